@@ -1,0 +1,37 @@
+# Every target makes what it needs from python3 and a package index alone.
+PYTHON ?= python3
+BIN := .venv/bin
+EXTRAS := --extra cpu --extra export --extra demo --extra test --extra dev
+
+.PHONY: demo test check bench lock clean
+
+# Stamped, so that an interrupted installation is taken up again.
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 13); sys.exit(None if ok else f"sparsefeat needs Python 3.11 to 3.13, this is {sys.version.split()[0]}; say make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: .venv/installed
+	$(BIN)/sparsefeat demo -o demo
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+check: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/installed
+	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only --benchmark-columns=median,iqr,rounds
+
+lock: .venv/installed
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --fork-strategy fewest \
+	    $(EXTRAS) --no-emit-index-url --generate-hashes --custom-compile-command "make lock" \
+	    --upgrade --quiet -o requirements.lock
+
+clean:
+	rm -rf .venv demo

@@ -1,0 +1,82 @@
+"""Every error that a user of sparsefeat can cause.
+
+::
+
+    SparsefeatError
+    ├── ModelError (ValueError)                 the file is no model that sparsefeat exported
+    │   └── ModelNotFoundError (FileNotFoundError)
+    ├── LayerError (ValueError)                 no layer of that name
+    ├── ProviderError (RuntimeError)            the provider asked for is not active
+    │   └── PrecisionError                      its numbers are not those of the precision asked for
+    ├── InputError (ValueError)                 an array or picture of a wrong type or shape
+    ├── SourceError (FileNotFoundError)         no photographs where they were said to be
+    ├── MissingDependencyError (ImportError)    an optional dependency is not installed
+    └── StoreError (ValueError)
+        ├── StoreNotFoundError (FileNotFoundError)
+        ├── StoreMismatchError                  made with another model, layers or preprocessing
+        ├── StoreLockedError                    another process is writing
+        ├── StoreCorruptError                   what is on disk is not what was written
+        └── StoreWriteError (OSError)           the disk refused
+
+Each message is one line: what was got, what was expected, what to do.
+"""
+
+
+class SparsefeatError(Exception):
+    """The base of all errors below."""
+
+
+class ModelError(SparsefeatError, ValueError):
+    """The file is not a model that sparsefeat exported, or a damaged one."""
+
+
+class ModelNotFoundError(ModelError, FileNotFoundError):
+    """There is no model file at the path."""
+
+
+class LayerError(SparsefeatError, ValueError):
+    """The model has no layer of that name."""
+
+
+class ProviderError(SparsefeatError, RuntimeError):
+    """The execution provider that was asked for is not installed or not active."""
+
+
+class PrecisionError(ProviderError):
+    """The session's numbers are not those of the precision that was asked for."""
+
+
+class InputError(SparsefeatError, ValueError):
+    """An array, picture or option has a wrong type, shape or value."""
+
+
+class SourceError(SparsefeatError, FileNotFoundError):
+    """There are no photographs where they were said to be."""
+
+
+class MissingDependencyError(SparsefeatError, ImportError):
+    """An optional dependency is not installed."""
+
+
+class StoreError(SparsefeatError, ValueError):
+    """The base of all errors about a store."""
+
+
+class StoreNotFoundError(StoreError, FileNotFoundError):
+    """There is no store at the path."""
+
+
+class StoreMismatchError(StoreError):
+    """The store was made with another model, other layers or other preprocessing."""
+
+
+class StoreLockedError(StoreError):
+    """Another process is writing to the store."""
+
+
+class StoreCorruptError(StoreError):
+    """What is on disk is not what was written."""
+
+
+class StoreWriteError(StoreError, OSError):
+    """The disk refused: full, read-only, or its permission lost."""

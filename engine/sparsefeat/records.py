@@ -1,0 +1,70 @@
+"""The small frozen records that the stages of an extraction hand on."""
+
+from dataclasses import dataclass, field
+
+from sparsefeat_kernels import Csr
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One photograph that became one row.
+
+    `path` is relative to `root`, with forward slashes; bytes that aren't UTF-8, and the
+    percent sign itself, are percent-encoded, so it is always valid text and can be decoded.
+    """
+
+    path: str
+    root: str
+    label: str
+    bytes: int  # size of the file
+    mtime_ns: int
+    sha256: str  # of the file's bytes, in hexadecimal
+    width: int  # of the picture as stored in the file, in pixels
+    height: int
+    format: str  # "JPEG", "PNG", ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reject:
+    """One input that could not be read as a picture, and why. Fields as in `Row`."""
+
+    path: str
+    root: str
+    bytes: int
+    mtime_ns: int
+    sha256: str  # empty where the file could not be read at all
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layer:
+    """A layer's output for one picture: its name and shape, (H, W, C) or (F,)."""
+
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def n_features(self) -> int:
+        """Elements per row."""
+        product = 1
+        for extent in self.shape:
+            product *= extent
+        return product
+
+    @property
+    def n_channels(self) -> int:
+        """Extent of the last axis."""
+        return self.shape[-1]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """What came out of the network for some consecutive pictures.
+
+    Every `Csr` in `layers` has ``len(rows)`` rows, in the same order; `rejects` are the
+    inputs met since the batch before that gave no row. A batch may have no rows at all.
+    """
+
+    rows: tuple[Row, ...]
+    layers: dict[str, Csr]
+    rejects: tuple[Reject, ...] = field(default=())
