@@ -1,0 +1,158 @@
+"""Cutting a model's graph down to the layers that were asked for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import onnx
+from onnx import TensorProto, helper
+
+from sparsefeat.errors import InputError
+from sparsefeat.model.file import ModelFile
+from sparsefeat.model.layers import PRE, layer_of
+from sparsefeat.model.metadata import ModelLayer
+from sparsefeat.records import Layer
+
+Pool = Literal["none", "avg", "max"]
+POOLS: tuple[str, ...] = get_args(Pool)
+Size = tuple[int, int]
+
+MIN_EXTENT = 32  # five poolings by two leave nothing of less
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """A graph with chosen outputs: `tensors` maps what was asked for to output names."""
+
+    model: onnx.ModelProto
+    tensors: dict[str, str]
+
+
+def check_size(file: ModelFile, size: Size | None) -> Size | None:
+    """Return the (height, width) that the model is fixed to or shall be, or None for any.
+
+    Raises
+    ------
+    InputError
+        The model is fixed to another size, or the size is below 32.
+    """
+    height, width = file.metadata.input.height, file.metadata.input.width
+    own = None if height is None or width is None else (height, width)
+    if size is None:
+        return own
+    if own is not None and own != size:
+        raise InputError(
+            f"size {size[0]}x{size[1]} was asked for, but {file.path.name} has its top and takes "
+            f"{own[0]}x{own[1]} only; export one without it: sparsefeat export --no-top"
+        )
+    if min(size) < MIN_EXTENT:
+        raise InputError(
+            f"size {size[0]}x{size[1]} is too small, expected at least {MIN_EXTENT}x{MIN_EXTENT}"
+        )
+    return size
+
+
+def output_layer(name: str, layer: ModelLayer, size: Size, pool: Pool) -> Layer:
+    """Say what shape the output `name` has for pictures of `size`."""
+    if not layer.spatial:
+        return Layer(name=name, shape=tuple(extent or 0 for extent in layer.shape))
+    height, width, channels = layer.shape
+    if channels is None:
+        raise InputError(f"layer {layer.name} has a symbolic number of channels; export it again")
+    if pool != "none":
+        return Layer(name=name, shape=(channels,))
+    stride = layer.stride or 1
+    return Layer(
+        name=name,
+        shape=(
+            size[0] // stride if height is None else height,
+            size[1] // stride if width is None else width,
+            channels,
+        ),
+    )
+
+
+def cut(
+    file: ModelFile, names: Sequence[str], *, pool: Pool = "none", size: Size | None = None
+) -> Cut:
+    """Keep the nodes and weights that the outputs `names` need, and nothing else.
+
+    Parameters
+    ----------
+    names
+        As `choose` returns them; a pre-activation comes out NHWC like everything else.
+    pool
+        Global pooling over rows and columns of the spatial ones, which makes them (N, C).
+    size
+        Height and width to fix in a graph where they are symbolic.
+    """
+    nodes: list[onnx.NodeProto] = []
+    tensors: dict[str, str] = {}
+    for name in names:
+        layer = layer_of(name, file.metadata.layers)
+        nodes += _expose(name, layer, pool, tensors)
+    nodes, initializers = _reached([*file.graph.graph.node, *nodes], file, set(tensors.values()))
+    graph = helper.make_graph(
+        nodes,
+        file.graph.graph.name,
+        [_input(file, size)],
+        [
+            helper.make_tensor_value_info(
+                tensor,
+                TensorProto.FLOAT,
+                _shape(layer_of(name, file.metadata.layers), pool, size),
+            )
+            for name, tensor in tensors.items()
+        ],
+        initializers,
+    )
+    model = helper.make_model(
+        graph, opset_imports=file.graph.opset_import, ir_version=file.graph.ir_version
+    )
+    return Cut(model=model, tensors=tensors)
+
+
+def _expose(
+    name: str, layer: ModelLayer, pool: Pool, tensors: dict[str, str]
+) -> list[onnx.NodeProto]:
+    """Add what turns an inner tensor into an output; record the output's name."""
+    if not layer.spatial or (pool == "none" and not name.endswith(PRE)):
+        tensors[name] = name
+        return []
+    inner = name if name.endswith(PRE) else f"{name}/nchw"
+    if pool == "none":
+        tensors[name] = f"{name}/nhwc"
+        return [helper.make_node("Transpose", [inner], [tensors[name]], perm=[0, 2, 3, 1])]
+    tensors[name] = f"{name}/{pool}"
+    pooled = f"{tensors[name]}/nchw"
+    kind = {"avg": "GlobalAveragePool", "max": "GlobalMaxPool"}[pool]
+    return [
+        helper.make_node(kind, [inner], [pooled]),
+        helper.make_node("Flatten", [pooled], [tensors[name]], axis=1),
+    ]
+
+
+def _reached(
+    nodes: Sequence[onnx.NodeProto], file: ModelFile, wanted: set[str]
+) -> tuple[list[onnx.NodeProto], list[TensorProto]]:
+    """Walk from the outputs back; nodes are in topological order, so once is enough."""
+    needed = set(wanted)
+    kept = []
+    for node in reversed(nodes):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            kept.append(node)
+    kept.reverse()
+    return kept, [tensor for tensor in file.graph.graph.initializer if tensor.name in needed]
+
+
+def _input(file: ModelFile, size: Size | None) -> onnx.ValueInfoProto:
+    own = file.metadata.input
+    height, width = size or (own.height or "height", own.width or "width")
+    return helper.make_tensor_value_info(own.name, TensorProto.FLOAT, ["N", height, width, 3])
+
+
+def _shape(layer: ModelLayer, pool: Pool, size: Size | None) -> list[int | str | None]:
+    if size is None and layer.spatial and pool == "none":
+        return ["N", *layer.shape]
+    return ["N", *output_layer(layer.name, layer, size or (0, 0), pool).shape]

@@ -1,0 +1,69 @@
+"""Choosing layers by name, group or pattern."""
+
+import difflib
+import fnmatch
+from collections.abc import Sequence
+
+from sparsefeat.errors import LayerError
+from sparsefeat.model.metadata import ModelLayer
+
+PRE = "/pre"
+GROUPS = {"all": None, "pools": "pool", "convs": "conv"}
+
+
+def choose(wanted: str | Sequence[str], layers: Sequence[ModelLayer]) -> tuple[str, ...]:
+    """Resolve what a user wrote to tensor names, in network order and each once.
+
+    Parameters
+    ----------
+    wanted
+        Names separated by commas, or a sequence of them. A name is a Keras layer's
+        (``block5_pool``), its pre-activation's (``block5_conv3/pre``), ``all``, ``pools``,
+        ``convs``, or a pattern (``block[45]_*``, ``*/pre``).
+    layers
+        The model's layers, in network order.
+
+    Raises
+    ------
+    LayerError
+        A name or pattern matches nothing; the message has the nearest names.
+    """
+    names = [
+        name
+        for layer in layers
+        for name in ((layer.name + PRE, layer.name) if layer.rectified else (layer.name,))
+    ]
+    words = wanted.split(",") if isinstance(wanted, str) else list(wanted)
+    chosen: set[str] = set()
+    for word in filter(None, (word.strip() for word in words)):
+        found = _matching(word, names, layers)
+        if not found:
+            raise LayerError(_unknown(word, names))
+        chosen.update(found)
+    if not chosen:
+        raise LayerError("no layer was named, expected at least one, for example block5_pool")
+    return tuple(name for name in names if name in chosen)
+
+
+def layer_of(name: str, layers: Sequence[ModelLayer]) -> ModelLayer:
+    """Find the layer whose output or pre-activation `name` is, one that `choose` returned."""
+    base = name.removesuffix(PRE)
+    return next(layer for layer in layers if layer.name == base)
+
+
+def _matching(word: str, names: Sequence[str], layers: Sequence[ModelLayer]) -> list[str]:
+    if word in GROUPS:
+        kind = GROUPS[word]
+        return [layer.name for layer in layers if kind in (None, layer.kind)]
+    # A pattern means layers, unless it says /pre itself: `block5_*` isn't half pre-activations.
+    candidates = [name for name in names if name.endswith(PRE) == word.endswith(PRE)]
+    return [name for name in candidates if name == word or fnmatch.fnmatchcase(name, word)]
+
+
+def _unknown(word: str, names: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, [*names, *GROUPS], n=3, cutoff=0.5)
+    hint = f"nearest: {', '.join(near)}" if near else "all of them: " + ", ".join(names)
+    base = word.removesuffix(PRE)
+    if word.endswith(PRE) and base in names:
+        hint = f"{base} is not rectified, so it has no pre-activation; ask for {base}"
+    return f"the model has no layer {word!r}; {hint}"
