@@ -1,0 +1,23 @@
+"""Dense activations to compressed sparse rows and back, and counting their zeros."""
+
+from sparsefeat_kernels.buffers import CsrBuffers
+from sparsefeat_kernels.csr import Csr
+from sparsefeat_kernels.decode import to_dense
+from sparsefeat_kernels.encode import encode
+from sparsefeat_kernels.zeros import (
+    count_zeros_per_channel,
+    count_zeros_per_row,
+    csr_zeros_per_channel,
+    csr_zeros_per_row,
+)
+
+__all__ = [
+    "Csr",
+    "CsrBuffers",
+    "count_zeros_per_channel",
+    "count_zeros_per_row",
+    "csr_zeros_per_channel",
+    "csr_zeros_per_row",
+    "encode",
+    "to_dense",
+]

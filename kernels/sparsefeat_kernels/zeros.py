@@ -1,0 +1,139 @@
+"""How many elements are zero, where."""
+
+import numpy as np
+import numpy.typing as npt
+
+from sparsefeat_kernels._check import dense_bits, read_only, refuse_row
+from sparsefeat_kernels.csr import Csr
+
+
+def count_zeros_per_row(x: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    """Count each row's zeros: 0.0 and -0.0, as `encode` does.
+
+    Parameters
+    ----------
+    x
+        float32 (rows, features), C-contiguous.
+
+    Returns
+    -------
+    int64 (rows,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `encode` does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> count_zeros_per_row(np.array([[0, 5, -0.0], [1, 2, np.nan]], np.float32))
+    array([2, 0])
+    """
+    from sparsefeat_kernels import _compiled
+
+    bits = dense_bits(x)
+    counts = np.empty(x.shape[0], np.int64)
+    _compiled.nonzeros_per_row(bits, counts)
+    return np.subtract(x.shape[1], counts, out=counts)
+
+
+def count_zeros_per_channel(x: npt.NDArray[np.float32], n_channels: int) -> npt.NDArray[np.int64]:
+    """Count each channel's zeros over all rows and places.
+
+    Parameters
+    ----------
+    x
+        float32 (rows, features), C-contiguous; a row is an (H, W, C) activation, flattened.
+    n_channels
+        C, the extent of the last axis.
+
+    Returns
+    -------
+    int64 (n_channels,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `encode` does, and where the features are no multiple of `n_channels`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> count_zeros_per_channel(np.array([[0, 5, 0, 6], [7, 0, 0, 0]], np.float32), 2)
+    array([3, 2])
+    """
+    from sparsefeat_kernels import _compiled
+
+    bits = dense_bits(x)
+    places = _places(x.shape[1], n_channels)
+    counts = np.zeros(n_channels, np.int64)
+    _compiled.nonzeros_per_channel(bits, n_channels, counts)
+    return np.subtract(len(x) * places, counts, out=counts)
+
+
+def csr_zeros_per_row(csr: Csr) -> npt.NDArray[np.int64]:
+    """Count what each row doesn't store.
+
+    Returns
+    -------
+    int64 (rows,)
+        Equal to `count_zeros_per_row` of the dense rows, provided that no zero is stored;
+        `encode` stores none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sparsefeat_kernels import encode
+    >>> csr_zeros_per_row(encode(np.array([[0, 5, -0.0], [1, 2, 3]], np.float32)))
+    array([2, 0])
+    """
+    return csr.n_columns - np.diff(csr.indptr)
+
+
+def csr_zeros_per_channel(csr: Csr, n_channels: int) -> npt.NDArray[np.int64]:
+    """Count what the rows don't store of each channel.
+
+    Parameters
+    ----------
+    csr
+        Rows of (H, W, C) activations, flattened.
+    n_channels
+        C, the extent of the last axis.
+
+    Returns
+    -------
+    int64 (n_channels,)
+        Equal to `count_zeros_per_channel` of the dense rows, provided that no zero is stored.
+
+    Raises
+    ------
+    ValueError
+        The columns are no multiple of `n_channels`, or a row of `csr` leaves its bounds or
+        doesn't strictly increase.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sparsefeat_kernels import encode
+    >>> csr_zeros_per_channel(encode(np.array([[0, 5, 0, 6], [7, 0, 0, 0]], np.float32)), 2)
+    array([3, 2])
+    """
+    from sparsefeat_kernels import _compiled
+
+    places = _places(csr.n_columns, n_channels)
+    counts = np.zeros(n_channels, np.int64)
+    indptr, indices = read_only(csr.indptr), read_only(csr.indices)
+    row = _compiled.csr_nonzeros_per_channel(indptr, indices, csr.n_columns, counts)
+    if row != csr.n_rows:
+        refuse_row(csr, row)
+    return np.subtract(csr.n_rows * places, counts, out=counts)
+
+
+def _places(n_features: int, n_channels: int) -> int:
+    if n_channels < 1 or n_features % n_channels:
+        raise ValueError(
+            f"{n_features} features are no whole number of {n_channels} channels: "
+            "pass the extent of the last axis"
+        )
+    return n_features // n_channels
