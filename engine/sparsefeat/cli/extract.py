@@ -1,0 +1,181 @@
+"""`sparsefeat extract`."""
+
+import dataclasses
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from sparsefeat.cli.output import extraction_progress, log, print_json, warnings_as_lines
+
+if TYPE_CHECKING:
+    from sparsefeat.extraction import Progress
+
+EXAMPLES = """
+\b
+Examples:
+  sparsefeat extract photos/ -o features/
+  sparsefeat extract photos/ -o features/ --layers block4_pool,block5_pool
+  sparsefeat extract 'photos/**/*.jpg' -o features/ --layers pools --preprocess bilinear
+  find photos -newer last | sparsefeat extract --files-from - -o features/
+Running the same command again takes up where the last run ended.
+"""
+
+
+class _Size(click.ParamType[tuple[int, int]]):
+    name = "HEIGHTxWIDTH"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        height, cross, width = value.partition("x")
+        if not (cross and height.isdecimal() and width.isdecimal()):
+            self.fail(f"got {value!r}, expected height and width such as 224x224", param, ctx)
+        return int(height), int(width)
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("photos", nargs=-1)
+@click.option("-o", "--output", required=True, metavar="STORE", help="Folder of the store.")
+@click.option(
+    "-m",
+    "--model",
+    default="vgg16.onnx",
+    show_default=True,
+    envvar="SPARSEFEAT_MODEL",
+    show_envvar=True,
+    help="Model file made by sparsefeat export.",
+)
+@click.option(
+    "-l",
+    "--layers",
+    default="block5_pool",
+    show_default=True,
+    help="Layers separated by commas: names, NAME/pre for before ReLU, pools, convs, all, patterns.",
+)
+@click.option("--pool", type=click.Choice(["none", "avg", "max"]), default="none",
+              show_default=True, help="Global pooling over rows and columns.")
+@click.option("--preprocess", default="keras", show_default=True,
+              help="How a picture becomes an array: keras, bilinear, bicubic, crop.")
+@click.option("--size", type=_Size(), help="Size of the pictures, when the model leaves it open.")
+@click.option("--files-from", metavar="FILE", help="Read paths from FILE, or - for standard input.")
+@click.option("--root", metavar="DIR", help="Folder that single files and listed paths are kept relative to.")
+@click.option("--rows-per-part", type=click.IntRange(1), default=1024, show_default=True,
+              help="Rows committed together: what a killed run loses at most.")
+@click.option("--identity", type=click.Choice(["mtime", "digest"]), default="mtime",
+              show_default=True, help="What tells a stored picture from a new one.")
+@click.option("--retry-rejects", is_flag=True, help="Try again what an earlier run rejected.")
+@click.option("--provider", type=click.Choice(["cpu"]), default="cpu", show_default=True)
+@click.option("--threads", type=click.IntRange(1), help="Threads; by default all that this process may use.")
+@click.option("--decode-threads", type=click.IntRange(1), help="Pictures decoded at the same time; by default as --threads.")
+@click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+def extract(
+    photos: tuple[str, ...],
+    output: str,
+    model: str,
+    layers: str,
+    pool: str,
+    preprocess: str,
+    size: tuple[int, int] | None,
+    files_from: str | None,
+    root: str | None,
+    rows_per_part: int,
+    identity: str,
+    retry_rejects: bool,
+    provider: str,
+    threads: int | None,
+    decode_threads: int | None,
+    batch_size: int,
+    as_json: bool,
+) -> None:
+    """Extract features of PHOTOS (folders, files, patterns) into a store.
+
+    What can't be read as a picture is kept in the store's table of rejects, with the reason.
+    """
+    from sparsefeat.extraction import extract_to_store
+    from sparsefeat.extractor import Extractor
+    from sparsefeat.pictures import list_pictures
+
+    start = time.monotonic()
+    with warnings_as_lines(), _stop_on_signals() as stop:
+        pictures = list_pictures(photos, files_from=files_from, root=root, skip=output)
+        extractor = Extractor(
+            model,
+            layers,
+            pool=pool,  # type: ignore[arg-type]  # click.Choice gives str
+            size=size,
+            preprocess=preprocess,
+            provider=provider,
+            threads=threads,
+            batch_size=batch_size,
+            decode_threads=decode_threads,
+        )
+        with extraction_progress() as progress:
+            outcome = extract_to_store(
+                extractor,
+                pictures,
+                output,
+                rows_per_part=rows_per_part,
+                identity=identity,  # type: ignore[arg-type]
+                retry_rejects=retry_rejects,
+                report=progress,
+                stop=stop,
+            )
+    seconds = time.monotonic() - start
+    if as_json:
+        print_json({"store": output, "seconds": seconds, **dataclasses.asdict(outcome)})
+    else:
+        _print(output, outcome, seconds)
+    if stop.signal is not None:
+        raise click.exceptions.Exit(128 + stop.signal)
+    if outcome.rejected and not outcome.rows and not outcome.already_stored:
+        raise click.exceptions.Exit(1)
+
+
+def _print(output: str, outcome: "Progress", seconds: float) -> None:
+    rate = outcome.done / seconds if seconds else 0.0
+    click.echo(
+        f"{output}: {outcome.rows:,} rows added, {outcome.rejected:,} rejected, "
+        f"{outcome.already_stored + outcome.already_rejected:,} known from before; "
+        f"{seconds:.1f} s, {rate:.1f} images/s"
+    )
+    if outcome.already_rejected:
+        log(f"{outcome.already_rejected:,} were rejected before; --retry-rejects tries them again")
+    if outcome.changed:
+        log(
+            f"{len(outcome.changed):,} pictures have changed since they were stored and keep "
+            f"their old rows, for example {outcome.changed[0]}"
+        )
+    if outcome.stopped:
+        log("stopped early; the same command takes up from here")
+
+
+class _Stop(threading.Event):
+    """Set by the first SIGINT or SIGTERM; a second one ends the process at once."""
+
+    signal: int | None = None
+
+    def handle(self, signum: int, frame: FrameType | None) -> None:
+        if self.is_set():
+            signal.signal(signum, signal.SIG_DFL)
+            signal.raise_signal(signum)
+        self.signal = signum
+        self.set()
+        log("stopping after the batch in hand; once more to stop at once")
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[_Stop]:
+    stop = _Stop()
+    before = {name: signal.signal(name, stop.handle) for name in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)

@@ -1,0 +1,68 @@
+"""The `sparsefeat` command and what all its subcommands share."""
+
+import importlib
+from typing import Any
+
+import click
+
+from sparsefeat.errors import SparsefeatError
+
+# Where each command lives; only the one that is called is imported.
+COMMANDS = {
+    "export": "Make a model file: Keras' VGG16 as a verified ONNX graph.",
+    "extract": "Extract features of photographs into a store.",
+    "info": "Say what a store or a model file holds.",
+    "verify": "Check every byte of a store.",
+    "demo": "Export, extract a few real photographs, and show what came out.",
+}
+
+EPILOG = """
+\b
+Exit codes:
+  0  done
+  1  done, but every picture was rejected, or a store is damaged
+  2  it could not be done: one line on standard error says why and what to do
+  130, 143  interrupted (SIGINT, SIGTERM); what was finished is committed
+"""
+
+
+class _Commands(click.Group):
+    """Imports a command when it is called for, and turns our errors into one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(f"sparsefeat.cli.{name}"), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SparsefeatError as exc:
+            raise UserError(str(exc)) from exc
+
+
+class UserError(click.ClickException):
+    """An error that the user can do something about: one line, exit code 2."""
+
+    exit_code = 2
+
+
+@click.group(cls=_Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="sparsefeat")
+def main() -> None:
+    """VGG16 features of photographs, stored as compressed sparse rows.
+
+    \b
+    sparsefeat export -o vgg16.onnx
+    sparsefeat extract photos/ -o features/ --layers pools
+    sparsefeat info features/
+    """

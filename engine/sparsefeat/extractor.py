@@ -1,0 +1,289 @@
+"""Photographs in, activations out: the library's main object."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsefeat.errors import InputError
+from sparsefeat.model import (
+    POOLS,
+    ModelFile,
+    Pool,
+    Size,
+    check_size,
+    choose,
+    cut,
+    layer_of,
+    output_layer,
+)
+from sparsefeat.ordered import map_ordered
+from sparsefeat.pictures import Decoded, Picture, Quirks, decode, normalize, preset
+from sparsefeat.probe import can_prove_fixed, prove
+from sparsefeat.records import Batch, Layer, Reject
+from sparsefeat.session import Session, SessionOptions
+from sparsefeat.threads import available_threads
+from sparsefeat_kernels import encode
+
+Float32 = NDArray[np.float32]
+
+
+class Extractor:
+    """Extracts VGG16 activations with ONNX Runtime.
+
+    Only the part of the network that the chosen layers need is loaded and run.
+
+    Parameters
+    ----------
+    model
+        A file that ``sparsefeat export`` made.
+    layers
+        Names separated by commas, or a sequence of them: ``block5_pool``, ``block5_conv3/pre``
+        (before ReLU), ``pools``, ``all``, or patterns such as ``block[45]_*``.
+    pool
+        Global pooling of spatial layers over rows and columns: ``none``, ``avg`` or ``max``.
+    size
+        (height, width) of the pictures. By default the model's own, 224x224, for pictures, and
+        any size of at least 32x32 for arrays given to `run`. A model with its top has one size.
+    preprocess
+        Name of the preset that makes an array of a picture: ``keras``, ``bilinear``, ...
+    provider
+        ``cpu``.
+    threads
+        Threads that share the work of one operator; by default as many as this process may
+        really use.
+    batch_size
+        Pictures that go through the network together.
+    decode_threads
+        Pictures that are decoded at the same time; by default as many as `threads`.
+
+    Raises
+    ------
+    ModelError
+        `model` isn't there, isn't one of sparsefeat's, or is damaged.
+    LayerError
+        It has no such layer.
+    PrecisionError
+        What it computes isn't what its exporter measured.
+    InputError
+        Another option has a value that it can't have.
+
+    Examples
+    --------
+    >>> import sparsefeat
+    >>> extractor = sparsefeat.Extractor("vgg16.onnx", layers="block4_pool,block5_pool")
+    >>> for batch in extractor.extract(["cat.jpg", "dog.jpg"]):
+    ...     print(batch.layers["block5_pool"].nnz)
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        layers: str | Sequence[str] = "block5_pool",
+        *,
+        pool: Pool = "none",
+        size: Size | None = None,
+        preprocess: str = "keras",
+        provider: str = "cpu",
+        threads: int | None = None,
+        batch_size: int = 8,
+        decode_threads: int | None = None,
+    ) -> None:
+        if pool not in POOLS:
+            raise InputError(f"unknown pool {pool!r}, expected one of: {', '.join(POOLS)}")
+        self._threads = _at_least_one("threads", threads, available_threads())
+        self._decode_threads = _at_least_one("decode_threads", decode_threads, self._threads)
+        self._batch_size = _at_least_one("batch_size", batch_size, 1)
+        self._preset = preset(preprocess)
+        self._pool: Pool = pool
+        options = SessionOptions(provider=provider, threads=self._threads)
+
+        self._file = ModelFile.open(model)
+        metadata = self._file.metadata
+        self._size = check_size(self._file, size)
+        self._picture_size = self._size or metadata.preprocessing.size
+        names = choose(layers, metadata.layers)
+        # A graph is fixed to a size only where the fixed one can still be probed.
+        fixed = self._size
+        if fixed is not None and not can_prove_fixed(self._file, fixed, pool):
+            fixed = None
+        self._session = Session(
+            self._file, cut(self._file, names, pool=pool, size=fixed), options
+        )
+        self._probe_error = prove(
+            self._session.run, self._file, provider=self._session.provider, pool=pool, size=fixed
+        )
+        self._names = names
+
+    @property
+    def layers(self) -> dict[str, Layer]:
+        """The chosen outputs in network order, with their shapes for one picture."""
+        return self._layers(self._picture_size)
+
+    @property
+    def provider(self) -> str:
+        """ONNX Runtime's name of the provider that is really active."""
+        return self._session.provider
+
+    @property
+    def probe_error(self) -> float:
+        """Relative L2 error on the model's stored probe, measured when this was made."""
+        return self._probe_error
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the numbers, and so must agree for all rows of one store."""
+        metadata = self._file.metadata
+        return {
+            "model": {
+                "architecture": metadata.architecture,
+                "weights_sha256": metadata.weights.sha256,
+                "precision": metadata.precision,
+            },
+            "pool": self._pool,
+            "preprocess": self._preset.recipe(),
+            "size": list(self._picture_size),
+        }
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What else is worth knowing of how the numbers came about."""
+        import onnxruntime
+
+        metadata = self._file.metadata
+        return {
+            "weights_source": metadata.weights.source,
+            "exported_with": metadata.tools,
+            "onnxruntime": onnxruntime.__version__,
+            "provider": self.provider,
+            "probe_error": self.probe_error,
+            "threads": self._threads,
+            "batch_size": self._batch_size,
+        }
+
+    def run(self, images: Float32) -> dict[str, Float32]:
+        """Run preprocessed pictures through the network.
+
+        Parameters
+        ----------
+        images
+            float32 (N, H, W, 3), BGR minus the means of the training set, as
+            `sparsefeat.normalize` and Keras' ``preprocess_input`` give. N may be anything,
+            0 included.
+
+        Returns
+        -------
+        dict
+            For each chosen layer a new array, float32 (N, H', W', C) or (N, F).
+
+        Raises
+        ------
+        InputError
+            `images` has another dtype or shape, or a size that the model doesn't take.
+        """
+        size = self._check(images)
+        if 0 < len(images) <= self._batch_size:
+            return self._session.run(images)
+        outputs = {
+            name: np.empty((len(images), *layer.shape), np.float32)
+            for name, layer in self._layers(size).items()
+        }
+        for start in range(0, len(images), self._batch_size):
+            batch = slice(start, start + self._batch_size)
+            for name, output in self._session.run(images[batch]).items():
+                outputs[name][batch] = output
+        return outputs
+
+    def extract(self, pictures: Iterable[Picture]) -> Iterator[Batch]:
+        """Decode pictures, run them, and compress what isn't zero.
+
+        Parameters
+        ----------
+        pictures
+            Each a path, the bytes of a file, a PIL image, a uint8 array (H, W, 3) in RGB, or
+            what `list_pictures` gave. Consumed as needed: it may be endless.
+
+        Yields
+        ------
+        Batch
+            Rows in the order of `pictures`, a `Csr` for each layer, whose rows are the
+            flattened activations, and the pictures that could not be read, with the reason.
+
+        Warns
+        -----
+        QuirkWarning
+            Once for each way in which the preset treats a picture worse than another would.
+        """
+        quirks = Quirks(self._preset)
+        work = partial(_decode, preset=self._preset, size=self._picture_size)
+        # Enough is decoded ahead to fill the next batch while this one runs.
+        ahead = 2 * self._batch_size + self._decode_threads
+        rejects: list[Reject] = []
+        waiting: list[Decoded] = []
+        with closing(map_ordered(work, pictures, threads=self._decode_threads, ahead=ahead)) as it:
+            for result in it:
+                if isinstance(result, Reject):
+                    rejects.append(result)
+                    continue
+                quirks.meet(result)
+                waiting.append(result)
+                if len(waiting) == self._batch_size:
+                    yield self._batch(waiting, rejects)
+                    waiting, rejects = [], []
+        if waiting or rejects:
+            yield self._batch(waiting, rejects)
+
+    def _batch(self, decoded: Sequence[Decoded], rejects: Sequence[Reject]) -> Batch:
+        pixels = np.empty((len(decoded), *self._picture_size, 3), np.uint8)
+        for index, picture in enumerate(decoded):
+            pixels[index] = picture.pixels
+        outputs = self.run(normalize(pixels))
+        return Batch(
+            rows=tuple(picture.row for picture in decoded),
+            layers={
+                name: encode(output.reshape(len(decoded), self.layers[name].n_features))
+                for name, output in outputs.items()
+            },
+            rejects=tuple(rejects),
+        )
+
+    def _layers(self, size: Size) -> dict[str, Layer]:
+        layers = self._file.metadata.layers
+        return {
+            name: output_layer(name, layer_of(name, layers), size, self._pool)
+            for name in self._names
+        }
+
+    def _check(self, images: Float32) -> Size:
+        if not isinstance(images, np.ndarray) or images.dtype != np.float32:
+            got = images.dtype if isinstance(images, np.ndarray) else type(images).__name__
+            raise InputError(
+                f"images are {got}, expected a float32 array; pictures go to .extract(), "
+                "uint8 arrays through sparsefeat.normalize first"
+            )
+        if images.ndim != 4 or images.shape[3] != 3:
+            raise InputError(f"images have shape {images.shape}, expected (N, H, W, 3)")
+        height, width = images.shape[1:3]
+        if self._size is not None and self._size != (height, width):
+            raise InputError(
+                f"images are {height}x{width}, expected {self._size[0]}x{self._size[1]}, "
+                "the size that this extractor is fixed to"
+            )
+        return check_size(self._file, (height, width)) or (height, width)
+
+
+def _decode(picture: Picture | Reject, **options: Any) -> Decoded | Reject:
+    """Let through what was already rejected when pictures were listed."""
+    return picture if isinstance(picture, Reject) else decode(picture, **options)
+
+
+def _at_least_one(name: str, value: int | None, default: int) -> int:
+    if value is None:
+        return default
+    if value < 1:
+        raise InputError(f"{name} is {value}, expected at least 1")
+    return value

@@ -1,0 +1,106 @@
+"""Proof of the precision that is really active: run a known input, compare the numbers."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsefeat.errors import ModelError, PrecisionError
+from sparsefeat.model import ModelFile, Pool, Probe, Size
+
+Float32 = NDArray[np.float32]
+
+# Two float32 engines differ by some 1e-6 here; TF32 by 3e-4 and bfloat16 by 6e-3.
+TOLERANCE = {"fp32": 1e-4}
+
+# From here on the first row and column of every layer don't see the far edges (what the
+# first element of block5_pool sees ends at pixel 121), so one probe speaks for all sizes.
+CORNER_EXTENT = 128
+
+
+def can_prove_fixed(file: ModelFile, size: Size, pool: Pool) -> bool:
+    """Whether there are values to compare with for a graph that is fixed to `size`."""
+    if any((probe.height, probe.width) == size for probe in file.metadata.probe):
+        return True
+    return pool == "none" and min(size) >= CORNER_EXTENT
+
+
+def prove(
+    run: Callable[[Float32], dict[str, Float32]],
+    file: ModelFile,
+    *,
+    provider: str,
+    pool: Pool = "none",
+    size: Size | None = None,
+) -> float:
+    """Run the model's stored probe and compare with the values stored with it.
+
+    Parameters
+    ----------
+    run
+        The session: float32 (1, H, W, 3) to one array for each output.
+    size
+        What the graph is fixed to; without it the smallest probe is taken.
+
+    Returns
+    -------
+    float
+        The largest relative L2 error over the outputs.
+
+    Raises
+    ------
+    PrecisionError
+        The numbers are not those of the model's weights in its precision.
+    ModelError
+        The model has no values for these outputs.
+    """
+    tolerance = TOLERANCE.get(file.metadata.precision)
+    if tolerance is None:
+        raise ModelError(
+            f"{file.path} has precision {file.metadata.precision!r}, expected one of: "
+            f"{', '.join(TOLERANCE)}; export it again"
+        )
+    probe = _choose(file, size)
+    height, width = size or (probe.height, probe.width)
+    outputs = run(probe_input(height, width))
+    errors = {name: _error(output, probe, name, pool) for name, output in outputs.items()}
+    worst = max(errors, key=errors.__getitem__)
+    if not all(error <= tolerance for error in errors.values()):  # NaN fails as well
+        raise PrecisionError(
+            f"{provider} computes {worst} with a relative error of {errors[worst]:.1e} on the "
+            f"probe stored in {file.path.name}, expected at most {tolerance:.0e} for "
+            f"{file.metadata.precision}: either the weights beside it are not its own, or the "
+            "provider computes in a lower precision; export the model again, or use another "
+            "provider"
+        )
+    return errors[worst]
+
+
+def probe_input(height: int, width: int) -> Float32:
+    """Make the probe's input, float32 (1, height, width, 3), from integers alone."""
+    y, x, c = np.ogrid[:height, :width, :3]
+    pattern = (37 * y + 61 * x + 89 * c + 3 * y * x + 7 * y * y) % 256 - 128
+    return np.ascontiguousarray(pattern[None], dtype=np.float32)
+
+
+def _choose(file: ModelFile, size: Size | None) -> Probe:
+    probes = sorted(file.metadata.probe, key=lambda probe: probe.height * probe.width)
+    if size is not None:
+        same = [probe for probe in probes if (probe.height, probe.width) == size]
+        large = [probe for probe in probes if min(probe.height, probe.width) >= CORNER_EXTENT]
+        probes = same or large
+    if not probes:
+        raise ModelError(f"{file.path} carries no probe that fits; export it again")
+    return probes[0]
+
+
+def _error(output: Float32, probe: Probe, name: str, pool: Pool) -> float:
+    expected = probe.expected.get(name)
+    if expected is None:
+        raise ModelError(f"the model's probe has no values for {name}; export it again")
+    got = output[(0,) * (output.ndim - 1)]  # (N, H, W, C) at the corner, or (N, F)
+    pooled = {"none": (), "avg": expected.avg, "max": expected.max}[pool]
+    # A layer without rows and columns has no pooled values, and global pooling leaves it alone.
+    reference = np.asarray(pooled or expected.corner, dtype=np.float64)
+    scale = float(np.linalg.norm(reference)) or 1.0
+    return float(np.linalg.norm(got[list(expected.channels)] - reference)) / scale

@@ -1,0 +1,71 @@
+import pytest
+
+from sparsefeat.errors import LayerError
+from sparsefeat.model import ModelLayer, choose, layer_of
+
+CONVS = {1: 2, 2: 2, 3: 3, 4: 3, 5: 3}
+
+
+def vgg16() -> list[ModelLayer]:
+    layers = []
+    for block, convs in CONVS.items():
+        names = [(f"block{block}_conv{n + 1}", "conv") for n in range(convs)]
+        for name, kind in [*names, (f"block{block}_pool", "pool")]:
+            layers.append(
+                ModelLayer(
+                    name=name, kind=kind, shape=(None, None, 64), rectified=kind == "conv", stride=1
+                )
+            )
+    for name, kind in [("flatten", "flatten"), ("fc1", "dense"), ("predictions", "dense")]:
+        layers.append(ModelLayer(name=name, kind=kind, shape=(64,), rectified=name == "fc1"))
+    return layers
+
+
+LAYERS = vgg16()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ("block5_pool", ["block5_pool"]),
+        ("fc1, block1_pool,fc1", ["block1_pool", "fc1"]),
+        (["fc1/pre", "fc1"], ["fc1/pre", "fc1"]),
+        ("pools", [f"block{n}_pool" for n in range(1, 6)]),
+        ("all", [layer.name for layer in LAYERS]),
+        ("block[45]_pool", ["block4_pool", "block5_pool"]),
+        ("block1_*", ["block1_conv1", "block1_conv2", "block1_pool"]),
+        ("block1_*/pre", ["block1_conv1/pre", "block1_conv2/pre"]),
+    ],
+)
+def test_names_groups_and_patterns_in_network_order(wanted: str, expected: list[str]) -> None:
+    assert list(choose(wanted, LAYERS)) == expected
+
+
+def test_convs_are_the_thirteen() -> None:
+    assert len(choose("convs", LAYERS)) == 13
+    assert len(choose("*/pre", LAYERS)) == 14
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        ("block5_pol", "nearest: block5_pool"),
+        ("Block5_pool", "block5_pool"),
+        ("pool", "pools"),
+        ("block5_pool/pre", "block5_pool is not rectified"),
+        ("fc9*", "no layer 'fc9*'"),
+        ("zzzz", "all of them: block1_conv1/pre"),
+        ("", "no layer was named"),
+        (" , ", "no layer was named"),
+    ],
+)
+def test_what_is_not_there_is_an_error_with_the_nearest(wanted: str, says: str) -> None:
+    with pytest.raises(LayerError) as caught:
+        choose(wanted, LAYERS)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_layer_of_a_pre_activation_is_its_layer() -> None:
+    assert layer_of("block5_conv3/pre", LAYERS).name == "block5_conv3"
+    assert layer_of("flatten", LAYERS).name == "flatten"
