@@ -30,10 +30,12 @@ class CsrBuffers:
         self.indices: npt.NDArray[np.int32] = np.empty(0, np.int32)
         self.values: npt.NDArray[np.float32] = np.empty(0, np.float32)
 
-    def reserve_rows(self, n_rows: int) -> None:
-        """Make room for that many rows; what `indptr` held may be lost."""
+    def reserve_rows(self, n_rows: int) -> npt.NDArray[np.int64]:
+        """Make room for that many rows, of none of which anything is known yet."""
         if len(self.indptr) <= n_rows:
-            self.indptr = np.zeros(n_rows + 1, np.int64)
+            self.indptr = np.empty(n_rows + 1, np.int64)
+        self.indptr[0] = 0  # a view of it was given out, and may have been written to
+        return self.indptr
 
     def reserve_elements(self, capacity: int, *, keep: int) -> None:
         """Make room for that many elements, keeping the first `keep`."""

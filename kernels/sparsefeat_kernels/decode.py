@@ -37,7 +37,7 @@ def to_dense(csr: Csr, *, out: npt.NDArray[np.float32] | None = None) -> npt.NDA
     >>> to_dense(encode(np.array([[0, 5, -0.0]], np.float32)))
     array([[0., 5., 0.]], dtype=float32)
     """
-    from sparsefeat_kernels import _compiled
+    from sparsefeat_kernels import _unpack
 
     shape = (csr.n_rows, csr.n_columns)
     if out is None:
@@ -47,10 +47,8 @@ def to_dense(csr: Csr, *, out: npt.NDArray[np.float32] | None = None) -> npt.NDA
         raise ValueError(f"out has shape {out.shape}, expected {shape}: pass one that fits")
     if not out.flags.writeable:
         raise ValueError("out is read-only, expected a writeable array: pass a copy")
-    values = read_only(csr.values.view(np.int32))
-    row = _compiled.scatter(
-        read_only(csr.indptr), read_only(csr.indices), values, out.view(np.int32)
-    )
+    indices, values = read_only(csr.indices.view(np.uint32)), read_only(csr.values.view(np.int32))
+    row = _unpack.unpack(read_only(csr.indptr), indices, values, out.view(np.int32))
     if row != csr.n_rows:
         refuse_row(csr, row)
     return out

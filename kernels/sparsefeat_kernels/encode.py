@@ -38,19 +38,19 @@ def encode(x: npt.NDArray[np.float32], *, out: CsrBuffers | None = None) -> Csr:
     >>> csr.indptr.tolist(), csr.indices.tolist(), csr.values.tolist()
     ([0, 1, 3], [1, 0, 2], [5.0, 6.0, 7.0])
     """
-    from sparsefeat_kernels import _compiled
+    from sparsefeat_kernels import _count, _pack
 
     bits = dense_bits(x)
     n_rows, n_features = x.shape
     buffers = CsrBuffers() if out is None else out
-    buffers.reserve_rows(n_rows)
+    indptr = buffers.reserve_rows(n_rows)
     row = 0
     while True:
         indices, values = buffers.indices, buffers.values.view(np.int32)
-        row = _compiled.fill(bits, row, buffers.indptr, indices, values)
+        row = _pack.pack(bits, row, indptr, indices, values)
         if row == n_rows:
             return buffers.view(n_rows, n_features)
         counts = np.empty(n_rows - row, np.int64)
-        _compiled.nonzeros_per_row(bits[row:], counts)
-        done = int(buffers.indptr[row])
-        buffers.reserve_elements(done + int(counts.sum()) + _compiled.BLOCK, keep=done)
+        _count.nonzeros_per_row(bits[row:], counts)
+        done = int(indptr[row])
+        buffers.reserve_elements(done + int(counts.sum()) + _pack.BLOCK, keep=done)

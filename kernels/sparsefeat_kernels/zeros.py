@@ -30,11 +30,11 @@ def count_zeros_per_row(x: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
     >>> count_zeros_per_row(np.array([[0, 5, -0.0], [1, 2, np.nan]], np.float32))
     array([2, 0])
     """
-    from sparsefeat_kernels import _compiled
+    from sparsefeat_kernels import _count
 
     bits = dense_bits(x)
     counts = np.empty(x.shape[0], np.int64)
-    _compiled.nonzeros_per_row(bits, counts)
+    _count.nonzeros_per_row(bits, counts)
     return np.subtract(x.shape[1], counts, out=counts)
 
 
@@ -63,12 +63,12 @@ def count_zeros_per_channel(x: npt.NDArray[np.float32], n_channels: int) -> npt.
     >>> count_zeros_per_channel(np.array([[0, 5, 0, 6], [7, 0, 0, 0]], np.float32), 2)
     array([3, 2])
     """
-    from sparsefeat_kernels import _compiled
+    from sparsefeat_kernels import _count
 
     bits = dense_bits(x)
     places = _places(x.shape[1], n_channels)
     counts = np.zeros(n_channels, np.int64)
-    _compiled.nonzeros_per_channel(bits, n_channels, counts)
+    _count.nonzeros_per_channel(bits, counts)
     return np.subtract(len(x) * places, counts, out=counts)
 
 
@@ -119,12 +119,12 @@ def csr_zeros_per_channel(csr: Csr, n_channels: int) -> npt.NDArray[np.int64]:
     >>> csr_zeros_per_channel(encode(np.array([[0, 5, 0, 6], [7, 0, 0, 0]], np.float32)), 2)
     array([3, 2])
     """
-    from sparsefeat_kernels import _compiled
+    from sparsefeat_kernels import _unpack
 
     places = _places(csr.n_columns, n_channels)
     counts = np.zeros(n_channels, np.int64)
-    indptr, indices = read_only(csr.indptr), read_only(csr.indices)
-    row = _compiled.csr_nonzeros_per_channel(indptr, indices, csr.n_columns, counts)
+    indptr, indices = read_only(csr.indptr), read_only(csr.indices.view(np.uint32))
+    row = _unpack.stored_per_channel(indptr, indices, csr.n_columns, counts)
     if row != csr.n_rows:
         refuse_row(csr, row)
     return np.subtract(csr.n_rows * places, counts, out=counts)
