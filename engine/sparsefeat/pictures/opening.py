@@ -1,0 +1,107 @@
+"""Opening a picture with Pillow: the one boundary where its errors become reasons.
+
+`open_picture` is `PIL.Image.open` without three things: the warning about large pictures
+(ours is a limit, and suppressing warnings isn't thread-safe before Python 3.14), the warning
+about missing decoders, and the formats that make Pillow run another program.
+"""
+
+import functools
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+from PIL import Image, TiffImagePlugin
+
+from sparsefeat.pictures.unreadable import Reason, UnreadableError
+
+MAX_PIXELS = 178_956_970
+"""Pixels above which Pillow, and so Keras, refuses a picture as a decompression bomb."""
+
+# EPS runs Ghostscript on the file, WMF hands it to Windows; the others decode nothing.
+_REFUSED_FORMATS = frozenset({"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"})
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    Image.preinit()  # first, as in PIL.Image.open: the common formats win over lenient ones
+    Image.init()
+    return tuple(name for name in Image.ID if name not in _REFUSED_FORMATS)
+
+
+@contextmanager
+def pillow_errors() -> Iterator[None]:
+    """Turn whatever a decoder raises into an `UnreadableError`.
+
+    Everything is caught because Pillow's decoders let any exception through on broken files:
+    ValueError, KeyError, OverflowError, zlib.error and more have been seen.
+    """
+    try:
+        yield
+    except UnreadableError:
+        raise
+    except MemoryError as exc:
+        raise UnreadableError(Reason.NO_MEMORY) from exc
+    except Image.DecompressionBombError as exc:
+        raise UnreadableError(Reason.TOO_MANY_PIXELS) from exc
+    except Warning as exc:
+        raise UnreadableError(Reason.WARNED) from exc
+    except Exception as exc:
+        truncated = isinstance(exc, EOFError) or "truncated" in str(exc).lower()
+        raise UnreadableError(Reason.TRUNCATED if truncated else Reason.CORRUPT) from exc
+
+
+def open_picture(stream: IO[bytes], max_pixels: int) -> Image.Image:
+    """Identify a picture and read its header.
+
+    Raises
+    ------
+    UnreadableError
+        If no decoder knows it, its header is damaged, or it has no pixels or too many.
+    """
+    with pillow_errors():
+        picture = _identify(stream)
+        check_extent(picture.size, max_pixels)
+    return picture
+
+
+def _identify(stream: IO[bytes]) -> Image.Image:
+    prefix = stream.read(16)
+    known = False
+    for name in _formats():
+        factory, accept = Image.OPEN[name]
+        # A decoder that isn't compiled in answers with a text.
+        if accept is not None and accept(prefix) is not True:
+            continue
+        stream.seek(0)
+        try:
+            return factory(stream, "")
+        except (SyntaxError, IndexError, TypeError, struct.error):
+            # As in PIL.Image.open: not this format, perhaps another one.
+            known = known or accept is not None
+    raise UnreadableError(Reason.HEADER if known else Reason.NO_PICTURE)
+
+
+def check_extent(size: tuple[int, int], max_pixels: int) -> None:
+    """Raise `UnreadableError` unless there are between one and `max_pixels` pixels."""
+    pixels = size[0] * size[1]
+    if pixels < 1:
+        raise UnreadableError(Reason.NO_PIXELS)
+    if pixels > max_pixels:
+        raise UnreadableError(Reason.TOO_MANY_PIXELS)
+
+
+def stored_size(picture: Image.Image) -> tuple[int, int]:
+    """Width and height as the file has them; Pillow reports a turned TIFF as upright."""
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):
+        return picture.tag_v2[256], picture.tag_v2[257]
+    return picture.size
+
+
+def load(picture: Image.Image) -> None:
+    """Decode the pixels."""
+    if isinstance(picture, TiffImagePlugin.TiffImageFile) and not picture.readonly:
+        # Pillow checks a TIFF for being a bomb once more when it allocates the memory.
+        # Allocated here, within our own limit, that check and its warning don't come up.
+        picture.im = Image.new(picture.mode, stored_size(picture)).im
+    picture.load()

@@ -1,0 +1,88 @@
+"""The named ways from a picture to pixels of the model's size."""
+
+import difflib
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+from sparsefeat.errors import InputError
+from sparsefeat.pictures.preprocess import MEAN_BGR
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preset:
+    """What is done to a picture before the network sees it.
+
+    `version` rises when the same picture would give other pixels.
+    """
+
+    name: str
+    version: int
+    resample: Literal["nearest", "bilinear", "bicubic"]
+    fit: Literal["stretch", "crop"]
+    orient: bool  # turn the picture as its EXIF orientation says
+    full_depth: bool  # scale 16-bit and float samples to 8 bits; False saturates at 255
+    background: tuple[int, int, int] | None  # RGB under transparency; None drops the alpha
+    crop_share: float = 1.0  # with fit "crop": side of the cut, in parts of the short side
+
+    def recipe(self) -> dict[str, Any]:
+        """Describe all that is done, in JSON's types; stored beside the features.
+
+        >>> PRESETS["keras"].recipe()["channel_order"]
+        'BGR'
+        """
+        return asdict(self) | {
+            "background": None if self.background is None else list(self.background),
+            "mode": "caffe",
+            "channel_order": "BGR",
+            "mean": list(MEAN_BGR),
+        }
+
+
+_WHITE = (255, 255, 255)
+_HONEST: dict[str, Any] = {
+    "version": 1,
+    "orient": True,
+    "full_depth": True,
+    "background": _WHITE,
+}
+
+PRESETS = MappingProxyType(
+    {
+        each.name: each
+        for each in (
+            Preset(
+                name="keras",
+                version=1,
+                resample="nearest",
+                fit="stretch",
+                orient=False,
+                full_depth=False,
+                background=None,
+            ),
+            Preset(name="bilinear", resample="bilinear", fit="stretch", **_HONEST),
+            Preset(name="bicubic", resample="bicubic", fit="stretch", **_HONEST),
+            Preset(name="crop", resample="bilinear", fit="crop", crop_share=224 / 256, **_HONEST),
+        )
+    }
+)
+
+
+def preset(name: str) -> Preset:
+    """Look a preset up by name.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name; the message gives the nearest ones.
+
+    >>> preset("bilinear").orient
+    True
+    """
+    if found := PRESETS.get(name):
+        return found
+    nearest = difflib.get_close_matches(name, PRESETS) or list(PRESETS)
+    raise InputError(
+        f"got preprocess {name!r}, expected one of {', '.join(PRESETS)}:"
+        f" did you mean {' or '.join(nearest)}?"
+    )

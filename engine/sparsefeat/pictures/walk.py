@@ -1,0 +1,155 @@
+"""Walking a folder: each file once, in a stable order, whatever links there are."""
+
+# ruff: noqa: PTH -- a million files as plain text; pathlib objects would double time and memory
+
+import fnmatch
+import os
+import stat
+from collections.abc import Iterator, Sequence
+
+from sparsefeat.errors import SourceError
+from sparsefeat.pictures.source import Source, decode_path, encode_path
+from sparsefeat.pictures.unreadable import Reason, os_reason
+from sparsefeat.records import Reject
+
+Found = Source | Reject
+
+
+class Walk:
+    """Walks that never enter a folder twice, nor `skip`, nor any folder ``*.zarr``."""
+
+    def __init__(self, skip: str | os.PathLike[str] | None) -> None:
+        # A folder that has been entered already is how every loop of links ends.
+        self._entered: set[tuple[int, int]] = set()
+        if skip is not None and os.path.isdir(skip):
+            self._entered.add(_identity(os.fspath(skip)))
+
+    def files(self, root: str, pattern: Sequence[str] = ("**",)) -> list[Found]:
+        """List the files beneath `root` that `pattern` (one text per folder level) matches.
+
+        A folder is entered where it really is before any link to it, so that a new link
+        never renames what was there.
+
+        Raises
+        ------
+        SourceError
+            If `root` itself can't be read.
+        """
+        found: list[Found] = []
+        followed = False
+        links = [""]
+        while links:
+            starts, links = sorted(links, key=os.fsencode), []
+            for start in starts:
+                found.extend(self._descend(root, start, pattern, links))
+            followed = followed or bool(links)
+        if followed:
+            found.sort(key=lambda item: os.fsencode(decode_path(item.path)))
+        return found
+
+    def _descend(
+        self, root: str, start: str, pattern: Sequence[str], links: list[str]
+    ) -> Iterator[Found]:
+        # Not recursive: a tree may be deeper than Python's stack.
+        folder = start
+        levels = [(folder, iter(self._names(root, folder, pattern, links)))]
+        while levels:
+            folder, names = levels[-1]
+            for name in names:
+                if isinstance(name, Reject):
+                    yield name
+                elif name.endswith("/"):
+                    inner = folder + name
+                    levels.append((inner, iter(self._names(root, inner, pattern, links))))
+                    break
+                elif (item := found_file(root, folder + name)) is not None:
+                    yield item
+            else:
+                levels.pop()
+
+    def _names(
+        self, root: str, folder: str, pattern: Sequence[str], links: list[str]
+    ) -> Sequence[str | Reject]:
+        """Names in `folder` (which ends in "/"), those of real folders ending in "/" too."""
+        names: list[str] = []
+        try:
+            identity = _identity(_join(root, folder))
+            if identity in self._entered:
+                return ()
+            self._entered.add(identity)
+            with os.scandir(_join(root, folder)) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    inside = (folder + entry.name).split("/")
+                    if not entry.is_dir():
+                        if _matches(inside, pattern):
+                            names.append(entry.name)
+                    elif entry.name.endswith(".zarr") or not _may_hold(inside, pattern):
+                        continue
+                    elif entry.is_symlink():
+                        links.append(f"{folder}{entry.name}/")
+                    else:
+                        names.append(entry.name + "/")
+        except OSError as exc:
+            if not folder:
+                raise SourceError(
+                    f"got {root!r}, expected a folder that can be read: {exc.strerror}"
+                ) from exc
+            return (lost_file(root, folder.rstrip("/"), os_reason(exc)),)
+        # With "/" after folders, names in order are paths in order.
+        names.sort(key=os.fsencode)
+        return names
+
+
+def found_file(root: str, path: str) -> Found | None:
+    """Look at the file `path`, relative to `root`; None if it is neither file nor folder."""
+    file = _join(root, path)
+    try:
+        status = os.stat(file)
+    except OSError as exc:
+        return lost_file(root, path, os_reason(exc))
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return Source(
+        file=file,
+        root=root,
+        path=encode_path(path),
+        label=encode_path(os.path.basename(os.path.dirname(file))),
+        bytes=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+    )
+
+
+def lost_file(root: str, path: str, reason: Reason) -> Reject:
+    """Reject a path that could not even be looked at."""
+    return Reject(
+        path=encode_path(path), root=root, bytes=0, mtime_ns=0, sha256="", reason=str(reason)
+    )
+
+
+def _join(root: str, path: str) -> str:
+    return os.path.join(root, path.replace("/", os.sep) if os.sep != "/" else path)
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
+
+
+def _matches(names: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a path, or a folder above it, matches; a folder brings all that is in it."""
+    if not pattern:
+        return True
+    if pattern[0] == "**":
+        return any(_matches(names[start:], pattern[1:]) for start in range(len(names) + 1))
+    return (
+        bool(names) and fnmatch.fnmatch(names[0], pattern[0]) and _matches(names[1:], pattern[1:])
+    )
+
+
+def _may_hold(names: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether something in the folder `names` could match."""
+    if not names or not pattern or pattern[0] == "**":
+        return True
+    return fnmatch.fnmatch(names[0], pattern[0]) and _may_hold(names[1:], pattern[1:])
