@@ -9,6 +9,22 @@
 `preprocess`       pixels to the network's input: blue first, the mean subtracted
 =================  ==================================================================
 
-Import from the modules: this package loads none of them, so that naming a preset does not
-cost the loading of Pillow.
+Only what doesn't load Pillow is imported here; `decode` comes from its module.
 """
+
+from sparsefeat.pictures.listing import list_pictures
+from sparsefeat.pictures.presets import PRESETS, Preset, preset
+from sparsefeat.pictures.quirks import QuirkWarning, quirk_message
+from sparsefeat.pictures.source import Source, decode_path, encode_path
+
+__all__ = [
+    "PRESETS",
+    "Preset",
+    "QuirkWarning",
+    "Source",
+    "decode_path",
+    "encode_path",
+    "list_pictures",
+    "preset",
+    "quirk_message",
+]
