@@ -1,0 +1,199 @@
+"""What a part says about itself: its layers, the settings that made it, where it comes from."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Self, TypeAlias
+
+from sparsefeat.errors import InputError, StoreCorruptError, StoreError
+from sparsefeat.records import Layer
+from sparsefeat.store.layout import FORMAT
+
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
+Encoding: TypeAlias = Literal["csr", "dense"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredLayer:
+    """A layer of one part, how it is stored, and the sizes that decided it.
+
+    `measured_rows` rows were compressed both ways, into `csr_bytes` and `dense_bytes`.
+    """
+
+    layer: Layer
+    encoding: Encoding
+    nnz: int
+    measured_rows: int
+    csr_bytes: int
+    dense_bytes: int
+
+    def to_json(self) -> dict[str, JSON]:
+        """Give the layer's entry in the header."""
+        return {
+            "name": self.layer.name,
+            "shape": list(self.layer.shape),
+            "encoding": self.encoding,
+            "nnz": self.nnz,
+            "measured": {
+                "rows": self.measured_rows,
+                "csr_bytes": self.csr_bytes,
+                "dense_bytes": self.dense_bytes,
+            },
+        }
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, object]) -> Self:
+        """Read an entry; `Header.from_json` translates what this raises."""
+        measured = _mapping(entry["measured"])
+        encoding = entry["encoding"]
+        if encoding != "csr" and encoding != "dense":
+            raise ValueError(f"encoding {encoding!r}")
+        shape = tuple(_count(extent) for extent in _sequence(entry["shape"]))
+        if not shape or 0 in shape:
+            raise ValueError(f"shape {shape}")
+        return cls(
+            layer=Layer(name=_text(entry["name"]), shape=shape),
+            encoding="csr" if encoding == "csr" else "dense",
+            nnz=_count(entry["nnz"]),
+            measured_rows=_count(measured["rows"]),
+            csr_bytes=_count(measured["csr_bytes"]),
+            dense_bytes=_count(measured["dense_bytes"]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Header:
+    """The part's own account of itself, kept in its root's attributes and in ``uns``."""
+
+    rows: int
+    rejected: int
+    layers: tuple[StoredLayer, ...]
+    settings: dict[str, JSON]
+    provenance: dict[str, JSON]
+
+    def to_json(self) -> dict[str, JSON]:
+        """Give the header as it is written."""
+        return {
+            "format": FORMAT,
+            "rows": self.rows,
+            "rejected": self.rejected,
+            "layers": [stored.to_json() for stored in self.layers],
+            "settings": self.settings,
+            "provenance": self.provenance,
+        }
+
+    @classmethod
+    def from_json(cls, header: object, *, where: str) -> Self:
+        """Read a header from a file that may be anybody's.
+
+        Raises
+        ------
+        StoreError
+            The format is newer than this version of sparsefeat.
+        StoreCorruptError
+            It is no header.
+        """
+        try:
+            fields = _mapping(header)
+            version = _count(fields["format"])
+            if version <= FORMAT:
+                return cls(
+                    rows=_count(fields["rows"]),
+                    rejected=_count(fields["rejected"]),
+                    layers=tuple(
+                        StoredLayer.from_json(_mapping(entry))
+                        for entry in _sequence(fields["layers"])
+                    ),
+                    settings=_json_mapping(fields["settings"]),
+                    provenance=_json_mapping(fields["provenance"]),
+                )
+        except (KeyError, TypeError, ValueError) as exc:
+            raise StoreCorruptError(
+                f"{where} has no sound header ({exc}), expected one of format {FORMAT}: "
+                "see sparsefeat verify"
+            ) from exc
+        raise StoreError(
+            f"{where} is of store format {version}, expected at most {FORMAT}: upgrade sparsefeat"
+        )
+
+    def identity(self) -> dict[str, JSON]:
+        """Give what all parts of one store must agree on."""
+        return identity([stored.layer for stored in self.layers], self.settings)
+
+
+def identity(layers: Sequence[Layer], settings: dict[str, JSON]) -> dict[str, JSON]:
+    """Give what all parts of a store with these layers and settings must agree on."""
+    return {"layers": {layer.name: list(layer.shape) for layer in layers}, "settings": settings}
+
+
+def plain_json(mapping: Mapping[str, JSON], *, what: str) -> dict[str, JSON]:
+    """Copy a mapping as it will be once written and read again.
+
+    Raises
+    ------
+    InputError
+        It holds something that JSON can't.
+    """
+    try:
+        return _json_mapping(json.loads(json.dumps(dict(mapping), allow_nan=False)))
+    except (TypeError, ValueError) as exc:
+        raise InputError(
+            f"{what} can't be written as JSON ({exc}), expected text, finite numbers, "
+            "lists and dicts of them: convert it"
+        ) from exc
+
+
+def differences(got: Mapping[str, JSON], expected: Mapping[str, JSON]) -> list[str]:
+    """Say which keys differ, one phrase each, nested keys joined by dots.
+
+    Examples
+    --------
+    >>> differences({"settings": {"pool": "avg"}}, {"settings": {"pool": "none"}})
+    ["settings.pool: got 'avg', expected 'none'"]
+    """
+    ours, theirs = _flatten(got), _flatten(expected)
+    return [
+        f"{key}: got {ours.get(key, 'nothing')}, expected {theirs.get(key, 'nothing')}"
+        for key in sorted(ours.keys() | theirs.keys())
+        if ours.get(key) != theirs.get(key)
+    ]
+
+
+def _flatten(mapping: Mapping[str, JSON], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in mapping.items():
+        if isinstance(value, dict) and value:
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = repr(value)
+    return flat
+
+
+def _mapping(value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise TypeError(f"got {value!r}, expected a mapping")
+    return value
+
+
+def _json_mapping(value: object) -> dict[str, JSON]:
+    if not isinstance(value, dict):
+        raise TypeError(f"got {value!r}, expected a mapping")
+    return value
+
+
+def _sequence(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise TypeError(f"got {value!r}, expected a list")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"got {value!r}, expected text")
+    return value
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError(f"got {value!r}, expected a count")
+    return value

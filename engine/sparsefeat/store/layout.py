@@ -1,0 +1,90 @@
+"""Where things lie in a store's folder, and what its sizes are."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+from sparsefeat.errors import StoreNotFoundError
+
+FORMAT: Final = 1
+CHUNK: Final = 1 << 18  # elements that are compressed and checked together
+SHARD: Final = 16 * CHUNK  # elements in one file
+LOCK: Final = ".sparsefeat.lock"
+
+_PART: Final = re.compile(r"part-(\d{5,})\.zarr")
+_TEMPORARY: Final = re.compile(r"\.part-\d{5,}\.[0-9a-f]{8}\.tmp")
+_LAYER: Final = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
+
+
+def part_name(number: int) -> str:
+    """Name the folder of a committed part.
+
+    Examples
+    --------
+    >>> part_name(7)
+    'part-00007.zarr'
+    """
+    return f"part-{number:05d}.zarr"
+
+
+def part_number(name: str) -> int | None:
+    """Give the number in a part's name, or None for any other name."""
+    match = _PART.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def temporary_name(number: int, token: str) -> str:
+    """Name the folder of a part in the making; `token` is 8 hexadecimal digits."""
+    return f".part-{number:05d}.{token}.tmp"
+
+
+def list_parts(folder: Path) -> list[Path]:
+    """List the committed parts in the order of their numbers."""
+    numbered = [
+        (number, entry)
+        for entry in folder.iterdir()
+        if (number := part_number(entry.name)) is not None
+    ]
+    return [entry for _, entry in sorted(numbered)]
+
+
+def list_temporaries(folder: Path) -> list[Path]:
+    """List the parts in the making: of the writer at work, or of killed ones."""
+    return sorted(entry for entry in folder.iterdir() if _TEMPORARY.fullmatch(entry.name))
+
+
+def require_parts(folder: Path) -> list[Path]:
+    """List the committed parts of a store that must have some.
+
+    Raises
+    ------
+    StoreNotFoundError
+        The folder is missing, is a file, or holds no part.
+    """
+    try:
+        parts = list_parts(folder)
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise StoreNotFoundError(
+            f"{folder} is no folder, expected a store: check the path, or extract into it first"
+        ) from exc
+    if not parts:
+        raise StoreNotFoundError(
+            f"{folder} holds no part-*.zarr, expected at least one: extract into it first"
+        )
+    return parts
+
+
+def layer_key(name: str) -> str:
+    """Give the name under which AnnData sees a layer: "/" would make a group of it.
+
+    Examples
+    --------
+    >>> layer_key("block1_conv1/pre")
+    'block1_conv1.pre'
+    """
+    return name.replace("/", ".")
+
+
+def is_layer_name(name: str) -> bool:
+    """Tell whether a store can hold a layer of that name; no two of them share a key."""
+    return _LAYER.fullmatch(name) is not None

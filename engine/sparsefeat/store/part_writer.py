@@ -1,0 +1,125 @@
+"""One part while it is being written, under a temporary name."""
+
+import json
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sparsefeat.records import Layer, Reject, Row
+from sparsefeat.store.durable import sync, sync_tree
+from sparsefeat.store.group import PartGroup
+from sparsefeat.store.header import JSON, Header
+from sparsefeat.store.layer_writer import LayerWriter
+from sparsefeat.store.layout import part_name, temporary_name
+from sparsefeat.store.tables import REJECTED, ROWS, write_table
+from sparsefeat_kernels import Csr
+
+NNZ_PER_PART = 2**31 - 1  # so that every part's indptr fits int32 readers
+REJECTS_PER_PART = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartLimits:
+    """When a part is full: so many rows, or so many bytes before compression."""
+
+    rows: int
+    n_bytes: int
+
+
+class PartWriter:
+    """Collects rows and rejects; `commit` makes a part of them.
+
+    Parameters
+    ----------
+    folder
+        The store's folder.
+    number
+        The part's.
+    layers
+        What every row has.
+    limits
+        When it is full.
+    """
+
+    def __init__(
+        self, folder: Path, number: int, layers: Sequence[Layer], limits: PartLimits
+    ) -> None:
+        self._folder, self._number, self._limits = folder, number, limits
+        self._group = PartGroup(folder / temporary_name(number, secrets.token_hex(4)))
+        self._layers = [LayerWriter(self._group, layer) for layer in layers]
+        self._rows: list[Row] = []
+        self._rejects: list[Reject] = []
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the rows so far, before compression."""
+        return sum(layer.n_bytes for layer in self._layers)
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time to commit."""
+        return (
+            len(self._rows) >= self._limits.rows
+            or len(self._rejects) >= REJECTS_PER_PART
+            or self.n_bytes >= self._limits.n_bytes
+        )
+
+    def room(self, layers: Mapping[str, Csr]) -> int:
+        """Count how many of the rows still fit; a part takes one row in any case."""
+        fits = self._limits.rows - len(self._rows)
+        n_bytes = np.zeros(next(iter(layers.values())).n_rows, np.int64)
+        for writer in self._layers:
+            csr = layers[writer.layer.name]
+            fits = min(fits, _count_within(csr.indptr[1:], NNZ_PER_PART - writer.nnz))
+            n_bytes += writer.row_bytes(csr)
+        fits = min(fits, _count_within(np.cumsum(n_bytes), self._limits.n_bytes - self.n_bytes))
+        return fits if self._rows else max(1, fits)
+
+    def append(self, rows: Sequence[Row], layers: Mapping[str, Csr]) -> None:
+        """Append rows that there is room for."""
+        for writer in self._layers:
+            writer.append(layers[writer.layer.name])
+        self._rows += rows
+
+    def reject(self, rejects: Sequence[Reject]) -> None:
+        """Append rejects."""
+        self._rejects += rejects
+
+    def commit(self, settings: dict[str, JSON], provenance: dict[str, JSON]) -> None:
+        """Write what is left, see it safely onto the disk, and give it its name."""
+        group = self._group
+        for name in ("obsm", "varm", "obsp", "varp", "layers", "uns", "uns/sparsefeat"):
+            group.group(name, "dict")
+        group.group("uns/sparsefeat/zeros_per_channel", "dict")
+        group.group("uns/sparsefeat/zeros_per_row", "dict")
+        stored = tuple(layer.finish() for layer in self._layers)
+        write_table(group, ROWS, self._rows)
+        write_table(group, REJECTED, self._rejects)
+        group.group("var", "dataframe", {"_index": "_index", "column-order": []})
+        group.put_texts("var/_index", [])
+        header = Header(
+            rows=len(self._rows),
+            rejected=len(self._rejects),
+            layers=stored,
+            settings=settings,
+            provenance=provenance,
+        ).to_json()
+        group.put_text("uns/sparsefeat/header", json.dumps(header))
+        group.group("", "anndata", {"sparsefeat": header})
+        group.consolidate()
+        sync_tree(group.path)
+        group.path.rename(self._folder / part_name(self._number))
+        sync(self._folder)
+
+    def discard(self) -> None:
+        """Remove what was written, as far as possible."""
+        shutil.rmtree(self._group.path, ignore_errors=True)
+
+
+def _count_within(totals: npt.NDArray[np.int64], limit: int) -> int:
+    return int(np.searchsorted(totals, limit, side="right"))

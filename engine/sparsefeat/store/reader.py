@@ -1,0 +1,254 @@
+"""A store, opened for reading."""
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from sparsefeat.errors import LayerError, StoreMismatchError
+from sparsefeat.records import Layer
+from sparsefeat.store.frames import read_frame, unresolved
+from sparsefeat.store.header import JSON, differences
+from sparsefeat.store.layout import CHUNK, SHARD, require_parts
+from sparsefeat.store.part import Part
+from sparsefeat.store.selection import Rows, row_numbers, spans
+from sparsefeat.store.tables import REJECTED, ROWS
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from scipy.sparse import csr_array
+
+_INT32 = np.iinfo(np.int32).max
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Zeros:
+    """How many elements of a layer are zero.
+
+    `per_row` is int64 (N,), `per_channel` int64 (C,) over all rows and places.
+    """
+
+    per_row: npt.NDArray[np.int64]
+    per_channel: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Piece:
+    """A stretch of one part, and where its wanted rows go."""
+
+    part: Part
+    start: int
+    stop: int
+    wanted: npt.NDArray[np.int64]  # rows counted from `start`
+    places: npt.NDArray[np.int64]  # rows of the result
+
+    @property
+    def whole(self) -> bool:
+        """Whether every row is wanted once, in order, without a gap in the result."""
+        count = self.stop - self.start
+        return (
+            len(self.wanted) == count
+            and bool((np.diff(self.wanted) == 1).all())
+            and bool((np.diff(self.places) == 1).all())
+        )
+
+
+class Store:
+    """The parts that were committed when it was opened, as one matrix per layer.
+
+    Parameters
+    ----------
+    folder
+        The store's folder.
+
+    Raises
+    ------
+    StoreNotFoundError
+        There is no store.
+    StoreMismatchError
+        Its parts don't belong together.
+    StoreCorruptError
+        A part's metadata are damaged.
+    StoreError
+        A part is of a newer format.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._parts = [Part(path) for path in require_parts(self.folder)]
+        first = self._parts[0]
+        for part in self._parts[1:]:
+            different = differences(part.header.identity(), first.header.identity())
+            if different:
+                raise StoreMismatchError(
+                    f"{part.path} and {first.path.name} were made otherwise: "
+                    f"{'; '.join(different)}: move one of them elsewhere"
+                )
+        self.layers: dict[str, Layer] = {
+            stored.layer.name: stored.layer for stored in first.header.layers
+        }
+        self.settings: dict[str, JSON] = first.header.settings
+        self._starts = np.cumsum([0, *(part.header.rows for part in self._parts)])
+        self._frames: dict[str, pd.DataFrame] = {}
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.folder)!r})"
+
+    def __len__(self) -> int:
+        return self.n_rows
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return int(self._starts[-1])
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts, in the order of their rows."""
+        return tuple(self._parts)
+
+    @property
+    def provenance(self) -> list[dict[str, JSON]]:
+        """What each part records about how it was made."""
+        return [part.header.provenance for part in self._parts]
+
+    @property
+    def obs(self) -> "pd.DataFrame":
+        """One line per row, in the order of the rows, indexed by row id."""
+        return self._frame(ROWS)
+
+    @property
+    def rejected(self) -> "pd.DataFrame":
+        """One line per picture that gave no row, with its latest reason."""
+        return unresolved(self._frame(REJECTED), self.obs)
+
+    def __getitem__(self, key: "str | tuple[str, Rows]") -> "csr_array":
+        """Read a layer, or some of its rows, into one float32 matrix.
+
+        ``store["block5_pool"]`` or ``store["block5_pool", rows]``, where rows are a number, a
+        slice, numbers in any order (negative ones count from the end), or a mask. Indices are
+        int32 where they fit, as scikit-learn wants them.
+
+        Raises
+        ------
+        LayerError
+            There is no such layer.
+        InputError
+            Rows are out of range.
+        StoreCorruptError
+            What is on disk is not what was written.
+        """
+        from scipy.sparse import csr_array
+
+        layer, rows = key if isinstance(key, tuple) else (key, slice(None))
+        n_columns = self._layer(layer).n_features
+        numbers = row_numbers(rows, self.n_rows)
+        nnz = np.concatenate([np.diff(part.indptr(layer)) for part in self._parts])[numbers]
+        total = int(nnz.sum())
+        dtype = np.int32 if max(total, n_columns, len(numbers)) <= _INT32 else np.int64
+        indptr = np.zeros(len(numbers) + 1, dtype)
+        np.cumsum(nnz, out=indptr[1:])
+        indices, values = np.empty(total, dtype), np.empty(total, np.float32)
+        for piece in self._pieces(layer, numbers):
+            csr = piece.part.rows(layer, piece.start, piece.stop)
+            if piece.whole:
+                begin = indptr[piece.places[0]]
+                indices[begin : begin + csr.nnz] = csr.indices
+                values[begin : begin + csr.nnz] = csr.values
+                continue
+            for row, place in zip(piece.wanted.tolist(), piece.places.tolist(), strict=True):
+                source = slice(csr.indptr[row], csr.indptr[row + 1])
+                target = slice(indptr[place], indptr[place + 1])
+                indices[target], values[target] = csr.indices[source], csr.values[source]
+        matrix: csr_array[np.float32] = csr_array(
+            (values, indices, indptr), shape=(len(numbers), n_columns)
+        )
+        matrix.has_canonical_format = True
+        return matrix
+
+    def dense(self, layer: str, rows: Rows | None = None) -> npt.NDArray[np.float32]:
+        """Read a layer, or some of its rows, as the network gave it.
+
+        Returns
+        -------
+        float32 (n, H, W, C), or (n, F) for a layer without places.
+
+        Raises
+        ------
+        LayerError, InputError, StoreCorruptError
+            As reading a matrix does.
+        """
+        shape, n_columns = self._layer(layer).shape, self._layer(layer).n_features
+        numbers = row_numbers(slice(None) if rows is None else rows, self.n_rows)
+        out = np.empty((len(numbers), n_columns), np.float32)
+        for piece in self._pieces(layer, numbers):
+            if piece.whole:
+                target = out[piece.places[0] : piece.places[-1] + 1]
+                piece.part.dense_rows(layer, piece.start, piece.stop, out=target)
+            else:
+                dense = piece.part.dense_rows(layer, piece.start, piece.stop)
+                out[piece.places] = dense[piece.wanted]
+        return out.reshape(-1, *shape) if len(out) else out.reshape(0, *shape)
+
+    def zeros(self, layer: str) -> Zeros:
+        """Count zeros per row and per channel, without reading the data.
+
+        Raises
+        ------
+        LayerError
+            There is no such layer.
+        StoreCorruptError
+            What is on disk is not what was written.
+        """
+        n_features = self._layer(layer).n_features
+        per_row = [n_features - np.diff(part.indptr(layer)) for part in self._parts]
+        per_channel = [part.zeros_per_channel(layer) for part in self._parts]
+        return Zeros(per_row=np.concatenate(per_row), per_channel=np.sum(per_channel, axis=0))
+
+    def _layer(self, name: str) -> Layer:
+        if name not in self.layers:
+            near = difflib.get_close_matches(name, self.layers, cutoff=0.5) or list(self.layers)
+            raise LayerError(
+                f"the store has no layer {name!r}, expected one it holds: try {', '.join(near)}"
+            )
+        return self.layers[name]
+
+    def _frame(self, table: str) -> "pd.DataFrame":
+        if table not in self._frames:
+            self._frames[table] = read_frame(self._parts, table)
+        return self._frames[table]
+
+    def _pieces(self, layer: str, numbers: npt.NDArray[np.int64]) -> Iterator[_Piece]:
+        order = np.argsort(numbers, kind="stable")
+        ascending = numbers[order]
+        bounds = np.searchsorted(ascending, self._starts)
+        for part, start, first, last in zip(
+            self._parts, self._starts.tolist(), bounds, bounds[1:], strict=False
+        ):
+            rows = ascending[first:last] - start
+            offsets = self._offsets(part, layer)
+            for begin, end in spans(rows, offsets, gap=CHUNK, most=SHARD):
+                lower, upper = np.searchsorted(rows, [begin, end])
+                places = order[first + lower : first + upper]
+                yield _Piece(part, begin, end, rows[lower:upper] - begin, places)
+
+    def _offsets(self, part: Part, layer: str) -> npt.NDArray[np.int64]:
+        stored = part.layers[layer]
+        if stored.encoding == "csr":
+            return part.indptr(layer)
+        return np.arange(part.header.rows + 1, dtype=np.int64) * stored.layer.n_features
+
+
+def open_store(folder: str | Path) -> Store:
+    """Open a store for reading: see `Store`.
+
+    Examples
+    --------
+    >>> open_store("features/")["block5_pool"]  # doctest: +SKIP
+    <Compressed Sparse Row sparse array of dtype 'float32' ...>
+    """
+    return Store(folder)

@@ -1,0 +1,291 @@
+"""Appending to a store."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from filelock import FileLock, Timeout
+
+from sparsefeat.errors import InputError, StoreLockedError, StoreMismatchError, StoreWriteError
+from sparsefeat.records import Batch, Layer
+from sparsefeat.store.folder import claim, remove_temporaries
+from sparsefeat.store.header import JSON, differences, identity, plain_json
+from sparsefeat.store.known import Known, load_known
+from sparsefeat.store.layout import LOCK, is_layer_name, list_parts, part_number
+from sparsefeat.store.part import Part
+from sparsefeat.store.part_writer import PartLimits, PartWriter
+from sparsefeat.store.tables import check_records
+
+T = TypeVar("T")
+
+
+class StoreWriter:
+    """Appends batches to a store, part by part; made by `StoreWriter.open`.
+
+    As a context manager it commits on leaving, after an exception of the caller's
+    (a KeyboardInterrupt too) as well. After a `StoreWriteError` of its own it commits nothing:
+    the part in flight is lost, those committed are as they were.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from sparsefeat_kernels import encode
+    >>> from sparsefeat.records import Batch, Layer, Row
+    >>> row = Row(path="a.jpg", root="/photos", label="", bytes=9, mtime_ns=1, sha256="00",
+    ...           width=2, height=2, format="JPEG")
+    >>> layer = Layer(name="block5_pool", shape=(1, 1, 3))
+    >>> folder = Path(tempfile.mkdtemp(), "features")
+    >>> with StoreWriter.open(folder, layers=[layer], settings={}, provenance={}) as writer:
+    ...     values = encode(np.array([[0, 5, 0]], np.float32))
+    ...     writer.append(Batch(rows=(row,), layers={"block5_pool": values}))
+    1
+    >>> sorted(path.name for path in folder.glob("part*"))
+    ['part-00000.zarr']
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        lock: FileLock,
+        layers: Sequence[Layer],
+        limits: PartLimits,
+        settings: dict[str, JSON],
+        provenance: dict[str, JSON],
+    ) -> None:
+        self._folder, self._lock, self._layers, self._limits = folder, lock, layers, limits
+        self._settings, self._provenance = settings, provenance
+        self._part: PartWriter | None = None
+        self._failed = False
+        self.known = self._load()
+        # Its own thread, so that an interrupt of the main one never tears a row.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sparsefeat-store")
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | Path,
+        *,
+        layers: Sequence[Layer],
+        settings: Mapping[str, JSON],
+        provenance: Mapping[str, JSON],
+        rows_per_part: int = 1024,
+        bytes_per_part: int = 1 << 30,
+    ) -> Self:
+        """Make a store, or continue one.
+
+        Parameters
+        ----------
+        folder
+            Made if missing.
+        layers
+            What every row has, in the order in which `Store.layers` will list them.
+        settings
+            What all parts of the store must agree on: model, preprocessing, ...
+        provenance
+            What else should be known of the parts to come: tools, command, ...
+        rows_per_part
+            Rows in a full part.
+        bytes_per_part
+            Bytes before compression after which a part is full, whatever its rows.
+
+        Raises
+        ------
+        StoreLockedError
+            Another writer is at work.
+        StoreMismatchError
+            The committed parts have other layers or settings.
+        StoreError
+            The folder holds something else, or parts of a newer format.
+        StoreCorruptError
+            A committed part is damaged.
+        StoreWriteError
+            The folder can't be written.
+        InputError
+            An argument is unusable.
+        """
+        folder = Path(folder)
+        _check_layers(layers)
+        if rows_per_part < 1 or bytes_per_part < 1:
+            raise InputError(
+                f"got {rows_per_part} rows and {bytes_per_part} bytes a part, "
+                "expected at least 1: raise them"
+            )
+        kept = plain_json(settings, what="settings"), plain_json(provenance, what="provenance")
+        limits = PartLimits(rows=rows_per_part, n_bytes=bytes_per_part)
+        lock = FileLock(folder / LOCK, timeout=0)
+        try:
+            claim(folder)
+            lock.acquire()
+            try:
+                remove_temporaries(folder)
+                return cls(folder, lock, tuple(layers), limits, *kept)
+            except BaseException:
+                lock.release()
+                raise
+        except Timeout as exc:
+            raise StoreLockedError(
+                f"another process is writing to {folder}, expected one writer at a time: "
+                "wait for it, or choose another folder"
+            ) from exc
+        except OSError as exc:
+            raise _write_error(folder, exc) from exc
+
+    def append(self, batch: Batch) -> int:
+        """Append a batch; full parts are committed on the way.
+
+        A row whose picture (same path, size, time and digest) is in the store is left out.
+        Nothing of `batch` is kept after the call: its memory may be used again.
+
+        Returns
+        -------
+        How many rows were new.
+
+        Raises
+        ------
+        InputError
+            The batch's layers are not the store's, or a record can't be written.
+            The writer can go on.
+        StoreWriteError
+            The disk refused, or had before: the part in flight is lost.
+        """
+        self._check(batch)
+        return self._run(lambda: self._append(batch))
+
+    def commit(self) -> None:
+        """Make a part of what was appended since the last one, rejects included.
+
+        Raises
+        ------
+        StoreWriteError
+            The disk refused, or had before: the part in flight is lost.
+        """
+        self._run(self._commit)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if not self._failed:
+                self.commit()
+        finally:
+            self._thread.shutdown()
+            self._lock.release()
+
+    def _load(self) -> Known:
+        ours = identity(self._layers, self._settings)
+        parts = []
+        for path in list_parts(self._folder):
+            part = Part(path)
+            different = differences(ours, part.header.identity())
+            if different:
+                raise StoreMismatchError(
+                    f"{path} was made otherwise: {'; '.join(different)}: "
+                    "use the same settings, or choose another folder"
+                )
+            parts.append(part)
+        return load_known(parts)
+
+    def _check(self, batch: Batch) -> None:
+        got = {name: (csr.n_rows, csr.n_columns) for name, csr in batch.layers.items()}
+        expected = {layer.name: (len(batch.rows), layer.n_features) for layer in self._layers}
+        if got != expected:
+            raise InputError(
+                f"the batch has layers of (rows, columns) {got}, expected {expected}: "
+                "pass what the store was opened for"
+            )
+        check_records(batch.rows)
+        check_records(batch.rejects)
+
+    def _append(self, batch: Batch) -> int:
+        if batch.rejects:
+            self._in_flight().reject(batch.rejects)
+            for reject in batch.rejects:
+                self.known.add_reject(reject)
+        fresh = []
+        for number, row in enumerate(batch.rows):
+            if not self.known.holds(row):
+                self.known.add_row(row)
+                fresh.append(number)
+        # Numbers less their places are equal along a run of neighbours.
+        for _, group in groupby(enumerate(fresh), lambda pair: pair[1] - pair[0]):
+            numbers = [number for _, number in group]
+            self._append_rows(batch, numbers[0], numbers[-1] + 1)
+        return len(fresh)
+
+    def _append_rows(self, batch: Batch, start: int, stop: int) -> None:
+        while start < stop:
+            part = self._in_flight()
+            layers = {name: csr.rows(start, stop) for name, csr in batch.layers.items()}
+            count = part.room(layers)
+            if count:
+                rows = {name: csr.rows(0, count) for name, csr in layers.items()}
+                part.append(batch.rows[start : start + count], rows)
+                start += count
+            if not count or part.full:
+                self._commit()
+
+    def _in_flight(self) -> PartWriter:
+        if self._part is None:
+            parts = list_parts(self._folder)
+            number = 1 + (part_number(parts[-1].name) or 0) if parts else 0
+            self._part = PartWriter(self._folder, number, self._layers, self._limits)
+        return self._part
+
+    def _commit(self) -> None:
+        if self._part is not None:
+            self._part.commit(self._settings, self._provenance)
+            self._part = None
+
+    def _run(self, task: Callable[[], T]) -> T:
+        try:
+            return self._thread.submit(self._attempt, task).result()
+        except StoreWriteError:
+            raise
+        except OSError as exc:
+            raise _write_error(self._folder, exc) from exc
+
+    def _attempt(self, task: Callable[[], T]) -> T:
+        if self._failed:
+            raise StoreWriteError(
+                f"the writer of {self._folder} failed before, expected a sound one: open it again"
+            )
+        try:
+            return task()
+        except BaseException:
+            self._failed = True
+            if self._part is not None:
+                self._part.discard()
+            raise
+
+
+def _check_layers(layers: Sequence[Layer]) -> None:
+    names = [layer.name for layer in layers]
+    if not names or len(set(names)) < len(names) or not all(map(is_layer_name, names)):
+        raise InputError(
+            f"got layers {names}, expected at least one, each once, of letters, digits, _, - "
+            "and inner slashes: rename them"
+        )
+    for layer in layers:
+        if not layer.shape or min(layer.shape) < 1 or layer.n_features >= 2**31:
+            raise InputError(
+                f"layer {layer.name} has shape {layer.shape}, expected extents of at least 1 "
+                "and fewer than 2**31 elements: leave it out"
+            )
+
+
+def _write_error(folder: Path, exc: OSError) -> StoreWriteError:
+    return StoreWriteError(
+        f"{folder} can't be written ({exc.strerror or exc}), expected room and permission: "
+        "make some and run the same command again, committed parts are safe"
+    )
