@@ -1,0 +1,28 @@
+"""From a Keras network to the finished graph and its data file."""
+
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from sparsefeat_export import folding, graph
+from sparsefeat_export.convert import convert
+from sparsefeat_export.external import write_external
+from sparsefeat_export.network import Network
+from sparsefeat_export.shapes import declare_shapes
+
+
+def build(network: Network, layers: list[dict[str, Any]], data: Path) -> onnx.ModelProto:
+    """Convert `network`, write its weights to `data`, and give the graph that reads them.
+
+    `layers` is what `description.describe` says of the network.
+    """
+    traced = convert(network)
+    model = traced.graph
+    folded = folding.fold(model.graph, list(traced.variables))
+    graph.rewire_round_trips(model.graph)
+    graph.explicit_padding(model.graph)
+    graph.name_tensors(model.graph, [one["name"] for one in layers if one["rectified"]])
+    arrays = folding.bind(folded, traced.variables)
+    model.graph.initializer.extend(write_external(data, arrays, location=data.name))
+    return declare_shapes(model, layers, network.height, network.width)

@@ -1,0 +1,101 @@
+"""How far an exported graph's numbers are from Keras', layer by layer."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sparsefeat_export.errors import CertificateError
+
+OPTIMIZATION_LEVEL = "all"  # ORT_ENABLE_ALL, as in production
+RELATIVE_L2_LIMIT = 1e-5
+AGREEMENT_LIMIT = 0.9999
+MIN_PHOTOGRAPHS = 8
+
+
+@dataclass(kw_only=True, slots=True)
+class Errors:
+    """Sums over pictures, from which a layer's errors follow. They add up."""
+
+    max_abs: float = 0.0
+    squared_error: float = 0.0
+    squared_norm: float = 0.0
+    agreeing: int = 0
+    elements: int = 0
+
+    def add(self, expected: npt.NDArray[np.float32], got: npt.NDArray[np.float32]) -> None:
+        """Take one picture's activation into account, both arrays of the same shape."""
+        difference = got.astype(np.float64) - expected
+        # np.maximum keeps a NaN, which no limit lets pass.
+        self.max_abs = float(np.maximum(self.max_abs, np.abs(difference).max()))
+        self.squared_error += float(np.vdot(difference, difference))
+        self.squared_norm += float(np.square(expected, dtype=np.float64).sum())
+        self.agreeing += int(np.count_nonzero((expected == 0) == (got == 0)))
+        self.elements += expected.size
+
+    def merge(self, other: "Errors") -> None:
+        """Take the pictures of `other` into account."""
+        self.max_abs = float(np.maximum(self.max_abs, other.max_abs))
+        self.squared_error += other.squared_error
+        self.squared_norm += other.squared_norm
+        self.agreeing += other.agreeing
+        self.elements += other.elements
+
+    @property
+    def relative_l2(self) -> float:
+        """Norm of the error over the norm of what Keras gives."""
+        if self.squared_norm == 0:
+            return 0.0 if self.squared_error == 0 else float("inf")
+        return float(np.sqrt(self.squared_error / self.squared_norm))
+
+    @property
+    def agreement(self) -> float:
+        """Share of elements that are zero in both or non-zero in both."""
+        return self.agreeing / self.elements
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerErrors:
+    """One layer's line of the certificate, over all pictures."""
+
+    layer: str
+    max_abs: float
+    relative_l2: float
+    agreement: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """What was measured against Keras, on which photographs: (name, SHA-256) each."""
+
+    layers: tuple[LayerErrors, ...]
+    photographs: tuple[tuple[str, str], ...] = field(repr=False)
+
+    def check(self) -> None:
+        """Raise CertificateError if a layer is beyond the limits, naming the first."""
+        for one in self.layers:
+            if not (one.relative_l2 <= RELATIVE_L2_LIMIT and one.agreement >= AGREEMENT_LIMIT):
+                raise CertificateError(
+                    f"layer {one.layer!r} of the exported graph is not Keras': relative L2 error "
+                    f"{one.relative_l2:.3g} (limit {RELATIVE_L2_LIMIT:g}), zero/non-zero "
+                    f"agreement {one.agreement:.6f} (limit {AGREEMENT_LIMIT:g}), largest error "
+                    f"{one.max_abs:.3g}, on {len(self.photographs)} photographs; "
+                    "nothing was written"
+                )
+
+    def as_json(self) -> dict[str, Any]:
+        """The metadata's form."""
+        return {
+            "optimization_level": OPTIMIZATION_LEVEL,
+            "limits": {"relative_l2": RELATIVE_L2_LIMIT, "agreement": AGREEMENT_LIMIT},
+            "photographs": [{"name": name, "sha256": sha} for name, sha in self.photographs],
+            "layers": {
+                one.layer: {
+                    "max_abs": one.max_abs,
+                    "relative_l2": one.relative_l2,
+                    "agreement": one.agreement,
+                }
+                for one in self.layers
+            },
+        }

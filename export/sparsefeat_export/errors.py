@@ -1,0 +1,62 @@
+"""Every error that a user of the exporter can cause.
+
+::
+
+    ExportError (ValueError)
+    ├── WeightsError                    the weights are not VGG16's, or not usable
+    │   └── WeightsNotFoundError (FileNotFoundError)
+    ├── DownloadError                   weights that could not be fetched
+    ├── PhotographsError                too few readable photographs for the certificate
+    ├── CertificateError                the exported graph's numbers are not Keras'
+    ├── StepError                       a child process died
+    └── OutputError                     the output path cannot be written
+
+Each message is one line: what was got, what was expected, what to do.
+"""
+
+
+class ExportError(ValueError):
+    """The base of all errors below."""
+
+
+class WeightsError(ExportError):
+    """The weights are not those of a VGG16: a layer is missing, extra, misshapen or not finite."""
+
+
+class WeightsNotFoundError(WeightsError, FileNotFoundError):
+    """There is no weights file at the path."""
+
+
+class DownloadError(ExportError):
+    """Weights could not be fetched, or what was fetched is not what was pinned."""
+
+
+class PhotographsError(ExportError):
+    """There are too few readable photographs to certify on."""
+
+
+class CertificateError(ExportError):
+    """The exported graph's numbers are further from Keras' than the limits allow."""
+
+
+class StepError(ExportError):
+    """A child process ended without a result."""
+
+
+class OutputError(ExportError):
+    """The output path cannot be written."""
+
+
+BY_NAME: dict[str, type[ExportError]] = {
+    error.__name__: error
+    for error in (
+        ExportError,
+        WeightsError,
+        WeightsNotFoundError,
+        DownloadError,
+        PhotographsError,
+        CertificateError,
+        StepError,
+        OutputError,
+    )
+}

@@ -1,0 +1,15 @@
+"""What a user asks for, as the child processes get it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """Which network to export.
+
+    `weights` is a name or an absolute path; `top` is None where the weights decide.
+    """
+
+    weights: str
+    top: bool | None
+    channels_divisor: int = 1

@@ -1,0 +1,109 @@
+"""The heavy steps of an export, each run in a child process that ends and frees its memory.
+
+A step reads ``<step>.in.json`` in its working folder and writes ``<step>.out.json``.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sparsefeat_export.errors import ExportError, WeightsError
+from sparsefeat_export.quiet import quiet_tensorflow
+from sparsefeat_export.request import Request
+
+GRAPH = "graph.onnx"
+
+
+def convert(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Write the graph, without metadata, and its data file; describe the network."""
+    import keras
+    import onnx
+    import tensorflow as tf
+    import tf2onnx
+
+    from sparsefeat_export import build, description, network
+
+    loaded = network.load(Request(**job["request"]))
+    layers = description.describe(loaded)
+    graph = build.build(loaded, layers, folder / job["data"])
+    (folder / GRAPH).write_bytes(graph.SerializeToString())
+    return {
+        "layers": layers,
+        "height": loaded.height,
+        "width": loaded.width,
+        "source": loaded.source,
+        "sha256": description.digest(loaded),
+        "tools": {
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "tf2onnx": tf2onnx.__version__,
+            "onnx": onnx.__version__,
+        },
+    }
+
+
+def reference(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Load the network anew and write what Keras makes of each picture and probe."""
+    from sparsefeat_export import description, network
+    from sparsefeat_export.reference import write_reference
+
+    loaded = network.load(Request(**job["request"]))
+    if description.digest(loaded) != job["sha256"]:
+        raise WeightsError(f"{loaded.source} changed while it was exported: start again")
+    write_reference(loaded, job["photographs"], job["sizes"], folder)
+    return {}
+
+
+def compare(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Run the graph on the same inputs and compare."""
+    import onnxruntime
+
+    from sparsefeat_export.comparison import compare_photographs
+
+    errors = compare_photographs(folder / GRAPH, folder, job["layers"], len(job["photographs"]))
+    return {
+        "errors": {layer: asdict(one) for layer, one in errors.items()},
+        "onnxruntime": onnxruntime.__version__,
+    }
+
+
+def probe(job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Compute the probes' expected numbers."""
+    from sparsefeat_export.comparison import expected_probe
+
+    return {
+        "probes": [
+            expected_probe(folder / GRAPH, folder, job["layers"], job["rectified"], size)
+            for size in job["sizes"]
+        ]
+    }
+
+
+STEPS: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
+    "convert": convert,
+    "reference": reference,
+    "compare": compare,
+    "probe": probe,
+}
+
+
+def main() -> None:
+    """Run the step named by the first argument in the folder named by the second."""
+    step, folder = sys.argv[1], Path(sys.argv[2])
+    quiet_tensorflow()
+    job = json.loads((folder / f"{step}.in.json").read_text())
+    try:
+        result = STEPS[step](job, folder)
+    except ExportError as exc:
+        result = {"error": type(exc).__name__, "message": str(exc)}
+    except ImportError as exc:
+        message = f"{exc.name} is not installed: pip install 'sparsefeat[cpu,export]'"
+        result = {"error": "ExportError", "message": message}
+    (folder / f"{step}.out.json").write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""Weights found in some file, matched to VGG16's layers by order and shape."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import isqrt
+
+import numpy as np
+import numpy.typing as npt
+
+from sparsefeat_export import plan
+from sparsefeat_export.errors import WeightsError
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """One layer of a weights file, read when asked for and not before.
+
+    `kernel` and `bias` are shapes, in Keras' axis order; `bias` is None where the file has
+    none. `read` gives both arrays.
+    """
+
+    name: str  # what the file calls it
+    kernel: tuple[int, ...]
+    bias: tuple[int, ...] | None
+    read: Callable[[], tuple[Array, Array]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Weights:
+    """The weights of a VGG16: its layers in network order, and the sizes its top implies."""
+
+    layers: tuple[tuple[plan.Plan, Found], ...]
+    top: bool
+    size: int
+    classes: int
+
+    def arrays(self) -> Iterator[tuple[str, Array, Array]]:
+        """Yield (layer name, kernel, bias) one layer at a time.
+
+        Raises
+        ------
+        WeightsError
+            An array has a shape other than the file announced.
+        """
+        for planned, found in self.layers:
+            kernel, bias = found.read()
+            for kind, array, expected in (
+                ("kernel", kernel, planned.kernel),
+                ("bias", bias, planned.bias),
+            ):
+                if array.shape != expected:
+                    raise WeightsError(
+                        f"{planned.name}: the {kind} has shape {array.shape}, expected {expected}"
+                    )
+            yield planned.name, kernel, bias
+
+
+def check_finite(name: str, array: Array) -> None:
+    """Raise WeightsError, naming the weight, if `array` holds a NaN or an infinity."""
+    finite = np.isfinite(array)
+    if not finite.all():
+        index = tuple(int(i) for i in np.unravel_index(int(finite.argmin()), array.shape))
+        raise WeightsError(
+            f"{name} holds {array.size - int(finite.sum())} values that are not finite, the first "
+            f"({array[index]}) at {index}: use weights from a run that did not diverge"
+        )
+
+
+def match(
+    convolutions: Sequence[Found],
+    dense: Sequence[Found],
+    *,
+    top: bool | None,
+    channels_divisor: int = 1,
+    where: str,
+) -> Weights:
+    """Match layers found in a file, in their order, to VGG16's.
+
+    Parameters
+    ----------
+    convolutions, dense
+        What the file holds, in network order.
+    top
+        True to need the dense layers, False to leave them, None to take them if there are any.
+    where
+        The file, for messages.
+
+    Raises
+    ------
+    WeightsError
+        A layer is missing, extra or has another shape. The message names it.
+    """
+    planned = plan.convolutions(channels_divisor)
+    _match(convolutions, planned, where)
+    size, classes = plan.DEFAULT_SIZE, plan.IMAGENET_CLASSES
+    if top is None:
+        top = bool(dense)
+    if top:
+        if not dense:
+            raise WeightsError(
+                f"{where} has no fc1, fc2 and predictions (only convolutions), so there is no "
+                "top to export: leave --top out, or take weights that have one"
+            )
+        size = _size(dense[0], channels_divisor, where)
+        classes = dense[-1].kernel[-1]
+        planned_dense = plan.dense(channels_divisor, size=size, classes=classes)
+        _match(dense, planned_dense, where)
+        planned = planned + planned_dense
+    found = [*convolutions, *(dense if top else ())]
+    return Weights(
+        layers=tuple(zip(planned, found, strict=True)), top=top, size=size, classes=classes
+    )
+
+
+def _match(found: Sequence[Found], planned: Sequence[plan.Plan], where: str) -> None:
+    for one, expected in zip(found, planned, strict=False):
+        called = "" if one.name == expected.name else f" (called {one.name!r} there)"
+        if one.kernel != expected.kernel:
+            raise WeightsError(
+                f"{where}: {expected.name}{called} has a kernel of shape {one.kernel}, "
+                f"expected {expected.kernel}"
+            )
+        if one.bias != expected.bias:
+            got = "no bias" if one.bias is None else f"a bias of shape {one.bias}"
+            raise WeightsError(
+                f"{where}: {expected.name}{called} has {got}, expected {expected.bias}"
+            )
+    if len(found) < len(planned):
+        missing = planned[len(found)]
+        raise WeightsError(
+            f"{where}: {missing.name} is missing (a kernel of shape {missing.kernel}): "
+            f"{len(found)} layers of its kind found, expected {len(planned)}"
+        )
+    if len(found) > len(planned):
+        extra = found[len(planned)]
+        raise WeightsError(
+            f"{where}: {extra.name!r} with a kernel of shape {extra.kernel} is not a layer of "
+            f"VGG16: {len(found)} layers of its kind found, expected {len(planned)}; "
+            "a model with another top exports from its saved .keras file"
+        )
+
+
+def _size(fc1: Found, channels_divisor: int, where: str) -> int:
+    """The picture size that the first dense layer was made for: pixels, of either side."""
+    expected = plan.dense(channels_divisor)[0].kernel
+    channels = plan.BLOCKS[-1][1] // channels_divisor
+    cells = fc1.kernel[0] // channels
+    side = isqrt(cells)
+    if fc1.kernel[0] != channels * side * side or side == 0 or fc1.kernel[1:] != expected[1:]:
+        raise WeightsError(
+            f"{where}: fc1 (called {fc1.name!r} there) has a kernel of shape {fc1.kernel}, "
+            f"expected {expected}; a model with another top exports from its saved .keras "
+            "file, and --no-top leaves the top out"
+        )
+    return side * plan.STRIDE
