@@ -28,12 +28,12 @@ def dense_bits(x: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
         )
     if x.shape[1] >= 2**31:
         raise ValueError(f"got {x.shape[1]} features, expected fewer than 2**31: split the rows")
-    return read_only(x.view(np.int32))
+    return read_only(x).view(np.int32)
 
 
 def read_only(array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
-    """Give a view that can't be written through."""
-    view = array.view()
+    """Give a view that can't be written through, of the plain array that a subclass may wrap."""
+    view = np.asarray(array).view()
     view.flags.writeable = False
     return view
 

@@ -47,8 +47,9 @@ def to_dense(csr: Csr, *, out: npt.NDArray[np.float32] | None = None) -> npt.NDA
         raise ValueError(f"out has shape {out.shape}, expected {shape}: pass one that fits")
     if not out.flags.writeable:
         raise ValueError("out is read-only, expected a writeable array: pass a copy")
+    target = np.asarray(out).view(np.int32)
     indices, values = read_only(csr.indices.view(np.uint32)), read_only(csr.values.view(np.int32))
-    row = _unpack.unpack(read_only(csr.indptr), indices, values, out.view(np.int32))
+    row = _unpack.unpack(read_only(csr.indptr), indices, values, target)
     if row != csr.n_rows:
         refuse_row(csr, row)
     return out

@@ -1,0 +1,86 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import pytest
+
+import sparsefeat_kernels
+from sparsefeat_kernels import _count, _pack, _unpack
+
+USE = """
+import sys
+import numpy as np
+import sparsefeat_kernels as k
+assert "numba" not in sys.modules, "importing the package imported numba"
+x = np.array([[0, 1, 2, 0]], np.float32)
+csr = k.encode(x)
+assert (k.to_dense(csr) == x).all()
+from sparsefeat_kernels import _pack, _unpack
+for kernel in (_pack.pack, _unpack.unpack):
+    stats = kernel.stats
+    print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()), stats.cache_path)
+print(k.__file__)
+"""
+
+
+def use(package_root: Path, **environment: str) -> list[tuple[bool, str]]:
+    """Run two kernels in a fresh process; give whether each came from a cache, and which."""
+    unset = ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME")
+    inherited = {name: value for name, value in os.environ.items() if name not in unset}
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", USE],
+        env={**inherited, "PYTHONPATH": str(package_root), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    *kernels, package_file = run.stdout.splitlines()
+    assert Path(package_file).is_relative_to(package_root)
+    loaded = []
+    for line in kernels:
+        hits, misses, path = line.split(" ", 2)
+        assert int(hits) + int(misses) == 1
+        loaded.append((hits == "1", path))
+    return loaded
+
+
+@pytest.fixture
+def unwriteable_package(tmp_path: Path) -> Path:
+    """Copy the package so that nothing can be cached in it, not even by root."""
+    root = tmp_path / "installed"
+    package = root / "sparsefeat_kernels"
+    source = Path(sparsefeat_kernels.__file__).parent
+    shutil.copytree(source, package, ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "__pycache__").write_text("a file where numba wants its folder")
+    return root
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the user's cache folder isn't under HOME")
+def test_the_second_process_loads_what_the_first_compiled(
+    unwriteable_package: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    first = use(unwriteable_package, HOME=str(home))
+    second = use(unwriteable_package, HOME=str(home))
+    assert [from_cache for from_cache, _ in first + second] == [False, False, True, True]
+    assert all(Path(path).is_relative_to(home) for _, path in first + second)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the user's cache folder isn't under HOME")
+def test_kernels_run_where_nothing_can_be_cached(unwriteable_package: Path) -> None:
+    assert use(unwriteable_package, HOME=os.devnull) == [(False, "None")] * 2
+
+
+def test_every_kernel_releases_the_interpreter() -> None:
+    kernels = [
+        value
+        for module in (_count, _pack, _unpack)
+        for value in vars(module).values()
+        if isinstance(value, numba.core.dispatcher.Dispatcher)
+    ]
+    assert len(kernels) == 7
+    assert all(kernel.targetoptions.get("nogil") for kernel in kernels)
