@@ -1,57 +1,22 @@
 """An extraction run: photographs through the network into a store, resumably."""
 
-import hashlib
 import os
-import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from typing import Literal, get_args
 
+from sparsefeat.appender import Appender
 from sparsefeat.errors import InputError
 from sparsefeat.extractor import Extractor
-from sparsefeat.pictures import Source
+from sparsefeat.pictures.source import Source
+from sparsefeat.progress import Progress
 from sparsefeat.records import Batch, Reject
-from sparsefeat.store import Known, StoreWriter
+from sparsefeat.store import StoreWriter
+from sparsefeat.todo import pick
 
 Identity = Literal["mtime", "digest"]
-IDENTITIES: tuple[Identity, ...] = ("mtime", "digest")
-
-# Batches between the network and the disk: one being written, one waiting.
-WAITING_BATCHES = 1
-
-
-@dataclass(kw_only=True)
-class Progress:
-    """How far a run is; handed to the callback after every batch, always the same object.
-
-    Attributes
-    ----------
-    total
-        Pictures to work on in this run, without the `stored` ones of runs before.
-    rows, rejected
-        What became of those met so far.
-    already_stored, already_rejected
-        Pictures that the store holds or has rejected, and that were passed over.
-    changed
-        Paths of pictures that the store holds but that have changed on disk since. Their rows
-        stay as they are.
-    stopped
-        The run was told to stop, and committed what it had.
-    """
-
-    total: int = 0
-    rows: int = 0
-    rejected: int = 0
-    already_stored: int = 0
-    already_rejected: int = 0
-    changed: list[str] = field(default_factory=list)
-    stopped: bool = False
-
-    @property
-    def done(self) -> int:
-        """Pictures worked on so far."""
-        return self.rows + self.rejected
+IDENTITIES: tuple[str, ...] = get_args(Identity)
 
 
 def extract_to_store(
@@ -62,7 +27,7 @@ def extract_to_store(
     rows_per_part: int = 1024,
     identity: Identity = "mtime",
     retry_rejects: bool = False,
-    report: Callable[[Progress], None] = lambda progress: None,
+    report: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
 ) -> Progress:
     """Extract what the store doesn't hold yet, and commit it part by part.
@@ -83,7 +48,7 @@ def extract_to_store(
     retry_rejects
         Try again what an earlier run rejected.
     report
-        Called with the state after every batch.
+        Called after every batch, in another thread, always with the same object.
     stop
         Once set, the run ends after the batch in hand and commits it.
 
@@ -98,6 +63,7 @@ def extract_to_store(
     """
     if identity not in IDENTITIES:
         raise InputError(f"unknown identity {identity!r}, expected one of: {', '.join(IDENTITIES)}")
+    progress = Progress(total=len(pictures))
     with StoreWriter.open(
         folder,
         layers=list(extractor.layers.values()),
@@ -105,18 +71,26 @@ def extract_to_store(
         provenance=extractor.provenance,
         rows_per_part=rows_per_part,
     ) as writer:
-        progress = Progress()
-        todo = [
-            picture
-            for picture in pictures
-            if _is_todo(picture, writer.known, identity, retry_rejects, progress)
-        ]
-        progress.total = len(todo)
-        report(progress)
-        with _Appender(writer) as append:
-            for batch in _until(stop, extractor.extract(todo), progress):
-                append(batch)
-                progress.rows += len(batch.rows)
-                progress.rejected += len(batch.rejects)
+        todo = pick(
+            pictures,
+            writer.known,
+            progress,
+            by_digest=identity == "digest",
+            retry_rejects=retry_rejects,
+        )
+
+        def appended(batch: Batch, added: int) -> None:
+            progress.rows += added
+            progress.already_stored += len(batch.rows) - added
+            progress.rejected += len(batch.rejects)
+            if report is not None:
                 report(progress)
+
+        batches = extractor.extract(todo)
+        with closing(batches), Appender(writer, appended) as appender:
+            for batch in batches:
+                appender.append(batch)
+                if stop is not None and stop.is_set():
+                    break
+    progress.stopped = progress.done < progress.total
     return progress

@@ -1,7 +1,8 @@
 """Photographs in, activations out: the library's main object."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -22,7 +23,10 @@ from sparsefeat.model import (
     output_layer,
 )
 from sparsefeat.ordered import map_ordered
-from sparsefeat.pictures import Decoded, Picture, Quirks, decode, normalize, preset
+from sparsefeat.pictures.decode import Decoded, Picture, decode
+from sparsefeat.pictures.preprocess import normalize
+from sparsefeat.pictures.presets import preset
+from sparsefeat.pictures.quirks import QuirkWarning, quirk_message
 from sparsefeat.probe import can_prove_fixed, prove
 from sparsefeat.records import Batch, Layer, Reject
 from sparsefeat.session import Session, SessionOptions
@@ -198,7 +202,7 @@ class Extractor:
                 outputs[name][batch] = output
         return outputs
 
-    def extract(self, pictures: Iterable[Picture]) -> Iterator[Batch]:
+    def extract(self, pictures: Iterable[Picture]) -> Generator[Batch, None, None]:
         """Decode pictures, run them, and compress what isn't zero.
 
         Parameters
@@ -218,7 +222,7 @@ class Extractor:
         QuirkWarning
             Once for each way in which the preset treats a picture worse than another would.
         """
-        quirks = Quirks(self._preset)
+        met: set[str] = set()
         work = partial(_decode, preset=self._preset, size=self._picture_size)
         # Enough is decoded ahead to fill the next batch while this one runs.
         ahead = 2 * self._batch_size + self._decode_threads
@@ -229,7 +233,10 @@ class Extractor:
                 if isinstance(result, Reject):
                     rejects.append(result)
                     continue
-                quirks.meet(result)
+                for note in result.notes - met:
+                    if message := quirk_message(note, self._preset):
+                        warnings.warn(message, QuirkWarning, stacklevel=2)
+                met |= result.notes
                 waiting.append(result)
                 if len(waiting) == self._batch_size:
                     yield self._batch(waiting, rejects)

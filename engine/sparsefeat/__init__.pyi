@@ -1,0 +1,56 @@
+from .errors import (
+    InputError,
+    LayerError,
+    MissingDependencyError,
+    ModelError,
+    ModelNotFoundError,
+    PrecisionError,
+    ProviderError,
+    SourceError,
+    SparsefeatError,
+    StoreCorruptError,
+    StoreError,
+    StoreLockedError,
+    StoreMismatchError,
+    StoreNotFoundError,
+    StoreWriteError,
+)
+from .extraction import Progress, extract_to_store
+from .extractor import Extractor
+from .pictures import PRESETS, Preset, QuirkWarning, list_pictures, normalize
+from .records import Batch, Layer, Reject, Row
+from .store import Store, open, verify
+
+__all__ = [
+    "PRESETS",
+    "Batch",
+    "Extractor",
+    "InputError",
+    "Layer",
+    "LayerError",
+    "MissingDependencyError",
+    "ModelError",
+    "ModelNotFoundError",
+    "PrecisionError",
+    "Preset",
+    "Progress",
+    "ProviderError",
+    "QuirkWarning",
+    "Reject",
+    "Row",
+    "SourceError",
+    "SparsefeatError",
+    "Store",
+    "StoreCorruptError",
+    "StoreError",
+    "StoreLockedError",
+    "StoreMismatchError",
+    "StoreNotFoundError",
+    "StoreWriteError",
+    "Batch",
+    "extract_to_store",
+    "list_pictures",
+    "normalize",
+    "open",
+    "verify",
+]

@@ -1,0 +1,38 @@
+"""`sparsefeat demo`."""
+
+from pathlib import Path
+
+import click
+
+from sparsefeat.cli.output import log
+
+
+@click.command()
+@click.option("-o", "--output", default="demo", show_default=True, metavar="DIR",
+              help="Folder for the model, the photographs and the store.")
+@click.pass_context
+def demo(ctx: click.Context, output: str) -> None:
+    """Export VGG16, extract six real photographs, and show what came out.
+
+    What is there already is used again. Needs pip install 'sparsefeat[cpu,export,demo]'.
+    """
+    from sparsefeat.cli.export import export
+    from sparsefeat.cli.extract import extract
+    from sparsefeat.cli.info import info
+    from sparsefeat.demo import copy_photographs
+
+    folder = Path(output)
+    model, photos, store = folder / "vgg16.onnx", folder / "photos", folder / "features"
+    copied = copy_photographs(photos)
+    log(f"{photos}: {len(copied)} photographs, copied from scikit-image and scikit-learn")
+    if model.exists():
+        log(f"{model}: there already")
+    else:
+        ctx.invoke(export, output=str(model))
+    ctx.invoke(extract, photos=(str(photos),), model=str(model), output=str(store), layers="pools")
+    click.echo()
+    ctx.invoke(info, path=str(store))
+    click.echo()
+    click.echo(
+        f"""python -c 'import sparsefeat; print(sparsefeat.open("{store}")["block5_pool"])'"""
+    )

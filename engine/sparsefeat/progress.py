@@ -1,0 +1,41 @@
+"""How far an extraction is."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """How far a run is, and at its end what came of it.
+
+    Attributes
+    ----------
+    total
+        Pictures that were listed.
+    rows, rejected
+        What became of those worked on so far.
+    already_stored, already_rejected
+        Pictures met so far that the store holds, or has rejected, and that were passed over.
+    changed
+        Paths of pictures that the store holds but that have changed on disk since; their rows
+        stay as they are.
+    stopped
+        The run was told to stop, and has committed what it had.
+    """
+
+    total: int
+    rows: int = 0
+    rejected: int = 0
+    already_stored: int = 0
+    already_rejected: int = 0
+    changed: list[str] = field(default_factory=list)
+    stopped: bool = False
+
+    @property
+    def worked(self) -> int:
+        """Pictures worked on so far."""
+        return self.rows + self.rejected
+
+    @property
+    def done(self) -> int:
+        """Pictures dealt with so far, those passed over included."""
+        return self.worked + self.already_stored + self.already_rejected + len(self.changed)

@@ -1,0 +1,60 @@
+"""Resuming: which of the listed pictures are still to be worked on."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+from sparsefeat.pictures.source import Source
+from sparsefeat.progress import Progress
+from sparsefeat.records import Reject
+from sparsefeat.store import Known, Status
+
+
+def pick(
+    pictures: Sequence[Source | Reject],
+    known: Known,
+    progress: Progress,
+    *,
+    by_digest: bool = False,
+    retry_rejects: bool = False,
+) -> Iterator[Source | Reject]:
+    """Yield what the store doesn't know yet; count in `progress` what is passed over.
+
+    Parameters
+    ----------
+    by_digest
+        Compare the bytes of every file with those stored, rather than its size and time.
+    retry_rejects
+        Yield what an earlier run rejected, too.
+    """
+    for picture in pictures:
+        status = _status(picture, known, by_digest=by_digest)
+        if status == "stored":
+            progress.already_stored += 1
+        elif status == "changed":
+            progress.changed.append(picture.path)
+        elif status == "rejected" and not retry_rejects:
+            progress.already_rejected += 1
+        else:
+            yield picture
+
+
+def _status(picture: Source | Reject, known: Known, *, by_digest: bool) -> Status:
+    root, path, size, mtime_ns = picture.root, picture.path, picture.bytes, picture.mtime_ns
+    if not by_digest or isinstance(picture, Reject):
+        status = known.row(root=root, path=path, bytes=size, mtime_ns=mtime_ns)
+        if status != "elsewhere" or isinstance(picture, Reject):
+            return status
+    # The same path, size and time below another root: either the folder was moved, or two
+    # folders hold different pictures that look alike from outside. Only the bytes can tell.
+    return known.row(
+        root=root, path=path, bytes=size, mtime_ns=mtime_ns, sha256=_digest(picture)
+    )
+
+
+def _digest(picture: Source) -> str:
+    """SHA-256 of the file; of none where it can't be read, which decoding then reports."""
+    try:
+        with open(picture.file, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
