@@ -1,8 +1,23 @@
 """The store: a folder of immutable parts, each one an AnnData group in Zarr v3."""
 
+from sparsefeat.store.info import info
 from sparsefeat.store.known import Known, Status
 from sparsefeat.store.reader import Store, Zeros, open_store
 from sparsefeat.store.reader import open_store as open
+from sparsefeat.store.report import Finding, VerifyReport
+from sparsefeat.store.verify import verify
 from sparsefeat.store.writer import StoreWriter
 
-__all__ = ["Known", "Status", "Store", "StoreWriter", "Zeros", "open", "open_store"]
+__all__ = [
+    "Finding",
+    "Known",
+    "Status",
+    "Store",
+    "StoreWriter",
+    "VerifyReport",
+    "Zeros",
+    "info",
+    "open",
+    "open_store",
+    "verify",
+]

@@ -126,22 +126,30 @@ class PartGroup:
     def consolidate(self) -> None:
         """Copy every node's metadata into the root's, where AnnData looks for it.
 
-        What `zarr.consolidate_metadata` writes, made from the files alone: it would read
-        each array's codecs again, and warn.
+        Every node is written anew on the way, without zarr's white space: that would be half
+        of a small part.
         """
-        nodes = {
-            path.parent.relative_to(self.path).as_posix(): json.loads(path.read_bytes())
-            for path in sorted(self.path.rglob("zarr.json"))
-        }
-        root = nodes.pop(".")
-        root["consolidated_metadata"] = {
-            "kind": "inline",
-            "must_understand": False,
-            "metadata": nodes,
-        }
+        root = consolidated(self.path)
+        for name, node in root["consolidated_metadata"]["metadata"].items():
+            self._write_json(name, node)
         self._write_json("", root)
 
     def _write_json(self, name: str, node: Mapping[str, Any]) -> None:
         folder = self.path / name
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "zarr.json").write_text(json.dumps(node, indent=1), encoding="utf-8")
+        (folder / "zarr.json").write_text(json.dumps(node, separators=(",", ":")), encoding="utf-8")
+
+
+def consolidated(path: Path) -> dict[str, Any]:
+    """Give the root's metadata with a copy of every other node's.
+
+    What `zarr.consolidate_metadata` writes, made from the files alone: it would read each
+    array's codecs again, and warn.
+    """
+    nodes = {
+        file.parent.relative_to(path).as_posix(): json.loads(file.read_bytes())
+        for file in sorted(path.rglob("zarr.json"))
+    }
+    root: dict[str, Any] = nodes.pop(".")
+    copies = {"kind": "inline", "must_understand": False, "metadata": nodes}
+    return {**root, "consolidated_metadata": copies}

@@ -80,6 +80,13 @@ class Part:
             self._indptr[layer] = self._read_indptr(self.layers[layer])
         return self._indptr[layer]
 
+    def offsets(self, layer: str) -> npt.NDArray[np.int64]:
+        """Where each row's stored elements start, int64 (rows + 1,)."""
+        stored = self.layers[layer]
+        if stored.encoding == "csr":
+            return self.indptr(layer)
+        return np.arange(self.header.rows + 1, dtype=np.int64) * stored.layer.n_features
+
     def zeros_per_channel(self, layer: str) -> npt.NDArray[np.int64]:
         """Zeros in each channel over all rows, int64 (C,)."""
         name = f"uns/sparsefeat/zeros_per_channel/{layer_key(layer)}"

@@ -1,7 +1,6 @@
 """A store, opened for reading."""
 
 import difflib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,17 +11,16 @@ import numpy.typing as npt
 from sparsefeat.errors import LayerError, StoreMismatchError
 from sparsefeat.records import Layer
 from sparsefeat.store.frames import read_frame, unresolved
+from sparsefeat.store.gather import read_csr, read_dense
 from sparsefeat.store.header import JSON, differences
-from sparsefeat.store.layout import CHUNK, SHARD, require_parts
+from sparsefeat.store.layout import require_parts
 from sparsefeat.store.part import Part
-from sparsefeat.store.selection import Rows, row_numbers, spans
+from sparsefeat.store.selection import Rows, row_numbers
 from sparsefeat.store.tables import REJECTED, ROWS
 
 if TYPE_CHECKING:
     import pandas as pd
     from scipy.sparse import csr_array
-
-_INT32 = np.iinfo(np.int32).max
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -34,27 +32,6 @@ class Zeros:
 
     per_row: npt.NDArray[np.int64]
     per_channel: npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Piece:
-    """A stretch of one part, and where its wanted rows go."""
-
-    part: Part
-    start: int
-    stop: int
-    wanted: npt.NDArray[np.int64]  # rows counted from `start`
-    places: npt.NDArray[np.int64]  # rows of the result
-
-    @property
-    def whole(self) -> bool:
-        """Whether every row is wanted once, in order, without a gap in the result."""
-        count = self.stop - self.start
-        return (
-            len(self.wanted) == count
-            and bool((np.diff(self.wanted) == 1).all())
-            and bool((np.diff(self.places) == 1).all())
-        )
 
 
 class Store:
@@ -147,26 +124,8 @@ class Store:
         layer, rows = key if isinstance(key, tuple) else (key, slice(None))
         n_columns = self._layer(layer).n_features
         numbers = row_numbers(rows, self.n_rows)
-        nnz = np.concatenate([np.diff(part.indptr(layer)) for part in self._parts])[numbers]
-        total = int(nnz.sum())
-        dtype = np.int32 if max(total, n_columns, len(numbers)) <= _INT32 else np.int64
-        indptr = np.zeros(len(numbers) + 1, dtype)
-        np.cumsum(nnz, out=indptr[1:])
-        indices, values = np.empty(total, dtype), np.empty(total, np.float32)
-        for piece in self._pieces(layer, numbers):
-            csr = piece.part.rows(layer, piece.start, piece.stop)
-            if piece.whole:
-                begin = indptr[piece.places[0]]
-                indices[begin : begin + csr.nnz] = csr.indices
-                values[begin : begin + csr.nnz] = csr.values
-                continue
-            for row, place in zip(piece.wanted.tolist(), piece.places.tolist(), strict=True):
-                source = slice(csr.indptr[row], csr.indptr[row + 1])
-                target = slice(indptr[place], indptr[place + 1])
-                indices[target], values[target] = csr.indices[source], csr.values[source]
-        matrix: csr_array[np.float32] = csr_array(
-            (values, indices, indptr), shape=(len(numbers), n_columns)
-        )
+        arrays = read_csr(self._parts, layer, numbers)
+        matrix: csr_array[np.float32] = csr_array(arrays, shape=(len(numbers), n_columns))
         matrix.has_canonical_format = True
         return matrix
 
@@ -182,17 +141,9 @@ class Store:
         LayerError, InputError, StoreCorruptError
             As reading a matrix does.
         """
-        shape, n_columns = self._layer(layer).shape, self._layer(layer).n_features
+        shape = self._layer(layer).shape
         numbers = row_numbers(slice(None) if rows is None else rows, self.n_rows)
-        out = np.empty((len(numbers), n_columns), np.float32)
-        for piece in self._pieces(layer, numbers):
-            if piece.whole:
-                target = out[piece.places[0] : piece.places[-1] + 1]
-                piece.part.dense_rows(layer, piece.start, piece.stop, out=target)
-            else:
-                dense = piece.part.dense_rows(layer, piece.start, piece.stop)
-                out[piece.places] = dense[piece.wanted]
-        return out.reshape(-1, *shape) if len(out) else out.reshape(0, *shape)
+        return read_dense(self._parts, layer, numbers).reshape(len(numbers), *shape)
 
     def zeros(self, layer: str) -> Zeros:
         """Count zeros per row and per channel, without reading the data.
@@ -221,26 +172,6 @@ class Store:
         if table not in self._frames:
             self._frames[table] = read_frame(self._parts, table)
         return self._frames[table]
-
-    def _pieces(self, layer: str, numbers: npt.NDArray[np.int64]) -> Iterator[_Piece]:
-        order = np.argsort(numbers, kind="stable")
-        ascending = numbers[order]
-        bounds = np.searchsorted(ascending, self._starts)
-        for part, start, first, last in zip(
-            self._parts, self._starts.tolist(), bounds, bounds[1:], strict=False
-        ):
-            rows = ascending[first:last] - start
-            offsets = self._offsets(part, layer)
-            for begin, end in spans(rows, offsets, gap=CHUNK, most=SHARD):
-                lower, upper = np.searchsorted(rows, [begin, end])
-                places = order[first + lower : first + upper]
-                yield _Piece(part, begin, end, rows[lower:upper] - begin, places)
-
-    def _offsets(self, part: Part, layer: str) -> npt.NDArray[np.int64]:
-        stored = part.layers[layer]
-        if stored.encoding == "csr":
-            return part.indptr(layer)
-        return np.arange(part.header.rows + 1, dtype=np.int64) * stored.layer.n_features
 
 
 def open_store(folder: str | Path) -> Store:

@@ -1,0 +1,103 @@
+"""Checking one part: its metadata, its tables and its layers."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sparsefeat.errors import StoreCorruptError, StoreError
+from sparsefeat.records import Reject, Row
+from sparsefeat.store.check_layer import check_layer
+from sparsefeat.store.group import consolidated, encoding
+from sparsefeat.store.part import Part, chunk_files
+from sparsefeat.store.report import Finding
+from sparsefeat.store.tables import COLUMNS, INDEX, REJECTED, ROWS, row_id
+
+
+class PartCheck:
+    """Looks at everything in one part; `rows` is its table of pictures, if that is sound.
+
+    Parameters
+    ----------
+    path
+        The part's folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.files = sorted(file for file in path.rglob("*") if file.is_file())
+        self.n_bytes = sum(file.stat().st_size for file in self.files)
+        self.rows: dict[str, Any] = {}
+
+    def run(self) -> Iterator[Finding]:
+        """Yield what is wrong."""
+        try:
+            part = Part(self.path)
+        except StoreError as exc:
+            yield self._finding(str(exc))
+            return
+        yield from self._metadata(part)
+        yield from self._tables(part)
+        for stored in part.layers.values():
+            yield from check_layer(part, stored)
+        yield from self._strangers(part)
+
+    def _finding(self, what: str, *, harmless: bool = False) -> Finding:
+        return Finding(what=what, part=self.path.name, harmless=harmless)
+
+    def _metadata(self, part: Part) -> Iterator[Finding]:
+        """Compare the metadata with their copies, and with the header."""
+        try:
+            root = json.loads((self.path / "zarr.json").read_bytes())
+            if root != consolidated(self.path):
+                yield self._finding("the consolidated metadata are not those of the arrays")
+            attributes = {**encoding("anndata"), "sparsefeat": part.header.to_json()}
+            if root["attributes"] != attributes or root["node_type"] != "group":
+                yield self._finding("the root's attributes are not an AnnData group's")
+        except (ValueError, KeyError, OSError) as exc:
+            yield self._finding(f"metadata can't be read: {exc}")
+        try:
+            if json.loads(str(part.read("uns/sparsefeat/header"))) != part.header.to_json():
+                yield self._finding("the header in uns is not that of the root")
+        except (StoreCorruptError, ValueError) as exc:
+            yield self._finding(str(exc))
+
+    def _tables(self, part: Part) -> Iterator[Finding]:
+        for name, record, expected in (
+            (ROWS, Row, part.header.rows),
+            (REJECTED, Reject, part.header.rejected),
+        ):
+            try:
+                table = {column: values.tolist() for column, values in part.table(name).items()}
+            except StoreCorruptError as exc:
+                yield self._finding(str(exc))
+                continue
+            if {len(values) for values in table.values()} != {expected}:
+                yield self._finding(f"{name} has not the header's {expected} rows")
+                continue
+            if record is Row:
+                self.rows = table
+            columns = [table[column] for column in COLUMNS[name]]
+            for number, fields in enumerate(zip(*columns, strict=True)):
+                picture = record(**dict(zip(COLUMNS[name], fields, strict=True)))
+                if row_id(picture) != table[INDEX][number]:
+                    yield self._finding(f"{name} row {number} has not the id of its picture")
+        try:
+            part.read(f"var/{INDEX}")
+        except StoreCorruptError as exc:
+            yield self._finding(str(exc))
+
+    def _strangers(self, part: Part) -> Iterator[Finding]:
+        """Find files that no array knows of."""
+        expected = set()
+        for node in self.path.rglob("zarr.json"):
+            expected.add(node)
+            name = node.parent.relative_to(self.path).as_posix()
+            try:
+                if json.loads(node.read_bytes())["node_type"] == "array":
+                    expected |= {node.parent / file for file in chunk_files(part.array(name))}
+            except (StoreCorruptError, ValueError, KeyError, TypeError):
+                return  # found by others above, and nothing can be said of its files
+        for stranger in sorted(set(self.files) - expected):
+            what = f"{stranger.relative_to(self.path).as_posix()} belongs to nothing"
+            yield self._finding(what, harmless=True)

@@ -1,0 +1,54 @@
+"""What a verification found."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One thing that is not as it should be.
+
+    Parameters
+    ----------
+    what
+        What it is, in words.
+    part
+        The part's name; empty for the store as a whole.
+    layer
+        The layer's name; empty where it is no layer's data.
+    rows
+        First row of the part that is affected, and the one after the last; None for all.
+    harmless
+        Whether every row is sound all the same.
+    """
+
+    what: str
+    part: str = ""
+    layer: str = ""
+    rows: tuple[int, int] | None = None
+    harmless: bool = False
+
+    def __str__(self) -> str:
+        rows = f"rows {self.rows[0]} to {self.rows[1] - 1}" if self.rows else ""
+        where = ", ".join(filter(None, [self.part, self.layer, rows]))
+        return f"{where}: {self.what}" if where else self.what
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VerifyReport:
+    """The findings, and how much was looked at.
+
+    `pictures` counts originals whose bytes were compared; `n_bytes` is what was read of the
+    store.
+    """
+
+    findings: tuple[Finding, ...]
+    parts: int
+    rows: int
+    files: int
+    n_bytes: int
+    pictures: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is damaged, missing or changed."""
+        return all(finding.harmless for finding in self.findings)
