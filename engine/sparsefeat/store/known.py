@@ -144,7 +144,7 @@ def load_known(parts: Iterable[Part]) -> Known:
 
 
 def _pictures(part: Part, table: str) -> Iterable[_Stored]:
-    columns = (part.read(f"{table}/{column}").tolist() for column in _Stored._fields)
+    columns = (part.column(table, column).tolist() for column in _Stored._fields)
     return map(_Stored._make, zip(*columns, strict=True))
 
 

@@ -13,6 +13,7 @@ from zarr.storage import LocalStore, StorePath
 
 from sparsefeat.errors import StoreCorruptError, StoreError
 from sparsefeat.store.codecs import quiet
+from sparsefeat.store.column import read_column
 from sparsefeat.store.header import Header, StoredLayer
 from sparsefeat.store.layout import layer_key
 from sparsefeat.store.tables import COLUMNS, INDEX
@@ -71,8 +72,19 @@ class Part:
         return self._guard(name, read)
 
     def table(self, name: str) -> dict[str, npt.NDArray[Any]]:
-        """Read a table's columns, its index among them."""
-        return {column: self.read(f"{name}/{column}") for column in (INDEX, *COLUMNS[name])}
+        """Read a table's columns, its index among them.
+
+        Raises
+        ------
+        StoreCorruptError
+            A column is missing, or not what was written.
+        """
+        return {column: self.column(name, column) for column in (INDEX, *COLUMNS[name])}
+
+    def column(self, table: str, column: str) -> npt.NDArray[Any]:
+        """Read one column of a table; raises as `table` does."""
+        name = f"{table}/{column}"
+        return self._guard(name, lambda: read_column(self.path / name))
 
     def indptr(self, layer: str) -> npt.NDArray[np.int64]:
         """Where each row's non-zeros start, int64 (rows + 1,), kept once read."""
