@@ -1,7 +1,7 @@
 """Which files there are, in a stable order, and what to call them."""
 
 # Plain text for paths: a million pathlib objects would double time and memory.
-# ruff: noqa: PTH100, PTH109, PTH110, PTH112, PTH118, PTH121, PTH206
+# ruff: noqa: PTH100, PTH109, PTH110, PTH112, PTH118, PTH206
 
 import glob
 import os
@@ -78,13 +78,14 @@ def list_pictures(
 
 def find_picture(path: AnyPath, *, root: str | None = None) -> Source | Reject:
     """Look at one file, named relative to `root`, else to the current folder, else to "/"."""
-    try:
-        file = _absolute(os.fspath(path))
-        if os.path.isdir(file):
-            return lost_file(*_split(file, root), Reason.FOLDER)
-    except ValueError:  # a NUL in the name
-        return lost_file("", os.fspath(path), Reason.MISSING)
-    return found_file(*_split(file, root)) or lost_file(*_split(file, root), Reason.SPECIAL)
+    name = os.fspath(path)
+    if "\0" in name:  # no system has such names
+        return lost_file("", name, Reason.MISSING)
+    file = _absolute(name)
+    place = _split(file, root)
+    if os.path.isdir(file):
+        return lost_file(*place, Reason.FOLDER)
+    return found_file(*place) or lost_file(*place, Reason.SPECIAL)
 
 
 def _named(
@@ -135,8 +136,8 @@ def _entries(files_from: AnyPath) -> Iterator[str]:
 def _absolute(path: str) -> str:
     absolute = os.path.abspath(path)
     # "link/.." is not where the text says it is.
-    if ".." in path and os.path.exists(path) and not os.path.samefile(path, absolute):
-        return os.path.realpath(path)
+    if ".." in path and (real := os.path.realpath(path)) != os.path.realpath(absolute):
+        return real
     return absolute
 
 

@@ -100,7 +100,7 @@ def stored_size(picture: Image.Image) -> tuple[int, int]:
 
 def load(picture: Image.Image) -> None:
     """Decode the pixels."""
-    if isinstance(picture, TiffImagePlugin.TiffImageFile) and not picture.readonly:
+    if isinstance(picture, TiffImagePlugin.TiffImageFile) and picture.tile:
         # Pillow checks a TIFF for being a bomb once more when it allocates the memory.
         # Allocated here, within our own limit, that check and its warning don't come up.
         picture.im = Image.new(picture.mode, stored_size(picture)).im

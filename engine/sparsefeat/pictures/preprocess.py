@@ -3,6 +3,8 @@
 The behaviour is that of ``keras.applications.vgg16.preprocess_input`` (mode "caffe").
 """
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -56,6 +58,6 @@ def normalize(
     for channel in range(3):
         out[..., channel] = pixels[..., 2 - channel]
     width = pixels.shape[-2]
-    picture_rows = out.reshape(-1, width * 3)
+    picture_rows = out.reshape(math.prod(pixels.shape[:-2]), width * 3)
     np.subtract(picture_rows, np.tile(_MEAN, width), out=picture_rows)
     return out

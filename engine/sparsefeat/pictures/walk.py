@@ -83,7 +83,7 @@ class Walk:
                     if entry.name.startswith("."):
                         continue
                     inside = (folder + entry.name).split("/")
-                    if not entry.is_dir():
+                    if not _is_folder(entry):
                         if _matches(inside, pattern):
                             names.append(entry.name)
                     elif entry.name.endswith(".zarr") or not _may_hold(inside, pattern):
@@ -131,6 +131,13 @@ def lost_file(root: str, path: str, reason: Reason) -> Reject:
 
 def _join(root: str, path: str) -> str:
     return os.path.join(root, path.replace("/", os.sep) if os.sep != "/" else path)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or through a forbidden folder
+        return False
 
 
 def _identity(folder: str) -> tuple[int, int]:

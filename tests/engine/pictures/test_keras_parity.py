@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -19,10 +19,6 @@ Check = Callable[[Path, Size], Decoded | Reject]
 
 SIZES = [(224, 224), (240, 240), (32, 301), (300, 451)]
 """(height, width); the last is that of chelsea, so that nothing is resized."""
-
-shared_files = settings(
-    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
 
 
 def saved(picture: Image.Image, picture_format: str, **options: object) -> bytes:
@@ -139,3 +135,116 @@ def test_every_format_and_mode(
         assert isinstance(like_keras(file, size), Decoded)
     file.write_bytes(KINDS[kind](photographs["chelsea"]))
     assert isinstance(like_keras(file, (300, 451)), Decoded)
+
+
+@pytest.fixture(scope="session")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("scratch") / "picture"
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "tiff", "webp-lossy"])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (2, 3)])
+def test_tiny_and_thin_pictures(
+    kind: str,
+    shape: Size,
+    photographs: dict[str, Image.Image],
+    like_keras: Check,
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "thin"
+    file.write_bytes(KINDS[kind](photographs["rocket"].resize(shape)))
+    assert isinstance(like_keras(file, (224, 224)), Decoded)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_random_pixels_modes_and_sizes(
+    data: st.DataObject, like_keras: Check, scratch: Path
+) -> None:
+    mode, picture_format = data.draw(
+        st.sampled_from(
+            [
+                *((mode, "PNG") for mode in ("1", "L", "LA", "I;16", "P", "RGB", "RGBA")),
+                *((mode, "TIFF") for mode in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX")),
+                *((mode, "TIFF") for mode in ("CMYK", "YCbCr", "LAB", "I;16", "I;16B", "I", "F")),
+                *((mode, "WEBP") for mode in ("RGB", "RGBA")),
+                *((mode, "GIF") for mode in ("1", "L", "P")),
+                *((mode, "BMP") for mode in ("1", "L", "P", "RGB", "RGBA")),
+                *((mode, "JPEG") for mode in ("L", "RGB", "CMYK", "YCbCr")),
+            ]
+        )
+    )
+    width, height = data.draw(st.tuples(st.integers(1, 60), st.integers(1, 60)))
+    size = data.draw(st.tuples(st.integers(1, 90), st.integers(1, 90)))
+    seed = data.draw(st.integers(0, 2**32 - 1))
+    blank = Image.new(mode, (width, height))
+    noise = np.random.default_rng(seed).bytes(len(blank.tobytes()))
+    picture = Image.frombytes(mode, (width, height), noise)
+    if mode == "P":
+        picture.putpalette(np.random.default_rng(seed + 1).bytes(768))
+    scratch.write_bytes(saved(picture, picture_format))
+    assert isinstance(like_keras(scratch, size), Decoded)
+
+
+# One of each family of decoders; small, so that every byte matters.
+FRAGILE = [
+    "jpeg",
+    "jpeg-progressive",
+    "jpeg-mpo",
+    "JPEG-exif-6",
+    "png",
+    "png-palette-alphas",
+    "png-animated",
+    "PNG-exif-6",
+    "webp-lossy",
+    "webp-rgba",
+    "WEBP-exif-6",
+    "bmp",
+    "bmp-palette",
+    "gif",
+    "gif-animated",
+    "tiff",
+    "tiff-lzw",
+    "tiff-jpeg",
+    "tiff-sixteen-bit",
+    "ppm",
+    "jpeg2000",
+    "avif",
+    "tga",
+    "ico",
+]
+
+
+@pytest.fixture(scope="session")
+def fragile(photographs: dict[str, Image.Image]) -> dict[str, bytes]:
+    small = photographs["coffee"].resize((90, 60))
+    return {kind: KINDS[kind](small) for kind in FRAGILE}
+
+
+# Keras warns too, and goes on; here as there, a warning about metadata costs no picture.
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning")
+@pytest.mark.parametrize("kind", FRAGILE)
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_cut_anywhere(
+    kind: str, data: st.DataObject, fragile: dict[str, bytes], like_keras: Check, scratch: Path
+) -> None:
+    whole = fragile[kind]
+    kept = data.draw(st.one_of(st.integers(0, len(whole) - 1), st.integers(0, 300)))
+    scratch.write_bytes(whole[:kept])
+    like_keras(scratch, data.draw(st.sampled_from([(224, 224), (60, 90)])))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning")
+@pytest.mark.parametrize("kind", FRAGILE)
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_bytes_changed_anywhere(
+    kind: str, data: st.DataObject, fragile: dict[str, bytes], like_keras: Check, scratch: Path
+) -> None:
+    broken = bytearray(fragile[kind])
+    anywhere = st.one_of(st.integers(0, len(broken) - 1), st.integers(0, 200))
+    for _ in range(data.draw(st.integers(1, 4))):
+        broken[data.draw(anywhere)] = data.draw(st.integers(0, 255))
+    scratch.write_bytes(broken)
+    like_keras(scratch, (64, 48))

@@ -1,0 +1,288 @@
+"""Listing real files with real odd names."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sparsefeat.errors import SourceError
+from sparsefeat.pictures.listing import find_picture, list_pictures
+from sparsefeat.pictures.source import Source, decode_path
+from sparsefeat.records import Reject
+
+
+def make(folder: Path, *names: str | bytes) -> Path:
+    for name in names:
+        file = Path(os.fsdecode(os.path.join(os.fsencode(folder), os.fsencode(name))))  # noqa: PTH118
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(os.fsencode(name))
+    return folder
+
+
+def paths(found: list[Source | Reject]) -> list[str]:
+    assert all(isinstance(item, Source) for item in found), found
+    return [item.path for item in found]
+
+
+@pytest.fixture
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Permissions don't bind root; another user they do."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_folder_in_the_order_of_bytes(inside: Path) -> None:
+    names: list[str | bytes] = [
+        "b.jpg",
+        "a/z.png",
+        "a-b/c",
+        "a.txt",
+        "A",
+        "é",
+        "a/b/deep",
+        "Z",
+        b"\xff.jpg",
+        "ａ",
+    ]
+    make(inside / "photos", *names)
+    found = list_pictures(["photos"])
+    expected = sorted(os.fsencode(name) for name in names)
+    assert [os.fsencode(decode_path(path)) for path in paths(found)] == expected
+    for item in found:
+        assert isinstance(item, Source)
+        assert item.root == str(inside / "photos")
+        status = Path(item.file).stat()
+        assert (item.bytes, item.mtime_ns) == (status.st_size, status.st_mtime_ns)
+        assert Path(item.file).read_bytes() == os.fsencode(decode_path(item.path))
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        (b"caf\xe9.jpg", "caf%E9.jpg"),
+        (b"100%.jpg", "100%25.jpg"),
+        (b"two\nlines.jpg", "two\nlines.jpg"),
+        (b" spaces .jpg", " spaces .jpg"),
+        ("e\u0301.jpg".encode(), "e\u0301.jpg"),
+        ("\u00e9.jpg".encode(), "\u00e9.jpg"),
+        (b"x" * 255, "x" * 255),
+        (b"[a]*?.jpg", "[a]*?.jpg"),
+        (b"back\\slash.jpg", "back\\slash.jpg"),
+    ],
+)
+def test_odd_names(name: bytes, path: str, inside: Path) -> None:
+    make(inside / "photos", name)
+    (item,) = list_pictures(["photos"])
+    assert isinstance(item, Source)
+    assert item.path == path
+    item.path.encode("utf-8")
+    named = list_pictures([os.fsdecode(b"photos/" + name)], root="photos")
+    assert named == [item]
+
+
+def test_labels_are_the_parent_folder(inside: Path) -> None:
+    make(inside / "photos", "x.jpg", "cats/a.jpg", b"50%\xff/a.jpg")
+    found = list_pictures(["photos"])
+    assert [item.label for item in found if isinstance(item, Source)] == [
+        "50%25%FF",
+        "cats",
+        "photos",
+    ]
+
+
+def test_hidden_files_and_stores_are_left_out(inside: Path) -> None:
+    make(inside / "photos", ".hidden.jpg", ".git/a.jpg", "part.zarr/c/0", "out/b.jpg", "ok.jpg")
+    assert paths(list_pictures(["photos"], skip=inside / "photos" / "out")) == ["ok.jpg"]
+    assert paths(list_pictures(["photos"], skip="nowhere")) == ["ok.jpg", "out/b.jpg"]
+
+
+def test_a_hidden_file_that_is_named_is_listed(inside: Path) -> None:
+    make(inside, ".hidden.jpg")
+    assert paths(list_pictures([".hidden.jpg"])) == [".hidden.jpg"]
+
+
+def test_patterns_give_the_paths_that_their_folder_gives(inside: Path) -> None:
+    make(inside / "photos", "a.jpg", "b.png", "c/d.jpg", "c/e/f.jpg", "c/e/g.png", ".h/i.jpg")
+    everything = {item.path: item for item in list_pictures(["photos"])}
+    for pattern, expected in {
+        "photos/*.jpg": ["a.jpg"],
+        "photos/**/*.jpg": ["a.jpg", "c/d.jpg", "c/e/f.jpg"],
+        "photos/*/*.jpg": ["c/d.jpg"],
+        "photos/c*/**/?.png": ["c/e/g.png"],
+        "photos/[ab].*": ["a.jpg", "b.png"],
+        "photos/**": list(everything),
+        "photos/*": list(everything),
+    }.items():
+        found = list_pictures([pattern])
+        assert found == [everything[path] for path in expected], pattern
+    assert paths(list_pictures([f"{inside}/p*/b.png"])) == ["photos/b.png"]
+
+
+def test_a_file_with_wildcards_in_its_name_is_that_file(inside: Path) -> None:
+    make(inside, "*.jpg", "other.jpg")
+    assert paths(list_pictures(["*.jpg"])) == ["*.jpg"]
+    assert paths(list_pictures(["*.jp?"])) == ["*.jpg", "other.jpg"]
+
+
+def test_roots_of_single_files(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(inside, "photos/cats/a.jpg", "elsewhere/b.jpg")
+    file = inside / "photos" / "cats" / "a.jpg"
+    roots = {}
+    for root in (None, "photos", inside / "photos" / "cats", "elsewhere"):
+        (item,) = list_pictures([file], root=root)
+        roots[str(root)] = (item.root, item.path)
+    assert roots == {
+        "None": (str(inside), "photos/cats/a.jpg"),
+        "photos": (str(inside / "photos"), "cats/a.jpg"),
+        str(inside / "photos" / "cats"): (str(inside / "photos" / "cats"), "a.jpg"),
+        "elsewhere": (str(inside), "photos/cats/a.jpg"),
+    }
+    monkeypatch.chdir("elsewhere")
+    (item,) = list_pictures(["../photos/cats/a.jpg"])
+    assert (item.root, item.path) == ("/", str(file)[1:])
+
+
+def test_a_root_is_a_whole_folder_name(inside: Path) -> None:
+    make(inside, "photos2/a.jpg")
+    (item,) = list_pictures(["photos2/a.jpg"], root="photos")
+    assert item.path == "photos2/a.jpg"
+
+
+def test_a_file_named_twice_comes_once_where_it_came_first(inside: Path) -> None:
+    make(inside, "p/a.jpg", "p/b.jpg", "p/c/d.jpg")
+    found = list_pictures(["p/b.jpg", "p/c", "p/*.jpg", "p", "./p/../p/b.jpg", inside / "p"])
+    assert [(item.path, item.root) for item in found] == [
+        ("p/b.jpg", str(inside)),
+        ("d.jpg", str(inside / "p" / "c")),
+        ("a.jpg", str(inside / "p")),
+    ]
+
+
+def test_a_link_in_front_of_two_dots_leads_where_the_system_says(inside: Path) -> None:
+    make(inside, "real/inner/x.jpg", "real/right.jpg", "wrong.jpg")
+    (inside / "link").symlink_to("real/inner")
+    (item,) = list_pictures(["link/../right.jpg"])
+    assert item.path == "real/right.jpg"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\0"])
+def test_lists(end: str, inside: Path) -> None:
+    make(inside, "p/a.jpg", "p/b b.jpg", "p/c.jpg")
+    (inside / "list").write_text(
+        end.join(["p/c.jpg", "", "p/b b.jpg", "p/gone.jpg", "p", "p/c.jpg", ""]), newline=""
+    )
+    found = list_pictures(["p/a.jpg"], files_from="list", root="p")
+    assert [(item.path, getattr(item, "reason", "")) for item in found] == [
+        ("a.jpg", ""),
+        ("c.jpg", ""),
+        ("b b.jpg", ""),
+        ("gone.jpg", "no such file"),
+        ("p", "a folder, not a file"),
+    ]
+
+
+def test_a_list_with_nul_may_hold_newlines_and_any_bytes(inside: Path) -> None:
+    make(inside, b"two\nlines", b"\xff\xfe")
+    (inside / "list").write_bytes(b"two\nlines\0\xff\xfe\0")
+    assert paths(list_pictures([], files_from="list")) == ["two\nlines", "%FF%FE"]
+
+
+def test_a_list_from_standard_input(inside: Path) -> None:
+    make(inside, b"a.jpg", b"caf\xe9.jpg")
+    code = (
+        "from sparsefeat.pictures.listing import list_pictures\n"
+        "print([item.path for item in list_pictures([], files_from='-')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=b"caf\xe9.jpg\na.jpg", capture_output=True, check=True
+    )
+    assert done.stdout.decode().strip() == "['caf%E9.jpg', 'a.jpg']"
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        ["nowhere"],
+        ["empty"],
+        ["empty/*.jpg"],
+        ["nowhere/*.jpg"],
+        [],
+        [""],
+        ["a.jpg", "b*"],
+        ["dangling"],
+    ],
+)
+def test_what_names_nothing_is_an_error(inputs: list[str], inside: Path) -> None:
+    make(inside, "a.jpg")
+    (inside / "empty").mkdir()
+    (inside / "dangling").symlink_to("nowhere")
+    with pytest.raises(SourceError, match=r"^got .*expected .*") as caught:
+        list_pictures(inputs)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_list_is_an_error(inside: Path) -> None:
+    with pytest.raises(SourceError, match="got 'nowhere' as a list"):
+        list_pictures([], files_from="nowhere")
+
+
+def test_an_empty_list_is_an_error(inside: Path) -> None:
+    make(inside, "list")
+    (inside / "list").write_bytes(b"\n\n")
+    with pytest.raises(SourceError, match="there are no files"):
+        list_pictures([], files_from="list")
+
+
+def test_only_lost_files_are_rejects_not_an_error(inside: Path) -> None:
+    (inside / "list").write_bytes(b"gone\n")
+    (item,) = list_pictures([], files_from="list")
+    assert isinstance(item, Reject)
+    assert (item.path, item.root, item.sha256) == ("gone", str(inside), "")
+
+
+def test_special_files(inside: Path) -> None:
+    make(inside / "p", "a.jpg")
+    os.mkfifo(inside / "p" / "fifo.jpg")
+    assert paths(list_pictures(["p"])) == ["a.jpg"]
+    (named,) = list_pictures(["p/fifo.jpg"])
+    assert isinstance(named, Reject)
+    assert named.reason == "not a regular file"
+
+
+def test_a_nul_in_a_path_is_a_missing_file() -> None:
+    item = find_picture("a\0b")
+    assert isinstance(item, Reject)
+    assert item.reason == "no such file"
+
+
+def test_a_forbidden_folder_is_a_reject_and_the_rest_goes_on(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    for parent in tmp_path.parents[:2]:
+        parent.chmod(0o755)
+    make(tmp_path / "p", "closed/a.jpg", "open.jpg")
+    (tmp_path / "p" / "closed").chmod(0)
+    with as_nobody():
+        found = list_pictures([tmp_path / "p"])
+    assert [(item.path, getattr(item, "reason", "")) for item in found] == [
+        ("closed", "permission denied"),
+        ("open.jpg", ""),
+    ]
+    with as_nobody(), pytest.raises(SourceError, match="can be read"):
+        list_pictures([tmp_path / "p" / "closed"])
+    (tmp_path / "p" / "closed").chmod(0o755)

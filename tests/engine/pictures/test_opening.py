@@ -1,0 +1,99 @@
+"""Bombs, warnings and formats that are not opened."""
+
+import io
+import struct
+import zlib
+
+import pytest
+from PIL import Image
+
+from sparsefeat.pictures.decode import Decoded, decode
+from sparsefeat.pictures.opening import MAX_PIXELS, open_picture
+from sparsefeat.pictures.presets import PRESETS
+from sparsefeat.pictures.unreadable import Reason, UnreadableError
+from sparsefeat.records import Reject
+
+KERAS = PRESETS["keras"]
+
+
+def png_header(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + checksum
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+def reason(content: bytes, max_pixels: int = MAX_PIXELS) -> str:
+    result = decode(content, KERAS, (32, 32), max_pixels=max_pixels)
+    assert isinstance(result, Reject)
+    return result.reason
+
+
+def test_our_limit_is_pillows() -> None:
+    limit = Image.MAX_IMAGE_PIXELS
+    assert limit is not None
+    assert 2 * limit == MAX_PIXELS
+
+
+def test_a_bomb_is_rejected_by_its_header() -> None:
+    assert reason(png_header(200_000, 200_000)) == Reason.TOO_MANY_PIXELS
+    # One pixel above, and at, the limit; what is at the limit is opened, and found to be empty.
+    assert reason(png_header(MAX_PIXELS + 1, 1)) == Reason.TOO_MANY_PIXELS
+    assert open_picture(io.BytesIO(png_header(MAX_PIXELS, 1)), MAX_PIXELS).width == MAX_PIXELS
+
+
+@pytest.mark.parametrize("picture_format", ["PNG", "TIFF"])
+def test_a_large_picture_under_the_limit_gives_no_warning(picture_format: str) -> None:
+    # Warnings are errors here.
+    stream = io.BytesIO()
+    Image.new("1", (10_000, 9_000), 1).save(stream, picture_format)
+    result = decode(stream.getvalue(), KERAS, (32, 32))
+    assert isinstance(result, Decoded)
+    assert result.pixels.min() == 255
+    assert reason(stream.getvalue(), max_pixels=80_000_000) == Reason.TOO_MANY_PIXELS
+
+
+def test_a_limit_above_pillows_is_ours_to_give() -> None:
+    assert open_picture(io.BytesIO(png_header(30_000, 30_000)), 10**9).size == (30_000, 30_000)
+
+
+def test_postscript_is_not_run() -> None:
+    document = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+    assert Image.open(io.BytesIO(document)).format == "EPS"
+    assert reason(document) == Reason.NO_PICTURE
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"\x89PNG\r\n\x1a\nand no more", Reason.HEADER),
+        (b"Just some words.", Reason.NO_PICTURE),
+        (b"\0" * 5000, Reason.NO_PICTURE),
+        (b"", Reason.EMPTY),
+        (b"GIF89a" + bytes(7) + b";", Reason.HEADER),
+        (b"P6 0 9 255\n", Reason.HEADER),
+    ],
+)
+def test_reasons(content: bytes, expected: Reason) -> None:
+    assert reason(content) == expected
+
+
+def test_a_cut_jpeg_is_truncated_and_a_flipped_png_corrupt(
+    photographs: dict[str, Image.Image],
+) -> None:
+    stream = io.BytesIO()
+    photographs["coffee"].save(stream, "JPEG")
+    assert reason(stream.getvalue()[:9000]) == Reason.TRUNCATED
+    stream = io.BytesIO()
+    photographs["coffee"].save(stream, "PNG")
+    flipped = bytearray(stream.getvalue())
+    flipped[9000] ^= 255
+    assert reason(bytes(flipped)) == Reason.CORRUPT
+
+
+def test_stray_errors_of_a_decoder_are_reasons() -> None:
+    with pytest.raises(UnreadableError) as caught:
+        open_picture(io.BytesIO(b"\x89PNG\r\n\x1a\n" + b"\xff" * 40), MAX_PIXELS)
+    assert isinstance(caught.value.reason, Reason)

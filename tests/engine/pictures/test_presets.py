@@ -1,0 +1,26 @@
+import json
+
+import pytest
+
+from sparsefeat.errors import InputError
+from sparsefeat.pictures.presets import PRESETS, preset
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_recipe_survives_json_and_names_its_preset(name: str) -> None:
+    recipe = preset(name).recipe()
+    assert json.loads(json.dumps(recipe)) == recipe
+    assert recipe["name"] == name
+    assert recipe["mean"] == [103.939, 116.779, 123.68]
+    assert recipe["channel_order"] == "BGR"
+
+
+def test_recipes_differ() -> None:
+    recipes = [json.dumps(each.recipe(), sort_keys=True) for each in PRESETS.values()]
+    assert len(set(recipes)) == len(recipes)
+
+
+@pytest.mark.parametrize(("typo", "meant"), [("kears", "keras"), ("bilinar", "bilinear")])
+def test_an_unknown_name_gives_the_nearest(typo: str, meant: str) -> None:
+    with pytest.raises(InputError, match=f"got preprocess '{typo}'.*did you mean {meant}"):
+        preset(typo)
