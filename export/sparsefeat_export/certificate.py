@@ -64,6 +64,16 @@ class LayerErrors:
     relative_l2: float
     agreement: float
 
+    @classmethod
+    def of(cls, layer: str, errors: Errors) -> "LayerErrors":
+        """Name what was summed."""
+        return cls(
+            layer=layer,
+            max_abs=errors.max_abs,
+            relative_l2=errors.relative_l2,
+            agreement=errors.agreement,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
@@ -85,7 +95,7 @@ class Certificate:
                 )
 
     def as_json(self) -> dict[str, Any]:
-        """The metadata's form."""
+        """Give the metadata's form."""
         return {
             "optimization_level": OPTIMIZATION_LEVEL,
             "limits": {"relative_l2": RELATIVE_L2_LIMIT, "agreement": AGREEMENT_LIMIT},

@@ -17,7 +17,7 @@ from sparsefeat_export.reference import photograph_folder, probe_folder, read_im
 def compare_photographs(
     graph: Path, folder: Path, layers: Sequence[str], n_photographs: int
 ) -> dict[str, Errors]:
-    """Errors of every layer over photographs that `reference.write_reference` has written."""
+    """Errors of every layer over photographs that `reference.write_photographs` has written."""
     session = open_session(onnx.load(graph, load_external_data=False), graph.parent)
     errors = {layer: Errors() for layer in layers}
     for index in range(n_photographs):
@@ -53,7 +53,7 @@ def expected_probe(
 
 
 def open_session(model: onnx.ModelProto, folder: Path) -> Any:
-    """An ONNX Runtime session on the processor, fully optimised, weights from `folder`."""
+    """Open a session on the processor, fully optimised, with weights from `folder`."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

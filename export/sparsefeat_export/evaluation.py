@@ -8,7 +8,7 @@ import onnx
 
 
 def evaluate(node: onnx.NodeProto, feeds: dict[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
-    """Outputs of `node`, by ONNX' own reference implementation.
+    """Compute the outputs of `node` by ONNX' own reference implementation.
 
     Examples
     --------

@@ -1,12 +1,8 @@
 """The export from end to end: convert, certify, commit."""
 
-import os
-import re
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +10,18 @@ import onnx
 
 from sparsefeat_export import metadata
 from sparsefeat_export.certificate import Certificate, Errors, LayerErrors
-from sparsefeat_export.errors import (
-    DownloadError,
-    ExportError,
-    OutputError,
-    WeightsError,
-    WeightsNotFoundError,
-)
+from sparsefeat_export.committing import commit, data_path, working_folder
+from sparsefeat_export.errors import DownloadError, ExportError, OutputError
 from sparsefeat_export.photographs import Photograph, photographs
 from sparsefeat_export.processes import run_step
 from sparsefeat_export.request import Request
+from sparsefeat_export.sources.naming import resolve
 from sparsefeat_export.steps import GRAPH
 
 Report = Callable[[str], object]
 
 # The activations of one photograph are 56 MB on disk while it waits for its comparison.
-BLOCK = 8
-PROBE_SIZES = ((32, 32), (224, 224))  # of a model that takes any size
-SUFFIXES = (".keras", ".h5", ".hdf5", ".onnx")
+BLOCK = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +62,8 @@ def export(
         A folder with at least eight photographs to certify on; by default those that the
         package ships.
     channels_divisor
-        A power of two that makes a narrow VGG16, for tests: all channels and units but the
-        classes are divided by it.
+        A power of two that makes a narrow VGG16, for tests: all channels, and all units but
+        the classes, are divided by it.
     report
         Called with a line of text at each step.
 
@@ -90,20 +80,24 @@ def export(
     """
     report = report or (lambda _: None)
     path = Path(output).absolute()
-    _check_output(path, weights)
     if channels_divisor not in (1, 2, 4, 8, 16, 32, 64):
         raise ExportError(f"channels_divisor is {channels_divisor}, expected a power of 2 up to 64")
     pictures = photographs(None if photos is None else Path(photos), report)
-    with _translated(path), _working_folder(path) as folder:
+    with working_folder(path) as folder:
         request = Request(
-            weights=_resolve(weights, folder), top=top, channels_divisor=channels_divisor
+            weights="imagenet" if weights is None else resolve(weights, folder),
+            top=top,
+            channels_divisor=channels_divisor,
         )
-        result = _run(request, path, pictures, folder, report, fallback=weights is None)
-        _commit(folder, path)
+        if request.weights == str(path):
+            raise OutputError(f"{path} is where the weights are: write to another file")
+        job = _convert(request, path, pictures, folder, report, fallback=weights is None)
+        result = _certify(job, path, pictures, folder, report)
+        commit(folder / GRAPH, folder / data_path(path).name, path)
     return result
 
 
-def _run(
+def _convert(
     request: Request,
     path: Path,
     pictures: list[Photograph],
@@ -111,55 +105,49 @@ def _run(
     report: Report,
     *,
     fallback: bool,
-) -> ExportResult:
-    report(f"converting VGG16, weights {request.weights}")
-    data = f"{path.name}.data"
+) -> dict[str, Any]:
+    """Convert, and give what the next steps need to know."""
+    job: dict[str, Any] = {
+        "request": asdict(request),
+        "data": data_path(path).name,
+        "photographs": [str(picture.path) for picture in pictures[:BLOCK]],
+    }
+    report(f"converting VGG16 with weights {request.weights}")
     try:
-        network = run_step("convert", {"request": asdict(request), "data": data}, folder)
+        network = run_step("convert", job, folder)
     except DownloadError as exc:
         if not fallback:
             raise
-        report(f"{exc}; taking --weights pretrained")
-        request = Request(
-            weights="pretrained", top=request.top, channels_divisor=request.channels_divisor
-        )
-        network = run_step("convert", {"request": asdict(request), "data": data}, folder)
-    fixed = (network["height"], network["width"])
-    sizes = PROBE_SIZES if None in fixed else (fixed,)
-    report(f"certifying {len(network['layers'])} layers on {len(pictures)} photographs")
-    errors: dict[str, Errors] = {}
-    names = [layer["name"] for layer in network["layers"]]
-    for start in range(0, len(pictures), BLOCK):
-        block = [str(picture.path) for picture in pictures[start : start + BLOCK]]
-        job = {
-            "request": asdict(request),
-            "sha256": network["sha256"],
-            "photographs": block,
-            "sizes": sizes if start == 0 else [],
-            "layers": names,
-        }
+        report(f"taking the weights pretrained: {exc}")
+        job["request"] = asdict(replace(request, weights="pretrained"))
+        network = run_step("convert", job, folder)
+    return job | {
+        "network": network,
+        "layers": [layer["name"] for layer in network["layers"]],
+        "rectified": [layer["name"] for layer in network["layers"] if layer["rectified"]],
+    }
+
+
+def _certify(
+    job: dict[str, Any], path: Path, pictures: list[Photograph], folder: Path, report: Report
+) -> ExportResult:
+    """Compare, probe, and write the metadata into the graph."""
+    report(f"certifying {len(job['layers'])} layers on {len(pictures)} photographs")
+    errors = _compare(job, folder)
+    for start in range(BLOCK, len(pictures), BLOCK):
+        job["photographs"] = [str(picture.path) for picture in pictures[start : start + BLOCK]]
         run_step("reference", job, folder)
-        compared = run_step("compare", job, folder)
-        for layer, summed in compared["errors"].items():
-            errors.setdefault(layer, Errors()).merge(Errors(**summed))
-        for written in folder.glob("photograph-*"):
-            shutil.rmtree(written)
+        for layer, further in _compare(job, folder).items():
+            errors[layer].merge(further)
     certificate = Certificate(
-        layers=tuple(
-            LayerErrors(
-                layer=layer,
-                max_abs=one.max_abs,
-                relative_l2=one.relative_l2,
-                agreement=one.agreement,
-            )
-            for layer, one in errors.items()
-        ),
+        layers=tuple(LayerErrors.of(layer, one) for layer, one in errors.items()),
         photographs=tuple((picture.path.name, picture.sha256) for picture in pictures),
     )
     certificate.check()
-    rectified = [layer["name"] for layer in network["layers"] if layer["rectified"]]
-    probes = run_step("probe", {"layers": names, "rectified": rectified, "sizes": sizes}, folder)
-    described = metadata.compose(network, certificate, probes["probes"], compared["onnxruntime"])
+    probed = run_step("probe", job, folder)
+    described = metadata.compose(
+        job["network"], certificate, probed["probes"], probed["onnxruntime"]
+    )
     model = onnx.load(folder / GRAPH, load_external_data=False)
     metadata.attach(model, described)
     (folder / GRAPH).write_bytes(model.SerializeToString())
@@ -167,77 +155,9 @@ def _run(
     return ExportResult(path=path, certificate=certificate, metadata=described)
 
 
-def _check_output(path: Path, weights: Any) -> None:
-    if path.suffix != ".onnx":
-        raise OutputError(f"{path} does not end in .onnx")
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder, expected a file to write")
-    if isinstance(weights, str | Path) and Path(weights).absolute() == path:
-        raise OutputError(f"{path} is where the weights are: write to another file")
-
-
-def _resolve(weights: Any, folder: Path) -> str:
-    """A name that the steps understand: a keyword, or an absolute path."""
-    if weights is None:
-        return "imagenet"
-    if not isinstance(weights, str | Path):
-        return _save(weights, folder)
-    name = str(weights)
-    if name in ("imagenet", "pretrained") or re.fullmatch(r"random:\d+", name):
-        return name
-    path = Path(name).expanduser().absolute()
-    if name.startswith("random:") or (path.suffix not in SUFFIXES and not path.exists()):
-        raise WeightsError(
-            f"weights {name!r}: expected imagenet, pretrained, random:SEED with a whole number, "
-            f"or a file ending in {', '.join(SUFFIXES)}"
-        )
-    if not path.is_file():
-        raise WeightsNotFoundError(f"there is no weights file {path}")
-    if path.suffix not in SUFFIXES:
-        raise WeightsError(f"{path}: expected a file ending in {', '.join(SUFFIXES)}")
-    return str(path)
-
-
-def _save(model: Any, folder: Path) -> str:
-    """Save a Keras model of this process where the steps can load it."""
-    if not hasattr(model, "save") or not hasattr(model, "layers"):
-        raise WeightsError(f"weights is a {type(model).__name__}, expected a name, path or model")
-    path = folder / f"{model.name}.keras"
-    model.save(path)
-    return str(path)
-
-
-@contextmanager
-def _working_folder(path: Path) -> Iterator[Path]:
-    """A folder beside the output, so that committing is a rename; gone at the end."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
-        yield Path(folder)
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except ExportError:
-        raise
-    except OSError as exc:
-        raise OutputError(f"cannot write {path}: {exc.strerror or exc}") from exc
-
-
-def _commit(folder: Path, path: Path) -> None:
-    """Give both files their final names, the data first: a graph never lacks its data."""
-    data = Path(f"{path}.data")
-    _sync(folder / data.name)
-    _sync(folder / GRAPH)
-    (folder / data.name).replace(data)
-    (folder / GRAPH).replace(path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _compare(job: dict[str, Any], folder: Path) -> dict[str, Errors]:
+    """Compare the photographs whose references are written, and drop the references."""
+    compared = run_step("compare", job, folder)
+    for written in folder.glob("photograph-*"):
+        shutil.rmtree(written)
+    return {layer: Errors(**summed) for layer, summed in compared["errors"].items()}

@@ -26,7 +26,7 @@ class Folded:
     constants: dict[str, Array] = field(repr=False)
 
     def compute(self, weights: dict[str, Array]) -> Array:
-        """The tensor's value."""
+        """Compute the tensor from the weights' values, by name."""
         values = self.constants | weights
         for node in self.nodes:
             outputs = evaluate(node, {name: values[name] for name in node.input if name})
@@ -61,7 +61,8 @@ def fold(graph: onnx.GraphProto, weights: list[str]) -> list[Folded]:
             sources[output] = set().union(*(sources[name] for name in inputs))
             recipes[output] = list({id(one): one for one in recipe}.values())
     read = dict.fromkeys(name for node in kept for name in node.input if sources.get(name))
-    folded, renamed = [], {}
+    folded = []
+    renamed: dict[str, str] = {}
     for tensor in sorted(read, key=lambda name: min(map(weights.index, sources[name]))):
         renamed[tensor] = _name(sorted(sources[tensor], key=weights.index), set(renamed.values()))
         folded.append(

@@ -3,10 +3,12 @@
 Each function takes a graph and changes it in place.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 
 TO_NCHW = [0, 3, 1, 2]
 TO_NHWC = [0, 2, 3, 1]
@@ -43,24 +45,92 @@ def explicit_padding(graph: onnx.GraphProto) -> None:
         node.attribute.append(helper.make_attribute("pads", before + after))
 
 
-def name_tensors(graph: onnx.GraphProto, rectified: Iterable[str]) -> None:
-    """Name ``<layer>/nchw`` and ``<layer>/pre``, and every node after its output."""
+def static_flatten(graph: onnx.GraphProto, layers: Iterable[Mapping[str, Any]]) -> None:
+    """Reshape to (-1, features) where tf2onnx computes that shape from the input's."""
     producers = producers_of(graph)
-    renamed: dict[str, str] = {}
-    wanted = set(rectified)
-    for output in graph.output:
-        name, layer = output.name, output.name
-        if is_transpose(producers[name], TO_NHWC):
-            name = producers[name].input[0]
-            renamed[name] = f"{layer}/nchw"
-        if layer in wanted:
-            relu = producers[name]
+    for layer in layers:
+        node = producers[layer["name"]]
+        if layer["kind"] == "flatten" and node.op_type == "Reshape" and None not in layer["shape"]:
+            node.input[1] = f"{layer['name']}/shape"
+            shape = np.array([-1, *layer["shape"]], dtype=np.int64)
+            graph.initializer.append(numpy_helper.from_array(shape, node.input[1]))
+    drop_unread(graph)
+
+
+def settle_copies(graph: onnx.GraphProto) -> None:
+    """Let a layer that changes nothing at inference be the copy of the one before it.
+
+    tf2onnx makes one tensor of both and the other an Identity of it, in either order.
+    """
+    order = {output.name: index for index, output in enumerate(graph.output)}
+    for node in graph.node:
+        if node.op_type != "Identity" or not {node.input[0], node.output[0]} <= order.keys():
+            continue
+        original, copy = node.input[0], node.output[0]
+        if order[copy] < order[original]:
+            rename(graph, {original: copy, copy: original})
+
+
+def name_tensors(graph: onnx.GraphProto, layers: Iterable[Mapping[str, Any]]) -> None:
+    """Name ``<layer>/nchw`` and ``<layer>/pre``, and every node after its output."""
+    for layer in layers:
+        name = layer["name"]
+        if len(layer["shape"]) == 3:
+            _channels_first(graph, name)
+            name = f"{name}/nchw"
+        if layer["rectified"]:
+            relu = producers_of(graph)[name]
             if relu.op_type != "Relu":
-                raise AssertionError(f"{layer} is rectified, but a {relu.op_type} makes it")
-            renamed[relu.input[0]] = f"{layer}/pre"
-    rename(graph, renamed)
+                raise AssertionError(f"{name} is rectified, but a {relu.op_type} makes it")
+            _name_input(graph, relu, f"{layer['name']}/pre")
+    for node in graph.node:
+        if is_transpose(node, TO_NCHW) and node.input[0] == "images":
+            rename(graph, {node.output[0]: "images/nchw"})
+    sort(graph)
     for node in graph.node:
         node.name = node.output[0]
+
+
+def _channels_first(graph: onnx.GraphProto, layer: str) -> None:
+    """See that a spatial layer is the transpose of its ``<layer>/nchw``."""
+    producers = producers_of(graph)
+    node = producers[layer]
+    if not is_transpose(node, TO_NHWC):
+        nchw = f"{layer}/first"
+        before = producers.get(node.input[0])
+        if node.op_type == "Identity" and before is not None and is_transpose(before, TO_NHWC):
+            node.input[0], node.output[0] = before.input[0], nchw
+        else:  # computed with its channels last
+            rename(graph, {layer: f"{layer}/nhwc"})
+            graph.node.append(
+                helper.make_node("Transpose", [f"{layer}/nhwc"], [nchw], perm=TO_NCHW)
+            )
+        node = helper.make_node("Transpose", [nchw], [layer], perm=TO_NHWC)
+        graph.node.append(node)
+    _name_input(graph, producers_of(graph)[layer], f"{layer}/nchw")
+
+
+def _name_input(graph: onnx.GraphProto, node: onnx.NodeProto, name: str) -> None:
+    """Name the tensor that `node` reads; where it has a public name, give it a copy of that."""
+    tensor = node.input[0]
+    public = {output.name for output in graph.output}
+    if tensor in public or tensor.endswith(("/nchw", "/pre")):
+        graph.node.append(helper.make_node("Identity", [tensor], [name]))
+        node.input[0] = name
+    else:
+        rename(graph, {tensor: name})
+
+
+def sort(graph: onnx.GraphProto) -> None:
+    """Put every node behind those whose outputs it reads, else leave them in their order."""
+    made = {tensor.name for tensor in [*graph.initializer, *graph.input]} | {""}
+    pending, ordered = list(graph.node), []
+    while pending:
+        ready = next(node for node in pending if made.issuperset(node.input))
+        pending.remove(ready)
+        ordered.append(ready)
+        made.update(ready.output)
+    keep(graph, ordered)
 
 
 def is_transpose(node: onnx.NodeProto, perm: list[int]) -> bool:
@@ -69,7 +139,7 @@ def is_transpose(node: onnx.NodeProto, perm: list[int]) -> bool:
 
 
 def producers_of(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
-    """The node that makes each tensor."""
+    """Map each tensor to the node that makes it."""
     return {name: node for node in graph.node for name in node.output}
 
 

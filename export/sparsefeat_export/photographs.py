@@ -21,7 +21,7 @@ class Photograph:
 
 
 def photographs(folder: Path | None, report: Callable[[str], object]) -> list[Photograph]:
-    """The readable pictures under `folder`, or those that the package ships.
+    """List the readable pictures under `folder`, or those that the package ships.
 
     Where there are very many, 32 of them, evenly spaced by name.
 

@@ -6,7 +6,7 @@ BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))  # (convolutions, cha
 DENSE_UNITS = 4096
 IMAGENET_CLASSES = 1000
 DEFAULT_SIZE = 224  # height and width, in pixels
-STRIDE = 2 ** len(BLOCKS)  # of the last pool, in pixels
+STRIDE: int = 2 ** len(BLOCKS)  # of the last pool, in pixels
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +23,7 @@ class Plan:
 
 
 def convolutions(channels_divisor: int = 1) -> list[Plan]:
-    """The 13 convolutions in network order; `channels_divisor` narrows every one of them."""
+    """List the 13 convolutions in network order, each narrowed by `channels_divisor`."""
     plans = []
     channels_in = 3
     for block, (count, channels) in enumerate(BLOCKS, start=1):
@@ -37,7 +37,7 @@ def convolutions(channels_divisor: int = 1) -> list[Plan]:
 def dense(
     channels_divisor: int = 1, *, size: int = DEFAULT_SIZE, classes: int = IMAGENET_CLASSES
 ) -> list[Plan]:
-    """The three dense layers of a VGG16 for pictures of (size, size) pixels."""
+    """List the three dense layers of a VGG16 for pictures of (size, size) pixels."""
     features = (size // STRIDE) ** 2 * (BLOCKS[-1][1] // channels_divisor)
     units = DENSE_UNITS // channels_divisor
     return [

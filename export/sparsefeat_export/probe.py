@@ -13,7 +13,7 @@ N_CHANNELS = 8
 
 
 def probe_input(height: int, width: int) -> npt.NDArray[np.float32]:
-    """The probe's picture: float32 (1, height, width, 3), whole numbers from -128 to 127.
+    """Make the probe's picture: float32 (1, height, width, 3), whole numbers from -128 to 127.
 
     Its values depend on their position alone, so a larger one continues a smaller.
 
@@ -24,11 +24,12 @@ def probe_input(height: int, width: int) -> npt.NDArray[np.float32]:
     """
     y, x, c = np.ogrid[:height, :width, :3]
     values = (37 * y + 61 * x + 89 * c + 3 * y * x + 7 * y * y) % 256 - 128
-    return values[np.newaxis].astype(np.float32)
+    images: npt.NDArray[np.float32] = values[np.newaxis].astype(np.float32)
+    return images
 
 
 def summarise(activation: npt.NDArray[np.float32]) -> dict[str, list[int] | list[float]]:
-    """A few numbers of one picture's activation, (H, W, C) or (F,).
+    """Take a few numbers of one picture's activation, (H, W, C) or (F,).
 
     Returns
     -------

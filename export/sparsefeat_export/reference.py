@@ -11,23 +11,21 @@ from sparsefeat_export.plan import DEFAULT_SIZE
 from sparsefeat_export.probe import probe_input
 
 
-def write_reference(
-    network: Network, photographs: Sequence[str], sizes: Sequence[Sequence[int]], folder: Path
-) -> None:
-    """Run Keras on one picture at a time and write every layer.
-
-    Photographs go to ``photograph-<index>/``, probes of `sizes` (height, width) to
-    ``probe-<height>x<width>/``, see `read_layer`.
-    """
+def write_photographs(network: Network, photographs: Sequence[str], folder: Path) -> None:
+    """Run Keras on one photograph at a time and write every layer, for `read_layer`."""
     target = (network.height or DEFAULT_SIZE, network.width or DEFAULT_SIZE)
     for index, path in enumerate(photographs):
         _write(network, preprocess(path, target), photograph_folder(folder, index))
+
+
+def write_probes(network: Network, sizes: Sequence[tuple[int, int]], folder: Path) -> None:
+    """Run Keras on the probes of `sizes`, (height, width), and write every layer."""
     for height, width in sizes:
         _write(network, probe_input(height, width), probe_folder(folder, height, width))
 
 
 def preprocess(path: str, size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """A photograph as Keras' own functions prepare it for VGG16: float32 (1, H, W, 3)."""
+    """Prepare a photograph for VGG16 by Keras' own functions: float32 (1, H, W, 3)."""
     import keras
 
     picture = keras.utils.load_img(path, target_size=size)
@@ -53,7 +51,7 @@ def read_layer(folder: Path, index: int) -> npt.NDArray[np.float32]:
 
 
 def read_images(folder: Path) -> npt.NDArray[np.float32]:
-    """The input, float32 (1, H, W, 3)."""
+    """Read the input, float32 (1, H, W, 3)."""
     images: npt.NDArray[np.float32] = np.load(folder / "images.npy")
     return images
 

@@ -15,26 +15,37 @@ from sparsefeat_export.quiet import quiet_tensorflow
 from sparsefeat_export.request import Request
 
 GRAPH = "graph.onnx"
+PROBE_SIZES = ((32, 32), (224, 224))  # of a model that takes any size
 
 
 def convert(job: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Write the graph, without metadata, and its data file; describe the network."""
+    """Write the graph without its metadata, its data file, and the first references.
+
+    Keras is loaded once for all three: its start takes longer than the conversion.
+    """
     import keras
     import onnx
     import tensorflow as tf
     import tf2onnx
 
     from sparsefeat_export import build, description, network
+    from sparsefeat_export.reference import write_photographs, write_probes
 
     loaded = network.load(Request(**job["request"]))
     layers = description.describe(loaded)
     graph = build.build(loaded, layers, folder / job["data"])
     (folder / GRAPH).write_bytes(graph.SerializeToString())
+    sizes: tuple[tuple[int, int], ...] = PROBE_SIZES
+    if loaded.height is not None and loaded.width is not None:
+        sizes = ((loaded.height, loaded.width),)
+    write_probes(loaded, sizes, folder)
+    write_photographs(loaded, job["photographs"], folder)
     return {
         "layers": layers,
         "height": loaded.height,
         "width": loaded.width,
         "source": loaded.source,
+        "probes": sizes,
         "sha256": description.digest(loaded),
         "tools": {
             "tensorflow": tf.__version__,
@@ -46,39 +57,37 @@ def convert(job: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def reference(job: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Load the network anew and write what Keras makes of each picture and probe."""
+    """Load the network again and write references for more photographs."""
     from sparsefeat_export import description, network
-    from sparsefeat_export.reference import write_reference
+    from sparsefeat_export.reference import write_photographs
 
     loaded = network.load(Request(**job["request"]))
-    if description.digest(loaded) != job["sha256"]:
+    if description.digest(loaded) != job["network"]["sha256"]:
         raise WeightsError(f"{loaded.source} changed while it was exported: start again")
-    write_reference(loaded, job["photographs"], job["sizes"], folder)
+    write_photographs(loaded, job["photographs"], folder)
     return {}
 
 
 def compare(job: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Run the graph on the same inputs and compare."""
-    import onnxruntime
-
+    """Run the graph on the same photographs and compare."""
     from sparsefeat_export.comparison import compare_photographs
 
     errors = compare_photographs(folder / GRAPH, folder, job["layers"], len(job["photographs"]))
-    return {
-        "errors": {layer: asdict(one) for layer, one in errors.items()},
-        "onnxruntime": onnxruntime.__version__,
-    }
+    return {"errors": {layer: asdict(one) for layer, one in errors.items()}}
 
 
 def probe(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Compute the probes' expected numbers."""
+    import onnxruntime
+
     from sparsefeat_export.comparison import expected_probe
 
     return {
         "probes": [
             expected_probe(folder / GRAPH, folder, job["layers"], job["rectified"], size)
-            for size in job["sizes"]
-        ]
+            for size in job["network"]["probes"]
+        ],
+        "onnxruntime": onnxruntime.__version__,
     }
 
 

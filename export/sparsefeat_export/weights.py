@@ -31,6 +31,7 @@ class Found:
 class Weights:
     """The weights of a VGG16: its layers in network order, and the sizes its top implies."""
 
+    source: str
     layers: tuple[tuple[plan.Plan, Found], ...]
     top: bool
     size: int
@@ -52,7 +53,8 @@ class Weights:
             ):
                 if array.shape != expected:
                     raise WeightsError(
-                        f"{planned.name}: the {kind} has shape {array.shape}, expected {expected}"
+                        f"{self.source}: {planned.name} has a {kind} of shape {array.shape}, "
+                        f"expected {expected}"
                     )
             yield planned.name, kernel, bias
 
@@ -74,7 +76,7 @@ def match(
     *,
     top: bool | None,
     channels_divisor: int = 1,
-    where: str,
+    source: str,
 ) -> Weights:
     """Match layers found in a file, in their order, to VGG16's.
 
@@ -84,8 +86,8 @@ def match(
         What the file holds, in network order.
     top
         True to need the dense layers, False to leave them, None to take them if there are any.
-    where
-        The file, for messages.
+    source
+        Where the weights are from, for messages and metadata.
 
     Raises
     ------
@@ -93,64 +95,68 @@ def match(
         A layer is missing, extra or has another shape. The message names it.
     """
     planned = plan.convolutions(channels_divisor)
-    _match(convolutions, planned, where)
+    _match(convolutions, planned, source)
     size, classes = plan.DEFAULT_SIZE, plan.IMAGENET_CLASSES
     if top is None:
         top = bool(dense)
     if top:
         if not dense:
             raise WeightsError(
-                f"{where} has no fc1, fc2 and predictions (only convolutions), so there is no "
+                f"{source} has no fc1, fc2 and predictions (only convolutions), so there is no "
                 "top to export: leave --top out, or take weights that have one"
             )
-        size = _size(dense[0], channels_divisor, where)
+        size = _size(dense[0], channels_divisor, source)
         classes = dense[-1].kernel[-1]
         planned_dense = plan.dense(channels_divisor, size=size, classes=classes)
-        _match(dense, planned_dense, where)
+        _match(dense, planned_dense, source)
         planned = planned + planned_dense
     found = [*convolutions, *(dense if top else ())]
     return Weights(
-        layers=tuple(zip(planned, found, strict=True)), top=top, size=size, classes=classes
+        source=source,
+        layers=tuple(zip(planned, found, strict=True)),
+        top=top,
+        size=size,
+        classes=classes,
     )
 
 
-def _match(found: Sequence[Found], planned: Sequence[plan.Plan], where: str) -> None:
+def _match(found: Sequence[Found], planned: Sequence[plan.Plan], source: str) -> None:
     for one, expected in zip(found, planned, strict=False):
         called = "" if one.name == expected.name else f" (called {one.name!r} there)"
         if one.kernel != expected.kernel:
             raise WeightsError(
-                f"{where}: {expected.name}{called} has a kernel of shape {one.kernel}, "
+                f"{source}: {expected.name}{called} has a kernel of shape {one.kernel}, "
                 f"expected {expected.kernel}"
             )
         if one.bias != expected.bias:
             got = "no bias" if one.bias is None else f"a bias of shape {one.bias}"
             raise WeightsError(
-                f"{where}: {expected.name}{called} has {got}, expected {expected.bias}"
+                f"{source}: {expected.name}{called} has {got}, expected {expected.bias}"
             )
     if len(found) < len(planned):
         missing = planned[len(found)]
         raise WeightsError(
-            f"{where}: {missing.name} is missing (a kernel of shape {missing.kernel}): "
+            f"{source}: {missing.name} is missing (a kernel of shape {missing.kernel}): "
             f"{len(found)} layers of its kind found, expected {len(planned)}"
         )
     if len(found) > len(planned):
         extra = found[len(planned)]
         raise WeightsError(
-            f"{where}: {extra.name!r} with a kernel of shape {extra.kernel} is not a layer of "
+            f"{source}: {extra.name!r} with a kernel of shape {extra.kernel} is not a layer of "
             f"VGG16: {len(found)} layers of its kind found, expected {len(planned)}; "
             "a model with another top exports from its saved .keras file"
         )
 
 
-def _size(fc1: Found, channels_divisor: int, where: str) -> int:
-    """The picture size that the first dense layer was made for: pixels, of either side."""
+def _size(fc1: Found, channels_divisor: int, source: str) -> int:
+    """Tell the picture size, in pixels of either side, that the first dense layer is for."""
     expected = plan.dense(channels_divisor)[0].kernel
     channels = plan.BLOCKS[-1][1] // channels_divisor
     cells = fc1.kernel[0] // channels
-    side = isqrt(cells)
+    side: int = isqrt(cells)
     if fc1.kernel[0] != channels * side * side or side == 0 or fc1.kernel[1:] != expected[1:]:
         raise WeightsError(
-            f"{where}: fc1 (called {fc1.name!r} there) has a kernel of shape {fc1.kernel}, "
+            f"{source}: fc1 (called {fc1.name!r} there) has a kernel of shape {fc1.kernel}, "
             f"expected {expected}; a model with another top exports from its saved .keras "
             "file, and --no-top leaves the top out"
         )

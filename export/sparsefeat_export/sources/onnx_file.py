@@ -114,7 +114,12 @@ def _convolution(
         kernel = np.asarray(constants[node.input[1]], dtype=np.float32)
         return np.ascontiguousarray(kernel.transpose(2, 3, 1, 0)), _vector(bias, constants)
 
-    return Found(name=name, kernel=(*extent, channels_in, out), bias=bias and (out,), read=read)
+    return Found(
+        name=name,
+        kernel=(*extent, channels_in, out),
+        bias=None if bias is None else (out,),
+        read=read,
+    )
 
 
 def _dense(
@@ -130,7 +135,9 @@ def _dense(
         kernel = np.asarray(constants[node.input[1]], dtype=np.float32)
         return kernel.T if transposed else kernel, _vector(bias, constants)
 
-    return Found(name=_layer_name(node), kernel=shape, bias=bias and (shape[-1],), read=read)
+    return Found(
+        name=_layer_name(node), kernel=shape, bias=None if bias is None else (shape[-1],), read=read
+    )
 
 
 def _bias(
@@ -141,7 +148,7 @@ def _bias(
 ) -> str | None:
     """Name of the constant that is added, or None."""
     candidates = list(node.input[2:3])
-    name = node.output[0]
+    name: str = node.output[0]
     while not candidates and len(consumers.get(name, [])) == 1:
         (consumer,) = consumers[name]
         if consumer.op_type == "Add":
@@ -149,7 +156,7 @@ def _bias(
         elif consumer.op_type not in ("Transpose", "Reshape", "Squeeze", "Identity"):
             break
         name = consumer.output[0]
-    for candidate in candidates:
+    for candidate in map(str, candidates):
         if candidate in constants and int(np.prod(constants.shape(candidate))) == out:
             return candidate
     return None

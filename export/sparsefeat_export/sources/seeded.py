@@ -8,6 +8,8 @@ from sparsefeat_export.weights import Array, Found
 # Pictures reach the network as values up to 150; the first kernel brings them down to about 1,
 # so that the softmax at the end neither saturates nor underflows to zero.
 INPUT_SCALE = 64.0
+# The last kernel keeps the logits small: the softmax multiplies their error by their size.
+LOGIT_SCALE = 8.0
 BIAS_SCALE = 0.1
 
 
@@ -35,11 +37,13 @@ def read_random(
 
 
 def _drawn(seed: int, index: int, planned: plan.Plan) -> Found:
+    scale = {"block1_conv1": INPUT_SCALE, "predictions": LOGIT_SCALE}
+
     def read() -> tuple[Array, Array]:
         rng = np.random.default_rng([seed, index])
         kernel = rng.standard_normal(planned.kernel, dtype=np.float32)
         fan_in = kernel.size // kernel.shape[-1]
-        kernel *= np.sqrt(2 / fan_in) / (INPUT_SCALE if index == 0 else 1)
+        kernel *= np.sqrt(2 / fan_in) / scale.get(planned.name, 1.0)
         bias = rng.standard_normal(planned.bias, dtype=np.float32)
         bias *= BIAS_SCALE
         return kernel, bias

@@ -1,0 +1,115 @@
+"""A Keras model as a chain of layers, checked to begin with VGG16's convolutions and pools."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sparsefeat_export import plan
+from sparsefeat_export.errors import WeightsError
+
+N_BASE_LAYERS = sum(count + 1 for count, _ in plan.BLOCKS)  # with the pools
+
+
+def open_layers(model: Any) -> Iterator[Any]:
+    """Yield the layers of `model` in network order, those of models inside it included."""
+    import keras
+
+    for layer in getattr(model, "operations", model.layers):
+        if isinstance(layer, keras.Model):
+            yield from open_layers(layer)
+        elif not isinstance(layer, keras.layers.InputLayer):
+            yield layer
+
+
+def connect(layers: list[Any], images: Any, source: str) -> dict[str, Any]:
+    """Call one layer after the other, beginning with `images`: each one's output by its name.
+
+    Raises
+    ------
+    WeightsError
+        A layer does not take one tensor.
+    """
+    outputs: dict[str, Any] = {}
+    tensor = images
+    for layer in layers:
+        try:
+            tensor = outputs[layer.name] = layer(tensor)
+        except Exception as exc:  # a layer that wants two inputs raises what it likes
+            raise WeightsError(
+                f"{source}: layer {layer.name!r} does not follow from the one before it alone, "
+                "expected a chain of layers"
+            ) from exc
+    return outputs
+
+
+def check_base(layers: list[Any], channels_divisor: int, source: str) -> None:
+    """Raise WeightsError, naming the layer, unless `layers` begin as VGG16 does."""
+    for index, (name, kernel) in enumerate(_expected(channels_divisor)):
+        if index == len(layers):
+            raise WeightsError(f"{source}: {name} is missing, the model ends before it")
+        layer = layers[index]
+        if not (_is_pool(layer) if kernel is None else _is_convolution(layer, kernel)):
+            got = getattr(layer, "kernel", None)
+            shape = "" if got is None else f" with a kernel of shape {tuple(got.shape)}"
+            wanted = (
+                "a 2 x 2 maximum pool"
+                if kernel is None
+                else f"a 3 x 3 convolution with ReLU and a kernel of shape {kernel}"
+            )
+            raise WeightsError(
+                f"{source}: layer {layer.name!r} is a {type(layer).__name__}{shape}, "
+                f"expected VGG16's {name} there: {wanted}"
+            )
+
+
+def check_usable(layers: list[Any], source: str) -> None:
+    """Raise WeightsError if names collide, or a layer isn't float32 with its channels last."""
+    seen = {"images"}
+    for layer in layers:
+        if layer.name in seen:
+            raise WeightsError(
+                f"{source}: two layers are called {layer.name!r}, but each is an output by its "
+                "name: rename one"
+            )
+        seen.add(layer.name)
+        dtypes = {layer.compute_dtype, *(weight.dtype for weight in layer.weights)}
+        if dtypes != {"float32"}:
+            raise WeightsError(
+                f"{source}: layer {layer.name!r} holds or computes in "
+                f"{', '.join(sorted(dtypes - {'float32'}))}, expected float32"
+            )
+        if getattr(layer, "data_format", None) == "channels_first":
+            raise WeightsError(
+                f"{source}: layer {layer.name!r} has its channels first, expected channels last"
+            )
+
+
+def _expected(channels_divisor: int) -> Iterator[tuple[str, tuple[int, ...] | None]]:
+    planned = iter(plan.convolutions(channels_divisor))
+    for block, (count, _) in enumerate(plan.BLOCKS, start=1):
+        for _ in range(count):
+            one = next(planned)
+            yield one.name, one.kernel
+        yield f"block{block}_pool", None
+
+
+def _is_convolution(layer: Any, kernel: tuple[int, ...]) -> bool:
+    import keras
+
+    return (
+        isinstance(layer, keras.layers.Conv2D)
+        and tuple(layer.kernel.shape) == kernel
+        and layer.use_bias
+        and layer.activation is keras.activations.relu
+        and layer.padding == "same"
+        and set(layer.strides) | set(layer.dilation_rate) == {1}
+    )
+
+
+def _is_pool(layer: Any) -> bool:
+    import keras
+
+    return (
+        isinstance(layer, keras.layers.MaxPooling2D)
+        and set(layer.pool_size) | set(layer.strides) == {2}
+        and layer.padding == "valid"
+    )

@@ -1,0 +1,53 @@
+"""From what the user named to VGG16's weights, for sources without an architecture."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sparsefeat_export import plan
+from sparsefeat_export.request import Request
+from sparsefeat_export.sources.h5_file import read_h5
+from sparsefeat_export.sources.onnx_file import read_onnx
+from sparsefeat_export.sources.pretrained import read_pretrained
+from sparsefeat_export.sources.seeded import read_random
+from sparsefeat_export.weights import Found, Weights, match
+
+
+def read_weights(request: Request) -> Weights:
+    """Find the layers of ``pretrained``, ``random:SEED``, an ``.onnx`` or a weights file.
+
+    Raises
+    ------
+    WeightsError
+        A layer is missing, extra or has another shape; the message names it.
+    DownloadError
+        ``pretrained`` could not be fetched.
+    """
+    name, source = request.weights, request.weights
+    if name == "pretrained":
+        convolutions, dense = read_pretrained()
+    elif name.startswith("random:"):
+        convolutions, dense = read_random(
+            int(name.removeprefix("random:")),
+            top=request.top is not False,
+            channels_divisor=request.channels_divisor,
+        )
+    else:
+        path = Path(name)
+        source = path.name
+        convolutions, dense = read_onnx(path) if path.suffix == ".onnx" else read_h5(path)
+        if path.suffix == ".onnx" and request.top is None and dense and not _is_top(request, dense):
+            # A graph has no layer classes to rebuild another head from; its base is VGG16's.
+            source, dense = f"{source}, without its own head", []
+    return match(
+        convolutions,
+        dense,
+        top=request.top,
+        channels_divisor=request.channels_divisor,
+        source=source,
+    )
+
+
+def _is_top(request: Request, dense: Sequence[Found]) -> bool:
+    """Whether these dense layers are meant as VGG16's three, by the units of the first two."""
+    units = plan.dense(request.channels_divisor)[0].kernel[-1]
+    return any(one.kernel[-1] == units for one in dense[:2])
