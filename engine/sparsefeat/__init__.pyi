@@ -15,9 +15,11 @@ from .errors import (
     StoreNotFoundError,
     StoreWriteError,
 )
-from .extraction import Progress, extract_to_store
+from .extraction import extract_to_store
 from .extractor import Extractor
-from .pictures import PRESETS, Preset, QuirkWarning, list_pictures, normalize
+from .pictures import PRESETS, Preset, QuirkWarning, list_pictures
+from .pictures.preprocess import normalize
+from .progress import Progress
 from .records import Batch, Layer, Reject, Row
 from .store import Store, open, verify
 
@@ -47,7 +49,6 @@ __all__ = [
     "StoreMismatchError",
     "StoreNotFoundError",
     "StoreWriteError",
-    "Batch",
     "extract_to_store",
     "list_pictures",
     "normalize",

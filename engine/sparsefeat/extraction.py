@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Literal, get_args
 
 from sparsefeat.appender import Appender
@@ -65,7 +66,7 @@ def extract_to_store(
         raise InputError(f"unknown identity {identity!r}, expected one of: {', '.join(IDENTITIES)}")
     progress = Progress(total=len(pictures))
     with StoreWriter.open(
-        folder,
+        Path(folder),
         layers=list(extractor.layers.values()),
         settings=extractor.settings,
         provenance=extractor.provenance,
@@ -80,9 +81,8 @@ def extract_to_store(
         )
 
         def appended(batch: Batch, added: int) -> None:
-            progress.rows += added
-            progress.already_stored += len(batch.rows) - added
-            progress.rejected += len(batch.rejects)
+            copies = len(batch.rows) - added
+            progress.appended(rows=added, copies=copies, rejects=batch.rejects)
             if report is not None:
                 report(progress)
 

@@ -115,9 +115,7 @@ class Extractor:
         fixed = self._size
         if fixed is not None and not can_prove_fixed(self._file, fixed, pool):
             fixed = None
-        self._session = Session(
-            self._file, cut(self._file, names, pool=pool, size=fixed), options
-        )
+        self._session = Session(self._file, cut(self._file, names, pool=pool, size=fixed), options)
         self._probe_error = prove(
             self._session.run, self._file, provider=self._session.provider, pool=pool, size=fixed
         )
@@ -202,7 +200,7 @@ class Extractor:
                 outputs[name][batch] = output
         return outputs
 
-    def extract(self, pictures: Iterable[Picture]) -> Generator[Batch, None, None]:
+    def extract(self, pictures: Iterable[Picture | Reject]) -> Generator[Batch, None, None]:
         """Decode pictures, run them, and compress what isn't zero.
 
         Parameters

@@ -1,6 +1,11 @@
 """How far an extraction is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from sparsefeat.records import Reject
+
+KEPT_REJECTS = 5  # all of them stand in the store
 
 
 @dataclass(kw_only=True)
@@ -18,6 +23,8 @@ class Progress:
     changed
         Paths of pictures that the store holds but that have changed on disk since; their rows
         stay as they are.
+    first_rejects
+        The first few of the rejected.
     stopped
         The run was told to stop, and has committed what it had.
     """
@@ -28,7 +35,15 @@ class Progress:
     already_stored: int = 0
     already_rejected: int = 0
     changed: list[str] = field(default_factory=list)
+    first_rejects: list[Reject] = field(default_factory=list)
     stopped: bool = False
+
+    def appended(self, *, rows: int, copies: int, rejects: Sequence[Reject]) -> None:
+        """Count what was handed to the store; `copies` are pictures that it held already."""
+        self.rows += rows
+        self.already_stored += copies
+        self.rejected += len(rejects)
+        self.first_rejects += rejects[: KEPT_REJECTS - len(self.first_rejects)]
 
     @property
     def worked(self) -> int:

@@ -39,7 +39,7 @@ def _affinity() -> int:
 
 
 def _quota(root: Path, of_process: Path) -> float | None:
-    """The smallest quota on the way from the process' control group up to the root."""
+    """Find the smallest quota on the way from the process' control group up to the root."""
     limits = []
     for line in _read(of_process).splitlines():
         _, controllers, name = line.split(":", 2)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from sparsefeat.pictures.source import Source
 from sparsefeat.progress import Progress
@@ -46,15 +47,13 @@ def _status(picture: Source | Reject, known: Known, *, by_digest: bool) -> Statu
             return status
     # The same path, size and time below another root: either the folder was moved, or two
     # folders hold different pictures that look alike from outside. Only the bytes can tell.
-    return known.row(
-        root=root, path=path, bytes=size, mtime_ns=mtime_ns, sha256=_digest(picture)
-    )
+    return known.row(root=root, path=path, bytes=size, mtime_ns=mtime_ns, sha256=_digest(picture))
 
 
 def _digest(picture: Source) -> str:
     """SHA-256 of the file; of none where it can't be read, which decoding then reports."""
     try:
-        with open(picture.file, "rb") as file:
+        with Path(picture.file).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return ""

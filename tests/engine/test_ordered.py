@@ -62,8 +62,7 @@ def test_exceptions_come_out_in_their_place(where: str) -> None:
 
     seen: list[int] = []
     with pytest.raises(ValueError, match="bad"):
-        for n in map_ordered(work, source(), threads=2, ahead=2):
-            seen.append(n)  # noqa: PERF402
+        seen.extend(map_ordered(work, source(), threads=2, ahead=2))
     assert seen == list(range(len(seen)))
     assert len(seen) == 3 if where == "work" else len(seen) >= 6
 

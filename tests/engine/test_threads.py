@@ -34,8 +34,10 @@ def test_without_a_quota_it_is_the_affinity(root: Path) -> None:
     assert threads(root, "") == 16
 
 
-@pytest.mark.parametrize(("cpu_max", "expected"), [("200000 100000", 2), ("150000 100000", 2),
-                                                   ("20000 100000", 1), ("9900000 100000", 16)])
+@pytest.mark.parametrize(
+    ("cpu_max", "expected"),
+    [("200000 100000", 2), ("150000 100000", 2), ("20000 100000", 1), ("9900000 100000", 16)],
+)
 def test_a_quota_rounds_up_and_never_exceeds_the_affinity(
     root: Path, cpu_max: str, expected: int
 ) -> None:

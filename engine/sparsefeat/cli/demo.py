@@ -8,8 +8,14 @@ from sparsefeat.cli.output import log
 
 
 @click.command()
-@click.option("-o", "--output", default="demo", show_default=True, metavar="DIR",
-              help="Folder for the model, the photographs and the store.")
+@click.option(
+    "-o",
+    "--output",
+    default="demo",
+    show_default=True,
+    metavar="DIR",
+    help="Folder for the model, the photographs and the store.",
+)
 @click.pass_context
 def demo(ctx: click.Context, output: str) -> None:
     """Export VGG16, extract six real photographs, and show what came out.

@@ -6,15 +6,17 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
 
-from sparsefeat.cli.output import extraction_progress, log, print_json, warnings_as_lines
+from sparsefeat.cli.output import log, print_json, warnings_as_lines
+from sparsefeat.cli.progress import extraction_shown
 
 if TYPE_CHECKING:
-    from sparsefeat.extraction import Progress
+    from sparsefeat.progress import Progress
 
 EXAMPLES = """
 \b
@@ -56,23 +58,50 @@ class _Size(click.ParamType[tuple[int, int]]):
     "--layers",
     default="block5_pool",
     show_default=True,
-    help="Layers separated by commas: names, NAME/pre for before ReLU, pools, convs, all, patterns.",
+    help="Layers, separated by commas: names, NAME/pre (before ReLU), pools, convs, all, patterns.",
 )
-@click.option("--pool", type=click.Choice(["none", "avg", "max"]), default="none",
-              show_default=True, help="Global pooling over rows and columns.")
-@click.option("--preprocess", default="keras", show_default=True,
-              help="How a picture becomes an array: keras, bilinear, bicubic, crop.")
+@click.option(
+    "--pool",
+    type=click.Choice(["none", "avg", "max"]),
+    default="none",
+    show_default=True,
+    help="Global pooling over rows and columns.",
+)
+@click.option(
+    "--preprocess",
+    default="keras",
+    show_default=True,
+    help="How a picture becomes an array: keras, bilinear, bicubic, crop.",
+)
 @click.option("--size", type=_Size(), help="Size of the pictures, when the model leaves it open.")
 @click.option("--files-from", metavar="FILE", help="Read paths from FILE, or - for standard input.")
-@click.option("--root", metavar="DIR", help="Folder that single files and listed paths are kept relative to.")
-@click.option("--rows-per-part", type=click.IntRange(1), default=1024, show_default=True,
-              help="Rows committed together: what a killed run loses at most.")
-@click.option("--identity", type=click.Choice(["mtime", "digest"]), default="mtime",
-              show_default=True, help="What tells a stored picture from a new one.")
+@click.option(
+    "--root", metavar="DIR", help="Folder that single files and listed paths are kept relative to."
+)
+@click.option(
+    "--rows-per-part",
+    type=click.IntRange(1),
+    default=1024,
+    show_default=True,
+    help="Rows committed together: what a killed run loses at most.",
+)
+@click.option(
+    "--identity",
+    type=click.Choice(["mtime", "digest"]),
+    default="mtime",
+    show_default=True,
+    help="What tells a stored picture from a new one.",
+)
 @click.option("--retry-rejects", is_flag=True, help="Try again what an earlier run rejected.")
 @click.option("--provider", type=click.Choice(["cpu"]), default="cpu", show_default=True)
-@click.option("--threads", type=click.IntRange(1), help="Threads; by default all that this process may use.")
-@click.option("--decode-threads", type=click.IntRange(1), help="Pictures decoded at the same time; by default as --threads.")
+@click.option(
+    "--threads", type=click.IntRange(1), help="Threads; by default all that this process may use."
+)
+@click.option(
+    "--decode-threads",
+    type=click.IntRange(1),
+    help="Pictures decoded at the same time; by default as --threads.",
+)
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def extract(
@@ -102,6 +131,10 @@ def extract(
     from sparsefeat.extractor import Extractor
     from sparsefeat.pictures import list_pictures
 
+    if not photos and files_from is None:
+        raise click.UsageError("name folders, files or patterns with PHOTOS, or use --files-from")
+    if any(Path(output).absolute() == Path(photo).absolute() for photo in photos):
+        raise click.UsageError(f"{output} is where the photographs are, expected another folder")
     start = time.monotonic()
     with warnings_as_lines(), _stop_on_signals() as stop:
         pictures = list_pictures(photos, files_from=files_from, root=root, skip=output)
@@ -116,7 +149,7 @@ def extract(
             batch_size=batch_size,
             decode_threads=decode_threads,
         )
-        with extraction_progress() as progress:
+        with extraction_shown() as report:
             outcome = extract_to_store(
                 extractor,
                 pictures,
@@ -124,7 +157,7 @@ def extract(
                 rows_per_part=rows_per_part,
                 identity=identity,  # type: ignore[arg-type]
                 retry_rejects=retry_rejects,
-                report=progress,
+                report=report,
                 stop=stop,
             )
     seconds = time.monotonic() - start
@@ -145,6 +178,10 @@ def _print(output: str, outcome: "Progress", seconds: float) -> None:
         f"{outcome.already_stored + outcome.already_rejected:,} known from before; "
         f"{seconds:.1f} s, {rate:.1f} images/s"
     )
+    for reject in outcome.first_rejects:
+        log(f"rejected: {reject.path}: {reject.reason}")
+    if outcome.rejected > len(outcome.first_rejects):
+        log(f"all {outcome.rejected:,} rejects: sparsefeat.open({output!r}).rejected")
     if outcome.already_rejected:
         log(f"{outcome.already_rejected:,} were rejected before; --retry-rejects tries them again")
     if outcome.changed:

@@ -59,7 +59,7 @@ class UserError(click.ClickException):
 @click.group(cls=_Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="sparsefeat")
 def main() -> None:
-    """VGG16 features of photographs, stored as compressed sparse rows.
+    r"""VGG16 features of photographs, stored as compressed sparse rows.
 
     \b
     sparsefeat export -o vgg16.onnx

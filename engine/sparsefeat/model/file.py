@@ -1,5 +1,6 @@
 """A model file on disk: its graph without the weights, and what it says of itself."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,7 @@ class ModelFile:
         return self.path.parent
 
     @classmethod
-    def open(cls, path: str | Path) -> "ModelFile":
+    def open(cls, path: str | os.PathLike[str]) -> "ModelFile":
         """Read the graph and its metadata; the weights are not read.
 
         Raises
@@ -72,7 +73,7 @@ def _read_graph(path: Path) -> onnx.ModelProto:
 
 
 def _check_weights(path: Path, graph: onnx.ModelProto) -> None:
-    """A short file would otherwise be met as a bus error, a foreign path as a leak."""
+    """Refuse a file cut short, which would end in a bus error, and one that lies elsewhere."""
     ends: dict[str, int] = {}
     for tensor in graph.graph.initializer:
         where = {entry.key: entry.value for entry in tensor.external_data}
@@ -80,15 +81,21 @@ def _check_weights(path: Path, graph: onnx.ModelProto) -> None:
             continue
         location = where["location"]
         if Path(location).name != location:
-            raise ModelError(f"{path}: weights are said to lie in {location!r}, expected a file "
-                             "beside the model; export it again")
+            raise ModelError(
+                f"{path}: weights are said to lie in {location!r}, expected a file "
+                "beside the model; export it again"
+            )
         end = int(where.get("offset", 0)) + int(where.get("length", 0))
         ends[location] = max(end, ends.get(location, 0))
     for location, end in ends.items():
         weights = path.parent / location
         if not weights.is_file():
-            raise ModelError(f"{path}: its weights {location} are not beside it; "
-                             "copy both files, or export it again")
+            raise ModelError(
+                f"{path}: its weights {location} are not beside it; "
+                "copy both files, or export it again"
+            )
         if (size := weights.stat().st_size) < end:
-            raise ModelError(f"{weights} is {size:,} bytes, expected at least {end:,}; "
-                             "copy it again, or export it again")
+            raise ModelError(
+                f"{weights} is {size:,} bytes, expected at least {end:,}; "
+                "copy it again, or export it again"
+            )

@@ -1,4 +1,7 @@
-"""What a model file says of itself: the JSON under ``metadata_props["sparsefeat"]``."""
+"""What a model file says of itself: the JSON under ``metadata_props["sparsefeat"]``.
+
+Fields that are missing or of a wrong type are an error, fields not known here are passed over.
+"""
 
 from typing import Literal
 
@@ -8,11 +11,7 @@ KEY = "sparsefeat"
 FORMAT = 1
 
 
-class _Frozen(msgspec.Struct, frozen=True, kw_only=True):
-    """Fields that a later minor version adds are ignored, missing ones are an error."""
-
-
-class Input(_Frozen):
+class Input(msgspec.Struct, frozen=True, kw_only=True):
     """The graph's input, float32 (N, height, width, 3); ``None`` is a symbolic extent."""
 
     name: str
@@ -20,7 +19,7 @@ class Input(_Frozen):
     width: int | None
 
 
-class ModelLayer(_Frozen):
+class ModelLayer(msgspec.Struct, frozen=True, kw_only=True):
     """One Keras layer; `shape` is per picture, a symbolic extent is input extent // stride."""
 
     name: str
@@ -35,7 +34,7 @@ class ModelLayer(_Frozen):
         return len(self.shape) == 3
 
 
-class Preprocessing(_Frozen):
+class Preprocessing(msgspec.Struct, frozen=True, kw_only=True):
     """What the network expects of its input: caffe mode, and the pictures' usual size."""
 
     mode: Literal["caffe"]
@@ -44,21 +43,21 @@ class Preprocessing(_Frozen):
     size: tuple[int, int]  # height, width
 
 
-class Weights(_Frozen):
+class Weights(msgspec.Struct, frozen=True, kw_only=True):
     """Where the weights came from, and the digest that tells them from others."""
 
     source: str
     sha256: str
 
 
-class Limits(_Frozen):
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What the exporter allowed."""
 
     relative_l2: float
     agreement: float
 
 
-class LayerParity(_Frozen):
+class LayerParity(msgspec.Struct, frozen=True, kw_only=True):
     """How far ONNX Runtime was from Keras for one layer."""
 
     max_abs: float
@@ -66,14 +65,14 @@ class LayerParity(_Frozen):
     agreement: float
 
 
-class Photograph(_Frozen):
+class Photograph(msgspec.Struct, frozen=True, kw_only=True):
     """A picture that the certificate was measured on."""
 
     name: str
     sha256: str
 
 
-class Certificate(_Frozen):
+class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     """The exporter's measurement of ONNX Runtime against Keras, on real photographs."""
 
     optimization_level: str
@@ -82,7 +81,7 @@ class Certificate(_Frozen):
     layers: dict[str, LayerParity]
 
 
-class Expected(_Frozen):
+class Expected(msgspec.Struct, frozen=True, kw_only=True):
     """A tensor's values for the probe input, for its eight most telling channels."""
 
     channels: tuple[int, ...]
@@ -91,7 +90,7 @@ class Expected(_Frozen):
     max: tuple[float, ...] = ()
 
 
-class Probe(_Frozen):
+class Probe(msgspec.Struct, frozen=True, kw_only=True):
     """An input that anyone can make again, and what the network makes of it."""
 
     height: int
@@ -99,7 +98,7 @@ class Probe(_Frozen):
     expected: dict[str, Expected]
 
 
-class Metadata(_Frozen):
+class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     """All that the engine needs to know of a model."""
 
     format: int
@@ -134,5 +133,5 @@ def parse(text: str) -> Metadata:
         raise ValueError(f"its metadata can't be read ({exc}); export it again") from exc
 
 
-class _Version(_Frozen):
+class _Version(msgspec.Struct, frozen=True, kw_only=True):
     format: int

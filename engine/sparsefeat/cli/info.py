@@ -1,0 +1,90 @@
+"""`sparsefeat info`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sparsefeat.cli.output import human_bytes, print_json, print_table
+
+EXAMPLES = """
+\b
+Examples:
+  sparsefeat info features/
+  sparsefeat info vgg16.onnx
+  sparsefeat info features/ --json | jq '.layers.block5_pool.zeros'
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("path")
+@click.option("--json", "as_json", is_flag=True, help="Print all there is to know as JSON.")
+def info(path: str, as_json: bool = False) -> None:
+    """Say what PATH holds: a store's folder, or a model file."""
+    if Path(path).is_file():
+        _model(path, as_json)
+    else:
+        _store(path, as_json)
+
+
+def _store(path: str, as_json: bool) -> None:
+    from sparsefeat.store import info
+
+    facts: dict[str, Any] = info(path)
+    if as_json:
+        print_json(facts)
+        return
+    click.echo(
+        f"{path}: {facts['rows']:,} rows, {facts['rejected']:,} rejected, "
+        f"{facts['parts']:,} parts, {human_bytes(facts['bytes'])}"
+    )
+    rows = [
+        (
+            name,
+            "x".join(map(str, layer["shape"])),
+            _percent(layer["zeros"]),
+            human_bytes(layer["bytes_dense"]),
+            human_bytes(layer["bytes_stored"]),
+            _percent(layer["ratio"]),
+            layer["encoding"],
+        )
+        for name, layer in facts["layers"].items()
+    ]
+    print_table(("layer", "shape", "zeros", "dense", "stored", "ratio", "as"), rows, left=1)
+
+
+def _model(path: str, as_json: bool) -> None:
+    import msgspec
+
+    from sparsefeat.model import PRE, ModelFile
+
+    metadata = ModelFile.open(path).metadata
+    if as_json:
+        print_json(msgspec.to_builtins(metadata))
+        return
+    height, width = metadata.input.height, metadata.input.width
+    size = "any size" if height is None else f"{height}x{width}"
+    click.echo(
+        f"{path}: {metadata.architecture}, weights {metadata.weights.source}, "
+        f"{metadata.precision}, pictures of {size}"
+    )
+    click.echo(f"verified against Keras on {len(metadata.certificate.photographs)} photographs")
+    rows = []
+    for layer in metadata.layers:
+        parity = metadata.certificate.layers[layer.name]
+        shape = "x".join("?" if extent is None else str(extent) for extent in layer.shape)
+        rows.append(
+            (
+                layer.name,
+                shape,
+                layer.name + PRE if layer.rectified else "",
+                f"{parity.relative_l2:.1e}",
+                f"{parity.agreement:.6f}",
+            )
+        )
+    columns = ("layer", "shape", "before ReLU", "relative error", "zeros agree")
+    print_table(columns, rows, left=3)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"

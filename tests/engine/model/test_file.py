@@ -1,0 +1,124 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+from sparsefeat.errors import ModelError, ModelNotFoundError
+from sparsefeat.model import ModelFile
+
+
+@pytest.fixture
+def copy(small_vgg16: Path, tmp_path: Path) -> Path:
+    for name in (small_vgg16.name, f"{small_vgg16.name}.data"):
+        shutil.copy(small_vgg16.with_name(name), tmp_path / name)
+    return tmp_path / small_vgg16.name
+
+
+def change(path: Path, edit: Callable[[onnx.ModelProto], None]) -> None:
+    model = onnx.load(path, load_external_data=False)
+    edit(model)
+    path.write_bytes(model.SerializeToString())
+
+
+def change_metadata(path: Path, edit: Callable[[dict[str, Any]], None]) -> None:
+    def edited(model: onnx.ModelProto) -> None:
+        (entry,) = [prop for prop in model.metadata_props if prop.key == "sparsefeat"]
+        metadata = json.loads(entry.value)
+        edit(metadata)
+        entry.value = json.dumps(metadata)
+
+    change(path, edited)
+
+
+def message(path: Path, kind: type[ModelError] = ModelError) -> str:
+    with pytest.raises(kind) as caught:
+        ModelFile.open(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_model_says_what_it_is(small_vgg16: Path) -> None:
+    file = ModelFile.open(small_vgg16)
+    metadata = file.metadata
+    assert metadata.architecture == "vgg16"
+    assert metadata.precision == "fp32"
+    assert [layer.name for layer in metadata.layers][-1] == "block5_pool"
+    assert metadata.input.height is None
+    assert len(metadata.certificate.photographs) >= 8
+    assert set(metadata.certificate.layers) == {layer.name for layer in metadata.layers}
+    assert not any(tensor.raw_data for tensor in file.graph.graph.initializer if tensor.dims[1:])
+
+
+def test_a_later_minor_version_may_add_fields(copy: Path) -> None:
+    change_metadata(copy, lambda metadata: metadata.update(colour="blue"))
+    assert ModelFile.open(copy).metadata.format == 1
+
+
+def test_missing(tmp_path: Path) -> None:
+    said = message(tmp_path / "vgg16.onnx", ModelNotFoundError)
+    assert "sparsefeat export -o vgg16.onnx" in said
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", bytes(range(256)) * 40])
+def test_not_onnx(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.onnx"
+    path.write_bytes(content)
+    assert str(path) in message(path)
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    assert str(tmp_path) in message(tmp_path)
+
+
+def test_an_onnx_file_of_somebody_else(copy: Path) -> None:
+    change(copy, lambda model: model.ClearField("metadata_props"))
+    assert "was not exported by sparsefeat" in message(copy)
+
+
+def test_a_huge_file_is_not_parsed(tmp_path: Path) -> None:
+    path = tmp_path / "huge.onnx"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)  # sparse: takes no room
+    assert "expected a graph with its weights beside it" in message(path)
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (lambda metadata: metadata.update(format=2), "format 2"),
+        (lambda metadata: metadata.pop("layers"), "`layers`"),
+        (lambda metadata: metadata["input"].update(height="tall"), "height"),
+        (lambda metadata: metadata["preprocessing"].update(mode="torch"), "torch"),
+        (lambda metadata: metadata["probe"][0].update(expected=[]), "expected"),
+    ],
+)
+def test_metadata_that_can_not_be_used(
+    copy: Path, edit: Callable[[dict[str, Any]], None], says: str
+) -> None:
+    change_metadata(copy, edit)
+    assert says in message(copy)
+
+
+def test_weights_that_are_missing_or_cut_short(copy: Path) -> None:
+    data = copy.with_name(f"{copy.name}.data")
+    whole = data.read_bytes()
+    data.write_bytes(whole[:-4])
+    assert "copy it again" in message(copy)
+    data.unlink()
+    assert "are not beside it" in message(copy)
+
+
+@pytest.mark.parametrize("location", ["../secret", "/etc/passwd", "a/b"])
+def test_weights_may_not_lie_elsewhere(copy: Path, location: str) -> None:
+    def edit(model: onnx.ModelProto) -> None:
+        for tensor in model.graph.initializer:
+            for entry in tensor.external_data:
+                if entry.key == "location":
+                    entry.value = location
+
+    change(copy, edit)
+    assert repr(location) in message(copy)

@@ -1,0 +1,208 @@
+import json
+import os
+import pty
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from skimage import data
+
+from sparsefeat.cli.output import human_bytes
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("coffee", "rocket"):
+        Image.fromarray(getattr(data, name)()).save(folder / f"{name}.jpg")
+    return folder
+
+
+def run(
+    line: str, cwd: Path, *, stdin: str = "", env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sparsefeat", *shlex.split(line)],
+        cwd=cwd,
+        input=stdin,
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def ok(line: str, cwd: Path, **options: str) -> str:
+    done = run(line, cwd, **options)  # type: ignore[arg-type]
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def store(small_vgg16: Path, photos: Path) -> Path:
+    ok(f"extract photos -o features -m {small_vgg16} -l pools --size 64x64", photos.parent)
+    return photos.parent / "features"
+
+
+def test_every_command_has_help_with_examples(tmp_path: Path) -> None:
+    listed = re.findall(r"^  (\w+)   ?", ok("--help", tmp_path).split("Commands:")[1], re.MULTILINE)
+    for command in ("export", "extract", "info", "verify", "demo"):
+        assert command in listed
+        text = ok(f"{command} --help", tmp_path)
+        assert text.startswith(f"Usage: sparsefeat {command}")
+        assert command == "demo" or f"sparsefeat {command}" in text.split("Examples:")[1]
+    assert "Exit codes:" in ok("-h", tmp_path)
+    assert re.search(r"\d+\.\d+\.\d+", ok("--version", tmp_path))
+
+
+def test_extract_info_verify(store: Path) -> None:
+    folder = store.parent
+    said = ok("info features", folder)
+    assert re.search(r"features: 2 rows, 0 rejected, 1 parts", said)
+    assert re.search(r"block5_pool +2x2x32 +[\d.]+ % ", said)
+    facts = json.loads(ok("info features --json", folder))
+    assert facts["rows"] == 2
+    assert list(facts["layers"]) == [f"block{n}_pool" for n in range(1, 6)]
+    assert ok("verify features --source photos", folder).startswith("features: sound; 2 rows")
+    assert json.loads(ok("verify features --json", folder))["ok"]
+
+
+def test_info_of_a_model(small_vgg16: Path, tmp_path: Path) -> None:
+    said = ok(f"info {small_vgg16}", tmp_path)
+    assert "pictures of any size" in said
+    assert "block5_conv3/pre" in said
+    assert json.loads(ok(f"info {small_vgg16} --json", tmp_path))["format"] == 1
+
+
+def test_json_of_an_extraction(small_vgg16: Path, photos: Path) -> None:
+    (photos / "notes.txt").write_text("no")
+    line = f"extract photos -o features -m {small_vgg16} --size 64x64 --json"
+    outcome = json.loads(ok(line, photos.parent))
+    assert (outcome["rows"], outcome["rejected"], outcome["total"]) == (2, 1, 3)
+
+
+def test_lists_and_patterns(small_vgg16: Path, photos: Path) -> None:
+    folder = photos.parent
+    common = f"-m {small_vgg16} --size 64x64"
+    listing = "photos/rocket.jpg\nphotos/gone.jpg\n"
+    said = ok(f"extract --files-from - -o listed {common}", folder, stdin=listing)
+    assert "1 rows added, 1 rejected" in said
+    assert "1 rows added" in ok(f"extract 'photos/c*.jpg' -o matched {common}", folder)
+    assert "1 rows added" in ok(f"extract photos -o matched {common}", folder)
+
+
+def test_the_model_is_found_where_it_is_said_to_be(small_vgg16: Path, photos: Path) -> None:
+    said = run("extract photos -o features", photos.parent)
+    assert said.returncode == 2
+    assert "sparsefeat export -o vgg16.onnx" in said.stderr
+    env = {"SPARSEFEAT_MODEL": str(small_vgg16)}
+    assert run("extract photos -o features --size 64x64", photos.parent, env=env).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("extract photos -o f -m MODEL -l block9", "no layer 'block9'"),
+        ("extract photos -o f -m MODEL --preprocess kears", "keras"),
+        ("extract photos -o f -m MODEL --size 224", "224x224"),
+        ("extract photos -o f -m MODEL --size 8x8", "at least 32x32"),
+        ("extract photos -o photos -m MODEL", "photos"),
+        ("extract -o f -m MODEL", "PHOTOS"),
+        ("extract nowhere -o f -m MODEL", "nowhere"),
+        ("extract photos -o f -m photos/coffee.jpg", "coffee.jpg"),
+        ("extract photos -o f -m MODEL --provider tpu", "tpu"),
+        ("extract photos --files-from nolist -o f -m MODEL", "nolist"),
+        ("extract photos -o /proc/f -m MODEL --size 32x32", "/proc/f"),
+        ("info nowhere", "nowhere"),
+        ("info photos", "photos"),
+        ("verify nowhere", "nowhere"),
+        ("nonsense", "nonsense"),
+    ],
+)
+def test_errors_are_one_line_and_exit_2(
+    small_vgg16: Path, photos: Path, line: str, says: str
+) -> None:
+    done = run(line.replace("MODEL", str(small_vgg16)), photos.parent)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    errors = [text for text in done.stderr.splitlines() if text.startswith("Error: ")]
+    assert len(errors) == 1
+    assert not (photos.parent / "f").exists()
+
+
+def test_all_rejected_is_exit_1(small_vgg16: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no")
+    done = run(f"extract notes.txt -o features -m {small_vgg16}", tmp_path)
+    assert done.returncode == 1
+    assert "0 rows added, 1 rejected" in done.stdout
+    assert "notes.txt: " in done.stderr
+
+
+def test_damage_is_exit_1_and_named(store: Path) -> None:
+    (data_file,) = (store / "part-00000.zarr/obsm/block4_pool/data/c").rglob("*0")
+    damaged = bytearray(data_file.read_bytes())
+    damaged[len(damaged) // 2] ^= 4
+    data_file.write_bytes(damaged)
+    done = run("verify features", store.parent)
+    assert done.returncode == 1
+    assert "part-00000.zarr, block4_pool" in done.stdout
+    assert "DAMAGED" in done.stdout
+
+
+def test_quirks_are_one_line_on_standard_error(small_vgg16: Path, photos: Path) -> None:
+    picture = Image.fromarray(data.coffee())
+    exif = picture.getexif()
+    exif[0x0112] = 3
+    picture.save(photos / "turned.jpg", exif=exif)
+    done = run(f"extract photos -o features -m {small_vgg16} --size 64x64", photos.parent)
+    warned = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+    assert len(warned) == 1
+    assert "--preprocess bilinear" in warned[0]
+    assert ".py" not in done.stderr
+
+
+def test_a_terminal_sees_a_bar_and_a_file_does_not(small_vgg16: Path, photos: Path) -> None:
+    line = f"extract photos -o quiet -m {small_vgg16} --size 64x64"
+    assert run(line, photos.parent).stderr == ""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sparsefeat", *shlex.split(line.replace("quiet", "shown"))],
+        cwd=photos.parent,
+        stdout=subprocess.DEVNULL,
+        stderr=slave,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+    )
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(master, 4096)
+        except OSError:  # the other end is closed
+            break
+    os.close(master)
+    assert process.wait() == 0
+    assert b"2/2" in shown
+    assert b"images/s" in shown
+    assert b"rejected" in shown
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1 kB"),
+        (602112, "602 kB"),
+        (13_040_000, "13 MB"),
+        (999_600_000, "1 GB"),
+        (3 * 10**12, "3 TB"),
+    ],
+)
+def test_human_bytes(count: int, expected: str) -> None:
+    assert human_bytes(count) == expected

@@ -1,0 +1,271 @@
+import hashlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+import sparsefeat
+from sparsefeat.errors import InputError, StoreLockedError, StoreMismatchError
+from sparsefeat.extraction import extract_to_store
+from sparsefeat.pictures import list_pictures
+from sparsefeat.progress import Progress
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Twenty-four crops of photographs in two folders, and a file that is no picture."""
+    folder = tmp_path / "photos"
+    sources = [data.astronaut(), data.coffee(), data.chelsea(), data.rocket()]
+    for index in range(24):
+        label = folder / ("even" if index % 2 == 0 else "odd")
+        label.mkdir(parents=True, exist_ok=True)
+        crop = sources[index % 4][10 * index : 10 * index + 60, 5 * index : 5 * index + 70]
+        Image.fromarray(np.ascontiguousarray(crop)).save(label / f"{index:02}.png")
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def command(model: Path, photos: Sequence[Path], store: Path, *options: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "sparsefeat", "extract", *map(str, photos)),
+        *("-o", str(store), "-m", str(model), "--layers", "block3_pool,block5_pool"),
+        *("--size", "64x64", "--rows-per-part", "5", "--batch-size", "2", *options),
+    ]
+
+
+def extract(model: Path, photos: Sequence[Path], store: Path, **options: object) -> Progress:
+    extractor = sparsefeat.Extractor(model, "block3_pool,block5_pool", size=(64, 64), batch_size=2)
+    pictures = list_pictures(photos)
+    return extract_to_store(extractor, pictures, store, rows_per_part=5, **options)  # type: ignore[arg-type]
+
+
+def contents(store: Path) -> dict[str, bytes]:
+    """Every row by its picture, bit for bit."""
+    opened = sparsefeat.open(store)
+    layers = [opened.dense(name) for name in opened.layers]
+    return {
+        path: b"".join(layer[row].tobytes() for layer in layers)
+        for row, path in enumerate(opened.obs["path"])
+    }
+
+
+def digests(store: Path) -> dict[str, str]:
+    return {
+        str(file.relative_to(store)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for part in store.glob("part-*.zarr")
+        for file in part.rglob("*")
+        if file.is_file()
+    }
+
+
+def test_a_run_and_running_it_again(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+    store = tmp_path / "features"
+    seen: list[tuple[int, int]] = []
+    outcome = extract(small_vgg16, [photos], store, report=lambda p: seen.append((p.done, p.total)))
+    assert (outcome.total, outcome.rows, outcome.rejected) == (25, 24, 1)
+    assert not outcome.stopped
+    assert seen[-1] == (25, 25)
+    assert seen == sorted(seen)
+    before = digests(store)
+    again = extract(small_vgg16, [photos], store)
+    assert (again.rows, again.rejected) == (0, 0)
+    assert (again.already_stored, again.already_rejected, again.changed) == (24, 1, [])
+    assert digests(store) == before
+
+    opened = sparsefeat.open(store)
+    assert len(opened) == 24
+    assert opened.obs["label"].tolist() == ["even"] * 12 + ["odd"] * 12
+    assert opened.rejected["path"].tolist() == ["notes.txt"]
+    extractor = sparsefeat.Extractor(small_vgg16, "block5_pool", size=(64, 64))
+    (batch,) = extractor.extract([photos / "even/08.png"])
+    row = opened.obs["path"].tolist().index("even/08.png")
+    stored = opened["block5_pool", row]
+    np.testing.assert_array_equal(stored.indices, batch.layers["block5_pool"].indices)
+    np.testing.assert_array_equal(stored.data, batch.layers["block5_pool"].values)
+
+
+def test_a_second_folder_appends_and_copies_are_known(
+    small_vgg16: Path, photos: Path, tmp_path: Path
+) -> None:
+    store, elsewhere = tmp_path / "features", tmp_path / "elsewhere"
+    extract(small_vgg16, [photos / "even"], store)
+    assert extract(small_vgg16, [photos / "odd"], store).rows == 12
+    shutil.copytree(photos / "even", elsewhere)  # keeps the times: the folder has moved
+    moved = extract(small_vgg16, [elsewhere], store)
+    assert (moved.rows, moved.already_stored) == (0, 12)
+    # Another picture of the same name, size and time is another picture all the same.
+    twin = elsewhere / "00.png"
+    stat = twin.stat()
+    twin.write_bytes(bytes(reversed(twin.read_bytes())))
+    os.utime(twin, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    other = extract(small_vgg16, [elsewhere], store)
+    assert (other.rejected, other.already_stored) == (1, 11)
+
+
+def test_a_changed_picture_is_told_and_keeps_its_row(
+    small_vgg16: Path, photos: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "features"
+    extract(small_vgg16, [photos], store)
+    before = contents(store)
+    shutil.copy(photos / "odd/01.png", photos / "even/00.png")
+    os.utime(photos / "even/02.png", ns=(1, 1))
+    outcome = extract(small_vgg16, [photos], store)
+    assert sorted(outcome.changed) == ["even/00.png", "even/02.png"]
+    assert outcome.rows == 0
+    # By their digests only the one with other bytes has changed.
+    assert extract(small_vgg16, [photos], store, identity="digest").changed == ["even/00.png"]
+    assert contents(store) == before
+
+
+def test_rejects_are_tried_again_only_when_asked(
+    small_vgg16: Path, photos: Path, tmp_path: Path
+) -> None:
+    store, damaged = tmp_path / "features", photos / "even/damaged.png"
+    whole = (photos / "odd/03.png").read_bytes()
+    damaged.write_bytes(bytes(len(whole)))
+    os.utime(damaged, ns=(5, 5))
+    assert extract(small_vgg16, [photos], store).rejected == 2
+    damaged.write_bytes(whole)  # mended, and alike from outside
+    os.utime(damaged, ns=(5, 5))
+    passed_over = extract(small_vgg16, [photos], store)
+    assert (passed_over.rows, passed_over.rejected, passed_over.already_rejected) == (0, 0, 2)
+    tried = extract(small_vgg16, [photos], store, retry_rejects=True)
+    assert (tried.rows, tried.rejected, tried.already_stored) == (1, 1, 24)
+    assert sparsefeat.open(store).rejected["path"].tolist() == ["notes.txt"]
+    assert extract(small_vgg16, [photos], store).already_rejected == 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_settings_that_differ_are_refused(
+    small_vgg16: Path, photos: Path, tmp_path: Path, batch_size: int
+) -> None:
+    store = tmp_path / "features"
+    extract(small_vgg16, [photos / "even"], store)
+    before = digests(store)
+    for options, says in [
+        ({"preprocess": "bilinear"}, "preprocess"),
+        ({"pool": "max"}, "pool"),
+        ({"size": (96, 96)}, "size"),
+        ({"layers": "block5_pool"}, "layers.block3_pool"),
+    ]:
+        usual = {"layers": "block3_pool,block5_pool", "size": (64, 64)}
+        extractor = sparsefeat.Extractor(
+            small_vgg16,
+            batch_size=batch_size,
+            **(usual | options),  # type: ignore[arg-type]
+        )
+        with pytest.raises(StoreMismatchError, match=says):
+            extract_to_store(extractor, list_pictures([photos]), store)
+    assert digests(store) == before
+
+
+def test_an_unknown_identity_is_refused(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected one of: mtime, digest"):
+        extract(small_vgg16, [photos], tmp_path / "features", identity="name")
+    assert not (tmp_path / "features").exists()
+
+
+def test_stopping_commits_what_is_done(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+    store, stop = tmp_path / "features", threading.Event()
+    stopped = extract(small_vgg16, [photos], store, stop=stop, report=lambda _: stop.set())
+    assert stopped.stopped
+    assert 0 < stopped.rows < 24
+    assert len(sparsefeat.open(store)) == stopped.rows
+    assert extract(small_vgg16, [photos], store).rows == 24 - stopped.rows
+    whole = tmp_path / "whole"
+    extract(small_vgg16, [photos], whole)
+    assert contents(store) == contents(whole)
+
+
+def test_killed_at_any_moment_no_committed_row_is_lost(
+    small_vgg16: Path, photos: Path, tmp_path: Path
+) -> None:
+    store, whole = tmp_path / "features", tmp_path / "whole"
+    extract(small_vgg16, [photos], whole)
+    expected = contents(whole)
+    line = command(small_vgg16, [photos], store)
+    moments = random.Random(5)
+    kills = 0
+    while kills < 6:
+        before = digests(store)
+        process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        # Let it commit something first, so that every kill hits another stage of the work.
+        while len(digests(store)) <= len(before) and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        time.sleep(moments.uniform(0, 0.05))
+        process.kill()
+        kills += process.wait() == -signal.SIGKILL
+        after = digests(store)
+        assert {name: after.get(name) for name in before} == before
+        if process.returncode == 0:
+            break
+    assert kills >= 1
+    subprocess.run(line, check=True, capture_output=True)
+    assert contents(store) == expected
+    assert list(contents(store)) == list(expected)
+    assert len(sparsefeat.open(store).rejected) == 1
+    assert sparsefeat.verify(store).ok
+    assert not list(store.glob(".part*"))
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_commits_what_is_finished(
+    small_vgg16: Path, photos: Path, tmp_path: Path, name: str
+) -> None:
+    number = signal.Signals[name]
+    store = tmp_path / "features"
+    # Inference on one thread and pictures of 640x640 leave the time to interrupt it.
+    line = command(small_vgg16, [photos], store, "--size", "640x640", "--threads", "1")
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(store.glob("part-*.zarr")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "Traceback" not in err
+    assert "stopping" in err
+    rows = len(sparsefeat.open(store))
+    assert f"{rows} rows added" in out
+    assert rows < 24
+    finished = subprocess.run(line, check=True, capture_output=True, text=True)
+    assert f"{24 - rows} rows added" in finished.stdout
+
+
+def test_two_writers_at_once_are_refused(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+    store = tmp_path / "features"
+    line = command(small_vgg16, [photos], store, "--size", "640x640", "--threads", "1")
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not store.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        time.sleep(0.1)
+        second = subprocess.run(line, capture_output=True, text=True, check=False)
+        assert process.poll() is None, "the first had finished: this test proves nothing"
+        assert second.returncode == 2
+        assert "another process is writing" in second.stderr
+        with pytest.raises(StoreLockedError):
+            extract(small_vgg16, [photos], store)
+    finally:
+        process.kill()
+        process.wait()
+    subprocess.run(line, check=True, capture_output=True)
+    assert len(sparsefeat.open(store)) == 24

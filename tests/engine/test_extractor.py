@@ -1,0 +1,207 @@
+import io
+import itertools
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from skimage import data
+
+from sparsefeat.errors import InputError, LayerError, ProviderError
+from sparsefeat.extractor import Extractor
+from sparsefeat.pictures import QuirkWarning, list_pictures, preset
+from sparsefeat.pictures.decode import Decoded, decode
+from sparsefeat.pictures.preprocess import normalize
+from sparsefeat.records import Batch
+from sparsefeat_kernels import to_dense
+
+Float32 = NDArray[np.float32]
+
+
+def images(n: int, height: int = 64, width: int = 96) -> Float32:
+    return np.random.default_rng(7).uniform(-120, 150, (n, height, width, 3)).astype(np.float32)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Four photographs and two files that are none, in a known order."""
+    for index, photograph in enumerate(
+        [data.astronaut(), data.coffee(), data.chelsea(), data.rocket()]
+    ):
+        Image.fromarray(photograph).save(tmp_path / f"{index}.png")
+    (tmp_path / "1-not.txt").write_text("no picture")
+    (tmp_path / "9-cut.png").write_bytes((tmp_path / "0.png").read_bytes()[:1000])
+    return tmp_path
+
+
+def together(batches: list[Batch], layer: str) -> Float32:
+    return np.concatenate([to_dense(batch.layers[layer]) for batch in batches])
+
+
+def test_any_number_of_images(small_vgg16: Path) -> None:
+    extractor = Extractor(small_vgg16, "block1_pool,block5_pool", batch_size=4)
+    all_of_them = extractor.run(images(9))
+    for n in (0, 1, 3, 4, 5, 8, 9):
+        outputs = extractor.run(images(9)[:n])
+        for name, values in outputs.items():
+            assert values.dtype == np.float32
+            np.testing.assert_array_equal(values, all_of_them[name][:n])
+    assert outputs["block5_pool"].shape == (9, 2, 3, 32)
+
+
+def test_neither_batch_size_nor_threads_change_a_bit(vgg16: Path) -> None:
+    pictures = normalize(np.stack([data.astronaut()[i : i + 224, i : i + 224] for i in range(5)]))
+    one = Extractor(vgg16, "pools", batch_size=1, threads=1).run(pictures)
+    for options in ({"batch_size": 5, "threads": 2}, {"batch_size": 3, "threads": 2}):
+        other = Extractor(vgg16, "pools", **options).run(pictures)  # type: ignore[arg-type]
+        for name, values in one.items():
+            np.testing.assert_array_equal(values, other[name])
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (224, 224), (240, 100)])
+def test_any_size_for_a_model_without_the_top(small_vgg16: Path, size: tuple[int, int]) -> None:
+    outputs = Extractor(small_vgg16, "pools").run(images(1, *size))
+    for index, values in enumerate(outputs.values(), 1):
+        assert values.shape[1:3] == (size[0] >> index, size[1] >> index)
+
+
+@pytest.mark.parametrize(
+    ("array", "says"),
+    [
+        (np.zeros((1, 64, 64, 3), np.uint8), "uint8"),
+        (np.zeros((1, 64, 64, 3)), "float64"),
+        ([[0.0]], "list"),
+        (np.zeros((64, 64, 3), np.float32), r"\(64, 64, 3\)"),
+        (np.zeros((1, 3, 64, 64), np.float32), r"expected \(N, H, W, 3\)"),
+        (np.zeros((1, 31, 64, 3), np.float32), "at least 32x32"),
+    ],
+)
+def test_wrong_arrays(small_vgg16: Path, array: Any, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        Extractor(small_vgg16).run(array)
+
+
+def test_a_fixed_size_is_kept_to(small_vgg16: Path, small_vgg16_top: Path) -> None:
+    for extractor in (
+        Extractor(small_vgg16, size=(128, 160)),
+        Extractor(small_vgg16, size=(128, 160), pool="avg"),
+        Extractor(small_vgg16_top, "fc2"),
+    ):
+        with pytest.raises(InputError, match="expected"):
+            extractor.run(images(1, 64, 64))
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"layers": "block6_pool"}, LayerError),
+        ({"layers": "fc1"}, LayerError),
+        ({"provider": "tpu"}, ProviderError),
+        ({"pool": "mean"}, InputError),
+        ({"preprocess": "kears"}, InputError),
+        ({"threads": 0}, InputError),
+        ({"batch_size": 0}, InputError),
+        ({"decode_threads": -1}, InputError),
+    ],
+)
+def test_wrong_options(small_vgg16: Path, options: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error) as caught:
+        Extractor(small_vgg16, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_extract_gives_what_run_gives(small_vgg16: Path, folder: Path) -> None:
+    extractor = Extractor(small_vgg16, "block3_pool,block5_conv3/pre", batch_size=3)
+    batches = list(extractor.extract(list_pictures([folder])))
+    assert [len(batch.rows) for batch in batches] == [3, 1]
+    rows = [row for batch in batches for row in batch.rows]
+    assert [row.path for row in rows] == ["0.png", "1.png", "2.png", "3.png"]
+    assert [reject.path for batch in batches for reject in batch.rejects] == [
+        "1-not.txt",
+        "9-cut.png",
+    ]
+    pixels = []
+    for row in rows:
+        decoded = decode(folder / row.path, preset("keras"), (224, 224))
+        assert isinstance(decoded, Decoded)
+        pixels.append(decoded.pixels)
+    expected = extractor.run(normalize(np.stack(pixels)))
+    for name, layer in extractor.layers.items():
+        np.testing.assert_array_equal(
+            together(batches, name).reshape(-1, *layer.shape), expected[name]
+        )
+
+
+def test_a_picture_may_be_anything_that_holds_one(small_vgg16: Path, folder: Path) -> None:
+    path = folder / "2.png"
+    encoded = io.BytesIO()
+    Image.open(path).save(encoded, "BMP")
+    pictures: list[Any] = [
+        path,
+        str(path),
+        path.read_bytes(),
+        encoded.getvalue(),
+        Image.open(path),
+        np.asarray(Image.open(path)),
+        list_pictures([path])[0],
+    ]
+    (batch,) = Extractor(small_vgg16).extract(pictures)
+    dense = to_dense(batch.layers["block5_pool"])
+    assert not batch.rejects
+    assert (dense == dense[0]).all()
+    with pytest.raises(InputError, match="expected a path"):
+        list(Extractor(small_vgg16).extract([3.5]))  # type: ignore[list-item]
+
+
+def test_only_rejects_make_a_batch_without_rows(small_vgg16: Path, folder: Path) -> None:
+    (batch,) = Extractor(small_vgg16).extract([folder / "9-cut.png", folder / "no.png"])
+    assert batch.rows == ()
+    assert len(batch.rejects) == 2
+    assert batch.layers["block5_pool"].n_rows == 0
+    assert list(Extractor(small_vgg16).extract([])) == []
+
+
+def test_an_endless_source_is_read_as_needed(small_vgg16: Path, folder: Path) -> None:
+    taken = itertools.count()
+    source = (folder / "0.png" for _ in taken)
+    batches = Extractor(small_vgg16, batch_size=2, decode_threads=2).extract(source)
+    for _ in range(3):
+        assert len(next(batches).rows) == 2
+    batches.close()
+    assert next(taken) < 20
+
+
+def test_a_quirk_is_told_once(small_vgg16: Path, tmp_path: Path) -> None:
+    for index in range(3):
+        picture = Image.fromarray(data.coffee())
+        exif = picture.getexif()
+        exif[0x0112] = 6
+        picture.save(tmp_path / f"{index}.jpg", exif=exif)
+    with pytest.warns(QuirkWarning, match="--preprocess bilinear") as told:
+        list(Extractor(small_vgg16, batch_size=1).extract(sorted(tmp_path.iterdir())))
+    assert len(told) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        list(Extractor(small_vgg16, preprocess="bilinear").extract(sorted(tmp_path.iterdir())))
+
+
+def test_settings_tell_what_changes_the_numbers(small_vgg16: Path, small_vgg16_top: Path) -> None:
+    usual = Extractor(small_vgg16).settings
+    assert usual == Extractor(small_vgg16, threads=1, batch_size=2).settings
+    changes: list[dict[str, Any]] = [{"pool": "avg"}, {"preprocess": "crop"}, {"size": (96, 96)}]
+    for options in changes:
+        assert Extractor(small_vgg16, **options).settings != usual
+    assert Extractor(small_vgg16_top).settings != usual
+
+
+def test_the_share_of_zeros_is_numpy_s(vgg16: Path, folder: Path) -> None:
+    extractor = Extractor(vgg16, "pools")
+    (batch,) = extractor.extract(sorted(folder.glob("?.png")))
+    for name, csr in batch.layers.items():
+        dense = to_dense(csr)
+        assert (dense.size - csr.nnz) / dense.size == np.mean(dense == 0)
+        if name == "block5_pool":
+            assert 0.8 < np.mean(dense == 0) < 0.95
