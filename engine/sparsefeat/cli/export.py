@@ -1,0 +1,111 @@
+"""`sparsefeat export`."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from sparsefeat.cli.main import UserError
+from sparsefeat.cli.output import human_bytes, log, print_json, print_table
+from sparsefeat.errors import MissingDependencyError
+
+EXAMPLES = """
+\b
+Examples:
+  sparsefeat export -o vgg16.onnx
+  sparsefeat export -o vgg16.onnx --weights pretrained
+  sparsefeat export -o vgg16.onnx --weights vgg16_weights_tf_dim_ordering_tf_kernels.h5 --no-top
+  sparsefeat export -o mine.onnx --weights finetuned.keras --photos photos/
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.option(
+    "-o",
+    "--output",
+    default="vgg16.onnx",
+    show_default=True,
+    metavar="FILE",
+    help="The graph; its weights go to FILE.data.",
+)
+@click.option(
+    "--weights",
+    metavar="W",
+    help="imagenet (Keras' own download), pretrained (its convolutions, from a package index), "
+    "random:SEED, or a .h5, .weights.h5, .keras or .onnx file.  [default: imagenet, or pretrained "
+    "if that cannot be downloaded]",
+)
+@click.option(
+    "--top/--no-top",
+    default=None,
+    help="With the layers behind block5_pool, or without: then the model takes pictures of any "
+    "size.  [default: with them if the weights have them]",
+)
+@click.option(
+    "--photos",
+    metavar="DIR",
+    help="At least eight photographs to verify the graph on.  [default: some that are included]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def export(
+    output: str,
+    weights: str | None = None,
+    top: bool | None = None,
+    photos: str | None = None,
+    as_json: bool = False,
+) -> None:
+    """Make a model file of Keras' VGG16 in which every layer is an output.
+
+    The file is compared with Keras on real photographs, layer by layer, and not written unless
+    their numbers agree. Needs pip install 'sparsefeat[cpu,export]'.
+    """
+    try:
+        import sparsefeat_export
+    except ImportError as exc:
+        raise MissingDependencyError(
+            f"{exc.name} is not installed: pip install 'sparsefeat[cpu,export]'"
+        ) from exc
+    with _cleaned_up_on_signals():
+        try:
+            result = sparsefeat_export.export(
+                output, weights=weights, top=top, photos=photos, report=log
+            )
+        except sparsefeat_export.ExportError as exc:
+            raise UserError(str(exc)) from exc
+    files = {path: path.stat().st_size for path in (result.path, Path(f"{result.path}.data"))}
+    if as_json:
+        print_json(
+            {
+                "files": {str(path): size for path, size in files.items()},
+                "weights": result.metadata["weights"],
+                "certificate": result.metadata["certificate"],
+            }
+        )
+        return
+    rows = [
+        (one.layer, f"{one.max_abs:.1e}", f"{one.relative_l2:.1e}", f"{one.agreement:.7f}")
+        for one in result.certificate.layers
+    ]
+    print_table(("layer", "largest error", "relative error", "zeros agree"), rows)
+    click.echo(f"verified against Keras on {len(result.certificate.photographs)} photographs")
+    for path, size in files.items():
+        click.echo(f"{path}: {human_bytes(size)}")
+
+
+@contextmanager
+def _cleaned_up_on_signals() -> Iterator[None]:
+    """Leave by an exception on SIGINT and SIGTERM, so that temporary files are removed."""
+
+    def leave(signum: int, _: FrameType | None) -> Any:
+        raise click.exceptions.Exit(128 + signum)
+
+    before = {name: signal.signal(name, leave) for name in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
