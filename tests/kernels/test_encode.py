@@ -54,7 +54,7 @@ def test_one_special_element_keeps_its_bits(pattern: int, column: int) -> None:
 def test_rectified_responses_to_a_photograph() -> None:
     from skimage.data import astronaut
 
-    photograph = astronaut()  # type: ignore[no-untyped-call]
+    photograph = astronaut()
     picture = photograph[96:208, 160:272].astype(np.float32) - 117
     patches = sliding_window_view(picture, (3, 3, 3)).reshape(110, 110, 27)
     filters = np.random.default_rng(5).standard_normal((27, 64)).astype(np.float32)

@@ -75,6 +75,34 @@ def test_kernels_run_where_nothing_can_be_cached(unwriteable_package: Path) -> N
     assert use(unwriteable_package, HOME=os.devnull) == [(False, "None")] * 2
 
 
+def test_a_processor_without_compress_instruction_packs_the_same(tmp_path: Path) -> None:
+    code = """
+import numpy as np
+from sparsefeat_kernels import encode, reference
+from sparsefeat_kernels._pack import pack
+rng = np.random.default_rng(3)
+x = rng.standard_normal((5, 2055), np.float32)
+x[rng.random(x.shape) < 0.6] = 0
+ours, plain = encode(x), reference.encode(x)
+for name in ("indptr", "indices", "values"):
+    assert np.array_equal(getattr(ours, name), getattr(plain, name)), name
+assert not any("vpcompress" in assembly for assembly in pack.inspect_asm().values())
+"""
+    environment = {
+        "NUMBA_CPU_NAME": "generic",
+        "NUMBA_CPU_FEATURES": "",
+        "NUMBA_CACHE_DIR": str(tmp_path),
+    }
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+
+
 def test_every_kernel_releases_the_interpreter() -> None:
     kernels = [
         value
