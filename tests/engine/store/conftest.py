@@ -1,0 +1,82 @@
+"""Writers in other processes, which can be killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+class Forge:
+    """Starts one writer at a time in a process of its own; see killable.py."""
+
+    def __init__(self, requests: IO[str], answers: IO[str]) -> None:
+        self._requests, self._answers = requests, answers
+        self.pid = 0
+        self._seen: list[dict[str, Any]] = []
+
+    def start(self, command: str, **arguments: Any) -> None:
+        """Start a writer."""
+        self._seen = []
+        self._request(json.dumps({"command": command, **arguments}))
+        self.pid = self.answer("pid")
+
+    def answer(self, key: str) -> Any:
+        """Wait for an answer of that kind."""
+        for seen in self._seen:
+            if key in seen:
+                return seen[key]
+        while True:
+            line = self._answers.readline()
+            assert line, "the forge has gone"
+            self._seen.append(json.loads(line))
+            if key in self._seen[-1]:
+                return self._seen[-1][key]
+
+    def has_ended(self) -> bool:
+        """Tell whether the writer is over, one way or another."""
+        return (Path("/proc") / str(self.pid) / "stat").read_text().rsplit(")", 1)[1][1] == "Z"
+
+    def kill(self, after: float = 0.0) -> bool:
+        """SIGKILL the writer after so many seconds; tell whether it was still at work."""
+        time.sleep(after)
+        os.kill(self.pid, signal.SIGKILL)
+        return os.WIFSIGNALED(self._status())
+
+    def finish(self) -> str | None:
+        """Wait for the writer; the name of its error, if it had one."""
+        error: str | None = self.answer("error")
+        assert self._status() == 0
+        return error
+
+    def _status(self) -> int:
+        self._request("")
+        status: int = self.answer("status")
+        return status
+
+    def _request(self, line: str) -> None:
+        self._requests.write(line + "\n")
+        self._requests.flush()
+
+
+@pytest.fixture(scope="session")
+def forge() -> Iterator[Forge]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.engine.store.killable"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process:
+        yield Forge(process.stdin, process.stdout)

@@ -1,0 +1,99 @@
+"""Data for the store's tests: pictures' records, and batches of several kinds of layers."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sparsefeat.records import Batch, Layer, Reject, Row
+from sparsefeat.store import StoreWriter
+from sparsefeat_kernels import encode
+
+SMALL = (
+    Layer(name="block5_pool", shape=(3, 3, 8)),
+    Layer(name="block5_conv3/pre", shape=(4, 4, 8)),
+    Layer(name="fc", shape=(40,)),
+)
+
+
+def make_row(number: int, **changes: Any) -> Row:
+    """A picture's record; everything in it follows from its number."""
+    fields: dict[str, Any] = {
+        "path": f"folder {number % 3}/bild-{number}-ä.jpg",
+        "root": "/photos",
+        "label": f"folder {number % 3}",
+        "bytes": 1000 + number,
+        "mtime_ns": 1_700_000_000_000_000_000 + number,
+        "sha256": hashlib.sha256(str(number).encode()).hexdigest(),
+        "width": 640,
+        "height": 480 + number,
+        "format": "JPEG",
+    }
+    return Row(**(fields | changes))
+
+
+def make_reject(number: int, **changes: Any) -> Reject:
+    fields: dict[str, Any] = {
+        "path": f"broken-{number}.png",
+        "root": "/photos",
+        "bytes": number,
+        "mtime_ns": number,
+        "sha256": "",
+        "reason": "truncated",
+    }
+    return Reject(**(fields | changes))
+
+
+def dense_rows(layer: Layer, numbers: Sequence[int]) -> npt.NDArray[np.float32]:
+    """float32 (n, features): each row follows from its number; `fc` has no zeros at all."""
+    out = np.empty((len(numbers), layer.n_features), np.float32)
+    for place, number in enumerate(numbers):
+        values = np.random.default_rng((number, layer.n_features)).normal(size=layer.n_features)
+        out[place] = np.abs(values) + 1 if layer.name == "fc" else np.maximum(values - 1, 0)
+    return out
+
+
+def make_batch(
+    numbers: Sequence[int],
+    layers: Sequence[Layer] = SMALL,
+    rejects: Sequence[Reject] = (),
+    make: Callable[[Layer, Sequence[int]], npt.NDArray[np.float32]] = dense_rows,
+) -> Batch:
+    return Batch(
+        rows=tuple(make_row(number) for number in numbers),
+        layers={layer.name: encode(make(layer, numbers)) for layer in layers},
+        rejects=tuple(rejects),
+    )
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file of the committed parts."""
+    return {
+        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for part in sorted(folder.glob("part-*.zarr"))
+        for file in sorted(part.rglob("*"))
+        if file.is_file()
+    }
+
+
+def write_store(
+    folder: Path,
+    batches: Iterable[Batch],
+    layers: Sequence[Layer] = SMALL,
+    **options: Any,
+) -> None:
+    """Write a store in one go."""
+    defaults: dict[str, Any] = {"settings": {"pool": "none"}, "provenance": {"tool": "test"}}
+    with StoreWriter.open(folder, layers=layers, **(defaults | options)) as writer:
+        for batch in batches:
+            writer.append(batch)
+
+
+def assert_same_floats(got: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> None:
+    """Bit for bit, but for -0, which counts as 0."""
+    assert got.dtype == expected.dtype == np.float32
+    assert got.shape == expected.shape
+    np.testing.assert_array_equal(got.view(np.uint32), (expected + np.float32(0)).view(np.uint32))

@@ -1,0 +1,102 @@
+"""A process that forks writers, so that tests can kill them without paying for their start.
+
+Reads a JSON command in a line, and answers with the child's pid and what the child reports;
+after one more line, with its exit status. Run it with ``python -m tests.engine.store.killable``.
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sparsefeat.errors import StoreError
+from sparsefeat.store import StoreWriter
+from sparsefeat_kernels import csr_zeros_per_channel, to_dense
+
+from .data import SMALL, make_batch, make_reject, make_row
+
+BATCH = 4
+
+
+def open_writer(folder: str, **options: Any) -> StoreWriter:
+    settings = {"pool": "none"}
+    return StoreWriter.open(Path(folder), layers=SMALL, settings=settings, provenance={}, **options)
+
+
+def extract(folder: str, count: int) -> None:
+    """What an extraction does: skip what is known, append the rest."""
+    with open_writer(folder, rows_per_part=6) as writer:
+        todo = []
+        for number in range(count):
+            row = make_row(number)
+            status = writer.known.row(
+                root=row.root, path=row.path, bytes=row.bytes, mtime_ns=row.mtime_ns
+            )
+            if status == "new":
+                todo.append(number)
+        for start in range(0, len(todo), BATCH):
+            numbers = todo[start : start + BATCH]
+            rejects = [make_reject(number) for number in numbers if number % 5 == 0]
+            writer.append(make_batch(numbers, rejects=rejects))
+
+
+def hold(folder: str) -> None:
+    """Open a store, and keep it."""
+    with open_writer(folder):
+        report({"holds": folder})
+        time.sleep(600)
+
+
+def limited(folder: str, bytes_per_file: int, count: int) -> None:
+    """Append under a limit on the size of files, which acts like a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_per_file, bytes_per_file))
+    extract(folder, count)
+
+
+def nobody(folder: str, count: int) -> None:
+    """Append as a user without permissions."""
+    if os.getuid() == 0:
+        os.setuid(65534)
+    extract(folder, count)
+
+
+def report(answer: dict[str, Any]) -> None:
+    print(json.dumps(answer), flush=True)  # noqa: T201
+
+
+def child(command: Callable[..., None], arguments: dict[str, Any]) -> None:
+    try:
+        command(**arguments)
+        report({"error": None})
+    except StoreError as exc:
+        report({"error": type(exc).__name__, "message": str(exc)})
+
+
+def main() -> None:
+    # Compiled kernels are loaded here, once, rather than in every child. No thread is started.
+    warm = make_batch([0])
+    for layer in SMALL:
+        to_dense(warm.layers[layer.name])
+        csr_zeros_per_channel(warm.layers[layer.name], layer.n_channels)
+    commands = {function.__name__: function for function in (extract, hold, limited, nobody)}
+    while line := sys.stdin.readline():
+        arguments = json.loads(line)
+        command = commands[arguments.pop("command")]
+        pid = os.fork()
+        if pid == 0:
+            try:
+                child(command, arguments)
+            finally:
+                os._exit(0)
+        report({"pid": pid})
+        # Only when asked to, so that the pid can't be anybody else's when the test kills it.
+        sys.stdin.readline()
+        report({"status": os.waitpid(pid, 0)[1]})
+
+
+if __name__ == "__main__":
+    main()

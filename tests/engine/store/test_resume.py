@@ -1,0 +1,142 @@
+"""Writers that are killed, and what they leave."""
+
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sparsefeat.errors import StoreLockedError, StoreNotFoundError
+from sparsefeat.store import Store, StoreWriter, verify
+
+from .conftest import Forge
+from .data import SMALL, assert_same_floats, digests, make_batch, make_row, write_store
+
+COUNT = 40
+KILLS = 14
+
+
+def committed(folder: Path) -> Store | None:
+    try:
+        return Store(folder)
+    except StoreNotFoundError:
+        return None
+
+
+@pytest.fixture(scope="module")
+def calm(forge: Forge, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """A store whose writer nobody disturbed, and the seconds it took."""
+    folder = tmp_path_factory.mktemp("calm")
+    for name in ("first", "second"):
+        start = time.monotonic()
+        forge.start("extract", folder=str(folder / name), count=COUNT)
+        assert forge.finish() is None
+    return folder / "second", time.monotonic() - start
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_kills_at_random_moments_lose_and_double_nothing(
+    forge: Forge, calm: tuple[Path, float], tmp_path: Path, seed: int
+) -> None:
+    expected, seconds = Store(calm[0]), calm[1]
+    moments = random.Random(seed)
+    killed = leftovers = number = 0
+    while killed < KILLS:
+        folder = tmp_path / str(number)
+        before = digests(folder)
+        forge.start("extract", folder=str(folder), count=COUNT)
+        if moments.random() < 0.7:  # else it may die before it has begun
+            while not (any(folder.glob(".part-*")) or forge.has_ended()):
+                time.sleep(0.001)
+        if forge.kill(moments.uniform(0, 0.2) * seconds):
+            killed += 1
+            leftovers += any(folder.glob(".part-*"))
+        else:
+            number += 1  # it was done: the next one begins anew
+        assert before.items() <= digests(folder).items()
+        if (store := committed(folder)) is not None:
+            assert store.obs.index.is_unique
+            assert set(store.obs.index) <= set(expected.obs.index)
+    assert leftovers > 0  # some were killed in the middle of a part
+
+    before = digests(folder)
+    forge.start("extract", folder=str(folder), count=COUNT)
+    assert forge.finish() is None
+    assert before.items() <= digests(folder).items()
+    for finished in tmp_path.iterdir():
+        assert_same_store(finished, expected)
+
+
+def assert_same_store(folder: Path, expected: Store) -> None:
+    assert not any(folder.glob(".part-*"))
+    assert verify(folder).findings == ()
+    got = Store(folder)
+    assert got.obs.equals(expected.obs)
+    assert got.rejected.sort_index().equals(expected.rejected.sort_index())
+    for layer in expected.layers:
+        assert_same_floats(got.dense(layer), expected.dense(layer))
+        zeros = got.zeros(layer), expected.zeros(layer)
+        np.testing.assert_array_equal(zeros[0].per_row, zeros[1].per_row)
+        np.testing.assert_array_equal(zeros[0].per_channel, zeros[1].per_channel)
+
+
+def test_a_second_writer_is_refused_while_the_first_lives(forge: Forge, tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    forge.start("hold", folder=str(folder))
+    assert forge.answer("holds") == str(folder)
+    with pytest.raises(StoreLockedError, match="another process is writing"):
+        StoreWriter.open(folder, layers=SMALL, settings={"pool": "none"}, provenance={})
+    assert forge.kill()
+    write_store(folder, [make_batch([1])])
+    assert len(Store(folder)) == 1
+
+
+def test_a_second_writer_in_the_same_process_is_refused(tmp_path: Path) -> None:
+    with (
+        StoreWriter.open(tmp_path, layers=SMALL, settings={}, provenance={}),
+        pytest.raises(StoreLockedError),
+    ):
+        StoreWriter.open(tmp_path, layers=SMALL, settings={}, provenance={})
+
+
+def test_an_interrupt_commits_what_was_appended(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with StoreWriter.open(tmp_path, layers=SMALL, settings={}, provenance={}) as writer:
+            writer.append(make_batch([0, 1, 2]))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list(Store(tmp_path).obs.index) == list(_ids([0, 1, 2]))
+
+
+def test_leftovers_of_killed_writers_go_and_strangers_stay(tmp_path: Path) -> None:
+    write_store(tmp_path, [make_batch([0])])
+    (tmp_path / ".part-00001.0123abcd.tmp" / "obs").mkdir(parents=True)
+    (tmp_path / ".part-00001.0123abcd.tmp" / "obs" / "zarr.json").write_text("{")
+    strangers = [tmp_path / ".part-00001.tmp", tmp_path / ".part-1.0123abcd.tmp", tmp_path / "x"]
+    for stranger in strangers:
+        stranger.mkdir()
+    write_store(tmp_path, [make_batch([1])])
+    assert not (tmp_path / ".part-00001.0123abcd.tmp").exists()
+    assert all(stranger.exists() for stranger in strangers)
+    assert [part.path.name for part in Store(tmp_path).parts] == [
+        "part-00000.zarr",
+        "part-00001.zarr",
+    ]
+
+
+def test_a_store_is_a_snapshot(tmp_path: Path) -> None:
+    write_store(tmp_path, [make_batch([0, 1])])
+    before = Store(tmp_path)
+    write_store(tmp_path, [make_batch([2])])
+    assert len(before) == 2
+    assert before["fc"].shape == (2, 40)
+    assert len(Store(tmp_path)) == 3
+
+
+def _ids(numbers: list[int]) -> list[str]:
+    from sparsefeat.store.tables import row_id
+
+    return [row_id(make_row(number)) for number in numbers]
