@@ -78,14 +78,15 @@ def list_pictures(
 
 def find_picture(path: AnyPath, *, root: str | None = None) -> Source | Reject:
     """Look at one file, named relative to `root`, else to the current folder, else to "/"."""
-    name = os.fspath(path)
-    if "\0" in name:  # no system has such names
-        return lost_file("", name, Reason.MISSING)
-    file = _absolute(name)
-    place = _split(file, root)
+    named = os.fspath(path)
+    if "\0" in named:  # no system has such names
+        return lost_file("", named, Reason.MISSING)
+    file = _absolute(named)
+    base, inside = _split(file, root)
     if os.path.isdir(file):
-        return lost_file(*place, Reason.FOLDER)
-    return found_file(*place) or lost_file(*place, Reason.SPECIAL)
+        return lost_file(base, inside, Reason.FOLDER)
+    folder, slash, name = inside.rpartition("/")
+    return found_file(base, folder + slash, name) or lost_file(base, inside, Reason.SPECIAL)
 
 
 def _named(

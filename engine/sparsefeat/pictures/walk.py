@@ -1,9 +1,10 @@
 """Walking a folder: each file once, in a stable order, whatever links there are."""
 
 # Plain text for paths: a million pathlib objects would double time and memory.
-# ruff: noqa: PTH112, PTH116, PTH118, PTH119, PTH120
+# ruff: noqa: PTH112, PTH116, PTH118, PTH119
 
 import fnmatch
+import functools
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -63,7 +64,7 @@ class Walk:
                     inner = folder + name
                     levels.append((inner, iter(self._names(root, inner, pattern, links))))
                     break
-                elif (item := found_file(root, folder + name)) is not None:
+                elif (item := found_file(root, folder, name)) is not None:
                     yield item
             else:
                 levels.pop()
@@ -78,15 +79,18 @@ class Walk:
             if identity in self._entered:
                 return ()
             self._entered.add(identity)
+            above = folder.split("/")[:-1]
+            everything = _matches(above, pattern)
             with os.scandir(_join(root, folder)) as entries:
                 for entry in entries:
                     if entry.name.startswith("."):
                         continue
-                    inside = (folder + entry.name).split("/")
                     if not _is_folder(entry):
-                        if _matches(inside, pattern):
+                        if everything or _matches([*above, entry.name], pattern):
                             names.append(entry.name)
-                    elif entry.name.endswith(".zarr") or not _may_hold(inside, pattern):
+                    elif entry.name.endswith(".zarr") or not _may_hold(
+                        [*above, entry.name], pattern
+                    ):
                         continue
                     elif entry.is_symlink():
                         links.append(f"{folder}{entry.name}/")
@@ -103,23 +107,31 @@ class Walk:
         return names
 
 
-def found_file(root: str, path: str) -> Found | None:
-    """Look at the file `path`, relative to `root`; None if it is neither file nor folder."""
-    file = _join(root, path)
+def found_file(root: str, folder: str, name: str) -> Found | None:
+    """Look at a file in `folder` (relative to `root`, ends in "/"); None if it is no file."""
+    file = _join(root, folder) + name
     try:
         status = os.stat(file)
     except OSError as exc:
-        return lost_file(root, path, os_reason(exc))
+        return lost_file(root, folder + name, os_reason(exc))
     if not stat.S_ISREG(status.st_mode):
         return None
+    stored_folder, label = _written(root, folder)
     return Source(
         file=file,
         root=root,
-        path=encode_path(path),
-        label=encode_path(os.path.basename(os.path.dirname(file))),
+        path=stored_folder + encode_path(name),
+        label=label,
         bytes=status.st_size,
         mtime_ns=status.st_mtime_ns,
     )
+
+
+@functools.lru_cache(maxsize=64)
+def _written(root: str, folder: str) -> tuple[str, str]:
+    """How a folder and its own name are written down; the files in it share the text."""
+    own_name = folder[:-1].rpartition("/")[2] if folder else os.path.basename(root)
+    return encode_path(folder), encode_path(own_name)
 
 
 def lost_file(root: str, path: str, reason: Reason) -> Reject:
@@ -129,8 +141,10 @@ def lost_file(root: str, path: str, reason: Reason) -> Reject:
     )
 
 
-def _join(root: str, path: str) -> str:
-    return os.path.join(root, path.replace("/", os.sep) if os.sep != "/" else path)
+@functools.lru_cache(maxsize=64)
+def _join(root: str, folder: str) -> str:
+    """Give the text before the names in a folder."""
+    return os.path.join(root, folder.replace("/", os.sep))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
