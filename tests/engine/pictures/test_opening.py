@@ -2,7 +2,10 @@
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -97,3 +100,23 @@ def test_stray_errors_of_a_decoder_are_reasons() -> None:
     with pytest.raises(UnreadableError) as caught:
         open_picture(io.BytesIO(b"\x89PNG\r\n\x1a\n" + b"\xff" * 40), MAX_PIXELS)
     assert isinstance(caught.value.reason, Reason)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and limits the address space")
+def test_too_little_memory_costs_one_picture(tmp_path: Path) -> None:
+    Image.new("1", (13_000, 13_000)).save(tmp_path / "large.png")
+    code = """
+import resource
+from sparsefeat.pictures.decode import decode
+from sparsefeat.pictures.presets import PRESETS
+decode("small.png", PRESETS["keras"], (32, 32))  # loads every decoder
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (100 << 20), -1))
+print(decode("large.png", PRESETS["keras"], (32, 32)).reason)
+print(decode("small.png", PRESETS["keras"], (32, 32)).row.width)
+"""
+    Image.new("L", (7, 7)).save(tmp_path / "small.png")
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert done.stdout.splitlines() == ["not enough memory to decode the picture", "7"]
