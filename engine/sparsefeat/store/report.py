@@ -28,9 +28,14 @@ class Finding:
     harmless: bool = False
 
     def __str__(self) -> str:
-        rows = f"rows {self.rows[0]} to {self.rows[1] - 1}" if self.rows else ""
-        where = ", ".join(filter(None, [self.part, self.layer, rows]))
+        where = ", ".join(filter(None, [self.part, self.layer, self._row_range()]))
         return f"{where}: {self.what}" if where else self.what
+
+    def _row_range(self) -> str:
+        if self.rows is None:
+            return ""
+        first, last = self.rows[0], self.rows[1] - 1
+        return f"row {first}" if first == last else f"rows {first} to {last}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,7 @@ from sparsefeat.errors import StoreError
 from sparsefeat.store.check_part import PartCheck
 from sparsefeat.store.check_source import check_source
 from sparsefeat.store.header import differences
-from sparsefeat.store.layout import list_temporaries, part_number, require_parts
+from sparsefeat.store.layout import list_temporaries, part_name, part_number, require_parts
 from sparsefeat.store.part import Part
 from sparsefeat.store.report import Finding, VerifyReport
 from sparsefeat.store.tables import INDEX
@@ -85,7 +85,7 @@ def _folder_findings(folder: Path, paths: list[Path]) -> list[Finding]:
     """Look at the store as a whole."""
     numbers = {part_number(path.name) for path in paths}
     findings = [
-        Finding(what=f"part {number} is missing", part="")
+        Finding(what=f"{part_name(number)} is missing")
         for number in range(len(numbers))
         if number not in numbers
     ]

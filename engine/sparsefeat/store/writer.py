@@ -9,7 +9,13 @@ from typing import Self, TypeVar
 
 from filelock import FileLock, Timeout
 
-from sparsefeat.errors import InputError, StoreLockedError, StoreMismatchError, StoreWriteError
+from sparsefeat.errors import (
+    InputError,
+    StoreError,
+    StoreLockedError,
+    StoreMismatchError,
+    StoreWriteError,
+)
 from sparsefeat.records import Batch, Layer
 from sparsefeat.store.folder import claim, remove_temporaries
 from sparsefeat.store.header import JSON, differences, identity, plain_json
@@ -60,7 +66,7 @@ class StoreWriter:
         self._folder, self._lock, self._layers, self._limits = folder, lock, layers, limits
         self._settings, self._provenance = settings, provenance
         self._part: PartWriter | None = None
-        self._failed = False
+        self._failed = self._closed = False
         self.known = self._load()
         # Its own thread, so that an interrupt of the main one never tears a row.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sparsefeat-store")
@@ -179,6 +185,7 @@ class StoreWriter:
             if not self._failed:
                 self.commit()
         finally:
+            self._closed = True
             self._thread.shutdown()
             self._lock.release()
 
@@ -248,6 +255,8 @@ class StoreWriter:
             self._part = None
 
     def _run(self, task: Callable[[], T]) -> T:
+        if self._closed:
+            raise StoreError(f"the writer of {self._folder} is closed, expected an open one")
         try:
             return self._thread.submit(self._attempt, task).result()
         except StoreWriteError:

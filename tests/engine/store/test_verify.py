@@ -1,0 +1,332 @@
+"""Damage of every kind is reported, and where it is."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sparsefeat.errors import StoreCorruptError, StoreError
+from sparsefeat.pictures import encode_path
+from sparsefeat.records import Batch, Layer
+from sparsefeat.store import Store, VerifyReport, verify
+from sparsefeat.store.part import Part
+from sparsefeat_kernels import encode
+
+from .data import make_batch, make_reject, make_row, write_store
+
+PART = "part-00000.zarr"
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sound")
+    batches = [make_batch(range(4), rejects=[make_reject(1)]), make_batch(range(4, 7))]
+    write_store(folder, batches, rows_per_part=4)
+    return folder
+
+
+@pytest.fixture
+def store(sound: Path, tmp_path: Path) -> Path:
+    folder: Path = shutil.copytree(sound, tmp_path / "store")
+    return folder
+
+
+def damage(report: VerifyReport) -> list[str]:
+    return [str(finding) for finding in report.findings if not finding.harmless]
+
+
+def test_a_sound_store(sound: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    report = verify(sound, progress=lambda done, total: calls.append((done, total)))
+    assert report.findings == ()
+    assert report.ok
+    assert (report.parts, report.rows, report.pictures) == (2, 7, 0)
+    files = [file for file in sound.glob("part-*/**/*") if file.is_file()]
+    assert report.files == len(files)
+    assert report.n_bytes == sum(file.stat().st_size for file in files)
+    assert calls == [(1, 2), (2, 2)]
+
+
+def flip(file: Path, bit: int) -> None:
+    stored = bytearray(file.read_bytes())
+    stored[bit // 8] ^= 1 << bit % 8
+    file.write_bytes(stored)
+
+
+@settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_a_flipped_bit_is_found_by_verifying_and_by_reading(
+    sound: Path, data: st.DataObject
+) -> None:
+    files = sorted(path for path in (sound / PART).rglob("c/**/*") if path.is_file())
+    files += [path for path in (sound / PART).rglob("c") if path.is_file()]
+    file = data.draw(st.sampled_from(files))
+    bit = data.draw(st.integers(0, 8 * file.stat().st_size - 1))
+    flip(file, bit)
+    try:
+        array = file.relative_to(sound / PART).as_posix().split("/c")[0]
+        assert any(PART in found and array in found for found in damage(verify(sound)))
+        with pytest.raises(StoreCorruptError, match=array):
+            Part(sound / PART).read(array)
+        if array.startswith("obsm/"):
+            store = Store(sound)
+            layer = next(
+                name for name in store.layers if array.split("/")[1] == name.replace("/", ".")
+            )
+            with pytest.raises(StoreCorruptError, match=array):
+                store[layer]
+            with pytest.raises(StoreCorruptError, match=array):
+                store.dense(layer)
+    finally:
+        flip(file, bit)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_flipped_bit_in_metadata_is_found(sound: Path, data: st.DataObject) -> None:
+    file = data.draw(st.sampled_from(sorted((sound / PART).rglob("zarr.json"))))
+    bit = data.draw(st.integers(0, 8 * file.stat().st_size - 1))
+    before = json.loads(file.read_bytes())
+    flip(file, bit)
+    try:
+        found = damage(verify(sound))
+        assert any(PART in finding for finding in found) or json.loads(file.read_bytes()) == before
+    finally:
+        flip(file, bit)
+
+
+def test_every_file_counts(sound: Path) -> None:
+    files = sorted(path for path in (sound / PART).rglob("*") if path.is_file())
+    for file, change in zip(files, cycle(["missing", "empty", "shorter", "longer"])):
+        stored = file.read_bytes()
+        try:
+            match change:
+                case "missing":
+                    file.unlink()
+                case "empty":
+                    file.write_bytes(b"")
+                case "shorter":
+                    file.write_bytes(stored[:-1])
+                case "longer":
+                    file.write_bytes(stored + b"\0")
+            assert damage(verify(sound)), file
+        finally:
+            file.write_bytes(stored)
+
+
+def test_part_layer_and_rows_are_named(tmp_path: Path) -> None:
+    """Three chunks of 262,144 elements, 5,000 of them in a row."""
+    layers = [Layer(name="block4_pool", shape=(10, 10, 500)), Layer(name="fc", shape=(5000,))]
+    rng = np.random.default_rng(0)
+    rows = 120
+    sparse = np.zeros((rows, 50_000), np.float32)
+    sparse[:, ::10] = rng.random((rows, 5000)) + 1
+    full = (rng.random((rows, 5000)) + 1).astype(np.float32)
+    batch = Batch(
+        rows=tuple(make_row(number) for number in range(rows)),
+        layers={"block4_pool": encode(sparse), "fc": encode(full)},
+    )
+    write_store(tmp_path, [batch], layers)
+    shard = tmp_path / PART / "obsm" / "block4_pool" / "data" / "c" / "0"
+    first, second = np.frombuffer(shard.read_bytes()[-52:-4], "<u8").reshape(3, 2)[:2].tolist()
+    assert first[0] == 0
+    flip(shard, 8 * (second[0] + second[1] // 2))
+    (finding,) = verify(tmp_path).findings
+    assert (finding.part, finding.layer) == (PART, "block4_pool")
+    assert finding.rows == (262_144 // 5000, -(-2 * 262_144 // 5000))
+    assert str(finding).startswith(f"{PART}, block4_pool, rows 52 to 104: ")
+
+    flip(shard, 8 * (second[0] + second[1] // 2))
+    file = next((tmp_path / PART / "obsm" / "fc" / "c" / "0").iterdir())
+    flip(file, 8 * (file.stat().st_size // 2))
+    (finding,) = verify(tmp_path).findings
+    assert (finding.part, finding.layer) == (PART, "fc")
+    # Chunks of 52 rows of 5,000 elements.
+    assert finding.rows == (52, 104)
+    # What is elsewhere can still be read.
+    np.testing.assert_array_equal(Store(tmp_path)["fc", [3, 110]].toarray(), full[[3, 110]])
+
+
+def rewrite(array: str, change: Callable[[np.ndarray[Any, Any]], None]) -> Callable[[Path], None]:
+    """Change values and write them with a sound checksum."""
+
+    def tamper(folder: Path) -> None:
+        opened = zarr.open_array(folder / PART / array, mode="r+")
+        values = np.array(opened[...])
+        change(values)
+        opened[...] = values
+
+    return tamper
+
+
+def swap(values: np.ndarray[Any, Any]) -> None:
+    values[[0, 1]] = values[[1, 0]]
+
+
+def put(place: int, value: float | str) -> Callable[[np.ndarray[Any, Any]], None]:
+    def change(values: np.ndarray[Any, Any]) -> None:
+        values[place] = value
+
+    return change
+
+
+@pytest.mark.filterwarnings("ignore:Numcodecs codecs are not in the Zarr version 3")
+@pytest.mark.parametrize(
+    ("tamper", "layer", "what"),
+    [
+        (rewrite("obsm/block5_pool/indptr", put(0, 1)), "block5_pool", "counts contradict"),
+        (rewrite("obsm/block5_pool/indptr", put(2, 10**6)), "block5_pool", "counts contradict"),
+        (rewrite("obsm/block5_pool/indices", swap), "block5_pool", "strictly increase"),
+        (rewrite("obsm/block5_pool/indices", put(-1, 72)), "block5_pool", "outside 0 to 71"),
+        (rewrite("obsm/block5_pool/indices", put(0, -1)), "block5_pool", "outside 0 to 71"),
+        (rewrite("obsm/block5_pool/data", put(3, np.nan)), "block5_pool", "not finite"),
+        (rewrite("obsm/block5_pool/data", put(3, np.inf)), "block5_pool", "not finite"),
+        (rewrite("obsm/block5_pool/data", put(3, 0)), "block5_pool", "stored zeros"),
+        (rewrite("obsm/fc", lambda values: put(0, 0)(values[1])), "fc", "zero counts"),
+        (rewrite("obsm/fc", lambda values: put(0, np.nan)(values[1])), "fc", "not finite"),
+        (rewrite("uns/sparsefeat/zeros_per_row/fc", put(1, 2)), "fc", "counts contradict"),
+        (rewrite("uns/sparsefeat/zeros_per_channel/fc", put(7, 1)), "fc", "channels 7"),
+        (rewrite("obs/_index", put(0, "00")), "", "obs row 0 has not the id"),
+        (rewrite("obs/path", put(2, "other")), "", "obs row 2 has not the id"),
+        (rewrite("uns/sparsefeat/rejected/bytes", put(0, 9)), "", "rejected row 0 has not"),
+        (rewrite("uns/sparsefeat/header", put((), "{}")), "", "header in uns"),  # type: ignore[arg-type]
+    ],
+)
+def test_values_that_make_no_sense(
+    store: Path, tamper: Callable[[Path], None], layer: str, what: str
+) -> None:
+    tamper(store)
+    findings = [f for f in verify(store).findings if what in f.what]
+    assert findings
+    assert {(finding.part, finding.layer, finding.harmless) for finding in findings} == {
+        (PART, layer, False)
+    }
+
+
+@pytest.mark.filterwarnings("ignore:Numcodecs codecs are not in the Zarr version 3")
+def test_bounds_are_checked_before_scipy_sees_them(store: Path) -> None:
+    rewrite("obsm/block5_pool/indices", put(-1, 72))(store)
+    with pytest.raises(StoreCorruptError, match="outside 0 to 71"):
+        Store(store)["block5_pool"]
+
+
+def test_values_that_are_not_finite_are_kept_and_reported(tmp_path: Path) -> None:
+    values = np.array([[1, 0, 2], [np.nan, 0, np.inf], [0, 0, 3]], np.float32)
+    layer = Layer(name="x", shape=(3,))
+    write_store(tmp_path, [make_batch(range(3), [layer], make=lambda *_: values)], [layer])
+    (finding,) = verify(tmp_path).findings
+    assert finding.rows == (1, 2)
+    np.testing.assert_array_equal(Store(tmp_path)["x"].toarray(), values)
+
+
+def test_a_part_that_is_no_part_at_all(store: Path) -> None:
+    shutil.rmtree(store / PART)
+    (store / PART).mkdir()
+    assert any(PART in found and "damaged" in found for found in damage(verify(store)))
+    with pytest.raises(StoreCorruptError, match=PART):
+        Store(store)
+
+
+@pytest.mark.parametrize(
+    "root",
+    ["", "[]", "1", '"x"', "{}", '{"attributes": {"sparsefeat": []}}', "\ud83d", "[" * 2000]
+    + [
+        json.dumps({"attributes": {"sparsefeat": {"format": version}}})
+        for version in (1, 2, -1, "1", None, True)
+    ],
+)
+def test_any_root_metadata(store: Path, root: str) -> None:
+    (store / PART / "zarr.json").write_bytes(root.encode("utf-8", "surrogatepass"))
+    assert damage(verify(store))
+    with pytest.raises(StoreError):
+        Store(store)
+
+
+def test_a_missing_part_and_a_doubled_one(store: Path) -> None:
+    (store / "part-00001.zarr").rename(store / "part-00003.zarr")
+    shutil.copytree(store / PART, store / "part-00001.zarr")
+    found = damage(verify(store))
+    assert "part-00002.zarr is missing" in found
+    assert len([line for line in found if "already" in line]) == 4
+
+
+def test_parts_of_two_stores(store: Path, tmp_path: Path) -> None:
+    write_store(tmp_path / "other", [make_batch([50])], settings={"pool": "avg"})
+    (tmp_path / "other" / PART).rename(store / "part-00002.zarr")
+    found = damage(verify(store))
+    assert found == [
+        "part-00002.zarr: was made otherwise: settings.pool: got 'avg', expected 'none'"
+    ]
+    with pytest.raises(StoreError, match=r"settings\.pool: got 'avg', expected 'none'"):
+        Store(store)
+
+
+def test_leftovers_and_strangers_are_harmless(store: Path) -> None:
+    (store / ".part-00002.0123abcd.tmp").mkdir()
+    (store / PART / "obs" / "._zarr.json").write_text("from a Mac")
+    report = verify(store)
+    assert report.ok
+    assert [finding.harmless for finding in report.findings] == [True, True]
+    assert "left by a killed writer" in str(report.findings[0])
+    assert "obs/._zarr.json" in str(report.findings[1])
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """Files, a store of their records, and their folder moved elsewhere since."""
+    folder = tmp_path / "photos"
+    (folder / "a b").mkdir(parents=True)
+    names = ["one.jpg", "a b/zwei-ä.jpg", "50% off.jpg", os.fsdecode(b"caf\xe9.jpg")]
+    rows = []
+    for number, name in enumerate(names):
+        (folder / name).write_bytes(b"picture %d" % number)
+        digest = hashlib.sha256(b"picture %d" % number).hexdigest()
+        rows.append(make_row(number, root="/gone", path=encode_path(name), bytes=9, sha256=digest))
+    batch = make_batch(range(4))
+    write_store(tmp_path / "store", [Batch(rows=tuple(rows), layers=batch.layers)])
+    return folder
+
+
+def test_originals_that_are_there(photographs: Path) -> None:
+    report = verify(photographs.parent / "store", source=photographs)
+    assert report.findings == ()
+    assert report.pictures == 4
+
+
+def test_originals_that_are_not(photographs: Path) -> None:
+    (photographs / "one.jpg").unlink()
+    (photographs / "a b" / "zwei-ä.jpg").write_bytes(b"picture X")
+    (photographs / "50% off.jpg").write_bytes(b"longer than before")
+    report = verify(photographs.parent / "store", source=photographs)
+    assert [(finding.rows, finding.part) for finding in report.findings] == [
+        ((0, 1), PART),
+        ((1, 2), PART),
+        ((2, 3), PART),
+    ]
+    missing, changed, longer = map(str, report.findings)
+    assert "one.jpg is missing" in missing
+    assert "has changed: its SHA-256 differs" in changed
+    assert "has changed: 18 bytes, expected 9" in longer
+    assert not report.ok
+
+
+@pytest.mark.parametrize("path", ["../secret", "/etc/hostname", "a/../../x", "%zz", "nul\0"])
+def test_a_path_never_leads_out_of_the_source(tmp_path: Path, path: str) -> None:
+    batch = make_batch([0])
+    write_store(tmp_path / "store", [Batch(rows=(make_row(0, path=path),), layers=batch.layers)])
+    (tmp_path / "source").mkdir()
+    (finding,) = verify(tmp_path / "store", source=tmp_path / "source").findings
+    assert not finding.harmless
+    assert "leads out" in finding.what or "can't be read" in finding.what
