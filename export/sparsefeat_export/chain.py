@@ -9,13 +9,24 @@ from sparsefeat_export.errors import WeightsError
 N_BASE_LAYERS = sum(count + 1 for count, _ in plan.BLOCKS)  # with the pools
 
 
-def open_layers(model: Any) -> Iterator[Any]:
-    """Yield the layers of `model` in network order, those of models inside it included."""
+def open_layers(model: Any, source: str) -> Iterator[Any]:
+    """Yield the layers of `model` in network order, those of models inside it included.
+
+    Raises
+    ------
+    WeightsError
+        Something in it is no layer.
+    """
     import keras
 
     for layer in getattr(model, "operations", model.layers):
         if isinstance(layer, keras.Model):
-            yield from open_layers(layer)
+            yield from open_layers(layer, source)
+        elif not isinstance(layer, keras.layers.Layer):
+            raise WeightsError(
+                f"{source}: {layer.name!r} is a {type(layer).__name__} operation, not a layer, "
+                "expected a chain of layers"
+            )
         elif not isinstance(layer, keras.layers.InputLayer):
             yield layer
 

@@ -96,18 +96,26 @@ def _channels_first(graph: onnx.GraphProto, layer: str) -> None:
     producers = producers_of(graph)
     node = producers[layer]
     if not is_transpose(node, TO_NHWC):
-        nchw = f"{layer}/first"
-        before = producers.get(node.input[0])
-        if node.op_type == "Identity" and before is not None and is_transpose(before, TO_NHWC):
-            node.input[0], node.output[0] = before.input[0], nchw
-        else:  # computed with its channels last
+        # tf2onnx computed it with its channels last.
+        nchw = f"{layer}/turned"
+        if node.op_type in ("Identity", "Relu"):  # the same in either order of axes
+            before = producers[node.input[0]]
+            if is_transpose(before, TO_NHWC):
+                node.input[0] = before.input[0]
+            else:
+                turned = f"{layer}/input"
+                _append_transpose(graph, node.input[0], turned, TO_NCHW)
+                node.input[0] = turned
+            node.output[0] = nchw
+        else:
             rename(graph, {layer: f"{layer}/nhwc"})
-            graph.node.append(
-                helper.make_node("Transpose", [f"{layer}/nhwc"], [nchw], perm=TO_NCHW)
-            )
-        node = helper.make_node("Transpose", [nchw], [layer], perm=TO_NHWC)
-        graph.node.append(node)
+            _append_transpose(graph, f"{layer}/nhwc", nchw, TO_NCHW)
+        _append_transpose(graph, nchw, layer, TO_NHWC)
     _name_input(graph, producers_of(graph)[layer], f"{layer}/nchw")
+
+
+def _append_transpose(graph: onnx.GraphProto, tensor: str, turned: str, perm: list[int]) -> None:
+    graph.node.append(helper.make_node("Transpose", [tensor], [turned], perm=perm))
 
 
 def _name_input(graph: onnx.GraphProto, node: onnx.NodeProto, name: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import onnx
@@ -53,3 +54,11 @@ def attach(model: onnx.ModelProto, metadata: dict[str, Any]) -> None:
     onnx.helper.set_model_props(
         model, {KEY: json.dumps(metadata, separators=(",", ":"), allow_nan=False)}
     )
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Read the metadata of an exported model file."""
+    model = onnx.load(path, load_external_data=False)
+    (text,) = (one.value for one in model.metadata_props if one.key == KEY)
+    metadata: dict[str, Any] = json.loads(text)
+    return metadata

@@ -113,7 +113,7 @@ def _flat(model: Any, top: bool | None, channels_divisor: int, source: str) -> N
     """Chain the layers of `model` anew, models inside it opened, and let each be an output."""
     import keras
 
-    layers = list(open_layers(model))
+    layers = list(open_layers(model, source))
     check_base(layers, channels_divisor, source)
     if top and len(layers) == N_BASE_LAYERS:
         raise WeightsError(

@@ -1,0 +1,128 @@
+"""Exports that fail, and what they leave behind: nothing."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sparsefeat_export
+from sparsefeat_export.errors import (
+    CertificateError,
+    ExportError,
+    OutputError,
+    PhotographsError,
+    WeightsError,
+    WeightsNotFoundError,
+)
+from sparsefeat_export.exporter import export
+from sparsefeat_export.photographs import SHIPPED
+
+
+def test_a_wrong_weight_is_caught_and_nothing_is_written(tmp_path: Path) -> None:
+    """The data file is damaged between conversion and certification, as a bad disk would."""
+    output = tmp_path / "model.onnx"
+
+    def damage(line: str) -> None:
+        if line.startswith("certifying"):
+            (data,) = tmp_path.glob(".model.onnx-*/model.onnx.data")
+            values = np.memmap(data, dtype="<f4", mode="r+")
+            values[5] += 0.01  # in block1_conv1/kernel
+            values.flush()
+
+    with pytest.raises(CertificateError, match="'block1_conv1'.*relative L2.*nothing was written"):
+        export(output, weights="random:0", top=False, channels_divisor=16, report=damage)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_export_leaves_the_former_one_alone(
+    small_vgg16: Path, keras_files: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "vgg16.onnx"
+    for name in ("vgg16.onnx", "vgg16.onnx.data"):
+        shutil.copy(small_vgg16.with_name(name), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(WeightsError, match="block1_conv1"):
+        export(output, weights=keras_files / "keras2.h5")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_weights_that_change_meanwhile_are_noticed(keras_files: Path, tmp_path: Path) -> None:
+    """With more photographs than one block, the network is loaded again."""
+    weights, photos = tmp_path / "weights.h5", tmp_path / "photos"
+    photos.mkdir()
+    shutil.copy(keras_files / "keras2.h5", weights)
+    for path in SHIPPED.glob("*.jpg"):
+        shutil.copy(path, photos)
+        shutil.copy(path, photos / f"again-{path.name}")
+
+    def swap(line: str) -> None:
+        if line.startswith("certifying"):
+            import h5py
+
+            with h5py.File(weights, "r+") as file:
+                file["block1_conv1/block1_conv1/bias:0"][0] += 0.5
+
+    with pytest.raises(WeightsError, match=r"weights\.h5 changed while it was exported"):
+        export(
+            tmp_path / "model.onnx",
+            weights=weights,
+            photos=photos,
+            channels_divisor=16,
+            report=swap,
+        )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", "weights.h5"]
+
+
+def test_all_photographs_of_several_blocks_count(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for path in SHIPPED.glob("*.jpg"):
+        shutil.copy(path, photos)
+        shutil.copy(path, photos / f"again-{path.name}")
+    result = export(
+        tmp_path / "model.onnx", weights="random:1", top=False, photos=photos, channels_divisor=32
+    )
+    assert len(result.certificate.photographs) == 2 * len(list(SHIPPED.glob("*.jpg")))
+    assert result.path == tmp_path / "model.onnx"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "model.onnx",
+        "model.onnx.data",
+        "photos",
+    ]
+
+
+def test_refusals_that_need_no_keras(tmp_path: Path, small_vgg16: Path) -> None:
+    with pytest.raises(OutputError, match="does not end in .onnx"):
+        export(tmp_path / "model.pb")
+    with pytest.raises(OutputError, match="is a folder"):
+        (tmp_path / "folder.onnx").mkdir()
+        export(tmp_path / "folder.onnx")
+    with pytest.raises(OutputError, match="cannot write"):
+        (tmp_path / "file").write_text("")
+        export(tmp_path / "file" / "model.onnx")
+    with pytest.raises(OutputError, match="where the weights are"):
+        export(small_vgg16, weights=small_vgg16)
+    with pytest.raises(ExportError, match="channels_divisor is 3"):
+        export(tmp_path / "model.onnx", channels_divisor=3)
+    with pytest.raises(WeightsNotFoundError):
+        export(tmp_path / "model.onnx", weights="gone.keras")
+    with pytest.raises(PhotographsError):
+        export(tmp_path / "model.onnx", photos=tmp_path / "folder.onnx")
+
+
+def test_importing_loads_no_tensorflow() -> None:
+    code = "import sys, sparsefeat_export; sys.exit(any(m in sys.modules for m in ('keras', 'tensorflow', 'tf2onnx', 'onnxruntime')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_package_says_all_it_has() -> None:
+    public = {
+        name
+        for name in vars(sparsefeat_export)
+        if isinstance(getattr(sparsefeat_export, name), type)
+    }
+    assert set(sparsefeat_export.__all__) == public | {"export"}
+    assert callable(sparsefeat_export.export)

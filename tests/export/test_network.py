@@ -1,0 +1,99 @@
+"""Saved Keras models that cannot be exported: each refused by the name of its layer."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from sparsefeat_export.quiet import quiet_tensorflow
+quiet_tensorflow()
+from sparsefeat_export.errors import WeightsError
+from sparsefeat_export.network import load
+from sparsefeat_export.request import Request
+
+folder, requests = Path(sys.argv[1]), json.loads(sys.argv[2])
+errors = {}
+for name, (file, top, divisor) in requests.items():
+    try:
+        network = load(Request(weights=str(folder / file), top=top, channels_divisor=divisor))
+    except WeightsError as exc:
+        errors[name] = str(exc)
+    else:
+        errors[name] = [layer.name for layer in network.layers]
+print(json.dumps(errors))
+"""
+
+REQUESTS = {
+    "branched": ("branched.keras", None, 16),
+    "repeated": ("repeated.keras", None, 16),
+    "summed": ("summed.keras", None, 16),
+    "rescaled": ("rescaled.keras", None, 16),
+    "lambda": ("with_lambda.keras", None, 16),
+    "infinite": ("infinite.keras", None, 16),
+    "too narrow": ("finetuned.keras", None, 1),
+    "no keras file": ("keras2.keras", None, 16),
+    "whole .h5": ("whole.h5", None, 16),
+    "top cut": ("other_top.keras", False, 16),
+    "no top": ("headless.keras", True, 16),
+}
+
+
+@pytest.fixture(scope="module")
+def outcomes(keras_files: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """What became of each request, all in one process that loads TensorFlow once."""
+    folder = tmp_path_factory.mktemp("requests")
+    for file in keras_files.glob("*.*"):
+        (folder / file.name).symlink_to(file)
+    (folder / "keras2.keras").symlink_to(keras_files / "keras2.h5")
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, folder, json.dumps(REQUESTS)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    decoded: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    return decoded
+
+
+@pytest.mark.parametrize(
+    ("request_name", "parts"),
+    [
+        ("branched", ["'sum'", "chain of layers"]),
+        ("repeated", ["one after the other"]),
+        ("summed", ["Sum", "not a layer"]),
+        ("rescaled", ["'scale' is a Rescaling", "block1_conv1", "(3, 3, 3, 4)"]),
+        ("lambda", ["cannot load", "Lambda"]),
+        ("infinite", ["block3_conv2/bias", "inf", "(5,)"]),
+        ("too narrow", ["'block1_conv1'", "(3, 3, 3, 4)", "(3, 3, 3, 64)"]),
+        ("no keras file", ["not a .keras file"]),
+        ("no top", ["no top", "fc1 is missing"]),
+    ],
+)
+def test_is_refused_in_one_line(
+    outcomes: dict[str, object], request_name: str, parts: list[str]
+) -> None:
+    message = outcomes[request_name]
+    assert isinstance(message, str), message
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+def test_a_whole_model_in_hdf5_keeps_its_layers(outcomes: dict[str, object]) -> None:
+    layers = outcomes["whole .h5"]
+    assert isinstance(layers, list)
+    assert len(layers) == 22
+    assert layers[-4:] == ["flatten", "fc1", "fc2", "predictions"]
+
+
+def test_another_top_can_be_left_out(outcomes: dict[str, object]) -> None:
+    layers = outcomes["top cut"]
+    assert isinstance(layers, list)
+    assert len(layers) == 18
+    assert layers[-1] == "block5_pool"

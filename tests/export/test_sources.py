@@ -1,0 +1,183 @@
+"""Every kind of weights file, read back to the arrays that Keras wrote."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from sparsefeat_export.errors import WeightsError, WeightsNotFoundError
+from sparsefeat_export.request import Request
+from sparsefeat_export.sources import read_weights
+from sparsefeat_export.sources.naming import resolve
+from sparsefeat_export.weights import Weights
+
+N_CONVOLUTIONS = 13
+
+
+def read(path: Path | str, top: bool | None = None, divisor: int = 16) -> Weights:
+    return read_weights(Request(weights=str(path), top=top, channels_divisor=divisor))
+
+
+def assert_as_keras_wrote(weights: Weights, folder: Path, n_layers: int = 16) -> None:
+    names = []
+    for name, kernel, bias in weights.arrays():
+        written = np.load(folder / f"weights-{name}.npz")
+        np.testing.assert_array_equal(kernel, written["arr_0"])
+        np.testing.assert_array_equal(bias, written["arr_1"])
+        names.append(name)
+    assert len(names) == n_layers
+
+
+@pytest.mark.parametrize("file", ["keras2.h5", "finetuned.weights.h5", "naive.onnx"])
+def test_layers_are_found_by_order_and_shape(keras_files: Path, file: str) -> None:
+    weights = read(keras_files / file)
+    assert weights.top
+    assert weights.size == 64
+    assert weights.classes == 7
+    assert_as_keras_wrote(weights, keras_files)
+
+
+@pytest.mark.parametrize("file", ["keras2.h5", "finetuned.weights.h5", "naive.onnx"])
+def test_the_top_can_be_left_out(keras_files: Path, file: str) -> None:
+    assert_as_keras_wrote(read(keras_files / file, top=False), keras_files, N_CONVOLUTIONS)
+
+
+def test_our_own_export_is_a_source(
+    keras_files: Path, narrow_export: Callable[[str], Path]
+) -> None:
+    assert_as_keras_wrote(read(narrow_export("finetuned.keras")), keras_files)
+
+
+def test_a_graph_with_another_head_gives_its_base(keras_files: Path) -> None:
+    weights = read(keras_files / "naive_other_top.onnx")
+    assert not weights.top
+    assert weights.source == "naive_other_top.onnx, without its own head"
+    assert len(weights.layers) == N_CONVOLUTIONS
+
+
+def test_without_a_top_there_is_none_to_ask_for(keras_files: Path) -> None:
+    with pytest.raises(WeightsError, match=r"base\.weights\.h5 has no fc1"):
+        read(keras_files / "base.weights.h5", top=True)
+
+
+def test_another_top_in_a_weights_file_is_named(keras_files: Path) -> None:
+    with pytest.raises(WeightsError, match=r"other_top.*'batch_normalization'.*\.keras"):
+        read(keras_files / "other_top.weights.h5")
+    weights = read(keras_files / "other_top.weights.h5", top=False)
+    assert len(weights.layers) == N_CONVOLUTIONS
+
+
+def test_another_width_names_the_first_layer(keras_files: Path) -> None:
+    for file in ("keras2.h5", "base.weights.h5", "naive.onnx"):
+        with pytest.raises(WeightsError, match=r"block1_conv1.*\(3, 3, 3, 4\).*\(3, 3, 3, 64\)"):
+            read(keras_files / file, divisor=1)
+
+
+def change_h5(source: Path, target: Path, layer: str, change: str) -> None:
+    """Make the kinds of files that surgery on weights leaves behind."""
+    import h5py
+
+    shutil.copy(source, target)
+    with h5py.File(target, "r+") as file:
+        names = [name.decode() for name in file.attrs["layer_names"]]
+        if change == "missing":
+            names.remove(layer)
+        elif change == "extra":
+            names.insert(names.index(layer), layer)
+        elif change == "no bias":
+            group = file[layer]
+            group.attrs["weight_names"] = group.attrs["weight_names"][:1]
+        elif change == "integers":
+            kernel = file[f"{layer}/{layer}/kernel:0"]
+            integers = np.asarray(kernel).astype(np.int32)
+            del file[f"{layer}/{layer}/kernel:0"]
+            file[f"{layer}/{layer}/kernel:0"] = integers
+        file.attrs["layer_names"] = [name.encode() for name in names]
+
+
+@pytest.mark.parametrize(
+    ("layer", "change", "message"),
+    [
+        ("block5_conv3", "missing", r"block5_conv3 is missing.*\(3, 3, 32, 32\).*12 .* 13"),
+        ("block2_conv1", "missing", r"block2_conv1 .*'block2_conv2'.*\(3, 3, 8, 8\).*4, 8\)"),
+        ("block5_conv3", "extra", r"'block5_conv3'.*not a layer of VGG16.*14.*13"),
+        ("block3_conv1", "no bias", r"block3_conv1 has no bias, expected \(16,\)"),
+        ("predictions", "missing", r"fc1|fc2|predictions is missing"),
+        ("fc2", "extra", r"fc2"),
+        ("block4_conv1", "integers", r"block4_conv1 holds int32, expected float32"),
+    ],
+)
+def test_surgery_is_noticed(
+    keras_files: Path, tmp_path: Path, layer: str, change: str, message: str
+) -> None:
+    changed = tmp_path / "changed.h5"
+    change_h5(keras_files / "keras2.h5", changed, layer, change)
+    with pytest.raises(WeightsError, match=message):
+        read(changed)
+
+
+def test_an_onnx_graph_lacking_a_convolution(keras_files: Path, tmp_path: Path) -> None:
+    model = onnx.load(keras_files / "naive.onnx")
+    (last,) = [
+        node for node in model.graph.node if node.op_type == "Conv" and "block5_conv3" in node.name
+    ]
+    model.graph.node.remove(last)
+    onnx.save(model, tmp_path / "lacking.onnx")
+    with pytest.raises(WeightsError, match="block5_conv3 is missing"):
+        read(tmp_path / "lacking.onnx")
+
+
+def test_external_data_that_is_gone(narrow_export: Callable[[str], Path], tmp_path: Path) -> None:
+    shutil.copy(narrow_export("finetuned.keras"), tmp_path / "model.onnx")
+    weights = read(tmp_path / "model.onnx")
+    with pytest.raises(WeightsError, match="block1_conv1/kernel: its external data"):
+        list(weights.arrays())
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".onnx"])
+def test_files_of_another_kind(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"weights{suffix}"
+    path.write_bytes(b"these are no weights" * 100)
+    with pytest.raises(WeightsError, match="not a readable"):
+        read(path)
+
+
+def test_truncated_h5(keras_files: Path, tmp_path: Path) -> None:
+    whole = (keras_files / "keras2.h5").read_bytes()
+    path = tmp_path / "half.h5"
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(WeightsError, match="not a readable HDF5 file"):
+        read(path)
+
+
+def test_random_weights_are_their_seeds() -> None:
+    def values(name: str, top: bool) -> list[tuple[str, bytes, bytes]]:
+        return [(n, k.tobytes(), b.tobytes()) for n, k, b in read(name, top).arrays()]
+
+    assert values("random:5", True) == values("random:5", True)
+    assert values("random:5", True)[:N_CONVOLUTIONS] == values("random:5", False)
+    assert values("random:5", True) != values("random:6", True)
+
+
+@pytest.mark.parametrize("name", ["imagenet", "pretrained", "random:0", "random:12345"])
+def test_names_are_kept(name: str, tmp_path: Path) -> None:
+    assert resolve(name, tmp_path) == name
+
+
+@pytest.mark.parametrize("name", ["random:", "random:x", "random:-1", "image-net", "weights.txt"])
+def test_other_names_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"expected imagenet, pretrained, random:SEED or"):
+        resolve(name, tmp_path)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(WeightsNotFoundError, match=r"no weights file .*gone\.h5"):
+        resolve(tmp_path / "gone.h5", tmp_path)
+
+
+def test_an_object_that_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="weights is a list"):
+        resolve([1, 2], tmp_path)
