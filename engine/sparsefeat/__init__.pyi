@@ -21,7 +21,7 @@ from .pictures import PRESETS, Preset, QuirkWarning, list_pictures
 from .pictures.preprocess import normalize
 from .progress import Progress
 from .records import Batch, Layer, Reject, Row
-from .store import Store, open, verify
+from .store import Store, info, open, verify
 
 __all__ = [
     "PRESETS",
@@ -50,6 +50,7 @@ __all__ = [
     "StoreNotFoundError",
     "StoreWriteError",
     "extract_to_store",
+    "info",
     "list_pictures",
     "normalize",
     "open",

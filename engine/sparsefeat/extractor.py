@@ -81,7 +81,8 @@ class Extractor:
     >>> import sparsefeat
     >>> extractor = sparsefeat.Extractor("vgg16.onnx", layers="block4_pool,block5_pool")
     >>> for batch in extractor.extract(["cat.jpg", "dog.jpg"]):
-    ...     print(batch.layers["block5_pool"].nnz)
+    ...     print(batch.layers["block5_pool"].n_rows, batch.layers["block5_pool"].n_columns)
+    2 25088
     """
 
     def __init__(

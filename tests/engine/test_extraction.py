@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -154,18 +155,16 @@ def test_settings_that_differ_are_refused(
     store = tmp_path / "features"
     extract(small_vgg16, [photos / "even"], store)
     before = digests(store)
-    for options, says in [
+    usual: dict[str, Any] = {"layers": "block3_pool,block5_pool", "size": (64, 64)}
+    changes: list[tuple[dict[str, Any], str]] = [
         ({"preprocess": "bilinear"}, "preprocess"),
         ({"pool": "max"}, "pool"),
         ({"size": (96, 96)}, "size"),
         ({"layers": "block5_pool"}, "layers.block3_pool"),
-    ]:
-        usual = {"layers": "block3_pool,block5_pool", "size": (64, 64)}
-        extractor = sparsefeat.Extractor(
-            small_vgg16,
-            batch_size=batch_size,
-            **(usual | options),  # type: ignore[arg-type]
-        )
+    ]
+    for options, says in changes:
+        options = {**usual, "batch_size": batch_size, **options}
+        extractor = sparsefeat.Extractor(small_vgg16, **options)
         with pytest.raises(StoreMismatchError, match=says):
             extract_to_store(extractor, list_pictures([photos]), store)
     assert digests(store) == before

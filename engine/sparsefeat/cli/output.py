@@ -48,7 +48,11 @@ def human_bytes(count: int) -> str:
 
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """Show warnings as lines on standard error, without the source line that raised them."""
+    """Show warnings as lines on standard error, without the source line that raised them.
+
+    Pillow's own are left out: what it warns of is either met all the same, or rejected.
+    """
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
         warnings.showwarning = lambda message, *_: log(f"warning: {message}")
         yield

@@ -39,7 +39,8 @@ class ModelFile:
             It isn't an ONNX file, isn't one that sparsefeat exported, is of a newer format,
             or its weights are missing or shorter than the graph says.
         """
-        path = Path(path).absolute()
+        # Resolved, because ONNX Runtime wants the weights in the folder of the graph itself.
+        path = Path(path).resolve()
         graph = _read_graph(path)
         text = {prop.key: prop.value for prop in graph.metadata_props}.get(KEY)
         if text is None:

@@ -43,7 +43,7 @@ def _layer_info(store: Store, name: str) -> dict[str, JSON]:
         "shape": list(layer.shape),
         "encoding": encodings.pop() if len(encodings) == 1 else "mixed",
         "nnz": nnz,
-        "zeros": 1 - nnz / n_elements if n_elements else None,
+        "zeros": (n_elements - nnz) / n_elements if n_elements else None,
         "bytes_dense": 4 * n_elements,
         "bytes_stored": n_bytes,
         "ratio": n_bytes / (4 * n_elements) if n_elements else None,

@@ -1,0 +1,110 @@
+"""Every command and every block of Python in the documentation runs as it stands there."""
+
+import doctest
+import importlib
+import os
+import pkgutil
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from skimage import data
+
+from sparsefeat.cli.export import export
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def sandbox(vgg16: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the documentation supposes: a model, photographs, and a store."""
+    folder = tmp_path_factory.mktemp("docs")
+    for name in (vgg16.name, f"{vgg16.name}.data"):
+        (folder / name).symlink_to(vgg16.with_name(name))
+    photos = folder / "photos"
+    photos.mkdir()
+    for name, picture in (("cat", data.chelsea()), ("dog", data.rocket()), ("c", data.coffee())):
+        Image.fromarray(picture).save(photos / f"{name}.jpg")
+    for name in ("cat", "dog"):
+        (folder / f"{name}.jpg").symlink_to(photos / f"{name}.jpg")
+    for copy in range(8):
+        Image.fromarray(data.astronaut()[copy:]).save(photos / f"{copy}.png")
+    return folder
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    return BLOCK.findall(page.read_text())
+
+
+def console(page: Path) -> list[str]:
+    return [
+        line.removeprefix("$ ").split("  #")[0].strip()
+        for kind, text in blocks(page)
+        if kind == "console"
+        for line in text.splitlines()
+        if line.startswith("$ ")
+    ]
+
+
+def run(command: str, folder: Path) -> None:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_s_commands_and_code_run(page: Path, sandbox: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for command in console(page):
+        words = shlex.split(command)
+        if words[0] == "make":
+            assert words[1] in targets
+        elif words[:2] == ["sparsefeat", "export"]:
+            export.make_context("export", words[2:])  # tests of the exporter run it
+        elif words[:2] != ["pip", "install"]:
+            run(command, sandbox)
+    for kind, text in blocks(page):
+        if kind == "python":
+            run(f"{shlex.quote(sys.executable)} -c {shlex.quote(text)}", sandbox)
+
+
+@pytest.mark.parametrize("package", ["sparsefeat", "sparsefeat_export", "sparsefeat_kernels"])
+def test_the_examples_in_docstrings_are_true(
+    package: str, sandbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(sandbox)
+    found = importlib.import_module(package)
+    names = [name for _, name, _ in pkgutil.walk_packages(found.__path__, f"{package}.")]
+    attempted = 0
+    for name in names:
+        if not name.endswith("__main__"):
+            results = doctest.testmod(importlib.import_module(name))
+            assert results.failed == 0, name
+            attempted += results.attempted
+    assert attempted > 0
+
+
+def test_the_readme_shows_the_main_commands() -> None:
+    shown = " ".join(console(ROOT / "README.md"))
+    for command in ("make demo", "make test", "sparsefeat export", "sparsefeat extract"):
+        assert command in shown
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
