@@ -10,6 +10,7 @@ import numpy.typing as npt
 from sparsefeat.store.layout import CHUNK, SHARD
 from sparsefeat.store.part import Part
 from sparsefeat.store.selection import spans
+from sparsefeat_kernels import Csr
 
 _INT32 = np.iinfo(np.int32).max
 
@@ -77,17 +78,28 @@ def read_csr(
     indices: npt.NDArray[Any] = np.empty(total, dtype)
     values = np.empty(total, np.float32)
     for piece in pieces(parts, layer, numbers):
-        csr = piece.part.rows(layer, piece.start, piece.stop)
-        if piece.whole:
-            begin = indptr[piece.places[0]]
-            indices[begin : begin + csr.nnz] = csr.indices
-            values[begin : begin + csr.nnz] = csr.values
-            continue
-        for row, place in zip(piece.wanted.tolist(), piece.places.tolist(), strict=True):
-            source = slice(csr.indptr[row], csr.indptr[row + 1])
-            target = slice(indptr[place], indptr[place + 1])
-            indices[target], values[target] = csr.indices[source], csr.values[source]
+        # Not given a name, so that it is gone before the next one is read.
+        _copy_rows(piece.part.rows(layer, piece.start, piece.stop), piece, values, indices, indptr)
     return values, indices, indptr
+
+
+def _copy_rows(
+    csr: Csr,
+    piece: Piece,
+    values: npt.NDArray[np.float32],
+    indices: npt.NDArray[Any],
+    indptr: npt.NDArray[Any],
+) -> None:
+    """Copy the wanted rows of a stretch to their places."""
+    if piece.whole:
+        begin = indptr[piece.places[0]]
+        indices[begin : begin + csr.nnz] = csr.indices
+        values[begin : begin + csr.nnz] = csr.values
+        return
+    for row, place in zip(piece.wanted.tolist(), piece.places.tolist(), strict=True):
+        source = slice(csr.indptr[row], csr.indptr[row + 1])
+        target = slice(indptr[place], indptr[place + 1])
+        indices[target], values[target] = csr.indices[source], csr.values[source]
 
 
 def read_dense(

@@ -64,7 +64,7 @@ def flip(file: Path, bit: int) -> None:
 
 
 @settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_a_flipped_bit_is_found_by_verifying_and_by_reading(
@@ -93,7 +93,7 @@ def test_a_flipped_bit_is_found_by_verifying_and_by_reading(
         flip(file, bit)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(data=st.data())
 def test_a_flipped_bit_in_metadata_is_found(sound: Path, data: st.DataObject) -> None:
     file = data.draw(st.sampled_from(sorted((sound / PART).rglob("zarr.json"))))
