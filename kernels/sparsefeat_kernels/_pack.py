@@ -54,8 +54,8 @@ def _emit_pack_lanes(context: Any, builder: Any, signature: Any, arguments: Any)
     columns = builder.shuffle_vector(first, _ANYTHING, _ZEROS)
     columns = builder.add(columns, ir.Constant(_VECTOR, list(range(LANES))))
 
-    # Not the masked store that compresses: on AMD's processors it is slow, and where there is
-    # no such instruction it becomes a branch per element.
+    # Not the masked store that compresses: it is reported slow on AMD's processors, and where
+    # there is no such instruction it becomes a branch per element.
     compress = builder.module.declare_intrinsic(
         f"llvm.experimental.vector.compress.v{LANES}i32",
         fnty=ir.FunctionType(_VECTOR, [_VECTOR, _MASK, _VECTOR]),
