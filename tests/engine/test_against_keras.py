@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,6 +54,7 @@ def test_stored_features_are_those_of_keras(vgg16: Path, photos: Path, tmp_path:
     extractor = sparsefeat.Extractor(vgg16, "pools")
     sparsefeat.extract_to_store(extractor, list_pictures([photos]), tmp_path / "features")
     store = sparsefeat.open(tmp_path / "features")
+    facts: Any = sparsefeat.info(tmp_path / "features")
     assert store.obs["path"].tolist() == sorted(path.name for path in photos.iterdir())
     with np.load(arrays) as keras:
         for name in POOLS:
@@ -62,6 +64,6 @@ def test_stored_features_are_those_of_keras(vgg16: Path, photos: Path, tmp_path:
             assert error < 1e-5
             assert np.mean((ours == 0) == (theirs == 0)) >= 0.9999
             # What `sparsefeat info` says, numpy on our activations, and numpy on Keras'.
-            share = sparsefeat.info(tmp_path / "features")["layers"][name]["zeros"]
+            share = facts["layers"][name]["zeros"]
             assert share == np.mean(ours == 0)
             assert abs(share - np.mean(theirs == 0)) < 1e-5
