@@ -96,6 +96,7 @@ def _blank(weights: Weights, channels_divisor: int) -> Any:
             weights=None,
             input_shape=(side, side, 3),
             classes=weights.classes,
+            classifier_activation=None if weights.logits else "softmax",
         ).get_config()
     # Keras remembers the weights it did not allocate, and would at the next such scope's end.
     keras.utils.clear_session(free_memory=False)

@@ -10,6 +10,9 @@ import numpy.typing as npt
 from sparsefeat_export import plan
 from sparsefeat_export.errors import WeightsError
 
+# What may follow a layer, where it isn't a ReLU: Keras can leave the softmax out.
+ACTIVATIONS = {"predictions": (None, "Softmax", "")}
+
 Array = npt.NDArray[np.float32]
 
 
@@ -25,17 +28,19 @@ class Found:
     kernel: tuple[int, ...]
     bias: tuple[int, ...] | None
     read: Callable[[], tuple[Array, Array]]
+    activation: str | None = None  # the operator behind it; None where the file cannot say
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Weights:
-    """The weights of a VGG16: its layers in network order, and the sizes its top implies."""
+    """The weights of a VGG16: its layers in network order, and what its top implies."""
 
     source: str
     layers: tuple[tuple[plan.Plan, Found], ...]
     top: bool
     size: int
     classes: int
+    logits: bool  # whether the top ends without a softmax
 
     def arrays(self) -> Iterator[tuple[str, Array, Array]]:
         """Yield (layer name, kernel, bias) one layer at a time.
@@ -117,6 +122,7 @@ def match(
         top=top,
         size=size,
         classes=classes,
+        logits=top and dense[-1].activation == "",
     )
 
 
@@ -132,6 +138,11 @@ def _match(found: Sequence[Found], planned: Sequence[plan.Plan], source: str) ->
             got = "no bias" if one.bias is None else f"a bias of shape {one.bias}"
             raise WeightsError(
                 f"{source}: {expected.name}{called} has {got}, expected {expected.bias}"
+            )
+        if one.activation not in ACTIVATIONS.get(expected.name, (None, "Relu")):
+            raise WeightsError(
+                f"{source}: {expected.name}{called} is followed by {one.activation or 'nothing'}, "
+                f"expected {'Softmax' if expected.name in ACTIVATIONS else 'Relu'}"
             )
     if len(found) < len(planned):
         missing = planned[len(found)]

@@ -48,7 +48,8 @@ def finetuned(classes: int = 7) -> Any:
     """The same layers as VGG16, another number of classes."""
     model = base()
     x = keras.layers.Flatten(name="flatten")(model.output)
-    x = keras.layers.Dense(256, activation="relu", name="fc1")(x)
+    # Only this bias is not zero: tf2onnx leaves the others out.
+    x = keras.layers.Dense(256, "relu", bias_initializer="random_normal", name="fc1")(x)
     x = keras.layers.Dense(256, activation="relu", name="fc2")(x)
     x = keras.layers.Dense(classes, activation="softmax", name="predictions")(x)
     return keras.Model(model.input, x)

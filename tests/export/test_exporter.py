@@ -32,7 +32,7 @@ def test_a_wrong_weight_is_caught_and_nothing_is_written(tmp_path: Path) -> None
             values[5] += 0.01  # in block1_conv1/kernel
             values.flush()
 
-    with pytest.raises(CertificateError, match="'block1_conv1'.*relative L2.*nothing was written"):
+    with pytest.raises(CertificateError, match=r"'block1_conv1'.*relative L2.*nothing was written"):
         export(output, weights="random:0", top=False, channels_divisor=16, report=damage)
     assert list(tmp_path.iterdir()) == []
 
@@ -95,13 +95,13 @@ def test_all_photographs_of_several_blocks_count(tmp_path: Path) -> None:
 
 
 def test_refusals_that_need_no_keras(tmp_path: Path, small_vgg16: Path) -> None:
-    with pytest.raises(OutputError, match="does not end in .onnx"):
+    with pytest.raises(OutputError, match="does not end in"):
         export(tmp_path / "model.pb")
+    (tmp_path / "folder.onnx").mkdir()
     with pytest.raises(OutputError, match="is a folder"):
-        (tmp_path / "folder.onnx").mkdir()
         export(tmp_path / "folder.onnx")
+    (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write"):
-        (tmp_path / "file").write_text("")
         export(tmp_path / "file" / "model.onnx")
     with pytest.raises(OutputError, match="where the weights are"):
         export(small_vgg16, weights=small_vgg16)
@@ -114,8 +114,12 @@ def test_refusals_that_need_no_keras(tmp_path: Path, small_vgg16: Path) -> None:
 
 
 def test_importing_loads_no_tensorflow() -> None:
-    code = "import sys, sparsefeat_export; sys.exit(any(m in sys.modules for m in ('keras', 'tensorflow', 'tf2onnx', 'onnxruntime')))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    code = (
+        "import sys, sparsefeat_export; "
+        "print(*{'keras', 'tensorflow', 'tf2onnx', 'onnxruntime'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stdout.strip() == b""
 
 
 def test_the_package_says_all_it_has() -> None:

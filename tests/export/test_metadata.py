@@ -88,7 +88,7 @@ def test_of_a_model_with_another_top(narrow_export: Callable[[str], Path]) -> No
     assert metadata["preprocessing"]["size"] == [64, 64]
     tail = [(one["name"], one["kind"], one["rectified"]) for one in metadata["layers"][18:]]
     assert tail == [
-        ("gap", "global_average_pooling2_d", False),
+        ("gap", "global_average_pooling2d", False),
         ("norm", "batch_normalization", False),
         ("drop", "dropout", False),
         ("hidden", "dense", False),

@@ -27,7 +27,7 @@ def test_unreadable_ones_do_not_count(tmp_path: Path) -> None:
         shutil.copy(one.path, tmp_path)
     (tmp_path / "notes.txt").write_text("no picture")
     (tmp_path / "cut.jpg").write_bytes(shipped[7].path.read_bytes()[:2000])
-    with pytest.raises(PhotographsError, match="7 readable photographs among 9 files.*at least 8"):
+    with pytest.raises(PhotographsError, match=r"7 readable photographs among 9 files.*at least 8"):
         photographs(tmp_path, print)
     (tmp_path / "below").mkdir()
     shutil.copy(shipped[7].path, tmp_path / "below")

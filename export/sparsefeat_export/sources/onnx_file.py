@@ -12,6 +12,8 @@ from sparsefeat_export.errors import WeightsError
 from sparsefeat_export.evaluation import evaluate
 from sparsefeat_export.weights import Array, Found
 
+_Readers = dict[str, list[onnx.NodeProto]]  # of each tensor
+
 
 def read_onnx(path: Path) -> tuple[list[Found], list[Found]]:
     """Find the layers in the file at `path`, as `find_layers` does.
@@ -32,7 +34,8 @@ def find_layers(model: onnx.ModelProto, folder: Path) -> tuple[list[Found], list
     """Find the convolutions and dense layers of a graph, in graph order.
 
     Wherever tf2onnx has put a bias (third input of Conv or Gemm, an Add behind it, folded or
-    reshaped on the way), it is the constant of as many elements as there are outputs.
+    reshaped on the way), it is the constant of as many elements as there are outputs. One that
+    is zero it leaves out.
 
     Parameters
     ----------
@@ -47,16 +50,16 @@ def find_layers(model: onnx.ModelProto, folder: Path) -> tuple[list[Found], list
         In graph order, kernels in Keras' axis order.
     """
     constants = _Constants(model.graph, folder)
-    consumers: dict[str, list[onnx.NodeProto]] = {}
+    readers: _Readers = {}
     for node in model.graph.node:
         for name in node.input:
-            consumers.setdefault(name, []).append(node)
+            readers.setdefault(name, []).append(node)
     convolutions, dense = [], []
     for node in model.graph.node:
         if node.op_type == "Conv":
-            convolutions.append(_convolution(node, constants, consumers))
+            convolutions.append(_convolution(node, constants, readers))
         elif node.op_type in ("MatMul", "Gemm") and node.input[1] in constants:
-            dense.append(_dense(node, constants, consumers))
+            dense.append(_dense(node, constants, readers))
     return convolutions, dense
 
 
@@ -101,70 +104,68 @@ class _Constants:
         return numpy_helper.to_array(tensor)
 
 
-def _convolution(
-    node: onnx.NodeProto, constants: _Constants, consumers: dict[str, list[onnx.NodeProto]]
-) -> Found:
-    name = _layer_name(node)
+def _convolution(node: onnx.NodeProto, constants: _Constants, readers: _Readers) -> Found:
     if node.input[1] not in constants:
-        raise WeightsError(f"convolution {name!r}: its kernel is not a constant of the graph")
+        raise WeightsError(
+            f"convolution {_layer_name(node)!r}: its kernel is not a constant of the graph"
+        )
     out, channels_in, *extent = constants.shape(node.input[1])
-    bias = _bias(node, out, constants, consumers)
+    bias, activation = _behind(node, out, constants, readers)
 
     def read() -> tuple[Array, Array]:
         kernel = np.asarray(constants[node.input[1]], dtype=np.float32)
-        return np.ascontiguousarray(kernel.transpose(2, 3, 1, 0)), _vector(bias, constants)
+        return np.ascontiguousarray(kernel.transpose(2, 3, 1, 0)), _vector(bias, out, constants)
 
     return Found(
-        name=name,
+        name=_layer_name(node),
         kernel=(*extent, channels_in, out),
-        bias=None if bias is None else (out,),
+        bias=(out,),
         read=read,
+        activation=activation,
     )
 
 
-def _dense(
-    node: onnx.NodeProto, constants: _Constants, consumers: dict[str, list[onnx.NodeProto]]
-) -> Found:
+def _dense(node: onnx.NodeProto, constants: _Constants, readers: _Readers) -> Found:
     shape = constants.shape(node.input[1])
     transposed = any(one.name == "transB" and one.i for one in node.attribute)
     if transposed:
         shape = shape[::-1]
-    bias = _bias(node, shape[-1], constants, consumers)
+    out = shape[-1]
+    bias, activation = _behind(node, out, constants, readers)
 
     def read() -> tuple[Array, Array]:
         kernel = np.asarray(constants[node.input[1]], dtype=np.float32)
-        return kernel.T if transposed else kernel, _vector(bias, constants)
+        return kernel.T if transposed else kernel, _vector(bias, out, constants)
 
     return Found(
-        name=_layer_name(node), kernel=shape, bias=None if bias is None else (shape[-1],), read=read
+        name=_layer_name(node), kernel=shape, bias=(out,), read=read, activation=activation
     )
 
 
-def _bias(
-    node: onnx.NodeProto,
-    out: int,
-    constants: _Constants,
-    consumers: dict[str, list[onnx.NodeProto]],
-) -> str | None:
-    """Name of the constant that is added, or None."""
-    candidates = list(node.input[2:3])
+def _behind(
+    node: onnx.NodeProto, out: int, constants: _Constants, readers: _Readers
+) -> tuple[str | None, str]:
+    """Find the constant that is added to a product, and the operator that follows.
+
+    tf2onnx drops a bias that is zero. The operator is "" where the graph ends.
+    """
+    bias: str | None = node.input[2] if len(node.input) > 2 else None
     name: str = node.output[0]
-    while not candidates and len(consumers.get(name, [])) == 1:
-        (consumer,) = consumers[name]
-        if consumer.op_type == "Add":
-            candidates = [one for one in consumer.input if one != name]
-        elif consumer.op_type not in ("Transpose", "Reshape", "Squeeze", "Identity"):
-            break
-        name = consumer.output[0]
-    for candidate in map(str, candidates):
-        if candidate in constants and int(np.prod(constants.shape(candidate))) == out:
-            return candidate
-    return None
+    while len(readers.get(name, [])) == 1:
+        (reader,) = readers[name]
+        if reader.op_type == "Add" and bias is None:
+            (bias,) = (one for one in reader.input if one != name)
+            if bias not in constants or int(np.prod(constants.shape(bias))) != out:
+                return None, "Add"
+        elif reader.op_type not in ("Transpose", "Reshape", "Squeeze", "Identity"):
+            return bias, reader.op_type
+        name = reader.output[0]
+    return bias, "" if name not in readers else readers[name][0].op_type
 
 
-def _vector(bias: str | None, constants: _Constants) -> Array:
+def _vector(bias: str | None, out: int, constants: _Constants) -> Array:
     if bias is None:
-        raise AssertionError("matching refuses layers without a bias")
+        return np.zeros(out, dtype=np.float32)
     return np.asarray(constants[bias], dtype=np.float32).reshape(-1)
 
 
