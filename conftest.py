@@ -1,4 +1,4 @@
-"""Real model files, each exported once per run."""
+"""Real model files, for tests and benchmarks, each exported once per run."""
 
 from pathlib import Path
 
