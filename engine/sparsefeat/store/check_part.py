@@ -51,16 +51,15 @@ class PartCheck:
             root = json.loads((self.path / "zarr.json").read_bytes())
             if root != consolidated(self.path):
                 yield self._finding("the consolidated metadata are not those of the arrays")
-            attributes = {**encoding("anndata"), "sparsefeat": part.header.to_json()}
-            if root["attributes"] != attributes or root["node_type"] != "group":
-                yield self._finding("the root's attributes are not an AnnData group's")
-        except (ValueError, KeyError, OSError) as exc:
-            yield self._finding(f"metadata can't be read: {exc}")
-        try:
-            if json.loads(str(part.read("uns/sparsefeat/header"))) != part.header.to_json():
+            header = root["attributes"]["sparsefeat"]
+            if (root["zarr_format"], root["node_type"]) != (3, "group") or not (
+                encoding("anndata").items() <= root["attributes"].items()
+            ):
+                yield self._finding("the root is not marked as an AnnData group in Zarr v3")
+            if json.loads(str(part.read("uns/sparsefeat/header"))) != header:
                 yield self._finding("the header in uns is not that of the root")
-        except (StoreCorruptError, ValueError) as exc:
-            yield self._finding(str(exc))
+        except (StoreCorruptError, ValueError, KeyError, TypeError, OSError) as exc:
+            yield self._finding(f"metadata can't be read: {exc}")
 
     def _tables(self, part: Part) -> Iterator[Finding]:
         for name, record, expected in (

@@ -26,7 +26,7 @@ def row_id(record: Row | Reject) -> str:
     Examples
     --------
     >>> row_id(Reject(path="a.jpg", root="/", bytes=3, mtime_ns=0, sha256="", reason="empty"))
-    'a6d1f4a52e7b2e4b0a6d3c7bd31a0d0b'
+    '863013a4c66bc7c4c1996ea389c22135'
     """
     identity = f"{record.path}\0{record.bytes}\0{record.mtime_ns}\0{record.sha256}"
     return blake2b(identity.encode(), digest_size=16).hexdigest()

@@ -51,6 +51,12 @@ class Forge:
         os.kill(self.pid, signal.SIGKILL)
         return os.WIFSIGNALED(self._status())
 
+    def interrupt(self, after: float) -> bool:
+        """SIGINT the writer after so many seconds; tell whether that stopped it."""
+        time.sleep(after)
+        os.kill(self.pid, signal.SIGINT)
+        return self._status() != 0
+
     def finish(self) -> str | None:
         """Wait for the writer; the name of its error, if it had one."""
         error: str | None = self.answer("error")

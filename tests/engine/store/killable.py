@@ -90,6 +90,8 @@ def main() -> None:
         if pid == 0:
             try:
                 child(command, arguments)
+            except KeyboardInterrupt:
+                os._exit(1)
             finally:
                 os._exit(0)
         report({"pid": pid})

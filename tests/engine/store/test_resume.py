@@ -111,6 +111,27 @@ def test_an_interrupt_commits_what_was_appended(tmp_path: Path) -> None:
     assert list(Store(tmp_path).obs.index) == list(_ids([0, 1, 2]))
 
 
+def test_interrupts_at_random_moments_tear_nothing(
+    forge: Forge, calm: tuple[Path, float], tmp_path: Path
+) -> None:
+    expected, seconds = Store(calm[0]), calm[1]
+    moments = random.Random(4)
+    interrupted = 0
+    for number in range(5):
+        folder = tmp_path / str(number)
+        forge.start("extract", folder=str(folder), count=COUNT)
+        while not (any(folder.glob(".part-*")) or forge.has_ended()):
+            time.sleep(0.001)
+        interrupted += forge.interrupt(moments.uniform(0, 0.5) * seconds)
+        if (store := committed(folder)) is not None:
+            assert verify(folder).ok
+            assert list(store.obs.index) == list(expected.obs.index[: len(store)])
+        forge.start("extract", folder=str(folder), count=COUNT)
+        assert forge.finish() is None
+        assert_same_store(folder, expected)
+    assert interrupted > 0
+
+
 def test_leftovers_of_killed_writers_go_and_strangers_stay(tmp_path: Path) -> None:
     write_store(tmp_path, [make_batch([0])])
     (tmp_path / ".part-00001.0123abcd.tmp" / "obs").mkdir(parents=True)

@@ -13,7 +13,7 @@ import pytest
 import skimage.data
 
 from sparsefeat.records import Batch, Layer
-from sparsefeat.store import Store, StoreWriter, info
+from sparsefeat.store import Store, StoreWriter, gather, info
 from sparsefeat_kernels import Csr, encode
 
 from .data import make_batch, make_row, write_store
@@ -110,6 +110,22 @@ def test_rows_are_read_without_the_rest(tmp_path: Path) -> None:
     assert costs["[7, 280]"] < 0.4
     assert costs["slice(40, 60, None)"] < 0.3
     assert costs["[20, 22, 24, 26, 28]"] < 0.2
+
+
+def test_indices_are_int64_where_int32_is_too_narrow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = Layer(name="x", shape=(7200,))
+    values = feature_maps()["block5"]
+    write_store(tmp_path, [make_batch(range(24), [layer], make=lambda *_: values)], [layer])
+    narrow = Store(tmp_path)["x"]
+    # 2**31 elements would be 16 GB: the limit comes to the data instead.
+    monkeypatch.setattr(gather, "_INT32", narrow.nnz - 1)
+    wide = Store(tmp_path)["x"]
+    assert wide.indices.dtype == wide.indptr.dtype == np.int64
+    assert Store(tmp_path)["x", :23].indices.dtype == np.int32
+    np.testing.assert_array_equal(wide.indices, narrow.indices)
+    np.testing.assert_array_equal(wide.data, narrow.data)
 
 
 @pytest.fixture
