@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
@@ -59,7 +59,7 @@ def test_export(benchmark: BenchmarkFixture, tmp_path: Path, script: str) -> Non
     output = tmp_path / "model.onnx"
     begun = time.monotonic()
     command = [sys.executable, "-c", script, str(output)]
-    rss, pss = benchmark.pedantic(peaks, args=(command,))  # type: ignore[no-untyped-call]
+    rss, pss = benchmark.pedantic(peaks, args=(command,))
     seconds = time.monotonic() - begun
     benchmark.extra_info |= {"peak_rss_gb": rss, "peak_pss_gb": pss}
     assert output.stat().st_size > 0

@@ -18,6 +18,7 @@ from sparsefeat_export.errors import (
     WeightsNotFoundError,
 )
 from sparsefeat_export.exporter import export
+from sparsefeat_export.metadata import read_metadata
 from sparsefeat_export.photographs import SHIPPED
 
 
@@ -130,3 +131,22 @@ def test_the_package_says_all_it_has() -> None:
     }
     assert set(sparsefeat_export.__all__) == public | {"export"}
     assert callable(sparsefeat_export.export)
+
+
+def test_a_model_in_memory_is_exported_too(tmp_path: Path) -> None:
+    """In a process of its own: this one has no TensorFlow."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import keras_models, sparsefeat_export; "
+        "sparsefeat_export.export(sys.argv[2], weights=keras_models.finetuned(classes=3), "
+        "channels_divisor=16)"
+    )
+    output = tmp_path / "model.onnx"
+    done = subprocess.run(
+        [sys.executable, "-c", code, Path(__file__).parent, output],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert read_metadata(output)["layers"][-1]["shape"] == [3]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "model.onnx.data"]
