@@ -59,7 +59,8 @@ def open_session(model: onnx.ModelProto, folder: Path) -> Any:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     # Left alone, it takes the host's processors, not the ones this process may use.
-    options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    if hasattr(os, "sched_getaffinity"):
+        options.intra_op_num_threads = len(os.sched_getaffinity(0))
     options.log_severity_level = 3
     options.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", str(folder)

@@ -132,7 +132,10 @@ def _certify(
     job: dict[str, Any], path: Path, pictures: list[Photograph], folder: Path, report: Report
 ) -> ExportResult:
     """Compare, probe, and write the metadata into the graph."""
-    report(f"certifying {len(job['layers'])} layers on {len(pictures)} photographs")
+    report(
+        f"certifying {job['network']['source']}: {len(job['layers'])} layers on "
+        f"{len(pictures)} photographs"
+    )
     errors = _compare(job, folder)
     for start in range(BLOCK, len(pictures), BLOCK):
         job["photographs"] = [str(picture.path) for picture in pictures[start : start + BLOCK]]

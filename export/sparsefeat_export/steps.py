@@ -109,7 +109,7 @@ def main() -> None:
     except ExportError as exc:
         result = {"error": type(exc).__name__, "message": str(exc)}
     except ImportError as exc:
-        message = f"{exc.name} is not installed: pip install 'sparsefeat[cpu,export]'"
+        message = f"{exc}: pip install 'sparsefeat[cpu,export]'"
         result = {"error": "ExportError", "message": message}
     (folder / f"{step}.out.json").write_text(json.dumps(result))
 

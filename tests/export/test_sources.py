@@ -87,6 +87,8 @@ def change_h5(source: Path, target: Path, layer: str, change: str) -> None:
             names.remove(layer)
         elif change == "extra":
             names.insert(names.index(layer), layer)
+        elif change == "gone":
+            del file[f"{layer}/{layer}/bias:0"]
         elif change == "no bias":
             group = file[layer]
             group.attrs["weight_names"] = group.attrs["weight_names"][:1]
@@ -107,6 +109,7 @@ def change_h5(source: Path, target: Path, layer: str, change: str) -> None:
         ("block3_conv1", "no bias", r"block3_conv1 has no bias, expected \(16,\)"),
         ("predictions", "missing", r"predictions is missing.*2 layers.*3"),
         ("fc2", "extra", r"predictions .called 'fc2' there.*256, 256.*256, 7"),
+        ("block4_conv3", "gone", r"lists block4_conv3/block4_conv3/bias:0 but lacks it"),
         ("block4_conv1", "integers", r"block4_conv1 holds int32, expected float32"),
     ],
 )

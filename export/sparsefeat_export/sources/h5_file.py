@@ -58,10 +58,14 @@ def _open(path: Path) -> Any:
 
 def _listed(root: Any) -> Iterator[tuple[str, Any]]:
     for layer in root.attrs["layer_names"]:
-        group = root[_text(layer)]
+        group = root.get(_text(layer))
+        if group is None:
+            raise WeightsError(f"{root.file.filename} lists layer {_text(layer)} but lacks it")
         for weight in group.attrs["weight_names"]:
             # A nested model is one group, whose weights carry their own layers' names.
-            dataset = group[_text(weight)]
+            dataset = group.get(_text(weight))
+            if dataset is None:
+                raise WeightsError(f"{root.file.filename} lists {_text(weight)} but lacks it")
             inner = _text(weight).split("/")
             yield (inner[-2] if len(inner) > 1 else _text(layer)), dataset
 

@@ -12,6 +12,10 @@ from sparsefeat_export.errors import WeightsError
 from sparsefeat_export.evaluation import evaluate
 from sparsefeat_export.weights import Array, Found
 
+# What tf2onnx leaves between a weight and its use. None makes more elements than it is given,
+# so that computing them is safe whatever a file holds.
+SHAPING = {"Cast", "Constant", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
+
 _Readers = dict[str, list[onnx.NodeProto]]  # of each tensor
 
 
@@ -71,7 +75,7 @@ class _Constants:
         self._producers: dict[str, onnx.NodeProto] = {}
         self._folder = folder
         for node in graph.node:  # sorted: what a node reads comes before it
-            if all(name in self for name in node.input if name):
+            if node.op_type in SHAPING and all(name in self for name in node.input if name):
                 self._producers.update(dict.fromkeys(node.output, node))
 
     def __contains__(self, name: str) -> bool:
