@@ -68,10 +68,15 @@ class LayerWriter:
 
     def _decide(self) -> CsrWriter | DenseWriter:
         rows = [csr.rows(row, row + 1) for csr in self._sample for row in range(csr.n_rows)]
-        for row in rows[: self._sample_rows]:
-            self._csr_bytes += row.indptr.itemsize + _compressed(row.values)
-            self._csr_bytes += _compressed(row.indices, differences=True)
-            self._dense_bytes += _compressed(to_dense(row)[0])
+        sample = rows[: self._sample_rows]
+        if sample:
+            # Together, as they will lie in a chunk: alone, short rows compress worse.
+            self._csr_bytes = (
+                8 * len(sample)
+                + _compressed(np.concatenate([row.values for row in sample]))
+                + _compressed(np.concatenate([row.indices for row in sample]), differences=True)
+            )
+            self._dense_bytes = _compressed(np.concatenate([to_dense(row)[0] for row in sample]))
         kind = DenseWriter if self._dense_bytes < self._csr_bytes else CsrWriter
         writer = kind(self._group, self.layer)
         self._writer, self.n_bytes = writer, 0

@@ -20,15 +20,15 @@ from sparsefeat.store.layout import FORMAT
 from .data import make_batch, make_reject, make_row, write_store
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
-LAYERS = (Layer(name="block5_conv3/pre", shape=(2, 3, 4)), Layer(name="fc1", shape=(5,)))
+LAYERS = (Layer(name="block5_conv3/pre", shape=(4, 4, 16)), Layer(name="fc1", shape=(5,)))
 REJECTS = (make_reject(1), make_reject(2, reason="größer als erlaubt"))
 
 
 def frozen_rows(layer: Layer, numbers: Sequence[int]) -> npt.NDArray[np.float32]:
     """Rows that follow from arithmetic alone, so that no library can change them."""
     rows, columns = np.array(numbers)[:, None], np.arange(layer.n_features)
-    values = (7 * rows + 13 * columns) % 11 / 8
-    return (values + 1 if layer.name == "fc1" else np.maximum(values - 0.75, 0)).astype(np.float32)
+    values = (7 * rows + columns**2) % 11 / 8
+    return (values + 1 if layer.name == "fc1" else np.maximum(values - 1, 0)).astype(np.float32)
 
 
 @pytest.mark.parametrize("version", range(1, FORMAT + 1))

@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import skimage.data
+from sklearn.datasets import load_sample_images
 
+from sparsefeat import Extractor
 from sparsefeat.records import Batch, Layer
 from sparsefeat.store import Store, StoreWriter, gather, info
 from sparsefeat_kernels import Csr, encode
@@ -77,6 +79,25 @@ def test_bytes_per_layer_against_the_reference_recipe(tmp_path: Path, n_rows: in
         assert arrays <= 1.005 * reference
         # Metadata take some 1,800 bytes, whatever the number of rows.
         assert stored <= (1.03 * reference if reference > 60_000 else reference + 2000)
+
+
+def test_bytes_of_a_network_s_features(vgg16: Path, tmp_path: Path) -> None:
+    """Six photographs are few: the larger the store, the less its metadata weigh."""
+    names = ("astronaut", "coffee", "chelsea", "rocket")
+    photographs = [getattr(skimage.data, name)() for name in names]
+    photographs += load_sample_images().images
+    extractor = Extractor(vgg16, layers="pools")
+    write_store(tmp_path, extractor.extract(photographs), [*extractor.layers.values()])
+    store, summary = Store(tmp_path), info(tmp_path)["layers"]
+    assert isinstance(summary, dict)
+    assert len(store) == 6
+    for name, layer in store.layers.items():
+        entry = summary[name]
+        assert isinstance(entry, dict)
+        stored = entry["bytes_stored"]
+        assert isinstance(stored, int)
+        csr = encode(store.dense(name).reshape(-1, layer.n_features))
+        assert stored <= 1.03 * reference_bytes(csr), name
 
 
 def test_zeros_of_the_maps_are_like_a_networks() -> None:
