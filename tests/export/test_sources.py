@@ -109,7 +109,7 @@ def change_h5(source: Path, target: Path, layer: str, change: str) -> None:
         ("block3_conv1", "no bias", r"block3_conv1 has no bias, expected \(16,\)"),
         ("predictions", "missing", r"predictions is missing.*2 layers.*3"),
         ("fc2", "extra", r"predictions .called 'fc2' there.*256, 256.*256, 7"),
-        ("block4_conv3", "gone", r"lists block4_conv3/block4_conv3/bias:0 but lacks it"),
+        ("block4_conv3", "gone", r"lists block4_conv3/bias:0 but lacks it"),
         ("block4_conv1", "integers", r"block4_conv1 holds int32, expected float32"),
     ],
 )
