@@ -1,5 +1,7 @@
 """`sparsefeat demo`."""
 
+import os
+import sys
 from pathlib import Path
 
 import click
@@ -39,6 +41,6 @@ def demo(ctx: click.Context, output: str) -> None:
     click.echo()
     ctx.invoke(info, path=str(store))
     click.echo()
-    click.echo(
-        f"""python -c 'import sparsefeat; print(sparsefeat.open("{store}")["block5_pool"])'"""
-    )
+    python = os.path.relpath(sys.executable)
+    line = f'import sparsefeat; print(sparsefeat.open("{store}")["block5_pool"])'
+    click.echo(f"To open it:\n{python} -c '{line}'")
