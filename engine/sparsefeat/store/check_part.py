@@ -32,10 +32,14 @@ class PartCheck:
     def run(self) -> Iterator[Finding]:
         """Yield what is wrong."""
         try:
-            part = Part(self.path)
+            yield from self._check(Part(self.path))
         except StoreError as exc:
             yield self._finding(str(exc))
-            return
+        except Exception as exc:
+            # Whatever damage nobody thought of is still damage, and other parts may be sound.
+            yield self._finding(f"can't be checked any further: {type(exc).__name__}: {exc}")
+
+    def _check(self, part: Part) -> Iterator[Finding]:
         yield from self._metadata(part)
         yield from self._tables(part)
         for stored in part.layers.values():

@@ -181,7 +181,10 @@ def open_array(folder: Path) -> "zarr.Array[Any]":
     node["codecs"] = quiet(node["codecs"])
     metadata = ArrayV3Metadata.from_dict(node)
     store_path = StorePath(LocalStore(folder, read_only=True))
-    return zarr.Array(zarr.AsyncArray(metadata=metadata, store_path=store_path))
+    array = zarr.Array(zarr.AsyncArray(metadata=metadata, store_path=store_path))
+    if 0 in (*array.chunks, *(array.shards or ())):
+        raise ValueError("chunks without extent")
+    return array
 
 
 def chunk_files(array: "zarr.Array[Any]", start: int = 0, stop: int | None = None) -> list[str]:

@@ -254,6 +254,16 @@ def test_any_root_metadata(store: Path, root: str) -> None:
         Store(store)
 
 
+@pytest.mark.parametrize("extent", [0, -1, 2**62, None, "x"])
+@pytest.mark.parametrize("key", ["shape", "chunk_shape"])
+def test_any_extents(store: Path, key: str, extent: object) -> None:
+    path = store / PART / "obsm" / "block5_pool" / "data" / "zarr.json"
+    node = json.loads(path.read_bytes())
+    (node if key == "shape" else node["chunk_grid"]["configuration"])[key] = [extent]
+    path.write_text(json.dumps(node))
+    assert any("block5_pool" in found for found in damage(verify(store)))
+
+
 def test_a_missing_part_and_a_doubled_one(store: Path) -> None:
     (store / "part-00001.zarr").rename(store / "part-00003.zarr")
     shutil.copytree(store / PART, store / "part-00001.zarr")
