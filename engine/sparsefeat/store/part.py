@@ -1,7 +1,8 @@
 """Reading one committed part."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -187,19 +188,17 @@ def open_array(folder: Path) -> "zarr.Array[Any]":
     return array
 
 
-def chunk_files(array: "zarr.Array[Any]", start: int = 0, stop: int | None = None) -> list[str]:
-    """List the files that rows `start` to `stop` of an array lie in, relative to it."""
+def chunk_files(array: "zarr.Array[Any]", start: int = 0, stop: int | None = None) -> Iterator[str]:
+    """Name the files that rows `start` to `stop` of an array lie in, relative to it."""
     if not array.ndim:
-        return ["c"]
+        yield "c"
+        return
     extents = array.shards or array.chunks
     first, last, _ = slice(start, stop).indices(array.shape[0])
-    columns = [
-        range(-(-n // extent)) for n, extent in zip(array.shape[1:], extents[1:], strict=True)
-    ]
     rows = range(first // extents[0], -(-last // extents[0]) if last > first else 0)
-    if not columns:
-        return [f"c/{row}" for row in rows]
-    return [f"c/{row}/{column}" for row in rows for column in columns[0]]
+    columns = [range(-(-n // m)) for n, m in zip(array.shape[1:], extents[1:], strict=True)]
+    for place in product(rows, *columns):
+        yield "/".join(["c", *map(str, place)])
 
 
 def require_files(
