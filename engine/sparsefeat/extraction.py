@@ -49,7 +49,8 @@ def extract_to_store(
     retry_rejects
         Try again what an earlier run rejected.
     report
-        Called after every batch, in another thread, always with the same object.
+        Called after every batch, in another thread, and at the end; always with the same
+        object.
     stop
         Once set, the run ends after the batch in hand and commits it.
 
@@ -78,6 +79,7 @@ def extract_to_store(
             progress,
             by_digest=identity == "digest",
             retry_rejects=retry_rejects,
+            stop=stop,
         )
 
         def appended(batch: Batch, added: int) -> None:
@@ -93,4 +95,6 @@ def extract_to_store(
                 if stop is not None and stop.is_set():
                     break
     progress.stopped = progress.done < progress.total
+    if report is not None:
+        report(progress)
     return progress

@@ -1,14 +1,16 @@
 """Photographs in, activations out: the library's main object."""
 
+import operator
 import os
 import warnings
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from sparsefeat.errors import InputError
 from sparsefeat.model import (
@@ -23,13 +25,13 @@ from sparsefeat.model import (
     output_layer,
 )
 from sparsefeat.ordered import map_ordered
-from sparsefeat.pictures.decode import Decoded, Picture, decode
+from sparsefeat.pictures.decode import Decoded, Picture, checked_size, decode
 from sparsefeat.pictures.preprocess import normalize
 from sparsefeat.pictures.presets import preset
 from sparsefeat.pictures.quirks import QuirkWarning, quirk_message
 from sparsefeat.probe import can_prove_fixed, prove
 from sparsefeat.records import Batch, Layer, Reject
-from sparsefeat.session import Session, SessionOptions
+from sparsefeat.session import Session
 from sparsefeat.threads import available_threads
 from sparsefeat_kernels import encode
 
@@ -105,27 +107,31 @@ class Extractor:
         self._batch_size = _at_least_one("batch_size", batch_size, 1)
         self._preset = preset(preprocess)
         self._pool: Pool = pool
-        options = SessionOptions(provider=provider, threads=self._threads)
 
         self._file = ModelFile.open(model)
         metadata = self._file.metadata
-        self._size = check_size(self._file, size)
+        self._size = check_size(self._file, None if size is None else checked_size(size))
         self._picture_size = self._size or metadata.preprocessing.size
-        names = choose(layers, metadata.layers)
+        self._names = names = choose(layers, metadata.layers)
         # A graph is fixed to a size only where the fixed one can still be probed.
         fixed = self._size
         if fixed is not None and not can_prove_fixed(self._file, fixed, pool):
             fixed = None
-        self._session = Session(self._file, cut(self._file, names, pool=pool, size=fixed), options)
+        self._session = Session(
+            self._file,
+            cut(self._file, names, pool=pool, size=fixed),
+            provider=provider,
+            threads=self._threads,
+        )
         self._probe_error = prove(
             self._session.run, self._file, provider=self._session.provider, pool=pool, size=fixed
         )
-        self._names = names
+        self._picture_layers = self._layers(self._picture_size)
 
     @property
     def layers(self) -> dict[str, Layer]:
         """The chosen outputs in network order, with their shapes for one picture."""
-        return self._layers(self._picture_size)
+        return dict(self._picture_layers)
 
     @property
     def provider(self) -> str:
@@ -208,7 +214,9 @@ class Extractor:
         ----------
         pictures
             Each a path, the bytes of a file, a PIL image, a uint8 array (H, W, 3) in RGB, or
-            what `list_pictures` gave. Consumed as needed: it may be endless.
+            what `list_pictures` gave. Consumed as needed, a few batches ahead: it may be
+            endless. An array is copied when it is taken, so its memory may be used again; a PIL
+            image must stay as it is until its row has come.
 
         Yields
         ------
@@ -216,32 +224,58 @@ class Extractor:
             Rows in the order of `pictures`, a `Csr` for each layer, whose rows are the
             flattened activations, and the pictures that could not be read, with the reason.
 
+        Raises
+        ------
+        InputError
+            One of `pictures` is none of these; whatever `pictures` raises is raised as well.
+            What came before it has come out by then.
+
         Warns
         -----
         QuirkWarning
             Once for each way in which the preset treats a picture worse than another would.
         """
-        met: set[str] = set()
+        if isinstance(pictures, str | bytes | os.PathLike | Image.Image):
+            raise InputError(
+                f"got one {type(pictures).__name__}, expected several pictures: put it in a list"
+            )
         work = partial(_decode, preset=self._preset, size=self._picture_size)
         # Enough is decoded ahead to fill the next batch while this one runs.
         ahead = 2 * self._batch_size + self._decode_threads
+        results = map_ordered(
+            work, map(_taken, pictures), threads=self._decode_threads, ahead=ahead
+        )
+        with closing(results):
+            for decoded, rejects in self._groups(results):
+                yield self._batch(decoded, rejects)
+
+    def _groups(
+        self, results: Iterable[Decoded | Reject]
+    ) -> Iterator[tuple[list[Decoded], list[Reject]]]:
+        """Collect what goes through the network together, up to where `results` raises."""
+        met: set[str] = set()
+        decoded: list[Decoded] = []
         rejects: list[Reject] = []
-        waiting: list[Decoded] = []
-        with closing(map_ordered(work, pictures, threads=self._decode_threads, ahead=ahead)) as it:
-            for result in it:
+        failure = None
+        try:
+            for result in results:
                 if isinstance(result, Reject):
                     rejects.append(result)
                     continue
+                decoded.append(result)
                 for note in result.notes - met:
                     if message := quirk_message(note, self._preset):
-                        warnings.warn(message, QuirkWarning, stacklevel=2)
+                        warnings.warn(message, QuirkWarning, stacklevel=3)
                 met |= result.notes
-                waiting.append(result)
-                if len(waiting) == self._batch_size:
-                    yield self._batch(waiting, rejects)
-                    waiting, rejects = [], []
-        if waiting or rejects:
-            yield self._batch(waiting, rejects)
+                if len(decoded) == self._batch_size:
+                    yield decoded, rejects
+                    decoded, rejects = [], []
+        except Exception as exc:
+            failure = exc
+        if decoded or rejects:
+            yield decoded, rejects
+        if failure is not None:
+            raise failure
 
     def _batch(self, decoded: Sequence[Decoded], rejects: Sequence[Reject]) -> Batch:
         pixels = np.empty((len(decoded), *self._picture_size, 3), np.uint8)
@@ -251,7 +285,7 @@ class Extractor:
         return Batch(
             rows=tuple(picture.row for picture in decoded),
             layers={
-                name: encode(output.reshape(len(decoded), self.layers[name].n_features))
+                name: encode(output.reshape(len(decoded), self._picture_layers[name].n_features))
                 for name, output in outputs.items()
             },
             rejects=tuple(rejects),
@@ -282,6 +316,18 @@ class Extractor:
         return check_size(self._file, (height, width)) or (height, width)
 
 
+def _taken(picture: Picture | Reject) -> Picture | Reject:
+    """Make what another thread will decode later independent of what becomes of it here."""
+    if isinstance(picture, np.ndarray):
+        return picture.copy()
+    if isinstance(picture, Image.Image):
+        # Two threads that decode one image at the same time would tear it. If it can't be
+        # decoded, `decode` will find the same and say why.
+        with suppress(Exception):
+            picture.load()
+    return picture
+
+
 def _decode(picture: Picture | Reject, **options: Any) -> Decoded | Reject:
     """Let through what was already rejected when pictures were listed."""
     return picture if isinstance(picture, Reject) else decode(picture, **options)
@@ -290,6 +336,10 @@ def _decode(picture: Picture | Reject, **options: Any) -> Decoded | Reject:
 def _at_least_one(name: str, value: int | None, default: int) -> int:
     if value is None:
         return default
-    if value < 1:
-        raise InputError(f"{name} is {value}, expected at least 1")
-    return value
+    try:
+        count = operator.index(value)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise InputError(f"{name} is {value!r}, expected a whole number of at least 1")
+    return count

@@ -24,12 +24,21 @@ def map_ordered(
     """
     pool = ThreadPoolExecutor(threads, thread_name_prefix="sparsefeat-decode")
     pending: deque[Future[R]] = deque()
+    source, failure = iter(items), None
     try:
-        for item in items:
-            pending.append(pool.submit(work, item))
+        while True:
+            try:
+                pending.append(pool.submit(work, next(source)))
+            except StopIteration:
+                break
+            except Exception as exc:  # raised once all that came before it is handed out
+                failure = exc
+                break
             while pending and (len(pending) >= ahead or pending[0].done()):
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+        if failure is not None:
+            raise failure
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -54,3 +54,9 @@ class Progress:
     def done(self) -> int:
         """Pictures dealt with so far, those passed over included."""
         return self.worked + self.already_stored + self.already_rejected + len(self.changed)
+
+    @property
+    def nothing_readable(self) -> bool:
+        """Whether there were pictures, and every one of them is a reject."""
+        readable = self.rows + self.already_stored + len(self.changed)
+        return not readable and self.rejected + self.already_rejected > 0

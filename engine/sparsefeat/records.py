@@ -1,5 +1,6 @@
 """The small frozen records that the stages of an extraction hand on."""
 
+import math
 from dataclasses import dataclass, field
 
 from sparsefeat_kernels import Csr
@@ -9,8 +10,9 @@ from sparsefeat_kernels import Csr
 class Row:
     """One photograph that became one row.
 
-    `path` is relative to `root`, with forward slashes; bytes that aren't UTF-8, and the
-    percent sign itself, are percent-encoded, so it is always valid text and can be decoded.
+    `path` is relative to `root`, with forward slashes. In both, as in `label`, bytes that
+    aren't UTF-8 and the percent sign itself are percent-encoded: they are always valid text,
+    and `sparsefeat.pictures.decode_path` gives back the names.
     """
 
     path: str
@@ -46,10 +48,7 @@ class Layer:
     @property
     def n_features(self) -> int:
         """Elements per row."""
-        product = 1
-        for extent in self.shape:
-            product *= extent
-        return product
+        return math.prod(self.shape)
 
     @property
     def n_channels(self) -> int:

@@ -1,12 +1,11 @@
 """An ONNX Runtime session over a cut graph."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsefeat.errors import InputError, MissingDependencyError, ModelError, ProviderError
+from sparsefeat.errors import MissingDependencyError, ModelError, ProviderError
 from sparsefeat.model import Cut, ModelFile
 
 if TYPE_CHECKING:
@@ -17,29 +16,36 @@ Float32 = NDArray[np.float32]
 PROVIDERS = {"cpu": "CPUExecutionProvider"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class SessionOptions:
-    """How to run: the provider, and the threads that share the work of one operator."""
-
-    provider: str = "cpu"
-    threads: int = 1
-
-    def __post_init__(self) -> None:
-        if self.provider not in PROVIDERS:
-            raise ProviderError(
-                f"unknown provider {self.provider!r}, expected one of: {', '.join(PROVIDERS)}"
-            )
-        if self.threads < 1:
-            raise InputError(f"got {self.threads} threads, expected at least 1")
-
-
 class Session:
-    """Runs a cut graph: preprocessed pictures in, one array for each chosen output."""
+    """Runs a cut graph: preprocessed pictures in, one array for each chosen output.
 
-    def __init__(self, file: ModelFile, cut: Cut, options: SessionOptions) -> None:
+    Parameters
+    ----------
+    file
+        Where the weights lie.
+    cut
+        The graph.
+    provider
+        A key of `PROVIDERS`.
+    threads
+        Threads that share the work of one operator.
+
+    Raises
+    ------
+    ProviderError
+        There is no such provider, or it isn't active although it was asked for.
+    ModelError
+        ONNX Runtime can't load the graph.
+    """
+
+    def __init__(self, file: ModelFile, cut: Cut, *, provider: str, threads: int) -> None:
+        if provider not in PROVIDERS:
+            raise ProviderError(
+                f"unknown provider {provider!r}, expected one of: {', '.join(PROVIDERS)}"
+            )
         self._tensors = cut.tensors
         self._input = file.metadata.input.name
-        self._session = _create(file, cut, options)
+        self._session = _create(file, cut, provider, threads)
 
     @property
     def provider(self) -> str:
@@ -47,33 +53,47 @@ class Session:
         return str(self._session.get_providers()[0])
 
     def run(self, images: Float32) -> dict[str, Float32]:
-        """Run one batch, float32 (N, H, W, 3) with N >= 1, through the graph."""
-        outputs = self._session.run(list(self._tensors.values()), {self._input: images})
+        """Run one batch, float32 (N, H, W, 3) with N >= 1, through the graph.
+
+        Raises
+        ------
+        ProviderError
+            ONNX Runtime failed, most often for want of memory.
+        """
+        try:
+            outputs = self._session.run(list(self._tensors.values()), {self._input: images})
+        except Exception as exc:  # onnxruntime's exceptions share no other base
+            n, height, width, _ = images.shape
+            raise ProviderError(
+                f"{self.provider} failed on {n} pictures of {height}x{width} ({_one_line(exc)}); "
+                "if memory is short, take a smaller batch or size, or fewer layers"
+            ) from exc
         return dict(zip(self._tensors, outputs, strict=True))
 
 
-def _create(file: ModelFile, cut: Cut, options: SessionOptions) -> "onnxruntime.InferenceSession":
+def _create(
+    file: ModelFile, cut: Cut, provider: str, threads: int
+) -> "onnxruntime.InferenceSession":
     ort = _onnxruntime()
     settings = ort.SessionOptions()
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    settings.intra_op_num_threads = options.threads
+    settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
-    settings.log_severity_level = 3  # errors: what matters reaches the user as an exception
+    settings.log_severity_level = 4  # what it has to say of errors comes with the exception
     settings.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", str(file.folder)
     )
-    provider = PROVIDERS[options.provider]
+    wanted = PROVIDERS[provider]
     try:
         session = ort.InferenceSession(
-            cut.model.SerializeToString(), sess_options=settings, providers=[provider]
+            cut.model.SerializeToString(), sess_options=settings, providers=[wanted]
         )
     except Exception as exc:  # onnxruntime's exceptions share no other base
-        reason = " ".join(str(exc).split())
-        raise ModelError(f"ONNX Runtime can't load {file.path}: {reason}") from exc
-    if session.get_providers()[0] != provider:
+        raise ModelError(f"ONNX Runtime can't load {file.path}: {_one_line(exc)}") from exc
+    if session.get_providers()[0] != wanted:
         raise ProviderError(
-            f"provider {options.provider} was asked for, but ONNX Runtime activated "
-            f"{', '.join(session.get_providers())}; install a build of it that has {provider}"
+            f"provider {provider} was asked for, but ONNX Runtime activated "
+            f"{', '.join(session.get_providers())}; install a build of it that has {wanted}"
         )
     return session
 
@@ -86,3 +106,7 @@ def _onnxruntime() -> Any:
             "onnxruntime is not installed; install it with: pip install 'sparsefeat[cpu]'"
         ) from exc
     return onnxruntime
+
+
+def _one_line(exc: Exception) -> str:
+    return " ".join(str(exc).split())

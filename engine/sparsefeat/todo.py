@@ -1,9 +1,11 @@
 """Resuming: which of the listed pictures are still to be worked on."""
 
 import hashlib
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from sparsefeat.errors import InputError
 from sparsefeat.pictures.source import Source
 from sparsefeat.progress import Progress
 from sparsefeat.records import Reject
@@ -17,6 +19,7 @@ def pick(
     *,
     by_digest: bool = False,
     retry_rejects: bool = False,
+    stop: threading.Event | None = None,
 ) -> Iterator[Source | Reject]:
     """Yield what the store doesn't know yet; count in `progress` what is passed over.
 
@@ -26,8 +29,17 @@ def pick(
         Compare the bytes of every file with those stored, rather than its size and time.
     retry_rejects
         Yield what an earlier run rejected, too.
+    stop
+        Once set, no more is yielded.
     """
     for picture in pictures:
+        if stop is not None and stop.is_set():
+            return
+        if not isinstance(picture, Source | Reject):
+            raise InputError(
+                f"got a {type(picture).__name__} among the pictures, expected what "
+                "list_pictures gives: call it with your paths"
+            )
         status = _status(picture, known, by_digest=by_digest)
         if status == "stored":
             progress.already_stored += 1

@@ -16,8 +16,10 @@ def dense_bits(x: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
     Integers, because a thread that flushes denormals to zero compares floats wrongly;
     read-only, because compiled code is specialised on it and one variant is enough.
     """
-    if not isinstance(x, np.ndarray) or x.dtype != np.float32:
-        got = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
+    # A masked array would be read as if it had no mask.
+    plain = isinstance(x, np.ndarray) and not isinstance(x, np.ma.MaskedArray)
+    if not plain or x.dtype != np.float32:
+        got = x.dtype if plain else type(x).__name__
         raise TypeError(f"got {got}, expected an array of float32: convert it with .astype")
     if x.ndim != 2:
         raise ValueError(f"got shape {x.shape}, expected (rows, features): reshape it")

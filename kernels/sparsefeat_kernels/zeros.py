@@ -79,7 +79,7 @@ def csr_zeros_per_row(csr: Csr) -> npt.NDArray[np.int64]:
     -------
     int64 (rows,)
         Equal to `count_zeros_per_row` of the dense rows, provided that no zero is stored;
-        `encode` stores none.
+        `encode` stores none. That `indptr` never decreases is not checked.
 
     Examples
     --------

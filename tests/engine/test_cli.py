@@ -3,6 +3,7 @@ import os
 import pty
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -142,6 +143,11 @@ def test_all_rejected_is_exit_1(small_vgg16: Path, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "0 rows added, 1 rejected" in done.stdout
     assert "notes.txt: " in done.stderr
+    again = run(f"extract notes.txt -o features -m {small_vgg16}", tmp_path)
+    assert again.returncode == 1, "nothing of it can be read, today as yesterday"
+    (tmp_path / "more.png").write_bytes(b"")
+    Image.fromarray(data.coffee()).save(tmp_path / "good.png")
+    assert run(f"extract . -o features -m {small_vgg16}", tmp_path).returncode == 0
 
 
 def test_damage_is_exit_1_and_named(store: Path) -> None:
@@ -153,6 +159,43 @@ def test_damage_is_exit_1_and_named(store: Path) -> None:
     assert done.returncode == 1
     assert "part-00000.zarr, block4_pool" in done.stdout
     assert "DAMAGED" in done.stdout
+
+
+def test_names_that_do_not_print_are_escaped(small_vgg16: Path, photos: Path) -> None:
+    (photos / "two\nlines.jpg").write_text("no")
+    done = run(f"extract photos -o features -m {small_vgg16} --size 64x64", photos.parent)
+    assert "rejected: two\\nlines.jpg: " in done.stderr
+    odd = os.fsdecode(b"caf\xe9")
+    (photos.parent / "features").rename(photos.parent / odd)
+    strict = {"PYTHONIOENCODING": "utf-8:strict"}
+    assert run(f"info {odd}", photos.parent, env=strict).returncode == 0
+
+
+def test_a_reader_that_has_enough_is_no_error(store: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "sparsefeat", "info", str(store)],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(write)
+    assert done.returncode == 141
+    assert done.stderr == b""
+
+
+def test_the_demo_shows_what_came_out(vgg16: Path, tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    for name in ("vgg16.onnx", "vgg16.onnx.data"):
+        shutil.copy(vgg16.with_name(name), tmp_path / "demo" / name)
+    said = ok("demo", tmp_path)
+    assert re.search(r"block1_pool +112x112x64 +2\d\.\d % +19\.3 MB +1\d", said)
+    assert re.search(r"block5_pool +7x7x512 +8\d\.\d % +602 kB +\d\d", said)
+    line = said.splitlines()[-1]
+    opened = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert "csr_array" in opened.stdout or "Compressed Sparse Row" in opened.stdout, opened.stderr
+    assert "6 known from before" in ok("demo", tmp_path)
 
 
 def test_quirks_are_one_line_on_standard_error(small_vgg16: Path, photos: Path) -> None:

@@ -19,7 +19,7 @@ from skimage import data
 import sparsefeat
 from sparsefeat.errors import InputError, StoreLockedError, StoreMismatchError
 from sparsefeat.extraction import extract_to_store
-from sparsefeat.pictures import list_pictures
+from sparsefeat.pictures import decode_path, list_pictures
 from sparsefeat.progress import Progress
 
 
@@ -176,6 +176,93 @@ def test_an_unknown_identity_is_refused(small_vgg16: Path, photos: Path, tmp_pat
     assert not (tmp_path / "features").exists()
 
 
+def test_a_file_is_the_same_from_whatever_folder_it_is_named(
+    small_vgg16: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "features"
+    first, second = photos / "odd/01.png", photos / "odd/03.png"
+    monkeypatch.chdir(tmp_path)
+    assert extract(small_vgg16, [first], store).rows == 1
+    monkeypatch.chdir(photos / "odd")
+    assert extract(small_vgg16, [Path("01.png"), second], store).rows == 1
+    monkeypatch.chdir("/")
+    assert extract(small_vgg16, [first, second], store).rows == 0
+    whole = extract(small_vgg16, [photos], store)
+    assert (whole.rows, whole.already_stored) == (22, 2)
+
+
+def test_a_root_of_any_name(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+    store = tmp_path / "features"
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9 100%"))
+    photos.rename(odd)
+    assert extract(small_vgg16, [odd], store).rows == 24
+    again = extract(small_vgg16, [odd / "even", odd / "odd/01.png"], store)
+    assert (again.rows, again.already_stored) == (0, 13)
+    root = sparsefeat.open(store).obs["root"].iloc[0]
+    assert Path(decode_path(root)) == odd
+
+
+def test_a_store_among_the_listed_files_is_passed_over(small_vgg16: Path, photos: Path) -> None:
+    store = photos / "features"
+    extract(small_vgg16, [photos / "even"], store)
+    listing = photos.parent / "list"
+    listing.write_text("\n".join(map(str, sorted(photos.rglob("*.*")))))
+    listed = list_pictures([], files_from=listing, skip=store)
+    assert len(listed) == 25
+    assert len(list_pictures([photos], skip=store)) == 25
+
+
+def test_a_source_that_raises_keeps_what_came_before(
+    small_vgg16: Path, photos: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "features"
+    extractor = sparsefeat.Extractor(small_vgg16, size=(64, 64), batch_size=4)
+    pictures: list[Any] = [*list_pictures([photos])[:6], str(photos)]
+    with pytest.raises(InputError, match="list_pictures"):
+        extract_to_store(extractor, pictures, store)
+    assert len(sparsefeat.open(store)) == 6
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="RLIMIT_FSIZE is POSIX")
+def test_a_disk_that_refuses_in_the_middle_loses_only_the_part_in_flight(
+    small_vgg16: Path, photos: Path, tmp_path: Path
+) -> None:
+    store, whole = tmp_path / "features", tmp_path / "whole"
+    line = command(small_vgg16, [photos / "even"], store)
+    subprocess.run(line, check=True, capture_output=True)
+    before = digests(store)
+    limited = (
+        "import resource, runpy, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))\n"
+        "sys.argv = sys.argv[1:]; runpy.run_module('sparsefeat', run_name='__main__')\n"
+    )
+    arguments = command(small_vgg16, [photos], store)[3:]
+    refused = subprocess.run(
+        [sys.executable, "-c", limited, "sparsefeat", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 2, refused.stderr
+    assert "can't be written" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert digests(store) == before
+    subprocess.run(command(small_vgg16, [photos], store), check=True, capture_output=True)
+    extract(small_vgg16, [photos / "even"], whole)
+    extract(small_vgg16, [photos], whole)
+    assert contents(store) == contents(whole)
+
+
+def test_a_stop_that_is_set_beforehand_starts_nothing(
+    small_vgg16: Path, photos: Path, tmp_path: Path
+) -> None:
+    store, stop = tmp_path / "features", threading.Event()
+    stop.set()
+    outcome = extract(small_vgg16, [photos], store, stop=stop)
+    assert (outcome.done, outcome.stopped) == (0, True)
+
+
 def test_stopping_commits_what_is_done(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
     store, stop = tmp_path / "features", threading.Event()
     stopped = extract(small_vgg16, [photos], store, stop=stop, report=lambda _: stop.set())
@@ -219,6 +306,25 @@ def test_killed_at_any_moment_no_committed_row_is_lost(
     assert len(sparsefeat.open(store).rejected) == 1
     assert sparsefeat.verify(store).ok
     assert not list(store.glob(".part*"))
+
+
+def test_two_signals_end_it_at_once(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+    store = tmp_path / "features"
+    options = ("--size", "1600x1600", "--threads", "1", "--batch-size", "8")
+    line = command(small_vgg16, [photos], store, *options)
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not store.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    assert "once more to stop at once" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT
+    subprocess.run(command(small_vgg16, [photos], tmp_path / "other"), check=True, text=True)
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])

@@ -1,6 +1,10 @@
 import io
 import itertools
+import subprocess
+import sys
 import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +108,10 @@ def test_a_fixed_size_is_kept_to(small_vgg16: Path, small_vgg16_top: Path) -> No
         ({"preprocess": "kears"}, InputError),
         ({"threads": 0}, InputError),
         ({"batch_size": 0}, InputError),
+        ({"batch_size": 2.0}, InputError),
+        ({"threads": "2"}, InputError),
+        ({"layers": None}, LayerError),
+        ({"layers": [1]}, LayerError),
         ({"decode_threads": -1}, InputError),
     ],
 )
@@ -172,6 +180,84 @@ def test_an_endless_source_is_read_as_needed(small_vgg16: Path, folder: Path) ->
         assert len(next(batches).rows) == 2
     batches.close()
     assert next(taken) < 20
+
+
+@pytest.mark.parametrize("where", ["source", "picture"])
+def test_what_came_before_an_error_comes_out(small_vgg16: Path, folder: Path, where: str) -> None:
+    def source() -> Iterator[Any]:
+        for index in range(7):
+            yield folder / f"{index % 4}.png"
+        if where == "source":
+            raise RuntimeError("the source broke")
+        yield 3.5
+
+    batches: list[Batch] = []
+    error: type[Exception] = RuntimeError if where == "source" else InputError
+    with pytest.raises(error):
+        batches.extend(Extractor(small_vgg16, batch_size=4).extract(source()))
+    assert sum(len(batch.rows) for batch in batches) == 7
+
+
+def test_one_image_many_times_and_one_buffer_reused(small_vgg16: Path, folder: Path) -> None:
+    extractor = Extractor(small_vgg16, batch_size=8, decode_threads=4)
+    shared = Image.open(folder / "0.png")
+    (batch,) = extractor.extract([shared] * 8)
+    dense = to_dense(batch.layers["block5_pool"])
+    assert not batch.rejects
+    assert (dense == dense[0]).all()
+
+    buffer = np.empty((64, 64, 3), np.uint8)
+    frames = [np.random.default_rng(n).integers(0, 256, buffer.shape, np.uint8) for n in range(8)]
+
+    def video() -> Iterator[NDArray[np.uint8]]:
+        for frame in frames:
+            buffer[...] = frame
+            yield buffer
+
+    (reused,), (fresh,) = extractor.extract(video()), extractor.extract(frames)
+    assert [row.sha256 for row in reused.rows] == [row.sha256 for row in fresh.rows]
+
+
+def test_an_extractor_serves_several_threads(small_vgg16: Path, folder: Path) -> None:
+    extractor = Extractor(small_vgg16, "pools", batch_size=2)
+    paths = sorted(folder.glob("?.png"))
+
+    def work(_: int) -> Float32:
+        return together(list(extractor.extract(paths)), "block5_pool")
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(work, range(8)))
+    assert all((result == results[0]).all() for result in results)
+
+
+@pytest.mark.parametrize("picture", ["cat.jpg", b"bytes", Path("cat.jpg"), Image.new("L", (9, 9))])
+def test_one_picture_is_no_list_of_pictures(small_vgg16: Path, picture: Any) -> None:
+    with pytest.raises(InputError, match="put it in a list"):
+        list(Extractor(small_vgg16).extract(picture))
+
+
+def test_a_size_is_two_whole_numbers(small_vgg16: Path, small_vgg16_top: Path) -> None:
+    wrong: list[Any] = [224, "64x64", (64,), (64, 64, 3), (64.0, 64.0), (0, 64), (8192, 8192)]
+    for size in wrong:
+        with pytest.raises(InputError):
+            Extractor(small_vgg16, size=size)
+    as_list: Any = [224, 224]
+    assert Extractor(small_vgg16_top, size=as_list).layers["block5_pool"].shape == (7, 7, 32)
+
+
+def test_want_of_memory_is_one_line(small_vgg16: Path) -> None:
+    code = (
+        "import resource, sparsefeat, numpy as np\n"
+        f"extractor = sparsefeat.Extractor({str(small_vgg16)!r}, 'all', batch_size=64)\n"
+        "images = np.zeros((64, 640, 640, 3), np.float32)\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, used + 2**26))\n"
+        "try: extractor.run(images)\n"
+        "except sparsefeat.ProviderError as exc: print(exc)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "take a smaller batch" in done.stdout
+    assert done.stdout.count("\n") == 1
 
 
 def test_a_quirk_is_told_once(small_vgg16: Path, tmp_path: Path) -> None:

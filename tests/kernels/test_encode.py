@@ -156,6 +156,7 @@ def test_read_only_and_mapped_arrays_are_welcome(tmp_path: Path) -> None:
     [
         ([[1.0]], TypeError, "got list, expected an array of float32"),
         (np.zeros((2, 3)), TypeError, "got float64, expected an array of float32"),
+        (np.ma.zeros((2, 3), np.float32), TypeError, "got MaskedArray, expected an array"),
         (np.zeros((2, 3), ">f4"), TypeError, "got >f4, expected an array of float32"),
         (np.zeros(3, np.float32), ValueError, r"got shape \(3,\), expected \(rows, features\)"),
         (np.zeros((1, 2, 3), np.float32), ValueError, r"got shape \(1, 2, 3\)"),

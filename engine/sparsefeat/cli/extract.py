@@ -1,19 +1,15 @@
 """`sparsefeat extract`."""
 
 import dataclasses
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
 
-from sparsefeat.cli.output import log, print_json, warnings_as_lines
+from sparsefeat.cli.output import log, print_json, printable, warnings_as_lines
 from sparsefeat.cli.progress import extraction_shown
+from sparsefeat.cli.stopping import run_stoppable
 
 if TYPE_CHECKING:
     from sparsefeat.progress import Progress
@@ -136,7 +132,7 @@ def extract(
     if any(Path(output).absolute() == Path(photo).absolute() for photo in photos):
         raise click.UsageError(f"{output} is where the photographs are, expected another folder")
     start = time.monotonic()
-    with warnings_as_lines(), _stop_on_signals() as stop:
+    with warnings_as_lines():
         pictures = list_pictures(photos, files_from=files_from, root=root, skip=output)
         extractor = Extractor(
             model,
@@ -150,36 +146,38 @@ def extract(
             decode_threads=decode_threads,
         )
         with extraction_shown() as report:
-            outcome = extract_to_store(
-                extractor,
-                pictures,
-                output,
-                rows_per_part=rows_per_part,
-                identity=identity,  # type: ignore[arg-type]
-                retry_rejects=retry_rejects,
-                report=report,
-                stop=stop,
+            outcome, stopped_by = run_stoppable(
+                lambda stop: extract_to_store(
+                    extractor,
+                    pictures,
+                    output,
+                    rows_per_part=rows_per_part,
+                    identity=identity,  # type: ignore[arg-type]
+                    retry_rejects=retry_rejects,
+                    report=report,
+                    stop=stop,
+                )
             )
     seconds = time.monotonic() - start
     if as_json:
         print_json({"store": output, "seconds": seconds, **dataclasses.asdict(outcome)})
     else:
         _print(output, outcome, seconds)
-    if stop.signal is not None:
-        raise click.exceptions.Exit(128 + stop.signal)
-    if outcome.rejected and not outcome.rows and not outcome.already_stored:
+    if stopped_by is not None:
+        raise click.exceptions.Exit(128 + stopped_by)
+    if outcome.nothing_readable:
         raise click.exceptions.Exit(1)
 
 
 def _print(output: str, outcome: "Progress", seconds: float) -> None:
-    rate = outcome.done / seconds if seconds else 0.0
+    rate = outcome.worked / seconds
     click.echo(
         f"{output}: {outcome.rows:,} rows added, {outcome.rejected:,} rejected, "
         f"{outcome.already_stored + outcome.already_rejected:,} known from before; "
         f"{seconds:.1f} s, {rate:.1f} images/s"
     )
     for reject in outcome.first_rejects:
-        log(f"rejected: {reject.path}: {reject.reason}")
+        log(f"rejected: {printable(reject.path)}: {reject.reason}")
     if outcome.rejected > len(outcome.first_rejects):
         log(f"all {outcome.rejected:,} rejects: sparsefeat.open({output!r}).rejected")
     if outcome.already_rejected:
@@ -187,32 +185,7 @@ def _print(output: str, outcome: "Progress", seconds: float) -> None:
     if outcome.changed:
         log(
             f"{len(outcome.changed):,} pictures have changed since they were stored and keep "
-            f"their old rows, for example {outcome.changed[0]}"
+            f"their old rows, for example {printable(outcome.changed[0])}"
         )
     if outcome.stopped:
         log("stopped early; the same command takes up from here")
-
-
-class _Stop(threading.Event):
-    """Set by the first SIGINT or SIGTERM; a second one ends the process at once."""
-
-    signal: int | None = None
-
-    def handle(self, signum: int, frame: FrameType | None) -> None:
-        if self.is_set():
-            signal.signal(signum, signal.SIG_DFL)
-            signal.raise_signal(signum)
-        self.signal = signum
-        self.set()
-        log("stopping after the batch in hand; once more to stop at once")
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[_Stop]:
-    stop = _Stop()
-    before = {name: signal.signal(name, stop.handle) for name in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)

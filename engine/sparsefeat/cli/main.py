@@ -1,6 +1,10 @@
 """The `sparsefeat` command and what all its subcommands share."""
 
 import importlib
+import io
+import os
+import signal
+import sys
 from typing import Any
 
 import click
@@ -22,7 +26,7 @@ Exit codes:
   0  done
   1  done, but every picture was rejected, or a store is damaged
   2  it could not be done: one line on standard error says why and what to do
-  130, 143  interrupted (SIGINT, SIGTERM); what was finished is committed
+  130, 143  interrupted (SIGINT, SIGTERM); whatever was committed is safe
 """
 
 
@@ -44,10 +48,23 @@ class _Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
+        # A file's name may be no valid text, and is printed all the same.
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except SparsefeatError as exc:
             raise UserError(str(exc)) from exc
+        except MemoryError as exc:
+            raise UserError(
+                "out of memory; take a smaller --batch-size or --size, or fewer --layers"
+            ) from exc
+        except KeyboardInterrupt as exc:
+            raise click.exceptions.Exit(128 + signal.SIGINT) from exc
+        except BrokenPipeError as exc:
+            # Whoever read has enough: like other programs, end as SIGPIPE would end us.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(141) from exc
 
 
 class UserError(click.ClickException):

@@ -19,6 +19,17 @@ def log(message: str) -> None:
     click.echo(message, err=True)
 
 
+def printable(name: str) -> str:
+    r"""Write what doesn't print, such as a line's end in a file's name, as an escape.
+
+    Examples
+    --------
+    >>> printable("two\nlines, été")
+    'two\\nlines, été'
+    """
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in name)
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
     """Print rows below headings; the first `left` columns are text, the others numbers."""
     widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]

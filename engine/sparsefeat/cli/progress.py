@@ -30,25 +30,18 @@ def shown(what: str) -> Iterator[Show]:
         yield _Lines(what)
         return
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    bar = Progress(
+    columns = (
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn(f"{what}  {{task.description}}"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
+        TextColumn(what),
+        TextColumn("{task.description}"),
     )
-    with bar:
+    with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("", total=None)
 
-        def show(done: int, total: int, note: str = "") -> None:
+        def show(done: int, total: int, note: str) -> None:
             bar.update(task, completed=done, total=total, description=note)
 
         yield show
@@ -56,14 +49,19 @@ def shown(what: str) -> Iterator[Show]:
 
 @contextmanager
 def extraction_shown() -> Iterator[Callable[["Progress"], None]]:
-    """Show how an extraction goes, with its rate and the number of rejects."""
+    """Show how an extraction goes, with its rate, the time left and the number of rejects."""
     start = time.monotonic()
     with shown("pictures") as show:
 
         def report(progress: "Progress") -> None:
+            # Pictures that are passed over take no time, and say nothing of those to come.
             rate = progress.worked / (time.monotonic() - start)
-            note = f"{rate:.1f} images/s, {progress.rejected:,} rejected"
-            show(progress.done, progress.total, note)
+            left = (progress.total - progress.done) / rate if rate else 0.0
+            show(
+                progress.done,
+                progress.total,
+                f"{rate:.1f} images/s, {human_seconds(left)} left, {progress.rejected:,} rejected",
+            )
 
         yield report
 
@@ -71,16 +69,25 @@ def extraction_shown() -> Iterator[Callable[["Progress"], None]]:
 class _Lines:
     def __init__(self, what: str) -> None:
         self._what = what
-        self._start = self._last = time.monotonic()
+        self._last = time.monotonic()
 
-    def __call__(self, done: int, total: int, note: str = "") -> None:
+    def __call__(self, done: int, total: int, note: str) -> None:
         now = time.monotonic()
-        if now - self._last < LOG_EVERY_SECONDS or not done:
-            return
-        self._last = now
-        left = (total - done) * (now - self._start) / done
-        log(
-            ", ".join(
-                filter(None, [f"{done:,} of {total:,} {self._what}", note, f"{left:,.0f} s left"])
-            )
-        )
+        if now - self._last >= LOG_EVERY_SECONDS:
+            self._last = now
+            log(", ".join(filter(None, [f"{done:,} of {total:,} {self._what}", note])))
+
+
+def human_seconds(seconds: float) -> str:
+    """Write a time as hours, minutes and seconds.
+
+    Examples
+    --------
+    >>> human_seconds(8), human_seconds(75.4), human_seconds(10_000)
+    ('8 s', '1:15', '2:46:40')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes:02}:{rest:02}"
+    return f"{minutes}:{rest:02}" if minutes else f"{rest} s"

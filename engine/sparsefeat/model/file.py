@@ -64,29 +64,38 @@ def _read_graph(path: Path) -> onnx.ModelProto:
                 f"{path} is {size:,} bytes, expected a graph with its weights beside it; "
                 f"make one with: sparsefeat export --weights {path} -o vgg16.onnx"
             )
-        return onnx.load(path, load_external_data=False)
+        # Not `onnx.load`, which takes the suffix for the format, and would read the weights.
+        graph = onnx.ModelProto()
+        graph.ParseFromString(path.read_bytes())
     except FileNotFoundError as exc:
         raise ModelNotFoundError(
             f"no model at {path}; make one with: sparsefeat export -o {path.name}"
         ) from exc
     except (OSError, DecodeError) as exc:
         raise ModelError(f"{path} can't be read as an ONNX model: {exc}") from exc
+    return graph
 
 
 def _check_weights(path: Path, graph: onnx.ModelProto) -> None:
     """Refuse a file cut short, which would end in a bus error, and one that lies elsewhere."""
     ends: dict[str, int] = {}
     for tensor in graph.graph.initializer:
-        where = {entry.key: entry.value for entry in tensor.external_data}
-        if not where:
+        if not tensor.external_data:
             continue
-        location = where["location"]
-        if Path(location).name != location:
+        where = {entry.key: entry.value for entry in tensor.external_data}
+        location = where.get("location", "")
+        if not location or Path(location).name != location:
             raise ModelError(
                 f"{path}: weights are said to lie in {location!r}, expected a file "
                 "beside the model; export it again"
             )
-        end = int(where.get("offset", 0)) + int(where.get("length", 0))
+        offset, length = where.get("offset", "0"), where.get("length", "0")
+        if not (offset.isdecimal() and length.isdecimal()):
+            raise ModelError(
+                f"{path}: the weights {tensor.name} are said to be {length!r} bytes at "
+                f"{offset!r}, expected two numbers; export it again"
+            )
+        end = int(offset) + int(length)
         ends[location] = max(end, ends.get(location, 0))
     for location, end in ends.items():
         weights = path.parent / location

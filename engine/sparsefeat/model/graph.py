@@ -17,6 +17,7 @@ Pool = Literal["none", "avg", "max"]
 POOLS: tuple[str, ...] = get_args(Pool)
 Size = tuple[int, int]
 
+MAX_PIXELS = 1 << 24
 MIN_EXTENT = 32  # five poolings by two leave nothing of less
 
 
@@ -34,7 +35,7 @@ def check_size(file: ModelFile, size: Size | None) -> Size | None:
     Raises
     ------
     InputError
-        The model is fixed to another size, or the size is below 32.
+        The model is fixed to another size, or the size is below 32x32 or beyond all memory.
     """
     height, width = file.metadata.input.height, file.metadata.input.width
     own = None if height is None or width is None else (height, width)
@@ -44,6 +45,11 @@ def check_size(file: ModelFile, size: Size | None) -> Size | None:
         raise InputError(
             f"size {size[0]}x{size[1]} was asked for, but {file.path.name} has its top and takes "
             f"{own[0]}x{own[1]} only; export one without it: sparsefeat export --no-top"
+        )
+    if size[0] * size[1] > MAX_PIXELS:
+        raise InputError(
+            f"size {size[0]}x{size[1]} is too large, expected at most {MAX_PIXELS:,} pixels: "
+            "a single activation of block1_conv1 would take gigabytes"
         )
     if min(size) < MIN_EXTENT:
         raise InputError(

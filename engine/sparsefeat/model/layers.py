@@ -2,16 +2,17 @@
 
 import difflib
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from sparsefeat.errors import LayerError
 from sparsefeat.model.metadata import ModelLayer
 
 PRE = "/pre"
+TOP = ("flatten", "fc1", "fc2", "predictions")
 GROUPS = {"all": None, "pools": "pool", "convs": "conv"}
 
 
-def choose(wanted: str | Sequence[str], layers: Sequence[ModelLayer]) -> tuple[str, ...]:
+def choose(wanted: str | Collection[str], layers: Sequence[ModelLayer]) -> tuple[str, ...]:
     """Resolve what a user wrote to tensor names, in network order and each once.
 
     Parameters
@@ -33,7 +34,9 @@ def choose(wanted: str | Sequence[str], layers: Sequence[ModelLayer]) -> tuple[s
         for layer in layers
         for name in ((layer.name + PRE, layer.name) if layer.rectified else (layer.name,))
     ]
-    words = wanted.split(",") if isinstance(wanted, str) else list(wanted)
+    words = wanted.split(",") if isinstance(wanted, str) else wanted
+    if not isinstance(words, Iterable) or not all(isinstance(word, str) for word in words):
+        raise LayerError(f"got layers {wanted!r}, expected names, for example block5_pool")
     chosen: set[str] = set()
     for word in filter(None, (word.strip() for word in words)):
         found = _matching(word, names, layers)
@@ -61,9 +64,13 @@ def _matching(word: str, names: Sequence[str], layers: Sequence[ModelLayer]) -> 
 
 
 def _unknown(word: str, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, [*names, *GROUPS], n=3, cutoff=0.5)
-    hint = f"nearest: {', '.join(near)}" if near else "all of them: " + ", ".join(names)
     base = word.removesuffix(PRE)
     if word.endswith(PRE) and base in names:
-        hint = f"{base} is not rectified, so it has no pre-activation; ask for {base}"
+        return f"{base} is not rectified, so it has no pre-activation; ask for {base}"
+    if base in TOP:
+        return f"the model has no layer {word!r}: it was exported without its top"
+    if any(sign in word for sign in "*?["):
+        return f"no layer matches {word!r}; all of them: {', '.join(names)}"
+    near = difflib.get_close_matches(word.lower(), [*names, *GROUPS], n=3, cutoff=0.5)
+    hint = f"nearest: {', '.join(near)}" if near else "all of them: " + ", ".join(names)
     return f"the model has no layer {word!r}; {hint}"

@@ -3,20 +3,25 @@
 Fields that are missing or of a wrong type are an error, fields not known here are passed over.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
+from sparsefeat.pictures.preprocess import MEAN_BGR
+
 KEY = "sparsefeat"
 FORMAT = 1
+
+Extent = Annotated[int, msgspec.Meta(ge=1)]
+Index = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True):
     """The graph's input, float32 (N, height, width, 3); ``None`` is a symbolic extent."""
 
     name: str
-    height: int | None
-    width: int | None
+    height: Extent | None
+    width: Extent | None
 
 
 class ModelLayer(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,9 +29,9 @@ class ModelLayer(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     kind: str
-    shape: tuple[int | None, ...]
+    shape: tuple[Extent | None, ...]
     rectified: bool
-    stride: int | None = None
+    stride: Extent | None = None
 
     @property
     def spatial(self) -> bool:
@@ -40,7 +45,7 @@ class Preprocessing(msgspec.Struct, frozen=True, kw_only=True):
     mode: Literal["caffe"]
     channel_order: Literal["BGR"]
     mean: tuple[float, float, float]
-    size: tuple[int, int]  # height, width
+    size: tuple[Extent, Extent]  # height, width
 
 
 class Weights(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +89,7 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
 class Expected(msgspec.Struct, frozen=True, kw_only=True):
     """A tensor's values for the probe input, for its eight most telling channels."""
 
-    channels: tuple[int, ...]
+    channels: tuple[Index, ...]
     corner: tuple[float, ...]  # at row 0, column 0; for a vector, the values themselves
     avg: tuple[float, ...] = ()  # over rows and columns
     max: tuple[float, ...] = ()
@@ -93,8 +98,8 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
 class Probe(msgspec.Struct, frozen=True, kw_only=True):
     """An input that anyone can make again, and what the network makes of it."""
 
-    height: int
-    width: int
+    height: Extent
+    width: Extent
     expected: dict[str, Expected]
 
 
@@ -102,7 +107,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     """All that the engine needs to know of a model."""
 
     format: int
-    architecture: str
+    architecture: Literal["vgg16"]
     input: Input
     layers: tuple[ModelLayer, ...]
     preprocessing: Preprocessing
@@ -119,7 +124,8 @@ def parse(text: str) -> Metadata:
     Raises
     ------
     ValueError
-        It isn't JSON, a field is missing or of a wrong type, or its format is newer.
+        It isn't JSON, a field is missing or of a wrong type, its format is newer, or its fields
+        contradict each other.
     """
     try:
         version = msgspec.json.decode(text, type=_Version).format
@@ -128,9 +134,31 @@ def parse(text: str) -> Metadata:
                 f"its metadata has format {version}, this sparsefeat reads format {FORMAT}; "
                 "export it again, or install the sparsefeat that exported it"
             )
-        return msgspec.json.decode(text, type=Metadata)
+        metadata = msgspec.json.decode(text, type=Metadata)
     except msgspec.DecodeError as exc:
         raise ValueError(f"its metadata can't be read ({exc}); export it again") from exc
+    if contradiction := _contradiction(metadata):
+        raise ValueError(f"its metadata can't be right ({contradiction}); export it again")
+    return metadata
+
+
+def _contradiction(metadata: Metadata) -> str | None:
+    if metadata.preprocessing.mean != MEAN_BGR:
+        return f"mean {metadata.preprocessing.mean}, expected {MEAN_BGR}"
+    layers = {layer.name: layer for layer in metadata.layers}
+    if not layers or metadata.certificate.layers.keys() != layers.keys():
+        return "the certificate is not one of these layers"
+    for probe in metadata.probe:
+        for name, expected in probe.expected.items():
+            layer = layers.get(name.removesuffix("/pre"))
+            if layer is None or layer.shape[-1] is None:
+                return f"the probe has values for {name}, which is no layer"
+            if max(expected.channels, default=0) >= layer.shape[-1]:
+                return f"the probe has values for channel {max(expected.channels)} of {name}"
+            for values in (expected.corner, expected.avg, expected.max):
+                if len(values) not in (len(expected.channels), 0):
+                    return f"the probe has {len(values)} values for {name}"
+    return None
 
 
 class _Version(msgspec.Struct, frozen=True, kw_only=True):

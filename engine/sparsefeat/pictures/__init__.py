@@ -7,6 +7,11 @@
 `decode`           one picture to 8-bit RGB pixels, or a reject with its reason
 `quirks`           what a preset makes of an unusual picture, in one warning each
 `preprocess`       pixels to the network's input: blue first, the mean subtracted
+`walk`             a folder's files, each once, whatever links there are
+`reading`          a file's bytes, read once, or why not
+`opening`          the one boundary to Pillow's decoders and their errors
+`render`           a decoded picture to pixels, as a preset says
+`unreadable`       the reasons of rejects
 =================  ==================================================================
 
 Only what doesn't load Pillow is imported here; `decode` comes from its module.

@@ -90,7 +90,7 @@ def decode(
     >>> decoded.pixels.shape, decoded.row.width, decoded.row.height
     ((32, 32, 3), 3, 2)
     """
-    size = _checked_size(size)
+    size = checked_size(size)
     source = _source(picture, name)
     if isinstance(source, Reject):
         return source
@@ -116,7 +116,8 @@ def decode(
     return Decoded(row=row, pixels=pixels, notes=notes)
 
 
-def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
+def checked_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Give (height, width) as integers, or raise InputError if they are none."""
     try:
         height, width = (operator.index(extent) for extent in size)
     except (TypeError, ValueError):

@@ -9,13 +9,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sparsefeat.errors import SourceError
-from sparsefeat.pictures.source import Source, decode_path, encode_path
+from sparsefeat.errors import InputError, SourceError
+from sparsefeat.pictures.source import Source, decode_path
 from sparsefeat.pictures.unreadable import Reason
 from sparsefeat.pictures.walk import Found, Walk, found_file, lost_file
 from sparsefeat.records import Reject
-
-__all__ = ["Source", "decode_path", "encode_path", "find_picture", "list_pictures"]
 
 AnyPath = str | os.PathLike[str]
 
@@ -39,7 +37,8 @@ def list_pictures(
     root
         Folder that the paths of single files are relative to, if they lie beneath it.
     skip
-        Folder that is never entered, such as the store that is being written.
+        Folder that is never entered, such as the store that is being written; what is listed
+        in `files_from` is passed over if it lies there.
 
     Returns
     -------
@@ -51,6 +50,8 @@ def list_pictures(
     ------
     SourceError
         If an argument names nothing, or there is nothing at all.
+    InputError
+        If `inputs` is one path.
 
     Notes
     -----
@@ -58,6 +59,8 @@ def list_pictures(
     wildcard. A single file is relative to `root`, else to the current folder, else to "/".
     Links to folders are followed, but no folder is entered twice.
     """
+    if isinstance(inputs, str | os.PathLike):
+        raise InputError(f"got the one path {os.fspath(inputs)!r}, expected a list: put it in one")
     base = None if root is None else _absolute(os.fspath(root))
     folders = Walk(skip)
     found: dict[str, Found] = {}
@@ -66,8 +69,9 @@ def list_pictures(
             found.setdefault(_file(item), item)
     if files_from is not None:
         for entry in _entries(files_from):
-            item = find_picture(entry, root=base)
-            found.setdefault(_file(item), item)
+            if not _in_store(_absolute(entry), skip):
+                item = find_picture(entry, root=base)
+                found.setdefault(_file(item), item)
     if not found:
         raise SourceError(
             f"got {_quoted(inputs, files_from)}, expected photographs: there are no files in"
@@ -134,6 +138,15 @@ def _entries(files_from: AnyPath) -> Iterator[str]:
     return (os.fsdecode(entry) for entry in entries if entry.strip())
 
 
+def _in_store(file: str, skip: AnyPath | None) -> bool:
+    """Whether a walk wouldn't have come here: into `skip`, or a folder ``*.zarr``."""
+    if skip is not None:
+        store = _absolute(os.fspath(skip))
+        if file == store or _is_beneath(file, store):
+            return True
+    return ".zarr" + os.sep in file
+
+
 def _absolute(path: str) -> str:
     absolute = os.path.abspath(path)
     # "link/.." is not where the text says it is.
@@ -156,7 +169,9 @@ def _is_beneath(file: str, folder: str) -> bool:
 
 def _file(item: Source | Reject) -> str:
     return (
-        item.file if isinstance(item, Source) else os.path.join(item.root, decode_path(item.path))
+        item.file
+        if isinstance(item, Source)
+        else os.path.join(decode_path(item.root), decode_path(item.path))
     )
 
 

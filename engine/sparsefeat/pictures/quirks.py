@@ -13,7 +13,7 @@ class QuirkWarning(UserWarning):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Quirk:
-    subject: str  # "{count} picture(s) {subject}"
+    subject: str  # "got a picture {subject}"
     effect: str
     cure: str
     honoured: Callable[[Preset], bool]

@@ -13,7 +13,7 @@ _ESCAPE = re.compile("%(?:25|u[0-9A-F]{4}|[89A-F][0-9A-F])")
 class Source:
     """A file that may hold a photograph, as it was when it was listed.
 
-    `path` and `label` are written with `encode_path`.
+    `root`, `path` and `label` are written with `encode_path`.
     """
 
     file: str  # what to open, absolute

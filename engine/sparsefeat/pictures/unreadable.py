@@ -28,10 +28,9 @@ class Reason(StrEnum):
 class UnreadableError(Exception):
     """A picture that becomes a reject; never leaves this package."""
 
-    def __init__(self, reason: Reason, sha256: str = "") -> None:
+    def __init__(self, reason: Reason) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.sha256 = sha256
 
 
 def os_reason(error: OSError) -> Reason:

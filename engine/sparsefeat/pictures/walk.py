@@ -116,10 +116,10 @@ def found_file(root: str, folder: str, name: str) -> Found | None:
         return lost_file(root, folder + name, os_reason(exc))
     if not stat.S_ISREG(status.st_mode):
         return None
-    stored_folder, label = _written(root, folder)
+    stored_root, stored_folder, label = _written(root, folder)
     return Source(
         file=file,
-        root=root,
+        root=stored_root,
         path=stored_folder + encode_path(name),
         label=label,
         bytes=status.st_size,
@@ -128,16 +128,21 @@ def found_file(root: str, folder: str, name: str) -> Found | None:
 
 
 @functools.lru_cache(maxsize=64)
-def _written(root: str, folder: str) -> tuple[str, str]:
-    """How a folder and its own name are written down; the files in it share the text."""
+def _written(root: str, folder: str) -> tuple[str, str, str]:
+    """How the root, a folder and its own name are written down; its files share the text."""
     own_name = folder[:-1].rpartition("/")[2] if folder else os.path.basename(root)
-    return encode_path(folder), encode_path(own_name)
+    return encode_path(root), encode_path(folder), encode_path(own_name)
 
 
 def lost_file(root: str, path: str, reason: Reason) -> Reject:
     """Reject a path that could not even be looked at."""
     return Reject(
-        path=encode_path(path), root=root, bytes=0, mtime_ns=0, sha256="", reason=str(reason)
+        path=encode_path(path),
+        root=encode_path(root),
+        bytes=0,
+        mtime_ns=0,
+        sha256="",
+        reason=str(reason),
     )
 
 

@@ -63,7 +63,8 @@ class _Identities:
         self.files, self.names, self.digests = KeySet(), KeySet(), KeySet()
 
     def add(self, picture: Picture) -> None:
-        self.files.add(_hash(picture.root, picture.path, picture.bytes, picture.mtime_ns))
+        place = _place(picture.root, picture.path)
+        self.files.add(_hash(place, picture.bytes, picture.mtime_ns))
         self.names.add(_hash(picture.path, picture.bytes, picture.mtime_ns))
         self.digests.add(_hash(picture.path, picture.sha256))
 
@@ -105,7 +106,7 @@ class Known:
             if digest in self._rejects.digests:
                 return "rejected"
         else:
-            file = _hash(root, path, bytes, mtime_ns)
+            file = _hash(_place(root, path), bytes, mtime_ns)
             if file in self._rows.files:
                 return "stored"
             if file in self._rejects.files:
@@ -113,7 +114,7 @@ class Known:
             name = _hash(path, bytes, mtime_ns)
             if name in self._rows.names or name in self._rejects.names:
                 return "elsewhere"
-        return "changed" if _hash(root, path) in self._places else "new"
+        return "changed" if _hash(_place(root, path)) in self._places else "new"
 
     def holds(self, picture: Picture) -> bool:
         """Tell whether there is a row of the same path, size, time and digest."""
@@ -125,7 +126,7 @@ class Known:
     def add_row(self, picture: Picture) -> None:
         """Note a picture that gave a row."""
         self._rows.add(picture)
-        self._places.add(_hash(picture.root, picture.path))
+        self._places.add(_hash(_place(picture.root, picture.path)))
 
     def add_reject(self, picture: Picture) -> None:
         """Note a picture that could not be read."""
@@ -151,3 +152,8 @@ def _pictures(part: Part, table: str) -> Iterable[_Stored]:
 def _hash(*fields: str | int) -> int:
     text = "\0".join(map(str, fields))
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def _place(root: str, path: str) -> str:
+    """Where a picture lies, whichever of the folders above it was called its root."""
+    return f"{root.rstrip('/')}/{path}"

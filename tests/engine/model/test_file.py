@@ -94,6 +94,19 @@ def test_a_huge_file_is_not_parsed(tmp_path: Path) -> None:
         (lambda metadata: metadata["input"].update(height="tall"), "height"),
         (lambda metadata: metadata["preprocessing"].update(mode="torch"), "torch"),
         (lambda metadata: metadata["probe"][0].update(expected=[]), "expected"),
+        (lambda metadata: metadata["preprocessing"].update(mean=[1, 2, 3]), "mean"),
+        (lambda metadata: metadata["preprocessing"].update(size=[0, -3]), "size"),
+        (lambda metadata: metadata.update(architecture="vgg19"), "vgg19"),
+        (lambda metadata: metadata["certificate"]["layers"].pop("block1_pool"), "certificate"),
+        (lambda metadata: metadata["layers"].pop(3), "certificate"),
+        (
+            lambda metadata: metadata["probe"][1]["expected"]["block1_pool"]["channels"].append(99),
+            "channel 99",
+        ),
+        (
+            lambda metadata: metadata["probe"][1]["expected"]["block1_pool"]["corner"].pop(),
+            "block1_pool",
+        ),
     ],
 )
 def test_metadata_that_can_not_be_used(
@@ -112,13 +125,40 @@ def test_weights_that_are_missing_or_cut_short(copy: Path) -> None:
     assert "are not beside it" in message(copy)
 
 
-@pytest.mark.parametrize("location", ["../secret", "/etc/passwd", "a/b"])
-def test_weights_may_not_lie_elsewhere(copy: Path, location: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("location", "../secret"),
+        ("location", "/etc/passwd"),
+        ("location", "a/b"),
+        ("location", ""),
+        ("offset", "x"),
+        ("length", "-4"),
+    ],
+)
+def test_weights_may_not_lie_elsewhere(copy: Path, key: str, value: str) -> None:
     def edit(model: onnx.ModelProto) -> None:
         for tensor in model.graph.initializer:
             for entry in tensor.external_data:
-                if entry.key == "location":
-                    entry.value = location
+                if entry.key == key:
+                    entry.value = value
 
     change(copy, edit)
-    assert repr(location) in message(copy)
+    assert repr(value) in message(copy)
+
+
+def test_weights_without_a_place(copy: Path) -> None:
+    def edit(model: onnx.ModelProto) -> None:
+        del model.graph.initializer[0].external_data[:]
+        model.graph.initializer[0].external_data.add(key="offset", value="0")
+
+    change(copy, edit)
+    assert "lie in ''" in message(copy)
+
+
+@pytest.mark.parametrize("name", ["model.json", "model.onnxtxt", "model.pb"])
+def test_the_suffix_does_not_matter(copy: Path, name: str) -> None:
+    other = copy.rename(copy.with_name(name))
+    assert ModelFile.open(other).metadata.format == 1
+    other.write_text("{")
+    assert "can't be read as an ONNX model" in message(other)

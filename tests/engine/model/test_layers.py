@@ -50,10 +50,11 @@ def test_convs_are_the_thirteen() -> None:
     ("wanted", "says"),
     [
         ("block5_pol", "nearest: block5_pool"),
-        ("Block5_pool", "block5_pool"),
+        ("BLOCK5_POOL", "nearest: block5_pool"),
+        ("fc2/pre", "without its top"),
         ("pool", "pools"),
         ("block5_pool/pre", "block5_pool is not rectified"),
-        ("fc9*", "no layer 'fc9*'"),
+        ("fc9*", "no layer matches 'fc9*'"),
         ("zzzz", "all of them: block1_conv1/pre"),
         ("", "no layer was named"),
         (" , ", "no layer was named"),
