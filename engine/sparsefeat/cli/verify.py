@@ -20,10 +20,12 @@ Examples:
 @click.option(
     "--source",
     metavar="DIR",
-    help="Compare with the pictures in DIR, too: their sizes and digests.",
+    multiple=True,
+    help="Compare with the pictures in DIR, too: their sizes and digests. Once for each folder "
+    "that the store was made from.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def verify(store: str, source: str | None, as_json: bool) -> None:
+def verify(store: str, source: tuple[str, ...], as_json: bool) -> None:
     """Check every byte of STORE: checksums, order and bounds of indices, counts, metadata.
 
     Exit code 1 says that something isn't as it was written.

@@ -9,8 +9,10 @@ from sparsefeat.pictures.source import decode_path
 from sparsefeat.store.report import Finding
 
 
-def check_source(part: str, rows: Mapping[str, Sequence[Any]], source: Path) -> Iterator[Finding]:
-    """Yield which pictures of a part are missing in a folder, or are others.
+def check_source(
+    part: str, rows: Mapping[str, Sequence[Any]], sources: Sequence[Path]
+) -> Iterator[Finding]:
+    """Yield which pictures of a part are in none of some folders, or are others there.
 
     Parameters
     ----------
@@ -18,13 +20,16 @@ def check_source(part: str, rows: Mapping[str, Sequence[Any]], source: Path) -> 
         The part's name.
     rows
         Its table of pictures.
-    source
-        The folder that plays the part of the recorded roots.
+    sources
+        The folders that play the part of the recorded roots: a picture that is in one of them
+        as it was is found.
     """
     columns = (rows[name] for name in ("path", "bytes", "sha256"))
     for number, (path, size, sha256) in enumerate(zip(*columns, strict=True)):
-        what = _compare(source, path, size, sha256)
-        if what:
+        compared = [_compare(source, path, size, sha256) for source in sources]
+        if all(compared):
+            # What differs says more than that it isn't in the other folders.
+            what = next((each for each in compared if "is missing" not in each), compared[0])
             yield Finding(what=f"{path} {what}", part=part, rows=(number, number + 1))
 
 

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from sparsefeat.errors import StoreError
+from sparsefeat.store.durable import sync
 from sparsefeat.store.layout import list_parts, list_temporaries
 
 
@@ -19,7 +20,10 @@ def claim(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise StoreError(f"{folder} is a file, expected a folder: choose another path")
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
+    for each in made:
+        sync(each.parent)
     foreign = next((entry for entry in folder.iterdir() if not entry.name.startswith(".")), None)
     if foreign is not None and not list_parts(folder):
         raise StoreError(

@@ -9,8 +9,6 @@ from sparsefeat.store.tables import COLUMNS, INDEX
 if TYPE_CHECKING:
     import pandas as pd
 
-_PICTURE = ["path", "bytes", "mtime_ns"]
-
 
 def read_frame(parts: Sequence[Part], table: str) -> "pd.DataFrame":
     """Read one table of all parts, indexed by row id."""
@@ -35,8 +33,12 @@ def unresolved(rejected: "pd.DataFrame", obs: "pd.DataFrame") -> "pd.DataFrame":
     """Leave out rejects that were tried again: with success, or with a later reason."""
     import pandas as pd
 
-    latest = rejected.drop_duplicates(_PICTURE, keep="last")
-    resolved = pd.MultiIndex.from_frame(latest[_PICTURE]).isin(
-        pd.MultiIndex.from_frame(obs[_PICTURE])
-    )
-    return latest[~resolved]
+    tried = pd.MultiIndex.from_frame(_identities(rejected))
+    last = ~tried.duplicated(keep="last")
+    return rejected[last & ~tried.isin(pd.MultiIndex.from_frame(_identities(obs)))]
+
+
+def _identities(table: "pd.DataFrame") -> "pd.DataFrame":
+    """Tell pictures apart: by where they lie, their size and time."""
+    places = table["root"].str.rstrip("/") + "/" + table["path"]
+    return table[["bytes", "mtime_ns"]].assign(place=places)

@@ -7,7 +7,10 @@ from typing import Literal, Self, TypeAlias
 
 from sparsefeat.errors import InputError, StoreCorruptError, StoreError
 from sparsefeat.records import Layer
-from sparsefeat.store.layout import FORMAT
+from sparsefeat.store.layout import FORMAT, is_layer_name
+
+MAX_FEATURES = 1 << 31  # column numbers are int32
+MAX_ROWS = 1 << 31
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 Encoding: TypeAlias = Literal["csr", "dense"]
@@ -97,13 +100,12 @@ class Header:
             fields = _mapping(header)
             version = _count(fields["format"])
             if version <= FORMAT:
+                rows = _count(fields["rows"])
+                entries = [_mapping(entry) for entry in _sequence(fields["layers"])]
                 return cls(
-                    rows=_count(fields["rows"]),
+                    rows=rows,
                     rejected=_count(fields["rejected"]),
-                    layers=tuple(
-                        StoredLayer.from_json(_mapping(entry))
-                        for entry in _sequence(fields["layers"])
-                    ),
+                    layers=_sound_layers([StoredLayer.from_json(entry) for entry in entries], rows),
                     settings=_json_mapping(fields["settings"]),
                     provenance=_json_mapping(fields["provenance"]),
                 )
@@ -119,6 +121,18 @@ class Header:
     def identity(self) -> dict[str, JSON]:
         """Give what all parts of one store must agree on."""
         return identity([stored.layer for stored in self.layers], self.settings)
+
+
+def _sound_layers(layers: Sequence[StoredLayer], rows: int) -> tuple[StoredLayer, ...]:
+    """Refuse what no part can be, before memory is allocated for it."""
+    names = [stored.layer.name for stored in layers]
+    if not names or len(set(names)) < len(names) or not all(map(is_layer_name, names)):
+        raise ValueError(f"layers {names}")
+    for stored in layers:
+        n_features = stored.layer.n_features
+        if n_features >= MAX_FEATURES or rows >= MAX_ROWS or stored.nnz > rows * n_features:
+            raise ValueError(f"{rows} rows of {n_features} features with {stored.nnz} non-zeros")
+    return tuple(layers)
 
 
 def identity(layers: Sequence[Layer], settings: dict[str, JSON]) -> dict[str, JSON]:

@@ -60,13 +60,14 @@ class _Identities:
     """One kind of outcome's pictures, by everything they may be looked up by."""
 
     def __init__(self) -> None:
-        self.files, self.names, self.digests = KeySet(), KeySet(), KeySet()
+        self.files, self.names, self.digests, self.exact = (KeySet() for _ in range(4))
 
     def add(self, picture: Picture) -> None:
         place = _place(picture.root, picture.path)
         self.files.add(_hash(place, picture.bytes, picture.mtime_ns))
         self.names.add(_hash(picture.path, picture.bytes, picture.mtime_ns))
         self.digests.add(_hash(picture.path, picture.sha256))
+        self.exact.add(_hash_exactly(picture))
 
 
 class Known:
@@ -118,10 +119,7 @@ class Known:
 
     def holds(self, picture: Picture) -> bool:
         """Tell whether there is a row of the same path, size, time and digest."""
-        return (
-            _hash(picture.path, picture.bytes, picture.mtime_ns) in self._rows.names
-            and _hash(picture.path, picture.sha256) in self._rows.digests
-        )
+        return _hash_exactly(picture) in self._rows.exact
 
     def add_row(self, picture: Picture) -> None:
         """Note a picture that gave a row."""
@@ -152,6 +150,10 @@ def _pictures(part: Part, table: str) -> Iterable[_Stored]:
 def _hash(*fields: str | int) -> int:
     text = "\0".join(map(str, fields))
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def _hash_exactly(picture: Picture) -> int:
+    return _hash(picture.path, picture.bytes, picture.mtime_ns, picture.sha256)
 
 
 def _place(root: str, path: str) -> str:

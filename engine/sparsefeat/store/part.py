@@ -17,7 +17,7 @@ from sparsefeat.store.codecs import quiet
 from sparsefeat.store.column import read_column
 from sparsefeat.store.header import Header, StoredLayer
 from sparsefeat.store.layout import layer_key
-from sparsefeat.store.tables import COLUMNS, INDEX
+from sparsefeat.store.tables import COLUMNS, INDEX, REJECTED, ROWS
 from sparsefeat_kernels import Csr, encode, to_dense
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class Part:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        root = self._guard("zarr.json", lambda: json.loads((path / "zarr.json").read_bytes()))
+        root = self._guard("zarr.json", lambda: read_json(path / "zarr.json"))
         header = self._guard("zarr.json", lambda: root["attributes"]["sparsefeat"])
         self.header = Header.from_json(header, where=str(path))
         self.layers: dict[str, StoredLayer] = {
@@ -85,7 +85,11 @@ class Part:
     def column(self, table: str, column: str) -> npt.NDArray[Any]:
         """Read one column of a table; raises as `table` does."""
         name = f"{table}/{column}"
-        return self._guard(name, lambda: read_column(self.path / name))
+        values = self._guard(name, lambda: read_column(self.path / name))
+        expected = {ROWS: self.header.rows, REJECTED: self.header.rejected}[table]
+        if len(values) != expected:
+            raise self._corrupt(name, f"{len(values)} lines, the header says {expected}")
+        return values
 
     def indptr(self, layer: str) -> npt.NDArray[np.int64]:
         """Where each row's non-zeros start, int64 (rows + 1,), kept once read."""
@@ -109,11 +113,16 @@ class Part:
     def rows(self, layer: str, start: int, stop: int) -> Csr:
         """Read rows `start` to `stop` of a layer, whatever its encoding."""
         stored = self.layers[layer]
-        if stored.encoding == "dense":
-            return encode(self._dense(stored, start, stop))
         indptr = self.indptr(layer)[start : stop + 1]
-        first, last = int(indptr[0]), int(indptr[-1])
         name = f"obsm/{layer_key(layer)}"
+        if stored.encoding == "dense":
+            csr = encode(self._dense(stored, start, stop))
+            if not np.array_equal(csr.indptr, indptr - indptr[0]):
+                raise self._corrupt(name, "its zeros are not as many as were counted")
+            return csr
+        first, last = int(indptr[0]), int(indptr[-1])
+        for array in ("indices", "data"):
+            self._check_shape(f"{name}/{array}", (stored.nnz,))
         indices = self.read(f"{name}/indices", first, last)
         values = self.read(f"{name}/data", first, last)
         n_columns = stored.layer.n_features
@@ -136,18 +145,20 @@ class Part:
         return out
 
     def _dense(self, stored: StoredLayer, start: int, stop: int) -> npt.NDArray[np.float32]:
-        rows: npt.NDArray[np.float32] = self.read(
-            f"obsm/{layer_key(stored.layer.name)}", start, stop
-        )
+        name = f"obsm/{layer_key(stored.layer.name)}"
+        self._check_shape(name, (self.header.rows, stored.layer.n_features))
+        rows: npt.NDArray[np.float32] = self.read(name, start, stop)
         return rows
 
     def _read_indptr(self, stored: StoredLayer) -> npt.NDArray[np.int64]:
         key = layer_key(stored.layer.name)
         if stored.encoding == "csr":
             name = f"obsm/{key}/indptr"
+            self._check_shape(name, (self.header.rows + 1,))
             indptr: npt.NDArray[np.int64] = self.read(name)
         else:
             name = f"uns/sparsefeat/zeros_per_row/{key}"
+            self._check_shape(name, (self.header.rows,))
             nnz = stored.layer.n_features - self.read(name)
             indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(nnz)])
         if (
@@ -158,6 +169,12 @@ class Part:
         ):
             raise self._corrupt(name, "its counts contradict the header")
         return indptr
+
+    def _check_shape(self, name: str, expected: tuple[int, ...]) -> None:
+        """Compare with the header before memory is allocated for what the array claims to be."""
+        if self.array(name).shape != expected:
+            what = f"shape {self.array(name).shape}, the header says {expected}"
+            raise self._corrupt(name, what)
 
     def _guard(self, name: str, read: Callable[[], T]) -> T:
         """Run what zarr, its codecs or JSON may trip over, and say where it did."""
@@ -176,9 +193,18 @@ class Part:
         )
 
 
+def read_json(path: Path) -> Any:
+    """Read a JSON document; NaN and infinities, which JSON hasn't, are errors."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no JSON")
+
+    return json.loads(path.read_bytes(), parse_constant=refuse)
+
+
 def open_array(folder: Path) -> "zarr.Array[Any]":
     """Open an array of a part without the warning that each Delta codec gives."""
-    node = json.loads((folder / "zarr.json").read_bytes())
+    node = read_json(folder / "zarr.json")
     node["codecs"] = quiet(node["codecs"])
     metadata = ArrayV3Metadata.from_dict(node)
     store_path = StorePath(LocalStore(folder, read_only=True))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.errors import LayerError, StoreMismatchError
+from sparsefeat.errors import InputError, LayerError, StoreMismatchError
 from sparsefeat.records import Layer
 from sparsefeat.store.frames import read_frame, unresolved
 from sparsefeat.store.gather import read_csr, read_dense
@@ -96,12 +96,12 @@ class Store:
     @property
     def obs(self) -> "pd.DataFrame":
         """One line per row, in the order of the rows, indexed by row id."""
-        return self._frame(ROWS)
+        return self._frame(ROWS).copy()
 
     @property
     def rejected(self) -> "pd.DataFrame":
         """One line per picture that gave no row, with its latest reason."""
-        return unresolved(self._frame(REJECTED), self.obs)
+        return unresolved(self._frame(REJECTED), self._frame(ROWS))
 
     def __getitem__(self, key: "str | tuple[str, Rows]") -> "csr_array":
         """Read a layer, or some of its rows, into one float32 matrix.
@@ -121,7 +121,12 @@ class Store:
         """
         from scipy.sparse import csr_array
 
-        layer, rows = key if isinstance(key, tuple) else (key, slice(None))
+        layer, rows = key if isinstance(key, tuple) and len(key) == 2 else (key, slice(None))
+        if not isinstance(layer, str):
+            raise InputError(
+                f"got store[{key!r}], expected a layer's name, or a name and rows: "
+                f"store[{next(iter(self.layers))!r}, 0:10]"
+            )
         n_columns = self._layer(layer).n_features
         numbers = row_numbers(rows, self.n_rows)
         arrays = read_csr(self._parts, layer, numbers)

@@ -1,9 +1,9 @@
 """Checking every byte of a store."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sparsefeat.errors import StoreError
+from sparsefeat.errors import SourceError, StoreError
 from sparsefeat.store.check_part import PartCheck
 from sparsefeat.store.check_source import check_source
 from sparsefeat.store.header import differences
@@ -16,7 +16,7 @@ from sparsefeat.store.tables import INDEX
 def verify(
     folder: str | Path,
     *,
-    source: str | Path | None = None,
+    source: str | Path | Sequence[str | Path] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> VerifyReport:
     """Read all of a store and report what isn't as it was written.
@@ -29,8 +29,9 @@ def verify(
     folder
         The store.
     source
-        A folder that plays the part of the recorded roots: each row's picture is looked for
-        there, and its size and SHA-256 compared.
+        The folder that plays the part of the recorded root, or several where the store was
+        made from several: each row's picture is looked for there, and its size and SHA-256
+        compared.
     progress
         Called with the number of parts done and their total.
 
@@ -43,6 +44,8 @@ def verify(
     ------
     StoreNotFoundError
         There is no store to check.
+    SourceError
+        A `source` is no folder.
 
     Examples
     --------
@@ -50,6 +53,10 @@ def verify(
     True
     """
     folder = Path(folder)
+    sources = [Path(each) for each in ([source] if isinstance(source, str | Path) else source)]
+    for each in sources:
+        if not each.is_dir():
+            raise SourceError(f"{each} is no folder, expected the pictures: check the path")
     paths = require_parts(folder)
     findings = [*_folder_findings(folder, paths)]
     rows = files = n_bytes = pictures = 0
@@ -63,8 +70,8 @@ def verify(
                 what = f"row id {row} is in {places[row]} already"
                 findings.append(Finding(what=what, part=path.name, rows=(number, number + 1)))
             places[row] = path.name
-        if source is not None and check.rows:
-            findings += check_source(path.name, check.rows, Path(source))
+        if sources and check.rows:
+            findings += check_source(path.name, check.rows, sources)
             pictures += len(ids)
         rows += len(ids)
         files += len(check.files)

@@ -123,7 +123,12 @@ class StoreWriter:
             )
         kept = plain_json(settings, what="settings"), plain_json(provenance, what="provenance")
         limits = PartLimits(rows=rows_per_part, n_bytes=bytes_per_part)
-        lock = FileLock(folder / LOCK, timeout=0)
+        lock = FileLock(
+            folder / LOCK,
+            timeout=0,
+            thread_local=False,  # who opened it may close it in another thread
+            fallback_to_soft=False,  # a file with a process number outlives a killed process
+        )
         try:
             claim(folder)
             lock.acquire()
@@ -172,6 +177,22 @@ class StoreWriter:
         """
         self._run(self._commit)
 
+    def close(self) -> None:
+        """Commit, and let others write; leaving the context does it.
+
+        Raises
+        ------
+        StoreWriteError
+            As `commit` does; the lock is released all the same.
+        """
+        try:
+            if not self._failed:
+                self.commit()
+        finally:
+            self._closed = True
+            self._thread.shutdown()
+            self._lock.release()
+
     def __enter__(self) -> Self:
         return self
 
@@ -181,13 +202,7 @@ class StoreWriter:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            if not self._failed:
-                self.commit()
-        finally:
-            self._closed = True
-            self._thread.shutdown()
-            self._lock.release()
+        self.close()
 
     def _load(self) -> Known:
         ours = identity(self._layers, self._settings)
@@ -219,6 +234,8 @@ class StoreWriter:
             self._in_flight().reject(batch.rejects)
             for reject in batch.rejects:
                 self.known.add_reject(reject)
+            if self._in_flight().full:
+                self._commit()
         fresh = []
         for number, row in enumerate(batch.rows):
             if not self.known.holds(row):

@@ -15,7 +15,7 @@ import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sparsefeat.errors import StoreCorruptError, StoreError
+from sparsefeat.errors import SourceError, StoreCorruptError, StoreError
 from sparsefeat.pictures import encode_path
 from sparsefeat.records import Batch, Layer
 from sparsefeat.store import Store, VerifyReport, verify
@@ -194,7 +194,7 @@ def put(place: int, value: float | str) -> Callable[[np.ndarray[Any, Any]], None
         (rewrite("obsm/block5_pool/data", put(3, np.nan)), "block5_pool", "not finite"),
         (rewrite("obsm/block5_pool/data", put(3, np.inf)), "block5_pool", "not finite"),
         (rewrite("obsm/block5_pool/data", put(3, 0)), "block5_pool", "stored zeros"),
-        (rewrite("obsm/fc", lambda values: put(0, 0)(values[1])), "fc", "zero counts"),
+        (rewrite("obsm/fc", lambda values: put(0, 0)(values[1])), "fc", "as were counted"),
         (rewrite("obsm/fc", lambda values: put(0, np.nan)(values[1])), "fc", "not finite"),
         (rewrite("uns/sparsefeat/zeros_per_row/fc", put(1, 2)), "fc", "counts contradict"),
         (rewrite("uns/sparsefeat/zeros_per_channel/fc", put(7, 1)), "fc", "channels 7"),
@@ -313,6 +313,19 @@ def test_originals_that_are_there(photographs: Path) -> None:
     report = verify(photographs.parent / "store", source=photographs)
     assert report.findings == ()
     assert report.pictures == 4
+
+
+def test_originals_of_two_folders(photographs: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (photographs / "one.jpg").rename(other / "one.jpg")
+    assert len(verify(tmp_path / "store", source=photographs).findings) == 1
+    assert verify(tmp_path / "store", source=[other, photographs]).findings == ()
+    (other / "one.jpg").write_bytes(b"picture X")
+    (finding,) = verify(tmp_path / "store", source=[photographs, other]).findings
+    assert "has changed" in finding.what
+    with pytest.raises(SourceError, match="is no folder"):
+        verify(tmp_path / "store", source=tmp_path / "gone")
 
 
 def test_originals_that_are_not(photographs: Path) -> None:
