@@ -20,12 +20,14 @@ from .extractor import Extractor
 from .pictures import PRESETS, Preset, QuirkWarning, list_pictures
 from .pictures.preprocess import normalize
 from .progress import Progress
+from .providers import CudaOptions
 from .records import Batch, Layer, Reject, Row
 from .store import Store, info, open, verify
 
 __all__ = [
     "PRESETS",
     "Batch",
+    "CudaOptions",
     "Extractor",
     "InputError",
     "Layer",

@@ -3,7 +3,7 @@
 import operator
 import os
 import warnings
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sparsefeat.errors import InputError
+from sparsefeat.errors import InputError, ProviderError
 from sparsefeat.model import (
     POOLS,
     ModelFile,
@@ -30,6 +30,7 @@ from sparsefeat.pictures.preprocess import normalize
 from sparsefeat.pictures.presets import preset
 from sparsefeat.pictures.quirks import QuirkWarning, quirk_message
 from sparsefeat.probe import can_prove_fixed, prove
+from sparsefeat.providers import CudaOptions, Precision, choose_precision
 from sparsefeat.records import Batch, Layer, Reject
 from sparsefeat.session import Session
 from sparsefeat.threads import available_threads
@@ -58,7 +59,13 @@ class Extractor:
     preprocess
         Name of the preset that makes an array of a picture: ``keras``, ``bilinear``, ...
     provider
-        ``cpu``.
+        ``cpu``, ``openvino``, ``cuda``, or ``auto`` for the fastest that can be had here. What
+        was asked for runs all of the graph, or it is an error.
+    precision
+        ``fp32``, ``bf16`` (on processors that have it, with ``openvino``) or ``int8`` (of a
+        model that was quantized); by default the model's own.
+    provider_options
+        `CudaOptions`, or the same as a mapping.
     threads
         Threads that share the work of one operator; by default as many as this process may
         really use.
@@ -73,8 +80,10 @@ class Extractor:
         `model` isn't there, isn't one of sparsefeat's, or is damaged.
     LayerError
         It has no such layer.
+    ProviderError
+        The provider can't be had, or doesn't run all of the graph.
     PrecisionError
-        What it computes isn't what its exporter measured.
+        The precision can't be had, or what is computed isn't what the exporter measured.
     InputError
         Another option has a value that it can't have.
 
@@ -96,6 +105,8 @@ class Extractor:
         size: Size | None = None,
         preprocess: str = "keras",
         provider: str = "cpu",
+        precision: Precision | None = None,
+        provider_options: CudaOptions | Mapping[str, object] | None = None,
         threads: int | None = None,
         batch_size: int = 8,
         decode_threads: int | None = None,
@@ -110,6 +121,7 @@ class Extractor:
 
         self._file = ModelFile.open(model)
         metadata = self._file.metadata
+        self._precision = choose_precision(self._file, precision)
         self._size = check_size(self._file, None if size is None else checked_size(size))
         self._picture_size = self._size or metadata.preprocessing.size
         self._names = names = choose(layers, metadata.layers)
@@ -121,10 +133,17 @@ class Extractor:
             self._file,
             cut(self._file, names, pool=pool, size=fixed),
             provider=provider,
+            precision=self._precision,
             threads=self._threads,
+            options=provider_options,
         )
         self._probe_error = prove(
-            self._session.run, self._file, provider=self._session.provider, pool=pool, size=fixed
+            self._run,
+            self._file,
+            provider=self._session.provider,
+            precision=self._precision,
+            pool=pool,
+            size=fixed,
         )
         self._picture_layers = self._layers(self._picture_size)
 
@@ -139,6 +158,16 @@ class Extractor:
         return self._session.provider
 
     @property
+    def passed_over(self) -> dict[str, str]:
+        """The providers that ``auto`` would rather have taken, and why it could not."""
+        return self._session.passed_over
+
+    @property
+    def precision(self) -> Precision:
+        """What is really computed in, as the probe has proved."""
+        return self._precision
+
+    @property
     def probe_error(self) -> float:
         """Relative L2 error on the model's stored probe, measured when this was made."""
         return self._probe_error
@@ -151,7 +180,8 @@ class Extractor:
             "model": {
                 "architecture": metadata.architecture,
                 "weights_sha256": metadata.weights.sha256,
-                "precision": metadata.precision,
+                "precision": self._precision,
+                **self._quantization,
             },
             "pool": self._pool,
             "preprocess": self._preset.recipe(),
@@ -169,6 +199,7 @@ class Extractor:
             "exported_with": metadata.tools,
             "onnxruntime": onnxruntime.__version__,
             "provider": self.provider,
+            "provider_options": self._session.options,
             "probe_error": self.probe_error,
             "threads": self._threads,
             "batch_size": self._batch_size,
@@ -194,18 +225,8 @@ class Extractor:
         InputError
             `images` has another dtype or shape, or a size that the model doesn't take.
         """
-        size = self._check(images)
-        if 0 < len(images) <= self._batch_size:
-            return self._session.run(images)
-        outputs = {
-            name: np.empty((len(images), *layer.shape), np.float32)
-            for name, layer in self._layers(size).items()
-        }
-        for start in range(0, len(images), self._batch_size):
-            batch = slice(start, start + self._batch_size)
-            for name, output in self._session.run(images[batch]).items():
-                outputs[name][batch] = output
-        return outputs
+        self._check(images)
+        return self._run(np.ascontiguousarray(images))
 
     def extract(self, pictures: Iterable[Picture | Reject]) -> Generator[Batch, None, None]:
         """Decode pictures, run them, and compress what isn't zero.
@@ -291,6 +312,37 @@ class Extractor:
             rejects=tuple(rejects),
         )
 
+    def _run(self, images: Float32) -> dict[str, Float32]:
+        n, height, width, _ = images.shape
+        try:
+            outputs = {
+                name: np.empty((n, *layer.shape), np.float32)
+                for name, layer in self._layers((height, width)).items()
+            }
+        except MemoryError as exc:
+            raise ProviderError(
+                f"no memory for the outputs of {n} pictures of {height}x{width} ({exc}); "
+                "take a smaller batch or size, or fewer layers"
+            ) from exc
+        for start in range(0, n, self._batch_size):
+            batch = slice(start, start + self._batch_size)
+            self._session.run(
+                images[batch], {name: output[batch] for name, output in outputs.items()}
+            )
+        return outputs
+
+    @property
+    def _quantization(self) -> dict[str, str]:
+        """Tell one int8 model from another of the same weights: by what their probes gave."""
+        if self._precision != "int8":
+            return {}
+        import hashlib
+
+        import msgspec
+
+        probe = msgspec.json.encode(self._file.metadata.probe, order="sorted")
+        return {"quantization_sha256": hashlib.sha256(probe).hexdigest()}
+
     def _layers(self, size: Size) -> dict[str, Layer]:
         layers = self._file.metadata.layers
         return {
@@ -298,7 +350,7 @@ class Extractor:
             for name in self._names
         }
 
-    def _check(self, images: Float32) -> Size:
+    def _check(self, images: Float32) -> None:
         if not isinstance(images, np.ndarray) or images.dtype != np.float32:
             got = images.dtype if isinstance(images, np.ndarray) else type(images).__name__
             raise InputError(
@@ -313,7 +365,7 @@ class Extractor:
                 f"images are {height}x{width}, expected {self._size[0]}x{self._size[1]}, "
                 "the size that this extractor is fixed to"
             )
-        return check_size(self._file, (height, width)) or (height, width)
+        check_size(self._file, (height, width))
 
 
 def _taken(picture: Picture | Reject) -> Picture | Reject:

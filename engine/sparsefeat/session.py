@@ -1,19 +1,19 @@
 """An ONNX Runtime session over a cut graph."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsefeat.errors import MissingDependencyError, ModelError, ProviderError
+from sparsefeat.errors import ModelError, ProviderError
 from sparsefeat.model import Cut, ModelFile
+from sparsefeat.providers import CudaOptions, Precision, Setup, candidates, check_active, set_up
 
 if TYPE_CHECKING:
     import onnxruntime
 
 Float32 = NDArray[np.float32]
-
-PROVIDERS = {"cpu": "CPUExecutionProvider"}
 
 
 class Session:
@@ -26,34 +26,74 @@ class Session:
     cut
         The graph.
     provider
-        A key of `PROVIDERS`.
+        ``cpu``, ``openvino``, ``cuda``, or ``auto`` for the fastest that can be had.
+    precision
+        What the provider is told to compute in.
     threads
         Threads that share the work of one operator.
+    options
+        The provider's own.
 
     Raises
     ------
     ProviderError
-        There is no such provider, or it isn't active although it was asked for.
+        There is no such provider, it can't be had here, or it doesn't run all of the graph.
     ModelError
         ONNX Runtime can't load the graph.
     """
 
-    def __init__(self, file: ModelFile, cut: Cut, *, provider: str, threads: int) -> None:
-        if provider not in PROVIDERS:
-            raise ProviderError(
-                f"unknown provider {provider!r}, expected one of: {', '.join(PROVIDERS)}"
-            )
+    def __init__(
+        self,
+        file: ModelFile,
+        cut: Cut,
+        *,
+        provider: str,
+        precision: Precision,
+        threads: int,
+        options: CudaOptions | Mapping[str, object] | None = None,
+    ) -> None:
         self._tensors = cut.tensors
         self._input = file.metadata.input.name
-        self._session = _create(file, cut, provider, threads)
+        self._passed_over: dict[str, str] = {}
+        *better, last = candidates(provider, precision)
+        for candidate in better:
+            try:
+                setup = set_up(candidate, precision=precision, threads=threads, options=options)
+                self._session = _create(file, cut, setup)
+            except ProviderError as exc:
+                self._passed_over[candidate.name] = str(exc)
+            else:
+                self._setup = setup
+                return
+        # Options are for the provider that has them: without it, nobody asked for them.
+        kept = None if better else options
+        self._setup = set_up(last, precision=precision, threads=threads, options=kept)
+        self._session = _create(file, cut, self._setup)
 
     @property
     def provider(self) -> str:
         """ONNX Runtime's name of the provider that is active, read from the session."""
         return str(self._session.get_providers()[0])
 
-    def run(self, images: Float32) -> dict[str, Float32]:
-        """Run one batch, float32 (N, H, W, 3) with N >= 1, through the graph.
+    @property
+    def options(self) -> dict[str, str]:
+        """What the provider was told, as ONNX Runtime takes it."""
+        return dict(self._setup.options)
+
+    @property
+    def passed_over(self) -> dict[str, str]:
+        """The providers that ``auto`` would rather have taken, and why it could not."""
+        return dict(self._passed_over)
+
+    def run(self, images: Float32, outputs: Mapping[str, Float32]) -> None:
+        """Run one batch through the graph, into arrays that are there already.
+
+        Parameters
+        ----------
+        images
+            float32 (N, H, W, 3) with N >= 1, C-contiguous.
+        outputs
+            For each chosen output an array of its shape, float32, C-contiguous.
 
         Raises
         ------
@@ -61,51 +101,43 @@ class Session:
             ONNX Runtime failed, most often for want of memory.
         """
         try:
-            outputs = self._session.run(list(self._tensors.values()), {self._input: images})
+            binding = self._session.io_binding()
+            binding.bind_cpu_input(self._input, images)
+            for name, tensor in self._tensors.items():
+                output = outputs[name]
+                binding.bind_output(tensor, "cpu", 0, np.float32, output.shape, output.ctypes.data)
+            self._session.run_with_iobinding(binding)
         except Exception as exc:  # onnxruntime's exceptions share no other base
             n, height, width, _ = images.shape
             raise ProviderError(
                 f"{self.provider} failed on {n} pictures of {height}x{width} ({_one_line(exc)}); "
                 "if memory is short, take a smaller batch or size, or fewer layers"
             ) from exc
-        return dict(zip(self._tensors, outputs, strict=True))
 
 
-def _create(
-    file: ModelFile, cut: Cut, provider: str, threads: int
-) -> "onnxruntime.InferenceSession":
-    ort = _onnxruntime()
-    settings = ort.SessionOptions()
-    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    settings.intra_op_num_threads = threads
-    settings.inter_op_num_threads = 1
-    settings.log_severity_level = 4  # what it has to say of errors comes with the exception
-    settings.add_session_config_entry(
+def _create(file: ModelFile, cut: Cut, setup: Setup) -> "onnxruntime.InferenceSession":
+    import onnxruntime
+
+    setup.settings.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", str(file.folder)
     )
-    wanted = PROVIDERS[provider]
+    provider = setup.provider
     try:
-        session = ort.InferenceSession(
-            cut.model.SerializeToString(), sess_options=settings, providers=[wanted]
+        session = onnxruntime.InferenceSession(
+            cut.model.SerializeToString(),
+            sess_options=setup.settings,
+            providers=setup.providers,
+            enable_fallback=0,  # it would go on with another provider, and print that it does
         )
     except Exception as exc:  # onnxruntime's exceptions share no other base
-        raise ModelError(f"ONNX Runtime can't load {file.path}: {_one_line(exc)}") from exc
-    if session.get_providers()[0] != wanted:
+        if provider.name == "cpu":
+            raise ModelError(f"ONNX Runtime can't load {file.path}: {_one_line(exc)}") from exc
         raise ProviderError(
-            f"provider {provider} was asked for, but ONNX Runtime activated "
-            f"{', '.join(session.get_providers())}; install a build of it that has {wanted}"
-        )
-    return session
-
-
-def _onnxruntime() -> Any:
-    try:
-        import onnxruntime
-    except ImportError as exc:
-        raise MissingDependencyError(
-            "onnxruntime is not installed; install it with: pip install 'sparsefeat[cpu]'"
+            f"provider {provider.name} can't load {file.path} ({_one_line(exc)}); if --provider "
+            f"cpu can, install this one anew: {provider.install}"
         ) from exc
-    return onnxruntime
+    check_active(session, provider)
+    return session
 
 
 def _one_line(exc: Exception) -> str:

@@ -117,6 +117,11 @@ def test_the_model_is_found_where_it_is_said_to_be(small_vgg16: Path, photos: Pa
         ("extract nowhere -o f -m MODEL", "nowhere"),
         ("extract photos -o f -m photos/coffee.jpg", "coffee.jpg"),
         ("extract photos -o f -m MODEL --provider tpu", "tpu"),
+        ("extract photos -o f -m MODEL --precision bf16", "--provider openvino"),
+        ("extract photos -o f -m MODEL --precision int8", "sparsefeat quantize"),
+        ("extract photos -o f -m MODEL --provider cuda --provider-option tf32=1", "tf32"),
+        ("extract photos -o f -m MODEL --provider-option device_id", "device_id=1"),
+        ("extract photos -o f -m MODEL --provider-option device_id=1", "no options"),
         ("extract photos --files-from nolist -o f -m MODEL", "nolist"),
         ("extract photos -o /proc/f -m MODEL --size 32x32", "/proc/f"),
         ("info nowhere", "nowhere"),
@@ -249,3 +254,10 @@ def test_a_terminal_sees_a_bar_and_a_file_does_not(small_vgg16: Path, photos: Pa
 )
 def test_human_bytes(count: int, expected: str) -> None:
     assert human_bytes(count) == expected
+
+
+def test_what_auto_chose_is_said(small_vgg16: Path, photos: Path) -> None:
+    line = f"extract photos -o f -m {small_vgg16} --size 32x32"
+    told = run(f"{line} --provider auto", photos.parent).stderr
+    assert re.search(r"^\w+ExecutionProvider in fp32, relative error .* \d\.\de-\d\d", told)
+    assert "ExecutionProvider" not in run(line, photos.parent).stderr

@@ -12,6 +12,7 @@ from sparsefeat.cli.progress import extraction_shown
 from sparsefeat.cli.stopping import run_stoppable
 
 if TYPE_CHECKING:
+    from sparsefeat.extractor import Extractor
     from sparsefeat.progress import Progress
 
 EXAMPLES = """
@@ -35,6 +36,18 @@ class _Size(click.ParamType[tuple[int, int]]):
         if not (cross and height.isdecimal() and width.isdecimal()):
             self.fail(f"got {value!r}, expected height and width such as 224x224", param, ctx)
         return int(height), int(width)
+
+
+class _NamedValue(click.ParamType[tuple[str, str]]):
+    name = "NAME=VALUE"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        name, equals, text = value.partition("=")
+        if not equals:
+            self.fail(f"got {value!r}, expected a name and a value: device_id=1", param, ctx)
+        return name, text
 
 
 @click.command(epilog=EXAMPLES)
@@ -89,7 +102,25 @@ class _Size(click.ParamType[tuple[int, int]]):
     help="What tells a stored picture from a new one.",
 )
 @click.option("--retry-rejects", is_flag=True, help="Try again what an earlier run rejected.")
-@click.option("--provider", type=click.Choice(["cpu"]), default="cpu", show_default=True)
+@click.option(
+    "--provider",
+    type=click.Choice(["cpu", "openvino", "cuda", "auto"]),
+    default="cpu",
+    show_default=True,
+    help="What runs the network; auto takes the fastest that can be had here.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16", "int8"]),
+    help="What it computes in; by default the model's own.",
+)
+@click.option(
+    "--provider-option",
+    "provider_options",
+    type=_NamedValue(),
+    multiple=True,
+    help="For cuda: device_id, memory_limit (bytes), conv_search.",
+)
 @click.option(
     "--threads", type=click.IntRange(1), help="Threads; by default all that this process may use."
 )
@@ -114,6 +145,8 @@ def extract(
     identity: str,
     retry_rejects: bool,
     provider: str,
+    precision: str | None,
+    provider_options: tuple[tuple[str, str], ...],
     threads: int | None,
     decode_threads: int | None,
     batch_size: int,
@@ -141,10 +174,14 @@ def extract(
             size=size,
             preprocess=preprocess,
             provider=provider,
+            precision=precision,  # type: ignore[arg-type]
+            provider_options=dict(provider_options),
             threads=threads,
             batch_size=batch_size,
             decode_threads=decode_threads,
         )
+        if provider == "auto" or extractor.precision != "fp32":
+            log(_chosen(extractor))
         with extraction_shown() as report:
             outcome, stopped_by = run_stoppable(
                 lambda stop: extract_to_store(
@@ -167,6 +204,14 @@ def extract(
         raise click.exceptions.Exit(128 + stopped_by)
     if outcome.nothing_readable:
         raise click.exceptions.Exit(1)
+
+
+def _chosen(extractor: "Extractor") -> str:
+    passed_over = ", ".join(extractor.passed_over)
+    return (
+        f"{extractor.provider} in {extractor.precision}, relative error on the model's probe "
+        f"{extractor.probe_error:.1e}" + (f"; can't be had here: {passed_over}" * bool(passed_over))
+    )
 
 
 def _print(output: str, outcome: "Progress", seconds: float) -> None:

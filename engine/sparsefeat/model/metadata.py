@@ -3,7 +3,7 @@
 Fields that are missing or of a wrong type are an error, fields not known here are passed over.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -113,9 +113,10 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     preprocessing: Preprocessing
     weights: Weights
     tools: dict[str, str]
-    precision: str
-    certificate: Certificate
+    precision: Literal["fp32", "int8"]
+    certificate: Certificate  # of an int8 model: that of the float32 one it was made of
     probe: tuple[Probe, ...]
+    quantization: dict[str, Any] | None = None  # how an int8 model was made, what it costs
 
 
 def parse(text: str) -> Metadata:

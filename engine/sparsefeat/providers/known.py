@@ -1,0 +1,92 @@
+"""The providers there are, and which precisions each of them computes in."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from sparsefeat.errors import InputError, PrecisionError, ProviderError
+
+Precision = Literal["fp32", "bf16", "int8"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provider:
+    """One execution provider: our `name` and ONNX Runtime's, and how to get it."""
+
+    name: str
+    ort_name: str
+    precisions: tuple[Precision, ...]
+    install: str
+
+
+PROVIDERS = {
+    provider.name: provider
+    for provider in (
+        Provider(
+            name="cpu",
+            ort_name="CPUExecutionProvider",
+            precisions=("fp32", "int8"),
+            install="pip install 'sparsefeat[cpu]'",
+        ),
+        Provider(
+            name="openvino",
+            ort_name="OpenVINOExecutionProvider",
+            precisions=("fp32", "bf16", "int8"),
+            install="pip install 'sparsefeat[cpu,fast]' (Linux and Windows on x86-64)",
+        ),
+        # int8 graphs would run here, but one float operation at a time between their codes.
+        Provider(
+            name="cuda",
+            ort_name="CUDAExecutionProvider",
+            precisions=("fp32",),
+            install="pip uninstall onnxruntime && pip install 'sparsefeat[gpu]' "
+            "(both install the same module)",
+        ),
+    )
+}
+
+# Fastest first, as measured (docs/providers.md): for float32 OpenVINO and the CPU provider
+# are level within the noise, and the one less to depend on is taken; for int8 OpenVINO is ahead.
+_FASTEST: dict[Precision, tuple[str, ...]] = {
+    "fp32": ("cuda", "cpu"),
+    "bf16": ("openvino",),
+    "int8": ("openvino", "cpu"),
+}
+
+
+def candidates(provider: str, precision: Precision) -> tuple[Provider, ...]:
+    """List the providers to try for what was asked, the best first.
+
+    Raises
+    ------
+    ProviderError
+        There is no such provider.
+    PrecisionError
+        It doesn't compute in that precision.
+    InputError
+        There is no such precision.
+
+    Examples
+    --------
+    >>> [provider.ort_name for provider in candidates("openvino", "bf16")]
+    ['OpenVINOExecutionProvider']
+    """
+    if precision not in PRECISIONS:
+        raise InputError(
+            f"unknown precision {precision!r}, expected one of: {', '.join(PRECISIONS)}"
+        )
+    if provider == AUTO:
+        return tuple(PROVIDERS[name] for name in _FASTEST[precision])
+    if provider not in PROVIDERS:
+        raise ProviderError(
+            f"unknown provider {provider!r}, expected one of: {', '.join([AUTO, *PROVIDERS])}"
+        )
+    if precision not in PROVIDERS[provider].precisions:
+        others = [name for name, other in PROVIDERS.items() if precision in other.precisions]
+        raise PrecisionError(
+            f"provider {provider} doesn't compute in {precision}, only in "
+            f"{', '.join(PROVIDERS[provider].precisions)}; use --provider {others[0]}"
+        )
+    return (PROVIDERS[provider],)
