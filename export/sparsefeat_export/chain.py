@@ -1,11 +1,13 @@
 """A Keras model as a chain of layers, checked to begin with VGG16's convolutions and pools."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from sparsefeat_export import plan
 from sparsefeat_export.errors import WeightsError
 
+NAME = re.compile(r"[A-Za-z0-9_-]+")  # what a store can hold
 N_BASE_LAYERS = sum(count + 1 for count, _ in plan.BLOCKS)  # with the pools
 
 
@@ -73,7 +75,10 @@ def check_base(layers: list[Any], channels_divisor: int, source: str) -> None:
 
 
 def check_usable(layers: list[Any], source: str) -> None:
-    """Raise WeightsError if names collide, or a layer isn't float32 with its channels last."""
+    """Raise WeightsError if names collide or cannot be stored, or for another type or order.
+
+    Every layer has to be float32, with its channels last.
+    """
     seen = {"images"}
     for layer in layers:
         if layer.name in seen:
@@ -82,6 +87,11 @@ def check_usable(layers: list[Any], source: str) -> None:
                 "name: rename one"
             )
         seen.add(layer.name)
+        if not NAME.fullmatch(layer.name):
+            raise WeightsError(
+                f"{source}: layer {layer.name!r} has a name that no store can hold, expected "
+                "letters of ASCII, digits, _ and - alone: rename it (layer.name = ...)"
+            )
         dtypes = {layer.compute_dtype, *(weight.dtype for weight in layer.weights)}
         if dtypes != {"float32"}:
             raise WeightsError(

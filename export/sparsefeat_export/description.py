@@ -23,7 +23,8 @@ def describe(network: Network) -> list[dict[str, Any]]:
         A layer's extents follow from the input's in another way.
     """
     symbolic = network.height is None or network.width is None
-    sizes = (512, 544) if symbolic else (network.height,)
+    # With a fixed size there is nothing to follow from another.
+    sizes = (512, 544) if symbolic else ()
     shapes = {
         size: network.model.compute_output_shape(
             (1, network.height or size, network.width or size, 3)
@@ -31,8 +32,10 @@ def describe(network: Network) -> list[dict[str, Any]]:
         for size in sizes
     }
     layers = []
+    stride = 1
     for layer in network.layers:
         _, *shape = network.model.output[layer.name].shape
+        stride = _stride_behind(layer, stride)
         described = {
             "name": layer.name,
             "kind": KINDS.get(type(layer).__name__, _snake(type(layer).__name__)),
@@ -42,8 +45,7 @@ def describe(network: Network) -> list[dict[str, Any]]:
         }
         if len(shape) == 3:
             heights = {size: shapes[size][layer.name][1] for size in sizes}
-            stride = sizes[0] // heights[sizes[0]]
-            if symbolic and any(size // stride != height for size, height in heights.items()):
+            if any(size // stride != height for size, height in heights.items()):
                 raise WeightsError(
                     f"layer {layer.name!r}: its height for inputs of {sizes} pixels is "
                     f"{tuple(heights.values())}, which is no division by a stride: save the model "
@@ -52,6 +54,19 @@ def describe(network: Network) -> list[dict[str, Any]]:
             described["stride"] = stride
         layers.append(described)
     return layers
+
+
+def _stride_behind(layer: Any, stride: int) -> int:
+    """Pixels between neighbours of a layer's output, from those of its input."""
+    import keras
+
+    if isinstance(layer, keras.layers.UpSampling2D):
+        return max(1, stride // int(layer.size[0]))
+    strides = getattr(layer, "strides", 1)
+    along_height = int(strides if isinstance(strides, int) else strides[0])
+    if isinstance(layer, keras.layers.Conv2DTranspose):
+        return max(1, stride // along_height)
+    return stride * along_height
 
 
 def is_rectified(layer: Any) -> bool:

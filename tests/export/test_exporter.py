@@ -4,9 +4,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import FunctionType
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import sparsefeat_export
 from sparsefeat_export.errors import (
@@ -22,13 +24,22 @@ from sparsefeat_export.metadata import read_metadata
 from sparsefeat_export.photographs import SHIPPED
 
 
+def save_twice(folder: Path) -> None:
+    """The shipped photographs, and each of them upside down."""
+    folder.mkdir()
+    for path in SHIPPED.glob("*.jpg"):
+        shutil.copy(path, folder)
+        with Image.open(path) as picture:
+            picture.transpose(Image.Transpose.ROTATE_180).save(folder / f"again-{path.name}")
+
+
 def test_a_wrong_weight_is_caught_and_nothing_is_written(tmp_path: Path) -> None:
     """The data file is damaged between conversion and certification, as a bad disk would."""
-    output = tmp_path / "model.onnx"
+    output = tmp_path / "new" / "folder" / "model.onnx"
 
     def damage(line: str) -> None:
         if line.startswith("certifying"):
-            (data,) = tmp_path.glob(".model.onnx-*/model.onnx.data")
+            (data,) = tmp_path.glob("new/folder/.model.onnx-*/model.onnx.data")
             values = np.memmap(data, dtype="<f4", mode="r+")
             values[5] += 0.01  # in block1_conv1/kernel
             values.flush()
@@ -51,15 +62,17 @@ def test_a_failed_export_leaves_the_former_one_alone(
 
 
 def test_weights_that_change_meanwhile_are_noticed(keras_files: Path, tmp_path: Path) -> None:
-    """With more photographs than one block, the network is loaded again."""
+    """With more photographs than one block, the network is loaded again.
+
+    Until then, it was said what a file of weights alone leaves open.
+    """
+    said: list[str] = []
     weights, photos = tmp_path / "weights.h5", tmp_path / "photos"
-    photos.mkdir()
     shutil.copy(keras_files / "keras2.h5", weights)
-    for path in SHIPPED.glob("*.jpg"):
-        shutil.copy(path, photos)
-        shutil.copy(path, photos / f"again-{path.name}")
+    save_twice(photos)
 
     def swap(line: str) -> None:
+        said.append(line)
         if line.startswith("certifying"):
             import h5py
 
@@ -75,14 +88,14 @@ def test_weights_that_change_meanwhile_are_noticed(keras_files: Path, tmp_path: 
             report=swap,
         )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", "weights.h5"]
+    (open_questions,) = [line for line in said if line.startswith("weights.h5 says neither")]
+    assert "64 x 64 pixels" in open_questions
+    assert "softmax" in open_questions
 
 
 def test_all_photographs_of_several_blocks_count(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
-    photos.mkdir()
-    for path in SHIPPED.glob("*.jpg"):
-        shutil.copy(path, photos)
-        shutil.copy(path, photos / f"again-{path.name}")
+    save_twice(photos)
     result = export(
         tmp_path / "model.onnx", weights="random:1", top=False, photos=photos, channels_divisor=32
     )
@@ -93,6 +106,24 @@ def test_all_photographs_of_several_blocks_count(tmp_path: Path) -> None:
         "model.onnx.data",
         "photos",
     ]
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    """A limit on the size of files stands for it: the data file does not fit."""
+    code = (
+        "import resource, sys, sparsefeat_export; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); "
+        "sparsefeat_export.export(sys.argv[1], weights='random:0', channels_divisor=16)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "new" / "model.onnx"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "OutputError: convert cannot work in" in done.stderr.splitlines()[-1]
+    assert "File too large" in done.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_refusals_that_need_no_keras(tmp_path: Path, small_vgg16: Path) -> None:
@@ -127,10 +158,10 @@ def test_the_package_says_all_it_has() -> None:
     public = {
         name
         for name in vars(sparsefeat_export)
-        if isinstance(getattr(sparsefeat_export, name), type)
+        if isinstance(getattr(sparsefeat_export, name), type | FunctionType)
     }
-    assert set(sparsefeat_export.__all__) == public | {"export"}
-    assert callable(sparsefeat_export.export)
+    assert set(sparsefeat_export.__all__) == public
+    assert "export" in public
 
 
 def test_a_model_in_memory_is_exported_too(tmp_path: Path) -> None:

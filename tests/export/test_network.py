@@ -12,6 +12,7 @@ import json, sys
 from pathlib import Path
 from sparsefeat_export.quiet import quiet_tensorflow
 quiet_tensorflow()
+from sparsefeat_export.description import describe
 from sparsefeat_export.errors import WeightsError
 from sparsefeat_export.network import load
 from sparsefeat_export.request import Request
@@ -24,7 +25,7 @@ for name, (file, top, divisor) in requests.items():
     except WeightsError as exc:
         errors[name] = str(exc)
     else:
-        errors[name] = [layer.name for layer in network.layers]
+        errors[name] = {layer["name"]: layer["stride"] for layer in describe(network)}
 print(json.dumps(errors))
 """
 
@@ -38,6 +39,11 @@ REQUESTS = {
     "too narrow": ("finetuned.keras", None, 1),
     "no keras file": ("keras2.keras", None, 16),
     "whole .h5": ("whole.h5", None, 16),
+    "two heads": ("two_heads.keras", None, 16),
+    "two inputs": ("two_inputs.keras", None, 16),
+    "two heads cut": ("two_heads.keras", False, 16),
+    "dotted": ("dotted.keras", None, 16),
+    "odd size": ("odd_size.keras", None, 16),
     "top cut": ("other_top.keras", False, 16),
     "no top": ("headless.keras", True, 16),
 }
@@ -72,6 +78,9 @@ def outcomes(keras_files: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
         ("infinite", ["block3_conv2/bias", "inf", "(5,)"]),
         ("too narrow", ["'block1_conv1'", "(3, 3, 3, 4)", "(3, 3, 3, 64)"]),
         ("no keras file", ["not a .keras file"]),
+        ("two heads", ["1 inputs and 2 outputs", "--no-top"]),
+        ("two inputs", ["2 inputs and 1 outputs"]),
+        ("dotted", ["'average pool.v2'", "no store can hold", "rename it"]),
         ("no top", ["no top", "fc1 is missing"]),
     ],
 )
@@ -87,13 +96,23 @@ def test_is_refused_in_one_line(
 
 def test_a_whole_model_in_hdf5_keeps_its_layers(outcomes: dict[str, object]) -> None:
     layers = outcomes["whole .h5"]
-    assert isinstance(layers, list)
+    assert isinstance(layers, dict)
     assert len(layers) == 22
-    assert layers[-4:] == ["flatten", "fc1", "fc2", "predictions"]
+    assert list(layers)[-4:] == ["flatten", "fc1", "fc2", "predictions"]
 
 
-def test_another_top_can_be_left_out(outcomes: dict[str, object]) -> None:
-    layers = outcomes["top cut"]
-    assert isinstance(layers, list)
+@pytest.mark.parametrize("request_name", ["top cut", "two heads cut"])
+def test_another_top_can_be_left_out(outcomes: dict[str, object], request_name: str) -> None:
+    layers = outcomes[request_name]
+    assert isinstance(layers, dict)
     assert len(layers) == 18
-    assert layers[-1] == "block5_pool"
+    assert list(layers)[-1] == "block5_pool"
+
+
+def test_strides_of_a_fixed_size_are_the_layers_own(outcomes: dict[str, object]) -> None:
+    strides = outcomes["odd size"]
+    assert isinstance(strides, dict)
+    pools = {f"block{block}_pool": 2**block for block in range(1, 6)}
+    convolutions = {name: 2 ** (int(name[5]) - 1) for name in strides if "_conv" in name}
+    tail = {"halved": 64, "upsampled": 16, "transposed": 8, "flatten": None}
+    assert strides == pools | convolutions | tail

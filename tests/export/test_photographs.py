@@ -27,7 +27,7 @@ def test_unreadable_ones_do_not_count(tmp_path: Path) -> None:
         shutil.copy(one.path, tmp_path)
     (tmp_path / "notes.txt").write_text("no picture")
     (tmp_path / "cut.jpg").write_bytes(shipped[7].path.read_bytes()[:2000])
-    with pytest.raises(PhotographsError, match=r"7 readable photographs among 9 files.*at least 8"):
+    with pytest.raises(PhotographsError, match=r"7 usable photographs among 9 files.*at least 8"):
         photographs(tmp_path, print)
     (tmp_path / "below").mkdir()
     shutil.copy(shipped[7].path, tmp_path / "below")
@@ -36,11 +36,52 @@ def test_unreadable_ones_do_not_count(tmp_path: Path) -> None:
 
 def test_very_many_are_sampled_and_that_is_said(tmp_path: Path) -> None:
     for index in range(40):
-        Image.new("RGB", (8, 8), (index, 0, 0)).save(tmp_path / f"{index:02}.png")
+        Image.effect_noise((32, 40), index + 1).save(tmp_path / f"{index:02}.png")
     said: list[str] = []
     chosen = photographs(tmp_path, said.append)
     assert len({one.path for one in chosen}) == 32
-    assert "32 of the 40" in said[0]
+    assert "certifying on 32 photographs in" in said[0]
+    names = [one.path.stem for one in chosen]
+    assert names == sorted(names)
+    assert set(names) >= {f"{index:02}" for index in range(0, 40, 2)}
+
+
+def test_others_stand_in_for_those_of_no_use(tmp_path: Path) -> None:
+    for index in range(70):
+        path = tmp_path / f"{index:02}.png"
+        if index % 3:
+            path.write_text("no picture")
+        else:
+            Image.effect_noise((32, 32), index + 1).save(path)
+    said: list[str] = []
+    assert len(photographs(tmp_path, said.append)) == 24
+    assert said == []
+
+
+def save_others(folder: Path, kind: str) -> None:
+    """Pictures that say nothing, or too much: five of them."""
+    for index in range(5):
+        path = folder / f"other-{index}.png"
+        if kind == "same":
+            shutil.copy(SHIPPED / "coffee.jpg", path.with_suffix(".jpg"))
+        elif kind == "small":
+            Image.effect_noise((31, 400), index + 1).save(path)
+        elif kind == "constant":
+            Image.new("RGB", (64, 64), (index, 10, 200)).save(path)
+        else:
+            picture = Image.new("1", (9500, 9500))
+            picture.putpixel((index, 0), 1)
+            picture.save(path)
+
+
+@pytest.mark.parametrize("kind", ["same", "small", "constant", "huge"])
+def test_what_proves_nothing_does_not_count(tmp_path: Path, kind: str) -> None:
+    """Warnings, as Pillow has one for 90 million pixels, would be errors here."""
+    for name in ("coffee", "china", "flower", "rocket"):
+        shutil.copy(SHIPPED / f"{name}.jpg", tmp_path)
+    save_others(tmp_path, kind)
+    with pytest.raises(PhotographsError, match=r"4 usable photographs among 9 files.*different"):
+        photographs(tmp_path, print)
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

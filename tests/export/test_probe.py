@@ -24,9 +24,7 @@ def test_summary_of_a_map() -> None:
     activation[0, 0] = [5, -9, 1, 8, 2, 7, -3, 4, 0, 6]
     activation[1, 2] = 100
     summary = summarise(activation)
-    assert summary["channels"] == [0, 1, 3, 5, 6, 7, 9, 4] or summary["channels"] == sorted(
-        [0, 1, 3, 5, 6, 7, 9, 4]
-    )
+    assert summary["channels"] == [0, 1, 3, 4, 5, 6, 7, 9]
     assert summary["corner"] == [5, -9, 8, 2, 7, -3, 4, 6]
     assert summary["max"] == [100] * 8
     assert summary["avg"][1] == pytest.approx((-9 + 100) / 6, rel=1e-8)

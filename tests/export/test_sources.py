@@ -45,6 +45,32 @@ def test_the_top_can_be_left_out(keras_files: Path, file: str) -> None:
     assert_as_keras_wrote(read(keras_files / file, top=False), keras_files, N_CONVOLUTIONS)
 
 
+def test_of_a_trained_model_the_optimizer_is_left(keras_files: Path) -> None:
+    weights = read(keras_files / "trained.weights.h5")
+    assert_as_keras_wrote(weights, keras_files / "trained")
+
+
+def test_the_layout_of_keras_published_weights(keras_files: Path, tmp_path: Path) -> None:
+    """Datasets called ``layer/layer_W_1:0``, and layers without weights listed with the others."""
+    import h5py
+
+    path = tmp_path / "published.h5"
+    with h5py.File(keras_files / "keras2.h5") as source, h5py.File(path, "w") as file:
+        layers = []
+        for name in source.attrs["layer_names"]:
+            short = file.create_group(name)
+            short.attrs["weight_names"] = [f"{name}_W_1:0".encode(), f"{name}_b_1:0".encode()]
+            short[f"{name}_W_1:0"] = source[f"{name}/{name}/kernel:0"][()]
+            short[f"{name}_b_1:0"] = source[f"{name}/{name}/bias:0"][()]
+            layers.append(name)
+            if name in ("block1_conv2", "block5_conv3"):
+                pool = f"{name[:6]}_pool"
+                file.create_group(pool).attrs["weight_names"] = np.array([], "S1")
+                layers.append(pool)
+        file.attrs["layer_names"] = [name.encode() for name in layers]
+    assert_as_keras_wrote(read(path), keras_files)
+
+
 def test_our_own_export_is_a_source(
     keras_files: Path, narrow_export: Callable[[str], Path]
 ) -> None:
@@ -153,6 +179,67 @@ def test_an_onnx_graph_with_another_activation(
     onnx.save(model, tmp_path / "other.onnx")
     with pytest.raises(WeightsError, match=message):
         read(tmp_path / "other.onnx")
+
+
+def test_an_onnx_graph_that_shows_what_lies_before_its_relus(
+    keras_files: Path, tmp_path: Path
+) -> None:
+    """A Transpose to an output beside every Relu and the Softmax, and one before a bias."""
+    model = onnx.load(keras_files / "naive.onnx")
+    nodes = []
+    for node in model.graph.node:
+        if node.op_type in ("Conv", "MatMul", "Add", "Relu"):
+            perm = [0, 2, 3, 1] if "conv" in node.name else [0, 1]
+            shown = f"{node.output[0]}/shown"
+            nodes.append(onnx.helper.make_node("Transpose", [node.output[0]], [shown], perm=perm))
+            model.graph.output.append(onnx.ValueInfoProto(name=shown))
+        nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, tmp_path / "shown.onnx")
+    assert len(model.graph.output) > 16
+    assert_as_keras_wrote(read(tmp_path / "shown.onnx"), keras_files)
+
+
+def test_an_onnx_graph_in_which_a_layer_leads_to_two(keras_files: Path, tmp_path: Path) -> None:
+    model = onnx.load(keras_files / "naive.onnx")
+    (relu,) = [
+        node
+        for node in model.graph.node
+        if node.op_type == "Relu" and "block2_conv2" in node.output[0] + node.name
+    ]
+    model.graph.node.append(onnx.helper.make_node("Sigmoid", [relu.input[0]], ["side"]))
+    onnx.save(model, tmp_path / "side.onnx")
+    with pytest.raises(WeightsError, match=r"block2_conv2 .*followed by Relu and Sigmoid"):
+        read(tmp_path / "side.onnx")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("rank", r"block3_conv1\S* has a kernel of shape \(1152,\), expected 4 axes"),
+        ("short", r"block3_conv1\S* has weights that cannot be read .*damaged"),
+        ("bias", r"block3_conv1\S* has a bias 'nowhere' that is not a constant"),
+    ],
+)
+def test_a_damaged_onnx_file_names_the_layer(
+    keras_files: Path, tmp_path: Path, change: str, message: str
+) -> None:
+    model = onnx.load(keras_files / "naive.onnx")
+    (node,) = [
+        one for one in model.graph.node if one.op_type == "Conv" and "block3_conv1" in one.name
+    ]
+    node.name = "block3_conv1"
+    (kernel,) = [one for one in model.graph.initializer if one.name == node.input[1]]
+    if change == "rank":
+        kernel.dims[:] = [int(np.prod(kernel.dims))]
+    elif change == "short":
+        kernel.raw_data = kernel.raw_data[:-8]
+    else:
+        node.input[:] = [*node.input[:2], "nowhere"]
+    onnx.save(model, tmp_path / "damaged.onnx")
+    with pytest.raises(WeightsError, match=message):
+        list(read(tmp_path / "damaged.onnx").arrays())
 
 
 def test_an_onnx_graph_that_ends_in_logits(keras_files: Path, tmp_path: Path) -> None:

@@ -48,7 +48,8 @@ Examples:
 @click.option(
     "--photos",
     metavar="DIR",
-    help="At least eight photographs to verify the graph on.  [default: some that are included]",
+    help="At least eight different photographs to verify the graph on.  [default: some that are "
+    "included]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def export(
@@ -63,13 +64,8 @@ def export(
     The file is compared with Keras on real photographs, layer by layer, and not written unless
     their numbers agree. Needs pip install 'sparsefeat[cpu,export]'.
     """
-    try:
-        import sparsefeat_export
-    except ImportError as exc:
-        raise MissingDependencyError(
-            f"{exc.name} is not installed: pip install 'sparsefeat[cpu,export]'"
-        ) from exc
-    with _cleaned_up_on_signals():
+    sparsefeat_export = export_package()
+    with cleaned_up_on_signals():
         try:
             result = sparsefeat_export.export(
                 output, weights=weights, top=top, photos=photos, report=log
@@ -96,16 +92,33 @@ def export(
         click.echo(f"{path}: {human_bytes(size)}")
 
 
+def export_package() -> Any:
+    """Import what makes model files, from this one place of the engine."""
+    try:
+        import sparsefeat_export
+    except ImportError as exc:
+        raise MissingDependencyError(
+            f"{exc.name} is not installed: pip install 'sparsefeat[cpu,export]'"
+        ) from exc
+    return sparsefeat_export
+
+
 @contextmanager
-def _cleaned_up_on_signals() -> Iterator[None]:
-    """Leave by an exception on SIGINT and SIGTERM, so that temporary files are removed."""
+def cleaned_up_on_signals() -> Iterator[None]:
+    """Leave by an exception on SIGINT, SIGTERM and SIGHUP, so that temporary files are removed."""
 
     def leave(signum: int, _: FrameType | None) -> Any:
         raise click.exceptions.Exit(128 + signum)
 
-    before = {name: signal.signal(name, leave) for name in (signal.SIGINT, signal.SIGTERM)}
+    names = [one for one in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, one)]
+    numbers = [getattr(signal, one) for one in names]
+    before = {
+        number: signal.signal(number, leave)
+        for number in numbers
+        if signal.getsignal(number) is not signal.SIG_IGN  # nohup means to go on
+    }
     try:
         yield
     finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -74,7 +74,9 @@ def _numbered(group: Any, name: str) -> Iterator[tuple[str, Any]]:
     variables = group.get("vars", {})
     for key in sorted(variables, key=_natural):
         yield name, variables[key]
-    for key in sorted(group, key=_natural):
+    # Beside the layers of a compiled model lie its optimizer's and its metrics' variables.
+    inside = ["layers"] if "layers" in group else sorted(group, key=_natural)
+    for key in inside:
         if key != "vars" and hasattr(group[key], "keys"):
             yield from _numbered(group[key], name if key == "layers" else key)
 

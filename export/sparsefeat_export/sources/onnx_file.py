@@ -1,5 +1,7 @@
 """Weights in ONNX files that tf2onnx made from a Keras VGG16."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,9 @@ from sparsefeat_export.weights import Array, Found
 # What tf2onnx leaves between a weight and its use. None makes more elements than it is given,
 # so that computing them is safe whatever a file holds.
 SHAPING = {"Cast", "Constant", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
+
+# What changes the order of a layer's values at most.
+PASSING = {"Identity", "Reshape", "Squeeze", "Transpose"}
 
 _Readers = dict[str, list[onnx.NodeProto]]  # of each tensor
 
@@ -52,6 +57,11 @@ def find_layers(model: onnx.ModelProto, folder: Path) -> tuple[list[Found], list
     -------
     convolutions, dense
         In graph order, kernels in Keras' axis order.
+
+    Raises
+    ------
+    WeightsError
+        A layer's weights are damaged; the message names its node.
     """
     constants = _Constants(model.graph, folder)
     readers: _Readers = {}
@@ -60,11 +70,26 @@ def find_layers(model: onnx.ModelProto, folder: Path) -> tuple[list[Found], list
             readers.setdefault(name, []).append(node)
     convolutions, dense = [], []
     for node in model.graph.node:
-        if node.op_type == "Conv":
-            convolutions.append(_convolution(node, constants, readers))
-        elif node.op_type in ("MatMul", "Gemm") and node.input[1] in constants:
-            dense.append(_dense(node, constants, readers))
+        with _naming(node):
+            if node.op_type == "Conv":
+                convolutions.append(_convolution(node, constants, readers))
+            elif node.op_type in ("MatMul", "Gemm") and node.input[1] in constants:
+                dense.append(_dense(node, constants, readers))
     return convolutions, dense
+
+
+@contextmanager
+def _naming(node: onnx.NodeProto) -> Iterator[None]:
+    """Let what goes wrong with a layer's weights be an error that names its node."""
+    try:
+        yield
+    except WeightsError:
+        raise
+    except Exception as exc:  # whatever decoding and folding meet in a file from outside
+        raise WeightsError(
+            f"{node.op_type} {_layer_name(node)!r} has weights that cannot be read "
+            f"({_first_line(exc)}): the file is damaged"
+        ) from exc
 
 
 class _Constants:
@@ -113,12 +138,14 @@ def _convolution(node: onnx.NodeProto, constants: _Constants, readers: _Readers)
         raise WeightsError(
             f"convolution {_layer_name(node)!r}: its kernel is not a constant of the graph"
         )
-    out, channels_in, *extent = constants.shape(node.input[1])
+    out, channels_in, *extent = _shape(node, constants, n_axes=4)
     bias, activation = _behind(node, out, constants, readers)
 
     def read() -> tuple[Array, Array]:
-        kernel = np.asarray(constants[node.input[1]], dtype=np.float32)
-        return np.ascontiguousarray(kernel.transpose(2, 3, 1, 0)), _vector(bias, out, constants)
+        with _naming(node):
+            kernel = np.asarray(constants[node.input[1]], dtype=np.float32)
+            turned = np.ascontiguousarray(kernel.transpose(2, 3, 1, 0))
+            return turned, _vector(bias, out, constants)
 
     return Found(
         name=_layer_name(node),
@@ -130,7 +157,7 @@ def _convolution(node: onnx.NodeProto, constants: _Constants, readers: _Readers)
 
 
 def _dense(node: onnx.NodeProto, constants: _Constants, readers: _Readers) -> Found:
-    shape = constants.shape(node.input[1])
+    shape = _shape(node, constants, n_axes=2)
     transposed = any(one.name == "transB" and one.i for one in node.attribute)
     if transposed:
         shape = shape[::-1]
@@ -138,12 +165,23 @@ def _dense(node: onnx.NodeProto, constants: _Constants, readers: _Readers) -> Fo
     bias, activation = _behind(node, out, constants, readers)
 
     def read() -> tuple[Array, Array]:
-        kernel = np.asarray(constants[node.input[1]], dtype=np.float32)
-        return kernel.T if transposed else kernel, _vector(bias, out, constants)
+        with _naming(node):
+            kernel = np.asarray(constants[node.input[1]], dtype=np.float32)
+            return kernel.T if transposed else kernel, _vector(bias, out, constants)
 
     return Found(
         name=_layer_name(node), kernel=shape, bias=(out,), read=read, activation=activation
     )
+
+
+def _shape(node: onnx.NodeProto, constants: _Constants, *, n_axes: int) -> tuple[int, ...]:
+    shape = constants.shape(node.input[1])
+    if len(shape) != n_axes:
+        raise WeightsError(
+            f"{node.op_type} {_layer_name(node)!r} has a kernel of shape {shape}, expected "
+            f"{n_axes} axes"
+        )
+    return shape
 
 
 def _behind(
@@ -151,20 +189,43 @@ def _behind(
 ) -> tuple[str | None, str]:
     """Find the constant that is added to a product, and the operator that follows.
 
-    tf2onnx drops a bias that is zero. The operator is "" where the graph ends.
+    tf2onnx drops a bias that is zero. A branch that only leads to an output of the graph tells
+    nothing, and the operator is "" where all do.
     """
-    bias: str | None = node.input[2] if len(node.input) > 2 else None
-    name: str = node.output[0]
-    while len(readers.get(name, [])) == 1:
-        (reader,) = readers[name]
-        if reader.op_type == "Add" and bias is None:
-            (bias,) = (one for one in reader.input if one != name)
-            if bias not in constants or int(np.prod(constants.shape(bias))) != out:
-                return None, "Add"
-        elif reader.op_type not in ("Transpose", "Reshape", "Squeeze", "Identity"):
-            return bias, reader.op_type
-        name = reader.output[0]
-    return bias, "" if name not in readers else readers[name][0].op_type
+    given = node.input[2] if len(node.input) > 2 and node.input[2] else None
+    if given is not None and given not in constants:
+        raise WeightsError(
+            f"{node.op_type} {_layer_name(node)!r} has a bias {given!r} that is not a constant of "
+            "the graph"
+        )
+    biases, followers = {given}, set()
+    ahead: list[tuple[str, str | None]] = [(node.output[0], given)]
+    seen = set()
+    while ahead:
+        name, bias = ahead.pop()
+        if name in seen:
+            return None, "a cycle"
+        seen.add(name)
+        for reader in readers.get(name, []):
+            if reader.op_type == "Add" and bias is None:
+                added = [one for one in reader.input if one != name]
+                if len(added) != 1 or not _is_bias(added[0], out, constants):
+                    return None, "Add"
+                biases.add(added[0])
+                ahead.append((reader.output[0], added[0]))
+            elif reader.op_type in PASSING:
+                ahead.append((reader.output[0], bias))
+            else:
+                followers.add((bias, reader.op_type))
+    if not followers:
+        followers = {(bias, "") for bias in biases - {None}} or {(None, "")}
+    if len(followers) > 1:
+        return None, " and ".join(sorted(operator for _, operator in followers))
+    return followers.pop()
+
+
+def _is_bias(name: str, out: int, constants: _Constants) -> bool:
+    return name in constants and int(np.prod(constants.shape(name))) == out
 
 
 def _vector(bias: str | None, out: int, constants: _Constants) -> Array:
@@ -175,3 +236,7 @@ def _vector(bias: str | None, out: int, constants: _Constants) -> Array:
 
 def _layer_name(node: onnx.NodeProto) -> str:
     return node.name or node.output[0]
+
+
+def _first_line(exc: BaseException) -> str:
+    return (str(exc).strip() or type(exc).__name__).splitlines()[0]

@@ -6,6 +6,7 @@ from pathlib import Path
 from sparsefeat_export import plan
 from sparsefeat_export.request import Request
 from sparsefeat_export.sources.h5_file import read_h5
+from sparsefeat_export.sources.imagenet import fetch_imagenet
 from sparsefeat_export.sources.onnx_file import read_onnx
 from sparsefeat_export.sources.pretrained import read_pretrained
 from sparsefeat_export.sources.seeded import read_random
@@ -13,17 +14,19 @@ from sparsefeat_export.weights import Found, Weights, match
 
 
 def read_weights(request: Request) -> Weights:
-    """Find the layers of ``pretrained``, ``random:SEED``, an ``.onnx`` or a weights file.
+    """Find the layers of ``imagenet``, ``pretrained``, ``random:SEED`` or a weights file.
 
     Raises
     ------
     WeightsError
         A layer is missing, extra or has another shape; the message names it.
     DownloadError
-        ``pretrained`` could not be fetched.
+        ``imagenet`` or ``pretrained`` could not be fetched.
     """
     name, source = request.weights, request.weights
-    if name == "pretrained":
+    if name == "imagenet":
+        convolutions, dense = read_h5(fetch_imagenet(top=request.top is not False))
+    elif name == "pretrained":
         convolutions, dense = read_pretrained()
     elif name.startswith("random:"):
         convolutions, dense = read_random(
