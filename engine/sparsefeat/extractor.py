@@ -38,6 +38,9 @@ from sparsefeat_kernels import encode
 
 Float32 = NDArray[np.float32]
 
+# Rejects go with the next batch, but a million files that are no pictures don't wait for one.
+MAX_WAITING_REJECTS = 1024
+
 
 class Extractor:
     """Extracts VGG16 activations with ONNX Runtime.
@@ -282,6 +285,9 @@ class Extractor:
             for result in results:
                 if isinstance(result, Reject):
                     rejects.append(result)
+                    if len(rejects) == MAX_WAITING_REJECTS:
+                        yield [], rejects
+                        rejects = []
                     continue
                 decoded.append(result)
                 for note in result.notes - met:

@@ -172,6 +172,15 @@ def test_only_rejects_make_a_batch_without_rows(small_vgg16: Path, folder: Path)
     assert list(Extractor(small_vgg16).extract([])) == []
 
 
+def test_many_rejects_do_not_wait_for_a_picture(small_vgg16: Path, folder: Path) -> None:
+    broken: Iterator[bytes | Path] = itertools.repeat(b"no picture")
+    pictures = itertools.chain([folder / "0.png"], broken)
+    batches = Extractor(small_vgg16).extract(pictures)
+    first = next(batches)
+    batches.close()
+    assert (len(first.rows), len(first.rejects)) == (0, 1024)
+
+
 def test_an_endless_source_is_read_as_needed(small_vgg16: Path, folder: Path) -> None:
     taken = itertools.count()
     source = (folder / "0.png" for _ in taken)
