@@ -20,7 +20,7 @@ from .extractor import Extractor
 from .pictures import PRESETS, Preset, QuirkWarning, list_pictures
 from .pictures.preprocess import normalize
 from .progress import Progress
-from .providers import CudaOptions
+from .providers import CudaOptions, Precision
 from .records import Batch, Layer, Reject, Row
 from .store import Store, info, open, verify
 
@@ -35,6 +35,7 @@ __all__ = [
     "MissingDependencyError",
     "ModelError",
     "ModelNotFoundError",
+    "Precision",
     "PrecisionError",
     "Preset",
     "Progress",
