@@ -1,10 +1,21 @@
 """Real model files, for tests and benchmarks, each exported once per run."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
 import sparsefeat_export
+
+
+def pytest_configure() -> None:
+    """Let signals work in the processes that tests start.
+
+    Whoever runs the tests in the background has them ignore these, and children inherit it.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,10 @@ from sparsefeat_export.errors import (
     WeightsNotFoundError,
 )
 from sparsefeat_export.exporter import ExportResult, export
+from sparsefeat_export.quantization import Agreement, QuantizeResult, quantize
 
 __all__ = [
+    "Agreement",
     "Certificate",
     "CertificateError",
     "DownloadError",
@@ -22,8 +24,10 @@ __all__ = [
     "LayerErrors",
     "OutputError",
     "PhotographsError",
+    "QuantizeResult",
     "StepError",
     "WeightsError",
     "WeightsNotFoundError",
     "export",
+    "quantize",
 ]

@@ -14,6 +14,7 @@ from sparsefeat.errors import SparsefeatError
 # Where each command lives; only the one that is called is imported.
 COMMANDS = {
     "export": "Make a model file: Keras' VGG16 as a verified ONNX graph.",
+    "quantize": "Make an int8 model file of one in float32, and measure what it costs.",
     "extract": "Extract features of photographs into a store.",
     "info": "Say what a store or a model file holds.",
     "verify": "Check every byte of a store.",

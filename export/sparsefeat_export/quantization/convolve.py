@@ -1,0 +1,51 @@
+"""A layer at a time, as ONNX Runtime computes it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from onnx import TensorProto, helper, numpy_helper
+
+from sparsefeat_export.comparison import open_session
+
+Activation = npt.NDArray[np.float32]
+Number = TypeVar("Number", np.float32, np.uint8)
+
+
+def convolution(
+    kernel: npt.NDArray[np.floating], bias: npt.NDArray[np.floating]
+) -> Callable[[npt.NDArray[np.float32] | npt.NDArray[np.uint8]], Activation]:
+    """Make a function of one view, (I, H, W), to its rectified 3x3 convolution, (O, H, W)."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["x", "kernel", "bias"], ["pre"], pads=[1, 1, 1, 1]),
+            helper.make_node("Relu", ["pre"], ["y"]),
+        ],
+        "convolution",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, kernel.shape[1], "H", "W"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, kernel.shape[0], "H", "W"])],
+        [
+            numpy_helper.from_array(kernel.astype(np.float32), "kernel"),
+            numpy_helper.from_array(bias.astype(np.float32), "bias"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    session = open_session(model, Path())
+
+    def run(view: npt.NDArray[np.float32] | npt.NDArray[np.uint8]) -> Activation:
+        (output,) = session.run(["y"], {"x": view[np.newaxis].astype(np.float32, copy=False)})
+        rectified: Activation = output[0]
+        return rectified
+
+    return run
+
+
+def pooled(view: npt.NDArray[Number]) -> npt.NDArray[Number]:
+    """Take the maximum of each 2x2 square of (C, H, W); an odd edge is dropped."""
+    channels, height, width = view.shape
+    even = view[:, : height // 2 * 2, : width // 2 * 2]
+    squares = even.reshape(channels, height // 2, 2, width // 2, 2)
+    most: npt.NDArray[Number] = squares.max(axis=(2, 4))
+    return most

@@ -1,0 +1,83 @@
+"""The photographs that a quantization sees, and those that it is judged by."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sparsefeat_export.errors import PhotographsError
+from sparsefeat_export.photographs import Photograph, readable_photographs
+
+MIN_CALIBRATION = 16
+MIN_VALIDATION = 8
+MAX_PHOTOGRAPHS = 64  # of a folder: more take minutes and gain little
+HELD_OUT_EVERY = 4
+MEAN_BGR = (103.939, 116.779, 123.68)  # as keras.applications.vgg16.preprocess_input has it
+
+
+def split(calibration: Path, validation: Path | None) -> tuple[list[Photograph], list[Photograph]]:
+    """Choose the photographs to calibrate on and those to hold out.
+
+    Without a folder for `validation`, every fourth photograph by name is held out.
+
+    Raises
+    ------
+    PhotographsError
+        There are too few readable ones, or the same file is in both.
+    """
+    if validation is None:
+        everything = readable_photographs(
+            calibration,
+            MIN_CALIBRATION,
+            "a quarter of them is held out to measure the result",
+            most=MAX_PHOTOGRAPHS,
+        )
+        held_out = everything[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY]
+        seen = [one for one in everything if one not in held_out]
+    else:
+        seen = readable_photographs(
+            calibration,
+            MIN_CALIBRATION,
+            "the ranges of activations are taken from them",
+            most=MAX_PHOTOGRAPHS,
+        )
+        held_out = readable_photographs(
+            validation, MIN_VALIDATION, "the result is measured on them", most=MAX_PHOTOGRAPHS
+        )
+    digests = {one.sha256 for one in seen}
+    for one in held_out:
+        if one.sha256 in digests:
+            raise PhotographsError(
+                f"{one.path} is both calibrated on and held out (the same bytes): a measurement "
+                "on it would say nothing; remove one of the two"
+            )
+    return seen, held_out
+
+
+def views_of(
+    photographs: Sequence[Photograph], size: tuple[int, int], *, least: int, seed: int
+) -> npt.NDArray[np.float32]:
+    """Take each photograph whole, and cuts until there are at least so many: (n, H, W, 3).
+
+    Values are VGG16's input: blue first, the mean subtracted. The whole one is squeezed to
+    `size`, (height, width), without smoothing, as Keras' ``load_img`` does.
+    """
+    from PIL import Image
+
+    generator = np.random.default_rng(seed)
+    n_cuts = max(0, -(-least // len(photographs)) - 1)
+    target = size[::-1]  # Pillow's order
+    prepared = []
+    for photograph in photographs:
+        with Image.open(photograph.path) as opened:
+            picture = opened.convert("RGB")
+        pictures = [picture.resize(target, Image.Resampling.NEAREST)]
+        for _ in range(n_cuts):
+            side = max(1, int(generator.uniform(0.45, 1.0) * min(picture.size)))
+            left = int(generator.integers(picture.width - side + 1))
+            top = int(generator.integers(picture.height - side + 1))
+            box = (left, top, left + side, top + side)
+            pictures.append(picture.resize(target, Image.Resampling.BILINEAR, box=box))
+        prepared += [np.asarray(one, dtype=np.float32)[..., ::-1] for one in pictures]
+    return np.stack(prepared) - np.array(MEAN_BGR, dtype=np.float32)

@@ -1,0 +1,67 @@
+"""From quantizing to the store: an int8 model in place of the float32 one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+import sparsefeat
+import sparsefeat_export
+from sparsefeat.demo import copy_photographs
+from sparsefeat.pictures import list_pictures
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    copy_photographs(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def int8(small_vgg16: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("int8")
+    calibration = folder / "calibration"
+    calibration.mkdir()
+    rng = np.random.default_rng(1)
+
+    for index in range(16):
+        y, x = rng.integers(0, 200, 2)
+        crop = [data.astronaut(), data.coffee(), data.chelsea()][index % 3][y : y + 96, x : x + 96]
+        Image.fromarray(np.ascontiguousarray(crop)).save(calibration / f"{index:02}.png")
+    path = folder / "int8.onnx"
+    return sparsefeat_export.quantize(small_vgg16, path, calibration=calibration, views=16).path
+
+
+@pytest.mark.parametrize("provider", ["cpu", "openvino"])
+def test_it_is_extracted_from_like_any_model(
+    int8: Path, small_vgg16: Path, photos: Path, tmp_path: Path, provider: str
+) -> None:
+    try:
+        extractor = sparsefeat.Extractor(int8, "pools,block5_conv3/pre", provider=provider)
+    except sparsefeat.ProviderError as exc:
+        pytest.skip(str(exc))
+    assert extractor.precision == "int8"
+    pictures = list_pictures([photos])
+    sparsefeat.extract_to_store(extractor, pictures, tmp_path / "int8")
+    float32 = sparsefeat.Extractor(small_vgg16, "pools,block5_conv3/pre")
+    sparsefeat.extract_to_store(float32, pictures, tmp_path / "fp32")
+    ours, reference = (sparsefeat.open(tmp_path / name) for name in ("int8", "fp32"))
+    for name in ours.layers:
+        got, expected = ours.dense(name), reference.dense(name).astype(np.float64)
+        error = np.linalg.norm(got - expected) / np.linalg.norm(expected)
+        assert 1e-4 < error < 0.25, "int8 differs from float32, but not by much"
+        if not name.endswith("/pre"):
+            assert got.min() == 0
+    with pytest.raises(sparsefeat.StoreMismatchError, match="precision"):
+        sparsefeat.extract_to_store(float32, pictures, tmp_path / "int8")
+
+
+def test_pooling_and_other_sizes(int8: Path) -> None:
+    images = np.random.default_rng(0).uniform(-120, 150, (2, 96, 64, 3)).astype(np.float32)
+    maps = sparsefeat.Extractor(int8, "pools").run(images)
+    pooled = sparsefeat.Extractor(int8, "pools", pool="max").run(images)
+    for name, values in maps.items():
+        np.testing.assert_allclose(pooled[name], values.max(axis=(1, 2)), rtol=1e-6)

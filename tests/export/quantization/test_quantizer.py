@@ -1,0 +1,221 @@
+"""Whole quantizations, of a narrow VGG16 and of part of a real one."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from PIL import Image
+
+import sparsefeat_export
+from sparsefeat_export.metadata import read_metadata
+from sparsefeat_export.photographs import SHIPPED, photographs
+from sparsefeat_export.probe import probe_input
+from sparsefeat_export.quantization.calibration import calibrate
+from sparsefeat_export.quantization.graph import quantized_graph
+from sparsefeat_export.quantization.pictures import views_of
+from sparsefeat_export.quantization.stack import Convolution, read_stack
+
+COMMAND = [sys.executable, "-c", "from sparsefeat.cli import main; main()", "quantize"]
+COMPARED = "block3_conv1"  # deeper layers add minutes and nothing new
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen photographs: those that the package ships, and halves of some."""
+    made = tmp_path_factory.mktemp("photographs")
+    for index, path in enumerate(sorted(SHIPPED.glob("*.jpg"))):
+        with Image.open(path) as opened:
+            picture = opened.convert("RGB")
+        picture.thumbnail((400, 400))
+        picture.save(made / f"{path.stem}.png")
+        if index < 6:
+            half = picture.crop((0, 0, picture.width // 2, picture.height))
+            half.save(made / f"{path.stem}-left.png")
+    return made
+
+
+@pytest.fixture(scope="module")
+def quantized(
+    small_vgg16: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> sparsefeat_export.QuantizeResult:
+    path = tmp_path_factory.mktemp("int8") / "int8.onnx"
+    return sparsefeat_export.quantize(small_vgg16, path, calibration=folder, views=16)
+
+
+def run(path: Path, tensors: list[str], images: np.ndarray[Any, Any]) -> list[Any]:
+    model = onnx.load(path, load_external_data=False)
+    known = {one.name for one in model.graph.output}
+    inferred = {one.name: one for one in model.graph.value_info}
+    model.graph.output.extend(inferred[name] for name in tensors if name not in known)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 2
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", str(path.parent)
+    )
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    outputs: list[Any] = session.run(tensors, {"images": images})
+    return outputs
+
+
+def test_the_file_is_valid_and_has_every_layer(
+    quantized: sparsefeat_export.QuantizeResult, small_vgg16: Path
+) -> None:
+    onnx.checker.check_model(quantized.path, full_check=True)
+    exact = onnx.load(small_vgg16, load_external_data=False).graph
+    graph = onnx.load(quantized.path, load_external_data=False).graph
+    assert [one.SerializeToString() for one in graph.output] == [
+        one.SerializeToString() for one in exact.output
+    ]
+    kernels = [one for one in graph.initializer if one.name.endswith("/kernel/int8")]
+    assert len(kernels) == 12
+    assert all(one.data_type == onnx.TensorProto.INT8 for one in kernels)
+
+
+def test_layers_are_near_and_zeros_exact(
+    quantized: sparsefeat_export.QuantizeResult, small_vgg16: Path
+) -> None:
+    names = [one.layer for one in quantized.layers]
+    # Like the pictures that it was calibrated on, which the probe is not.
+    images = views_of(photographs(None, lambda _: None)[:2], (64, 96), least=2, seed=2)
+    exact = run(small_vgg16, names, images)
+    for name, one, other in zip(names, exact, run(quantized.path, names, images), strict=True):
+        assert other.dtype == np.float32
+        assert one.shape == other.shape
+        assert np.linalg.norm(one - other) < 0.2 * np.linalg.norm(one), name
+        assert other.min() >= 0
+        assert (other == 0).mean() > 0.01, name
+        # What float32 makes zero by a margin is zero, to the last bit.
+        assert other[one == 0].max() < 0.1 * one.max()
+
+
+def test_pre_activations_are_what_is_rectified(
+    quantized: sparsefeat_export.QuantizeResult, small_vgg16: Path
+) -> None:
+    images = probe_input(32, 32)
+    for layer in ("block1_conv1", "block3_conv2", "block5_conv3"):
+        names = [f"{layer}/pre", f"{layer}/nchw"]
+        pre, rectified = run(quantized.path, names, images)
+        (exact,) = run(small_vgg16, names[:1], images)
+        assert pre.min() < 0
+        assert np.linalg.norm(pre - exact) < 0.2 * np.linalg.norm(exact)
+        assert np.linalg.norm(np.maximum(pre, 0) - rectified) < 0.1 * np.linalg.norm(rectified)
+        assert not rectified[pre < 0].any()
+
+
+def test_metadata_say_what_it_is_and_what_it_costs(
+    quantized: sparsefeat_export.QuantizeResult, small_vgg16: Path
+) -> None:
+    before, after = read_metadata(small_vgg16), read_metadata(quantized.path)
+    assert after == quantized.metadata
+    assert after["precision"] == "int8"
+    for key in ("layers", "weights", "certificate", "preprocessing"):
+        assert after[key] == before[key]
+    names = [layer["name"] for layer in before["layers"]]
+    assert list(after["quantization"]["certificate"]) == names
+    seen, held_out = (
+        set(after["quantization"][key]["sha256"]) for key in ("calibration", "held_out")
+    )
+    assert (len(seen), len(held_out)) == (12, 4)
+    assert not seen & held_out
+    for old, new in zip(before["probe"], after["probe"], strict=True):
+        assert old["expected"].keys() == new["expected"].keys()
+        images = probe_input(new["height"], new["width"])
+        (output,) = run(quantized.path, ["block5_pool"], images)
+        expected = new["expected"]["block5_pool"]
+        assert np.allclose(output[0, 0, 0, expected["channels"]], expected["corner"])
+
+
+def test_the_same_photographs_make_the_same_file(
+    quantized: sparsefeat_export.QuantizeResult, small_vgg16: Path, folder: Path, tmp_path: Path
+) -> None:
+    again = tmp_path / "int8.onnx"
+    done = subprocess.run(
+        [*COMMAND, small_vgg16, "--calibration", folder, "-o", again, "--views", "16", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert again.read_bytes() == quantized.path.read_bytes()
+    data = Path(f"{quantized.path}.data").read_bytes()
+    assert Path(f"{again}.data").read_bytes() == data
+    printed = json.loads(done.stdout)
+    assert printed["quantization"] == quantized.metadata["quantization"]
+
+
+def test_too_few_photographs(small_vgg16: Path, tmp_path: Path) -> None:
+    output = tmp_path / "int8.onnx"
+    with pytest.raises(sparsefeat_export.PhotographsError, match="expected at least 16"):
+        sparsefeat_export.quantize(small_vgg16, output, calibration=SHIPPED)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_photograph_in_both_folders(small_vgg16: Path, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(sparsefeat_export.PhotographsError, match="both calibrated on and held"):
+        sparsefeat_export.quantize(
+            small_vgg16, tmp_path / "int8.onnx", calibration=folder, validation=folder
+        )
+
+
+def test_what_is_no_float32_model_of_ours(
+    quantized: sparsefeat_export.QuantizeResult, folder: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "again.onnx"
+    with pytest.raises(sparsefeat_export.WeightsError, match="expected a float32 model"):
+        sparsefeat_export.quantize(quantized.path, output, calibration=folder)
+    with pytest.raises(sparsefeat_export.WeightsNotFoundError, match="no model at"):
+        sparsefeat_export.quantize(tmp_path / "none.onnx", output, calibration=folder)
+    (tmp_path / "text.onnx").write_text("no model")
+    with pytest.raises(sparsefeat_export.WeightsError, match="can't be read"):
+        sparsefeat_export.quantize(tmp_path / "text.onnx", output, calibration=folder)
+
+
+def test_output_over_the_source(small_vgg16: Path, folder: Path) -> None:
+    before = small_vgg16.read_bytes()
+    with pytest.raises(sparsefeat_export.OutputError, match="write to another file"):
+        sparsefeat_export.quantize(small_vgg16, small_vgg16, calibration=folder)
+    assert small_vgg16.read_bytes() == before
+
+
+def test_a_model_with_its_top_keeps_dense_layers_in_float32(
+    small_vgg16_top: Path, folder: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "int8.onnx"
+    result = sparsefeat_export.quantize(small_vgg16_top, path, calibration=folder, views=16)
+    assert result.layers[-1].layer == "predictions"
+    assert result.layers[-1].relative_l2 < 0.2
+    graph = onnx.load(path, load_external_data=False).graph
+    kinds = {one.name: one.data_type for one in graph.initializer}
+    assert kinds["fc1/kernel"] == onnx.TensorProto.FLOAT
+
+
+def test_compensated_rounding_beats_rounding_to_nearest_on_held_out_photographs(
+    vgg16: Path, tmp_path: Path
+) -> None:
+    shipped = photographs(None, lambda _: None)
+    seen = views_of(shipped[:6], (112, 112), least=18, seed=0)
+    held_out = views_of(shipped[6:], (112, 112), least=8, seed=1)
+    model = onnx.load(vgg16)
+    stages = read_stack(model)
+    stages = stages[: 1 + [stage.name for stage in stages].index(COMPARED)]
+    assert isinstance(stages[-1], Convolution)
+    (exact,) = run(vgg16, [COMPARED], held_out)
+    errors = []
+    for compensate in (False, True):
+        path = tmp_path / f"{compensate}.onnx"
+        convolutions = calibrate(stages, seen, compensate=compensate)
+        graph = quantized_graph(model, stages, convolutions, Path(f"{path}.data"))
+        path.write_bytes(graph.SerializeToString())
+        (output,) = run(path, [COMPARED], held_out)
+        errors.append(float(np.linalg.norm(output - exact) / np.linalg.norm(exact)))
+    nearest, compensated = errors
+    assert compensated < 0.9 * nearest
+    assert compensated < 0.03

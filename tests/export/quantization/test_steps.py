@@ -1,0 +1,33 @@
+import numpy as np
+
+from sparsefeat_export.quantization.steps import LEVELS, chosen_steps, steps_of
+
+
+def test_trust_goes_from_one_step_for_all_to_one_each() -> None:
+    largest = np.array([1.0, 10.0, 100.0])
+    assert np.allclose(steps_of(largest, 0.0, 1.0) * LEVELS, 100)
+    assert np.allclose(steps_of(largest, 1.0, 1.0) * LEVELS, largest)
+
+
+def test_a_silent_layer_has_steps_above_zero() -> None:
+    assert np.all(steps_of(np.zeros(4), 1.0, 1.0).astype(np.float32) > 0)
+
+
+def test_faint_channels_get_their_own_steps_where_they_keep_to_their_range() -> None:
+    generator = np.random.default_rng(0)
+    scale = np.array([0.1, 1.0, 100.0], dtype=np.float32)
+    samples = [generator.uniform(0, 1, (500, 3)).astype(np.float32) * scale for _ in range(8)]
+    largest = [one.max(axis=0).astype(np.float64) for one in samples]
+    steps = chosen_steps(largest, samples)
+    assert steps[2] > 5 * steps[1]
+
+
+def test_channels_that_photographs_disagree_on_share_a_step() -> None:
+    # Each view has one channel that fires, and none has fired before: no range can be trusted.
+    samples = [np.zeros((10, 8), dtype=np.float32) for _ in range(8)]
+    for index, one in enumerate(samples):
+        one[:, index] = 100
+    largest = [one.max(axis=0).astype(np.float64) for one in samples]
+    steps = chosen_steps(largest, samples)
+    assert steps.min() == steps.max()
+    assert steps.min() * LEVELS >= 100
