@@ -15,9 +15,13 @@ from PIL import Image
 from skimage import data
 
 from sparsefeat.cli.export import export
+from sparsefeat.cli.quantize import quantize
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+# These take minutes with a real model: only their options are parsed here, and tests of their
+# own run them.
+MINUTES = {"export": export, "quantize": quantize}
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -72,8 +76,8 @@ def test_a_page_s_commands_and_code_run(page: Path, sandbox: Path) -> None:
         words = shlex.split(command)
         if words[0] == "make":
             assert words[1] in targets
-        elif words[:2] == ["sparsefeat", "export"]:
-            export.make_context("export", words[2:])  # tests of the exporter run it
+        elif words[0] == "sparsefeat" and words[1] in MINUTES:
+            MINUTES[words[1]].make_context(words[1], words[2:])
         elif words[:2] != ["pip", "install"]:
             run(command, sandbox)
     for kind, text in blocks(page):
