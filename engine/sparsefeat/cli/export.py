@@ -64,15 +64,9 @@ def export(
     The file is compared with Keras on real photographs, layer by layer, and not written unless
     their numbers agree. Needs pip install 'sparsefeat[cpu,export]'.
     """
-    sparsefeat_export = export_package()
-    with cleaned_up_on_signals():
-        try:
-            result = sparsefeat_export.export(
-                output, weights=weights, top=top, photos=photos, report=log
-            )
-        except sparsefeat_export.ExportError as exc:
-            raise UserError(str(exc)) from exc
-    files = {path: path.stat().st_size for path in (result.path, Path(f"{result.path}.data"))}
+    with export_package() as package:
+        result = package.export(output, weights=weights, top=top, photos=photos, report=log)
+    files = model_files(result.path)
     if as_json:
         print_json(
             {
@@ -92,19 +86,32 @@ def export(
         click.echo(f"{path}: {human_bytes(size)}")
 
 
-def export_package() -> Any:
-    """Import what makes model files, from this one place of the engine."""
+def model_files(path: Path) -> dict[Path, int]:
+    """Give the two files of a model, and their sizes in bytes."""
+    return {file: file.stat().st_size for file in (path, Path(f"{path}.data"))}
+
+
+@contextmanager
+def export_package() -> Iterator[Any]:
+    """Import what makes model files, from this one place of the engine, and use it.
+
+    Its errors become the user's, and a signal has it clean up.
+    """
     try:
         import sparsefeat_export
     except ImportError as exc:
         raise MissingDependencyError(
             f"{exc.name} is not installed: pip install 'sparsefeat[cpu,export]'"
         ) from exc
-    return sparsefeat_export
+    with _cleaned_up_on_signals():
+        try:
+            yield sparsefeat_export
+        except sparsefeat_export.ExportError as exc:
+            raise UserError(str(exc)) from exc
 
 
 @contextmanager
-def cleaned_up_on_signals() -> Iterator[None]:
+def _cleaned_up_on_signals() -> Iterator[None]:
     """Leave by an exception on SIGINT, SIGTERM and SIGHUP, so that temporary files are removed."""
 
     def leave(signum: int, _: FrameType | None) -> Any:

@@ -1,11 +1,8 @@
 """`sparsefeat quantize`."""
 
-from pathlib import Path
-
 import click
 
-from sparsefeat.cli.export import cleaned_up_on_signals, export_package
-from sparsefeat.cli.main import UserError
+from sparsefeat.cli.export import export_package, model_files
 from sparsefeat.cli.output import human_bytes, log, print_json, print_table
 
 EXAMPLES = """
@@ -60,20 +57,16 @@ def quantize(
     Every layer is compared with float32 on photographs that were not calibrated on. Needs
     pip install 'sparsefeat[cpu]'.
     """
-    package = export_package()
-    with cleaned_up_on_signals():
-        try:
-            result = package.quantize(
-                model,
-                output,
-                calibration=calibration,
-                validation=validation,
-                views=views,
-                report=log,
-            )
-        except package.ExportError as exc:
-            raise UserError(str(exc)) from exc
-    files = {path: path.stat().st_size for path in (result.path, Path(f"{result.path}.data"))}
+    with export_package() as package:
+        result = package.quantize(
+            model,
+            output,
+            calibration=calibration,
+            validation=validation,
+            views=views,
+            report=log,
+        )
+    files = model_files(result.path)
     if as_json:
         print_json(
             {
