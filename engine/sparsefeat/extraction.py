@@ -7,12 +7,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Literal, get_args
 
-from sparsefeat.appender import Appender
 from sparsefeat.errors import InputError
 from sparsefeat.extractor import Extractor
 from sparsefeat.pictures.source import Source
+from sparsefeat.profile import Profile
 from sparsefeat.progress import Progress
-from sparsefeat.records import Batch, Reject
+from sparsefeat.records import Reject
 from sparsefeat.store import StoreWriter
 from sparsefeat.todo import pick
 
@@ -30,6 +30,7 @@ def extract_to_store(
     retry_rejects: bool = False,
     report: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
+    profile: Profile | None = None,
 ) -> Progress:
     """Extract what the store doesn't hold yet, and commit it part by part.
 
@@ -49,10 +50,11 @@ def extract_to_store(
     retry_rejects
         Try again what an earlier run rejected.
     report
-        Called after every batch, in another thread, and at the end; always with the same
-        object.
+        Called after every batch and at the end; always with the same object.
     stop
         Once set, the run ends after the batch in hand and commits it.
+    profile
+        Measures the stages.
 
     Raises
     ------
@@ -65,14 +67,17 @@ def extract_to_store(
     """
     if identity not in IDENTITIES:
         raise InputError(f"unknown identity {identity!r}, expected one of: {', '.join(IDENTITIES)}")
-    progress = Progress(total=len(pictures))
-    with StoreWriter.open(
-        Path(folder),
-        layers=list(extractor.layers.values()),
-        settings=extractor.settings,
-        provenance=extractor.provenance,
-        rows_per_part=rows_per_part,
-    ) as writer:
+    progress, profile = Progress(total=len(pictures)), profile or Profile()
+    with (
+        profile.running(),
+        StoreWriter.open(
+            Path(folder),
+            layers=list(extractor.layers.values()),
+            settings=extractor.settings,
+            provenance=extractor.provenance,
+            rows_per_part=rows_per_part,
+        ) as writer,
+    ):
         todo = pick(
             pictures,
             writer.known,
@@ -81,19 +86,19 @@ def extract_to_store(
             retry_rejects=retry_rejects,
             stop=stop,
         )
-
-        def appended(batch: Batch, added: int) -> None:
-            copies = len(batch.rows) - added
-            progress.appended(rows=added, copies=copies, rejects=batch.rejects)
-            if report is not None:
-                report(progress)
-
-        batches = extractor.extract(todo)
-        with closing(batches), Appender(writer, appended) as appender:
+        batches = extractor.extract(todo, reuse=True, profile=profile)
+        with closing(batches):
             for batch in batches:
-                appender.append(batch)
+                with profile.busy("write"):
+                    added = writer.append(batch)
+                copies = len(batch.rows) - added
+                progress.appended(rows=added, copies=copies, rejects=batch.rejects)
+                if report is not None:
+                    report(progress)
                 if stop is not None and stop.is_set():
                     break
+        with profile.busy("write"):
+            writer.commit()
     progress.stopped = progress.done < progress.total
     if report is not None:
         report(progress)

@@ -2,17 +2,23 @@
 
 import operator
 import os
-import warnings
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sparsefeat.errors import InputError, ProviderError
+from sparsefeat.batching import Group, groups
+from sparsefeat.errors import InputError
+from sparsefeat.inference import (
+    BUFFERS,
+    Activations,
+    Inference,
+    empty_outputs,
+    suitable_batch_size,
+)
 from sparsefeat.model import (
     POOLS,
     ModelFile,
@@ -26,20 +32,16 @@ from sparsefeat.model import (
 )
 from sparsefeat.ordered import map_ordered
 from sparsefeat.pictures.decode import Decoded, Picture, checked_size, decode
-from sparsefeat.pictures.preprocess import normalize
 from sparsefeat.pictures.presets import preset
-from sparsefeat.pictures.quirks import QuirkWarning, quirk_message
 from sparsefeat.probe import can_prove_fixed, prove
+from sparsefeat.profile import Profile
 from sparsefeat.providers import CudaOptions, Precision, choose_precision
 from sparsefeat.records import Batch, Layer, Reject
 from sparsefeat.session import Session
 from sparsefeat.threads import available_threads
-from sparsefeat_kernels import encode
+from sparsefeat_kernels import CsrBuffers, encode
 
 Float32 = NDArray[np.float32]
-
-# Rejects go with the next batch, but a million files that are no pictures don't wait for one.
-MAX_WAITING_REJECTS = 1024
 
 
 class Extractor:
@@ -73,7 +75,8 @@ class Extractor:
         Threads that share the work of one operator; by default as many as this process may
         really use.
     batch_size
-        Pictures that go through the network together.
+        Pictures that go through the network together; by default what suits the provider, and
+        fewer where their activations would take much memory.
     decode_threads
         Pictures that are decoded at the same time; by default as many as `threads`.
 
@@ -111,14 +114,14 @@ class Extractor:
         precision: Precision | None = None,
         provider_options: CudaOptions | Mapping[str, object] | None = None,
         threads: int | None = None,
-        batch_size: int = 8,
+        batch_size: int | None = None,
         decode_threads: int | None = None,
     ) -> None:
         if pool not in POOLS:
             raise InputError(f"unknown pool {pool!r}, expected one of: {', '.join(POOLS)}")
         self._threads = _at_least_one("threads", threads, available_threads())
         self._decode_threads = _at_least_one("decode_threads", decode_threads, self._threads)
-        self._batch_size = _at_least_one("batch_size", batch_size, 1)
+        _at_least_one("batch_size", batch_size, 1)
         self._preset = preset(preprocess)
         self._pool: Pool = pool
 
@@ -140,6 +143,10 @@ class Extractor:
             threads=self._threads,
             options=provider_options,
         )
+        self._picture_layers = self._layers(self._picture_size)
+        self._batch_size = batch_size or suitable_batch_size(
+            list(self._picture_layers.values()), self._session.provider
+        )
         self._probe_error = prove(
             self._run,
             self._file,
@@ -148,7 +155,6 @@ class Extractor:
             pool=pool,
             size=fixed,
         )
-        self._picture_layers = self._layers(self._picture_size)
 
     @property
     def layers(self) -> dict[str, Layer]:
@@ -231,8 +237,16 @@ class Extractor:
         self._check(images)
         return self._run(np.ascontiguousarray(images))
 
-    def extract(self, pictures: Iterable[Picture | Reject]) -> Generator[Batch, None, None]:
+    def extract(
+        self,
+        pictures: Iterable[Picture | Reject],
+        *,
+        reuse: bool = False,
+        profile: Profile | None = None,
+    ) -> Generator[Batch, None, None]:
         """Decode pictures, run them, and compress what isn't zero.
+
+        Decoding and the network go on in threads while a batch is worked with.
 
         Parameters
         ----------
@@ -241,6 +255,10 @@ class Extractor:
             what `list_pictures` gave. Consumed as needed, a few batches ahead: it may be
             endless. An array is copied when it is taken, so its memory may be used again; a PIL
             image must stay as it is until its row has come.
+        reuse
+            Give every batch in the same memory: it is valid until the next one is asked for.
+        profile
+            Measures the stages.
 
         Yields
         ------
@@ -263,73 +281,49 @@ class Extractor:
             raise InputError(
                 f"got one {type(pictures).__name__}, expected several pictures: put it in a list"
             )
-        work = partial(_decode, preset=self._preset, size=self._picture_size)
+        profile = profile or Profile()
+        profile.decoding(self._decode_threads)
+
+        def decode_one(picture: Picture | Reject) -> Decoded | Reject:
+            if isinstance(picture, Reject):  # when it was listed
+                return picture
+            with profile.busy("decode"):
+                return decode(picture, self._preset, self._picture_size)
+
+        inference = Inference(
+            self._session.run, list(self._picture_layers.values()), self._picture_size
+        )
+
+        def infer(group: Group) -> Activations:
+            with profile.busy("inference"):
+                return inference(group)
+
+        buffers = {name: CsrBuffers() if reuse else None for name in self._names}
         # Enough is decoded ahead to fill the next batch while this one runs.
         ahead = 2 * self._batch_size + self._decode_threads
-        results = map_ordered(
-            work, map(_taken, pictures), threads=self._decode_threads, ahead=ahead
+        decoded = map_ordered(
+            decode_one, map(_taken, pictures), threads=self._decode_threads, ahead=ahead
         )
-        with closing(results):
-            for decoded, rejects in self._groups(results):
-                yield self._batch(decoded, rejects)
-
-    def _groups(
-        self, results: Iterable[Decoded | Reject]
-    ) -> Iterator[tuple[list[Decoded], list[Reject]]]:
-        """Collect what goes through the network together, up to where `results` raises."""
-        met: set[str] = set()
-        decoded: list[Decoded] = []
-        rejects: list[Reject] = []
-        failure = None
-        try:
-            for result in results:
-                if isinstance(result, Reject):
-                    rejects.append(result)
-                    if len(rejects) == MAX_WAITING_REJECTS:
-                        yield [], rejects
-                        rejects = []
-                    continue
-                decoded.append(result)
-                for note in result.notes - met:
-                    if message := quirk_message(note, self._preset):
-                        warnings.warn(message, QuirkWarning, stacklevel=3)
-                met |= result.notes
-                if len(decoded) == self._batch_size:
-                    yield decoded, rejects
-                    decoded, rejects = [], []
-        except Exception as exc:
-            failure = exc
-        if decoded or rejects:
-            yield decoded, rejects
-        if failure is not None:
-            raise failure
-
-    def _batch(self, decoded: Sequence[Decoded], rejects: Sequence[Reject]) -> Batch:
-        pixels = np.empty((len(decoded), *self._picture_size, 3), np.uint8)
-        for index, picture in enumerate(decoded):
-            pixels[index] = picture.pixels
-        outputs = self.run(normalize(pixels))
-        return Batch(
-            rows=tuple(picture.row for picture in decoded),
-            layers={
-                name: encode(output.reshape(len(decoded), self._picture_layers[name].n_features))
-                for name, output in outputs.items()
-            },
-            rejects=tuple(rejects),
-        )
+        with closing(decoded):
+            collected = groups(decoded, self._preset, self._batch_size)
+            activations = map_ordered(infer, collected, threads=1, ahead=BUFFERS)
+            with closing(activations):
+                while True:
+                    with profile.waiting():
+                        batch = next(activations, None)
+                    if batch is None:
+                        return
+                    with profile.busy("encode"):
+                        layers = {
+                            name: encode(dense, out=buffers[name])
+                            for name, dense in batch.layers.items()
+                        }
+                    yield Batch(rows=batch.rows, layers=layers, rejects=batch.rejects)
 
     def _run(self, images: Float32) -> dict[str, Float32]:
         n, height, width, _ = images.shape
-        try:
-            outputs = {
-                name: np.empty((n, *layer.shape), np.float32)
-                for name, layer in self._layers((height, width)).items()
-            }
-        except MemoryError as exc:
-            raise ProviderError(
-                f"no memory for the outputs of {n} pictures of {height}x{width} ({exc}); "
-                "take a smaller batch or size, or fewer layers"
-            ) from exc
+        size = (height, width)
+        outputs = empty_outputs(list(self._layers(size).values()), n, size)
         for start in range(0, n, self._batch_size):
             batch = slice(start, start + self._batch_size)
             self._session.run(
@@ -384,11 +378,6 @@ def _taken(picture: Picture | Reject) -> Picture | Reject:
         with suppress(Exception):
             picture.load()
     return picture
-
-
-def _decode(picture: Picture | Reject, **options: Any) -> Decoded | Reject:
-    """Let through what was already rejected when pictures were listed."""
-    return picture if isinstance(picture, Reject) else decode(picture, **options)
 
 
 def _at_least_one(name: str, value: int | None, default: int) -> int:

@@ -22,7 +22,7 @@ def map_ordered(
     Exception
         Whatever `work` or `items` raised, where its result would have come.
     """
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="sparsefeat-decode")
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="sparsefeat-stage")
     pending: deque[Future[R]] = deque()
     source, failure = iter(items), None
     try:

@@ -20,7 +20,7 @@ from sparsefeat.pictures import QuirkWarning, list_pictures, preset
 from sparsefeat.pictures.decode import Decoded, decode
 from sparsefeat.pictures.preprocess import normalize
 from sparsefeat.records import Batch
-from sparsefeat_kernels import to_dense
+from sparsefeat_kernels import Csr, to_dense
 
 Float32 = NDArray[np.float32]
 
@@ -141,6 +141,21 @@ def test_extract_gives_what_run_gives(small_vgg16: Path, folder: Path) -> None:
         np.testing.assert_array_equal(
             together(batches, name).reshape(-1, *layer.shape), expected[name]
         )
+
+
+def test_reused_memory_holds_the_same_until_the_next_batch(small_vgg16: Path, folder: Path) -> None:
+    extractor = Extractor(small_vgg16, "pools", batch_size=1)
+    paths = sorted(folder.glob("?.png"))
+    fresh = list(extractor.extract(paths))
+    reused: list[Csr] = []
+    for one, other in zip(extractor.extract(paths, reuse=True), fresh, strict=True):
+        for name, csr in one.layers.items():
+            np.testing.assert_array_equal(to_dense(csr), to_dense(other.layers[name]))
+        reused.append(one.layers["block1_pool"])
+    assert np.shares_memory(reused[0].values, reused[-1].values)
+    assert not np.shares_memory(
+        fresh[0].layers["block1_pool"].values, fresh[-1].layers["block1_pool"].values
+    )
 
 
 def test_a_picture_may_be_anything_that_holds_one(small_vgg16: Path, folder: Path) -> None:

@@ -1,18 +1,20 @@
 """`sparsefeat extract`."""
 
 import dataclasses
+import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from sparsefeat.cli.output import log, print_json, printable, warnings_as_lines
+from sparsefeat.cli.output import log, print_json, print_table, printable, warnings_as_lines
 from sparsefeat.cli.progress import extraction_shown
 from sparsefeat.cli.stopping import run_stoppable
 
 if TYPE_CHECKING:
     from sparsefeat.extractor import Extractor
+    from sparsefeat.profile import Profile
     from sparsefeat.progress import Progress
 
 EXAMPLES = """
@@ -129,7 +131,12 @@ class _NamedValue(click.ParamType[tuple[str, str]]):
     type=click.IntRange(1),
     help="Pictures decoded at the same time; by default as --threads.",
 )
-@click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    help="Pictures that go through the network together; by default what suits the machine.",
+)
+@click.option("--profile", "profiled", is_flag=True, help="Print where the time went, by stage.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def extract(
     photos: tuple[str, ...],
@@ -149,7 +156,8 @@ def extract(
     provider_options: tuple[tuple[str, str], ...],
     threads: int | None,
     decode_threads: int | None,
-    batch_size: int,
+    batch_size: int | None,
+    profiled: bool,
     as_json: bool,
 ) -> None:
     """Extract features of PHOTOS (folders, files, patterns) into a store.
@@ -159,12 +167,14 @@ def extract(
     from sparsefeat.extraction import extract_to_store
     from sparsefeat.extractor import Extractor
     from sparsefeat.pictures import list_pictures
+    from sparsefeat.profile import Profile
 
     if not photos and files_from is None:
         raise click.UsageError("name folders, files or patterns with PHOTOS, or use --files-from")
     if any(Path(output).absolute() == Path(photo).absolute() for photo in photos):
         raise click.UsageError(f"{output} is where the photographs are, expected another folder")
-    start = time.monotonic()
+    start, profile = time.monotonic(), Profile()
+    threading.Thread(target=_load_kernels, name="sparsefeat-load").start()
     with warnings_as_lines():
         pictures = list_pictures(photos, files_from=files_from, root=root, skip=output)
         extractor = Extractor(
@@ -182,6 +192,7 @@ def extract(
         )
         if provider == "auto" or extractor.precision != "fp32":
             log(_chosen(extractor))
+        setup_seconds = time.monotonic() - start
         with extraction_shown() as report:
             outcome, stopped_by = run_stoppable(
                 lambda stop: extract_to_store(
@@ -193,17 +204,32 @@ def extract(
                     retry_rejects=retry_rejects,
                     report=report,
                     stop=stop,
+                    profile=profile,
                 )
             )
     seconds = time.monotonic() - start
     if as_json:
-        print_json({"store": output, "seconds": seconds, **dataclasses.asdict(outcome)})
+        facts = {"store": output, "seconds": seconds, **dataclasses.asdict(outcome)}
+        if profiled:
+            facts["profile"] = _profile_facts(profile, setup_seconds)
+        print_json(facts)
     else:
         _print(output, outcome, seconds)
+        if profiled:
+            _print_profile(profile, setup_seconds)
     if stopped_by is not None:
         raise click.exceptions.Exit(128 + stopped_by)
     if outcome.nothing_readable:
         raise click.exceptions.Exit(1)
+
+
+def _load_kernels() -> None:
+    """Load the compiled kernels while the model is loaded: the first row waits for both."""
+    import numpy as np
+
+    from sparsefeat_kernels import encode
+
+    encode(np.ones((1, 1), np.float32))
 
 
 def _chosen(extractor: "Extractor") -> str:
@@ -234,3 +260,32 @@ def _print(output: str, outcome: "Progress", seconds: float) -> None:
         )
     if outcome.stopped:
         log("stopped early; the same command takes up from here")
+
+
+def _profile_facts(profile: "Profile", setup_seconds: float) -> dict[str, Any]:
+    return {
+        "setup_seconds": setup_seconds,
+        "run_seconds": profile.seconds,
+        "stages": [dataclasses.asdict(times) for times in profile.stages()],
+    }
+
+
+def _print_profile(profile: "Profile", setup_seconds: float) -> None:
+    click.echo()
+    rows = []
+    for times in profile.stages():
+        share = times.busy_seconds / (times.threads * profile.seconds)
+        rows.append(
+            (
+                times.stage,
+                str(times.threads),
+                f"{times.busy_seconds:.2f} s",
+                f"{100 * share:.1f} %",
+                f"{times.waiting_seconds:.2f} s",
+            )
+        )
+    print_table(("stage", "threads", "busy", "of the run", "waiting"), rows)
+    click.echo(
+        f"the run took {profile.seconds:.2f} s, after {setup_seconds:.2f} s for the list of "
+        "pictures, the model and its probe; encode, write and other share one thread"
+    )

@@ -24,6 +24,9 @@ class Preset:
     full_depth: bool  # scale 16-bit and float samples to 8 bits; False saturates at 255
     background: tuple[int, int, int] | None  # RGB under transparency; None drops the alpha
     crop_share: float = 1.0  # with fit "crop": side of the cut, in parts of the short side
+    # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where so many times the pixels needed
+    # along each side are left; None decodes all of it.
+    jpeg_margin: float | None = None
 
     def recipe(self) -> dict[str, Any]:
         """Describe all that is done, in JSON's types; stored beside the features.
@@ -31,20 +34,24 @@ class Preset:
         >>> PRESETS["keras"].recipe()["channel_order"]
         'BGR'
         """
-        return asdict(self) | {
+        recipe = asdict(self) | {
             "background": None if self.background is None else list(self.background),
             "mode": "caffe",
             "channel_order": "BGR",
             "mean": list(MEAN_BGR),
         }
+        if self.jpeg_margin is None:  # as it was written before there was such a choice
+            del recipe["jpeg_margin"]
+        return recipe
 
 
 _WHITE = (255, 255, 255)
 _HONEST: dict[str, Any] = {
-    "version": 1,
+    "version": 2,
     "orient": True,
     "full_depth": True,
     "background": _WHITE,
+    "jpeg_margin": 2.0,
 }
 
 PRESETS = MappingProxyType(

@@ -15,6 +15,12 @@ def test_recipe_survives_json_and_names_its_preset(name: str) -> None:
     assert recipe["channel_order"] == "BGR"
 
 
+def test_a_preset_without_reduction_is_written_as_it_always_was() -> None:
+    assert "jpeg_margin" not in preset("keras").recipe()
+    assert preset("keras").recipe()["version"] == 1
+    assert preset("bilinear").recipe()["jpeg_margin"] == 2.0
+
+
 def test_recipes_differ() -> None:
     recipes = [json.dumps(each.recipe(), sort_keys=True) for each in PRESETS.values()]
     assert len(set(recipes)) == len(recipes)

@@ -1,11 +1,12 @@
 """What the honouring presets do with orientation, depth and transparency."""
 
+import dataclasses
 import io
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, JpegImagePlugin
 
 from sparsefeat.pictures.decode import Decoded, decode
 from sparsefeat.pictures.presets import PRESETS
@@ -197,3 +198,65 @@ def test_a_pil_image_is_left_as_it_was() -> None:
     decoded(picture, "keras", (8, 8))
     assert picture.info["transparency"] == bytes(256)
     assert picture.mode == "P"
+
+
+def seen_by_decoder(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Collect the sizes that JPEGs are decoded at."""
+    sizes: list[tuple[int, int]] = []
+    load = JpegImagePlugin.JpegImageFile.load
+
+    def recorded(picture: JpegImagePlugin.JpegImageFile) -> object:
+        sizes.append(picture.size)
+        return load(picture)
+
+    monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "load", recorded)
+    return sizes
+
+
+@pytest.mark.parametrize(
+    ("preset", "orientation", "stored", "decoded_at"),
+    [
+        ("bilinear", 1, (2000, 1500), (1000, 750)),  # a quarter would leave 375 rows, 448 wanted
+        ("bicubic", 1, (4000, 3600), (500, 450)),
+        ("bilinear", 1, (890, 890), (890, 890)),
+        ("bilinear", 6, (1200, 400), (1200, 400)),
+        ("crop", 1, (1030, 1030), (515, 515)),  # the cut needs 512
+        ("crop", 1, (1000, 1000), (1000, 1000)),
+        ("keras", 1, (4000, 3600), (4000, 3600)),
+    ],
+)
+def test_a_large_jpeg_is_decoded_at_a_fraction(
+    preset: str,
+    orientation: int,
+    stored: tuple[int, int],
+    decoded_at: tuple[int, int],
+    photographs: dict[str, Image.Image],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    content = turned(photographs["chelsea"].resize(stored), orientation, "JPEG")
+    sizes = seen_by_decoder(monkeypatch)
+    got = decoded(content, preset, (224, 224))
+    assert sizes[0] == decoded_at
+    assert (got.row.width, got.row.height) == stored
+
+
+def test_the_long_side_of_a_turned_jpeg_counts_as_it_will_lie(
+    photographs: dict[str, Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = turned(photographs["chelsea"].resize((1600, 800)), 6, "JPEG")
+    sizes = seen_by_decoder(monkeypatch)
+    decoded(content, "bilinear", (400, 100))
+    assert sizes[0] == (800, 400)
+
+
+@pytest.mark.parametrize("preset", HONEST)
+def test_a_fraction_of_a_jpeg_looks_the_same(
+    preset: str, photographs: dict[str, Image.Image]
+) -> None:
+    content = saved(photographs["coffee"].resize((2400, 1600)), "JPEG", quality=90)
+    whole = dataclasses.replace(PRESETS[preset], jpeg_margin=None)
+    reduced = decoded(content, preset, (224, 224)).pixels.astype(int)
+    expected = decode(content, whole, (224, 224))
+    assert isinstance(expected, Decoded)
+    difference = np.abs(reduced - expected.pixels)
+    assert 0 < difference.mean() < 1
