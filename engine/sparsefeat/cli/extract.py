@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sparsefeat.cli.options import Size
 from sparsefeat.cli.output import log, print_json, printable, warnings_as_lines
 from sparsefeat.cli.progress import extraction_shown
 from sparsefeat.cli.stopping import run_stoppable
@@ -24,18 +25,6 @@ Examples:
   find photos -newer last | sparsefeat extract --files-from - -o features/
 Running the same command again takes up where the last run ended.
 """
-
-
-class _Size(click.ParamType[tuple[int, int]]):
-    name = "HEIGHTxWIDTH"
-
-    def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        height, cross, width = value.partition("x")
-        if not (cross and height.isdecimal() and width.isdecimal()):
-            self.fail(f"got {value!r}, expected height and width such as 224x224", param, ctx)
-        return int(height), int(width)
 
 
 class _NamedValue(click.ParamType[tuple[str, str]]):
@@ -82,7 +71,7 @@ class _NamedValue(click.ParamType[tuple[str, str]]):
     show_default=True,
     help="How a picture becomes an array: keras, bilinear, bicubic, crop.",
 )
-@click.option("--size", type=_Size(), help="Size of the pictures, when the model leaves it open.")
+@click.option("--size", type=Size(), help="Size of the pictures, when the model leaves it open.")
 @click.option("--files-from", metavar="FILE", help="Read paths from FILE, or - for standard input.")
 @click.option(
     "--root", metavar="DIR", help="Folder that single files and listed paths are kept relative to."
