@@ -1,10 +1,12 @@
 """A comparison as one page: sentences, plots, tables, environment."""
 
+import datetime
+import math
 from typing import TYPE_CHECKING, Any
 
 from sparsefeat.benchmark.engines import ENGINES
 from sparsefeat.benchmark.result import Result, Row
-from sparsefeat.benchmark.words import COLUMNS, cautions, findings, heading, method, table
+from sparsefeat.benchmark.words import COLUMNS, cautions, digits, findings, heading, method, table
 from sparsefeat.pages import Figure, Part, Section, Table, check_installed, render_page
 
 if TYPE_CHECKING:
@@ -38,14 +40,18 @@ def render_report(result: Result) -> str:
     sections = [
         Section(title="What the numbers say", parts=first),
         Section(title="Images per second", parts=[_rates(result, n) for n in result.batch_sizes]),
-        Section(title="Seconds per batch", parts=[_latency(result, n) for n in result.batch_sizes]),
+        Section(title="Time per batch", parts=[_latency(result, n) for n in result.batch_sizes]),
         Section(title="All of it", parts=[whole, _turns(result)]),
         Section(title="How it was measured", parts=[method(result)]),
         Section(title="Engines and machine", parts=[_engines(result), _machine(result)]),
     ]
     return render_page(
-        "TensorFlow and ONNX Runtime, VGG16", sections, lead=f"{heading(result)}; {result.started}"
+        "TensorFlow and ONNX Runtime, VGG16", sections, lead=f"{heading(result)}; {_when(result)}"
     )
+
+
+def _when(result: Result) -> str:
+    return datetime.datetime.fromisoformat(result.started).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _rates(result: Result, batch_size: int) -> Figure:
@@ -62,6 +68,9 @@ def _rates(result: Result, batch_size: int) -> Figure:
                 marker_color=colour,
                 y=[row.engine for row in own],
                 x=[row.images_per_second.median for row in own],
+                text=[digits(row.images_per_second.median) for row in own],
+                textposition="auto",
+                insidetextanchor="start",
                 error_x={
                     "type": "data",
                     "symmetric": False,
@@ -121,8 +130,6 @@ def _latency(result: Result, batch_size: int) -> Figure:
 
 
 def _decades(rows: list[Row]) -> float:
-    import math
-
     return math.log10(max(row.seconds[2] for row in rows) / min(row.seconds[0] for row in rows))
 
 
@@ -140,6 +147,7 @@ def _lay_out(figure: "go.Figure", rows: list[Row], title: str) -> None:
     figure.update_yaxes(
         automargin=True,
         fixedrange=True,
+        ticksuffix="  ",
         categoryorder="array",
         categoryarray=[row.engine for row in reversed(rows)],
     )
@@ -201,7 +209,7 @@ def _machine(result: Result) -> Table:
         ("load average before", machine["load_average"]),
         ("system", machine["system"]["platform"]),
         ("Python", machine["python"]),
-        *machine["packages"].items(),
+        ("packages", ", ".join(f"{name} {one}" for name, one in machine["packages"].items())),
         *machine["variables"].items(),
         ("model", f"{settings['model']}, {settings['weights']}"),
         ("layers", ", ".join(settings["layers"])),
@@ -211,7 +219,7 @@ def _machine(result: Result) -> Table:
     ]
     return Table(
         caption="Machine and settings",
-        columns=("", ""),
+        columns=(),
         rows=[(name, "not known" if value is None else str(value)) for name, value in rows],
         left=2,
     )

@@ -136,7 +136,7 @@ class Result:
                 engine=name,
                 batch_size=batch_size,
                 images_per_second=median_interval(one.rates, seed=seed),
-                seconds=tuple(float(q) for q in np.quantile(one.seconds, [0.5, 0.9, 0.99])),
+                seconds=_percentiles(one.seconds),
                 baseline=baseline.engine,
                 ratio=None
                 if one is baseline
@@ -156,6 +156,11 @@ class Result:
         if tensorflow:
             return max(tensorflow, key=medians.__getitem__)
         return "ort-cpu" if "ort-cpu" in measured else next(iter(measured))
+
+
+def _percentiles(seconds: Float64) -> tuple[float, float, float]:
+    p50, p90, p99 = np.quantile(seconds, [0.5, 0.9, 0.99])
+    return float(p50), float(p90), float(p99)
 
 
 def _flat(row: Row) -> dict[str, Any]:

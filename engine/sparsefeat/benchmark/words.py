@@ -25,16 +25,17 @@ def table(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     lines = []
     for row in rows:
         ratio = row.ratio
+        span = ""
+        if ratio is not None:
+            span = f"{_times(ratio.interval.low)}-{_times(ratio.interval.high)}"
         lines.append(
             (
                 row.engine,
                 str(row.batch_size),
-                _digits(row.images_per_second.median),
-                *(_digits(1000 * seconds) for seconds in row.seconds),
+                digits(row.images_per_second.median),
+                *(digits(1000 * seconds) for seconds in row.seconds),
                 "1" if ratio is None else _times(ratio.interval.median),
-                ""
-                if ratio is None
-                else f"{_times(ratio.interval.low)}-{_times(ratio.interval.high)}",
+                span,
                 "baseline" if ratio is None else ratio.verdict,
                 "reference"
                 if row.engine == row.agreement.reference
@@ -155,7 +156,7 @@ def _count(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count:,} {what}s"
 
 
-def _digits(number: float) -> str:
+def digits(number: float) -> str:
     """Write three digits or so: more are noise."""
     return f"{number:.3g}" if number < 100 else f"{number:,.0f}"
 
