@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sparsefeat.benchmark.agreement import Agreement, compare_answers
-from sparsefeat.benchmark.engines import ALL, ENGINES, Engine, choose_engines
+from sparsefeat.benchmark.engines import ALL, ENGINES, Engine, choose_engines, engine_names
 from sparsefeat.benchmark.images import load_images
 from sparsefeat.benchmark.process import WorkerProcess
 from sparsefeat.benchmark.result import Measurement, Result
@@ -110,7 +110,7 @@ def compare(
     """
     stop = stop or threading.Event()
     wanted = choose_engines(engines)
-    named = engines != ALL
+    named = ALL not in engine_names(engines)
     job = _job(model, int8, layers, size, batch_sizes, threads, rounds, seconds)
     if baseline is not None and baseline not in {engine.name for engine in wanted}:
         raise InputError(
@@ -136,7 +136,6 @@ def compare(
         )
         if baseline in left_out:
             raise ProviderError(f"baseline {baseline} can't be had here: {left_out[baseline]}")
-        reference = _reference(workers, job, folder, stack)
         schedule = Schedule(
             workers,
             job.batch_sizes,
@@ -146,10 +145,12 @@ def compare(
             report=tell,
             stop=stop,
         )
+        reference: WorkerProcess | None = None
         measurements: list[Measurement] = []
         for batch_size in job.batch_sizes:
             if stop.is_set():
                 break
+            reference = reference or _reference(workers, job, folder, stack)
             agreements = _check(workers, reference, job, batch_size, folder)
             turns = schedule.run(batch_size)
             measurements += [

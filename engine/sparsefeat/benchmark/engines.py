@@ -66,6 +66,12 @@ ENGINES = {
 }
 
 
+def engine_names(wanted: str | Collection[str]) -> set[str]:
+    """Take names apart that are separated by commas, or in a sequence."""
+    words = wanted.split(",") if isinstance(wanted, str) else wanted
+    return {word.strip() for word in words if word.strip()}
+
+
 def choose_engines(wanted: str | Collection[str]) -> tuple[Engine, ...]:
     """Resolve names, separated by commas or in a sequence, to engines; `all` means all.
 
@@ -79,8 +85,7 @@ def choose_engines(wanted: str | Collection[str]) -> tuple[Engine, ...]:
     >>> [engine.name for engine in choose_engines("ort-cpu,tf-function")]
     ['tf-function', 'ort-cpu']
     """
-    words = wanted.split(",") if isinstance(wanted, str) else list(wanted)
-    names = {word.strip() for word in words if word.strip()}
+    names = engine_names(wanted)
     unknown = sorted(names - {ALL, *ENGINES})
     if unknown or not names:
         raise InputError(

@@ -77,9 +77,8 @@ def cautions(result: Result) -> list[str]:
         )
     missing = len(result.settings["pictures"]) < max(result.batch_sizes, default=0)
     if missing:
-        said.append(
-            f"There were {len(result.settings['pictures'])} pictures: larger batches repeat them."
-        )
+        n_pictures = _count(len(result.settings["pictures"]), "picture")
+        said.append(f"Only {n_pictures} could be used: larger batches repeat them.")
     return said
 
 

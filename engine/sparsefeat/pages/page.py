@@ -29,7 +29,7 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows of text below headings, or without; the first `left` columns are text, others numbers."""
+    """Rows of text, with or without headings; the first `left` columns are text, others numbers."""
 
     caption: str
     columns: Sequence[str]
