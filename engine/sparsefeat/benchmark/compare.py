@@ -349,6 +349,10 @@ def _measurement(engine: str, batch_size: int, agreement: Agreement, turns: Turn
         total = sum(one[elapsed] for one in turns.rounds)
         return float(sum(one[cpu] for one in turns.rounds) / total) if total else 0.0
 
+    cpu, delay = (
+        sum(one[what] for one in turns.rounds)
+        for what in ("turn_cpu_seconds", "turn_delay_seconds")
+    )
     return Measurement(
         engine=engine,
         batch_size=batch_size,
@@ -357,5 +361,6 @@ def _measurement(engine: str, batch_size: int, agreement: Agreement, turns: Turn
         rounds=tuple(tuple(one["seconds"]) for one in turns.rounds),
         threads_used=share("turn_cpu_seconds", "turn_seconds"),
         idle_threads=share("waited_cpu_seconds", "waited_seconds"),
+        delayed=delay / (cpu + delay) if delay else 0.0,
         peak_bytes=turns.rounds[-1]["peak_bytes"],
     )

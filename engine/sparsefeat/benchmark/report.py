@@ -1,7 +1,6 @@
 """A comparison as one page: sentences, plots, tables, environment."""
 
 import datetime
-import math
 from typing import TYPE_CHECKING, Any
 
 from sparsefeat.benchmark.engines import ENGINES
@@ -117,8 +116,9 @@ def _latency(result: Result, batch_size: int) -> Figure:
             pointpos=0,
             hovertemplate="%{y}: %{x:.4g} ms<extra></extra>",
         )
-    _lay_out(figure, rows, "ms per batch (logarithmic)")
-    figure.update_xaxes(type="log", dtick="D2" if _decades(rows) < 2 else 1)
+    logarithmic = _spread(rows) > 20
+    _lay_out(figure, rows, "ms per batch (logarithmic)" if logarithmic else "ms per batch")
+    figure.update_xaxes(**({"type": "log", "dtick": 1} if logarithmic else {"rangemode": "tozero"}))
     spoken = ", ".join(f"{row.engine} {1000 * row.seconds[0]:.3g}" for row in rows)
     return Figure(
         caption=f"Batches of {batch_size}. Every batch timed is a dot; the box holds the middle "
@@ -129,8 +129,9 @@ def _latency(result: Result, batch_size: int) -> Figure:
     )
 
 
-def _decades(rows: list[Row]) -> float:
-    return math.log10(max(row.seconds[2] for row in rows) / min(row.seconds[0] for row in rows))
+def _spread(rows: list[Row]) -> float:
+    """Slowest over fastest."""
+    return max(row.seconds[2] for row in rows) / min(row.seconds[0] for row in rows)
 
 
 def _lay_out(figure: "go.Figure", rows: list[Row], title: str) -> None:
@@ -156,8 +157,19 @@ def _lay_out(figure: "go.Figure", rows: list[Row], title: str) -> None:
 def _turns(result: Result) -> Table:
     return Table(
         caption="Threads used: processor time over elapsed time while it was timed, and while it "
-        "waited for the others",
-        columns=("engine", "batch", "rounds", "batches", "warm-up", "threads", "waiting", "memory"),
+        "waited for the others; delayed: share of the time it could have run that another program "
+        "had the processor",
+        columns=(
+            "engine",
+            "batch",
+            "rounds",
+            "batches",
+            "warm-up",
+            "threads",
+            "waiting",
+            "delayed",
+            "memory",
+        ),
         rows=[
             (
                 one.engine,
@@ -167,6 +179,7 @@ def _turns(result: Result) -> Table:
                 str(len(one.warm_up_seconds)),
                 f"{one.threads_used:.2f}",
                 f"{one.idle_threads:.3f}",
+                f"{100 * one.delayed:.0f} %",
                 "" if one.peak_bytes is None else f"{one.peak_bytes / 1e6:,.0f} MB",
             )
             for one in result.measurements

@@ -28,6 +28,8 @@ class Measurement:
 
     `rounds` holds, for each round, the seconds of each batch in its turn. `threads_used` is
     processor time over elapsed time in the turns, `idle_threads` the same while others computed.
+    `delayed` is the share of the time when its threads could have run that something else had the
+    processor; 0 where the system doesn't say.
     """
 
     engine: str
@@ -37,6 +39,7 @@ class Measurement:
     rounds: tuple[tuple[float, ...], ...]
     threads_used: float
     idle_threads: float
+    delayed: float
     peak_bytes: int | None
 
     @property

@@ -62,6 +62,12 @@ def cautions(result: Result) -> list[str]:
             f"The machine was busy before the run (load average {load[0]:g}): trust ratios rather "
             "than images/s."
         )
+    delayed = max((one.delayed for one in result.measurements), default=0.0)
+    if delayed > 0.1:
+        said.append(
+            f"Other programs had the processors for up to {100 * delayed:.0f} % of the time that "
+            "an engine could have used: this is no measurement of an idle machine."
+        )
     available = result.environment["limits"]["available_threads"]
     if threads > available:
         said.append(f"{threads} threads were asked for, but only {available} can run at a time.")
@@ -157,7 +163,7 @@ def _count(count: int, what: str) -> str:
 
 def digits(number: float) -> str:
     """Write three digits or so: more are noise."""
-    return f"{number:.3g}" if number < 100 else f"{number:,.0f}"
+    return f"{number:#.3g}" if number < 99.95 else f"{number:,.0f}"
 
 
 def _times(ratio: float) -> str:

@@ -21,6 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -87,6 +88,8 @@ class _Server:
     def _time(self, batch: Float32, repeats: int, untimed: int) -> dict[str, Any]:
         """Time single batches, and how much processor time the turn took, and the wait before it.
 
+        `turn_delay_seconds` is how long threads were ready to run and had no processor.
+
         `untimed` batches come first: others have used the caches since.
         """
         begun, cpu_begun = time.perf_counter(), time.process_time()
@@ -96,6 +99,7 @@ class _Server:
         for _ in range(untimed):
             self.engine.run(batch)
         seconds = []
+        delay_start = _delay_seconds()
         start, cpu_start = time.perf_counter(), time.process_time()
         for _ in range(repeats):
             before = time.perf_counter()
@@ -103,11 +107,13 @@ class _Server:
             seconds.append(time.perf_counter() - before)
             del outputs  # to give memory back is not timed
         end, cpu_end = time.perf_counter(), time.process_time()
+        delay_end = _delay_seconds()
         self._left = time.perf_counter(), time.process_time()
         return {
             "seconds": seconds,
             "turn_seconds": end - start,
             "turn_cpu_seconds": cpu_end - cpu_start,
+            "turn_delay_seconds": delay_end - delay_start,
             "waited_seconds": waited,
             "waited_cpu_seconds": waited_cpu,
             "peak_bytes": _peak_bytes(),
@@ -125,6 +131,15 @@ def _commands() -> "queue.SimpleQueue[dict[str, Any]]":
 
     threading.Thread(target=read, daemon=True).start()
     return commands
+
+
+def _delay_seconds() -> float:
+    """Sum up how long the threads have waited for a processor; 0 where Linux doesn't say."""
+    total = 0
+    for path in Path("/proc/self/task").glob("*/schedstat"):
+        with suppress(OSError, IndexError, ValueError):  # a thread may have ended
+            total += int(path.read_text().split()[1])
+    return total / 1e9
 
 
 def _peak_bytes() -> int | None:

@@ -10,7 +10,12 @@ from sparsefeat.environment import environment
 
 
 def measurement(
-    engine: str, rates: Sequence[float], *, batch_size: int = 1, reference: str = "keras-predict"
+    engine: str,
+    rates: Sequence[float],
+    *,
+    batch_size: int = 1,
+    reference: str = "keras-predict",
+    delayed: float = 0.0,
 ) -> Measurement:
     """Make one of images/s, a turn of three batches for each."""
     return Measurement(
@@ -21,6 +26,7 @@ def measurement(
         rounds=tuple((batch_size / rate,) * 3 for rate in rates),
         threads_used=1.9,
         idle_threads=0.0,
+        delayed=delayed,
         peak_bytes=10**8,
     )
 

@@ -125,7 +125,7 @@ def test_what_is_wrong_is_said_before_anything_runs(
     error: type[Exception],
     says: str,
 ) -> None:
-    monkeypatch.setattr(process_module.subprocess, "Popen", None)
+    monkeypatch.setattr(process_module, "subprocess", None)
     with pytest.raises(error, match=says):
         compare(small_vgg16, **(SMALL | options))
     with pytest.raises(ModelNotFoundError):

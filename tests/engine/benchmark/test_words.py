@@ -48,7 +48,7 @@ def test_the_table() -> None:
     assert first == {
         "engine": "keras-predict",
         "batch": "1",
-        "images/s": "8",
+        "images/s": "8.00",
         "p50 ms": "125",
         "p90 ms": "125",
         "p99 ms": "125",
@@ -66,9 +66,10 @@ def test_what_to_keep_in_mind() -> None:
     one = measurement("ort-cpu", [8] * 6)
     assert cautions(result(one)) == []
     machine = result(one).environment
+    starved = measurement("ort-cpu", [8] * 6, delayed=0.35)
     said = cautions(
         result(
-            one,
+            starved,
             measurement("ort-openvino", [8] * 6, batch_size=4),
             environment=machine
             | {"load_average": [3.5, 0, 0]}
@@ -83,6 +84,7 @@ def test_what_to_keep_in_mind() -> None:
         "tf-jit is left out: not installed",
         "ended early",
         "load average 3.5",
+        "for up to 35 %",
         "4 threads were asked for, but only 2",
         "Only 1 picture could",
     ):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sparsefeat.errors import MissingDependencyError
-from sparsefeat.pages import Figure, Section, Table, check_installed, render_page
+from sparsefeat.pages import Figure, Part, Section, Table, check_installed, render_page
 
 HOSTILE = "</script><script>document.title='taken'</script> & \"quoted\""
 
@@ -21,7 +21,7 @@ def figure(text: str = "a plot") -> Figure:
 def test_text_lists_tables_and_plots(open_page: Callable[..., Any], tmp_path: Path) -> None:
     table = Table(caption="Numbers", columns=("name", "count"), rows=[("one", "1"), ("two", "2")])
     bare = Table(caption="Facts", columns=(), rows=[("key", "value")], left=2)
-    parts = ["Some words.", ["first", "second"], figure(), table, bare]
+    parts: list[Part] = ["Some words.", ["first", "second"], figure(), table, bare]
     path = tmp_path / "page.html"
     path.write_text(render_page("A title", [Section(title="All", parts=parts)], lead="A lead"))
     page = open_page(path)
@@ -41,7 +41,7 @@ def test_nothing_is_wider_than_the_screen(
     cells = [f"a cell of some length {index}" for index in range(12)]
     table = Table(caption="Wide " * 30, columns=cells, rows=[cells])
     path = tmp_path / "page.html"
-    parts = [figure(), table, "unbroken" * 20]
+    parts: list[Part] = [figure(), table, "unbroken" * 20]
     path.write_text(render_page("T", [Section(title="W", parts=parts)], lead="/a/path" * 40))
     page = open_page(path, width=width)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -49,7 +49,7 @@ def test_nothing_is_wider_than_the_screen(
 
 def test_no_text_becomes_markup(open_page: Callable[..., Any], tmp_path: Path) -> None:
     table = Table(caption=HOSTILE, columns=(HOSTILE,), rows=[(HOSTILE,)])
-    parts = [HOSTILE, [HOSTILE], figure(HOSTILE), table]
+    parts: list[Part] = [HOSTILE, [HOSTILE], figure(HOSTILE), table]
     path = tmp_path / "page.html"
     path.write_text(render_page("Safe", [Section(title=HOSTILE, parts=parts)], lead=HOSTILE))
     page = open_page(path)
