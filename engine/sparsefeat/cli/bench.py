@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sparsefeat.cli.options import Counts, Size
+from sparsefeat.cli.options import (
+    Counts,
+    layers_option,
+    model_option,
+    preprocess_option,
+    size_option,
+)
 from sparsefeat.cli.output import log, print_table, printable, warnings_as_lines
 from sparsefeat.cli.progress import human_seconds, shown
 from sparsefeat.cli.stopping import run_stoppable
@@ -32,30 +38,11 @@ with --int8 ort-cpu-int8, ort-openvino-int8.
 
 @click.command(epilog=EXAMPLES)
 @click.argument("photos", nargs=-1)
-@click.option(
-    "-m",
-    "--model",
-    default="vgg16.onnx",
-    show_default=True,
-    envvar="SPARSEFEAT_MODEL",
-    show_envvar=True,
-    help="Float32 model file made by sparsefeat export.",
-)
+@model_option
 @click.option("--int8", metavar="FILE", help="The int8 model that sparsefeat quantize made of it.")
-@click.option(
-    "-l",
-    "--layers",
-    default="block5_pool",
-    show_default=True,
-    help="What every engine has to compute: names, separated by commas, pools, all, patterns.",
-)
-@click.option("--size", type=Size(), help="Size of the pictures, when the model leaves it open.")
-@click.option(
-    "--preprocess",
-    default="keras",
-    show_default=True,
-    help="How a picture becomes an array; not timed.",
-)
+@layers_option
+@size_option
+@preprocess_option
 @click.option("--batch-sizes", type=Counts(), default="1,8", show_default=True)
 @click.option(
     "--engines",

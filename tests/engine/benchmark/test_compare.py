@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import threading
 from pathlib import Path
@@ -132,10 +131,6 @@ def test_what_is_wrong_is_said_before_anything_runs(
         compare("nowhere.onnx")
 
 
-@pytest.mark.skipif(
-    bool(importlib.util.find_spec("onnxruntime_ep_openvino")) is False,
-    reason="the extra fast is not installed",
-)
 def test_int8_takes_an_int8_model_of_the_same_weights(small_vgg16: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected an int8"):
         compare(small_vgg16, int8=small_vgg16)
