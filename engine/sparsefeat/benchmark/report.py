@@ -215,11 +215,11 @@ def _machine(result: Result) -> Table:
         ("instructions", " ".join(processor["flags"])),
         ("frequency governor", processor["governor"]),
         ("frequency boost", processor["boost"]),
-        ("may run on", limits["affinity"]),
-        ("quota, processors", limits["cpu_quota"]),
+        ("may run on processors", _joined(limits["affinity"])),
+        ("quota, processors", limits["cpu_quota"] or "none"),
         ("threads", settings["threads"]),
         ("memory", memory["total_bytes"] and f"{memory['total_bytes'] / 1e9:.1f} GB"),
-        ("load average before", machine["load_average"]),
+        ("load average before", _joined(machine["load_average"])),
         ("system", machine["system"]["platform"]),
         ("Python", machine["python"]),
         ("packages", ", ".join(f"{name} {one}" for name, one in machine["packages"].items())),
@@ -236,3 +236,7 @@ def _machine(result: Result) -> Table:
         rows=[(name, "not known" if value is None else str(value)) for name, value in rows],
         left=2,
     )
+
+
+def _joined(values: list[Any] | None) -> str | None:
+    return None if values is None else ", ".join(map(str, values))
