@@ -4,6 +4,7 @@
 `compare`        the comparison: engines started, checked, timed
 `engines`        the ways of running the network there are
 `images`         the arrays that they are given
+`job`            what else they are given, and whether it can be
 `worker`         the process that an engine lives in
 `process`        the same, as its parent sees it
 `ort_engine`     the exported network on ONNX Runtime, inside a worker

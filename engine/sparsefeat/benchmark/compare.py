@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,13 @@ import numpy as np
 from sparsefeat.benchmark.agreement import Agreement, compare_answers
 from sparsefeat.benchmark.engines import ALL, ENGINES, Engine, choose_engines, engine_names
 from sparsefeat.benchmark.images import load_images
+from sparsefeat.benchmark.job import Job, make_job
 from sparsefeat.benchmark.process import WorkerProcess
 from sparsefeat.benchmark.result import Measurement, Result
 from sparsefeat.benchmark.schedule import Report, Schedule, Turns
 from sparsefeat.environment import environment
 from sparsefeat.errors import InputError, LayerError, MissingDependencyError, ProviderError
-from sparsefeat.model import PRE, ModelFile, Size, check_size, choose
-from sparsefeat.threads import available_threads
+from sparsefeat.model import Size
 
 DEFAULT_ROUNDS = 15
 
@@ -111,7 +110,7 @@ def compare(
     stop = stop or threading.Event()
     wanted = choose_engines(engines)
     named = ALL not in engine_names(engines)
-    job = _job(model, int8, layers, size, batch_sizes, threads, rounds, seconds)
+    job = make_job(model, int8, layers, size, batch_sizes, threads, rounds, seconds)
     if baseline is not None and baseline not in {engine.name for engine in wanted}:
         raise InputError(
             f"baseline {baseline!r} is not among the engines, expected one of: "
@@ -186,88 +185,9 @@ def compare(
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Job:
-    file: ModelFile
-    int8: ModelFile | None
-    layers: tuple[str, ...]
-    size: Size
-    batch_sizes: tuple[int, ...]
-    threads: int
-
-    def options(self, engine: Engine) -> dict[str, Any]:
-        """Say what a worker builds the engine with, besides the engine's own options."""
-        file = self.file
-        if engine.precision == "int8":
-            if self.int8 is None:
-                raise ProviderError(
-                    f"engine {engine.name} needs an int8 model: make one with sparsefeat quantize "
-                    "and name it with --int8"
-                )
-            file = self.int8
-        common = {"model": str(file.path), "layers": list(self.layers), "threads": self.threads}
-        if engine.framework == "onnxruntime":
-            return common | {"size": list(self.size), "batch_size": max(self.batch_sizes)}
-        inner = [layer for layer in self.layers if layer.endswith(PRE)]
-        if inner:
-            raise LayerError(
-                f"engine {engine.name} can't give {inner[0]}: Keras' layers are rectified already; "
-                "leave it out, or compare the others without this engine"
-            )
-        return common
-
-
-def _job(
-    model: str | os.PathLike[str],
-    int8: str | os.PathLike[str] | None,
-    layers: str | Sequence[str],
-    size: Size | None,
-    batch_sizes: Collection[int],
-    threads: int | None,
-    rounds: int,
-    seconds: float | None,
-) -> _Job:
-    sizes = tuple(sorted(set(batch_sizes)))
-    counts = {"threads": threads, "rounds": rounds, "batch size": min(sizes, default=0)}
-    for what, count in counts.items():
-        if count is not None and count < 1:
-            raise InputError(f"{what} is {count}, expected a whole number of at least 1")
-    if seconds is not None and not seconds > 0:
-        raise InputError(f"seconds is {seconds}, expected more than 0")
-    file = ModelFile.open(model)
-    if file.metadata.precision != "fp32":
-        raise InputError(
-            f"{file.path.name} is an int8 model, expected the float32 one that it was made of; "
-            "name this one with --int8 beside it"
-        )
-    quantized = None if int8 is None else ModelFile.open(int8)
-    if quantized is not None:
-        _check_same(file, quantized)
-    return _Job(
-        file=file,
-        int8=quantized,
-        layers=choose(layers, file.metadata.layers),
-        size=check_size(file, size) or file.metadata.preprocessing.size,
-        batch_sizes=sizes,
-        threads=threads or available_threads(),
-    )
-
-
-def _check_same(file: ModelFile, quantized: ModelFile) -> None:
-    if quantized.metadata.precision != "int8":
-        raise InputError(
-            f"{quantized.path.name} is a {quantized.metadata.precision} model, expected an int8 "
-            "one; make it with sparsefeat quantize"
-        )
-    if quantized.metadata.weights.sha256 != file.metadata.weights.sha256:
-        raise InputError(
-            f"{quantized.path.name} was not made of {file.path.name}: their weights are others"
-        )
-
-
 def _start(
     wanted: Sequence[Engine],
-    job: _Job,
+    job: Job,
     folder: Path,
     stack: ExitStack,
     *,
@@ -295,7 +215,7 @@ def _start(
     return workers, left_out
 
 
-def _worker(engine: Engine, job: _Job, folder: Path, stack: ExitStack) -> WorkerProcess:
+def _worker(engine: Engine, job: Job, folder: Path, stack: ExitStack) -> WorkerProcess:
     worker = WorkerProcess(
         engine, options=job.options(engine), images=folder / "images.npy", folder=folder
     )
@@ -303,7 +223,7 @@ def _worker(engine: Engine, job: _Job, folder: Path, stack: ExitStack) -> Worker
 
 
 def _reference(
-    workers: Sequence[WorkerProcess], job: _Job, folder: Path, stack: ExitStack
+    workers: Sequence[WorkerProcess], job: Job, folder: Path, stack: ExitStack
 ) -> WorkerProcess:
     """Take Keras if it is there, else the CPU provider, even if nobody asked to time it."""
     for worker in workers:
@@ -315,7 +235,7 @@ def _reference(
 def _check(
     workers: Sequence[WorkerProcess],
     reference: WorkerProcess,
-    job: _Job,
+    job: Job,
     batch_size: int,
     folder: Path,
 ) -> dict[str, Agreement]:
