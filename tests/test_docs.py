@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
+from sparsefeat.cli.bench import bench
 from sparsefeat.cli.export import export
 from sparsefeat.cli.quantize import quantize
 
@@ -21,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 # These take minutes with a real model: only their options are parsed here, and tests of their
 # own run them.
-MINUTES = {"export": export, "quantize": quantize}
+MINUTES = {"export": export, "quantize": quantize, "bench": bench}
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 

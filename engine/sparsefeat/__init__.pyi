@@ -1,4 +1,5 @@
 from .errors import (
+    BenchmarkError,
     InputError,
     LayerError,
     MissingDependencyError,
@@ -27,6 +28,7 @@ from .store import Store, info, open, verify
 __all__ = [
     "PRESETS",
     "Batch",
+    "BenchmarkError",
     "CudaOptions",
     "Extractor",
     "InputError",

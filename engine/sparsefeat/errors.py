@@ -11,6 +11,7 @@
     ├── InputError (ValueError)                 an array or picture of a wrong type or shape
     ├── SourceError (FileNotFoundError)         no photographs where they were said to be
     ├── MissingDependencyError (ImportError)    an optional dependency is not installed
+    ├── BenchmarkError (RuntimeError)           an engine died, or its answers are wrong
     └── StoreError (ValueError)
         ├── StoreNotFoundError (FileNotFoundError)
         ├── StoreMismatchError                  made with another model, layers or preprocessing
@@ -56,6 +57,10 @@ class SourceError(SparsefeatError, FileNotFoundError):
 
 class MissingDependencyError(SparsefeatError, ImportError):
     """An optional dependency is not installed."""
+
+
+class BenchmarkError(SparsefeatError, RuntimeError):
+    """An engine can't be compared: its process died, or what it computes is wrong."""
 
 
 class StoreError(SparsefeatError, ValueError):

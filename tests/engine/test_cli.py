@@ -52,7 +52,7 @@ def store(small_vgg16: Path, photos: Path) -> Path:
 
 def test_every_command_has_help_with_examples(tmp_path: Path) -> None:
     listed = re.findall(r"^  (\w+)   ?", ok("--help", tmp_path).split("Commands:")[1], re.MULTILINE)
-    for command in ("export", "quantize", "extract", "info", "verify", "demo"):
+    for command in ("export", "quantize", "extract", "info", "verify", "bench", "demo"):
         assert command in listed
         text = ok(f"{command} --help", tmp_path)
         assert text.startswith(f"Usage: sparsefeat {command}")
@@ -124,6 +124,12 @@ def test_the_model_is_found_where_it_is_said_to_be(small_vgg16: Path, photos: Pa
         ("extract photos -o f -m MODEL --provider-option device_id=1", "no options"),
         ("extract photos --files-from nolist -o f -m MODEL", "nolist"),
         ("extract photos -o /proc/f -m MODEL --size 32x32", "/proc/f"),
+        ("bench -m MODEL --engines ort-tpu", "ort-openvino"),
+        ("bench -m MODEL --batch-sizes 1,x", "1,8,32"),
+        ("bench -m MODEL --html nowhere/f", "nowhere/f"),
+        ("bench -m MODEL --json photos", "photos"),
+        ("bench gone.jpg -m MODEL --engines ort-cpu", "gone.jpg"),
+        ("bench -m photos/coffee.jpg", "coffee.jpg"),
         ("info nowhere", "nowhere"),
         ("info photos", "photos"),
         ("verify nowhere", "nowhere"),

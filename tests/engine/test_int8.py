@@ -9,6 +9,7 @@ from skimage import data
 
 import sparsefeat
 import sparsefeat_export
+from sparsefeat.benchmark import compare
 from sparsefeat.demo import copy_photographs
 from sparsefeat.pictures import list_pictures
 
@@ -65,3 +66,21 @@ def test_pooling_and_other_sizes(int8: Path) -> None:
     pooled = sparsefeat.Extractor(int8, "pools", pool="max").run(images)
     for name, values in maps.items():
         np.testing.assert_allclose(pooled[name], values.max(axis=(1, 2)), rtol=1e-6)
+
+
+def test_it_is_compared_with_float32(int8: Path, small_vgg16: Path) -> None:
+    result = compare(
+        small_vgg16,
+        int8=int8,
+        layers="pools",
+        engines="ort-cpu,ort-cpu-int8",
+        baseline="ort-cpu",
+        batch_sizes=[1],
+        rounds=1,
+    )
+    float32, ours = result.rows()
+    assert (float32.ratio, float32.agreement.relative_l2) == (None, 0)
+    assert result.engines["ort-cpu-int8"]["precision"] == "int8"
+    assert result.settings["int8"] == "int8.onnx"
+    assert ours.agreement.reference == "ort-cpu"
+    assert ours.agreement.relative_l2 > 1e-3

@@ -22,6 +22,8 @@ HEAVY = (
     "numba",
     "PIL",
     "rich",
+    "plotly",
+    "jinja2",
 )
 
 

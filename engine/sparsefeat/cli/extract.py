@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sparsefeat.cli.options import (
+    NamedValue,
+    layers_option,
+    model_option,
+    preprocess_option,
+    size_option,
+)
 from sparsefeat.cli.output import log, print_json, print_table, printable, warnings_as_lines
 from sparsefeat.cli.progress import extraction_shown
 from sparsefeat.cli.stopping import run_stoppable
@@ -28,49 +35,11 @@ Running the same command again takes up where the last run ended.
 """
 
 
-class _Size(click.ParamType[tuple[int, int]]):
-    name = "HEIGHTxWIDTH"
-
-    def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        height, cross, width = value.partition("x")
-        if not (cross and height.isdecimal() and width.isdecimal()):
-            self.fail(f"got {value!r}, expected height and width such as 224x224", param, ctx)
-        return int(height), int(width)
-
-
-class _NamedValue(click.ParamType[tuple[str, str]]):
-    name = "NAME=VALUE"
-
-    def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
-        name, equals, text = value.partition("=")
-        if not equals:
-            self.fail(f"got {value!r}, expected a name and a value: device_id=1", param, ctx)
-        return name, text
-
-
 @click.command(epilog=EXAMPLES)
 @click.argument("photos", nargs=-1)
 @click.option("-o", "--output", required=True, metavar="STORE", help="Folder of the store.")
-@click.option(
-    "-m",
-    "--model",
-    default="vgg16.onnx",
-    show_default=True,
-    envvar="SPARSEFEAT_MODEL",
-    show_envvar=True,
-    help="Model file made by sparsefeat export.",
-)
-@click.option(
-    "-l",
-    "--layers",
-    default="block5_pool",
-    show_default=True,
-    help="Layers, separated by commas: names, NAME/pre (before ReLU), pools, convs, all, patterns.",
-)
+@model_option
+@layers_option
 @click.option(
     "--pool",
     type=click.Choice(["none", "avg", "max"]),
@@ -78,13 +47,8 @@ class _NamedValue(click.ParamType[tuple[str, str]]):
     show_default=True,
     help="Global pooling over rows and columns.",
 )
-@click.option(
-    "--preprocess",
-    default="keras",
-    show_default=True,
-    help="How a picture becomes an array: keras, bilinear, bicubic, crop.",
-)
-@click.option("--size", type=_Size(), help="Size of the pictures, when the model leaves it open.")
+@preprocess_option
+@size_option
 @click.option("--files-from", metavar="FILE", help="Read paths from FILE, or - for standard input.")
 @click.option(
     "--root", metavar="DIR", help="Folder that single files and listed paths are kept relative to."
@@ -119,7 +83,7 @@ class _NamedValue(click.ParamType[tuple[str, str]]):
 @click.option(
     "--provider-option",
     "provider_options",
-    type=_NamedValue(),
+    type=NamedValue(),
     multiple=True,
     help="For cuda: device_id, memory_limit (bytes), conv_search.",
 )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from skimage import data
 
+from sparsefeat.cpuinfo import CPUINFO
 from sparsefeat.errors import PrecisionError, ProviderError
 from sparsefeat.extractor import Extractor
 from sparsefeat.model import ModelFile, choose, cut
@@ -31,7 +32,7 @@ needs_plugin = pytest.mark.skipif(
     reason="the extra fast is not installed",
 )
 needs_bf16 = pytest.mark.skipif(
-    not precision._flags(precision.CPUINFO) & precision.BF16_FLAGS,
+    not precision._flags(CPUINFO) & precision.BF16_FLAGS,
     reason="this processor has no bfloat16 arithmetic",
 )
 FAST = [

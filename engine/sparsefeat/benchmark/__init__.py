@@ -1,0 +1,24 @@
+"""Comparing TensorFlow with ONNX Runtime on the same machine, model and photographs.
+
+===============  ====================================================================
+`compare`        the comparison: engines started, checked, timed
+`engines`        the ways of running the network there are
+`images`         the arrays that they are given
+`job`            what else they are given, and whether it can be
+`worker`         the process that an engine lives in
+`process`        the same, as its parent sees it
+`ort_engine`     the exported network on ONNX Runtime, inside a worker
+`agreement`      whether engines compute the same
+`schedule`       warming up, rounds, turns
+`ratios`         what paired times say, and what they don't
+`result`         what was found
+`words`          the same in sentences and rows of text
+`report`         the same as a page
+===============  ====================================================================
+
+Each name loads its module when first used: a worker imports no more than it runs.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,286 @@
+"""TensorFlow and ONNX Runtime on the same machine, model and photographs."""
+
+import datetime
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparsefeat.benchmark.agreement import Agreement, compare_answers
+from sparsefeat.benchmark.engines import ALL, ENGINES, Engine, choose_engines, engine_names
+from sparsefeat.benchmark.images import load_images
+from sparsefeat.benchmark.job import Job, make_job
+from sparsefeat.benchmark.process import WorkerProcess
+from sparsefeat.benchmark.result import Measurement, Result
+from sparsefeat.benchmark.schedule import Report, Schedule, Turns
+from sparsefeat.environment import environment
+from sparsefeat.errors import InputError, LayerError, MissingDependencyError, ProviderError
+from sparsefeat.model import Size
+
+DEFAULT_ROUNDS = 15
+
+# Pictures of a batch whose answers are compared; all 18 layers of one are 56 MB.
+CHECKED = 4
+
+# Why an engine can't be had, as opposed to what is wrong with the call or the model.
+UNAVAILABLE = (ProviderError, MissingDependencyError, LayerError)
+
+
+def compare(
+    model: str | os.PathLike[str],
+    photos: Sequence[str] = (),
+    *,
+    int8: str | os.PathLike[str] | None = None,
+    layers: str | Sequence[str] = "block5_pool",
+    size: Size | None = None,
+    preprocess: str = "keras",
+    batch_sizes: Collection[int] = (1, 8),
+    engines: str | Collection[str] = ALL,
+    baseline: str | None = None,
+    threads: int | None = None,
+    rounds: int = DEFAULT_ROUNDS,
+    seconds: float | None = None,
+    seed: int = 0,
+    report: Report | None = None,
+    stop: threading.Event | None = None,
+) -> Result:
+    """Time the network alone in several engines, on ready float32 arrays.
+
+    Each engine has a process of its own and the same number of threads; they take turns in
+    rounds, in an order drawn anew for each. What they compute is compared with Keras first, with
+    ONNX Runtime's CPU provider where there is no TensorFlow.
+
+    Parameters
+    ----------
+    model
+        A float32 model that ``sparsefeat export`` made; Keras gets the same weights.
+    photos
+        Folders, files and patterns; by default the photographs that sparsefeat ships.
+    int8
+        The int8 model made of it.
+    layers
+        What every engine has to give, as `Extractor` takes it.
+    size
+        (height, width) of the pictures; by default the model's own.
+    preprocess
+        The preset that makes an array of a picture.
+    batch_sizes
+        Each is measured for itself.
+    engines
+        Names of `ENGINES`, separated by commas or in a sequence. Those that are named and can't
+        be had are an error; with ``all`` they are left out, with the reason.
+    baseline
+        What the others are compared with; by default the fastest of TensorFlow's ways at the
+        same batch size, else ``ort-cpu``.
+    threads
+        By default as many as this process may really use.
+    rounds
+        Turns of every engine at each batch size.
+    seconds
+        Instead of rounds: how long to measure in all, with at least six rounds each.
+    seed
+        Of the order and of the intervals.
+    report
+        Called with the turns done, of how many, and what is being done.
+    stop
+        Set from another thread to end after the turn in hand.
+
+    Raises
+    ------
+    BenchmarkError
+        An engine's process died, or it computes something else than the reference.
+    ProviderError, MissingDependencyError
+        An engine that was named can't be had here.
+    ModelError, LayerError, InputError, SourceError
+        As `Extractor` and `list_pictures` raise them.
+
+    Examples
+    --------
+    >>> from sparsefeat.benchmark import compare
+    >>> result = compare("vgg16.onnx", engines="ort-cpu", batch_sizes=[1], rounds=2)
+    >>> [row.engine for row in result.rows()]
+    ['ort-cpu']
+    """
+    stop = stop or threading.Event()
+    wanted = choose_engines(engines)
+    named = ALL not in engine_names(engines)
+    job = make_job(model, int8, layers, size, batch_sizes, threads, rounds, seconds)
+    if baseline is not None and baseline not in {engine.name for engine in wanted}:
+        raise InputError(
+            f"baseline {baseline!r} is not among the engines, expected one of: "
+            f"{', '.join(engine.name for engine in wanted)}"
+        )
+    turns_planned = rounds * len(wanted) * len(job.batch_sizes)
+    tell = report or (lambda done, total, what: None)
+    started, begun = datetime.datetime.now(datetime.UTC), time.monotonic()
+    machine = environment()  # before there is any load of ours
+    images = load_images(photos, max(job.batch_sizes), size=job.size, preprocess=preprocess)
+    with tempfile.TemporaryDirectory(prefix="sparsefeat-bench-") as name, ExitStack() as stack:
+        folder = Path(name)
+        np.save(folder / "images.npy", images.array)
+        workers, left_out = _start(
+            wanted,
+            job,
+            folder,
+            stack,
+            named=named,
+            stop=stop,
+            tell=lambda what: tell(0, turns_planned, what),
+        )
+        if baseline in left_out:
+            raise ProviderError(f"baseline {baseline} can't be had here: {left_out[baseline]}")
+        schedule = Schedule(
+            workers,
+            job.batch_sizes,
+            rounds=rounds,
+            seconds=seconds,
+            seed=seed,
+            report=tell,
+            stop=stop,
+        )
+        reference: WorkerProcess | None = None
+        measurements: list[Measurement] = []
+        for batch_size in job.batch_sizes:
+            if stop.is_set():
+                break
+            reference = reference or _reference(workers, job, folder, stack)
+            agreements = _check(workers, reference, job, batch_size, folder)
+            turns = schedule.run(batch_size)
+            measurements += [
+                _measurement(engine, batch_size, agreements[engine], taken)
+                for engine, taken in turns.items()
+                if taken.rounds
+            ]
+    return Result(
+        settings={
+            "model": job.file.path.name,
+            "weights": job.file.metadata.weights.source,
+            "weights_sha256": job.file.metadata.weights.sha256,
+            "int8": None if job.int8 is None else job.int8.path.name,
+            "layers": list(job.layers),
+            "size": list(job.size),
+            "preprocess": preprocess,
+            "pictures": list(images.paths),
+            "own_pictures": bool(photos),
+            "threads": job.threads,
+            "batch_sizes": list(job.batch_sizes),
+            "rounds": None if seconds else rounds,
+            "seconds": seconds,
+            "baseline": baseline,
+            "seed": seed,
+        },
+        engines={worker.engine.name: _facts(worker) for worker in workers},
+        left_out=left_out,
+        measurements=tuple(measurements),
+        environment=machine,
+        started=started.isoformat(timespec="seconds"),
+        seconds=time.monotonic() - begun,
+        stopped=stop.is_set(),
+    )
+
+
+def _start(
+    wanted: Sequence[Engine],
+    job: Job,
+    folder: Path,
+    stack: ExitStack,
+    *,
+    named: bool,
+    stop: threading.Event,
+    tell: Callable[[str], None],
+) -> tuple[list[WorkerProcess], dict[str, str]]:
+    """Start what can be had, one after the other."""
+    workers: list[WorkerProcess] = []
+    left_out: dict[str, str] = {}
+    for engine in wanted if named else ():
+        job.options(engine)  # what is impossible in any case is said before anything is started
+    for engine in wanted:
+        if stop.is_set():
+            break
+        tell(f"starting {engine.name}")
+        try:
+            workers.append(_worker(engine, job, folder, stack))
+        except UNAVAILABLE as exc:
+            if named:
+                raise
+            left_out[engine.name] = str(exc)
+    if left_out and not workers:
+        raise ProviderError(f"no engine can be had here: {'; '.join(left_out.values())}")
+    return workers, left_out
+
+
+def _worker(engine: Engine, job: Job, folder: Path, stack: ExitStack) -> WorkerProcess:
+    worker = WorkerProcess(
+        engine, options=job.options(engine), images=folder / "images.npy", folder=folder
+    )
+    return stack.enter_context(worker)
+
+
+def _reference(
+    workers: Sequence[WorkerProcess], job: Job, folder: Path, stack: ExitStack
+) -> WorkerProcess:
+    """Take Keras if it is there, else the CPU provider, even if nobody asked to time it."""
+    for worker in workers:
+        if worker.engine.framework == "tensorflow" or worker.engine.name == "ort-cpu":
+            return worker
+    return _worker(ENGINES["ort-cpu"], job, folder, stack)
+
+
+def _check(
+    workers: Sequence[WorkerProcess],
+    reference: WorkerProcess,
+    job: Job,
+    batch_size: int,
+    folder: Path,
+) -> dict[str, Agreement]:
+    """Compare what all compute of some rows of the very batch that is timed."""
+    rows = np.unique(np.linspace(0, batch_size - 1, CHECKED).round().astype(int)).tolist()
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        theirs = _answer(reference, batch_size, rows, Path(name) / "reference")
+        agreements = {}
+        for worker in workers:
+            with tempfile.TemporaryDirectory(dir=name) as own:
+                ours = _answer(worker, batch_size, rows, Path(own) / "answers")
+                agreements[worker.engine.name] = compare_answers(
+                    worker.engine, reference.engine, job.layers, ours=ours, theirs=theirs
+                )
+    return agreements
+
+
+def _answer(worker: WorkerProcess, batch_size: int, rows: list[int], folder: Path) -> Path:
+    folder.mkdir()
+    worker.ask(do="answer", batch_size=batch_size, rows=rows, folder=str(folder))
+    return folder
+
+
+def _facts(worker: WorkerProcess) -> dict[str, Any]:
+    engine = worker.engine
+    return {"label": engine.label, "framework": engine.framework, **worker.facts}
+
+
+def _measurement(engine: str, batch_size: int, agreement: Agreement, turns: Turns) -> Measurement:
+    def share(cpu: str, elapsed: str) -> float:
+        total = sum(one[elapsed] for one in turns.rounds)
+        return float(sum(one[cpu] for one in turns.rounds) / total) if total else 0.0
+
+    cpu, delay = (
+        sum(one[what] for one in turns.rounds)
+        for what in ("turn_cpu_seconds", "turn_delay_seconds")
+    )
+    return Measurement(
+        engine=engine,
+        batch_size=batch_size,
+        agreement=agreement,
+        warm_up_seconds=turns.warm_up_seconds,
+        rounds=tuple(tuple(one["seconds"]) for one in turns.rounds),
+        threads_used=share("turn_cpu_seconds", "turn_seconds"),
+        idle_threads=share("waited_cpu_seconds", "waited_seconds"),
+        delayed=delay / (cpu + delay) if delay else 0.0,
+        peak_bytes=turns.rounds[-1]["peak_bytes"],
+    )

@@ -1,0 +1,189 @@
+"""What a comparison found."""
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparsefeat.benchmark.agreement import Agreement
+from sparsefeat.benchmark.engines import ENGINES
+from sparsefeat.benchmark.ratios import (
+    CONFIDENCE,
+    Float64,
+    Interval,
+    Ratio,
+    compare_rates,
+    median_interval,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One engine at one batch size, as it was measured.
+
+    `rounds` holds, for each round, the seconds of each batch in its turn. `threads_used` is
+    processor time over elapsed time in the turns, `idle_threads` the same while others computed.
+    `delayed` is the share of the time when its threads could have run that something else had the
+    processor; 0 where the system doesn't say.
+    """
+
+    engine: str
+    batch_size: int
+    agreement: Agreement
+    warm_up_seconds: tuple[float, ...]
+    rounds: tuple[tuple[float, ...], ...]
+    threads_used: float
+    idle_threads: float
+    delayed: float
+    peak_bytes: int | None
+
+    @property
+    def rates(self) -> Float64:
+        """Images/s, (rounds,)."""
+        return np.array([self.batch_size * len(turn) / sum(turn) for turn in self.rounds])
+
+    @property
+    def seconds(self) -> Float64:
+        """Seconds of every timed batch."""
+        return np.concatenate([np.asarray(turn, dtype=np.float64) for turn in self.rounds])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One engine at one batch size, as it is read.
+
+    `seconds` are the 50th, 90th and 99th percentile of a batch's time. `ratio` is None for the
+    baseline itself.
+    """
+
+    engine: str
+    batch_size: int
+    images_per_second: Interval
+    seconds: tuple[float, float, float]
+    baseline: str
+    ratio: Ratio | None
+    agreement: Agreement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A comparison of engines on one machine.
+
+    Attributes
+    ----------
+    settings
+        What was asked for: model, layers, size, pictures, threads, seed.
+    engines
+        What each engine really is: versions, device, precision, probe's error.
+    left_out
+        Engines that can't be had here, and why.
+    measurements
+        By batch size and engine, in the order of `ENGINES`.
+    environment
+        The machine; see `sparsefeat.environment`.
+    stopped
+        Whether it was ended early.
+    """
+
+    settings: dict[str, Any]
+    engines: dict[str, dict[str, Any]]
+    left_out: dict[str, str]
+    measurements: tuple[Measurement, ...]
+    environment: dict[str, Any]
+    started: str
+    seconds: float
+    stopped: bool
+
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """Those that were measured."""
+        return tuple(dict.fromkeys(one.batch_size for one in self.measurements))
+
+    def rows(self) -> tuple[Row, ...]:
+        """Summarize, by batch size and engine."""
+        return tuple(row for size in self.batch_sizes for row in self._rows(size))
+
+    def frame(self) -> "pd.DataFrame":
+        """Give `rows` as a table, a line for each."""
+        import pandas as pd
+
+        return pd.DataFrame([_flat(row) for row in self.rows()])
+
+    def to_json(self) -> dict[str, Any]:
+        """Give all of it, raw times included, as values that JSON can hold."""
+        return {
+            "format": FORMAT,
+            "started": self.started,
+            "seconds": self.seconds,
+            "stopped": self.stopped,
+            "settings": self.settings,
+            "confidence": CONFIDENCE,
+            "engines": self.engines,
+            "left_out": self.left_out,
+            "rows": [_flat(row) for row in self.rows()],
+            "measurements": [asdict(one) for one in self.measurements],
+            "environment": self.environment,
+        }
+
+    def _rows(self, batch_size: int) -> list[Row]:
+        measured = {one.engine: one for one in self.measurements if one.batch_size == batch_size}
+        baseline = measured[self._baseline(measured)]
+        seed = self.settings["seed"]
+        return [
+            Row(
+                engine=name,
+                batch_size=batch_size,
+                images_per_second=median_interval(one.rates, seed=seed),
+                seconds=_percentiles(one.seconds),
+                baseline=baseline.engine,
+                ratio=None
+                if one is baseline
+                else compare_rates(one.rates, baseline.rates, seed=seed),
+                agreement=one.agreement,
+            )
+            for name, one in measured.items()
+        ]
+
+    def _baseline(self, measured: dict[str, Measurement]) -> str:
+        """Take the one asked for, else TensorFlow's fastest, else the CPU provider, else any."""
+        asked: str | None = self.settings["baseline"]
+        if asked is not None:
+            return asked
+        medians = {name: float(np.median(one.rates)) for name, one in measured.items()}
+        tensorflow = [name for name in measured if ENGINES[name].framework == "tensorflow"]
+        if tensorflow:
+            return max(tensorflow, key=medians.__getitem__)
+        return "ort-cpu" if "ort-cpu" in measured else next(iter(measured))
+
+
+def _percentiles(seconds: Float64) -> tuple[float, float, float]:
+    p50, p90, p99 = np.quantile(seconds, [0.5, 0.9, 0.99])
+    return float(p50), float(p90), float(p99)
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    p50, p90, p99 = row.seconds
+    ratio = row.ratio
+    return {
+        "engine": row.engine,
+        "batch_size": row.batch_size,
+        "images_per_second": row.images_per_second.median,
+        "images_per_second_low": row.images_per_second.low,
+        "images_per_second_high": row.images_per_second.high,
+        "seconds_p50": p50,
+        "seconds_p90": p90,
+        "seconds_p99": p99,
+        "baseline": row.baseline,
+        "ratio": 1.0 if ratio is None else ratio.interval.median,
+        "ratio_low": None if ratio is None else ratio.interval.low,
+        "ratio_high": None if ratio is None else ratio.interval.high,
+        "noise": None if ratio is None else ratio.noise,
+        "verdict": "baseline" if ratio is None else ratio.verdict,
+        "relative_l2": row.agreement.relative_l2,
+        "zeros_agree": row.agreement.zeros_agree,
+    }

@@ -1,0 +1,156 @@
+"""A process that runs one engine when it is told to: ``python -m sparsefeat.benchmark.worker``.
+
+It reads one JSON object a line from standard input and answers each with one on standard output:
+
+=======================================================  =======================================
+``{"build": "module:name", "options": {}, "images": ""}``  ``{"facts": {}}``; comes first
+``{"do": "answer", "batch_size", "rows", "folder"}``       ``{"files": n}``: what those rows give
+``{"do": "time", "batch_size", "repeats", "untimed"}``     ``{"seconds": [], ...}``, see `_time`
+what went wrong                                          ``{"error": "", "message": ""}``
+=======================================================  =======================================
+
+`build` is resolved here, so that the package that imports TensorFlow and this one need not know
+each other. The process ends as soon as its standard input does.
+"""
+
+import importlib
+import json
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+
+
+class Runnable(Protocol):
+    """What `build` makes."""
+
+    facts: dict[str, Any]
+
+    def run(self, images: Float32) -> Mapping[str, Float32]:
+        """Run float32 (N, H, W, 3) through the network."""
+        ...
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    # Whatever a library prints must not stand among the answers.
+    with os.fdopen(os.dup(1), "w") as out:
+        os.dup2(2, 1)
+        commands = _commands()
+        server: _Server | None = None
+        while True:
+            command = commands.get()
+            try:
+                if server is None:
+                    server = _Server(command)
+                    answer: dict[str, Any] = {"facts": server.engine.facts}
+                else:
+                    answer = server.serve(command)
+            except Exception as exc:  # whatever an engine raises is told, not handled
+                missing = type(exc) in (ImportError, ModuleNotFoundError)
+                answer = {
+                    "error": "ImportError" if missing else type(exc).__name__,
+                    "message": " ".join(str(exc).split()),
+                }
+            out.write(json.dumps(answer) + "\n")
+            out.flush()
+
+
+class _Server:
+    def __init__(self, start: dict[str, Any]) -> None:
+        module, _, name = start["build"].partition(":")
+        self.engine: Runnable = getattr(importlib.import_module(module), name)(**start["options"])
+        self._images: Float32 = np.load(start["images"])
+        self._left: tuple[float, float] | None = None
+
+    def serve(self, command: dict[str, Any]) -> dict[str, Any]:
+        batch = np.ascontiguousarray(self._images[: command["batch_size"]])
+        if command["do"] == "answer":
+            return self._answer(batch, command["rows"], Path(command["folder"]))
+        return self._time(batch, command["repeats"], command["untimed"])
+
+    def _answer(self, batch: Float32, rows: list[int], folder: Path) -> dict[str, Any]:
+        outputs = self.engine.run(batch)
+        for index, output in enumerate(outputs.values()):
+            np.save(folder / f"{index}.npy", output[rows])
+        return {"files": len(outputs), "layers": list(outputs)}
+
+    def _time(self, batch: Float32, repeats: int, untimed: int) -> dict[str, Any]:
+        """Time single batches, and how much processor time the turn took, and the wait before it.
+
+        `turn_delay_seconds` is how long threads were ready to run and had no processor.
+
+        `untimed` batches come first: others have used the caches since.
+        """
+        begun, cpu_begun = time.perf_counter(), time.process_time()
+        waited, waited_cpu = 0.0, 0.0
+        if self._left is not None:
+            waited, waited_cpu = begun - self._left[0], cpu_begun - self._left[1]
+        for _ in range(untimed):
+            self.engine.run(batch)
+        seconds = []
+        delay_start = _delay_seconds()
+        start, cpu_start = time.perf_counter(), time.process_time()
+        for _ in range(repeats):
+            before = time.perf_counter()
+            outputs = self.engine.run(batch)
+            seconds.append(time.perf_counter() - before)
+            del outputs  # to give memory back is not timed
+        end, cpu_end = time.perf_counter(), time.process_time()
+        delay_end = _delay_seconds()
+        self._left = time.perf_counter(), time.process_time()
+        return {
+            "seconds": seconds,
+            "turn_seconds": end - start,
+            "turn_cpu_seconds": cpu_end - cpu_start,
+            "turn_delay_seconds": delay_end - delay_start,
+            "waited_seconds": waited,
+            "waited_cpu_seconds": waited_cpu,
+            "peak_bytes": _peak_bytes(),
+        }
+
+
+def _commands() -> "queue.SimpleQueue[dict[str, Any]]":
+    """Read commands in a thread of their own, so that the end of the parent is seen at once."""
+    commands: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            commands.put(json.loads(line))
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    return commands
+
+
+def _delay_seconds() -> float:
+    """Sum up how long the threads have waited for a processor; 0 where Linux doesn't say."""
+    total = 0
+    for path in Path("/proc/self/task").glob("*/schedstat"):
+        with suppress(OSError, IndexError, ValueError):  # a thread may have ended
+            total += int(path.read_text().split()[1])
+    return total / 1e9
+
+
+def _peak_bytes() -> int | None:
+    """Give the largest resident memory so far; None on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""`sparsefeat bench`."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sparsefeat.cli.options import (
+    Counts,
+    layers_option,
+    model_option,
+    preprocess_option,
+    size_option,
+)
+from sparsefeat.cli.output import log, print_table, printable, warnings_as_lines
+from sparsefeat.cli.progress import human_seconds, shown
+from sparsefeat.cli.stopping import run_stoppable
+
+if TYPE_CHECKING:
+    from sparsefeat.benchmark import Result
+
+EXAMPLES = """
+\b
+Examples:
+  sparsefeat bench
+  sparsefeat bench photos/ --layers pools --batch-sizes 1,8,32 --html bench.html
+  sparsefeat bench --int8 vgg16-int8.onnx --engines tf-jit,ort-cpu,ort-cpu-int8 --seconds 120
+\b
+Engines: keras-predict, tf-function, tf-jit; ort-cpu, ort-openvino, ort-openvino-bf16, ort-cuda;
+with --int8 ort-cpu-int8, ort-openvino-int8.
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("photos", nargs=-1)
+@model_option
+@click.option("--int8", metavar="FILE", help="The int8 model that sparsefeat quantize made of it.")
+@layers_option
+@size_option
+@preprocess_option
+@click.option("--batch-sizes", type=Counts(), default="1,8", show_default=True)
+@click.option(
+    "--engines",
+    default="all",
+    show_default=True,
+    metavar="NAMES",
+    help="Separated by commas. Of all, those that can't be had here are left out, and why is said.",
+)
+@click.option(
+    "--baseline",
+    metavar="NAME",
+    help="What the others are compared with.  [default: the fastest of TensorFlow's, else ort-cpu]",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    help="The same for all engines; by default all that this process may use.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(1),
+    default=15,
+    show_default=True,
+    help="Turns of each engine at each batch size.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    help="Instead of rounds: how long to measure, with at least six rounds.",
+)
+@click.option(
+    "--seed", default=0, show_default=True, help="Of the engines' order and of the intervals."
+)
+@click.option("--json", "json_file", metavar="FILE", help="Write everything there, raw times too.")
+@click.option("--html", "html_file", metavar="FILE", help="Write a page with plots.")
+def bench(
+    photos: tuple[str, ...],
+    model: str,
+    int8: str | None,
+    layers: str,
+    size: tuple[int, int] | None,
+    preprocess: str,
+    batch_sizes: tuple[int, ...],
+    engines: str,
+    baseline: str | None,
+    threads: int | None,
+    rounds: int,
+    seconds: float | None,
+    seed: int,
+    json_file: str | None,
+    html_file: str | None,
+) -> None:
+    """Compare TensorFlow with ONNX Runtime on this machine, with PHOTOS or some that are included.
+
+    Only the network is timed, on ready arrays. Each engine runs in a process of its own, with the
+    same threads; they take turns; their answers are compared before. TensorFlow takes part where
+    sparsefeat[export] is installed; --html needs sparsefeat[viz].
+    """
+    from sparsefeat.benchmark import compare, render_report
+    from sparsefeat.pages import check_installed
+
+    for file in filter(None, (json_file, html_file)):
+        _check_writable(Path(file))
+    if html_file:
+        check_installed()
+    with warnings_as_lines(), _turns_shown() as report:
+        result, stopped_by = run_stoppable(
+            lambda stop: compare(
+                model,
+                photos,
+                int8=int8,
+                layers=layers,
+                size=size,
+                preprocess=preprocess,
+                batch_sizes=batch_sizes,
+                engines=engines,
+                baseline=baseline,
+                threads=threads,
+                rounds=rounds,
+                seconds=seconds,
+                seed=seed,
+                report=report,
+                stop=stop,
+            )
+        )
+    if result.measurements:
+        _print(result)
+        if json_file:
+            _write(Path(json_file), json.dumps(result.to_json(), indent=1) + "\n")
+        if html_file:
+            _write(Path(html_file), render_report(result))
+    else:
+        log("stopped before anything was measured")
+    if stopped_by is not None:
+        raise click.exceptions.Exit(128 + stopped_by)
+
+
+def _print(result: "Result") -> None:
+    from sparsefeat.benchmark.words import COLUMNS, cautions, findings, heading, table
+
+    click.echo(heading(result))
+    print_table(COLUMNS, table(result.rows()))
+    for sentence in findings(result):
+        click.echo(sentence)
+    for sentence in cautions(result):
+        log(sentence)
+
+
+@contextmanager
+def _turns_shown() -> Iterator[Callable[[int, int, str], None]]:
+    """Show how many turns are done, and how long the others will take."""
+    begun: float | None = None
+    with shown("turns") as show:
+
+        def report(done: int, total: int, what: str) -> None:
+            nonlocal begun
+            if not done:
+                begun = time.monotonic()
+                show(done, total, what)
+                return
+            assert begun is not None
+            left = (time.monotonic() - begun) / done * (total - done)
+            show(done, total, f"{what}, about {human_seconds(left)} left")
+
+        yield report
+
+
+def _check_writable(path: Path) -> None:
+    """Find out before minutes are spent on what is to be written there."""
+    if path.is_dir() or not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise click.UsageError(
+            f"can't write {printable(str(path))}, expected a file in a folder "
+            "that exists and may be written to"
+        )
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as exc:
+        raise click.FileError(printable(str(path)), str(exc)) from exc
+    log(f"{printable(str(path))}: written")

@@ -1,0 +1,75 @@
+"""Options that several commands take, and types of options."""
+
+import click
+
+
+class Size(click.ParamType[tuple[int, int]]):
+    """Height and width of pictures, such as ``224x224``."""
+
+    name = "HEIGHTxWIDTH"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Take the two numbers apart."""
+        height, cross, width = value.partition("x")
+        if not (cross and height.isdecimal() and width.isdecimal()):
+            self.fail(f"got {value!r}, expected height and width such as 224x224", param, ctx)
+        return int(height), int(width)
+
+
+class Counts(click.ParamType[tuple[int, ...]]):
+    """Whole numbers of at least 1, such as ``1,8,32``."""
+
+    name = "N,N,..."
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Take the numbers apart."""
+        words = [word.strip() for word in value.split(",")]
+        if not all(word.isdecimal() and int(word) for word in words):
+            self.fail(f"got {value!r}, expected numbers from 1 such as 1,8,32", param, ctx)
+        return tuple(map(int, words))
+
+
+class NamedValue(click.ParamType[tuple[str, str]]):
+    """A name and a value, such as ``device_id=1``."""
+
+    name = "NAME=VALUE"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Take name and value apart."""
+        name, equals, text = value.partition("=")
+        if not equals:
+            self.fail(f"got {value!r}, expected a name and a value: device_id=1", param, ctx)
+        return name, text
+
+
+model_option = click.option(
+    "-m",
+    "--model",
+    default="vgg16.onnx",
+    show_default=True,
+    envvar="SPARSEFEAT_MODEL",
+    show_envvar=True,
+    help="Model file made by sparsefeat export.",
+)
+layers_option = click.option(
+    "-l",
+    "--layers",
+    default="block5_pool",
+    show_default=True,
+    help="Layers, separated by commas: names, NAME/pre (before ReLU), pools, convs, all, patterns.",
+)
+preprocess_option = click.option(
+    "--preprocess",
+    default="keras",
+    show_default=True,
+    help="How a picture becomes an array: keras, bilinear, bicubic, crop.",
+)
+size_option = click.option(
+    "--size", type=Size(), help="Size of the pictures, when the model leaves it open."
+)

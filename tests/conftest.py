@@ -1,0 +1,59 @@
+"""What tests of several packages share."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# A page must need nothing but itself; and Chromium's own errands are not what is tested.
+CHROMIUM_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-sync",
+    "--disable-component-update",
+]
+
+OpenPage = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """The system's Chromium, without a window, driven by Playwright."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        pytest.skip("there is no Chromium on this system")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_OPTIONS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium: Any) -> Iterator[OpenPage]:
+    """Open HTML files; at the end, none may have had an error or asked for anything else."""
+    errors: list[str] = []
+    requests: list[str] = []
+    opened: list[tuple[Any, str]] = []
+
+    def open_file(path: Path, *, width: int = 1100) -> Any:
+        page = chromium.new_page(viewport={"width": width, "height": 900})
+        page.on("console", lambda message: errors.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        opened.append((page, path.as_uri()))
+        page.goto(path.as_uri())
+        return page
+
+    yield open_file
+    for page, _ in opened:
+        page.close()
+    assert errors == []
+    assert [url for url in requests if not url.startswith(("data:", "blob:"))] == [
+        url for _, url in opened
+    ]

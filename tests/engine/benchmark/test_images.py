@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+import sparsefeat
+from sparsefeat.benchmark.images import load_images
+from sparsefeat.errors import SourceError
+
+
+def test_the_pictures_that_are_shipped_are_always_the_same() -> None:
+    images = load_images([], 12, size=(64, 48))
+    assert images.array.shape == (12, 64, 48, 3)
+    assert images.array.dtype == np.float32
+    assert len(set(images.paths)) == 10
+    assert np.array_equal(images.array[:2], images.array[10:])
+    assert np.array_equal(images.array, load_images([], 12, size=(64, 48)).array)
+    assert len({image.tobytes() for image in images.array}) == 10
+
+
+def test_own_pictures_go_the_normal_way(tmp_path: Path) -> None:
+    Image.fromarray(data.coffee()).save(tmp_path / "b.png")
+    Image.fromarray(data.rocket()).save(tmp_path / "c.png")
+    (tmp_path / "a.txt").write_text("no picture")
+    images = load_images([str(tmp_path)], 1, size=(32, 32), preprocess="bilinear")
+    assert images.paths == ("b.png",)
+    pixels = np.asarray(Image.fromarray(data.coffee()).resize((32, 32), Image.Resampling.BILINEAR))
+    assert np.array_equal(images.array, sparsefeat.normalize(pixels[None]))
+
+
+def test_no_picture_at_all(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("no picture")
+    with pytest.raises(SourceError, match="none of the files"):
+        load_images([str(tmp_path)], 1, size=(32, 32))

@@ -1,0 +1,71 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from skimage import data
+
+# The command, but every turn is a line on standard error.
+TALKATIVE = """
+from sparsefeat.cli import main, progress
+progress.LOG_EVERY_SECONDS = 0
+main()
+"""
+
+
+def command(model: Path, *words: str, start: tuple[str, str] = ("-m", "sparsefeat")) -> list[str]:
+    common = ["-m", str(model), "--size", "64x64", "--engines", "ort-cpu"]
+    return [sys.executable, *start, "bench", *common, *words]
+
+
+def test_table_json_and_page(
+    small_vgg16: Path, tmp_path: Path, open_page: Callable[..., Any]
+) -> None:
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(data.coffee()).save(tmp_path / "photos/coffee.jpg")
+    words = "photos --batch-sizes 1,2 --rounds 2 --threads 1 --json b.json --html b.html"
+    done = subprocess.run(
+        command(small_vgg16, *words.split()),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    heading, columns, *rows = done.stdout.splitlines()
+    assert heading.startswith("vgg16.onnx, block5_pool, pictures of 64x64, 1 thread")
+    assert columns.split()[:3] == ["engine", "batch", "images/s"]
+    assert [row.split()[:2] for row in rows] == [["ort-cpu", "1"], ["ort-cpu", "2"]]
+    assert "turns" not in done.stderr  # it took less than half a minute, and there's no terminal
+    document = json.loads((tmp_path / "b.json").read_text())
+    assert document["settings"]["pictures"] == ["coffee.jpg"]
+    assert document["settings"]["rounds"] == 2
+    page = open_page(tmp_path / "b.html")
+    assert page.locator(".barlayer .point").count() == 2
+
+
+def test_interrupted_it_prints_what_it_has(small_vgg16: Path, tmp_path: Path) -> None:
+    """Ctrl-C goes to all processes of the terminal."""
+    with subprocess.Popen(
+        command(small_vgg16, "--rounds", "100000", "--json", "b.json", start=("-c", TALKATIVE)),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("3 of "):
+                break
+        os.killpg(process.pid, signal.SIGINT)
+        output, said = process.communicate()
+    assert process.returncode == 130
+    assert "too few rounds" not in output  # one engine: nothing is compared
+    assert output.splitlines()[2].startswith("ort-cpu")
+    assert "ended early" in said
+    assert json.loads((tmp_path / "b.json").read_text())["stopped"] is True

@@ -1,0 +1,69 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+
+from sparsefeat_export.metadata import KEY, read_metadata
+
+# In a process of its own: threads can be set only before TensorFlow runs anything.
+PROGRAM = """
+import json, sys
+import numpy as np
+from sparsefeat_export.keras_engine import KerasEngine
+from sparsefeat_export.probe import probe_input
+found = {}
+for way in ("predict", "function", "jit"):
+    engine = KerasEngine(
+        model=sys.argv[1], layers=["block5_pool", "block1_conv1"], way=way, threads=1
+    )
+    outputs = engine.run(np.concatenate([probe_input(32, 32)] * 2))
+    found[way] = {
+        "facts": engine.facts,
+        "shapes": {name: list(output.shape) for name, output in outputs.items()},
+        "types": sorted({f"{type(one).__name__} {one.dtype}" for one in outputs.values()}),
+        "corners": {name: output[1, 0, 0].tolist() for name, output in outputs.items()},
+    }
+print(json.dumps(found))
+"""
+
+
+def test_every_way_gives_keras_numbers_for_the_layers_asked_for(small_vgg16: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(small_vgg16)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (probe,) = (one for one in read_metadata(small_vgg16)["probe"] if one["height"] == 32)
+    for found in json.loads(done.stdout.splitlines()[-1]).values():
+        assert found["facts"]["intra_op_threads"] == found["facts"]["inter_op_threads"] == 1
+        assert found["shapes"] == {"block5_pool": [2, 1, 1, 32], "block1_conv1": [2, 32, 32, 4]}
+        assert found["types"] == ["ndarray float32"]
+        for name, corner in found["corners"].items():
+            expected = probe["expected"][name]
+            got = [corner[channel] for channel in expected["channels"]]
+            assert got == pytest.approx(expected["corner"], rel=1e-5, abs=1e-6)
+
+
+def test_a_file_whose_weights_are_not_those_exported(small_vgg16: Path, tmp_path: Path) -> None:
+    model = onnx.load(small_vgg16, load_external_data=False)
+    metadata = read_metadata(small_vgg16)
+    metadata["weights"]["sha256"] = "0" * 64
+    onnx.helper.set_model_props(model, {KEY: json.dumps(metadata)})
+    path = tmp_path / "vgg16.onnx"
+    path.write_bytes(model.SerializeToString())
+    shutil.copy(small_vgg16.with_name(f"{small_vgg16.name}.data"), tmp_path)
+    program = (
+        "import sys\n"
+        "from sparsefeat_export.keras_engine import KerasEngine\n"
+        "KerasEngine(model=sys.argv[1], layers=['block5_pool'], way='function', threads=1)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False
+    )
+    assert "WeightsError" in done.stderr
+    assert "not given the weights that were exported" in done.stderr
