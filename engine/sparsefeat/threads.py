@@ -27,28 +27,37 @@ def available_threads(
     int
         At least 1; a quota of 1.5 processors gives 2.
     """
-    quota = _quota(cgroup_root, cgroup_of_process)
-    processors = _affinity()
+    quota = cpu_quota(cgroup_root=cgroup_root, cgroup_of_process=cgroup_of_process)
+    processors = len(affinity() or ()) or os.cpu_count() or 1
     return processors if quota is None else max(1, min(processors, math.ceil(quota)))
 
 
-def _affinity() -> int:
+def affinity() -> list[int] | None:
+    """List the processors that this process may run on; None on macOS and Windows."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # macOS and Windows: no affinity to ask for
+        return sorted(os.sched_getaffinity(0))
+    return None
 
 
-def _quota(root: Path, of_process: Path) -> float | None:
-    """Find the smallest quota on the way from the process' control group up to the root."""
+def cpu_quota(
+    *, cgroup_root: Path = CGROUP_ROOT, cgroup_of_process: Path = CGROUP_OF_PROCESS
+) -> float | None:
+    """Find the smallest quota on the way from the process' control group up to the root.
+
+    Returns
+    -------
+    float or None
+        In processors; None without a quota.
+    """
     limits = []
-    for line in _read(of_process).splitlines():
+    for line in _read(cgroup_of_process).splitlines():
         _, controllers, name = line.split(":", 2)
         if controllers == "":
-            base, limit_of = root, _quota_v2
+            base, limit_of = cgroup_root, _quota_v2
         elif "cpu" in controllers.split(","):
-            base, limit_of = root / controllers, _quota_v1
+            base, limit_of = cgroup_root / controllers, _quota_v1
             if not base.is_dir():
-                base = root / "cpu"
+                base = cgroup_root / "cpu"
         else:
             continue
         group = Path(name.strip("/"))

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
+from sparsefeat.cpuinfo import CPUINFO, first_processor
 from sparsefeat.errors import InputError, PrecisionError
 from sparsefeat.model import ModelFile
 from sparsefeat.providers.known import PRECISIONS, Precision
-
-CPUINFO = Path("/proc/cpuinfo")
 
 # What multiplies bfloat16 in hardware: tiles or vectors on x86.
 BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
@@ -60,12 +59,4 @@ def _flags(cpuinfo: Path) -> frozenset[str]:
     The probe speaks then: OpenVINO lists bfloat16 among its capabilities even on processors
     where it can't run it, so asking it settles nothing.
     """
-    try:
-        lines = cpuinfo.read_text(errors="replace").splitlines()
-    except OSError:
-        return frozenset()
-    for line in lines:
-        name, _, value = line.partition(":")
-        if name.strip() == "flags":
-            return frozenset(value.split())
-    return frozenset()
+    return frozenset(first_processor(cpuinfo).get("flags", "").split())
