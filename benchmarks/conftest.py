@@ -15,7 +15,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 import sparsefeat
 import sparsefeat_export
-from sparsefeat.environment import environment
+from sparsefeat.environment import environment, load_average
 from sparsefeat.pictures.decode import decode
 from sparsefeat.pictures.presets import preset
 from sparsefeat.records import Reject
@@ -27,6 +27,8 @@ from .claims import Claim, table
 from .engines import ORT, SIZE
 from .photographs import Photographs
 
+HERE = Path(__file__).parent
+TIMEOUT_SECONDS = 3600
 CLAIMS = pytest.StashKey[list[Claim]]()
 MakeClaim = Callable[[Claim], None]
 
@@ -51,8 +53,27 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[CLAIMS] = []
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give what is timed the time it needs: rounds take minutes, and so does quantizing."""
+    if config.getoption("benchmark_enable"):
+        for item in items:
+            if HERE in item.path.parents:
+                item.add_marker(pytest.mark.timeout(TIMEOUT_SECONDS))
+
+
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
-    machine_info["environment"] = environment()
+    """Add what stays the same from run to run: results of different machines are told apart."""
+    record = environment()
+    del record["load_average"], record["memory"]["available_bytes"]
+    machine_info["environment"] = record
+
+
+@pytest.fixture(autouse=True)
+def load_before(request: pytest.FixtureRequest) -> None:
+    """Keep how busy the machine was before each measurement."""
+    if "benchmark" in request.fixturenames:
+        benchmark: BenchmarkFixture = request.getfixturevalue("benchmark")
+        benchmark.extra_info["load_average_before"] = load_average()
 
 
 def pytest_terminal_summary(
@@ -122,7 +143,7 @@ def models(
     else:
         asked = Request(weights="random:0", top=False, channels_divisor=16)
         int8 = tmp_path_factory.mktemp("int8") / "vgg16-int8.onnx"
-        sparsefeat_export.quantize(fp32, int8, calibration=photographs.take(24), views=8)
+        sparsefeat_export.quantize(fp32, int8, calibration=photographs.take(16), views=1)
     return Models(fp32=fp32, int8=int8, request=asked)
 
 

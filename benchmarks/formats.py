@@ -27,6 +27,7 @@ Matrix = csr_array[np.float32]
 BATCH = 8  # rows that an extraction appends together
 ROWS_PER_GROUP = 64  # of a Parquet file
 CHUNK = 1 << 18  # elements of an HDF5 file that are compressed together
+CACHE = 64 << 20  # bytes of them that are kept: by default less than two chunks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +92,7 @@ def _hdf5(options: dict[str, Any]) -> Format:
             file["indptr"] = matrix.indptr
 
     def opened(path: Path, layer: Layer) -> Opened:
-        file = h5py.File(path)
+        file = h5py.File(path, rdcc_nbytes=CACHE)
         indptr = file["indptr"][:]
 
         def csr() -> Matrix:

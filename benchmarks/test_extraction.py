@@ -35,11 +35,13 @@ from .paired import Paired
 from .photographs import Photographs
 
 Float32 = NDArray[np.float32]
+Answer = dict[str, Float32]
 Ways = dict[str, Callable[[], object]]
 
 BATCH = 8
 KERAS_BATCH = 16
 FEW = 9  # photographs of a plain test: a batch, and one that isn't full
+SAMPLE = 32  # photographs that every way is checked on before it is timed on all
 LAYER = "block5_pool"
 ROUNDS = 3
 
@@ -55,24 +57,31 @@ def folder(photographs: Photographs, count: int) -> Path:
 
 
 @pytest.fixture(scope="session")
-def answer(models: Models, images: Callable[[int], Float32], count: int) -> Float32:
-    """What every way gives for `LAYER`, within its precision: float32 (n, H, W, C)."""
-    return sparsefeat.Extractor(models.fp32, LAYER, batch_size=BATCH).run(images(count))[LAYER]
+def sample(photographs: Photographs, count: int) -> Path:
+    """Give the first photographs of `folder`."""
+    return photographs.take(min(count, SAMPLE))
+
+
+@pytest.fixture(scope="session")
+def answer(models: Models, images: Callable[[int], Float32], count: int) -> Answer:
+    """What every way gives for `sample`, within its precision: (n, H, W, C) for each pool."""
+    ready = images(min(count, SAMPLE))
+    return sparsefeat.Extractor(models.fp32, "pools", batch_size=BATCH).run(ready)
 
 
 class Extraction:
-    """Extracts a folder into a new store at each call."""
+    """Extracts a folder into a new store."""
 
-    def __init__(self, models: Models, folder: Path, output: Path, way: str, layers: str) -> None:
+    def __init__(self, models: Models, output: Path, way: str, layers: str) -> None:
         provider, precision = ORT[way]
         self._extractor = sparsefeat.Extractor(
             models.of(way), layers, provider=provider, precision=precision, batch_size=BATCH
         )
-        self._folder, self._output = folder, output
+        self._output = output
 
-    def __call__(self) -> Path:
+    def __call__(self, folder: Path) -> Path:
         store = self._output / "features"
-        sparsefeat.extract_to_store(self._extractor, list_pictures([self._folder]), store)
+        sparsefeat.extract_to_store(self._extractor, list_pictures([folder]), store)
         return store
 
 
@@ -81,7 +90,7 @@ def bare_loop(run: Run, images: Float32) -> list[Float32]:
     return [run(images[start : start + BATCH])[LAYER] for start in range(0, len(images), BATCH)]
 
 
-def keras_script(model: Any, folder: Path, output: Path, batch_size: int) -> None:
+def keras_script(model: Any, output: Path, batch_size: int, folder: Path) -> None:
     """What a tutorial does: load, preprocess, predict, and save one array for each picture."""
     import keras
 
@@ -108,30 +117,45 @@ class Comparison:
         benchmark: BenchmarkFixture,
         claim: MakeClaim,
         models: Models,
-        folder: Path,
+        sample: Path,
+        answer: Answer,
         output: Path,
         n_rounds: int,
     ) -> None:
         self._benchmark, self._claim, self._n_rounds = benchmark, claim, n_rounds
-        self._models, self._folder, self.output = models, folder, output
+        self._models, self._sample, self._answer, self.output = models, sample, answer, output
         self.missing: dict[str, str] = {}
 
     def extraction(self, way: str, layers: str = LAYER) -> Extraction | None:
-        """Make an extraction; None, and a note, where its provider can't be had here."""
+        """Make an extraction and check it; None, and a note, where it can't be had here."""
         try:
-            return Extraction(self._models, self._folder, self.output, way, layers)
+            extraction = Extraction(self._models, self.output, way, layers)
         except (sparsefeat.ProviderError, sparsefeat.PrecisionError) as exc:
             self.missing[way] = str(exc)
             return None
-
-    def bare(self, way: str) -> Run:
-        return bare_session(self._models.of(way), [LAYER], way)
-
-    def checked(self, extraction: Extraction, answer: Float32, limit: float) -> Extraction:
-        store = sparsefeat.open(extraction())
-        check({LAYER: store.dense(LAYER)}, {LAYER: answer}, limit)
+        store = sparsefeat.open(extraction(self._sample))
+        self.check({name: store.dense(name) for name in store.layers}, precision_of(way))
         self.clear()
         return extraction
+
+    def bare(self, way: str, images: Float32) -> Callable[[], object]:
+        """Make a loop over ready tensors in a plain session, and check it."""
+        loop = partial(bare_loop, bare_session(self._models.of(way), [LAYER], way))
+        few = images[: len(self._answer[LAYER])]
+        self.check({LAYER: np.concatenate(loop(few))}, precision_of(way))
+        return partial(loop, images)
+
+    def script(self, model: Any, batch_size: int) -> Callable[[Path], object]:
+        """Make a Keras script, and check it."""
+        script = partial(keras_script, model, self.output / "arrays", batch_size)
+        script(self._sample)
+        saved = [np.load(path) for path in sorted((self.output / "arrays").iterdir())]
+        self.check({LAYER: np.stack(saved)}, "fp32")
+        self.clear()
+        return script
+
+    def check(self, got: Answer, precision: sparsefeat.Precision) -> None:
+        check(got, {name: self._answer[name] for name in got}, LIMITS[precision])
 
     def clear(self) -> None:
         for path in self.output.iterdir():
@@ -178,89 +202,75 @@ def comparison(
     benchmark: BenchmarkFixture,
     claim: MakeClaim,
     models: Models,
-    folder: Path,
+    sample: Path,
+    answer: Answer,
     rounds: Callable[[int], int],
     tmp_path: Path,
 ) -> Comparison:
-    return Comparison(benchmark, claim, models, folder, tmp_path, rounds(ROUNDS))
+    return Comparison(benchmark, claim, models, sample, answer, tmp_path, rounds(ROUNDS))
 
 
 def test_against_the_bare_network(
-    comparison: Comparison, images: Callable[[int], Float32], answer: Float32, count: int
+    comparison: Comparison, images: Callable[[int], Float32], folder: Path, count: int
 ) -> None:
     extraction = comparison.extraction("cpu-fp32")
     assert extraction is not None
-    comparison.checked(extraction, answer, LIMITS["fp32"])
-    ready, run = images(count), comparison.bare("cpu-fp32")
-    check({LAYER: np.concatenate(bare_loop(run, ready))}, {LAYER: answer}, LIMITS["fp32"])
-    ways = {
-        "extract_to_store fp32": extraction,
-        "bare session loop": partial(bare_loop, run, ready),
+    ways: Ways = {
+        "extract_to_store fp32": partial(extraction, folder),
+        "bare session loop": comparison.bare("cpu-fp32", images(count)),
     }
     paired = comparison.run(ways, count, "bare session loop")
     comparison.claim(paired, "extract_to_store fp32", "bare session loop", 0.95)
 
 
 def test_against_keras_scripts(
-    comparison: Comparison, models: Models, folder: Path, answer: Float32, count: int
+    comparison: Comparison, models: Models, folder: Path, count: int
 ) -> None:
     tensorflow_with_our_threads()
     model = keras_model(models.request, [LAYER])
     extraction = comparison.extraction("cpu-fp32")
     assert extraction is not None
-    comparison.checked(extraction, answer, LIMITS["fp32"])
-    output = comparison.output / "arrays"
-    scripts = {
-        "Keras script, one by one": partial(keras_script, model, folder, output, 1),
-        "Keras script, batches of 16": partial(keras_script, model, folder, output, KERAS_BATCH),
+    ways: Ways = {
+        "extract_to_store fp32": partial(extraction, folder),
+        "Keras script, one by one": partial(comparison.script(model, 1), folder),
+        "Keras script, batches of 16": partial(comparison.script(model, KERAS_BATCH), folder),
     }
-    for script in scripts.values():
-        script()
-        saved = np.stack([np.load(path) for path in sorted(output.iterdir())])
-        check({LAYER: saved}, {LAYER: answer}, LIMITS["fp32"])
-        comparison.clear()
-    ways: Ways = {"extract_to_store fp32": extraction, **scripts}
     paired = comparison.run(ways, count, "extract_to_store fp32")
     comparison.claim(paired, "extract_to_store fp32", "Keras script, one by one", 2)
     comparison.claim(paired, "extract_to_store fp32", "Keras script, batches of 16", 1.05)
 
 
 def test_precisions(
-    comparison: Comparison, images: Callable[[int], Float32], answer: Float32, count: int
+    comparison: Comparison, images: Callable[[int], Float32], folder: Path, count: int
 ) -> None:
     """bf16 and int8 against float32, and int8 against its own bare network."""
     ways: Ways = {}
     for way in ("cpu-fp32", "openvino-bf16", "cpu-int8", "openvino-int8"):
         extraction = comparison.extraction(way)
         if extraction is not None:
-            limit = LIMITS[precision_of(way)]
-            ways[f"extract_to_store {way}"] = comparison.checked(extraction, answer, limit)
-    fastest = "openvino-int8"
-    if fastest not in comparison.missing:
-        ready, run = images(count), comparison.bare(fastest)
-        check({LAYER: np.concatenate(bare_loop(run, ready))}, {LAYER: answer}, LIMITS["int8"])
-        ways[f"bare session loop {fastest}"] = partial(bare_loop, run, ready)
+            ways[f"extract_to_store {way}"] = partial(extraction, folder)
+    if "openvino-int8" not in comparison.missing:
+        loop = comparison.bare("openvino-int8", images(count))
+        ways["bare session loop openvino-int8"] = loop
     ours = "extract_to_store cpu-fp32"
     paired = comparison.run(ways, count, ours)
-    for name, slow, bar, remark in (
+    for fast, slow, bar, remark in (
         ("extract_to_store openvino-bf16", ours, 2.2, " (bar for AMX)"),
         ("extract_to_store openvino-int8", ours, 5, " (bar for AMX)"),
-        ("extract_to_store openvino-int8", f"bare session loop {fastest}", 0.75, ""),
+        ("extract_to_store openvino-int8", "bare session loop openvino-int8", 0.75, ""),
     ):
-        if name in ways:
-            comparison.claim(paired, name, slow, bar, remark)
+        if fast in ways:
+            comparison.claim(paired, fast, slow, bar, remark)
 
 
-def test_layers(comparison: Comparison, models: Models, answer: Float32, count: int) -> None:
+def test_layers(comparison: Comparison, models: Models, folder: Path, count: int) -> None:
     """All pools cost little more than the last; an early layer costs its share alone."""
     early = "block3_pool"
     ways: Ways = {}
     for layers in (LAYER, "pools", early):
         extraction = comparison.extraction("cpu-fp32", layers)
         assert extraction is not None
-        if layers != early:
-            comparison.checked(extraction, answer, LIMITS["fp32"])
-        ways[layers] = extraction
+        ways[layers] = partial(extraction, folder)
     paired = comparison.run(ways, count, LAYER)
     comparison.claim_share(paired, "pools", LAYER, 1, 1.15)
     share = operations(models.fp32, early) / operations(models.fp32, LAYER)

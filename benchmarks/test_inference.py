@@ -24,7 +24,7 @@ Images = Callable[[int], Float32]
 
 OUTPUTS = ("block5_pool", "pools", "all")
 # Batch size: rounds.
-ROUNDS = {1: 20, 8: 5, 32: 3}
+ROUNDS = {1: 10, 8: 4, 32: 2}
 COMPARED = (("block5_pool", 1, 15), ("block5_pool", 8, 7), ("pools", 8, 5))
 
 
