@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +121,13 @@ class Models:
     """The same network in float32 and int8, and how Keras makes it."""
 
     fp32: Path
-    int8: Path
     request: Request
+    make_int8: Callable[[], Path]
+
+    @cached_property
+    def int8(self) -> Path:
+        """The int8 file, made when it is first wanted: that takes minutes."""
+        return self.make_int8()
 
     def of(self, way: str) -> Path:
         """Say which file one of `engines.ORT` runs."""
@@ -139,12 +145,17 @@ def models(
     fp32: Path = request.getfixturevalue("vgg16" if timing else "small_vgg16")
     if timing:
         asked = Request(weights="pretrained", top=False)
-        int8 = _int8(request.config, fp32, photographs)
-    else:
-        asked = Request(weights="random:0", top=False, channels_divisor=16)
-        int8 = tmp_path_factory.mktemp("int8") / "vgg16-int8.onnx"
-        sparsefeat_export.quantize(fp32, int8, calibration=photographs.take(16), views=1)
-    return Models(fp32=fp32, int8=int8, request=asked)
+        return Models(
+            fp32=fp32, request=asked, make_int8=partial(_int8, request.config, fp32, photographs)
+        )
+
+    def narrow() -> Path:
+        path = tmp_path_factory.mktemp("int8") / "vgg16-int8.onnx"
+        calibration = photographs.take(16)
+        return sparsefeat_export.quantize(fp32, path, calibration=calibration, views=1).path
+
+    asked = Request(weights="random:0", top=False, channels_divisor=16)
+    return Models(fp32=fp32, request=asked, make_int8=narrow)
 
 
 @pytest.fixture(scope="session")
