@@ -93,16 +93,15 @@ def _hdf5(options: dict[str, Any]) -> Format:
 
     def opened(path: Path, layer: Layer) -> Opened:
         file = h5py.File(path, rdcc_nbytes=CACHE)
-        indptr = file["indptr"][:]
+        # Opened once: their caches of chunks go with them.
+        data, indices, indptr = file["data"], file["indices"], file["indptr"][:]
 
         def csr() -> Matrix:
-            return _matrix(file["data"][:], file["indices"][:], indptr, layer)
+            return _matrix(data[:], indices[:], indptr, layer)
 
         def rows(numbers: Numbers) -> Matrix:
             slices = [slice(indptr[number], indptr[number + 1]) for number in numbers]
-            return _joined(
-                [(file["data"][piece], file["indices"][piece]) for piece in slices], layer
-            )
+            return _joined([(data[piece], indices[piece]) for piece in slices], layer)
 
         return Opened(csr=csr, dense=lambda: csr().toarray(), rows=rows)
 

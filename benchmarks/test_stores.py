@@ -152,31 +152,28 @@ def test_write(
     note(len(rows.dense))
 
 
-def test_read_csr(
+@pytest.mark.parametrize("kind", ["CSR", "dense"])
+def test_read_all(
     benchmark: BenchmarkFixture,
     rows: Rows,
     form: Format,
     written: Path,
     rounds: AllowedRounds,
     note: Note,
+    kind: str,
 ) -> None:
-    benchmark.group = f"read {rows.layer.name} as CSR"
-    assert same(form.opened(written, rows.layer).csr(), rows.matrix)
-    benchmark.pedantic(lambda: form.opened(written, rows.layer).csr(), rounds=rounds(5))
-    note(len(rows.dense))
+    benchmark.group = f"read {rows.layer.name}, {kind}"
 
+    def read() -> Matrix | Float32:
+        opened = form.opened(written, rows.layer)
+        return opened.csr() if kind == "CSR" else opened.dense()
 
-def test_read_dense(
-    benchmark: BenchmarkFixture,
-    rows: Rows,
-    form: Format,
-    written: Path,
-    rounds: AllowedRounds,
-    note: Note,
-) -> None:
-    benchmark.group = f"read {rows.layer.name} dense"
-    assert np.array_equal(form.opened(written, rows.layer).dense(), rows.dense)
-    benchmark.pedantic(lambda: form.opened(written, rows.layer).dense(), rounds=rounds(5))
+    got = read()
+    if isinstance(got, np.ndarray):
+        assert np.array_equal(got, rows.dense)
+    else:
+        assert same(got, rows.matrix)
+    benchmark.pedantic(read, rounds=rounds(5))
     note(len(rows.dense))
 
 
