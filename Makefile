@@ -26,7 +26,8 @@ check: .venv/installed
 	$(BIN)/lint-imports
 
 bench: .venv/installed
-	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only --benchmark-columns=median,iqr,rounds
+	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only --benchmark-autosave \
+	    --benchmark-columns=median,iqr,rounds
 
 lock: .venv/installed
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --fork-strategy fewest \

@@ -1,109 +1,302 @@
-"""From photographs to the store: images/s against the bare network, and peak memory.
+"""From photographs to the store: against the bare network, against Keras scripts, and by layers.
 
-As plain tests these run on a few pictures; `make bench` takes 64 for the rates, and 100 and 1,000
-for the memory.
+What is compared runs in turn, on the same JPEG photographs, with the same number of threads.
+As plain tests these run on a few photographs and a narrow network.
 """
 
-import subprocess
-import sys
-import time
+import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from statistics import median
+from typing import Any
 
 import numpy as np
-import psutil
 import pytest
-from PIL import Image
+from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import sparsefeat
-from sparsefeat.demo import copy_photographs
+from sparsefeat.model import ModelFile
 from sparsefeat.pictures import list_pictures
 
+from .claims import Claim
+from .conftest import MakeClaim, Models
+from .engines import (
+    LIMITS,
+    ORT,
+    Run,
+    bare_session,
+    check,
+    keras_model,
+    precision_of,
+    tensorflow_with_our_threads,
+)
+from .paired import Paired
+from .photographs import Photographs
+
+Float32 = NDArray[np.float32]
+Answer = dict[str, Float32]
+Ways = dict[str, Callable[[], object]]
+
 BATCH = 8
+KERAS_BATCH = 16
+FEW = 9  # photographs of a plain test: a batch, and one that isn't full
+SAMPLE = 32  # photographs that every way is checked on before it is timed on all
+LAYER = "block5_pool"
+ROUNDS = 3
 
 
-def crops(folder: Path, count: int) -> Path:
-    """Write `count` different JPEG crops of real photographs, 700 pixels on their long side."""
-    originals = [Image.open(path) for path in copy_photographs(folder / "originals")]
-    photos = folder / "photos"
-    photos.mkdir()
-    rng = np.random.default_rng(count)
-    for index in range(count):
-        picture = originals[index % len(originals)].convert("RGB")
-        width, height = picture.size
-        left, top = int(rng.integers(0, width // 4)), int(rng.integers(0, height // 4))
-        crop = picture.crop((left, top, left + 3 * width // 4, top + 3 * height // 4))
-        crop.thumbnail((700, 700))
-        crop.save(photos / f"{index:05}.jpg", quality=90)
-    return photos
+@pytest.fixture(scope="session")
+def count(request: pytest.FixtureRequest, timing: bool) -> int:
+    return int(request.config.getoption("photographs")) if timing else FEW
 
 
-@pytest.mark.parametrize("layers", ["block5_pool", "pools"])
-def test_rate(benchmark: BenchmarkFixture, vgg16: Path, tmp_path: Path, layers: str) -> None:
-    """Files to committed rows, and the same number through the network alone, in turn."""
-    count = 64 if benchmark.enabled else BATCH
-    photos = crops(tmp_path, count)
-    extractor = sparsefeat.Extractor(vgg16, layers, batch_size=BATCH)
-    images = np.zeros((BATCH, 224, 224, 3), np.float32)
-    bare: list[float] = []
-    number = 0
-
-    def setup() -> None:
-        start = time.perf_counter()
-        for _ in range(count // BATCH):
-            extractor.run(images)
-        bare.append(time.perf_counter() - start)
-
-    def extract() -> None:
-        nonlocal number
-        number += 1
-        store = tmp_path / f"features-{number}"
-        sparsefeat.extract_to_store(extractor, list_pictures([photos]), store)
-
-    extractor.run(images)
-    benchmark.pedantic(extract, setup=setup, rounds=5 if benchmark.enabled else 1)
-    store = sparsefeat.open(tmp_path / "features-1")
-    assert len(store) == count
-    if benchmark.stats is not None:
-        seconds = benchmark.stats.stats.median
-        benchmark.extra_info["images_per_second"] = count / seconds
-        benchmark.extra_info["share_of_the_bare_network"] = median(bare) / seconds
+@pytest.fixture(scope="session")
+def folder(photographs: Photographs, count: int) -> Path:
+    return photographs.take(count)
 
 
-@pytest.mark.parametrize("layers", ["block5_pool", "pools"])
-def test_peak_memory_does_not_grow(
-    benchmark: BenchmarkFixture, vgg16: Path, tmp_path: Path, layers: str
-) -> None:
-    """Peak resident memory of the command for a few and for ten times as many pictures."""
-    if layers == "pools" and not benchmark.enabled:
-        pytest.skip("takes minutes: make bench runs it")
-    few, many = (100, 1000) if benchmark.enabled else (2 * BATCH, 4 * BATCH)
-    peaks = {}
-    for count in (few, many):
-        folder = tmp_path / str(count)
-        folder.mkdir()
-        photos = crops(folder, count)
-        line = ["sparsefeat", "extract", photos, "-o", folder / "f", "-m", vgg16, "-l", layers]
-        command = [sys.executable, "-m", *map(str, line)]
-        if count == few:
-            peaks[count] = benchmark.pedantic(peak_bytes, args=(command,))
-        else:
-            peaks[count] = peak_bytes(command)
-        assert len(sparsefeat.open(folder / "f")) == count
-    benchmark.extra_info["peak_megabytes"] = {n: peak / 1e6 for n, peak in peaks.items()}
-    assert max(peaks.values()) < 1.3 * min(peaks.values())
+@pytest.fixture(scope="session")
+def sample(photographs: Photographs, count: int) -> Path:
+    """Give the first photographs of `folder`."""
+    return photographs.take(min(count, SAMPLE))
 
 
-def peak_bytes(command: list[str]) -> int:
-    """Run a command; give the largest resident memory seen, looked at every 20 ms."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    watched, peak = psutil.Process(process.pid), 0
-    while process.poll() is None:
+@pytest.fixture(scope="session")
+def answer(models: Models, images: Callable[[int], Float32], count: int) -> Answer:
+    """What every way gives for `sample`, within its precision: (n, H, W, C) for each pool."""
+    ready = images(min(count, SAMPLE))
+    return sparsefeat.Extractor(models.fp32, "pools", batch_size=BATCH).run(ready)
+
+
+class Extraction:
+    """Extracts a folder into a new store."""
+
+    def __init__(self, models: Models, output: Path, way: str, layers: str) -> None:
+        provider, precision = ORT[way]
+        self._extractor = sparsefeat.Extractor(
+            models.of(way), layers, provider=provider, precision=precision, batch_size=BATCH
+        )
+        self._output = output
+
+    def __call__(self, folder: Path) -> Path:
+        store = self._output / "features"
+        sparsefeat.extract_to_store(self._extractor, list_pictures([folder]), store)
+        return store
+
+
+def bare_loop(run: Run, images: Float32) -> list[Float32]:
+    """Run ready tensors and keep what comes out; nothing is decoded, encoded or written."""
+    return [run(images[start : start + BATCH])[LAYER] for start in range(0, len(images), BATCH)]
+
+
+def keras_script(model: Any, output: Path, batch_size: int, folder: Path) -> None:
+    """What a tutorial does: load, preprocess, predict, and save one array for each picture."""
+    import keras
+
+    paths = sorted(folder.iterdir())
+    output.mkdir()
+    for start in range(0, len(paths), batch_size):
+        chosen = paths[start : start + batch_size]
+        batch = np.stack(
+            [
+                keras.utils.img_to_array(keras.utils.load_img(path, target_size=(224, 224)))
+                for path in chosen
+            ]
+        )
+        features = model.predict(keras.applications.vgg16.preprocess_input(batch), verbose=0)
+        for path, one in zip(chosen, features[LAYER], strict=True):
+            np.save(output / f"{path.stem}.npy", one)
+
+
+class Comparison:
+    """Ways from a folder to features, timed in turn, and claims made of them."""
+
+    def __init__(
+        self,
+        benchmark: BenchmarkFixture,
+        claim: MakeClaim,
+        models: Models,
+        sample: Path,
+        answer: Answer,
+        output: Path,
+        n_rounds: int,
+    ) -> None:
+        self._benchmark, self._claim, self._n_rounds = benchmark, claim, n_rounds
+        self._models, self._sample, self._answer, self.output = models, sample, answer, output
+        self.missing: dict[str, str] = {}
+
+    def extraction(self, way: str, layers: str = LAYER) -> Extraction | None:
+        """Make an extraction and check it; None, and a note, where it can't be had here."""
         try:
-            peak = max(peak, watched.memory_info().rss)
-        except psutil.NoSuchProcess:
-            break
-        time.sleep(0.02)
-    assert process.wait() == 0
-    return peak
+            extraction = Extraction(self._models, self.output, way, layers)
+        except (sparsefeat.ProviderError, sparsefeat.PrecisionError) as exc:
+            self.missing[way] = str(exc)
+            return None
+        store = sparsefeat.open(extraction(self._sample))
+        self.check({name: store.dense(name) for name in store.layers}, precision_of(way))
+        self.clear()
+        return extraction
+
+    def bare(self, way: str, images: Float32) -> Callable[[], object]:
+        """Make a loop over ready tensors in a plain session, and check it."""
+        loop = partial(bare_loop, bare_session(self._models.of(way), [LAYER], way))
+        few = images[: len(self._answer[LAYER])]
+        self.check({LAYER: np.concatenate(loop(few))}, precision_of(way))
+        return partial(loop, images)
+
+    def script(self, model: Any, batch_size: int) -> Callable[[Path], object]:
+        """Make a Keras script, and check it."""
+        script = partial(keras_script, model, self.output / "arrays", batch_size)
+        script(self._sample)
+        saved = [np.load(path) for path in sorted((self.output / "arrays").iterdir())]
+        self.check({LAYER: np.stack(saved)}, "fp32")
+        self.clear()
+        return script
+
+    def check(self, got: Answer, precision: sparsefeat.Precision) -> None:
+        check(got, {name: self._answer[name] for name in got}, LIMITS[precision])
+
+    def clear(self) -> None:
+        for path in self.output.iterdir():
+            shutil.rmtree(path)
+
+    def run(self, ways: Ways, n_images: int, against: str) -> Paired:
+        paired = Paired(ways=ways, between=self.clear)
+        self._benchmark.pedantic(paired.round, rounds=self._n_rounds)
+        self.clear()
+        self._benchmark.extra_info["ways"] = paired.figures(n_images, against=against)
+        self._benchmark.extra_info["missing"] = self.missing
+        return paired
+
+    def claim(self, paired: Paired, fast: str, slow: str, bar: float, remark: str = "") -> None:
+        ratio = paired.ratio(fast, slow)
+        self._claim(
+            Claim(
+                text=f"{fast} / {slow}{remark}",
+                measured=ratio.median,
+                spread=(ratio.low, ratio.high),
+                bar=bar,
+                unit="x",
+            )
+        )
+
+    def claim_share(self, paired: Paired, part: str, whole: str, share: float, bar: float) -> None:
+        """Claim that `part` takes at most `bar` times its `share` of the seconds of `whole`."""
+        ratio = paired.ratio(part, whole)  # of speeds: its inverse is of seconds
+        of = "" if share == 1 else f" (times {share:.3f}, its share of the arithmetic)"
+        self._claim(
+            Claim(
+                text=f"seconds of {part} / {whole}{of}",
+                measured=1 / ratio.median / share,
+                spread=(1 / ratio.high / share, 1 / ratio.low / share),
+                bar=bar,
+                most=True,
+                unit="x",
+            )
+        )
+
+
+@pytest.fixture
+def comparison(
+    benchmark: BenchmarkFixture,
+    claim: MakeClaim,
+    models: Models,
+    sample: Path,
+    answer: Answer,
+    rounds: Callable[[int], int],
+    tmp_path: Path,
+) -> Comparison:
+    return Comparison(benchmark, claim, models, sample, answer, tmp_path, rounds(ROUNDS))
+
+
+def test_against_the_bare_network(
+    comparison: Comparison, images: Callable[[int], Float32], folder: Path, count: int
+) -> None:
+    extraction = comparison.extraction("cpu-fp32")
+    assert extraction is not None
+    ways: Ways = {
+        "extract_to_store fp32": partial(extraction, folder),
+        "bare session loop": comparison.bare("cpu-fp32", images(count)),
+    }
+    paired = comparison.run(ways, count, "bare session loop")
+    comparison.claim(paired, "extract_to_store fp32", "bare session loop", 0.95)
+
+
+def test_against_keras_scripts(
+    comparison: Comparison, models: Models, folder: Path, count: int
+) -> None:
+    tensorflow_with_our_threads()
+    model = keras_model(models.request, [LAYER])
+    extraction = comparison.extraction("cpu-fp32")
+    assert extraction is not None
+    ways: Ways = {
+        "extract_to_store fp32": partial(extraction, folder),
+        "Keras script, one by one": partial(comparison.script(model, 1), folder),
+        "Keras script, batches of 16": partial(comparison.script(model, KERAS_BATCH), folder),
+    }
+    paired = comparison.run(ways, count, "extract_to_store fp32")
+    comparison.claim(paired, "extract_to_store fp32", "Keras script, one by one", 2)
+    comparison.claim(paired, "extract_to_store fp32", "Keras script, batches of 16", 1.05)
+
+
+def test_precisions(
+    comparison: Comparison, images: Callable[[int], Float32], folder: Path, count: int
+) -> None:
+    """bf16 and int8 against float32, and int8 against its own bare network."""
+    ways: Ways = {}
+    for way in ("cpu-fp32", "openvino-bf16", "cpu-int8", "openvino-int8"):
+        extraction = comparison.extraction(way)
+        if extraction is not None:
+            ways[f"extract_to_store {way}"] = partial(extraction, folder)
+    if "openvino-int8" not in comparison.missing:
+        loop = comparison.bare("openvino-int8", images(count))
+        ways["bare session loop openvino-int8"] = loop
+    ours = "extract_to_store cpu-fp32"
+    paired = comparison.run(ways, count, ours)
+    for fast, slow, bar, remark in (
+        ("extract_to_store openvino-bf16", ours, 2.2, " (bar for AMX)"),
+        ("extract_to_store openvino-int8", ours, 5, " (bar for AMX)"),
+        ("extract_to_store openvino-int8", "bare session loop openvino-int8", 0.75, ""),
+    ):
+        if fast in ways:
+            comparison.claim(paired, fast, slow, bar, remark)
+
+
+def test_layers(comparison: Comparison, models: Models, folder: Path, count: int) -> None:
+    """All pools cost little more than the last; an early layer costs its share alone."""
+    early = "block3_pool"
+    ways: Ways = {}
+    for layers in (LAYER, "pools", early):
+        extraction = comparison.extraction("cpu-fp32", layers)
+        assert extraction is not None
+        ways[layers] = partial(extraction, folder)
+    paired = comparison.run(ways, count, LAYER)
+    comparison.claim_share(paired, "pools", LAYER, 1, 1.15)
+    share = operations(models.fp32, early) / operations(models.fp32, LAYER)
+    comparison.claim_share(paired, early, LAYER, share, 1.15)
+
+
+def operations(model: Path, layer: str) -> int:
+    """Count the multiplications of the convolutions up to `layer`, for 224 x 224 pixels."""
+    total, n_inputs = 0, 3
+    for one in ModelFile.open(model).metadata.layers:
+        side, channels = 224 // (one.stride or 1), one.shape[-1]
+        assert channels is not None
+        if one.kind == "conv":
+            total += side * side * channels * 9 * n_inputs
+        n_inputs = channels
+        if one.name == layer:
+            return total
+    raise ValueError(f"no layer {layer}")
+
+
+def test_operations(small_vgg16: Path) -> None:
+    """Worked out by hand for a sixteenth of VGG16's channels."""
+    block1 = 224**2 * 9 * (3 * 4 + 4 * 4)
+    block2 = 112**2 * 9 * (4 * 8 + 8 * 8)
+    block3 = 56**2 * 9 * (8 * 16 + 2 * 16 * 16)
+    assert operations(small_vgg16, "block3_pool") == block1 + block2 + block3
+    block4 = 28**2 * 9 * (16 * 32 + 2 * 32 * 32)
+    block5 = 14**2 * 9 * (3 * 32 * 32)
+    assert operations(small_vgg16, LAYER) == block1 + block2 + block3 + block4 + block5

@@ -1,59 +1,126 @@
-"""The network alone, on ready arrays: images/s by provider, precision, outputs and batch size."""
+"""The network alone, on ready arrays: by engine, precision, outputs and batch size.
 
-from pathlib import Path
+`test_run` times each case by itself; what is compared is timed in turn by `test_compared`.
+"""
+
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
-from skimage import data
 
 import sparsefeat
+from sparsefeat.model import ModelFile, choose
 
-# Relative L2 error against float32 on the CPU provider that each may show.
-WAYS = {
-    ("cpu", "fp32"): 0.0,
-    ("openvino", "fp32"): 1e-5,
-    ("openvino", "bf16"): 2e-2,
-}
+from .claims import Claim
+from .conftest import MakeClaim, Models
+from .engines import KERAS, LIMITS, ORT, Run, check, keras_engine, precision_of
+from .paired import Paired, rates
+
+Float32 = NDArray[np.float32]
+Images = Callable[[int], Float32]
+
+OUTPUTS = ("block5_pool", "pools", "all")
+# Batch size: rounds.
+ROUNDS = {1: 10, 8: 4, 32: 2}
+COMPARED = (("block5_pool", 1, 15), ("block5_pool", 8, 7), ("pools", 8, 5))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """As a plain test, one small batch of each kind is enough."""
+    timing = metafunc.config.getoption("benchmark_enable")
+    if metafunc.function is test_run:
+        metafunc.parametrize("way", [*KERAS, *ORT])
+        metafunc.parametrize("outputs", OUTPUTS if timing else ["block5_pool", "all"])
+        metafunc.parametrize("batch_size", ROUNDS if timing else [2])
+    if metafunc.function is test_compared:
+        cases = COMPARED if timing else (("pools", 2, 1),)
+        metafunc.parametrize(("outputs", "batch_size", "n_rounds"), cases)
+
+
+def engine(models: Models, way: str, outputs: str, batch_size: int) -> Run:
+    """Make what runs; a test is skipped where it can't be had here."""
+    if way in KERAS:
+        names = choose(outputs, ModelFile.open(models.fp32).metadata.layers)
+        return keras_engine(models.request, names, way)
+    provider, precision = ORT[way]
+    try:
+        extractor = sparsefeat.Extractor(
+            models.of(way), outputs, provider=provider, precision=precision, batch_size=batch_size
+        )
+    except (sparsefeat.ProviderError, sparsefeat.PrecisionError) as exc:
+        pytest.skip(str(exc))
+    return extractor.run
 
 
 @pytest.fixture(scope="module")
-def images() -> NDArray[np.float32]:
-    """Crops of a photograph, float32 (32, 224, 224, 3)."""
-    rng = np.random.default_rng(0)
-    picture = data.astronaut()
-    corners = rng.integers(0, 512 - 224, (32, 2))
-    crops = np.stack([picture[y : y + 224, x : x + 224] for y, x in corners])
-    return sparsefeat.normalize(crops)
+def expected(models: Models, images: Images) -> Callable[[str, int], dict[str, Float32]]:
+    """Give the answer: float32 on the CPU provider."""
+
+    def run(outputs: str, batch_size: int) -> dict[str, Float32]:
+        return sparsefeat.Extractor(models.fp32, outputs).run(images(batch_size))
+
+    return run
 
 
-@pytest.mark.parametrize("batch_size", [1, 8, 32])
-@pytest.mark.parametrize("layers", ["block5_pool", "pools"])
-@pytest.mark.parametrize(("provider", "precision"), WAYS)
 def test_run(
     benchmark: BenchmarkFixture,
-    vgg16: Path,
-    images: NDArray[np.float32],
-    provider: str,
-    precision: sparsefeat.Precision,
-    layers: str,
+    models: Models,
+    images: Images,
+    expected: Callable[[str, int], dict[str, Float32]],
+    rounds: Callable[[int], int],
+    way: str,
+    outputs: str,
     batch_size: int,
 ) -> None:
-    if not benchmark.enabled and (batch_size > 1 or layers == "pools"):
-        pytest.skip("one of each kind is enough for a test: make bench runs all")
-    batch = images[:batch_size]
-    try:
-        extractor = sparsefeat.Extractor(
-            vgg16, layers, provider=provider, precision=precision, batch_size=batch_size
-        )
-    except sparsefeat.ProviderError as exc:
-        pytest.skip(str(exc))
-    reference = sparsefeat.Extractor(vgg16, layers).run(batch)
-    for name, values in extractor.run(batch).items():
-        difference = np.linalg.norm((values - reference[name]).astype(np.float64))
-        assert difference <= WAYS[provider, precision] * np.linalg.norm(reference[name])
-    benchmark(extractor.run, batch)
-    benchmark.extra_info["probe_error"] = extractor.probe_error
+    benchmark.group = f"{outputs}, batches of {batch_size}"
+    batch = images(batch_size)
+    run = engine(models, way, outputs, batch_size)
+    check(run(batch), expected(outputs, batch_size), LIMITS[precision_of(way)])
+    benchmark.pedantic(run, args=(batch,), rounds=rounds(ROUNDS.get(batch_size, 1)))
     if benchmark.stats is not None:
-        benchmark.extra_info["images_per_second"] = batch_size / benchmark.stats.stats.median
+        benchmark.extra_info |= rates(benchmark.stats.stats.data, batch_size)
+
+
+def test_compared(
+    benchmark: BenchmarkFixture,
+    models: Models,
+    images: Images,
+    expected: Callable[[str, int], dict[str, Float32]],
+    rounds: Callable[[int], int],
+    claim: MakeClaim,
+    outputs: str,
+    batch_size: int,
+    n_rounds: int,
+) -> None:
+    """All engines in turn, relative to ours in float32 on the CPU provider."""
+    batch = images(batch_size)
+    answer = expected(outputs, batch_size)
+    ways: dict[str, Callable[[], object]] = {}
+    missing = {}
+    for way in (*KERAS, *ORT):
+        try:
+            run = engine(models, way, outputs, batch_size)
+        except pytest.skip.Exception as exc:
+            missing[way] = str(exc)
+            continue
+        check(run(batch), answer, LIMITS[precision_of(way)])
+        ways[way] = partial(run, batch)
+    paired = Paired(ways=ways)
+    paired.warm_up()
+    benchmark.pedantic(paired.round, rounds=rounds(n_rounds))
+    benchmark.extra_info["ways"] = paired.figures(batch_size, against="cpu-fp32")
+    benchmark.extra_info["missing"] = missing
+    for way in KERAS:
+        ratio = paired.ratio("cpu-fp32", way)
+        claim(
+            Claim(
+                text=f"ONNX Runtime fp32 / {way}: {outputs}, batches of {batch_size}",
+                measured=ratio.median,
+                spread=(ratio.low, ratio.high),
+                bar=1,
+                unit="x",
+            )
+        )

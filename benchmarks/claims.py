@@ -1,0 +1,36 @@
+"""What the project says of its speed and memory, and what was measured of it in this run."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A figure and its bar: a lower one, or an upper one where `most` is set."""
+
+    text: str
+    measured: float
+    bar: float
+    most: bool = False
+    unit: str = ""
+    spread: tuple[float, float] | None = None  # quartiles
+
+    @property
+    def met(self) -> bool:
+        """Whether the figure is on the right side of the bar."""
+        return self.measured <= self.bar if self.most else self.measured >= self.bar
+
+
+def table(claims: Iterable[Claim]) -> list[str]:
+    """Write claims as lines of text: what, measured, quartiles, bar."""
+    rows = [("claim", "measured", "quartiles", "bar", "")]
+    for claim in claims:
+        spread = "" if claim.spread is None else "{:.2f}-{:.2f}".format(*claim.spread)
+        bar = f"{'at most' if claim.most else 'at least'} {claim.bar:g}{claim.unit}"
+        measured = f"{claim.measured:.2f}{claim.unit}"
+        rows.append((claim.text, measured, spread, bar, "met" if claim.met else "missed"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,199 @@
+"""Models, photographs and rounds for the benchmarks, and the table of claims at their end."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pytest_benchmark.fixture import BenchmarkFixture
+
+import sparsefeat
+import sparsefeat_export
+from sparsefeat.environment import environment, load_average
+from sparsefeat.pictures.decode import decode
+from sparsefeat.pictures.presets import preset
+from sparsefeat.records import Reject
+from sparsefeat_export import quantization
+from sparsefeat_export.request import Request
+from sparsefeat_export.sources.pretrained import cache_dir
+
+from .claims import Claim, table
+from .engines import ORT, SIZE
+from .photographs import Photographs
+
+HERE = Path(__file__).parent
+TIMEOUT_SECONDS = 3600
+CLAIMS = pytest.StashKey[list[Claim]]()
+MakeClaim = Callable[[Claim], None]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("sparsefeat's benchmarks")
+    group.addoption(
+        "--photographs",
+        type=int,
+        default=256,
+        help="how many an extraction is timed on where benchmarks are enabled (256)",
+    )
+    group.addoption(
+        "--rounds",
+        type=int,
+        default=None,
+        help="at most so many rounds of what has a fixed number of them",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[CLAIMS] = []
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give what is timed the time it needs: rounds take minutes, and so does quantizing."""
+    if config.getoption("benchmark_enable"):
+        for item in items:
+            if HERE in item.path.parents:
+                item.add_marker(pytest.mark.timeout(TIMEOUT_SECONDS))
+
+
+def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
+    """Add what stays the same from run to run: results of different machines are told apart."""
+    record = environment()
+    del record["load_average"], record["memory"]["available_bytes"]
+    machine_info["environment"] = record
+
+
+@pytest.fixture(autouse=True)
+def load_before(request: pytest.FixtureRequest) -> None:
+    """Keep how busy the machine was before each measurement."""
+    if "benchmark" in request.fixturenames:
+        benchmark: BenchmarkFixture = request.getfixturevalue("benchmark")
+        benchmark.extra_info["load_average_before"] = load_average()
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    claims = config.stash[CLAIMS]
+    if claims:
+        terminalreporter.section("claims")
+        for line in table(claims):
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def timing(request: pytest.FixtureRequest) -> bool:
+    """Whether anything is timed here; otherwise the benchmarks are plain, quick tests."""
+    return bool(request.config.getoption("benchmark_enable"))
+
+
+@pytest.fixture
+def claim(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> MakeClaim:
+    """Note a claim with its measurement; where nothing is timed, it says nothing."""
+
+    def note(made: Claim) -> None:
+        if benchmark.enabled:
+            benchmark.extra_info.setdefault("claims", []).append(asdict(made) | {"met": made.met})
+            request.config.stash[CLAIMS].append(made)
+
+    return note
+
+
+@pytest.fixture(scope="session")
+def rounds(request: pytest.FixtureRequest, timing: bool) -> Callable[[int], int]:
+    """Say how many rounds there shall be where `wanted` would be good."""
+    most = request.config.getoption("rounds")
+
+    def allowed(wanted: int) -> int:
+        return min(wanted, most or wanted) if timing else 1
+
+    return allowed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Models:
+    """The same network in float32 and int8, and how Keras makes it."""
+
+    fp32: Path
+    request: Request
+    make_int8: Callable[[], Path]
+
+    @cached_property
+    def int8(self) -> Path:
+        """The int8 file, made when it is first wanted: that takes minutes."""
+        return self.make_int8()
+
+    def of(self, way: str) -> Path:
+        """Say which file one of `engines.ORT` runs."""
+        return self.int8 if ORT[way][1] == "int8" else self.fp32
+
+
+@pytest.fixture(scope="session")
+def models(
+    request: pytest.FixtureRequest,
+    timing: bool,
+    photographs: Photographs,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Models:
+    """VGG16 with the ImageNet convolutions where something is timed, otherwise a narrow one."""
+    fp32: Path = request.getfixturevalue("vgg16" if timing else "small_vgg16")
+    if timing:
+        asked = Request(weights="pretrained", top=False)
+        return Models(
+            fp32=fp32, request=asked, make_int8=partial(_int8, request.config, fp32, photographs)
+        )
+
+    def narrow() -> Path:
+        path = tmp_path_factory.mktemp("int8") / "vgg16-int8.onnx"
+        calibration = photographs.take(16)
+        return sparsefeat_export.quantize(fp32, path, calibration=calibration, views=1).path
+
+    asked = Request(weights="random:0", top=False, channels_divisor=16)
+    return Models(fp32=fp32, request=asked, make_int8=narrow)
+
+
+@pytest.fixture(scope="session")
+def photographs(timing: bool, tmp_path_factory: pytest.TempPathFactory) -> Photographs:
+    return Photographs(tmp_path_factory.mktemp("photographs"), backgrounds=timing)
+
+
+@pytest.fixture(scope="session")
+def images(photographs: Photographs) -> Callable[[int], NDArray[np.float32]]:
+    """Prepare the first photographs for VGG16: float32 (n, 224, 224, 3)."""
+
+    def prepare(count: int) -> NDArray[np.float32]:
+        keras = preset("keras")
+        pixels = np.empty((count, *SIZE, 3), np.uint8)
+        for index, path in enumerate(sorted(photographs.take(count).iterdir())):
+            decoded = decode(path, keras, SIZE)
+            assert not isinstance(decoded, Reject)
+            pixels[index] = decoded.pixels
+        return sparsefeat.normalize(pixels)
+
+    return prepare
+
+
+def _int8(config: pytest.Config, fp32: Path, photographs: Photographs) -> Path:
+    """Quantize once for this model and this quantizer: it takes minutes."""
+    if given := os.environ.get("SPARSEFEAT_INT8_MODEL"):
+        return Path(given)
+    digest = hashlib.sha256(fp32.with_name(f"{fp32.name}.data").read_bytes())
+    for source in sorted(Path(quantization.__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    path = cache_dir() / f"benchmark-{digest.hexdigest()[:16]}" / "vgg16-int8.onnx"
+    if not path.exists():
+        reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+        reporter.write_line(f"quantizing to {path}, once for all runs: this takes minutes")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            sparsefeat_export.quantize(fp32, path, calibration=photographs.take(64))
+        except BaseException:
+            shutil.rmtree(path.parent)
+            raise
+    return path

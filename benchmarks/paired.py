@@ -1,0 +1,82 @@
+"""Ways of doing the same thing, timed in turn.
+
+On a shared machine a minute can be half as fast as the one before. What is compared is therefore
+done in alternating rounds, each round beginning with another way, and compared round by round.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratio:
+    """How many times as fast one way is as another: median and quartiles over the rounds."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paired:
+    """Named functions of no arguments, and the seconds that each took in each round.
+
+    Parameters
+    ----------
+    ways
+        What is compared.
+    between
+        Called before each of them, untimed.
+    """
+
+    ways: Mapping[str, Callable[[], object]]
+    between: Callable[[], object] = lambda: None
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+
+    def warm_up(self) -> None:
+        """Call each once, untimed."""
+        for way in self.ways.values():
+            self.between()
+            way()
+
+    def round(self) -> None:
+        """Time each once, beginning one later than in the round before."""
+        names = list(self.ways)
+        first = len(self.seconds.get(names[0], [])) % len(names)
+        for name in names[first:] + names[:first]:
+            self.between()
+            start = time.perf_counter()
+            self.ways[name]()
+            self.seconds.setdefault(name, []).append(time.perf_counter() - start)
+
+    def ratio(self, fast: str, slow: str) -> Ratio:
+        """Say how many times as fast `fast` is as `slow`."""
+        ratios = np.divide(self.seconds[slow], self.seconds[fast])
+        low, middle, high = np.percentile(ratios, [25, 50, 75])
+        return Ratio(median=float(middle), low=float(low), high=float(high))
+
+    def figures(self, n_images: int, *, against: str) -> dict[str, Any]:
+        """Sum up the rounds: for each way its rate, and its speed relative to `against`."""
+        return {
+            name: {
+                **rates(seconds, n_images),
+                "seconds": seconds,
+                f"times_as_fast_as_{against}": asdict(self.ratio(name, against)),
+            }
+            for name, seconds in self.seconds.items()
+        }
+
+
+def rates(seconds: Iterable[float], n_images: int) -> dict[str, float]:
+    """Images/s at the median, and percentiles of the seconds that `n_images` took."""
+    p50, p90, p99 = (float(value) for value in np.percentile(list(seconds), [50, 90, 99]))
+    return {
+        "images_per_second": n_images / p50,
+        "p50_seconds": p50,
+        "p90_seconds": p90,
+        "p99_seconds": p99,
+    }

@@ -1,0 +1,150 @@
+"""The command `sparsefeat extract`: peak memory of all its processes, and how soon it starts."""
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+import sparsefeat
+
+from .claims import Claim
+from .conftest import MakeClaim, Models
+from .engines import ORT
+from .memory import Peak, peak_memory
+from .photographs import Photographs
+
+# Layers: numbers of photographs, and the bar in GB. All layers of 2,000 photographs would be
+# 50 GB on disk.
+MEMORY = {
+    "block5_pool": ((100, 2000), 1.2),
+    "pools": ((100, 400), 2.0),
+    "all": ((50, 100), 3.0),
+}
+COUNTS_OF_A_TEST = (8, 24)
+
+
+def command(photos: Path, output: Path, model: Path, *options: str) -> list[str]:
+    words = ["sparsefeat", "extract", photos, "-o", output, "-m", model, *options]
+    return [sys.executable, "-m", *map(str, words)]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """As a plain test, one choice of layers is enough."""
+    if "layers" in metafunc.fixturenames:
+        timing = metafunc.config.getoption("benchmark_enable")
+        metafunc.parametrize("layers", MEMORY if timing else ["pools"])
+
+
+def test_peak_memory_does_not_grow(
+    benchmark: BenchmarkFixture,
+    models: Models,
+    photographs: Photographs,
+    timing: bool,
+    claim: MakeClaim,
+    tmp_path: Path,
+    layers: str,
+) -> None:
+    counts, bar = MEMORY[layers]
+    if not timing:
+        counts = COUNTS_OF_A_TEST
+    folders = [photographs.take(count) for count in counts]
+
+    def measure() -> list[Peak]:
+        peaks = []
+        for folder, count in zip(folders, counts, strict=True):
+            output = tmp_path / "features"
+            peaks.append(peak_memory(command(folder, output, models.fp32, "-l", layers)))
+            assert len(sparsefeat.open(output)) == count
+            shutil.rmtree(output)
+        return peaks
+
+    few, many = benchmark.pedantic(measure)
+    benchmark.extra_info["peaks"] = {
+        str(count): asdict(peak) for count, peak in zip(counts, (few, many), strict=True)
+    }
+    claim(
+        Claim(
+            text=f"peak memory of {counts[1]:,} photographs, {layers}",
+            measured=many.rss_gb,
+            bar=bar,
+            most=True,
+            unit=" GB",
+        )
+    )
+    claim(
+        Claim(
+            text=f"peak memory, {layers}: {counts[1]:,} / {counts[0]:,} photographs",
+            measured=many.rss_gb / few.rss_gb,
+            bar=1.1,
+            most=True,
+            unit="x",
+        )
+    )
+    assert many.rss_gb < 1.3 * few.rss_gb
+
+
+@pytest.mark.parametrize("way", ["cpu-fp32", "openvino-fp32"])
+def test_start(
+    benchmark: BenchmarkFixture,
+    models: Models,
+    photographs: Photographs,
+    rounds: Callable[[int], int],
+    claim: MakeClaim,
+    tmp_path: Path,
+    way: str,
+) -> None:
+    """From the start of the process until the row of one photograph is committed."""
+    provider, _ = ORT[way]
+    try:
+        sparsefeat.Extractor(models.fp32, provider=provider)
+    except sparsefeat.ProviderError as exc:
+        pytest.skip(str(exc))
+    output = tmp_path / "features"
+    line = command(photographs.take(1), output, models.fp32, "--provider", provider)
+    committed: list[float] = []
+
+    def start() -> None:
+        seconds = seconds_to_commit(line, output)
+        assert len(sparsefeat.open(output)) == 1
+        committed.append(seconds)
+
+    benchmark.pedantic(
+        start,
+        setup=lambda: shutil.rmtree(output, ignore_errors=True),
+        rounds=rounds(10),
+        warmup_rounds=1,
+    )
+    benchmark.extra_info["seconds_to_commit"] = committed[1:]
+    seconds = committed[1:] or committed
+    low, high = np.percentile(seconds, [25, 75])
+    claim(
+        Claim(
+            text=f"start to the first row committed, {way}",
+            measured=median(seconds),
+            spread=(float(low), float(high)),
+            bar=2,
+            most=True,
+            unit=" s",
+        )
+    )
+
+
+def seconds_to_commit(line: Sequence[str], store: Path) -> float:
+    """Run a command until there is a part in `store`, and on to its end."""
+    begun = time.perf_counter()
+    seconds = None
+    with subprocess.Popen(line, stdout=subprocess.DEVNULL) as process:
+        while seconds is None and process.poll() is None:
+            if any(store.glob("part-*.zarr")):
+                seconds = time.perf_counter() - begun
+            time.sleep(0.002)
+    assert process.returncode == 0
+    return time.perf_counter() - begun if seconds is None else seconds
