@@ -132,6 +132,7 @@ def extract(
     from sparsefeat.extractor import Extractor
     from sparsefeat.pictures import list_pictures
     from sparsefeat.profile import Profile
+    from sparsefeat.providers import bf16_only_in_vectors
 
     if not photos and files_from is None:
         raise click.UsageError("name folders, files or patterns with PHOTOS, or use --files-from")
@@ -156,6 +157,11 @@ def extract(
         )
         if provider == "auto" or extractor.precision != "fp32":
             log(_chosen(extractor))
+        if extractor.precision == "bf16" and bf16_only_in_vectors():
+            log(
+                "this processor has bfloat16 vectors but no AMX: bf16 is likely to be slower than "
+                "fp32 here; sparsefeat bench measures both"
+            )
         setup_seconds = time.monotonic() - start
         with extraction_shown() as report:
             outcome, stopped_by = run_stoppable(

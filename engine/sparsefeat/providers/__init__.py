@@ -10,7 +10,7 @@ from sparsefeat.providers.known import (
     Provider,
     candidates,
 )
-from sparsefeat.providers.precision import choose_precision
+from sparsefeat.providers.precision import bf16_only_in_vectors, choose_precision
 from sparsefeat.providers.setup import Setup, set_up
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Precision",
     "Provider",
     "Setup",
+    "bf16_only_in_vectors",
     "candidates",
     "check_active",
     "choose_precision",

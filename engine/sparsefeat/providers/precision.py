@@ -53,6 +53,15 @@ def choose_precision(
     return asked
 
 
+def bf16_only_in_vectors(cpuinfo: Path | None = None) -> bool:
+    """Whether this processor multiplies bfloat16 in vectors alone, without AMX' tiles.
+
+    OpenVINO then computes in bf16, as was asked for, but about half as fast as in float32
+    (docs/providers.md).
+    """
+    return _flags(CPUINFO if cpuinfo is None else cpuinfo) & BF16_FLAGS == {"avx512_bf16"}
+
+
 def _flags(cpuinfo: Path) -> frozenset[str]:
     """Read the first processor's flags; none where the system doesn't say.
 

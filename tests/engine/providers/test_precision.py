@@ -5,7 +5,12 @@ import pytest
 
 from sparsefeat.errors import InputError, PrecisionError
 from sparsefeat.model import ModelFile
-from sparsefeat.providers import Precision, choose_precision, precision
+from sparsefeat.providers import (
+    Precision,
+    bf16_only_in_vectors,
+    choose_precision,
+    precision,
+)
 from sparsefeat.providers.precision import BF16_FLAGS
 
 
@@ -30,6 +35,15 @@ def test_by_default_the_file_s_own(small_vgg16: Path) -> None:
 def test_bf16_where_the_processor_has_it(small_vgg16: Path, tmp_path: Path, flag: str) -> None:
     info = cpuinfo(tmp_path, "avx512f", flag)
     assert choose_precision(ModelFile.open(small_vgg16), "bf16", cpuinfo=info) == "bf16"
+
+
+@pytest.mark.parametrize(
+    ("flags", "vectors_alone"),
+    [(["avx512_bf16"], True), (["avx512_bf16", "amx_bf16"], False), (["avx2"], False), ([], False)],
+)
+def test_bf16_in_vectors_alone(tmp_path: Path, flags: list[str], vectors_alone: bool) -> None:
+    assert bf16_only_in_vectors(cpuinfo(tmp_path, *flags)) == vectors_alone
+    assert not bf16_only_in_vectors(tmp_path / "nothing")
 
 
 def test_no_bf16_on_a_processor_without_it(
