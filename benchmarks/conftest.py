@@ -16,16 +16,16 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 import sparsefeat
 import sparsefeat_export
+from sparsefeat.benchmark import ENGINES
 from sparsefeat.environment import environment, load_average
 from sparsefeat.pictures.decode import decode
 from sparsefeat.pictures.presets import preset
 from sparsefeat.records import Reject
 from sparsefeat_export import quantization
-from sparsefeat_export.request import Request
 from sparsefeat_export.sources.pretrained import cache_dir
 
 from .claims import Claim, table
-from .engines import ORT, SIZE
+from .engines import SIZE
 from .photographs import Photographs
 
 HERE = Path(__file__).parent
@@ -118,10 +118,9 @@ def rounds(request: pytest.FixtureRequest, timing: bool) -> Callable[[int], int]
 
 @dataclass(frozen=True, kw_only=True)
 class Models:
-    """The same network in float32 and int8, and how Keras makes it."""
+    """The same network in float32 and int8."""
 
     fp32: Path
-    request: Request
     make_int8: Callable[[], Path]
 
     @cached_property
@@ -129,9 +128,9 @@ class Models:
         """The int8 file, made when it is first wanted: that takes minutes."""
         return self.make_int8()
 
-    def of(self, way: str) -> Path:
-        """Say which file one of `engines.ORT` runs."""
-        return self.int8 if ORT[way][1] == "int8" else self.fp32
+    def of(self, name: str) -> Path:
+        """Say which file an engine runs."""
+        return self.int8 if ENGINES[name].precision == "int8" else self.fp32
 
 
 @pytest.fixture(scope="session")
@@ -144,18 +143,14 @@ def models(
     """VGG16 with the ImageNet convolutions where something is timed, otherwise a narrow one."""
     fp32: Path = request.getfixturevalue("vgg16" if timing else "small_vgg16")
     if timing:
-        asked = Request(weights="pretrained", top=False)
-        return Models(
-            fp32=fp32, request=asked, make_int8=partial(_int8, request.config, fp32, photographs)
-        )
+        return Models(fp32=fp32, make_int8=partial(_int8, request.config, fp32, photographs))
 
     def narrow() -> Path:
         path = tmp_path_factory.mktemp("int8") / "vgg16-int8.onnx"
         calibration = photographs.take(16)
         return sparsefeat_export.quantize(fp32, path, calibration=calibration, views=1).path
 
-    asked = Request(weights="random:0", top=False, channels_divisor=16)
-    return Models(fp32=fp32, request=asked, make_int8=narrow)
+    return Models(fp32=fp32, make_int8=narrow)
 
 
 @pytest.fixture(scope="session")

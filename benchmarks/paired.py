@@ -1,7 +1,8 @@
 """Ways of doing the same thing, timed in turn.
 
 On a shared machine a minute can be half as fast as the one before. What is compared is therefore
-done in alternating rounds, each round beginning with another way, and compared round by round.
+done in rounds, each in an order drawn anew, and compared round by round. Nobody always follows the
+same neighbour, and a pause lets the neighbour's threads fall asleep.
 """
 
 import time
@@ -10,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+
+from sparsefeat.benchmark.schedule import PAUSE_SECONDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +34,16 @@ class Paired:
         What is compared.
     between
         Called before each of them, untimed.
+    pause_seconds
+        How long nothing is done before each of them, untimed.
+    seed
+        Of the orders.
     """
 
     ways: Mapping[str, Callable[[], object]]
     between: Callable[[], object] = lambda: None
+    pause_seconds: float = PAUSE_SECONDS
+    seed: int = 0
     seconds: dict[str, list[float]] = field(default_factory=dict)
 
     def warm_up(self) -> None:
@@ -44,11 +53,13 @@ class Paired:
             way()
 
     def round(self) -> None:
-        """Time each once, beginning one later than in the round before."""
+        """Time each once, in an order drawn for this round."""
         names = list(self.ways)
-        first = len(self.seconds.get(names[0], [])) % len(names)
-        for name in names[first:] + names[:first]:
+        number = len(self.seconds.get(names[0], []))
+        for index in np.random.default_rng((self.seed, number)).permutation(len(names)):
+            name = names[index]
             self.between()
+            time.sleep(self.pause_seconds)
             start = time.perf_counter()
             self.ways[name]()
             self.seconds.setdefault(name, []).append(time.perf_counter() - start)

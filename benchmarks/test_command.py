@@ -14,10 +14,10 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import sparsefeat
+from sparsefeat.benchmark import ENGINES
 
 from .claims import Claim
 from .conftest import MakeClaim, Models
-from .engines import ORT
 from .memory import Peak, peak_memory
 from .photographs import Photographs
 
@@ -91,7 +91,7 @@ def test_peak_memory_does_not_grow(
     assert many.rss_gb < 1.3 * few.rss_gb
 
 
-@pytest.mark.parametrize("way", ["cpu-fp32", "openvino-fp32"])
+@pytest.mark.parametrize("way", ["ort-cpu", "ort-openvino"])
 def test_start(
     benchmark: BenchmarkFixture,
     models: Models,
@@ -102,7 +102,7 @@ def test_start(
     way: str,
 ) -> None:
     """From the start of the process until the row of one photograph is committed."""
-    provider, _ = ORT[way]
+    provider = ENGINES[way].options["provider"]
     try:
         sparsefeat.Extractor(models.fp32, provider=provider)
     except sparsefeat.ProviderError as exc:

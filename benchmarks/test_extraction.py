@@ -21,16 +21,7 @@ from sparsefeat.pictures import list_pictures
 
 from .claims import Claim
 from .conftest import MakeClaim, Models
-from .engines import (
-    LIMITS,
-    ORT,
-    Run,
-    bare_session,
-    check,
-    keras_model,
-    precision_of,
-    tensorflow_with_our_threads,
-)
+from .engines import Run, bare_session, check, keras_engine, ort_extractor
 from .paired import Paired
 from .photographs import Photographs
 
@@ -73,10 +64,7 @@ class Extraction:
     """Extracts a folder into a new store."""
 
     def __init__(self, models: Models, output: Path, way: str, layers: str) -> None:
-        provider, precision = ORT[way]
-        self._extractor = sparsefeat.Extractor(
-            models.of(way), layers, provider=provider, precision=precision, batch_size=BATCH
-        )
+        self._extractor = ort_extractor(models.of(way), layers, way, batch_size=BATCH)
         self._output = output
 
     def __call__(self, folder: Path) -> Path:
@@ -134,7 +122,7 @@ class Comparison:
             self.missing[way] = str(exc)
             return None
         store = sparsefeat.open(extraction(self._sample))
-        self.check({name: store.dense(name) for name in store.layers}, precision_of(way))
+        self.check(way, {name: store.dense(name) for name in store.layers})
         self.clear()
         return extraction
 
@@ -142,7 +130,7 @@ class Comparison:
         """Make a loop over ready tensors in a plain session, and check it."""
         loop = partial(bare_loop, bare_session(self._models.of(way), [LAYER], way))
         few = images[: len(self._answer[LAYER])]
-        self.check({LAYER: np.concatenate(loop(few))}, precision_of(way))
+        self.check(way, {LAYER: np.concatenate(loop(few))})
         return partial(loop, images)
 
     def script(self, model: Any, batch_size: int) -> Callable[[Path], object]:
@@ -150,12 +138,12 @@ class Comparison:
         script = partial(keras_script, model, self.output / "arrays", batch_size)
         script(self._sample)
         saved = [np.load(path) for path in sorted((self.output / "arrays").iterdir())]
-        self.check({LAYER: np.stack(saved)}, "fp32")
+        self.check("keras-predict", {LAYER: np.stack(saved)})
         self.clear()
         return script
 
-    def check(self, got: Answer, precision: sparsefeat.Precision) -> None:
-        check(got, {name: self._answer[name] for name in got}, LIMITS[precision])
+    def check(self, way: str, got: Answer) -> None:
+        check(way, got, {layer: self._answer[layer] for layer in got})
 
     def clear(self) -> None:
         for path in self.output.iterdir():
@@ -213,11 +201,11 @@ def comparison(
 def test_against_the_bare_network(
     comparison: Comparison, images: Callable[[int], Float32], folder: Path, count: int
 ) -> None:
-    extraction = comparison.extraction("cpu-fp32")
+    extraction = comparison.extraction("ort-cpu")
     assert extraction is not None
     ways: Ways = {
         "extract_to_store fp32": partial(extraction, folder),
-        "bare session loop": comparison.bare("cpu-fp32", images(count)),
+        "bare session loop": comparison.bare("ort-cpu", images(count)),
     }
     paired = comparison.run(ways, count, "bare session loop")
     comparison.claim(paired, "extract_to_store fp32", "bare session loop", 0.95)
@@ -226,9 +214,8 @@ def test_against_the_bare_network(
 def test_against_keras_scripts(
     comparison: Comparison, models: Models, folder: Path, count: int
 ) -> None:
-    tensorflow_with_our_threads()
-    model = keras_model(models.request, [LAYER])
-    extraction = comparison.extraction("cpu-fp32")
+    model = keras_engine(models.fp32, (LAYER,), "keras-predict").model
+    extraction = comparison.extraction("ort-cpu")
     assert extraction is not None
     ways: Ways = {
         "extract_to_store fp32": partial(extraction, folder),
@@ -245,19 +232,19 @@ def test_precisions(
 ) -> None:
     """bf16 and int8 against float32, and int8 against its own bare network."""
     ways: Ways = {}
-    for way in ("cpu-fp32", "openvino-bf16", "cpu-int8", "openvino-int8"):
+    for way in ("ort-cpu", "ort-openvino-bf16", "ort-cpu-int8", "ort-openvino-int8"):
         extraction = comparison.extraction(way)
         if extraction is not None:
             ways[f"extract_to_store {way}"] = partial(extraction, folder)
-    if "openvino-int8" not in comparison.missing:
-        loop = comparison.bare("openvino-int8", images(count))
-        ways["bare session loop openvino-int8"] = loop
-    ours = "extract_to_store cpu-fp32"
+    if "ort-openvino-int8" not in comparison.missing:
+        loop = comparison.bare("ort-openvino-int8", images(count))
+        ways["bare session loop ort-openvino-int8"] = loop
+    ours = "extract_to_store ort-cpu"
     paired = comparison.run(ways, count, ours)
     for fast, slow, bar, remark in (
-        ("extract_to_store openvino-bf16", ours, 2.2, " (bar for AMX)"),
-        ("extract_to_store openvino-int8", ours, 5, " (bar for AMX)"),
-        ("extract_to_store openvino-int8", "bare session loop openvino-int8", 0.75, ""),
+        ("extract_to_store ort-openvino-bf16", ours, 2.2, " (bar for AMX)"),
+        ("extract_to_store ort-openvino-int8", ours, 5, " (bar for AMX)"),
+        ("extract_to_store ort-openvino-int8", "bare session loop ort-openvino-int8", 0.75, ""),
     ):
         if fast in ways:
             comparison.claim(paired, fast, slow, bar, remark)
@@ -268,7 +255,7 @@ def test_layers(comparison: Comparison, models: Models, folder: Path, count: int
     early = "block3_pool"
     ways: Ways = {}
     for layers in (LAYER, "pools", early):
-        extraction = comparison.extraction("cpu-fp32", layers)
+        extraction = comparison.extraction("ort-cpu", layers)
         assert extraction is not None
         ways[layers] = partial(extraction, folder)
     paired = comparison.run(ways, count, LAYER)

@@ -16,7 +16,7 @@ from sparsefeat.model import ModelFile, choose
 
 from .claims import Claim
 from .conftest import MakeClaim, Models
-from .engines import KERAS, LIMITS, ORT, Run, check, keras_engine, precision_of
+from .engines import KERAS, ORT, Run, check, keras_engine, ort_extractor
 from .paired import Paired, rates
 
 Float32 = NDArray[np.float32]
@@ -44,15 +44,11 @@ def engine(models: Models, way: str, outputs: str, batch_size: int) -> Run:
     """Make what runs; a test is skipped where it can't be had here."""
     if way in KERAS:
         names = choose(outputs, ModelFile.open(models.fp32).metadata.layers)
-        return keras_engine(models.request, names, way)
-    provider, precision = ORT[way]
+        return keras_engine(models.fp32, tuple(names), way).run
     try:
-        extractor = sparsefeat.Extractor(
-            models.of(way), outputs, provider=provider, precision=precision, batch_size=batch_size
-        )
+        return ort_extractor(models.of(way), outputs, way, batch_size=batch_size).run
     except (sparsefeat.ProviderError, sparsefeat.PrecisionError) as exc:
         pytest.skip(str(exc))
-    return extractor.run
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +74,7 @@ def test_run(
     benchmark.group = f"{outputs}, batches of {batch_size}"
     batch = images(batch_size)
     run = engine(models, way, outputs, batch_size)
-    check(run(batch), expected(outputs, batch_size), LIMITS[precision_of(way)])
+    check(way, run(batch), expected(outputs, batch_size))
     benchmark.pedantic(run, args=(batch,), rounds=rounds(ROUNDS.get(batch_size, 1)))
     if benchmark.stats is not None:
         benchmark.extra_info |= rates(benchmark.stats.stats.data, batch_size)
@@ -106,15 +102,15 @@ def test_compared(
         except pytest.skip.Exception as exc:
             missing[way] = str(exc)
             continue
-        check(run(batch), answer, LIMITS[precision_of(way)])
+        check(way, run(batch), answer)
         ways[way] = partial(run, batch)
     paired = Paired(ways=ways)
     paired.warm_up()
     benchmark.pedantic(paired.round, rounds=rounds(n_rounds))
-    benchmark.extra_info["ways"] = paired.figures(batch_size, against="cpu-fp32")
+    benchmark.extra_info["ways"] = paired.figures(batch_size, against="ort-cpu")
     benchmark.extra_info["missing"] = missing
     for way in KERAS:
-        ratio = paired.ratio("cpu-fp32", way)
+        ratio = paired.ratio("ort-cpu", way)
         claim(
             Claim(
                 text=f"ONNX Runtime fp32 / {way}: {outputs}, batches of {batch_size}",

@@ -143,11 +143,12 @@ def test_write(
         else:
             path.unlink(missing_ok=True)
 
+    form.write(rows.matrix, path, rows.layer)
+    assert same(form.opened(path, rows.layer).csr(), rows.matrix)
+    n_bytes = size_of(path)
     benchmark.pedantic(
         form.write, args=(rows.matrix, path, rows.layer), setup=remove, rounds=rounds(3)
     )
-    assert same(form.opened(path, rows.layer).csr(), rows.matrix)
-    n_bytes = size_of(path)
     benchmark.extra_info |= {"bytes": n_bytes, "share_of_dense": n_bytes / rows.dense.nbytes}
     note(len(rows.dense))
 

@@ -32,7 +32,15 @@ class KerasEngine:
         ``predict`` calls ``Model.predict``, ``function`` a ``tf.function`` of the model, ``jit``
         one compiled by XLA.
     threads
-        For the pool inside an operation, and for the one that operations are started from.
+        For the pool inside an operation; operations are started from one thread, as ONNX Runtime
+        starts them: VGG16 is a chain, so that no two can run at the same time.
+
+    Attributes
+    ----------
+    model
+        The Keras model: images -> {layer: activation}.
+    facts
+        What it runs on, in words, and its numbers of threads.
 
     Raises
     ------
@@ -40,6 +48,8 @@ class KerasEngine:
         The file's weights are not those that it was exported with.
     ImportError
         TensorFlow isn't installed.
+    RuntimeError
+        TensorFlow has computed in this process before, with other numbers of threads.
     """
 
     def __init__(self, *, model: str, layers: list[str], way: Way, threads: int) -> None:
@@ -48,16 +58,17 @@ class KerasEngine:
         import tensorflow as tf
 
         tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
         metadata = read_metadata(Path(model))
         channels = metadata["layers"][0]["shape"][-1]
         network = load(Request(weights=model, top=None, channels_divisor=BLOCKS[0][1] // channels))
         if digest(network) != metadata["weights"]["sha256"]:
             raise WeightsError(f"{model}: Keras is not given the weights that were exported")
-        cut = keras.Model(
+        self.model = keras.Model(
             network.model.inputs, {name: network.model.output[name] for name in layers}
         )
-        self._call = _caller(cut, way)
+        self._layers = tuple(layers)
+        self._call = _caller(self.model, way)
         self.facts: dict[str, Any] = {
             "device": "cpu",
             "precision": "fp32",
@@ -68,7 +79,8 @@ class KerasEngine:
 
     def run(self, images: Float32) -> dict[str, Float32]:
         """Run float32 (N, H, W, 3) through the network; one array for each layer comes back."""
-        return self._call(images)
+        outputs = self._call(images)
+        return {name: outputs[name] for name in self._layers}  # Keras and TensorFlow sort them
 
 
 def _caller(model: Any, way: Way) -> Callable[[Float32], dict[str, Float32]]:

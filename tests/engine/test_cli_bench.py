@@ -48,6 +48,24 @@ def test_table_json_and_page(
     assert page.locator(".barlayer .point").count() == 2
 
 
+def test_one_round_gives_json_that_any_reader_takes(small_vgg16: Path, tmp_path: Path) -> None:
+    words = "--rounds 1 --batch-sizes 1 --engines ort-cpu,tf-function --threads 1 --json b.json"
+    done = subprocess.run(
+        command(small_vgg16, *words.split()),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "too few rounds to tell (1 round)" in done.stdout
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    document = json.loads((tmp_path / "b.json").read_text(), parse_constant=refuse)
+    assert [row["verdict"] for row in document["rows"]] == ["baseline", "too few rounds"]
+
+
 def test_interrupted_it_prints_what_it_has(small_vgg16: Path, tmp_path: Path) -> None:
     """Ctrl-C goes to all processes of the terminal."""
     with subprocess.Popen(
@@ -67,5 +85,6 @@ def test_interrupted_it_prints_what_it_has(small_vgg16: Path, tmp_path: Path) ->
     assert process.returncode == 130
     assert "too few rounds" not in output  # one engine: nothing is compared
     assert output.splitlines()[2].startswith("ort-cpu")
+    assert "stopping after the turn in hand" in said
     assert "ended early" in said
     assert json.loads((tmp_path / "b.json").read_text())["stopped"] is True

@@ -18,7 +18,7 @@ from sparsefeat_export.probe import probe_input
 found = {}
 for way in ("predict", "function", "jit"):
     engine = KerasEngine(
-        model=sys.argv[1], layers=["block5_pool", "block1_conv1"], way=way, threads=1
+        model=sys.argv[1], layers=["block5_pool", "block1_conv1"], way=way, threads=2
     )
     outputs = engine.run(np.concatenate([probe_input(32, 32)] * 2))
     found[way] = {
@@ -40,7 +40,9 @@ def test_every_way_gives_keras_numbers_for_the_layers_asked_for(small_vgg16: Pat
     )
     (probe,) = (one for one in read_metadata(small_vgg16)["probe"] if one["height"] == 32)
     for found in json.loads(done.stdout.splitlines()[-1]).values():
-        assert found["facts"]["intra_op_threads"] == found["facts"]["inter_op_threads"] == 1
+        assert found["facts"]["intra_op_threads"] == 2
+        assert found["facts"]["inter_op_threads"] == 1
+        assert list(found["shapes"]) == ["block5_pool", "block1_conv1"]  # as they were asked for
         assert found["shapes"] == {"block5_pool": [2, 1, 1, 32], "block1_conv1": [2, 32, 32, 4]}
         assert found["types"] == ["ndarray float32"]
         for name, corner in found["corners"].items():

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sparsefeat.benchmark.engines import Engine
 from sparsefeat.errors import BenchmarkError
+
+Float32 = NDArray[np.float32]
 
 # The relative L2 error against float32 that a precision may show for any layer, and the least
 # share of elements that must be zero in both or in neither. Float32 engines differ by some 2e-6,
@@ -39,26 +42,48 @@ def compare_answers(
     BenchmarkError
         They differ by more than the engine's precision allows, or in shape, or aren't finite.
     """
+    found = [
+        compare_layer(
+            engine,
+            reference,
+            layer,
+            got=np.load(ours / f"{index}.npy", mmap_mode="r"),
+            expected=np.load(theirs / f"{index}.npy", mmap_mode="r"),
+        )
+        for index, layer in enumerate(layers)
+    ]
+    return Agreement(
+        reference=reference.name,
+        relative_l2=max(one.relative_l2 for one in found),
+        zeros_agree=min(one.zeros_agree for one in found),
+    )
+
+
+def compare_layer(
+    engine: Engine, reference: Engine, layer: str, *, got: Float32, expected: Float32
+) -> Agreement:
+    """Compare one layer, float32 of any shape.
+
+    Raises
+    ------
+    BenchmarkError
+        As `compare_answers` raises it.
+    """
     limit, least = LIMITS[engine.precision]
-    worst, least_agreeing = 0.0, 1.0
-    for index, layer in enumerate(layers):
-        got = np.load(ours / f"{index}.npy", mmap_mode="r")
-        expected = np.load(theirs / f"{index}.npy", mmap_mode="r")
-        if got.shape != expected.shape:
-            raise BenchmarkError(
-                f"engine {engine.name} gives {layer} a shape of {got.shape}, "
-                f"{reference.name} of {expected.shape}: their times can't be compared"
-            )
-        error = _relative_l2(got, expected)
-        agreeing = float(np.mean((got == 0) == (expected == 0)))
-        if not (error <= limit and agreeing >= least):  # NaN fails as well
-            raise BenchmarkError(
-                f"engine {engine.name} computes {layer} with a relative error of {error:.1e} and "
-                f"{agreeing:.4f} of its zeros right (against {reference.name}), expected at most "
-                f"{limit:.0e} and at least {least} for {engine.precision}: its speed means nothing"
-            )
-        worst, least_agreeing = max(worst, error), min(least_agreeing, agreeing)
-    return Agreement(reference=reference.name, relative_l2=worst, zeros_agree=least_agreeing)
+    if got.shape != expected.shape:
+        raise BenchmarkError(
+            f"engine {engine.name} gives {layer} a shape of {got.shape}, "
+            f"{reference.name} of {expected.shape}: their times can't be compared"
+        )
+    error = _relative_l2(got, expected)
+    agreeing = float(np.mean((got == 0) == (expected == 0)))
+    if not (error <= limit and agreeing >= least):  # NaN fails as well
+        raise BenchmarkError(
+            f"engine {engine.name} computes {layer} with a relative error of {error:.1e} and "
+            f"{agreeing:.4f} of its zeros right (against {reference.name}), expected at most "
+            f"{limit:.0e} and at least {least} for {engine.precision}: its speed means nothing"
+        )
+    return Agreement(reference=reference.name, relative_l2=error, zeros_agree=agreeing)
 
 
 def _relative_l2(got: np.ndarray, expected: np.ndarray) -> float:

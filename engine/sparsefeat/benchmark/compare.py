@@ -13,14 +13,28 @@ from typing import Any
 import numpy as np
 
 from sparsefeat.benchmark.agreement import Agreement, compare_answers
-from sparsefeat.benchmark.engines import ALL, ENGINES, Engine, choose_engines, engine_names
+from sparsefeat.benchmark.engines import (
+    ALL,
+    ENGINES,
+    FALLBACK,
+    REFERENCE,
+    Engine,
+    choose_engines,
+    engine_names,
+)
 from sparsefeat.benchmark.images import load_images
 from sparsefeat.benchmark.job import Job, make_job
 from sparsefeat.benchmark.process import WorkerProcess
 from sparsefeat.benchmark.result import Measurement, Result
-from sparsefeat.benchmark.schedule import Report, Schedule, Turns
+from sparsefeat.benchmark.schedule import Report, Schedule, Turns, n_turns
 from sparsefeat.environment import environment
-from sparsefeat.errors import InputError, LayerError, MissingDependencyError, ProviderError
+from sparsefeat.errors import (
+    BenchmarkError,
+    InputError,
+    LayerError,
+    MissingDependencyError,
+    ProviderError,
+)
 from sparsefeat.model import Size
 
 DEFAULT_ROUNDS = 15
@@ -53,8 +67,9 @@ def compare(
     """Time the network alone in several engines, on ready float32 arrays.
 
     Each engine has a process of its own and the same number of threads; they take turns in
-    rounds, in an order drawn anew for each. What they compute is compared with Keras first, with
-    ONNX Runtime's CPU provider where there is no TensorFlow.
+    rounds, in an order drawn anew for each, and one has two, to be compared with itself. What they
+    compute is compared with Keras first, which is started for that even if it isn't timed; with
+    ONNX Runtime's CPU provider where Keras can't be had or can't give the layers.
 
     Parameters
     ----------
@@ -85,7 +100,7 @@ def compare(
     seconds
         Instead of rounds: how long to measure in all, with at least six rounds each.
     seed
-        Of the order and of the intervals.
+        Of the order and of the noise.
     report
         Called with the turns done, of how many, and what is being done.
     stop
@@ -116,7 +131,7 @@ def compare(
             f"baseline {baseline!r} is not among the engines, expected one of: "
             f"{', '.join(engine.name for engine in wanted)}"
         )
-    turns_planned = rounds * len(wanted) * len(job.batch_sizes)
+    turns_planned = rounds * n_turns(len(wanted)) * len(job.batch_sizes)
     tell = report or (lambda done, total, what: None)
     started, begun = datetime.datetime.now(datetime.UTC), time.monotonic()
     machine = environment()  # before there is any load of ours
@@ -140,6 +155,7 @@ def compare(
             job.batch_sizes,
             rounds=rounds,
             seconds=seconds,
+            baseline=baseline,
             seed=seed,
             report=tell,
             stop=stop,
@@ -149,7 +165,9 @@ def compare(
         for batch_size in job.batch_sizes:
             if stop.is_set():
                 break
-            reference = reference or _reference(workers, job, folder, stack)
+            if reference is None:
+                tell(0, turns_planned, "starting what answers are compared with")
+                reference = _reference(workers, job, folder, stack)
             agreements = _check(workers, reference, job, batch_size, folder)
             turns = schedule.run(batch_size)
             measurements += [
@@ -225,11 +243,12 @@ def _worker(engine: Engine, job: Job, folder: Path, stack: ExitStack) -> WorkerP
 def _reference(
     workers: Sequence[WorkerProcess], job: Job, folder: Path, stack: ExitStack
 ) -> WorkerProcess:
-    """Take Keras if it is there, else the CPU provider, even if nobody asked to time it."""
-    for worker in workers:
-        if worker.engine.framework == "tensorflow" or worker.engine.name == "ort-cpu":
-            return worker
-    return _worker(ENGINES["ort-cpu"], job, folder, stack)
+    """Take Keras if it can be had, else the CPU provider, even if nobody asked to time it."""
+    started = {worker.engine.name: worker for worker in workers}
+    try:
+        return started.get(REFERENCE) or _worker(ENGINES[REFERENCE], job, folder, stack)
+    except UNAVAILABLE:
+        return started.get(FALLBACK) or _worker(ENGINES[FALLBACK], job, folder, stack)
 
 
 def _check(
@@ -242,20 +261,28 @@ def _check(
     """Compare what all compute of some rows of the very batch that is timed."""
     rows = np.unique(np.linspace(0, batch_size - 1, CHECKED).round().astype(int)).tolist()
     with tempfile.TemporaryDirectory(dir=folder) as name:
-        theirs = _answer(reference, batch_size, rows, Path(name) / "reference")
+        theirs = _answer(reference, job, batch_size, rows, Path(name) / "reference")
         agreements = {}
         for worker in workers:
             with tempfile.TemporaryDirectory(dir=name) as own:
-                ours = _answer(worker, batch_size, rows, Path(own) / "answers")
+                ours = _answer(worker, job, batch_size, rows, Path(own) / "answers")
                 agreements[worker.engine.name] = compare_answers(
                     worker.engine, reference.engine, job.layers, ours=ours, theirs=theirs
                 )
     return agreements
 
 
-def _answer(worker: WorkerProcess, batch_size: int, rows: list[int], folder: Path) -> Path:
+def _answer(
+    worker: WorkerProcess, job: Job, batch_size: int, rows: list[int], folder: Path
+) -> Path:
+    """Let an engine write what it computes, a file for each layer in the order of the job's."""
     folder.mkdir()
-    worker.ask(do="answer", batch_size=batch_size, rows=rows, folder=str(folder))
+    answer = worker.ask(do="answer", batch_size=batch_size, rows=rows, folder=str(folder))
+    if answer["layers"] != list(job.layers):
+        raise BenchmarkError(
+            f"engine {worker.engine.name} gives the layers {', '.join(answer['layers'])}, expected "
+            f"{', '.join(job.layers)}: its times can't be compared"
+        )
     return folder
 
 
@@ -278,7 +305,9 @@ def _measurement(engine: str, batch_size: int, agreement: Agreement, turns: Turn
         batch_size=batch_size,
         agreement=agreement,
         warm_up_seconds=turns.warm_up_seconds,
+        settled=turns.settled,
         rounds=tuple(tuple(one["seconds"]) for one in turns.rounds),
+        again=tuple(tuple(one["seconds"]) for one in turns.again),
         threads_used=share("turn_cpu_seconds", "turn_seconds"),
         idle_threads=share("waited_cpu_seconds", "waited_seconds"),
         delayed=delay / (cpu + delay) if delay else 0.0,

@@ -1,6 +1,6 @@
 """The ways of running the network that can be compared."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,6 +10,10 @@ KERAS = "sparsefeat_export.keras_engine:KerasEngine"
 ORT = "sparsefeat.benchmark.ort_engine:OrtEngine"
 
 ALL = "all"
+
+# With whose answers all others are compared; and where that one can't be had.
+REFERENCE = "keras-predict"
+FALLBACK = "ort-cpu"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +94,29 @@ def choose_engines(wanted: str | Collection[str]) -> tuple[Engine, ...]:
     if unknown or not names:
         raise InputError(
             f"unknown engine {(unknown or [''])[0]!r}, expected some of: "
-            f"{', '.join([ALL, *ENGINES])}"
+            f"{', '.join([ALL, *ENGINES])}; separate them by commas"
         )
     return tuple(engine for name, engine in ENGINES.items() if ALL in names or name in names)
+
+
+def choose_baseline(speeds: Mapping[str, float], asked: str | None) -> str:
+    """Take the engine asked for, else TensorFlow's fastest, else the CPU provider, else any.
+
+    Parameters
+    ----------
+    speeds
+        Engines by name, the greatest number the fastest.
+    asked
+        A name among them, or None.
+
+    Examples
+    --------
+    >>> choose_baseline({"tf-function": 5.0, "tf-jit": 6.0, "ort-cpu": 7.0}, None)
+    'tf-jit'
+    """
+    if asked is not None:
+        return asked
+    tensorflow = [name for name in speeds if ENGINES[name].framework == "tensorflow"]
+    if tensorflow:
+        return max(tensorflow, key=speeds.__getitem__)
+    return "ort-cpu" if "ort-cpu" in speeds else next(iter(speeds))

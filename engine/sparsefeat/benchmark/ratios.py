@@ -1,6 +1,8 @@
 """What paired measurements say, and what they don't."""
 
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 import numpy as np
@@ -18,7 +20,10 @@ MIN_ROUNDS = 6
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A median, and between which values it lies with 95 % confidence."""
+    """A median, and between which values it lies with 95 % confidence or more.
+
+    Of fewer than six values `low` and `high` are the least and the greatest: that is less.
+    """
 
     median: float
     low: float
@@ -37,8 +42,12 @@ class Ratio:
     verdict: Verdict
 
 
-def median_interval(values: Float64, *, seed: int = 0) -> Interval:
-    """Bootstrap the median: percentiles over resampled rounds.
+def median_interval(values: Float64) -> Interval:
+    """Take for the median's interval the values that stand at equal ranks from both ends.
+
+    How many of n independent values lie below the true median is binomial, whatever their
+    distribution, so the ranks follow from n: the innermost pair that holds the median at least
+    95 % of the time (David and Nagaraja, Order Statistics, 7.1).
 
     Parameters
     ----------
@@ -47,63 +56,74 @@ def median_interval(values: Float64, *, seed: int = 0) -> Interval:
 
     Examples
     --------
-    >>> median_interval(np.array([1.0, 2.0, 3.0])).median
-    2.0
+    >>> median_interval(np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]))
+    Interval(median=5.0, low=2.0, high=8.0)
     """
-    rng = np.random.default_rng(seed)
-    chosen = rng.integers(0, len(values), (RESAMPLES, len(values)))
-    medians = np.median(values[chosen], axis=1)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(medians, [tail, 1 - tail])
-    return Interval(median=float(np.median(values)), low=float(low), high=float(high))
+    ordered = np.sort(values)
+    depth = _depth(len(values))
+    return Interval(
+        median=float(np.median(values)), low=float(ordered[depth]), high=float(ordered[-1 - depth])
+    )
 
 
-def noise(rates: Float64, *, seed: int = 0) -> float:
-    """Estimate by how much an engine seems to differ from itself.
+def _depth(count: int) -> int:
+    """Say how many of so many values may be left out at either end."""
+    tail = int(2**count * Fraction(1 - CONFIDENCE).limit_denominator(100) / 2)
+    # Of 2**count equally likely ways to lie above or below, those with `depth`, and with at most
+    # `depth`, below: integers, as there is no float for a thousand rounds.
+    exactly, at_most, depth = 1, 1, 0
+    while at_most <= tail:
+        depth += 1
+        exactly = exactly * (count - depth + 1) // depth
+        at_most += exactly
+    return max(0, depth - 1)
 
-    Each round is paired with the next one, half of the pairs turned round at random, and the
-    median ratio taken, as for two engines. 95 % of such ratios are nearer to 1 than what is
-    returned. There are half as many pairs as rounds, so it is rather too large than too small.
+
+def noise(first: Float64, second: Float64, *, seed: int = 0) -> float:
+    """Say by how much an engine seemed to differ from itself.
+
+    It had two turns in each round, as two engines have one each: what slows both down is in
+    neither ratio. Which of the two is the first means nothing, so their ratios are turned round at
+    random; 95 % of the medians are nearer to 1 than what is returned.
 
     Parameters
     ----------
-    rates
-        Images/s of one engine, (rounds,).
+    first, second
+        Images/s of the same engine, (rounds,).
 
     Returns
     -------
     float
-        0.03 means three percent; infinity where there are no two rounds.
+        0.03 means three percent; infinity where there are no rounds.
     """
-    n_pairs = len(rates) // 2
-    if not n_pairs:
-        return float("inf")
-    pairs = np.log(rates[: 2 * n_pairs]).reshape(n_pairs, 2)
-    differences = pairs[:, 0] - pairs[:, 1]
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], (RESAMPLES, n_pairs))
+    if not len(first):
+        return math.inf
+    differences = np.log(first / second)
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], (RESAMPLES, len(differences)))
     medians = np.abs(np.median(signs * differences, axis=1))
     return float(np.expm1(np.quantile(medians, CONFIDENCE)))
 
 
-def compare_rates(ours: Float64, theirs: Float64, *, seed: int = 0) -> Ratio:
+def compare_rates(ours: Float64, theirs: Float64, *, noise: float) -> Ratio:
     """Say how many times as fast `ours` is as `theirs`, in the same rounds.
 
     A difference is claimed only if the interval of the median ratio leaves out 1, and the ratio
-    is further from 1 than the noise of either.
+    is further from 1 than the noise.
 
     Parameters
     ----------
     ours, theirs
         Images/s, (rounds,).
+    noise
+        How far from 1 an engine's ratio to itself came out in these rounds.
     """
     ratios = ours / theirs
-    interval = median_interval(ratios, seed=seed)
-    spread = max(noise(ours, seed=seed), noise(theirs, seed=seed))
+    interval = median_interval(ratios)
     verdict: Verdict = "no difference"
     if len(ratios) < MIN_ROUNDS:
         verdict = "too few rounds"
-    elif interval.low > 1 and interval.median > 1 + spread:
+    elif interval.low > 1 and interval.median > 1 + noise:
         verdict = "faster"
-    elif interval.high < 1 and interval.median < 1 / (1 + spread):
+    elif interval.high < 1 and interval.median < 1 / (1 + noise):
         verdict = "slower"
-    return Ratio(interval=interval, noise=spread, verdict=verdict)
+    return Ratio(interval=interval, noise=noise, verdict=verdict)

@@ -157,8 +157,8 @@ def _lay_out(figure: "go.Figure", rows: list[Row], title: str) -> None:
 def _turns(result: Result) -> Table:
     return Table(
         caption="Threads used: processor time over elapsed time while it was timed, and while it "
-        "waited for the others; delayed: share of the time it could have run that another program "
-        "had the processor",
+        "waited for the others; delayed: share of the time that its threads were ready but had no "
+        "processor",
         columns=(
             "engine",
             "batch",

@@ -1,12 +1,13 @@
 """What a comparison found."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sparsefeat.benchmark.agreement import Agreement
-from sparsefeat.benchmark.engines import ENGINES
+from sparsefeat.benchmark.engines import choose_baseline
 from sparsefeat.benchmark.ratios import (
     CONFIDENCE,
     Float64,
@@ -14,6 +15,7 @@ from sparsefeat.benchmark.ratios import (
     Ratio,
     compare_rates,
     median_interval,
+    noise,
 )
 
 if TYPE_CHECKING:
@@ -26,17 +28,21 @@ FORMAT = 1
 class Measurement:
     """One engine at one batch size, as it was measured.
 
-    `rounds` holds, for each round, the seconds of each batch in its turn. `threads_used` is
+    `rounds` holds, for each round, the seconds of each batch in its turn; `again` the same for the
+    second turn that one of the engines has, to be compared with itself, and nothing for the others.
+    `settled` says whether its times had become steady before the first round. `threads_used` is
     processor time over elapsed time in the turns, `idle_threads` the same while others computed.
-    `delayed` is the share of the time when its threads could have run that something else had the
-    processor; 0 where the system doesn't say.
+    `delayed` is the share of the time when its threads were ready that they had no processor; 0
+    where the system doesn't say.
     """
 
     engine: str
     batch_size: int
     agreement: Agreement
     warm_up_seconds: tuple[float, ...]
+    settled: bool
     rounds: tuple[tuple[float, ...], ...]
+    again: tuple[tuple[float, ...], ...]
     threads_used: float
     idle_threads: float
     delayed: float
@@ -45,12 +51,20 @@ class Measurement:
     @property
     def rates(self) -> Float64:
         """Images/s, (rounds,)."""
-        return np.array([self.batch_size * len(turn) / sum(turn) for turn in self.rounds])
+        return self._rates(self.rounds)
+
+    @property
+    def rates_again(self) -> Float64:
+        """Images/s in the second turns, (rounds,) or (0,)."""
+        return self._rates(self.again)
 
     @property
     def seconds(self) -> Float64:
         """Seconds of every timed batch."""
         return np.concatenate([np.asarray(turn, dtype=np.float64) for turn in self.rounds])
+
+    def _rates(self, turns: tuple[tuple[float, ...], ...]) -> Float64:
+        return np.array([self.batch_size * len(turn) / sum(turn) for turn in turns])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,33 +146,31 @@ class Result:
 
     def _rows(self, batch_size: int) -> list[Row]:
         measured = {one.engine: one for one in self.measurements if one.batch_size == batch_size}
-        baseline = measured[self._baseline(measured)]
-        seed = self.settings["seed"]
+        medians = {name: float(np.median(one.rates)) for name, one in measured.items()}
+        baseline = measured[choose_baseline(medians, self.settings["baseline"])]
+        itself = self._noise(batch_size)
         return [
             Row(
                 engine=name,
                 batch_size=batch_size,
-                images_per_second=median_interval(one.rates, seed=seed),
+                images_per_second=median_interval(one.rates),
                 seconds=_percentiles(one.seconds),
                 baseline=baseline.engine,
                 ratio=None
                 if one is baseline
-                else compare_rates(one.rates, baseline.rates, seed=seed),
+                else compare_rates(one.rates, baseline.rates, noise=itself),
                 agreement=one.agreement,
             )
             for name, one in measured.items()
         ]
 
-    def _baseline(self, measured: dict[str, Measurement]) -> str:
-        """Take the one asked for, else TensorFlow's fastest, else the CPU provider, else any."""
-        asked: str | None = self.settings["baseline"]
-        if asked is not None:
-            return asked
-        medians = {name: float(np.median(one.rates)) for name, one in measured.items()}
-        tensorflow = [name for name in measured if ENGINES[name].framework == "tensorflow"]
-        if tensorflow:
-            return max(tensorflow, key=medians.__getitem__)
-        return "ort-cpu" if "ort-cpu" in measured else next(iter(measured))
+    def _noise(self, batch_size: int) -> float:
+        """Say how far from 1 the ratio of an engine to itself came out."""
+        twice = [
+            one for one in self.measurements if one.batch_size == batch_size and len(one.again)
+        ]
+        found = [noise(one.rates, one.rates_again, seed=self.settings["seed"]) for one in twice]
+        return max(found, default=math.inf)
 
 
 def _percentiles(seconds: Float64) -> tuple[float, float, float]:
@@ -182,7 +194,7 @@ def _flat(row: Row) -> dict[str, Any]:
         "ratio": 1.0 if ratio is None else ratio.interval.median,
         "ratio_low": None if ratio is None else ratio.interval.low,
         "ratio_high": None if ratio is None else ratio.interval.high,
-        "noise": None if ratio is None else ratio.noise,
+        "noise": ratio.noise if ratio is not None and math.isfinite(ratio.noise) else None,
         "verdict": "baseline" if ratio is None else ratio.verdict,
         "relative_l2": row.agreement.relative_l2,
         "zeros_agree": row.agreement.zeros_agree,

@@ -1,4 +1,4 @@
-"""Who computes when: warming up, then rounds in which every engine has its turn."""
+"""Who computes when: warming up, then rounds of a turn for every engine, and two for one."""
 
 import math
 import threading
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sparsefeat.benchmark.engines import choose_baseline
 from sparsefeat.benchmark.process import WorkerProcess
 from sparsefeat.benchmark.ratios import MIN_ROUNDS
 
@@ -33,12 +34,18 @@ MAX_WARM_SECONDS = 10.0
 
 @dataclass(kw_only=True)
 class Turns:
-    """What was measured of one engine at one batch size; `rounds` holds the workers' answers."""
+    """What was measured of one engine at one batch size.
+
+    `rounds` holds the worker's answers, `again` those of the second turns that the engine had, if
+    any. `settled` says whether the times became steady while it was warmed up.
+    """
 
     warm_up_seconds: tuple[float, ...]
+    settled: bool
     repeats: int
     untimed: int
     rounds: list[dict[str, Any]] = field(default_factory=list)
+    again: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Schedule:
@@ -54,6 +61,10 @@ class Schedule:
         Turns of every engine at each batch size; or else
     seconds
         how long to go on with it in all, with at least six rounds each.
+    baseline
+        Which engine has a second turn in each round, to be compared with itself, as two engines
+        are compared; by default the one of TensorFlow's that was fastest when it was warm. With
+        one engine alone there is nothing to compare, and no second turn.
     seed
         Of the order within each round, which is drawn anew.
     report
@@ -69,6 +80,7 @@ class Schedule:
         *,
         rounds: int,
         seconds: float | None = None,
+        baseline: str | None = None,
         seed: int,
         report: Report,
         stop: threading.Event,
@@ -77,6 +89,8 @@ class Schedule:
         self._batch_sizes = batch_sizes
         self._rounds = rounds
         self._seconds = None if seconds is None else seconds / len(batch_sizes)
+        self._baseline = baseline
+        self._per_round = n_turns(len(workers))
         self._rng = np.random.default_rng(seed)
         self._report = report
         self._stop = stop
@@ -93,34 +107,47 @@ class Schedule:
                 return {}
             self._tell(f"batches of {batch_size}: warming up {worker.engine.name}")
             turns[worker.engine.name] = warm_up(worker, batch_size)
+        slots = self._slots(turns)
         begun = time.monotonic()
         number = 0
         while not self._enough(number, time.monotonic() - begun):
-            answers = self._round(batch_size, turns)
+            answers = self._round(batch_size, turns, slots)
             if answers is None:
                 break
-            for name, answer in answers.items():
-                turns[name].rounds.append(answer)
+            for index, (worker, answer) in enumerate(zip(slots, answers, strict=True)):
+                mine = turns[worker.engine.name]
+                (mine.rounds if index < len(self._workers) else mine.again).append(answer)
             number += 1
             if self._seconds is not None:
                 share = self._seconds / (time.monotonic() - begun)
                 self._rounds = max(MIN_ROUNDS, round(number * share))
         return turns
 
-    def _round(self, batch_size: int, turns: dict[str, Turns]) -> dict[str, dict[str, Any]] | None:
-        answers = {}
-        for index in self._rng.permutation(len(self._workers)):
+    def _slots(self, turns: dict[str, Turns]) -> list[WorkerProcess]:
+        """Say who has a turn in each round: all, and one of them again."""
+        if len(self._workers) == 1:
+            return [*self._workers]
+        speeds = {name: 1 / min(one.warm_up_seconds) for name, one in turns.items()}
+        twice = choose_baseline(speeds, self._baseline)
+        return [*self._workers, *(one for one in self._workers if one.engine.name == twice)]
+
+    def _round(
+        self, batch_size: int, turns: dict[str, Turns], slots: Sequence[WorkerProcess]
+    ) -> list[dict[str, Any]] | None:
+        """Give the answers in the order of `slots`, whatever the order of the turns."""
+        answers: dict[int, dict[str, Any]] = {}
+        for index in self._rng.permutation(len(slots)):
             if self._stop.is_set():
                 return None
-            worker = self._workers[index]
+            worker = slots[index]
             mine = turns[worker.engine.name]
             self._tell(f"batches of {batch_size}: {worker.engine.name}")
             self._stop.wait(PAUSE_SECONDS)
-            answers[worker.engine.name] = worker.ask(
+            answers[index] = worker.ask(
                 do="time", batch_size=batch_size, repeats=mine.repeats, untimed=mine.untimed
             )
             self._done += 1
-        return answers
+        return [answers[index] for index in range(len(slots))]
 
     def _enough(self, n_rounds: int, elapsed: float) -> bool:
         if self._stop.is_set():
@@ -133,8 +160,13 @@ class Schedule:
         return False
 
     def _tell(self, what: str) -> None:
-        total = self._rounds * len(self._workers) * len(self._batch_sizes)
+        total = self._rounds * self._per_round * len(self._batch_sizes)
         self._report(self._done, max(total, self._done), what)
+
+
+def n_turns(n_engines: int) -> int:
+    """Say how many turns a round has."""
+    return n_engines + (n_engines > 1)
 
 
 def warm_up(worker: WorkerProcess, batch_size: int) -> Turns:
@@ -151,6 +183,7 @@ def warm_up(worker: WorkerProcess, batch_size: int) -> Turns:
     repeats = min(MAX_REPEATS, max(1, math.ceil(TURN_SECONDS / usual)))
     return Turns(
         warm_up_seconds=tuple(seconds),
+        settled=_settled(seconds[-MIN_WARM_BATCHES:]),
         repeats=repeats,
         # What cold caches cost at the start doesn't show in a long batch.
         untimed=1 if usual < TURN_SECONDS else 0,

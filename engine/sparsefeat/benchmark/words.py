@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from sparsefeat.benchmark.engines import FALLBACK
 from sparsefeat.benchmark.ratios import MIN_ROUNDS
 from sparsefeat.benchmark.result import Result, Row
 
@@ -65,8 +66,20 @@ def cautions(result: Result) -> list[str]:
     delayed = max((one.delayed for one in result.measurements), default=0.0)
     if delayed > 0.1:
         said.append(
-            f"Other programs had the processors for up to {100 * delayed:.0f} % of the time that "
-            "an engine could have used: this is no measurement of an idle machine."
+            f"An engine's threads were ready but had no processor for up to {100 * delayed:.0f} % "
+            "of the time that they could have run: other programs had it, or there are more "
+            "threads than processors."
+        )
+    said += [
+        f"{one.engine} was not steady after {_count(len(one.warm_up_seconds), 'batch', 'batches')} "
+        f"of {one.batch_size} to warm up: its first rounds may be slower than it is."
+        for one in result.measurements
+        if not one.settled
+    ]
+    if any(one.agreement.reference == FALLBACK for one in result.measurements):
+        said.append(
+            f"Answers were compared with {FALLBACK}'s, as Keras can't be had here or can't give "
+            "these layers; its own were compared with the model's probe alone."
         )
     available = result.environment["limits"]["available_threads"]
     if threads > available:
@@ -101,7 +114,7 @@ def method(result: Result) -> list[str]:
         f"Each engine ran in a process of its own with {_count(threads, 'thread')}, the same "
         "weights and the same layers. One computed at a time; in every round each had one turn, in "
         "an order drawn anew, after it had been warmed up; where batches are short, the first of a "
-        "turn was not timed."
+        "turn was not timed. Where there was something to compare, one engine had two turns."
     )
     checked = (
         "Before it was timed, each engine's answers were compared with the reference's; ONNX "
@@ -109,9 +122,11 @@ def method(result: Result) -> list[str]:
     )
     judged = (
         "A ratio is the median over rounds of images/s over the baseline's in the same round, its "
-        "interval a bootstrap of 95 % confidence over rounds. A difference is claimed only if the "
-        "interval leaves out 1 and the ratio is further from 1 than an engine's ratio to itself "
-        f"would be (noise), and after {MIN_ROUNDS} rounds or more."
+        "interval two of the rounds' ratios, of such ranks that it holds the true median 95 % of "
+        "the time or more (if rounds are independent; of fewer than six it is their range). A "
+        "difference is claimed only if the interval leaves out 1 and the ratio is further from 1 "
+        "than the ratio of an engine's two turns in the same rounds would be (noise), and after "
+        f"{MIN_ROUNDS} rounds or more."
     )
     return [timed, alone, checked, judged]
 
@@ -157,8 +172,8 @@ def _rounds(row: Row, result: Result) -> str:
     return _count(count, "round")
 
 
-def _count(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count:,} {what}s"
+def _count(count: int, what: str, many: str | None = None) -> str:
+    return f"{count} {what}" if count == 1 else f"{count:,} {many or f'{what}s'}"
 
 
 def digits(number: float) -> str:

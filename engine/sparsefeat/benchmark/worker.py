@@ -4,7 +4,7 @@ It reads one JSON object a line from standard input and answers each with one on
 
 =======================================================  =======================================
 ``{"build": "module:name", "options": {}, "images": ""}``  ``{"facts": {}}``; comes first
-``{"do": "answer", "batch_size", "rows", "folder"}``       ``{"files": n}``: what those rows give
+``{"do": "answer", "batch_size", "rows", "folder"}``       ``{"layers": []}``, each in a file
 ``{"do": "time", "batch_size", "repeats", "untimed"}``     ``{"seconds": [], ...}``, see `_time`
 what went wrong                                          ``{"error": "", "message": ""}``
 =======================================================  =======================================
@@ -83,12 +83,13 @@ class _Server:
         outputs = self.engine.run(batch)
         for index, output in enumerate(outputs.values()):
             np.save(folder / f"{index}.npy", output[rows])
-        return {"files": len(outputs), "layers": list(outputs)}
+        return {"layers": list(outputs)}
 
     def _time(self, batch: Float32, repeats: int, untimed: int) -> dict[str, Any]:
         """Time single batches, and how much processor time the turn took, and the wait before it.
 
-        `turn_delay_seconds` is how long threads were ready to run and had no processor.
+        `turn_delay_seconds` is how long threads were ready to run and had no processor, because
+        another program's or another one of the engine's own had it.
 
         `untimed` batches come first: others have used the caches since.
         """
@@ -99,7 +100,7 @@ class _Server:
         for _ in range(untimed):
             self.engine.run(batch)
         seconds = []
-        delay_start = _delay_seconds()
+        delays_start = _delays()
         start, cpu_start = time.perf_counter(), time.process_time()
         for _ in range(repeats):
             before = time.perf_counter()
@@ -107,13 +108,13 @@ class _Server:
             seconds.append(time.perf_counter() - before)
             del outputs  # to give memory back is not timed
         end, cpu_end = time.perf_counter(), time.process_time()
-        delay_end = _delay_seconds()
+        delays_end = _delays()
         self._left = time.perf_counter(), time.process_time()
         return {
             "seconds": seconds,
             "turn_seconds": end - start,
             "turn_cpu_seconds": cpu_end - cpu_start,
-            "turn_delay_seconds": delay_end - delay_start,
+            "turn_delay_seconds": delay_seconds(delays_start, delays_end),
             "waited_seconds": waited,
             "waited_cpu_seconds": waited_cpu,
             "peak_bytes": _peak_bytes(),
@@ -133,13 +134,22 @@ def _commands() -> "queue.SimpleQueue[dict[str, Any]]":
     return commands
 
 
-def _delay_seconds() -> float:
-    """Sum up how long the threads have waited for a processor; 0 where Linux doesn't say."""
-    total = 0
+def delay_seconds(before: Mapping[int, int], after: Mapping[int, int]) -> float:
+    """Sum up how long threads waited in between, by their nanoseconds before and after.
+
+    A thread that began or ended in between isn't counted: what it had waited is not known.
+    """
+    waited = sum(max(0, after[thread] - before[thread]) for thread in before.keys() & after.keys())
+    return waited / 1e9
+
+
+def _delays() -> dict[int, int]:
+    """Ask how many nanoseconds each thread has waited for a processor; Linux alone says it."""
+    delays = {}
     for path in Path("/proc/self/task").glob("*/schedstat"):
         with suppress(OSError, IndexError, ValueError):  # a thread may have ended
-            total += int(path.read_text().split()[1])
-    return total / 1e9
+            delays[int(path.parent.name)] = int(path.read_text().split()[1])
+    return delays
 
 
 def _peak_bytes() -> int | None:

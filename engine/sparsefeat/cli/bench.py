@@ -74,7 +74,7 @@ with --int8 ort-cpu-int8, ort-openvino-int8.
     help="Instead of rounds: how long to measure, with at least six rounds.",
 )
 @click.option(
-    "--seed", default=0, show_default=True, help="Of the engines' order and of the intervals."
+    "--seed", default=0, show_default=True, help="Of the engines' order and of the noise."
 )
 @click.option("--json", "json_file", metavar="FILE", help="Write everything there, raw times too.")
 @click.option("--html", "html_file", metavar="FILE", help="Write a page with plots.")
@@ -126,12 +126,13 @@ def bench(
                 seed=seed,
                 report=report,
                 stop=stop,
-            )
+            ),
+            unit="turn",
         )
     if result.measurements:
         _print(result)
         if json_file:
-            _write(Path(json_file), json.dumps(result.to_json(), indent=1) + "\n")
+            _write(Path(json_file), json.dumps(result.to_json(), indent=1, allow_nan=False) + "\n")
         if html_file:
             _write(Path(html_file), render_report(result))
     else:

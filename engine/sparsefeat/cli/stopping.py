@@ -15,7 +15,9 @@ T = TypeVar("T")
 WAKE_SECONDS = 0.2
 
 
-def run_stoppable(work: Callable[[threading.Event], T]) -> tuple[T, int | None]:
+def run_stoppable(
+    work: Callable[[threading.Event], T], *, unit: str = "batch"
+) -> tuple[T, int | None]:
     """Do work that SIGINT or SIGTERM asks to stop; a second signal ends the process at once.
 
     The work is done in a thread of its own, because the main one answers signals, and can't
@@ -25,6 +27,8 @@ def run_stoppable(work: Callable[[threading.Event], T]) -> tuple[T, int | None]:
     ----------
     work
         Takes the event that is set when it should stop.
+    unit
+        What it ends before it stops, as the user is told.
 
     Returns
     -------
@@ -40,7 +44,7 @@ def run_stoppable(work: Callable[[threading.Event], T]) -> tuple[T, int | None]:
             signal.raise_signal(number)
         received.append(number)
         stop.set()
-        log("stopping after the batch in hand; once more to stop at once")
+        log(f"stopping after the {unit} in hand; once more to stop at once")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

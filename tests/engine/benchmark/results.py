@@ -16,14 +16,18 @@ def measurement(
     batch_size: int = 1,
     reference: str = "keras-predict",
     delayed: float = 0.0,
+    settled: bool = True,
+    again: Sequence[float] = (),
 ) -> Measurement:
-    """Make one of images/s, a turn of three batches for each."""
+    """Make one of images/s, a turn of three batches for each; `again` are the second turns'."""
     return Measurement(
         engine=engine,
         batch_size=batch_size,
         agreement=Agreement(reference=reference, relative_l2=0.0, zeros_agree=1.0),
         warm_up_seconds=(1.0,),
+        settled=settled,
         rounds=tuple((batch_size / rate,) * 3 for rate in rates),
+        again=tuple((batch_size / rate,) * 3 for rate in again),
         threads_used=1.9,
         idle_threads=0.0,
         delayed=delayed,

@@ -39,6 +39,7 @@ def test_all_that_can_be_had_is_measured(result: Result) -> None:
     if "CUDAExecutionProvider" not in str(result.engines):
         assert "sparsefeat[gpu]" in result.left_out["ort-cuda"]
     assert all(len(one.rounds) == 2 for one in result.measurements)
+    assert [len(one.again) for one in result.measurements if one.again] == [2]
     assert not result.stopped
 
 
@@ -54,7 +55,7 @@ def test_engines_are_what_they_are_called(result: Result) -> None:
     for name, facts in result.engines.items():
         assert facts["precision"] == ENGINES[name].precision
         if ENGINES[name].framework == "tensorflow":
-            assert facts["intra_op_threads"] == facts["inter_op_threads"] == 1
+            assert (facts["intra_op_threads"], facts["inter_op_threads"]) == (1, 1)
         else:
             assert facts["probe_error"] < 3e-2
     assert "CPUExecutionProvider" in result.engines["ort-cpu"]["runs_on"]
@@ -150,6 +151,39 @@ def test_int8_takes_an_int8_model_of_the_same_weights(small_vgg16: Path, tmp_pat
         compare(tmp_path / "same.onnx")
 
 
+def test_engines_are_never_compared_with_themselves_alone(small_vgg16: Path) -> None:
+    """Keras answers even where it isn't timed; and layers come in the order of the network."""
+    told: list[str] = []
+    found = compare(
+        small_vgg16,
+        layers="block1_pool,block1_conv2",
+        engines="tf-jit,ort-cpu",
+        report=lambda done, total, what: told.append(what),
+        batch_sizes=[1],
+        **SMALL,
+    )
+    assert [row.agreement.reference for row in found.rows()] == ["keras-predict"] * 2
+    assert all(row.agreement.relative_l2 > 0 for row in found.rows() if row.engine == "ort-cpu")
+    assert set(found.engines) == {"tf-jit", "ort-cpu"}
+    assert not any("keras-predict" in what for what in told)
+
+
+def test_layers_in_another_order_are_an_error(
+    small_vgg16: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = process_module.WorkerProcess.ask
+
+    def turned(self: process_module.WorkerProcess, **command: Any) -> dict[str, Any]:
+        answer = real(self, **command)
+        if command.get("do") == "answer" and self.engine.name == "ort-cpu":
+            answer["layers"].reverse()
+        return answer
+
+    monkeypatch.setattr(process_module.WorkerProcess, "ask", turned)
+    with pytest.raises(BenchmarkError, match="ort-cpu gives the layers block5_pool, block4_pool"):
+        compare(small_vgg16, layers="block4_pool,block5_pool", engines="ort-cpu", **SMALL)
+
+
 def test_an_engine_that_was_named_and_cannot_be_had(small_vgg16: Path) -> None:
     with pytest.raises(ProviderError, match="cuda"):
         compare(small_vgg16, engines="ort-cuda", **SMALL)
@@ -163,6 +197,8 @@ def test_tensorflow_that_is_not_installed(
     monkeypatch.setattr(process_module, "_python_path", lambda: f"{tmp_path}:{python_path}")
     with pytest.raises(MissingDependencyError, match=r"sparsefeat\[cpu,export\]"):
         compare(small_vgg16, engines="tf-jit", **SMALL)
+    found = compare(small_vgg16, engines="ort-cpu", batch_sizes=[1], **SMALL)
+    assert found.rows()[0].agreement.reference == "ort-cpu"
 
 
 def test_wrong_answers_are_an_error_and_no_row(

@@ -1,6 +1,6 @@
 import pytest
 
-from sparsefeat.benchmark.engines import ENGINES, choose_engines
+from sparsefeat.benchmark.engines import ENGINES, choose_baseline, choose_engines
 from sparsefeat.errors import InputError
 
 
@@ -15,5 +15,13 @@ def test_all_of_them_and_some() -> None:
 
 @pytest.mark.parametrize("wanted", ["ort-gpu", "", ",", "ort-cpu,tf"])
 def test_unknown_names_are_refused_with_the_known_ones(wanted: str) -> None:
-    with pytest.raises(InputError, match=r"unknown engine .*tf-jit"):
+    with pytest.raises(InputError, match=r"unknown engine .*tf-jit.*commas"):
         choose_engines(wanted)
+
+
+def test_the_baseline_is_the_one_asked_for_or_tensorflow_s_fastest() -> None:
+    speeds = {"keras-predict": 3.0, "tf-jit": 5.0, "ort-cpu": 9.0, "ort-openvino": 9.5}
+    assert choose_baseline(speeds, "ort-openvino") == "ort-openvino"
+    assert choose_baseline(speeds, None) == "tf-jit"
+    assert choose_baseline({"ort-openvino": 9.5, "ort-cpu": 9.0}, None) == "ort-cpu"
+    assert choose_baseline({"ort-openvino": 9.5}, None) == "ort-openvino"

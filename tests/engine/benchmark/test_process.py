@@ -38,7 +38,7 @@ def test_facts_answers_and_times(tmp_path: Path) -> None:
     with worker(tmp_path, sleep=0.01) as one:
         assert one.facts == {"device": "cpu"}
         answer = one.ask(do="answer", batch_size=3, rows=[0, 2], folder=str(tmp_path))
-        assert answer == {"files": 1, "layers": ["twice"]}
+        assert answer == {"layers": ["twice"]}
         assert np.array_equal(np.load(tmp_path / "0.npy"), 2 * IMAGES[[0, 2]])
         timed = one.ask(do="time", batch_size=2, repeats=3, untimed=1)
         assert len(timed["seconds"]) == 3

@@ -5,7 +5,7 @@ import pytest
 
 from sparsefeat.benchmark.engines import ENGINES
 from sparsefeat.benchmark.process import WorkerProcess
-from sparsefeat.benchmark.schedule import MAX_REPEATS, Schedule, warm_up
+from sparsefeat.benchmark.schedule import MAX_REPEATS, MAX_WARM_BATCHES, Schedule, warm_up
 
 
 class Recorded:
@@ -59,20 +59,59 @@ def test_short_batches_are_repeated_and_begin_with_one_untimed() -> None:
     assert warm_up(worker("tf-jit", [], 1e-5), 4).repeats == MAX_REPEATS
 
 
-def test_every_engine_has_one_turn_a_round_in_changing_order() -> None:
+def test_every_engine_has_one_turn_a_round_and_one_has_two_in_changing_order() -> None:
     log: list[str] = []
-    names = ["keras-predict", "tf-jit", "ort-cpu"]
-    turns, told = run([worker(name, log, 0.5) for name in names])
+    speeds = {"keras-predict": 0.5, "tf-jit": 0.4, "ort-cpu": 0.3}
+    turns, told = run([worker(name, log, seconds) for name, seconds in speeds.items()])
     taken = log[3 * 3 :]  # after three batches each to warm up
-    rounds = [taken[index : index + 3] for index in range(0, len(taken), 3)]
+    rounds = [taken[index : index + 4] for index in range(0, len(taken), 4)]
     assert len(rounds) == 8
-    assert all(sorted(one) == sorted(names) for one in rounds)
-    assert len({tuple(one) for one in rounds}) > 2
-    assert all(len(turns[name].rounds) == 8 for name in names)
-    assert told[-1][:2] == (23, 24)
+    assert all(sorted(one) == sorted([*speeds, "tf-jit"]) for one in rounds)
+    assert len({tuple(one) for one in rounds}) > 3
+    assert all(len(turns[name].rounds) == 8 for name in speeds)
+    assert {name: len(one.again) for name, one in turns.items()} == {
+        "keras-predict": 0,
+        "tf-jit": 8,
+        "ort-cpu": 0,
+    }
+    assert told[-1][:2] == (31, 32)
     again: list[str] = []
-    run([worker(name, again, 0.5) for name in names])
+    run([worker(name, again, seconds) for name, seconds in speeds.items()])
     assert again == log
+
+
+def test_the_baseline_asked_for_is_compared_with_itself() -> None:
+    workers = [worker(name, [], 0.5) for name in ("tf-jit", "ort-cpu")]
+    turns, _ = run(workers, baseline="ort-cpu")
+    assert (len(turns["tf-jit"].again), len(turns["ort-cpu"].again)) == (0, 8)
+
+
+def test_either_turn_may_be_the_first() -> None:
+    """Otherwise a machine that slows down would make them differ."""
+    numbers = iter(range(1, 10**6))
+
+    class Counting(Recorded):
+        def ask(self, **command: Any) -> dict[str, Any]:
+            return super().ask(**command) | {"number": next(numbers)}
+
+    workers = [cast(WorkerProcess, Counting(name, [], [0.5])) for name in ("tf-jit", "ort-cpu")]
+    turns, _ = run(workers, rounds=40)
+    pairs = zip(turns["tf-jit"].rounds, turns["tf-jit"].again, strict=True)
+    assert 10 < sum(one["number"] < other["number"] for one, other in pairs) < 30
+
+
+def test_one_engine_has_one_turn() -> None:
+    turns, told = run([worker("ort-cpu", [], 0.5)])
+    assert (len(turns["ort-cpu"].rounds), len(turns["ort-cpu"].again)) == (8, 0)
+    assert told[-1][:2] == (7, 8)
+
+
+def test_times_that_never_settle_are_told() -> None:
+    restless = warm_up(worker("tf-jit", [], *[0.1, 0.2] * 50), 4)
+    assert (len(restless.warm_up_seconds), restless.settled) == (MAX_WARM_BATCHES, False)
+    slow = warm_up(worker("tf-jit", [], 9, 7, 5), 4)
+    assert (len(slow.warm_up_seconds), slow.settled) == (3, False)
+    assert warm_up(worker("tf-jit", [], 0.3), 4).settled
 
 
 def test_a_round_that_was_not_finished_is_left_out() -> None:
@@ -81,13 +120,13 @@ def test_a_round_that_was_not_finished_is_left_out() -> None:
 
     class Stopping(Recorded):
         def ask(self, **command: Any) -> dict[str, Any]:
-            if len(log) == 6 + 5:
+            if len(log) == 6 + 10:
                 stop.set()
             return super().ask(**command)
 
     workers = [cast(WorkerProcess, Stopping(name, log, [0.5])) for name in ("tf-jit", "ort-cpu")]
     turns, _ = run(workers, stop)
-    assert len(log) == 6 + 6
+    assert len(log) == 6 + 11  # three rounds of three turns, and two turns of the fourth
     assert [len(one.rounds) for one in turns.values()] == [3, 3]
     stop.set()
     assert run(workers, stop)[0] == {}

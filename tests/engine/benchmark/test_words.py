@@ -6,7 +6,7 @@ from .results import measurement, noisy, result
 def test_a_winner_is_named_only_where_there_is_one() -> None:
     found = result(
         measurement("keras-predict", noisy(5, seed=1)),
-        measurement("tf-jit", noisy(10, seed=2)),
+        measurement("tf-jit", noisy(10, seed=2), again=noisy(10, seed=5)),
         measurement("ort-cpu", noisy(20, seed=3)),
         measurement("ort-openvino", noisy(10, seed=4)),
     )
@@ -43,7 +43,9 @@ def test_the_baseline_may_be_another_for_each_batch_size() -> None:
 
 
 def test_the_table() -> None:
-    found = result(measurement("keras-predict", [8] * 6), measurement("ort-cpu", [16] * 6))
+    found = result(
+        measurement("keras-predict", [8] * 6, again=[8] * 6), measurement("ort-cpu", [16] * 6)
+    )
     first, second = (dict(zip(COLUMNS, line, strict=True)) for line in table(found.rows()))
     assert first == {
         "engine": "keras-predict",
@@ -66,11 +68,11 @@ def test_what_to_keep_in_mind() -> None:
     one = measurement("ort-cpu", [8] * 6)
     assert cautions(result(one)) == []
     machine = result(one).environment
-    starved = measurement("ort-cpu", [8] * 6, delayed=0.35)
+    starved = measurement("ort-cpu", [8] * 6, delayed=0.35, settled=False)
     said = cautions(
         result(
             starved,
-            measurement("ort-openvino", [8] * 6, batch_size=4),
+            measurement("ort-openvino", [8] * 6, batch_size=4, reference="ort-cpu"),
             environment=machine
             | {"load_average": [3.5, 0, 0]}
             | {"limits": machine["limits"] | {"available_threads": 2}},
@@ -80,11 +82,14 @@ def test_what_to_keep_in_mind() -> None:
         )
     )
     text = " ".join(said)
+    assert "ort-openvino was not steady" not in text
     for words in (
         "tf-jit is left out: not installed",
         "ended early",
         "load average 3.5",
-        "for up to 35 %",
+        "had no processor for up to 35 %",
+        "ort-cpu was not steady after 1 batch of 1 to warm up",
+        "compared with ort-cpu's, as Keras can't",
         "4 threads were asked for, but only 2",
         "Only 1 picture could",
     ):
