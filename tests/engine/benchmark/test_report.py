@@ -14,7 +14,12 @@ def found() -> Result:
     names = [name for name in ENGINES if name != "ort-cuda"]
     return result(
         *(
-            measurement(name, noisy(rate, seed=rate), batch_size=size)
+            measurement(
+                name,
+                noisy(rate, seed=rate),
+                batch_size=size,
+                again=noisy(rate) if name == "tf-jit" else (),
+            )
             for size in (1, 8)
             for rate, name in enumerate(names, start=4)
         ),
