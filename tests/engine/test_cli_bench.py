@@ -23,19 +23,19 @@ def command(model: Path, *words: str, start: tuple[str, str] = ("-m", "sparsefea
     return [sys.executable, *start, "bench", *common, *words]
 
 
+def run(model: Path, folder: Path, words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(model, *words.split()), cwd=folder, capture_output=True, text=True, check=True
+    )
+
+
 def test_table_json_and_page(
     small_vgg16: Path, tmp_path: Path, open_page: Callable[..., Any]
 ) -> None:
     (tmp_path / "photos").mkdir()
     Image.fromarray(data.coffee()).save(tmp_path / "photos/coffee.jpg")
     words = "photos --batch-sizes 1,2 --rounds 2 --threads 1 --json b.json --html b.html"
-    done = subprocess.run(
-        command(small_vgg16, *words.split()),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run(small_vgg16, tmp_path, words)
     heading, columns, *rows = done.stdout.splitlines()
     assert heading.startswith("vgg16.onnx, block5_pool, pictures of 64x64, 1 thread")
     assert columns.split()[:3] == ["engine", "batch", "images/s"]
@@ -50,13 +50,7 @@ def test_table_json_and_page(
 
 def test_one_round_gives_json_that_any_reader_takes(small_vgg16: Path, tmp_path: Path) -> None:
     words = "--rounds 1 --batch-sizes 1 --engines ort-cpu,tf-function --threads 1 --json b.json"
-    done = subprocess.run(
-        command(small_vgg16, *words.split()),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run(small_vgg16, tmp_path, words)
     assert "too few rounds to tell (1 round)" in done.stdout
 
     def refuse(constant: str) -> None:
