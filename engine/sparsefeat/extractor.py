@@ -3,6 +3,7 @@
 import operator
 import os
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from typing import Any
 
@@ -39,7 +40,7 @@ from sparsefeat.providers import CudaOptions, Precision, choose_precision
 from sparsefeat.records import Batch, Layer, Reject
 from sparsefeat.session import Session
 from sparsefeat.threads import available_threads
-from sparsefeat_kernels import CsrBuffers, encode
+from sparsefeat_kernels import Csr, CsrBuffers, encode
 
 Float32 = NDArray[np.float32]
 
@@ -282,7 +283,7 @@ class Extractor:
                 f"got one {type(pictures).__name__}, expected several pictures: put it in a list"
             )
         profile = profile or Profile()
-        profile.decoding(self._decode_threads)
+        profile.decode_threads = self._decode_threads
 
         def decode_one(picture: Picture | Reject) -> Decoded | Reject:
             if isinstance(picture, Reject):  # when it was listed
@@ -299,26 +300,27 @@ class Extractor:
                 return inference(group)
 
         buffers = {name: CsrBuffers() if reuse else None for name in self._names}
+
+        def encode_one(name: str, dense: Float32) -> Csr:
+            return encode(dense, out=buffers[name])
+
         # Enough is decoded ahead to fill the next batch while this one runs.
         ahead = 2 * self._batch_size + self._decode_threads
-        decoded = map_ordered(
-            decode_one, map(_taken, pictures), threads=self._decode_threads, ahead=ahead
-        )
-        with closing(decoded):
-            collected = groups(decoded, self._preset, self._batch_size)
-            activations = map_ordered(infer, collected, threads=1, ahead=BUFFERS)
-            with closing(activations):
-                while True:
-                    with profile.waiting():
-                        batch = next(activations, None)
-                    if batch is None:
-                        return
-                    with profile.busy("encode"):
-                        layers = {
-                            name: encode(dense, out=buffers[name])
-                            for name, dense in batch.layers.items()
-                        }
-                    yield Batch(rows=batch.rows, layers=layers, rejects=batch.rejects)
+        listed = profile.listing(map(_taken, pictures))
+        decoded = map_ordered(decode_one, listed, threads=self._decode_threads, ahead=ahead)
+        collected = groups(decoded, self._preset, self._batch_size)
+        activations = map_ordered(infer, collected, threads=1, ahead=BUFFERS)
+        encoders = ThreadPoolExecutor(self._threads, thread_name_prefix="sparsefeat-encode")
+        with encoders, profile.running(), closing(decoded), closing(activations):
+            while True:
+                with profile.next_batch():
+                    batch = next(activations, None)
+                if batch is None:
+                    return
+                with profile.busy("encode"):
+                    compressed = encoders.map(encode_one, batch.layers, batch.layers.values())
+                    layers = dict(zip(batch.layers, compressed, strict=True))
+                yield Batch(rows=batch.rows, layers=layers, rejects=batch.rejects)
 
     def _run(self, images: Float32) -> dict[str, Float32]:
         n, height, width, _ = images.shape

@@ -71,4 +71,4 @@ def test_closing_ends_the_threads() -> None:
     results = map_ordered(int, itertools.count(), threads=3, ahead=6)
     next(results)
     results.close()
-    assert not [t for t in threading.enumerate() if t.name.startswith("sparsefeat-decode")]
+    assert not [t for t in threading.enumerate() if t.name.startswith("sparsefeat-stage")]
