@@ -1,6 +1,6 @@
 """How far the integers are from float32, layer by layer, on views that were held out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,19 +40,27 @@ class Agreement:
 
 
 def measure(
-    exact: Path, quantized: Path, layers: Sequence[str], images: npt.NDArray[np.float32]
+    exact: Path,
+    quantized: Path,
+    layers: Sequence[str],
+    images: npt.NDArray[np.float32],
+    *,
+    passed: Callable[[], object] = lambda: None,
 ) -> list[Agreement]:
     """Compare the graphs at two paths on pictures, float32 (n, H, W, 3).
 
-    A layer at a time: all of them would be gigabytes.
+    A layer at a time: all of them would be gigabytes. `passed` is called when a graph has run a
+    picture up to a layer: for either graph, each layer and each picture.
     """
     return [
-        _compare(layer, _rows(exact, layer, images), _rows(quantized, layer, images))
+        _compare(layer, *(_rows(path, layer, images, passed) for path in (exact, quantized)))
         for layer in layers
     ]
 
 
-def _rows(path: Path, layer: str, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _rows(
+    path: Path, layer: str, images: npt.NDArray[np.float32], passed: Callable[[], object]
+) -> npt.NDArray[np.float32]:
     """Run the part of a graph that `layer` needs: (n, features)."""
     model = onnx.load(path, load_external_data=False)
     (output,) = (one for one in model.graph.output if one.name == layer)
@@ -60,8 +68,15 @@ def _rows(path: Path, layer: str, images: npt.NDArray[np.float32]) -> npt.NDArra
     model.graph.output.append(output)
     drop_unread(model.graph)
     session = open_session(model, path.parent)
-    rows = [session.run([layer], {"images": image[np.newaxis]})[0].ravel() for image in images]
-    return np.stack(rows)
+    rows: npt.NDArray[np.float32] | None = None
+    for index, image in enumerate(images):
+        (activation,) = session.run([layer], {"images": image[np.newaxis]})
+        if rows is None:  # not a list that is stacked: that would be twice the memory
+            rows = np.empty((len(images), activation.size), dtype=np.float32)
+        rows[index] = activation.ravel()
+        passed()
+    assert rows is not None
+    return rows
 
 
 def _compare(

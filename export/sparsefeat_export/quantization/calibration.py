@@ -8,9 +8,9 @@ import numpy.typing as npt
 
 from sparsefeat_export.quantization import rounding
 from sparsefeat_export.quantization.convolve import convolution, pooled
-from sparsefeat_export.quantization.patches import Moments, moments
+from sparsefeat_export.quantization.patches import Moments, View, exact_means, moments
 from sparsefeat_export.quantization.stack import Convolution, Stage
-from sparsefeat_export.quantization.steps import LEVELS, chosen_steps, steps_of
+from sparsefeat_export.quantization.steps import LEVELS, Ranges, chosen_steps, steps_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -49,42 +49,56 @@ def calibrate(
     images: npt.NDArray[np.float32],
     *,
     compensate: bool = True,
-    report: Callable[[str], object] = lambda _: None,
+    passed: Callable[[], object] = lambda: None,
 ) -> list[Quantized]:
-    """Quantize every convolution of `stages`, given the pictures, float32 (n, H, W, 3).
+    """Quantize every convolution of `stages`.
 
-    Views of one photograph lie side by side. `compensate` False rounds to nearest, to compare.
+    Parameters
+    ----------
+    images
+        What the network is shown, float32 (n, H, W, 3); views of one photograph side by side.
+    compensate
+        False rounds to nearest, to compare.
+    passed
+        Called when a picture has passed a convolution, `n_passes` times in all.
     """
-    generator = np.random.default_rng(0)
-    exact = [np.ascontiguousarray(image.transpose(2, 0, 1)) for image in images]
-    quantized: list[npt.NDArray[np.uint8]] = []
+    means = exact_means(stages, images, passed=passed)
+    views: list[View] = [np.ascontiguousarray(image.transpose(2, 0, 1)) for image in images]
     last = max(index for index, stage in enumerate(stages) if isinstance(stage, Convolution))
     done: list[Quantized] = []
-    for index, stage in enumerate(stages):
+    for index, stage in enumerate(stages[: last + 1]):
         if not isinstance(stage, Convolution):
-            exact, quantized = [pooled(one) for one in exact], [pooled(one) for one in quantized]
+            views = [pooled(view) for view in views]
             continue
-        if not done:
-            one = _first(stage)
-            inputs: Sequence[npt.NDArray[np.float32] | npt.NDArray[np.uint8]] = exact
-        else:
-            seen = moments(exact, quantized, generator)
-            one = _rounded(stage, done[-1].steps, seen, compensate=compensate)
-            inputs = quantized
-        report(f"{stage.name}: weights rounded")
+        one = _first(stage)
+        if done:
+            seen = moments(stage.name, views)
+            one = _rounded(stage, done[-1].steps, means[stage.name], seen, compensate=compensate)
         run = convolution(one.kernel * one.kernel_steps[:, None, None, None], one.bias)
-        outputs = [run(each) for each in inputs]
-        one = _with_steps(one, outputs, generator, last=index == last)
+        ranges = []
+        for number, view in enumerate(views):
+            ranges.append(_ranges(run(view), seed=number))
+            passed()
+        one = _with_steps(one, ranges, last=index == last)
         done.append(one)
         if index == last:
             break
-        shown = one.steps.astype(np.float32)[:, None, None]
-        quantized = [
-            np.minimum(np.rint(output / shown), LEVELS).astype(np.uint8) for output in outputs
-        ]
-        run = convolution(stage.kernel, stage.bias)
-        exact = [run(each) for each in exact]
+        # Computed again, because all views' activations in float32 are gigabytes.
+        for number, view in enumerate(views):
+            views[number] = _in_steps(run(view), one.steps)
+            passed()
     return done
+
+
+def n_passes(stages: Sequence[Stage], n_images: int) -> int:
+    """Tell how often `calibrate` has a picture pass a convolution."""
+    return n_images * (3 * sum(isinstance(stage, Convolution) for stage in stages) - 1)
+
+
+def _in_steps(output: npt.NDArray[np.float32], steps: Floats) -> npt.NDArray[np.uint8]:
+    """Round rectified activations, (O, H, W), as the graph does."""
+    output /= steps.astype(np.float32)[:, None, None]
+    return np.minimum(np.rint(output, out=output), LEVELS, out=output).astype(np.uint8)
 
 
 def _first(stage: Convolution) -> Quantized:
@@ -99,9 +113,12 @@ def _first(stage: Convolution) -> Quantized:
 
 
 def _rounded(
-    stage: Convolution, input_steps: Floats, seen: Moments, *, compensate: bool
+    stage: Convolution, input_steps: Floats, mean: Floats, seen: Moments, *, compensate: bool
 ) -> Quantized:
-    """Round the weights for an input in steps, and keep the mean of what they compute."""
+    """Round the weights for an input in steps, and keep the mean of what they compute.
+
+    `mean` is the mean patch in the float32 network.
+    """
     exact = stage.kernel.reshape(len(stage.kernel), -1).astype(np.float64)
     weights = exact * np.repeat(input_steps, 9)
     steps = rounding.steps_of(weights, seen.second)
@@ -109,7 +126,7 @@ def _rounded(
         whole = rounding.compensated(weights, steps, seen.second)
     else:
         whole = rounding.plain(weights, steps)
-    bias = stage.bias + exact @ seen.exact - (whole * steps[:, None]) @ seen.quantized
+    bias = stage.bias + exact @ mean - (whole * steps[:, None]) @ seen.mean
     return Quantized(
         name=stage.name,
         kernel=whole.reshape(stage.kernel.shape).astype(np.int8),
@@ -119,24 +136,19 @@ def _rounded(
     )
 
 
-def _with_steps(
-    one: Quantized,
-    outputs: Sequence[npt.NDArray[np.float32]],
-    generator: np.random.Generator,
-    *,
-    last: bool,
-) -> Quantized:
-    flat = [output.reshape(len(output), -1) for output in outputs]
-    largest = [each.max(axis=1).astype(np.float64) for each in flat]
-    if last:
-        # Nothing quantized reads it, so it may have two tensors: fine steps, and coarse ones
-        # for what is beyond them.
-        overall = np.max(largest, axis=0)
-        fine = steps_of(overall, trust=1.0, margin=1.0)
-        coarse = np.full(len(fine), BEYOND * fine.max())
-        return replace(one, steps=fine, coarse=coarse)
-    samples = []
-    for each in flat:
-        size = min(SAMPLES, each.shape[1])
-        samples.append(each[:, generator.choice(each.shape[1], size, replace=False)].T)
-    return replace(one, steps=chosen_steps(largest, samples))
+def _ranges(output: npt.NDArray[np.float32], *, seed: int) -> Ranges:
+    """Take a view's largest activations and some at random positions, of (O, H, W)."""
+    flat = output.reshape(len(output), -1)
+    size = min(SAMPLES, flat.shape[1])
+    positions = np.random.default_rng(seed).choice(flat.shape[1], size, replace=False)
+    return Ranges(largest=flat.max(axis=1).astype(np.float64), samples=flat[:, positions].T)
+
+
+def _with_steps(one: Quantized, ranges: Sequence[Ranges], *, last: bool) -> Quantized:
+    if not last:
+        return replace(one, steps=chosen_steps(ranges))
+    # Nothing quantized reads it, so it may have two tensors: fine steps, and coarse ones for
+    # what is beyond them.
+    largest = np.max([each.largest for each in ranges], axis=0)
+    fine = steps_of(largest, trust=1.0, margin=1.0)
+    return replace(one, steps=fine, coarse=np.full(len(fine), BEYOND * fine.max()))

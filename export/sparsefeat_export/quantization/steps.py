@@ -7,6 +7,7 @@ photographs suggests is judged on the other.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -29,27 +30,35 @@ def steps_of(largest: Floats, trust: float, margin: float) -> Floats:
     return ranges / LEVELS
 
 
-def chosen_steps(largest: Sequence[Floats], samples: Sequence[npt.NDArray[np.float32]]) -> Floats:
+@dataclass(frozen=True, kw_only=True)
+class Ranges:
+    """What a view showed of a layer: `largest` of each channel, (C,), `samples` (positions, C)."""
+
+    largest: Floats
+    samples: npt.NDArray[np.float32]
+
+
+def chosen_steps(views: Sequence[Ranges]) -> Floats:
     """Give steps by the rule that serves the unseen half best.
 
-    Parameters
-    ----------
-    largest
-        Each view's largest values, (C,), views of one photograph side by side.
-    samples
-        Some of each view's activations, (positions, C), of the same views.
+    Views of one photograph lie side by side: they are to be in the same half.
     """
-    half = len(largest) // 2
-    folds = ((slice(None, half), slice(half, None)), (slice(half, None), slice(None, half)))
+    half = len(views) // 2
+    folds = ((views[:half], views[half:]), (views[half:], views[:half]))
+    unseen = [np.concatenate([one.samples for one in others]) for _, others in folds]
 
     def cost(rule: tuple[float, float]) -> float:
         total = 0.0
-        for seen, unseen in folds:
-            steps = steps_of(np.max(largest[seen], axis=0), *rule).astype(np.float32)
-            values = np.concatenate(samples[unseen])
+        for (seen, _), values in zip(folds, unseen, strict=True):
+            steps = steps_of(_largest(seen), *rule).astype(np.float32)
             error = np.minimum(np.rint(values / steps), LEVELS) * steps - values
             total += float(np.vdot(error, error))
         return total
 
     rule = min(((trust, margin) for trust in TRUSTS for margin in MARGINS), key=cost)
-    return steps_of(np.max(largest, axis=0), *rule)
+    return steps_of(_largest(views), *rule)
+
+
+def _largest(views: Sequence[Ranges]) -> Floats:
+    largest: Floats = np.max([one.largest for one in views], axis=0)
+    return largest

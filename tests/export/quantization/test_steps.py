@@ -1,6 +1,13 @@
-import numpy as np
+from collections.abc import Sequence
 
-from sparsefeat_export.quantization.steps import LEVELS, chosen_steps, steps_of
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsefeat_export.quantization.steps import LEVELS, Ranges, chosen_steps, steps_of
+
+
+def ranges(samples: Sequence[NDArray[np.float32]]) -> list[Ranges]:
+    return [Ranges(largest=one.max(axis=0).astype(np.float64), samples=one) for one in samples]
 
 
 def test_trust_goes_from_one_step_for_all_to_one_each() -> None:
@@ -17,8 +24,7 @@ def test_faint_channels_get_their_own_steps_where_they_keep_to_their_range() -> 
     generator = np.random.default_rng(0)
     scale = np.array([0.1, 1.0, 100.0], dtype=np.float32)
     samples = [generator.uniform(0, 1, (500, 3)).astype(np.float32) * scale for _ in range(8)]
-    largest = [one.max(axis=0).astype(np.float64) for one in samples]
-    steps = chosen_steps(largest, samples)
+    steps = chosen_steps(ranges(samples))
     assert steps[2] > 5 * steps[1]
 
 
@@ -27,7 +33,6 @@ def test_channels_that_photographs_disagree_on_share_a_step() -> None:
     samples = [np.zeros((10, 8), dtype=np.float32) for _ in range(8)]
     for index, one in enumerate(samples):
         one[:, index] = 100
-    largest = [one.max(axis=0).astype(np.float64) for one in samples]
-    steps = chosen_steps(largest, samples)
+    steps = chosen_steps(ranges(samples))
     assert steps.min() == steps.max()
     assert steps.min() * LEVELS >= 100
