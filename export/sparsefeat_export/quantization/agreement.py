@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,34 +50,58 @@ def measure(
 ) -> list[Agreement]:
     """Compare the graphs at two paths on pictures, float32 (n, H, W, 3).
 
-    A layer at a time: all of them would be gigabytes. `passed` is called when a graph has run a
-    picture up to a layer: for either graph, each layer and each picture.
+    As many layers at once as take no more memory than the largest alone. `passed` is called when
+    a picture has been run for a layer: for either graph, each layer and each picture.
     """
-    return [
-        _compare(layer, *(_rows(path, layer, images, passed) for path in (exact, quantized)))
-        for layer in layers
-    ]
+    agreements = []
+    for group in _groups(exact, layers, images[:1]):
+        ours, theirs = (_rows(path, group, images, passed) for path in (quantized, exact))
+        agreements += [_compare(layer, theirs[layer], ours[layer]) for layer in group]
+        del ours, theirs  # before the next ones are made
+    return agreements
+
+
+def _groups(path: Path, layers: Sequence[str], image: npt.NDArray[np.float32]) -> list[list[str]]:
+    """Part layers, in their order, so that no part has more elements than the largest layer."""
+    session = _session(path, layers)
+    sizes = [activation.size for activation in session.run(list(layers), {"images": image})]
+    groups: list[list[str]] = []
+    room = 0
+    for layer, size in zip(layers, sizes, strict=True):
+        if size > room:
+            groups.append([])
+            room = max(sizes)
+        groups[-1].append(layer)
+        room -= size
+    return groups
 
 
 def _rows(
-    path: Path, layer: str, images: npt.NDArray[np.float32], passed: Callable[[], object]
-) -> npt.NDArray[np.float32]:
-    """Run the part of a graph that `layer` needs: (n, features)."""
-    model = onnx.load(path, load_external_data=False)
-    (output,) = (one for one in model.graph.output if one.name == layer)
-    del model.graph.output[:]
-    model.graph.output.append(output)
-    drop_unread(model.graph)
-    session = open_session(model, path.parent)
-    rows: npt.NDArray[np.float32] | None = None
+    path: Path,
+    layers: Sequence[str],
+    images: npt.NDArray[np.float32],
+    passed: Callable[[], object],
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Run the part of a graph that `layers` need: (n, features) of each."""
+    session = _session(path, layers)
+    rows: dict[str, npt.NDArray[np.float32]] = {}
     for index, image in enumerate(images):
-        (activation,) = session.run([layer], {"images": image[np.newaxis]})
-        if rows is None:  # not a list that is stacked: that would be twice the memory
-            rows = np.empty((len(images), activation.size), dtype=np.float32)
-        rows[index] = activation.ravel()
-        passed()
-    assert rows is not None
+        activations = session.run(list(layers), {"images": image[np.newaxis]})
+        for layer, activation in zip(layers, activations, strict=True):
+            if layer not in rows:  # not a list that is stacked: that would be twice the memory
+                rows[layer] = np.empty((len(images), activation.size), dtype=np.float32)
+            rows[layer][index] = activation.ravel()
+            passed()
     return rows
+
+
+def _session(path: Path, layers: Sequence[str]) -> Any:
+    model = onnx.load(path, load_external_data=False)
+    outputs = {one.name: one for one in model.graph.output}
+    del model.graph.output[:]
+    model.graph.output.extend(outputs[layer] for layer in layers)
+    drop_unread(model.graph)
+    return open_session(model, path.parent)
 
 
 def _compare(

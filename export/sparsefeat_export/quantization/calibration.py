@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat_export.quantization import rounding
-from sparsefeat_export.quantization.convolve import convolution, pooled
-from sparsefeat_export.quantization.patches import Moments, View, exact_means, moments
+from sparsefeat_export.quantization.convolve import View, convolution, pooled
+from sparsefeat_export.quantization.patches import Moments, exact_means, moments
 from sparsefeat_export.quantization.stack import Convolution, Stage
 from sparsefeat_export.quantization.steps import LEVELS, Ranges, chosen_steps, steps_of
 

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat_export.quantization.convolve import convolution, pooled
+from sparsefeat_export.quantization.convolve import View, convolution, pooled
 from sparsefeat_export.quantization.stack import Convolution, Stage
 
 Floats = npt.NDArray[np.float64]
-View = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 
 POSITIONS = 340  # of each view: together a few times as many as a patch has elements
 
@@ -50,7 +49,7 @@ def exact_means(
     }
     sums: dict[str, Floats] = {}
     for index, image in enumerate(images):
-        view = np.ascontiguousarray(image.transpose(2, 0, 1))
+        view: View = np.ascontiguousarray(image.transpose(2, 0, 1))
         for stage in stages:
             if isinstance(stage, Convolution):
                 seen = _patches(view, stage.name, index).mean(axis=0, dtype=np.float64)
@@ -62,7 +61,7 @@ def exact_means(
     return {name: total / len(images) for name, total in sums.items()}
 
 
-def moments(layer: str, views: Sequence[npt.NDArray[np.uint8]]) -> Moments:
+def moments(layer: str, views: Sequence[View]) -> Moments:
     """Take the moments of 3x3 patches at random positions of each view, (C, H, W)."""
     seen = np.concatenate([_patches(view, layer, index) for index, view in enumerate(views)])
     mean = seen.mean(axis=0, dtype=np.float64)
