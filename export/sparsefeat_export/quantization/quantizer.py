@@ -31,11 +31,9 @@ from sparsefeat_export.steps import GRAPH
 METHOD = (
     "static QDQ: weights int8 per output channel, rounded with compensation (GPTQ) for the "
     "quantized network's own inputs; activations uint8, steps per channel folded into the "
-    "weights; biases corrected; the first convolution's weights float32, layers behind the "
-    "last pooling float32"
+    "weights, some channels split into fine steps and what is beyond them; biases corrected; "
+    "pictures as whole pixels; layers behind the last pooling float32"
 )
-
-
 MAX_VIEWS = 256  # 3.3 GB, where the first layers of the result are measured
 MAX_EXTENT = 1024
 

@@ -18,9 +18,9 @@ import sparsefeat_export
 from sparsefeat_export.metadata import read_metadata
 from sparsefeat_export.photographs import SHIPPED, photographs
 from sparsefeat_export.probe import probe_input
-from sparsefeat_export.quantization.calibration import calibrate
+from sparsefeat_export.quantization.calibration import SPLIT, calibrate
 from sparsefeat_export.quantization.graph import quantized_graph
-from sparsefeat_export.quantization.pictures import views_of
+from sparsefeat_export.quantization.pictures import MEAN_BGR, views_of
 from sparsefeat_export.quantization.stack import Convolution, read_stack
 
 COMMAND = [sys.executable, "-c", "from sparsefeat.cli import main; main()", "quantize"]
@@ -92,7 +92,7 @@ def test_the_file_is_valid_and_has_every_layer(
         one.SerializeToString() for one in exact.output
     ]
     kernels = [one for one in graph.initializer if one.name.endswith("/kernel/int8")]
-    assert len(kernels) == 12
+    assert len(kernels) == 13
     assert all(one.data_type == onnx.TensorProto.INT8 for one in kernels)
 
 
@@ -118,6 +118,41 @@ def test_layers_are_near_and_zeros_exact(
         assert (other == 0).mean() > 0.01, name
         # What float32 makes zero by a margin is zero, to the last bit.
         assert other[one == 0].max() < 0.1 * one.max()
+
+
+def test_split_channels_are_the_sum_of_their_halves(
+    quantized: sparsefeat_export.QuantizeResult,
+) -> None:
+    model = onnx.load(quantized.path)
+    weights = {one.name: onnx.numpy_helper.to_array(one) for one in model.graph.initializer}
+    images = views_of(photographs(None, lambda _: None)[:2], (64, 96), least=2, seed=2)
+    for layer in ("block1_conv2", "block5_conv1", "block5_conv3"):
+        counted, whole = run(quantized.path, [f"{layer}/counted", f"{layer}/nchw"], images)
+        n_counts, n_channels = counted.shape[1], whole.shape[1]
+        assert n_counts == n_channels * (1 if layer not in SPLIT else 1 + SPLIT[layer])
+        values = counted * weights[f"{layer}/steps/all"]
+        second = weights[f"{layer}/beyond/channels"]
+        expected = values[:, :n_channels].copy()
+        for channel in range(n_channels):
+            if second[channel] >= n_channels:
+                expected[:, channel] += values[:, second[channel]]
+        np.testing.assert_allclose(whole, expected, rtol=1e-6)
+        # Nothing is beyond the fine steps where those aren't all counted.
+        beyond = second[second >= n_channels]
+        fine = counted[:, np.flatnonzero(second >= n_channels)]
+        assert not counted[:, beyond][fine < 255].any()
+        assert counted[:, beyond].any()
+
+
+def test_pixels_are_exact_and_so_is_their_border(
+    quantized: sparsefeat_export.QuantizeResult,
+) -> None:
+    images = views_of(photographs(None, lambda _: None)[:1], (64, 96), least=1, seed=2)
+    (pixels,) = run(quantized.path, ["images/counted"], images)
+    inside = pixels[:, :, 1:-1, 1:-1].transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(inside - np.array(MEAN_BGR), images, atol=1e-4)
+    for edge in (pixels[:, :, 0], pixels[:, :, -1], pixels[..., 0], pixels[..., -1]):
+        assert (edge == np.rint(MEAN_BGR)[:, np.newaxis]).all()
 
 
 def test_pre_activations_are_what_is_rectified(
