@@ -8,15 +8,25 @@ import numpy.typing as npt
 
 from sparsefeat_export.quantization import rounding
 from sparsefeat_export.quantization.convolve import View, convolution, pooled
-from sparsefeat_export.quantization.patches import Moments, exact_means, moments
+from sparsefeat_export.quantization.patches import Inputs, exact_outputs, inputs
 from sparsefeat_export.quantization.stack import Convolution, Stage
-from sparsefeat_export.quantization.steps import Counts, Ranges, chosen_steps, split
+from sparsefeat_export.quantization.steps import (
+    FINENESSES,
+    HALVES,
+    Counts,
+    Ranges,
+    chosen_steps,
+    split,
+    steps_of,
+)
 
 Floats = npt.NDArray[np.float64]
 
 SAMPLES = 784  # activations of each view and channel that ranges are judged on
 # Share of the channels that are split, where that takes most error away for what it costs.
 SPLIT = {"block1_conv2": 0.5, "block5_conv1": 1.0, "block5_conv3": 1.0}
+BEYOND = 2.0  # times the largest value seen of the last layer can be counted
+GAINS = (0.9, 1.1)  # what a unit's gain may be corrected by; one that is silent has none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +70,7 @@ def calibrate(
     passed
         Called when a picture has passed a convolution, `n_passes` times in all.
     """
-    means = exact_means(stages, images, passed=passed)
+    exact = exact_outputs(stages, images, passed=passed)
     views: list[View] = [np.ascontiguousarray(image.transpose(2, 0, 1)) for image in images]
     convolutions = [stage for stage in stages if isinstance(stage, Convolution)]
     readers = iter([*convolutions[1:], None])
@@ -71,8 +81,9 @@ def calibrate(
         if not isinstance(stage, Convolution):
             views = [pooled(view) for view in views]
             continue
-        seen = moments(stage.name, views)
-        kernel, steps, bias = _rounded(stage, counts, means[stage.name], seen, compensate)
+        seen = inputs(stage.name, views)
+        kernel, steps, bias = _rounded(stage, counts, exact.pop(stage.name), seen, compensate)
+        del seen  # hundreds of megabytes
         run = convolution(kernel * steps[:, None, None, None], bias)
         ranges = []
         for number, view in enumerate(views):
@@ -99,32 +110,50 @@ def n_passes(stages: Sequence[Stage], n_images: int) -> int:
 
 
 def _rounded(
-    stage: Convolution, counts: Counts, mean: Floats, seen: Moments, compensate: bool
+    stage: Convolution,
+    counts: Counts,
+    exact: npt.NDArray[np.float32],
+    seen: Inputs,
+    compensate: bool,
 ) -> tuple[npt.NDArray[np.int8], Floats, Floats]:
-    """Round the weights for an input that is counted, and keep the mean of what they compute.
+    """Round the weights for an input that is counted: kernel, steps and bias.
 
-    `mean` is the mean patch in the float32 network. Gives kernel, steps and bias.
+    `exact` is what the float32 network computes at the same positions. Each unit keeps the mean
+    of that, and the gain that is nearest to it: rounding tends to make everything a bit fainter,
+    and over thirteen layers that adds up.
     """
-    exact = stage.kernel.astype(np.float64)
-    of_counts = exact[:, counts.channel] * counts.steps[:, None, None]
-    weights = of_counts.reshape(len(exact), -1)
+    of_counts = stage.kernel[:, counts.channel] * counts.steps[:, None, None]
+    weights = of_counts.reshape(len(of_counts), -1)
     steps = rounding.steps_of(weights, seen.second)
     if compensate:
         whole = rounding.compensated(weights, steps, seen.second)
     else:
         whole = rounding.plain(weights, steps)
-    computed = exact.reshape(len(exact), -1) @ mean
-    bias = stage.bias + computed - (whole * steps[:, None]) @ seen.mean
+    computed = seen.centred @ whole.T.astype(np.float32)
+    mean = exact.mean(axis=0, dtype=np.float64)
+    both = np.einsum("po,po->o", computed, exact - mean.astype(np.float32), dtype=np.float64)
+    power = np.einsum("po,po->o", computed, computed, dtype=np.float64)
+    gained = both / np.where(power > 0, power, 1)
+    steps *= np.clip(gained / steps, *GAINS)
+    bias = mean - (whole * steps[:, None]) @ seen.mean
     return whole.reshape(of_counts.shape).astype(np.int8), steps, bias
 
 
 def _counts(layer: str, ranges: Sequence[Ranges], reader: Convolution | None) -> Counts:
     """Choose how a layer is counted that `reader` reads, if any does."""
-    steps = chosen_steps(ranges)
-    importance = np.ones(len(steps))
-    if reader is not None:
-        importance = np.square(reader.kernel, dtype=np.float64).sum(axis=(0, 2, 3))
-    return split(steps, ranges, importance, round(SPLIT.get(layer, 0.0) * len(steps)))
+    if reader is None and layer in SPLIT:
+        # Nothing quantized reads it, so its fine steps may be as fine, and what is beyond them
+        # reach as far, as they like.
+        largest = np.max([each.largest for each in ranges], axis=0)
+        steps = BEYOND * np.full(len(largest), steps_of(largest, trust=0.0, margin=1.0).max())
+        importance, finenesses = np.ones(len(steps)), FINENESSES
+    else:
+        steps, finenesses = chosen_steps(ranges), HALVES
+        importance = np.ones(len(steps))
+        if reader is not None:
+            importance = np.square(reader.kernel, dtype=np.float64).sum(axis=(0, 2, 3))
+    n_split = round(SPLIT.get(layer, 0.0) * len(steps))
+    return split(steps, ranges, importance, n_split, finenesses)
 
 
 def _ranges(output: npt.NDArray[np.float32], *, seed: int) -> Ranges:

@@ -15,58 +15,60 @@ POSITIONS = 340  # of each view: together a few times as many as a patch has ele
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moments:
-    """Moments of what the quantized network shows a layer, counted in steps.
+class Inputs:
+    """What the quantized network shows a layer, counted in steps.
 
     Attributes
     ----------
     mean
         Mean patch: (inputs,).
+    centred
+        The patches less their mean: float32 (positions, inputs).
     second
-        Second moments of the centred patches: (inputs, inputs).
+        Second moments of these: (inputs, inputs).
     """
 
     mean: Floats
+    centred: npt.NDArray[np.float32]
     second: Floats
 
 
-def exact_means(
+def exact_outputs(
     stages: Sequence[Stage],
     images: npt.NDArray[np.float32],
     *,
     passed: Callable[[], object] = lambda: None,
-) -> dict[str, Floats]:
-    """Take the mean patch that the float32 network shows each convolution: (inputs,) by name.
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Compute each convolution's pre-activations in the float32 network: (positions, O) by name.
 
     A picture at a time goes through all layers, so that none but its own activations are in
-    memory. `passed` is called when one has passed a convolution. Positions are those of
-    `moments`.
+    memory. `passed` is called when one has passed a convolution. Positions are those of `inputs`.
     """
-    layers = {
-        stage.name: convolution(stage.kernel, stage.bias)
-        for stage in stages
-        if isinstance(stage, Convolution)
-    }
-    sums: dict[str, Floats] = {}
+    convolutions = [stage for stage in stages if isinstance(stage, Convolution)]
+    layers = {one.name: convolution(one.kernel, one.bias) for one in convolutions}
+    found: dict[str, list[npt.NDArray[np.float32]]] = {one.name: [] for one in convolutions}
     for index, image in enumerate(images):
         view: View = np.ascontiguousarray(image.transpose(2, 0, 1))
         for stage in stages:
             if isinstance(stage, Convolution):
-                seen = _patches(view, stage.name, index).mean(axis=0, dtype=np.float64)
-                sums[stage.name] = sums.get(stage.name, 0.0) + seen
+                weights = stage.kernel.reshape(len(stage.kernel), -1)
+                patches = _patches(view, stage.name, index)
+                found[stage.name].append(patches @ weights.T + stage.bias)
                 view = layers[stage.name](view)
                 passed()
             else:
                 view = pooled(view)
-    return {name: total / len(images) for name, total in sums.items()}
+    return {name: np.concatenate(outputs) for name, outputs in found.items()}
 
 
-def moments(layer: str, views: Sequence[View]) -> Moments:
-    """Take the moments of 3x3 patches at random positions of each view, (C, H, W)."""
+def inputs(layer: str, views: Sequence[View]) -> Inputs:
+    """Take 3x3 patches at random positions of each view, (C, H, W), and their moments."""
     seen = np.concatenate([_patches(view, layer, index) for index, view in enumerate(views)])
     mean = seen.mean(axis=0, dtype=np.float64)
     seen -= mean.astype(np.float32)
-    return Moments(mean=mean, second=(seen.T @ seen).astype(np.float64) / len(seen))
+    second = (seen.T @ seen).astype(np.float64)
+    second /= len(seen)
+    return Inputs(mean=mean, centred=seen, second=second)
 
 
 def _patches(view: View, layer: str, index: int) -> npt.NDArray[np.float32]:

@@ -23,7 +23,11 @@ MARGINS = (1.25, 1.5, 2.0)
 LARGEST_MARGIN = 1.25  # of the layer's largest value, which is the best known
 FLOOR = 1e-30  # of a layer that is silent altogether
 FAINTEST = 1e-3  # of the layer's largest value; a channel may have been silent
-FINENESS = (2, 3, 4, 6, 8, 12, 16)  # how many fine steps of a split channel make one of the others
+# How many fine steps of a split channel make one of the others. Where the weights behind are
+# rounded, both halves have the same steps: an input that counts finer than the others has smaller
+# weights than they, and of those fewer bits are left.
+HALVES: tuple[int, ...] = (2,)
+FINENESSES: tuple[int, ...] = (4, 8, 16, 32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +92,13 @@ def chosen_steps(views: Sequence[Ranges]) -> Floats:
     return steps_of(_largest(views), *rule)
 
 
-def split(steps: Floats, views: Sequence[Ranges], importance: Floats, n_split: int) -> Counts:
+def split(
+    steps: Floats,
+    views: Sequence[Ranges],
+    importance: Floats,
+    n_split: int,
+    finenesses: Sequence[int],
+) -> Counts:
     """Split the `n_split` channels where that takes most of the error away.
 
     Parameters
@@ -97,23 +107,25 @@ def split(steps: Floats, views: Sequence[Ranges], importance: Floats, n_split: i
         Of channels that are not split: (C,).
     importance
         What an error of a channel weighs, by its square: (C,).
+    finenesses
+        How many fine steps may make one of `steps`.
     """
     values = np.concatenate([one.samples for one in views])
-    whole = _squared_error(values, _whole(values, steps))
-    least, fine = whole, steps
-    for fineness in FINENESS:
+    least, fine = np.full(len(steps), np.inf), steps
+    for fineness in finenesses:
         smaller = steps / fineness
         beyond = np.maximum(values - (LEVELS * smaller).astype(np.float32), 0)
-        error = _squared_error(values, _whole(values, smaller) + _whole(beyond, steps))
+        rounded = _whole(values, smaller) + _whole(beyond, steps - smaller)
+        error = _squared_error(values, rounded)
         fine = np.where(error < least, smaller, fine)
         least = np.minimum(error, least)
-    gain = (whole - least) * importance
+    gain = (_squared_error(values, _whole(values, steps)) - least) * importance
     chosen = np.sort(np.argsort(-gain, kind="stable")[:n_split])
     first = steps.copy()
     first[chosen] = fine[chosen]
     return Counts(
         channel=np.concatenate([np.arange(len(steps)), chosen]),
-        steps=np.concatenate([first, steps[chosen]]),
+        steps=np.concatenate([first, (steps - first)[chosen]]),
         beyond=np.concatenate([np.zeros(len(steps)), LEVELS * first[chosen]]),
     )
 

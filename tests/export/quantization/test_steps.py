@@ -44,10 +44,11 @@ def test_channels_are_split_where_few_values_are_large() -> None:
     samples[:20, [1, 3]] *= 50
     views = ranges([samples])
     steps = np.full(4, 50 / LEVELS)
-    counts = split(steps, views, np.array([1e-9, 1.0, 1e-9, 1.0]), 2)
+    counts = split(steps, views, np.array([1e-9, 1.0, 1e-9, 1.0]), 2, (2, 4, 8))
     assert counts.channel.tolist() == [0, 1, 2, 3, 1, 3]
-    assert np.array_equal(counts.steps[[0, 2, 4, 5]], steps)
-    assert np.all(counts.steps[[1, 3]] < steps[[1, 3]] / 7)
+    assert np.array_equal(counts.steps[[0, 2]], steps[:2])
+    assert np.all(counts.steps[[1, 3]] == steps[0] / 8)
+    assert np.all(counts.steps[4:] == steps[0] * 7 / 8)
     assert np.array_equal(counts.beyond, [0, 0, 0, 0, *(LEVELS * counts.steps[[1, 3]])])
     counted = counts.of(samples.T[:, :, np.newaxis])
     assert counted.shape == (6, 4000, 1)
@@ -62,6 +63,6 @@ def test_channels_are_split_where_few_values_are_large() -> None:
 
 def test_nothing_is_split_unless_asked_for() -> None:
     samples = np.random.default_rng(0).uniform(0, 1, (50, 3)).astype(np.float32)
-    counts = split(np.ones(3), ranges([samples]), np.ones(3), 0)
+    counts = split(np.ones(3), ranges([samples]), np.ones(3), 0, (2,))
     assert counts.channel.tolist() == [0, 1, 2]
     assert not counts.beyond.any()
