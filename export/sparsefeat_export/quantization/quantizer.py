@@ -34,7 +34,7 @@ METHOD = (
     "weights, some channels split into fine steps and what is beyond them; biases corrected; "
     "pictures as whole pixels; layers behind the last pooling float32"
 )
-MAX_VIEWS = 256  # 3.3 GB, where the first layers of the result are measured
+MAX_VIEWS = 256  # 6.6 GB, where the first layer is compared with float32
 MAX_EXTENT = 1024
 
 
