@@ -2,6 +2,8 @@ import io
 import itertools
 import subprocess
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -149,6 +151,7 @@ def test_reused_memory_holds_the_same_until_the_next_batch(small_vgg16: Path, fo
     fresh = list(extractor.extract(paths))
     reused: list[Csr] = []
     for one, other in zip(extractor.extract(paths, reuse=True), fresh, strict=True):
+        time.sleep(0.05)  # meanwhile the next batch is computed
         for name, csr in one.layers.items():
             np.testing.assert_array_equal(to_dense(csr), to_dense(other.layers[name]))
         reused.append(one.layers["block1_pool"])
@@ -220,6 +223,31 @@ def test_what_came_before_an_error_comes_out(small_vgg16: Path, folder: Path, wh
     with pytest.raises(error):
         batches.extend(Extractor(small_vgg16, batch_size=4).extract(source()))
     assert sum(len(batch.rows) for batch in batches) == 7
+
+
+def test_a_network_that_fails_loses_nothing_before(
+    small_vgg16: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extractor = Extractor(small_vgg16, batch_size=1)
+    run, calls = extractor._session.run, itertools.count()
+
+    def failing(*arguments: Any) -> None:
+        if next(calls) == 2:
+            raise ProviderError("the network failed")
+        run(*arguments)
+
+    monkeypatch.setattr(extractor._session, "run", failing)
+    batches: list[Batch] = []
+    with pytest.raises(ProviderError, match="the network failed"):
+        batches.extend(extractor.extract(sorted(folder.glob("?.png"))))
+    assert [batch.rows[0].path for batch in batches] == ["0.png", "1.png"]
+
+
+def test_closing_in_the_middle_ends_all_threads(small_vgg16: Path, folder: Path) -> None:
+    batches = Extractor(small_vgg16, batch_size=1).extract(itertools.repeat(folder / "0.png"))
+    next(batches)
+    batches.close()
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("sparsefeat-stage")]
 
 
 def test_one_image_many_times_and_one_buffer_reused(small_vgg16: Path, folder: Path) -> None:
