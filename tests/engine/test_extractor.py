@@ -240,7 +240,7 @@ def test_a_network_that_fails_loses_nothing_before(
     batches: list[Batch] = []
     with pytest.raises(ProviderError, match="the network failed"):
         batches.extend(extractor.extract(sorted(folder.glob("?.png"))))
-    assert [batch.rows[0].path for batch in batches] == ["0.png", "1.png"]
+    assert [Path(batch.rows[0].path).name for batch in batches] == ["0.png", "1.png"]
 
 
 def test_closing_in_the_middle_ends_all_threads(small_vgg16: Path, folder: Path) -> None:

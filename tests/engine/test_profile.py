@@ -44,6 +44,7 @@ def test_time_is_found_where_it_is_spent(
     extractor = sparsefeat.Extractor(
         small_vgg16, size=(32, 32), batch_size=1, decode_threads=2, threads=1
     )
+    list(extractor.extract([np.zeros((32, 32, 3), np.uint8)]))  # what is loaded once
     targets = {"decode": (extractor_module, "decode"), "inference": (extractor._session, "run")}
     if slow in targets:
         owner, name = targets[slow]
@@ -65,7 +66,8 @@ def test_time_is_found_where_it_is_spent(
     for times in profile.stages():
         assert times.busy_seconds >= 0
         assert times.waiting_seconds >= 0
-        assert (times.busy_seconds >= 0.4) == (times.stage == slow), times
+    assert max(stages.values(), key=lambda times: times.busy_seconds).stage == slow
+    assert stages[slow].busy_seconds >= 0.4
     # Who is not slow waits for who is.
     idle = {"list": "inference", "decode": "encode", "inference": "encode", "write": "inference"}
     assert stages[idle[slow]].waiting_seconds >= 0.1
