@@ -8,12 +8,12 @@ import numpy.typing as npt
 
 Colours = Literal["signed", "positive", "negative"]
 
-ZERO = "#c3c7cc"
+ZERO = "#b8b8b8"
 """What is exactly zero."""
 
-# Light is near zero, dark is far from it; blue and red are told apart by all common kinds of
-# colour blindness, and zero's grey lies between no two neighbours here.
-_BLUES = ("#f3f8fd", "#c5dff2", "#7fb8dd", "#3a87c0", "#14579a", "#072b5f")
+# Light is near zero, dark is far from it. The tests look at them as colour-blind eyes do: no
+# colour comes near zero's grey, and blue and red stay apart.
+_BLUES = ("#f3f8fd", "#cfe4f4", "#7fb8dd", "#3a87c0", "#14579a", "#072b5f")
 _REDS = ("#fff6ef", "#fddbc2", "#f8a97c", "#e26a43", "#b32a26", "#650a1e")
 # Yellow to violet, so that small values stand out from zero's grey.
 _HEAT = ("#fff3b2", "#fed070", "#fb9f4f", "#ec6a4e", "#c73d63", "#8c2677", "#4b1a6f", "#1d1147")

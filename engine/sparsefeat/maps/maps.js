@@ -141,6 +141,7 @@
     const across = panels.length * width + between;
     const lines = Math.ceil(channels.length / perRow);
     cells = { width, height, across, perRow, stepX: across + GAP, stepY: height + LABEL + GAP };
+    grid.dataset.cells = JSON.stringify(cells); // for whoever tests where things are
     space.style.height = `${lines * cells.stepY}px`;
     space.style.width = `${Math.max(perRow * cells.stepX - GAP, 1)}px`;
     draw();

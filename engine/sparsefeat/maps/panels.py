@@ -32,8 +32,8 @@ class Panel:
     title: str
     source: Literal["pre", "post"]
     part: Literal["all", "positive", "negative"]
-    values: Float32
-    colours: Colours = field(repr=False)
+    values: Float32 = field(repr=False)
+    colours: Colours
 
     @cached_property
     def shared_limit(self) -> float:
