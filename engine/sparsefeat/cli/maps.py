@@ -109,13 +109,14 @@ def maps(
 def _print(found: "FeatureMaps") -> None:
     frame = found.frame()
     rows = [
-        [
-            f"{value:d}" if name == "channel" else f"{100 * value:.1f} %" if share else f"{value:.4g}"
-            for name, value, share in zip(
-                frame.columns, line, frame.columns.isin(["zeros", "clipped"]), strict=True
-            )
-        ]
+        [_cell(name, value) for name, value in zip(frame.columns, line, strict=True)]
         for line in frame.itertuples(index=False, name=None)
     ]
     click.echo(f"{found.layer}, {printable(found.picture)}")
     print_table(list(frame.columns), rows, left=0)
+
+
+def _cell(name: str, value: float) -> str:
+    if name in ("zeros", "clipped"):
+        return f"{100 * value:.1f} %"
+    return str(value) if name == "channel" else f"{value:.4g}"

@@ -37,9 +37,7 @@ def extent(colours: Colours, limit: float) -> tuple[float, float]:
     return (0.0 if colours == "positive" else -limit, 0.0 if colours == "negative" else limit)
 
 
-def paint(
-    values: npt.NDArray[np.float32], colours: Colours, limit: float
-) -> npt.NDArray[np.uint8]:
+def paint(values: npt.NDArray[np.float32], colours: Colours, limit: float) -> npt.NDArray[np.uint8]:
     """Colour a map, exact zeros grey.
 
     Parameters

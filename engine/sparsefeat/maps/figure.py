@@ -50,8 +50,13 @@ def draw_figure(maps: "FeatureMaps", *, scale: Scale, relu_split: bool) -> "go.F
         width=60 + across * CELL + 90 * len(panels) * (scale == "shared"),
         height=50 + down * (cell_height + 34),
         margin={"l": 20, "r": 20, "t": 40, "b": 10},
-        title={"text": f"{maps.layer}, {maps.picture or 'a picture'}", "font": {"size": 15}, "y": 1,
-               "yanchor": "top", "pad": {"t": 8}},
+        title={
+            "text": f"{maps.layer}, {maps.picture or 'a picture'}",
+            "font": {"size": 15},
+            "y": 1,
+            "yanchor": "top",
+            "pad": {"t": 8},
+        },
         font={"size": 11, "color": "#1c2530"},
         hovermode="closest",
     )
@@ -100,9 +105,7 @@ def _add(
     )
 
 
-def _kept(
-    values: npt.NDArray[np.float32], where: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.float32]:
+def _kept(values: npt.NDArray[np.float32], where: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
     return np.where(where, values, np.float32(np.nan))
 
 

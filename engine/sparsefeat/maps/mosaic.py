@@ -93,9 +93,9 @@ def _maps(
         for at, panel in enumerate(panels):
             painted = paint(panel.values[..., index], panel.colours, panel.limit(index, scale))
             left = x + at * (grid.tile_width + 2)
-            canvas[
-                y + LABEL : y + LABEL + grid.tile_height, left : left + grid.tile_width
-            ] = _resized(painted, grid.tile_height, grid.tile_width)
+            canvas[y + LABEL : y + LABEL + grid.tile_height, left : left + grid.tile_width] = (
+                _resized(painted, grid.tile_height, grid.tile_width)
+            )
         style = {"fontsize": 8, "va": "center", "color": "#1c2530"}
         axes.text(x, y + LABEL / 2, str(channel), weight="bold", **style)
         if grid.cell_width > 60:
@@ -115,7 +115,9 @@ def _resized(painted: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDA
 def _title(figure: "Figure", maps: "FeatureMaps", height: int) -> None:
     x = MARGIN / (figure.get_figwidth() * DPI)
     style = {"va": "center", "ha": "left"}
-    figure.text(x, 1 - 18 / height, f"Feature maps of {maps.layer}", size=14, weight="bold", **style)
+    figure.text(
+        x, 1 - 18 / height, f"Feature maps of {maps.layer}", size=14, weight="bold", **style
+    )
     said = heading(maps).replace("$", r"\$")
     figure.text(x, 1 - 40 / height, said, size=9, color="#55606e", **style)
 

@@ -31,7 +31,7 @@ def made(
         pre[1, 2] = 1e-20
         pre[1, 3] = -3e-20
         pre[5, 7] = 999.6
-        pre[..., 3] = np.minimum(pre[..., 3], 0)  # dead behind ReLU
+        pre[..., 3] = -np.abs(pre[..., 3])  # dead behind ReLU
     height, width, n = pre.shape
     pixels = np.arange(64 * 64 * 3).reshape(64, 64, 3).astype(np.uint8)
     settings = {

@@ -9,7 +9,9 @@ ALL: list[Colours] = ["signed", "positive", "negative"]
 def seen_by(colours: np.ndarray, missing: int | None) -> np.ndarray:
     """Give linear light as dichromats see it (Viénot, Brettel and Mollon 1999), or everybody."""
     linear = (colours / 255.0) ** 2.2
-    to_lms = np.array([[17.8824, 43.5161, 4.11935], [3.45565, 27.1554, 3.86714], [0.0299566, 0.184309, 1.46709]])
+    to_lms = np.array(
+        [[17.8824, 43.5161, 4.11935], [3.45565, 27.1554, 3.86714], [0.0299566, 0.184309, 1.46709]]
+    )
     lms = linear @ to_lms.T
     if missing == 0:
         lms[..., 0] = 2.02344 * lms[..., 1] - 2.52581 * lms[..., 2]
