@@ -32,7 +32,7 @@ def test_figures_of_each_channel(small_vgg16: Path, cat: Path) -> None:
     assert done.returncode == 0, done.stderr
     head, columns, *rows = done.stdout.splitlines()
     assert head == "block3_conv1, cat.jpg"
-    assert columns.split() == "channel zeros clipped pre_min pre_mean mean max contrast".split()
+    assert " ".join(columns.split()) == "channel zeros clipped pre_min pre_mean mean max contrast"
     maps = Extractor(small_vgg16, size=(64, 64)).maps(
         cat, "block3_conv1", channels="top:3", best="contrast"
     )

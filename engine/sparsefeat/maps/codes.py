@@ -95,7 +95,10 @@ def decode(codes: npt.NDArray[np.int16], lowest: int) -> npt.NDArray[np.float64]
             (digits + 100).ravel().tolist(), (decades + lowest - 2).ravel().tolist(), strict=True
         )
     ]
-    return np.where(codes == 0, 0, np.sign(codes) * np.reshape(numbers, codes.shape))
+    decoded: npt.NDArray[np.float64] = np.where(
+        codes == 0, 0, np.sign(codes) * np.reshape(numbers, codes.shape)
+    )
+    return decoded
 
 
 def _scaled(

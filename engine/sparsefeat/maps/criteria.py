@@ -33,7 +33,8 @@ def energy(maps: Float32) -> Float64:
     >>> energy(np.array([[[3.0], [1.0]]], np.float32))
     array([5.])
     """
-    return np.square(maps, dtype=np.float64).mean(axis=(0, 1))
+    means: Float64 = np.square(maps, dtype=np.float64).mean(axis=(0, 1))
+    return means
 
 
 def variance(maps: Float32) -> Float64:
@@ -44,7 +45,8 @@ def variance(maps: Float32) -> Float64:
     >>> variance(np.array([[[3.0], [1.0]]], np.float32))
     array([1.])
     """
-    return maps.var(axis=(0, 1), dtype=np.float64)
+    variances: Float64 = maps.var(axis=(0, 1), dtype=np.float64)
+    return variances
 
 
 def contrast(maps: Float32) -> Float64:
@@ -58,10 +60,10 @@ def contrast(maps: Float32) -> Float64:
     >>> contrast(np.array([[[3.0], [1.0]]], np.float32))
     array([2.])
     """
-    maps = maps.astype(np.float64)
+    exact = maps.astype(np.float64)
     height, width, _ = maps.shape
-    total = np.abs(np.diff(maps, axis=0)).sum(axis=(0, 1))
-    total += np.abs(np.diff(maps, axis=1)).sum(axis=(0, 1))
+    total: Float64 = np.abs(np.diff(exact, axis=0)).sum(axis=(0, 1))
+    total += np.abs(np.diff(exact, axis=1)).sum(axis=(0, 1))
     pairs: int = height * (width - 1) + (height - 1) * width
     return total / max(pairs, 1)
 
@@ -93,9 +95,10 @@ def selectivity(maps: Float32, reference: Float64) -> Float64:
     >>> selectivity(np.array([[[3.0, 0.0]]], np.float32), np.array([1.0, 1.0]))
     array([ 0.4, -0.5])
     """
-    here = maps.mean(axis=(0, 1), dtype=np.float64)
+    here: Float64 = maps.mean(axis=(0, 1), dtype=np.float64)
     total = here + reference + reference.mean()
-    return np.divide(here - reference, total, out=np.zeros_like(here), where=total > 0)
+    index: Float64 = np.zeros_like(here)
+    return np.divide(here - reference, total, out=index, where=total > 0)
 
 
 OF_ONE_PICTURE: MappingProxyType[str, Callable[[Float32], Float64]] = MappingProxyType(

@@ -2,7 +2,7 @@
 
 import io
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -96,7 +96,7 @@ def _maps(
             canvas[y + LABEL : y + LABEL + grid.tile_height, left : left + grid.tile_width] = (
                 _resized(painted, grid.tile_height, grid.tile_width)
             )
-        style = {"fontsize": 8, "va": "center", "color": "#1c2530"}
+        style: dict[str, Any] = {"fontsize": 8, "va": "center", "color": "#1c2530"}
         axes.text(x, y + LABEL / 2, str(channel), weight="bold", **style)
         if grid.cell_width > 60:
             share = f"{100 * shares[index]:.0f} %" + f" {what}" * wide
@@ -114,7 +114,7 @@ def _resized(painted: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDA
 
 def _title(figure: "Figure", maps: "FeatureMaps", height: int) -> None:
     x = MARGIN / (figure.get_figwidth() * DPI)
-    style = {"va": "center", "ha": "left"}
+    style: dict[str, Any] = {"va": "center", "ha": "left"}
     figure.text(
         x, 1 - 18 / height, f"Feature maps of {maps.layer}", size=14, weight="bold", **style
     )
@@ -131,7 +131,7 @@ def _bar(axes: "Axes", panel: Panel, scale: Scale) -> None:
     ends = [f"{low:.3g}", f"{high:.3g}"]
     if scale == "channel":
         ends = ["0" if end == 0 else "own limit" for end in (low, high)]
-    style = {"size": 9, "color": "#1c2530"}
+    style: dict[str, Any] = {"size": 9, "color": "#1c2530"}
     axes.text(0, 1.35, panel.title, weight="bold", va="bottom", **style)
     axes.text(0, -0.3, ends[0].replace("-", "−"), va="top", ha="left", **style)
     axes.text(1, -0.3, ends[1], va="top", ha="right", **style)

@@ -57,7 +57,14 @@ def checked_scale(scale: str) -> Scale:
     return "shared" if scale == "shared" else "channel"
 
 
-def panels(pre: Float32 | None, post: Float32, *, stage: Stage, relu_split: bool) -> list[Panel]:
+def panels(
+    pre: Float32 | None,
+    post: Float32,
+    *,
+    stage: Stage,
+    relu_split: bool,
+    rectified: bool = True,
+) -> list[Panel]:
     """Arrange what is to be seen, from left to right.
 
     Raises
@@ -97,7 +104,7 @@ def panels(pre: Float32 | None, post: Float32, *, stage: Stage, relu_split: bool
         follows = pre is not None and np.array_equal(np.maximum(pre, 0), post)
         shown.append(
             Panel(
-                title="output" if pre is None and stage != "post" else "after ReLU",
+                title="after ReLU" if rectified else "output",
                 source="pre" if follows else "post",
                 part="positive" if follows else "all",
                 values=post,

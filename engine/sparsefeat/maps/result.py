@@ -74,12 +74,14 @@ class FeatureMaps:
     @property
     def zero_mask(self) -> npt.NDArray[np.bool_]:
         """Where the output is exactly zero, bool (H, W, k)."""
-        return self.post == 0
+        mask: npt.NDArray[np.bool_] = self.post == 0
+        return mask
 
     @property
     def zeros(self) -> Float64:
         """Share of the places of each channel where the output is exactly zero, float64 (k,)."""
-        return self.zero_mask.mean(axis=(0, 1))
+        shares: Float64 = self.zero_mask.mean(axis=(0, 1))
+        return shares
 
     @property
     def clipped(self) -> Float64 | None:
@@ -98,7 +100,9 @@ class FeatureMaps:
         InputError
             `relu_split` without a pre-activation.
         """
-        return panels(self.pre, self.post, stage=self.stage, relu_split=relu_split)
+        return panels(
+            self.pre, self.post, stage=self.stage, relu_split=relu_split, rectified=self.rectified
+        )
 
     def frame(self) -> "pd.DataFrame":
         """Sum up each channel: shares, and least, mean and largest activation."""

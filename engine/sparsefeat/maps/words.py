@@ -37,11 +37,15 @@ def heading(maps: "FeatureMaps") -> str:
 def notes(maps: "FeatureMaps", panels: list[Panel]) -> list[str]:
     """Say how to read what is shown."""
     sentences = [
-        "Grey is exactly zero, which no colour of the scales is: a small activation is pale, and "
-        "still no zero. Values are rounded to three significant digits; a zero is only ever an "
-        "exact one.",
-        f"Each scale ends at the value that {100 * TOP:g} % of the values other than zero stay "
-        "below; what is beyond has the scale's last colour, and hovering says its value.",
+        (
+            "Grey is exactly zero, which no colour of the scales is: a small activation is pale, "
+            "and still no zero. Values are rounded to three significant digits; a zero is only "
+            "ever an exact one."
+        ),
+        (
+            f"Each scale ends at the value that {100 * TOP:g} % of the values other than zero stay "
+            "below; what is beyond has the scale's last colour, and hovering says its value."
+        ),
     ]
     if maps.pre is not None:
         sentences.append(

@@ -32,7 +32,7 @@ def made(
         pre[1, 3] = -3e-20
         pre[5, 7] = 999.6
         pre[..., 3] = -np.abs(pre[..., 3])  # dead behind ReLU
-    height, width, n = pre.shape
+    n = pre.shape[-1]
     pixels = np.arange(64 * 64 * 3).reshape(64, 64, 3).astype(np.uint8)
     settings = {
         "model": {"architecture": "vgg16", "weights_sha256": "0" * 64, "precision": "fp32"},

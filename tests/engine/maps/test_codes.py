@@ -2,6 +2,7 @@ import base64
 import zlib
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from .made import noise
 SMALL = np.float32(2) ** -149
 
 
-def rounded(values: np.ndarray) -> list[float]:
+def rounded(values: npt.NDArray[np.float32]) -> list[float]:
     """Round to three significant digits as Python does, from the exact value."""
     return [float(f"{float(value):.2e}") for value in values.ravel()]
 

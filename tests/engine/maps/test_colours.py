@@ -1,4 +1,7 @@
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from sparsefeat.maps.colours import STOPS, ZERO, Colours, extent, interpolated, paint, rgb
@@ -6,11 +9,15 @@ from sparsefeat.maps.colours import STOPS, ZERO, Colours, extent, interpolated, 
 ALL: list[Colours] = ["signed", "positive", "negative"]
 
 
-def seen_by(colours: np.ndarray, missing: int | None) -> np.ndarray:
-    """Give linear light as dichromats see it (Viénot, Brettel and Mollon 1999), or everybody."""
+def seen_by(colours: npt.NDArray[Any], missing: int | None) -> npt.NDArray[np.float64]:
+    """Give colours as dichromats see it (Viénot, Brettel and Mollon 1999), or everybody."""
     linear = (colours / 255.0) ** 2.2
     to_lms = np.array(
-        [[17.8824, 43.5161, 4.11935], [3.45565, 27.1554, 3.86714], [0.0299566, 0.184309, 1.46709]]
+        [
+            [17.8824, 43.5161, 4.11935],
+            [3.45565, 27.1554, 3.86714],
+            [0.0299566, 0.184309, 1.46709],
+        ]
     )
     lms = linear @ to_lms.T
     if missing == 0:
@@ -18,7 +25,8 @@ def seen_by(colours: np.ndarray, missing: int | None) -> np.ndarray:
     if missing == 1:
         lms[..., 1] = 0.494207 * lms[..., 0] + 1.24827 * lms[..., 2]
     rebuilt = np.clip(lms @ np.linalg.inv(to_lms).T, 0, 1)
-    return rebuilt ** (1 / 2.2) * 255
+    seen: npt.NDArray[np.float64] = rebuilt ** (1 / 2.2) * 255
+    return seen
 
 
 @pytest.mark.parametrize("colours", ALL)

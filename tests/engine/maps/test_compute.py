@@ -163,7 +163,7 @@ def test_what_can_not_be_asked(
 
 def test_vectors_have_no_maps(small_vgg16_top: Path, photo: Path) -> None:
     extractor = Extractor(small_vgg16_top, "fc1")
-    with pytest.raises(LayerError, match="fc1 has no rows and columns.*block1_conv1"):
+    with pytest.raises(LayerError, match=r"fc1 has no rows and columns.*block1_conv1"):
         extractor.maps(photo)
     several = extractor.with_layers("block1_pool,block2_conv1,block2_conv1/pre")
     with pytest.raises(LayerError, match="block1_pool, block2_conv1: say which"):
@@ -171,10 +171,10 @@ def test_vectors_have_no_maps(small_vgg16_top: Path, photo: Path) -> None:
 
 
 def test_pictures_that_can_not_be_read(extractor: Extractor, tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="none.jpg: no such file"):
+    with pytest.raises(SourceError, match=r"none\.jpg: no such file"):
         extractor.maps(tmp_path / "none.jpg")
     (tmp_path / "notes.jpg").write_text("no picture")
-    with pytest.raises(InputError, match="notes.jpg: not a picture"):
+    with pytest.raises(InputError, match=r"notes\.jpg: not a picture"):
         extractor.maps(tmp_path / "notes.jpg")
     with pytest.raises(InputError, match="the picture: the file is empty"):
         extractor.maps(b"")

@@ -1,4 +1,4 @@
-from typing import Any
+import sys
 
 import numpy as np
 import pytest
@@ -62,6 +62,6 @@ def test_more_than_a_figure_can_show() -> None:
 
 
 def test_plotly_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "plotly.graph_objects", None)
+    monkeypatch.setitem(sys.modules, "plotly.graph_objects", None)
     with pytest.raises(MissingDependencyError, match=r"sparsefeat\[viz\]"):
         made().figure()

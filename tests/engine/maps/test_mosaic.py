@@ -2,6 +2,7 @@ import io
 import sys
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
@@ -11,7 +12,7 @@ from sparsefeat.maps.colours import ZERO, paint, rgb
 from .made import made, noise
 
 
-def picture(content: bytes) -> np.ndarray:
+def picture(content: bytes) -> npt.NDArray[np.uint8]:
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
 
 

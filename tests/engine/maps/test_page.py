@@ -57,7 +57,7 @@ def said(text: str) -> float:
     return 0.0 if text == "0 (exactly)" else float(text.replace("\u2212", "-"))
 
 
-def rounded(value: float) -> float:
+def rounded(value: float | np.floating[Any]) -> float:
     return float(f"{value:.2e}")
 
 
@@ -128,7 +128,7 @@ def test_one_channel_large(open_page: OpenPage, tmp_path: Path) -> None:
         ):
             exact = panel.values[..., index]
             for row, column in np.ndindex(6, 8):
-                value = exact[row, column]
+                value = float(exact[row, column])
                 assert zeros[row][column] == (0 if value == 0 else None)
                 assert values[row][column] == (None if value == 0 else rounded(value))
 
@@ -175,7 +175,7 @@ def test_scales(open_page: OpenPage, tmp_path: Path) -> None:
 def test_what_relu_keeps_and_clips(open_page: OpenPage, tmp_path: Path) -> None:
     maps = made()
     page = opened(open_page, tmp_path, maps, relu_split=True)
-    kept, clipped = maps.panels(relu_split=True)
+    _, clipped = maps.panels(relu_split=True)
     row, column = np.argwhere(clipped.values[..., 1] < 0)[0]
     page.mouse.move(*place(page, maps, 1, 1, row, column))
     value = rounded(clipped.values[row, column, 1])
@@ -248,7 +248,7 @@ def test_even_noise_fits(shape: tuple[int, int], n: int) -> None:
     assert len(made(noise(*shape, n)).html()) < MAX_BYTES
 
 
-def test_too_much_is_an_error_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_much_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(InputError, match=r"MB.*at most 15 MB.*--channels top:16"):
         made(noise(224, 224, 128)).html()
 

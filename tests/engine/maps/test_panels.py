@@ -21,6 +21,8 @@ def test_stages() -> None:
     assert before.values is pre
     (after,) = panels(None, post, stage="post", relu_split=False)
     assert (after.source, after.part) == ("post", "all")
+    (pool,) = panels(None, post, stage="post", relu_split=False, rectified=False)
+    assert pool.title == "output"
 
 
 def test_an_output_that_is_not_the_rectified_pre_activation_is_shown_itself() -> None:
