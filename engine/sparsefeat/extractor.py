@@ -237,9 +237,9 @@ class Extractor:
         }
 
     def with_layers(self, layers: str | Sequence[str], *, pool: Pool = "none") -> "Extractor":
-        """Give an extractor of other layers of the same model, all other options the same.
+        """Give an extractor of other layers of the same model, made once and kept.
 
-        It is made once, and kept.
+        All options but `layers` and `pool` are those of this one.
 
         Raises
         ------

@@ -106,4 +106,7 @@ def _scaled(
 ) -> npt.NDArray[np.float64]:
     """Multiply by powers of ten, exactly rounded where the power is exact (up to 1e22)."""
     powers = POWERS[np.abs(exponents)]
-    return np.where(exponents < 0, magnitudes / powers, magnitudes * powers)
+    scaled: npt.NDArray[np.float64] = np.where(
+        exponents < 0, magnitudes / powers, magnitudes * powers
+    )
+    return scaled

@@ -98,7 +98,8 @@ def selectivity(maps: Float32, reference: Float64) -> Float64:
     here: Float64 = maps.mean(axis=(0, 1), dtype=np.float64)
     total = here + reference + reference.mean()
     index: Float64 = np.zeros_like(here)
-    return np.divide(here - reference, total, out=index, where=total > 0)
+    np.divide(here - reference, total, out=index, where=total > 0)
+    return index
 
 
 OF_ONE_PICTURE: MappingProxyType[str, Callable[[Float32], Float64]] = MappingProxyType(

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from sparsefeat.maps.result import FeatureMaps
 
 MAX_CHANNELS = 32
-CELL = 190  # pixels
+# In pixels: a plot, what is written above it, and a scale.
+CELL = 190
+LABEL = 24
+BAR = 85
 
 
 def draw_figure(maps: "FeatureMaps", *, scale: Scale, relu_split: bool) -> "go.Figure":
@@ -41,15 +44,17 @@ def draw_figure(maps: "FeatureMaps", *, scale: Scale, relu_split: bool) -> "go.F
         for at, panel in enumerate(panels):
             number = index * len(panels) + at + 1
             column = index % groups_across * len(panels) + at
-            _add(figure, maps, panel, index, number, scale, bar=scale == "shared" and index == 0)
+            bar = _bar(panel, at, across * CELL) if scale == "shared" and index == 0 else None
+            _add(figure, maps, panel, index, number, scale, bar)
             _place(figure, maps, number, column, index // groups_across, across, down)
             _name(figure, maps, panel, index, number, first=at == 0)
     cell_height = max(40, round(CELL * height / width))
+    right = BAR * len(panels) if scale == "shared" else 20
     figure.update_layout(
         template="plotly_white",
-        width=60 + across * CELL + 90 * len(panels) * (scale == "shared"),
-        height=50 + down * (cell_height + 34),
-        margin={"l": 20, "r": 20, "t": 40, "b": 10},
+        width=20 + across * CELL + right,
+        height=50 + down * (cell_height + LABEL),
+        margin={"l": 20, "r": right, "t": 40, "b": 10},
         title={
             "text": f"{maps.layer}, {maps.picture or 'a picture'}",
             "font": {"size": 15},
@@ -70,8 +75,7 @@ def _add(
     index: int,
     number: int,
     scale: Scale,
-    *,
-    bar: bool,
+    bar: dict[str, Any] | None,
 ) -> None:
     """Add a map: its zeros grey, and above them all else in colours."""
     values = panel.values[..., index]
@@ -93,16 +97,27 @@ def _add(
         zmin=low,
         zmax=high,
         colorscale=[[i / (len(stops) - 1), stop] for i, stop in enumerate(stops)],
-        showscale=bar,
-        colorbar={
-            "title": {"text": panel.title, "side": "right"},
-            "x": 1.01 + 0.1 * (number - 1),
-            "thickness": 10,
-            "outlinewidth": 0,
-        },
+        showscale=bar is not None,
+        colorbar=bar,
         hovertemplate=f"{where}<b>%{{z:.3~g}}</b><extra></extra>",
         **axes,
     )
+
+
+def _bar(panel: Panel, at: int, width: int) -> dict[str, Any]:
+    """Place the scale that all channels share to the right of the plots, `width` pixels wide."""
+    return {
+        "title": {"text": panel.title, "side": "right"},
+        "x": 1 + (10 + BAR * at) / width,
+        "xanchor": "left",
+        "xpad": 0,
+        "thickness": 10,
+        "outlinewidth": 0,
+        "lenmode": "pixels",
+        "len": 190,
+        "y": 1,
+        "yanchor": "top",
+    }
 
 
 def _kept(values: npt.NDArray[np.float32], where: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
@@ -119,7 +134,8 @@ def _place(
     down: int,
 ) -> None:
     height, width, _ = maps.shape
-    gap_x, gap_y = 0.06 / across, 34 / (down * (CELL * height / width + 34))
+    cell_height = max(40, round(CELL * height / width))
+    gap_x, gap_y = 0.06 / across, LABEL / (down * (cell_height + LABEL))
     hidden: dict[str, Any] = {"showticklabels": False, "showgrid": False, "zeroline": False}
     shared_x = {} if number == 1 else {"matches": "x"}
     shared_y = {} if number == 1 else {"matches": "y"}
@@ -133,7 +149,7 @@ def _place(
                 **shared_x,
             },
             f"yaxis{number}": {
-                "domain": [1 - (row + 1) / down, 1 - row / down - gap_y / down],
+                "domain": [1 - (row + 1) / down, 1 - row / down - gap_y],
                 "anchor": f"x{number}",
                 "range": [height - 0.5, -0.5],
                 **hidden,

@@ -1,5 +1,5 @@
 "use strict";
-(async () => {
+async function showMaps() {
   const byId = (id) => document.getElementById("maps-" + id);
   const head = JSON.parse(byId("head").textContent);
   const { rows, columns, channels, panels } = head;
@@ -425,4 +425,10 @@
   plot.on("plotly_hover", (event) => point({ row: event.points[0].y, column: event.points[0].x }));
   plot.on("plotly_unhover", () => point(null));
   document.documentElement.dataset.maps = "drawn";
-})();
+}
+
+showMaps().catch((error) => {
+  const said = "The maps can't be drawn; a browser of 2023 or later is needed.";
+  document.getElementById("maps-facts").textContent = `${said} (${error.message})`;
+  throw error;
+});

@@ -128,7 +128,7 @@ def _bar(axes: "Axes", panel: Panel, scale: Scale) -> None:
     colours = LinearSegmentedColormap.from_list("maps", list(STOPS[panel.colours]))
     axes.imshow(np.linspace(0, 1, 256)[None], cmap=colours, aspect="auto", extent=(0, 1, 0, 1))
     low, high = extent(panel.colours, panel.shared_limit)
-    ends = [f"{low:.3g}", f"{high:.3g}"]
+    ends = [f"{float(f'{end:.3g}'):,g}" for end in (low, high)]
     if scale == "channel":
         ends = ["0" if end == 0 else "own limit" for end in (low, high)]
     style: dict[str, Any] = {"size": 9, "color": "#1c2530"}

@@ -131,13 +131,9 @@ def test_pools_have_one_stage(extractor: Extractor, photo: Path) -> None:
         extractor.maps(photo, stage="both")
 
 
-def test_an_extractor_is_made_once_for_each_layer(extractor: Extractor, photo: Path) -> None:
-    assert extractor.with_layers("block5_pool") is extractor
-    assert extractor.with_layers("block1_pool") is extractor.with_layers(["block1_pool"])
-    pooled = Extractor(extractor._file.path, "block2_pool", pool="avg", size=(64, 96))
+def test_a_pooled_extractor_has_maps(small_vgg16: Path, photo: Path) -> None:
+    pooled = Extractor(small_vgg16, "block2_pool", pool="avg", size=(64, 96))
     assert pooled.maps(photo).shape == (16, 24, 8)
-    assert pooled.with_layers("block2_pool").layers["block2_pool"].shape == (16, 24, 8)
-    assert pooled.with_layers("block2_pool", pool="avg") is pooled
 
 
 @pytest.mark.parametrize(
