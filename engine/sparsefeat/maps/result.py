@@ -1,6 +1,7 @@
 """The feature maps of one photograph, and the ways to show them."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.errors import InputError
+from sparsefeat.errors import InputError, MissingDependencyError
 from sparsefeat.maps.criteria import Criterion
 from sparsefeat.maps.panels import Panel, Scale, Stage, checked_scale, panels
 
@@ -202,10 +203,13 @@ class FeatureMaps:
             raise InputError(f"can't write {file}: {exc.strerror}; name another file") from exc
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        """Give Jupyter a picture, which is small whatever was chosen; `figure` has the rest."""
+        """Give Jupyter the plain picture; without matplotlib words alone, rather than an error."""
         import base64
 
-        return {"text/plain": repr(self), "image/png": base64.b64encode(self.png()).decode()}
+        bundle = {"text/plain": repr(self)}
+        with suppress(MissingDependencyError):
+            bundle["image/png"] = base64.b64encode(self.png()).decode()
+        return bundle
 
 
 def checked_ending(file: Path) -> str:

@@ -46,3 +46,4 @@ def test_matplotlib_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingDependencyError, match=r"sparsefeat\[viz\]"):
         made().png()
+    assert list(made()._repr_mimebundle_()) == ["text/plain"]
