@@ -4,7 +4,7 @@ import zlib
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsefeat.errors import InputError
@@ -20,6 +20,7 @@ def rounded(values: npt.NDArray[np.float32]) -> list[float]:
     return [float(f"{float(value):.2e}") for value in values.ravel()]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-(2**40), 2**40, width=32).filter(lambda x: x == 0 or abs(x) > 1e-20)))
 def test_what_comes_back_is_the_rounded_value(numbers: list[float]) -> None:
     values = np.array(numbers, np.float32)
