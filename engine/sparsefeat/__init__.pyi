@@ -18,6 +18,7 @@ from .errors import (
 )
 from .extraction import extract_to_store
 from .extractor import Extractor
+from .maps import FeatureMaps
 from .pictures import PRESETS, Preset, QuirkWarning, list_pictures
 from .pictures.preprocess import normalize
 from .progress import Progress
@@ -31,6 +32,7 @@ __all__ = [
     "BenchmarkError",
     "CudaOptions",
     "Extractor",
+    "FeatureMaps",
     "InputError",
     "Layer",
     "LayerError",

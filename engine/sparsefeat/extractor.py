@@ -5,14 +5,14 @@ import os
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from sparsefeat.batching import Group, groups
-from sparsefeat.errors import InputError
+from sparsefeat.errors import InputError, SourceError
 from sparsefeat.inference import (
     BUFFERS,
     Activations,
@@ -22,6 +22,7 @@ from sparsefeat.inference import (
 )
 from sparsefeat.model import (
     POOLS,
+    Metadata,
     ModelFile,
     Pool,
     Size,
@@ -34,6 +35,7 @@ from sparsefeat.model import (
 from sparsefeat.ordered import map_ordered
 from sparsefeat.pictures.decode import Decoded, Picture, checked_size, decode
 from sparsefeat.pictures.presets import preset
+from sparsefeat.pictures.unreadable import Reason
 from sparsefeat.probe import can_prove_fixed, prove
 from sparsefeat.profile import Profile
 from sparsefeat.providers import CudaOptions, Precision, choose_precision
@@ -41,6 +43,9 @@ from sparsefeat.records import Batch, Layer, Reject
 from sparsefeat.session import Session
 from sparsefeat.threads import available_threads
 from sparsefeat_kernels import Csr, CsrBuffers, encode
+
+if TYPE_CHECKING:
+    from sparsefeat.maps import Criterion, FeatureMaps, Stage
 
 Float32 = NDArray[np.float32]
 
@@ -118,6 +123,18 @@ class Extractor:
         batch_size: int | None = None,
         decode_threads: int | None = None,
     ) -> None:
+        self._options: dict[str, Any] = {
+            "pool": pool,
+            "size": size,
+            "preprocess": preprocess,
+            "provider": provider,
+            "precision": precision,
+            "provider_options": provider_options,
+            "threads": threads,
+            "batch_size": batch_size,
+            "decode_threads": decode_threads,
+        }
+        self._others: dict[tuple[tuple[str, ...], Pool], Extractor] = {}
         if pool not in POOLS:
             raise InputError(f"unknown pool {pool!r}, expected one of: {', '.join(POOLS)}")
         self._threads = _at_least_one("threads", threads, available_threads())
@@ -161,6 +178,11 @@ class Extractor:
     def layers(self) -> dict[str, Layer]:
         """The chosen outputs in network order, with their shapes for one picture."""
         return dict(self._picture_layers)
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the model file says of itself: all of its layers, whichever were chosen."""
+        return self._file.metadata
 
     @property
     def provider(self) -> str:
@@ -214,6 +236,119 @@ class Extractor:
             "threads": self._threads,
             "batch_size": self._batch_size,
         }
+
+    def with_layers(self, layers: str | Sequence[str], *, pool: Pool = "none") -> "Extractor":
+        """Give an extractor of other layers of the same model, made once and kept.
+
+        All options but `layers` and `pool` are those of this one.
+
+        Raises
+        ------
+        LayerError, ModelError, ProviderError, PrecisionError
+            As for a new one.
+        """
+        key = (choose(layers, self._file.metadata.layers), pool)
+        if key == (self._names, self._pool):
+            return self
+        if key not in self._others:
+            self._others[key] = Extractor(
+                self._file.path, key[0], **{**self._options, "pool": pool}
+            )
+        return self._others[key]
+
+    def read(self, picture: Picture) -> Decoded:
+        """Decode one picture as `extract` does.
+
+        Returns
+        -------
+        Decoded
+            With `pixels`, uint8 (H, W, 3) in RGB, of the size that the network will see.
+
+        Raises
+        ------
+        SourceError
+            There is no such file.
+        InputError
+            It can't be read as a picture.
+
+        Warns
+        -----
+        QuirkWarning
+            The preset treats the picture worse than another would.
+        """
+        result = decode(picture, self._preset, self._picture_size)
+        if isinstance(result, Reject):
+            missing = result.reason == Reason.MISSING
+            where = f"{result.path or 'the picture'}: {result.reason}"
+            if missing:
+                raise SourceError(f"{where}, expected a photograph; check the path")
+            raise InputError(f"{where}, expected a photograph that can be read")
+        (group,) = groups([result], self._preset, 1)
+        return group.decoded[0]
+
+    def maps(
+        self,
+        picture: Picture,
+        layer: str | None = None,
+        *,
+        channels: str | int | Sequence[int] = "all",
+        best: "Criterion | None" = None,
+        stage: "Stage | None" = None,
+        reference: str | os.PathLike[str] | None = None,
+    ) -> "FeatureMaps":
+        """Compute a layer's feature maps of one picture, before and after ReLU.
+
+        Parameters
+        ----------
+        picture
+            As `extract` takes.
+        layer
+            Any layer of the model that has rows and columns; by default the one this was made
+            for. For another, only the part of the network that it needs is loaded, and kept.
+        channels
+            ``all``, ``0-15``, ``3,8,12``, ``top:16``, a number or several.
+        best
+            Puts the best channels first: ``energy`` (the default for ``top:N``), ``variance``,
+            ``contrast`` or ``selectivity``; `sparsefeat.maps.criteria` defines them.
+        stage
+            ``pre`` for before ReLU, ``post`` for after it, or ``both``, the default where the
+            layer has a ReLU.
+        reference
+            For selectivity: a store that holds the layer, or photographs.
+
+        Returns
+        -------
+        FeatureMaps
+            Arrays, and ways to show them: ``.figure()``, ``.html()``, ``.png()``.
+
+        Raises
+        ------
+        LayerError
+            The layer isn't there, has no rows and columns, or no ReLU where one is asked for.
+        InputError, SourceError
+            The picture can't be read, or another option has a value that it can't have.
+        StoreMismatchError
+            The reference was made with another model or other preprocessing.
+
+        Examples
+        --------
+        >>> import sparsefeat
+        >>> extractor = sparsefeat.Extractor("vgg16.onnx")
+        >>> maps = extractor.maps("cat.jpg", "block1_conv1", channels="top:16")
+        >>> maps.post.shape, maps.pre.shape
+        ((224, 224, 16), (224, 224, 16))
+        """
+        from sparsefeat.maps.compute import feature_maps
+
+        return feature_maps(
+            self,
+            picture,
+            layer,
+            channels=channels,
+            best=best,
+            stage=stage,
+            reference=reference,
+        )
 
     def run(self, images: Float32) -> dict[str, Float32]:
         """Run preprocessed pictures through the network.

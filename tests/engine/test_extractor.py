@@ -58,6 +58,30 @@ def test_any_number_of_images(small_vgg16: Path) -> None:
     assert outputs["block5_pool"].shape == (9, 2, 3, 32)
 
 
+def test_an_extractor_of_other_layers_is_made_once(small_vgg16: Path) -> None:
+    extractor = Extractor(small_vgg16, "block2_pool", pool="avg", size=(64, 96), batch_size=3)
+    assert extractor.with_layers("block2_pool", pool="avg") is extractor
+    other = extractor.with_layers("block1_pool,block2_pool")
+    assert other is extractor.with_layers(["block2_pool", "block1_pool"])
+    assert {name: layer.shape for name, layer in other.layers.items()} == {
+        "block1_pool": (32, 48, 4),
+        "block2_pool": (16, 24, 8),
+    }
+    assert other.provenance["batch_size"] == 3
+
+
+def test_reading_is_what_extracting_does(small_vgg16: Path, folder: Path) -> None:
+    extractor = Extractor(small_vgg16, size=(64, 96))
+    decoded = extractor.read(folder / "0.png")
+    (batch,) = extractor.extract([folder / "0.png"])
+    assert decoded.row == batch.rows[0]
+    outputs = extractor.run(normalize(decoded.pixels)[None])["block5_pool"]
+    np.testing.assert_array_equal(to_dense(batch.layers["block5_pool"]), outputs.reshape(1, -1))
+    Image.fromarray(np.full((9, 9), 40_000, np.uint16)).save(folder / "deep.png")
+    with pytest.warns(QuirkWarning, match="16-bit"):
+        extractor.read(folder / "deep.png")
+
+
 def test_neither_batch_size_nor_threads_change_a_bit(vgg16: Path) -> None:
     pictures = normalize(np.stack([data.astronaut()[i : i + 224, i : i + 224] for i in range(5)]))
     one = Extractor(vgg16, "pools", batch_size=1, threads=1).run(pictures)

@@ -37,8 +37,20 @@ class Table:
     left: int = 1
 
 
-Part = str | Sequence[str] | Figure | Table
-"""A paragraph, a list of sentences, a plot or a table."""
+@dataclass(frozen=True, kw_only=True)
+class Widget:
+    """Markup with a style and scripts of its own, which are put on the page as they are.
+
+    `html` must have been escaped already. With `plotly` its scripts find plotly.js loaded.
+    """
+
+    html: str
+    style: str = ""
+    plotly: bool = False
+
+
+Part = str | Sequence[str] | Figure | Table | Widget
+"""A paragraph, a list of sentences, a plot, a table or markup."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,11 +114,14 @@ def render_page(title: str, sections: Sequence[Section], *, lead: str = "") -> s
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    plots = [part for section in sections for part in section.parts if isinstance(part, Figure)]
+    parts = [part for section in sections for part in section.parts]
+    widgets = [part for part in parts if isinstance(part, Widget)]
+    plots = any(isinstance(part, Figure) or getattr(part, "plotly", False) for part in parts)
+    styles = [(FOLDER / STYLE).read_text(encoding="utf-8"), *(each.style for each in widgets)]
     return environment.get_template(TEMPLATE).render(
         title=title,
         lead=lead,
-        style=Markup((FOLDER / STYLE).read_text(encoding="utf-8")),
+        style=Markup("\n".join(styles)),
         script=Markup(_plotly_js()) if plots else "",
         sections=[
             {"title": section.title, "parts": [_prepared(part) for part in section.parts]}
@@ -129,6 +144,8 @@ def _prepared(part: Part) -> dict[str, Any]:
         return {"kind": "figure", "it": part, "plot": Markup(html)}
     if isinstance(part, Table):
         return {"kind": "table", "it": part}
+    if isinstance(part, Widget):
+        return {"kind": "widget", "html": Markup(part.html)}
     return {"kind": "text" if isinstance(part, str) else "list", "it": part}
 
 

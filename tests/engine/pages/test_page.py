@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sparsefeat.errors import MissingDependencyError
-from sparsefeat.pages import Figure, Part, Section, Table, check_installed, render_page
+from sparsefeat.pages import Figure, Part, Section, Table, Widget, check_installed, render_page
 
 HOSTILE = "</script><script>document.title='taken'</script> & \"quoted\""
 
@@ -45,6 +45,22 @@ def test_nothing_is_wider_than_the_screen(
     path.write_text(render_page("T", [Section(title="W", parts=parts)], lead="/a/path" * 40))
     page = open_page(path, width=width)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_widgets_bring_their_own_style_and_script(
+    open_page: Callable[..., Any], tmp_path: Path
+) -> None:
+    html = "<b id='own'>?</b><script>document.getElementById('own').textContent = 1 + 1</script>"
+    widget = Widget(html=html, style="#own { color: rgb(1, 2, 3); }")
+    path = tmp_path / "page.html"
+    path.write_text(render_page("T", [Section(title="S", parts=[widget])]))
+    page = open_page(path)
+    assert page.locator("#own").inner_text() == "2"
+    colour = "getComputedStyle(document.getElementById('own')).color"
+    assert page.evaluate(colour) == "rgb(1, 2, 3)"
+    assert page.evaluate("typeof Plotly") == "undefined"
+    path.write_text(render_page("T", [Section(title="S", parts=[Widget(html="", plotly=True)])]))
+    assert open_page(path).evaluate("typeof Plotly") == "object"
 
 
 def test_no_text_becomes_markup(open_page: Callable[..., Any], tmp_path: Path) -> None:
