@@ -52,7 +52,7 @@ def store(small_vgg16: Path, photos: Path) -> Path:
 
 def test_every_command_has_help_with_examples(tmp_path: Path) -> None:
     listed = re.findall(r"^  (\w+)   ?", ok("--help", tmp_path).split("Commands:")[1], re.MULTILINE)
-    for command in ("export", "quantize", "extract", "info", "verify", "bench", "demo"):
+    for command in ("export", "quantize", "extract", "info", "sparsity", "verify", "bench", "demo"):
         assert command in listed
         text = ok(f"{command} --help", tmp_path)
         assert text.startswith(f"Usage: sparsefeat {command}")

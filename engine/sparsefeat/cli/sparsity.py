@@ -3,13 +3,20 @@
 import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from sparsefeat.cli.options import model_option, preprocess_option, size_option
-from sparsefeat.cli.output import log, print_json, print_table, printable, warnings_as_lines
+from sparsefeat.cli.output import (
+    check_writable,
+    log,
+    print_json,
+    print_table,
+    printable,
+    warnings_as_lines,
+    write_text,
+)
 from sparsefeat.cli.progress import shown
 
 if TYPE_CHECKING:
@@ -97,6 +104,8 @@ def sparsity(
 
     if as_json and csv_file == "-":
         raise click.UsageError("both --json and --csv - print: leave one of them out")
+    if csv_file is not None and csv_file != "-":
+        check_writable(csv_file)
     stores = [source for source in sources if is_store(source)]
     _check(sources, stores, by=by, compare=compare, scaling=scaling)
     with warnings_as_lines():
@@ -140,10 +149,13 @@ def _check(
             "--compare takes two folders or stores, or --by label: labels are the names of the "
             "folders in one"
         )
-    if stores and len(sources) > 1 and not (compare and by == "layer"):
-        raise click.UsageError("several sources of which one is a store: say --compare, or one")
     if compare and by == "label" and len(sources) > 1:
         raise click.UsageError("--compare --by label takes one folder or store")
+    if stores and len(sources) > 1 and not compare:
+        raise click.UsageError(
+            f"{printable(stores[0])} is a store, and stores are not taken together: name it alone, "
+            "or say --compare"
+        )
 
 
 def _analyse(
@@ -297,9 +309,5 @@ def _write_csv(table: "pd.DataFrame", file: str) -> None:
     text = table.to_csv(index=False, lineterminator="\n")
     if file == "-":
         click.echo(text, nl=False)
-        return
-    try:
-        Path(file).write_text(text, encoding="utf-8")
-    except OSError as exc:
-        raise click.FileError(printable(file), exc.strerror or str(exc)) from exc
-    log(f"{printable(file)}: written")
+    else:
+        write_text(file, text)

@@ -9,13 +9,13 @@
 `accumulator`       counting batch by batch
 `from_store`        counting what a store holds
 `from_pictures`     counting photographs, without a store
-`stored_layers`     choosing among the layers of a store
 `flatness`          how much of a picture is flat
 `stored_pictures`   the same for a store's pictures, from their files
 `correlation`       how two figures of the same pictures go together
 `comparison`        whether one set of pictures has more zeros than another
 `scaling`           whether an array was preprocessed as VGG16 expects
 `wrong_scalings`    what the usual mistakes do to the zeros
+`walk`              the layers of the walk through the network
 `words`             all of it in sentences and rows of text
 `tables`            all of it in long tables
 ==================  =================================================================

@@ -9,7 +9,7 @@ from .from_store import count_store
 from .result import Sparsity
 from .scaling import ScalingFinding, ScalingWarning, check_scaling
 from .spread import Spread, spread_of
-from .stored_layers import choose_stored, missing_of_walk
+from .walk import missing_of_walk
 from .wrong_scalings import SCALINGS, ScalingZeros, compare_scalings
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "Spread",
     "analyse",
     "check_scaling",
-    "choose_stored",
     "compare_scalings",
     "compare_shares",
     "correlate",

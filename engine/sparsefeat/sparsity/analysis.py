@@ -12,9 +12,9 @@ from sparsefeat.records import Reject, Row
 from sparsefeat.sparsity.from_pictures import PictureZeros, count_pictures
 from sparsefeat.sparsity.from_store import count_store
 from sparsefeat.sparsity.result import FLATNESS, Sparsity
-from sparsefeat.sparsity.stored_layers import choose_stored
 from sparsefeat.sparsity.stored_pictures import stored_flatness
 from sparsefeat.store import Store
+from sparsefeat.store.choosing import choose_stored
 from sparsefeat.store.layout import list_parts
 
 if TYPE_CHECKING:

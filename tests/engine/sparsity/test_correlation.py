@@ -61,7 +61,7 @@ def test_a_straight_line() -> None:
         (np.empty(0), np.empty(0)),
     ],
 )
-def test_where_there_is_nothing_to_say(x: np.ndarray, y: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_where_there_is_nothing_to_say(x: np.ndarray, y: np.ndarray) -> None:
     found = correlate(x, y)
     assert found.spearman is found.pearson is None
 

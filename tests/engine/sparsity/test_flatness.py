@@ -50,6 +50,6 @@ def test_noise_is_less_flat_than_a_photograph_than_white() -> None:
         np.zeros((7, 80, 3), np.uint8),
     ],
 )
-def test_other_arrays_are_refused(pixels: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_other_arrays_are_refused(pixels: np.ndarray) -> None:
     with pytest.raises(InputError, match="expected"):
         flatness_of(pixels)

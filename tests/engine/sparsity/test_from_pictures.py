@@ -48,5 +48,6 @@ def test_the_same_picture_twice(extractor: sparsefeat.Extractor, photos: Path) -
 
 def test_no_pictures_at_all(extractor: sparsefeat.Extractor) -> None:
     found = count_pictures(extractor, [])
-    assert found.rows == found.rejects == ()
+    assert not found.rows
+    assert not found.rejects
     assert found.counts["block4_pool"].share is None

@@ -30,9 +30,9 @@ def floats(x: npt.NDArray[np.uint8]) -> Float32:
 
 WRONG: dict[str, Callable[[Float32], Float32]] = {
     "0..255": lambda x: x,
-    "0..1": lambda x: x / 255,
+    "0..1": lambda x: x / np.float32(255),
     "-1..1": lambda x: x / np.float32(127.5) - 1,
-    "unit variance": lambda x: (x / 255 - np.float32(0.45)) / np.float32(0.225),
+    "unit variance": lambda x: (x / np.float32(255) - np.float32(0.45)) / np.float32(0.225),
     "twice": lambda x: x[..., ::-1] - 2 * MEAN,
 }
 
@@ -114,4 +114,4 @@ def test_an_extractor_warns_once_of_each_mistake(small_vgg16: Path) -> None:
         extractor.run(normalize(pixels("coffee")))
         sparsefeat.Extractor(small_vgg16).run(raw, check=False)
     with pytest.warns(ScalingWarning, match="0 to 1"):
-        extractor.run(raw / 255)
+        extractor.run(raw / np.float32(255))
