@@ -73,7 +73,7 @@ def test_the_page_says_what_was_measured() -> None:
         for name, share in measured["without_bias"].items()
     }
     assert round(100 * changes.pop("block1_conv1"), 1) == 0.8
-    assert max(changes.values()) < 0.001
+    assert max(changes.values()) < 0.002
     last = measured["layers"]["block5_pool"]
     assert last["dead"] == 0
     assert f"and {last['always_on']} of them" in PAGE

@@ -62,7 +62,8 @@ layers_option = click.option(
     "--layers",
     default="block5_pool",
     show_default=True,
-    help="Layers, separated by commas: names, NAME/pre (before ReLU), pools, convs, walk, all, patterns.",
+    help="Layers, separated by commas: names, NAME/pre (before ReLU), pools, convs, walk, all, "
+    "patterns.",
 )
 preprocess_option = click.option(
     "--preprocess",
