@@ -104,7 +104,7 @@ def sparsity_of(model: Path, photo: Path, layer: str) -> npt.NDArray[np.float64]
 
 def draw(facts: dict[str, Any], photos: Path, folder: Path) -> None:
     """Draw all figures from what was measured."""
-    style = {
+    style: dict[Any, Any] = {
         "svg.fonttype": "none",
         "svg.hashsalt": "sparsefeat",
         "font.family": "sans-serif",

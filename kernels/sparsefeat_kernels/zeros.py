@@ -1,5 +1,7 @@
 """How many elements are zero, where."""
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -123,10 +125,7 @@ def csr_zeros_per_channel(csr: Csr, n_channels: int) -> npt.NDArray[np.int64]:
 
     places = _places(csr.n_columns, n_channels)
     counts = np.zeros(n_channels, np.int64)
-    indptr, indices = read_only(csr.indptr), read_only(csr.indices.view(np.uint32))
-    row = _unpack.stored_per_channel(indptr, indices, csr.n_columns, counts)
-    if row != csr.n_rows:
-        refuse_row(csr, row)
+    _count_stored(csr, _unpack.stored_per_channel, counts)
     return np.subtract(csr.n_rows * places, counts, out=counts)
 
 
@@ -160,10 +159,7 @@ def csr_zeros_per_position(csr: Csr, n_channels: int) -> npt.NDArray[np.int64]:
     from sparsefeat_kernels import _unpack
 
     counts = np.zeros(_places(csr.n_columns, n_channels), np.int64)
-    indptr, indices = read_only(csr.indptr), read_only(csr.indices.view(np.uint32))
-    row = _unpack.stored_per_position(indptr, indices, csr.n_columns, n_channels, counts)
-    if row != csr.n_rows:
-        refuse_row(csr, row)
+    _count_stored(csr, _unpack.stored_per_position, n_channels, counts)
     return np.subtract(csr.n_rows * n_channels, counts, out=counts)
 
 
@@ -199,10 +195,7 @@ def csr_active_rows_per_channel(csr: Csr, n_channels: int) -> npt.NDArray[np.int
 
     _places(csr.n_columns, n_channels)
     counts = np.zeros(n_channels, np.int64)
-    indptr, indices = read_only(csr.indptr), read_only(csr.indices.view(np.uint32))
-    row = _unpack.rows_per_channel(indptr, indices, csr.n_columns, counts)
-    if row != csr.n_rows:
-        refuse_row(csr, row)
+    _count_stored(csr, _unpack.rows_per_channel, counts)
     return counts
 
 
@@ -213,3 +206,11 @@ def _places(n_features: int, n_channels: int) -> int:
             "pass the extent of the last axis"
         )
     return n_features // n_channels
+
+
+def _count_stored(csr: Csr, kernel: Callable[..., int], *arguments: object) -> None:
+    """Call a kernel that reads indices, and refuse the row that it stopped at, if it did."""
+    indptr, indices = read_only(csr.indptr), read_only(csr.indices.view(np.uint32))
+    row = kernel(indptr, indices, csr.n_columns, *arguments)
+    if row != csr.n_rows:
+        refuse_row(csr, row)

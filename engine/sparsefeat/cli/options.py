@@ -74,3 +74,10 @@ preprocess_option = click.option(
 size_option = click.option(
     "--size", type=Size(), help="Size of the pictures, when the model leaves it open."
 )
+provider_option = click.option(
+    "--provider",
+    type=click.Choice(["cpu", "openvino", "cuda", "auto"]),
+    default="cpu",
+    show_default=True,
+    help="What runs the network; auto takes the fastest that can be had here.",
+)

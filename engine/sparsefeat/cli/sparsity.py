@@ -1,13 +1,11 @@
 """`sparsefeat sparsity`."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from sparsefeat.cli.options import model_option, preprocess_option, size_option
+from sparsefeat.cli.options import model_option, preprocess_option, provider_option, size_option
 from sparsefeat.cli.output import (
     check_writable,
     log,
@@ -72,13 +70,7 @@ Examples:
 )
 @preprocess_option
 @size_option
-@click.option(
-    "--provider",
-    type=click.Choice(["cpu", "openvino", "cuda", "auto"]),
-    default="cpu",
-    show_default=True,
-    help="What runs the network.",
-)
+@provider_option
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @click.option("--csv", "csv_file", metavar="FILE", help="Write the table as CSV; - prints it.")
 def sparsity(
@@ -169,8 +161,13 @@ def _analyse(
     from sparsefeat.pictures import list_pictures
     from sparsefeat.sparsity import analyse, is_store
 
-    with _progress() as report:
-        if is_store(sources[0]):
+    stored = is_store(sources[0])
+    with shown("rows" if stored else "pictures") as show:
+
+        def report(done: int, total: int, what: str) -> None:
+            show(done, total, "looked at for flatness" if stored and what == "pictures" else "")
+
+        if stored:
             return analyse(
                 sources[0],
                 layers,
@@ -185,12 +182,6 @@ def _analyse(
             name=", ".join(sources),
             report=report,
         )
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int, str], None]]:
-    with shown("done") as show:
-        yield show
 
 
 def _scalings(sources: tuple[str, ...], extractor: "Extractor") -> "list[ScalingZeros]":
