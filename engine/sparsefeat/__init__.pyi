@@ -24,6 +24,7 @@ from .pictures.preprocess import normalize
 from .progress import Progress
 from .providers import CudaOptions, Precision
 from .records import Batch, Layer, Reject, Row
+from .sparsity import ScalingWarning, Sparsity, analyse, check_scaling
 from .store import Store, info, open, verify
 
 __all__ = [
@@ -47,8 +48,10 @@ __all__ = [
     "QuirkWarning",
     "Reject",
     "Row",
+    "ScalingWarning",
     "SourceError",
     "SparsefeatError",
+    "Sparsity",
     "Store",
     "StoreCorruptError",
     "StoreError",
@@ -56,6 +59,8 @@ __all__ = [
     "StoreMismatchError",
     "StoreNotFoundError",
     "StoreWriteError",
+    "analyse",
+    "check_scaling",
     "extract_to_store",
     "info",
     "list_pictures",

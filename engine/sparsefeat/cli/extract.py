@@ -14,6 +14,7 @@ from sparsefeat.cli.options import (
     layers_option,
     model_option,
     preprocess_option,
+    provider_option,
     size_option,
 )
 from sparsefeat.cli.output import log, print_json, print_table, printable, warnings_as_lines
@@ -69,13 +70,7 @@ Running the same command again takes up where the last run ended.
     help="What tells a stored picture from a new one.",
 )
 @click.option("--retry-rejects", is_flag=True, help="Try again what an earlier run rejected.")
-@click.option(
-    "--provider",
-    type=click.Choice(["cpu", "openvino", "cuda", "auto"]),
-    default="cpu",
-    show_default=True,
-    help="What runs the network; auto takes the fastest that can be had here.",
-)
+@provider_option
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "bf16", "int8"]),

@@ -1,9 +1,11 @@
 """What commands print: results on standard output, everything else on standard error."""
 
 import json
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -67,3 +69,28 @@ def warnings_as_lines() -> Iterator[None]:
         warnings.filterwarnings("ignore", module=r"PIL\.")
         warnings.showwarning = lambda message, *_: log(f"warning: {message}")
         yield
+
+
+def check_writable(file: str) -> None:
+    """Find out before minutes are spent on what is to be written there.
+
+    Raises
+    ------
+    click.UsageError
+        It is a folder, lies in none, or may not be written.
+    """
+    path = Path(file)
+    if path.is_dir() or not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise click.UsageError(
+            f"can't write {printable(file)}, expected a file in a folder that exists and may be "
+            "written to"
+        )
+
+
+def write_text(file: str, text: str) -> None:
+    """Write a file, and say so on standard error."""
+    try:
+        Path(file).write_text(text, encoding="utf-8")
+    except OSError as exc:
+        raise click.FileError(printable(file), str(exc)) from exc
+    log(f"{printable(file)}: written")
