@@ -23,6 +23,7 @@ from .pictures.preprocess import normalize
 from .progress import Progress
 from .providers import CudaOptions, Precision
 from .records import Batch, Layer, Reject, Row
+from .report import Report, build_report, write_report
 from .store import Store, info, open, verify
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "ProviderError",
     "QuirkWarning",
     "Reject",
+    "Report",
     "Row",
     "SourceError",
     "SparsefeatError",
@@ -54,10 +56,12 @@ __all__ = [
     "StoreMismatchError",
     "StoreNotFoundError",
     "StoreWriteError",
+    "build_report",
     "extract_to_store",
     "info",
     "list_pictures",
     "normalize",
     "open",
     "verify",
+    "write_report",
 ]

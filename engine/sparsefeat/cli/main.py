@@ -18,6 +18,7 @@ COMMANDS = {
     "extract": "Extract features of photographs into a store.",
     "info": "Say what a store or a model file holds.",
     "verify": "Check every byte of a store.",
+    "report": "Write a page on a store: its zeros, pictures, sizes and origin.",
     "bench": "Compare TensorFlow with ONNX Runtime on this machine.",
     "demo": "Export, extract a few real photographs, and show what came out.",
 }
