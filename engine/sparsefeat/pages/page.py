@@ -81,6 +81,7 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["tied"] = _tied
     parts = [part for section in sections for part in section.parts]
     return environment.get_template(TEMPLATE).render(
         title=title,
@@ -113,6 +114,11 @@ def _prepared(part: Part) -> dict[str, Any]:
         "it": part,
         "parts": [_prepared(one) for one in inner],
     }
+
+
+def _tied(text: str) -> str:
+    """Keep a number and its percent sign on one line."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _plotly_js() -> str:

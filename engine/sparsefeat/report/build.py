@@ -2,17 +2,18 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sparsefeat.report.extremes import rank_rows, telling_layer
 from sparsefeat.report.outliers import find_outliers
 from sparsefeat.report.result import Picture, Rejects, Report
-from sparsefeat.report.selection import chosen_layers
 from sparsefeat.report.sizes import measure_sizes
 from sparsefeat.report.thumbnails import make_thumbnail
 from sparsefeat.sparsity import count_store
 from sparsefeat.store import Store
+from sparsefeat.store.choosing import choose_stored
 
 EXTREMES = 6  # of each kind
 SHOWN_OUTLIERS = 12
@@ -59,15 +60,12 @@ def build_report(
     True
     """
     store = Store(Path(folder))
-    names = chosen_layers(store, layers)
+    names = choose_stored(layers, store.layers)
     zeros = count_store(store, names, report=progress)
     obs = store.obs
     ranked_by = telling_layer(zeros)
     sparsest, densest = rank_rows(zeros[ranked_by], EXTREMES)
-    outliers = find_outliers(
-        {name: counted.per_row for name, counted in zeros.items()},
-        {name: counted.layer.n_features for name, counted in zeros.items()},
-    )
+    outliers = find_outliers(zeros, obs["path"].tolist())
     far = [outlier.row for outlier in outliers[:SHOWN_OUTLIERS]]
     shown = list(dict.fromkeys([*sparsest, *densest, *far]))
     return Report(
@@ -82,18 +80,24 @@ def build_report(
         outliers=outliers,
         rejects=_rejects(store),
         pictures={
-            row: Picture(
-                row=row,
-                path=line.path,
-                width=line.width,
-                height=line.height,
-                thumbnail=make_thumbnail(line.path, line.root, line.sha256, photos),
-            )
-            for row, line in zip(shown, obs.iloc[shown].itertuples(), strict=True)
+            row: _picture(row, line, photos)
+            for row, line in zip(shown, obs.iloc[shown].to_dict("records"), strict=True)
         },
         settings=store.settings,
         provenance=tuple(store.provenance),
         seed=seed,
+    )
+
+
+def _picture(
+    row: int, line: Mapping[Hashable, Any], photos: str | os.PathLike[str] | None
+) -> Picture:
+    return Picture(
+        row=row,
+        path=line["path"],
+        width=line["width"],
+        height=line["height"],
+        thumbnail=make_thumbnail(line["path"], line["root"], line["sha256"], photos),
     )
 
 

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from sparsefeat.sparsity import LayerZeros
-
-PRE = "/pre"
+from sparsefeat.store.choosing import PRE
 
 
 def telling_layer(counts: Mapping[str, LayerZeros]) -> str:

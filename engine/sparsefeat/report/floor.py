@@ -35,17 +35,17 @@ def estimate_floor(store: Store, layer: str, *, seed: int = 0) -> Floor:
 
     The model has two parts, added up:
 
-    - *Where the non-zeros are.* Within a channel, every way to place its active elements counts
+    - *Where the non-zeros are.* Within a channel, every way to arrange its active elements counts
       as equally likely: log2 of the number of ways, and log2(n + 1) to say how many of the n
       elements are active. Where one such count for the whole layer needs fewer bits (few rows,
-      few places), that one is taken. The counts are those of all rows.
+      few positions), that one is taken. The counts are those of all rows.
     - *What they are.* The entropy of the upper 16 bits of the float32 values (sign, exponent, 7
       bits of mantissa), and of each of the two lower bytes, as if independent; or the entropy
       of whole values, if that is less and each of them repeats 16 times or more on average, as
       those of int8 models do. Estimated from up to 64 rows drawn at random with `seed`, fewer
       where rows are large (2^24 elements in all).
 
-    It is no bound: a coder that makes use of what neighbouring places and channels have in
+    It is no bound: a coder that makes use of what neighbouring positions and channels have in
     common may need less. Neither does it count the tables of frequencies that a coder needs.
 
     Raises
@@ -90,7 +90,7 @@ def count_index_bits(zeros_per_channel: npt.NDArray[np.int64], n_each: int) -> f
     zeros_per_channel
         int64 (C,)
     n_each
-        Elements of one channel, over all rows and places.
+        Elements of one channel, over all rows and positions.
 
     Examples
     --------

@@ -1,9 +1,12 @@
 """Pictures whose share of zeros is far from that of the others."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from sparsefeat.sparsity import LayerZeros
 
 LEAST_ROWS = 10  # of fewer, none can be said to be unusual
 FAR = 3.5
@@ -14,15 +17,14 @@ class Outlier:
     """A picture, and the layer in which it is furthest from the others."""
 
     row: int
+    path: str
     layer: str
     sparsity: float  # share of zeros there
     z: float  # negative: fewer zeros than the others
     layers: tuple[str, ...]  # all in which it is far
 
 
-def find_outliers(
-    zeros_per_row: dict[str, npt.NDArray[np.int64]], n_features: dict[str, int]
-) -> tuple[Outlier, ...]:
+def find_outliers(counts: Mapping[str, LayerZeros], paths: Sequence[str]) -> tuple[Outlier, ...]:
     """Find pictures whose share of zeros is far from that of the others.
 
     In each layer, the robust z score of a picture is 0.6745 (x - median) / MAD, where x is its
@@ -35,18 +37,18 @@ def find_outliers(
 
     Parameters
     ----------
-    zeros_per_row
-        For each layer int64 (N,).
-    n_features
-        Elements of a row of each layer.
+    counts
+        What was counted of each layer.
+    paths
+        What the N pictures are called.
 
     Returns
     -------
     The furthest first.
     """
     found: dict[int, list[tuple[float, str]]] = {}
-    for layer, zeros in zeros_per_row.items():
-        scores = robust_z(zeros)
+    for layer, zeros in counts.items():
+        scores = robust_z(zeros.per_row)
         for row in np.flatnonzero(np.abs(scores) >= FAR).tolist():
             found.setdefault(row, []).append((float(scores[row]), layer))
     outliers = []
@@ -55,8 +57,9 @@ def find_outliers(
         outliers.append(
             Outlier(
                 row=row,
+                path=paths[row],
                 layer=layer,
-                sparsity=float(zeros_per_row[layer][row] / n_features[layer]),
+                sparsity=float(counts[layer].row_shares[row]),
                 z=z,
                 layers=tuple(name for _, name in entries),
             )

@@ -18,20 +18,35 @@ from sparsefeat.pages import (
 )
 from sparsefeat.report import plots
 from sparsefeat.report.build import SHOWN_OUTLIERS
-from sparsefeat.report.extremes import PRE
-from sparsefeat.report.outliers import Outlier
+from sparsefeat.report.outliers import LEAST_ROWS, Outlier
 from sparsefeat.report.result import Report
 from sparsefeat.report.words import (
     channel_sentences,
     findings,
     floor_method,
     heading,
+    main_rows,
     outlier_method,
     provenance_rows,
     settings_rows,
     title,
 )
+from sparsefeat.store.choosing import PRE
 from sparsefeat.units import counted, human_bytes, percent
+
+_ZERO = (
+    "A zero is where ReLU clipped: the network looked for something there and didn't find it. "
+    "Zeros are not missing data."
+)
+_CHANNEL = (
+    "A channel is one thing that the network looks for, at every position (row and column). It is "
+    "active where it is not zero, and dead if it is zero everywhere in all of these pictures."
+)
+_POSITION = (
+    "The share of zeros at each position, over all pictures and channels: darker is more. Each map "
+    "has a scale of its own. Borders differ from the inside: photographs seldom have their subject "
+    "there, and every convolution pads them with zeros."
+)
 
 FOLDED = 400  # characters of lists of channels above which they are folded away
 
@@ -69,7 +84,7 @@ def render_report(report: Report) -> str:
         sections += [
             Section(title="Zeros by layer", parts=_layers(report)),
             Section(title="Channels", parts=_channels(report)),
-            *_places(report),
+            *_positions(report),
             *_pictures(report),
             Section(title="Size", parts=_sizes(report)),
         ]
@@ -87,7 +102,11 @@ def _tiles(report: Report) -> list[Part]:
     return [
         Tiles(
             tiles=[
-                Tile(name=f"zeros in {zeros.name}", value=percent(zeros.share)),
+                Tile(
+                    name=f"zeros in {zeros.name}",
+                    value=percent(zeros.share),
+                    note=f"{percent(zeros.spread.min)} to {percent(zeros.spread.max)}",
+                ),
                 Tile(
                     name="pictures",
                     value=f"{report.n_rows:,}",
@@ -110,8 +129,7 @@ def _tiles(report: Report) -> list[Part]:
 
 def _layers(report: Report) -> list[Part]:
     parts: list[Part] = [
-        "A zero is an activation that ReLU clipped: the network looked for something there and "
-        "found it missing. Zeros are not missing data.",
+        _ZERO,
         plots.layers_figure(report),
     ]
     if any(name.endswith(PRE) for name in report.zeros):
@@ -120,25 +138,19 @@ def _layers(report: Report) -> list[Part]:
 
 
 def _channels(report: Report) -> list[Part]:
-    parts: list[Part] = [
-        "Each bar counts channels: on the left those that are active nowhere (dead), on the "
-        "right those that are active everywhere.",
-        Grid(
-            wide=True,
-            parts=[plots.activity_figure(report, pictures=each) for each in (True, False)],
-        ),
-        Details(
-            summary="The same as tables",
-            parts=[plots.activity_table(report, pictures=each) for each in (True, False)],
-        ),
-        _dead_table(report),
-    ]
+    parts: list[Part] = [_CHANNEL, _dead_table(report)]
     said = channel_sentences(report)
-    if not said:
-        return parts
-    if sum(map(len, said)) <= FOLDED:
-        return [*parts, "Which they are, counted from 0:", said]
-    return [*parts, Details(summary="Which they are, counted from 0", parts=[said])]
+    if sum(map(len, said)) > FOLDED:
+        parts.append(Details(summary="Which they are, counted from 0", parts=[said]))
+    elif said:
+        parts += ["Which they are, counted from 0:", said]
+    figures = [plots.activity_figure(report, pictures=each) for each in (True, False)]
+    tables = [plots.activity_table(report, pictures=each) for each in (True, False)]
+    return [
+        *parts,
+        Grid(wide=True, parts=figures),
+        Details(summary="The same as tables", parts=tables),
+    ]
 
 
 def _dead_table(report: Report) -> Table:
@@ -161,7 +173,7 @@ def _dead_table(report: Report) -> Table:
     )
 
 
-def _places(report: Report) -> list[Section]:
+def _positions(report: Report) -> list[Section]:
     maps = {
         name: shares
         for name, zeros in report.zeros.items()
@@ -174,9 +186,7 @@ def _places(report: Report) -> list[Section]:
         Section(
             title="Where the zeros are",
             parts=[
-                "The share of zeros at each place, over all pictures and channels: darker is more. "
-                "Each map has a scale of its own. Frames and corners come from the padding with "
-                "zeros that every convolution adds around the picture.",
+                _POSITION,
                 Grid(parts=figures),
                 Details(summary="The same in a table", parts=[plots.maps_table(maps)]),
             ],
@@ -210,7 +220,7 @@ def _pictures(report: Report) -> list[Section]:
                 cards=[_card(report, one.row, "unusual", _outlier_lines(one)) for one in shown],
             )
         )
-    elif report.n_rows > 1:
+    elif report.n_rows >= LEAST_ROWS:
         unusual.append("There is none.")
     return [*sections, Section(title="Unusual pictures", parts=unusual)]
 
@@ -258,12 +268,17 @@ def _rejects(report: Report) -> list[Part]:
 
 
 def _provenance(report: Report) -> list[Part]:
+    settings, provenance = settings_rows(report), provenance_rows(report)
     parts: list[Part] = []
-    tables = (
-        ("What decided the numbers", settings_rows(report)),
-        (f"How they were made, {counted(report.n_parts, 'part')}", provenance_rows(report)),
-    )
-    for caption, rows in tables:
-        if rows:
-            parts.append(Table(caption=caption, columns=(), rows=rows, left=2))
-    return parts
+    main = main_rows(settings, provenance)
+    if main:
+        parts.append(Table(caption="Where the numbers come from", columns=(), rows=main, left=2))
+    whole = [
+        Table(caption=caption, columns=(), rows=rows, left=2)
+        for caption, rows in (
+            ("Settings, the same for all rows", settings),
+            (f"What {counted(report.n_parts, 'part')} record", provenance),
+        )
+        if rows
+    ]
+    return [*parts, Details(summary="All that is recorded", parts=whole)]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 INK, BLUE, PALE, ORANGE = "#1c2530", "#2f6fb7", "#c3d8ef", "#b8590a"
+FONT = "system-ui, Segoe UI, Roboto, Liberation Sans, Arial, sans-serif"
 MAP_CELLS = 56  # along each side of a spatial map; larger layers are averaged
 
 # Where the bars of an activity histogram stand: never, tenths, always.
@@ -65,18 +66,12 @@ def layers_figure(report: Report) -> Figure:
             name=name,
             hoverinfo="skip",
         )
-    figure.add_scatter(
-        x=[101.0] * len(names),
-        y=names,
-        mode="text",
-        text=[percent(zeros.share) for zeros in report.zeros.values()],
-        textposition="middle right",
-        showlegend=False,
-        hoverinfo="skip",
-        cliponaxis=False,
-    )
+    for name, zeros in report.zeros.items():
+        figure.add_annotation(
+            text=percent(zeros.share), x=1, xref="paper", xanchor="left", y=name, showarrow=False
+        )
     lay_out(figure, height=100 + 34 * len(names))
-    figure.update_layout(margin_r=62)
+    figure.update_layout(margin_r=64)
     figure.update_xaxes(range=[0, 100.5], ticksuffix=" %", title="share of zeros")
     figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], ticksuffix="  ")
     spoken = ", ".join(f"{name} {percent(zeros.share)}" for name, zeros in report.zeros.items())
@@ -113,11 +108,11 @@ def activity_counts(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
 
 
 def activity_figure(report: Report, *, pictures: bool) -> Figure:
-    """Draw in how many pictures, or at how many places, channels are active: one row a layer."""
+    """Draw in how many pictures, or at how many positions, channels are active: one row a layer."""
     from plotly.subplots import make_subplots
 
     shown = {name: _activity(zeros, pictures=pictures) for name, zeros in report.zeros.items()}
-    what = "pictures" if pictures else "places"
+    what = "pictures" if pictures else "positions"
     figure = make_subplots(
         rows=len(shown),
         cols=1,
@@ -133,8 +128,8 @@ def activity_figure(report: Report, *, pictures: bool) -> Figure:
             width=9,
             marker_color=[ORANGE, *[BLUE] * 10, INK],
             customdata=_BINS,
-            hovertemplate=f"{name}: %{{y}} of {n_channels:,} channels,<br>active in %{{customdata}} "
-            f"of the {what}<extra></extra>",
+            hovertemplate=f"{name}: %{{y}} of {n_channels:,} channels,<br>"
+            f"active in %{{customdata}} of the {what}<extra></extra>",
             row=row,
             col=1,
         )
@@ -160,7 +155,7 @@ def activity_figure(report: Report, *, pictures: bool) -> Figure:
 
 def activity_table(report: Report, *, pictures: bool) -> Table:
     """Say what `activity_figure` shows."""
-    what = "pictures" if pictures else "places"
+    what = "pictures" if pictures else "positions"
     return Table(
         caption=f"Channels by the share of {what} in which they are active",
         columns=("layer", *_BINS),
@@ -172,7 +167,7 @@ def activity_table(report: Report, *, pictures: bool) -> Table:
 
 
 def map_figure(name: str, shares: npt.NDArray[np.float64]) -> Figure:
-    """Draw the share of zeros at each place, (H, W), averaged where there are many places."""
+    """Draw the share of zeros at each position, (H, W), averaged where there are many."""
     import plotly.graph_objects as go
 
     step = max(1, -(-max(shares.shape) // MAP_CELLS))
@@ -195,9 +190,9 @@ def map_figure(name: str, shares: npt.NDArray[np.float64]) -> Figure:
     height, width = shares.shape
     averaged = f", averaged over {step}x{step}" if step > 1 else ""
     return Figure(
-        caption=f"{name}, {height}x{width} places{averaged}: {percent(float(shares.min()))} to "
+        caption=f"{name}, {height}x{width} positions{averaged}: {percent(float(shares.min()))} to "
         f"{percent(float(shares.max()))}",
-        description=f"Map of the share of zeros at each place of {name}, from "
+        description=f"Map of the share of zeros at each position of {name}, from "
         f"{percent(float(shares.min()))} to {percent(float(shares.max()))}",
         plot=figure,
     )
@@ -221,7 +216,7 @@ def maps_table(maps: dict[str, npt.NDArray[np.float64]]) -> Table:
             )
         )
     return Table(
-        caption="Share of zeros by place: mean of the outermost rows and columns, and of all "
+        caption="Share of zeros by position: mean of the outermost rows and columns, and of all "
         "others; least and most with (row, column)",
         columns=("layer", "border", "inside", "least", "most"),
         rows=rows,
@@ -229,7 +224,7 @@ def maps_table(maps: dict[str, npt.NDArray[np.float64]]) -> Table:
 
 
 def block_means(shares: npt.NDArray[np.float64], step: int) -> npt.NDArray[np.float64]:
-    """Average blocks of `step` x `step` places; those at the far edges may be smaller."""
+    """Average blocks of `step` x `step` positions; those at the far edges may be smaller."""
     starts = [np.arange(0, extent, step) for extent in shares.shape]
     sums = np.add.reduceat(np.add.reduceat(shares, starts[0], axis=0), starts[1], axis=1)
     extents = [
@@ -355,7 +350,7 @@ def lay_out(figure: "go.Figure", *, height: int) -> None:
     options: dict[str, Any] = {
         "template": "none",
         "height": height,
-        "margin": {"l": 10, "r": 16, "t": 40, "b": 45},
+        "margin": {"l": 4, "r": 16, "t": 40, "b": 52},
         "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
         "font": {
             "size": 13,

@@ -94,15 +94,7 @@ class Report:
             "ranked_by": self.ranked_by,
             "sparsest": [self._ranked(row) for row in self.sparsest],
             "densest": [self._ranked(row) for row in self.densest],
-            "outliers": [
-                dataclasses.asdict(outlier)
-                | {
-                    "path": self.pictures[outlier.row].path
-                    if outlier.row in self.pictures
-                    else None
-                }
-                for outlier in self.outliers
-            ],
+            "outliers": [dataclasses.asdict(outlier) for outlier in self.outliers],
             "rejects": {"count": self.rejects.count, "reasons": self.rejects.reasons},
             "settings": self.settings,
             "provenance": list(self.provenance),
@@ -119,14 +111,14 @@ class Report:
 
 
 def _layer(zeros: LayerZeros) -> dict[str, Any]:
-    positions, active, on = zeros.position_shares, zeros.active_rows, zeros.always_on
+    positions, active, on = zeros.per_position, zeros.active_rows, zeros.always_on
     return {
         "shape": list(zeros.shape),
         "zeros": zeros.share,
         "spread": dataclasses.asdict(zeros.spread),
         "zeros_per_channel": zeros.per_channel.tolist(),
         "active_rows": None if active is None else active.tolist(),
-        "zeros_per_position": None if positions is None else zeros.per_position.tolist(),  # type: ignore[union-attr]
+        "zeros_per_position": None if positions is None else positions.tolist(),
         "dead": zeros.dead.tolist(),
         "always_on": None if on is None else on.tolist(),
     }

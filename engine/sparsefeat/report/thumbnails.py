@@ -29,7 +29,7 @@ class Thumbnail:
 
 
 def make_thumbnail(
-    path: str, root: str, sha256: str, photos: str | Path | None = None
+    path: str, root: str, sha256: str, photos: str | os.PathLike[str] | None = None
 ) -> Thumbnail:
     """Make a small JPEG of the picture that gave a row.
 

@@ -4,24 +4,28 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from sparsefeat.report.extremes import PRE
-from sparsefeat.report.floor import LEAST_VALUES
+from sparsefeat.report.floor import LEAST_VALUES, SAMPLE_ROWS
 from sparsefeat.report.outliers import FAR, LEAST_ROWS
 from sparsefeat.report.result import Report
 from sparsefeat.sparsity import LayerZeros
+from sparsefeat.store.choosing import PRE
 from sparsefeat.units import counted, human_bytes, percent, ranges
 
 FEW_PICTURES = 100  # of which "never active" says little
 LISTED_RANGES = 200
 
-_LABELS = {
-    "model.architecture": "architecture",
-    "model.weights_sha256": "weights, SHA-256",
-    "model.precision": "precision",
+# What stands first, in this order, and what it is called there.
+_MAIN = {
+    "model.architecture": "network",
+    "weights_source": "weights",
+    "model.weights_sha256": "SHA-256 of the weights",
+    "preprocess.name": "preprocessing",
+    "size": "height and width of the pictures",
     "pool": "global pooling",
-    "size": "pictures, height and width",
-    "weights_source": "weights, source",
+    "model.precision": "precision",
+    "provider": "provider",
     "onnxruntime": "ONNX Runtime",
+    "exported_with.sparsefeat": "exported with sparsefeat",
     "probe_error": "probe error (relative, L2)",
 }
 
@@ -40,7 +44,7 @@ def heading(report: Report) -> str:
             counted(report.n_rows, "picture"),
             counted(len(report.zeros), "layer"),
             f"{human_bytes(report.sizes.total)} on disk",
-            *([f"activations of {architecture}"] if isinstance(architecture, str) else []),
+            *([architecture] if isinstance(architecture, str) else []),
         ]
     )
 
@@ -77,13 +81,12 @@ def channel_sentences(report: Report) -> list[str]:
 def floor_method() -> str:
     """Say how the floor is estimated."""
     return (
-        "The floor is an estimate of what lossless coding needs, under a simple model: the places "
-        "of the non-zeros cost, channel by channel, log2 of the number of ways in which so many "
-        "could lie there; each non-zero costs the entropy of the upper 16 bits of its float32 and "
-        "that of each lower byte (or of whole values, where few of them repeat often). The "
-        "entropies come from up to 64 rows drawn at random; of fewer than "
-        f"{LEAST_VALUES:,} values no estimate is made. It is no bound: neighbours have more in "
-        "common than this model knows."
+        "The floor is an estimate of what lossless coding needs, under a simple model. Where the "
+        "non-zeros are costs, channel by channel, log2 of the number of ways in which so many can "
+        "lie there. What they are costs, for each, the entropy of the upper 16 bits of its float32 "
+        "and that of each lower byte (or of whole values, where they repeat often), from up to "
+        f"{SAMPLE_ROWS} rows drawn at random; of fewer than {LEAST_VALUES:,} values no estimate is "
+        "made. It is no bound: neighbours have more in common than this model knows."
     )
 
 
@@ -98,9 +101,17 @@ def outlier_method(report: Report) -> str:
     )
 
 
+def main_rows(
+    settings: list[tuple[str, str]], provenance: list[tuple[str, str]]
+) -> list[tuple[str, str]]:
+    """Pick what most want to know of the two below."""
+    known = dict(settings) | dict(provenance)
+    return [(label, known[key]) for key, label in _MAIN.items() if key in known]
+
+
 def settings_rows(report: Report) -> list[tuple[str, str]]:
     """Give what decided the numbers, the same for all parts."""
-    return [(_LABELS.get(key, key), value) for key, value in flat(report.settings)]
+    return list(flat(report.settings))
 
 
 def provenance_rows(report: Report) -> list[tuple[str, str]]:
@@ -118,7 +129,7 @@ def provenance_rows(report: Report) -> list[tuple[str, str]]:
             first = list(counts.items())[:5]
             said = "; ".join(f"{value} ({counted(count, 'part')})" for value, count in first)
             said += f"; and {len(counts) - 5} more" if len(counts) > 5 else ""
-        rows.append((_LABELS.get(key, key), said))
+        rows.append((key, said))
     return rows
 
 
@@ -183,10 +194,8 @@ def _range(report: Report) -> list[str]:
     least, most = min(rectified.values(), key=share), max(rectified.values(), key=share)
     if least is most:
         return []
-    return [
-        f"Layers differ: from {percent(least.share)} zeros in {least.name} to "
-        f"{percent(most.share)} in {most.name}."
-    ]
+    said = f"from {percent(least.share)} zeros in {least.name} to {percent(most.share)}"
+    return [f"Layers differ: {said} in {most.name}."]
 
 
 def _channels(report: Report) -> str:
