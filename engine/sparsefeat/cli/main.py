@@ -20,7 +20,7 @@ COMMANDS = {
     "verify": "Check every byte of a store.",
     "report": "Write a page on a store: its zeros, pictures, sizes and origin.",
     "bench": "Compare TensorFlow with ONNX Runtime on this machine.",
-    "demo": "Export, extract a few real photographs, and show what came out.",
+    "demo": "Export, extract a few real photographs, and write a report on what came out.",
 }
 
 EPILOG = """
