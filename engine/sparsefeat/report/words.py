@@ -159,15 +159,9 @@ def _text(value: Any) -> str:
 
 
 def _no_rows(report: Report) -> str:
-    return (
-        "The store holds no rows"
-        + (
-            f": none of {counted(report.rejects.count, 'file')} could be read as a picture"
-            if report.rejects.count
-            else ""
-        )
-        + "."
-    )
+    rejected = report.rejects.count
+    why = f": {counted(rejected, 'file')} could not be read as a picture" if rejected else ""
+    return f"The store holds no rows{why}."
 
 
 def _sparsity(report: Report) -> str:
