@@ -25,6 +25,7 @@ Examples:
 @click.option(
     "--photos",
     metavar="DIR",
+    type=click.Path(exists=True, file_okay=False),
     help="Where the photographs are now, if they were moved: for thumbnails.",
 )
 @click.option(

@@ -363,5 +363,11 @@ def lay_out(figure: "go.Figure", *, height: int) -> None:
         "plot_bgcolor": "rgba(0,0,0,0)",
     }
     figure.update_layout(**options)
-    figure.update_xaxes(automargin=True, fixedrange=True, gridcolor="#dfe4ea", zeroline=False)
-    figure.update_yaxes(automargin=True, fixedrange=True, gridcolor="#dfe4ea", zeroline=False)
+    for update in (figure.update_xaxes, figure.update_yaxes):
+        update(
+            automargin=True,
+            fixedrange=True,
+            gridcolor="#dfe4ea",
+            zeroline=False,
+            title_font_size=13,
+        )

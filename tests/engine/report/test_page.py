@@ -1,5 +1,6 @@
 import base64
 import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -203,7 +204,7 @@ def odd_store(folder: Path, case: str) -> Report:
         pre = [Layer(name="fc1/pre", shape=(40,)), Layer(name="block1_conv1/pre", shape=(1, 5, 3))]
         write_store(folder, [make_batch(range(3), pre)], pre)
     elif case == "many layers and parts":
-        many = [Layer(name=f"block{n}_conv1", shape=(2, 2, 4)) for n in range(30)]
+        many = [Layer(name=f"block{n}_conv1", shape=(2, 2, 4)) for n in range(12)]
         write_store(folder, [make_batch(range(13), many)], many, rows_per_part=2)
     return build_report(folder)
 
@@ -216,7 +217,7 @@ def odd_store(folder: Path, case: str) -> Report:
         ("no positions", 4),
         ("stored dense", 4),
         ("before ReLU", 5),
-        ("many layers and parts", 34),
+        ("many layers and parts", 16),
     ],
 )
 def test_odd_stores(open_page: OpenPage, tmp_path: Path, case: str, n_plots: int) -> None:
@@ -225,8 +226,7 @@ def test_odd_stores(open_page: OpenPage, tmp_path: Path, case: str, n_plots: int
     assert page.evaluate("document.documentElement.scrollWidth") <= 380
     assert page.locator(".js-plotly-plot .main-svg:first-child").count() == n_plots
     words = page.locator("main").inner_text()
-    assert "nan" not in words.lower()
-    assert "None" not in words.replace("None of the", "")
+    assert not re.search(r"\bnan\b|\bNone\b(?! of the)", words)
     if case == "nothing but rejects":
         assert "5 more are not shown" in words
         assert "<b>0</b>" in words
