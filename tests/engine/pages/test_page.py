@@ -72,7 +72,7 @@ def test_tiles_pictures_grids_and_what_is_folded_away(
     path.write_text(render_page("T", sections, contents=True))
     page = open_page(path)
     assert page.locator("dt").all_inner_texts() == ["zeros", "n"]
-    assert page.locator("dd").all_inner_texts() == ["91\xa0%", "of all", "6"]
+    assert page.locator("dd").all_inner_texts() == ["91 %", "of all", "6"]
     assert page.get_by_role("img", name="a red dot").evaluate("(image) => image.naturalWidth") == 1
     items = page.get_by_role("list", name="Two pictures").locator("li")
     assert items.all_inner_texts()[1].split("\n")[0] == "No picture: no such file"
