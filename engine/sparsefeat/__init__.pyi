@@ -24,6 +24,7 @@ from .progress import Progress
 from .providers import CudaOptions, Precision
 from .records import Batch, Layer, Reject, Row
 from .report import Report, build_report, write_report
+from .sparsity import ScalingWarning, Sparsity, analyse, check_scaling
 from .store import Store, info, open, verify
 
 __all__ = [
@@ -47,8 +48,10 @@ __all__ = [
     "Reject",
     "Report",
     "Row",
+    "ScalingWarning",
     "SourceError",
     "SparsefeatError",
+    "Sparsity",
     "Store",
     "StoreCorruptError",
     "StoreError",
@@ -56,7 +59,9 @@ __all__ = [
     "StoreMismatchError",
     "StoreNotFoundError",
     "StoreWriteError",
+    "analyse",
     "build_report",
+    "check_scaling",
     "extract_to_store",
     "info",
     "list_pictures",

@@ -2,7 +2,8 @@
 
 import operator
 import os
-from collections.abc import Generator, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from typing import Any
 
@@ -32,12 +33,13 @@ from sparsefeat.model import (
 )
 from sparsefeat.ordered import map_ordered
 from sparsefeat.pictures.decode import Decoded, Picture, checked_size, decode
-from sparsefeat.pictures.presets import preset
+from sparsefeat.pictures.presets import Preset, preset
 from sparsefeat.probe import can_prove_fixed, prove
 from sparsefeat.profile import Profile
 from sparsefeat.providers import CudaOptions, Precision, choose_precision
 from sparsefeat.records import Batch, Layer, Reject
 from sparsefeat.session import Session
+from sparsefeat.sparsity.scaling import ScalingWarning, check_scaling
 from sparsefeat.threads import available_threads
 from sparsefeat_kernels import CsrBuffers, encode
 
@@ -124,6 +126,7 @@ class Extractor:
         _at_least_one("batch_size", batch_size, 1)
         self._preset = preset(preprocess)
         self._pool: Pool = pool
+        self._warned: set[str] = set()
 
         self._file = ModelFile.open(model)
         metadata = self._file.metadata
@@ -160,6 +163,16 @@ class Extractor:
     def layers(self) -> dict[str, Layer]:
         """The chosen outputs in network order, with their shapes for one picture."""
         return dict(self._picture_layers)
+
+    @property
+    def preset(self) -> Preset:
+        """How a picture becomes an array."""
+        return self._preset
+
+    @property
+    def picture_size(self) -> Size:
+        """(height, width) that pictures are brought to."""
+        return self._picture_size
 
     @property
     def provider(self) -> str:
@@ -214,7 +227,7 @@ class Extractor:
             "batch_size": self._batch_size,
         }
 
-    def run(self, images: Float32) -> dict[str, Float32]:
+    def run(self, images: Float32, *, check: bool = True) -> dict[str, Float32]:
         """Run preprocessed pictures through the network.
 
         Parameters
@@ -223,6 +236,8 @@ class Extractor:
             float32 (N, H, W, 3), BGR minus the means of the training set, as
             `sparsefeat.normalize` and Keras' ``preprocess_input`` give. N may be anything,
             0 included.
+        check
+            Warn where the values look like those of no preprocessed picture.
 
         Returns
         -------
@@ -233,8 +248,16 @@ class Extractor:
         ------
         InputError
             `images` has another dtype or shape, or a size that the model doesn't take.
+
+        Warns
+        -----
+        ScalingWarning
+            Once for each kind of mistake: pixels in 0..255 or 0..1, means subtracted twice, ...
         """
         self._check(images)
+        if check and (finding := check_scaling(images)) and finding.scaling not in self._warned:
+            self._warned.add(finding.scaling)
+            warnings.warn(str(finding), ScalingWarning, stacklevel=2)
         return self._run(np.ascontiguousarray(images))
 
     def extract(
@@ -243,6 +266,7 @@ class Extractor:
         *,
         reuse: bool = False,
         profile: Profile | None = None,
+        on_decoded: Callable[[Decoded], None] | None = None,
     ) -> Generator[Batch, None, None]:
         """Decode pictures, run them, and compress what isn't zero.
 
@@ -259,6 +283,9 @@ class Extractor:
             Give every batch in the same memory: it is valid until the next one is asked for.
         profile
             Measures the stages.
+        on_decoded
+            Called with each picture's pixels, as the network will see them, before its row comes;
+            in the threads that decode, several at a time.
 
         Yields
         ------
@@ -288,7 +315,10 @@ class Extractor:
             if isinstance(picture, Reject):  # when it was listed
                 return picture
             with profile.busy("decode"):
-                return decode(picture, self._preset, self._picture_size)
+                decoded = decode(picture, self._preset, self._picture_size)
+                if on_decoded is not None and isinstance(decoded, Decoded):
+                    on_decoded(decoded)
+                return decoded
 
         inference = Inference(
             self._session.run, list(self._picture_layers.values()), self._picture_size

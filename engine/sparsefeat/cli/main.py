@@ -17,6 +17,7 @@ COMMANDS = {
     "quantize": "Make an int8 model file of one in float32, and measure what it costs.",
     "extract": "Extract features of photographs into a store.",
     "info": "Say what a store or a model file holds.",
+    "sparsity": "Count zeros by layer, picture, channel and position; compare sets.",
     "verify": "Check every byte of a store.",
     "report": "Write a page on a store: its zeros, pictures, sizes and origin.",
     "bench": "Compare TensorFlow with ONNX Runtime on this machine.",
