@@ -11,9 +11,8 @@ from sparsefeat.report.outliers import find_outliers
 from sparsefeat.report.result import Picture, Rejects, Report
 from sparsefeat.report.sizes import measure_sizes
 from sparsefeat.report.thumbnails import make_thumbnail
-from sparsefeat.sparsity import count_store
+from sparsefeat.sparsity import choose_stored, count_store
 from sparsefeat.store import Store
-from sparsefeat.store.choosing import choose_stored
 
 EXTREMES = 6  # of each kind
 SHOWN_OUTLIERS = 12
@@ -60,7 +59,7 @@ def build_report(
     True
     """
     store = Store(Path(folder))
-    names = choose_stored(layers, store.layers)
+    names = choose_stored(layers, list(store.layers))
     zeros = count_store(store, names, report=progress)
     obs = store.obs
     ranked_by = telling_layer(zeros)

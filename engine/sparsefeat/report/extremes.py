@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from sparsefeat.model import PRE
 from sparsefeat.sparsity import LayerZeros
-from sparsefeat.store.choosing import PRE
 
 
 def telling_layer(counts: Mapping[str, LayerZeros]) -> str:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from sparsefeat.errors import InputError
+from sparsefeat.model import PRE
 from sparsefeat.pages import (
     Card,
     Details,
@@ -31,7 +32,6 @@ from sparsefeat.report.words import (
     settings_rows,
     title,
 )
-from sparsefeat.store.choosing import PRE
 from sparsefeat.units import counted, human_bytes, percent
 
 _ZERO = (

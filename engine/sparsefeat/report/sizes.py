@@ -1,5 +1,6 @@
 """What layers take: in memory, as they are stored, and what they could take."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sparsefeat.report.floor import Floor, estimate_floor
@@ -44,7 +45,7 @@ class Sizes:
         return self.total - self.others_stored - sum(size.stored for size in self.layers)
 
 
-def measure_sizes(store: Store, layers: tuple[str, ...], *, seed: int = 0) -> Sizes:
+def measure_sizes(store: Store, layers: Sequence[str], *, seed: int = 0) -> Sizes:
     """Measure what `layers` of a store take.
 
     Raises

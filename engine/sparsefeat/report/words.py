@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
+from sparsefeat.model import PRE
 from sparsefeat.report.floor import LEAST_VALUES, SAMPLE_ROWS
 from sparsefeat.report.outliers import FAR, LEAST_ROWS
 from sparsefeat.report.result import Report
 from sparsefeat.sparsity import LayerZeros
-from sparsefeat.store.choosing import PRE
 from sparsefeat.units import counted, human_bytes, percent, ranges
 
 FEW_PICTURES = 100  # of which "never active" says little
