@@ -54,9 +54,9 @@ def build_report(
     Examples
     --------
     >>> import sparsefeat
-    >>> found = sparsefeat.build_report("features/")
-    >>> found.zeros["block5_pool"].share > 0.7
-    True
+    >>> found = sparsefeat.build_report("features/")  # doctest: +SKIP
+    >>> found.zeros["block5_pool"].share  # doctest: +SKIP
+    0.883...
     """
     store = Store(Path(folder))
     names = choose_stored(layers, list(store.layers))

@@ -94,8 +94,8 @@ def count_index_bits(zeros_per_channel: npt.NDArray[np.int64], n_each: int) -> f
 
     Examples
     --------
-    >>> round(count_index_bits(np.array([2, 0]), 4), 3)  # 8 choose 2, and one of nine counts
-    7.977
+    >>> round(count_index_bits(np.array([2, 0]), 4), 3)  # log2(6) + log2(5), and log2(5)
+    7.229
     """
     active = n_each - zeros_per_channel
     by_channel = float(_code_length(np.full(len(active), n_each), active).sum())
