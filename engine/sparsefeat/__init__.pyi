@@ -24,6 +24,7 @@ from .pictures.preprocess import normalize
 from .progress import Progress
 from .providers import CudaOptions, Precision
 from .records import Batch, Layer, Reject, Row
+from .report import Report, build_report, write_report
 from .sparsity import ScalingWarning, Sparsity, analyse, check_scaling
 from .store import Store, info, open, verify
 
@@ -47,6 +48,7 @@ __all__ = [
     "ProviderError",
     "QuirkWarning",
     "Reject",
+    "Report",
     "Row",
     "ScalingWarning",
     "SourceError",
@@ -60,6 +62,7 @@ __all__ = [
     "StoreNotFoundError",
     "StoreWriteError",
     "analyse",
+    "build_report",
     "check_scaling",
     "extract_to_store",
     "info",
@@ -67,4 +70,5 @@ __all__ = [
     "normalize",
     "open",
     "verify",
+    "write_report",
 ]

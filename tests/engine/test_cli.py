@@ -13,7 +13,6 @@ from PIL import Image
 from skimage import data
 
 from sparsefeat.cli.main import COMMANDS
-from sparsefeat.cli.output import human_bytes
 
 
 @pytest.fixture
@@ -245,22 +244,6 @@ def test_a_terminal_sees_a_bar_and_a_file_does_not(small_vgg16: Path, photos: Pa
     assert b"2/2" in shown
     assert b"images/s" in shown
     assert b"rejected" in shown
-
-
-@pytest.mark.parametrize(
-    ("count", "expected"),
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1000, "1 kB"),
-        (602112, "602 kB"),
-        (13_040_000, "13 MB"),
-        (999_600_000, "1 GB"),
-        (3 * 10**12, "3 TB"),
-    ],
-)
-def test_human_bytes(count: int, expected: str) -> None:
-    assert human_bytes(count) == expected
 
 
 def test_what_auto_chose_is_said(small_vgg16: Path, photos: Path) -> None:

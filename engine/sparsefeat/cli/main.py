@@ -20,8 +20,9 @@ COMMANDS = {
     "sparsity": "Count zeros by layer, picture, channel and position; compare sets.",
     "verify": "Check every byte of a store.",
     "maps": "Show a layer's channels in one photograph, before and after ReLU.",
+    "report": "Write a page on a store: its zeros, pictures, sizes and origin.",
     "bench": "Compare TensorFlow with ONNX Runtime on this machine.",
-    "demo": "Export, extract a few real photographs, and show what came out.",
+    "demo": "Export, extract a few real photographs, and write a report on what came out.",
 }
 
 EPILOG = """

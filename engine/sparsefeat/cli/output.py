@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from sparsefeat.units import human_bytes as human_bytes
+
 
 def print_json(value: Any) -> None:
     """Print one JSON document on standard output."""
@@ -41,22 +43,6 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: 
             for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
         ]
         click.echo("  ".join(line).rstrip())
-
-
-def human_bytes(count: int) -> str:
-    """Write a number of bytes with a unit, three digits or so.
-
-    Examples
-    --------
-    >>> human_bytes(602112), human_bytes(12)
-    ('602 kB', '12 B')
-    """
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
 
 
 @contextmanager
