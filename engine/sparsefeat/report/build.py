@@ -11,7 +11,8 @@ from sparsefeat.report.outliers import find_outliers
 from sparsefeat.report.result import Picture, Rejects, Report
 from sparsefeat.report.sizes import measure_sizes
 from sparsefeat.report.thumbnails import make_thumbnail
-from sparsefeat.sparsity import choose_stored, count_store
+from sparsefeat.sparsity import count_store
+from sparsefeat.store.choosing import choose_stored
 from sparsefeat.store import Store
 
 EXTREMES = 6  # of each kind

@@ -10,22 +10,12 @@ from sparsefeat.sparsity.counts import Float64, Int64, LayerZeros
 from sparsefeat.sparsity.result import FLATNESS, Sparsity
 from sparsefeat.sparsity.spread import Spread
 from sparsefeat.sparsity.wrong_scalings import ScalingZeros
+from sparsefeat.units import percent
 
 Row = tuple[str, ...]
 
 GRID = 14
 """Rows and columns of positions that text shows at most; more are taken together."""
-
-
-def percent(share: float | None) -> str:
-    """Write a share as a percentage.
-
-    Examples
-    --------
-    >>> percent(0.8831), percent(None), percent(float("nan"))
-    ('88.3 %', '-', '-')
-    """
-    return "-" if share is None or np.isnan(share) else f"{100 * share:.1f} %"
 
 
 def points(difference: float) -> str:
