@@ -10,8 +10,6 @@ from typing import Any
 
 import click
 
-from sparsefeat.units import human_bytes as human_bytes
-
 
 def print_json(value: Any) -> None:
     """Print one JSON document on standard output."""

@@ -3,8 +3,9 @@
 import click
 
 from sparsefeat.cli.export import export_package, model_files
-from sparsefeat.cli.output import human_bytes, log, print_json, print_table
+from sparsefeat.cli.output import log, print_json, print_table
 from sparsefeat.cli.progress import passes_shown
+from sparsefeat.units import human_bytes
 
 EXAMPLES = """
 \b

@@ -2,7 +2,8 @@
 
 import click
 
-from sparsefeat.cli.output import human_bytes, log, print_json, printable
+from sparsefeat.cli.output import log, print_json, printable
+from sparsefeat.units import human_bytes
 
 EXAMPLES = """
 \b

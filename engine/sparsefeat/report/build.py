@@ -12,8 +12,8 @@ from sparsefeat.report.result import Picture, Rejects, Report
 from sparsefeat.report.sizes import measure_sizes
 from sparsefeat.report.thumbnails import make_thumbnail
 from sparsefeat.sparsity import count_store
-from sparsefeat.store.choosing import choose_stored
 from sparsefeat.store import Store
+from sparsefeat.store.choosing import choose_stored
 
 EXTREMES = 6  # of each kind
 SHOWN_OUTLIERS = 12

@@ -6,6 +6,7 @@ import sparsefeat
 from sparsefeat.records import Layer
 from sparsefeat.sparsity import Accumulator, compare_shares
 from sparsefeat.sparsity import words as say
+from sparsefeat.units import percent
 from sparsefeat_kernels import encode
 
 
@@ -36,7 +37,7 @@ def test_heading(
 ) -> None:
     assert say.heading(found).endswith("features: 4 pictures, 1 rejected")
     one = sparsefeat.analyse(f"{photos}/things/coffee.png", extractor=extractor)
-    flat = say.percent(one.obs["flat_share"].iloc[0])
+    flat = percent(one.obs["flat_share"].iloc[0])
     assert say.heading(one).endswith(f": 1 picture, 0 rejected; {flat} of its 8x8 blocks are flat")
     columns, _ = say.layer_table(one)
     assert "std" not in columns
