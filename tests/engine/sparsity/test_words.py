@@ -59,10 +59,10 @@ def test_channels_come_with_the_most_zeros_first_and_a_word() -> None:
     columns, rows = say.channel_table(set_of_two)
     assert columns[:4] == ("layer", "channel", "zeros", "active in")
     assert rows == [
-        ("conv", "0", "100.0 %", "0 of 2", "dead"),
+        ("conv", "0", "100 %", "0 of 2", "dead"),
         ("conv", "3", "75.0 %", "1 of 2", ""),
         ("conv", "1", "50.0 %", "2 of 2", "always on"),
-        ("conv", "2", "0.0 %", "2 of 2", "never zero"),
+        ("conv", "2", "0 %", "2 of 2", "never zero"),
     ]
 
 
