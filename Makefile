@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS := --extra cpu --extra fast --extra export --extra viz --extra demo --extra test --extra dev
 
-.PHONY: demo test check bench lock clean
+.PHONY: demo test browser check bench lock clean
 
 # Stamped, so that an interrupted installation is taken up again.
 .venv/installed: requirements.lock pyproject.toml
@@ -16,8 +16,12 @@ EXTRAS := --extra cpu --extra fast --extra export --extra viz --extra demo --ext
 demo: .venv/installed
 	$(BIN)/sparsefeat demo -o demo
 
-test: .venv/installed
+test: .venv/installed browser
 	$(BIN)/python -m pytest
+
+# Tests open pages in Chromium.
+browser:
+	@sh tests/install-browser.sh
 
 check: .venv/installed
 	$(BIN)/ruff check .

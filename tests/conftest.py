@@ -43,6 +43,7 @@ def open_page(chromium: Any) -> Iterator[OpenPage]:
 
     def open_file(path: Path, *, width: int = 1100) -> Any:
         page = chromium.new_page(viewport={"width": width, "height": 900})
+        page.set_default_timeout(300_000)  # a busy machine is no failure
         page.on("console", lambda message: errors.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))

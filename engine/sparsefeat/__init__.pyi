@@ -18,11 +18,14 @@ from .errors import (
 )
 from .extraction import extract_to_store
 from .extractor import Extractor
+from .maps import FeatureMaps
 from .pictures import PRESETS, Preset, QuirkWarning, list_pictures
 from .pictures.preprocess import normalize
 from .progress import Progress
 from .providers import CudaOptions, Precision
 from .records import Batch, Layer, Reject, Row
+from .report import Report, build_report, write_report
+from .sparsity import ScalingWarning, Sparsity, analyse, check_scaling
 from .store import Store, info, open, verify
 
 __all__ = [
@@ -31,6 +34,7 @@ __all__ = [
     "BenchmarkError",
     "CudaOptions",
     "Extractor",
+    "FeatureMaps",
     "InputError",
     "Layer",
     "LayerError",
@@ -44,9 +48,12 @@ __all__ = [
     "ProviderError",
     "QuirkWarning",
     "Reject",
+    "Report",
     "Row",
+    "ScalingWarning",
     "SourceError",
     "SparsefeatError",
+    "Sparsity",
     "Store",
     "StoreCorruptError",
     "StoreError",
@@ -54,10 +61,14 @@ __all__ = [
     "StoreMismatchError",
     "StoreNotFoundError",
     "StoreWriteError",
+    "analyse",
+    "build_report",
+    "check_scaling",
     "extract_to_store",
     "info",
     "list_pictures",
     "normalize",
     "open",
     "verify",
+    "write_report",
 ]

@@ -2,16 +2,18 @@
 
 import operator
 import os
-from collections.abc import Generator, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from sparsefeat.batching import Group, groups
-from sparsefeat.errors import InputError
+from sparsefeat.errors import InputError, SourceError
 from sparsefeat.inference import (
     BUFFERS,
     Activations,
@@ -21,6 +23,7 @@ from sparsefeat.inference import (
 )
 from sparsefeat.model import (
     POOLS,
+    Metadata,
     ModelFile,
     Pool,
     Size,
@@ -32,14 +35,19 @@ from sparsefeat.model import (
 )
 from sparsefeat.ordered import map_ordered
 from sparsefeat.pictures.decode import Decoded, Picture, checked_size, decode
-from sparsefeat.pictures.presets import preset
+from sparsefeat.pictures.presets import Preset, preset
+from sparsefeat.pictures.unreadable import Reason
 from sparsefeat.probe import can_prove_fixed, prove
 from sparsefeat.profile import Profile
 from sparsefeat.providers import CudaOptions, Precision, choose_precision
 from sparsefeat.records import Batch, Layer, Reject
 from sparsefeat.session import Session
+from sparsefeat.sparsity.scaling import ScalingWarning, check_scaling
 from sparsefeat.threads import available_threads
-from sparsefeat_kernels import CsrBuffers, encode
+from sparsefeat_kernels import Csr, CsrBuffers, encode
+
+if TYPE_CHECKING:
+    from sparsefeat.maps import Criterion, FeatureMaps, Stage
 
 Float32 = NDArray[np.float32]
 
@@ -117,6 +125,18 @@ class Extractor:
         batch_size: int | None = None,
         decode_threads: int | None = None,
     ) -> None:
+        self._options: dict[str, Any] = {
+            "pool": pool,
+            "size": size,
+            "preprocess": preprocess,
+            "provider": provider,
+            "precision": precision,
+            "provider_options": provider_options,
+            "threads": threads,
+            "batch_size": batch_size,
+            "decode_threads": decode_threads,
+        }
+        self._others: dict[tuple[tuple[str, ...], Pool], Extractor] = {}
         if pool not in POOLS:
             raise InputError(f"unknown pool {pool!r}, expected one of: {', '.join(POOLS)}")
         self._threads = _at_least_one("threads", threads, available_threads())
@@ -124,6 +144,7 @@ class Extractor:
         _at_least_one("batch_size", batch_size, 1)
         self._preset = preset(preprocess)
         self._pool: Pool = pool
+        self._warned: set[str] = set()
 
         self._file = ModelFile.open(model)
         metadata = self._file.metadata
@@ -160,6 +181,21 @@ class Extractor:
     def layers(self) -> dict[str, Layer]:
         """The chosen outputs in network order, with their shapes for one picture."""
         return dict(self._picture_layers)
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the model file says of itself: all of its layers, whichever were chosen."""
+        return self._file.metadata
+
+    @property
+    def preset(self) -> Preset:
+        """How a picture becomes an array."""
+        return self._preset
+
+    @property
+    def picture_size(self) -> Size:
+        """(height, width) that pictures are brought to."""
+        return self._picture_size
 
     @property
     def provider(self) -> str:
@@ -214,7 +250,120 @@ class Extractor:
             "batch_size": self._batch_size,
         }
 
-    def run(self, images: Float32) -> dict[str, Float32]:
+    def with_layers(self, layers: str | Sequence[str], *, pool: Pool = "none") -> "Extractor":
+        """Give an extractor of other layers of the same model, made once and kept.
+
+        All options but `layers` and `pool` are those of this one.
+
+        Raises
+        ------
+        LayerError, ModelError, ProviderError, PrecisionError
+            As for a new one.
+        """
+        key = (choose(layers, self._file.metadata.layers), pool)
+        if key == (self._names, self._pool):
+            return self
+        if key not in self._others:
+            self._others[key] = Extractor(
+                self._file.path, key[0], **{**self._options, "pool": pool}
+            )
+        return self._others[key]
+
+    def read(self, picture: Picture) -> Decoded:
+        """Decode one picture as `extract` does.
+
+        Returns
+        -------
+        Decoded
+            With `pixels`, uint8 (H, W, 3) in RGB, of the size that the network will see.
+
+        Raises
+        ------
+        SourceError
+            There is no such file.
+        InputError
+            It can't be read as a picture.
+
+        Warns
+        -----
+        QuirkWarning
+            The preset treats the picture worse than another would.
+        """
+        result = decode(picture, self._preset, self._picture_size)
+        if isinstance(result, Reject):
+            missing = result.reason == Reason.MISSING
+            where = f"{result.path or 'the picture'}: {result.reason}"
+            if missing:
+                raise SourceError(f"{where}, expected a photograph; check the path")
+            raise InputError(f"{where}, expected a photograph that can be read")
+        (group,) = groups([result], self._preset, 1)
+        return group.decoded[0]
+
+    def maps(
+        self,
+        picture: Picture,
+        layer: str | None = None,
+        *,
+        channels: str | int | Sequence[int] = "all",
+        best: "Criterion | None" = None,
+        stage: "Stage | None" = None,
+        reference: str | os.PathLike[str] | None = None,
+    ) -> "FeatureMaps":
+        """Compute a layer's feature maps of one picture, before and after ReLU.
+
+        Parameters
+        ----------
+        picture
+            As `extract` takes.
+        layer
+            Any layer of the model that has rows and columns; by default the one this was made
+            for. For another, only the part of the network that it needs is loaded, and kept.
+        channels
+            ``all``, ``0-15``, ``3,8,12``, ``top:16``, a number or several.
+        best
+            Puts the best channels first: ``energy`` (the default for ``top:N``), ``variance``,
+            ``contrast`` or ``selectivity``; `sparsefeat.maps.criteria` defines them.
+        stage
+            ``pre`` for before ReLU, ``post`` for after it, or ``both``, the default where the
+            layer has a ReLU.
+        reference
+            For selectivity: a store that holds the layer, or photographs.
+
+        Returns
+        -------
+        FeatureMaps
+            Arrays, and ways to show them: ``.figure()``, ``.html()``, ``.png()``.
+
+        Raises
+        ------
+        LayerError
+            The layer isn't there, has no rows and columns, or no ReLU where one is asked for.
+        InputError, SourceError
+            The picture can't be read, or another option has a value that it can't have.
+        StoreMismatchError
+            The reference was made with another model or other preprocessing.
+
+        Examples
+        --------
+        >>> import sparsefeat
+        >>> extractor = sparsefeat.Extractor("vgg16.onnx")
+        >>> maps = extractor.maps("cat.jpg", "block1_conv1", channels="top:16")
+        >>> maps.post.shape, maps.pre.shape
+        ((224, 224, 16), (224, 224, 16))
+        """
+        from sparsefeat.maps.compute import feature_maps
+
+        return feature_maps(
+            self,
+            picture,
+            layer,
+            channels=channels,
+            best=best,
+            stage=stage,
+            reference=reference,
+        )
+
+    def run(self, images: Float32, *, check: bool = True) -> dict[str, Float32]:
         """Run preprocessed pictures through the network.
 
         Parameters
@@ -223,6 +372,8 @@ class Extractor:
             float32 (N, H, W, 3), BGR minus the means of the training set, as
             `sparsefeat.normalize` and Keras' ``preprocess_input`` give. N may be anything,
             0 included.
+        check
+            Warn where the values look like those of no preprocessed picture.
 
         Returns
         -------
@@ -233,8 +384,16 @@ class Extractor:
         ------
         InputError
             `images` has another dtype or shape, or a size that the model doesn't take.
+
+        Warns
+        -----
+        ScalingWarning
+            Once for each kind of mistake: pixels in 0..255 or 0..1, means subtracted twice, ...
         """
         self._check(images)
+        if check and (finding := check_scaling(images)) and finding.scaling not in self._warned:
+            self._warned.add(finding.scaling)
+            warnings.warn(str(finding), ScalingWarning, stacklevel=2)
         return self._run(np.ascontiguousarray(images))
 
     def extract(
@@ -243,6 +402,7 @@ class Extractor:
         *,
         reuse: bool = False,
         profile: Profile | None = None,
+        on_decoded: Callable[[Decoded], None] | None = None,
     ) -> Generator[Batch, None, None]:
         """Decode pictures, run them, and compress what isn't zero.
 
@@ -259,6 +419,9 @@ class Extractor:
             Give every batch in the same memory: it is valid until the next one is asked for.
         profile
             Measures the stages.
+        on_decoded
+            Called with each picture's pixels, as the network will see them, before its row comes;
+            in the threads that decode, several at a time.
 
         Yields
         ------
@@ -282,13 +445,16 @@ class Extractor:
                 f"got one {type(pictures).__name__}, expected several pictures: put it in a list"
             )
         profile = profile or Profile()
-        profile.decoding(self._decode_threads)
+        profile.decode_threads = self._decode_threads
 
         def decode_one(picture: Picture | Reject) -> Decoded | Reject:
             if isinstance(picture, Reject):  # when it was listed
                 return picture
             with profile.busy("decode"):
-                return decode(picture, self._preset, self._picture_size)
+                decoded = decode(picture, self._preset, self._picture_size)
+                if on_decoded is not None and isinstance(decoded, Decoded):
+                    on_decoded(decoded)
+                return decoded
 
         inference = Inference(
             self._session.run, list(self._picture_layers.values()), self._picture_size
@@ -299,26 +465,27 @@ class Extractor:
                 return inference(group)
 
         buffers = {name: CsrBuffers() if reuse else None for name in self._names}
+
+        def encode_one(name: str, dense: Float32) -> Csr:
+            return encode(dense, out=buffers[name])
+
         # Enough is decoded ahead to fill the next batch while this one runs.
         ahead = 2 * self._batch_size + self._decode_threads
-        decoded = map_ordered(
-            decode_one, map(_taken, pictures), threads=self._decode_threads, ahead=ahead
-        )
-        with closing(decoded):
-            collected = groups(decoded, self._preset, self._batch_size)
-            activations = map_ordered(infer, collected, threads=1, ahead=BUFFERS)
-            with closing(activations):
-                while True:
-                    with profile.waiting():
-                        batch = next(activations, None)
-                    if batch is None:
-                        return
-                    with profile.busy("encode"):
-                        layers = {
-                            name: encode(dense, out=buffers[name])
-                            for name, dense in batch.layers.items()
-                        }
-                    yield Batch(rows=batch.rows, layers=layers, rejects=batch.rejects)
+        listed = profile.listing(map(_taken, pictures))
+        decoded = map_ordered(decode_one, listed, threads=self._decode_threads, ahead=ahead)
+        collected = groups(decoded, self._preset, self._batch_size)
+        activations = map_ordered(infer, collected, threads=1, ahead=BUFFERS)
+        encoders = ThreadPoolExecutor(self._threads, thread_name_prefix="sparsefeat-encode")
+        with encoders, profile.running(), closing(decoded), closing(activations):
+            while True:
+                with profile.next_batch():
+                    batch = next(activations, None)
+                if batch is None:
+                    return
+                with profile.busy("encode"):
+                    compressed = encoders.map(encode_one, batch.layers, batch.layers.values())
+                    layers = dict(zip(batch.layers, compressed, strict=True))
+                yield Batch(rows=batch.rows, layers=layers, rejects=batch.rejects)
 
     def _run(self, images: Float32) -> dict[str, Float32]:
         n, height, width, _ = images.shape

@@ -83,12 +83,13 @@ class Inference:
         if n > len(next(iter(self._buffers[self._turn].values()))):
             self._buffers[self._turn] = empty_outputs(self._layers, n, self._size)
         if n > len(self._images):
-            self._images = np.empty((n, *self._size, 3), np.float32)
+            images = Layer(name="images", shape=(*self._size, 3))
+            self._images = empty_outputs([images], n, self._size)["images"]
         return {name: array[:n] for name, array in self._buffers[self._turn].items()}
 
 
 def empty_outputs(layers: Sequence[Layer], n: int, size: Size) -> dict[str, Float32]:
-    """Take memory for the outputs of `n` pictures of `size`.
+    """Take memory for the outputs of `n` pictures of `size`, or for the pictures themselves.
 
     Raises
     ------
@@ -99,7 +100,7 @@ def empty_outputs(layers: Sequence[Layer], n: int, size: Size) -> dict[str, Floa
         return {layer.name: np.empty((n, *layer.shape), np.float32) for layer in layers}
     except MemoryError as exc:
         raise ProviderError(
-            f"no memory for the outputs of {n} pictures of {size[0]}x{size[1]} ({exc}); "
+            f"no memory for {n} pictures of {size[0]}x{size[1]} and their outputs ({exc}); "
             "take a smaller batch or size, or fewer layers"
         ) from exc
 

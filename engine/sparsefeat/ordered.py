@@ -15,7 +15,8 @@ def map_ordered(
     """Apply `work` to each item in threads; yield the results in order.
 
     At most `ahead` items are begun and not yet handed out, so `items` may be endless and
-    memory stays bounded. Closing the iterator drops what hasn't begun.
+    memory stays bounded. While a result is worked with, the others go on; the next item is begun
+    when the caller asks for more. Closing the iterator drops what hasn't begun.
 
     Raises
     ------
@@ -25,6 +26,7 @@ def map_ordered(
     pool = ThreadPoolExecutor(threads, thread_name_prefix="sparsefeat-stage")
     pending: deque[Future[R]] = deque()
     source, failure = iter(items), None
+    begun = 0  # since the last result was handed out
     try:
         while True:
             try:
@@ -34,8 +36,12 @@ def map_ordered(
             except Exception as exc:  # raised once all that came before it is handed out
                 failure = exc
                 break
-            while pending and (len(pending) >= ahead or pending[0].done()):
+            begun += 1
+            # A result that is ready waits for two more items to be begun, no longer: the threads
+            # always have something to do, and a slow source's results aren't held back.
+            if len(pending) >= ahead or (begun >= 2 and pending[0].done()):
                 yield pending.popleft().result()
+                begun = 0
         while pending:
             yield pending.popleft().result()
         if failure is not None:

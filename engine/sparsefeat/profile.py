@@ -2,9 +2,12 @@
 
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,13 +24,16 @@ class Profile:
     """Measures an extraction; give it to `Extractor.extract` or `extract_to_store`.
 
     Decoding and inference have threads of their own: busy and waiting make up the whole run, for
-    each thread. Encoding and writing take turns in the thread that asks for batches, which waits
-    for inference only; what else it does (looking up what the store holds) is ``other``.
+    each thread. One more thread finds the next pictures (``list``: what the store holds already is
+    passed over), compresses (``encode``), writes, and waits for inference in between; whatever
+    else it does is ``other``.
 
     Attributes
     ----------
     seconds
         Length of the run.
+    decode_threads
+        How many threads decode.
 
     Examples
     --------
@@ -35,32 +41,33 @@ class Profile:
     >>> with profile.running(), profile.busy("write"):
     ...     pass
     >>> [times.stage for times in profile.stages()]
-    ['decode', 'inference', 'encode', 'write', 'other']
+    ['list', 'decode', 'inference', 'encode', 'write', 'other']
     """
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.decode_threads = 1
         self._lock = threading.Lock()
-        self._busy = dict.fromkeys(("decode", "inference", "encode", "write"), 0.0)
-        self._decode_threads = 1
-        self._starved = 0.0
-
-    def decoding(self, threads: int) -> None:
-        """Say how many threads decode."""
-        self._decode_threads = threads
+        self._busy = dict.fromkeys(("list", "decode", "inference", "encode", "write"), 0.0)
+        self._next_batch = 0.0
+        self._running = False
 
     @contextmanager
     def running(self) -> Generator[None, None, None]:
-        """Measure the length of the run."""
-        start = time.perf_counter()
+        """Measure the length of the run; inside a run that is measured already, nothing."""
+        if self._running:
+            yield
+            return
+        self._running, start = True, time.perf_counter()
         try:
             yield
         finally:
+            self._running = False
             self.seconds += time.perf_counter() - start
 
     @contextmanager
     def busy(self, stage: str) -> Generator[None, None, None]:
-        """Measure work of ``decode``, ``inference``, ``encode`` or ``write``, in any thread."""
+        """Measure work of a stage, in any thread."""
         start = time.perf_counter()
         try:
             yield
@@ -69,35 +76,46 @@ class Profile:
                 self._busy[stage] += time.perf_counter() - start
 
     @contextmanager
-    def waiting(self) -> Generator[None, None, None]:
-        """Measure how long the thread that encodes waits for inference."""
+    def next_batch(self) -> Generator[None, None, None]:
+        """Measure how long the next batch takes to come, the list of pictures included."""
         start = time.perf_counter()
         try:
             yield
         finally:
-            self._starved += time.perf_counter() - start
+            self._next_batch += time.perf_counter() - start
+
+    def listing(self, pictures: Iterable[T]) -> Generator[T, None, None]:
+        """Measure how long `pictures` take to come."""
+        source = iter(pictures)
+        while True:
+            with self.busy("list"):
+                try:
+                    picture = next(source)
+                except StopIteration:
+                    return
+            yield picture
 
     def stages(self) -> list[StageTimes]:
         """List the stages in the order in which a picture goes through them."""
-        decode, inference, encode, write = self._busy.values()
-        decoding = self._decode_threads * self.seconds
-        other = self.seconds - encode - write - self._starved
+        busy, run = self._busy, self.seconds
+        waiting = {
+            "list": 0.0,
+            "decode": self.decode_threads * run - busy["decode"],
+            "inference": run - busy["inference"],
+            "encode": self._next_batch - busy["list"],
+            "write": 0.0,
+        }
+        times = [
+            StageTimes(
+                stage=stage,
+                threads=self.decode_threads if stage == "decode" else 1,
+                busy_seconds=seconds,
+                waiting_seconds=waiting[stage],
+            )
+            for stage, seconds in busy.items()
+        ]
+        other = run - self._next_batch - busy["encode"] - busy["write"]
         return [
-            StageTimes(
-                stage="decode",
-                threads=self._decode_threads,
-                busy_seconds=decode,
-                waiting_seconds=decoding - decode,
-            ),
-            StageTimes(
-                stage="inference",
-                threads=1,
-                busy_seconds=inference,
-                waiting_seconds=self.seconds - inference,
-            ),
-            StageTimes(
-                stage="encode", threads=1, busy_seconds=encode, waiting_seconds=self._starved
-            ),
-            StageTimes(stage="write", threads=1, busy_seconds=write, waiting_seconds=0.0),
+            *times,
             StageTimes(stage="other", threads=1, busy_seconds=other, waiting_seconds=0.0),
         ]

@@ -143,7 +143,7 @@ def sort(graph: onnx.GraphProto) -> None:
 
 def is_transpose(node: onnx.NodeProto, perm: list[int]) -> bool:
     """Whether `node` is a Transpose by `perm`."""
-    return node.op_type == "Transpose" and list(node.attribute[0].ints) == perm
+    return node.op_type == "Transpose" and [list(one.ints) for one in node.attribute] == [perm]
 
 
 def producers_of(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:

@@ -7,7 +7,9 @@ from sparsefeat_kernels.encode import encode
 from sparsefeat_kernels.zeros import (
     count_zeros_per_channel,
     count_zeros_per_row,
+    csr_active_rows_per_channel,
     csr_zeros_per_channel,
+    csr_zeros_per_position,
     csr_zeros_per_row,
 )
 
@@ -16,7 +18,9 @@ __all__ = [
     "CsrBuffers",
     "count_zeros_per_channel",
     "count_zeros_per_row",
+    "csr_active_rows_per_channel",
     "csr_zeros_per_channel",
+    "csr_zeros_per_position",
     "csr_zeros_per_row",
     "encode",
     "to_dense",

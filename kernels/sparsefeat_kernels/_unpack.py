@@ -82,3 +82,62 @@ def stored_per_channel(
                     place += n_channels
                 counts[columns[i] - place] += 1
     return n_rows
+
+
+@kernel
+def stored_per_position(
+    indptr: npt.NDArray[np.int64],
+    indices: npt.NDArray[np.uint32],
+    n_columns: int,
+    n_channels: int,
+    counts: npt.NDArray[np.int64],
+) -> int:
+    """Add each position's stored elements to `counts` (positions,); stop and give as `unpack`."""
+    n_rows, extent = len(indptr) - 1, np.uint32(n_channels)
+    for row in range(n_rows):
+        if not row_lies_within(indptr, len(indices), row):
+            return row
+        floor = 0
+        position, place, count = 0, np.uint32(0), 0
+        for start in range(indptr[row], indptr[row + 1], BLOCK):
+            columns = indices[start : min(start + BLOCK, indptr[row + 1])]
+            if not block_is_sound(columns, floor, n_columns):
+                return row
+            floor = int(columns[-1]) + 1
+            for i in range(len(columns)):
+                while columns[i] - place >= extent:
+                    counts[position] += count  # seldom: memory is slower than a register
+                    position, place, count = position + 1, place + extent, 0
+                count += 1
+        if count:
+            counts[position] += count
+    return n_rows
+
+
+@kernel
+def rows_per_channel(
+    indptr: npt.NDArray[np.int64],
+    indices: npt.NDArray[np.uint32],
+    n_columns: int,
+    counts: npt.NDArray[np.int64],
+) -> int:
+    """Add 1 to `counts` (channels,) for each row that stores any of a channel; as `unpack`."""
+    n_rows, n_channels = len(indptr) - 1, np.uint32(len(counts))
+    latest = np.full(len(counts), -1)  # row that each channel was last met in
+    for row in range(n_rows):
+        if not row_lies_within(indptr, len(indices), row):
+            return row
+        floor = 0
+        place = np.uint32(0)
+        for start in range(indptr[row], indptr[row + 1], BLOCK):
+            columns = indices[start : min(start + BLOCK, indptr[row + 1])]
+            if not block_is_sound(columns, floor, n_columns):
+                return row
+            floor = int(columns[-1]) + 1
+            for i in range(len(columns)):
+                while columns[i] - place >= n_channels:
+                    place += n_channels
+                channel = columns[i] - place
+                counts[channel] += latest[channel] != row
+                latest[channel] = row
+    return n_rows

@@ -67,3 +67,19 @@ def csr_zeros_per_channel(csr: Csr, n_channels: int) -> npt.NDArray[np.int64]:
     """Count what isn't stored, as `sparsefeat_kernels.csr_zeros_per_channel` does."""
     places = csr.n_rows * (csr.n_columns // n_channels)
     return places - np.bincount(csr.indices % n_channels, minlength=n_channels)
+
+
+def csr_zeros_per_position(csr: Csr, n_channels: int) -> npt.NDArray[np.int64]:
+    """Count what isn't stored, as `sparsefeat_kernels.csr_zeros_per_position` does."""
+    n_positions = csr.n_columns // n_channels
+    stored = np.bincount(csr.indices // n_channels, minlength=n_positions)
+    return csr.n_rows * n_channels - stored
+
+
+def csr_active_rows_per_channel(csr: Csr, n_channels: int) -> npt.NDArray[np.int64]:
+    """Count active rows, as `sparsefeat_kernels.csr_active_rows_per_channel` does."""
+    active = np.zeros((csr.n_rows, n_channels), bool)
+    for row in range(csr.n_rows):
+        active[row, csr.indices[csr.indptr[row] : csr.indptr[row + 1]] % n_channels] = True
+    rows: npt.NDArray[np.int64] = active.sum(axis=0, dtype=np.int64)
+    return rows

@@ -1,5 +1,7 @@
 """How many elements are zero, where."""
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -123,11 +125,78 @@ def csr_zeros_per_channel(csr: Csr, n_channels: int) -> npt.NDArray[np.int64]:
 
     places = _places(csr.n_columns, n_channels)
     counts = np.zeros(n_channels, np.int64)
-    indptr, indices = read_only(csr.indptr), read_only(csr.indices.view(np.uint32))
-    row = _unpack.stored_per_channel(indptr, indices, csr.n_columns, counts)
-    if row != csr.n_rows:
-        refuse_row(csr, row)
+    _count_stored(csr, _unpack.stored_per_channel, counts)
     return np.subtract(csr.n_rows * places, counts, out=counts)
+
+
+def csr_zeros_per_position(csr: Csr, n_channels: int) -> npt.NDArray[np.int64]:
+    """Count what the rows don't store of each position, over all rows and channels.
+
+    Parameters
+    ----------
+    csr
+        Rows of (H, W, C) activations, flattened.
+    n_channels
+        C, the extent of the last axis.
+
+    Returns
+    -------
+    int64 (H * W,)
+        Equal to the zeros of the dense rows, provided that no zero is stored.
+
+    Raises
+    ------
+    ValueError
+        As `csr_zeros_per_channel` does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sparsefeat_kernels import encode
+    >>> csr_zeros_per_position(encode(np.array([[0, 5, 0, 6], [7, 8, 0, 0]], np.float32)), 2)
+    array([1, 3])
+    """
+    from sparsefeat_kernels import _unpack
+
+    counts = np.zeros(_places(csr.n_columns, n_channels), np.int64)
+    _count_stored(csr, _unpack.stored_per_position, n_channels, counts)
+    return np.subtract(csr.n_rows * n_channels, counts, out=counts)
+
+
+def csr_active_rows_per_channel(csr: Csr, n_channels: int) -> npt.NDArray[np.int64]:
+    """Count the rows that store at least one element of each channel.
+
+    Parameters
+    ----------
+    csr
+        Rows of (H, W, C) activations, flattened.
+    n_channels
+        C, the extent of the last axis.
+
+    Returns
+    -------
+    int64 (n_channels,)
+        0 for a channel that is zero everywhere, the number of rows for one that is active
+        somewhere in each.
+
+    Raises
+    ------
+    ValueError
+        As `csr_zeros_per_channel` does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sparsefeat_kernels import encode
+    >>> csr_active_rows_per_channel(encode(np.array([[0, 5, 0, 6], [7, 8, 0, 0]], np.float32)), 2)
+    array([1, 2])
+    """
+    from sparsefeat_kernels import _unpack
+
+    _places(csr.n_columns, n_channels)
+    counts = np.zeros(n_channels, np.int64)
+    _count_stored(csr, _unpack.rows_per_channel, counts)
+    return counts
 
 
 def _places(n_features: int, n_channels: int) -> int:
@@ -137,3 +206,11 @@ def _places(n_features: int, n_channels: int) -> int:
             "pass the extent of the last axis"
         )
     return n_features // n_channels
+
+
+def _count_stored(csr: Csr, kernel: Callable[..., int], *arguments: object) -> None:
+    """Call a kernel that reads indices, and refuse the row that it stopped at, if it did."""
+    indptr, indices = read_only(csr.indptr), read_only(csr.indices.view(np.uint32))
+    row = kernel(indptr, indices, csr.n_columns, *arguments)
+    if row != csr.n_rows:
+        refuse_row(csr, row)

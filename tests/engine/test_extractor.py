@@ -2,6 +2,8 @@ import io
 import itertools
 import subprocess
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -54,6 +56,30 @@ def test_any_number_of_images(small_vgg16: Path) -> None:
             assert values.dtype == np.float32
             np.testing.assert_array_equal(values, all_of_them[name][:n])
     assert outputs["block5_pool"].shape == (9, 2, 3, 32)
+
+
+def test_an_extractor_of_other_layers_is_made_once(small_vgg16: Path) -> None:
+    extractor = Extractor(small_vgg16, "block2_pool", pool="avg", size=(64, 96), batch_size=3)
+    assert extractor.with_layers("block2_pool", pool="avg") is extractor
+    other = extractor.with_layers("block1_pool,block2_pool")
+    assert other is extractor.with_layers(["block2_pool", "block1_pool"])
+    assert {name: layer.shape for name, layer in other.layers.items()} == {
+        "block1_pool": (32, 48, 4),
+        "block2_pool": (16, 24, 8),
+    }
+    assert other.provenance["batch_size"] == 3
+
+
+def test_reading_is_what_extracting_does(small_vgg16: Path, folder: Path) -> None:
+    extractor = Extractor(small_vgg16, size=(64, 96))
+    decoded = extractor.read(folder / "0.png")
+    (batch,) = extractor.extract([folder / "0.png"])
+    assert decoded.row == batch.rows[0]
+    outputs = extractor.run(normalize(decoded.pixels)[None])["block5_pool"]
+    np.testing.assert_array_equal(to_dense(batch.layers["block5_pool"]), outputs.reshape(1, -1))
+    Image.fromarray(np.full((9, 9), 40_000, np.uint16)).save(folder / "deep.png")
+    with pytest.warns(QuirkWarning, match="16-bit"):
+        extractor.read(folder / "deep.png")
 
 
 def test_neither_batch_size_nor_threads_change_a_bit(vgg16: Path) -> None:
@@ -149,6 +175,7 @@ def test_reused_memory_holds_the_same_until_the_next_batch(small_vgg16: Path, fo
     fresh = list(extractor.extract(paths))
     reused: list[Csr] = []
     for one, other in zip(extractor.extract(paths, reuse=True), fresh, strict=True):
+        time.sleep(0.05)  # meanwhile the next batch is computed
         for name, csr in one.layers.items():
             np.testing.assert_array_equal(to_dense(csr), to_dense(other.layers[name]))
         reused.append(one.layers["block1_pool"])
@@ -220,6 +247,31 @@ def test_what_came_before_an_error_comes_out(small_vgg16: Path, folder: Path, wh
     with pytest.raises(error):
         batches.extend(Extractor(small_vgg16, batch_size=4).extract(source()))
     assert sum(len(batch.rows) for batch in batches) == 7
+
+
+def test_a_network_that_fails_loses_nothing_before(
+    small_vgg16: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extractor = Extractor(small_vgg16, batch_size=1)
+    run, calls = extractor._session.run, itertools.count()
+
+    def failing(*arguments: Any) -> None:
+        if next(calls) == 2:
+            raise ProviderError("the network failed")
+        run(*arguments)
+
+    monkeypatch.setattr(extractor._session, "run", failing)
+    batches: list[Batch] = []
+    with pytest.raises(ProviderError, match="the network failed"):
+        batches.extend(extractor.extract(sorted(folder.glob("?.png"))))
+    assert [Path(batch.rows[0].path).name for batch in batches] == ["0.png", "1.png"]
+
+
+def test_closing_in_the_middle_ends_all_threads(small_vgg16: Path, folder: Path) -> None:
+    batches = Extractor(small_vgg16, batch_size=1).extract(itertools.repeat(folder / "0.png"))
+    next(batches)
+    batches.close()
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("sparsefeat-stage")]
 
 
 def test_one_image_many_times_and_one_buffer_reused(small_vgg16: Path, folder: Path) -> None:

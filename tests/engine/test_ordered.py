@@ -71,4 +71,20 @@ def test_closing_ends_the_threads() -> None:
     results = map_ordered(int, itertools.count(), threads=3, ahead=6)
     next(results)
     results.close()
-    assert not [t for t in threading.enumerate() if t.name.startswith("sparsefeat-decode")]
+    assert not [t for t in threading.enumerate() if t.name.startswith("sparsefeat-stage")]
+
+
+@pytest.mark.parametrize("ahead", [2, 3, 8])
+def test_there_is_always_work_while_a_result_is_worked_with(ahead: int) -> None:
+    """However slow the caller is: the next item is begun before a result is handed out."""
+    begun = 0
+
+    def work(n: int) -> int:
+        nonlocal begun
+        begun += 1
+        return n
+
+    for n in map_ordered(work, range(40), threads=1, ahead=ahead):
+        time.sleep(0.005)  # long enough for everything begun to be done
+        assert begun >= min(40, n + 2)
+        assert begun <= n + 1 + ahead

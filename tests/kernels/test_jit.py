@@ -110,5 +110,5 @@ def test_every_kernel_releases_the_interpreter() -> None:
         for value in vars(module).values()
         if isinstance(value, numba.core.dispatcher.Dispatcher)
     ]
-    assert len(kernels) == 7
+    assert len(kernels) == 9
     assert all(kernel.targetoptions.get("nogil") for kernel in kernels)

@@ -10,13 +10,17 @@ from sparsefeat_kernels import (
     Csr,
     count_zeros_per_channel,
     count_zeros_per_row,
+    csr_active_rows_per_channel,
     csr_zeros_per_channel,
+    csr_zeros_per_position,
     csr_zeros_per_row,
     encode,
     reference,
 )
 
 from .laws import SPECIAL_BITS, dense_rows, property_settings, random_rows
+
+PER_PLACE = (csr_zeros_per_channel, csr_zeros_per_position, csr_active_rows_per_channel)
 
 
 def same(got: npt.NDArray[np.int64], expected: npt.NDArray[np.int64]) -> None:
@@ -44,6 +48,22 @@ def test_channels(x: npt.NDArray[np.float32], data: st.DataObject) -> None:
     same(csr_zeros_per_channel(csr, n_channels), count_zeros_per_channel(x, n_channels))
 
 
+@given(dense_rows(), st.data())
+@property_settings
+def test_positions_and_activity(x: npt.NDArray[np.float32], data: st.DataObject) -> None:
+    width = x.shape[1]
+    divisors = [n for n in range(1, width + 1) if width % n == 0] or [1, 7]
+    n_channels = data.draw(st.sampled_from(divisors))
+    csr = encode(x)
+    per_position = csr_zeros_per_position(csr, n_channels)
+    active = csr_active_rows_per_channel(csr, n_channels)
+    same(per_position, reference.csr_zeros_per_position(csr, n_channels))
+    same(active, reference.csr_active_rows_per_channel(csr, n_channels))
+    places = x.reshape(len(x), width // n_channels, n_channels)
+    same(per_position, (places == 0).sum(axis=(0, 2), dtype=np.int64))
+    same(active, (places != 0).any(axis=1).sum(axis=0, dtype=np.int64))
+
+
 def test_the_share_of_zeros_is_numpys() -> None:
     x = random_rows(3, 25088, 0.2)
     assert count_zeros_per_row(x).sum() / x.size == np.mean(x == 0)
@@ -62,8 +82,9 @@ def test_features_must_be_whole_places(n_channels: int) -> None:
     message = f"6 features are no whole number of {n_channels} channels"
     with pytest.raises(ValueError, match=message):
         count_zeros_per_channel(x, n_channels)
-    with pytest.raises(ValueError, match=message):
-        csr_zeros_per_channel(encode(x), n_channels)
+    for count in PER_PLACE:
+        with pytest.raises(ValueError, match=message):
+            count(encode(x), n_channels)
 
 
 @pytest.mark.parametrize("count", [count_zeros_per_row, lambda x: count_zeros_per_channel(x, 1)])
@@ -88,5 +109,6 @@ def test_wrong_arrays_are_refused(
 def test_a_damaged_csr_is_refused(indptr: list[int], indices: list[int]) -> None:
     csr = Csr(np.array(indptr), np.array(indices, np.int32), np.ones(2, np.float32), 6)
     row = reference.first_unsound_row(csr)
-    with pytest.raises(ValueError, match=f"row {row} of the Csr"):
-        csr_zeros_per_channel(csr, 3)
+    for count in PER_PLACE:
+        with pytest.raises(ValueError, match=f"row {row} of the Csr"):
+            count(csr, 3)

@@ -1,11 +1,9 @@
 """`sparsefeat bench`."""
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -17,7 +15,13 @@ from sparsefeat.cli.options import (
     preprocess_option,
     size_option,
 )
-from sparsefeat.cli.output import log, print_table, printable, warnings_as_lines
+from sparsefeat.cli.output import (
+    check_writable,
+    log,
+    print_table,
+    warnings_as_lines,
+    write_text,
+)
 from sparsefeat.cli.progress import human_seconds, shown
 from sparsefeat.cli.stopping import run_stoppable
 
@@ -105,7 +109,7 @@ def bench(
     from sparsefeat.pages import check_installed
 
     for file in filter(None, (json_file, html_file)):
-        _check_writable(Path(file))
+        check_writable(file)
     if html_file:
         check_installed()
     with warnings_as_lines(), _turns_shown() as report:
@@ -132,9 +136,10 @@ def bench(
     if result.measurements:
         _print(result)
         if json_file:
-            _write(Path(json_file), json.dumps(result.to_json(), indent=1, allow_nan=False) + "\n")
+            document = json.dumps(result.to_json(), indent=1, allow_nan=False)
+            write_text(json_file, document + "\n")
         if html_file:
-            _write(Path(html_file), render_report(result))
+            write_text(html_file, render_report(result))
     else:
         log("stopped before anything was measured")
     if stopped_by is not None:
@@ -169,20 +174,3 @@ def _turns_shown() -> Iterator[Callable[[int, int, str], None]]:
             show(done, total, f"{what}, about {human_seconds(left)} left")
 
         yield report
-
-
-def _check_writable(path: Path) -> None:
-    """Find out before minutes are spent on what is to be written there."""
-    if path.is_dir() or not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
-        raise click.UsageError(
-            f"can't write {printable(str(path))}, expected a file in a folder "
-            "that exists and may be written to"
-        )
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as exc:
-        raise click.FileError(printable(str(path)), str(exc)) from exc
-    log(f"{printable(str(path))}: written")

@@ -16,18 +16,22 @@ from sparsefeat.cli.output import log
     default="demo",
     show_default=True,
     metavar="DIR",
-    help="Folder for the model, the photographs and the store.",
+    help="Folder for the model, the photographs, the store and the report.",
 )
 @click.pass_context
 def demo(ctx: click.Context, output: str) -> None:
-    """Export VGG16, extract six real photographs, and show what came out.
+    """Export VGG16, extract six real photographs, show what came out, and write a report on it.
 
     What is there already is used again. Needs pip install 'sparsefeat[cpu,export,demo]'.
     """
     from sparsefeat.cli.export import export
     from sparsefeat.cli.extract import extract
     from sparsefeat.cli.info import info
+    from sparsefeat.cli.report import report
     from sparsefeat.demo import copy_photographs
+    from sparsefeat.pages import check_installed
+
+    check_installed()
 
     folder = Path(output)
     model, photos, store = folder / "vgg16.onnx", folder / "photos", folder / "features"
@@ -44,3 +48,8 @@ def demo(ctx: click.Context, output: str) -> None:
     python = os.path.relpath(sys.executable)
     line = f'import sparsefeat; print(sparsefeat.open("{store}")["block5_pool"])'
     click.echo(f"To open it:\n{python} -c '{line}'")
+    click.echo()
+    page = folder / "report.html"
+    ctx.invoke(report, store=str(store), output=str(page))
+    click.echo()
+    click.echo(f"The report, to be opened in a browser: {page}")

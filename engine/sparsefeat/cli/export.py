@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from sparsefeat.cli.main import UserError
-from sparsefeat.cli.output import human_bytes, log, print_json, print_table
+from sparsefeat.cli.output import log, print_json, print_table
 from sparsefeat.errors import MissingDependencyError
+from sparsefeat.units import human_bytes
 
 EXAMPLES = """
 \b

@@ -1,5 +1,6 @@
 """`sparsefeat extract`."""
 
+import contextlib
 import dataclasses
 import threading
 import time
@@ -13,6 +14,7 @@ from sparsefeat.cli.options import (
     layers_option,
     model_option,
     preprocess_option,
+    provider_option,
     size_option,
 )
 from sparsefeat.cli.output import log, print_json, print_table, printable, warnings_as_lines
@@ -68,13 +70,7 @@ Running the same command again takes up where the last run ended.
     help="What tells a stored picture from a new one.",
 )
 @click.option("--retry-rejects", is_flag=True, help="Try again what an earlier run rejected.")
-@click.option(
-    "--provider",
-    type=click.Choice(["cpu", "openvino", "cuda", "auto"]),
-    default="cpu",
-    show_default=True,
-    help="What runs the network; auto takes the fastest that can be had here.",
-)
+@provider_option
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "bf16", "int8"]),
@@ -139,8 +135,8 @@ def extract(
     if any(Path(output).absolute() == Path(photo).absolute() for photo in photos):
         raise click.UsageError(f"{output} is where the photographs are, expected another folder")
     start, profile = time.monotonic(), Profile()
-    threading.Thread(target=_load_kernels, name="sparsefeat-load").start()
     with warnings_as_lines():
+        threading.Thread(target=_load_kernels, name="sparsefeat-load", daemon=True).start()
         pictures = list_pictures(photos, files_from=files_from, root=root, skip=output)
         extractor = Extractor(
             model,
@@ -195,11 +191,13 @@ def extract(
 
 def _load_kernels() -> None:
     """Load the compiled kernels while the model is loaded: the first row waits for both."""
-    import numpy as np
+    # What goes wrong here goes wrong again where the kernels are needed, and is reported there.
+    with contextlib.suppress(Exception):
+        import numpy as np
 
-    from sparsefeat_kernels import encode
+        from sparsefeat_kernels import encode
 
-    encode(np.ones((1, 1), np.float32))
+        encode(np.ones((1, 1), np.float32))
 
 
 def _chosen(extractor: "Extractor") -> str:
@@ -257,5 +255,5 @@ def _print_profile(profile: "Profile", setup_seconds: float) -> None:
     print_table(("stage", "threads", "busy", "of the run", "waiting"), rows)
     click.echo(
         f"the run took {profile.seconds:.2f} s, after {setup_seconds:.2f} s for the list of "
-        "pictures, the model and its probe; encode, write and other share one thread"
+        "pictures, the model and its probe; list, encode, write and other share one thread"
     )

@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from sparsefeat.cli.output import human_bytes, print_json, print_table
+from sparsefeat.cli.output import print_json, print_table
+from sparsefeat.units import human_bytes, percent
 
 EXAMPLES = """
 \b
@@ -42,10 +43,10 @@ def _store(path: str, as_json: bool) -> None:
         (
             name,
             "x".join(map(str, layer["shape"])),
-            _percent(layer["zeros"]),
+            percent(layer["zeros"]),
             human_bytes(layer["bytes_dense"]),
             human_bytes(layer["bytes_stored"]),
-            _percent(layer["ratio"]),
+            percent(layer["ratio"]),
             layer["encoding"],
         )
         for name, layer in facts["layers"].items()
@@ -84,7 +85,3 @@ def _model(path: str, as_json: bool) -> None:
         )
     columns = ("layer", "shape", "before ReLU", "relative error", "zeros agree")
     print_table(columns, rows, left=3)
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f} %"

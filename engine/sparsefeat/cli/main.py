@@ -17,9 +17,12 @@ COMMANDS = {
     "quantize": "Make an int8 model file of one in float32, and measure what it costs.",
     "extract": "Extract features of photographs into a store.",
     "info": "Say what a store or a model file holds.",
+    "sparsity": "Count zeros by layer, picture, channel and position; compare sets.",
     "verify": "Check every byte of a store.",
+    "maps": "Show a layer's channels in one photograph, before and after ReLU.",
+    "report": "Write a page on a store: its zeros, pictures, sizes and origin.",
     "bench": "Compare TensorFlow with ONNX Runtime on this machine.",
-    "demo": "Export, extract a few real photographs, and show what came out.",
+    "demo": "Export, extract a few real photographs, and write a report on what came out.",
 }
 
 EPILOG = """

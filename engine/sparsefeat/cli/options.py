@@ -62,7 +62,8 @@ layers_option = click.option(
     "--layers",
     default="block5_pool",
     show_default=True,
-    help="Layers, separated by commas: names, NAME/pre (before ReLU), pools, convs, all, patterns.",
+    help="Layers, separated by commas: names, NAME/pre (before ReLU), pools, convs, walk, all, "
+    "patterns.",
 )
 preprocess_option = click.option(
     "--preprocess",
@@ -72,4 +73,11 @@ preprocess_option = click.option(
 )
 size_option = click.option(
     "--size", type=Size(), help="Size of the pictures, when the model leaves it open."
+)
+provider_option = click.option(
+    "--provider",
+    type=click.Choice(["cpu", "openvino", "cuda", "auto"]),
+    default="cpu",
+    show_default=True,
+    help="What runs the network; auto takes the fastest that can be had here.",
 )

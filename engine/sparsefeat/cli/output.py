@@ -1,9 +1,11 @@
 """What commands print: results on standard output, everything else on standard error."""
 
 import json
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -41,22 +43,6 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: 
         click.echo("  ".join(line).rstrip())
 
 
-def human_bytes(count: int) -> str:
-    """Write a number of bytes with a unit, three digits or so.
-
-    Examples
-    --------
-    >>> human_bytes(602112), human_bytes(12)
-    ('602 kB', '12 B')
-    """
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
-
-
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
     """Show warnings as lines on standard error, without the source line that raised them.
@@ -67,3 +53,28 @@ def warnings_as_lines() -> Iterator[None]:
         warnings.filterwarnings("ignore", module=r"PIL\.")
         warnings.showwarning = lambda message, *_: log(f"warning: {message}")
         yield
+
+
+def check_writable(file: str) -> None:
+    """Find out before minutes are spent on what is to be written there.
+
+    Raises
+    ------
+    click.UsageError
+        It is a folder, lies in none, or may not be written.
+    """
+    path = Path(file)
+    if path.is_dir() or not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise click.UsageError(
+            f"can't write {printable(file)}, expected a file in a folder that exists and may be "
+            "written to"
+        )
+
+
+def write_text(file: str, text: str) -> None:
+    """Write a file, and say so on standard error."""
+    try:
+        Path(file).write_text(text, encoding="utf-8")
+    except OSError as exc:
+        raise click.FileError(printable(file), str(exc)) from exc
+    log(f"{printable(file)}: written")

@@ -66,6 +66,19 @@ def extraction_shown() -> Iterator[Callable[["Progress"], None]]:
         yield report
 
 
+@contextmanager
+def passes_shown() -> Iterator[Callable[[int, int], None]]:
+    """Show how often pictures have passed a layer, with the rate and the time left."""
+    start = time.monotonic()
+    with shown("passes of a picture") as show:
+
+        def report(done: int, total: int) -> None:
+            rate = done / (time.monotonic() - start)
+            show(done, total, f"{rate:.1f} passes/s, {human_seconds((total - done) / rate)} left")
+
+        yield report
+
+
 class _Lines:
     def __init__(self, what: str) -> None:
         self._what = what

@@ -3,7 +3,9 @@
 import click
 
 from sparsefeat.cli.export import export_package, model_files
-from sparsefeat.cli.output import human_bytes, log, print_json, print_table
+from sparsefeat.cli.output import log, print_json, print_table
+from sparsefeat.cli.progress import passes_shown
+from sparsefeat.units import human_bytes
 
 EXAMPLES = """
 \b
@@ -38,7 +40,7 @@ Examples:
     "--views",
     default=48,
     show_default=True,
-    type=click.IntRange(min=12),
+    type=click.IntRange(12, 256),
     metavar="N",
     help="Calibrate and measure on at least so many pictures: cuts of photographs where there "
     "are fewer of them.",
@@ -57,7 +59,7 @@ def quantize(
     Every layer is compared with float32 on photographs that were not calibrated on. Needs
     pip install 'sparsefeat[cpu]'.
     """
-    with export_package() as package:
+    with export_package() as package, passes_shown() as progress:
         result = package.quantize(
             model,
             output,
@@ -65,6 +67,7 @@ def quantize(
             validation=validation,
             views=views,
             report=log,
+            progress=progress,
         )
     files = model_files(result.path)
     if as_json:

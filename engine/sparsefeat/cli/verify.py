@@ -5,7 +5,8 @@ import sys
 
 import click
 
-from sparsefeat.cli.output import human_bytes, print_json
+from sparsefeat.cli.output import print_json
+from sparsefeat.units import human_bytes
 
 EXAMPLES = """
 \b

@@ -10,6 +10,8 @@ from sparsefeat.model.metadata import ModelLayer
 PRE = "/pre"
 TOP = ("flatten", "fc1", "fc2", "predictions")
 GROUPS = {"all": None, "pools": "pool", "convs": "conv"}
+WALK = "walk"
+DENSE_OF_WALK = ("fc1", "fc2")
 
 
 def choose(wanted: str | Collection[str], layers: Sequence[ModelLayer]) -> tuple[str, ...]:
@@ -20,7 +22,8 @@ def choose(wanted: str | Collection[str], layers: Sequence[ModelLayer]) -> tuple
     wanted
         Names separated by commas, or a sequence of them. A name is a Keras layer's
         (``block5_pool``), its pre-activation's (``block5_conv3/pre``), ``all``, ``pools``,
-        ``convs``, or a pattern (``block[45]_*``, ``*/pre``).
+        ``convs``, ``walk`` (the pools, and ``fc1`` and ``fc2`` where the model has them), or a
+        pattern (``block[45]_*``, ``*/pre``).
     layers
         The model's layers, in network order.
 
@@ -58,6 +61,8 @@ def _matching(word: str, names: Sequence[str], layers: Sequence[ModelLayer]) -> 
     if word in GROUPS:
         kind = GROUPS[word]
         return [layer.name for layer in layers if kind in (None, layer.kind)]
+    if word == WALK:
+        return [each.name for each in layers if each.kind == "pool" or each.name in DENSE_OF_WALK]
     # A pattern means layers, unless it says /pre itself: `block5_*` isn't half pre-activations.
     candidates = [name for name in names if name.endswith(PRE) == word.endswith(PRE)]
     return [name for name in candidates if name == word or fnmatch.fnmatchcase(name, word)]
@@ -71,6 +76,6 @@ def _unknown(word: str, names: Sequence[str]) -> str:
         return f"the model has no layer {word!r}: it was exported without its top"
     if any(sign in word for sign in "*?["):
         return f"no layer matches {word!r}; all of them: {', '.join(names)}"
-    near = difflib.get_close_matches(word.lower(), [*names, *GROUPS], n=3, cutoff=0.5)
+    near = difflib.get_close_matches(word.lower(), [*names, *GROUPS, WALK], n=3, cutoff=0.5)
     hint = f"nearest: {', '.join(near)}" if near else "all of them: " + ", ".join(names)
     return f"the model has no layer {word!r}; {hint}"

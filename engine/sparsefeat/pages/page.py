@@ -1,12 +1,22 @@
-"""Putting text, tables and plots on one page."""
+"""Putting text, tables, pictures and plots on one page."""
 
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sparsefeat.errors import MissingDependencyError
+from sparsefeat.pages.parts import (
+    Details,
+    Figure,
+    Gallery,
+    Grid,
+    Part,
+    Section,
+    Table,
+    Tiles,
+    Widget,
+)
 
 FOLDER = Path(__file__).parent
 TEMPLATE = "page.html.j2"
@@ -14,39 +24,14 @@ STYLE = "page.css"
 
 NEEDED = ("plotly", "jinja2")
 
-
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """A plot.
-
-    `description` says what it shows to who can't see it; `plot` is a ``plotly`` figure.
-    """
-
-    caption: str
-    description: str
-    plot: Any  # plotly.graph_objects.Figure
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """Rows of text, with or without headings; the first `left` columns are text, others numbers."""
-
-    caption: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    left: int = 1
-
-
-Part = str | Sequence[str] | Figure | Table
-"""A paragraph, a list of sentences, a plot or a table."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """A heading and what stands below it."""
-
-    title: str
-    parts: Sequence[Part]
+KINDS: dict[type, str] = {
+    str: "text",
+    Table: "table",
+    Grid: "grid",
+    Tiles: "tiles",
+    Gallery: "gallery",
+    Details: "details",
+}
 
 
 def check_installed() -> None:
@@ -65,7 +50,9 @@ def check_installed() -> None:
             )
 
 
-def render_page(title: str, sections: Sequence[Section], *, lead: str = "") -> str:
+def render_page(
+    title: str, sections: Sequence[Section], *, lead: str = "", contents: bool = False
+) -> str:
     """Write a page as HTML: style, scripts and data in it, nothing to load.
 
     Parameters
@@ -74,6 +61,8 @@ def render_page(title: str, sections: Sequence[Section], *, lead: str = "") -> s
         Also the page's first heading.
     lead
         One line below it.
+    contents
+        Begin with links to the sections.
 
     Returns
     -------
@@ -102,11 +91,17 @@ def render_page(title: str, sections: Sequence[Section], *, lead: str = "") -> s
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    plots = [part for section in sections for part in section.parts if isinstance(part, Figure)]
+    environment.filters["tied"] = _tied
+    parts = [part for section in sections for part in section.parts]
+    widgets = [part for part in parts if isinstance(part, Widget)]
+    plots = any(isinstance(part, Figure | Grid) for part in parts)
+    plots = plots or any(widget.plotly for widget in widgets)
+    styles = [(FOLDER / STYLE).read_text(encoding="utf-8"), *(each.style for each in widgets)]
     return environment.get_template(TEMPLATE).render(
         title=title,
         lead=lead,
-        style=Markup((FOLDER / STYLE).read_text(encoding="utf-8")),
+        contents=contents,
+        style=Markup("\n".join(styles)),
         script=Markup(_plotly_js()) if plots else "",
         sections=[
             {"title": section.title, "parts": [_prepared(part) for part in section.parts]}
@@ -127,9 +122,19 @@ def _prepared(part: Part) -> dict[str, Any]:
             config={"displaylogo": False, "responsive": True, "displayModeBar": False},
         )
         return {"kind": "figure", "it": part, "plot": Markup(html)}
-    if isinstance(part, Table):
-        return {"kind": "table", "it": part}
-    return {"kind": "text" if isinstance(part, str) else "list", "it": part}
+    if isinstance(part, Widget):
+        return {"kind": "widget", "html": Markup(part.html)}
+    inner = part.parts if isinstance(part, Grid | Details) else ()
+    return {
+        "kind": KINDS.get(type(part), "list"),
+        "it": part,
+        "parts": [_prepared(one) for one in inner],
+    }
+
+
+def _tied(text: str) -> str:
+    """Keep a number and its percent sign on one line."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _plotly_js() -> str:

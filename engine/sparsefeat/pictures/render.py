@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, JpegImagePlugin
+from PIL import ExifTags, Image, JpegImagePlugin, TiffImagePlugin
 
 from sparsefeat.pictures.opening import load
 from sparsefeat.pictures.presets import Preset
@@ -56,6 +56,15 @@ def render(
     if preset.orient and upright is not None:
         picture = picture.transpose(upright)
     return np.asarray(_fit(picture, preset, size)), frozenset(notes)
+
+
+def upright_size(picture: Image.Image) -> tuple[int, int]:
+    """Width and height once it is turned as its EXIF orientation says; before it is decoded."""
+    width, height = picture.size
+    # Pillow reports a turned TIFF as upright already.
+    if not isinstance(picture, TiffImagePlugin.TiffImageFile) and _upright(picture) in _SIDEWAYS:
+        return height, width
+    return width, height
 
 
 def _reduce(picture: Image.Image, preset: Preset, size: tuple[int, int], margin: float) -> None:

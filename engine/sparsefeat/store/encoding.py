@@ -9,8 +9,6 @@ from sparsefeat.store.layout import layer_key
 from sparsefeat.store.stream import ArrayStream
 from sparsefeat_kernels import Csr, csr_zeros_per_row, to_dense
 
-_DENSE_BLOCK = 1 << 22  # elements that are dense in memory at once
-
 
 class CsrWriter:
     """Writes AnnData's csr_matrix: data, indices, indptr."""
@@ -60,9 +58,12 @@ class DenseWriter:
 
     def append(self, csr: Csr) -> None:
         """Append rows."""
-        step = max(1, _DENSE_BLOCK // csr.n_columns)
-        for start in range(0, csr.n_rows, step):
-            self._array.append(to_dense(csr.rows(start, min(start + step, csr.n_rows))))
+        start = 0
+        while start < csr.n_rows:
+            room = self._array.room(csr.n_rows - start)
+            to_dense(csr.rows(start, start + len(room)), out=room)
+            start += len(room)
+            self._array.advance(len(room))
         self._zeros.append(csr_zeros_per_row(csr))
 
     def finish(self) -> None:

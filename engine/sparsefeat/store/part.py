@@ -120,15 +120,28 @@ class Part:
             if not np.array_equal(csr.indptr, indptr - indptr[0]):
                 raise self._corrupt(name, "its zeros are not as many as were counted")
             return csr
-        first, last = int(indptr[0]), int(indptr[-1])
-        for array in ("indices", "data"):
-            self._check_shape(f"{name}/{array}", (stored.nnz,))
-        indices = self.read(f"{name}/indices", first, last)
-        values = self.read(f"{name}/data", first, last)
+        indices = self._indices(stored, indptr)
+        self._check_shape(f"{name}/data", (stored.nnz,))
+        values = self.read(f"{name}/data", int(indptr[0]), int(indptr[-1]))
         n_columns = stored.layer.n_features
-        if len(indices) and not 0 <= indices.min() <= indices.max() < n_columns:
-            raise self._corrupt(f"{name}/indices", f"columns outside 0 to {n_columns - 1}")
-        return self._guard(name, lambda: Csr(indptr - first, indices, values, n_columns))
+        return self._guard(name, lambda: Csr(indptr - indptr[0], indices, values, n_columns))
+
+    def support(self, layer: str, start: int, stop: int) -> Csr:
+        """Read where rows `start` to `stop` aren't zero: all values are 1.
+
+        Of a layer stored as CSR the indices are read, and not the values.
+        """
+        stored = self.layers[layer]
+        if stored.encoding == "dense":
+            csr = self.rows(layer, start, stop)
+            csr.values.fill(1)
+            return csr
+        indptr = self.indptr(layer)[start : stop + 1]
+        indices = self._indices(stored, indptr)
+        values = np.ones(len(indices), np.float32)
+        n_columns = stored.layer.n_features
+        name = f"obsm/{layer_key(layer)}"
+        return self._guard(name, lambda: Csr(indptr - indptr[0], indices, values, n_columns))
 
     def dense_rows(
         self, layer: str, start: int, stop: int, out: npt.NDArray[np.float32] | None = None
@@ -143,6 +156,15 @@ class Part:
             return rows
         out[...] = rows
         return out
+
+    def _indices(self, stored: StoredLayer, indptr: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+        """Read the columns of consecutive rows, which lie within bounds."""
+        name, n_columns = f"obsm/{layer_key(stored.layer.name)}/indices", stored.layer.n_features
+        self._check_shape(name, (stored.nnz,))
+        indices: npt.NDArray[np.int32] = self.read(name, int(indptr[0]), int(indptr[-1]))
+        if len(indices) and not 0 <= indices.min() <= indices.max() < n_columns:
+            raise self._corrupt(name, f"columns outside 0 to {n_columns - 1}")
+        return indices
 
     def _dense(self, stored: StoredLayer, start: int, stop: int) -> npt.NDArray[np.float32]:
         name = f"obsm/{layer_key(stored.layer.name)}"

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import zarr
 
 from sparsefeat.store.codecs import delta
 from sparsefeat.store.group import PartGroup
 from sparsefeat.store.header import JSON
 from sparsefeat.store.layout import CHUNK, SHARD
+from sparsefeat.store.shards import ChunkEncoder, cut, write_chunk, write_shard
 
 
 class ArrayStream:
@@ -45,59 +45,73 @@ class ArrayStream:
     ) -> None:
         self._group, self._name, self._dtype = group, name, np.dtype(dtype)
         self._filters = (delta(),) if differences else ()
+        self._encoder = ChunkEncoder(differences=differences)
         self._attributes = attributes
         row_size = width or 1
         self._tail = () if width is None else (width,)
         self._chunk_tail = () if width is None else (min(width, CHUNK),)
-        self._shard_tail = tuple(
-            math.ceil(extent / chunk) * chunk
-            for extent, chunk in zip(self._tail, self._chunk_tail, strict=True)
-        )
+        self._chunks_across = 1 if width is None else math.ceil(width / min(width, CHUNK))
         self._chunk_rows = max(1, CHUNK // row_size)
         rows = max(1, SHARD // (self._chunk_rows * row_size)) * self._chunk_rows
         # Pages of it that are never filled are never taken from the system.
         self._buffer: npt.NDArray[Any] = np.empty((rows, *self._tail), self._dtype)
         self._filled = 0
-        self._written = 0
-        self._array: zarr.Array[Any] | None = None
+        self._length = 0  # rows written
+        self._shard_rows = 0  # known once the first shard is written
+        self._n_shards = 0
 
     def append(self, values: npt.NDArray[Any]) -> None:
         """Append (n,) or (n, width) elements, copying them."""
         start = 0
         while start < len(values):
-            count = min(len(values) - start, len(self._buffer) - self._filled)
-            self._buffer[self._filled : self._filled + count] = values[start : start + count]
-            self._filled += count
-            start += count
-            if self._filled == len(self._buffer):
-                self._flush()
+            room = self.room(len(values) - start)
+            room[...] = values[start : start + len(room)]
+            start += len(room)
+            self.advance(len(room))
 
-    def finish(self) -> None:
-        """Write what is left, and the array's final shape."""
-        if self._filled or self._array is None:
+    def room(self, rows: int) -> npt.NDArray[Any]:
+        """Give memory for the next rows, at most `rows` and at least one, to be filled."""
+        return self._buffer[self._filled : self._filled + rows]
+
+    def advance(self, rows: int) -> None:
+        """Say that so many rows of what `room` gave are filled."""
+        self._filled += rows
+        if self._filled == len(self._buffer):
             self._flush()
 
-    def _flush(self) -> None:
-        length = self._written + self._filled
-        if self._array is None:
-            self._array = self._create()
-        else:
-            self._array.resize((length, *self._tail))
+    def finish(self) -> None:
+        """Write what is left, and the array's metadata."""
         if self._filled:
-            self._array[self._written : length] = self._buffer[: self._filled]
-        self._written, self._filled = length, 0
-
-    def _create(self) -> "zarr.Array[Any]":
-        rows = max(1, self._filled)
-        chunk_rows = min(self._chunk_rows, rows)
+            self._flush()
+        chunk_rows, shard_rows = min(self._chunk_rows, max(1, self._shard_rows)), self._shard_rows
         chunks = (chunk_rows, *self._chunk_tail)
-        shards = (math.ceil(rows / chunk_rows) * chunk_rows, *self._shard_tail)
-        return self._group.array(
+        shards = (
+            max(1, shard_rows),
+            *(extent * self._chunks_across for extent in self._chunk_tail),
+        )
+        self._group.array(
             self._name,
-            shape=(self._filled, *self._tail),
+            shape=(self._length, *self._tail),
             dtype=self._dtype,
             chunks=chunks,
             shards=None if shards == chunks else shards,
             filters=self._filters,
             attributes=self._attributes,
         )
+
+    def _flush(self) -> None:
+        if not self._n_shards:  # a short array has short chunks
+            self._chunk_rows = min(self._chunk_rows, self._filled)
+            self._shard_rows = math.ceil(self._filled / self._chunk_rows) * self._chunk_rows
+        shape = (self._chunk_rows, *self._chunk_tail)
+        encoded = self._encoder.encode_all(cut(self._buffer[: self._filled], shape))
+        place = ("c", str(self._n_shards), *("0" for _ in self._tail))
+        file = self._group.path.joinpath(self._name, *place)
+        n_chunks = self._shard_rows // self._chunk_rows * self._chunks_across
+        if n_chunks == 1:
+            write_chunk(file, next(encoded))
+        else:
+            write_shard(file, encoded, n_chunks)
+        self._length += self._filled
+        self._n_shards += 1
+        self._filled = 0

@@ -1,8 +1,9 @@
 """How far the integers are from float32, layer by layer, on views that were held out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,28 +41,67 @@ class Agreement:
 
 
 def measure(
-    exact: Path, quantized: Path, layers: Sequence[str], images: npt.NDArray[np.float32]
+    exact: Path,
+    quantized: Path,
+    layers: Sequence[str],
+    images: npt.NDArray[np.float32],
+    *,
+    passed: Callable[[], object] = lambda: None,
 ) -> list[Agreement]:
     """Compare the graphs at two paths on pictures, float32 (n, H, W, 3).
 
-    A layer at a time: all of them would be gigabytes.
+    As many layers at once as take no more memory than the largest alone. `passed` is called when
+    a picture has been run for a layer: for either graph, each layer and each picture.
     """
-    return [
-        _compare(layer, _rows(exact, layer, images), _rows(quantized, layer, images))
-        for layer in layers
-    ]
+    agreements = []
+    for group in _groups(exact, layers, images[:1]):
+        ours, theirs = (_rows(path, group, images, passed) for path in (quantized, exact))
+        agreements += [_compare(layer, theirs[layer], ours[layer]) for layer in group]
+        del ours, theirs  # before the next ones are made
+    return agreements
 
 
-def _rows(path: Path, layer: str, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Run the part of a graph that `layer` needs: (n, features)."""
+def _groups(path: Path, layers: Sequence[str], image: npt.NDArray[np.float32]) -> list[list[str]]:
+    """Part layers, in their order, so that no part has more elements than the largest layer."""
+    session = _session(path, layers)
+    sizes = [activation.size for activation in session.run(list(layers), {"images": image})]
+    groups: list[list[str]] = []
+    room = 0
+    for layer, size in zip(layers, sizes, strict=True):
+        if size > room:
+            groups.append([])
+            room = max(sizes)
+        groups[-1].append(layer)
+        room -= size
+    return groups
+
+
+def _rows(
+    path: Path,
+    layers: Sequence[str],
+    images: npt.NDArray[np.float32],
+    passed: Callable[[], object],
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Run the part of a graph that `layers` need: (n, features) of each."""
+    session = _session(path, layers)
+    rows: dict[str, npt.NDArray[np.float32]] = {}
+    for index, image in enumerate(images):
+        activations = session.run(list(layers), {"images": image[np.newaxis]})
+        for layer, activation in zip(layers, activations, strict=True):
+            if layer not in rows:  # not a list that is stacked: that would be twice the memory
+                rows[layer] = np.empty((len(images), activation.size), dtype=np.float32)
+            rows[layer][index] = activation.ravel()
+            passed()
+    return rows
+
+
+def _session(path: Path, layers: Sequence[str]) -> Any:
     model = onnx.load(path, load_external_data=False)
-    (output,) = (one for one in model.graph.output if one.name == layer)
+    outputs = {one.name: one for one in model.graph.output}
     del model.graph.output[:]
-    model.graph.output.append(output)
+    model.graph.output.extend(outputs[layer] for layer in layers)
     drop_unread(model.graph)
-    session = open_session(model, path.parent)
-    rows = [session.run([layer], {"images": image[np.newaxis]})[0].ravel() for image in images]
-    return np.stack(rows)
+    return open_session(model, path.parent)
 
 
 def _compare(

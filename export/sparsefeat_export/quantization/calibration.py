@@ -1,47 +1,55 @@
 """Layer after layer: what the quantized network computes so far decides the next weights."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from sparsefeat_export.quantization import rounding
-from sparsefeat_export.quantization.convolve import convolution, pooled
-from sparsefeat_export.quantization.patches import Moments, moments
+from sparsefeat_export.quantization.convolve import View, convolution, pooled
+from sparsefeat_export.quantization.patches import Inputs, exact_outputs, inputs
 from sparsefeat_export.quantization.stack import Convolution, Stage
-from sparsefeat_export.quantization.steps import LEVELS, chosen_steps, steps_of
+from sparsefeat_export.quantization.steps import (
+    FINENESSES,
+    HALVES,
+    Counts,
+    Ranges,
+    chosen_steps,
+    split,
+    steps_of,
+)
 
 Floats = npt.NDArray[np.float64]
 
 SAMPLES = 784  # activations of each view and channel that ranges are judged on
-BEYOND = 2.0  # how far past the largest value seen the last layer's coarse steps reach
+# Share of the channels that are split, where that takes most error away for what it costs.
+SPLIT = {"block1_conv2": 0.5, "block5_conv1": 1.0, "block5_conv3": 1.0}
+BEYOND = 2.0  # times the largest value seen of the last layer can be counted
+GAINS = (0.9, 1.1)  # what a unit's gain may be corrected by; one that is silent has none
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quantized:
-    """A convolution in integers; the first one's kernel stays float32.
+    """A convolution in integers.
 
     Attributes
     ----------
     kernel
-        int8 (O, I, 3, 3), or float32 for the first, which reads the pictures.
+        int8 (O, I, 3, 3), an input for each count of the layer before.
     kernel_steps
-        What one is worth when the input is counted in its own steps: (O,).
+        What one is worth: (O,).
     bias
         float64 (O,).
-    steps
-        The output's: (O,).
-    coarse
-        The last convolution's for what is beyond 255 of its `steps`: (O,), else None.
+    counts
+        How the output's channels are counted.
     """
 
     name: str
-    kernel: npt.NDArray[np.int8] | npt.NDArray[np.float32]
+    kernel: npt.NDArray[np.int8]
     kernel_steps: Floats
     bias: Floats
-    steps: Floats
-    coarse: Floats | None = None
+    counts: Counts
 
 
 def calibrate(
@@ -49,94 +57,108 @@ def calibrate(
     images: npt.NDArray[np.float32],
     *,
     compensate: bool = True,
-    report: Callable[[str], object] = lambda _: None,
+    passed: Callable[[], object] = lambda: None,
 ) -> list[Quantized]:
-    """Quantize every convolution of `stages`, given the pictures, float32 (n, H, W, 3).
+    """Quantize every convolution of `stages`.
 
-    Views of one photograph lie side by side. `compensate` False rounds to nearest, to compare.
+    Parameters
+    ----------
+    images
+        What the network is shown, float32 (n, H, W, 3); views of one photograph side by side.
+    compensate
+        False rounds to nearest, to compare.
+    passed
+        Called when a picture has passed a convolution, `n_passes` times in all.
     """
-    generator = np.random.default_rng(0)
-    exact = [np.ascontiguousarray(image.transpose(2, 0, 1)) for image in images]
-    quantized: list[npt.NDArray[np.uint8]] = []
-    last = max(index for index, stage in enumerate(stages) if isinstance(stage, Convolution))
+    exact = exact_outputs(stages, images, passed=passed)
+    views: list[View] = [np.ascontiguousarray(image.transpose(2, 0, 1)) for image in images]
+    convolutions = [stage for stage in stages if isinstance(stage, Convolution)]
+    readers = iter([*convolutions[1:], None])
+    # Pictures are whole numbers of steps of 1 already, only not from zero.
+    counts = Counts(channel=np.arange(3), steps=np.ones(3), beyond=np.zeros(3))
     done: list[Quantized] = []
-    for index, stage in enumerate(stages):
+    for stage in stages:
         if not isinstance(stage, Convolution):
-            exact, quantized = [pooled(one) for one in exact], [pooled(one) for one in quantized]
+            views = [pooled(view) for view in views]
             continue
-        if not done:
-            one = _first(stage)
-            inputs: Sequence[npt.NDArray[np.float32] | npt.NDArray[np.uint8]] = exact
-        else:
-            seen = moments(exact, quantized, generator)
-            one = _rounded(stage, done[-1].steps, seen, compensate=compensate)
-            inputs = quantized
-        report(f"{stage.name}: weights rounded")
-        run = convolution(one.kernel * one.kernel_steps[:, None, None, None], one.bias)
-        outputs = [run(each) for each in inputs]
-        one = _with_steps(one, outputs, generator, last=index == last)
+        seen = inputs(stage.name, views)
+        kernel, steps, bias = _rounded(stage, counts, exact.pop(stage.name), seen, compensate)
+        del seen  # hundreds of megabytes
+        run = convolution(kernel * steps[:, None, None, None], bias)
+        ranges = []
+        for number, view in enumerate(views):
+            ranges.append(_ranges(run(view), seed=number))
+            passed()
+        reader = next(readers)
+        counts = _counts(stage.name, ranges, reader)
+        one = Quantized(
+            name=stage.name, kernel=kernel, kernel_steps=steps, bias=bias, counts=counts
+        )
         done.append(one)
-        if index == last:
+        if reader is None:
             break
-        shown = one.steps.astype(np.float32)[:, None, None]
-        quantized = [
-            np.minimum(np.rint(output / shown), LEVELS).astype(np.uint8) for output in outputs
-        ]
-        run = convolution(stage.kernel, stage.bias)
-        exact = [run(each) for each in exact]
+        # Computed again, because all views' activations in float32 are gigabytes.
+        for number, view in enumerate(views):
+            views[number] = counts.of(run(view))
+            passed()
     return done
 
 
-def _first(stage: Convolution) -> Quantized:
-    ones = np.ones(len(stage.kernel))
-    return Quantized(
-        name=stage.name,
-        kernel=stage.kernel,
-        kernel_steps=ones,
-        bias=stage.bias.astype(np.float64),
-        steps=ones,
-    )
+def n_passes(stages: Sequence[Stage], n_images: int) -> int:
+    """Tell how often `calibrate` has a picture pass a convolution."""
+    return n_images * (3 * sum(isinstance(stage, Convolution) for stage in stages) - 1)
 
 
 def _rounded(
-    stage: Convolution, input_steps: Floats, seen: Moments, *, compensate: bool
-) -> Quantized:
-    """Round the weights for an input in steps, and keep the mean of what they compute."""
-    exact = stage.kernel.reshape(len(stage.kernel), -1).astype(np.float64)
-    weights = exact * np.repeat(input_steps, 9)
+    stage: Convolution,
+    counts: Counts,
+    exact: npt.NDArray[np.float32],
+    seen: Inputs,
+    compensate: bool,
+) -> tuple[npt.NDArray[np.int8], Floats, Floats]:
+    """Round the weights for an input that is counted: kernel, steps and bias.
+
+    `exact` is what the float32 network computes at the same positions. Each unit keeps the mean
+    of that, and the gain that is nearest to it: rounding tends to make everything a bit fainter,
+    and over thirteen layers that adds up.
+    """
+    of_counts = stage.kernel[:, counts.channel] * counts.steps[:, None, None]
+    weights = of_counts.reshape(len(of_counts), -1)
     steps = rounding.steps_of(weights, seen.second)
     if compensate:
         whole = rounding.compensated(weights, steps, seen.second)
     else:
         whole = rounding.plain(weights, steps)
-    bias = stage.bias + exact @ seen.exact - (whole * steps[:, None]) @ seen.quantized
-    return Quantized(
-        name=stage.name,
-        kernel=whole.reshape(stage.kernel.shape).astype(np.int8),
-        kernel_steps=steps,
-        bias=bias,
-        steps=np.ones(len(steps)),
-    )
+    computed = seen.centred @ whole.T.astype(np.float32)
+    mean = exact.mean(axis=0, dtype=np.float64)
+    both = np.einsum("po,po->o", computed, exact - mean.astype(np.float32), dtype=np.float64)
+    power = np.einsum("po,po->o", computed, computed, dtype=np.float64)
+    gained = both / np.where(power > 0, power, 1)
+    steps *= np.clip(gained / steps, *GAINS)
+    bias = mean - (whole * steps[:, None]) @ seen.mean
+    return whole.reshape(of_counts.shape).astype(np.int8), steps, bias
 
 
-def _with_steps(
-    one: Quantized,
-    outputs: Sequence[npt.NDArray[np.float32]],
-    generator: np.random.Generator,
-    *,
-    last: bool,
-) -> Quantized:
-    flat = [output.reshape(len(output), -1) for output in outputs]
-    largest = [each.max(axis=1).astype(np.float64) for each in flat]
-    if last:
-        # Nothing quantized reads it, so it may have two tensors: fine steps, and coarse ones
-        # for what is beyond them.
-        overall = np.max(largest, axis=0)
-        fine = steps_of(overall, trust=1.0, margin=1.0)
-        coarse = np.full(len(fine), BEYOND * fine.max())
-        return replace(one, steps=fine, coarse=coarse)
-    samples = []
-    for each in flat:
-        size = min(SAMPLES, each.shape[1])
-        samples.append(each[:, generator.choice(each.shape[1], size, replace=False)].T)
-    return replace(one, steps=chosen_steps(largest, samples))
+def _counts(layer: str, ranges: Sequence[Ranges], reader: Convolution | None) -> Counts:
+    """Choose how a layer is counted that `reader` reads, if any does."""
+    if reader is None and layer in SPLIT:
+        # Nothing quantized reads it, so its fine steps may be as fine, and what is beyond them
+        # reach as far, as they like.
+        largest = np.max([each.largest for each in ranges], axis=0)
+        steps = BEYOND * np.full(len(largest), steps_of(largest, trust=0.0, margin=1.0).max())
+        importance, finenesses = np.ones(len(steps)), FINENESSES
+    else:
+        steps, finenesses = chosen_steps(ranges), HALVES
+        importance = np.ones(len(steps))
+        if reader is not None:
+            importance = np.square(reader.kernel, dtype=np.float64).sum(axis=(0, 2, 3))
+    n_split = round(SPLIT.get(layer, 0.0) * len(steps))
+    return split(steps, ranges, importance, n_split, finenesses)
+
+
+def _ranges(output: npt.NDArray[np.float32], *, seed: int) -> Ranges:
+    """Take a view's largest activations and some at random positions, of (O, H, W)."""
+    flat = output.reshape(len(output), -1)
+    size = min(SAMPLES, flat.shape[1])
+    positions = np.random.default_rng(seed).choice(flat.shape[1], size, replace=False)
+    return Ranges(largest=flat.max(axis=1).astype(np.float64), samples=flat[:, positions].T)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +11,13 @@ from onnx import TensorProto, helper, numpy_helper
 from sparsefeat_export.comparison import open_session
 
 Activation = npt.NDArray[np.float32]
-Number = TypeVar("Number", np.float32, np.uint8)
+View = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
+Pooled = TypeVar("Pooled", bound=View)
 
 
 def convolution(
     kernel: npt.NDArray[np.floating], bias: npt.NDArray[np.floating]
-) -> Callable[[npt.NDArray[np.float32] | npt.NDArray[np.uint8]], Activation]:
+) -> Callable[[View], Activation]:
     """Make a function of one view, (I, H, W), to its rectified 3x3 convolution, (O, H, W)."""
     graph = helper.make_graph(
         [
@@ -34,7 +35,7 @@ def convolution(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     session = open_session(model, Path())
 
-    def run(view: npt.NDArray[np.float32] | npt.NDArray[np.uint8]) -> Activation:
+    def run(view: View) -> Activation:
         (output,) = session.run(["y"], {"x": view[np.newaxis].astype(np.float32, copy=False)})
         rectified: Activation = output[0]
         return rectified
@@ -42,10 +43,9 @@ def convolution(
     return run
 
 
-def pooled(view: npt.NDArray[Number]) -> npt.NDArray[Number]:
+def pooled(view: Pooled) -> Pooled:
     """Take the maximum of each 2x2 square of (C, H, W); an odd edge is dropped."""
-    channels, height, width = view.shape
+    height, width = view.shape[1:]
     even = view[:, : height // 2 * 2, : width // 2 * 2]
-    squares = even.reshape(channels, height // 2, 2, width // 2, 2)
-    most: npt.NDArray[Number] = squares.max(axis=(2, 4))
-    return most
+    rows = np.maximum(even[:, ::2], even[:, 1::2])
+    return cast(Pooled, np.maximum(rows[:, :, ::2], rows[:, :, 1::2]))

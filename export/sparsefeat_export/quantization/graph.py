@@ -1,13 +1,14 @@
 """The same graph with its stack in integers.
 
-Inner tensors count in steps of their channel, so every integer tensor has scale 1 and zero point
-0: what a step is worth lies in the weights of the layer behind, at no cost. A declared output, or
-``<layer>/nchw``, is the integer tensor times the steps; ``<layer>/pre`` is what the convolution
-gives before it is rounded. Whoever doesn't ask for them doesn't compute them.
+Inner tensors are counts in steps of their channel, so every integer tensor has scale 1 and zero
+point 0: what a step is worth lies in the weights of the layer behind, at no cost. A channel that
+is split is two of the tensor's, the second behind all the first. A declared output, or
+``<layer>/nchw``, is the counts times the steps, halves of split channels added; ``<layer>/pre`` is
+what the convolution gives before it is rounded. Whoever doesn't ask for them doesn't compute them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from onnx import helper, numpy_helper
 from sparsefeat_export.external import write_external
 from sparsefeat_export.graph import sort
 from sparsefeat_export.quantization.calibration import Quantized
+from sparsefeat_export.quantization.pictures import MEAN_BGR
 from sparsefeat_export.quantization.stack import Stage
-from sparsefeat_export.quantization.steps import LEVELS
 
 ONE, ZERO = "one", "zero"
 
@@ -40,15 +41,18 @@ def quantized_graph(
     replaced |= {f"{stage.name}/pre" for stage in stages}
     kept = [node for node in model.graph.node if node.output[0] not in replaced]
     (turn,) = (node for node in kept if node.input[0] == "images")
-    tensors = [turn.output[0]]
+    first = convolutions[0]
+    by_name[first.name] = _reading_pixels(first)
+    tensor = _pixels(turn.output[0], written)
     for stage in stages:
         one = by_name.get(stage.name)
         if one is None:
-            tensors = [_pooling(stage.name, each, written) for each in tensors]
+            tensor = _pooling(stage.name, tensor, written)
         else:
-            tensors = _convolution(one, tensors[0], written)
+            pads = 0 if one.name == first.name else 1
+            tensor = _convolution(one, tensor, pads, written)
             last = one
-        _declared(stage.name, last, tensors, written)
+        _declared(stage.name, last, written)
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = result.graph
@@ -73,7 +77,8 @@ def _bind_and_sort(
     for name, tensor in floats.items():
         if name in read and name not in arrays:
             arrays[name] = numpy_helper.to_array(tensor)
-    large = {name: array for name, array in arrays.items() if array.nbytes >= 64}
+    # What shapes depend on, a border of eight numbers, stays in the graph.
+    large = {name: array for name, array in arrays.items() if array.nbytes > 64}
     graph.initializer.extend(
         numpy_helper.from_array(np.asarray(array), name)
         for name, array in arrays.items()
@@ -101,51 +106,52 @@ class _Written:
         return name
 
 
-def _convolution(one: Quantized, source: str, written: _Written) -> list[str]:
-    """Write a convolution; the names of its outputs in steps, fine and (the last's) coarse."""
-    name = one.name
-    fine = _counted(one, source, f"{name}", one.steps, one.bias, written)
-    scale = written.weight(f"{name}/steps/map", one.steps.astype(np.float32)[:, None, None])
-    written.node("Mul", [f"{name}/convolved", scale], f"{name}/pre")
-    if one.coarse is None:
-        return [fine]
-    bias = one.bias - LEVELS * one.steps
-    return [fine, _counted(one, source, f"{name}/beyond", one.coarse, bias, written)]
+def _pixels(images: str, written: _Written) -> str:
+    """Write what counts the pictures' pixels again, as they were before the mean was subtracted.
+
+    The border that the convolution sees around them is the mean, which isn't zero any more.
+    """
+    border = written.weight("images/border", np.array([0, 0, 1, 1, 0, 0, 1, 1]))
+    padded = written.node("Pad", [images, border], "images/padded")
+    mean = written.weight("images/mean", np.array(MEAN_BGR, dtype=np.float32)[:, None, None])
+    return _rounded(written.node("Add", [padded, mean], "images/pixels"), "images", written)
 
 
-def _counted(
-    one: Quantized,
-    source: str,
-    name: str,
-    steps: npt.NDArray[np.float64],
-    bias: npt.NDArray[np.float64],
-    written: _Written,
-) -> str:
-    """Write a rectified convolution whose output counts `steps`."""
+def _reading_pixels(one: Quantized) -> Quantized:
+    """Have the bias subtract the mean that pixels hold."""
+    mean = one.kernel.sum(axis=(2, 3), dtype=np.float64) @ np.array(MEAN_BGR)
+    return replace(one, bias=one.bias - one.kernel_steps * mean)
+
+
+def _convolution(one: Quantized, source: str, pads: int, written: _Written) -> str:
+    """Write a rectified convolution and its pre-activation; the name of its counts."""
+    name, counts = one.name, one.counts
     kernel, offset = f"{name}/kernel", f"{name}/bias"
-    if one.kernel.dtype == np.int8:
-        scale = (one.kernel_steps / steps).astype(np.float32)
-        scales = written.weight(f"{kernel}/scale", scale)
-        whole = written.weight(f"{one.name}/kernel/int8", one.kernel)
-        zeros = written.weight(f"{kernel}/zero", np.zeros(len(scale), dtype=np.int8))
-        written.node("DequantizeLinear", [whole, scales, zeros], kernel, axis=0)
-        limit = np.iinfo(np.int32).max
-        counted = np.clip(np.rint(bias / steps / scale), -limit, limit).astype(np.int32)
-        whole = written.weight(f"{offset}/int32", counted)
-        zeros = written.weight(f"{offset}/zero", np.zeros(len(scale), dtype=np.int32))
-        written.node("DequantizeLinear", [whole, scales, zeros], offset, axis=0)
-    else:
-        written.weight(kernel, (one.kernel / steps[:, None, None, None]).astype(np.float32))
-        written.weight(offset, (bias / steps).astype(np.float32))
+    bias = (one.bias[counts.channel] - counts.beyond) / counts.steps
+    scale = (one.kernel_steps[counts.channel] / counts.steps).astype(np.float32)
+    scales = written.weight(f"{kernel}/scale", scale)
+    whole = written.weight(f"{kernel}/int8", one.kernel[counts.channel])
+    zeros = written.weight(f"{kernel}/zero", np.zeros(len(scale), dtype=np.int8))
+    written.node("DequantizeLinear", [whole, scales, zeros], kernel, axis=0)
+    limit = np.iinfo(np.int32).max
+    counted = np.clip(np.rint(bias / scale), -limit, limit).astype(np.int32)
+    whole = written.weight(f"{offset}/int32", counted)
+    zeros = written.weight(f"{offset}/zero", np.zeros(len(scale), dtype=np.int32))
+    written.node("DequantizeLinear", [whole, scales, zeros], offset, axis=0)
     convolved = written.node(
-        "Conv", [source, kernel, offset], f"{name}/convolved", kernel_shape=[3, 3], pads=[1] * 4
+        "Conv", [source, kernel, offset], f"{name}/convolved", kernel_shape=[3, 3], pads=[pads] * 4
     )
+    first = convolved
+    n_channels = len(one.kernel)
+    if len(counts.channel) > n_channels:
+        first = _gathered(convolved, f"{name}/first", np.arange(n_channels), written)
+    steps = counts.steps[:n_channels].astype(np.float32)
+    scale_map = written.weight(f"{name}/steps/map", steps[:, None, None])
+    written.node("Mul", [first, scale_map], f"{name}/pre")
     return _rounded(written.node("Relu", [convolved], f"{name}/rectified"), name, written)
 
 
 def _pooling(name: str, source: str, written: _Written) -> str:
-    if source.endswith("/beyond/counted"):
-        name = f"{name}/beyond"
     most = written.node("MaxPool", [source], f"{name}/most", kernel_shape=[2, 2], strides=[2, 2])
     return _rounded(most, name, written)
 
@@ -155,16 +161,32 @@ def _rounded(tensor: str, name: str, written: _Written) -> str:
     return written.node("DequantizeLinear", [whole, ONE, ZERO], f"{name}/counted")
 
 
-def _declared(name: str, one: Quantized, tensors: list[str], written: _Written) -> None:
-    """Write ``<layer>/nchw``: the integers times their steps."""
-    parts = []
-    zeros = written.weight(f"{one.name}/zero", np.zeros(len(one.steps), dtype=np.uint8))
-    for tensor, steps in zip(tensors, (one.steps, one.coarse), strict=False):
-        assert steps is not None
-        part = tensor.removesuffix("/counted")
-        worth = written.weight(f"{part}/steps", steps.astype(np.float32))
-        output = f"{name}/nchw" if len(tensors) == 1 else f"{part}/part"
-        written.node("DequantizeLinear", [f"{part}/uint8", worth, zeros], output, axis=1)
-        parts.append(output)
-    if len(parts) > 1:
-        written.node("Add", parts, f"{name}/nchw")
+def _declared(name: str, one: Quantized, written: _Written) -> None:
+    """Write ``<layer>/nchw`` of a layer that is counted as the convolution `one` is."""
+    counts = one.counts
+    n_channels, n_counts = len(one.kernel), len(counts.channel)
+    if n_counts == n_channels:
+        steps = written.weight(f"{one.name}/steps", counts.steps.astype(np.float32))
+        zeros = written.weight(f"{one.name}/zero", np.zeros(n_counts, dtype=np.uint8))
+        written.node("DequantizeLinear", [f"{name}/uint8", steps, zeros], f"{name}/nchw", axis=1)
+        return
+    # No dequantization by channel: ONNX Runtime moves those past what takes channels apart.
+    scale_map = written.weight(
+        f"{one.name}/steps/all", counts.steps.astype(np.float32)[:, None, None]
+    )
+    output = written.node("Mul", [f"{name}/counted", scale_map], f"{name}/parts")
+    # A channel that isn't split takes its first half a second time, and that times nothing.
+    second = np.arange(n_channels)
+    second[counts.channel[n_channels:]] = np.arange(n_channels, n_counts)
+    is_split = (second >= n_channels).astype(np.float32)
+    fine = _gathered(output, f"{name}/fine", np.arange(n_channels), written)
+    beyond = _gathered(output, f"{name}/beyond", second, written)
+    if not is_split.all():
+        factor = written.weight(f"{one.name}/split", is_split[:, None, None])
+        beyond = written.node("Mul", [beyond, factor], f"{name}/beyond/split")
+    written.node("Add", [fine, beyond], f"{name}/nchw")
+
+
+def _gathered(tensor: str, output: str, channels: npt.NDArray[np.int64], written: _Written) -> str:
+    indices = written.weight(f"{output}/channels", channels.astype(np.int64))
+    return written.node("Gather", [tensor, indices], output, axis=1)

@@ -1,62 +1,85 @@
 """What a convolution sees of its input, and the moments of that."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from sparsefeat_export.quantization.convolve import View, convolution, pooled
+from sparsefeat_export.quantization.stack import Convolution, Stage
+
+Floats = npt.NDArray[np.float64]
+
 POSITIONS = 340  # of each view: together a few times as many as a patch has elements
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moments:
-    """Moments of what two networks show the same layer, over the same positions.
+class Inputs:
+    """What the quantized network shows a layer, counted in steps.
 
     Attributes
     ----------
-    exact, quantized
-        Mean patch in the float32 network, and in the quantized one in steps: (inputs,).
+    mean
+        Mean patch: (inputs,).
+    centred
+        The patches less their mean: float32 (positions, inputs).
     second
-        Second moments of the centred quantized patches: (inputs, inputs).
+        Second moments of these: (inputs, inputs).
     """
 
-    exact: npt.NDArray[np.float64]
-    quantized: npt.NDArray[np.float64]
-    second: npt.NDArray[np.float64]
+    mean: Floats
+    centred: npt.NDArray[np.float32]
+    second: Floats
 
 
-def moments(
-    exact: Sequence[npt.NDArray[np.float32]],
-    quantized: Sequence[npt.NDArray[np.uint8]],
-    generator: np.random.Generator,
-) -> Moments:
-    """Take the moments of 3x3 patches at random positions of each view, (C, H, W)."""
-    height, width = exact[0].shape[1:]
-    n_positions = min(POSITIONS, height * width)
-    of_exact, of_quantized = [], []
-    for one, other in zip(exact, quantized, strict=True):
-        rows, columns = np.divmod(
-            generator.choice(height * width, n_positions, replace=False), width
-        )
-        of_exact.append(_patches(one, rows, columns).mean(axis=0, dtype=np.float64))
-        of_quantized.append(_patches(other, rows, columns))
-    seen = np.concatenate(of_quantized)
+def exact_outputs(
+    stages: Sequence[Stage],
+    images: npt.NDArray[np.float32],
+    *,
+    passed: Callable[[], object] = lambda: None,
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Compute each convolution's pre-activations in the float32 network: (positions, O) by name.
+
+    A picture at a time goes through all layers, so that none but its own activations are in
+    memory. `passed` is called when one has passed a convolution. Positions are those of `inputs`.
+    """
+    convolutions = [stage for stage in stages if isinstance(stage, Convolution)]
+    layers = {one.name: convolution(one.kernel, one.bias) for one in convolutions}
+    found: dict[str, list[npt.NDArray[np.float32]]] = {one.name: [] for one in convolutions}
+    for index, image in enumerate(images):
+        view: View = np.ascontiguousarray(image.transpose(2, 0, 1))
+        for stage in stages:
+            if isinstance(stage, Convolution):
+                weights = stage.kernel.reshape(len(stage.kernel), -1)
+                patches = _patches(view, stage.name, index)
+                found[stage.name].append(patches @ weights.T + stage.bias)
+                view = layers[stage.name](view)
+                passed()
+            else:
+                view = pooled(view)
+    return {name: np.concatenate(outputs) for name, outputs in found.items()}
+
+
+def inputs(layer: str, views: Sequence[View]) -> Inputs:
+    """Take 3x3 patches at random positions of each view, (C, H, W), and their moments."""
+    seen = np.concatenate([_patches(view, layer, index) for index, view in enumerate(views)])
     mean = seen.mean(axis=0, dtype=np.float64)
     seen -= mean.astype(np.float32)
-    return Moments(
-        exact=np.mean(of_exact, axis=0),
-        quantized=mean,
-        second=(seen.T @ seen).astype(np.float64) / len(seen),
-    )
+    second = (seen.T @ seen).astype(np.float64)
+    second /= len(seen)
+    return Inputs(mean=mean, centred=seen, second=second)
 
 
-def _patches(
-    view: npt.NDArray[np.float32] | npt.NDArray[np.uint8],
-    rows: npt.NDArray[np.int64],
-    columns: npt.NDArray[np.int64],
-) -> npt.NDArray[np.float32]:
-    """Cut patches out of (C, H, W), zero beyond its edges: float32 (positions, C * 9)."""
+def _patches(view: View, layer: str, index: int) -> npt.NDArray[np.float32]:
+    """Cut patches out of a view, (C, H, W), zero beyond its edges: float32 (positions, C * 9).
+
+    The positions are always the same for a layer and the view's index, whichever network made it.
+    """
+    generator = np.random.default_rng([index, *layer.encode()])
+    height, width = view.shape[1:]
+    n_positions = min(POSITIONS, height * width)
+    rows, columns = np.divmod(generator.choice(height * width, n_positions, replace=False), width)
     padded = np.pad(view, ((0, 0), (1, 1), (1, 1)))
     patches = np.empty((len(rows), len(view), 3, 3), dtype=np.float32)
     for down in range(3):

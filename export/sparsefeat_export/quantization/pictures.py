@@ -1,5 +1,6 @@
 """The photographs that a quantization sees, and those that it is judged by."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def split(calibration: Path, validation: Path | None) -> tuple[list[Photograph],
 
 
 def views_of(
-    photographs: Sequence[Photograph], size: tuple[int, int], *, least: int, seed: int
+    photographs: Sequence[Photograph], size: Sequence[int], *, least: int, seed: int
 ) -> npt.NDArray[np.float32]:
     """Take each photograph whole, and cuts until there are at least so many: (n, H, W, 3).
 
@@ -67,10 +68,10 @@ def views_of(
 
     generator = np.random.default_rng(seed)
     n_cuts = max(0, -(-least // len(photographs)) - 1)
-    target = size[::-1]  # Pillow's order
+    target = (size[1], size[0])  # Pillow's order
     prepared = []
     for photograph in photographs:
-        with Image.open(photograph.path) as opened:
+        with warnings.catch_warnings(action="ignore"), Image.open(photograph.path) as opened:
             picture = opened.convert("RGB")
         pictures = [picture.resize(target, Image.Resampling.NEAREST)]
         for _ in range(n_cuts):

@@ -13,11 +13,16 @@ from google.protobuf.message import DecodeError
 from sparsefeat_export import metadata
 from sparsefeat_export.committing import commit, data_path, working_folder
 from sparsefeat_export.comparison import open_session
-from sparsefeat_export.errors import OutputError, WeightsError, WeightsNotFoundError
-from sparsefeat_export.photographs import Photograph
+from sparsefeat_export.errors import (
+    OutputError,
+    PhotographsError,
+    WeightsError,
+    WeightsNotFoundError,
+)
+from sparsefeat_export.photographs import MIN_EXTENT, Photograph
 from sparsefeat_export.probe import probe_input, summarise
 from sparsefeat_export.quantization.agreement import Agreement, measure
-from sparsefeat_export.quantization.calibration import calibrate
+from sparsefeat_export.quantization.calibration import calibrate, n_passes
 from sparsefeat_export.quantization.graph import quantized_graph
 from sparsefeat_export.quantization.pictures import split, views_of
 from sparsefeat_export.quantization.stack import read_stack
@@ -26,9 +31,11 @@ from sparsefeat_export.steps import GRAPH
 METHOD = (
     "static QDQ: weights int8 per output channel, rounded with compensation (GPTQ) for the "
     "quantized network's own inputs; activations uint8, steps per channel folded into the "
-    "weights; biases corrected; the first convolution's weights float32, layers behind the "
-    "last pooling float32"
+    "weights, some channels split into fine steps and what is beyond them; biases corrected; "
+    "pictures as whole pixels; layers behind the last pooling float32"
 )
+MAX_VIEWS = 256  # 6.6 GB, where the first layer is compared with float32
+MAX_EXTENT = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +54,8 @@ def quantize(
     calibration: str | Path,
     validation: str | Path | None = None,
     views: int = 48,
-    report: Callable[[str], object] | None = None,
+    report: Callable[[str], object] = lambda _: None,
+    progress: Callable[[int, int], object] = lambda *_: None,
 ) -> QuantizeResult:
     """Write an exported model again with its convolutions in 8-bit integers.
 
@@ -63,10 +71,12 @@ def quantize(
         A folder with at least eight other photographs to measure the result on. By default
         every fourth photograph of `calibration` is kept for that and not calibrated on.
     views
-        At least so many pictures to calibrate on, and to measure on: where there are fewer
-        photographs, random square cuts of them are taken as well.
+        At least so many pictures to calibrate on, and to measure on, 1 to 256: where there are
+        fewer photographs, random square cuts of them are taken as well.
     report
         Called with a line of text at each step.
+    progress
+        Called with how often a picture has passed a layer, and how often one will have in all.
 
     Raises
     ------
@@ -77,30 +87,34 @@ def quantize(
     --------
     >>> quantize("vgg16.onnx", "vgg16-int8.onnx", calibration="photos")  # doctest: +SKIP
     """
-    report = report or (lambda _: None)
     source, path = Path(source).resolve(), Path(output).absolute()
     if source == path.resolve():
         raise OutputError(f"{path} is where the float32 model is: write to another file")
+    if not 1 <= views <= MAX_VIEWS:
+        raise PhotographsError(f"{views} views were asked for, expected 1 to {MAX_VIEWS}")
     model, described = _read(source)
+    stages = read_stack(model)
     seen, held_out = split(Path(calibration), None if validation is None else Path(validation))
-    height, width = described["preprocessing"]["size"]
+    size = described["preprocessing"]["size"]
     names = [layer["name"] for layer in described["layers"]]
     with working_folder(path) as folder:
-        stages = read_stack(model)
-        report(f"calibrating on {len(seen)} photographs")
-        convolutions = calibrate(
-            stages, views_of(seen, (height, width), least=views, seed=0), report=report
+        shown, measured = (
+            views_of(each, size, least=views, seed=seed)
+            for seed, each in enumerate((seen, held_out))
         )
+        n_calibrating = n_passes(stages, len(shown))
+        counted = _counter(progress, n_calibrating + 2 * len(names) * len(measured))
+        report(f"calibrating on {len(seen)} photographs")
+        convolutions = calibrate(stages, shown, passed=counted)
         data = folder / data_path(path).name
         graph = quantized_graph(model, stages, convolutions, data)
         (folder / GRAPH).write_bytes(graph.SerializeToString())
         report(f"measuring on {len(held_out)} photographs that were not calibrated on")
-        images = views_of(held_out, (height, width), least=views, seed=1)
-        layers = measure(source, folder / GRAPH, names, images)
+        layers = measure(source, folder / GRAPH, names, measured, passed=counted)
         described |= {
             "precision": "int8",
             "probe": _probes(folder / GRAPH, described),
-            "quantization": _describe(seen, held_out, len(images), layers),
+            "quantization": _describe(seen, held_out, len(measured), layers),
         }
         metadata.attach(graph, described)
         (folder / GRAPH).write_bytes(graph.SerializeToString())
@@ -112,22 +126,46 @@ def quantize(
 def _read(source: Path) -> tuple[onnx.ModelProto, dict[str, Any]]:
     """Read a float32 model with its weights, and its metadata."""
     advice = "make one with: sparsefeat export -o vgg16.onnx"
+    if not source.is_file():
+        raise WeightsNotFoundError(f"no model at {source}; {advice}")
     try:
+        onnx.checker.check_model(source)
         model = onnx.load(source)
-    except FileNotFoundError as exc:
-        raise WeightsNotFoundError(f"no model at {source} with its weights; {advice}") from exc
     except (OSError, DecodeError, onnx.checker.ValidationError, ValueError) as exc:
-        raise WeightsError(f"{source} can't be read as an ONNX model: {exc}; {advice}") from exc
+        message = " ".join(str(exc).split())
+        raise WeightsError(f"{source} can't be read as an ONNX model: {message}; {advice}") from exc
     text = {one.key: one.value for one in model.metadata_props}.get(metadata.KEY)
     if text is None:
         raise WeightsError(f"{source} was not exported by sparsefeat; {advice}")
-    described: dict[str, Any] = json.loads(text)
-    if described["precision"] != "fp32":
+    try:
+        described: dict[str, Any] = json.loads(text)
+        precision, layers = described["precision"], described["layers"]
+        extents = described["preprocessing"]["size"]
+        outputs = [one.name for one in model.graph.output]
+        whole = outputs == [layer["name"] for layer in layers] and len(extents) == 2
+        whole = whole and all(MIN_EXTENT <= extent <= MAX_EXTENT for extent in extents)
+    except (ValueError, TypeError, LookupError, RecursionError) as exc:
+        raise WeightsError(f"{source} has metadata that can't be read: {exc!r}; {advice}") from exc
+    if precision != "fp32":
         raise WeightsError(
-            f"{source} has precision {described['precision']}, expected a float32 model: "
+            f"{source} has precision {precision}, expected a float32 model: "
             "quantize the one it was made of"
         )
+    if not whole:
+        raise WeightsError(f"{source} has metadata that do not fit its graph; {advice}")
     return model, described
+
+
+def _counter(progress: Callable[[int, int], object], total: int) -> Callable[[], None]:
+    """Make what counts one more each time it is called."""
+    done = 0
+
+    def counted() -> None:
+        nonlocal done
+        done += 1
+        progress(done, total)
+
+    return counted
 
 
 def _probes(path: Path, described: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,6 +1,8 @@
 """The part of a graph that is quantized: convolutions and poolings, one behind the other."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +10,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from sparsefeat_export.errors import WeightsError
+from sparsefeat_export.graph import TO_NCHW, is_transpose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,16 +43,17 @@ def read_stack(model: onnx.ModelProto) -> list[Stage]:
     Raises
     ------
     WeightsError
-        It doesn't begin with two convolutions.
+        It doesn't begin with two convolutions, or one of them isn't finite.
     """
     weights = {one.name: one for one in model.graph.initializer}
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in model.graph.node:
-        readers.setdefault(node.input[0], []).append(node)
-    (turn,) = readers["images"]
-    tensor = turn.output[0]
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    turns = [node for node in readers.get("images", []) if is_transpose(node, TO_NCHW)]
+    tensor = turns[0].output[0] if len(turns) == 1 else ""
     stages: list[Stage] = []
-    while stage := _stage(readers.get(tensor, []), weights):
+    while stage := _stage(tensor, readers, weights):
         stages.append(stage)
         tensor = f"{stage.name}/nchw"
     if not all(isinstance(stage, Convolution) for stage in stages[:2]) or len(stages) < 2:
@@ -57,16 +61,41 @@ def read_stack(model: onnx.ModelProto) -> list[Stage]:
     return stages
 
 
-def _stage(nodes: list[onnx.NodeProto], weights: dict[str, onnx.TensorProto]) -> Stage | None:
-    for node in nodes:
+def _stage(
+    tensor: str, readers: dict[str, list[onnx.NodeProto]], weights: dict[str, onnx.TensorProto]
+) -> Stage | None:
+    """Read what makes the next layer of a tensor, if that is one of the two kinds."""
+    for node in readers.get(tensor, []):
         attributes = {one.name: helper.get_attribute_value(one) for one in node.attribute}
-        layer = node.output[0].rpartition("/")[0]
-        if node.op_type == "Conv" and node.output[0].endswith("/pre"):
-            kernel = numpy_helper.to_array(weights[node.input[1]])
-            plain = attributes["pads"] == [1] * 4 and attributes.get("group", 1) == 1
-            if plain and kernel.shape[2:] == (3, 3) and attributes.get("strides") in (None, [1, 1]):
-                bias = numpy_helper.to_array(weights[node.input[2]])
+        layer, _, kind = node.output[0].rpartition("/")
+        if node.op_type == "Conv" and kind == "pre" and _is_plain(attributes):
+            kernel, bias = (_array(weights, name) for name in (*node.input[1:], "", "")[:2])
+            rectified = [one.output[0] for one in readers.get(node.output[0], [])]
+            if kernel is None or bias is None or rectified != [f"{layer}/nchw"]:
+                return None
+            if kernel.shape[2:] == (3, 3):
+                _check_finite(layer, kernel, bias)
                 return Convolution(name=layer, kernel=kernel, bias=bias)
-        if node.op_type == "MaxPool" and attributes["kernel_shape"] == [2, 2]:
+        squares = attributes.get("kernel_shape") == attributes.get("strides") == [2, 2]
+        if node.op_type == "MaxPool" and kind == "nchw" and squares and _is_unpadded(attributes):
             return Pooling(name=layer)
     return None
+
+
+def _is_plain(attributes: Mapping[str, Any]) -> bool:
+    """Whether a convolution has stride 1, one group, and a border of one zero."""
+    ones = all(attributes.get(name, [1, 1]) == [1, 1] for name in ("strides", "dilations"))
+    return ones and attributes.get("pads") == [1] * 4 and attributes.get("group", 1) == 1
+
+
+def _is_unpadded(attributes: Mapping[str, Any]) -> bool:
+    return not any(attributes.get("pads", ())) and not attributes.get("ceil_mode", 0)
+
+
+def _array(weights: Mapping[str, onnx.TensorProto], name: str) -> npt.NDArray[np.float32] | None:
+    return numpy_helper.to_array(weights[name]) if name in weights else None
+
+
+def _check_finite(layer: str, *arrays: npt.NDArray[np.float32]) -> None:
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise WeightsError(f"{layer} has weights that are not finite: export the model again")

@@ -1,12 +1,16 @@
-"""The step of each channel's activations, so that 255 of them hold what may come.
+"""How a layer's activations are counted: each channel in steps of its own, 255 at most.
 
 Channels differ by orders of magnitude, and a step for all would leave the faint ones few values.
 But a channel's largest value on a few photographs says little of the next photograph, the less
 the deeper the layer is. How far to trust it is therefore tried out: what one half of the
 photographs suggests is judged on the other.
+
+Most values of a channel lie far below its largest. Some channels are therefore split into two:
+one counts fine steps, the other what is beyond 255 of those. Their sum is the channel.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +23,45 @@ MARGINS = (1.25, 1.5, 2.0)
 LARGEST_MARGIN = 1.25  # of the layer's largest value, which is the best known
 FLOOR = 1e-30  # of a layer that is silent altogether
 FAINTEST = 1e-3  # of the layer's largest value; a channel may have been silent
+# How many fine steps of a split channel make one of the others. Where the weights behind are
+# rounded, both halves have the same steps: an input that counts finer than the others has smaller
+# weights than they, and of those fewer bits are left.
+HALVES: tuple[int, ...] = (2,)
+FINENESSES: tuple[int, ...] = (4, 8, 16, 32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """How channels are counted: the first in their order, then what is beyond for those split.
+
+    Attributes
+    ----------
+    channel
+        The channel that each count is of: int64 (counts,).
+    steps
+        What one is worth: (counts,).
+    beyond
+        The activation that counting starts at: 0, or 255 fine steps: (counts,).
+    """
+
+    channel: npt.NDArray[np.int64]
+    steps: Floats
+    beyond: Floats
+
+    def of(self, activations: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+        """Count rectified activations, (C, H, W), as the graph does: (counts, H, W)."""
+        counted = activations[self.channel]
+        counted -= self.beyond.astype(np.float32)[:, None, None]
+        counted /= self.steps.astype(np.float32)[:, None, None]
+        return np.rint(counted, out=counted).clip(0, LEVELS, out=counted).astype(np.uint8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranges:
+    """What a view showed of a layer: `largest` of each channel, (C,), `samples` (positions, C)."""
+
+    largest: Floats
+    samples: npt.NDArray[np.float32]
 
 
 def steps_of(largest: Floats, trust: float, margin: float) -> Floats:
@@ -29,27 +72,76 @@ def steps_of(largest: Floats, trust: float, margin: float) -> Floats:
     return ranges / LEVELS
 
 
-def chosen_steps(largest: Sequence[Floats], samples: Sequence[npt.NDArray[np.float32]]) -> Floats:
-    """Give steps by the rule that serves the unseen half best.
+def chosen_steps(views: Sequence[Ranges]) -> Floats:
+    """Give steps by the rule that serves the unseen half best: (C,).
 
-    Parameters
-    ----------
-    largest
-        Each view's largest values, (C,), views of one photograph side by side.
-    samples
-        Some of each view's activations, (positions, C), of the same views.
+    Views of one photograph lie side by side: they are to be in the same half.
     """
-    half = len(largest) // 2
-    folds = ((slice(None, half), slice(half, None)), (slice(half, None), slice(None, half)))
+    half = len(views) // 2
+    folds = ((views[:half], views[half:]), (views[half:], views[:half]))
+    unseen = [np.concatenate([one.samples for one in others]) for _, others in folds]
 
     def cost(rule: tuple[float, float]) -> float:
         total = 0.0
-        for seen, unseen in folds:
-            steps = steps_of(np.max(largest[seen], axis=0), *rule).astype(np.float32)
-            values = np.concatenate(samples[unseen])
-            error = np.minimum(np.rint(values / steps), LEVELS) * steps - values
+        for (seen, _), values in zip(folds, unseen, strict=True):
+            error = _whole(values, steps_of(_largest(seen), *rule)) - values
             total += float(np.vdot(error, error))
         return total
 
     rule = min(((trust, margin) for trust in TRUSTS for margin in MARGINS), key=cost)
-    return steps_of(np.max(largest, axis=0), *rule)
+    return steps_of(_largest(views), *rule)
+
+
+def split(
+    steps: Floats,
+    views: Sequence[Ranges],
+    importance: Floats,
+    n_split: int,
+    finenesses: Sequence[int],
+) -> Counts:
+    """Split the `n_split` channels where that takes most of the error away.
+
+    Parameters
+    ----------
+    steps
+        Of channels that are not split: (C,).
+    importance
+        What an error of a channel weighs, by its square: (C,).
+    finenesses
+        How many fine steps may make one of `steps`.
+    """
+    values = np.concatenate([one.samples for one in views])
+    least, fine = np.full(len(steps), np.inf), steps
+    for fineness in finenesses:
+        smaller = steps / fineness
+        beyond = np.maximum(values - (LEVELS * smaller).astype(np.float32), 0)
+        rounded = _whole(values, smaller) + _whole(beyond, steps - smaller)
+        error = _squared_error(values, rounded)
+        fine = np.where(error < least, smaller, fine)
+        least = np.minimum(error, least)
+    gain = (_squared_error(values, _whole(values, steps)) - least) * importance
+    chosen = np.sort(np.argsort(-gain, kind="stable")[:n_split])
+    first = steps.copy()
+    first[chosen] = fine[chosen]
+    return Counts(
+        channel=np.concatenate([np.arange(len(steps)), chosen]),
+        steps=np.concatenate([first, (steps - first)[chosen]]),
+        beyond=np.concatenate([np.zeros(len(steps)), LEVELS * first[chosen]]),
+    )
+
+
+def _whole(values: npt.NDArray[np.float32], steps: Floats) -> npt.NDArray[np.float32]:
+    """Round to whole steps, 255 at most."""
+    small = steps.astype(np.float32)
+    rounded: npt.NDArray[np.float32] = np.minimum(np.rint(values / small), LEVELS) * small
+    return rounded
+
+
+def _squared_error(values: npt.NDArray[np.float32], rounded: npt.NDArray[np.float32]) -> Floats:
+    error: Floats = np.square(rounded - values).sum(axis=0, dtype=np.float64)
+    return error
+
+
+def _largest(views: Sequence[Ranges]) -> Floats:
+    largest: Floats = np.max([one.largest for one in views], axis=0)
+    return largest

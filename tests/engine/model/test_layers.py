@@ -31,6 +31,7 @@ LAYERS = vgg16()
         ("fc1, block1_pool,fc1", ["block1_pool", "fc1"]),
         (["fc1/pre", "fc1"], ["fc1/pre", "fc1"]),
         ("pools", [f"block{n}_pool" for n in range(1, 6)]),
+        ("walk", [*(f"block{n}_pool" for n in range(1, 6)), "fc1"]),
         ("all", [layer.name for layer in LAYERS]),
         ("block[45]_pool", ["block4_pool", "block5_pool"]),
         ("block1_*", ["block1_conv1", "block1_conv2", "block1_pool"]),

@@ -9,7 +9,9 @@ import pytest
 from PIL import Image, ImageOps, JpegImagePlugin
 
 from sparsefeat.pictures.decode import Decoded, decode
+from sparsefeat.pictures.opening import open_picture
 from sparsefeat.pictures.presets import PRESETS
+from sparsefeat.pictures.render import upright_size
 
 HONEST = ["bilinear", "bicubic", "crop"]
 
@@ -55,6 +57,17 @@ def test_orientation_is_honoured(
     noted = orientation > 1 and picture_format != "TIFF"
     assert ("exif-orientation" in got.notes) == noted
     assert (got.row.width, got.row.height) == (90, 60)
+
+
+@pytest.mark.parametrize("picture_format", ["PNG", "JPEG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_once_upright_is_known_before_decoding(
+    orientation: int, picture_format: str
+) -> None:
+    content = turned(Image.new("RGB", (90, 60)), orientation, picture_format)
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
+    opened = open_picture(io.BytesIO(content), 10_000)
+    assert upright_size(opened) == upright.size
 
 
 def test_keras_ignores_orientation_and_says_so(photographs: dict[str, Image.Image]) -> None:

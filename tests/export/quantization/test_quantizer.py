@@ -1,8 +1,10 @@
 """Whole quantizations, of a narrow VGG16 and of part of a real one."""
 
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,9 @@ import sparsefeat_export
 from sparsefeat_export.metadata import read_metadata
 from sparsefeat_export.photographs import SHIPPED, photographs
 from sparsefeat_export.probe import probe_input
-from sparsefeat_export.quantization.calibration import calibrate
+from sparsefeat_export.quantization.calibration import SPLIT, calibrate
 from sparsefeat_export.quantization.graph import quantized_graph
-from sparsefeat_export.quantization.pictures import views_of
+from sparsefeat_export.quantization.pictures import MEAN_BGR, views_of
 from sparsefeat_export.quantization.stack import Convolution, read_stack
 
 COMMAND = [sys.executable, "-c", "from sparsefeat.cli import main; main()", "quantize"]
@@ -41,11 +43,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def passes() -> list[tuple[int, int]]:
+    """What `quantized` was told while it was made."""
+    return []
+
+
+@pytest.fixture(scope="module")
 def quantized(
-    small_vgg16: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory
+    small_vgg16: Path,
+    folder: Path,
+    passes: list[tuple[int, int]],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> sparsefeat_export.QuantizeResult:
     path = tmp_path_factory.mktemp("int8") / "int8.onnx"
-    return sparsefeat_export.quantize(small_vgg16, path, calibration=folder, views=16)
+    return sparsefeat_export.quantize(
+        small_vgg16,
+        path,
+        calibration=folder,
+        views=16,
+        progress=lambda done, total: passes.append((done, total)),
+    )
 
 
 def run(path: Path, tensors: list[str], images: np.ndarray[Any, Any]) -> list[Any]:
@@ -75,8 +92,15 @@ def test_the_file_is_valid_and_has_every_layer(
         one.SerializeToString() for one in exact.output
     ]
     kernels = [one for one in graph.initializer if one.name.endswith("/kernel/int8")]
-    assert len(kernels) == 12
+    assert len(kernels) == 13
     assert all(one.data_type == onnx.TensorProto.INT8 for one in kernels)
+
+
+def test_progress_ends_with_all_that_was_announced(
+    quantized: sparsefeat_export.QuantizeResult, passes: list[tuple[int, int]]
+) -> None:
+    total = len(passes)
+    assert passes == [(done, total) for done in range(1, total + 1)]
 
 
 def test_layers_are_near_and_zeros_exact(
@@ -94,6 +118,41 @@ def test_layers_are_near_and_zeros_exact(
         assert (other == 0).mean() > 0.01, name
         # What float32 makes zero by a margin is zero, to the last bit.
         assert other[one == 0].max() < 0.1 * one.max()
+
+
+def test_split_channels_are_the_sum_of_their_halves(
+    quantized: sparsefeat_export.QuantizeResult,
+) -> None:
+    model = onnx.load(quantized.path)
+    weights = {one.name: onnx.numpy_helper.to_array(one) for one in model.graph.initializer}
+    images = views_of(photographs(None, lambda _: None)[:2], (64, 96), least=2, seed=2)
+    for layer in ("block1_conv2", "block5_conv1", "block5_conv3"):
+        counted, whole = run(quantized.path, [f"{layer}/counted", f"{layer}/nchw"], images)
+        n_counts, n_channels = counted.shape[1], whole.shape[1]
+        assert n_counts == n_channels * (1 if layer not in SPLIT else 1 + SPLIT[layer])
+        values = counted * weights[f"{layer}/steps/all"]
+        second = weights[f"{layer}/beyond/channels"]
+        expected = values[:, :n_channels].copy()
+        for channel in range(n_channels):
+            if second[channel] >= n_channels:
+                expected[:, channel] += values[:, second[channel]]
+        np.testing.assert_allclose(whole, expected, rtol=1e-6)
+        # Nothing is beyond the fine steps where those aren't all counted.
+        beyond = second[second >= n_channels]
+        fine = counted[:, np.flatnonzero(second >= n_channels)]
+        assert not counted[:, beyond][fine < 255].any()
+        assert counted[:, beyond].any()
+
+
+def test_pixels_are_exact_and_so_is_their_border(
+    quantized: sparsefeat_export.QuantizeResult,
+) -> None:
+    images = views_of(photographs(None, lambda _: None)[:1], (64, 96), least=1, seed=2)
+    (pixels,) = run(quantized.path, ["images/counted"], images)
+    inside = pixels[:, :, 1:-1, 1:-1].transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(inside - np.array(MEAN_BGR), images, atol=1e-4)
+    for edge in (pixels[:, :, 0], pixels[:, :, -1], pixels[..., 0], pixels[..., -1]):
+        assert (edge == np.rint(MEAN_BGR)[:, np.newaxis]).all()
 
 
 def test_pre_activations_are_what_is_rectified(
@@ -176,6 +235,88 @@ def test_what_is_no_float32_model_of_ours(
     (tmp_path / "text.onnx").write_text("no model")
     with pytest.raises(sparsefeat_export.WeightsError, match="can't be read"):
         sparsefeat_export.quantize(tmp_path / "text.onnx", output, calibration=folder)
+
+
+def rewritten(source: Path, path: Path, change: Callable[[onnx.ModelProto], object]) -> Path:
+    model = onnx.load(source)
+    change(model)
+    onnx.save(model, path)
+    return path
+
+
+def described(model: onnx.ModelProto, change: Callable[[dict[str, Any]], object]) -> None:
+    (prop,) = model.metadata_props
+    metadata = json.loads(prop.value)
+    change(metadata)
+    prop.value = json.dumps(metadata)
+
+
+def spoilt(model: onnx.ModelProto) -> None:
+    kernel = next(one for one in model.graph.initializer if one.name == "block3_conv1/kernel")
+    array = onnx.numpy_helper.to_array(kernel).copy()
+    array[0, 0, 0, 0] = np.nan
+    kernel.CopyFrom(onnx.numpy_helper.from_array(array, kernel.name))
+
+
+def strided(model: onnx.ModelProto) -> None:
+    node = next(one for one in model.graph.node if one.output[0] == "block1_conv2/pre")
+    strides = next(one for one in node.attribute if one.name == "strides")
+    strides.ints[:] = [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda model: setattr(model.metadata_props[0], "value", "{"), "metadata that can't be"),
+        (lambda model: setattr(model.metadata_props[0], "value", "[]"), "metadata that can't be"),
+        (lambda model: described(model, lambda one: one.pop("precision")), "'precision'"),
+        (lambda model: described(model, lambda one: one["layers"].pop()), "do not fit its graph"),
+        (
+            lambda model: described(
+                model, lambda one: one["preprocessing"].update(size=[1 << 20, 1 << 20])
+            ),
+            "do not fit its graph",
+        ),
+        (lambda model: model.metadata_props.pop(), "not exported by sparsefeat"),
+        (lambda model: model.graph.node.reverse(), "can't be read"),
+        (spoilt, "block3_conv1 has weights that are not finite"),
+        (strided, "does not begin with two 3x3 convolutions"),
+    ],
+)
+def test_damaged_models(
+    small_vgg16: Path,
+    folder: Path,
+    tmp_path: Path,
+    change: Callable[[onnx.ModelProto], object],
+    message: str,
+) -> None:
+    source = rewritten(small_vgg16, tmp_path / "damaged.onnx", change)
+    with pytest.raises(sparsefeat_export.WeightsError, match=message) as caught:
+        sparsefeat_export.quantize(source, tmp_path / "int8.onnx", calibration=folder)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_weights_that_are_missing_or_cut_short(
+    small_vgg16: Path, folder: Path, tmp_path: Path
+) -> None:
+    source, data = tmp_path / "vgg16.onnx", tmp_path / "vgg16.onnx.data"
+    shutil.copy(small_vgg16, source)
+    for content in (None, Path(f"{small_vgg16}.data").read_bytes()[:-4096]):
+        if content is not None:
+            data.write_bytes(content)
+        with pytest.raises(sparsefeat_export.WeightsError, match="can't be read"):
+            sparsefeat_export.quantize(source, tmp_path / "int8.onnx", calibration=folder)
+
+
+@pytest.mark.parametrize("views", [0, -1, 257])
+def test_a_number_of_views_that_is_out_of_range(
+    small_vgg16: Path, folder: Path, tmp_path: Path, views: int
+) -> None:
+    with pytest.raises(sparsefeat_export.PhotographsError, match="expected 1 to 256"):
+        sparsefeat_export.quantize(
+            small_vgg16, tmp_path / "int8.onnx", calibration=folder, views=views
+        )
 
 
 def test_output_over_the_source(small_vgg16: Path, folder: Path) -> None:

@@ -1,0 +1,122 @@
+"""`sparsefeat maps`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sparsefeat.cli.options import model_option, preprocess_option, size_option
+from sparsefeat.cli.output import log, print_json, print_table, printable, warnings_as_lines
+
+if TYPE_CHECKING:
+    from sparsefeat.maps import FeatureMaps
+
+EXAMPLES = """
+\b
+Examples:
+  sparsefeat maps cat.jpg --layer block1_conv1 -o maps.html
+  sparsefeat maps cat.jpg --layer block4_conv1 --channels top:16 --best contrast -o maps.png
+  sparsefeat maps cat.jpg --layer block3_conv2 --channels 0-15 --relu-split -o maps.html
+  sparsefeat maps cat.jpg --layer block5_pool --best selectivity --reference features/
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("photo")
+@model_option
+@click.option("-l", "--layer", required=True, help="A layer with rows and columns.")
+@click.option(
+    "--channels",
+    default="all",
+    show_default=True,
+    help="all, 5, 3,8,12, 0-15, or top:16 for the best by --best.",
+)
+@click.option(
+    "--best",
+    type=click.Choice(["energy", "variance", "contrast", "selectivity"]),
+    help="Put the best channels first, by this criterion.  [default with top:N: energy]",
+)
+@click.option(
+    "--reference",
+    metavar="STORE|PHOTOS",
+    help="What selectivity compares with: a store that holds the layer, or photographs.",
+)
+@click.option(
+    "--stage",
+    type=click.Choice(["pre", "post", "both"]),
+    help="Before ReLU, after it, or both.  [default: both where the layer has a ReLU]",
+)
+@click.option("--relu-split", is_flag=True, help="Show what ReLU keeps and what it clips.")
+@click.option(
+    "--scale",
+    type=click.Choice(["shared", "channel"]),
+    default="shared",
+    show_default=True,
+    help="One scale of colours for all channels, or one for each.",
+)
+@preprocess_option
+@size_option
+@click.option("-o", "--output", metavar="FILE", help="Write a page, .html, or a picture, .png.")
+@click.option("--json", "as_json", is_flag=True, help="Print each channel's figures as JSON.")
+def maps(
+    photo: str,
+    model: str,
+    layer: str,
+    channels: str,
+    best: str | None,
+    reference: str | None,
+    stage: str | None,
+    relu_split: bool,
+    scale: str,
+    preprocess: str,
+    size: tuple[int, int] | None,
+    output: str | None,
+    as_json: bool,
+) -> None:
+    """Show a layer's feature maps of PHOTO, before and after ReLU.
+
+    Prints a line for each channel, unless they are written to a file. Needs sparsefeat[viz] for
+    that.
+    """
+    from sparsefeat.extractor import Extractor
+    from sparsefeat.maps.compute import outputs
+    from sparsefeat.maps.result import checked_ending
+    from sparsefeat.model import ModelFile
+
+    if output is not None:
+        checked_ending(Path(output))
+    with warnings_as_lines():
+        # Made for just these outputs, so that the network is loaded once.
+        names = outputs(layer, stage, ModelFile.open(model).metadata.layers)  # type: ignore[arg-type]
+        extractor = Extractor(model, names, size=size, preprocess=preprocess)
+        found = extractor.maps(
+            photo,
+            layer,
+            channels=channels,
+            best=best,  # type: ignore[arg-type]  # click.Choice gives str
+            stage=stage,  # type: ignore[arg-type]
+            reference=reference,
+        )
+    if output is not None:
+        found.save(output, scale=scale, relu_split=relu_split)  # type: ignore[arg-type]
+        log(f"{printable(output)}: written")
+    if as_json:
+        print_json(found.to_json())
+    elif output is None:
+        _print(found)
+
+
+def _print(found: "FeatureMaps") -> None:
+    frame = found.frame()
+    rows = [
+        [_cell(name, value) for name, value in zip(frame.columns, line, strict=True)]
+        for line in frame.itertuples(index=False, name=None)
+    ]
+    click.echo(f"{found.layer}, {printable(found.picture)}")
+    print_table(list(frame.columns), rows, left=0)
+
+
+def _cell(name: str, value: float) -> str:
+    if name in ("zeros", "clipped"):
+        return f"{100 * value:.1f} %"
+    return str(value) if name == "channel" else f"{value:.4g}"

@@ -1,0 +1,66 @@
+"""`sparsefeat report`."""
+
+import click
+
+from sparsefeat.cli.output import log, print_json, printable
+from sparsefeat.units import human_bytes
+
+EXAMPLES = """
+\b
+Examples:
+  sparsefeat report features/ -o report.html
+  sparsefeat report features/ -o report.html --photos /media/moved/photos
+  sparsefeat report features/ --layers 'block[45]_*' --json > report.json
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("store")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="The page.  [default: report.html, or none with --json]",
+)
+@click.option("-l", "--layers", help="Names and patterns, separated by commas.  [default: all]")
+@click.option(
+    "--photos",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False),
+    help="Where the photographs are now, if they were moved: for thumbnails.",
+)
+@click.option(
+    "--seed", default=0, show_default=True, help="Of the rows drawn for the floor estimate."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def report(
+    store: str,
+    output: str | None,
+    layers: str | None = None,
+    photos: str | None = None,
+    seed: int = 0,
+    as_json: bool = False,
+) -> None:
+    """Write a page on what is zero in STORE, where, what it takes, and how it was made.
+
+    The page needs nothing but itself. Needs pip install 'sparsefeat[viz]'.
+    """
+    from sparsefeat.cli.progress import shown
+    from sparsefeat.pages import check_installed
+    from sparsefeat.report import build_report, write_report
+    from sparsefeat.report.words import findings, heading
+
+    page = output or (None if as_json else "report.html")
+    if page is not None:
+        check_installed()
+    with shown("rows") as show:
+        found = build_report(store, layers=layers, photos=photos, seed=seed, progress=show)
+    if page is not None:
+        size = write_report(found, page)
+        log(f"{printable(page)}: written, {human_bytes(size)}")
+    if as_json:
+        print_json(found.to_json())
+        return
+    click.echo(heading(found))
+    for sentence in findings(found):
+        click.echo(sentence)

@@ -1,0 +1,304 @@
+"""`sparsefeat sparsity`."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from sparsefeat.cli.options import model_option, preprocess_option, provider_option, size_option
+from sparsefeat.cli.output import (
+    check_writable,
+    log,
+    print_json,
+    print_table,
+    printable,
+    warnings_as_lines,
+    write_text,
+)
+from sparsefeat.cli.progress import shown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sparsefeat.extractor import Extractor
+    from sparsefeat.sparsity import Difference, ScalingZeros, Sparsity
+
+SHOWN_REJECTS = 5
+
+EXAMPLES = """
+\b
+Examples:
+  sparsefeat sparsity photo.jpg
+  sparsefeat sparsity photos/
+  sparsefeat sparsity features/ --layers walk
+  sparsefeat sparsity photos/ --layers block5_pool --by channel | head
+  sparsefeat sparsity photos/ --by picture --csv zeros.csv
+  sparsefeat sparsity cats/ dogs/ --compare
+  sparsefeat sparsity photos/ --scaling
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("sources", nargs=-1, required=True, metavar="PHOTOS|STORE...")
+@model_option
+@click.option(
+    "-l",
+    "--layers",
+    help="Layers as for extract; walk is block1_pool ... block5_pool, fc1, fc2.  "
+    "[default: walk; of a store all that it holds]",
+)
+@click.option(
+    "--by",
+    type=click.Choice(["layer", "picture", "channel", "position", "label"]),
+    default="layer",
+    show_default=True,
+    help="What there is one line for. A store's indices are read for channel and position alone.",
+)
+@click.option(
+    "--compare",
+    is_flag=True,
+    help="Compare sets: each argument with the first one, or with --by label each label.",
+)
+@click.option(
+    "--flatness/--no-flatness",
+    default=None,
+    help="Correlate with how flat the pictures are.  [default: for photographs; of a store they "
+    "would be read again]",
+)
+@click.option(
+    "--scaling", is_flag=True, help="Show what wrongly scaled input does to the zeros of PHOTOS."
+)
+@preprocess_option
+@size_option
+@provider_option
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@click.option("--csv", "csv_file", metavar="FILE", help="Write the table as CSV; - prints it.")
+def sparsity(
+    sources: tuple[str, ...],
+    model: str,
+    layers: str | None,
+    by: Literal["layer", "picture", "channel", "position", "label"],
+    compare: bool,
+    flatness: bool | None,
+    scaling: bool,
+    preprocess: str,
+    size: tuple[int, int] | None,
+    provider: str,
+    as_json: bool,
+    csv_file: str | None,
+) -> None:
+    """Count zeros: of PHOTOS (folders, files, patterns), or of what a STORE holds.
+
+    A channel is dead where it is zero everywhere over all pictures; always on where it is active
+    at one position or more of every picture; never zero where it is active at all of them.
+    """
+    from sparsefeat.sparsity import is_store
+
+    if as_json and csv_file == "-":
+        raise click.UsageError("both --json and --csv - print: leave one of them out")
+    if csv_file is not None and csv_file != "-":
+        check_writable(csv_file)
+    stores = [source for source in sources if is_store(source)]
+    _check(sources, stores, by=by, compare=compare, scaling=scaling)
+    with warnings_as_lines():
+        extractor = None
+        if len(stores) < len(sources):
+            from sparsefeat.extractor import Extractor
+
+            extractor = Extractor(
+                model, layers or "walk", size=size, preprocess=preprocess, provider=provider
+            )
+        if scaling:
+            assert extractor is not None
+            _show_scalings(_scalings(sources, extractor), as_json, csv_file)
+            return
+        sets = [(source,) for source in sources] if compare else [sources]
+        measured = False if compare else flatness
+        found = [_analyse(each, extractor, layers, by=by, flatness=measured) for each in sets]
+    for each in found:
+        _note_rejects(each)
+    if not compare and not found[0].n_pictures:
+        log(f"{printable(found[0].source)}: nothing was read, so nothing was counted")
+        raise click.exceptions.Exit(1)
+    for each, names in zip(found, sets, strict=True):
+        _note_walk(each, layers, model, is_stored=names[0] in stores)
+    if compare:
+        _show_differences(found, by, as_json, csv_file)
+    else:
+        _show(found[0], by, as_json, csv_file)
+
+
+def _check(
+    sources: tuple[str, ...], stores: list[str], *, by: str, compare: bool, scaling: bool
+) -> None:
+    """Refuse what makes no sense, before anything is run."""
+    if scaling and (stores or compare or by != "layer"):
+        raise click.UsageError("--scaling takes photographs, and neither --by nor --compare")
+    if compare and by not in ("layer", "label"):
+        raise click.UsageError("--compare goes with --by label, or with none")
+    if compare and by == "layer" and len(sources) < 2:
+        raise click.UsageError(
+            "--compare takes two folders or stores, or --by label: labels are the names of the "
+            "folders in one"
+        )
+    if compare and by == "label" and len(sources) > 1:
+        raise click.UsageError("--compare --by label takes one folder or store")
+    if stores and len(sources) > 1 and not compare:
+        raise click.UsageError(
+            f"{printable(stores[0])} is a store, and stores are not taken together: name it alone, "
+            "or say --compare"
+        )
+
+
+def _analyse(
+    sources: tuple[str, ...],
+    extractor: "Extractor | None",
+    layers: str | None,
+    *,
+    by: str,
+    flatness: bool | None,
+) -> "Sparsity":
+    from sparsefeat.pictures import list_pictures
+    from sparsefeat.sparsity import analyse, is_store
+
+    stored = is_store(sources[0])
+    with shown("rows" if stored else "pictures") as show:
+
+        def report(done: int, total: int, what: str) -> None:
+            show(done, total, "looked at for flatness" if stored and what == "pictures" else "")
+
+        if stored:
+            return analyse(
+                sources[0],
+                layers,
+                flatness=flatness,
+                places=by in ("channel", "position"),
+                report=report,
+            )
+        return analyse(
+            list_pictures(sources),
+            extractor=extractor,
+            flatness=flatness,
+            name=", ".join(sources),
+            report=report,
+        )
+
+
+def _scalings(sources: tuple[str, ...], extractor: "Extractor") -> "list[ScalingZeros]":
+    from sparsefeat.pictures import list_pictures
+    from sparsefeat.sparsity import compare_scalings
+
+    pictures = list_pictures(sources)
+    with shown("pictures") as show:
+        return compare_scalings(
+            extractor, pictures, report=lambda done: show(done, len(pictures), "")
+        )
+
+
+def _note_rejects(found: "Sparsity") -> None:
+    for reject in found.rejects[:SHOWN_REJECTS]:
+        log(f"rejected: {printable(reject.path)}: {reject.reason}")
+    if len(found.rejects) > SHOWN_REJECTS:
+        log(f"and {len(found.rejects) - SHOWN_REJECTS:,} more")
+
+
+def _note_walk(found: "Sparsity", layers: str | None, model: str, *, is_stored: bool) -> None:
+    """Say where the walk through seven layers ends early, and why."""
+    from sparsefeat.sparsity import missing_of_walk
+
+    wanted = ("" if is_stored else "walk") if layers is None else layers
+    if "walk" not in [word.strip() for word in wanted.split(",")]:
+        return
+    if missing := missing_of_walk(list(found.counts)):
+        why = "not in the store" if is_stored else f"{model} was exported without its top"
+        log(f"the walk goes without {', '.join(missing)}: {why}")
+
+
+def _show(found: "Sparsity", by: Any, as_json: bool, csv_file: str | None) -> None:
+    from sparsefeat.sparsity import words
+    from sparsefeat.sparsity.tables import long_table
+
+    if as_json:
+        print_json(found.to_json(channels=by == "channel", positions=by == "position"))
+    if csv_file is not None:
+        _write_csv(long_table(found, by), csv_file)
+    if as_json or csv_file == "-":
+        return
+    click.echo(printable(words.heading(found)))
+    if by == "position":
+        _print_grids(found)
+        return
+    if by == "layer":
+        print_table(*words.layer_table(found), left=2)
+        columns, rows = words.correlation_table(found)
+        if rows:
+            click.echo("\nA picture's zeros against the share of its 8x8 blocks that are flat:")
+            print_table(columns, rows)
+        return
+    tables = {
+        "picture": words.picture_table,
+        "channel": words.channel_table,
+        "label": words.label_table,
+    }
+    columns, rows = tables[by](found)
+    rows = [tuple(map(printable, row)) for row in rows]
+    print_table(columns, rows, left=2 if by == "label" else 1)
+
+
+def _print_grids(found: "Sparsity") -> None:
+    from sparsefeat.sparsity import words
+
+    for name, zeros in found.counts.items():
+        if zeros.per_position is None:
+            log(f"{name} has no positions")
+            continue
+        height, width = zeros.per_position.shape
+        grid = words.position_grid(zeros)
+        shown_as = f", in {len(grid)}x{len(grid[0])} cells" * (len(grid) < height)
+        click.echo(f"\n{name}: percent of zeros at {height}x{width} positions{shown_as}")
+        for row in grid:
+            click.echo(" ".join(cell.rjust(3) for cell in row))
+
+
+def _show_differences(
+    found: "list[Sparsity]", by: str, as_json: bool, csv_file: str | None
+) -> None:
+    from sparsefeat.sparsity import words
+    from sparsefeat.sparsity.tables import difference_frame
+
+    differences: list[Difference] = []
+    if by == "label":
+        differences = found[0].compare_labels()
+    else:
+        for other in found[1:]:
+            differences += other.compare(found[0])
+    if not differences:
+        raise click.UsageError("the sets have no layer and no pictures in common to compare")
+    if as_json:
+        print_json([dataclasses.asdict(each) for each in differences])
+    if csv_file is not None:
+        _write_csv(difference_frame(differences), csv_file)
+    if as_json or csv_file == "-":
+        return
+    columns, rows = words.difference_table(differences)
+    print_table(columns, [tuple(map(printable, row)) for row in rows], left=3)
+
+
+def _show_scalings(found: "list[ScalingZeros]", as_json: bool, csv_file: str | None) -> None:
+    from sparsefeat.sparsity import words
+    from sparsefeat.sparsity.tables import scaling_frame
+
+    if as_json:
+        print_json([dataclasses.asdict(each) for each in found])
+    if csv_file is not None:
+        _write_csv(scaling_frame(found), csv_file)
+    if not as_json and csv_file != "-":
+        print_table(*words.scaling_table(found))
+
+
+def _write_csv(table: "pd.DataFrame", file: str) -> None:
+    text = table.to_csv(index=False, lineterminator="\n")
+    if file == "-":
+        click.echo(text, nl=False)
+    else:
+        write_text(file, text)

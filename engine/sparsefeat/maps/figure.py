@@ -1,0 +1,178 @@
+"""Maps as a plotly figure, one small plot for each channel and panel."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sparsefeat.errors import InputError, MissingDependencyError
+from sparsefeat.maps.colours import STOPS, ZERO, extent
+from sparsefeat.maps.panels import Panel, Scale
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from sparsefeat.maps.result import FeatureMaps
+
+MAX_CHANNELS = 32
+# In pixels: a plot, what is written above it, and a scale.
+CELL = 190
+LABEL = 24
+BAR = 85
+
+
+def draw_figure(maps: "FeatureMaps", *, scale: Scale, relu_split: bool) -> "go.Figure":
+    """Draw the maps; see `FeatureMaps.figure`."""
+    try:
+        import plotly.graph_objects as go
+    except ImportError as exc:
+        raise MissingDependencyError(
+            "plotly is not installed, and figures are made with it; install it with: "
+            "pip install 'sparsefeat[viz]'"
+        ) from exc
+    height, width, n = maps.shape
+    if n > MAX_CHANNELS:
+        raise InputError(
+            f"got {n} channels for one figure, expected at most {MAX_CHANNELS}; choose fewer, for "
+            f"example channels='top:16', or take .html(), which holds all of them"
+        )
+    panels = maps.panels(relu_split=relu_split)
+    groups_across = min(n, max(1, 4 // len(panels)))
+    across, down = groups_across * len(panels), -(-n // groups_across)
+    figure = go.Figure()
+    for index in range(n):
+        for at, panel in enumerate(panels):
+            number = index * len(panels) + at + 1
+            column = index % groups_across * len(panels) + at
+            bar = _bar(panel, at, across * CELL) if scale == "shared" and index == 0 else None
+            _add(figure, maps, panel, index, number, scale, bar)
+            _place(figure, maps, number, column, index // groups_across, across, down)
+            _name(figure, maps, panel, index, number, first=at == 0)
+    cell_height = max(40, round(CELL * height / width))
+    right = BAR * len(panels) if scale == "shared" else 20
+    figure.update_layout(
+        template="plotly_white",
+        width=20 + across * CELL + right,
+        height=50 + down * (cell_height + LABEL),
+        margin={"l": 20, "r": right, "t": 40, "b": 10},
+        title={
+            "text": f"{maps.layer}, {maps.picture or 'a picture'}",
+            "font": {"size": 15},
+            "y": 1,
+            "yanchor": "top",
+            "pad": {"t": 8},
+        },
+        font={"size": 11, "color": "#1c2530"},
+        hovermode="closest",
+    )
+    return figure
+
+
+def _add(
+    figure: "go.Figure",
+    maps: "FeatureMaps",
+    panel: Panel,
+    index: int,
+    number: int,
+    scale: Scale,
+    bar: dict[str, Any] | None,
+) -> None:
+    """Add a map: its zeros grey, and above them all else in colours."""
+    values = panel.values[..., index]
+    low, high = extent(panel.colours, panel.limit(index, scale))
+    axes = {"xaxis": f"x{number}", "yaxis": f"y{number}", "hoverongaps": False}
+    where = f"channel {maps.channels[index]}, {panel.title}<br>row %{{y}}, column %{{x}}<br>"
+    figure.add_heatmap(
+        z=_kept(values, values == 0),
+        zmin=0,
+        zmax=1,
+        colorscale=[[0, ZERO], [1, ZERO]],
+        showscale=False,
+        hovertemplate=f"{where}<b>0 (exactly)</b><extra></extra>",
+        **axes,
+    )
+    stops = STOPS[panel.colours]
+    figure.add_heatmap(
+        z=_kept(values, values != 0),
+        zmin=low,
+        zmax=high,
+        colorscale=[[i / (len(stops) - 1), stop] for i, stop in enumerate(stops)],
+        showscale=bar is not None,
+        colorbar=bar,
+        hovertemplate=f"{where}<b>%{{z:.3~g}}</b><extra></extra>",
+        **axes,
+    )
+
+
+def _bar(panel: Panel, at: int, width: int) -> dict[str, Any]:
+    """Place the scale that all channels share to the right of the plots, `width` pixels wide."""
+    return {
+        "title": {"text": panel.title, "side": "right"},
+        "x": 1 + (10 + BAR * at) / width,
+        "xanchor": "left",
+        "xpad": 0,
+        "thickness": 10,
+        "outlinewidth": 0,
+        "lenmode": "pixels",
+        "len": 190,
+        "y": 1,
+        "yanchor": "top",
+    }
+
+
+def _kept(values: npt.NDArray[np.float32], where: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    return np.where(where, values, np.float32(np.nan))
+
+
+def _place(
+    figure: "go.Figure",
+    maps: "FeatureMaps",
+    number: int,
+    column: int,
+    row: int,
+    across: int,
+    down: int,
+) -> None:
+    height, width, _ = maps.shape
+    cell_height = max(40, round(CELL * height / width))
+    gap_x, gap_y = 0.06 / across, LABEL / (down * (cell_height + LABEL))
+    hidden: dict[str, Any] = {"showticklabels": False, "showgrid": False, "zeroline": False}
+    shared_x = {} if number == 1 else {"matches": "x"}
+    shared_y = {} if number == 1 else {"matches": "y"}
+    figure.update_layout(
+        {
+            f"xaxis{number}": {
+                "domain": [column / across + gap_x, (column + 1) / across],
+                "anchor": f"y{number}",
+                "range": [-0.5, width - 0.5],
+                **hidden,
+                **shared_x,
+            },
+            f"yaxis{number}": {
+                "domain": [1 - (row + 1) / down, 1 - row / down - gap_y],
+                "anchor": f"x{number}",
+                "range": [height - 0.5, -0.5],
+                **hidden,
+                **shared_y,
+            },
+        }
+    )
+
+
+def _name(
+    figure: "go.Figure", maps: "FeatureMaps", panel: Panel, index: int, number: int, *, first: bool
+) -> None:
+    text = f"<b>{maps.channels[index]}</b> {panel.title}" if first else panel.title
+    if not first and maps.clipped is not None:
+        text += f", {100 * maps.clipped[index]:.0f} % clipped"
+    figure.add_annotation(
+        text=text,
+        x=0,
+        y=1,
+        xref=f"x{number if number > 1 else ''} domain",
+        yref=f"y{number if number > 1 else ''} domain",
+        xanchor="left",
+        yanchor="bottom",
+        showarrow=False,
+        font={"size": 11},
+    )

@@ -1,0 +1,131 @@
+"""One page for all channels: it needs nothing but itself, and draws what is looked at."""
+
+import base64
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sparsefeat.errors import InputError
+from sparsefeat.maps.codes import pack
+from sparsefeat.maps.colours import STOPS, ZERO
+from sparsefeat.maps.panels import TOP, Panel, Scale
+from sparsefeat.maps.words import CRITERIA_WORDS, heading, notes
+from sparsefeat.pages import Part, Section, Widget, check_installed, render_page
+
+if TYPE_CHECKING:
+    from sparsefeat.maps.result import FeatureMaps
+
+FOLDER = Path(__file__).parent
+MAX_BYTES = 15_000_000
+
+
+def render_maps(maps: "FeatureMaps", *, scale: Scale, relu_split: bool) -> str:
+    """Write the page as HTML that stands alone.
+
+    Raises
+    ------
+    InputError
+        It would be larger than 15 MB, or an activation is no finite number.
+    MissingDependencyError
+        plotly or Jinja2 isn't installed.
+    """
+    check_installed()
+    panels = maps.panels(relu_split=relu_split)
+    head = {
+        "layer": maps.layer,
+        "rows": maps.shape[0],
+        "columns": maps.shape[1],
+        "channels": maps.channels.tolist(),
+        "scale": scale,
+        "top": TOP,
+        "zero": ZERO,
+        "panels": [_described(panel) for panel in panels],
+        "zeros": maps.zeros.tolist(),
+        "clipped": None if maps.clipped is None else maps.clipped.tolist(),
+        "best": maps.best,
+        "scores": None if maps.scores is None else maps.scores.tolist(),
+    }
+    packed: dict[str, str] = {}
+    for source in {panel.source: None for panel in panels}:
+        values = maps.pre if source == "pre" else maps.post
+        assert values is not None
+        done = pack(values)
+        packed[source] = done.text
+        head |= {f"{source}_lowest": done.lowest}
+    style = (FOLDER / "maps.css").read_text(encoding="utf-8")
+    first = _template("one.html.j2", picture=_picture(maps.pixels), name=maps.picture, maps=maps)
+    second = _template(
+        "all.html.j2",
+        head=_json(head),
+        packed=packed,
+        script=(FOLDER / "maps.js").read_text(encoding="utf-8"),
+    )
+    reading: list[Part] = [notes(maps, panels)]
+    if maps.best is not None:
+        reading.append(f"Best first: {CRITERIA_WORDS[maps.best]}")
+    page = render_page(
+        f"Feature maps of {maps.layer}",
+        [
+            Section(title="One channel", parts=[Widget(html=first, style=style, plotly=True)]),
+            Section(title=_all(maps), parts=[Widget(html=second)]),
+            Section(title="How to read it", parts=reading),
+        ],
+        lead=heading(maps),
+    )
+    size = len(page.encode())
+    if size > MAX_BYTES:
+        raise InputError(
+            f"{maps.shape[2]} channels of {maps.shape[0]}x{maps.shape[1]} make a page of "
+            f"{size / 1e6:.1f} MB, expected at most {MAX_BYTES / 1e6:.0f} MB; choose fewer with "
+            "--channels, for example --channels top:16"
+        )
+    return page
+
+
+def _all(maps: "FeatureMaps") -> str:
+    n = maps.shape[2]
+    if n == maps.n_channels:
+        return f"All {n} channels"
+    return f"{n} of {maps.n_channels} channels"
+
+
+def _described(panel: Panel) -> dict[str, Any]:
+    return {
+        "title": panel.title,
+        "source": panel.source,
+        "part": panel.part,
+        "colours": panel.colours,
+        "stops": STOPS[panel.colours],
+        "shared": panel.shared_limit,
+        "limits": panel.limits.tolist(),
+    }
+
+
+def _template(file: str, **values: Any) -> str:
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    for key in ("head", "script"):
+        if key in values:
+            values[key] = Markup(values[key])
+    return environment.get_template(file).render(**values)
+
+
+def _json(value: Any) -> str:
+    """Write JSON that no text in it can end the script around."""
+    return json.dumps(value).replace("<", "\\u003c")
+
+
+def _picture(pixels: npt.NDArray[np.uint8]) -> str:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")

@@ -1,0 +1,40 @@
+from .accumulator import Accumulator
+from .analysis import analyse, is_store
+from .comparison import Difference, compare_shares
+from .correlation import Correlation, Estimate, correlate
+from .counts import LayerZeros
+from .flatness import Flatness, flatness_of
+from .from_pictures import PictureZeros, count_pictures
+from .from_store import count_store
+from .result import Sparsity
+from .scaling import ScalingFinding, ScalingWarning, check_scaling
+from .spread import Spread, spread_of
+from .walk import missing_of_walk
+from .wrong_scalings import SCALINGS, ScalingZeros, compare_scalings
+
+__all__ = [
+    "SCALINGS",
+    "Accumulator",
+    "Correlation",
+    "Difference",
+    "Estimate",
+    "Flatness",
+    "LayerZeros",
+    "PictureZeros",
+    "ScalingFinding",
+    "ScalingWarning",
+    "ScalingZeros",
+    "Sparsity",
+    "Spread",
+    "analyse",
+    "check_scaling",
+    "compare_scalings",
+    "compare_shares",
+    "correlate",
+    "count_pictures",
+    "count_store",
+    "flatness_of",
+    "is_store",
+    "missing_of_walk",
+    "spread_of",
+]

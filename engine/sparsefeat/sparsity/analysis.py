@@ -1,0 +1,169 @@
+"""Zeros of a store or of photographs, by one call."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sparsefeat.errors import InputError
+from sparsefeat.pictures import Source, list_pictures
+from sparsefeat.records import Reject, Row
+from sparsefeat.sparsity.from_pictures import PictureZeros, count_pictures
+from sparsefeat.sparsity.from_store import count_store
+from sparsefeat.sparsity.result import FLATNESS, Sparsity
+from sparsefeat.sparsity.stored_pictures import stored_flatness
+from sparsefeat.store import Store
+from sparsefeat.store.choosing import choose_stored
+from sparsefeat.store.layout import list_parts
+
+if TYPE_CHECKING:
+    from sparsefeat.extractor import Extractor
+    from sparsefeat.pictures.decode import Picture
+
+Report = Callable[[int, int, str], None]
+"""Takes how many are done, of how many, and what they are."""
+
+
+def analyse(
+    source: "Store | str | os.PathLike[str] | Sequence[Picture | Reject]",
+    layers: str | Sequence[str] | None = None,
+    *,
+    extractor: "Extractor | None" = None,
+    flatness: bool | None = None,
+    places: bool = True,
+    name: str | None = None,
+    report: Report | None = None,
+) -> Sparsity:
+    """Count the zeros of a store, or of photographs, layer by layer, and say what goes with them.
+
+    Parameters
+    ----------
+    source
+        A store or its folder; else photographs: a folder, a file, a pattern, or a sequence of
+        pictures as `Extractor.extract` takes them.
+    layers
+        Of a store's layers those to count, written as for a model; by default all. Of
+        photographs the extractor's are counted.
+    extractor
+        What runs the network; needed for photographs, and for them alone.
+    flatness
+        Measure how flat each picture is. By default done for photographs, which are decoded
+        anyway, and not for a store, whose photographs would have to be read again.
+    places
+        Count by position, and in how many pictures a channel is active. Without it a store's
+        indices aren't read: only the counts that it recorded.
+    name
+        What to call the set; by default as `source` is.
+    report
+        Called as the work goes on.
+
+    Raises
+    ------
+    InputError
+        Photographs without an extractor, a store with one, or layers for photographs.
+    SourceError, LayerError, StoreError
+        As listing photographs and opening a store raise them.
+
+    Examples
+    --------
+    >>> import sparsefeat
+    >>> extractor = sparsefeat.Extractor("vgg16.onnx", layers="block1_pool,block5_pool")
+    >>> sparsity = sparsefeat.analyse("photos/", extractor=extractor)
+    >>> sparsity.layers["zeros"].round(1).tolist()
+    [0.2, 0.9]
+    """
+    if isinstance(source, Store) or is_store(source):
+        if extractor is not None:
+            raise InputError(
+                f"{source} is a store, expected photographs where an extractor is given: leave it "
+                "out"
+            )
+        return _of_store(source, layers, flatness, places, name, report)
+    if extractor is None:
+        raise InputError(
+            f"got photographs ({source!s:.60}) and no extractor, expected one that runs them: pass "
+            "extractor=sparsefeat.Extractor(model, layers), or name a store"
+        )
+    if layers is not None:
+        raise InputError("got layers for photographs, expected them in the extractor: put them in")
+    pictures = list_pictures([source]) if isinstance(source, str | os.PathLike) else source
+    return _of_pictures(pictures, extractor, flatness, name or _called(source), report)
+
+
+def is_store(source: object) -> bool:
+    """Say whether a path is a folder that holds ``part-*.zarr``."""
+    if not isinstance(source, str | os.PathLike) or isinstance(source, bytes):
+        return False
+    folder = Path(source)
+    return folder.is_dir() and bool(list_parts(folder))
+
+
+def _of_store(
+    source: Any,
+    layers: str | Sequence[str] | None,
+    flatness: bool | None,
+    places: bool,
+    name: str | None,
+    report: Report | None,
+) -> Sparsity:
+    store = source if isinstance(source, Store) else Store(source)
+    counts = count_store(
+        store,
+        choose_stored(layers, list(store.layers)),
+        places=places,
+        report=None if report is None else lambda done, total, _: report(done, total, "rows"),
+    )
+    obs = store.obs
+    if flatness:
+        measured = stored_flatness(
+            store,
+            report=None if report is None else lambda done, total: report(done, total, "pictures"),
+        )
+        obs = obs.assign(**dict(zip(FLATNESS, measured, strict=True)))
+    rejects = tuple(
+        Reject(**{field.name: line[field.name] for field in fields(Reject)})
+        for line in store.rejected.to_dict("records")
+    )
+    return Sparsity(
+        source=name or str(store.folder),
+        counts=counts,
+        obs=obs,
+        rejects=rejects,
+        settings=store.settings,
+    )
+
+
+def _of_pictures(
+    pictures: "Sequence[Source | Reject | Picture]",
+    extractor: "Extractor",
+    flatness: bool | None,
+    name: str,
+    report: Report | None,
+) -> Sparsity:
+    import pandas as pd
+
+    total = len(pictures)
+    found: PictureZeros = count_pictures(
+        extractor,
+        pictures,
+        report=None if report is None else lambda done: report(done, total, "pictures"),
+    )
+    columns = [field.name for field in fields(Row)]
+    obs = pd.DataFrame([asdict(row) for row in found.rows], columns=columns)
+    if flatness is None or flatness:
+        for measure in FLATNESS:
+            obs[measure] = pd.Series(
+                [getattr(each, measure) for each in found.flatness], dtype="float64"
+            )
+    return Sparsity(
+        source=name,
+        counts=found.counts,
+        obs=obs,
+        rejects=found.rejects,
+        settings=extractor.settings,
+    )
+
+
+def _called(source: object) -> str:
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else "pictures"

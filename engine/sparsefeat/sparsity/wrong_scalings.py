@@ -1,0 +1,158 @@
+"""What a wrongly scaled input does to the zeros."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+from sparsefeat.errors import SourceError
+from sparsefeat.extractor import Extractor
+from sparsefeat.pictures.decode import Decoded, Picture, decode
+from sparsefeat.pictures.preprocess import MEAN_BGR, normalize
+from sparsefeat.records import Reject
+from sparsefeat.sparsity.scaling import check_scaling
+
+Float32 = npt.NDArray[np.float32]
+UInt8 = npt.NDArray[np.uint8]
+
+RIGHT = "as expected"
+BATCH = 4
+
+_MEAN = np.array(MEAN_BGR, np.float32)
+# Of the pixels in 0..1, red first: what torchvision's models of ImageNet expect.
+_TORCH_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+_TORCH_STD = np.array([0.229, 0.224, 0.225], np.float32)
+
+
+def _floats(pixels: UInt8) -> Float32:
+    return pixels.astype(np.float32)
+
+
+SCALINGS: Mapping[str, Callable[[UInt8], Float32]] = MappingProxyType(
+    {
+        RIGHT: normalize,
+        "RGB less means of BGR": lambda pixels: _floats(pixels) - _MEAN,
+        "RGB less means of RGB": lambda pixels: _floats(pixels) - _MEAN[::-1],
+        "BGR, no means": lambda pixels: _floats(pixels[..., ::-1]),
+        "RGB in 0..255": _floats,
+        "RGB in 0..1": lambda pixels: _floats(pixels) / np.float32(255),
+        "RGB in -1..1": lambda pixels: _floats(pixels) / np.float32(127.5) - np.float32(1),
+        "as for torchvision": lambda pixels: (
+            (_floats(pixels) / np.float32(255) - _TORCH_MEAN) / _TORCH_STD
+        ),
+        "preprocessed twice": lambda pixels: normalize(pixels)[..., ::-1] - _MEAN,
+    }
+)
+"""Ways from uint8 (N, H, W, 3), red first, to the network's input; the first one is right."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScalingZeros:
+    """The zeros that one scaling gives.
+
+    Attributes
+    ----------
+    scaling
+        Its name in `SCALINGS`.
+    shares
+        For each layer the share of zeros over all pictures.
+    relative_errors
+        For each layer the distance from the right activations, as a part of their length (L2).
+    noticed
+        What `check_scaling` makes of it: empty where nothing looks wrong.
+    """
+
+    scaling: str
+    shares: dict[str, float]
+    relative_errors: dict[str, float]
+    noticed: str
+
+
+def compare_scalings(
+    extractor: Extractor,
+    pictures: Iterable[Picture | Reject],
+    *,
+    report: Callable[[int], None] | None = None,
+) -> list[ScalingZeros]:
+    """Run the same pictures through the network, scaled rightly and in the usual wrong ways.
+
+    Parameters
+    ----------
+    extractor
+        Its layers are looked at.
+    pictures
+        As `Extractor.extract` takes them. What can't be read is passed over.
+    report
+        Called after each batch with the number of pictures done.
+
+    Returns
+    -------
+    list
+        One for each of `SCALINGS`, in their order.
+
+    Raises
+    ------
+    SourceError
+        None of the pictures could be read.
+    """
+    tallies = {name: _Tally(list(extractor.layers)) for name in SCALINGS}
+    done = 0
+    for pixels in _batches(extractor, pictures):
+        right: dict[str, Float32] = {}
+        for name, scale in SCALINGS.items():
+            images = np.ascontiguousarray(scale(pixels))
+            outputs = extractor.run(images, check=False)
+            right = right or outputs
+            tallies[name].add(images, outputs, right)
+        done += len(pixels)
+        if report is not None:
+            report(done)
+    if not done:
+        raise SourceError("no picture could be read, expected at least one: name another one")
+    return [tally.result(name) for name, tally in tallies.items()]
+
+
+class _Tally:
+    def __init__(self, layers: list[str]) -> None:
+        self._zeros, self._elements = dict.fromkeys(layers, 0), dict.fromkeys(layers, 0)
+        self._squares, self._errors = dict.fromkeys(layers, 0.0), dict.fromkeys(layers, 0.0)
+        self._noticed: list[str] = []
+
+    def add(self, images: Float32, outputs: dict[str, Float32], right: dict[str, Float32]) -> None:
+        finding = check_scaling(images)
+        if finding is not None and finding.scaling not in self._noticed:
+            self._noticed.append(finding.scaling)
+        for layer, x in outputs.items():
+            expected = right[layer].astype(np.float64)
+            self._zeros[layer] += int((x == 0).sum())
+            self._elements[layer] += x.size
+            self._squares[layer] += float(np.square(expected).sum())
+            self._errors[layer] += float(np.square(x - expected).sum())
+
+    def result(self, scaling: str) -> ScalingZeros:
+        return ScalingZeros(
+            scaling=scaling,
+            shares={name: self._zeros[name] / self._elements[name] for name in self._zeros},
+            relative_errors={
+                name: float(np.sqrt(self._errors[name] / self._squares[name]))
+                if self._squares[name]
+                else 0.0
+                for name in self._zeros
+            },
+            noticed=", ".join(self._noticed),
+        )
+
+
+def _batches(extractor: Extractor, pictures: Iterable[Picture | Reject]) -> Iterator[UInt8]:
+    """Decode a few pictures at a time."""
+    found = (
+        decode(picture, extractor.preset, extractor.picture_size)
+        for picture in pictures
+        if not isinstance(picture, Reject)
+    )
+    pixels = (decoded.pixels for decoded in found if isinstance(decoded, Decoded))
+    while batch := list(islice(pixels, BATCH)):
+        yield np.stack(batch)

@@ -1,0 +1,56 @@
+"""Which of a store's layers are meant."""
+
+import difflib
+import fnmatch
+from collections.abc import Collection, Sequence
+
+from sparsefeat.errors import LayerError
+
+PRE = "/pre"
+# What an extraction calls so, as patterns: a store doesn't record the kind of a layer.
+GROUPS = {
+    "all": ("*",),
+    "pools": ("*_pool",),
+    "convs": ("*_conv?",),
+    "walk": ("*_pool", "fc1", "fc2"),
+}
+
+
+def choose_stored(wanted: str | Sequence[str] | None, names: Collection[str]) -> tuple[str, ...]:
+    """Resolve names, groups and patterns to names of layers that a store holds, in its order.
+
+    As in an extraction, a pattern means layers after ReLU unless it ends in /pre itself. None
+    means all that the store holds, those before ReLU among them.
+
+    Raises
+    ------
+    LayerError
+        A name or pattern matches nothing.
+
+    Examples
+    --------
+    >>> choose_stored("pools,fc?", ["block4_pool", "block5_pool", "fc1", "fc1/pre"])
+    ('block4_pool', 'block5_pool', 'fc1')
+    """
+    if wanted is None:
+        return tuple(names)
+    words = wanted.split(",") if isinstance(wanted, str) else wanted
+    chosen: set[str] = set()
+    for word in filter(None, (word.strip() for word in words)):
+        found = [name for name in names if _is_meant(name, word)]
+        if not found:
+            near = difflib.get_close_matches(word, names, cutoff=0.5) or list(names)
+            raise LayerError(
+                f"the store has no layer {word!r}, expected one it holds: try {', '.join(near)}"
+            )
+        chosen.update(found)
+    if not chosen:
+        raise LayerError("no layer was named, expected at least one, for example block5_pool")
+    return tuple(name for name in names if name in chosen)
+
+
+def _is_meant(name: str, word: str) -> bool:
+    patterns = GROUPS.get(word, (word,))
+    if name.endswith(PRE) != word.endswith(PRE):
+        return False
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

@@ -1,0 +1,49 @@
+import io
+import sys
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from sparsefeat.errors import MissingDependencyError
+from sparsefeat.maps.colours import ZERO, paint, rgb
+
+from .made import made, noise
+
+
+def picture(content: bytes) -> npt.NDArray[np.uint8]:
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+
+
+def test_the_colours_of_a_map_are_in_it() -> None:
+    maps = made(noise(14, 14, 1), stage="post")
+    pixels = picture(maps.png())
+    panel = maps.panels()[0]
+    painted = paint(panel.values[..., 0], panel.colours, panel.shared_limit)
+    wanted = {tuple(map(int, colour)) for colour in painted.reshape(-1, 3)}
+    found = {tuple(map(int, colour)) for colour in np.unique(pixels.reshape(-1, 3), axis=0)}
+    assert wanted <= found
+    share = np.mean((pixels[60:, 330:] == rgb(ZERO)).all(axis=-1))
+    assert share > 0.2
+
+
+@pytest.mark.parametrize(
+    ("shape", "n"), [((6, 8), 5), ((1, 1), 512), ((28, 28), 512), ((300, 100), 3)]
+)
+def test_any_number_and_shape(shape: tuple[int, int], n: int) -> None:
+    for relu_split in (False, True):
+        pixels = picture(made(noise(*shape, n)).png(scale="channel", relu_split=relu_split))
+        assert max(pixels.shape) < 6000
+        assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 100
+
+
+def test_a_name_is_no_formula() -> None:
+    assert made(picture="price $5 $x_").png()
+
+
+def test_matplotlib_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(MissingDependencyError, match=r"sparsefeat\[viz\]"):
+        made().png()
+    assert list(made()._repr_mimebundle_()) == ["text/plain"]

@@ -1,0 +1,29 @@
+import pytest
+
+from sparsefeat.errors import LayerError
+from sparsefeat.store.choosing import choose_stored
+
+NAMES = ["block1_conv1/pre", "block1_conv1", "block4_pool", "block5_pool", "fc1/pre", "fc1"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (None, NAMES),
+        ("all", ["block1_conv1", "block4_pool", "block5_pool", "fc1"]),
+        ("pools", ["block4_pool", "block5_pool"]),
+        ("convs", ["block1_conv1"]),
+        ("walk", ["block4_pool", "block5_pool", "fc1"]),
+        ("*/pre", ["block1_conv1/pre", "fc1/pre"]),
+        ("block5_pool, block4_pool", ["block4_pool", "block5_pool"]),
+        (["fc1/pre", "block[15]_*"], ["block1_conv1", "block5_pool", "fc1/pre"]),
+    ],
+)
+def test_names_groups_and_patterns(wanted: str | list[str] | None, expected: list[str]) -> None:
+    assert choose_stored(wanted, NAMES) == tuple(expected)
+
+
+@pytest.mark.parametrize("wanted", ["block6_pool", "block5_pol", "", "block5_pool,x*"])
+def test_what_is_not_there(wanted: str) -> None:
+    with pytest.raises(LayerError, match="expected"):
+        choose_stored(wanted, NAMES)

@@ -1,0 +1,71 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from skimage import data
+
+from sparsefeat.extractor import Extractor
+
+
+@pytest.fixture
+def cat(tmp_path: Path) -> Path:
+    Image.fromarray(data.chelsea()).save(tmp_path / "cat.jpg")
+    return tmp_path / "cat.jpg"
+
+
+def run(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sparsefeat", "maps", *words],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_figures_of_each_channel(small_vgg16: Path, cat: Path) -> None:
+    line = ("cat.jpg", "-m", str(small_vgg16), "--size", "64x64", "--layer", "block3_conv1")
+    done = run(cat.parent, *line, "--channels", "top:3", "--best", "contrast")
+    assert done.returncode == 0, done.stderr
+    head, columns, *rows = done.stdout.splitlines()
+    assert head == "block3_conv1, cat.jpg"
+    assert " ".join(columns.split()) == "channel zeros clipped pre_min pre_mean mean max contrast"
+    maps = Extractor(small_vgg16, size=(64, 64)).maps(
+        cat, "block3_conv1", channels="top:3", best="contrast"
+    )
+    assert [int(row.split()[0]) for row in rows] == maps.channels.tolist()
+    assert f"{100 * maps.zeros[0]:.1f} %" in rows[0]
+    facts = json.loads(run(cat.parent, *line, "--channels", "2", "--json").stdout)
+    assert facts["channels"][0]["channel"] == 2
+    assert facts["shape"] == [16, 16, 16]
+
+
+def test_a_page_and_a_picture(small_vgg16: Path, cat: Path) -> None:
+    line = ("cat.jpg", "-m", str(small_vgg16), "--size", "64x64", "--layer", "block2_pool")
+    for name in ("maps.html", "maps.png"):
+        done = run(cat.parent, *line, "--scale", "channel", "-o", name)
+        assert (done.returncode, done.stdout) == (0, "")
+        assert done.stderr == f"{name}: written\n"
+        assert (cat.parent / name).stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--layer", "block2_pool", "--stage", "pre"], "no ReLU"),
+        (["--layer", "block2_pool", "-o", "maps.svg"], ".html or .png"),
+        (["--layer", "block2_conv1", "--channels", "99"], "0 to 7"),
+        (["--layer", "fc1"], "without its top"),
+        (["--layer", "block2_conv1", "--best", "selectivity"], "reference"),
+        (["--layer", "block2_conv1", "--stage", "post", "--relu-split", "-o", "a.png"], "stage"),
+    ],
+)
+def test_errors_are_one_line(small_vgg16: Path, cat: Path, words: list[str], says: str) -> None:
+    done = run(cat.parent, "cat.jpg", "-m", str(small_vgg16), *words)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,189 @@
+import csv
+import io
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+from skimage import data
+
+import sparsefeat
+from sparsefeat.cli import main
+from sparsefeat.pictures import list_pictures
+
+WALK = [*(f"block{block}_pool" for block in range(1, 6)), "fc1", "fc2"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, small_vgg16: Path) -> Path:
+    """Photographs with two labels, and a store of them."""
+    folder = tmp_path_factory.mktemp("cli")
+    for label, names in (("animals", ("chelsea", "astronaut")), ("things", ("coffee", "rocket"))):
+        (folder / "photos" / label).mkdir(parents=True)
+        for name in names:
+            picture = Image.fromarray(getattr(data, name)())
+            picture.save(folder / "photos" / label / f"{name}.png")
+    (folder / "notes.txt").write_text("no picture")
+    extractor = sparsefeat.Extractor(small_vgg16, "pools", size=(64, 64))
+    pictures = list_pictures([folder / "photos"])
+    sparsefeat.extract_to_store(extractor, pictures, folder / "features")
+    return folder
+
+
+def run(line: str, folder: Path, model: Path) -> Result:
+    """Call the command in this process: starting one for each line would take minutes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return CliRunner(env={"SPARSEFEAT_MODEL": str(model)}).invoke(
+            main, ["sparsity", *shlex.split(line)]
+        )
+
+
+def ok(line: str, folder: Path, model: Path) -> str:
+    done = run(line, folder, model)
+    assert done.exit_code == 0, done.stderr
+    return done.stdout
+
+
+def lines_of(said: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(said)))
+
+
+def test_many_pictures_one_picture_and_the_walk(folder: Path, small_vgg16_top: Path) -> None:
+    said = ok("photos", folder, small_vgg16_top)
+    assert said.startswith("photos: 4 pictures, 0 rejected\n")
+    rows = re.findall(r"^(\w+) +[\dx]+ +([\d.]+) %", said, re.MULTILINE)
+    assert [name for name, _ in rows] == WALK
+    assert "A picture's zeros against" in said
+    one = ok("photos/things/coffee.png --json", folder, small_vgg16_top)
+    facts = json.loads(one)
+    assert facts["n_pictures"] == 1
+    extractor = sparsefeat.Extractor(small_vgg16_top, "walk")
+    (batch,) = extractor.extract([folder / "photos/things/coffee.png"])
+    for name in WALK:
+        csr = batch.layers[name]
+        assert facts["layers"][name]["zeros"] == (csr.n_columns - csr.nnz) / csr.n_columns
+
+
+def test_the_walk_of_a_model_without_its_top(folder: Path, small_vgg16: Path) -> None:
+    done = run("photos --layers walk --size 64x64", folder, small_vgg16)
+    assert done.exit_code == 0
+    assert "without fc1, fc2" in done.stderr
+    assert "exported without its top" in done.stderr
+    assert "block5_pool" in done.stdout
+    named = run("photos --layers block5_pool,fc1 --size 64x64", folder, small_vgg16)
+    assert named.exit_code == 2
+    assert "exported without its top" in named.stderr
+
+
+def test_a_store_says_what_its_photographs_say(folder: Path, small_vgg16: Path) -> None:
+    for by in ("layer", "channel", "position", "label"):
+        options = f"--by {by} --csv - --no-flatness"
+        stored = lines_of(ok(f"features {options}", folder, small_vgg16))
+        fresh = lines_of(ok(f"photos --size 64x64 {options}", folder, small_vgg16))
+        assert [each["zeros"] for each in stored] == [each["zeros"] for each in fresh]
+    store = sparsefeat.open(folder / "features")
+    pictures = lines_of(ok("features --by picture --csv -", folder, small_vgg16))
+    for name in store.layers:
+        expected = [np.mean(row == 0) for row in store.dense(name)]
+        assert [float(each["zeros"]) for each in pictures if each["layer"] == name] == expected
+
+
+def test_a_store_needs_no_model_and_names_what_it_lacks(folder: Path) -> None:
+    nowhere = folder / "no.onnx"
+    said = ok("features -l block4_pool,block5_pool", folder, nowhere)
+    assert "block3_pool" not in said
+    done = run("features -l walk", folder, nowhere)
+    assert done.exit_code == 0
+    assert "without fc1, fc2: not in the store" in done.stderr
+    assert run("features -l fc1", folder, nowhere).exit_code == 2
+
+
+def test_text_by_picture_channel_position_and_label(folder: Path, small_vgg16: Path) -> None:
+    by_picture = ok("features --by picture --flatness", folder, small_vgg16)
+    assert re.search(r"^things/coffee.png +[\d.]+ %( +[\d.]+ %){5}$", by_picture, re.MULTILINE)
+    by_channel = ok("features --by channel -l block5_pool", folder, small_vgg16)
+    shares = [float(each) for each in re.findall(r"([\d.]+) %", by_channel)]
+    assert len(shares) == 32
+    assert shares == sorted(shares, reverse=True)
+    by_position = ok("features --by position -l block1_pool,block5_pool", folder, small_vgg16)
+    assert "block1_pool: percent of zeros at 32x32 positions, in 14x14 cells" in by_position
+    assert "block5_pool: percent of zeros at 2x2 positions\n" in by_position
+    by_label = ok("features --by label", folder, small_vgg16)
+    assert re.search(r"block5_pool +things +2 ", by_label)
+
+
+def test_comparing(folder: Path, small_vgg16: Path) -> None:
+    folders = "photos/things photos/animals --compare --size 64x64"
+    said = ok(folders, folder, small_vgg16)
+    assert re.search(r"block1_pool +photos/animals +photos/things .* to ", said)
+    found = json.loads(ok(f"{folders} --json", folder, small_vgg16))
+    labels = json.loads(ok("features --by label --compare --json", folder, small_vgg16))
+    assert [each["difference"] for each in found] == pytest.approx(
+        [-each["difference"] for each in labels]
+    )
+    mixed = ok("features photos/things --compare --size 64x64", folder, small_vgg16)
+    assert "no difference shown" in mixed
+    other = run("features photos/things --compare --size 96x96", folder, small_vgg16)
+    assert other.exit_code == 2
+    assert "size" in other.stderr
+
+
+def test_scaling(folder: Path, small_vgg16: Path) -> None:
+    line = "photos/things --scaling --size 64x64 -l block1_pool,block5_pool"
+    said = ok(line, folder, small_vgg16)
+    assert re.search(r"^as expected .* 0 % +-$", said, re.MULTILINE)
+    assert re.search(r"^RGB in 0..1 .* 0..1$", said, re.MULTILINE)
+    assert len(json.loads(ok(f"{line} --json", folder, small_vgg16))) == 9
+    assert len(lines_of(ok(f"{line} --csv -", folder, small_vgg16))) == 18
+
+
+def test_csv_into_a_file(folder: Path, small_vgg16: Path) -> None:
+    done = run("features --csv zeros.csv", folder, small_vgg16)
+    assert done.exit_code == 0
+    assert "zeros.csv: written" in done.stderr
+    assert "block5_pool" in done.stdout
+    assert len(lines_of((folder / "zeros.csv").read_text())) == 5
+
+
+def test_rejects_are_named_and_nothing_readable_is_exit_1(folder: Path, small_vgg16: Path) -> None:
+    done = run("notes.txt photos/things/coffee.png --size 64x64", folder, small_vgg16)
+    assert done.exit_code == 0
+    assert "1 picture, 1 rejected" in done.stdout
+    assert "rejected: notes.txt: " in done.stderr
+    nothing = run("notes.txt --size 64x64", folder, small_vgg16)
+    assert nothing.exit_code == 1
+    assert nothing.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("", "PHOTOS|STORE"),
+        ("nowhere", "nowhere"),
+        ("photos --layers block9", "block9"),
+        ("features --layers block9", "block9"),
+        ("features --scaling", "--scaling"),
+        ("photos --scaling --by channel", "--scaling"),
+        ("photos --compare", "two folders"),
+        ("photos features --compare --by label", "one folder"),
+        ("photos features --compare --by channel", "--by label"),
+        ("photos features", "--compare"),
+        ("photos/things --compare --by label --size 64x64", "label"),
+        ("features --json --csv -", "--csv -"),
+        ("features --csv nowhere/zeros.csv", "nowhere/zeros.csv"),
+        ("photos --by nonsense", "nonsense"),
+    ],
+)
+def test_errors_are_one_line_and_exit_2(
+    folder: Path, small_vgg16: Path, line: str, says: str
+) -> None:
+    done = run(line, folder, small_vgg16)
+    assert done.exit_code == 2
+    assert says in done.stderr
+    assert isinstance(done.exception, SystemExit), "and not another one, with a traceback"
+    assert len([text for text in done.stderr.splitlines() if text.startswith("Error: ")]) == 1
