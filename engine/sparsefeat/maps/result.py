@@ -89,7 +89,7 @@ class FeatureMaps:
         """Share of the places of each channel that ReLU clips: below 0 before it, float64 (k,).
 
         None where there is no pre-activation. A place that was exactly 0 before isn't clipped,
-        so this may be a hair less than `zeros`.
+        so this may be less than `zeros`; an int8 model also rounds small values to 0.
         """
         return None if self.pre is None else (self.pre < 0).mean(axis=(0, 1))
 
