@@ -84,7 +84,7 @@ class Extractor:
         really use.
     batch_size
         Pictures that go through the network together; by default what suits the provider, and
-        fewer where their activations would take much memory.
+        fewer where their outputs would take much memory.
     decode_threads
         Pictures that are decoded at the same time; by default as many as `threads`.
 
@@ -166,7 +166,9 @@ class Extractor:
         )
         self._picture_layers = self._layers(self._picture_size)
         self._batch_size = batch_size or suitable_batch_size(
-            list(self._picture_layers.values()), self._session.provider
+            list(self._picture_layers.values()),
+            self._session.provider,
+            largest=self._largest(self._picture_size),
         )
         self._probe_error = prove(
             self._run,
@@ -516,6 +518,13 @@ class Extractor:
             name: output_layer(name, layer_of(name, layers), size, self._pool)
             for name in self._names
         }
+
+    def _largest(self, size: Size) -> Layer:
+        """Find the layer that takes the most memory for a picture, in or before the outputs."""
+        layers = [
+            output_layer(layer.name, layer, size, "none") for layer in self._file.metadata.layers
+        ]
+        return max(layers, key=lambda layer: layer.n_features)
 
     def _check(self, images: Float32) -> None:
         if not isinstance(images, np.ndarray) or images.dtype != np.float32:

@@ -21,7 +21,9 @@ BUFFERS = 2
 MOST_PICTURES = {"CUDAExecutionProvider": 32}
 MOST_PICTURES_ELSEWHERE = 8
 # Outputs of all 18 layers take 56 MiB a picture of 224x224.
-MOST_OUTPUT_BYTES = 512 << 20
+MOST_OUTPUT_BYTES = 256 << 20
+# Inside the network the first convolutions' activations are the largest, asked for or not.
+MOST_TENSOR_BYTES = 512 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,7 +107,9 @@ def empty_outputs(layers: Sequence[Layer], n: int, size: Size) -> dict[str, Floa
         ) from exc
 
 
-def suitable_batch_size(layers: Sequence[Layer], provider: str) -> int:
+def suitable_batch_size(
+    layers: Sequence[Layer], provider: str, *, largest: Layer | None = None
+) -> int:
     """Say how many pictures go well through the network together.
 
     Parameters
@@ -114,12 +118,16 @@ def suitable_batch_size(layers: Sequence[Layer], provider: str) -> int:
         The outputs for one picture.
     provider
         ONNX Runtime's name of what runs it.
+    largest
+        What takes the most memory inside, an output or not.
 
     Examples
     --------
     >>> suitable_batch_size([Layer(name="block5_pool", shape=(7, 7, 512))], "CPUExecutionProvider")
     8
     """
-    bytes_per_picture = 4 * sum(layer.n_features for layer in layers)
     most = MOST_PICTURES.get(provider, MOST_PICTURES_ELSEWHERE)
-    return max(1, min(most, MOST_OUTPUT_BYTES // bytes_per_picture))
+    most = min(most, MOST_OUTPUT_BYTES // (4 * sum(layer.n_features for layer in layers)))
+    if largest is not None:
+        most = min(most, MOST_TENSOR_BYTES // (4 * largest.n_features))
+    return max(1, most)

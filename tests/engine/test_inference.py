@@ -75,11 +75,18 @@ def test_want_of_memory_is_one_line() -> None:
     [
         ((7, 7, 512), "CPUExecutionProvider", 8),
         ((7, 7, 512), "CUDAExecutionProvider", 32),
-        ((1024, 1024, 64), "CPUExecutionProvider", 2),
+        ((512, 1024, 64), "CPUExecutionProvider", 2),
         ((4096, 4096, 64), "CUDAExecutionProvider", 1),
     ],
 )
-def test_a_batch_s_outputs_stay_within_half_a_gigabyte(
+def test_a_batch_s_outputs_stay_within_a_quarter_of_a_gigabyte(
     shape: tuple[int, ...], provider: str, expected: int
 ) -> None:
     assert suitable_batch_size([Layer(name="layer", shape=shape)], provider) == expected
+
+
+def test_a_batch_s_inner_tensors_stay_within_half_a_gigabyte() -> None:
+    outputs = [Layer(name="block5_pool", shape=(32, 32, 512))]
+    for extent, expected in ((224, 8), (1024, 2), (4096, 1)):
+        largest = Layer(name="block1_conv1", shape=(extent, extent, 64))
+        assert suitable_batch_size(outputs, "CPUExecutionProvider", largest=largest) == expected
