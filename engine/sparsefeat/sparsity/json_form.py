@@ -34,6 +34,7 @@ def to_json(sparsity: "Sparsity", *, channels: bool, positions: bool) -> dict[st
         "settings": sparsity.settings,
         "layers": layers,
         "pictures": [_picture(line) for line in sparsity.pictures.to_dict("records")],
+        "flatness_unmeasured": sparsity.unmeasured,
         "rejected": [{"path": each.path, "reason": each.reason} for each in sparsity.rejects],
     }
 

@@ -1,11 +1,12 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from sparsefeat import build_report
-from sparsefeat.errors import LayerError, StoreNotFoundError
+from sparsefeat.errors import InputError, LayerError, StoreNotFoundError
 from sparsefeat.records import Layer
 
 from ..store.data import SMALL, dense_rows, make_batch, make_reject, write_store
@@ -112,6 +113,12 @@ def test_nothing_but_rejects(tmp_path: Path) -> None:
     assert len(found.rejects.first) == 20
     assert found.pictures == {}
     assert json.dumps(found.to_json(), allow_nan=False)
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, None])
+def test_a_seed_that_is_none(tmp_path: Path, seed: Any) -> None:
+    with pytest.raises(InputError, match="expected an integer from 0 on"):
+        build_report(tmp_path, seed=seed)
 
 
 def test_no_store(tmp_path: Path) -> None:
