@@ -11,7 +11,7 @@ from sparsefeat.store.choosing import choose_stored
 
 @pytest.mark.parametrize("word", GROUPS)
 def test_a_group_is_the_same_by_kind_and_by_name(small_vgg16_top: Path, word: str) -> None:
-    layers = ModelFile(small_vgg16_top).metadata.layers
+    layers = ModelFile.open(small_vgg16_top).metadata.layers
     names = [layer.name for layer in layers]
     chosen = choose(word, layers)
     assert chosen == choose_stored(word, names)
