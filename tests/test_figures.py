@@ -64,10 +64,6 @@ def test_the_page_says_what_was_measured() -> None:
     assert len(table) == 18
     for name, share in table:
         assert share == f"{100 * measured['layers'][name]['zeros']:.1f}", name
-    for name in ("block2_pool", "block4_pool", "block1_conv1", "block3_conv1"):
-        value, low, high = measured["layers"][name]["pearson"]
-        assert f"{value:.2f} in `{name}`" in PAGE
-        assert f"{low:.2f} to {high:.2f}" in PAGE
     changes = {
         name: abs(share - measured["layers"][name]["zeros"])
         for name, share in measured["without_bias"].items()
@@ -81,3 +77,58 @@ def test_the_page_says_what_was_measured() -> None:
     assert f"{100 * max(last['by_picture']):.1f} % (`china.jpg`)" in PAGE
     independent = measured["layers"]["block5_conv3"]["zeros"] ** 4
     assert f"{100 * independent:.0f} %" in PAGE
+
+
+def test_the_last_convolution_of_a_block_has_most_zeros_but_in_the_first() -> None:
+    layers = facts(FIGURES)["layers"]
+    convolutions = [
+        [name for name in layers if name.startswith(f"block{block}_conv")] for block in range(1, 6)
+    ]
+    rises = [layers[last]["zeros"] - layers[before]["zeros"] for *_, before, last in convolutions]
+    assert rises[0] < 0 < 0.1 < min(rises[1:])
+    assert "From block 2 on, the last convolution of each block has far more zeros" in PAGE
+    assert "Block 1 is the exception" in PAGE
+
+
+def test_flatness_goes_with_zeros_where_the_page_says_so_and_nowhere_else() -> None:
+    layers = facts(FIGURES)["layers"]
+    assert len(layers) == 18
+
+    def said(name: str) -> str:
+        value, low, high = layers[name]["pearson"]
+        return f"{value:.2f} ({low:.2f} to {high:.2f})".replace("-0.00", "0.00")
+
+    def interval(name: str) -> tuple[float, float]:
+        _, low, high = layers[name]["pearson"]
+        return low, high
+
+    for block in range(1, 6):
+        pool, first = f"block{block}_pool", f"block{block}_conv1"
+        assert f"| {block} | {said(first)} | {said(pool)} |" in PAGE
+    pools = [interval(f"block{block}_pool") for block in range(1, 6)]
+    assert [low > 0 for low, _ in pools] == [False, True, True, True, False]
+    assert not any(high < 0 for _, high in pools)
+    firsts = [interval(f"block{block}_conv1") for block in range(1, 6)]
+    assert [high < -0.3 for _, high in firsts] == [True, False, True, False, False]
+    assert abs(firsts[1][1]) < 0.005, "block 2's ends at 0"
+    assert -0.1 < firsts[3][1] < 0, "block 4's barely leaves it out"
+    assert firsts[4][0] < 0 < firsts[4][1]
+    assert not any(low > 0 for low, _ in firsts)
+
+
+def test_wrong_input_and_plain_pictures_are_as_the_page_says() -> None:
+    measured = facts(FIGURES)
+    rows = []
+    for name, found in measured["scaling"].items():
+        shares = [found["zeros"][f"block{block}_pool"] for block in (1, 3, 5)]
+        error = found["relative_error"]["block5_pool"]
+        cells = [*(f"{100 * share:.1f} %" for share in shares)]
+        cells.append("0 %" if error == 0 else f"{100 * error:.1f} %")
+        rows.append(f"| {' | '.join([name, *cells])} | {found['noticed_as']}".rstrip() + " |")
+    table = PAGE[PAGE.index("| as expected") :].split("\n\n")[0].splitlines()
+    assert [" ".join(row.split()) for row in table] == rows
+    assert measured["dead_over_one"] == {"coffee.png": 111}
+    assert "`coffee.png`, 111 are" in PAGE
+    plain = {name: 100 * shares["block5_pool"] for name, shares in measured["plain"].items()}
+    assert f"noise, {plain.pop('noise'):.0f} %" in PAGE
+    assert f"leave {min(plain.values()):.0f} to {max(plain.values()):.0f} %" in PAGE

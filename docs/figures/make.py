@@ -20,10 +20,12 @@ from PIL import Image
 import sparsefeat
 from sparsefeat.pictures import list_pictures
 from sparsefeat.pictures.decode import Decoded, decode
+from sparsefeat.sparsity import LayerZeros, compare_scalings
 
 HERE = Path(__file__).parent
 SIZE = (224, 224)
 MAPPED = ("rocket.jpg", "block2_pool")  # the picture and layer whose zeros are shown by position
+ALONE = ("coffee.png", "block5_pool")  # the picture and layer whose dead channels are counted
 
 BLUE, ORANGE, GREY = "#0b5fa5", "#b3541e", "#6b6b6b"
 MARKERS = dict(zip(("white", "black", "grey", "noise"), "sD^x", strict=True))
@@ -69,7 +71,18 @@ def measure(model: Path, photos: Path) -> dict[str, Any]:
         for name in ("block1_pool", "block5_pool")
     }
     facts["without_bias"] = without_bias(model, photos)
-    positions = sparsity_of(model, photos / MAPPED[0], MAPPED[1])
+    facts["dead_over_one"] = {ALONE[0]: len(zeros_of(model, photos / ALONE[0], ALONE[1]).dead)}
+    pools = sparsefeat.Extractor(model, "pools")
+    facts["scaling"] = {
+        each.scaling: {
+            "zeros": each.shares,
+            "relative_error": each.relative_errors,
+            "noticed_as": each.noticed,
+        }
+        for each in compare_scalings(pools, list_pictures([photos]))
+    }
+    positions = zeros_of(model, photos / MAPPED[0], MAPPED[1]).position_shares
+    assert positions is not None
     facts["map"] = np.round(positions, 4).tolist()
     return facts
 
@@ -94,12 +107,10 @@ def without_bias(model: Path, photos: Path) -> dict[str, float]:
     return {layer: float(np.mean(shares)) for layer, shares in counts.items()}
 
 
-def sparsity_of(model: Path, photo: Path, layer: str) -> npt.NDArray[np.float64]:
-    """Share of zeros at each position of one layer for one picture."""
+def zeros_of(model: Path, photo: Path, layer: str) -> LayerZeros:
+    """Count the zeros of one layer for one picture."""
     extractor = sparsefeat.Extractor(model, layer)
-    shares = sparsefeat.analyse(photo, extractor=extractor).counts[layer].position_shares
-    assert shares is not None
-    return shares
+    return sparsefeat.analyse(photo, extractor=extractor).counts[layer]
 
 
 def draw(facts: dict[str, Any], photos: Path, folder: Path) -> None:

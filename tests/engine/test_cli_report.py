@@ -53,7 +53,9 @@ def test_json_needs_no_page(folder: Path) -> None:
     [
         (("features", "--layers", "block6_pool"), "the store has no layer 'block6_pool'"),
         (("photos",), "expected a store"),
-        (("features", "-o", "missing/page.html"), "can't write 'missing/page.html'"),
+        (("features", "-o", "missing/page.html"), "can't write missing/page.html"),
+        (("photos", "-o", "missing/page.html"), "can't write missing/page.html"),
+        (("features", "--seed", "-1"), "-1 is not in the range x>=0"),
         (("features", "--photos", "nowhere"), "'nowhere'"),
     ],
 )

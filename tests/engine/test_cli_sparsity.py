@@ -3,6 +3,7 @@ import io
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,51 @@ def test_scaling(folder: Path, small_vgg16: Path) -> None:
     assert len(lines_of(ok(f"{line} --csv -", folder, small_vgg16))) == 18
 
 
+def test_scaling_names_rejects_and_counts_pictures(folder: Path, small_vgg16: Path) -> None:
+    line = "photos/things notes.txt --scaling --size 64x64 -l block5_pool"
+    done = run(line, folder, small_vgg16)
+    assert done.exit_code == 0
+    assert "rejected: notes.txt: not a picture\n" in done.stderr
+    assert "2 pictures, 1 rejected\n" in done.stderr
+    nothing = run("notes.txt --scaling --size 64x64 -l block5_pool", folder, small_vgg16)
+    assert nothing.exit_code == 2
+    assert "rejected: notes.txt: not a picture\n" in nothing.stderr
+
+
+def test_flatness_of_a_store_whose_photographs_were_moved(
+    folder: Path, small_vgg16: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder / "photos", tmp_path / "photos")
+    extractor = sparsefeat.Extractor(small_vgg16, "block5_pool", size=(64, 64))
+    pictures = list_pictures([tmp_path / "photos"])
+    sparsefeat.extract_to_store(extractor, pictures, tmp_path / "features")
+    here = run("features --flatness --json", tmp_path, small_vgg16)
+    assert "flatness" not in here.stderr
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    shutil.copy(tmp_path / "moved/things/coffee.png", tmp_path / "moved/things/rocket.png")
+    gone = run("features --flatness --json", tmp_path, small_vgg16)
+    assert gone.exit_code == 0
+    assert "flatness of 4 of 4 pictures not measured: no such file (4)" in gone.stderr
+    assert json.loads(gone.stdout)["flatness_unmeasured"] == {"no such file": 4}
+    moved = run("features --photos moved --json", tmp_path, small_vgg16)
+    said = "flatness of 1 of 4 pictures not measured: the file changed since it was stored (1)"
+    assert said in moved.stderr
+    flat = [
+        [each["flat_share"] for each in json.loads(done.stdout)["pictures"]]
+        for done in (here, moved)
+    ]
+    assert flat[1] == [*flat[0][:3], None]
+    assert None not in flat[0]
+
+
+def test_a_mistyped_folder_is_said_before_a_model_is_looked_for(folder: Path) -> None:
+    done = run("fotos", folder, folder / "no.onnx")
+    assert done.exit_code == 2
+    assert "fotos" in done.stderr
+    assert "no.onnx" not in done.stderr
+    assert "no.onnx" in run("photos", folder, folder / "no.onnx").stderr
+
+
 def test_csv_into_a_file(folder: Path, small_vgg16: Path) -> None:
     done = run("features --csv zeros.csv", folder, small_vgg16)
     assert done.exit_code == 0
@@ -169,6 +215,12 @@ def test_rejects_are_named_and_nothing_readable_is_exit_1(folder: Path, small_vg
         ("features --layers block9", "block9"),
         ("features --scaling", "--scaling"),
         ("photos --scaling --by channel", "--scaling"),
+        ("photos/things photos/animals --compare --flatness", "leave --flatness out"),
+        ("features photos --compare --photos photos", "leave --photos out"),
+        ("photos --scaling --flatness", "leave --flatness out"),
+        ("photos --photos photos", "STORE"),
+        ("features --photos photos --no-flatness", "--no-flatness"),
+        ("features --photos nowhere", "nowhere"),
         ("photos --compare", "two folders"),
         ("photos features --compare --by label", "one folder"),
         ("photos features --compare --by channel", "--by label"),

@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from sparsefeat.text_file import write_text_file
+
 
 def print_json(value: Any) -> None:
     """Print one JSON document on standard output."""
@@ -73,8 +75,5 @@ def check_writable(file: str) -> None:
 
 def write_text(file: str, text: str) -> None:
     """Write a file, and say so on standard error."""
-    try:
-        Path(file).write_text(text, encoding="utf-8")
-    except OSError as exc:
-        raise click.FileError(printable(file), str(exc)) from exc
+    write_text_file(file, text)
     log(f"{printable(file)}: written")

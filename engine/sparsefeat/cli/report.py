@@ -2,7 +2,7 @@
 
 import click
 
-from sparsefeat.cli.output import log, print_json, printable
+from sparsefeat.cli.output import check_writable, log, print_json, printable
 from sparsefeat.units import human_bytes
 
 EXAMPLES = """
@@ -30,7 +30,11 @@ Examples:
     help="Where the photographs are now, if they were moved: for thumbnails.",
 )
 @click.option(
-    "--seed", default=0, show_default=True, help="Of the rows drawn for the floor estimate."
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of the rows drawn for the floor estimate.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def report(
@@ -52,6 +56,7 @@ def report(
 
     page = output or (None if as_json else "report.html")
     if page is not None:
+        check_writable(page)
         check_installed()
     with shown("rows") as show:
         found = build_report(store, layers=layers, photos=photos, seed=seed, progress=show)

@@ -1,6 +1,7 @@
 """`sparsefeat sparsity`."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -16,11 +17,14 @@ from sparsefeat.cli.output import (
     write_text,
 )
 from sparsefeat.cli.progress import shown
+from sparsefeat.units import counted
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from sparsefeat.extractor import Extractor
+    from sparsefeat.pictures import Source
+    from sparsefeat.records import Reject
     from sparsefeat.sparsity import Difference, ScalingZeros, Sparsity
 
 SHOWN_REJECTS = 5
@@ -66,12 +70,23 @@ Examples:
     "would be read again]",
 )
 @click.option(
+    "--photos",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False),
+    help="Where the photographs of STORE are now, if they were moved: for --flatness.",
+)
+@click.option(
     "--scaling", is_flag=True, help="Show what wrongly scaled input does to the zeros of PHOTOS."
 )
 @preprocess_option
 @size_option
 @provider_option
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print figures by layer and picture as JSON; with --by channel or position theirs too.",
+)
 @click.option("--csv", "csv_file", metavar="FILE", help="Write the table as CSV; - prints it.")
 def sparsity(
     sources: tuple[str, ...],
@@ -80,6 +95,7 @@ def sparsity(
     by: Literal["layer", "picture", "channel", "position", "label"],
     compare: bool,
     flatness: bool | None,
+    photos: str | None,
     scaling: bool,
     preprocess: str,
     size: tuple[int, int] | None,
@@ -92,6 +108,7 @@ def sparsity(
     A channel is dead where it is zero everywhere over all pictures; always on where it is active
     at one position or more of every picture; never zero where it is active at all of them.
     """
+    from sparsefeat.pictures import list_pictures
     from sparsefeat.sparsity import is_store
 
     if as_json and csv_file == "-":
@@ -100,9 +117,14 @@ def sparsity(
         check_writable(csv_file)
     stores = [source for source in sources if is_store(source)]
     _check(sources, stores, by=by, compare=compare, scaling=scaling)
+    _check_flatness(stores, flatness, photos, compare=compare, scaling=scaling)
+    flatness = True if photos else flatness
+    sets = [(source,) for source in sources] if compare else [sources]
+    # Before the model is loaded: a mistyped folder is to be told from a missing model.
+    listed = [[] if names[0] in stores else list_pictures(names) for names in sets]
     with warnings_as_lines():
         extractor = None
-        if len(stores) < len(sources):
+        if any(listed):
             from sparsefeat.extractor import Extractor
 
             extractor = Extractor(
@@ -110,13 +132,23 @@ def sparsity(
             )
         if scaling:
             assert extractor is not None
-            _show_scalings(_scalings(sources, extractor), as_json, csv_file)
+            _show_scalings(_scalings(listed[0], extractor), as_json, csv_file)
             return
-        sets = [(source,) for source in sources] if compare else [sources]
-        measured = False if compare else flatness
-        found = [_analyse(each, extractor, layers, by=by, flatness=measured) for each in sets]
+        found = [
+            _analyse(
+                names,
+                pictures,
+                extractor,
+                layers,
+                by=by,
+                flatness=False if compare else flatness,
+                photos=photos,
+            )
+            for names, pictures in zip(sets, listed, strict=True)
+        ]
     for each in found:
-        _note_rejects(each)
+        _note_rejects(each.rejects)
+        _note_unmeasured(each)
     if not compare and not found[0].n_pictures:
         log(f"{printable(found[0].source)}: nothing was read, so nothing was counted")
         raise click.exceptions.Exit(1)
@@ -150,18 +182,34 @@ def _check(
         )
 
 
+def _check_flatness(
+    stores: list[str], flatness: bool | None, photos: str | None, *, compare: bool, scaling: bool
+) -> None:
+    """Refuse to be asked for a flatness that wouldn't be shown."""
+    if (flatness or photos) and (compare or scaling):
+        raise click.UsageError(
+            f"--{'compare' if compare else 'scaling'} shows no flatness: leave "
+            f"{'--photos' if photos else '--flatness'} out, or ask for each by itself"
+        )
+    if photos and not stores:
+        raise click.UsageError("--photos says where the photographs of a STORE are: name one")
+    if photos and flatness is False:
+        raise click.UsageError("--photos is for flatness: leave it or --no-flatness out")
+
+
 def _analyse(
     sources: tuple[str, ...],
+    pictures: "list[Source | Reject]",
     extractor: "Extractor | None",
     layers: str | None,
     *,
     by: str,
     flatness: bool | None,
+    photos: str | None,
 ) -> "Sparsity":
-    from sparsefeat.pictures import list_pictures
-    from sparsefeat.sparsity import analyse, is_store
+    from sparsefeat.sparsity import analyse
 
-    stored = is_store(sources[0])
+    stored = not pictures
     with shown("rows" if stored else "pictures") as show:
 
         def report(done: int, total: int, what: str) -> None:
@@ -172,11 +220,12 @@ def _analyse(
                 sources[0],
                 layers,
                 flatness=flatness,
+                photos=photos,
                 places=by in ("channel", "position"),
                 report=report,
             )
         return analyse(
-            list_pictures(sources),
+            pictures,
             extractor=extractor,
             flatness=flatness,
             name=", ".join(sources),
@@ -184,22 +233,40 @@ def _analyse(
         )
 
 
-def _scalings(sources: tuple[str, ...], extractor: "Extractor") -> "list[ScalingZeros]":
-    from sparsefeat.pictures import list_pictures
+def _scalings(pictures: "list[Source | Reject]", extractor: "Extractor") -> "list[ScalingZeros]":
     from sparsefeat.sparsity import compare_scalings
 
-    pictures = list_pictures(sources)
-    with shown("pictures") as show:
-        return compare_scalings(
-            extractor, pictures, report=lambda done: show(done, len(pictures), "")
-        )
+    rejects: list[Reject] = []
+    try:
+        with shown("pictures") as show:
+            found = compare_scalings(
+                extractor,
+                pictures,
+                on_reject=rejects.append,
+                report=lambda done: show(done, len(pictures), ""),
+            )
+    finally:
+        _note_rejects(rejects)
+    log(f"{counted(found[0].n_pictures, 'picture')}, {len(rejects):,} rejected")
+    return found
 
 
-def _note_rejects(found: "Sparsity") -> None:
-    for reject in found.rejects[:SHOWN_REJECTS]:
+def _note_rejects(rejects: "Sequence[Reject]") -> None:
+    for reject in rejects[:SHOWN_REJECTS]:
         log(f"rejected: {printable(reject.path)}: {reject.reason}")
-    if len(found.rejects) > SHOWN_REJECTS:
-        log(f"and {len(found.rejects) - SHOWN_REJECTS:,} more")
+    if len(rejects) > SHOWN_REJECTS:
+        log(f"and {len(rejects) - SHOWN_REJECTS:,} more")
+
+
+def _note_unmeasured(found: "Sparsity") -> None:
+    """Say of how many stored pictures the flatness isn't known, and why."""
+    if found.unmeasured:
+        unmeasured = sum(found.unmeasured.values())
+        reasons = ", ".join(f"{reason} ({n:,})" for reason, n in found.unmeasured.items())
+        log(
+            f"flatness of {unmeasured:,} of {counted(found.n_pictures, 'picture')} not measured: "
+            f"{reasons}; if they were moved, name their folder with --photos"
+        )
 
 
 def _note_walk(found: "Sparsity", layers: str | None, model: str, *, is_stored: bool) -> None:

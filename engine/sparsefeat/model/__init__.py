@@ -1,15 +1,14 @@
 """The model file: its metadata, its layers, and cutting its graph."""
 
+from sparsefeat.layer_names import PRE
 from sparsefeat.model.file import ModelFile
 from sparsefeat.model.graph import POOLS, Cut, Pool, Size, check_size, cut, output_layer
-from sparsefeat.model.layers import DENSE_OF_WALK, PRE, WALK, choose, layer_of
+from sparsefeat.model.layers import choose, layer_of
 from sparsefeat.model.metadata import Metadata, ModelLayer, Probe
 
 __all__ = [
-    "DENSE_OF_WALK",
     "POOLS",
     "PRE",
-    "WALK",
     "Cut",
     "Metadata",
     "ModelFile",

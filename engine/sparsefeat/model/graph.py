@@ -8,8 +8,9 @@ import onnx
 from onnx import TensorProto, helper
 
 from sparsefeat.errors import InputError
+from sparsefeat.layer_names import PRE
 from sparsefeat.model.file import ModelFile
-from sparsefeat.model.layers import PRE, layer_of
+from sparsefeat.model.layers import layer_of
 from sparsefeat.model.metadata import ModelLayer
 from sparsefeat.records import Layer
 

@@ -5,13 +5,10 @@ import fnmatch
 from collections.abc import Collection, Iterable, Sequence
 
 from sparsefeat.errors import LayerError
+from sparsefeat.layer_names import GROUPS, PRE
 from sparsefeat.model.metadata import ModelLayer
 
-PRE = "/pre"
 TOP = ("flatten", "fc1", "fc2", "predictions")
-GROUPS = {"all": None, "pools": "pool", "convs": "conv"}
-WALK = "walk"
-DENSE_OF_WALK = ("fc1", "fc2")
 
 
 def choose(wanted: str | Collection[str], layers: Sequence[ModelLayer]) -> tuple[str, ...]:
@@ -59,10 +56,12 @@ def layer_of(name: str, layers: Sequence[ModelLayer]) -> ModelLayer:
 
 def _matching(word: str, names: Sequence[str], layers: Sequence[ModelLayer]) -> list[str]:
     if word in GROUPS:
-        kind = GROUPS[word]
-        return [layer.name for layer in layers if kind in (None, layer.kind)]
-    if word == WALK:
-        return [each.name for each in layers if each.kind == "pool" or each.name in DENSE_OF_WALK]
+        group = GROUPS[word]
+        return [
+            layer.name
+            for layer in layers
+            if group.kind in (None, layer.kind) or layer.name in group.also
+        ]
     # A pattern means layers, unless it says /pre itself: `block5_*` isn't half pre-activations.
     candidates = [name for name in names if name.endswith(PRE) == word.endswith(PRE)]
     return [name for name in candidates if name == word or fnmatch.fnmatchcase(name, word)]
@@ -76,6 +75,6 @@ def _unknown(word: str, names: Sequence[str]) -> str:
         return f"the model has no layer {word!r}: it was exported without its top"
     if any(sign in word for sign in "*?["):
         return f"no layer matches {word!r}; all of them: {', '.join(names)}"
-    near = difflib.get_close_matches(word.lower(), [*names, *GROUPS, WALK], n=3, cutoff=0.5)
+    near = difflib.get_close_matches(word.lower(), [*names, *GROUPS], n=3, cutoff=0.5)
     hint = f"nearest: {', '.join(near)}" if near else "all of them: " + ", ".join(names)
     return f"the model has no layer {word!r}; {hint}"

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from sparsefeat.layer_names import PRE
 from sparsefeat.pictures.preprocess import MEAN_BGR
 
 KEY = "sparsefeat"
@@ -151,7 +152,7 @@ def _contradiction(metadata: Metadata) -> str | None:
         return "the certificate is not one of these layers"
     for probe in metadata.probe:
         for name, expected in probe.expected.items():
-            layer = layers.get(name.removesuffix("/pre"))
+            layer = layers.get(name.removesuffix(PRE))
             if layer is None or layer.shape[-1] is None:
                 return f"the probe has values for {name}, which is no layer"
             if max(expected.channels, default=0) >= layer.shape[-1]:

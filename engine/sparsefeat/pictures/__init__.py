@@ -9,6 +9,7 @@
 `preprocess`       pixels to the network's input: blue first, the mean subtracted
 `walk`             a folder's files, each once, whatever links there are
 `reading`          a file's bytes, read once, or why not
+`originals`        the bytes of a stored row's file, if they are still the same
 `opening`          the one boundary to Pillow's decoders and their errors
 `render`           a decoded picture to pixels, as a preset says
 `unreadable`       the reasons of rejects

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sparsefeat.errors import InputError
 from sparsefeat.report.extremes import rank_rows, telling_layer
 from sparsefeat.report.outliers import find_outliers
 from sparsefeat.report.result import Picture, Rejects, Report
@@ -41,7 +42,7 @@ def build_report(
     photos
         Where the photographs are now, if they were moved. Only for thumbnails.
     seed
-        Of the rows drawn for the floor estimate.
+        Of the rows drawn for the floor estimate, 0 or more.
     progress
         Called with the rows counted, of how many, and the layer's name.
 
@@ -51,6 +52,8 @@ def build_report(
         As `sparsefeat.open` does.
     LayerError
         The store has no such layer.
+    InputError
+        The seed is negative.
 
     Examples
     --------
@@ -59,6 +62,8 @@ def build_report(
     >>> found.zeros["block5_pool"].share  # doctest: +SKIP
     0.883...
     """
+    if seed < 0:
+        raise InputError(f"got seed {seed}, expected an integer from 0 on: name another one")
     store = Store(Path(folder))
     names = choose_stored(layers, list(store.layers))
     zeros = count_store(store, names, report=progress)

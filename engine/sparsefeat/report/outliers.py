@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sparsefeat.layer_names import PRE
 from sparsefeat.sparsity import LayerZeros
 
 LEAST_ROWS = 10  # of fewer, none can be said to be unusual
 FAR = 3.5
+LEAST_SPREAD = 0.001  # of a layer's elements: who differs from hardly any zeros is not unusual
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,7 +21,7 @@ class Outlier:
     row: int
     path: str
     layer: str
-    sparsity: float  # share of zeros there
+    zeros: float  # share of zeros there
     z: float  # negative: fewer zeros than the others
     layers: tuple[str, ...]  # all in which it is far
 
@@ -30,10 +32,12 @@ def find_outliers(counts: Mapping[str, LayerZeros], paths: Sequence[str]) -> tup
     In each layer, the robust z score of a picture is 0.6745 (x - median) / MAD, where x is its
     share of zeros and MAD the median of the distances from the median: of normally distributed
     numbers, it would be the distance from the mean in standard deviations. From 3.5 on a picture
-    is far (Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993).
+    is far (Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993). The MAD is taken as at
+    least one element and a thousandth of the layer's, so that a far picture is half a percentage
+    point away or more.
 
     Nothing is said of fewer than 10 pictures, nor of a layer in which more than half of them
-    have the same share.
+    have the same share, nor of one before ReLU, where the few zeros are accidents.
 
     Parameters
     ----------
@@ -48,7 +52,9 @@ def find_outliers(counts: Mapping[str, LayerZeros], paths: Sequence[str]) -> tup
     """
     found: dict[int, list[tuple[float, str]]] = {}
     for layer, zeros in counts.items():
-        scores = robust_z(zeros.per_row)
+        if layer.endswith(PRE):
+            continue
+        scores = robust_z(zeros.per_row, floor=max(1.0, LEAST_SPREAD * zeros.layer.n_features))
         for row in np.flatnonzero(np.abs(scores) >= FAR).tolist():
             found.setdefault(row, []).append((float(scores[row]), layer))
     outliers = []
@@ -59,7 +65,7 @@ def find_outliers(counts: Mapping[str, LayerZeros], paths: Sequence[str]) -> tup
                 row=row,
                 path=paths[row],
                 layer=layer,
-                sparsity=float(counts[layer].row_shares[row]),
+                zeros=float(counts[layer].row_shares[row]),
                 z=z,
                 layers=tuple(name for _, name in entries),
             )
@@ -67,8 +73,10 @@ def find_outliers(counts: Mapping[str, LayerZeros], paths: Sequence[str]) -> tup
     return tuple(sorted(outliers, key=lambda outlier: (-abs(outlier.z), outlier.row)))
 
 
-def robust_z(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def robust_z(numbers: npt.NDArray[np.int64], *, floor: float = 0.0) -> npt.NDArray[np.float64]:
     """Score each number by its distance from the median: see `find_outliers`.
+
+    The MAD is taken as at least `floor`, unless it is 0.
 
     Examples
     --------
@@ -79,4 +87,4 @@ def robust_z(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         return np.zeros(len(numbers))
     away = numbers - np.median(numbers)
     mad = float(np.median(np.abs(away)))
-    return 0.6745 * away / mad if mad else np.zeros(len(numbers))
+    return 0.6745 * away / max(mad, floor) if mad else np.zeros(len(numbers))

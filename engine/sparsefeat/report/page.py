@@ -1,9 +1,7 @@
 """A report as one page."""
 
 import os
-from pathlib import Path
 
-from sparsefeat.errors import InputError
 from sparsefeat.model import PRE
 from sparsefeat.pages import (
     Card,
@@ -32,6 +30,7 @@ from sparsefeat.report.words import (
     settings_rows,
     title,
 )
+from sparsefeat.text_file import write_text_file
 from sparsefeat.units import counted, human_bytes, percent
 
 _ZERO = (
@@ -40,7 +39,8 @@ _ZERO = (
 )
 _CHANNEL = (
     "A channel is one thing that the network looks for, at every position (row and column). It is "
-    "active where it is not zero, and dead if it is zero everywhere in all of these pictures."
+    "active where it is not zero; dead if it is zero everywhere in all of these pictures; always "
+    "on if it is active at one position or more of every picture; never zero if at all of them."
 )
 _POSITION = (
     "The share of zeros at each position, over all pictures and channels: darker is more. Each map "
@@ -61,14 +61,7 @@ def write_report(report: Report, path: str | os.PathLike[str]) -> int:
     InputError
         The file can't be written.
     """
-    content = render_report(report).encode()
-    try:
-        return Path(path).write_bytes(content)
-    except OSError as exc:
-        raise InputError(
-            f"can't write {os.fspath(path)!r} ({exc.strerror}), expected a file in a folder that "
-            "exists and may be written to: name another one"
-        ) from exc
+    return write_text_file(path, render_report(report))
 
 
 def render_report(report: Report) -> str:
@@ -168,7 +161,7 @@ def _dead_table(report: Report) -> Table:
         )
     return Table(
         caption=f"Channels over {counted(report.n_rows, 'picture')}",
-        columns=("layer", "channels", "never active", "active in every picture", "never zero"),
+        columns=("layer", "channels", "dead", "always on", "never zero"),
         rows=rows,
     )
 
@@ -228,7 +221,7 @@ def _pictures(report: Report) -> list[Section]:
 def _outlier_lines(outlier: Outlier) -> list[str]:
     more = len(outlier.layers) - 1
     return [
-        f"{percent(outlier.sparsity)} zeros in {outlier.layer}",
+        f"{percent(outlier.zeros)} zeros in {outlier.layer}",
         f"z = {outlier.z:+.1f}" + (f"; far in {counted(more, 'other layer')}" if more else ""),
     ]
 

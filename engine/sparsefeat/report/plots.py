@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 INK, BLUE, PALE, ORANGE = "#1c2530", "#2f6fb7", "#c3d8ef", "#b8590a"
-FONT = "system-ui, Segoe UI, Roboto, Liberation Sans, Arial, sans-serif"
 MAP_CELLS = 56  # along each side of a spatial map; larger layers are averaged
 
 # Where the bars of an activity histogram stand: never, tenths, always.

@@ -7,7 +7,7 @@ from typing import Any
 from sparsefeat.report.outliers import Outlier
 from sparsefeat.report.sizes import Sizes
 from sparsefeat.report.thumbnails import Thumbnail
-from sparsefeat.sparsity import LayerZeros
+from sparsefeat.sparsity import LayerZeros, layer_facts
 from sparsefeat.store.header import JSON
 
 
@@ -87,9 +87,9 @@ class Report:
         """
         return {
             "store": self.folder,
-            "rows": self.n_rows,
-            "parts": self.n_parts,
-            "layers": {name: _layer(zeros) for name, zeros in self.zeros.items()},
+            "n_pictures": self.n_rows,
+            "n_parts": self.n_parts,
+            "layers": {name: layer_facts(zeros) for name, zeros in self.zeros.items()},
             "sizes": dataclasses.asdict(self.sizes) | {"tables": self.sizes.tables},
             "ranked_by": self.ranked_by,
             "sparsest": [self._ranked(row) for row in self.sparsest],
@@ -108,17 +108,3 @@ class Report:
             "path": self.pictures[row].path,
             "zeros": int(zeros.per_row[row]) / zeros.layer.n_features,
         }
-
-
-def _layer(zeros: LayerZeros) -> dict[str, Any]:
-    positions, active, on = zeros.per_position, zeros.active_rows, zeros.always_on
-    return {
-        "shape": list(zeros.shape),
-        "zeros": zeros.share,
-        "spread": dataclasses.asdict(zeros.spread),
-        "zeros_per_channel": zeros.per_channel.tolist(),
-        "active_rows": None if active is None else active.tolist(),
-        "zeros_per_position": None if positions is None else positions.tolist(),
-        "dead": zeros.dead.tolist(),
-        "always_on": None if on is None else on.tolist(),
-    }

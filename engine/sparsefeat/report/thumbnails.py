@@ -1,18 +1,15 @@
 """Small pictures of the originals, where they are still what they were."""
 
 import base64
-import hashlib
 import io
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from PIL import Image
 
-from sparsefeat.pictures import PRESETS, Source, decode_path
-from sparsefeat.pictures.listing import find_picture
+from sparsefeat.pictures import PRESETS
 from sparsefeat.pictures.opening import MAX_PIXELS, open_picture, pillow_errors
-from sparsefeat.pictures.reading import read_file
+from sparsefeat.pictures.originals import read_original
 from sparsefeat.pictures.render import render, upright_size
 from sparsefeat.pictures.unreadable import UnreadableError
 
@@ -35,27 +32,19 @@ def make_thumbnail(
 
     Parameters
     ----------
-    path, root, sha256
-        As in `sparsefeat.records.Row`.
-    photos
-        Where the pictures are now, if they were moved: stands for `root`.
+    path, root, sha256, photos
+        As `sparsefeat.pictures.originals.read_original` takes them.
 
     Returns
     -------
     At most 200 pixels wide and high, some 5 to 10 kB, upright, in its own proportions. There is
     none where the file is gone, can't be read, or has other bytes than when it was stored.
     """
-    if not path:
-        return Thumbnail(missing="not from a file")
-    folder = decode_path(root) if photos is None else os.fspath(photos)
-    source = find_picture(Path(folder, decode_path(path)))
-    if not isinstance(source, Source):
-        return Thumbnail(missing=source.reason)
+    content = read_original(path, root, sha256, photos)
+    if isinstance(content, str):
+        return Thumbnail(missing=content)
     try:
         with pillow_errors():
-            content = read_file(source, MAX_PIXELS)
-            if hashlib.sha256(content).hexdigest() != sha256:
-                return Thumbnail(missing="the file changed since it was stored")
             return Thumbnail(src=_data_url(content))
     except UnreadableError as exc:
         return Thumbnail(missing=str(exc.reason))

@@ -11,7 +11,7 @@ from sparsefeat.report.result import Report
 from sparsefeat.sparsity import LayerZeros
 from sparsefeat.units import counted, human_bytes, percent, ranges
 
-FEW_PICTURES = 100  # of which "never active" says little
+FEW_PICTURES = 100  # of which "dead" says little
 LISTED_RANGES = 200
 
 # What stands first, in this order, and what it is called there.
@@ -66,15 +66,15 @@ def findings(report: Report) -> list[str]:
 
 
 def channel_sentences(report: Report) -> list[str]:
-    """List dead and always active channels of each layer that has some."""
+    """List the dead channels, and those always on, of each layer that has some."""
     said = []
     for name, zeros in report.zeros.items():
         if len(zeros.dead):
-            said.append(f"{name}, never active: {ranges(zeros.dead.tolist(), LISTED_RANGES)}")
+            said.append(f"{name}, dead: {ranges(zeros.dead.tolist(), LISTED_RANGES)}")
     for name, zeros in report.zeros.items():
         on = zeros.always_on
         if on is not None and len(on):
-            said.append(f"{name}, active in every picture: {ranges(on.tolist(), LISTED_RANGES)}")
+            said.append(f"{name}, always on: {ranges(on.tolist(), LISTED_RANGES)}")
     return said
 
 
@@ -196,10 +196,11 @@ def _channels(report: Report) -> str:
     zeros = report.zeros[report.ranked_by]
     dead = len(zeros.dead)
     of = f"{zeros.layer.n_channels:,} channels of {zeros.name}"
-    said = f"{dead:,} of the {of} {'is' if dead == 1 else 'are'} never active"
+    said = f"{dead:,} of the {of} {'is' if dead == 1 else 'are'} dead"
     said = said if dead else f"None of the {of} is dead: each is active somewhere"
     if zeros.always_on is not None:
-        said += f"; {len(zeros.always_on):,} are active in every picture"
+        on = len(zeros.always_on)
+        said += f"; {on:,} {'is' if on == 1 else 'are'} always on"
     if dead and report.n_rows < FEW_PICTURES:
         said += f". Of {counted(report.n_rows, 'picture')} that says little: others may wake them"
     return said + "."

@@ -6,6 +6,7 @@ from .counts import LayerZeros
 from .flatness import Flatness, flatness_of
 from .from_pictures import PictureZeros, count_pictures
 from .from_store import count_store
+from .json_form import layer_facts
 from .result import Sparsity
 from .scaling import ScalingFinding, ScalingWarning, check_scaling
 from .spread import Spread, spread_of
@@ -35,6 +36,7 @@ __all__ = [
     "count_store",
     "flatness_of",
     "is_store",
+    "layer_facts",
     "missing_of_walk",
     "spread_of",
 ]

@@ -31,6 +31,7 @@ def analyse(
     *,
     extractor: "Extractor | None" = None,
     flatness: bool | None = None,
+    photos: str | os.PathLike[str] | None = None,
     places: bool = True,
     name: str | None = None,
     report: Report | None = None,
@@ -50,6 +51,8 @@ def analyse(
     flatness
         Measure how flat each picture is. By default done for photographs, which are decoded
         anyway, and not for a store, whose photographs would have to be read again.
+    photos
+        Where a store's photographs are now, if they were moved: for their flatness.
     places
         Count by position, and in how many pictures a channel is active. Without it a store's
         indices aren't read: only the counts that it recorded.
@@ -61,7 +64,8 @@ def analyse(
     Raises
     ------
     InputError
-        Photographs without an extractor, a store with one, or layers for photographs.
+        Photographs without an extractor, a store with one; layers or `photos` for photographs;
+        `photos` without flatness.
     SourceError, LayerError, StoreError
         As listing photographs and opening a store raise them.
 
@@ -79,7 +83,9 @@ def analyse(
                 f"{source} is a store, expected photographs where an extractor is given: leave it "
                 "out"
             )
-        return _of_store(source, layers, flatness, places, name, report)
+        if photos is not None and not flatness:
+            raise InputError("got photos, expected flatness=True with them: it is all they are for")
+        return _of_store(source, layers, flatness, photos, places, name, report)
     if extractor is None:
         raise InputError(
             f"got photographs ({source!s:.60}) and no extractor, expected one that runs them: pass "
@@ -87,6 +93,8 @@ def analyse(
         )
     if layers is not None:
         raise InputError("got layers for photographs, expected them in the extractor: put them in")
+    if photos is not None:
+        raise InputError("got photos besides photographs, expected a store with them: leave it out")
     pictures = list_pictures([source]) if isinstance(source, str | os.PathLike) else source
     return _of_pictures(pictures, extractor, flatness, name or _called(source), report)
 
@@ -103,6 +111,7 @@ def _of_store(
     source: Any,
     layers: str | Sequence[str] | None,
     flatness: bool | None,
+    photos: str | os.PathLike[str] | None,
     places: bool,
     name: str | None,
     report: Report | None,
@@ -115,9 +124,11 @@ def _of_store(
         report=None if report is None else lambda done, total, _: report(done, total, "rows"),
     )
     obs = store.obs
+    unmeasured: dict[str, int] = {}
     if flatness:
-        measured = stored_flatness(
+        *measured, unmeasured = stored_flatness(
             store,
+            photos=photos,
             report=None if report is None else lambda done, total: report(done, total, "pictures"),
         )
         obs = obs.assign(**dict(zip(FLATNESS, measured, strict=True)))
@@ -131,6 +142,7 @@ def _of_store(
         obs=obs,
         rejects=rejects,
         settings=store.settings,
+        unmeasured=unmeasured,
     )
 
 
@@ -143,15 +155,16 @@ def _of_pictures(
 ) -> Sparsity:
     import pandas as pd
 
-    total = len(pictures)
+    total, flatness = len(pictures), flatness is None or flatness
     found: PictureZeros = count_pictures(
         extractor,
         pictures,
+        flatness=flatness,
         report=None if report is None else lambda done: report(done, total, "pictures"),
     )
     columns = [field.name for field in fields(Row)]
     obs = pd.DataFrame([asdict(row) for row in found.rows], columns=columns)
-    if flatness is None or flatness:
+    if flatness:
         for measure in FLATNESS:
             obs[measure] = pd.Series(
                 [getattr(each, measure) for each in found.flatness], dtype="float64"

@@ -17,7 +17,8 @@ class Difference:
     """The mean share of zeros of `name`'s pictures, less that of `baseline`'s.
 
     `low` and `high` are the ends of the 95 % confidence interval of the difference of the means,
-    None where one of the sets has fewer than two pictures. A difference is claimed only where
+    None where one of the sets has fewer than two pictures, or where neither set's pictures differ
+    among themselves, so that nothing tells how far they spread. A difference is claimed only where
     the interval leaves out 0. Each interval stands for itself: of twenty comparisons of sets that
     don't differ, one claims a difference.
     """
@@ -89,8 +90,8 @@ def _interval(
     if min(n, m) < 2:
         return None, None
     a, b = float(ours.var(ddof=1)) / n, float(theirs.var(ddof=1)) / m
-    if a + b == 0:
-        return difference, difference
+    if a + b == 0:  # that a few pictures agree doesn't tell that all would
+        return None, None
     from scipy import stats
 
     freedom = (a + b) ** 2 / (a * a / (n - 1) + b * b / (m - 1))  # Welch and Satterthwaite's

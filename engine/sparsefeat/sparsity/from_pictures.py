@@ -23,7 +23,7 @@ class PictureZeros:
     rows
         The pictures, in the order of `LayerZeros.per_row`.
     flatness
-        As long as `rows`.
+        As long as `rows`; empty where it wasn't measured.
     rejects
         What could not be read, and why.
     """
@@ -38,6 +38,7 @@ def count_pictures(
     extractor: Extractor,
     pictures: Iterable[Picture | Reject],
     *,
+    flatness: bool = True,
     report: Callable[[int], None] | None = None,
 ) -> PictureZeros:
     """Run photographs through the network and count their zeros, batch by batch.
@@ -50,6 +51,8 @@ def count_pictures(
         Its layers are counted; pre-activations too, if it has any.
     pictures
         As `Extractor.extract` takes them.
+    flatness
+        Measure how flat each of them is.
     report
         Called after each batch with the number of pictures done.
 
@@ -67,7 +70,7 @@ def count_pictures(
     def measure(decoded: Decoded) -> None:
         measured[decoded.row.sha256] = flatness_of(decoded.pixels)
 
-    batches = extractor.extract(pictures, reuse=True, on_decoded=measure)
+    batches = extractor.extract(pictures, reuse=True, on_decoded=measure if flatness else None)
     with closing(batches):
         for batch in batches:
             for name, csr in batch.layers.items():
@@ -79,6 +82,6 @@ def count_pictures(
     return PictureZeros(
         counts={name: accumulator.result() for name, accumulator in accumulators.items()},
         rows=tuple(rows),
-        flatness=tuple(measured[row.sha256] for row in rows),
+        flatness=tuple(measured[row.sha256] for row in rows) if flatness else (),
         rejects=tuple(rejects),
     )

@@ -17,16 +17,11 @@ def to_json(sparsity: "Sparsity", *, channels: bool, positions: bool) -> dict[st
     correlations = sparsity.correlations()
     layers = {}
     for name, zeros in sparsity.counts.items():
-        facts = layer_facts(zeros)
+        facts = layer_facts(zeros, channels=channels, positions=positions)
         if name in correlations:
             facts["with_flatness"] = {
                 measure: dataclasses.asdict(found) for measure, found in correlations[name].items()
             }
-        if channels:
-            facts["zeros_per_channel"] = zeros.per_channel.tolist()
-            facts["active_pictures_per_channel"] = _listed(zeros.active_rows)
-        if positions:
-            facts["zeros_per_position"] = _listed(zeros.per_position)
         layers[name] = facts
     return {
         "source": sparsity.source,
@@ -34,13 +29,25 @@ def to_json(sparsity: "Sparsity", *, channels: bool, positions: bool) -> dict[st
         "settings": sparsity.settings,
         "layers": layers,
         "pictures": [_picture(line) for line in sparsity.pictures.to_dict("records")],
+        "flatness_unmeasured": sparsity.unmeasured,
         "rejected": [{"path": each.path, "reason": each.reason} for each in sparsity.rejects],
     }
 
 
-def layer_facts(zeros: LayerZeros) -> dict[str, Any]:
-    """Give one layer's figures; channels by their numbers from 0."""
-    return {
+def layer_facts(
+    zeros: LayerZeros, *, channels: bool = True, positions: bool = True
+) -> dict[str, Any]:
+    """Give one layer's figures; channels by their numbers from 0.
+
+    Parameters
+    ----------
+    zeros
+        What was counted.
+    channels, positions
+        Whether to give the zeros of every channel and at every position; None where they weren't
+        counted.
+    """
+    facts = {
         "shape": list(zeros.shape),
         "n_elements": zeros.n_elements,
         "n_zeros": zeros.n_zeros,
@@ -50,6 +57,12 @@ def layer_facts(zeros: LayerZeros) -> dict[str, Any]:
         "always_on": _listed(zeros.always_on),
         "never_zero": zeros.never_zero.tolist(),
     }
+    if channels:
+        facts["zeros_per_channel"] = zeros.per_channel.tolist()
+        facts["active_pictures_per_channel"] = _listed(zeros.active_rows)
+    if positions:
+        facts["zeros_per_position"] = _listed(zeros.per_position)
+    return facts
 
 
 def _picture(line: dict[Any, Any]) -> dict[str, Any]:

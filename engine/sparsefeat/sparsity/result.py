@@ -1,7 +1,7 @@
 """What was found out about the zeros of a set of pictures, as frames."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +38,9 @@ class Sparsity:
     settings
         What decides the numbers: model, pooling, preprocessing, size. Two sets are only compared
         where it is the same.
+    unmeasured
+        Of a store: why the flatness of pictures could not be measured, and of how many. It is NaN
+        for them.
 
     Examples
     --------
@@ -52,6 +55,7 @@ class Sparsity:
     obs: "pd.DataFrame"
     rejects: tuple[Reject, ...]
     settings: dict[str, Any]
+    unmeasured: dict[str, int] = field(default_factory=dict)
 
     @property
     def n_pictures(self) -> int:

@@ -1,17 +1,18 @@
 """The flatness of a store's pictures, from the files that they were made of."""
 
 import os
+from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError
 from sparsefeat.ordered import map_ordered
-from sparsefeat.pictures import PRESETS, Preset, decode_path
+from sparsefeat.pictures import PRESETS, Preset
 from sparsefeat.pictures.decode import Decoded, decode
-from sparsefeat.sparsity.flatness import flatness_of
+from sparsefeat.pictures.originals import read_original
+from sparsefeat.sparsity.flatness import Flatness, flatness_of
 from sparsefeat.store import Store
 from sparsefeat.threads import available_threads
 
@@ -19,18 +20,30 @@ Float64 = npt.NDArray[np.float64]
 
 
 def stored_flatness(
-    store: Store, *, report: Callable[[int, int], None] | None = None
-) -> tuple[Float64, Float64]:
+    store: Store,
+    *,
+    photos: str | os.PathLike[str] | None = None,
+    report: Callable[[int, int], None] | None = None,
+) -> tuple[Float64, Float64, dict[str, int]]:
     """Measure the flatness of the pictures whose rows a store holds.
 
     The files are read again, brought to size as they were, and left out where they are gone or
     their digest is another one.
 
+    Parameters
+    ----------
+    store
+        The store, from `sparsefeat.open`.
+    photos
+        Where the pictures are now, if they were moved.
+    report
+        Called with the pictures looked at, and of how many.
+
     Returns
     -------
     tuple
         `flat_share` and `log_variance`, float64 (N,) each, in the order of the rows; NaN for a
-        picture that was left out.
+        picture that was left out. Then why pictures were left out, and how many.
 
     Raises
     ------
@@ -41,23 +54,26 @@ def stored_flatness(
     preset, size = _preparation(store)
     obs = store.obs
     found = np.full((2, len(obs)), np.nan)
+    unmeasured: Counter[str] = Counter()
 
-    def measure(item: tuple[str, str, str]) -> tuple[float, float]:
-        root, path, digest = item
-        decoded = decode(Path(decode_path(root)) / decode_path(path), preset, size)
-        if not isinstance(decoded, Decoded) or decoded.row.sha256 != digest:
-            return np.nan, np.nan
-        measured = flatness_of(decoded.pixels)
-        return measured.flat_share, measured.log_variance
+    def measure(item: tuple[str, str, str]) -> Flatness | str:
+        content = read_original(*item, photos)
+        if isinstance(content, str):
+            return content
+        decoded = decode(content, preset, size)
+        return flatness_of(decoded.pixels) if isinstance(decoded, Decoded) else decoded.reason
 
     threads = available_threads()
-    items = zip(obs["root"], obs["path"], obs["sha256"], strict=True)
+    items = zip(obs["path"], obs["root"], obs["sha256"], strict=True)
     results = map_ordered(measure, items, threads=threads, ahead=4 * threads)
     for row, result in enumerate(results):
-        found[:, row] = result
+        if isinstance(result, str):
+            unmeasured[result] += 1
+        else:
+            found[:, row] = result.flat_share, result.log_variance
         if report is not None:
             report(row + 1, len(obs))
-    return found[0], found[1]
+    return found[0], found[1], dict(unmeasured.most_common())
 
 
 def _preparation(store: Store) -> tuple[Preset, tuple[int, int]]:

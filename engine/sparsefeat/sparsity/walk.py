@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from sparsefeat.model import DENSE_OF_WALK
+from sparsefeat.layer_names import DENSE_OF_WALK
 
 LAYERS_OF_WALK = (*(f"block{block}_pool" for block in range(1, 6)), *DENSE_OF_WALK)
 

@@ -63,18 +63,22 @@ class ScalingZeros:
         For each layer the distance from the right activations, as a part of their length (L2).
     noticed
         What `check_scaling` makes of it: empty where nothing looks wrong.
+    n_pictures
+        How many pictures that is over.
     """
 
     scaling: str
     shares: dict[str, float]
     relative_errors: dict[str, float]
     noticed: str
+    n_pictures: int
 
 
 def compare_scalings(
     extractor: Extractor,
     pictures: Iterable[Picture | Reject],
     *,
+    on_reject: Callable[[Reject], None] | None = None,
     report: Callable[[int], None] | None = None,
 ) -> list[ScalingZeros]:
     """Run the same pictures through the network, scaled rightly and in the usual wrong ways.
@@ -85,6 +89,8 @@ def compare_scalings(
         Its layers are looked at.
     pictures
         As `Extractor.extract` takes them. What can't be read is passed over.
+    on_reject
+        Called with each of those.
     report
         Called after each batch with the number of pictures done.
 
@@ -100,7 +106,7 @@ def compare_scalings(
     """
     tallies = {name: _Tally(list(extractor.layers)) for name in SCALINGS}
     done = 0
-    for pixels in _batches(extractor, pictures):
+    for pixels in _batches(extractor, pictures, on_reject):
         right: dict[str, Float32] = {}
         for name, scale in SCALINGS.items():
             images = np.ascontiguousarray(scale(pixels))
@@ -120,8 +126,10 @@ class _Tally:
         self._zeros, self._elements = dict.fromkeys(layers, 0), dict.fromkeys(layers, 0)
         self._squares, self._errors = dict.fromkeys(layers, 0.0), dict.fromkeys(layers, 0.0)
         self._noticed: list[str] = []
+        self._n_pictures = 0
 
     def add(self, images: Float32, outputs: dict[str, Float32], right: dict[str, Float32]) -> None:
+        self._n_pictures += len(images)
         finding = check_scaling(images)
         if finding is not None and finding.scaling not in self._noticed:
             self._noticed.append(finding.scaling)
@@ -143,16 +151,28 @@ class _Tally:
                 for name in self._zeros
             },
             noticed=", ".join(self._noticed),
+            n_pictures=self._n_pictures,
         )
 
 
-def _batches(extractor: Extractor, pictures: Iterable[Picture | Reject]) -> Iterator[UInt8]:
+def _batches(
+    extractor: Extractor,
+    pictures: Iterable[Picture | Reject],
+    on_reject: Callable[[Reject], None] | None,
+) -> Iterator[UInt8]:
     """Decode a few pictures at a time."""
-    found = (
-        decode(picture, extractor.preset, extractor.picture_size)
-        for picture in pictures
-        if not isinstance(picture, Reject)
-    )
-    pixels = (decoded.pixels for decoded in found if isinstance(decoded, Decoded))
+
+    def decoded() -> Iterator[UInt8]:
+        for picture in pictures:
+            if isinstance(picture, Reject):
+                found: Decoded | Reject = picture
+            else:
+                found = decode(picture, extractor.preset, extractor.picture_size)
+            if isinstance(found, Decoded):
+                yield found.pixels
+            elif on_reject is not None:
+                on_reject(found)
+
+    pixels = decoded()
     while batch := list(islice(pixels, BATCH)):
         yield np.stack(batch)

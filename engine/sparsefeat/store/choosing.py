@@ -5,15 +5,7 @@ import fnmatch
 from collections.abc import Collection, Sequence
 
 from sparsefeat.errors import LayerError
-
-PRE = "/pre"
-# What an extraction calls so, as patterns: a store doesn't record the kind of a layer.
-GROUPS = {
-    "all": ("*",),
-    "pools": ("*_pool",),
-    "convs": ("*_conv?",),
-    "walk": ("*_pool", "fc1", "fc2"),
-}
+from sparsefeat.layer_names import GROUPS, PRE
 
 
 def choose_stored(wanted: str | Sequence[str] | None, names: Collection[str]) -> tuple[str, ...]:
@@ -50,7 +42,8 @@ def choose_stored(wanted: str | Sequence[str] | None, names: Collection[str]) ->
 
 
 def _is_meant(name: str, word: str) -> bool:
-    patterns = GROUPS.get(word, (word,))
+    group = GROUPS.get(word)
+    patterns = (word,) if group is None else (group.pattern, *group.also)
     if name.endswith(PRE) != word.endswith(PRE):
         return False
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

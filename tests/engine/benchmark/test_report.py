@@ -37,7 +37,7 @@ def test_the_page(open_page: Callable[..., Any], tmp_path: Path, found: Result, 
     assert page.locator("figure").count() == 4
     assert page.locator(".barlayer .point").count() == 2 * 8
     assert page.locator(".boxlayer .trace").count() == 2 * 8
-    assert page.get_by_role("img", name="Bars of images per second in batches of 8").count() == 1
+    assert page.get_by_role("group", name="Bars of images per second in batches of 8").count() == 1
     words = page.locator("main").inner_text()
     assert "<b>my</b>.onnx" in words
     assert "ort-cuda is left out: <no GPU>" in words

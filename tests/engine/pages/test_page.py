@@ -44,7 +44,7 @@ def test_text_lists_tables_and_plots(open_page: Callable[..., Any], tmp_path: Pa
     assert page.title() == page.locator("h1").inner_text() == "A title"
     assert page.locator("li").all_inner_texts() == ["first", "second"]
     assert page.locator("td.number").all_inner_texts() == ["1", "2"]
-    assert page.get_by_role("img", name="a plot").count() == 1
+    assert page.get_by_role("group", name="a plot").count() == 1
     assert page.locator(".barlayer .point").count() == 2
     assert page.locator("thead").count() == 1
     assert page.get_by_role("table", name="Facts").inner_text().split() == ["key", "value"]
@@ -78,11 +78,13 @@ def test_tiles_pictures_grids_and_what_is_folded_away(
     items = page.get_by_role("list", name="Two pictures").locator("li")
     assert items.all_inner_texts()[1].split("\n")[0] == "No picture: no such file"
     assert items.first.locator(".note").inner_text() == "12\xa0% zeros"
-    left, right = (page.get_by_role("img", name=name).bounding_box() for name in ("left", "right"))
+    left, right = (
+        page.get_by_role("group", name=name).bounding_box() for name in ("left", "right")
+    )
     assert left["y"] == right["y"]
     assert left["x"] + left["width"] < right["x"]
     for one, box in (("left", left), ("right", right)):
-        drawn = page.get_by_role("img", name=one).locator(".main-svg").first.bounding_box()
+        drawn = page.get_by_role("group", name=one).locator(".main-svg").first.bounding_box()
         assert drawn["width"] == pytest.approx(box["width"], abs=1)
     assert not page.get_by_text("hidden").is_visible()
     page.get_by_text("More").click()

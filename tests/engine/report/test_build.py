@@ -4,8 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import sparsefeat
 from sparsefeat import build_report
-from sparsefeat.errors import LayerError, StoreNotFoundError
+from sparsefeat.errors import InputError, LayerError, StoreNotFoundError
 from sparsefeat.records import Layer
 
 from ..store.data import SMALL, dense_rows, make_batch, make_reject, write_store
@@ -60,7 +61,11 @@ def test_as_json_it_has_the_same_figures(real: Real) -> None:
     assert layer["zeros"] == np.mean(x == 0)
     assert layer["zeros_per_channel"] == (x == 0).sum(axis=(0, 1, 2)).tolist()
     assert layer["zeros_per_position"] == (x == 0).sum(axis=(0, 3)).tolist()
-    assert layer["active_rows"] == (x != 0).any(axis=(1, 2)).sum(axis=0).tolist()
+    assert layer["active_pictures_per_channel"] == (x != 0).any(axis=(1, 2)).sum(axis=0).tolist()
+    assert document["n_pictures"] == len(x)
+    counted = sparsefeat.analyse(real.folder).to_json()["layers"]
+    assert document["layers"] == json.loads(json.dumps(counted))
+    assert layer["never_zero"] == np.flatnonzero((x != 0).all(axis=(0, 1, 2))).tolist()
     first = document["sparsest"][0]
     assert first["path"] == real.names[first["row"]]
     assert first["zeros"] == np.mean(x[first["row"]] == 0)
@@ -98,7 +103,7 @@ def test_an_unusual_picture_is_found(tmp_path: Path) -> None:
     write_store(tmp_path / "s", [make_batch(range(30), [layer], make=make)], [layer])  # type: ignore[arg-type]
     found = build_report(tmp_path / "s")
     assert [outlier.row for outlier in found.outliers] == [17]
-    assert found.outliers[0].sparsity == 0
+    assert found.outliers[0].zeros == 0
     assert found.outliers[0].path == found.pictures[17].path == "folder 2/bild-17-ä.jpg"
 
 
@@ -112,6 +117,11 @@ def test_nothing_but_rejects(tmp_path: Path) -> None:
     assert len(found.rejects.first) == 20
     assert found.pictures == {}
     assert json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_a_seed_below_0(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected an integer from 0 on"):
+        build_report(tmp_path, seed=-1)
 
 
 def test_no_store(tmp_path: Path) -> None:

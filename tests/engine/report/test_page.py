@@ -24,7 +24,7 @@ OpenPage = Callable[..., Any]
 
 # Plots hold numbers as they were given, or packed: give them as they are drawn.
 TRACES = """() => [...document.querySelectorAll(".js-plotly-plot")].map((plot) => ({
-  label: plot.closest("[role=img]").getAttribute("aria-label"),
+  label: plot.closest("[role=group]").getAttribute("aria-label"),
   traces: plot._fullData.map((trace) => ({
     type: trace.type, name: trace.name,
     x: trace.x && [...trace.x], y: trace.y && [...trace.y],
@@ -152,7 +152,7 @@ def test_it_is_drawn_and_fits_the_screen(
     for picture in pictures:
         assert picture.get_attribute("alt")
         assert picture.evaluate("(image) => image.complete && image.naturalWidth") > 50
-    for plot in page.locator("[role=img]").all():
+    for plot in page.locator(".plot[role=group]").all():
         assert plot.get_attribute("aria-label")
     for link in page.locator("nav a").all():
         assert page.locator(link.get_attribute("href")).count() == 1
@@ -170,12 +170,12 @@ def test_hovering_tells_numbers(real: Real, open_page: OpenPage, tmp_path: Path)
     page = open_page(written(real.report, tmp_path))
 
     def hover(plot: str, x: float, y: float) -> str:
-        area = page.get_by_role("img", name=plot).locator(".nsewdrag").last
+        area = page.get_by_role("group", name=plot).locator(".nsewdrag").last
         area.scroll_into_view_if_needed()
         box = area.bounding_box()
         page.mouse.move(box["x"] + x * box["width"] - 3, box["y"] + y * box["height"])
         page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
-        label = page.get_by_role("img", name=plot).locator(".hoverlayer .hovertext")
+        label = page.get_by_role("group", name=plot).locator(".hoverlayer .hovertext")
         label.first.wait_for()
         return str(label.first.text_content())
 

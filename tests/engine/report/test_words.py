@@ -35,7 +35,7 @@ def test_the_figures_in_words(real: Real) -> None:
 
 def test_channels_are_listed(real: Real) -> None:
     said = channel_sentences(real.report)
-    (block1,) = (s for s in said if s.startswith("block1_pool, active in every picture"))
+    (block1,) = (s for s in said if s.startswith("block1_pool, always on"))
     active = (real.dense["block1_pool"] != 0).any(axis=(1, 2)).all(axis=0)
     assert active.all()
     assert block1.endswith(": 0-63")
@@ -77,7 +77,7 @@ def test_a_dead_channel_of_few_pictures_is_no_news(real: Real) -> None:
     dead[3] = zeros.n_rows * zeros.n_positions
     changed = dataclasses.replace(zeros, per_channel=dead)
     report = dataclasses.replace(real.report, zeros=real.report.zeros | {"block5_pool": changed})
-    (sentence,) = (said for said in findings(report) if "never active" in said)
-    assert sentence.startswith("1 of the 512 channels of block5_pool is never active; ")
+    (sentence,) = (said for said in findings(report) if "dead" in said)
+    assert sentence.startswith("1 of the 512 channels of block5_pool is dead; ")
     assert sentence.endswith("Of 6 pictures that says little: others may wake them.")
-    assert "block5_pool, never active: 3" in channel_sentences(report)
+    assert "block5_pool, dead: 3" in channel_sentences(report)

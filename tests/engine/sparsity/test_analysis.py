@@ -86,6 +86,15 @@ def test_flatness_of_what_is_gone_or_changed_is_unknown(
     assert found.pictures["flat_share"].isna().tolist() == [True, True, False]
     facts = found.to_json(channels=False, positions=False)
     assert [each["flat_share"] is None for each in facts["pictures"]] == [True, True, False]
+    reasons = {"no such file": 1, "the file changed since it was stored": 1}
+    assert found.unmeasured == facts["flatness_unmeasured"] == reasons
+    (tmp_path / "moved").mkdir()
+    (photos / "c.png").rename(tmp_path / "moved" / "c.png")
+    moved = sparsefeat.analyse(
+        tmp_path / "features", flatness=True, photos=tmp_path / "moved"
+    ).pictures
+    assert moved["flat_share"].isna().tolist() == [True, True, False]
+    assert moved["flat_share"].iloc[2] == found.pictures["flat_share"].iloc[2]
 
 
 def test_a_store_made_in_an_unknown_way(store: sparsefeat.Store) -> None:
@@ -104,6 +113,10 @@ def test_wrong_calls(
         sparsefeat.analyse(store.folder, extractor=extractor)
     with pytest.raises(InputError, match="expected them in the extractor"):
         sparsefeat.analyse(photos, "block4_pool", extractor=extractor)
+    with pytest.raises(InputError, match="expected flatness=True"):
+        sparsefeat.analyse(store, photos=photos)
+    with pytest.raises(InputError, match="expected a store"):
+        sparsefeat.analyse(photos, extractor=extractor, photos=photos)
     with pytest.raises(LayerError, match="no layer 'fc1'"):
         sparsefeat.analyse(store, "fc1")
 

@@ -44,9 +44,10 @@ def test_verdicts() -> None:
 
 
 def test_sets_without_spread() -> None:
-    same = compared([0.5, 0.5], [0.5, 0.5])
-    assert (same.low, same.high, same.verdict) == (0, 0, "no difference shown")
-    assert compared([0.75, 0.75], [0.5, 0.5]).verdict == "more zeros"
+    for ours in ([0.5, 0.5], [0.75, 0.75]):
+        found = compared(ours, [0.5, 0.5])
+        assert (found.low, found.high, found.verdict) == (None, None, "too few pictures")
+    assert compared([0.75, 0.75], [0.5, 0.5, 0.51]).verdict == "more zeros"
 
 
 def test_an_empty_set() -> None:

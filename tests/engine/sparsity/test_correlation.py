@@ -46,10 +46,22 @@ def test_a_perfect_order_of_few_pictures_proves_little(sign: int) -> None:
     assert ends[0] < 0.3
 
 
-def test_a_straight_line() -> None:
-    found = correlate(np.arange(5.0), np.arange(5.0))
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("n", [4, 5, 30])
+def test_a_straight_line_of_few_pictures_proves_as_little(sign: int, n: int) -> None:
+    found = correlate(np.arange(float(n)), sign * np.arange(float(n)) / 7)
     assert found.spearman is not None
-    assert found.spearman.value == 1
+    assert found.pearson is not None
+    ends = []
+    for estimate in (found.pearson, found.spearman):
+        assert estimate.value == sign
+        low, high = sorted([sign * estimate.low, sign * estimate.high])
+        assert high == 1
+        ends.append(low)
+    pearson, spearman = ends
+    assert spearman < pearson < 1
+    assert (pearson < 0.7) == (n < 6)
+    assert (pearson > 0.98) == (n == 30)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import sparsefeat
 from sparsefeat.pictures import list_pictures
 from sparsefeat.pictures.decode import Decoded, decode
-from sparsefeat.sparsity import count_pictures, flatness_of
+from sparsefeat.sparsity import Flatness, count_pictures, flatness_of
 
 
 def test_counts_are_numpys_on_the_dense_activations(
@@ -44,6 +45,26 @@ def test_the_same_picture_twice(extractor: sparsefeat.Extractor, photos: Path) -
     assert len(found.flatness) == 5
     assert len(set(found.flatness)) == 1
     assert len(set(found.counts["block4_pool"].per_row.tolist())) == 1
+
+
+def test_flatness_that_nobody_asked_for_is_not_measured(
+    extractor: sparsefeat.Extractor, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = photos / "things" / "coffee.png"
+    measured: list[object] = []
+
+    def measure(pixels: np.ndarray) -> Flatness:
+        measured.append(pixels)
+        return flatness_of(pixels)
+
+    monkeypatch.setattr("sparsefeat.sparsity.from_pictures.flatness_of", measure)
+    found = count_pictures(extractor, [path], flatness=False)
+    assert (len(found.rows), found.flatness, measured) == (1, (), [])
+    without = sparsefeat.analyse(path, extractor=extractor, flatness=False)
+    assert not without.has_flatness
+    assert not measured
+    assert sparsefeat.analyse(path, extractor=extractor).has_flatness
+    assert len(measured) == 1
 
 
 def test_no_pictures_at_all(extractor: sparsefeat.Extractor) -> None:

@@ -7,11 +7,15 @@ import sparsefeat
 from sparsefeat.errors import SourceError
 from sparsefeat.pictures import list_pictures
 from sparsefeat.pictures.decode import Decoded, decode
+from sparsefeat.records import Reject
 from sparsefeat.sparsity import SCALINGS, compare_scalings
 
 
 def test_shares_are_numpys(extractor: sparsefeat.Extractor, photos: Path) -> None:
-    found = compare_scalings(extractor, list_pictures([photos]))
+    rejects: list[Reject] = []
+    found = compare_scalings(extractor, list_pictures([photos]), on_reject=rejects.append)
+    assert [each.path for each in rejects] == ["things/notes.txt"]
+    assert {each.n_pictures for each in found} == {4}
     assert [each.scaling for each in found] == list(SCALINGS)
     pixels = []
     for picture in list_pictures([photos]):
