@@ -74,7 +74,7 @@ def test_a_figure_fits(shape: tuple[int, int], n: int, empty: bool) -> None:
 
 
 def test_places_count_and_not_channels_alone() -> None:
-    with pytest.raises(InputError, match=r"2 plots each.*26\.9 MB.*at most 15 MB.*'top:17'"):
+    with pytest.raises(InputError, match=r"2 plots each.*27\.0 MB.*at most 15 MB.*'top:17'"):
         made(noise(224, 224, 32)).figure()
     assert len(made(noise(224, 224, 32), stage="post").figure().data) == 64
     assert len(made(noise(224, 224, 17)).figure().data) == 68
