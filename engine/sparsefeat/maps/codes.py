@@ -33,18 +33,56 @@ class Packed:
     text: str
 
 
-def pack(values: npt.NDArray[np.float32]) -> Packed:
-    """Pack maps for the page; raises as `encode` does."""
-    codes, lowest = encode(np.moveaxis(values, -1, 0))
+def pack(values: npt.NDArray[np.float32], *, most: int) -> Packed | None:
+    """Pack maps for the page, one channel after the other.
+
+    Parameters
+    ----------
+    values
+        float32 (H, W, C).
+    most
+        Characters that the text may have.
+
+    Returns
+    -------
+    What the page is sent, or None as soon as that is known to be longer than `most`.
+
+    Raises
+    ------
+    InputError
+        As `encode` does.
+    """
+    _, lowest = encode(np.array([values.min(), values.max()]))
     # What the bytes have in common is found better with each kind by itself.
-    planes = codes.astype("<i2").reshape(-1, 1).view(np.uint8).T
-    return Packed(
-        lowest=lowest, text=base64.b64encode(zlib.compress(planes.tobytes(), 6)).decode("ascii")
-    )
+    compressor, done, high = zlib.compressobj(6), bytearray(), []
+    for channel in range(values.shape[-1]):
+        codes, _ = encode(values[..., channel], lowest)
+        planes = codes.astype("<i2").reshape(-1, 1).view(np.uint8).T
+        done += compressor.compress(planes[0].tobytes())
+        high.append(planes[1].tobytes())
+        if _encoded_length(done) > most:
+            return None
+    for plane in high:
+        done += compressor.compress(plane)
+        if _encoded_length(done) > most:
+            return None
+    done += compressor.flush()
+    if _encoded_length(done) > most:
+        return None
+    return Packed(lowest=lowest, text=base64.b64encode(done).decode("ascii"))
 
 
-def encode(values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int16], int]:
+def _encoded_length(content: bytearray) -> int:
+    return -(-len(content) // 3) * 4
+
+
+def encode(
+    values: npt.NDArray[np.float32], lowest: int | None = None
+) -> tuple[npt.NDArray[np.int16], int]:
     """Give each value's code, and the exponent of the lowest decade.
+
+    `lowest` is that of more values than these, if they are only some of all; by default it follows
+    from the largest of these.
 
     Values of more than 36 decades below the largest take code 1 or -1, whose number they don't
     reach; activations don't come near that.
@@ -77,10 +115,11 @@ def encode(values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int16], int]
         low, high = digits < 100, digits > 999
         exponents += high.astype(np.int64) - low
         digits = np.rint(_scaled(magnitudes, 2 - exponents)).astype(np.int64)
-        lowest = int(exponents.max()) - DECADES + 1
+        if lowest is None:
+            lowest = int(exponents.max()) - DECADES + 1
         steps = (exponents - lowest) * PER_DECADE + np.clip(digits, 100, 999) - 99
         codes[nonzero] = np.where(flat[nonzero] < 0, -1, 1) * np.maximum(steps, 1)
-    else:
+    elif lowest is None:
         lowest = 1 - DECADES
     return codes.reshape(values.shape), lowest
 

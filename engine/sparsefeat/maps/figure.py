@@ -1,20 +1,27 @@
 """Maps as a plotly figure, one small plot for each channel and panel."""
 
+import html
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from sparsefeat.errors import InputError, MissingDependencyError
 from sparsefeat.maps.colours import STOPS, ZERO, extent
 from sparsefeat.maps.panels import Panel, Scale
+from sparsefeat.maps.words import printable
+from sparsefeat.units import percent
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from sparsefeat.maps.result import FeatureMaps
 
-MAX_CHANNELS = 32
+MAX_CHANNELS = 32  # more axes than these make plotly slow
+MAX_BYTES = 15_000_000  # of JSON, as for a page
+# Base64 of a place's value, 4 bytes, and of the grey below it, 1 byte. plotly writes each "/" as an
+# escape of 6 characters; what isn't a number, where a zero is, has one in 16.
+PLACE_BYTES = 4 * 4 / 3 * 21 / 16 + 4 / 3
+PLOT_BYTES = 4000  # of a plot's two traces, axes and name in words
 # In pixels: a plot, what is written above it, and a scale.
 CELL = 190
 LABEL = 24
@@ -37,6 +44,7 @@ def draw_figure(maps: "FeatureMaps", *, scale: Scale, relu_split: bool) -> "go.F
             f"example channels='top:16', or take .html(), which holds all of them"
         )
     panels = maps.panels(relu_split=relu_split)
+    _check_size(maps, len(panels))
     groups_across = min(n, max(1, 4 // len(panels)))
     across, down = groups_across * len(panels), -(-n // groups_across)
     figure = go.Figure()
@@ -56,7 +64,7 @@ def draw_figure(maps: "FeatureMaps", *, scale: Scale, relu_split: bool) -> "go.F
         height=50 + down * (cell_height + LABEL),
         margin={"l": 20, "r": right, "t": 40, "b": 10},
         title={
-            "text": f"{maps.layer}, {maps.picture or 'a picture'}",
+            "text": _plain(f"{maps.layer}, {maps.picture or 'a picture'}"),
             "font": {"size": 15},
             "y": 1,
             "yanchor": "top",
@@ -68,6 +76,27 @@ def draw_figure(maps: "FeatureMaps", *, scale: Scale, relu_split: bool) -> "go.F
     return figure
 
 
+def _check_size(maps: "FeatureMaps", n_panels: int) -> None:
+    """Refuse what would be too much for a browser to take at once."""
+    height, width, n = maps.shape
+    of_a_channel = n_panels * (height * width * PLACE_BYTES + PLOT_BYTES)
+    if n * of_a_channel <= MAX_BYTES:
+        return
+    fitting = int(MAX_BYTES // of_a_channel)
+    fewer = f"choose fewer, for example channels='top:{fitting}', or " if fitting else ""
+    plots = f"{n_panels} plots each" if n_panels > 1 else "a plot each"
+    raise InputError(
+        f"{n} channels of {height}x{width}, {plots}, make a figure of "
+        f"{n * of_a_channel / 1e6:.1f} MB, expected at most {MAX_BYTES / 1e6:.0f} MB; {fewer}"
+        "take .html(), which holds more, or .png(), which holds any"
+    )
+
+
+def _plain(text: str) -> str:
+    """Write text so that plotly takes none of it for markup or, with MathJax, for a formula."""
+    return html.escape(printable(text), quote=False).replace("$", "&#36;")
+
+
 def _add(
     figure: "go.Figure",
     maps: "FeatureMaps",
@@ -77,13 +106,13 @@ def _add(
     scale: Scale,
     bar: dict[str, Any] | None,
 ) -> None:
-    """Add a map: its zeros grey, and above them all else in colours."""
+    """Add a map: grey, one byte for each place, and above it in colours what isn't zero."""
     values = panel.values[..., index]
     low, high = extent(panel.colours, panel.limit(index, scale))
     axes = {"xaxis": f"x{number}", "yaxis": f"y{number}", "hoverongaps": False}
     where = f"channel {maps.channels[index]}, {panel.title}<br>row %{{y}}, column %{{x}}<br>"
     figure.add_heatmap(
-        z=_kept(values, values == 0),
+        z=np.zeros(values.shape, np.uint8),
         zmin=0,
         zmax=1,
         colorscale=[[0, ZERO], [1, ZERO]],
@@ -93,7 +122,7 @@ def _add(
     )
     stops = STOPS[panel.colours]
     figure.add_heatmap(
-        z=_kept(values, values != 0),
+        z=np.where(values == 0, np.float32(np.nan), values),
         zmin=low,
         zmax=high,
         colorscale=[[i / (len(stops) - 1), stop] for i, stop in enumerate(stops)],
@@ -118,10 +147,6 @@ def _bar(panel: Panel, at: int, width: int) -> dict[str, Any]:
         "y": 1,
         "yanchor": "top",
     }
-
-
-def _kept(values: npt.NDArray[np.float32], where: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    return np.where(where, values, np.float32(np.nan))
 
 
 def _place(
@@ -164,7 +189,7 @@ def _name(
 ) -> None:
     text = f"<b>{maps.channels[index]}</b> {panel.title}" if first else panel.title
     if not first and maps.clipped is not None:
-        text += f", {100 * maps.clipped[index]:.0f} % clipped"
+        text += f", {percent(maps.clipped[index])} clipped".replace("<", "&lt;")
     figure.add_annotation(
         text=text,
         x=0,

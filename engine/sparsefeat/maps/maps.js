@@ -115,7 +115,6 @@ async function showMaps() {
   let chosen = 0;
   let cells = {};
 
-  const percent = (share) => (share > 0 && share < 0.005 ? "<1 %" : share < 1 && share > 0.995 ? ">99 %" : `${Math.round(100 * share)} %`);
   const sharesOf = (index) => (head.clipped ? [head.clipped[index], "clipped"] : [head.zeros[index], "zero"]);
 
   // The slider's ends: a thumbnail, and as wide as the page.
@@ -191,7 +190,7 @@ async function showMaps() {
     const [share, what] = sharesOf(index);
     context.font = "12px system-ui, sans-serif";
     context.fillStyle = "#55606e";
-    for (const text of [`${percent(share)} ${what}`, percent(share)]) {
+    for (const text of [`${share} ${what}`, share]) {
       const needed = context.measureText(text).width;
       if (needed <= room) {
         context.fillText(text, x + cells.across - needed, middle);
@@ -277,8 +276,8 @@ async function showMaps() {
 
   function facts() {
     const said = [`channel ${channels[chosen]}`];
-    if (head.clipped) said.push(`${(100 * head.clipped[chosen]).toFixed(1)} % clipped by ReLU`);
-    said.push(`${(100 * head.zeros[chosen]).toFixed(1)} % of the output exactly zero`);
+    if (head.clipped) said.push(`${head.clipped[chosen]} clipped by ReLU`);
+    said.push(`${head.zeros[chosen]} of the output exactly zero`);
     if (head.scores) said.push(`${head.best} ${head.scores[chosen].toPrecision(3)}`);
     byId("facts").textContent = said.join(" \u00b7 ");
   }

@@ -2,15 +2,17 @@
 
 import io
 import math
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.errors import MissingDependencyError
+from sparsefeat.errors import InputError, MissingDependencyError
 from sparsefeat.maps.colours import STOPS, ZERO, extent, paint
 from sparsefeat.maps.panels import Panel, Scale
 from sparsefeat.maps.words import heading
+from sparsefeat.units import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,23 +26,26 @@ LABEL = 22
 GAP = 10
 MARGIN = 24
 PHOTO = 260
+MAX_TILE_HEIGHT = 4000  # of a map much higher than wide
 MAX_SIDE = 60_000  # Agg draws nothing of 65,536 pixels or more
 
 
 def draw_png(maps: "FeatureMaps", *, scale: Scale, relu_split: bool) -> bytes:
     """Draw the maps; see `FeatureMaps.png`."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as exc:
-        raise MissingDependencyError(
-            "matplotlib is not installed, and pictures are made with it; install it with: "
-            "pip install 'sparsefeat[viz]'"
-        ) from exc
+    check_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     panels = maps.panels(relu_split=relu_split)
     grid = _Grid(maps, len(panels))
     top, width = 56, 3 * MARGIN + PHOTO + grid.width
     height = top + max(grid.height, PHOTO + 150 + 70 * len(panels)) + MARGIN
+    if max(width, height) > MAX_SIDE:
+        raise InputError(
+            f"{maps.shape[2]} channels of {maps.shape[0]}x{maps.shape[1]} make a picture of "
+            f"{width}x{height} pixels, expected at most {MAX_SIDE} each; choose fewer with "
+            "--channels, for example --channels top:16"
+        )
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
 
@@ -59,8 +64,28 @@ def draw_png(maps: "FeatureMaps", *, scale: Scale, relu_split: bool) -> bytes:
     _zero(axes(MARGIN, top + photo_height + 26 + 62 * len(panels), PHOTO, 16))
     _maps(axes(2 * MARGIN + PHOTO, top, grid.width, grid.height), maps, panels, grid, scale)
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+    with warnings.catch_warnings():
+        # A name may have letters that the font lacks; a box stands for them.
+        warnings.filterwarnings("ignore", message="Glyph ")
+        figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
     return file.getvalue()
+
+
+def check_matplotlib() -> None:
+    """Find out whether pictures can be made, before the work that they are to show.
+
+    Raises
+    ------
+    MissingDependencyError
+        matplotlib isn't installed.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as exc:
+        raise MissingDependencyError(
+            "matplotlib is not installed, and pictures are made with it; install it with: "
+            "pip install 'sparsefeat[viz]'"
+        ) from exc
 
 
 class _Grid:
@@ -74,11 +99,12 @@ class _Grid:
         room = (WIDTH - GAP * (self.across - 1)) / self.across / n_panels - 2
         self.tile_width = max(1, int(room) // columns * columns if room > columns else int(room))
         self.tile_width = max(self.tile_width, min(columns, 40))
+        self.tile_width = max(1, min(self.tile_width, int(MAX_TILE_HEIGHT / ratio)))
         self.tile_height = max(1, round(self.tile_width * ratio))
         self.cell_width = n_panels * self.tile_width + 2 * (n_panels - 1)
         self.step_x, self.step_y = self.cell_width + GAP, self.tile_height + LABEL + GAP
         self.width = self.across * self.step_x - GAP
-        self.height = min(MAX_SIDE, math.ceil(n / self.across) * self.step_y)
+        self.height = math.ceil(n / self.across) * self.step_y
 
 
 def _maps(
@@ -87,7 +113,7 @@ def _maps(
     canvas = np.full((grid.height, grid.width, 3), 255, np.uint8)
     shares = maps.zeros if maps.clipped is None else maps.clipped
     what = "zero" if maps.clipped is None else "clipped"
-    wide = grid.cell_width > 110
+    wide = grid.cell_width > 130
     for index, channel in enumerate(maps.channels):
         x, y = index % grid.across * grid.step_x, index // grid.across * grid.step_y
         for at, panel in enumerate(panels):
@@ -98,8 +124,8 @@ def _maps(
             )
         style: dict[str, Any] = {"fontsize": 8, "va": "center", "color": "#1c2530"}
         axes.text(x, y + LABEL / 2, str(channel), weight="bold", **style)
-        if grid.cell_width > 60:
-            share = f"{100 * shares[index]:.0f} %" + f" {what}" * wide
+        if grid.cell_width > 80:
+            share = percent(shares[index]) + f" {what}" * wide
             axes.text(x + grid.cell_width, y + LABEL / 2, share, ha="right", **style)
     axes.imshow(canvas, extent=(0, grid.width, grid.height, 0), aspect="auto", interpolation="none")
 

@@ -15,6 +15,7 @@ from sparsefeat.maps.colours import STOPS, ZERO
 from sparsefeat.maps.panels import TOP, Panel, Scale
 from sparsefeat.maps.words import CRITERIA_WORDS, heading, notes
 from sparsefeat.pages import Part, Section, Widget, check_installed, render_page
+from sparsefeat.units import percent
 
 if TYPE_CHECKING:
     from sparsefeat.maps.result import FeatureMaps
@@ -35,6 +36,8 @@ def render_maps(maps: "FeatureMaps", *, scale: Scale, relu_split: bool) -> str:
     """
     check_installed()
     panels = maps.panels(relu_split=relu_split)
+    # First of all, since it is found here what is too much for a page.
+    packed, lowest = _packed(maps, panels)
     head = {
         "layer": maps.layer,
         "rows": maps.shape[0],
@@ -44,18 +47,13 @@ def render_maps(maps: "FeatureMaps", *, scale: Scale, relu_split: bool) -> str:
         "top": TOP,
         "zero": ZERO,
         "panels": [_described(panel) for panel in panels],
-        "zeros": maps.zeros.tolist(),
-        "clipped": None if maps.clipped is None else maps.clipped.tolist(),
+        # In words, so that a share is rounded in one place.
+        "zeros": [percent(share) for share in maps.zeros],
+        "clipped": None if maps.clipped is None else [percent(share) for share in maps.clipped],
         "best": maps.best,
         "scores": None if maps.scores is None else maps.scores.tolist(),
+        **lowest,
     }
-    packed: dict[str, str] = {}
-    for source in {panel.source: None for panel in panels}:
-        values = maps.pre if source == "pre" else maps.post
-        assert values is not None
-        done = pack(values)
-        packed[source] = done.text
-        head |= {f"{source}_lowest": done.lowest}
     style = (FOLDER / "maps.css").read_text(encoding="utf-8")
     first = _template("one.html.j2", picture=_picture(maps.pixels), name=maps.picture, maps=maps)
     second = _template(
@@ -76,14 +74,33 @@ def render_maps(maps: "FeatureMaps", *, scale: Scale, relu_split: bool) -> str:
         ],
         lead=heading(maps),
     )
-    size = len(page.encode())
-    if size > MAX_BYTES:
-        raise InputError(
-            f"{maps.shape[2]} channels of {maps.shape[0]}x{maps.shape[1]} make a page of "
-            f"{size / 1e6:.1f} MB, expected at most {MAX_BYTES / 1e6:.0f} MB; choose fewer with "
-            "--channels, for example --channels top:16"
-        )
+    if len(page.encode()) > MAX_BYTES:
+        raise _too_large(maps)
     return page
+
+
+def _packed(maps: "FeatureMaps", panels: list[Panel]) -> tuple[dict[str, str], dict[str, int]]:
+    """Give the values that are sent, and their lowest decades."""
+    packed: dict[str, str] = {}
+    lowest: dict[str, int] = {}
+    for source in {panel.source: None for panel in panels}:
+        values = maps.pre if source == "pre" else maps.post
+        assert values is not None
+        done = pack(values, most=MAX_BYTES - sum(map(len, packed.values())))
+        if done is None:
+            raise _too_large(maps)
+        packed[source] = done.text
+        lowest[f"{source}_lowest"] = done.lowest
+    return packed, lowest
+
+
+def _too_large(maps: "FeatureMaps") -> InputError:
+    height, width, n = maps.shape
+    return InputError(
+        f"{n} channels of {height}x{width} make a page of more than {MAX_BYTES / 1e6:.0f} MB, "
+        f"expected at most {MAX_BYTES / 1e6:.0f} MB; choose fewer with --channels, for example "
+        "--channels top:16"
+    )
 
 
 def _all(maps: "FeatureMaps") -> str:

@@ -11,13 +11,12 @@ import numpy.typing as npt
 from sparsefeat.errors import LayerError, SourceError, StoreMismatchError
 from sparsefeat.pictures import list_pictures
 from sparsefeat.store.header import differences
-from sparsefeat.store.layout import list_parts
+from sparsefeat.store.layout import SHARD, list_parts
+from sparsefeat.store.selection import spans
 from sparsefeat_kernels import Csr
 
 if TYPE_CHECKING:
     from sparsefeat.extractor import Extractor
-
-ROWS_AT_ONCE = 64
 
 
 def channel_means(
@@ -80,5 +79,6 @@ def _stored(extractor: "Extractor", folder: Path) -> Iterator[Csr]:
             "that layer, or photographs"
         )
     for part in store.parts:
-        for start in range(0, part.header.rows, ROWS_AT_ONCE):
-            yield part.rows(layer, start, min(start + ROWS_AT_ONCE, part.header.rows))
+        rows = np.arange(part.header.rows)
+        for start, stop in spans(rows, part.offsets(layer), gap=0, most=SHARD):
+            yield part.rows(layer, start, stop)

@@ -147,7 +147,7 @@ class FeatureMaps:
         Raises
         ------
         InputError
-            More than 32 channels were chosen, which is much for one figure: `html` holds all.
+            It would be larger than 15 MB, or have more than 32 channels: `html` holds more.
         MissingDependencyError
             plotly isn't installed.
         """

@@ -19,6 +19,19 @@ CRITERIA_WORDS = MappingProxyType(
 )
 
 
+def printable(text: str) -> str:
+    r"""Write what doesn't print, such as a line's end in a file's name, as an escape.
+
+    Examples
+    --------
+    >>> printable("two\nlines, été")
+    'two\\nlines, été'
+    """
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+    )
+
+
 def heading(maps: "FeatureMaps") -> str:
     """Say what is shown, in one line."""
     height, width, n = maps.shape
@@ -27,7 +40,7 @@ def heading(maps: "FeatureMaps") -> str:
     rows, columns = maps.settings["size"]
     order = f", best {maps.best} first" if maps.best else ""
     return (
-        f"{maps.picture or 'a picture'} · {shown} channels of {height}×{width}{order} · "
+        f"{printable(maps.picture) or 'a picture'} · {shown} channels of {height}×{width}{order} · "
         f"{model['architecture'].upper()} {model['precision']}, weights "
         f"{model['weights_sha256'][:12]} · preprocessing {maps.settings['preprocess']['name']}, "
         f"{rows}×{columns}"

@@ -1,4 +1,5 @@
 import base64
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -48,14 +49,51 @@ def test_tiny_is_not_zero() -> None:
 
 def test_packed_for_the_page() -> None:
     values = noise(4, 5, 3)
-    done = pack(values)
+    done = pack(values, most=1000)
+    assert done is not None
+    assert pack(values, most=len(done.text)) == done
+    assert pack(values, most=len(done.text) - 1) is None
     planes = np.frombuffer(zlib.decompress(base64.b64decode(done.text)), np.uint8).reshape(2, 60)
     codes = (planes[0] | planes[1].astype(np.uint16) << 8).astype(np.int16).reshape(3, 4, 5)
     shown = np.moveaxis(decode(codes, done.lowest), 0, -1)
     assert shown.ravel().tolist() == rounded(values)
 
 
+def test_channels_have_one_lowest_decade() -> None:
+    values = np.array([[[1e-5, -1e5, 0.0]]], np.float32)
+    done = pack(values, most=1000)
+    assert done is not None
+    planes = np.frombuffer(zlib.decompress(base64.b64decode(done.text)), np.uint8).reshape(2, 3)
+    codes = (planes[0] | planes[1].astype(np.uint16) << 8).astype(np.int16)
+    assert decode(codes, done.lowest).tolist() == rounded(values)
+
+
+def test_it_stops_where_it_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def counted(values: npt.NDArray[np.float32], lowest: int | None = None) -> object:
+        seen.append(values.shape)
+        return encode(values, lowest)
+
+    monkeypatch.setattr("sparsefeat.maps.codes.encode", counted)
+    assert pack(noise(100, 100, 64), most=50_000) is None
+    assert len(seen) < 10
+
+
+def test_packing_takes_little_memory() -> None:
+    values = noise(112, 112, 64)
+    tracemalloc.start()
+    try:
+        assert pack(values, most=10_000_000) is not None
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * values.nbytes
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_what_no_colour_can_show(value: float) -> None:
     with pytest.raises(InputError, match="infinite or not a number"):
         encode(np.array([1.0, value], np.float32))
+    with pytest.raises(InputError, match="infinite or not a number"):
+        pack(np.array([[[1.0, value]]], np.float32), most=1000)

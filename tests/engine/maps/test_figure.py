@@ -1,4 +1,7 @@
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,12 +24,72 @@ def test_each_channel_and_panel_is_a_plot() -> None:
             exact = panel.values[..., index]
             assert values.xaxis == zeros.xaxis == f"x{number}".removesuffix("1" * (number == 1))
             np.testing.assert_array_equal(np.isnan(values.z), exact == 0)
-            np.testing.assert_array_equal(np.isnan(zeros.z), exact != 0)
+            assert zeros.z.dtype == np.uint8
+            np.testing.assert_array_equal(zeros.z, np.zeros(exact.shape))
             np.testing.assert_array_equal(np.nan_to_num(values.z), exact)
             assert values.zmax == panel.limits[index]
             assert values.zmin == (-panel.limits[index] if panel.colours == "signed" else 0)
             assert f"channel {maps.channels[index]}, {panel.title}" in values.hovertemplate
             assert "0 (exactly)" in zeros.hovertemplate
+
+
+def test_what_is_read_from_it(open_page: Callable[..., Any], tmp_path: Path) -> None:
+    maps = made()
+    path = tmp_path / "figure.html"
+    maps.figure().write_html(path, include_plotlyjs=True, div_id="plot")
+    page = open_page(path)
+    where = """([number, row, column]) => {
+        const plot = document.getElementById("plot");
+        const bounds = plot.getBoundingClientRect();
+        const name = number > 1 ? number : "";
+        const [x, y] = ["xaxis", "yaxis"].map((kind, i) => {
+            const axis = plot._fullLayout[kind + name];
+            return axis._offset + axis.d2p(i ? row : column);
+        });
+        return [bounds.left + x, bounds.top + y];
+    }"""
+    page.wait_for_function("document.querySelector('#plot .heatmaplayer image') !== null")
+    for number, row, column in [(1, 0, 0), (1, 3, 4), (2, 0, 0), (2, 5, 7), (7, 2, 2), (8, 2, 2)]:
+        page.mouse.move(1, 1)
+        page.mouse.move(*page.evaluate(where, [number, row, column]), steps=3)
+        panel = maps.panels()[(number - 1) % 2]
+        index = (number - 1) // 2
+        text = page.locator(".hoverlayer .hovertext").filter(
+            has_text=f"channel {maps.channels[index]}, {panel.title}row {row}, column {column}"
+        )
+        shown = text.text_content().split(f"column {column}")[1]
+        value = float(panel.values[row, column, index])
+        assert (shown == "0 (exactly)") == (value == 0)
+        if value:
+            number = float(shown.replace("\u2212", "-").replace("k", "e3"))
+            assert number == pytest.approx(value, 5e-3)
+
+
+@pytest.mark.parametrize(("shape", "n"), [((224, 224), 17), ((6, 8), 32), ((1, 1), 32)])
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_figure_fits(shape: tuple[int, int], n: int, empty: bool) -> None:
+    pre = noise(*shape, n)
+    pre *= not empty
+    assert 1000 < len(made(pre).figure().to_json()) < 15_000_000
+
+
+def test_places_count_and_not_channels_alone() -> None:
+    with pytest.raises(InputError, match=r"2 plots each.*27\.0 MB.*at most 15 MB.*'top:17'"):
+        made(noise(224, 224, 32)).figure()
+    assert len(made(noise(224, 224, 32), stage="post").figure().data) == 64
+    assert len(made(noise(224, 224, 17)).figure().data) == 68
+    with pytest.raises(InputError, match=r"15 MB; take \.html"):
+        made(noise(1600, 1600, 1), stage="post").figure()
+
+
+def test_no_name_becomes_markup(open_page: Callable[..., Any], tmp_path: Path) -> None:
+    hostile = "<a href='https://example.org'>cat</a> <b>& &lt; $x$\n.jpg"
+    path = tmp_path / "figure.html"
+    made(picture=hostile).figure().write_html(path, include_plotlyjs=True)
+    page = open_page(path)
+    title = page.locator(".gtitle")
+    assert title.text_content() == "block1_conv1, " + hostile.replace("\n", "\\n")
+    assert page.locator(".gtitle a, .gtitle tspan").count() == 0
 
 
 def test_it_is_shown_in_notebooks() -> None:

@@ -6,7 +6,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from sparsefeat.errors import MissingDependencyError
+from sparsefeat.errors import InputError, MissingDependencyError
 from sparsefeat.maps.colours import ZERO, paint, rgb
 
 from .made import made, noise
@@ -40,6 +40,23 @@ def test_any_number_and_shape(shape: tuple[int, int], n: int) -> None:
 
 def test_a_name_is_no_formula() -> None:
     assert made(picture="price $5 $x_").png()
+
+
+def test_letters_that_the_font_lacks_are_no_warning() -> None:
+    assert made(picture="\u732b.jpg").png()  # warnings are errors here
+
+
+@pytest.mark.parametrize("shape", [(2048, 32), (3000, 1), (1, 3000)])
+def test_maps_of_any_ratio(shape: tuple[int, int]) -> None:
+    pixels = picture(made(noise(*shape, 1), stage="post").png())
+    assert max(pixels.shape) < 6000
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 100
+
+
+def test_more_than_a_picture_can_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sparsefeat.maps.mosaic.MAX_SIDE", 1000)
+    with pytest.raises(InputError, match=r"5 channels of 6x8.*at most 1000.*--channels top:16"):
+        made().png()
 
 
 def test_matplotlib_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:

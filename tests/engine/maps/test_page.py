@@ -10,6 +10,7 @@ from sparsefeat.errors import InputError
 from sparsefeat.maps import FeatureMaps
 from sparsefeat.maps.colours import ZERO, paint, rgb
 from sparsefeat.maps.page import MAX_BYTES
+from sparsefeat.units import percent
 
 from .made import made, noise
 
@@ -37,6 +38,13 @@ def opened(open_page: OpenPage, folder: Path, maps: FeatureMaps, **options: Any)
     return page
 
 
+def drawn(page: Any) -> None:
+    """Wait until what was scrolled or changed is on the screen."""
+    page.evaluate(
+        "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )
+
+
 def place(page: Any, maps: FeatureMaps, index: int, panel: int, row: int, column: int) -> Any:
     """Scroll a place of the grid into sight, and give its point in the window."""
     cells = json.loads(page.locator("#maps-grid").get_attribute("data-cells"))
@@ -46,7 +54,7 @@ def place(page: Any, maps: FeatureMaps, index: int, panel: int, row: int, column
     y = index // cells["perRow"] * cells["stepY"] + 18 + (row + 0.5) / height * cells["height"]
     page.locator("#maps-box").scroll_into_view_if_needed()
     page.evaluate("y => { document.getElementById('maps-box').scrollTop = y - 200; }", y)
-    page.wait_for_timeout(50)
+    drawn(page)
     top = page.evaluate("document.getElementById('maps-box').scrollTop")
     bounds = page.locator("#maps-grid").bounding_box()
     return bounds["x"] + x, bounds["y"] + y - top
@@ -121,10 +129,11 @@ def test_one_channel_large(open_page: OpenPage, tmp_path: Path) -> None:
             page.mouse.click(*place(page, maps, index, 1, 3, 3))
         facts = page.locator("#maps-facts").inner_text()
         assert facts.startswith(f"channel {maps.channels[index]} ")
-        assert f"{100 * maps.clipped[index]:.1f} % clipped" in facts
-        drawn = page.evaluate("document.getElementById('maps-plot').data.map((one) => one.z)")
+        assert f"{percent(maps.clipped[index])} clipped" in facts
+        assert f"{percent(maps.zeros[index])} of the output" in facts
+        data = page.evaluate("document.getElementById('maps-plot').data.map((one) => one.z)")
         for panel, (zeros, values) in zip(
-            maps.panels(), zip(drawn[::2], drawn[1::2], strict=True), strict=True
+            maps.panels(), zip(data[::2], data[1::2], strict=True), strict=True
         ):
             exact = panel.values[..., index]
             for row, column in np.ndindex(6, 8):
@@ -147,10 +156,8 @@ def test_hovering_over_the_large_channel(open_page: OpenPage, tmp_path: Path) ->
         for row, column in [(0, 0), (1, 2), (5, 7), (3, 4)]:
             page.mouse.move(1, 1)
             page.mouse.move(*page.evaluate(where, [at, row, column]), steps=3)
-            page.locator(".hoverlayer .hovertext").first.wait_for()
-            page.wait_for_timeout(100)
-            text = page.locator(".hoverlayer .hovertext").first.text_content()
-            assert f"row {row}, column {column}" in text
+            found = page.locator(".hoverlayer .hovertext", has_text=f"row {row}, column {column}")
+            text = found.first.text_content()
             assert f"channel {maps.channels[0]}" in text
             value = panel.values[row, column, 0]
             shown = text.split(f"column {column}")[1].split("channel")[0]
@@ -230,7 +237,7 @@ def test_512_channels(
         }"""
     )
     record_property("seconds to draw 512 channels", seconds)
-    page.wait_for_timeout(100)
+    drawn(page)
     colours = page.evaluate(
         """() => {
             const grid = document.getElementById("maps-grid");
@@ -251,6 +258,17 @@ def test_even_noise_fits(shape: tuple[int, int], n: int) -> None:
 def test_too_much_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(InputError, match=r"MB.*at most 15 MB.*--channels top:16"):
         made(noise(224, 224, 128)).html()
+
+
+def test_shares_that_are_nearly_none_or_all(open_page: OpenPage, tmp_path: Path) -> None:
+    pre = noise(50, 60, 4)
+    pre = np.abs(pre) * [1, -1, 1, -1]
+    pre[0, 0, 2:] *= -1
+    page = opened(open_page, tmp_path, made(pre.astype(np.float32)))
+    for share in ("0 %", "100 %", "< 0.1 %", "> 99.9 %"):
+        facts = page.locator("#maps-facts").inner_text()
+        assert f"\u00b7 {share} clipped by ReLU \u00b7 {share} of the output" in facts
+        page.get_by_label("Next channel").click()
 
 
 def test_no_name_becomes_markup(open_page: OpenPage, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from sparsefeat.extractor import Extractor
 from sparsefeat.maps.criteria import selectivity
 from sparsefeat.maps.reference import channel_means
 from sparsefeat.pictures import list_pictures
+from sparsefeat.store.part import Part
+from sparsefeat_kernels import Csr
 
 LAYER = "block2_pool"
 
@@ -40,6 +42,28 @@ def test_a_store_and_its_photographs_mean_the_same(extractor: Extractor, photos:
     for reference in (folder, photos, f"{photos}/*.png"):
         got = channel_means(extractor, reference)
         np.testing.assert_allclose(got, expected, rtol=1e-12)
+
+
+def test_a_store_is_read_by_elements_and_not_by_rows(
+    extractor: Extractor, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = photos.parent / "features"
+    sparsefeat.extract_to_store(extractor, list_pictures([photos]), folder)
+    expected = channel_means(extractor, folder)
+    read = Part.rows
+    stretches: list[tuple[int, int]] = []
+
+    def rows(part: Part, layer: str, start: int, stop: int) -> Csr:
+        stretches.append((start, stop))
+        return read(part, layer, start, stop)
+
+    monkeypatch.setattr(Part, "rows", rows)
+    assert channel_means(extractor, folder).tolist() == expected.tolist()
+    assert stretches == [(0, 3)]
+    stretches.clear()
+    monkeypatch.setattr("sparsefeat.maps.reference.SHARD", 100)  # less than a row has
+    np.testing.assert_allclose(channel_means(extractor, folder), expected, rtol=1e-12)
+    assert stretches == [(0, 1), (1, 2), (2, 3)]
 
 
 def test_selectivity_of_maps(extractor: Extractor, photos: Path) -> None:
