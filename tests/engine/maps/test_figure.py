@@ -61,8 +61,8 @@ def test_what_is_read_from_it(open_page: Callable[..., Any], tmp_path: Path) -> 
         value = float(panel.values[row, column, index])
         assert (shown == "0 (exactly)") == (value == 0)
         if value:
-            number = float(shown.replace("\u2212", "-").replace("k", "e3"))
-            assert number == pytest.approx(value, 5e-3)
+            read = float(shown.replace("\u2212", "-").replace("k", "e3"))
+            assert read == pytest.approx(value, 5e-3)
 
 
 @pytest.mark.parametrize(("shape", "n"), [((224, 224), 17), ((6, 8), 32), ((1, 1), 32)])
