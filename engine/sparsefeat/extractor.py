@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from sparsefeat.maps import Criterion, FeatureMaps, Stage
 
 Float32 = NDArray[np.float32]
+KEPT = 2  # extractors of other layers
 
 
 class Extractor:
@@ -253,7 +254,7 @@ class Extractor:
         }
 
     def with_layers(self, layers: str | Sequence[str], *, pool: Pool = "none") -> "Extractor":
-        """Give an extractor of other layers of the same model, made once and kept.
+        """Give an extractor of other layers of the same model; the last two are kept.
 
         All options but `layers` and `pool` are those of this one.
 
@@ -265,11 +266,14 @@ class Extractor:
         key = (choose(layers, self._file.metadata.layers), pool)
         if key == (self._names, self._pool):
             return self
-        if key not in self._others:
-            self._others[key] = Extractor(
-                self._file.path, key[0], **{**self._options, "pool": pool}
-            )
-        return self._others[key]
+        other = self._others.pop(key, None)
+        if other is None:
+            other = Extractor(self._file.path, key[0], **{**self._options, "pool": pool})
+        self._others[key] = other
+        # Each holds a network's weights; maps with a reference go back and forth between two.
+        while len(self._others) > KEPT:
+            del self._others[next(iter(self._others))]
+        return other
 
     def read(self, picture: Picture) -> Decoded:
         """Decode one picture as `extract` does.

@@ -8,6 +8,7 @@ from PIL import Image
 from skimage import data
 
 from sparsefeat.extractor import Extractor
+from sparsefeat.units import percent
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_figures_of_each_channel(small_vgg16: Path, cat: Path) -> None:
         cat, "block3_conv1", channels="top:3", best="contrast"
     )
     assert [int(row.split()[0]) for row in rows] == maps.channels.tolist()
-    assert f"{100 * maps.zeros[0]:.1f} %" in rows[0]
+    assert percent(maps.zeros[0]) in rows[0]
     facts = json.loads(run(cat.parent, *line, "--channels", "2", "--json").stdout)
     assert facts["channels"][0]["channel"] == 2
     assert facts["shape"] == [16, 16, 16]
@@ -58,6 +59,11 @@ def test_a_page_and_a_picture(small_vgg16: Path, cat: Path) -> None:
         (["--layer", "block2_pool", "--stage", "pre"], "no ReLU"),
         (["--layer", "block2_pool", "-o", "maps.svg"], ".html or .png"),
         (["--layer", "block2_conv1", "--channels", "99"], "0 to 7"),
+        (["--layer", "block2_conv1", "--relu-split"], "give -o"),
+        (["--layer", "block2_conv1", "--scale", "channel"], "give -o"),
+        (["--layer", "block2_pool", "--relu-split", "-o", "a.png"], "has no ReLU"),
+        (["--layer", "none", "-o", "none/a.html"], "can't write none/a.html"),
+        (["--layer", "block2_conv1", "--precision", "int8"], "int8"),
         (["--layer", "fc1"], "without its top"),
         (["--layer", "block2_conv1", "--best", "selectivity"], "reference"),
         (["--layer", "block2_conv1", "--stage", "post", "--relu-split", "-o", "a.png"], "stage"),
@@ -68,4 +74,6 @@ def test_errors_are_one_line(small_vgg16: Path, cat: Path, words: list[str], say
     assert done.returncode == 2
     assert says in done.stderr
     assert "Traceback" not in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    usage, _, line = done.stderr.rpartition("\n\n")  # click says how it is used, too
+    assert not usage or usage.startswith("Usage: ")
+    assert len(line.splitlines()) == 1

@@ -70,6 +70,15 @@ def test_an_extractor_of_other_layers_is_made_once(small_vgg16: Path) -> None:
     assert other.provenance["batch_size"] == 3
 
 
+def test_the_last_two_extractors_of_other_layers_are_kept(small_vgg16: Path) -> None:
+    extractor = Extractor(small_vgg16, "block2_pool", size=(32, 32))
+    first, second = (extractor.with_layers(name) for name in ("block1_conv1", "block1_conv2"))
+    assert extractor.with_layers("block1_conv1") is first
+    extractor.with_layers("block1_pool")
+    assert extractor.with_layers("block1_conv1") is first
+    assert extractor.with_layers("block1_conv2") is not second
+
+
 def test_reading_is_what_extracting_does(small_vgg16: Path, folder: Path) -> None:
     extractor = Extractor(small_vgg16, size=(64, 96))
     decoded = extractor.read(folder / "0.png")

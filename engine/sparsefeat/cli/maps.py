@@ -5,8 +5,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sparsefeat.cli.options import model_option, preprocess_option, size_option
-from sparsefeat.cli.output import log, print_json, print_table, printable, warnings_as_lines
+from sparsefeat.cli.options import model_option, preprocess_option, provider_option, size_option
+from sparsefeat.cli.output import (
+    check_writable,
+    log,
+    print_json,
+    print_table,
+    printable,
+    warnings_as_lines,
+)
+from sparsefeat.units import percent
 
 if TYPE_CHECKING:
     from sparsefeat.maps import FeatureMaps
@@ -50,12 +58,16 @@ Examples:
 @click.option(
     "--scale",
     type=click.Choice(["shared", "channel"]),
-    default="shared",
-    show_default=True,
-    help="One scale of colours for all channels, or one for each.",
+    help="One scale of colours for all channels, or one for each.  [default: shared]",
 )
 @preprocess_option
 @size_option
+@provider_option
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16", "int8"]),
+    help="What it computes in; by default the model's own.",
+)
 @click.option("-o", "--output", metavar="FILE", help="Write a page, .html, or a picture, .png.")
 @click.option("--json", "as_json", is_flag=True, help="Print each channel's figures as JSON.")
 def maps(
@@ -67,9 +79,11 @@ def maps(
     reference: str | None,
     stage: str | None,
     relu_split: bool,
-    scale: str,
+    scale: str | None,
     preprocess: str,
     size: tuple[int, int] | None,
+    provider: str,
+    precision: str | None,
     output: str | None,
     as_json: bool,
 ) -> None:
@@ -80,15 +94,31 @@ def maps(
     """
     from sparsefeat.extractor import Extractor
     from sparsefeat.maps.compute import outputs
-    from sparsefeat.maps.result import checked_ending
     from sparsefeat.model import ModelFile
 
+    if output is None and (scale is not None or relu_split):
+        raise click.UsageError(
+            "--scale and --relu-split say how maps are drawn: give -o too, a page or a picture"
+        )
+    if relu_split and stage == "post":
+        raise click.UsageError(
+            "--relu-split shows the pre-activation: expected --stage pre or both, got post"
+        )
     if output is not None:
-        checked_ending(Path(output))
+        _check_output(output)
     with warnings_as_lines():
         # Made for just these outputs, so that the network is loaded once.
         names = outputs(layer, stage, ModelFile.open(model).metadata.layers)  # type: ignore[arg-type]
-        extractor = Extractor(model, names, size=size, preprocess=preprocess)
+        if relu_split and len(names) == 1:
+            raise click.UsageError(f"{layer} has no ReLU: --relu-split has nothing to split")
+        extractor = Extractor(
+            model,
+            names,
+            size=size,
+            preprocess=preprocess,
+            provider=provider,
+            precision=precision,  # type: ignore[arg-type]
+        )
         found = extractor.maps(
             photo,
             layer,
@@ -97,13 +127,28 @@ def maps(
             stage=stage,  # type: ignore[arg-type]
             reference=reference,
         )
+        if output is not None:
+            found.save(output, scale=scale or "shared", relu_split=relu_split)  # type: ignore[arg-type]
     if output is not None:
-        found.save(output, scale=scale, relu_split=relu_split)  # type: ignore[arg-type]
         log(f"{printable(output)}: written")
     if as_json:
         print_json(found.to_json())
     elif output is None:
         _print(found)
+
+
+def _check_output(output: str) -> None:
+    """Find out whether it can be made and written, before the work for it."""
+    from sparsefeat.maps.mosaic import check_matplotlib
+    from sparsefeat.maps.result import checked_ending
+    from sparsefeat.pages import check_installed
+
+    ending = checked_ending(Path(output))
+    check_writable(output)
+    if ending == ".html":
+        check_installed()
+    else:
+        check_matplotlib()
 
 
 def _print(found: "FeatureMaps") -> None:
@@ -118,5 +163,5 @@ def _print(found: "FeatureMaps") -> None:
 
 def _cell(name: str, value: float) -> str:
     if name in ("zeros", "clipped"):
-        return f"{100 * value:.1f} %"
+        return percent(value)
     return str(value) if name == "channel" else f"{value:.4g}"

@@ -44,7 +44,8 @@ def feature_maps(
     stage = _stage(found, stage)
     names = outputs(found.name, stage, extractor.metadata.layers)
     decoded = extractor.read(picture)
-    computed = extractor.with_layers(names).run(normalize(decoded.pixels)[None])
+    runner = extractor.with_layers(names)
+    computed = runner.run(normalize(decoded.pixels)[None])
     post = computed[found.name][0]
     scores = None
     if best is not None:
@@ -65,7 +66,7 @@ def feature_maps(
         post=_taken(post, numbers),
         best=best,
         scores=None if scores is None else scores[numbers],
-        settings=extractor.settings,
+        settings=runner.settings,
     )
 
 

@@ -1,5 +1,6 @@
 """Which channels: the words that a user writes, and the numbers they mean."""
 
+import operator
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,7 +78,10 @@ def parse_channels(channels: str | int | Sequence[int]) -> Selection:
     16
     """
     if not isinstance(channels, str):
-        numbers = [channels] if isinstance(channels, int) else list(channels)
+        try:
+            numbers = [channels] if isinstance(channels, bool) else [operator.index(channels)]  # type: ignore[arg-type]
+        except TypeError:
+            numbers = list(channels)  # type: ignore[arg-type]
         channels = ",".join(map(str, numbers))
     if channels.strip() == "all":
         return Selection()

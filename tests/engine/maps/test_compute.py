@@ -133,7 +133,9 @@ def test_pools_have_one_stage(extractor: Extractor, photo: Path) -> None:
 
 def test_a_pooled_extractor_has_maps(small_vgg16: Path, photo: Path) -> None:
     pooled = Extractor(small_vgg16, "block2_pool", pool="avg", size=(64, 96))
-    assert pooled.maps(photo).shape == (16, 24, 8)
+    maps = pooled.maps(photo)
+    assert maps.shape == (16, 24, 8)
+    assert maps.settings["pool"] == "none"
 
 
 @pytest.mark.parametrize(
