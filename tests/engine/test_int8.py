@@ -79,8 +79,9 @@ def test_it_is_compared_with_float32(int8: Path, small_vgg16: Path) -> None:
         rounds=1,
     )
     float32, ours = result.rows()
-    assert (float32.ratio, float32.agreement.relative_l2) == (None, 0)
+    assert float32.ratio is None
+    assert float32.agreement.relative_l2 < 1e-5
     assert result.engines["ort-cpu-int8"]["precision"] == "int8"
     assert result.settings["int8"] == "int8.onnx"
-    assert ours.agreement.reference == "ort-cpu"
+    assert ours.agreement.reference == "keras-predict"
     assert ours.agreement.relative_l2 > 1e-3
