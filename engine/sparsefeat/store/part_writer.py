@@ -1,11 +1,9 @@
 """One part while it is being written, under a temporary name."""
 
-import functools
 import json
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +17,6 @@ from sparsefeat.store.header import JSON, Header
 from sparsefeat.store.layer_writer import LayerWriter
 from sparsefeat.store.layout import part_name, temporary_name
 from sparsefeat.store.tables import REJECTED, ROWS, write_table
-from sparsefeat.threads import available_threads
 from sparsefeat_kernels import Csr
 
 NNZ_PER_PART = 2**31 - 1  # so that every part's indptr fits int32 readers
@@ -84,13 +81,9 @@ class PartWriter:
         return fits if self._rows else max(1, fits)
 
     def append(self, rows: Sequence[Row], layers: Mapping[str, Csr]) -> None:
-        """Append rows that there is room for; layers in several threads (docs/adr/007)."""
-        appending = [
-            _threads().submit(writer.append, layers[writer.layer.name]) for writer in self._layers
-        ]
-        wait(appending)  # all, so that none still writes when another has failed
-        for one in appending:
-            one.result()
+        """Append rows that there is room for."""
+        for writer in self._layers:
+            writer.append(layers[writer.layer.name])
         self._rows += rows
 
     def reject(self, rejects: Sequence[Reject]) -> None:
@@ -130,8 +123,3 @@ class PartWriter:
 
 def _count_within(totals: npt.NDArray[np.int64], limit: int) -> int:
     return int(np.searchsorted(totals, limit, side="right"))
-
-
-@functools.cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(available_threads(), thread_name_prefix="sparsefeat-layer")
