@@ -109,7 +109,7 @@ def sparsity(
     at one position or more of every picture; never zero where it is active at all of them.
     """
     from sparsefeat.pictures import list_pictures
-    from sparsefeat.sparsity import is_store
+    from sparsefeat.store.layout import is_store
 
     if as_json and csv_file == "-":
         raise click.UsageError("both --json and --csv - print: leave one of them out")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sparsefeat.errors import LayerError, SourceError, StoreMismatchError
 from sparsefeat.pictures import list_pictures
 from sparsefeat.store.header import differences
-from sparsefeat.store.layout import SHARD, list_parts
+from sparsefeat.store.layout import SHARD, is_store
 from sparsefeat.store.selection import spans
 from sparsefeat_kernels import Csr
 
@@ -46,9 +46,8 @@ def channel_means(
         There are no photographs, or none of them could be read.
     """
     (layer,) = extractor.layers.values()
-    folder = Path(reference)
-    if folder.is_dir() and list_parts(folder):
-        rows = _stored(extractor, folder)
+    if is_store(reference):
+        rows = _stored(extractor, Path(reference))
     else:
         rows = (batch.layers[layer.name] for batch in extractor.extract(list_pictures([reference])))
     sums, n_rows = np.zeros(layer.n_channels), 0

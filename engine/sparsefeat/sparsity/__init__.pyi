@@ -1,5 +1,5 @@
 from .accumulator import Accumulator
-from .analysis import analyse, is_store
+from .analysis import analyse
 from .comparison import Difference, compare_shares
 from .correlation import Correlation, Estimate, correlate
 from .counts import LayerZeros
@@ -35,7 +35,6 @@ __all__ = [
     "count_pictures",
     "count_store",
     "flatness_of",
-    "is_store",
     "layer_facts",
     "missing_of_walk",
     "spread_of",

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparsefeat.errors import InputError
@@ -15,7 +14,7 @@ from sparsefeat.sparsity.result import FLATNESS, Sparsity
 from sparsefeat.sparsity.stored_pictures import stored_flatness
 from sparsefeat.store import Store
 from sparsefeat.store.choosing import choose_stored
-from sparsefeat.store.layout import list_parts
+from sparsefeat.store.layout import is_store
 
 if TYPE_CHECKING:
     from sparsefeat.extractor import Extractor
@@ -97,14 +96,6 @@ def analyse(
         raise InputError("got photos besides photographs, expected a store with them: leave it out")
     pictures = list_pictures([source]) if isinstance(source, str | os.PathLike) else source
     return _of_pictures(pictures, extractor, flatness, name or _called(source), report)
-
-
-def is_store(source: object) -> bool:
-    """Say whether a path is a folder that holds ``part-*.zarr``."""
-    if not isinstance(source, str | os.PathLike) or isinstance(source, bytes):
-        return False
-    folder = Path(source)
-    return folder.is_dir() and bool(list_parts(folder))
 
 
 def _of_store(

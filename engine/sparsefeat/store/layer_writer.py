@@ -1,15 +1,14 @@
 """One layer of one part while it is being written: its encoding is chosen by measuring."""
 
-import numcodecs
 import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.records import Layer
-from sparsefeat.store.codecs import BLOCK
 from sparsefeat.store.encoding import CsrWriter, DenseWriter
 from sparsefeat.store.group import PartGroup
 from sparsefeat.store.header import StoredLayer
 from sparsefeat.store.layout import CHUNK, layer_key
+from sparsefeat.store.shards import ChunkEncoder
 from sparsefeat_kernels import Csr, csr_zeros_per_channel, to_dense
 
 SAMPLE_ROWS = 8
@@ -89,10 +88,6 @@ class LayerWriter:
 
 def _compressed(values: npt.NDArray[np.generic], *, differences: bool = False) -> int:
     """Measure elements as a store would compress them, chunk by chunk."""
-    blosc = numcodecs.Blosc("zstd", clevel=1, shuffle=numcodecs.Blosc.SHUFFLE, blocksize=BLOCK)
-    delta = numcodecs.Delta("<i4")
-    size = 0
-    for start in range(0, len(values), CHUNK):
-        chunk = values[start : start + CHUNK]
-        size += len(blosc.encode(delta.encode(chunk) if differences else chunk))
-    return size
+    encoder = ChunkEncoder(differences=differences)
+    chunks = (values[start : start + CHUNK] for start in range(0, len(values), CHUNK))
+    return sum(len(encoder.compress(chunk)) for chunk in chunks)

@@ -1,5 +1,6 @@
 """Where things lie in a store's folder, and what its sizes are."""
 
+import os
 import re
 from pathlib import Path
 from typing import Final
@@ -72,6 +73,14 @@ def require_parts(folder: Path) -> list[Path]:
             f"{folder} holds no part-*.zarr, expected at least one: extract into it first"
         )
     return parts
+
+
+def is_store(source: object) -> bool:
+    """Say whether a path is a folder that holds ``part-*.zarr``."""
+    if not isinstance(source, str | os.PathLike) or isinstance(source, bytes):
+        return False
+    folder = Path(source)
+    return folder.is_dir() and bool(list_parts(folder))
 
 
 def layer_key(name: str) -> str:

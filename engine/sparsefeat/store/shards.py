@@ -43,10 +43,12 @@ class ChunkEncoder:
 
     def encode(self, chunk: npt.NDArray[Any]) -> bytes:
         """Encode a contiguous chunk of one axis; safe to call from several threads."""
-        if self._differences:
-            chunk = self._gaps(chunk)
-        encoded = self._blosc.encode(chunk)
-        return bytes(encoded) + _checksum(encoded)
+        compressed = self.compress(chunk)
+        return compressed + _checksum(compressed)
+
+    def compress(self, chunk: npt.NDArray[Any]) -> bytes:
+        """Give what `encode` does, without the checksum."""
+        return bytes(self._blosc.encode(self._gaps(chunk) if self._differences else chunk))
 
     def encode_all(self, chunks: Iterable[npt.NDArray[Any]]) -> Iterator[bytes]:
         """Encode chunks in as many threads as there are processors, in order.
