@@ -1,7 +1,7 @@
 # Every target makes what it needs from python3 and a package index alone.
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS := --extra cpu --extra fast --extra export --extra viz --extra demo --extra test --extra dev
+EXTRAS := --extra cpu --extra fast --extra export --extra viz --extra convert --extra dask --extra demo --extra test --extra dev
 
 .PHONY: demo test browser check bench lock clean
 

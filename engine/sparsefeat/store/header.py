@@ -66,23 +66,34 @@ class StoredLayer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Header:
-    """The part's own account of itself, kept in its root's attributes and in ``uns``."""
+    """The part's own account of itself, kept in its root's attributes and in ``uns``.
+
+    `replaces` names the parts whose rows this one has taken over: they count no more.
+    """
 
     rows: int
     rejected: int
     layers: tuple[StoredLayer, ...]
     settings: dict[str, JSON]
     provenance: dict[str, JSON]
+    replaces: tuple[str, ...] = ()
+
+    @property
+    def version(self) -> int:
+        """The oldest version of the format whose readers understand the part."""
+        return 2 if self.replaces else 1
 
     def to_json(self) -> dict[str, JSON]:
         """Give the header as it is written."""
+        replaces: dict[str, JSON] = {"replaces": [*self.replaces]} if self.replaces else {}
         return {
-            "format": FORMAT,
+            "format": self.version,
             "rows": self.rows,
             "rejected": self.rejected,
             "layers": [stored.to_json() for stored in self.layers],
             "settings": self.settings,
             "provenance": self.provenance,
+            **replaces,
         }
 
     @classmethod
@@ -108,6 +119,7 @@ class Header:
                     layers=_sound_layers([StoredLayer.from_json(entry) for entry in entries], rows),
                     settings=_json_mapping(fields["settings"]),
                     provenance=_json_mapping(fields["provenance"]),
+                    replaces=tuple(map(_text, _sequence(fields.get("replaces", [])))),
                 )
         except (KeyError, TypeError, ValueError) as exc:
             raise StoreCorruptError(

@@ -7,7 +7,7 @@ from typing import Final
 
 from sparsefeat.errors import StoreNotFoundError
 
-FORMAT: Final = 1
+FORMAT: Final = 2  # the newest that is understood; a part says the oldest that it needs
 CHUNK: Final = 1 << 18  # elements that are compressed and checked together
 SHARD: Final = 16 * CHUNK  # elements in one file
 LOCK: Final = ".sparsefeat.lock"
