@@ -38,9 +38,7 @@ def available_memory(
     int or None
         None where the system says nothing (Windows). On macOS it is all memory of the machine.
     """
-    folders = group_folders(
-        "memory", cgroup_root=cgroup_root, cgroup_of_process=cgroup_of_process
-    )
+    folders = group_folders("memory", cgroup_root=cgroup_root, cgroup_of_process=cgroup_of_process)
     found = [
         _of_machine(meminfo),
         _of_address_space(statm),

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from sparsefeat.errors import InputError, LayerError, StoreMismatchError
 from sparsefeat.records import Layer
+from sparsefeat.store.annotated import annotated
 from sparsefeat.store.batches import Numbers, csr_batches, dense_batches
 from sparsefeat.store.frames import read_frame, unresolved
 from sparsefeat.store.gather import read_csr, read_dense
@@ -24,6 +25,7 @@ from sparsefeat.store.where import matching
 
 if TYPE_CHECKING:
     import pandas as pd
+    from anndata import AnnData
     from scipy.sparse import csr_array
 
 
@@ -163,7 +165,7 @@ class Store:
                 f"got store[{key!r}], expected a layer's name, or a name and rows: "
                 f"store[{next(iter(self.layers))!r}, 0:10]"
             )
-        n_columns = self._layer(layer).n_features
+        n_columns = self.layer(layer).n_features
         numbers = row_numbers(rows, self.n_rows)
         nnz = int(self.nnz(layer)[numbers].sum())
         needed = csr_bytes(len(numbers), nnz, n_columns)
@@ -187,9 +189,9 @@ class Store:
         LayerError, InputError, StoreMemoryError, StoreCorruptError
             As reading a matrix does.
         """
-        shape = self._layer(layer).shape
+        shape = self.layer(layer).shape
         numbers = row_numbers(slice(None) if rows is None else rows, self.n_rows)
-        needed = 4 * len(numbers) * self._layer(layer).n_features
+        needed = 4 * len(numbers) * self.layer(layer).n_features
         require_memory(
             needed, self.memory_limit, layer=layer, n_rows=len(numbers), form="a dense array"
         )
@@ -232,7 +234,7 @@ class Store:
         Of what was handed out nothing is kept. But a loop's variable holds its batch until the
         next one has been read: count on two of them, or ``del`` it.
         """
-        return csr_batches(self, self._layer(layer).name, rows, memory, batch_size)
+        return csr_batches(self, self.layer(layer).name, rows, memory, batch_size)
 
     def dense_batches(
         self,
@@ -243,7 +245,44 @@ class Store:
         batch_size: int | None = None,
     ) -> Iterator[tuple[Numbers, npt.NDArray[np.float32]]]:
         """Go through a layer as `batches` does, with what `dense` gives: float32 (n, H, W, C)."""
-        return dense_batches(self, self._layer(layer).name, rows, memory, batch_size)
+        return dense_batches(self, self.layer(layer).name, rows, memory, batch_size)
+
+    def anndata(
+        self,
+        layers: Sequence[str] | None = None,
+        *,
+        lazy: bool = True,
+        memory: int | None = None,
+    ) -> "AnnData":
+        """Give the store as one AnnData, all parts as one.
+
+        Parameters
+        ----------
+        layers
+            Names of layers; None for all.
+        lazy
+            Whether layers are dask arrays, read and checked when computed, or are read now.
+        memory
+            Bytes that a chunk of a dask array may take; None for 256 MiB.
+
+        Returns
+        -------
+        AnnData (N, 0): `obs` as here; ``obsm[key]`` of shape (N, features), ``csr_matrix``, or
+        dense where every part stores the layer so; ``uns["sparsefeat"]`` settings, provenance
+        and shapes as JSON, and zeros per channel. In a key "/" is written ".".
+
+        Raises
+        ------
+        LayerError
+            There is no such layer.
+        InputError
+            A row takes more than `memory`.
+        StoreMemoryError
+            Read now, a layer would take more than the memory limit.
+        MissingDependencyError
+            dask isn't installed.
+        """
+        return annotated(self, layers, lazy=lazy, memory=memory)
 
     def nnz(self, layer: str) -> Numbers:
         """Count the non-zeros of each row, int64 (N,), without reading the data.
@@ -256,7 +295,7 @@ class Store:
             What is on disk is not what was written.
         """
         if layer not in self._nnz:
-            name = self._layer(layer).name
+            name = self.layer(layer).name
             counts = np.concatenate([np.diff(part.indptr(name)) for part in self._parts])
             counts.flags.writeable = False
             self._nnz[layer] = counts
@@ -272,11 +311,18 @@ class Store:
         StoreCorruptError
             What is on disk is not what was written.
         """
-        per_row = self._layer(layer).n_features - self.nnz(layer)
+        per_row = self.layer(layer).n_features - self.nnz(layer)
         per_channel = [part.zeros_per_channel(layer) for part in self._parts]
         return Zeros(per_row=per_row, per_channel=np.sum(per_channel, axis=0))
 
-    def _layer(self, name: str) -> Layer:
+    def layer(self, name: str) -> Layer:
+        """Give a layer by its name.
+
+        Raises
+        ------
+        LayerError
+            There is no such layer.
+        """
         if name not in self.layers:
             near = difflib.get_close_matches(name, self.layers, cutoff=0.5) or list(self.layers)
             raise LayerError(
@@ -301,9 +347,7 @@ def open_store(folder: str | Path, *, memory_limit: int | None = None) -> Store:
     return Store(folder, memory_limit=memory_limit)
 
 
-def reopen(
-    folder: str | Path, memory_limit: int | None, parts: Sequence[tuple[str, int]]
-) -> Store:
+def reopen(folder: str | Path, memory_limit: int | None, parts: Sequence[tuple[str, int]]) -> Store:
     """Open a store in another process, with the parts that it had in the first.
 
     Parameters

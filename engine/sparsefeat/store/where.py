@@ -44,9 +44,7 @@ def matching(obs: "pd.DataFrame", condition: str) -> npt.NDArray[np.int64]:
     try:
         condition = _spelled_out(condition)
         _Checker(condition, obs).visit(ast.parse(condition, mode="eval"))
-        found = obs.eval(
-            condition, engine="python", parser="pandas", local_dict={}, global_dict={}
-        )
+        found = obs.eval(condition, engine="python", parser="pandas", local_dict={}, global_dict={})
     except InputError:
         raise
     except SyntaxError as exc:

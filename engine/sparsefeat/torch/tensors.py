@@ -1,0 +1,62 @@
+"""Matrices as tensors, and samples as batches."""
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from sparsefeat.errors import MissingDependencyError
+
+try:
+    import torch
+    from torch.utils.data import default_collate
+except ImportError as exc:
+    raise MissingDependencyError(
+        "PyTorch is not installed, expected it for sparsefeat.torch: pip install 'sparsefeat[torch]', "
+        "or a build of your choice"
+    ) from exc
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+
+def csr_tensor(matrix: "csr_array[Any]") -> torch.Tensor:
+    """Give a CSR matrix as a sparse CSR tensor of the same shape, sharing its memory."""
+    arrays = map(torch.from_numpy, (matrix.indptr, matrix.indices, matrix.data))
+    return _csr(*arrays, matrix.shape)
+
+
+def collate(samples: Sequence[Any]) -> Any:
+    """Make a batch of samples: a `DataLoader`'s ``collate_fn``.
+
+    Parameters
+    ----------
+    samples
+        Tensors, or pairs of a tensor and a label, as the data sets here give them.
+
+    Returns
+    -------
+    Sparse CSR samples (1, F) as one sparse CSR tensor (n, F), dense ones stacked, with the labels
+    int64 (n,) if there are any.
+    """
+    if isinstance(samples[0], tuple):
+        tensors, labels = zip(*samples, strict=True)
+        return collate(tensors), default_collate(labels)
+    if samples[0].layout != torch.sparse_csr:
+        return default_collate([*samples])
+    crow, base = [samples[0].crow_indices()[:1]], 0
+    for sample in samples:
+        crow.append(sample.crow_indices()[1:] + base)
+        base += sample.values().numel()
+    col = torch.cat([sample.col_indices() for sample in samples])
+    values = torch.cat([sample.values() for sample in samples])
+    n_rows = sum(sample.shape[0] for sample in samples)
+    return _csr(torch.cat(crow), col, values, (n_rows, samples[0].shape[1]))
+
+
+def _csr(
+    crow: torch.Tensor, col: torch.Tensor, values: torch.Tensor, shape: tuple[int, ...]
+) -> torch.Tensor:
+    with warnings.catch_warnings():
+        # Once a process: that CSR tensors are in beta state, and that they aren't checked.
+        warnings.filterwarnings("ignore", "Sparse", UserWarning)
+        return torch.sparse_csr_tensor(crow, col, values, size=shape, check_invariants=False)
