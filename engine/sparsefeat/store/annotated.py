@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError, MissingDependencyError
-from sparsefeat.store.batches import MEMORY, check_memory, csr_row_bytes
+from sparsefeat.store.batches import check_memory, csr_row_bytes
 from sparsefeat.store.layout import layer_key
 from sparsefeat.store.limits import csr_bytes, fitting
+
+MEMORY: Final = 64 << 20  # bytes of a chunk where nothing else was said; several are in work
 
 if TYPE_CHECKING:
     import anndata
@@ -32,10 +34,7 @@ def annotated(
     zeros = {layer_key(name): store.zeros(name).per_channel for name in names}
     return anndata.AnnData(
         obs=store.obs,
-        obsm={
-            layer_key(name): read(store, name, MEMORY if memory is None else memory)
-            for name in names
-        },
+        obsm={layer_key(name): read(store, name, memory) for name in names},
         uns={
             "sparsefeat": {
                 "layers": json.dumps({name: [*store.layers[name].shape] for name in names}),
@@ -47,27 +46,28 @@ def annotated(
     )
 
 
-def _in_memory(store: "Store", layer: str, memory: int) -> Any:
+def _in_memory(store: "Store", layer: str, memory: int | None) -> Any:
     return _read(store, layer, 0, store.n_rows)
 
 
-def _lazy(store: "Store", layer: str, memory: int) -> Any:
+def _lazy(store: "Store", layer: str, memory: int | None) -> Any:
     """Make a dask array whose chunks are rows that together take no more than `memory`."""
     try:
         import dask.array as da
         from dask.base import tokenize
     except ImportError as exc:
         raise MissingDependencyError(
-            "dask is not installed, expected it for a lazy AnnData: pip install 'sparsefeat[dask]', "
-            "or say lazy=False"
+            "dask is not installed, expected it for a lazy AnnData: "
+            "pip install 'sparsefeat[dask]', or say lazy=False"
         ) from exc
     n_features = store.layers[layer].n_features
     if _is_dense(store, layer):
         row_bytes, overhead = np.full(store.n_rows, 4 * n_features, np.int64), 0
     else:
         row_bytes, overhead = csr_row_bytes(store, layer), csr_bytes(0, 0, n_features)
-    check_memory(memory, layer, np.arange(store.n_rows), row_bytes + overhead)
-    cuts = fitting(row_bytes, memory, overhead=overhead) or [(0, 0)]
+    if memory is not None:
+        check_memory(memory, layer, np.arange(store.n_rows), row_bytes + overhead)
+    cuts = fitting(row_bytes, memory or MEMORY, overhead=overhead) or [(0, 0)]
     name = f"sparsefeat-{layer_key(layer)}-{tokenize(store.__reduce__()[1], layer, cuts)}"
     graph = {(name, i, 0): (_read, store, layer, *cut) for i, cut in enumerate(cuts)}
     return da.Array(

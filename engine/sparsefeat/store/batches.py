@@ -118,13 +118,14 @@ def _plan(
 ) -> list[list[Numbers]]:
     """Decide on the batches, and on which of them are read at once."""
     limit = sys.maxsize if store.memory_limit is None else store.memory_limit
-    if batch_size is None:
-        memory = min(MEMORY, limit) if memory is None else memory
-    else:
+    cap = limit
+    if batch_size is not None:
         check_count("batch_size", batch_size, "rows")
+    elif memory is None:
+        cap = min(MEMORY, limit)
     if memory is not None:
         check_memory(memory, layer, numbers, row_bytes + overhead)
-    cap = sys.maxsize if memory is None else memory
+        cap = memory
     cuts = fitting(row_bytes, cap, overhead=overhead, most_rows=batch_size)
     sizes = np.array([overhead + row_bytes[a:b].sum() for a, b in cuts], np.int64)
     # What was read at once is held beside the batch that is copied out of it.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.errors import InputError, LayerError, StoreMismatchError
+from sparsefeat.errors import InputError, LayerError, StoreError, StoreMismatchError
 from sparsefeat.records import Layer
 from sparsefeat.store.annotated import annotated
 from sparsefeat.store.batches import Numbers, csr_batches, dense_batches
@@ -263,7 +263,7 @@ class Store:
         lazy
             Whether layers are dask arrays, read and checked when computed, or are read now.
         memory
-            Bytes that a chunk of a dask array may take; None for 256 MiB.
+            Bytes that a chunk of a dask array may take; None for 64 MiB.
 
         Returns
         -------

@@ -79,7 +79,7 @@ class _Checker(ast.NodeVisitor):
     def __init__(self, condition: str, obs: "pd.DataFrame") -> None:
         self._condition = condition
         self._kinds = {
-            str(name): "text" if dtype == object else "numbers"
+            str(name): "numbers" if dtype.kind in "iuf" else "text"
             for name, dtype in [("index", np.dtype(object)), *obs.dtypes.items()]
         }
 
@@ -90,16 +90,16 @@ class _Checker(ast.NodeVisitor):
                 self._refuse(node)
         super().generic_visit(node)
 
-    def visit_Constant(self, node: ast.Constant) -> None:  # noqa: N802
+    def visit_Constant(self, node: ast.Constant) -> None:
         if not isinstance(node.value, str | int | float):
             self._refuse(node)
 
-    def visit_Name(self, node: ast.Name) -> None:  # noqa: N802
+    def visit_Name(self, node: ast.Name) -> None:
         if node.id not in self._kinds:
             near = difflib.get_close_matches(node.id, self._kinds) or list(self._kinds)
             _refuse(self._condition, f"there is no column {node.id!r}: try {', '.join(near)}")
 
-    def visit_Compare(self, node: ast.Compare) -> None:  # noqa: N802
+    def visit_Compare(self, node: ast.Compare) -> None:
         self.generic_visit(node)
         said = ast.get_source_segment(self._condition, node)
         for operator, right in zip(node.ops, node.comparators, strict=True):
@@ -112,7 +112,7 @@ class _Checker(ast.NodeVisitor):
         if len(kinds) > 1:
             _refuse(self._condition, f"{said} compares text with numbers")
 
-    def visit_Call(self, node: ast.Call) -> None:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> None:
         """Let ``column.str.method(...)`` pass, with constants for arguments."""
         constant = all(
             isinstance(value, ast.Constant)

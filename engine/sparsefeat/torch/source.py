@@ -78,7 +78,7 @@ def _labels(store: Store, column: str) -> tuple[npt.NDArray[np.int64], list[str]
         raise InputError(
             f"obs has no column {column!r}, expected one for labels: try {', '.join(near)}"
         )
-    if obs[column].dtype == object:
+    if obs[column].dtype.kind != "i":
         classes, codes = np.unique(obs[column].to_numpy().astype(str), return_inverse=True)
         return codes.astype(np.int64), classes.tolist()
     return obs[column].to_numpy(np.int64), []

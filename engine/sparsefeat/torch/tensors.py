@@ -11,8 +11,8 @@ try:
     from torch.utils.data import default_collate
 except ImportError as exc:
     raise MissingDependencyError(
-        "PyTorch is not installed, expected it for sparsefeat.torch: pip install 'sparsefeat[torch]', "
-        "or a build of your choice"
+        "PyTorch is not installed, expected it for sparsefeat.torch: "
+        "pip install 'sparsefeat[torch]', or a build of your choice"
     ) from exc
 
 if TYPE_CHECKING:
@@ -56,7 +56,19 @@ def collate(samples: Sequence[Any]) -> Any:
 def _csr(
     crow: torch.Tensor, col: torch.Tensor, values: torch.Tensor, shape: tuple[int, ...]
 ) -> torch.Tensor:
+    return torch.sparse_csr_tensor(crow, col, values, size=shape, check_invariants=False)
+
+
+def _be_warned() -> None:
+    """Have PyTorch say here, unheard, what it says once in each process.
+
+    That CSR tensors are in beta state, and that their invariants aren't checked: the latter comes
+    from its own code when a worker sends one.
+    """
+    nothing = torch.empty(0, dtype=torch.int64)
     with warnings.catch_warnings():
-        # Once a process: that CSR tensors are in beta state, and that they aren't checked.
-        warnings.filterwarnings("ignore", "Sparse", UserWarning)
-        return torch.sparse_csr_tensor(crow, col, values, size=shape, check_invariants=False)
+        warnings.simplefilter("ignore")
+        torch.sparse_csr_tensor(torch.zeros(2, dtype=torch.int64), nothing, nothing, size=(1, 1))
+
+
+_be_warned()
