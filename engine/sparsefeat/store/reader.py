@@ -15,7 +15,8 @@ from sparsefeat.store.annotated import annotated
 from sparsefeat.store.batches import Numbers, csr_batches, dense_batches
 from sparsefeat.store.frames import read_frame, unresolved
 from sparsefeat.store.gather import read_csr, read_dense
-from sparsefeat.store.header import JSON, differences
+from sparsefeat.store.header import differences
+from sparsefeat.store.json_fields import JSON
 from sparsefeat.store.layout import require_parts
 from sparsefeat.store.limits import check_limit, csr_bytes, require_memory
 from sparsefeat.store.part import Part
