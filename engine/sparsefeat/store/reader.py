@@ -216,7 +216,7 @@ class Store:
             Bytes that a batch may take: its float32 values, indices and indptr, and those read
             ahead of it. Without `batch_size` 256 MiB.
         batch_size
-            Rows in a batch, at most; with `memory` both hold.
+            Rows in a batch, at most; `memory` and the memory limit hold all the same.
 
         Yields
         ------

@@ -4,16 +4,8 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sparsefeat.errors import MissingDependencyError
-
-try:
-    import torch
-    from torch.utils.data import default_collate
-except ImportError as exc:
-    raise MissingDependencyError(
-        "PyTorch is not installed, expected it for sparsefeat.torch: "
-        "pip install 'sparsefeat[torch]', or a build of your choice"
-    ) from exc
+import torch
+from torch.utils.data import default_collate
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -21,8 +13,8 @@ if TYPE_CHECKING:
 
 def csr_tensor(matrix: "csr_array[Any]") -> torch.Tensor:
     """Give a CSR matrix as a sparse CSR tensor of the same shape, sharing its memory."""
-    arrays = map(torch.from_numpy, (matrix.indptr, matrix.indices, matrix.data))
-    return _csr(*arrays, matrix.shape)
+    crow, col, values = map(torch.from_numpy, (matrix.indptr, matrix.indices, matrix.data))
+    return _csr(crow, col, values, matrix.shape)
 
 
 def collate(samples: Sequence[Any]) -> Any:
