@@ -1,10 +1,12 @@
-"""Dense activations to compressed sparse rows and back, counting their zeros, packing columns."""
+"""Dense activations to compressed sparse rows and back; their zeros, columns and values."""
 
 from sparsefeat_kernels.buffers import CsrBuffers
+from sparsefeat_kernels.codes import count_roots, count_steps, raise_maxima, scale_numbers
 from sparsefeat_kernels.csr import Csr
 from sparsefeat_kernels.decode import to_dense
 from sparsefeat_kernels.differences import sum_differences
 from sparsefeat_kernels.encode import encode
+from sparsefeat_kernels.values import error_sums, round_half, round_mantissa
 from sparsefeat_kernels.zeros import (
     count_zeros_per_channel,
     count_zeros_per_row,
@@ -17,6 +19,8 @@ from sparsefeat_kernels.zeros import (
 __all__ = [
     "Csr",
     "CsrBuffers",
+    "count_roots",
+    "count_steps",
     "count_zeros_per_channel",
     "count_zeros_per_row",
     "csr_active_rows_per_channel",
@@ -24,6 +28,11 @@ __all__ = [
     "csr_zeros_per_position",
     "csr_zeros_per_row",
     "encode",
+    "error_sums",
+    "raise_maxima",
+    "round_half",
+    "round_mantissa",
+    "scale_numbers",
     "sum_differences",
     "to_dense",
 ]
