@@ -142,7 +142,8 @@ def scale_numbers(
     squared: bool,
 ) -> npt.NDArray[np.float32]:
     """Give what `sparsefeat_kernels.scale_numbers` makes of `numbers`."""
-    return steps[indices % len(steps)] * (numbers**2 if squared else numbers)
+    values: npt.NDArray[np.float32] = steps[indices % len(steps)] * numbers ** (1 + squared)
+    return values
 
 
 def error_sums(csr: Csr, stored: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

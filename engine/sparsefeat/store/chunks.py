@@ -63,8 +63,12 @@ def decode_into(stored: bytes, chain: Chain, out: npt.NDArray[Any]) -> None:
         The checksum is wrong, or it isn't a chunk of so many elements.
     """
     compressed = unsealed(stored)
-    _check_frame(compressed, out.nbytes)
-    numcodecs.blosc.decompress(compressed, out)
+    # Not `scratch`: `out` may lie there.
+    target = np.empty(len(out), np.float16) if chain.half else out
+    _check_frame(compressed, target.nbytes)
+    numcodecs.blosc.decompress(compressed, target)
+    if chain.half:
+        out[...] = target
     if chain.differences:
         sum_differences(out)
 
