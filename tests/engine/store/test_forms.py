@@ -165,7 +165,7 @@ def test_numbers_beyond_a_byte_take_two(tmp_path: Path) -> None:
     layer = Layer(name="x", shape=(40,))
     steps = ChannelSteps(steps=np.full(40, 0.125, np.float32), largest=8415)
     for number, density in enumerate((0.3, 1.0)):
-        x = np.arange(8320, 8400, dtype=np.float32).reshape(2, 40) / 8
+        x = np.arange(8320, 8400, dtype=np.float32).reshape(2, 40) / np.float32(8)
         x[np.random.default_rng(0).random(x.shape) >= density] = 0
         folder = tmp_path / str(number)
         batch = make_batch(range(2), [layer], make=lambda *_, x=x: x)
