@@ -159,8 +159,16 @@ class Steps(Form):
         self._steps = steps
 
     def written(self, csr: Csr) -> Csr:
-        """Count steps, of rows that fit."""
-        numbers, _ = count_steps(csr, self._steps.steps, largest=self._steps.largest)
+        """Count steps, of rows that fit.
+
+        Raises
+        ------
+        ValueError
+            They don't.
+        """
+        numbers, n_rows = count_steps(csr, self._steps.steps, largest=self._steps.largest)
+        if n_rows < csr.n_rows:
+            raise ValueError(f"row {n_rows} of {csr.n_rows} isn't of whole numbers of steps")
         return Csr(csr.indptr, csr.indices, numbers, csr.n_columns)
 
     def n_fitting(self, csr: Csr) -> int:
@@ -177,12 +185,12 @@ class Roots(Form):
 
     Parameters
     ----------
-    maxima
-        float32 (C,), the largest value of each channel: that is 255 squared steps.
+    steps
+        float32 (C,): `root_steps` gives them.
     """
 
-    def __init__(self, maxima: Float32) -> None:
-        super().__init__(chain=Chain(dtype=np.dtype(np.uint8)), steps=_root_steps(maxima))
+    def __init__(self, steps: Float32) -> None:
+        super().__init__(chain=Chain(dtype=np.dtype(np.uint8)), steps=steps)
 
     def written(self, csr: Csr) -> Csr:
         """Give the roots of the nearest squares."""
@@ -203,11 +211,12 @@ class Roots(Form):
         return StoredValues(kind="codes", dtype=dtype, law="square", loss=self.loss)
 
 
-def _root_steps(maxima: Float32) -> Float32:
-    """Divide by 255 squared, upwards, so that the largest root holds the largest value."""
+def root_steps(maxima: Float32) -> Float32:
+    """Give the steps of channels whose largest values are known: 255 squared is that of each."""
     largest = LARGEST_ROOT**2
     exact = np.where(maxima > 0, maxima, 1).astype(np.float64) / largest
     steps = exact.astype(np.float32)
+    # Upwards, so that none is larger; but no step whose product would be infinite.
     steps = np.where(steps < exact, np.nextafter(steps, np.float32(np.inf)), steps)
     with np.errstate(over="ignore"):
         beyond = ~np.isfinite(steps * np.float32(largest))

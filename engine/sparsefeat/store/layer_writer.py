@@ -9,7 +9,7 @@ from sparsefeat.records import Layer
 from sparsefeat.store.chunks import ChunkEncoder
 from sparsefeat.store.codecs import Chain
 from sparsefeat.store.encoding import CsrWriter, DenseWriter
-from sparsefeat.store.forms import Form, Roots, Rounded, Steps
+from sparsefeat.store.forms import Form, Roots, Rounded, Steps, root_steps
 from sparsefeat.store.group import PartGroup
 from sparsefeat.store.header import StoredLayer
 from sparsefeat.store.layout import CHUNK, layer_key
@@ -37,14 +37,27 @@ class LayerWriter:
     steps
         What they may be whole numbers of: where those of the first rows are, the part holds
         the numbers.
+    form
+        The form of values that have one already.
     """
 
     def __init__(
-        self, group: PartGroup, layer: Layer, values: Values, steps: ChannelSteps | None = None
+        self,
+        group: PartGroup,
+        layer: Layer,
+        values: Values,
+        steps: ChannelSteps | None = None,
+        form: Form | None = None,
     ) -> None:
         self._group, self.layer = group, layer
         self._values, self._steps = values, steps
-        self._form = Form() if values.kind in ("float32", "uint8") else Rounded(values)
+        self._spool: Spool | None = None
+        self._maxima = np.zeros(layer.n_channels, np.float32)
+        if form is None and values.kind == "uint8":
+            # The largest value, which 255 stands for, may come last.
+            file = group.path / f".{layer_key(layer.name)}.spool"
+            self._spool = Spool(file, layer.n_features)
+        self._form = form or (Form() if values.kind in ("float32", "uint8") else Rounded(values))
         self._sample_rows = max(1, min(SAMPLE_ROWS, SAMPLE_ELEMENTS // layer.n_features))
         self._csr_bytes = self._dense_bytes = 0
         self._writer: CsrWriter | DenseWriter | None = None
@@ -53,12 +66,6 @@ class LayerWriter:
         self.nnz = 0
         self.n_bytes = 0  # before compression
         self._held: list[Csr] = []
-        self._spool: Spool | None = None
-        if values.kind == "uint8":
-            # The largest value, which 255 stands for, may come last.
-            file = group.path / f".{layer_key(layer.name)}.spool"
-            self._spool = Spool(file, layer.n_features)
-            self._maxima = np.zeros(layer.n_channels, np.float32)
 
     def row_bytes(self, csr: Csr) -> npt.NDArray[np.int64]:
         """Bytes that each row would take before compression."""
@@ -112,7 +119,7 @@ class LayerWriter:
     def _decide(self) -> CsrWriter | DenseWriter:
         held: Iterable[Csr] = self._held
         if self._spool is not None:
-            held, self._form = self._spool, Roots(self._maxima)
+            held, self._form = self._spool, Roots(root_steps(self._maxima))
         elif self._steps is not None and self._values.lossless and self._held:
             form = Steps(self._steps)
             if all(form.n_fitting(csr) == csr.n_rows for csr in self._held):

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from sparsefeat.records import Layer, Reject, Row
 from sparsefeat.store.durable import sync, sync_tree
+from sparsefeat.store.forms import Form
 from sparsefeat.store.group import PartGroup
 from sparsefeat.store.header import Header
 from sparsefeat.store.json_fields import JSON
@@ -50,6 +51,8 @@ class PartWriter:
         How exactly values are kept.
     steps
         Of layers whose values may be whole numbers of them.
+    forms
+        Of layers whose values have a form already, as `kept_form` gives them.
     """
 
     def __init__(
@@ -59,13 +62,16 @@ class PartWriter:
         layers: Sequence[Layer],
         limits: PartLimits,
         values: Values,
-        steps: Mapping[str, ChannelSteps],
+        steps: Mapping[str, ChannelSteps] | None = None,
+        forms: Mapping[str, Form] | None = None,
     ) -> None:
         self._folder, self._number, self._limits = folder, number, limits
         self._group = PartGroup(folder / temporary_name(number, secrets.token_hex(4)))
         self._values = values
+        steps, forms = steps or {}, forms or {}
         self._layers = [
-            LayerWriter(self._group, layer, values, steps.get(layer.name)) for layer in layers
+            LayerWriter(self._group, layer, values, steps.get(layer.name), forms.get(layer.name))
+            for layer in layers
         ]
         self._rows: list[Row] = []
         self._rejects: list[Reject] = []

@@ -15,7 +15,7 @@ from sparsefeat.errors import InputError, StoreCorruptError, StoreError, StoreMi
 from sparsefeat.records import Batch, Layer
 from sparsefeat.store import Store, StoreWriter, info, verify
 from sparsefeat.store.codecs import Chain
-from sparsefeat.store.forms import Roots, StoredValues
+from sparsefeat.store.forms import Roots, StoredValues, root_steps
 from sparsefeat.store.group import PartGroup
 from sparsefeat.store.stream import ArrayStream
 from sparsefeat.values import ChannelSteps, Loss, Values
@@ -220,7 +220,7 @@ def test_the_bound_of_roots(seed: int, n_channels: int, scale: float, spread: fl
     csr = encode(x)
     maxima = np.zeros(n_channels, np.float32)
     raise_maxima(csr, maxima)
-    form = Roots(maxima)
+    form = Roots(root_steps(maxima))
     assert form.steps is not None
     assert (np.isfinite(form.steps) & (form.steps > 0)).all()
     codes = form.written(csr).values
