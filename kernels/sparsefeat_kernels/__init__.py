@@ -5,6 +5,7 @@ from sparsefeat_kernels.csr import Csr
 from sparsefeat_kernels.decode import to_dense
 from sparsefeat_kernels.differences import sum_differences
 from sparsefeat_kernels.encode import encode
+from sparsefeat_kernels.planes import byte_planes, sampled_entropy
 from sparsefeat_kernels.zeros import (
     count_zeros_per_channel,
     count_zeros_per_row,
@@ -13,10 +14,12 @@ from sparsefeat_kernels.zeros import (
     csr_zeros_per_position,
     csr_zeros_per_row,
 )
+from sparsefeat_kernels.zstandard import literals_frame
 
 __all__ = [
     "Csr",
     "CsrBuffers",
+    "byte_planes",
     "count_zeros_per_channel",
     "count_zeros_per_row",
     "csr_active_rows_per_channel",
@@ -24,6 +27,8 @@ __all__ = [
     "csr_zeros_per_position",
     "csr_zeros_per_row",
     "encode",
+    "literals_frame",
+    "sampled_entropy",
     "sum_differences",
     "to_dense",
 ]

@@ -41,7 +41,7 @@ def code_lengths(counts: npt.NDArray[np.int64], lengths: npt.NDArray[np.uint8]) 
     Package-merge (Larmore and Hirschberg, 1990). Gives 0, and no code, for fewer than two symbols.
     """
     lengths[:] = 0
-    n = np.count_nonzero(counts)
+    n = int(np.count_nonzero(counts))
     if n < 2:
         return 0
     order = np.empty(n, np.int64)  # count and symbol
@@ -73,7 +73,7 @@ def code_lengths(counts: npt.NDArray[np.int64], lengths: npt.NDArray[np.uint8]) 
         items[:n_items] = merged[:n_items]
     taken = 2 * n - 2
     for level in range(LONGEST):
-        n_leaves = np.count_nonzero(is_leaf[level, :taken])
+        n_leaves = int(np.count_nonzero(is_leaf[level, :taken]))
         for leaf in range(n_leaves):
             lengths[order[leaf] & 255] += 1
         taken = 2 * (taken - n_leaves)
@@ -141,8 +141,8 @@ def append(
     count: int,
     codes: npt.NDArray[np.uint16],
     out: npt.NDArray[np.uint8],
-    state: tuple[np.uint64, np.uint64, int],
-) -> tuple[np.uint64, np.uint64, int]:
+    state: tuple[np.uint64, np.uint64, np.int64],
+) -> tuple[np.uint64, np.uint64, np.int64]:
     """Append the codes of at most 4 symbols, last first, to a stream; give its new state.
 
     That is the bits not yet written for good, their number (under 8), and where they go.

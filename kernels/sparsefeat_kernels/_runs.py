@@ -14,7 +14,7 @@ def differs(data: npt.NDArray[np.uint8], common: np.uint8) -> bool:
     """Say whether any symbol isn't `common`."""
     difference = np.uint8(0)  # no early exit: that couldn't be vectorised
     for i in range(len(data)):
-        difference |= data[i] ^ common
+        difference = np.uint8(difference | np.uint8(data[i] ^ common))
     return bool(difference != 0)
 
 
