@@ -5,7 +5,7 @@ from sparsefeat_kernels.csr import Csr
 from sparsefeat_kernels.decode import to_dense
 from sparsefeat_kernels.differences import sum_differences
 from sparsefeat_kernels.encode import encode
-from sparsefeat_kernels.planes import byte_planes, sampled_entropy
+from sparsefeat_kernels.planes import byte_planes
 from sparsefeat_kernels.zeros import (
     count_zeros_per_channel,
     count_zeros_per_row,
@@ -14,7 +14,7 @@ from sparsefeat_kernels.zeros import (
     csr_zeros_per_position,
     csr_zeros_per_row,
 )
-from sparsefeat_kernels.zstandard import literals_frame
+from sparsefeat_kernels.zstandard import literals_frame, sampled_literal_bits
 
 __all__ = [
     "Csr",
@@ -28,7 +28,7 @@ __all__ = [
     "csr_zeros_per_row",
     "encode",
     "literals_frame",
-    "sampled_entropy",
+    "sampled_literal_bits",
     "sum_differences",
     "to_dense",
 ]

@@ -81,6 +81,23 @@ def code_lengths(counts: npt.NDArray[np.int64], lengths: npt.NDArray[np.uint8]) 
 
 
 @kernel
+def sampled_bits(data: npt.NDArray[np.uint8], size: int) -> float:
+    """Estimate the bits a byte takes, from `size` of them or more that lie evenly apart."""
+    counts = np.zeros(256, np.int64)
+    step = max(1, len(data) // size)
+    n_seen = 0
+    for i in range(0, len(data), step):
+        counts[data[i]] += 1
+        n_seen += 1
+    lengths = np.empty(256, np.uint8)
+    code_lengths(counts, lengths)
+    bits = 0
+    for symbol in range(256):
+        bits += counts[symbol] * np.int64(lengths[symbol])
+    return bits / max(1, n_seen)
+
+
+@kernel
 def plan(
     data: npt.NDArray[np.uint8],
     lengths: npt.NDArray[np.uint8],

@@ -34,19 +34,3 @@ def split_differences(words: npt.NDArray[np.uint32], planes: npt.NDArray[np.uint
         second[i + 1] = np.uint8(word >> np.uint32(8))
         third[i + 1] = np.uint8(word >> np.uint32(16))
         fourth[i + 1] = np.uint8(word >> np.uint32(24))
-
-
-@kernel
-def sampled_entropy(data: npt.NDArray[np.uint8], size: int) -> float:
-    """Estimate the bits a byte takes, from `size` of them that lie evenly apart."""
-    counts = np.zeros(256, np.int64)
-    step = max(1, len(data) // size)
-    n_seen = 0
-    for i in range(0, len(data), step):
-        counts[data[i]] += 1
-        n_seen += 1
-    bits = 0.0
-    for symbol in range(256):
-        if counts[symbol]:
-            bits -= counts[symbol] * np.log2(counts[symbol] / n_seen)
-    return bits / max(1, n_seen)

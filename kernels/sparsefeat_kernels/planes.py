@@ -53,23 +53,3 @@ def byte_planes(
 
     (_planes.split_differences if differences else _planes.split)(numbers.view(np.uint32), planes)
     return planes
-
-
-def sampled_entropy(data: npt.NDArray[np.uint8], size: int = 8192) -> float:
-    """Estimate how many bits a byte takes if it is coded by its frequency alone.
-
-    Parameters
-    ----------
-    data
-        uint8 (n,).
-    size
-        About how many bytes are looked at, evenly apart. With few of them the estimate is low.
-
-    Examples
-    --------
-    >>> sampled_entropy(np.arange(256, dtype=np.uint8))
-    8.0
-    """
-    from sparsefeat_kernels import _planes
-
-    return float(_planes.sampled_entropy(data, size))

@@ -37,6 +37,27 @@ def literals_frame(data: npt.NDArray[np.uint8]) -> bytes:
     return b"".join([header, *(part for piece in pieces for part in _block(piece)), b"\1\0\0"])
 
 
+def sampled_literal_bits(data: npt.NDArray[np.uint8], size: int = 4096) -> float:
+    """Estimate how many bits a byte takes in a `literals_frame`.
+
+    Parameters
+    ----------
+    data
+        uint8 (n,).
+    size
+        About how many bytes are looked at, evenly apart.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sampled_literal_bits(np.arange(256, dtype=np.uint8))
+    8.0
+    """
+    from sparsefeat_kernels import _huffman
+
+    return float(_huffman.sampled_bits(data, size))
+
+
 def _block(data: npt.NDArray[np.uint8]) -> list[bytes]:
     from sparsefeat_kernels import _huffman, _runs
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from sparsefeat_kernels import byte_planes, sampled_entropy
+from sparsefeat_kernels import byte_planes
 
 from .laws import property_settings
 
@@ -43,11 +43,3 @@ def test_refuses_what_it_cannot_lay_apart() -> None:
         byte_planes(numbers.astype(np.float32), differences=True)
     with pytest.raises(ValueError, match=r"expected contiguous uint8 \(4, 6\)"):
         byte_planes(numbers, out=np.empty((4, 5), np.uint8))
-
-
-def test_entropy_of_a_sample() -> None:
-    rng = np.random.default_rng(0)
-    assert sampled_entropy(np.zeros(1000, np.uint8)) == 0
-    assert sampled_entropy(np.empty(0, np.uint8)) == 0
-    assert sampled_entropy(rng.integers(0, 256, 100_000, np.uint8)) == pytest.approx(8, abs=0.05)
-    assert sampled_entropy(rng.integers(0, 4, 100_000, np.uint8)) == pytest.approx(2, abs=0.01)

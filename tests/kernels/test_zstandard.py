@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from numcodecs import Zstd
 
-from sparsefeat_kernels import _huffman, literals_frame
+from sparsefeat_kernels import _huffman, literals_frame, sampled_literal_bits
 
 from .laws import property_settings
 
@@ -113,3 +113,14 @@ def test_counts_like_fibonacci_s_meet_the_limit() -> None:
     lengths = np.empty(256, np.uint8)
     assert _huffman.code_lengths(counts, lengths) == _huffman.LONGEST
     assert (2.0 ** -lengths[:30].astype(float)).sum() == 1
+
+
+def test_bits_of_a_sample() -> None:
+    rng = np.random.default_rng(0)
+    assert sampled_literal_bits(np.zeros(1000, np.uint8)) == 0
+    assert sampled_literal_bits(np.empty(0, np.uint8)) == 0
+    noise = rng.integers(0, 256, 100_000, np.uint8)
+    assert sampled_literal_bits(noise) == pytest.approx(8, abs=0.05)
+    data = draw(0, 100_000, 40, 0.0)
+    expected = 8 * len(literals_frame(data)) / len(data)
+    assert sampled_literal_bits(data, 20_000) == pytest.approx(expected, rel=0.02)

@@ -7,6 +7,7 @@ than they save, and most of the time.
 """
 
 import struct
+from enum import Enum
 from typing import Any, Final, TypeAlias
 
 import numcodecs
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from sparsefeat.store.codecs import BLOCK
 from sparsefeat.store.pool import scratch
-from sparsefeat_kernels import byte_planes, literals_frame, sampled_entropy
+from sparsefeat_kernels import byte_planes, literals_frame, sampled_literal_bits
 
 Bytes: TypeAlias = bytes | memoryview
 
@@ -28,16 +29,24 @@ _VERSIONS: Final = (2, 1)
 _SHUFFLED, _ZSTD_FORMAT = 1, 4 << 5
 _HEADER: Final = struct.Struct("<BBBBIIIi")
 
-_NOISE: Final = 7.85  # bits a byte, from which on no code gains anything worth its time
-_NOISY: Final = 0.9  # share of its size that a plane of noise keeps
-_GAIN: Final = 0.995  # share of a size that is worth looking for more matches
-_PIECES: Final = 16  # of another plane, by which it is judged,
+_NOISE: Final = 7.9  # bits a byte, from which on no code gains anything worth its time
+_ONE: Final = 1.02  # bits a byte, up to which nearly all are the same: a code takes one at least
+_RUNS: Final = 0.06  # share of its size to which a plane shrinks where runs did it
+_GAIN: Final = 0.995  # share of a plane's size from which on nothing is worth the time
+_PIECES: Final = 16  # of a plane, by which it is judged,
 _PIECE: Final = 1024  # and their bytes
-_HOPE: Final = 1.06  # matches are better yet in the whole than in pieces
-_SMALL: Final = 0.02  # share to which a plane shrinks that isn't worth more
 
 _ZSTD: Final = numcodecs.Zstd(level=1)
 _BLOSC: Final = numcodecs.Blosc("zstd", clevel=1, shuffle=numcodecs.Blosc.SHUFFLE, blocksize=BLOCK)
+
+
+class Way(Enum):
+    """What makes a byte plane small."""
+
+    NOISE = "nothing"
+    ONE = "that nearly all bytes are the same"
+    FREQUENCY = "that some bytes are more frequent than others"
+    MATCHES = "that sequences of bytes come again"
 
 
 def compress(numbers: npt.NDArray[Any], *, differences: bool) -> bytes:
@@ -54,18 +63,16 @@ def compress(numbers: npt.NDArray[Any], *, differences: bool) -> bytes:
         return _together(numbers, differences)
     planes = scratch(numbers.nbytes, np.uint8).reshape(numbers.itemsize, len(numbers))
     byte_planes(numbers, differences=differences, out=planes)
-    streams = [_by_frequency(plane) for plane in planes]
-    noise = [place for place in range(len(planes)) if len(streams[place]) > _NOISY * len(numbers)]
-    # libzstd passes quickly over what doesn't repeat; numbers that do repeat in all planes.
-    if noise and len(_ZSTD.encode(planes[noise[0]])) < _GAIN * len(streams[noise[0]]):
-        return min(_frame(numbers, streams), _together(numbers, differences), key=len)
-    repeat = False
-    for place, plane in enumerate(planes):
-        if place not in noise and _repeats(plane, streams[place]):
-            repeat = True
-            streams[place] = min(streams[place], _ZSTD.encode(plane), key=len)
-    frame = _frame(numbers, streams)
-    return min(frame, _together(numbers, differences), key=len) if repeat and not noise else frame
+    ways = [_way(plane) for plane in planes]
+    if Way.NOISE in ways:
+        # libzstd passes quickly over what doesn't repeat; numbers that do repeat in all planes.
+        lowest = planes[ways.index(Way.NOISE)]
+        repeat = len(_ZSTD.encode(lowest)) < _GAIN * len(lowest)
+    else:
+        repeat = Way.MATCHES in ways
+    if repeat:
+        return _together(numbers, differences)
+    return _frame(numbers, [*map(_stream, planes, ways)])
 
 
 def _together(numbers: npt.NDArray[Any], differences: bool) -> bytes:
@@ -75,20 +82,25 @@ def _together(numbers: npt.NDArray[Any], differences: bool) -> bytes:
     return bytes(_BLOSC.encode(numbers))
 
 
-def _by_frequency(plane: npt.NDArray[np.uint8]) -> Bytes:
-    if sampled_entropy(plane) > _NOISE:
+def _way(plane: npt.NDArray[np.uint8]) -> Way:
+    """Judge by samples what makes a plane smallest."""
+    bits = sampled_literal_bits(plane)
+    if bits > _NOISE:
+        return Way.NOISE
+    if bits < _ONE:
+        return Way.ONE
+    pieces = plane[: len(plane) // _PIECES * _PIECES].reshape(_PIECES, -1)[:, :_PIECE].tobytes()
+    few = 8 * len(_ZSTD.encode(pieces)) < bits * len(pieces)
+    return Way.MATCHES if few else Way.FREQUENCY
+
+
+def _stream(plane: npt.NDArray[np.uint8], way: Way) -> Bytes:
+    if way is Way.NOISE:
         return plane.data
-    frame = literals_frame(plane)
-    return frame if len(frame) < len(plane) else plane.data
-
-
-def _repeats(plane: npt.NDArray[np.uint8], stream: Bytes) -> bool:
-    """Judge by some pieces whether matches would make a plane smaller than it already is."""
-    n = len(plane)
-    if len(stream) < _SMALL * n:
-        return False
-    pieces = plane[: n // _PIECES * _PIECES].reshape(_PIECES, -1)[:, :_PIECE].tobytes()
-    return len(_ZSTD.encode(pieces)) * n < _HOPE * len(stream) * len(pieces)
+    stream = _ZSTD.encode(plane) if way is Way.MATCHES else literals_frame(plane)
+    if way is Way.ONE and len(stream) > _RUNS * len(plane):
+        stream = min(stream, _ZSTD.encode(plane), key=len)
+    return stream if len(stream) < len(plane) else plane.data
 
 
 def _frame(numbers: npt.NDArray[Any], streams: list[Bytes]) -> bytes:

@@ -23,6 +23,7 @@ NUMBERS = {
     "bfloat16": (EXPONENTS.view(np.uint32) & 0xFFFF0000).view(np.float32),
     "zeros": np.zeros(70_000, np.float32),
     "mostly zeros": np.where(RNG.random(70_000) < 0.9, 0, RNG.random(70_000)).astype(np.float32),
+    "signs": np.where(RNG.random(70_000) < 0.95, 1, -1).astype(np.float32),
     "tiles": TILE,
     "half tiles": np.concatenate([EXPONENTS, TILE]),
     "special": np.tile(np.array([np.nan, np.inf, -0.0, 1e-42], np.float32), 5000),
@@ -54,7 +55,7 @@ def test_differences(density: float, size: int) -> None:
     differences = np.diff(columns, prepend=np.int32(0))
     frame = compress(columns, differences=True)
     assert numcodecs.Blosc().decode(frame) == differences.tobytes()
-    assert len(frame) <= 1.005 * len(BLOSC.encode(differences)) + 32
+    assert len(frame) <= 1.05 * len(BLOSC.encode(differences)) + 32
 
 
 def test_a_frame_says_what_it_holds() -> None:
