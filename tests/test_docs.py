@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from skimage import data
 from sparsefeat.cli.bench import bench
 from sparsefeat.cli.export import export
 from sparsefeat.cli.quantize import quantize
+from sparsefeat.errors import MissingDependencyError
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -38,8 +40,9 @@ def sandbox(vgg16: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(picture).save(photos / f"{name}.jpg")
     for name in ("cat", "dog"):
         (folder / f"{name}.jpg").symlink_to(photos / f"{name}.jpg")
+    (photos / "people").mkdir()
     for copy in range(8):
-        Image.fromarray(data.astronaut()[copy:]).save(photos / f"{copy}.png")
+        Image.fromarray(data.astronaut()[copy:]).save(photos / "people" / f"{copy}.png")
     return folder
 
 
@@ -82,7 +85,7 @@ def test_a_page_s_commands_and_code_run(page: Path, sandbox: Path) -> None:
         elif words[:2] != ["pip", "install"]:
             run(command, sandbox)
     for kind, text in blocks(page):
-        if kind == "python":
+        if kind == "python" and ("torch" not in text or find_spec("torch")):
             run(f"{shlex.quote(sys.executable)} -c {shlex.quote(text)}", sandbox)
 
 
@@ -96,7 +99,11 @@ def test_the_examples_in_docstrings_are_true(
     attempted = 0
     for name in names:
         if not name.endswith("__main__"):
-            results = doctest.testmod(importlib.import_module(name))
+            try:
+                module = importlib.import_module(name)
+            except MissingDependencyError:  # PyTorch
+                continue
+            results = doctest.testmod(module)
             assert results.failed == 0, name
             attempted += results.attempted
     assert attempted > 0

@@ -119,6 +119,7 @@ def test_what_was_chosen_can_be_written_as_h5ad(lazy: AnnData, rows: str, tmp_pa
     assert_holds(anndata.read_h5ad(tmp_path / "some.h5ad"), SOME[rows])
 
 
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")
 def test_the_whole_can_be_written(lazy: AnnData, tmp_path: Path) -> None:
     lazy.write_h5ad(tmp_path / "whole.h5ad")
     data = anndata.read_h5ad(tmp_path / "whole.h5ad")
