@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError, MissingDependencyError
-from sparsefeat.store.batches import check_memory, csr_row_bytes
+from sparsefeat.store.batches import check_memory, csr_row_bytes, is_dense
 from sparsefeat.store.layout import layer_key
 from sparsefeat.store.limits import csr_bytes, fitting
 
@@ -61,7 +61,7 @@ def _lazy(store: "Store", layer: str, memory: int | None) -> Any:
             "pip install 'sparsefeat[dask]', or say lazy=False"
         ) from exc
     n_features = store.layers[layer].n_features
-    if _is_dense(store, layer):
+    if is_dense(store, layer):
         row_bytes, overhead = np.full(store.n_rows, 4 * n_features, np.int64), 0
     else:
         row_bytes, overhead = csr_row_bytes(store, layer), csr_bytes(0, 0, n_features)
@@ -85,10 +85,6 @@ def _read(
     from scipy.sparse import csr_matrix
 
     rows = slice(start, stop)
-    if _is_dense(store, layer):
+    if is_dense(store, layer):
         return store.dense(layer, rows).reshape(stop - start, store.layers[layer].n_features)
     return csr_matrix(store[layer, rows])
-
-
-def _is_dense(store: "Store", layer: str) -> bool:
-    return all(part.layers[layer].encoding == "dense" for part in store.parts)

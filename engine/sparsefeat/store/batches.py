@@ -61,6 +61,11 @@ def csr_row_bytes(store: "Store", layer: str) -> Numbers:
     return store.nnz(layer) * 8 + 4
 
 
+def is_dense(store: "Store", layer: str) -> bool:
+    """Tell whether every part stores a layer dense: as CSR it would take more memory."""
+    return all(part.layers[layer].encoding == "dense" for part in store.parts)
+
+
 def csr_rows(matrix: "csr_array[np.float32]", start: int, stop: int) -> "csr_array[np.float32]":
     """Copy consecutive rows out of a matrix."""
     from scipy.sparse import csr_array

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor, from_numpy
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from sparsefeat.store import Store
-from sparsefeat.store.batches import csr_rows
 from sparsefeat.store.selection import Rows
 from sparsefeat.torch.source import RowSource
-from sparsefeat.torch.tensors import csr_tensor
+from sparsefeat.torch.tensors import dense_rows, sparse_rows
 
 
 class StoreDataset(Dataset):  # type: ignore[misc]  # PyTorch may be missing
@@ -61,7 +60,7 @@ class StoreDataset(Dataset):  # type: ignore[misc]  # PyTorch may be missing
         label: str | None = None,
         sparse: bool = False,
     ) -> None:
-        self._source = RowSource(store, layer, rows, label)
+        self._source = RowSource(store, layer, rows, label, sparse=sparse)
         self._sparse = sparse
 
     @property
@@ -80,13 +79,12 @@ class StoreDataset(Dataset):  # type: ignore[misc]  # PyTorch may be missing
         """Give several samples, in one call of the store; `DataLoader` looks for this."""
         source = self._source
         places = np.asarray(indices, np.int64)
-        numbers = source.numbers[places]
+        block = source.read(places)
         tensors: list[Tensor]
         if self._sparse:
-            matrix = source.store[source.layer.name, numbers]
-            tensors = [csr_tensor(csr_rows(matrix, i, i + 1)) for i in range(len(numbers))]
+            tensors = [sparse_rows(block, row, row + 1) for row in range(len(places))]
         else:
-            tensors = [*from_numpy(source.store.dense(source.layer.name, numbers))]
+            tensors = [*dense_rows(block, 0, len(places), source.layer)]
         if source.labels is None:
             return tensors
         return [*zip(tensors, source.labels[places].tolist(), strict=True)]

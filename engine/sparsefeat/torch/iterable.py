@@ -10,18 +10,11 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from sparsefeat.errors import InputError
 from sparsefeat.store import Store
-from sparsefeat.store.batches import (
-    MEMORY,
-    Numbers,
-    check_count,
-    check_memory,
-    csr_row_bytes,
-    csr_rows,
-)
+from sparsefeat.store.batches import MEMORY, Numbers, check_count, check_memory
 from sparsefeat.store.limits import fitting
 from sparsefeat.store.selection import Rows
 from sparsefeat.torch.source import RowSource
-from sparsefeat.torch.tensors import csr_tensor
+from sparsefeat.torch.tensors import dense_rows, sparse_rows
 from sparsefeat.units import human_bytes
 
 BLOCKS: Final = 16  # stretches of neighbours that are shuffled together
@@ -55,8 +48,8 @@ class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch ma
     seed
         What the order of each epoch follows from; all ranks need the same.
     memory
-        Bytes that each worker may hold of rows read ahead (their values, and indices where
-        they are sparse), beside the sample or batch that it gives.
+        Bytes that each worker may hold of rows read ahead, beside the sample or batch that it
+        gives: values and indices, or dense rows where the store holds the layer dense.
     rank, world_size
         Which of how many processes this one is. Their rows differ in number by one at most.
 
@@ -88,10 +81,10 @@ class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch ma
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        self._source = RowSource(store, layer, rows, label)
+        self._source = RowSource(store, layer, rows, label, sparse=sparse)
         self._sparse, self._batch_size, self._shuffle = sparse, batch_size, shuffle
         self._seed, self._memory, self._rank, self._world_size = seed, memory, rank, world_size
-        self._row_bytes = self._measure()
+        self._row_bytes = self._source.row_bytes()
         self._check()
         # In memory that workers share, so that those that outlive an epoch see the next one.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
@@ -124,13 +117,6 @@ class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch ma
                 drawn.shuffle(places)
             # Not given a name, so that it is gone before the next one is read.
             yield from self._samples(places)
-
-    def _measure(self) -> Numbers:
-        """Bytes of each row as it is held, int64 (n,)."""
-        source = self._source
-        if self._sparse:
-            return csr_row_bytes(source.store, source.layer.name)[source.numbers]
-        return np.full(len(source.numbers), 4 * source.layer.n_features, np.int64)
 
     def _check(self) -> None:
         check_memory(self._memory, self._source.layer.name, self._source.numbers, self._row_bytes)
@@ -173,18 +159,13 @@ class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch ma
 
     def _samples(self, places: Numbers) -> Iterator[Any]:
         source, step = self._source, self._batch_size or 1
-        name, numbers = source.layer.name, source.numbers[places]
-        if self._sparse:
-            matrix = source.store[name, numbers]
-        else:
-            block = torch.from_numpy(source.store.dense(name, numbers))
+        block = source.read(places)
         for start in range(0, len(places), step):
             stop = min(start + step, len(places))
-            # Copies: a part of a tensor is sent to another process with all of its memory.
             if self._sparse:
-                tensor = csr_tensor(csr_rows(matrix, start, stop))
+                tensor = sparse_rows(block, start, stop)
             else:
-                tensor = block[start:stop].clone()
+                tensor = dense_rows(block, start, stop, source.layer)
             if self._batch_size is None and not self._sparse:
                 tensor = tensor[0]
             if source.labels is None:

@@ -10,8 +10,10 @@ import numpy.typing as npt
 
 from sparsefeat.errors import InputError
 from sparsefeat.store import Store
+from sparsefeat.store.batches import Numbers, csr_row_bytes, is_dense
 from sparsefeat.store.reader import reopen
 from sparsefeat.store.selection import Rows, row_numbers
+from sparsefeat.torch.tensors import Block
 
 
 class RowSource:
@@ -27,11 +29,15 @@ class RowSource:
         Which rows, as ``store[layer, rows]`` takes them; None for all.
     label
         A column of `obs`, or None for no labels.
+    sparse
+        Whether rows are wanted sparse.
 
     Attributes
     ----------
     numbers
         int64 (n,), row numbers in the order asked for.
+    as_csr
+        Whether rows are held as CSR until they are handed out.
     labels
         int64 (n,), or None. Of a column of text, places in `classes`.
     classes
@@ -39,13 +45,20 @@ class RowSource:
     """
 
     def __init__(
-        self, store: Store | str | Path, layer: str, rows: Rows | None, label: str | None
+        self,
+        store: Store | str | Path,
+        layer: str,
+        rows: Rows | None,
+        label: str | None,
+        *,
+        sparse: bool,
     ) -> None:
         opened = store if isinstance(store, Store) else Store(store)
         self._opening = opened.__reduce__()[1]
         self._opened: tuple[int, Store] | None = (os.getpid(), opened)
         self.layer = opened.layer(layer)
         self.numbers = row_numbers(slice(None) if rows is None else rows, opened.n_rows)
+        self.as_csr = sparse or not is_dense(opened, layer)
         self.labels: npt.NDArray[np.int64] | None = None
         self.classes: list[str] = []
         if label is not None:
@@ -69,6 +82,19 @@ class RowSource:
         if self._opened is None or self._opened[0] != pid:
             self._opened = (pid, reopen(*self._opening))
         return self._opened[1]
+
+    def row_bytes(self) -> Numbers:
+        """Bytes that each row takes while it is held, int64 (n,)."""
+        if self.as_csr:
+            return csr_row_bytes(self.store, self.layer.name)[self.numbers]
+        return np.full(len(self.numbers), 4 * self.layer.n_features, np.int64)
+
+    def read(self, places: Numbers) -> Block:
+        """Read rows by their places in `numbers`, in one call of the store."""
+        numbers = self.numbers[places]
+        if self.as_csr:
+            return self.store[self.layer.name, numbers]
+        return self.store.dense(self.layer.name, numbers)
 
 
 def _labels(store: Store, column: str) -> tuple[npt.NDArray[np.int64], list[str]]:

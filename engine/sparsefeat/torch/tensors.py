@@ -2,13 +2,45 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch.utils.data import default_collate
 
+from sparsefeat.records import Layer
+from sparsefeat.store.batches import csr_rows
+from sparsefeat_kernels import Csr, to_dense
+
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
+
+Block: TypeAlias = "csr_array[np.float32] | npt.NDArray[np.float32]"
+
+
+def sparse_rows(block: Block, start: int, stop: int) -> torch.Tensor:
+    """Give some rows of a CSR matrix that was read as a sparse CSR tensor, with its own memory."""
+    assert not isinstance(block, np.ndarray)
+    return csr_tensor(csr_rows(block, start, stop))
+
+
+def dense_rows(block: Block, start: int, stop: int, layer: Layer) -> torch.Tensor:
+    """Give some rows of what was read as (n, H, W, C), with its own memory.
+
+    A part of a tensor would be sent to another process with all of its memory.
+    """
+    if isinstance(block, np.ndarray):
+        return torch.from_numpy(block[start:stop].copy())
+    indptr = block.indptr[start : stop + 1].astype(np.int64)
+    held = slice(indptr[0], indptr[-1])
+    csr = Csr(
+        indptr - indptr[0],
+        block.indices[held].astype(np.int32, copy=False),
+        block.data[held],
+        layer.n_features,
+    )
+    return torch.from_numpy(to_dense(csr).reshape(stop - start, *layer.shape))
 
 
 def csr_tensor(matrix: "csr_array[Any]") -> torch.Tensor:

@@ -84,9 +84,9 @@ def test_a_batch_is_one_call_of_the_store(store: Store, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(Store, "dense", counting)
     sampler = [[4, 9, 1], [0, 22]]
-    batches = [*DataLoader(StoreDataset(store, "block5_pool"), batch_sampler=sampler)]
+    batches = [*DataLoader(StoreDataset(store, "fc"), batch_sampler=sampler)]
     assert asked == sampler
-    np.testing.assert_array_equal(batches[0], dense(store, "block5_pool", [4, 9, 1]))
+    np.testing.assert_array_equal(batches[0], dense(store, "fc", [4, 9, 1]))
 
 
 def test_it_can_be_sent_before_and_after_it_was_used(store: Store) -> None:
