@@ -17,6 +17,8 @@ HEAVY = (
     "onnxruntime",
     "zarr",
     "anndata",
+    "dask",
+    "torch",
     "pandas",
     "scipy",
     "numba",

@@ -168,12 +168,12 @@ class Store:
             )
         n_columns = self.layer(layer).n_features
         numbers = row_numbers(rows, self.n_rows)
-        nnz = int(self.nnz(layer)[numbers].sum())
-        needed = csr_bytes(len(numbers), nnz, n_columns)
+        nnz = self.nnz(layer)[numbers]
+        needed = csr_bytes(len(numbers), int(nnz.sum()), n_columns)
         require_memory(
             needed, self.memory_limit, layer=layer, n_rows=len(numbers), form="a CSR matrix"
         )
-        arrays = read_csr(self._parts, layer, numbers)
+        arrays = read_csr(self._parts, layer, numbers, nnz)
         matrix: csr_array[np.float32] = csr_array(arrays, shape=(len(numbers), n_columns))
         matrix.has_canonical_format = True
         return matrix

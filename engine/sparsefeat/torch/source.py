@@ -21,16 +21,8 @@ class RowSource:
 
     Parameters
     ----------
-    store
-        A store, or its folder.
-    layer
-        The layer's name.
-    rows
-        Which rows, as ``store[layer, rows]`` takes them; None for all.
-    label
-        A column of `obs`, or None for no labels.
-    sparse
-        Whether rows are wanted sparse.
+    store, layer, rows, label, sparse
+        As the data sets take them.
 
     Attributes
     ----------
