@@ -98,10 +98,10 @@ def stored_bytes(folder: Path, maps: dict[str, npt.NDArray[np.float32]], **optio
 
 
 @pytest.mark.parametrize(
-    ("values", "most"), [("float16", 0.6), ("bits:10", 0.65), ("bfloat16", 0.5), ("uint8", 0.42)]
+    ("values", "most"), [("float16", 0.6), ("bits:10", 0.68), ("bfloat16", 0.5), ("uint8", 0.4)]
 )
 def test_bytes_of_fewer_bits(tmp_path: Path, values: str, most: float) -> None:
-    maps = feature_maps()
+    maps = {name: rows / np.float32(8) for name, rows in feature_maps().items()}  # as float16 can hold
     stored = stored_bytes(tmp_path, maps, values=values)
     for name, rows in maps.items():
         assert stored[name] <= most * reference_bytes(encode(rows)), name
@@ -118,7 +118,7 @@ def test_whole_numbers_of_steps_take_a_third_of_float32(tmp_path: Path) -> None:
         counted[name] = (np.rint(places / step).clip(0, 255) * step).reshape(rows.shape)
     stored = stored_bytes(tmp_path, counted, steps=steps)
     parts = Store(tmp_path).parts
-    for (name, rows), most in zip(maps.items(), (0.29, 0.31, 0.36), strict=True):
+    for (name, rows), most in zip(maps.items(), (0.33, 0.33, 0.38), strict=True):
         assert parts[0].layers[name].values is not None
         assert stored[name] <= most * reference_bytes(encode(rows)), name
 
