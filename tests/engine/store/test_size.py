@@ -101,7 +101,9 @@ def stored_bytes(folder: Path, maps: dict[str, npt.NDArray[np.float32]], **optio
     ("values", "most"), [("float16", 0.6), ("bits:10", 0.68), ("bfloat16", 0.5), ("uint8", 0.4)]
 )
 def test_bytes_of_fewer_bits(tmp_path: Path, values: str, most: float) -> None:
-    maps = {name: rows / np.float32(8) for name, rows in feature_maps().items()}  # as float16 can hold
+    maps = {
+        name: rows / np.float32(8) for name, rows in feature_maps().items()
+    }  # as float16 can hold
     stored = stored_bytes(tmp_path, maps, values=values)
     for name, rows in maps.items():
         assert stored[name] <= most * reference_bytes(encode(rows)), name
