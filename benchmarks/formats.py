@@ -11,7 +11,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-import pyarrow.parquet  # type: ignore[import-untyped]
+import pyarrow.parquet
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, load_npz, save_npz
 

@@ -8,7 +8,7 @@ writing it counts as done.
 import itertools
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -117,7 +117,7 @@ class Comparison:
         }
         return paired
 
-    def against(self, paired: Paired, what: str, others: dict[str, float]) -> None:
+    def against(self, paired: Paired, what: str, others: Mapping[str, float]) -> None:
         """Claim that the store is so many times as fast as others."""
         for other, bar in others.items():
             ratio = paired.ratio(OURS, other)
