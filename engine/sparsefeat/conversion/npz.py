@@ -54,21 +54,19 @@ Texts = Iterable[tuple[str, Iterable[bytes]]]
 def _write_layer(source: Source, layer: Layer, path: Path, tables: Texts = ()) -> int:
     name = layer.name
     indptr = source.indptr(name)
-    shape = np.array([source.n_rows, layer.n_features], np.int64)
+    nnz, shape = (int(indptr[-1]),), np.array([source.n_rows, layer.n_features], np.int64)
     with (
         Sink(path) as sink,
         zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, compresslevel=LEVEL) as archive,
     ):
         # In the order of scipy.sparse.save_npz. Members of a zip are written one after the
         # other, so the rows are read once for each of the two long ones.
-        _write_array(
-            archive, "indices", np.dtype("<i4"), (int(indptr[-1]),), _read(source, name, 1)
-        )
+        _write_array(archive, "indices", np.dtype("<i4"), nnz, _read(source, name, 1))
         _put(archive, "indptr", indptr)
         _put(archive, "format", np.array(b"csr"))
         _put(archive, "shape", shape)
         _put(archive, "_is_array", np.array(True))
-        _write_array(archive, "data", np.dtype("<f4"), (int(indptr[-1]),), _read(source, name, 0))
+        _write_array(archive, "data", np.dtype("<f4"), nnz, _read(source, name, 0))
         for member, pieces in tables:
             with archive.open(member, "w", force_zip64=True) as file:
                 for piece in pieces:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 BYTES_PER_NONZERO = 8  # a float32 and an int32
+MOST_INT32 = int(np.iinfo(np.int32).max)
 MOST_BYTES = 1 << 30  # in a stretch; so that its elements are counted in int32, come what may
 
 Advance = Callable[[int, int], None]
@@ -96,7 +97,7 @@ class Source:
         scipy makes int64 of int32 indices, too, when it is given an int64 `indptr`.
         """
         total = int(self._nnz[layer].sum())
-        dtype = np.int32 if total <= np.iinfo(np.int32).max else np.int64
+        dtype = np.int32 if total <= MOST_INT32 else np.int64
         indptr = np.zeros(self.n_rows + 1, dtype)
         np.cumsum(self._nnz[layer], out=indptr[1:])
         return indptr
