@@ -89,4 +89,4 @@ class ArrayStream:
 def compress(chunk: npt.NDArray[Any]) -> bytes:
     """Do what HDF5's filters shuffle and gzip do."""
     shuffled = chunk.view(np.uint8).reshape(-1, chunk.itemsize).T
-    return zlib.compress(np.ascontiguousarray(shuffled), LEVEL)
+    return zlib.compress(np.ascontiguousarray(shuffled).data, LEVEL)

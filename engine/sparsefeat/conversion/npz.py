@@ -101,7 +101,7 @@ def _write_array(
     with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
         np.lib.format.write_array_header_1_0(file, header)
         for piece in pieces:
-            file.write(memoryview(piece.astype(dtype, copy=False)))
+            file.write(piece.astype(dtype, copy=False).data)
 
 
 def _tables(source: Source) -> Texts:

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.records import Layer
 from sparsefeat.store import Store
-from sparsefeat.store.header import JSON
+from sparsefeat.store.json_fields import JSON
 from sparsefeat.store.selection import Rows, row_numbers, spans
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Source:
         """
         total = int(self._nnz[layer].sum())
         dtype = np.int32 if total <= MOST_INT32 else np.int64
-        indptr = np.zeros(self.n_rows + 1, dtype)
+        indptr: npt.NDArray[Any] = np.zeros(self.n_rows + 1, dtype)
         np.cumsum(self._nnz[layer], out=indptr[1:])
         return indptr
 

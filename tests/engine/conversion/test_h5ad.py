@@ -27,7 +27,7 @@ KEYS = {layer.name: layer.name.replace("/", ".") for layer in SMALL}
 def test_anndata_reads_what_the_store_holds(tmp_path: Path, backed: str | None) -> None:
     store = odd_store(tmp_path / "store")
     done = sparsefeat.convert(store, tmp_path / "all.h5ad", memory=1)  # a row at a time
-    data = anndata.read_h5ad(tmp_path / "all.h5ad", backed=backed)  # type: ignore[arg-type]
+    data = anndata.read_h5ad(tmp_path / "all.h5ad", backed=backed)
     assert data.shape == (11, 0)
     assert list(data.obsm) == sorted(KEYS.values())
     assert_same_matrix(data.obsm["block5_pool"], store["block5_pool"])

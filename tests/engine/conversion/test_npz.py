@@ -116,7 +116,7 @@ def test_many_non_zeros_have_int64_starts(tmp_path: Path, monkeypatch: pytest.Mo
     with np.load(tmp_path / "pool.npz") as members:
         assert members["indptr"].dtype == np.int64
         assert members["indices"].dtype == np.int32
-    found, expected = load_npz(tmp_path / "pool.npz"), store["block5_pool"]
+    found, expected = csr_array(load_npz(tmp_path / "pool.npz")), store["block5_pool"]
     np.testing.assert_array_equal(found.data.view(np.uint32), expected.data.view(np.uint32))
     np.testing.assert_array_equal(found.indices, expected.indices)
     np.testing.assert_array_equal(found.indptr, expected.indptr)

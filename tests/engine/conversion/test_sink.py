@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import h5py
 import pytest
@@ -9,7 +10,7 @@ from sparsefeat.conversion.sink import Sink
 class Full(Sink):
     """Refuses everything beyond 1,000 bytes."""
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: Any) -> int:
         if self.tell() + len(data) > 1000:
             self._failure = self._failure or OSError(28, "No space left on device")
         return super().write(data)
