@@ -1,7 +1,7 @@
 """What is converted: some rows of some layers, read a stretch at a time."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,18 +72,14 @@ class Source:
     def header(self) -> str:
         """Say as JSON what the rows are: layers, settings, and how the parts were made.
 
-        ``provenance`` lists what parts record, each kind once.
+        What differs from part to part is a list in which each thing stands once.
         """
-        provenance: list[JSON] = []
-        for made in self._store.provenance:
-            if made not in provenance:
-                provenance.append(made)
         facts: dict[str, JSON] = {
             "rows": self.n_rows,
             "rejected": len(self.rejected),
             "layers": [self._layer_facts(layer) for layer in self.layers],
             "settings": self._store.settings,
-            "provenance": provenance,
+            "provenance": _distinct(self._store.provenance),
         }
         return json.dumps(facts, ensure_ascii=False)
 
@@ -149,7 +145,20 @@ class Source:
         return nnz if self._numbers is None else nnz[self._numbers]
 
     def _layer_facts(self, layer: Layer) -> dict[str, JSON]:
-        """Give the layer's entry in a part's header, without what differs from part to part."""
-        entry = self._store.parts[0].layers[layer.name].to_json()
-        kept = {key: entry[key] for key in entry if key not in ("encoding", "nnz", "measured")}
-        return {**kept, "nnz": int(self._nnz[layer.name].sum())}
+        """Say what a layer is, and where its values were rounded in the store, how."""
+        entries = [part.layers[layer.name].to_json() for part in self._store.parts]
+        values = _distinct(entry["values"] for entry in entries if "values" in entry)
+        facts: dict[str, JSON] = {
+            "name": layer.name,
+            "shape": [*layer.shape],
+            "nnz": int(self._nnz[layer.name].sum()),
+        }
+        return {**facts, "values": values} if values else facts
+
+
+def _distinct(facts: Iterable[JSON]) -> list[JSON]:
+    found: list[JSON] = []
+    for fact in facts:
+        if fact not in found:
+            found.append(fact)
+    return found

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,17 @@ def assert_same_matrix(got: Any, expected: Any) -> None:
     np.testing.assert_array_equal(got.data.view(np.uint32), expected.data.view(np.uint32))
     np.testing.assert_array_equal(got.indices, expected.indices)
     np.testing.assert_array_equal(got.indptr, expected.indptr)
+
+
+def flipped(file: Path, start: int, size: int) -> Iterator[Path]:
+    """Flip a bit in each of twenty places of a file, one at a time."""
+    whole = file.read_bytes()
+    other = file.with_name("flipped")
+    for place in range(start, start + size, max(1, size // 20)):
+        content = bytearray(whole)
+        content[place] ^= 16
+        other.write_bytes(content)
+        yield other
 
 
 def only_store_left(folder: Path) -> bool:

@@ -1,6 +1,7 @@
 import io
 import json
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,14 @@ from sparsefeat.conversion import source
 from sparsefeat.errors import InputError
 
 from ..store.data import SMALL
-from .stores import assert_kept, assert_same_matrix, empty_store, odd_store, read_without_us
+from .stores import (
+    assert_kept,
+    assert_same_matrix,
+    empty_store,
+    flipped,
+    odd_store,
+    read_without_us,
+)
 
 TEXTS = dict.fromkeys(("path", "root", "label", "sha256", "format", "reason"), str)
 
@@ -74,6 +82,16 @@ def test_the_members_are_those_of_scipy(tmp_path: Path) -> None:
             assert ours[name].dtype == theirs[name].dtype
             assert ours[name].shape == theirs[name].shape
             assert ours[name].tobytes() == theirs[name].tobytes()
+
+
+def test_a_flipped_bit_is_noticed_by_zip(tmp_path: Path) -> None:
+    store = odd_store(tmp_path / "store")
+    sparsefeat.convert(store, tmp_path / "pool.npz", layers="block5_pool")
+    member = zipfile.ZipFile(tmp_path / "pool.npz").getinfo("data.npy")
+    start = member.header_offset + 64  # behind the header and the extra field
+    for other in flipped(tmp_path / "pool.npz", start, member.compress_size - 64):
+        with other.open("rb") as file, pytest.raises((zipfile.BadZipFile, zlib.error, ValueError)):
+            load_npz(file)
 
 
 def test_several_layers_in_one_file_are_refused(tmp_path: Path) -> None:

@@ -15,7 +15,14 @@ from sparsefeat.errors import InputError
 from sparsefeat.records import Layer
 
 from ..store.data import SMALL, make_batch, write_store
-from .stores import assert_kept, assert_same_matrix, empty_store, odd_store, read_without_us
+from .stores import (
+    assert_kept,
+    assert_same_matrix,
+    empty_store,
+    flipped,
+    odd_store,
+    read_without_us,
+)
 
 
 def matrix(path: Path, layer: str) -> Any:
@@ -77,6 +84,16 @@ def test_encodings(tmp_path: Path) -> None:
     assert "DELTA_BINARY_PACKED" in indices.encodings
     assert "BYTE_STREAM_SPLIT" in values.encodings
     assert {column.compression for column in found.values()} == {"ZSTD"}
+
+
+def test_a_flipped_bit_is_noticed_by_who_checks(tmp_path: Path) -> None:
+    sparsefeat.convert(odd_store(tmp_path / "store"), tmp_path / "all.parquet", layers="fc")
+    column = pq.read_metadata(tmp_path / "all.parquet").row_group(0).column(11)
+    assert column.path_in_schema == "fc_values.list.element"
+    start, size = column.data_page_offset, column.total_compressed_size
+    for other in flipped(tmp_path / "all.parquet", start, size):
+        with pytest.raises(OSError):
+            pq.read_table(other, page_checksum_verification=True)
 
 
 def test_without_rows(tmp_path: Path) -> None:
