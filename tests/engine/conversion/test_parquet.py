@@ -31,10 +31,13 @@ def matrix(path: Path, layer: str) -> Any:
     facts = json.loads(file.metadata.metadata[b"sparsefeat"])["layers"]
     found = next(one for one in facts if one["name"] == layer)
     indices, values, counts = [np.empty(0, np.int32)], [np.empty(0, np.float32)], [0]
-    for batch in file.iter_batches(columns=[found["indices"], found["values"]]):
-        counts += batch.column(0).value_lengths().to_pylist()
-        indices.append(batch.column(0).flatten().to_numpy())
-        values.append(batch.column(1).flatten().to_numpy())
+    names = [found["indices"], found["values"]]
+    for number in range(file.num_row_groups):
+        group = file.read_row_group(number, columns=names)
+        first, second = (group[name].combine_chunks() for name in names)
+        counts += first.value_lengths().to_pylist()
+        indices.append(first.flatten().to_numpy())
+        values.append(second.flatten().to_numpy())
     indptr = np.cumsum(counts)
     if indptr[-1] < 2**31:  # else scipy would make all of them int64
         indptr = indptr.astype(np.int32)
