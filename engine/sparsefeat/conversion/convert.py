@@ -114,6 +114,11 @@ def convert(
         The disk refused.
     MissingDependencyError
         h5py or pyarrow isn't installed.
+
+    Examples
+    --------
+    >>> convert("features/", "features.h5ad", layers="pools").bytes  # doctest: +SKIP
+    173969124
     """
     path = Path(output)
     to = _chosen(path, to)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 NEEDS: tuple[str, ...] = ("pyarrow",)
 INDEX = "row_id"
+MOST_NOTES = 64 << 20  # bytes; pyarrow itself refuses to read more than 100 MB
 
 
 def write(source: Source, path: Path) -> dict[str, int]:
@@ -25,7 +26,7 @@ def write(source: Source, path: Path) -> dict[str, int]:
     Raises
     ------
     InputError
-        Two columns would have one name.
+        Two columns would have one name, or there are too many rejects for the file's metadata.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -39,9 +40,7 @@ def write(source: Source, path: Path) -> dict[str, int]:
     for pair in names.values():
         for name, kind in zip(pair, (pa.int32(), pa.float32()), strict=True):
             schema = schema.append(pa.field(name, pa.list_(kind)))
-    header = json.loads(source.header())
-    for facts in header["layers"]:
-        facts["indices"], facts["values"] = names[facts["name"]]
+    notes = _notes(source, names)
     with Sink(path) as sink:
         writer = pq.ParquetWriter(
             pa.PythonFile(sink, mode="w"),
@@ -64,13 +63,7 @@ def write(source: Source, path: Path) -> dict[str, int]:
                 sink.check()
                 for layer in names:
                     source.wrote(layer, start, stop)
-            rejected = source.rejected.to_dict(orient="records")
-            writer.add_key_value_metadata(
-                {
-                    "sparsefeat": json.dumps(header, ensure_ascii=False),
-                    "sparsefeat.rejected": json.dumps(rejected, ensure_ascii=False),
-                }
-            )
+            writer.add_key_value_metadata(notes)
     return _sizes(path, names)
 
 
@@ -84,6 +77,23 @@ def columns(layer: str) -> tuple[str, str]:
     """
     key = layer.replace("/", "_")
     return f"{key}_indices", f"{key}_values"
+
+
+def _notes(source: Source, names: dict[str, tuple[str, str]]) -> dict[str, str]:
+    """Say what isn't a line of the table, for the file's metadata."""
+    header = json.loads(source.header())
+    for facts in header["layers"]:
+        facts["columns"] = dict(zip(("indices", "values"), names[facts["name"]], strict=True))
+    rejected = source.rejected.to_dict(orient="records")
+    notes = {"sparsefeat": header, "sparsefeat.rejected": rejected}
+    texts = {name: json.dumps(note, ensure_ascii=False) for name, note in notes.items()}
+    if max(len(text.encode()) for text in texts.values()) > MOST_NOTES:
+        raise InputError(
+            f"{len(rejected):,} rejects and the parts' provenance take more than "
+            f"{MOST_NOTES >> 20} MiB, expected less in a Parquet file's metadata, which readers "
+            "limit: convert to h5ad or npz"
+        )
+    return texts
 
 
 def _require_distinct(names: list[str]) -> None:

@@ -99,8 +99,13 @@ class Source:
         return indptr
 
     def is_dense(self, layer: str) -> bool:
-        """Tell whether every part of the store holds the layer dense."""
-        return all(part.layers[layer].encoding == "dense" for part in self._store.parts)
+        """Tell whether every part of the store holds the layer dense, and half isn't zero.
+
+        Codes of one byte are smaller dense where float32 are not.
+        """
+        n_elements = self.n_rows * self._store.layers[layer].n_features
+        dense = all(part.layers[layer].encoding == "dense" for part in self._store.parts)
+        return dense and 2 * int(self._nnz[layer].sum()) >= n_elements
 
     def read_times(self, passes: int) -> None:
         """Say that every layer will be read so many times."""

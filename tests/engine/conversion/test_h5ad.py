@@ -130,3 +130,17 @@ def test_some_rows_in_another_order(tmp_path: Path) -> None:
     assert_same_floats(data.obsm["fc"], store.dense("fc", rows))
     assert data.obs.equals(store.obs.iloc[rows])
     assert Store(tmp_path / "store").n_rows == 11
+
+
+def test_rounded_values_are_written_as_they_are_read(tmp_path: Path) -> None:
+    layers = [SMALL[0], SMALL[2]]  # without negative values
+    for number in range(2):
+        write_store(tmp_path / "store", [make_batch([number], layers)], layers, values="uint8")
+    store = Store(tmp_path / "store")
+    sparsefeat.convert(store, tmp_path / "all.h5ad")
+    data = anndata.read_h5ad(tmp_path / "all.h5ad")
+    assert_same_matrix(data.obsm["block5_pool"], store["block5_pool"])
+    header = json.loads(data.uns["sparsefeat"]["header"])
+    (pool, *_) = header["layers"]
+    stored = [part.header.to_json()["layers"] for part in store.parts]
+    assert pool["values"] == [layers[0]["values"] for layers in stored]  # type: ignore[index]

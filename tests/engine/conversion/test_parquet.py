@@ -9,7 +9,7 @@ import pytest
 from scipy.sparse import csr_array
 
 import sparsefeat
-from sparsefeat.conversion import source
+from sparsefeat.conversion import parquet, source
 from sparsefeat.conversion.parquet import columns
 from sparsefeat.errors import InputError
 from sparsefeat.records import Layer
@@ -21,6 +21,7 @@ from .stores import (
     empty_store,
     flipped,
     odd_store,
+    only_store_left,
     read_without_us,
 )
 
@@ -31,7 +32,7 @@ def matrix(path: Path, layer: str) -> Any:
     facts = json.loads(file.metadata.metadata[b"sparsefeat"])["layers"]
     found = next(one for one in facts if one["name"] == layer)
     indices, values, counts = [np.empty(0, np.int32)], [np.empty(0, np.float32)], [0]
-    names = [found["indices"], found["values"]]
+    names = [found["columns"]["indices"], found["columns"]["values"]]
     for number in range(file.num_row_groups):
         group = file.read_row_group(number, columns=names)
         first, second = (group[name].combine_chunks() for name in names)
@@ -117,7 +118,8 @@ import pyarrow.parquet as pq
 from scipy.sparse import csr_array
 table = pq.read_table(path)
 for layer in json.loads(pq.read_metadata(path).metadata[b"sparsefeat"])["layers"]:
-    indices, values = (table[layer[name]].combine_chunks() for name in ("indices", "values"))
+    columns = layer["columns"]
+    indices, values = (table[columns[name]].combine_chunks() for name in ("indices", "values"))
     counts = np.append(0, np.cumsum(values.value_lengths().to_numpy())).astype(np.int32)
     arrays_of = values.flatten().to_numpy(), indices.flatten().to_numpy(), counts
     keep(layer["name"], csr_array(arrays_of, (table.num_rows, int(np.prod(layer["shape"])))))
@@ -155,3 +157,14 @@ def test_names_that_would_meet(tmp_path: Path) -> None:
         sparsefeat.convert(tmp_path / "store", tmp_path / "all.parquet")
     sparsefeat.convert(tmp_path / "store", tmp_path / "all.parquet", layers="a/b")
     assert columns("a/b") == ("a_b_indices", "a_b_values")
+
+
+def test_more_rejects_than_metadata_can_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert parquet.MOST_NOTES < 100_000_000
+    monkeypatch.setattr(parquet, "MOST_NOTES", 300)
+    odd_store(tmp_path / "store")
+    with pytest.raises(InputError, match=r"2 rejects.*h5ad"):
+        sparsefeat.convert(tmp_path / "store", tmp_path / "all.parquet")
+    assert only_store_left(tmp_path)

@@ -44,6 +44,18 @@ def test_starts_are_int32_as_long_as_they_fit(
     assert source.MOST_BYTES // source.BYTES_PER_NONZERO < 2**31
 
 
+def test_what_is_dense_in_fewer_bits_may_be_sparse_in_float32(tmp_path: Path) -> None:
+    store = odd_store(tmp_path / "plain")
+    found = Source(store, NAMES, None, stretch_bytes=1)
+    assert [found.is_dense(name) for name in NAMES] == [False, False, True]
+    write_store(tmp_path / "codes", [make_batch(range(9), SMALL[::2])], SMALL[::2], values="uint8")
+    store = Store(tmp_path / "codes")
+    assert {layer.encoding for layer in store.parts[0].layers.values()} == {"dense"}
+    found = Source(store, ["block5_pool", "fc"], None, stretch_bytes=1)
+    assert not found.is_dense("block5_pool")
+    assert found.is_dense("fc")
+
+
 def test_provenance_is_said_once(tmp_path: Path) -> None:
     for number, tool in enumerate(("a", "a", "b")):
         write_store(tmp_path, [make_batch([number])], provenance={"tool": tool})
