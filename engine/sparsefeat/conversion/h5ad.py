@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NEEDS: tuple[str, ...] = ("h5py",)
+EMPTY = ("layers", "varm", "obsp", "varp")  # what AnnData expects, and a store has nothing for
 
 
 def write(source: Source, path: Path) -> dict[str, int]:
@@ -55,9 +56,6 @@ def write(source: Source, path: Path) -> dict[str, int]:
             writer = _dense if source.is_dense(layer.name) else _csr
             sizes[layer.name] = writer(source, layer, groups["obsm"], pool, sink)
     return sizes
-
-
-EMPTY = ("layers", "varm", "obsp", "varp")
 
 
 def _csr(
