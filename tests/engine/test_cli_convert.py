@@ -7,40 +7,34 @@ from pathlib import Path
 
 import anndata
 import pytest
-from click.testing import CliRunner, Result
 
-from sparsefeat.cli import main
 from sparsefeat.store import Store
 
+from .command import assert_one_line, run
 from .conversion.stores import assert_same_matrix, odd_store, only_store_left
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path) -> Path:
     odd_store(tmp_path / "store")
-    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def run(*words: str) -> Result:
-    return CliRunner().invoke(main, ["convert", *words])
-
-
 def test_what_was_written_is_told(folder: Path) -> None:
-    done = run("store", "-o", "all.h5ad", "--layers", "block5_pool,fc")
+    done = run(folder, "convert", "store", "-o", "all.h5ad", "--layers", "block5_pool,fc")
     assert done.exit_code == 0, done.stderr
     assert done.stderr == ""
     first, heading, *layers = done.stdout.splitlines()
     size = (folder / "all.h5ad").stat().st_size
     assert first.startswith(f"all.h5ad: h5ad, 11 rows, 2 rejected, {size / 1000:.3g} kB; ")
     assert heading.split() == ["layer", "shape", "non-zeros", "written", "of", "dense"]
-    nnz = Store("store")["block5_pool"].nnz
+    nnz = Store(folder / "store")["block5_pool"].nnz
     assert [line.split()[:3] for line in layers] == [
         ["block5_pool", "3x3x8", str(nnz)],
         ["fc", "40", "429"],
     ]
-    data = anndata.read_h5ad("all.h5ad")
-    assert_same_matrix(data.obsm["block5_pool"], Store("store")["block5_pool"])
+    data = anndata.read_h5ad(folder / "all.h5ad")
+    assert_same_matrix(data.obsm["block5_pool"], Store(folder / "store")["block5_pool"])
 
 
 @pytest.mark.parametrize(
@@ -52,7 +46,7 @@ def test_what_was_written_is_told(folder: Path) -> None:
     ],
 )
 def test_json(folder: Path, words: tuple[str, ...], to: str) -> None:
-    done = run("store", "--json", *words)
+    done = run(folder, "convert", "store", "--json", *words)
     assert done.exit_code == 0, done.stderr
     facts = json.loads(done.stdout)
     assert (facts["path"], facts["to"], facts["rows"], facts["rejected"]) == (words[1], to, 11, 2)
@@ -77,11 +71,11 @@ def test_json(folder: Path, words: tuple[str, ...], to: str) -> None:
     ],
 )
 def test_what_cannot_be_done_is_one_line(folder: Path, words: tuple[str, ...], said: str) -> None:
-    done = run(*words)
-    assert done.exit_code == 2
+    done = run(folder, "convert", *words)
+    assert_one_line(done)
     assert said in done.stderr
     assert only_store_left(folder)
-    assert len(Store("store")) == 11
+    assert len(Store(folder / "store")) == 11
 
 
 SLOW = """
@@ -99,7 +93,10 @@ main(sys.argv[1:])
 @pytest.mark.parametrize("words", [("-o", "all.h5ad"), ("-o", "all", "--to", "npz")])
 def test_a_signal_leaves_nothing(folder: Path, number: int, words: tuple[str, ...]) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", SLOW, "convert", "store", *words], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", SLOW, "convert", "store", *words],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         while not list(folder.glob(".sparsefeat-*.tmp")):
             assert process.poll() is None
