@@ -146,7 +146,7 @@ class Source:
         return slice(start, stop) if self._numbers is None else self._numbers[start:stop]
 
     def _count(self, layer: Layer) -> npt.NDArray[np.int64]:
-        nnz = layer.n_features - self._store.zeros(layer.name).per_row
+        nnz = np.concatenate([np.diff(part.indptr(layer.name)) for part in self._store.parts])
         return nnz if self._numbers is None else nnz[self._numbers]
 
     def _layer_facts(self, layer: Layer) -> dict[str, JSON]:
