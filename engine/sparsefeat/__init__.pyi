@@ -1,3 +1,4 @@
+from .conversion import Conversion, convert
 from .errors import (
     BenchmarkError,
     InputError,
@@ -33,6 +34,7 @@ __all__ = [
     "PRESETS",
     "Batch",
     "BenchmarkError",
+    "Conversion",
     "CudaOptions",
     "Extractor",
     "FeatureMaps",
@@ -66,6 +68,7 @@ __all__ = [
     "analyse",
     "build_report",
     "check_scaling",
+    "convert",
     "extract_to_store",
     "info",
     "list_pictures",
