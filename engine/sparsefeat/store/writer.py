@@ -18,7 +18,8 @@ from sparsefeat.errors import (
 )
 from sparsefeat.records import Batch, Layer
 from sparsefeat.store.folder import claim, remove_temporaries
-from sparsefeat.store.header import JSON, differences, identity, plain_json
+from sparsefeat.store.header import differences, identity, plain_json
+from sparsefeat.store.json_fields import JSON
 from sparsefeat.store.known import Known, load_known
 from sparsefeat.store.layout import LOCK, is_layer_name, list_parts, part_number
 from sparsefeat.store.part import Part
