@@ -15,7 +15,8 @@ import numpy.typing as npt
 from sparsefeat.store.array_metadata import ArrayMetadata
 from sparsefeat.store.chunks import ChunkEncoder, encode_text
 from sparsefeat.store.codecs import Chain
-from sparsefeat.store.json_fields import JSON
+from sparsefeat.store.json_fields import JSON, mapping
+from sparsefeat.store.json_file import read_json
 from sparsefeat.store.shards import write_chunk
 
 _VERSIONS = {
@@ -116,9 +117,9 @@ def consolidated(path: Path) -> dict[str, Any]:
     array's codecs again, and warn.
     """
     nodes = {
-        file.parent.relative_to(path).as_posix(): json.loads(file.read_bytes())
+        file.parent.relative_to(path).as_posix(): mapping(read_json(file))
         for file in sorted(path.rglob("zarr.json"))
     }
-    root: dict[str, Any] = nodes.pop(".")
+    root = nodes.pop(".")
     copies = {"kind": "inline", "must_understand": False, "metadata": nodes}
     return {**root, "consolidated_metadata": copies}

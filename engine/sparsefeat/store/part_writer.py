@@ -17,10 +17,11 @@ from sparsefeat.store.header import Header
 from sparsefeat.store.json_fields import JSON
 from sparsefeat.store.layer_writer import LayerWriter
 from sparsefeat.store.layout import part_name, temporary_name
+from sparsefeat.store.limits import NNZ
 from sparsefeat.store.tables import REJECTED, ROWS, write_table
 from sparsefeat_kernels import Csr
 
-NNZ_PER_PART = 2**31 - 1  # so that every part's indptr fits int32 readers
+NNZ_PER_PART = NNZ
 REJECTS_PER_PART = 1 << 16
 
 

@@ -1,6 +1,7 @@
 """Files of chunks: one chunk alone, or a shard of several with their index at its end."""
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.store.chunks import CHECKSUM_BYTES, sealed, unsealed
+from sparsefeat.store.regular_file import open_regular
 
 # What a shard's index says of a chunk that isn't there, because it lies beyond the array.
 _ABSENT = 2**64 - 1
@@ -38,12 +40,12 @@ def read_index(file: Path, n_chunks: int) -> list[tuple[int, int] | None]:
     Raises
     ------
     ValueError
-        The index is damaged, or points out of the file.
+        The index is damaged, points out of the file, or to the same bytes twice.
     OSError
         The file can't be read.
     """
     n_bytes = n_chunks * _ENTRY_BYTES + CHECKSUM_BYTES
-    with file.open("rb") as stream:
+    with open_regular(file) as stream:
         end = stream.seek(0, 2) - n_bytes
         if end < 0:
             raise ValueError(f"a shard of {end + n_bytes} bytes, whose index alone has {n_bytes}")
@@ -55,6 +57,9 @@ def read_index(file: Path, n_chunks: int) -> list[tuple[int, int] | None]:
         if not absent and offset + length > end:
             raise ValueError("a shard's index that points out of its file")
         places.append(None if absent else (offset, length))
+    taken = sorted(place for place in places if place is not None)
+    if any(offset + length > after for (offset, length), (after, _) in pairwise(taken)):
+        raise ValueError("a shard's index whose chunks overlap")
     return places
 
 

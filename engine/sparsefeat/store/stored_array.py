@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.store.array_metadata import ArrayMetadata
-from sparsefeat.store.chunks import decode_into, decode_text
+from sparsefeat.store.chunks import OVERHEAD_BYTES, decode_into, decode_text
 from sparsefeat.store.json_file import read_json
+from sparsefeat.store.limits import most_text_bytes
 from sparsefeat.store.pool import in_threads, scratch
+from sparsefeat.store.regular_file import open_regular, read_regular, refuse_links
 from sparsefeat.store.segments import Segments
 from sparsefeat.store.shards import read_index
 
@@ -37,7 +39,13 @@ class StoredArray:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        refuse_links(folder, "c")
         self.metadata = ArrayMetadata.from_json(read_json(folder / "zarr.json"))
+        if self.metadata.chain.dtype is None:
+            n_bytes = most_text_bytes(self.metadata.chunk_elements)
+        else:
+            n_bytes = self.metadata.chunk_elements * self.metadata.dtype.itemsize
+        self._most_bytes = n_bytes + OVERHEAD_BYTES
         self._indexes: dict[int, list[tuple[int, int] | None]] = {}
 
     @property
@@ -134,15 +142,20 @@ class StoredArray:
         """Read a chunk's bytes."""
         number, place = divmod(chunk, self.metadata.chunks_per_file)
         file = self.folder / self.metadata.file_name(number)
+        if len(self.shape) > 1:
+            refuse_links(self.folder / "c", str(number))
+        most = self._most_bytes
         if self.metadata.chunks_per_file == 1:
-            return file.read_bytes()
+            return read_regular(file, most)
         if number not in self._indexes:
             self._indexes[number] = read_index(file, self.metadata.chunks_per_file)
         where = self._indexes[number][place]
         if where is None:
             raise ValueError(f"chunk {chunk} is missing")
         offset, length = where
-        with file.open("rb", buffering=0) as stream:
+        if length > most:
+            raise ValueError(f"chunk {chunk} has {length} bytes, expected at most {most}")
+        with open_regular(file) as stream:
             stream.seek(offset)
             return stream.read(length)
 

@@ -22,6 +22,7 @@ from .data import SMALL, dense_rows, make_batch, make_reject, write_store
 WIDE = Layer(name="wide", shape=(20, 20, 1000))
 FULL = Layer(name="full", shape=(100_000,))
 LAYERS = (*SMALL, WIDE, FULL)
+SETTINGS = {"pool": "none"}
 ROWS = 4
 PART = "part-00000.zarr"
 HUGE = 1 << 40
@@ -42,7 +43,7 @@ def rows_of(layer: Layer, numbers: Sequence[int]) -> npt.NDArray[np.float32]:
 def write_target(folder: Path) -> None:
     """Write a store with every kind of array."""
     batch = make_batch(range(ROWS), LAYERS, [make_reject(0)], rows_of)
-    write_store(folder, [batch], LAYERS)
+    write_store(folder, [batch], LAYERS, settings=SETTINGS)
 
 
 def attack(name: str) -> Callable[[Attack], Attack]:

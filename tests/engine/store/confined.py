@@ -28,10 +28,10 @@ import sparsefeat.cli.verify
 import sparsefeat.report
 import sparsefeat.sparsity
 from sparsefeat.cli import main as sparsefeat_command
-from sparsefeat.records import Layer
 from sparsefeat.store import Store, StoreWriter, info, verify
 from sparsefeat_kernels import csr_zeros_per_channel, encode, to_dense
 
+from .attacks import LAYERS, SETTINGS
 from .data import SMALL, make_batch
 
 # Beyond what the process has, which is libraries: every store that is looked at is tiny.
@@ -42,11 +42,8 @@ Look = Callable[[Path], Any]
 
 
 def resume(folder: Path) -> None:
-    """Open for writing, with what the header says, so that the tables are read."""
-    header = json.loads((folder / "part-00000.zarr" / "zarr.json").read_bytes())
-    fields = header["attributes"]["sparsefeat"]
-    layers = [Layer(name=each["name"], shape=tuple(each["shape"])) for each in fields["layers"]]
-    StoreWriter.open(folder, layers=layers, settings=fields["settings"], provenance={}).close()
+    """Open for writing, so that the tables are read."""
+    StoreWriter.open(folder, layers=LAYERS, settings=SETTINGS, provenance={}).close()
 
 
 def every_layer(read: Callable[[Store, str], Any]) -> Look:
