@@ -9,7 +9,7 @@ from sparsefeat.errors import InputError, StoreCorruptError, StoreError
 from sparsefeat.one_line import one_line
 from sparsefeat.records import Layer
 from sparsefeat.store.json_fields import JSON, count, json_mapping, mapping, sequence, text
-from sparsefeat.store.layout import FORMAT, is_layer_name, part_number
+from sparsefeat.store.layout import FORMAT, is_layer_name
 from sparsefeat.store.limits import AXES, CHUNK_ELEMENTS, JSON_BYTES, NNZ
 
 MAX_FEATURES = 1 << 31  # column numbers are int32
@@ -112,15 +112,17 @@ class Header:
             fields = mapping(header)
             version = count(fields["format"])
             if 0 < version <= FORMAT:
-                rows = count(fields["rows"])
+                rows, rejected = count(fields["rows"]), count(fields["rejected"])
+                if max(rows + 1, rejected) > CHUNK_ELEMENTS:
+                    raise ValueError(f"{rows} rows and {rejected} rejects")
                 entries = [mapping(entry) for entry in sequence(fields["layers"])]
                 return cls(
                     rows=rows,
-                    rejected=count(fields["rejected"]),
+                    rejected=rejected,
                     layers=_sound_layers([StoredLayer.from_json(entry) for entry in entries], rows),
                     settings=json_mapping(fields["settings"]),
                     provenance=json_mapping(fields["provenance"]),
-                    replaces=tuple(map(_part, sequence(fields.get("replaces", [])))),
+                    replaces=tuple(map(text, sequence(fields.get("replaces", [])))),
                 )
             if not version:
                 raise ValueError("format 0")
@@ -138,13 +140,6 @@ class Header:
         return identity([stored.layer for stored in self.layers], self.settings)
 
 
-def _part(value: object) -> str:
-    name = text(value)
-    if part_number(name) is None:
-        raise ValueError(f"{name!r} is no part's name")
-    return name
-
-
 def _sound_layers(layers: Sequence[StoredLayer], rows: int) -> tuple[StoredLayer, ...]:
     """Refuse what no part can be, before memory is allocated for it."""
     names = [stored.layer.name for stored in layers]
@@ -152,11 +147,7 @@ def _sound_layers(layers: Sequence[StoredLayer], rows: int) -> tuple[StoredLayer
         raise ValueError(f"layers {names}")
     for stored in layers:
         n_features = stored.layer.n_features
-        if (
-            n_features >= MAX_FEATURES
-            or rows >= CHUNK_ELEMENTS
-            or stored.nnz > min(rows * n_features, NNZ)
-        ):
+        if n_features >= MAX_FEATURES or stored.nnz > min(rows * n_features, NNZ):
             raise ValueError(f"{rows} rows of {n_features} features with {stored.nnz} non-zeros")
     return tuple(layers)
 

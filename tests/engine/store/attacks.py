@@ -171,9 +171,6 @@ HEADERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "settings as a list": lambda header: header.update(settings=[]),
     "settings nested deep": lambda header: header.update(settings={"a": nested(400)}),
     "settings that aren't finite": lambda header: header.update(settings={"a": float("inf")}),
-    "another part's name to replace": lambda header: header.update(
-        format=2, replaces=["../../x"]
-    ),
     "text to replace": lambda header: header.update(format=2, replaces="part-00009.zarr"),
 }
 
