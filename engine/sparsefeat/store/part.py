@@ -10,7 +10,7 @@ import numpy.typing as npt
 from sparsefeat.errors import StoreCorruptError, StoreError
 from sparsefeat.one_line import one_line
 from sparsefeat.store.header import Header, StoredLayer
-from sparsefeat.store.json_file import read_json
+from sparsefeat.store.json_file import parse_json, read_json
 from sparsefeat.store.layout import layer_key
 from sparsefeat.store.pool import in_threads
 from sparsefeat.store.regular_file import refuse_links
@@ -20,6 +20,8 @@ from sparsefeat.store.tables import COLUMNS, INDEX, REJECTED, ROWS
 from sparsefeat_kernels import Csr, encode, to_dense
 
 T = TypeVar("T")
+
+HEADER = "uns/sparsefeat/header"
 
 _DECODED = 1 << 20  # elements of dense rows that a thread makes at once
 
@@ -31,6 +33,8 @@ class Part:
     ----------
     path
         Its folder.
+    confirm
+        Compare the header with its copy before anything else is read.
 
     Raises
     ------
@@ -40,11 +44,13 @@ class Part:
         The part is of a newer format.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, confirm: bool = True) -> None:
         self.path = path
+        self._confirmed = not confirm
         root = self._guard("zarr.json", lambda: read_json(path / "zarr.json"))
         header = self._guard("zarr.json", lambda: root["attributes"]["sparsefeat"])
         self.header = Header.from_json(header, where=str(path))
+        self._header = header
         self.layers: dict[str, StoredLayer] = {
             stored.layer.name: stored for stored in self.header.layers
         }
@@ -54,8 +60,22 @@ class Part:
     def array(self, name: str) -> StoredArray:
         """Open one array by its path in the part."""
         if name not in self._arrays:
+            self._confirm()
             self._arrays[name] = self._guard(name, lambda: self._open(name))
         return self._arrays[name]
+
+    def _confirm(self) -> None:
+        """Compare the header with its copy, so that no flipped bit of it goes unnoticed."""
+        if not self._confirmed:
+            self._confirmed = True
+            if not self.header_is_its_copy():
+                self._confirmed = False
+                raise self._corrupt(HEADER, "it is not the header in zarr.json")
+
+    def header_is_its_copy(self) -> bool:
+        """Tell whether the two headers say the same; raises as `read` does."""
+        copy = self.text(HEADER, ())
+        return bool(self._guard(HEADER, lambda: parse_json(str(copy))) == self._header)
 
     def _open(self, name: str) -> StoredArray:
         refuse_links(self.path, name)

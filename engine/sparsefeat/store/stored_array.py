@@ -4,6 +4,8 @@ zarr would read it too; this takes a third of the time, writes each element wher
 without a copy between, and refuses what no store holds before memory is allocated for it.
 """
 
+import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,7 @@ class StoredArray:
     Raises
     ------
     OSError, TypeError, ValueError, KeyError
-        The metadata are missing, damaged, or not such as a store's.
+        The metadata are missing, damaged, or not such as a store's; or the files are missing.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -46,6 +48,7 @@ class StoredArray:
         else:
             n_bytes = self.metadata.chunk_elements * self.metadata.dtype.itemsize
         self._most_bytes = n_bytes + OVERHEAD_BYTES
+        self._require_files()
         self._indexes: dict[int, list[tuple[int, int] | None]] = {}
 
     @property
@@ -126,6 +129,17 @@ class StoredArray:
     def files(self) -> Iterator[str]:
         """Name the files that it lies in, relative to its folder."""
         return map(self.metadata.file_name, range(self.metadata.n_files))
+
+    def _require_files(self) -> None:
+        """See that there are files for what is claimed: not which, which reading them tells."""
+        missing = self.metadata.n_chunks * OVERHEAD_BYTES
+        for name in self.files():
+            if missing <= 0:
+                return
+            with contextlib.suppress(OSError):
+                missing -= os.stat(self.folder / name, follow_symlinks=False).st_size
+        if missing > 0:
+            raise ValueError(f"there are no files for its {self.metadata.n_elements} elements")
 
     def _chunks_of(self, segments: Segments) -> list[int]:
         """List the chunks that hold something wanted, each once."""
