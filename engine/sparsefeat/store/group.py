@@ -4,6 +4,7 @@ The encodings are those of AnnData's on-disk format (anndata 0.12, `anndata._io.
 its package is not needed to write them.
 """
 
+import errno
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -47,15 +48,30 @@ class PartGroup:
     def __init__(self, path: Path) -> None:
         path.mkdir()
         self.path = path
+        # Empty until the end: if it is gone then, so is what was written beside it.
+        self._root.touch()
 
     def group(self, name: str, kind: str, attributes: Mapping[str, JSON] | None = None) -> None:
-        """Create a group; "" is the root."""
+        """Create a group; "" is the root, and comes last.
+
+        Raises
+        ------
+        OSError
+            It can't be written; or somebody removed the folder, chunks and all, and what was
+            written since has made a new one.
+        """
+        if not name and not self._root.exists():
+            raise FileNotFoundError(errno.ENOENT, "Somebody removed it", str(self.path))
         node = {
             "attributes": {**encoding(kind), **(attributes or {})},
             "zarr_format": 3,
             "node_type": "group",
         }
         self._write_json(name, node)
+
+    @property
+    def _root(self) -> Path:
+        return self.path / "zarr.json"
 
     def array(self, name: str, metadata: ArrayMetadata) -> None:
         """Create an array, whose files are written by others."""

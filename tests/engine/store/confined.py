@@ -6,6 +6,7 @@ child of its own, forked so that nothing is imported again. Run it with
 """
 
 import contextlib
+import gc
 import io
 import json
 import os
@@ -123,12 +124,14 @@ def confine() -> None:
 
 
 def warm_up() -> None:
-    """Compile and load what the children need; no thread is started."""
+    """Compile and load what the children need, so that they share it; no thread is started."""
     warm = make_batch([0])
     for layer in SMALL:
         to_dense(warm.layers[layer.name])
         encode(to_dense(warm.layers[layer.name]))
         csr_zeros_per_channel(warm.layers[layer.name], layer.n_channels)
+    gc.collect()
+    gc.freeze()
 
 
 def child(request: dict[str, Any], answers: int) -> None:
