@@ -7,9 +7,9 @@ from typing import Any, Final, Self
 
 import numpy as np
 
+from sparsefeat.store.bounds import CHUNK_ELEMENTS, CHUNKS, CHUNKS_PER_FILE
 from sparsefeat.store.codecs import Chain, sharded, unsharded
 from sparsefeat.store.json_fields import JSON, count, json_mapping, mapping, sequence
-from sparsefeat.store.limits import CHUNK_ELEMENTS, CHUNKS, CHUNKS_PER_FILE
 
 _TEXT: Final = "string"
 _NUMBERS: Final = ("float32", "int32", "int64", "uint8", "uint16")

@@ -11,8 +11,8 @@ import numcodecs
 import numpy as np
 import numpy.typing as npt
 
+from sparsefeat.store.bounds import most_text_bytes
 from sparsefeat.store.codecs import BLOCK, Chain
-from sparsefeat.store.limits import most_text_bytes
 from sparsefeat.store.pool import scratch
 from sparsefeat_kernels import sum_differences
 

@@ -8,9 +8,9 @@ from typing import Literal, Self, TypeAlias
 from sparsefeat.errors import InputError, StoreCorruptError, StoreError
 from sparsefeat.one_line import one_line
 from sparsefeat.records import Layer
+from sparsefeat.store.bounds import AXES, CHUNK_ELEMENTS, JSON_BYTES, NNZ
 from sparsefeat.store.json_fields import JSON, count, json_mapping, mapping, sequence, text
 from sparsefeat.store.layout import FORMAT, is_layer_name
-from sparsefeat.store.limits import AXES, CHUNK_ELEMENTS, JSON_BYTES, NNZ
 
 MAX_FEATURES = 1 << 31  # column numbers are int32
 

@@ -2,7 +2,7 @@
 
 from typing import TypeAlias
 
-from sparsefeat.store.limits import JSON_DEPTH
+from sparsefeat.store.bounds import JSON_DEPTH
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sparsefeat.store.limits import JSON_BYTES
+from sparsefeat.store.bounds import JSON_BYTES
 from sparsefeat.store.regular_file import read_regular
 
 

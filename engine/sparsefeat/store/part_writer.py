@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.records import Layer, Reject, Row
+from sparsefeat.store.bounds import NNZ
 from sparsefeat.store.durable import sync, sync_tree
 from sparsefeat.store.group import PartGroup
 from sparsefeat.store.header import Header
 from sparsefeat.store.json_fields import JSON
 from sparsefeat.store.layer_writer import LayerWriter
 from sparsefeat.store.layout import part_name, temporary_name
-from sparsefeat.store.limits import NNZ
 from sparsefeat.store.tables import REJECTED, ROWS, write_table
 from sparsefeat_kernels import Csr
 

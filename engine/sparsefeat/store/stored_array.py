@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.store.array_metadata import ArrayMetadata
+from sparsefeat.store.bounds import most_text_bytes
 from sparsefeat.store.chunks import OVERHEAD_BYTES, decode_into, decode_text
 from sparsefeat.store.json_file import read_json
-from sparsefeat.store.limits import most_text_bytes
 from sparsefeat.store.pool import in_threads, scratch
 from sparsefeat.store.regular_file import open_regular, read_regular, refuse_links
 from sparsefeat.store.segments import Segments

@@ -17,12 +17,12 @@ from sparsefeat.errors import (
     StoreWriteError,
 )
 from sparsefeat.records import Batch, Layer
+from sparsefeat.store.bounds import AXES, CHUNK_ELEMENTS
 from sparsefeat.store.folder import claim, remove_temporaries
 from sparsefeat.store.header import differences, identity, plain_json
 from sparsefeat.store.json_fields import JSON
 from sparsefeat.store.known import Known, load_known
 from sparsefeat.store.layout import LOCK, is_layer_name, list_parts, part_number
-from sparsefeat.store.limits import AXES, CHUNK_ELEMENTS
 from sparsefeat.store.part import Part
 from sparsefeat.store.part_writer import PartLimits, PartWriter
 from sparsefeat.store.tables import check_records

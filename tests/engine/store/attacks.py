@@ -152,7 +152,7 @@ HEADERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a layer with a line's end": lambda header: header["layers"][0].update(name="a\n"),
     "a layer with no name": lambda header: header["layers"][0].update(name=""),
     "a layer with a name of another alphabet": lambda header: header["layers"][0].update(
-        name="block5_pооl"  # noqa: RUF001
+        name="block5_pооl"
     ),
     "a shape that overflows": lambda header: header["layers"][0].update(shape=[1 << 33, 1 << 33]),
     "a shape past int32": lambda header: header["layers"][0].update(shape=[1 << 31]),

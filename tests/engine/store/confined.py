@@ -22,12 +22,6 @@ import anndata  # noqa: F401
 import pandas as pd  # noqa: F401
 import scipy.sparse  # noqa: F401
 
-import sparsefeat.cli.info
-import sparsefeat.cli.report
-import sparsefeat.cli.sparsity
-import sparsefeat.cli.verify
-import sparsefeat.report
-import sparsefeat.sparsity
 from sparsefeat.cli import main as sparsefeat_command
 from sparsefeat.store import Store, StoreWriter, info, verify
 from sparsefeat_kernels import csr_zeros_per_channel, encode, to_dense

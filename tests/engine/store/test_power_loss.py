@@ -124,5 +124,5 @@ def test_a_writer_that_does_not_sync_is_found_out(
             context.setattr(part_writer, forgotten, lambda path: None)
             with recorded(disk, context) as recorder:
                 write(disk / "store", recorder.mark)
-        with pytest.raises(Exception):  # noqa: B017, PT011  lost rows, or damage of any kind
+        with pytest.raises(Exception):  # noqa: B017  lost rows, or damage of any kind
             rows_after(recorder, tmp_path)

@@ -1,6 +1,6 @@
 """What a part may hold at most: readers refuse more, before they allocate memory for it.
 
-A file may be anybody's, and a few bytes can claim to be terabytes. These limits are far above what
+A file may be anybody's, and a few bytes can claim to be terabytes. These bounds are far above what
 is written (docs/format.md says so to other writers), and low enough for every machine.
 """
 
