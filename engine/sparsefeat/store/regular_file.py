@@ -30,7 +30,7 @@ def open_regular(path: Path) -> IO[bytes]:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ValueError(f"{path.name} is no regular file")
-        return open(descriptor, "rb", buffering=0)
+        return os.fdopen(descriptor, "rb", buffering=0)
     except BaseException:
         os.close(descriptor)
         raise

@@ -5,7 +5,6 @@ without a copy between, and refuses what no store holds before memory is allocat
 """
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -137,7 +136,7 @@ class StoredArray:
             if missing <= 0:
                 return
             with contextlib.suppress(OSError):
-                missing -= os.stat(self.folder / name, follow_symlinks=False).st_size
+                missing -= (self.folder / name).lstat().st_size
         if missing > 0:
             raise ValueError(f"there are no files for its {self.metadata.n_elements} elements")
 

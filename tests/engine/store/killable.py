@@ -104,9 +104,8 @@ def main() -> None:
     for layer in SMALL:
         to_dense(warm.layers[layer.name])
         csr_zeros_per_channel(warm.layers[layer.name], layer.n_channels)
-    commands = {
-        function.__name__: function for function in (extract, hold, limited, nobody, barred)
-    }
+    functions = (extract, hold, limited, nobody, barred)
+    commands = {function.__name__: function for function in functions}
     while line := sys.stdin.readline():
         arguments = json.loads(line)
         command = commands[arguments.pop("command")]

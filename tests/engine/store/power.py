@@ -64,7 +64,7 @@ class Recorder:
     def synced(self, descriptor: int) -> None:
         with self._lock:
             status = os.fstat(descriptor)
-            path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+            path = Path(f"/proc/self/fd/{descriptor}").readlink()
             if not path.is_relative_to(self.root):
                 return
             if stat.S_ISDIR(status.st_mode):
