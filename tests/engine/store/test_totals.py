@@ -17,7 +17,7 @@ from .data import make_row, write_store
 
 WIDTH = 1 << 22  # block1_conv1 has 3.2 million
 ROW_NNZ = WIDTH // 2
-BATCH, ROWS = 4, 32
+BATCH, ROWS = 4, 64
 PARTS = -(-(1 << 31) // (ROWS * ROW_NNZ)) + 1
 LAYER = Layer(name="wide", shape=(WIDTH // 64, 1, 64))
 
@@ -38,11 +38,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for start in range(0, ROWS, BATCH):
             rows = tuple(make_row(number) for number in range(start, start + BATCH))
             writer.append(Batch(rows=rows, layers={LAYER.name: csr}))
-    (part,) = (
-        folder.iterdir()
-        if not (folder / ".sparsefeat.lock").exists()
-        else [path for path in folder.iterdir() if path.name.startswith("part")]
-    )
+    (part,) = folder.glob("part-*")
     for number in range(1, PARTS):
         shutil.copytree(part, folder / f"part-{number:05d}.zarr")
     yield folder
