@@ -3,12 +3,15 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
+
+import numpy as np
 
 from sparsefeat.errors import InputError, StoreCorruptError, StoreError
 from sparsefeat.one_line import one_line
 from sparsefeat.records import Layer
 from sparsefeat.store.bounds import AXES, CHUNK_ELEMENTS, JSON_BYTES, NNZ
+from sparsefeat.store.forms import StoredValues
 from sparsefeat.store.json_fields import JSON, count, json_mapping, mapping, sequence, text
 from sparsefeat.store.layout import FORMAT, is_layer_name
 
@@ -21,7 +24,8 @@ Encoding: TypeAlias = Literal["csr", "dense"]
 class StoredLayer:
     """A layer of one part, how it is stored, and the sizes that decided it.
 
-    `measured_rows` rows were compressed both ways, into `csr_bytes` and `dense_bytes`.
+    `measured_rows` rows were compressed both ways, into `csr_bytes` and `dense_bytes`. `values`
+    says in what form the values are; None is float32 to the last bit.
     """
 
     layer: Layer
@@ -30,9 +34,16 @@ class StoredLayer:
     measured_rows: int
     csr_bytes: int
     dense_bytes: int
+    values: StoredValues | None = None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the elements that are stored."""
+        return np.dtype(np.float32) if self.values is None else self.values.dtype
 
     def to_json(self) -> dict[str, JSON]:
         """Give the layer's entry in the header."""
+        values: dict[str, JSON] = {"values": self.values.to_json()} if self.values else {}
         return {
             "name": self.layer.name,
             "shape": list(self.layer.shape),
@@ -43,6 +54,7 @@ class StoredLayer:
                 "csr_bytes": self.csr_bytes,
                 "dense_bytes": self.dense_bytes,
             },
+            **values,
         }
 
     @classmethod
@@ -62,6 +74,7 @@ class StoredLayer:
             measured_rows=count(measured["rows"]),
             csr_bytes=count(measured["csr_bytes"]),
             dense_bytes=count(measured["dense_bytes"]),
+            values=StoredValues.from_json(entry["values"]) if "values" in entry else None,
         )
 
 
@@ -69,7 +82,8 @@ class StoredLayer:
 class Header:
     """The part's own account of itself, kept in its root's attributes and in ``uns``.
 
-    `replaces` names the parts whose rows this one has taken over: they count no more.
+    `replaces` names the parts whose rows this one has taken over: they count no more. `values` is
+    what was asked for, as `sparsefeat.values.Values` writes it.
     """
 
     rows: int
@@ -78,15 +92,18 @@ class Header:
     settings: dict[str, JSON]
     provenance: dict[str, JSON]
     replaces: tuple[str, ...] = ()
+    values: str = "float32"
 
     @property
     def version(self) -> int:
         """The oldest version of the format whose readers understand the part."""
-        return 2 if self.replaces else 1
+        needed = [stored.values.version for stored in self.layers if stored.values]
+        return max([2 if self.replaces else 1, *needed])
 
     def to_json(self) -> dict[str, JSON]:
         """Give the header as it is written."""
         replaces: dict[str, JSON] = {"replaces": [*self.replaces]} if self.replaces else {}
+        values: dict[str, JSON] = {"values": self.values} if self.values != "float32" else {}
         return {
             "format": self.version,
             "rows": self.rows,
@@ -94,6 +111,7 @@ class Header:
             "layers": [stored.to_json() for stored in self.layers],
             "settings": self.settings,
             "provenance": self.provenance,
+            **values,
             **replaces,
         }
 
@@ -123,6 +141,7 @@ class Header:
                     settings=json_mapping(fields["settings"]),
                     provenance=json_mapping(fields["provenance"]),
                     replaces=tuple(map(text, sequence(fields.get("replaces", [])))),
+                    values=text(fields.get("values", "float32")),
                 )
             if not version:
                 raise ValueError("format 0")
@@ -137,7 +156,7 @@ class Header:
 
     def identity(self) -> dict[str, JSON]:
         """Give what all parts of one store must agree on."""
-        return identity([stored.layer for stored in self.layers], self.settings)
+        return identity([stored.layer for stored in self.layers], self.settings, self.values)
 
 
 def _sound_layers(layers: Sequence[StoredLayer], rows: int) -> tuple[StoredLayer, ...]:
@@ -152,9 +171,10 @@ def _sound_layers(layers: Sequence[StoredLayer], rows: int) -> tuple[StoredLayer
     return tuple(layers)
 
 
-def identity(layers: Sequence[Layer], settings: dict[str, JSON]) -> dict[str, JSON]:
-    """Give what all parts of a store with these layers and settings must agree on."""
-    return {"layers": {layer.name: list(layer.shape) for layer in layers}, "settings": settings}
+def identity(layers: Sequence[Layer], settings: dict[str, JSON], values: str) -> dict[str, JSON]:
+    """Give what all parts of a store with these layers, settings and values must agree on."""
+    shapes: dict[str, JSON] = {layer.name: list(layer.shape) for layer in layers}
+    return {"layers": shapes, "settings": settings, "values": values}
 
 
 def plain_json(given: Mapping[str, JSON], *, what: str) -> dict[str, JSON]:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from sparsefeat.store.array_metadata import ArrayMetadata
 from sparsefeat.store.bounds import most_text_bytes
-from sparsefeat.store.chunks import OVERHEAD_BYTES, decode_into, decode_text
+from sparsefeat.store.chunks import LEAST_BYTES, OVERHEAD_BYTES, decode_into, decode_text
 from sparsefeat.store.json_file import read_json
 from sparsefeat.store.pool import in_threads, scratch
 from sparsefeat.store.regular_file import open_regular, read_regular, refuse_links
@@ -131,7 +131,7 @@ class StoredArray:
 
     def _require_files(self) -> None:
         """See that there are files for what is claimed: not which, which reading them tells."""
-        missing = self.metadata.n_chunks * OVERHEAD_BYTES
+        missing = self.metadata.n_chunks * LEAST_BYTES
         for name in self.files():
             if missing <= 0:
                 return

@@ -26,6 +26,7 @@ from sparsefeat.store.layout import LOCK, is_layer_name, list_parts, part_number
 from sparsefeat.store.part import Part
 from sparsefeat.store.part_writer import PartLimits, PartWriter
 from sparsefeat.store.tables import check_records
+from sparsefeat.values import ChannelSteps, Loss, Values
 
 T = TypeVar("T")
 
@@ -64,9 +65,14 @@ class StoreWriter:
         limits: PartLimits,
         settings: dict[str, JSON],
         provenance: dict[str, JSON],
+        values: Values,
+        steps: Mapping[str, ChannelSteps],
     ) -> None:
         self._folder, self._lock, self._layers, self._limits = folder, lock, layers, limits
         self._settings, self._provenance = settings, provenance
+        self._values, self._steps = values, steps
+        self.losses: dict[str, Loss] = {}
+        """What the committed parts of this writer have lost of each layer, where they have."""
         self._part: PartWriter | None = None
         self._failed = self._closed = False
         self.known = self._load()
@@ -83,6 +89,8 @@ class StoreWriter:
         provenance: Mapping[str, JSON],
         rows_per_part: int = 1024,
         bytes_per_part: int = 1 << 30,
+        values: str | Values = "float32",
+        steps: Mapping[str, ChannelSteps] | None = None,
     ) -> Self:
         """Make a store, or continue one.
 
@@ -100,13 +108,19 @@ class StoreWriter:
             Rows in a full part.
         bytes_per_part
             Bytes before compression after which a part is full, whatever its rows.
+        values
+            How exactly values are kept: ``float32`` (all bits), ``float16``, ``bfloat16``,
+            ``bits:N`` or ``uint8``, as docs/values.md says. All parts must agree in it.
+        steps
+            What values of some layers may be whole numbers of, for each channel. Where they are,
+            to the last bit, and `values` is ``float32``, the numbers are stored.
 
         Raises
         ------
         StoreLockedError
             Another writer is at work.
         StoreMismatchError
-            The committed parts have other layers or settings.
+            The committed parts have other layers, settings or values.
         StoreError
             The folder holds something else, or parts of a newer format.
         StoreCorruptError
@@ -117,7 +131,9 @@ class StoreWriter:
             An argument is unusable.
         """
         folder = Path(folder)
+        values = Values.parse(values) if isinstance(values, str) else values
         _check_layers(layers)
+        values.check_layers(layers)
         if not 0 < rows_per_part < CHUNK_ELEMENTS or bytes_per_part < 1:
             raise InputError(
                 f"got {rows_per_part} rows and {bytes_per_part} bytes a part, expected 1 to "
@@ -136,7 +152,7 @@ class StoreWriter:
             lock.acquire()
             try:
                 remove_temporaries(folder)
-                return cls(folder, lock, tuple(layers), limits, *kept)
+                return cls(folder, lock, tuple(layers), limits, *kept, values, steps or {})
             except BaseException:
                 lock.release()
                 raise
@@ -161,8 +177,8 @@ class StoreWriter:
         Raises
         ------
         InputError
-            The batch's layers are not the store's, or a record can't be written.
-            The writer can go on.
+            The batch's layers are not the store's, a record can't be written, or a value can't be
+            kept in as few bits. The writer can go on.
         StoreWriteError
             The disk refused, or had before: the part in flight is lost.
         """
@@ -207,7 +223,7 @@ class StoreWriter:
         self.close()
 
     def _load(self) -> Known:
-        ours = identity(self._layers, self._settings)
+        ours = identity(self._layers, self._settings, str(self._values))
         parts = []
         for path in list_parts(self._folder):
             part = Part(path)
@@ -230,6 +246,7 @@ class StoreWriter:
             )
         check_records(batch.rows)
         check_records(batch.rejects)
+        self._values.check(batch)
 
     def _append(self, batch: Batch) -> int:
         if batch.rejects:
@@ -265,13 +282,19 @@ class StoreWriter:
         if self._part is None:
             parts = list_parts(self._folder)
             number = 1 + (part_number(parts[-1].name) or 0) if parts else 0
-            self._part = PartWriter(self._folder, number, self._layers, self._limits)
+            self._part = PartWriter(
+                self._folder, number, self._layers, self._limits, self._values, self._steps
+            )
         return self._part
 
     def _commit(self) -> None:
         if self._part is not None:
-            self._part.commit(self._settings, self._provenance)
+            header = self._part.commit(self._settings, self._provenance)
             self._part = None
+            for stored in header.layers:
+                if stored.values is not None and stored.values.loss is not None:
+                    before = self.losses.get(stored.layer.name, Loss())
+                    self.losses[stored.layer.name] = before + stored.values.loss
 
     def _run(self, task: Callable[[], T]) -> T:
         if self._closed:

@@ -171,6 +171,25 @@ HEADERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "settings as a list": lambda header: header.update(settings=[]),
     "settings nested deep": lambda header: header.update(settings={"a": nested(400)}),
     "settings that aren't finite": lambda header: header.update(settings={"a": float("inf")}),
+    "nnz past int32": lambda header: header["layers"][0].update(shape=[1 << 30], nnz=1 << 31),
+    "values of an unknown kind": lambda header: header["layers"][0].update(values={"kind": "x"}),
+    "values in words": lambda header: header["layers"][0].update(values="uint8"),
+    "codes of a wide type": lambda header: header["layers"][0].update(
+        values={"kind": "codes", "law": "linear", "dtype": "uint64"}
+    ),
+    "codes without a law": lambda header: header["layers"][0].update(
+        values={"kind": "codes", "dtype": "uint8"}
+    ),
+    "codes that aren't there": lambda header: header["layers"][0].update(
+        values={"kind": "codes", "law": "linear", "dtype": "uint8"}
+    ),
+    "a loss that isn't finite": lambda header: header["layers"][0].update(
+        values={
+            "kind": "bits",
+            "bits": 7,
+            "loss": {"rows": 1, "relative_l2": "nan", "cosine_mean": 1, "cosine_min": 1},
+        }
+    ),
     "text to replace": lambda header: header.update(format=2, replaces="part-00009.zarr"),
 }
 

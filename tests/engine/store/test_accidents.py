@@ -81,11 +81,8 @@ def test_any_call_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call
         patch.setattr(module, call, failing)
         write(tmp_path / "whole")
     total, failed = count, 0
-    for number in {
-        1,
-        total,
-        *random.Random(call).sample(range(1, total), min(FAILURES, total - 1)),
-    }:
+    some = random.Random(call).sample(range(1, total), min(FAILURES, total - 1))
+    for number in {1, total, *some}:
         folder = tmp_path / str(number)
         count, fatal = 0, number
         with monkeypatch.context() as patch:
