@@ -161,13 +161,11 @@ class StoredArray:
         if self.metadata.chunks_per_file == 1:
             return read_regular(file, most)
         if number not in self._indexes:
-            self._indexes[number] = read_index(file, self.metadata.chunks_per_file)
+            self._indexes[number] = read_index(file, self.metadata.chunks_per_file, most)
         where = self._indexes[number][place]
         if where is None:
             raise ValueError(f"chunk {chunk} is missing")
         offset, length = where
-        if length > most:
-            raise ValueError(f"chunk {chunk} has {length} bytes, expected at most {most}")
         with open_regular(file) as stream:
             stream.seek(offset)
             return stream.read(length)

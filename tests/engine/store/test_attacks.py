@@ -65,7 +65,16 @@ def test_the_target_is_sound(ask: Ask, store: Path) -> None:
         assert answer["code"] == 0, answer
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+# Nodes' metadata are parsed by one function: a share of what can be wrong with them will do here,
+# and test_schema.py has all of it.
+CONFINED = [
+    name
+    for number, name in enumerate(ATTACKS)
+    if not name.startswith(("node: obs", "node: uns")) or number % 5 == 0
+]
+
+
+@pytest.mark.parametrize("name", CONFINED)
 def test_an_attack_is_refused_in_one_line(ask: Ask, store: Path, name: str) -> None:
     ATTACKS[name](store / PART)
     outcomes = ask(folder=str(store))
@@ -78,3 +87,62 @@ def test_an_attack_is_refused_in_one_line(ask: Ask, store: Path, name: str) -> N
         assert error.isprintable(), outcomes
         assert len(error) < 1000, outcomes
     assert not (store / "harmed").exists()
+
+
+# One of each kind: the commands see what the looks above see.
+SHOWN = [
+    "header: rows beyond the tables",
+    "header: a layer that leads out",
+    "header: settings nested deep",
+    "root: deep nesting",
+    "root: a long text",
+    "root: a pipe",
+    "node: obsm/wide/data: inner chunks [1]",
+    "node: obsm/block5_pool/indptr: shape -1",
+    "node: obs/path: codecs pickles",
+    "chunk: a Blosc bomb in counts",
+    "chunk: a zstd bomb in a column",
+    "link: obsm/block5_pool",
+    "shard: wide/indices, a chunk twice",
+    "indptr: past int64",
+    "indices: far past the columns",
+]
+NOT_READ = {  # by a command that says nothing of the data
+    "info": ("node: obsm", "node: obs/path", "chunk: ", "link: obsm", "shard: ", "ind"),
+}
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "sparsity", "report"])
+def test_commands_say_so_in_one_line(ask: Ask, store: Path, target: Path, command: str) -> None:
+    for name in SHOWN:
+        shutil.rmtree(store)
+        shutil.copytree(target, store)
+        ATTACKS[name](store / PART)
+        answer = ask(folder=str(store), command=command)
+        said = {**answer, "attack": name}
+        assert "Traceback" not in answer["err"] + answer["out"], said
+        if command == "verify":
+            assert answer["code"] == 1, said
+            assert answer["out"].count("\n") < 60, said
+            assert "DAMAGED" in answer["out"], said
+        elif answer["code"] == 0:
+            assert name.startswith(NOT_READ.get(command, ())), said
+        else:
+            assert answer["code"] == 2, said
+            (line,) = answer["err"].splitlines()
+            assert line.startswith("Error: "), said
+            assert len(line) < 1000, said
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "sparsity", "report"])
+def test_commands_advise_to_upgrade(ask: Ask, store: Path, command: str) -> None:
+    path = store / PART / "zarr.json"
+    root = json.loads(path.read_bytes())
+    root["attributes"]["sparsefeat"] = {"format": 99, "rows": {"of": "tomorrow"}}
+    path.write_text(json.dumps(root))
+    answer = ask(folder=str(store), command=command)
+    said = (answer["out"] if command == "verify" else answer["err"]).splitlines()
+    assert answer["code"] == (1 if command == "verify" else 2), answer
+    assert any("format 99" in line and "upgrade sparsefeat" in line for line in said), answer
+    if command != "verify":
+        assert len(said) == 1, answer
