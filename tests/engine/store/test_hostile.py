@@ -13,6 +13,7 @@ import zarr
 from sparsefeat.errors import InputError, StoreCorruptError
 from sparsefeat.store import Store, StoreWriter, verify
 
+from .attacks import edit_header
 from .data import SMALL, make_batch, make_reject, make_row, write_store
 
 PART = "part-00000.zarr"
@@ -31,7 +32,7 @@ def change_json(path: Path, edit: Callable[[dict[str, Any]], None]) -> None:
 
 
 def change_header(store: Path, edit: Callable[[dict[str, Any]], None]) -> None:
-    change_json(store / PART / "zarr.json", lambda root: edit(root["attributes"]["sparsefeat"]))
+    edit_header(store / PART, edit)
 
 
 @pytest.mark.parametrize(
