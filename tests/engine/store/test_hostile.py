@@ -73,7 +73,7 @@ def test_another_number_of_rows(store: Path, layer: str) -> None:
 @pytest.mark.parametrize("array", ["block5_pool/data", "block5_pool/indices", "fc"])
 def test_an_array_of_another_shape(store: Path, array: str) -> None:
     def grow(node: dict[str, Any]) -> None:
-        node["shape"][0] = 2**20
+        node["shape"][0] += 1
 
     change_json(store / PART / "obsm" / array / "zarr.json", grow)
     with pytest.raises(StoreCorruptError, match="the header says"):
