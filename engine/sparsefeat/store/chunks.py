@@ -85,9 +85,11 @@ def decode_text(stored: bytes, count: int) -> npt.NDArray[Any]:
     n_bytes, most = _zstd_bytes(compressed), most_text_bytes(count)
     if n_bytes > most:
         raise ValueError(f"{n_bytes} bytes of text, expected at most {most}")
-    encoded = bytes(_ZSTD.decode(compressed))
-    if int.from_bytes(encoded[:4], "little") != count or len(encoded) < 4 * (count + 1):
-        raise ValueError(f"another number of texts in {n_bytes} bytes, expected {count}")
+    encoded = np.empty(n_bytes, np.uint8)
+    _ZSTD.decode(compressed, encoded)  # further frames, which have said nothing, find no room
+    n_texts = int.from_bytes(encoded[:4].tobytes(), "little")
+    if n_texts != count or n_bytes < 4 * (count + 1):
+        raise ValueError(f"{n_texts} texts in {n_bytes} bytes, expected {count}")
     texts: npt.NDArray[Any] = _UTF8.decode(encoded)
     return texts
 

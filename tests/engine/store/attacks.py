@@ -485,6 +485,13 @@ def _attack(part: Path) -> None:
     (part / "obs/path/c/0").write_bytes(checked(frame))
 
 
+@attack("chunk: a zstd bomb in a second frame")
+def _attack(part: Path) -> None:
+    first = (part / "obs/path/c/0").read_bytes()[:-4]
+    bomb = bytes(numcodecs.Zstd(1).encode(np.zeros(1 << 30, np.uint8)))
+    (part / "obs/path/c/0").write_bytes(checked(first + bomb))
+
+
 @attack("chunk: texts that claim to be many")
 def _attack(part: Path) -> None:
     encoded = bytearray(VLenUTF8().encode(np.array(["a"] * ROWS, object)))
