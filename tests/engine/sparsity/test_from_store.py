@@ -8,6 +8,7 @@ from sparsefeat.errors import LayerError, StoreCorruptError
 from sparsefeat.records import Layer
 from sparsefeat.sparsity import LayerZeros, count_store
 from sparsefeat.store.part import Part
+from sparsefeat_kernels import Csr
 
 from ..store.data import SMALL, dense_rows, make_batch, make_reject, write_store
 
@@ -97,8 +98,12 @@ def test_a_store_without_rows(tmp_path: Path) -> None:
 def test_indices_out_of_order_are_damage(
     store: sparsefeat.Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = Part._indices
-    monkeypatch.setattr(Part, "_indices", lambda *given: whole(*given)[::-1].copy())
+    def support(part: Part, layer: str, start: int, stop: int) -> Csr:
+        csr = whole(part, layer, start, stop)
+        return Csr(csr.indptr, csr.indices[::-1].copy(), csr.values, csr.n_columns)
+
+    whole = Part.support
+    monkeypatch.setattr(Part, "support", support)
     with pytest.raises(StoreCorruptError, match="block5_pool: row 0 of the Csr"):
         count_store(store, ["block5_pool"])
 
