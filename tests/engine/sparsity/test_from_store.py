@@ -72,7 +72,12 @@ def test_recorded_counts_need_neither_indices_nor_values(
 
     monkeypatch.setattr(Part, "read", spy)
     found = count_store(store, ["block5_pool", "fc"], places=False)
-    assert {name.split("/")[-1] for name in read} == {"indptr", "block5_pool", "fc"}
+    assert {name.split("/")[-1] for name in read} == {
+        "header",
+        "indptr",
+        "block5_pool",
+        "fc",
+    }
     assert not any(name in ("obsm/fc", "obsm/block5_pool") for name in read)
     zeros = found["block5_pool"]
     assert zeros.per_position is None
