@@ -8,6 +8,7 @@ from typing import Literal, Self, TypeAlias
 from sparsefeat.errors import InputError, StoreCorruptError, StoreError
 from sparsefeat.records import Layer
 from sparsefeat.store.layout import FORMAT, is_layer_name
+from sparsefeat.store.ranges import Ranges
 
 MAX_FEATURES = 1 << 31  # column numbers are int32
 MAX_ROWS = 1 << 31
@@ -65,10 +66,29 @@ class StoredLayer:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """So many consecutive rows of a part, and how they were made."""
+
+    rows: int
+    provenance: dict[str, JSON]
+
+    def to_json(self) -> dict[str, JSON]:
+        """Give the origin's entry in the header."""
+        return {"rows": self.rows, "provenance": self.provenance}
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, object]) -> Self:
+        """Read an entry; `Header.from_json` translates what this raises."""
+        return cls(rows=_count(entry["rows"]), provenance=_json_mapping(entry["provenance"]))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Header:
     """The part's own account of itself, kept in its root's attributes and in ``uns``.
 
-    `replaces` names the parts whose rows this one has taken over: they count no more.
+    `replaces` are the numbers of the parts whose rows this one has taken over, those that these
+    had taken over among them: they count no more. `origins` says how its rows were made, in
+    their order, where not all of them were made as `provenance` says.
     """
 
     rows: int
@@ -76,7 +96,8 @@ class Header:
     layers: tuple[StoredLayer, ...]
     settings: dict[str, JSON]
     provenance: dict[str, JSON]
-    replaces: tuple[str, ...] = ()
+    replaces: Ranges = Ranges()
+    origins: tuple[Origin, ...] = ()
 
     @property
     def version(self) -> int:
@@ -85,7 +106,11 @@ class Header:
 
     def to_json(self) -> dict[str, JSON]:
         """Give the header as it is written."""
-        replaces: dict[str, JSON] = {"replaces": [*self.replaces]} if self.replaces else {}
+        further: dict[str, JSON] = {}
+        if self.replaces:
+            further["replaces"] = [[*pair] for pair in self.replaces.pairs]
+        if self.origins:
+            further["origins"] = [origin.to_json() for origin in self.origins]
         return {
             "format": self.version,
             "rows": self.rows,
@@ -93,7 +118,7 @@ class Header:
             "layers": [stored.to_json() for stored in self.layers],
             "settings": self.settings,
             "provenance": self.provenance,
-            **replaces,
+            **further,
         }
 
     @classmethod
@@ -119,7 +144,8 @@ class Header:
                     layers=_sound_layers([StoredLayer.from_json(entry) for entry in entries], rows),
                     settings=_json_mapping(fields["settings"]),
                     provenance=_json_mapping(fields["provenance"]),
-                    replaces=tuple(map(_text, _sequence(fields.get("replaces", [])))),
+                    replaces=_ranges(fields.get("replaces", [])),
+                    origins=_origins(fields.get("origins", []), rows),
                 )
         except (KeyError, TypeError, ValueError) as exc:
             raise StoreCorruptError(
@@ -129,6 +155,10 @@ class Header:
         raise StoreError(
             f"{where} is of store format {version}, expected at most {FORMAT}: upgrade sparsefeat"
         )
+
+    def all_origins(self) -> tuple[Origin, ...]:
+        """Say how all rows were made, in their order."""
+        return self.origins or (Origin(rows=self.rows, provenance=self.provenance),)
 
     def identity(self) -> dict[str, JSON]:
         """Give what all parts of one store must agree on."""
@@ -145,6 +175,24 @@ def _sound_layers(layers: Sequence[StoredLayer], rows: int) -> tuple[StoredLayer
         if n_features >= MAX_FEATURES or rows >= MAX_ROWS or stored.nnz > rows * n_features:
             raise ValueError(f"{rows} rows of {n_features} features with {stored.nnz} non-zeros")
     return tuple(layers)
+
+
+def _ranges(value: object) -> Ranges:
+    pairs = []
+    for pair in _sequence(value):
+        first, last = map(_count, _sequence(pair))
+        pairs.append((first, last))
+    ranges = Ranges.of(pairs)
+    if list(ranges.pairs) != pairs or any(first > last for first, last in pairs):
+        raise ValueError(f"got {value!r}, expected ascending ranges")
+    return ranges
+
+
+def _origins(value: object, rows: int) -> tuple[Origin, ...]:
+    origins = tuple(Origin.from_json(_mapping(entry)) for entry in _sequence(value))
+    if origins and sum(origin.rows for origin in origins) != rows:
+        raise ValueError(f"origins of {sum(origin.rows for origin in origins)} rows")
+    return origins
 
 
 def identity(layers: Sequence[Layer], settings: dict[str, JSON]) -> dict[str, JSON]:

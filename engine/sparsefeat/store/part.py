@@ -12,7 +12,7 @@ import zarr
 from zarr.core.metadata import ArrayV3Metadata
 from zarr.storage import LocalStore, StorePath
 
-from sparsefeat.errors import StoreCorruptError, StoreError
+from sparsefeat.errors import StoreChangedError, StoreCorruptError, StoreError
 from sparsefeat.store.codecs import quiet
 from sparsefeat.store.column import read_column
 from sparsefeat.store.header import Header, StoredLayer
@@ -208,7 +208,12 @@ class Part:
             # Damaged metadata and damaged chunks raise nearly every kind of exception.
             raise self._corrupt(name, f"{type(exc).__name__}: {exc}") from exc
 
-    def _corrupt(self, name: str, what: str) -> StoreCorruptError:
+    def _corrupt(self, name: str, what: str) -> StoreError:
+        if not self.path.is_dir():  # removed in one step, so nothing else is wrong
+            return StoreChangedError(
+                f"{self.path} has gone, as the store was compacted since it was opened, "
+                "expected it to stay: open it again"
+            )
         return StoreCorruptError(
             f"{self.path / name} is damaged ({what}), expected what was written: "
             "see sparsefeat verify, and extract these pictures again"

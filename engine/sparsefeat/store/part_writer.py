@@ -13,14 +13,16 @@ import numpy.typing as npt
 from sparsefeat.records import Layer, Reject, Row
 from sparsefeat.store.durable import sync, sync_tree
 from sparsefeat.store.group import PartGroup
-from sparsefeat.store.header import JSON, Header
+from sparsefeat.store.header import JSON, Header, Origin
 from sparsefeat.store.layer_writer import LayerWriter
 from sparsefeat.store.layout import part_name, temporary_name
+from sparsefeat.store.ranges import Ranges
 from sparsefeat.store.tables import REJECTED, ROWS, write_table
 from sparsefeat_kernels import Csr
 
 NNZ_PER_PART = 2**31 - 1  # so that every part's indptr fits int32 readers
 REJECTS_PER_PART = 1 << 16
+NONE = Ranges()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,14 +53,14 @@ class PartWriter:
     ) -> None:
         self._folder, self._number, self._limits = folder, number, limits
         self._group = PartGroup(folder / temporary_name(number, secrets.token_hex(4)))
-        self._layers = [LayerWriter(self._group, layer) for layer in layers]
+        self._layers = {layer.name: LayerWriter(self._group, layer) for layer in layers}
         self._rows: list[Row] = []
         self._rejects: list[Reject] = []
 
     @property
     def n_bytes(self) -> int:
         """Bytes of the rows so far, before compression."""
-        return sum(layer.n_bytes for layer in self._layers)
+        return sum(layer.n_bytes for layer in self._layers.values())
 
     @property
     def full(self) -> bool:
@@ -73,8 +75,8 @@ class PartWriter:
         """Count how many of the rows still fit; a part takes one row in any case."""
         fits = self._limits.rows - len(self._rows)
         n_bytes = np.zeros(next(iter(layers.values())).n_rows, np.int64)
-        for writer in self._layers:
-            csr = layers[writer.layer.name]
+        for name, writer in self._layers.items():
+            csr = layers[name]
             fits = min(fits, _count_within(csr.indptr[1:], NNZ_PER_PART - writer.nnz))
             n_bytes += writer.row_bytes(csr)
         fits = min(fits, _count_within(np.cumsum(n_bytes), self._limits.n_bytes - self.n_bytes))
@@ -82,22 +84,40 @@ class PartWriter:
 
     def append(self, rows: Sequence[Row], layers: Mapping[str, Csr]) -> None:
         """Append rows that there is room for."""
-        for writer in self._layers:
-            writer.append(layers[writer.layer.name])
+        for name, csr in layers.items():
+            self.append_layer(name, csr)
+        self.append_pictures(rows)
+
+    def append_layer(self, name: str, csr: Csr) -> None:
+        """Append rows of one layer; every layer must have as many of them in the end."""
+        self._layers[name].append(csr)
+
+    def append_pictures(self, rows: Sequence[Row]) -> None:
+        """Append the records of as many rows."""
         self._rows += rows
 
     def reject(self, rejects: Sequence[Reject]) -> None:
         """Append rejects."""
         self._rejects += rejects
 
-    def commit(self, settings: dict[str, JSON], provenance: dict[str, JSON]) -> None:
-        """Write what is left, see it safely onto the disk, and give it its name."""
+    def commit(
+        self,
+        settings: dict[str, JSON],
+        provenance: dict[str, JSON],
+        *,
+        origins: Sequence[Origin] = (),
+        replaces: Ranges = NONE,
+    ) -> None:
+        """Write what is left, see it safely onto the disk, and give it its name.
+
+        From then on it is read, and the parts that it replaces are not.
+        """
         group = self._group
         for name in ("obsm", "varm", "obsp", "varp", "layers", "uns", "uns/sparsefeat"):
             group.group(name, "dict")
         group.group("uns/sparsefeat/zeros_per_channel", "dict")
         group.group("uns/sparsefeat/zeros_per_row", "dict")
-        stored = tuple(layer.finish() for layer in self._layers)
+        stored = tuple(layer.finish() for layer in self._layers.values())
         write_table(group, ROWS, self._rows)
         write_table(group, REJECTED, self._rejects)
         group.group("var", "dataframe", {"_index": "_index", "column-order": []})
@@ -108,6 +128,8 @@ class PartWriter:
             layers=stored,
             settings=settings,
             provenance=provenance,
+            replaces=replaces,
+            origins=tuple(origins),
         ).to_json()
         group.put_text("uns/sparsefeat/header", json.dumps(header))
         group.group("", "anndata", {"sparsefeat": header})

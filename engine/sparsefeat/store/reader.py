@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from sparsefeat.errors import InputError, LayerError, StoreMismatchError
 from sparsefeat.records import Layer
+from sparsefeat.store.committed import survey
 from sparsefeat.store.frames import read_frame, unresolved
 from sparsefeat.store.gather import read_csr, read_dense
 from sparsefeat.store.header import JSON, differences
@@ -37,6 +38,9 @@ class Zeros:
 class Store:
     """The parts that were committed when it was opened, as one matrix per layer.
 
+    Others may append to it meanwhile, which it doesn't see, and compact it, which removes parts:
+    reading one of these raises `StoreChangedError`. Open it again for what is there now.
+
     Parameters
     ----------
     folder
@@ -56,7 +60,8 @@ class Store:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._parts = [Part(path) for path in require_parts(self.folder)]
+        require_parts(self.folder)
+        self._parts = survey(self.folder).sound()
         first = self._parts[0]
         for part in self._parts[1:]:
             different = differences(part.header.identity(), first.header.identity())
@@ -90,8 +95,10 @@ class Store:
 
     @property
     def provenance(self) -> list[dict[str, JSON]]:
-        """What each part records about how it was made."""
-        return [part.header.provenance for part in self._parts]
+        """What the parts record about how their rows were made, in the order of the rows."""
+        return [
+            origin.provenance for part in self._parts for origin in part.header.all_origins()
+        ]
 
     @property
     def obs(self) -> "pd.DataFrame":
@@ -118,6 +125,8 @@ class Store:
             Rows are out of range.
         StoreCorruptError
             What is on disk is not what was written.
+        StoreChangedError
+            The store was compacted since it was opened.
         """
         from scipy.sparse import csr_array
 
