@@ -9,6 +9,7 @@ from .errors import (
     ProviderError,
     SourceError,
     SparsefeatError,
+    StoreChangedError,
     StoreCorruptError,
     StoreError,
     StoreLockedError,
@@ -26,18 +27,20 @@ from .providers import CudaOptions, Precision
 from .records import Batch, Layer, Reject, Row
 from .report import Report, build_report, write_report
 from .sparsity import ScalingWarning, Sparsity, analyse, check_scaling
-from .store import Store, info, open, verify
+from .store import Compaction, Merge, Store, compact, info, merge, open, verify
 
 __all__ = [
     "PRESETS",
     "Batch",
     "BenchmarkError",
+    "Compaction",
     "CudaOptions",
     "Extractor",
     "FeatureMaps",
     "InputError",
     "Layer",
     "LayerError",
+    "Merge",
     "MissingDependencyError",
     "ModelError",
     "ModelNotFoundError",
@@ -55,6 +58,7 @@ __all__ = [
     "SparsefeatError",
     "Sparsity",
     "Store",
+    "StoreChangedError",
     "StoreCorruptError",
     "StoreError",
     "StoreLockedError",
@@ -64,9 +68,11 @@ __all__ = [
     "analyse",
     "build_report",
     "check_scaling",
+    "compact",
     "extract_to_store",
     "info",
     "list_pictures",
+    "merge",
     "normalize",
     "open",
     "verify",

@@ -12,7 +12,7 @@ from pathlib import Path
 from sparsefeat.errors import StoreChangedError, StoreCorruptError, StoreError
 from sparsefeat.store.layout import list_parts, part_name, part_number
 from sparsefeat.store.part import Part
-from sparsefeat.store.ranges import Ranges
+from sparsefeat.store.ranges import NO_NUMBERS, Ranges
 
 TRIES = 100
 
@@ -85,7 +85,7 @@ def survey(folder: Path) -> Survey:
 
 
 def _read(listed: list[Path], read: dict[Path, Part]) -> Survey:
-    taken = Ranges()
+    taken = NO_NUMBERS
     numbers: list[int] = []
     places: dict[Path, int] = {}
     damaged: dict[Path, StoreError] = {}

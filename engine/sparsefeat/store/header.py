@@ -8,7 +8,7 @@ from typing import Literal, Self, TypeAlias
 from sparsefeat.errors import InputError, StoreCorruptError, StoreError
 from sparsefeat.records import Layer
 from sparsefeat.store.layout import FORMAT, is_layer_name
-from sparsefeat.store.ranges import Ranges
+from sparsefeat.store.ranges import NO_NUMBERS, Ranges
 
 MAX_FEATURES = 1 << 31  # column numbers are int32
 MAX_ROWS = 1 << 31
@@ -96,7 +96,7 @@ class Header:
     layers: tuple[StoredLayer, ...]
     settings: dict[str, JSON]
     provenance: dict[str, JSON]
-    replaces: Ranges = Ranges()
+    replaces: Ranges = NO_NUMBERS
     origins: tuple[Origin, ...] = ()
 
     @property

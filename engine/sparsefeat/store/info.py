@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sparsefeat.store.header import JSON
-from sparsefeat.store.layout import layer_key
+from sparsefeat.store.layout import folder_bytes, layer_key
 from sparsefeat.store.reader import Store
 
 
@@ -26,7 +26,7 @@ def info(folder: str | Path) -> dict[str, JSON]:
         "rows": store.n_rows,
         "rejected": len(store.rejected),
         "parts": len(store.parts),
-        "bytes": sum(_folder_bytes(part.path) for part in store.parts),
+        "bytes": sum(folder_bytes(part.path) for part in store.parts),
         "settings": store.settings,
         "layers": {name: _layer_info(store, name) for name in store.layers},
     }
@@ -38,7 +38,7 @@ def _layer_info(store: Store, name: str) -> dict[str, JSON]:
     encodings = {entry.encoding for entry in stored}
     nnz = sum(entry.nnz for entry in stored)
     n_elements = store.n_rows * layer.n_features
-    n_bytes = sum(_folder_bytes(part.path / "obsm" / layer_key(name)) for part in store.parts)
+    n_bytes = sum(folder_bytes(part.path / "obsm" / layer_key(name)) for part in store.parts)
     return {
         "shape": list(layer.shape),
         "encoding": encodings.pop() if len(encodings) == 1 else "mixed",
@@ -48,7 +48,3 @@ def _layer_info(store: Store, name: str) -> dict[str, JSON]:
         "bytes_stored": n_bytes,
         "ratio": n_bytes / (4 * n_elements) if n_elements else None,
     }
-
-
-def _folder_bytes(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

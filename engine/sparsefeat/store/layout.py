@@ -89,6 +89,11 @@ def is_store(source: object) -> bool:
     return folder.is_dir() and bool(list_parts(folder))
 
 
+def folder_bytes(folder: Path) -> int:
+    """Add up the sizes of all files in a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
 def layer_key(name: str) -> str:
     """Give the name under which AnnData sees a layer: "/" would make a group of it.
 

@@ -10,27 +10,40 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from sparsefeat.errors import InputError
 from sparsefeat.records import Layer, Reject, Row
 from sparsefeat.store.durable import sync, sync_tree
 from sparsefeat.store.group import PartGroup
 from sparsefeat.store.header import JSON, Header, Origin
 from sparsefeat.store.layer_writer import LayerWriter
 from sparsefeat.store.layout import part_name, temporary_name
-from sparsefeat.store.ranges import Ranges
+from sparsefeat.store.ranges import NO_NUMBERS, Ranges
 from sparsefeat.store.tables import REJECTED, ROWS, write_table
 from sparsefeat_kernels import Csr
 
 NNZ_PER_PART = 2**31 - 1  # so that every part's indptr fits int32 readers
 REJECTS_PER_PART = 1 << 16
-NONE = Ranges()
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartLimits:
-    """When a part is full: so many rows, or so many bytes before compression."""
+    """When a part is full: so many rows, or so many bytes before compression.
+
+    Raises
+    ------
+    InputError
+        Either is less than 1.
+    """
 
     rows: int
     n_bytes: int
+
+    def __post_init__(self) -> None:
+        if self.rows < 1 or self.n_bytes < 1:
+            raise InputError(
+                f"got {self.rows} rows and {self.n_bytes} bytes a part, "
+                "expected at least 1: raise them"
+            )
 
 
 class PartWriter:
@@ -106,7 +119,7 @@ class PartWriter:
         provenance: dict[str, JSON],
         *,
         origins: Sequence[Origin] = (),
-        replaces: Ranges = NONE,
+        replaces: Ranges = NO_NUMBERS,
     ) -> None:
         """Write what is left, see it safely onto the disk, and give it its name.
 

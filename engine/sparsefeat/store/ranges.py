@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +60,6 @@ class Ranges:
         edges = [-1, *(edge for pair in self.pairs for edge in pair), stop]
         around = zip(edges[::2], edges[1::2], strict=True)
         return Ranges(tuple((last + 1, first - 1) for last, first in around if first - last > 1))
+
+
+NO_NUMBERS: Final = Ranges()

@@ -96,9 +96,7 @@ class Store:
     @property
     def provenance(self) -> list[dict[str, JSON]]:
         """What the parts record about how their rows were made, in the order of the rows."""
-        return [
-            origin.provenance for part in self._parts for origin in part.header.all_origins()
-        ]
+        return [origin.provenance for part in self._parts for origin in part.header.all_origins()]
 
     @property
     def obs(self) -> "pd.DataFrame":

@@ -110,8 +110,11 @@ def _folder_findings(folder: Path, found: Survey) -> list[Finding]:
     for leftover in list_temporaries(folder):
         what = f"{leftover.name} is a part in the making, or left by a killed writer"
         findings.append(Finding(what=what, harmless=True))
-    for path in found.damaged.keys() & found.parts:  # the others are found when they are checked
-        findings.append(Finding(what=str(found.damaged[path]), part=path.name))
+    findings += [
+        Finding(what=str(error), part=path.name)
+        for path, error in found.damaged.items()
+        if path in found.parts  # the others are found when they are checked
+    ]
     expected = None
     for path, part in found.parts.items():
         identity = part.header.identity()

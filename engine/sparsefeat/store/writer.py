@@ -109,11 +109,6 @@ class StoreWriter:
         """
         folder = Path(folder)
         _check_layers(layers)
-        if rows_per_part < 1 or bytes_per_part < 1:
-            raise InputError(
-                f"got {rows_per_part} rows and {bytes_per_part} bytes a part, "
-                "expected at least 1: raise them"
-            )
         kept = plain_json(settings, what="settings"), plain_json(provenance, what="provenance")
         limits = PartLimits(rows=rows_per_part, n_bytes=bytes_per_part)
         try:
