@@ -1,8 +1,9 @@
-"""Dense activations to compressed sparse rows and back, and counting their zeros."""
+"""Dense activations to compressed sparse rows and back, counting their zeros, packing columns."""
 
 from sparsefeat_kernels.buffers import CsrBuffers
 from sparsefeat_kernels.csr import Csr
 from sparsefeat_kernels.decode import to_dense
+from sparsefeat_kernels.differences import sum_differences
 from sparsefeat_kernels.encode import encode
 from sparsefeat_kernels.zeros import (
     count_zeros_per_channel,
@@ -23,5 +24,6 @@ __all__ = [
     "csr_zeros_per_position",
     "csr_zeros_per_row",
     "encode",
+    "sum_differences",
     "to_dense",
 ]

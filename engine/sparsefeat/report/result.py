@@ -8,7 +8,7 @@ from sparsefeat.report.outliers import Outlier
 from sparsefeat.report.sizes import Sizes
 from sparsefeat.report.thumbnails import Thumbnail
 from sparsefeat.sparsity import LayerZeros, layer_facts
-from sparsefeat.store.header import JSON
+from sparsefeat.store.json_fields import JSON
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

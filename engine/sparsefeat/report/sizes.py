@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sparsefeat.report.floor import Floor, estimate_floor
 from sparsefeat.store import Store, info
-from sparsefeat.store.header import JSON
+from sparsefeat.store.json_fields import JSON
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,7 @@ from sparsefeat.errors import StoreCorruptError, StoreError
 from sparsefeat.records import Reject, Row
 from sparsefeat.store.check_layer import check_layer
 from sparsefeat.store.group import consolidated, encoding
-from sparsefeat.store.part import Part, chunk_files
+from sparsefeat.store.part import Part
 from sparsefeat.store.report import Finding
 from sparsefeat.store.tables import COLUMNS, INDEX, REJECTED, ROWS, row_id
 
@@ -108,7 +108,7 @@ class PartCheck:
                 if json.loads(node.read_bytes())["node_type"] == "array":
                     # One more than there are shows that some are missing, which others report;
                     # an array that claims to be huge is not worth listing.
-                    files = islice(chunk_files(part.array(name)), len(self.files) + 1)
+                    files = islice(part.array(name).files(), len(self.files) + 1)
                     expected |= {node.parent / file for file in files}
             except (StoreCorruptError, ValueError, KeyError, TypeError):
                 return  # found by others above, and nothing can be said of its files

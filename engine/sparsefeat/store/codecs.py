@@ -1,62 +1,119 @@
-"""How the bytes of a chunk are made, for zarr."""
+"""How the bytes of a chunk are made: the codec chains that a store may hold, and no others."""
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self
 
 import numpy as np
-import zarr.codecs.numcodecs
-from zarr.abc.codec import BytesBytesCodec, Codec
-from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
-BLOCK = 1 << 20  # bytes: a whole chunk of float32
+from sparsefeat.store.json_fields import count, mapping, sequence
+
+BLOCK: Final = 1 << 20  # bytes that Blosc compresses together: a whole chunk of float32
+DIFFERENCES: Final = "numcodecs.delta"
+
+_TEXT: Final[list[dict[str, Any]]] = [
+    {"name": "vlen-utf8", "configuration": {}},
+    {"name": "zstd", "configuration": {"level": 1, "checksum": False}},
+    {"name": "crc32c"},
+]
+_INDEX: Final = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
 
 
-class Delta(zarr.codecs.numcodecs.Delta, codec_name="delta"):
-    """zarr's own Delta, without the warning that each instance gives.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chain:
+    """The codecs of one array's chunks, in the order in which they encode.
 
-    The warning says that the codec is not in the Zarr v3 specification. It is meant for
-    who chooses the codec, not for our users; and a warning filter would be neither thread-safe
-    nor safe from the filters of others.
+    Parameters
+    ----------
+    dtype
+        Of the elements; None for text.
+    differences
+        Whether each element is stored as its difference from the one before (int32 only).
     """
 
-    def __init__(self, **codec_config: Any) -> None:
-        object.__setattr__(self, "codec_config", {"id": "delta", **codec_config})
+    dtype: np.dtype[Any] | None
+    differences: bool = False
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Give the chain as Zarr's metadata have it."""
+        if self.dtype is None:
+            return _TEXT
+        blosc = {
+            "typesize": self.dtype.itemsize,
+            "cname": "zstd",
+            "clevel": 1,
+            "shuffle": "shuffle",
+            "blocksize": BLOCK,
+        }
+        delta = {"name": DIFFERENCES, "configuration": {"dtype": self.dtype.str}}
+        return [
+            *([delta] if self.differences else []),
+            {"name": "bytes", "configuration": {"endian": "little"}},
+            {"name": "blosc", "configuration": blosc},
+            {"name": "crc32c"},
+        ]
+
+    @classmethod
+    def from_json(cls, codecs: object, dtype: np.dtype[Any] | None) -> Self:
+        """Read a chain; any compressor's settings will do, since its frames carry them.
+
+        Raises
+        ------
+        TypeError, ValueError, KeyError
+            It isn't one of those that a store may hold.
+        """
+        nodes = [mapping(codec) for codec in sequence(codecs)]
+        names = [node["name"] for node in nodes]
+        if dtype is None and names == ["vlen-utf8", "zstd", "crc32c"]:
+            return cls(dtype=None)
+        differences = names[:1] == [DIFFERENCES]
+        if dtype is None or names[differences:] != ["bytes", "blosc", "crc32c"]:
+            raise ValueError(f"codecs {names}")
+        _require(nodes[differences], {"endian": "little"}, or_none=dtype.itemsize == 1)
+        if differences:
+            if dtype != np.int32:
+                raise ValueError(f"differences of {dtype}")
+            _require(nodes[0], {"dtype": "<i4"})
+        return cls(dtype=dtype, differences=differences)
 
 
-def delta() -> Delta:
-    """Store int32 differences: the gaps between column numbers are small and compress."""
-    return Delta(dtype="<i4")
+def sharded(chunk_shape: tuple[int, ...], chain: Chain) -> list[dict[str, Any]]:
+    """Give the codecs of an array whose files hold several chunks, index at the end."""
+    configuration = {
+        "chunk_shape": list(chunk_shape),
+        "codecs": chain.to_json(),
+        "index_codecs": _INDEX,
+        "index_location": "end",
+    }
+    return [{"name": "sharding_indexed", "configuration": configuration}]
 
 
-def numbers(dtype: np.dtype[Any]) -> list[BytesBytesCodec]:
-    """Compress and check numbers: zstd behind a byte shuffle, then CRC-32C."""
-    return [
-        BloscCodec(
-            cname="zstd", clevel=1, shuffle="shuffle", typesize=dtype.itemsize, blocksize=BLOCK
-        ),
-        Crc32cCodec(),
-    ]
+def unsharded(codecs: object) -> tuple[tuple[int, ...] | None, object]:
+    """Split the codecs of an array into the shape of the chunks in a shard, and their codecs.
+
+    The shape is None where a file holds one chunk.
+
+    Raises
+    ------
+    TypeError, ValueError, KeyError
+        The shard isn't laid out as a store's are.
+    """
+    nodes = sequence(codecs)
+    first = mapping(nodes[0]) if nodes else {}
+    if first.get("name") != "sharding_indexed":
+        return None, codecs
+    configuration = mapping(first["configuration"])
+    index = [mapping(codec)["name"] for codec in sequence(configuration["index_codecs"])]
+    location = configuration.get("index_location", "end")
+    if len(nodes) > 1 or index != ["bytes", "crc32c"] or location != "end":
+        raise ValueError(f"a shard with its index {index} at the {location}")
+    shape = tuple(count(extent) for extent in sequence(configuration["chunk_shape"]))
+    return shape, configuration["codecs"]
 
 
-def text() -> list[BytesBytesCodec]:
-    """Compress and check text."""
-    return [ZstdCodec(level=1), Crc32cCodec()]
-
-
-def quiet(codecs: list[Any]) -> list[Any]:
-    """Replace the entry of each Delta in an array's metadata by an instance of ours."""
-    return [_quiet(entry) for entry in codecs]
-
-
-def _quiet(entry: Any) -> Any:
-    configuration = entry.get("configuration", {})
-    match entry["name"]:
-        case "numcodecs.delta":
-            return Delta(**configuration)
-        case "sharding_indexed":
-            inner = {**configuration, "codecs": quiet(configuration["codecs"])}
-            return zarr.codecs.ShardingCodec(**inner)
-        case _:
-            return entry
-
-
-__all__ = ["Codec", "Delta", "delta", "numbers", "quiet", "text"]
+def _require(
+    node: Mapping[str, object], expected: dict[str, str], *, or_none: bool = False
+) -> None:
+    configuration = node.get("configuration")
+    if configuration != expected and not (or_none and not configuration):
+        raise ValueError(f"{node['name']} with {configuration}")

@@ -16,10 +16,18 @@ _INT32 = np.iinfo(np.int32).max
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Wanted:
+    """Wanted rows of one part, ascending, and their places in the result."""
+
+    part: Part
+    rows: npt.NDArray[np.int64]
+    places: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Piece:
     """A stretch of one part, and where its wanted rows go."""
 
-    part: Part
     start: int
     stop: int
     wanted: npt.NDArray[np.int64]  # rows counted from `start`
@@ -36,15 +44,13 @@ class Piece:
         )
 
 
-def pieces(parts: Sequence[Part], layer: str, numbers: npt.NDArray[np.int64]) -> Iterator[Piece]:
-    """Cut wanted rows into stretches that are read at once, in the order of the store.
+def by_part(parts: Sequence[Part], numbers: npt.NDArray[np.int64]) -> Iterator[Wanted]:
+    """Say which of the wanted rows lie in which part, in the order of the store.
 
     Parameters
     ----------
     parts
         All parts.
-    layer
-        Which layer is wanted.
     numbers
         int64 (n,), row numbers in the store, in any order, repeated or not.
     """
@@ -53,16 +59,21 @@ def pieces(parts: Sequence[Part], layer: str, numbers: npt.NDArray[np.int64]) ->
     starts = np.cumsum([0, *(part.header.rows for part in parts)])
     bounds = np.searchsorted(ascending, starts).tolist()
     for part, start, first, last in zip(parts, starts, bounds, bounds[1:], strict=False):
-        rows = ascending[first:last] - start
-        for begin, end in spans(rows, part.offsets(layer), gap=CHUNK, most=SHARD):
-            lower, upper = np.searchsorted(rows, [begin, end])
-            yield Piece(
-                part=part,
-                start=begin,
-                stop=end,
-                wanted=rows[lower:upper] - begin,
-                places=order[first + lower : first + upper],
-            )
+        if last > first:
+            yield Wanted(part, ascending[first:last] - start, order[first:last])
+
+
+def pieces(wanted: Wanted, layer: str) -> Iterator[Piece]:
+    """Cut the wanted rows of a part into stretches that are read at once."""
+    part, rows = wanted.part, wanted.rows
+    for begin, end in spans(rows, part.offsets(layer), gap=CHUNK, most=SHARD):
+        lower, upper = np.searchsorted(rows, [begin, end])
+        yield Piece(
+            start=begin,
+            stop=end,
+            wanted=rows[lower:upper] - begin,
+            places=wanted.places[lower:upper],
+        )
 
 
 def read_csr(
@@ -77,9 +88,14 @@ def read_csr(
     np.cumsum(nnz, out=indptr[1:])
     indices: npt.NDArray[Any] = np.empty(total, dtype)
     values = np.empty(total, np.float32)
-    for piece in pieces(parts, layer, numbers):
-        # Not given a name, so that it is gone before the next one is read.
-        _copy_rows(piece.part.rows(layer, piece.start, piece.stop), piece, values, indices, indptr)
+    for wanted in by_part(parts, numbers):
+        part = wanted.part
+        if part.layers[layer].encoding == "csr":
+            part.gather_csr(layer, wanted.rows, wanted.places, indptr, indices, values)
+            continue
+        for piece in pieces(wanted, layer):
+            # Not given a name, so that it is gone before the next one is read.
+            _copy_rows(part.rows(layer, piece.start, piece.stop), piece, values, indices, indptr)
     return values, indices, indptr
 
 
@@ -107,11 +123,16 @@ def read_dense(
 ) -> npt.NDArray[np.float32]:
     """Read rows as float32 (rows, features), allocated once."""
     out = np.empty((len(numbers), parts[0].layers[layer].layer.n_features), np.float32)
-    for piece in pieces(parts, layer, numbers):
-        if piece.whole:
-            target = out[piece.places[0] : piece.places[-1] + 1]
-            piece.part.dense_rows(layer, piece.start, piece.stop, out=target)
-        else:
-            dense = piece.part.dense_rows(layer, piece.start, piece.stop)
-            out[piece.places] = dense[piece.wanted]
+    for wanted in by_part(parts, numbers):
+        part = wanted.part
+        if part.layers[layer].encoding == "dense":
+            part.gather_dense(layer, wanted.rows, wanted.places, out)
+            continue
+        for piece in pieces(wanted, layer):
+            if piece.whole:
+                target = out[piece.places[0] : piece.places[-1] + 1]
+                part.dense_rows(layer, piece.start, piece.stop, out=target)
+            else:
+                dense = part.dense_rows(layer, piece.start, piece.stop)
+                out[piece.places] = dense[piece.wanted]
     return out

@@ -5,19 +5,18 @@ its package is not needed to write them.
 """
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import zarr
-from zarr.codecs import BytesCodec, VLenUTF8Codec
-from zarr.storage import LocalStore
 
-from sparsefeat.store import codecs
-from sparsefeat.store.header import JSON
+from sparsefeat.store.array_metadata import ArrayMetadata
+from sparsefeat.store.chunks import ChunkEncoder, encode_text
+from sparsefeat.store.codecs import Chain
+from sparsefeat.store.json_fields import JSON
+from sparsefeat.store.shards import write_chunk
 
 _VERSIONS = {
     "anndata": "0.1.0",
@@ -47,7 +46,6 @@ class PartGroup:
     def __init__(self, path: Path) -> None:
         path.mkdir()
         self.path = path
-        self._store = LocalStore(path)
 
     def group(self, name: str, kind: str, attributes: Mapping[str, JSON] | None = None) -> None:
         """Create a group; "" is the root."""
@@ -58,70 +56,41 @@ class PartGroup:
         }
         self._write_json(name, node)
 
-    def array(
-        self,
-        name: str,
-        *,
-        shape: tuple[int, ...],
-        dtype: npt.DTypeLike,
-        chunks: tuple[int, ...],
-        shards: tuple[int, ...] | None = None,
-        filters: Sequence[codecs.Delta] = (),
-        attributes: Mapping[str, JSON] | None = None,
-    ) -> "zarr.Array[Any]":
-        """Create an array of numbers."""
-        dtype = np.dtype(dtype)
-        return zarr.create_array(
-            self._store,
-            name=name,
-            shape=shape,
-            dtype=dtype,
-            chunks=chunks,
-            shards=shards,
-            filters=filters,
-            serializer=BytesCodec(endian="little"),
-            compressors=codecs.numbers(dtype),
-            fill_value=0,
-            attributes=dict(attributes or {}),
-            # A chunk left out because it is all zeros could not be told from a lost one.
-            config={"write_empty_chunks": True},
-        )
+    def array(self, name: str, metadata: ArrayMetadata) -> None:
+        """Create an array, whose files are written by others."""
+        self._write_json(name, metadata.to_json())
 
     def put(self, name: str, values: npt.NDArray[Any]) -> None:
         """Write a small array of numbers as one chunk."""
-        chunks = tuple(max(1, extent) for extent in values.shape)
-        attributes = encoding("array")
-        array = self.array(
-            name, shape=values.shape, dtype=values.dtype, chunks=chunks, attributes=attributes
-        )
+        chain = Chain(dtype=values.dtype)
+        self._put(name, values.shape, chain, "array")
         if values.size:
-            array[...] = values
+            chunk = ChunkEncoder(chain).encode(np.ascontiguousarray(values).reshape(-1))
+            write_chunk(self._chunk_file(name, values.ndim), chunk)
 
     def put_texts(self, name: str, texts: Sequence[str]) -> None:
         """Write a column of text as one chunk."""
-        values = np.array(texts, np.dtypes.StringDType())
-        self._put_text(name, values, "string-array")
+        self._put_text(name, texts, (len(texts),), "string-array")
 
     def put_text(self, name: str, text: str) -> None:
         """Write one text."""
-        self._put_text(name, np.array(text, np.dtypes.StringDType()), "string")
+        self._put_text(name, [text], (), "string")
 
-    def _put_text(self, name: str, values: npt.NDArray[Any], kind: str) -> None:
-        array = zarr.create_array(
-            self._store,
-            name=name,
-            shape=values.shape,
-            dtype="string",
-            chunks=tuple(max(1, extent) for extent in values.shape),
-            filters=(),
-            serializer=VLenUTF8Codec(),
-            compressors=codecs.text(),
-            fill_value="",
-            attributes=dict(encoding(kind)),
-            config={"write_empty_chunks": True},
+    def _put_text(self, name: str, texts: Sequence[str], shape: tuple[int, ...], kind: str) -> None:
+        self._put(name, shape, Chain(dtype=None), kind)
+        if texts:
+            chunk = encode_text(np.array(texts, object))
+            write_chunk(self._chunk_file(name, len(shape)), chunk)
+
+    def _put(self, name: str, shape: tuple[int, ...], chain: Chain, kind: str) -> None:
+        chunk = tuple(max(1, extent) for extent in shape)
+        metadata = ArrayMetadata(
+            shape=shape, chunk=chunk, file=chunk, chain=chain, attributes=encoding(kind)
         )
-        if math.prod(values.shape):
-            array[...] = values
+        self.array(name, metadata)
+
+    def _chunk_file(self, name: str, n_axes: int) -> Path:
+        return self.path.joinpath(name, "c", *["0"] * n_axes)
 
     def consolidate(self) -> None:
         """Copy every node's metadata into the root's, where AnnData looks for it.

@@ -7,13 +7,13 @@ from typing import Literal, Self, TypeAlias
 
 from sparsefeat.errors import InputError, StoreCorruptError, StoreError
 from sparsefeat.records import Layer
+from sparsefeat.store.json_fields import JSON, count, json_mapping, mapping, sequence, text
 from sparsefeat.store.layout import FORMAT, is_layer_name
 from sparsefeat.store.ranges import NO_NUMBERS, Ranges
 
 MAX_FEATURES = 1 << 31  # column numbers are int32
 MAX_ROWS = 1 << 31
 
-JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 Encoding: TypeAlias = Literal["csr", "dense"]
 
 
@@ -48,20 +48,20 @@ class StoredLayer:
     @classmethod
     def from_json(cls, entry: Mapping[str, object]) -> Self:
         """Read an entry; `Header.from_json` translates what this raises."""
-        measured = _mapping(entry["measured"])
+        measured = mapping(entry["measured"])
         encoding = entry["encoding"]
         if encoding != "csr" and encoding != "dense":
             raise ValueError(f"encoding {encoding!r}")
-        shape = tuple(_count(extent) for extent in _sequence(entry["shape"]))
+        shape = tuple(count(extent) for extent in sequence(entry["shape"]))
         if not shape or 0 in shape:
             raise ValueError(f"shape {shape}")
         return cls(
-            layer=Layer(name=_text(entry["name"]), shape=shape),
+            layer=Layer(name=text(entry["name"]), shape=shape),
             encoding="csr" if encoding == "csr" else "dense",
-            nnz=_count(entry["nnz"]),
-            measured_rows=_count(measured["rows"]),
-            csr_bytes=_count(measured["csr_bytes"]),
-            dense_bytes=_count(measured["dense_bytes"]),
+            nnz=count(entry["nnz"]),
+            measured_rows=count(measured["rows"]),
+            csr_bytes=count(measured["csr_bytes"]),
+            dense_bytes=count(measured["dense_bytes"]),
         )
 
 
@@ -79,7 +79,7 @@ class Origin:
     @classmethod
     def from_json(cls, entry: Mapping[str, object]) -> Self:
         """Read an entry; `Header.from_json` translates what this raises."""
-        return cls(rows=_count(entry["rows"]), provenance=_json_mapping(entry["provenance"]))
+        return cls(rows=count(entry["rows"]), provenance=json_mapping(entry["provenance"]))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,17 +133,17 @@ class Header:
             It is no header.
         """
         try:
-            fields = _mapping(header)
-            version = _count(fields["format"])
+            fields = mapping(header)
+            version = count(fields["format"])
             if version <= FORMAT:
-                rows = _count(fields["rows"])
-                entries = [_mapping(entry) for entry in _sequence(fields["layers"])]
+                rows = count(fields["rows"])
+                entries = [mapping(entry) for entry in sequence(fields["layers"])]
                 return cls(
                     rows=rows,
-                    rejected=_count(fields["rejected"]),
+                    rejected=count(fields["rejected"]),
                     layers=_sound_layers([StoredLayer.from_json(entry) for entry in entries], rows),
-                    settings=_json_mapping(fields["settings"]),
-                    provenance=_json_mapping(fields["provenance"]),
+                    settings=json_mapping(fields["settings"]),
+                    provenance=json_mapping(fields["provenance"]),
                     replaces=_ranges(fields.get("replaces", [])),
                     origins=_origins(fields.get("origins", []), rows),
                 )
@@ -179,8 +179,8 @@ def _sound_layers(layers: Sequence[StoredLayer], rows: int) -> tuple[StoredLayer
 
 def _ranges(value: object) -> Ranges:
     pairs = []
-    for pair in _sequence(value):
-        first, last = map(_count, _sequence(pair))
+    for pair in sequence(value):
+        first, last = map(count, sequence(pair))
         pairs.append((first, last))
     ranges = Ranges.of(pairs)
     if list(ranges.pairs) != pairs or any(first > last for first, last in pairs):
@@ -189,7 +189,7 @@ def _ranges(value: object) -> Ranges:
 
 
 def _origins(value: object, rows: int) -> tuple[Origin, ...]:
-    origins = tuple(Origin.from_json(_mapping(entry)) for entry in _sequence(value))
+    origins = tuple(Origin.from_json(mapping(entry)) for entry in sequence(value))
     if origins and sum(origin.rows for origin in origins) != rows:
         raise ValueError(f"origins of {sum(origin.rows for origin in origins)} rows")
     return origins
@@ -200,7 +200,7 @@ def identity(layers: Sequence[Layer], settings: dict[str, JSON]) -> dict[str, JS
     return {"layers": {layer.name: list(layer.shape) for layer in layers}, "settings": settings}
 
 
-def plain_json(mapping: Mapping[str, JSON], *, what: str) -> dict[str, JSON]:
+def plain_json(given: Mapping[str, JSON], *, what: str) -> dict[str, JSON]:
     """Copy a mapping as it will be once written and read again.
 
     Raises
@@ -209,7 +209,7 @@ def plain_json(mapping: Mapping[str, JSON], *, what: str) -> dict[str, JSON]:
         It holds something that JSON can't.
     """
     try:
-        return _json_mapping(json.loads(json.dumps(dict(mapping), allow_nan=False)))
+        return json_mapping(json.loads(json.dumps(dict(given), allow_nan=False)))
     except (TypeError, ValueError) as exc:
         raise InputError(
             f"{what} can't be written as JSON ({exc}), expected text, finite numbers, "
@@ -241,33 +241,3 @@ def _flatten(mapping: Mapping[str, JSON], prefix: str = "") -> dict[str, str]:
         else:
             flat[f"{prefix}{key}"] = repr(value)
     return flat
-
-
-def _mapping(value: object) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise TypeError(f"got {value!r}, expected a mapping")
-    return value
-
-
-def _json_mapping(value: object) -> dict[str, JSON]:
-    if not isinstance(value, dict):
-        raise TypeError(f"got {value!r}, expected a mapping")
-    return value
-
-
-def _sequence(value: object) -> list[object]:
-    if not isinstance(value, list):
-        raise TypeError(f"got {value!r}, expected a list")
-    return value
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"got {value!r}, expected text")
-    return value
-
-
-def _count(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise TypeError(f"got {value!r}, expected a count")
-    return value

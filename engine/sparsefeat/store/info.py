@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sparsefeat.store.header import JSON
+from sparsefeat.store.json_fields import JSON
 from sparsefeat.store.layout import folder_bytes, layer_key
 from sparsefeat.store.reader import Store
 

@@ -4,11 +4,12 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.records import Layer
+from sparsefeat.store.chunks import ChunkEncoder
+from sparsefeat.store.codecs import Chain
 from sparsefeat.store.encoding import CsrWriter, DenseWriter
 from sparsefeat.store.group import PartGroup
 from sparsefeat.store.header import StoredLayer
 from sparsefeat.store.layout import CHUNK, layer_key
-from sparsefeat.store.shards import ChunkEncoder
 from sparsefeat_kernels import Csr, csr_zeros_per_channel, to_dense
 
 SAMPLE_ROWS = 8
@@ -88,6 +89,6 @@ class LayerWriter:
 
 def _compressed(values: npt.NDArray[np.generic], *, differences: bool = False) -> int:
     """Measure elements as a store would compress them, chunk by chunk."""
-    encoder = ChunkEncoder(differences=differences)
+    encoder = ChunkEncoder(Chain(dtype=values.dtype, differences=differences))
     chunks = (values[start : start + CHUNK] for start in range(0, len(values), CHUNK))
     return sum(len(encoder.compress(chunk)) for chunk in chunks)

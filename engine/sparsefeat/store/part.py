@@ -1,26 +1,25 @@
 """Reading one committed part."""
 
-import json
-from collections.abc import Callable, Iterator
-from itertools import product
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import zarr
-from zarr.core.metadata import ArrayV3Metadata
-from zarr.storage import LocalStore, StorePath
 
 from sparsefeat.errors import StoreChangedError, StoreCorruptError, StoreError
-from sparsefeat.store.codecs import quiet
-from sparsefeat.store.column import read_column
 from sparsefeat.store.header import Header, StoredLayer
+from sparsefeat.store.json_file import read_json
 from sparsefeat.store.layout import layer_key
+from sparsefeat.store.pool import in_threads
+from sparsefeat.store.segments import Segments
+from sparsefeat.store.stored_array import StoredArray
 from sparsefeat.store.tables import COLUMNS, INDEX, REJECTED, ROWS
 from sparsefeat_kernels import Csr, encode, to_dense
 
 T = TypeVar("T")
+
+_DECODED = 1 << 20  # elements of dense rows that a thread makes at once
 
 
 class Part:
@@ -47,13 +46,13 @@ class Part:
         self.layers: dict[str, StoredLayer] = {
             stored.layer.name: stored for stored in self.header.layers
         }
-        self._arrays: dict[str, zarr.Array[Any]] = {}
+        self._arrays: dict[str, StoredArray] = {}
         self._indptr: dict[str, npt.NDArray[np.int64]] = {}
 
-    def array(self, name: str) -> "zarr.Array[Any]":
+    def array(self, name: str) -> StoredArray:
         """Open one array by its path in the part."""
         if name not in self._arrays:
-            self._arrays[name] = self._guard(name, lambda: open_array(self.path / name))
+            self._arrays[name] = self._guard(name, lambda: StoredArray(self.path / name))
         return self._arrays[name]
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> npt.NDArray[Any]:
@@ -65,12 +64,7 @@ class Part:
             A chunk is missing, or not what was written.
         """
         array = self.array(name)
-
-        def read() -> npt.NDArray[Any]:
-            require_files(self.path / name, array, start, stop)
-            return np.asarray(array[start:stop] if array.ndim else array[()])
-
-        return self._guard(name, read)
+        return self._guard(name, lambda: array.read(start, stop))
 
     def table(self, name: str) -> dict[str, npt.NDArray[Any]]:
         """Read a table's columns, its index among them.
@@ -85,11 +79,9 @@ class Part:
     def column(self, table: str, column: str) -> npt.NDArray[Any]:
         """Read one column of a table; raises as `table` does."""
         name = f"{table}/{column}"
-        values = self._guard(name, lambda: read_column(self.path / name))
         expected = {ROWS: self.header.rows, REJECTED: self.header.rejected}[table]
-        if len(values) != expected:
-            raise self._corrupt(name, f"{len(values)} lines, the header says {expected}")
-        return values
+        self._check(name, (expected,), np.int64 if COLUMNS[table].get(column) is int else object)
+        return self.read(name)
 
     def indptr(self, layer: str) -> npt.NDArray[np.int64]:
         """Where each row's non-zeros start, int64 (rows + 1,), kept once read."""
@@ -113,18 +105,18 @@ class Part:
     def rows(self, layer: str, start: int, stop: int) -> Csr:
         """Read rows `start` to `stop` of a layer, whatever its encoding."""
         stored = self.layers[layer]
-        indptr = self.indptr(layer)[start : stop + 1]
-        name = f"obsm/{layer_key(layer)}"
+        indptr = self.indptr(layer)[start : stop + 1] - self.indptr(layer)[start]
         if stored.encoding == "dense":
-            csr = encode(self._dense(stored, start, stop))
-            if not np.array_equal(csr.indptr, indptr - indptr[0]):
+            csr = encode(self.dense_rows(layer, start, stop))
+            if not np.array_equal(csr.indptr, indptr):
+                name = f"obsm/{layer_key(layer)}"
                 raise self._corrupt(name, "its zeros are not as many as were counted")
             return csr
-        indices = self._indices(stored, indptr)
-        self._check_shape(f"{name}/data", (stored.nnz,))
-        values = self.read(f"{name}/data", int(indptr[0]), int(indptr[-1]))
-        n_columns = stored.layer.n_features
-        return self._guard(name, lambda: Csr(indptr - indptr[0], indices, values, n_columns))
+        values = np.empty(indptr[-1], np.float32)
+        indices = np.empty(indptr[-1], np.int32)
+        numbers = np.arange(start, stop)
+        self.gather_csr(layer, numbers, numbers - start, indptr, indices, values)
+        return Csr(indptr, indices, values, stored.layer.n_features)
 
     def support(self, layer: str, start: int, stop: int) -> Csr:
         """Read where rows `start` to `stop` aren't zero: all values are 1.
@@ -137,50 +129,101 @@ class Part:
             csr.values.fill(1)
             return csr
         indptr = self.indptr(layer)[start : stop + 1]
-        indices = self._indices(stored, indptr)
+        indices = np.empty(indptr[-1] - indptr[0], np.int32)
+        self._gather_indices(stored, Segments.whole(int(indptr[0]), int(indptr[-1])), indices)
         values = np.ones(len(indices), np.float32)
-        n_columns = stored.layer.n_features
-        name = f"obsm/{layer_key(layer)}"
-        return self._guard(name, lambda: Csr(indptr - indptr[0], indices, values, n_columns))
+        return Csr(indptr - indptr[0], indices, values, stored.layer.n_features)
 
     def dense_rows(
         self, layer: str, start: int, stop: int, out: npt.NDArray[np.float32] | None = None
     ) -> npt.NDArray[np.float32]:
         """Read rows `start` to `stop` of a layer as float32 (rows, features)."""
         stored = self.layers[layer]
-        if stored.encoding == "csr":
-            csr = self.rows(layer, start, stop)
-            return self._guard(f"obsm/{layer_key(layer)}", lambda: to_dense(csr, out=out))
-        rows = self._dense(stored, start, stop)
         if out is None:
-            return rows
-        out[...] = rows
-        return out
+            out = np.empty((stop - start, stored.layer.n_features), np.float32)
+        if stored.encoding == "dense":
+            numbers = np.arange(start, stop)
+            self.gather_dense(layer, numbers, numbers - start, out)
+            return out
+        csr = self.rows(layer, start, stop)
+        name = f"obsm/{layer_key(layer)}"
+        return self._guard(name, lambda: _to_dense(csr, out))
 
-    def _indices(self, stored: StoredLayer, indptr: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
-        """Read the columns of consecutive rows, which lie within bounds."""
+    def gather_csr(
+        self,
+        layer: str,
+        rows: npt.NDArray[np.int64],
+        places: npt.NDArray[np.int64],
+        indptr: npt.NDArray[Any],
+        indices: npt.NDArray[Any],
+        values: npt.NDArray[np.float32],
+    ) -> None:
+        """Copy rows of a layer stored as CSR to where they are wanted.
+
+        Parameters
+        ----------
+        layer
+            Its name.
+        rows, places
+            Wanted rows, ascending, and the place of each in the result.
+        indptr
+            Where each place's elements start in `indices` and `values`, which are filled there.
+
+        Raises
+        ------
+        StoreCorruptError
+            What is on disk is not what was written.
+        """
+        stored = self.layers[layer]
+        segments = Segments.rows(rows, self.indptr(layer), indptr, places)
+        self._gather_indices(stored, segments, indices)
+        name = f"obsm/{layer_key(layer)}/data"
+        array = self._check(name, (stored.nnz,), np.float32)
+        self._guard(name, lambda: array.gather(segments, values))
+
+    def gather_dense(
+        self,
+        layer: str,
+        rows: npt.NDArray[np.int64],
+        places: npt.NDArray[np.int64],
+        out: npt.NDArray[np.float32],
+    ) -> None:
+        """Copy rows of a layer stored dense to where they are wanted in `out` (places, features).
+
+        Raises
+        ------
+        StoreCorruptError
+            What is on disk is not what was written.
+        """
+        stored = self.layers[layer]
+        name, n_features = f"obsm/{layer_key(layer)}", stored.layer.n_features
+        array = self._check(name, (self.header.rows, n_features), np.float32)
+        starts = np.arange(max(self.header.rows, len(out)) + 1) * n_features
+        segments = Segments.rows(rows, starts, starts, places)
+        self._guard(name, lambda: array.gather(segments, out.reshape(-1)))
+
+    def _gather_indices(
+        self, stored: StoredLayer, segments: Segments, out: npt.NDArray[Any]
+    ) -> None:
+        """Copy stretches of a layer's column numbers, which lie within bounds."""
         name, n_columns = f"obsm/{layer_key(stored.layer.name)}/indices", stored.layer.n_features
-        self._check_shape(name, (stored.nnz,))
-        indices: npt.NDArray[np.int32] = self.read(name, int(indptr[0]), int(indptr[-1]))
-        if len(indices) and not 0 <= indices.min() <= indices.max() < n_columns:
-            raise self._corrupt(name, f"columns outside 0 to {n_columns - 1}")
-        return indices
 
-    def _dense(self, stored: StoredLayer, start: int, stop: int) -> npt.NDArray[np.float32]:
-        name = f"obsm/{layer_key(stored.layer.name)}"
-        self._check_shape(name, (self.header.rows, stored.layer.n_features))
-        rows: npt.NDArray[np.float32] = self.read(name, start, stop)
-        return rows
+        def check(indices: npt.NDArray[Any]) -> None:
+            if len(indices) and not 0 <= indices.min() <= indices.max() < n_columns:
+                raise ValueError(f"columns outside 0 to {n_columns - 1}")
+
+        array = self._check(name, (stored.nnz,), np.int32)
+        self._guard(name, lambda: array.gather(segments, out, check))
 
     def _read_indptr(self, stored: StoredLayer) -> npt.NDArray[np.int64]:
         key = layer_key(stored.layer.name)
         if stored.encoding == "csr":
             name = f"obsm/{key}/indptr"
-            self._check_shape(name, (self.header.rows + 1,))
+            self._check(name, (self.header.rows + 1,), np.int64)
             indptr: npt.NDArray[np.int64] = self.read(name)
         else:
             name = f"uns/sparsefeat/zeros_per_row/{key}"
-            self._check_shape(name, (self.header.rows,))
+            self._check(name, (self.header.rows,), np.int64)
             nnz = stored.layer.n_features - self.read(name)
             indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(nnz)])
         if (
@@ -192,11 +235,15 @@ class Part:
             raise self._corrupt(name, "its counts contradict the header")
         return indptr
 
-    def _check_shape(self, name: str, expected: tuple[int, ...]) -> None:
+    def _check(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> StoredArray:
         """Compare with the header before memory is allocated for what the array claims to be."""
-        if self.array(name).shape != expected:
-            what = f"shape {self.array(name).shape}, the header says {expected}"
-            raise self._corrupt(name, what)
+        array = self.array(name)
+        got, expected = (array.shape, array.metadata.dtype), (shape, np.dtype(dtype))
+        if got != expected:
+            raise self._corrupt(
+                name, f"shape {got[0]} of {got[1]}, the header says {expected[0]} of {expected[1]}"
+            )
+        return array
 
     def _guard(self, name: str, read: Callable[[], T]) -> T:
         """Run what zarr, its codecs or JSON may trip over, and say where it did."""
@@ -220,50 +267,14 @@ class Part:
         )
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON document; NaN and infinities, which JSON hasn't, are errors."""
+def _to_dense(csr: Csr, out: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Decode rows in several threads."""
+    step = max(1, _DECODED // max(1, csr.n_columns))
 
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no JSON")
+    def decode(start: int) -> None:
+        stop = min(start + step, csr.n_rows)
+        to_dense(csr.rows(start, stop), out=out[start:stop])
 
-    return json.loads(path.read_bytes(), parse_constant=refuse)
-
-
-def open_array(folder: Path) -> "zarr.Array[Any]":
-    """Open an array of a part without the warning that each Delta codec gives."""
-    node = read_json(folder / "zarr.json")
-    node["codecs"] = quiet(node["codecs"])
-    metadata = ArrayV3Metadata.from_dict(node)
-    store_path = StorePath(LocalStore(folder, read_only=True))
-    array = zarr.Array(zarr.AsyncArray(metadata=metadata, store_path=store_path))
-    if 0 in (*array.chunks, *(array.shards or ())):
-        raise ValueError("chunks without extent")
-    return array
-
-
-def chunk_files(array: "zarr.Array[Any]", start: int = 0, stop: int | None = None) -> Iterator[str]:
-    """Name the files that rows `start` to `stop` of an array lie in, relative to it."""
-    if not array.ndim:
-        yield "c"
-        return
-    extents = array.shards or array.chunks
-    first, last, _ = slice(start, stop).indices(array.shape[0])
-    rows = range(first // extents[0], -(-last // extents[0]) if last > first else 0)
-    columns = [range(-(-n // m)) for n, m in zip(array.shape[1:], extents[1:], strict=True)]
-    for place in product(rows, *columns):
-        yield "/".join(["c", *map(str, place)])
-
-
-def require_files(
-    folder: Path, array: "zarr.Array[Any]", start: int = 0, stop: int | None = None
-) -> None:
-    """See that no file is missing: zarr would take it for zeros.
-
-    Raises
-    ------
-    FileNotFoundError
-        One is.
-    """
-    for name in chunk_files(array, start, stop):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f"{name} is missing")
+    for _ in in_threads(decode, range(0, csr.n_rows, step)):
+        pass
+    return out

@@ -14,7 +14,8 @@ from sparsefeat.errors import InputError
 from sparsefeat.records import Layer, Reject, Row
 from sparsefeat.store.durable import sync, sync_tree
 from sparsefeat.store.group import PartGroup
-from sparsefeat.store.header import JSON, Header, Origin
+from sparsefeat.store.header import Header, Origin
+from sparsefeat.store.json_fields import JSON
 from sparsefeat.store.layer_writer import LayerWriter
 from sparsefeat.store.layout import part_name, temporary_name
 from sparsefeat.store.ranges import NO_NUMBERS, Ranges

@@ -13,7 +13,8 @@ from sparsefeat.records import Layer
 from sparsefeat.store.committed import survey
 from sparsefeat.store.frames import read_frame, unresolved
 from sparsefeat.store.gather import read_csr, read_dense
-from sparsefeat.store.header import JSON, differences
+from sparsefeat.store.header import differences
+from sparsefeat.store.json_fields import JSON
 from sparsefeat.store.layout import require_parts
 from sparsefeat.store.part import Part
 from sparsefeat.store.selection import Rows, row_numbers

@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.store.codecs import delta
+from sparsefeat.store.array_metadata import ArrayMetadata
+from sparsefeat.store.chunks import ChunkEncoder
+from sparsefeat.store.codecs import Chain
 from sparsefeat.store.group import PartGroup
-from sparsefeat.store.header import JSON
+from sparsefeat.store.json_fields import JSON
 from sparsefeat.store.layout import CHUNK, SHARD
-from sparsefeat.store.shards import ChunkEncoder, cut, write_chunk, write_shard
+from sparsefeat.store.pool import in_threads
+from sparsefeat.store.shards import cut, write_chunk, write_shard
 
 
 class ArrayStream:
@@ -44,9 +47,9 @@ class ArrayStream:
         attributes: Mapping[str, JSON] | None = None,
     ) -> None:
         self._group, self._name, self._dtype = group, name, np.dtype(dtype)
-        self._filters = (delta(),) if differences else ()
-        self._encoder = ChunkEncoder(differences=differences)
-        self._attributes = attributes
+        self._chain = Chain(dtype=self._dtype, differences=differences)
+        self._encoder = ChunkEncoder(self._chain)
+        self._attributes = attributes or {}
         row_size = width or 1
         self._tail = () if width is None else (width,)
         self._chunk_tail = () if width is None else (min(width, CHUNK),)
@@ -83,28 +86,28 @@ class ArrayStream:
         """Write what is left, and the array's metadata."""
         if self._filled:
             self._flush()
-        chunk_rows, shard_rows = min(self._chunk_rows, max(1, self._shard_rows)), self._shard_rows
-        chunks = (chunk_rows, *self._chunk_tail)
-        shards = (
-            max(1, shard_rows),
+        chunk = (min(self._chunk_rows, max(1, self._shard_rows)), *self._chunk_tail)
+        file = (
+            max(1, self._shard_rows),
             *(extent * self._chunks_across for extent in self._chunk_tail),
         )
-        self._group.array(
-            self._name,
+        metadata = ArrayMetadata(
             shape=(self._length, *self._tail),
-            dtype=self._dtype,
-            chunks=chunks,
-            shards=None if shards == chunks else shards,
-            filters=self._filters,
+            chunk=chunk,
+            file=file,
+            chain=self._chain,
             attributes=self._attributes,
         )
+        self._group.array(self._name, metadata)
 
     def _flush(self) -> None:
         if not self._n_shards:  # a short array has short chunks
             self._chunk_rows = min(self._chunk_rows, self._filled)
             self._shard_rows = math.ceil(self._filled / self._chunk_rows) * self._chunk_rows
         shape = (self._chunk_rows, *self._chunk_tail)
-        encoded = self._encoder.encode_all(cut(self._buffer[: self._filled], shape))
+        # The network's threads wait for each other: one that loses its processor to a compressor
+        # holds up all, so that half the work in two threads delays them half as long.
+        encoded = in_threads(self._encoder.encode, cut(self._buffer[: self._filled], shape))
         place = ("c", str(self._n_shards), *("0" for _ in self._tail))
         file = self._group.path.joinpath(self._name, *place)
         n_chunks = self._shard_rows // self._chunk_rows * self._chunks_across

@@ -10,7 +10,7 @@ import numpy as np
 from sparsefeat.errors import InputError
 from sparsefeat.records import Reject, Row
 from sparsefeat.store.group import PartGroup
-from sparsefeat.store.header import JSON
+from sparsefeat.store.json_fields import JSON
 
 INDEX: Final = "_index"
 COLUMNS: Final = {

@@ -12,7 +12,8 @@ from filelock import FileLock
 from sparsefeat.errors import InputError, StoreError, StoreMismatchError, StoreWriteError
 from sparsefeat.records import Batch, Layer
 from sparsefeat.store.folder import claim, settle, take_lock, write_error
-from sparsefeat.store.header import JSON, differences, identity, plain_json
+from sparsefeat.store.header import differences, identity, plain_json
+from sparsefeat.store.json_fields import JSON
 from sparsefeat.store.known import Known, load_known
 from sparsefeat.store.layout import is_layer_name, next_number
 from sparsefeat.store.part_writer import PartLimits, PartWriter

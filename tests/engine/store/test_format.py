@@ -54,7 +54,7 @@ def test_a_store_of_every_format(version: int) -> None:
 def test_what_is_written_now_is_what_was_written_then(tmp_path: Path) -> None:
     """The same files and metadata; chunks may differ, as compressors come to."""
     write(tmp_path / "now")
-    then = FIXTURES / f"store-{FORMAT}"
+    then = FIXTURES / "store-1"  # what needs no newer reader is written for the oldest one
     files = {str(f.relative_to(then)) for f in then.glob("part-*/**/*") if f.is_file()}
     assert {
         str(f.relative_to(tmp_path / "now"))

@@ -20,6 +20,7 @@ from sparsefeat.errors import (
 )
 from sparsefeat.records import Batch, Layer
 from sparsefeat.store import Store, StoreWriter, verify
+from sparsefeat.store.layout import FORMAT
 from sparsefeat_kernels import encode
 
 from .conftest import Forge
@@ -179,11 +180,11 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     write_store(tmp_path, [make_batch([0])])
     path = tmp_path / "part-00000.zarr" / "zarr.json"
     root = json.loads(path.read_text())
-    root["attributes"]["sparsefeat"] = {"format": 2, "rows": "otherwise"}
+    root["attributes"]["sparsefeat"] = {"format": FORMAT + 1, "rows": "otherwise"}
     path.write_text(json.dumps(root))
-    with pytest.raises(StoreError, match=r"format 2.*upgrade sparsefeat"):
+    with pytest.raises(StoreError, match=rf"format {FORMAT + 1}.*upgrade sparsefeat"):
         Store(tmp_path)
-    with pytest.raises(StoreError, match=r"format 2.*upgrade sparsefeat"):
+    with pytest.raises(StoreError, match=rf"format {FORMAT + 1}.*upgrade sparsefeat"):
         StoreWriter.open(tmp_path, layers=SMALL, settings={}, provenance={})
 
 

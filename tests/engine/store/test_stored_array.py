@@ -1,0 +1,158 @@
+"""Arrays as the store writes them, read by us and by zarr; and what only damage can be."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import zarr
+
+from sparsefeat.store.array_metadata import ArrayMetadata
+from sparsefeat.store.codecs import Chain
+from sparsefeat.store.group import PartGroup
+from sparsefeat.store.layout import CHUNK, SHARD
+from sparsefeat.store.segments import Segments
+from sparsefeat.store.stored_array import StoredArray
+from sparsefeat.store.stream import ArrayStream
+
+RNG = np.random.default_rng(0)
+
+
+def write(folder: Path, values: npt.NDArray[Any], **options: Any) -> Path:
+    """Write an array in uneven pieces."""
+    group = PartGroup(folder)
+    group.group("", "dict")
+    width = values.shape[1] if values.ndim > 1 else None
+    stream = ArrayStream(group, "x", values.dtype, width=width, **options)
+    for piece in np.array_split(values, 3):
+        stream.append(piece)
+    stream.finish()
+    return folder / "x"
+
+
+# Shorter than a chunk, some chunks, more than a shard; rows that share chunks, and rows of several.
+SHAPES = [
+    (0,),
+    (5,),
+    (CHUNK,),
+    (3 * CHUNK + 7,),
+    (SHARD + 5,),
+    (3, 4),
+    (5, CHUNK // 2),
+    (2, CHUNK),
+    (3, CHUNK + 3),
+    (9, 3 * CHUNK - 1),
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.filterwarnings("ignore:.*Zarr version 3 specification")
+def test_reads_what_zarr_reads(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    differences = len(shape) == 1
+    values = RNG.integers(-9, 9, shape, np.int32)
+    if not differences:
+        values = values.astype(np.float32)
+    folder = write(tmp_path / "part", values, differences=differences)
+    array = StoredArray(folder)
+    assert array.shape == shape
+    assert np.array_equal(array.read(), values)
+    assert np.array_equal(zarr.open_array(folder, mode="r")[...], values)
+    assert sorted(map(str, folder.rglob("c/**/*"))) == sorted(
+        {str(folder / parent) for file in array.files() for parent in _with_parents(file)}
+    )
+
+
+def _with_parents(file: str) -> list[str]:
+    names = file.split("/")
+    return ["/".join(names[:count]) for count in range(2, len(names) + 1)]
+
+
+@pytest.mark.parametrize("shape", SHAPES[1:], ids=str)
+def test_gathers_stretches(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    values = RNG.random(shape, np.float32)
+    array = StoredArray(write(tmp_path / "part", values))
+    flat = values.reshape(-1)
+    cuts = np.sort(RNG.integers(0, flat.size, 40))
+    cuts = np.append(cuts, flat.size)
+    length = np.diff(cuts)
+    length[::3] //= 2  # gaps
+    target = np.cumsum(length[::-1])[::-1] - length  # in reverse order
+    for dtype in (np.float32, np.float64):
+        out = np.full(length.sum(), -1, dtype)
+        seen: list[int] = []
+
+        def see(piece: npt.NDArray[Any], seen: list[int] = seen) -> None:
+            seen.append(len(piece))
+
+        array.gather(Segments(cuts[:-1], target, length), out, see)
+        for start, place, count in zip(cuts[:-1], target, length, strict=True):
+            assert np.array_equal(out[place : place + count], flat[start : start + count])
+        assert sum(seen) == length.sum()
+
+
+def test_rows_in_part(tmp_path: Path) -> None:
+    values = RNG.random((9, 100), np.float32)
+    array = StoredArray(write(tmp_path / "part", values))
+    assert np.array_equal(array.read(2, 5), values[2:5])
+    assert array.read(5, 2).shape == (0, 100)
+
+
+def metadata_of(**changes: Any) -> dict[str, Any]:
+    node = ArrayMetadata(
+        shape=(100,), chunk=(10,), file=(50,), chain=Chain(dtype=np.dtype(np.float32))
+    ).to_json()
+    return node | changes
+
+
+def sharding(**changes: Any) -> dict[str, Any]:
+    (codec,) = metadata_of()["codecs"]
+    return {"codecs": [{**codec, "configuration": codec["configuration"] | changes}]}
+
+
+def grid(*extents: int) -> dict[str, Any]:
+    return {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [*extents]}}}
+
+
+CHAIN = Chain(dtype=np.dtype(np.float32)).to_json()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"shape": [-1]},
+        {"shape": [2**63]},
+        {"shape": [1.5]},
+        {"shape": [True]},
+        {"shape": [2, 2, 2]},
+        {"shape": "100"},
+        {"data_type": "float64"},
+        {"data_type": "object"},
+        {"node_type": "group"},
+        {"zarr_format": 2},
+        {"storage_transformers": [{"name": "odd"}]},
+        {"chunk_key_encoding": {"name": "v2", "configuration": {"separator": "."}}},
+        grid(0),
+        grid(55),
+        grid(50, 50),
+        sharding(chunk_shape=[0]),
+        sharding(chunk_shape=[7]),
+        sharding(index_location="start"),
+        sharding(codecs=CHAIN[:-1]),
+        sharding(index_codecs=CHAIN[:1]),
+        {"codecs": CHAIN[1:]},
+        {"codecs": [{"name": "numcodecs.pickle"}, *CHAIN]},
+        {"codecs": [{"name": "numcodecs.delta", "configuration": {"dtype": "<f4"}}, *CHAIN]},
+        {"codecs": []},
+        {"shape": [4, 30], **grid(2, 20), "codecs": CHAIN},
+        {"shape": [4, 30], **grid(2, 60), "codecs": CHAIN},
+    ],
+    ids=str,
+)
+def test_metadata_that_no_store_has(tmp_path: Path, changes: dict[str, Any]) -> None:
+    (tmp_path / "zarr.json").write_text(json.dumps(metadata_of()))
+    StoredArray(tmp_path)
+    (tmp_path / "zarr.json").write_text(json.dumps(metadata_of(**changes)))
+    with pytest.raises((TypeError, ValueError, KeyError)):
+        StoredArray(tmp_path)
