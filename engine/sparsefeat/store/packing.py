@@ -32,8 +32,9 @@ class Source:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes before compression, kept or not."""
-        return part_bytes(self.part.header)
+        """Bytes of the kept rows before compression, about."""
+        header = self.part.header
+        return part_bytes(header) * len(self.rows) // max(1, header.rows)
 
 
 def read_sources(parts: Sequence[Part]) -> list[Source]:

@@ -57,6 +57,10 @@ class Forge:
         os.kill(self.pid, signal.SIGINT)
         return self._status() != 0
 
+    def was_killed(self) -> bool:
+        """Wait for the writer; tell whether a signal ended it."""
+        return os.WIFSIGNALED(self._status())
+
     def finish(self) -> str | None:
         """Wait for the writer; the name of its error, if it had one."""
         error: str | None = self.answer("error")

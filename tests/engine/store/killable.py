@@ -7,6 +7,7 @@ after one more line, with its exit status. Run it with ``python -m tests.engine.
 import json
 import os
 import resource
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsefeat.errors import StoreError
-from sparsefeat.store import StoreWriter
+from sparsefeat.store import StoreWriter, compact
 from sparsefeat_kernels import csr_zeros_per_channel, to_dense
 
 from .data import SMALL, make_batch, make_reject, make_row
@@ -64,6 +65,28 @@ def nobody(folder: str, count: int) -> None:
     extract(folder, count)
 
 
+def compacting(folder: str, dies_at: int) -> None:
+    """Compact, and be killed before the so manieth call by which the disk changes."""
+    calls = 0
+
+    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
+        def count(*arguments: Any, **options: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == dies_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*arguments, **options)
+
+        return count
+
+    for name in ("mkdir", "rename", "replace", "unlink", "rmdir"):
+        setattr(os, name, counted(getattr(os, name)))
+    # A killed process loses nothing that it wrote; only a machine without power does.
+    os.fsync = counted(lambda descriptor: None)
+    compact(Path(folder), rows_per_part=8)
+    report({"calls": calls})
+
+
 def report(answer: dict[str, Any]) -> None:
     # In one piece, for parent and child share the pipe.
     os.write(1, json.dumps(answer).encode() + b"\n")
@@ -83,7 +106,9 @@ def main() -> None:
     for layer in SMALL:
         to_dense(warm.layers[layer.name])
         csr_zeros_per_channel(warm.layers[layer.name], layer.n_channels)
-    commands = {function.__name__: function for function in (extract, hold, limited, nobody)}
+    commands = {
+        function.__name__: function for function in (compacting, extract, hold, limited, nobody)
+    }
     while line := sys.stdin.readline():
         arguments = json.loads(line)
         command = commands[arguments.pop("command")]
