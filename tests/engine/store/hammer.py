@@ -1,9 +1,9 @@
 """A process that opens and reads a store again and again, while others write to it.
 
-``python -m tests.engine.store.hammer FOLDER MOST`` reads until the file FOLDER/.enough is there. Rows
-must be those of the numbers from 0 on, without a gap, never fewer than before, and of their
-values; a part that has gone since the store was opened may be told of. Prints how often it read,
-and how often it was told.
+``python -m tests.engine.store.hammer FOLDER MOST`` reads until the file FOLDER/.enough is there.
+Rows must be those of the numbers from 0 on, at most so many, without a gap, never fewer than
+before, and of their values; a part that has gone since the store was opened may be told of.
+Prints how often it read, and how often it was told.
 """
 
 import sys
