@@ -13,6 +13,7 @@ from sparsefeat.store.packing import Source, is_small, pack, read_sources
 from sparsefeat.store.part_writer import PartLimits
 from sparsefeat.store.ranges import Ranges
 from sparsefeat.store.rewriting import RowCounter, write_group
+from sparsefeat.store.strangers import strangers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +68,8 @@ def compact(
     that it was made of in one step: whenever this is killed, every row is there once, and what
     there is to remove is removed by whoever writes next. Others may read meanwhile; a `Store`
     that was opened before raises `StoreChangedError` once it reads a part that has gone.
+
+    Parts with nodes or keys that this version doesn't know are left alone: they would be lost.
 
     Parameters
     ----------
@@ -140,7 +143,8 @@ def _groups(
     """Group neighbours that are worth writing anew."""
 
     def is_meant(source: Source) -> bool:
-        return everything or source.duplicates > 0 or is_small(source, limits)
+        meant = everything or source.duplicates > 0 or is_small(source, limits)
+        return meant and not strangers(source.part)
 
     runs = (list(run) for meant, run in groupby(sources, is_meant) if meant)
     groups = (group for run in runs for group in pack(run, limits))

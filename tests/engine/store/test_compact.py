@@ -382,6 +382,26 @@ def test_indices_out_of_order_stop_it(tmp_path: Path) -> None:
     assert digests(tmp_path) == tampered
 
 
+@pytest.mark.parametrize("what", ["node", "key", "key of a layer"])
+def test_parts_with_more_than_is_understood_stay(store: Path, what: str) -> None:
+    """A later version has added something within the format."""
+    file = store / "part-00003.zarr" / "zarr.json"
+    root = json.loads(file.read_bytes())
+    header = root["attributes"]["sparsefeat"]
+    if what == "node":
+        node = {"zarr_format": 3, "node_type": "group", "attributes": {}}
+        root["consolidated_metadata"]["metadata"]["obs/score"] = node
+    elif what == "key":
+        header["author"] = "somebody"
+    else:
+        header["layers"][1]["unit"] = "volt"
+    file.write_text(json.dumps(root))
+    done = compact(store, everything=True)
+    assert [len(group) for group in done.groups] == [3, 4]
+    assert names(store) == ["part-00008.zarr", "part-00003.zarr", "part-00009.zarr"]
+    assert json.loads(file.read_bytes()) == root
+
+
 def test_one_at_a_time(store: Path) -> None:
     with (
         StoreWriter.open(store, layers=SMALL, settings={"pool": "none"}, provenance={}),
