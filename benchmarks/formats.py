@@ -11,7 +11,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-import pytest
+import pyarrow.parquet
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, load_npz, save_npz
 
@@ -45,7 +45,6 @@ class Format:
 
     write: Callable[[Matrix, Path, Layer], None]
     opened: Callable[[Path, Layer], Opened]
-    needs: str | None = None  # a module that isn't among our dependencies
 
 
 def write_store(matrix: Matrix, path: Path, layer: Layer) -> None:
@@ -143,15 +142,14 @@ def _parquet() -> Format:
     """A list of indices and a list of values for each row."""
 
     def write(matrix: Matrix, path: Path, layer: Layer) -> None:
-        arrow, parquet = _arrow()
-        offsets = arrow.array(matrix.indptr.astype(np.int32))
-        table = arrow.table(
+        offsets = pyarrow.array(matrix.indptr.astype(np.int32))
+        table = pyarrow.table(
             {
-                name: arrow.ListArray.from_arrays(offsets, arrow.array(values))
+                name: pyarrow.ListArray.from_arrays(offsets, pyarrow.array(values))
                 for name, values in (("indices", matrix.indices), ("values", matrix.data))
             }
         )
-        parquet.write_table(
+        pyarrow.parquet.write_table(
             table,
             path,
             row_group_size=ROWS_PER_GROUP,
@@ -165,7 +163,7 @@ def _parquet() -> Format:
         )
 
     def opened(path: Path, layer: Layer) -> Opened:
-        file = _arrow()[1].ParquetFile(path)
+        file = pyarrow.parquet.ParquetFile(path)
 
         def pieces(table: Any) -> tuple[Any, Any, Any]:
             table = table.combine_chunks()
@@ -189,11 +187,7 @@ def _parquet() -> Format:
 
         return Opened(csr=csr, dense=lambda: csr().toarray(), rows=rows)
 
-    return Format(write=write, opened=opened, needs="pyarrow")
-
-
-def _arrow() -> tuple[Any, Any]:
-    return pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    return Format(write=write, opened=opened)
 
 
 def _matrix(data: Any, indices: Any, indptr: Any, layer: Layer) -> Matrix:

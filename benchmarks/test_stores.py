@@ -6,42 +6,62 @@ writing it counts as done.
 """
 
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, vstack
 
 import sparsefeat
 from sparsefeat.records import Layer
 
-from .conftest import Models
-from .formats import FORMATS, Format, Matrix, Opened, size_of
+from .claims import Claim
+from .conftest import MakeClaim, Models
+from .formats import FORMATS, Matrix, Opened, size_of
+from .memory import peak_memory
+from .paired import Paired
+from .recipe import floor_bytes, recipe_bytes
 
 Float32 = NDArray[np.float32]
+AllowedRounds = Callable[[int], int]
 
 # Layers: photographs, and how often their rows are repeated, far enough apart for no
 # compression to see it.
 LAYERS = {"block3_pool": (256, 1), "block5_pool": (256, 4)}
+PAUSE_SECONDS = 0.02
+OURS = "sparsefeat"
+
+# Bars for block3_pool, 39 % of which isn't zero in the photographs that they were set with.
+READ_GIGABYTES_PER_SECOND = 0.9
+ROW_MILLISECONDS = 6
+
+READ = "import sys, sparsefeat; store = sparsefeat.open(sys.argv[1]); matrix = store[sys.argv[2]{}]"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Activations of a layer: as the network gave them, and sparse."""
+    """Activations of a layer: as the network gave them, sparse, and in a file of each format."""
 
     layer: Layer
     dense: Float32  # (n, features)
     matrix: Matrix
+    n_different: int  # rows; the others repeat them
+    paths: dict[str, Path]
 
     def random(self, count: int) -> NDArray[np.int64]:
         """Draw row numbers: twice the same one only where there are too few."""
         n_rows = len(self.dense)
         return np.random.default_rng(count).choice(n_rows, count, replace=count > n_rows)
+
+    def opened(self) -> dict[str, Opened]:
+        return {name: FORMATS[name].opened(path, self.layer) for name, path in self.paths.items()}
 
 
 @pytest.fixture(scope="module", params=LAYERS)
@@ -50,6 +70,7 @@ def rows(
     models: Models,
     images: Callable[[int], Float32],
     timing: bool,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Rows:
     name = request.param
     count, copies = LAYERS[name] if timing else (12, 2)
@@ -57,59 +78,62 @@ def rows(
     layer = extractor.layers[name]
     dense = extractor.run(images(count))[name].reshape(count, layer.n_features)
     dense = np.tile(dense, (copies, 1))
-    return Rows(layer=layer, dense=dense, matrix=csr_array(dense))
+    matrix = csr_array(dense)
+    folder = tmp_path_factory.mktemp(name)
+    paths = {form: folder / f"{form}.npz" for form in FORMATS}  # numpy insists on the suffix
+    for form, path in paths.items():
+        FORMATS[form].write(matrix, path, layer)
+        assert same(FORMATS[form].opened(path, layer).csr(), matrix), form
+    return Rows(layer=layer, dense=dense, matrix=matrix, n_different=count, paths=paths)
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A format that can't be had here is skipped once; a plain test reads few random rows."""
-    if "form" in metafunc.fixturenames:
-        known = [
-            name
-            for name, form in FORMATS.items()
-            if not form.needs or find_spec(form.needs) or metafunc.function is test_write
-        ]
-        metafunc.parametrize("form", known, indirect=True)
-    if "n_random" in metafunc.fixturenames:
-        timing = metafunc.config.getoption("benchmark_enable")
-        metafunc.parametrize("n_random", [1, 1000] if timing else [1, 30])
+class Comparison:
+    """Formats timed in turn, and claims about ours."""
+
+    def __init__(
+        self, benchmark: BenchmarkFixture, claim: MakeClaim, rounds: AllowedRounds, rows: Rows
+    ) -> None:
+        self._benchmark, self._claim, self._rounds, self._rows = benchmark, claim, rounds, rows
+
+    def run(
+        self,
+        ways: dict[str, Callable[[], object]],
+        n_rows: int,
+        n_rounds: int,
+        between: Callable[[], object] = lambda: None,
+    ) -> Paired:
+        """Time all ways in turn, and note MB/s of dense float32."""
+        paired = Paired(ways=ways, between=between, pause_seconds=PAUSE_SECONDS)
+        paired.warm_up()
+        self._benchmark.pedantic(paired.round, rounds=self._rounds(n_rounds))
+        megabytes = n_rows * self._rows.layer.n_features * 4 / 1e6
+        self._benchmark.extra_info["ways"] = {
+            name: {
+                "seconds": seconds,
+                "dense_megabytes_per_second": megabytes / float(np.median(seconds)),
+                f"times_as_fast_as_{OURS}": paired.ratio(name, OURS).median,
+            }
+            for name, seconds in paired.seconds.items()
+        }
+        return paired
+
+    def against(self, paired: Paired, what: str, others: dict[str, float]) -> None:
+        """Claim that the store is so many times as fast as others."""
+        for other, bar in others.items():
+            ratio = paired.ratio(OURS, other)
+            spread = (ratio.low, ratio.high)
+            self.claim(f"{what}: store / {other}", ratio.median, bar, spread=spread, unit="x")
+
+    def claim(self, text: str, measured: float, bar: float, **more: Any) -> None:
+        text = f"{self._rows.layer.name}, {text}"
+        self._claim(Claim(text=text, measured=measured, bar=bar, **more))
 
 
 @pytest.fixture
-def form(request: pytest.FixtureRequest) -> Format:
-    chosen = FORMATS[request.param]
-    if chosen.needs is not None:
-        pytest.importorskip(chosen.needs, reason=f"{request.param} needs {chosen.needs}")
-    return chosen
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "matrix.npz"  # the one suffix that numpy insists on
-
-
-@pytest.fixture
-def written(rows: Rows, form: Format, path: Path) -> Path:
-    form.write(rows.matrix, path, rows.layer)
-    return path
-
-
-@pytest.fixture
-def opened(rows: Rows, form: Format, written: Path) -> Opened:
-    return form.opened(written, rows.layer)
-
-
-@pytest.fixture
-def note(benchmark: BenchmarkFixture, rows: Rows) -> Callable[[int], None]:
-    """Note MB/s of dense float32, for so many rows."""
-
-    def say(n_rows: int) -> None:
-        n_bytes = n_rows * rows.layer.n_features * 4
-        benchmark.extra_info["dense_megabytes"] = n_bytes / 1e6
-        if benchmark.stats is not None:
-            seconds = benchmark.stats.stats.median
-            benchmark.extra_info["dense_megabytes_per_second"] = n_bytes / 1e6 / seconds
-
-    return say
+def comparison(
+    benchmark: BenchmarkFixture, claim: MakeClaim, rounds: AllowedRounds, rows: Rows
+) -> Comparison:
+    return Comparison(benchmark, claim, rounds, rows)
 
 
 def same(got: Matrix, expected: Matrix) -> bool:
@@ -123,71 +147,117 @@ def same(got: Matrix, expected: Matrix) -> bool:
     )
 
 
-Note = Callable[[int], None]
-AllowedRounds = Callable[[int], int]
+def test_write(comparison: Comparison, rows: Rows, tmp_path: Path) -> None:
+    def clear() -> None:
+        for path in tmp_path.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    ways: dict[str, Callable[[], object]] = {
+        name: partial(form.write, rows.matrix, tmp_path / f"{name}.npz", rows.layer)
+        for name, form in FORMATS.items()
+    }
+    paired = comparison.run(ways, len(rows.dense), 3, between=clear)
+    comparison.against(paired, "write", {"hdf5-gzip": 2, "scipy-npz": 2, "parquet": 0.8})
 
 
-def test_write(
-    benchmark: BenchmarkFixture,
-    rows: Rows,
-    form: Format,
-    path: Path,
-    rounds: AllowedRounds,
-    note: Note,
+def test_sizes(
+    benchmark: BenchmarkFixture, comparison: Comparison, rows: Rows, timing: bool, tmp_path: Path
 ) -> None:
-    benchmark.group = f"write {rows.layer.name}"
+    """Of different rows alone: the recipe's chunks, and the floor, would see repeated ones."""
+    matrix = rows.matrix[: rows.n_different]
+    sizes = {}
 
-    def remove() -> None:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    def write() -> None:
+        for name, form in FORMATS.items():
+            path = tmp_path / f"{name}.npz"
+            form.write(matrix, path, rows.layer)
+            sizes[name] = size_of(path)
 
-    form.write(rows.matrix, path, rows.layer)
-    assert same(form.opened(path, rows.layer).csr(), rows.matrix)
-    n_bytes = size_of(path)
-    benchmark.pedantic(
-        form.write, args=(rows.matrix, path, rows.layer), setup=remove, rounds=rounds(3)
-    )
-    benchmark.extra_info |= {"bytes": n_bytes, "share_of_dense": n_bytes / rows.dense.nbytes}
-    note(len(rows.dense))
+    benchmark.pedantic(write)
+    recipe = recipe_bytes(matrix)
+    floor = floor_bytes(matrix, rows.layer.n_channels)
+    benchmark.extra_info["sizes"] = {
+        name: {"bytes": size, "of_recipe": size / recipe, "of_floor": size / floor}
+        for name, size in sizes.items()
+    }
+    in_layer = size_of(tmp_path / f"{OURS}.npz" / "part-00000.zarr" / "obsm" / rows.layer.name)
+    if timing:  # a narrow network's rows are smaller than the metadata
+        assert in_layer <= recipe
+    comparison.claim("bytes / recipe", in_layer / recipe, 1, most=True, unit="x")
+    comparison.claim("bytes / floor", in_layer / floor, 1.05, most=True, unit="x")
+    for other in ("hdf5-gzip", "scipy-npz", "parquet"):
+        ratio = sizes[OURS] / sizes[other]
+        comparison.claim(f"bytes / {other}", ratio, 1, most=True, unit="x")
 
 
 @pytest.mark.parametrize("kind", ["CSR", "dense"])
-def test_read_all(
-    benchmark: BenchmarkFixture,
-    rows: Rows,
-    form: Format,
-    written: Path,
-    rounds: AllowedRounds,
-    note: Note,
-    kind: str,
-) -> None:
-    benchmark.group = f"read {rows.layer.name}, {kind}"
-
-    def read() -> Matrix | Float32:
-        opened = form.opened(written, rows.layer)
+def test_read_all(comparison: Comparison, rows: Rows, kind: str) -> None:
+    def read(name: str) -> Matrix | Float32:
+        opened = FORMATS[name].opened(rows.paths[name], rows.layer)
         return opened.csr() if kind == "CSR" else opened.dense()
 
-    got = read()
-    if isinstance(got, np.ndarray):
-        assert np.array_equal(got, rows.dense)
-    else:
-        assert same(got, rows.matrix)
-    benchmark.pedantic(read, rounds=rounds(5))
-    note(len(rows.dense))
+    for name in FORMATS:
+        got = read(name)
+        if isinstance(got, np.ndarray):
+            assert np.array_equal(got, rows.dense), name
+        else:
+            assert same(got, rows.matrix), name
+    ways: dict[str, Callable[[], object]] = {name: partial(read, name) for name in FORMATS}
+    paired = comparison.run(ways, len(rows.dense), 7)
+    comparison.against(paired, f"read, {kind}", {"hdf5-gzip": 2, "scipy-npz": 2, "parquet": 1})
+    if kind == "CSR" and rows.layer.name == "block3_pool":
+        seconds = np.median(paired.seconds[OURS])
+        speed = float(rows.dense.nbytes / 1e9 / seconds)
+        comparison.claim("read, CSR", speed, READ_GIGABYTES_PER_SECOND, unit=" GB/s of dense")
 
 
-def test_read_random_rows(
-    benchmark: BenchmarkFixture,
-    rows: Rows,
-    opened: Opened,
-    rounds: AllowedRounds,
-    note: Note,
-    n_random: int,
+@pytest.mark.parametrize("n_random", [1, 1000])
+def test_read_random_rows(comparison: Comparison, rows: Rows, timing: bool, n_random: int) -> None:
+    numbers = rows.random(n_random if timing else min(n_random, 30))
+    expected = rows.matrix[numbers]
+    ways: dict[str, Callable[[], object]] = {}
+    for name, opened in rows.opened().items():
+        assert same(opened.rows(numbers), expected), name
+        ways[name] = partial(opened.rows, numbers)
+    paired = comparison.run(ways, len(numbers), 30 if n_random == 1 else 3)
+    what = f"{n_random:,} random row{'s' * (n_random > 1)}"
+    comparison.against(paired, what, {"hdf5-gzip": 1, "scipy-npz": 5, "parquet": 1})
+    if n_random == 1 and rows.layer.name == "block3_pool":
+        milliseconds = 1e3 * float(np.median(paired.seconds[OURS]))
+        comparison.claim("one random row", milliseconds, ROW_MILLISECONDS, most=True, unit=" ms")
+
+
+def test_rows_together_against_one_by_one(comparison: Comparison, rows: Rows, timing: bool) -> None:
+    numbers = rows.random(1000 if timing else 30)
+    opened = rows.opened()[OURS]
+
+    def one_by_one() -> Matrix:
+        return csr_array(vstack([opened.rows(numbers[i : i + 1]) for i in range(len(numbers))]))
+
+    assert same(one_by_one(), opened.rows(numbers))
+    ways = {OURS: partial(opened.rows, numbers), "one by one": one_by_one}
+    paired = comparison.run(ways, len(numbers), 3)
+    comparison.against(paired, f"{len(numbers):,} random rows together", {"one by one": 5})
+
+
+def test_memory_of_reading_all(
+    benchmark: BenchmarkFixture, comparison: Comparison, rows: Rows
 ) -> None:
-    benchmark.group = f"read {n_random} random rows of {rows.layer.name}"
-    numbers = rows.random(n_random)
-    assert same(opened.rows(numbers), rows.matrix[numbers])
-    benchmark.pedantic(opened.rows, args=(numbers,), rounds=rounds(20 if n_random == 1 else 3))
-    note(n_random)
+    """What is read is allocated once: beside it lie the chunks that are being decoded."""
+    command = [sys.executable, "-c", READ, str(rows.paths[OURS]), rows.layer.name]
+
+    def measure() -> tuple[float, float]:
+        peaks = [
+            peak_memory([*command[:2], READ.format(part), *command[3:]]).rss_gb
+            for part in (", :1", "")
+        ]
+        return peaks[0], peaks[1]
+
+    one, every = benchmark.pedantic(measure)
+    matrix = rows.matrix
+    wanted = (matrix.data.nbytes + matrix.indices.nbytes) / 1e9
+    benchmark.extra_info |= {"one_row_gb": one, "all_rows_gb": every, "matrix_gb": wanted}
+    comparison.claim("memory of all rows / the matrix", (every - one) / wanted, 1.15, most=True)

@@ -15,6 +15,7 @@ from sparsefeat.progress import Progress
 from sparsefeat.records import Reject
 from sparsefeat.store import StoreWriter
 from sparsefeat.todo import pick
+from sparsefeat.values import Values
 
 Identity = Literal["mtime", "digest"]
 IDENTITIES: tuple[str, ...] = get_args(Identity)
@@ -26,6 +27,7 @@ def extract_to_store(
     folder: str | os.PathLike[str],
     *,
     rows_per_part: int = 1024,
+    values: str | Values = "float32",
     identity: Identity = "mtime",
     retry_rejects: bool = False,
     report: Callable[[Progress], None] | None = None,
@@ -44,6 +46,11 @@ def extract_to_store(
         The store; made if it isn't there.
     rows_per_part
         Rows that are committed together: what a killed run loses at most.
+    values
+        How exactly values are stored: ``float32`` (all bits), ``float16``, ``bfloat16``,
+        ``bits:N`` or ``uint8``. What others than the first lose stands in the result's `losses`
+        and in the store. An int8 model's values are whole numbers of some step, and stored as
+        those, to the last bit.
     identity
         What tells a stored picture from a new one besides its path below the root: its size
         and modification time, or the digest of its bytes (which reads every file).
@@ -58,8 +65,11 @@ def extract_to_store(
 
     Raises
     ------
+    InputError
+        A value can't be stored as `values` wants it, before any of its batch is; what came before
+        is committed.
     StoreMismatchError
-        The store was made with other settings or layers.
+        The store was made with other settings, layers or values.
     StoreLockedError
         Another process is writing to it.
     StoreWriteError
@@ -76,6 +86,8 @@ def extract_to_store(
             settings=extractor.settings,
             provenance=extractor.provenance,
             rows_per_part=rows_per_part,
+            values=values,
+            steps=extractor.steps,
         ) as writer,
     ):
         todo = pick(
@@ -99,6 +111,7 @@ def extract_to_store(
                     break
         with profile.busy("write"):
             writer.commit()
+    progress.losses = dict(writer.losses)
     progress.stopped = progress.done < progress.total
     if report is not None:
         report(progress)

@@ -27,6 +27,7 @@ from sparsefeat.model import (
     ModelFile,
     Pool,
     Size,
+    channel_steps,
     check_size,
     choose,
     cut,
@@ -44,6 +45,7 @@ from sparsefeat.records import Batch, Layer, Reject
 from sparsefeat.session import Session
 from sparsefeat.sparsity.scaling import ScalingWarning, check_scaling
 from sparsefeat.threads import available_threads
+from sparsefeat.values import ChannelSteps
 from sparsefeat_kernels import Csr, CsrBuffers, encode
 
 if TYPE_CHECKING:
@@ -235,6 +237,13 @@ class Extractor:
             "preprocess": self._preset.recipe(),
             "size": list(self._picture_size),
         }
+
+    @property
+    def steps(self) -> dict[str, ChannelSteps]:
+        """What the values of some chosen layers are whole numbers of: those of an int8 model."""
+        if self._precision != "int8":
+            return {}
+        return channel_steps(self._file, self._names, self._pool)
 
     @property
     def provenance(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sparsefeat.records import Reject
+from sparsefeat.values import Loss
 
 KEPT_REJECTS = 5  # all of them stand in the store
 
@@ -27,6 +28,9 @@ class Progress:
         The first few of the rejected.
     stopped
         The run was told to stop, and has committed what it had.
+    losses
+        Of each layer that isn't kept to the last bit, how far its stored values are from what was
+        computed; once the run is over.
     """
 
     total: int
@@ -37,6 +41,7 @@ class Progress:
     changed: list[str] = field(default_factory=list)
     first_rejects: list[Reject] = field(default_factory=list)
     stopped: bool = False
+    losses: dict[str, Loss] = field(default_factory=dict)
 
     def appended(self, *, rows: int, copies: int, rejects: Sequence[Reject]) -> None:
         """Count what was handed to the store; `copies` are pictures that it held already."""

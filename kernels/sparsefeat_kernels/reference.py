@@ -83,3 +83,77 @@ def csr_active_rows_per_channel(csr: Csr, n_channels: int) -> npt.NDArray[np.int
         active[row, csr.indices[csr.indptr[row] : csr.indptr[row + 1]] % n_channels] = True
     rows: npt.NDArray[np.int64] = active.sum(axis=0, dtype=np.int64)
     return rows
+
+
+def round_mantissa(values: npt.NDArray[np.float32], n_bits: int) -> npt.NDArray[np.float32]:
+    """Round to few bits, as `sparsefeat_kernels.round_mantissa` does."""
+    wide = np.where(np.isfinite(values), values, 0).astype(np.float64)
+    # Steps of a denormal are those of its last bits, however many it has.
+    steps = np.ldexp(1.0, np.maximum(np.frexp(wide)[1], -125) - 1 - n_bits)
+    largest = np.ldexp(2 - 2.0**-n_bits, 127)
+    rounded = np.clip(np.rint(wide / steps) * steps, -largest, largest)
+    rounded = np.where((rounded == 0) & (values != 0), np.copysign(steps, wide), rounded)
+    narrow = np.copysign(rounded.astype(np.float32), values)
+    return np.where(np.isfinite(values), narrow, values)
+
+
+def round_half(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Round to what float16 holds, as `sparsefeat_kernels.round_half` does."""
+    finite = np.where(np.isfinite(values), values, 0)
+    with np.errstate(under="ignore"):
+        rounded = np.clip(finite, -65504, 65504).astype(np.float16).astype(np.float32)
+    smallest = np.copysign(np.float32(2**-24), values)
+    rounded = np.where((rounded == 0) & (values != 0), smallest, rounded)
+    return np.where(np.isfinite(values), rounded, values)
+
+
+def raise_maxima(csr: Csr, maxima: npt.NDArray[np.float32]) -> None:
+    """Raise maxima, as `sparsefeat_kernels.raise_maxima` does."""
+    np.fmax.at(maxima, csr.indices % len(maxima), csr.values)
+
+
+def count_steps(
+    csr: Csr, steps: npt.NDArray[np.float32], *, largest: int
+) -> tuple[npt.NDArray[np.float32], int]:
+    """Count steps, as `sparsefeat_kernels.count_steps` does; exact rows' numbers alone."""
+    step = steps[csr.indices % len(steps)]
+    numbers = np.rint(csr.values / step.astype(np.float64)).astype(np.float32)
+    exact = (numbers * step == csr.values) & (numbers >= 1) & (numbers <= largest)
+    rows = [bool(exact[a:b].all()) for a, b in zip(csr.indptr, csr.indptr[1:], strict=False)]
+    n_rows = rows.index(False) if False in rows else csr.n_rows
+    return numbers[: csr.indptr[n_rows]], n_rows
+
+
+def count_roots(
+    csr: Csr, steps: npt.NDArray[np.float32], *, largest: int = 255
+) -> npt.NDArray[np.float32]:
+    """Find the nearest square of all, as `sparsefeat_kernels.count_roots` does."""
+    squares = np.arange(1, largest + 1, dtype=np.float64) ** 2
+    ratios = csr.values / steps.astype(np.float64)[csr.indices % len(steps)]
+    nearest = np.abs(ratios[:, None] - squares).argmin(axis=1) + 1
+    return nearest.astype(np.float32)
+
+
+def scale_numbers(
+    numbers: npt.NDArray[np.float32],
+    indices: npt.NDArray[np.int32],
+    steps: npt.NDArray[np.float32],
+    *,
+    squared: bool,
+) -> npt.NDArray[np.float32]:
+    """Give what `sparsefeat_kernels.scale_numbers` makes of `numbers`."""
+    values: npt.NDArray[np.float32] = steps[indices % len(steps)] * numbers ** (1 + squared)
+    return values
+
+
+def error_sums(csr: Csr, stored: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Sum up errors, as `sparsefeat_kernels.error_sums` does."""
+    sums = np.zeros((csr.n_rows, 4))
+    for row in range(csr.n_rows):
+        place = slice(csr.indptr[row], csr.indptr[row + 1])
+        finite = np.isfinite(csr.values[place])
+        exact = csr.values[place][finite].astype(np.float64)
+        other = stored[place][finite].astype(np.float64)
+        pairs = ((exact - other, exact - other), (exact, exact), (other, other), (exact, other))
+        sums[row] = [np.vdot(one, two) for one, two in pairs]
+    return sums

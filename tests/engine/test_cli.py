@@ -80,6 +80,24 @@ def test_info_of_a_model(small_vgg16: Path, tmp_path: Path) -> None:
     assert json.loads(ok(f"info {small_vgg16} --json", tmp_path))["format"] == 1
 
 
+def test_values_of_fewer_bits(small_vgg16: Path, photos: Path) -> None:
+    line = f"extract photos -o small -m {small_vgg16} -l pools --size 64x64 --values bfloat16"
+    said = ok(line, photos.parent)
+    assert "stored as bits:7" in said
+    assert said.count("1.00000") + said.count("0.99999") == 10
+    facts = json.loads(ok("info small --json", photos.parent))
+    assert facts["values"] == "bits:7"
+    for layer in facts["layers"].values():
+        assert layer["values"] == "bits:7"
+        assert 0 < layer["loss"]["relative_l2"] < 4e-3
+        assert f"{layer['loss']['relative_l2']:.1e}" in said
+    assert "worst error" in ok("info small", photos.parent)
+    assert "sound" in ok("verify small", photos.parent)
+    mismatch = run(line.replace("bfloat16", "float16"), photos.parent)
+    assert mismatch.returncode == 2
+    assert "values: got 'float16', expected 'bits:7'" in mismatch.stderr
+
+
 def test_json_of_an_extraction(small_vgg16: Path, photos: Path) -> None:
     (photos / "notes.txt").write_text("no")
     line = f"extract photos -o features -m {small_vgg16} --size 64x64 --json"
@@ -116,6 +134,8 @@ def test_the_model_is_found_where_it_is_said_to_be(small_vgg16: Path, photos: Pa
         ("extract -o f -m MODEL", "PHOTOS"),
         ("extract nowhere -o f -m MODEL", "nowhere"),
         ("extract photos -o f -m photos/coffee.jpg", "coffee.jpg"),
+        ("extract photos -o f -m MODEL --values float8", "bfloat16, bits:1 to bits:23 or uint8"),
+        ("extract photos -o f -m MODEL -l */pre --values uint8", "has negative values"),
         ("extract photos -o f -m MODEL --provider tpu", "tpu"),
         ("extract photos -o f -m MODEL --precision bf16", "--provider openvino"),
         ("extract photos -o f -m MODEL --precision int8", "sparsefeat quantize"),

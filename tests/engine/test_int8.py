@@ -11,6 +11,7 @@ import sparsefeat
 import sparsefeat_export
 from sparsefeat.benchmark import compare
 from sparsefeat.demo import copy_photographs
+from sparsefeat.model import Pool
 from sparsefeat.pictures import list_pictures
 
 
@@ -47,6 +48,7 @@ def test_it_is_extracted_from_like_any_model(
     assert extractor.precision == "int8"
     pictures = list_pictures([photos])
     sparsefeat.extract_to_store(extractor, pictures, tmp_path / "int8")
+    _check_codes(sparsefeat.open(tmp_path / "int8"), extractor, photos)
     float32 = sparsefeat.Extractor(small_vgg16, "pools,block5_conv3/pre")
     sparsefeat.extract_to_store(float32, pictures, tmp_path / "fp32")
     ours, reference = (sparsefeat.open(tmp_path / name) for name in ("int8", "fp32"))
@@ -58,6 +60,32 @@ def test_it_is_extracted_from_like_any_model(
             assert got.min() == 0
     with pytest.raises(sparsefeat.StoreMismatchError, match="precision"):
         sparsefeat.extract_to_store(float32, pictures, tmp_path / "int8")
+
+
+def _check_codes(store: sparsefeat.Store, extractor: sparsefeat.Extractor, photos: Path) -> None:
+    """What is stored is what is computed, to the last bit, though in a byte or two."""
+    batches = list(extractor.extract(list_pictures([photos])))
+    for name in store.layers:
+        (part,) = store.parts
+        stored = part.layers[name]
+        computed = np.concatenate([batch.layers[name].values for batch in batches])
+        np.testing.assert_array_equal(store[name].data, computed)
+        if name.endswith("/pre"):
+            assert stored.values is None
+            continue
+        assert stored.values is not None
+        assert (stored.values.kind, stored.values.law) == ("codes", "linear")
+        split = name in ("block1_pool", "block5_pool")
+        assert stored.values.dtype == (np.uint16 if split else np.uint8)
+
+
+POOLINGS: tuple[tuple[Pool, bool], ...] = (("none", True), ("max", True), ("avg", False))
+
+
+def test_averages_are_no_whole_numbers(int8: Path) -> None:
+    for pool, expected in POOLINGS:
+        extractor = sparsefeat.Extractor(int8, "block3_pool,block3_conv1/pre", pool=pool)
+        assert list(extractor.steps) == ["block3_pool"] * expected
 
 
 def test_pooling_and_other_sizes(int8: Path) -> None:

@@ -8,7 +8,7 @@ import numba
 import pytest
 
 import sparsefeat_kernels
-from sparsefeat_kernels import _count, _pack, _unpack
+from sparsefeat_kernels import _count, _pack, _unpack, _values
 
 USE = """
 import sys
@@ -106,9 +106,9 @@ assert not any("vpcompress" in assembly for assembly in pack.inspect_asm().value
 def test_every_kernel_releases_the_interpreter() -> None:
     kernels = [
         value
-        for module in (_count, _pack, _unpack)
+        for module in (_count, _pack, _unpack, _values)
         for value in vars(module).values()
         if isinstance(value, numba.core.dispatcher.Dispatcher)
     ]
-    assert len(kernels) == 9
+    assert len(kernels) == 16
     assert all(kernel.targetoptions.get("nogil") for kernel in kernels)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sparsefeat.extractor import Extractor
     from sparsefeat.profile import Profile
     from sparsefeat.progress import Progress
+    from sparsefeat.values import Values
 
 EXAMPLES = """
 \b
@@ -32,6 +33,7 @@ Examples:
   sparsefeat extract photos/ -o features/
   sparsefeat extract photos/ -o features/ --layers block4_pool,block5_pool
   sparsefeat extract 'photos/**/*.jpg' -o features/ --layers pools --preprocess bilinear
+  sparsefeat extract photos/ -o small/ --layers pools --values uint8
   find photos -newer last | sparsefeat extract --files-from - -o features/
 Running the same command again takes up where the last run ended.
 """
@@ -51,6 +53,14 @@ Running the same command again takes up where the last run ended.
 )
 @preprocess_option
 @size_option
+@click.option(
+    "--values",
+    default="float32",
+    show_default=True,
+    metavar="float32|float16|bfloat16|bits:N|uint8",
+    help="How exactly values are stored; what all but the first lose is measured, printed and "
+    "stored. Non-zeros stay so.",
+)
 @click.option("--files-from", metavar="FILE", help="Read paths from FILE, or - for standard input.")
 @click.option(
     "--root", metavar="DIR", help="Folder that single files and listed paths are kept relative to."
@@ -106,6 +116,7 @@ def extract(
     pool: str,
     preprocess: str,
     size: tuple[int, int] | None,
+    values: str,
     files_from: str | None,
     root: str | None,
     rows_per_part: int,
@@ -129,7 +140,9 @@ def extract(
     from sparsefeat.pictures import list_pictures
     from sparsefeat.profile import Profile
     from sparsefeat.providers import bf16_only_in_vectors
+    from sparsefeat.values import Values
 
+    kept = Values.parse(values)  # before the model is loaded
     if not photos and files_from is None:
         raise click.UsageError("name folders, files or patterns with PHOTOS, or use --files-from")
     if any(Path(output).absolute() == Path(photo).absolute() for photo in photos):
@@ -166,6 +179,7 @@ def extract(
                     pictures,
                     output,
                     rows_per_part=rows_per_part,
+                    values=kept,
                     identity=identity,  # type: ignore[arg-type]
                     retry_rejects=retry_rejects,
                     report=report,
@@ -181,6 +195,8 @@ def extract(
         print_json(facts)
     else:
         _print(output, outcome, seconds)
+        if outcome.losses:
+            _print_losses(outcome, kept)
         if profiled:
             _print_profile(profile, setup_seconds)
     if stopped_by is not None:
@@ -228,6 +244,20 @@ def _print(output: str, outcome: "Progress", seconds: float) -> None:
         )
     if outcome.stopped:
         log("stopped early; the same command takes up from here")
+
+
+def _print_losses(outcome: "Progress", values: "Values") -> None:
+    click.echo(f"stored as {values}; rows stored against rows computed:")
+    rows = [
+        (
+            layer,
+            f"{loss.relative_l2:.1e}",
+            f"{loss.cosine_mean:.7f}",
+            f"{loss.cosine_min:.7f}",
+        )
+        for layer, loss in outcome.losses.items()
+    ]
+    print_table(("layer", "worst relative error", "cosine", "lowest"), rows)
 
 
 def _profile_facts(profile: "Profile", setup_seconds: float) -> dict[str, Any]:

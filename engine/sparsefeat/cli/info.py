@@ -39,6 +39,7 @@ def _store(path: str, as_json: bool) -> None:
         f"{path}: {facts['rows']:,} rows, {facts['rejected']:,} rejected, "
         f"{facts['parts']:,} parts, {human_bytes(facts['bytes'])}"
     )
+    lossy = any(layer["loss"] for layer in facts["layers"].values())
     rows = [
         (
             name,
@@ -48,10 +49,17 @@ def _store(path: str, as_json: bool) -> None:
             human_bytes(layer["bytes_stored"]),
             percent(layer["ratio"]),
             layer["encoding"],
+            layer["values"],
+            *([_loss(layer["loss"])] if lossy else []),
         )
         for name, layer in facts["layers"].items()
     ]
-    print_table(("layer", "shape", "zeros", "dense", "stored", "ratio", "as"), rows, left=1)
+    columns = ("layer", "shape", "zeros", "dense", "stored", "ratio", "as", "values")
+    print_table((*columns, *(["worst error"] if lossy else [])), rows, left=1)
+
+
+def _loss(loss: dict[str, float] | None) -> str:
+    return "none" if loss is None else f"{loss['relative_l2']:.1e}"
 
 
 def _model(path: str, as_json: bool) -> None:

@@ -5,6 +5,7 @@ from sparsefeat.model.file import ModelFile
 from sparsefeat.model.graph import POOLS, Cut, Pool, Size, check_size, cut, output_layer
 from sparsefeat.model.layers import choose, layer_of
 from sparsefeat.model.metadata import Metadata, ModelLayer, Probe
+from sparsefeat.model.steps import channel_steps
 
 __all__ = [
     "POOLS",
@@ -16,6 +17,7 @@ __all__ = [
     "Pool",
     "Probe",
     "Size",
+    "channel_steps",
     "check_size",
     "choose",
     "cut",

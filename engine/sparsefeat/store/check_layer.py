@@ -19,6 +19,8 @@ def check_layer(part: Part, stored: StoredLayer) -> Iterator[Finding]:
     name = stored.layer.name
     try:
         indptr, expected = part.indptr(name), part.zeros_per_channel(name)
+        if stored.values is not None and stored.values.law is not None:
+            part.steps(name)
     except StoreCorruptError as exc:
         yield Finding(what=str(exc), part=part.path.name, layer=name)
         return

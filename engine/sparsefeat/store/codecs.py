@@ -10,6 +10,8 @@ from sparsefeat.store.json_fields import count, mapping, sequence
 
 BLOCK: Final = 1 << 20  # bytes that Blosc compresses together: a whole chunk of float32
 DIFFERENCES: Final = "numcodecs.delta"
+HALF: Final = "numcodecs.astype"
+_HALF: Final = {"encode_dtype": "<f2", "decode_dtype": "<f4"}
 
 _TEXT: Final[list[dict[str, Any]]] = [
     {"name": "vlen-utf8", "configuration": {}},
@@ -29,17 +31,25 @@ class Chain:
         Of the elements; None for text.
     differences
         Whether each element is stored as its difference from the one before (int32 only).
+    half
+        Whether elements, of float32, are stored as float16.
     """
 
     dtype: np.dtype[Any] | None
     differences: bool = False
+    half: bool = False
+
+    @property
+    def stored(self) -> np.dtype[Any]:
+        """Type of the numbers in a chunk."""
+        return np.dtype(np.float16 if self.half else self.dtype)
 
     def to_json(self) -> list[dict[str, Any]]:
         """Give the chain as Zarr's metadata have it."""
         if self.dtype is None:
             return _TEXT
         blosc = {
-            "typesize": self.dtype.itemsize,
+            "typesize": self.stored.itemsize,
             "cname": "zstd",
             "clevel": 1,
             "shuffle": "shuffle",
@@ -48,6 +58,7 @@ class Chain:
         delta = {"name": DIFFERENCES, "configuration": {"dtype": self.dtype.str}}
         return [
             *([delta] if self.differences else []),
+            *([{"name": HALF, "configuration": _HALF}] if self.half else []),
             {"name": "bytes", "configuration": {"endian": "little"}},
             {"name": "blosc", "configuration": blosc},
             {"name": "crc32c"},
@@ -66,15 +77,19 @@ class Chain:
         names = [node["name"] for node in nodes]
         if dtype is None and names == ["vlen-utf8", "zstd", "crc32c"]:
             return cls(dtype=None)
-        differences = names[:1] == [DIFFERENCES]
-        if dtype is None or names[differences:] != ["bytes", "blosc", "crc32c"]:
+        differences, half = names[:1] == [DIFFERENCES], names[:1] == [HALF]
+        if dtype is None or names[differences or half :] != ["bytes", "blosc", "crc32c"]:
             raise ValueError(f"codecs {names}")
-        _require(nodes[differences], {"endian": "little"}, or_none=dtype.itemsize == 1)
+        _require(nodes[differences or half], {"endian": "little"}, or_none=dtype.itemsize == 1)
         if differences:
             if dtype != np.int32:
                 raise ValueError(f"differences of {dtype}")
             _require(nodes[0], {"dtype": "<i4"})
-        return cls(dtype=dtype, differences=differences)
+        if half:
+            if dtype != np.float32:
+                raise ValueError(f"halves of {dtype}")
+            _require(nodes[0], _HALF)
+        return cls(dtype=dtype, differences=differences, half=half)
 
 
 def sharded(chunk_shape: tuple[int, ...], chain: Chain) -> list[dict[str, Any]]:

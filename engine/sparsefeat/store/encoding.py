@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.records import Layer
+from sparsefeat.store.codecs import Chain
 from sparsefeat.store.group import PartGroup, encoding
 from sparsefeat.store.layout import layer_key
 from sparsefeat.store.stream import ArrayStream
@@ -13,11 +14,12 @@ from sparsefeat_kernels import Csr, csr_zeros_per_row, to_dense
 class CsrWriter:
     """Writes AnnData's csr_matrix: data, indices, indptr."""
 
-    def __init__(self, group: PartGroup, layer: Layer) -> None:
+    def __init__(self, group: PartGroup, layer: Layer, chain: Chain) -> None:
         self._group, self._layer = group, layer
         self._name = f"obsm/{layer_key(layer.name)}"
-        self._data = ArrayStream(group, f"{self._name}/data", np.float32)
-        self._indices = ArrayStream(group, f"{self._name}/indices", np.int32, differences=True)
+        self._data = ArrayStream(group, f"{self._name}/data", chain)
+        columns = Chain(dtype=np.dtype(np.int32), differences=True)
+        self._indices = ArrayStream(group, f"{self._name}/indices", columns)
         self._indptr = [np.zeros(1, np.int64)]
 
     def append(self, csr: Csr) -> None:
@@ -44,13 +46,13 @@ class CsrWriter:
 class DenseWriter:
     """Writes AnnData's array (rows, features), and its zeros per row beside it."""
 
-    def __init__(self, group: PartGroup, layer: Layer) -> None:
+    def __init__(self, group: PartGroup, layer: Layer, chain: Chain) -> None:
         self._group, self._layer = group, layer
         self._key = layer_key(layer.name)
         self._array = ArrayStream(
             group,
             f"obsm/{self._key}",
-            np.float32,
+            chain,
             width=layer.n_features,
             attributes=encoding("array"),
         )
@@ -61,7 +63,11 @@ class DenseWriter:
         start = 0
         while start < csr.n_rows:
             room = self._array.room(csr.n_rows - start)
-            to_dense(csr.rows(start, start + len(room)), out=room)
+            rows = csr.rows(start, start + len(room))
+            if room.dtype == np.float32:
+                to_dense(rows, out=room)
+            else:
+                room[...] = to_dense(rows)
             start += len(room)
             self._array.advance(len(room))
         self._zeros.append(csr_zeros_per_row(csr))

@@ -3,10 +3,13 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
+
+import numpy as np
 
 from sparsefeat.errors import InputError, StoreCorruptError, StoreError
 from sparsefeat.records import Layer
+from sparsefeat.store.forms import StoredValues
 from sparsefeat.store.json_fields import JSON, count, json_mapping, mapping, sequence, text
 from sparsefeat.store.layout import FORMAT, is_layer_name
 from sparsefeat.store.ranges import NO_NUMBERS, Ranges
@@ -21,7 +24,8 @@ Encoding: TypeAlias = Literal["csr", "dense"]
 class StoredLayer:
     """A layer of one part, how it is stored, and the sizes that decided it.
 
-    `measured_rows` rows were compressed both ways, into `csr_bytes` and `dense_bytes`.
+    `measured_rows` rows were compressed both ways, into `csr_bytes` and `dense_bytes`. `values`
+    says in what form the values are; None is float32 to the last bit.
     """
 
     layer: Layer
@@ -30,9 +34,16 @@ class StoredLayer:
     measured_rows: int
     csr_bytes: int
     dense_bytes: int
+    values: StoredValues | None = None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the elements that are stored."""
+        return np.dtype(np.float32) if self.values is None else self.values.dtype
 
     def to_json(self) -> dict[str, JSON]:
         """Give the layer's entry in the header."""
+        values: dict[str, JSON] = {"values": self.values.to_json()} if self.values else {}
         return {
             "name": self.layer.name,
             "shape": list(self.layer.shape),
@@ -43,6 +54,7 @@ class StoredLayer:
                 "csr_bytes": self.csr_bytes,
                 "dense_bytes": self.dense_bytes,
             },
+            **values,
         }
 
     @classmethod
@@ -62,6 +74,7 @@ class StoredLayer:
             measured_rows=count(measured["rows"]),
             csr_bytes=count(measured["csr_bytes"]),
             dense_bytes=count(measured["dense_bytes"]),
+            values=StoredValues.from_json(entry["values"]) if "values" in entry else None,
         )
 
 
@@ -88,7 +101,8 @@ class Header:
 
     `replaces` are the numbers of the parts whose rows this one has taken over, those that these
     had taken over among them: they count no more. `origins` says how its rows were made, in
-    their order, where not all of them were made as `provenance` says.
+    their order, where not all of them were made as `provenance` says. `values` is what was asked
+    for, as `sparsefeat.values.Values` writes it.
     """
 
     rows: int
@@ -98,15 +112,19 @@ class Header:
     provenance: dict[str, JSON]
     replaces: Ranges = NO_NUMBERS
     origins: tuple[Origin, ...] = ()
+    values: str = "float32"
 
     @property
     def version(self) -> int:
         """The oldest version of the format whose readers understand the part."""
-        return 2 if self.replaces else 1
+        needed = [stored.values.version for stored in self.layers if stored.values]
+        return max([2 if self.replaces else 1, *needed])
 
     def to_json(self) -> dict[str, JSON]:
         """Give the header as it is written."""
         further: dict[str, JSON] = {}
+        if self.values != "float32":
+            further["values"] = self.values
         if self.replaces:
             further["replaces"] = [[*pair] for pair in self.replaces.pairs]
         if self.origins:
@@ -146,6 +164,7 @@ class Header:
                     provenance=json_mapping(fields["provenance"]),
                     replaces=_ranges(fields.get("replaces", [])),
                     origins=_origins(fields.get("origins", []), rows),
+                    values=text(fields.get("values", "float32")),
                 )
         except (KeyError, TypeError, ValueError) as exc:
             raise StoreCorruptError(
@@ -162,7 +181,7 @@ class Header:
 
     def identity(self) -> dict[str, JSON]:
         """Give what all parts of one store must agree on."""
-        return identity([stored.layer for stored in self.layers], self.settings)
+        return identity([stored.layer for stored in self.layers], self.settings, self.values)
 
 
 def _sound_layers(layers: Sequence[StoredLayer], rows: int) -> tuple[StoredLayer, ...]:
@@ -195,9 +214,10 @@ def _origins(value: object, rows: int) -> tuple[Origin, ...]:
     return origins
 
 
-def identity(layers: Sequence[Layer], settings: dict[str, JSON]) -> dict[str, JSON]:
-    """Give what all parts of a store with these layers and settings must agree on."""
-    return {"layers": {layer.name: list(layer.shape) for layer in layers}, "settings": settings}
+def identity(layers: Sequence[Layer], settings: dict[str, JSON], values: str) -> dict[str, JSON]:
+    """Give what all parts of a store with these layers, settings and values must agree on."""
+    shapes: dict[str, JSON] = {layer.name: list(layer.shape) for layer in layers}
+    return {"layers": shapes, "settings": settings, "values": values}
 
 
 def plain_json(given: Mapping[str, JSON], *, what: str) -> dict[str, JSON]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -59,23 +60,34 @@ def is_small(source: Source, limits: PartLimits) -> bool:
 
 
 def pack(sources: Iterable[Source], limits: PartLimits) -> Iterator[list[Source]]:
-    """Cut parts in a row into groups that fit one part each.
+    """Cut parts in a row into groups that fit one part each, without a value being changed.
 
-    No part is split: one that is over the limits by itself has a group of its own.
+    No part is split: one that is over the limits by itself has a group of its own. Parts whose
+    values are codes with other steps, or kept otherwise, are never in one group.
     """
-    group: list[Source] = []
-    sizes = np.zeros(0, np.int64)
-    for source in sources:
-        size = _sizes(source)
-        most = np.full_like(size, NNZ_PER_PART)
-        most[:3] = limits.rows, limits.n_bytes, REJECTS_PER_PART
-        if group and (sizes + size > most).any():
-            yield group
-            group = []
-        sizes = sizes + size if group else size
-        group.append(source)
-    if group:
+    for _, alike in groupby(sources, lambda source: _form(source.part)):
+        group: list[Source] = []
+        sizes = np.zeros(0, np.int64)
+        for source in alike:
+            size = _sizes(source)
+            most = np.full_like(size, NNZ_PER_PART)
+            most[:3] = limits.rows, limits.n_bytes, REJECTS_PER_PART
+            if group and (sizes + size > most).any():
+                yield group
+                group = []
+            sizes = sizes + size if group else size
+            group.append(source)
         yield group
+
+
+def _form(part: Part) -> list[tuple[object, ...]]:
+    """Give what parts must agree in for `kept_form` to find one."""
+    form: list[tuple[object, ...]] = []
+    for name, stored in part.layers.items():
+        values = stored.values
+        steps = b"" if values is None or values.law is None else part.steps(name).tobytes()
+        form.append(() if values is None else (values.kind, values.bits, values.law, steps))
+    return form
 
 
 def _sizes(source: Source) -> npt.NDArray[np.int64]:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import StoreChangedError, StoreCorruptError, StoreError
+from sparsefeat.store.decoding import scale_rows, scale_stretches
 from sparsefeat.store.header import Header, StoredLayer
 from sparsefeat.store.json_file import read_json
 from sparsefeat.store.layout import layer_key
@@ -48,6 +49,7 @@ class Part:
         }
         self._arrays: dict[str, StoredArray] = {}
         self._indptr: dict[str, npt.NDArray[np.int64]] = {}
+        self._steps: dict[str, npt.NDArray[np.float32]] = {}
 
     def array(self, name: str) -> StoredArray:
         """Open one array by its path in the part."""
@@ -101,6 +103,23 @@ class Part:
         name = f"uns/sparsefeat/zeros_per_channel/{layer_key(layer)}"
         zeros: npt.NDArray[np.int64] = self.read(name)
         return zeros
+
+    def steps(self, layer: str) -> npt.NDArray[np.float32]:
+        """Give what each channel's codes are counted in, float32 (C,), kept once read.
+
+        Raises
+        ------
+        StoreCorruptError
+            They are missing, not what was written, or not positive numbers.
+        """
+        if layer not in self._steps:
+            name = f"uns/sparsefeat/steps/{layer_key(layer)}"
+            self._check(name, (self.layers[layer].layer.n_channels,), np.float32)
+            steps: npt.NDArray[np.float32] = self.read(name)
+            if not (np.isfinite(steps) & (steps > 0)).all():
+                raise self._corrupt(name, "steps that are no positive numbers")
+            self._steps[layer] = steps
+        return self._steps[layer]
 
     def rows(self, layer: str, start: int, stop: int) -> Csr:
         """Read rows `start` to `stop` of a layer, whatever its encoding."""
@@ -178,8 +197,12 @@ class Part:
         segments = Segments.rows(rows, self.indptr(layer), indptr, places)
         self._gather_indices(stored, segments, indices)
         name = f"obsm/{layer_key(layer)}/data"
-        array = self._check(name, (stored.nnz,), np.float32)
+        array = self._check(name, (stored.nnz,), stored.dtype)
         self._guard(name, lambda: array.gather(segments, values))
+        if stored.values is not None and stored.values.law is not None:
+            scale_stretches(
+                segments, values, indices, self.steps(layer), squared=stored.values.law == "square"
+            )
 
     def gather_dense(
         self,
@@ -197,10 +220,12 @@ class Part:
         """
         stored = self.layers[layer]
         name, n_features = f"obsm/{layer_key(layer)}", stored.layer.n_features
-        array = self._check(name, (self.header.rows, n_features), np.float32)
+        array = self._check(name, (self.header.rows, n_features), stored.dtype)
         starts = np.arange(max(self.header.rows, len(out)) + 1) * n_features
         segments = Segments.rows(rows, starts, starts, places)
         self._guard(name, lambda: array.gather(segments, out.reshape(-1)))
+        if stored.values is not None and stored.values.law is not None:
+            scale_rows(places, out, self.steps(layer), squared=stored.values.law == "square")
 
     def _gather_indices(
         self, stored: StoredLayer, segments: Segments, out: npt.NDArray[Any]

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from sparsefeat.errors import InputError
 from sparsefeat.records import Layer, Reject, Row
 from sparsefeat.store.durable import sync, sync_tree
+from sparsefeat.store.forms import Form
 from sparsefeat.store.group import PartGroup
 from sparsefeat.store.header import Header, Origin
 from sparsefeat.store.json_fields import JSON
@@ -20,6 +21,7 @@ from sparsefeat.store.layer_writer import LayerWriter
 from sparsefeat.store.layout import part_name, temporary_name
 from sparsefeat.store.ranges import NO_NUMBERS, Ranges
 from sparsefeat.store.tables import REJECTED, ROWS, write_table
+from sparsefeat.values import ChannelSteps, Values
 from sparsefeat_kernels import Csr
 
 NNZ_PER_PART = 2**31 - 1  # so that every part's indptr fits int32 readers
@@ -60,14 +62,34 @@ class PartWriter:
         What every row has.
     limits
         When it is full.
+    values
+        How exactly values are kept.
+    steps
+        Of layers whose values may be whole numbers of them.
+    forms
+        Of layers whose values have a form already, as `kept_form` gives them.
     """
 
     def __init__(
-        self, folder: Path, number: int, layers: Sequence[Layer], limits: PartLimits
+        self,
+        folder: Path,
+        number: int,
+        layers: Sequence[Layer],
+        limits: PartLimits,
+        values: Values,
+        steps: Mapping[str, ChannelSteps] | None = None,
+        forms: Mapping[str, Form] | None = None,
     ) -> None:
         self._folder, self._number, self._limits = folder, number, limits
         self._group = PartGroup(folder / temporary_name(number, secrets.token_hex(4)))
-        self._layers = {layer.name: LayerWriter(self._group, layer) for layer in layers}
+        self._values = values
+        steps, forms = steps or {}, forms or {}
+        self._layers = {
+            layer.name: LayerWriter(
+                self._group, layer, values, steps.get(layer.name), forms.get(layer.name)
+            )
+            for layer in layers
+        }
         self._rows: list[Row] = []
         self._rejects: list[Reject] = []
 
@@ -86,12 +108,13 @@ class PartWriter:
         )
 
     def room(self, layers: Mapping[str, Csr]) -> int:
-        """Count how many of the rows still fit; a part takes one row in any case."""
+        """Count how many of the rows still fit; a part without rows takes one in any case."""
         fits = self._limits.rows - len(self._rows)
         n_bytes = np.zeros(next(iter(layers.values())).n_rows, np.int64)
         for name, writer in self._layers.items():
             csr = layers[name]
             fits = min(fits, _count_within(csr.indptr[1:], NNZ_PER_PART - writer.nnz))
+            fits = min(fits, writer.n_fitting(csr.rows(0, max(0, fits))))
             n_bytes += writer.row_bytes(csr)
         fits = min(fits, _count_within(np.cumsum(n_bytes), self._limits.n_bytes - self.n_bytes))
         return fits if self._rows else max(1, fits)
@@ -121,7 +144,7 @@ class PartWriter:
         *,
         origins: Sequence[Origin] = (),
         replaces: Ranges = NO_NUMBERS,
-    ) -> None:
+    ) -> Header:
         """Write what is left, see it safely onto the disk, and give it its name.
 
         From then on it is read, and the parts that it replaces are not.
@@ -144,13 +167,16 @@ class PartWriter:
             provenance=provenance,
             replaces=replaces,
             origins=tuple(origins),
-        ).to_json()
-        group.put_text("uns/sparsefeat/header", json.dumps(header))
-        group.group("", "anndata", {"sparsefeat": header})
+            values=str(self._values),
+        )
+        as_json = header.to_json()
+        group.put_text("uns/sparsefeat/header", json.dumps(as_json))
+        group.group("", "anndata", {"sparsefeat": as_json})
         group.consolidate()
         sync_tree(group.path)
         group.path.rename(self._folder / part_name(self._number))
         sync(self._folder)
+        return header
 
     def discard(self) -> None:
         """Remove what was written, as far as possible."""

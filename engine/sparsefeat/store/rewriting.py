@@ -9,7 +9,9 @@ import numpy.typing as npt
 
 from sparsefeat.errors import StoreCorruptError, StoreError
 from sparsefeat.records import Reject, Row
+from sparsefeat.store.forms import Form
 from sparsefeat.store.header import Origin
+from sparsefeat.store.kept_forms import kept_form
 from sparsefeat.store.layout import SHARD, next_number, part_name
 from sparsefeat.store.packing import Source
 from sparsefeat.store.part import Part
@@ -17,6 +19,7 @@ from sparsefeat.store.part_writer import PartLimits, PartWriter
 from sparsefeat.store.ranges import NO_NUMBERS, Ranges
 from sparsefeat.store.selection import spans
 from sparsefeat.store.tables import COLUMNS, REJECTED, ROWS
+from sparsefeat.values import Values
 
 T = TypeVar("T")
 
@@ -32,14 +35,15 @@ def write_group(
 ) -> Path:
     """Write what is kept of some parts into one new part, and commit it; needs the lock.
 
-    Layer by layer, about 64 MiB at a time. Encodings are chosen anew.
+    Layer by layer, about 64 MiB at a time. Encodings are chosen anew, but not how values are
+    kept.
 
     Parameters
     ----------
     folder
         The store that gets the part.
     group
-        Parts that agree in layers and settings.
+        Parts that agree in layers and settings, and in the form of their values.
     replaces
         The numbers of parts that the new one takes the place of.
     wrote
@@ -52,7 +56,14 @@ def write_group(
     first = group[0].part.header
     layers = [stored.layer for stored in first.layers]
     number = next_number(folder)
-    part = PartWriter(folder, number, layers, _UNLIMITED)
+    part = PartWriter(
+        folder,
+        number,
+        layers,
+        _UNLIMITED,
+        Values.parse(first.values),
+        forms={layer.name: _form(group, layer.name) for layer in layers},
+    )
     try:
         for layer in layers:
             for source in group:
@@ -99,6 +110,12 @@ class RowCounter:
         self._done += n_elements
         if self._progress is not None and self._elements:
             self._progress(self._rows * self._done // self._elements, self._rows)
+
+
+def _form(group: Sequence[Source], layer: str) -> Form:
+    form = kept_form([source.part for source in group], layer)
+    assert form is not None  # `pack` has looked
+    return form
 
 
 def _stretches(part: Part, layer: str, rows: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:

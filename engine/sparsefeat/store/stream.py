@@ -26,12 +26,10 @@ class ArrayStream:
         The part.
     name
         The array's path in it.
-    dtype
-        Its elements' type, of 4 bytes.
+    chain
+        Its elements' type, and how chunks are made.
     width
         None for an array of one axis; else the extent of the second.
-    differences
-        Whether to store the differences of neighbours (int32 only).
     attributes
         The array's.
     """
@@ -40,14 +38,12 @@ class ArrayStream:
         self,
         group: PartGroup,
         name: str,
-        dtype: npt.DTypeLike,
+        chain: Chain,
         *,
         width: int | None = None,
-        differences: bool = False,
         attributes: Mapping[str, JSON] | None = None,
     ) -> None:
-        self._group, self._name, self._dtype = group, name, np.dtype(dtype)
-        self._chain = Chain(dtype=self._dtype, differences=differences)
+        self._group, self._name, self._chain = group, name, chain
         self._encoder = ChunkEncoder(self._chain)
         self._attributes = attributes or {}
         row_size = width or 1
@@ -57,7 +53,7 @@ class ArrayStream:
         self._chunk_rows = max(1, CHUNK // row_size)
         rows = max(1, SHARD // (self._chunk_rows * row_size)) * self._chunk_rows
         # Pages of it that are never filled are never taken from the system.
-        self._buffer: npt.NDArray[Any] = np.empty((rows, *self._tail), self._dtype)
+        self._buffer: npt.NDArray[Any] = np.empty((rows, *self._tail), chain.stored)
         self._filled = 0
         self._length = 0  # rows written
         self._shard_rows = 0  # known once the first shard is written

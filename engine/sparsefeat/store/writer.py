@@ -18,6 +18,7 @@ from sparsefeat.store.known import Known, load_known
 from sparsefeat.store.layout import is_layer_name, next_number
 from sparsefeat.store.part_writer import PartLimits, PartWriter
 from sparsefeat.store.tables import check_records
+from sparsefeat.values import ChannelSteps, Loss, Values
 
 T = TypeVar("T")
 
@@ -56,9 +57,14 @@ class StoreWriter:
         limits: PartLimits,
         settings: dict[str, JSON],
         provenance: dict[str, JSON],
+        values: Values,
+        steps: Mapping[str, ChannelSteps],
     ) -> None:
         self._folder, self._lock, self._layers, self._limits = folder, lock, layers, limits
         self._settings, self._provenance = settings, provenance
+        self._values, self._steps = values, steps
+        self.losses: dict[str, Loss] = {}
+        """What the committed parts of this writer have lost of each layer, where they have."""
         self._part: PartWriter | None = None
         self._failed = self._closed = False
         self.known = self._load()
@@ -75,6 +81,8 @@ class StoreWriter:
         provenance: Mapping[str, JSON],
         rows_per_part: int = 1024,
         bytes_per_part: int = 1 << 30,
+        values: str | Values = "float32",
+        steps: Mapping[str, ChannelSteps] | None = None,
     ) -> Self:
         """Make a store, or continue one.
 
@@ -92,13 +100,19 @@ class StoreWriter:
             Rows in a full part.
         bytes_per_part
             Bytes before compression after which a part is full, whatever its rows.
+        values
+            How exactly values are kept: ``float32`` (all bits), ``float16``, ``bfloat16``,
+            ``bits:N`` or ``uint8``, as docs/values.md says. All parts must agree in it.
+        steps
+            What values of some layers may be whole numbers of, for each channel. Where they are,
+            to the last bit, and `values` is ``float32``, the numbers are stored.
 
         Raises
         ------
         StoreLockedError
             Another writer is at work.
         StoreMismatchError
-            The committed parts have other layers or settings.
+            The committed parts have other layers, settings or values.
         StoreError
             The folder holds something else, or parts of a newer format.
         StoreCorruptError
@@ -109,14 +123,16 @@ class StoreWriter:
             An argument is unusable.
         """
         folder = Path(folder)
+        values = Values.parse(values) if isinstance(values, str) else values
         _check_layers(layers)
+        values.check_layers(layers)
         kept = plain_json(settings, what="settings"), plain_json(provenance, what="provenance")
         limits = PartLimits(rows=rows_per_part, n_bytes=bytes_per_part)
         try:
             claim(folder)
             lock = take_lock(folder)
             try:
-                return cls(folder, lock, tuple(layers), limits, *kept)
+                return cls(folder, lock, tuple(layers), limits, *kept, values, steps or {})
             except BaseException:
                 lock.release()
                 raise
@@ -136,8 +152,8 @@ class StoreWriter:
         Raises
         ------
         InputError
-            The batch's layers are not the store's, or a record can't be written.
-            The writer can go on.
+            The batch's layers are not the store's, a record can't be written, or a value can't be
+            kept in as few bits. The writer can go on.
         StoreWriteError
             The disk refused, or had before: the part in flight is lost.
         """
@@ -182,7 +198,7 @@ class StoreWriter:
         self.close()
 
     def _load(self) -> Known:
-        ours = identity(self._layers, self._settings)
+        ours = identity(self._layers, self._settings, str(self._values))
         parts = settle(self._folder)
         for part in parts:
             different = differences(ours, part.header.identity())
@@ -203,6 +219,7 @@ class StoreWriter:
             )
         check_records(batch.rows)
         check_records(batch.rejects)
+        self._values.check(batch)
 
     def _append(self, batch: Batch) -> int:
         if batch.rejects:
@@ -236,14 +253,24 @@ class StoreWriter:
 
     def _in_flight(self) -> PartWriter:
         if self._part is None:
-            number = next_number(self._folder)
-            self._part = PartWriter(self._folder, number, self._layers, self._limits)
+            self._part = PartWriter(
+                self._folder,
+                next_number(self._folder),
+                self._layers,
+                self._limits,
+                self._values,
+                self._steps,
+            )
         return self._part
 
     def _commit(self) -> None:
         if self._part is not None:
-            self._part.commit(self._settings, self._provenance)
+            header = self._part.commit(self._settings, self._provenance)
             self._part = None
+            for stored in header.layers:
+                if stored.values is not None and stored.values.loss is not None:
+                    before = self.losses.get(stored.layer.name, Loss())
+                    self.losses[stored.layer.name] = before + stored.values.loss
 
     def _run(self, task: Callable[[], T]) -> T:
         if self._closed:

@@ -3,8 +3,9 @@
 Inner tensors are counts in steps of their channel, so every integer tensor has scale 1 and zero
 point 0: what a step is worth lies in the weights of the layer behind, at no cost. A channel that
 is split is two of the tensor's, the second behind all the first. A declared output, or
-``<layer>/nchw``, is the counts times the steps, halves of split channels added; ``<layer>/pre`` is
-what the convolution gives before it is rounded. Whoever doesn't ask for them doesn't compute them.
+``<layer>/nchw``, is a whole number for each channel, of a split one both halves added, times its
+first step; ``<layer>/pre`` is what the convolution gives before it is rounded. Whoever doesn't ask
+for them doesn't compute them.
 """
 
 from collections.abc import Sequence
@@ -22,8 +23,17 @@ from sparsefeat_export.graph import sort
 from sparsefeat_export.quantization.calibration import Quantized
 from sparsefeat_export.quantization.pictures import MEAN_BGR
 from sparsefeat_export.quantization.stack import Stage
+from sparsefeat_export.quantization.steps import Counts
 
 ONE, ZERO = "one", "zero"
+
+
+def steps_name(convolution: str) -> str:
+    """Name the weights, float32 (C, 1, 1), that a channel's whole numbers are multiplied by.
+
+    The engine finds them by that name, and stores the whole numbers.
+    """
+    return f"{convolution}/steps/map"
 
 
 def quantized_graph(
@@ -146,7 +156,7 @@ def _convolution(one: Quantized, source: str, pads: int, written: _Written) -> s
     if len(counts.channel) > n_channels:
         first = _gathered(convolved, f"{name}/first", np.arange(n_channels), written)
     steps = counts.steps[:n_channels].astype(np.float32)
-    scale_map = written.weight(f"{name}/steps/map", steps[:, None, None])
+    scale_map = written.weight(steps_name(name), steps[:, None, None])
     written.node("Mul", [first, scale_map], f"{name}/pre")
     return _rounded(written.node("Relu", [convolved], f"{name}/rectified"), name, written)
 
@@ -170,21 +180,25 @@ def _declared(name: str, one: Quantized, written: _Written) -> None:
         zeros = written.weight(f"{one.name}/zero", np.zeros(n_counts, dtype=np.uint8))
         written.node("DequantizeLinear", [f"{name}/uint8", steps, zeros], f"{name}/nchw", axis=1)
         return
-    # No dequantization by channel: ONNX Runtime moves those past what takes channels apart.
-    scale_map = written.weight(
-        f"{one.name}/steps/all", counts.steps.astype(np.float32)[:, None, None]
-    )
-    output = written.node("Mul", [f"{name}/counted", scale_map], f"{name}/parts")
+    # No dequantization by channel: ONNX Runtime moves those past what takes channels apart. And
+    # steps last: OpenVINO multiplies counts by what is near a step where that follows at once.
     # A channel that isn't split takes its first half a second time, and that times nothing.
     second = np.arange(n_channels)
     second[counts.channel[n_channels:]] = np.arange(n_channels, n_counts)
-    is_split = (second >= n_channels).astype(np.float32)
-    fine = _gathered(output, f"{name}/fine", np.arange(n_channels), written)
-    beyond = _gathered(output, f"{name}/beyond", second, written)
-    if not is_split.all():
-        factor = written.weight(f"{one.name}/split", is_split[:, None, None])
-        beyond = written.node("Mul", [beyond, factor], f"{name}/beyond/split")
-    written.node("Add", [fine, beyond], f"{name}/nchw")
+    fine = _gathered(f"{name}/counted", f"{name}/fine", np.arange(n_channels), written)
+    beyond = _gathered(f"{name}/counted", f"{name}/beyond", second, written)
+    times = written.weight(f"{one.name}/times", _times(counts, n_channels)[:, None, None])
+    beyond = written.node("Mul", [beyond, times], f"{name}/beyond/fine")
+    whole = written.node("Add", [fine, beyond], f"{name}/whole")
+    written.node("Mul", [whole, steps_name(one.name)], f"{name}/nchw")
+
+
+def _times(counts: Counts, n_channels: int) -> npt.NDArray[np.float32]:
+    """Tell how many first steps a step of each channel's second half is, 0 where there is none."""
+    times = np.zeros(n_channels, np.float32)
+    split = counts.channel[n_channels:]
+    times[split] = np.rint(counts.steps[n_channels:] / counts.steps[split])
+    return times
 
 
 def _gathered(tensor: str, output: str, channels: npt.NDArray[np.int64], written: _Written) -> str:

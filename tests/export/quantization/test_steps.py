@@ -3,7 +3,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsefeat_export.quantization.steps import LEVELS, Ranges, chosen_steps, split, steps_of
+from sparsefeat_export.quantization.steps import (
+    BITS,
+    FINENESSES,
+    HALVES,
+    LEVELS,
+    Ranges,
+    chosen_steps,
+    short,
+    split,
+    steps_of,
+)
 
 
 def ranges(samples: Sequence[NDArray[np.float32]]) -> list[Ranges]:
@@ -44,11 +54,11 @@ def test_channels_are_split_where_few_values_are_large() -> None:
     samples[:20, [1, 3]] *= 50
     views = ranges([samples])
     steps = np.full(4, 50 / LEVELS)
-    counts = split(steps, views, np.array([1e-9, 1.0, 1e-9, 1.0]), 2, (2, 4, 8))
+    counts = split(steps, views, np.array([1e-9, 1.0, 1e-9, 1.0]), 2, (2, 5, 9))
     assert counts.channel.tolist() == [0, 1, 2, 3, 1, 3]
-    assert np.array_equal(counts.steps[[0, 2]], steps[:2])
-    assert np.all(counts.steps[[1, 3]] == steps[0] / 8)
-    assert np.all(counts.steps[4:] == steps[0] * 7 / 8)
+    assert np.array_equal(counts.steps[[0, 2]], short(steps[:2]))
+    assert np.all(counts.steps[[1, 3]] == short(steps / 9)[0])
+    assert np.all(counts.steps[4:] == 8 * counts.steps[1])
     assert np.array_equal(counts.beyond, [0, 0, 0, 0, *(LEVELS * counts.steps[[1, 3]])])
     counted = counts.of(samples.T[:, :, np.newaxis])
     assert counted.shape == (6, 4000, 1)
@@ -56,9 +66,27 @@ def test_channels_are_split_where_few_values_are_large() -> None:
     together = values[:, :4].copy()
     together[:, [1, 3]] += values[:, 4:]
     error = np.abs(together - samples)
-    assert error.max() <= steps[0] / 2 * (1 + 1e-5)
+    assert error.max() <= steps[0] / 2 * (1 + 2**-BITS)
     assert np.median(error[:, [1, 3]]) < np.median(error[:, [0, 2]]) / 7
     assert not counted[4:][counted[[1, 3]] < LEVELS].any()
+
+
+def test_every_count_times_its_step_is_exact_in_whatever_order() -> None:
+    steps = short(np.exp(np.random.default_rng(0).normal(0, 20, 1000))).astype(np.float32)
+    assert np.array_equal(steps, short(steps.astype(np.float64)))
+    for fineness in (*HALVES, *FINENESSES):
+        largest = LEVELS + (fineness - 1) * LEVELS
+        whole = np.arange(largest + 1, dtype=np.float32)[:, np.newaxis]
+        exact = whole.astype(np.float64) * steps
+        assert np.array_equal(whole * steps, exact)
+        # What a provider may make of fine + times * beyond: steps first, or one in the other.
+        times = np.float32(fineness - 1)
+        assert np.array_equal((whole / times) * (times * steps), exact)
+
+
+def test_rounded_steps_are_near() -> None:
+    steps = np.exp(np.random.default_rng(1).normal(0, 20, 1000))
+    assert np.abs(short(steps) / steps - 1).max() <= 2.0**-BITS
 
 
 def test_nothing_is_split_unless_asked_for() -> None:

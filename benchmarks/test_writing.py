@@ -1,0 +1,79 @@
+"""What writing the store costs an extraction: the same photographs with and without it."""
+
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+import sparsefeat
+from sparsefeat.pictures import list_pictures
+
+from .claims import Claim
+from .conftest import MakeClaim, Models
+from .paired import Paired
+from .photographs import Photographs
+
+BATCH = 8
+PHOTOGRAPHS = 64
+ROUNDS = 5
+BARS = {"block5_pool": 1.03, "pools": 1.15}  # of the seconds without writing
+
+
+def extract(extractor: sparsefeat.Extractor, folder: Path) -> int:
+    """Extract, encode, and let go."""
+    return sum(len(batch.rows) for batch in extractor.extract(list_pictures([folder])))
+
+
+def extract_and_write(extractor: sparsefeat.Extractor, folder: Path, output: Path) -> int:
+    return sparsefeat.extract_to_store(extractor, list_pictures([folder]), output / "store").rows
+
+
+@pytest.mark.parametrize("layers", BARS)
+def test_cost(
+    benchmark: BenchmarkFixture,
+    models: Models,
+    photographs: Photographs,
+    rounds: Callable[[int], int],
+    timing: bool,
+    claim: MakeClaim,
+    tmp_path: Path,
+    layers: str,
+) -> None:
+    count = PHOTOGRAPHS if timing else BATCH + 1
+    folder = photographs.take(count)
+    extractor = sparsefeat.Extractor(models.fp32, layers, batch_size=BATCH)
+    ways = {
+        "without": partial(extract, extractor, folder),
+        "with": partial(extract_and_write, extractor, folder, tmp_path),
+    }
+
+    def clear() -> None:
+        shutil.rmtree(tmp_path / "store", ignore_errors=True)
+
+    ready = dict[str, np.ndarray]()
+    for batch in extractor.extract(list_pictures([folder])):
+        ready = {name: csr.values.copy() for name, csr in batch.layers.items()}
+    assert ways["without"]() == ways["with"]() == count
+    store = sparsefeat.open(tmp_path / "store")
+    for name, values in ready.items():
+        last = store[name, count - (count % BATCH or BATCH) :]
+        assert np.array_equal(last.data, values)
+
+    paired = Paired(ways=ways, between=clear)
+    benchmark.pedantic(paired.round, rounds=rounds(ROUNDS))
+    benchmark.extra_info["ways"] = paired.figures(count, against="without")
+    ratio = paired.ratio("without", "with")  # of speeds: that of the seconds the other way round
+    claim(
+        Claim(
+            text=f"seconds with writing / without, {layers}",
+            measured=ratio.median,
+            spread=(ratio.low, ratio.high),
+            bar=BARS[layers],
+            most=True,
+            unit="x",
+        )
+    )

@@ -1,0 +1,36 @@
+"""The compiled kernels that lay the bytes of numbers apart."""
+
+import numpy as np
+import numpy.typing as npt
+
+from sparsefeat_kernels._jit import kernel
+
+
+@kernel
+def split(words: npt.NDArray[np.uint32], planes: npt.NDArray[np.uint8]) -> None:
+    """Write the lowest bytes of all words to the first of `planes` (4, n), and so on."""
+    first, second, third, fourth = planes[0], planes[1], planes[2], planes[3]
+    for i in range(len(words)):
+        word = words[i]
+        first[i] = np.uint8(word)
+        second[i] = np.uint8(word >> np.uint32(8))
+        third[i] = np.uint8(word >> np.uint32(16))
+        fourth[i] = np.uint8(word >> np.uint32(24))
+
+
+@kernel
+def split_differences(words: npt.NDArray[np.uint32], planes: npt.NDArray[np.uint8]) -> None:
+    """Do what `split` does, with the differences of each word from the one before."""
+    first, second, third, fourth = planes[0], planes[1], planes[2], planes[3]
+    if len(words):
+        first[0] = np.uint8(words[0])
+        second[0] = np.uint8(words[0] >> np.uint32(8))
+        third[0] = np.uint8(words[0] >> np.uint32(16))
+        fourth[0] = np.uint8(words[0] >> np.uint32(24))
+    later = words[1:]
+    for i in range(len(later)):
+        word = np.uint32(later[i] - words[i])
+        first[i + 1] = np.uint8(word)
+        second[i + 1] = np.uint8(word >> np.uint32(8))
+        third[i + 1] = np.uint8(word >> np.uint32(16))
+        fourth[i + 1] = np.uint8(word >> np.uint32(24))

@@ -1,0 +1,88 @@
+"""Steps are found in the graph, and nothing that is no step is taken for one."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from sparsefeat.model import ModelFile, channel_steps
+
+POOLS = tuple(f"block{number}_pool" for number in range(1, 6))
+
+
+def with_weights(file: ModelFile, **weights: Any) -> ModelFile:
+    """Put weights into the graph as a quantizer does; names have __ for /."""
+    for name, array in weights.items():
+        tensor = numpy_helper.from_array(np.asarray(array), name.replace("__", "/"))
+        file.graph.graph.initializer.append(tensor)
+    return file
+
+
+@pytest.fixture
+def file(small_vgg16: Path) -> ModelFile:
+    return ModelFile.open(small_vgg16)
+
+
+def test_a_float32_model_has_none(file: ModelFile) -> None:
+    assert channel_steps(file, POOLS, "none") == {}
+
+
+def test_a_pooling_has_those_of_the_convolution_before(file: ModelFile) -> None:
+    (channels,) = [layer.shape[-1] for layer in file.metadata.layers if layer.name == "block1_pool"]
+    assert channels is not None
+    steps = np.arange(1, channels + 1, dtype=np.float32)
+    times = np.array([0, 4, 0, 8], np.float32)[:channels, None, None]
+    with_weights(file, block1_conv2__steps__map=steps[:, None, None], block1_conv2__times=times)
+    names = ("block1_conv1", "block1_conv2/pre", "block1_conv2", "block1_pool", "block2_pool")
+    found = channel_steps(file, names, "none")
+    assert list(found) == ["block1_conv2", "block1_pool"]
+    for one in found.values():
+        np.testing.assert_array_equal(one.steps, steps)
+        assert one.largest == 255 * 9
+    assert list(channel_steps(file, names, "max")) == list(found)
+    assert channel_steps(file, names, "avg") == {}
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        np.zeros(4, np.float32),
+        np.full(4, np.nan, np.float32),
+        np.full(4, -1, np.float32),
+        np.ones(5, np.float32),
+        np.ones(4),
+    ],
+)
+def test_what_is_no_step(file: ModelFile, steps: Any) -> None:
+    with_weights(file, block1_conv2__steps__map=steps)
+    assert channel_steps(file, ("block1_conv2", "block1_pool"), "none") == {}
+
+
+@pytest.mark.parametrize("times", [np.full(4, 1e6), np.full(4, -2.0), np.full(4, np.nan)])
+def test_numbers_that_two_bytes_do_not_hold(file: ModelFile, times: Any) -> None:
+    with_weights(
+        file,
+        block1_conv2__steps__map=np.ones(4, np.float32),
+        block1_conv2__times=times.astype(np.float32),
+    )
+    found = channel_steps(file, ("block1_pool",), "none")
+    assert all(one.largest == 255 for one in found.values())
+    assert bool(found) == (not times.max() > 1e5)
+
+
+def test_weights_beside_the_graph_are_read(file: ModelFile, tmp_path: Path) -> None:
+    steps = np.arange(1, 5, dtype=np.float32)
+    (tmp_path / "weights").write_bytes(b"before" + steps.tobytes())
+    tensor = onnx.TensorProto(
+        name="block1_conv2/steps/map", data_type=onnx.TensorProto.FLOAT, dims=[4, 1, 1]
+    )
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", "weights"), ("offset", "6"), ("length", "16")):
+        tensor.external_data.add(key=key, value=value)
+    file.graph.graph.initializer.append(tensor)
+    moved = ModelFile(path=tmp_path / "model.onnx", graph=file.graph, metadata=file.metadata)
+    found = channel_steps(moved, ("block1_pool",), "none")
+    np.testing.assert_array_equal(found["block1_pool"].steps, steps)

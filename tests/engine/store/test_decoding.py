@@ -1,0 +1,36 @@
+import numpy as np
+import pytest
+
+from sparsefeat.store import decoding
+from sparsefeat.store.decoding import scale_rows, scale_stretches
+from sparsefeat.store.segments import Segments
+
+STEPS = np.array([1, 0.5, 0.25], np.float32)
+
+
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+@pytest.mark.parametrize("squared", [False, True])
+def test_stretches_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, index: type[np.integer], squared: bool
+) -> None:
+    monkeypatch.setattr(decoding, "_AT_ONCE", 7)
+    codes = np.arange(1, 101, dtype=np.float32)
+    indices = np.random.default_rng(0).integers(0, 300, 100).astype(index)
+    segments = Segments(*(np.array(numbers) for numbers in ([0, 50], [60, 5], [20, 30])))
+    values = codes.copy()
+    scale_stretches(segments, values, indices, STEPS, squared=squared)
+    expected = STEPS[indices % 3] * codes ** (1 + squared)
+    inside = np.zeros(100, bool)
+    inside[60:80] = inside[5:35] = True
+    np.testing.assert_array_equal(values, np.where(inside, expected, codes))
+
+
+@pytest.mark.parametrize("places", [[2], [3, 0, 1]])
+@pytest.mark.parametrize("squared", [False, True])
+def test_rows_and_no_others(places: list[int], squared: bool) -> None:
+    codes = np.arange(24, dtype=np.float32).reshape(4, 6)
+    out = codes.copy()
+    scale_rows(np.array(places), out, STEPS, squared=squared)
+    expected = np.tile(STEPS, 2) * codes ** (1 + squared)
+    for row in range(4):
+        np.testing.assert_array_equal(out[row], (expected if row in places else codes)[row])

@@ -1,0 +1,331 @@
+"""Values of fewer bits and as codes, through a store and back."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparsefeat.errors import InputError, StoreCorruptError, StoreError, StoreMismatchError
+from sparsefeat.records import Batch, Layer
+from sparsefeat.store import Store, StoreWriter, info, verify
+from sparsefeat.store.codecs import Chain
+from sparsefeat.store.forms import Roots, StoredValues, root_steps
+from sparsefeat.store.group import PartGroup
+from sparsefeat.store.stream import ArrayStream
+from sparsefeat.values import ChannelSteps, Loss, Values
+from sparsefeat_kernels import encode, raise_maxima, round_half, round_mantissa
+
+from .data import assert_same_floats, make_batch, make_reject, make_row, write_store
+from .test_anndata import read_with_anndata
+
+Float32 = npt.NDArray[np.float32]
+
+SPARSE = Layer(name="sparse", shape=(12, 12, 16))
+DENSE = Layer(name="dense", shape=(3, 3, 5))
+LAYERS = (SPARSE, DENSE)
+STEPS = ChannelSteps(steps=(1.5 * 2.0 ** np.arange(-8, 8)).astype(np.float32))
+
+
+def activations(layer: Layer, numbers: Sequence[int]) -> Float32:
+    """Rows that follow from their numbers, some larger than all before."""
+    out = np.empty((len(numbers), layer.n_features), np.float32)
+    for place, number in enumerate(numbers):
+        rng = np.random.default_rng((number, layer.n_features))
+        values = rng.normal(size=layer.n_features)
+        values = np.abs(values) + 0.1 if layer is DENSE else np.maximum(values - 1.8, 0)
+        out[place] = 30 * (1 + number) * values
+    return out
+
+
+def counted(layer: Layer, numbers: Sequence[int]) -> Float32:
+    """Whole numbers of STEPS in the sparse layer."""
+    if layer is DENSE:
+        return activations(layer, numbers)
+    whole = np.random.default_rng(numbers[0]).integers(0, 256, (len(numbers), 144, 16))
+    whole[whole < 245] = 0
+    return (whole.astype(np.float32) * STEPS.steps).reshape(len(numbers), -1)
+
+
+def write(folder: Path, values: str, make: Any = activations, **options: Any) -> Store:
+    batches = [make_batch(rows, LAYERS, make=make) for rows in ([0], range(1, 20), range(20, 33))]
+    write_store(folder, batches, LAYERS, values=values, rows_per_part=12, **options)
+    report = verify(folder)
+    assert report.findings == ()
+    return Store(folder)
+
+
+def layer_facts(folder: Path, layer: str) -> Any:
+    facts: Any = info(folder)
+    return facts["layers"][layer]
+
+
+def relative(got: Float32, expected: Float32) -> npt.NDArray[np.float64]:
+    wide = expected.astype(np.float64)
+    errors: npt.NDArray[np.float64] = np.linalg.norm(got - wide, axis=1) / np.linalg.norm(
+        wide, axis=1
+    )
+    return errors
+
+
+@pytest.mark.parametrize(
+    ("values", "worst"),
+    [("float16", 5e-4), ("bfloat16", 4e-3), ("bits:1", 0.25), ("bits:16", 1e-5), ("uint8", 2e-2)],
+)
+def test_what_is_stored_and_what_it_has_lost(tmp_path: Path, values: str, worst: float) -> None:
+    store = write(tmp_path, values)
+    assert len(store.parts) == 3
+    assert info(tmp_path)["values"] == str(Values.parse(values))
+    for layer in LAYERS:
+        expected = activations(layer, range(33))
+        got = store[layer.name].toarray()
+        np.testing.assert_array_equal(got != 0, expected != 0)
+        assert_same_floats(store.dense(layer.name).reshape(33, -1), got)
+        for rows in (5, [31, 2, 2], slice(7, 29, 3)):
+            some = np.atleast_2d(got[rows])
+            assert_same_floats(store[layer.name, rows].toarray(), some)
+            assert_same_floats(store.dense(layer.name, rows).reshape(len(some), -1), some)
+        np.testing.assert_array_equal(store.zeros(layer.name).per_row, (expected == 0).sum(axis=1))
+        errors = relative(got, expected)
+        loss = layer_facts(tmp_path, layer.name)["loss"]
+        assert loss["rows"] == 33
+        assert loss["relative_l2"] == pytest.approx(errors.max(), rel=1e-6)
+        assert 0 < errors.max() < worst
+        wide = expected.astype(np.float64)
+        norms = np.linalg.norm(wide, axis=1) * np.linalg.norm(got.astype(np.float64), axis=1)
+        cosines = (got * wide).sum(axis=1) / norms
+        assert loss["cosine_min"] == pytest.approx(cosines.min(), abs=1e-9)
+        assert loss["cosine_mean"] == pytest.approx(cosines.mean(), abs=1e-9)
+
+
+@pytest.mark.parametrize("values", ["float16", "bits:9", "uint8"])
+def test_stock_anndata_reads_them(tmp_path: Path, values: str) -> None:
+    """Rounded values as they are; codes as codes, of which a line of NumPy makes the values."""
+    store = write(tmp_path / "store", values)
+    part = tmp_path / "store" / "part-00000.zarr"
+    told, arrays = read_with_anndata(part, tmp_path)
+    entries = {entry["name"]: entry for entry in told["header"]["layers"]}
+    for layer in LAYERS:
+        got = arrays[layer.name]
+        if entries[layer.name]["values"]["kind"] == "codes":
+            assert got.dtype == np.uint8
+            steps = store.parts[0].steps(layer.name)
+            got = np.tile(steps, layer.n_features // len(steps)) * got.astype(np.float32) ** 2
+        assert_same_floats(got, store[layer.name, :12].toarray())
+
+
+def test_float16_is_stored_in_two_bytes(tmp_path: Path) -> None:
+    store = write(tmp_path, "float16")
+    assert [stored.encoding for stored in store.parts[0].header.layers] == ["csr", "dense"]
+    for array in ("obsm/sparse/data", "obsm/dense"):
+        node = json.loads((tmp_path / "part-00000.zarr" / array / "zarr.json").read_bytes())
+        assert node["data_type"] == "float32"
+        astype, _, blosc, _ = node["codecs"]
+        assert astype["name"] == "numcodecs.astype"
+        assert astype["configuration"] == {"encode_dtype": "<f2", "decode_dtype": "<f4"}
+        assert blosc["configuration"]["typesize"] == 2
+    expected = round_half(activations(DENSE, range(33)).reshape(-1)).reshape(33, -1)
+    assert_same_floats(store["dense"].toarray(), expected)
+
+
+def test_fewer_bits_are_float32_to_every_reader(tmp_path: Path) -> None:
+    store = write(tmp_path, "bits:5")
+    assert {part.header.version for part in store.parts} == {1}
+    expected = round_mantissa(activations(SPARSE, range(33)).reshape(-1), 5).reshape(33, -1)
+    assert_same_floats(store["sparse"].toarray(), expected)
+
+
+@pytest.mark.parametrize("values", ["float16", "uint8"])
+def test_older_readers_refuse_what_they_would_misread(tmp_path: Path, values: str) -> None:
+    assert {part.header.version for part in write(tmp_path, values).parts} == {2}
+
+
+def test_whole_numbers_of_steps_are_kept_to_the_last_bit(tmp_path: Path) -> None:
+    store = write(tmp_path, "float32", counted, steps={"sparse": STEPS, "dense": STEPS})
+    stored = store.parts[1].layers["sparse"]
+    assert stored.values == StoredValues(kind="codes", dtype=np.dtype(np.uint8), law="linear")
+    assert store.parts[1].layers["dense"].values is None
+    assert store.parts[1].header.version == 2
+    for part in store.parts:
+        assert part.array("obsm/sparse/data").metadata.dtype == np.uint8
+        assert_same_floats(part.steps("sparse"), STEPS.steps)
+    expected = np.concatenate([counted(SPARSE, r) for r in ([0], range(1, 20), range(20, 33))])
+    assert_same_floats(store["sparse"].toarray(), expected)
+    assert_same_floats(store.dense("sparse").reshape(33, -1), expected)
+    facts = layer_facts(tmp_path, "sparse")
+    assert (facts["values"], facts["loss"]) == ("uint8 steps", None)
+
+
+def test_numbers_beyond_a_byte_take_two(tmp_path: Path) -> None:
+    layer = Layer(name="x", shape=(40,))
+    steps = ChannelSteps(steps=np.full(40, 0.125, np.float32), largest=8415)
+    for number, density in enumerate((0.3, 1.0)):
+        x = np.arange(8320, 8400, dtype=np.float32).reshape(2, 40) / np.float32(8)
+        x[np.random.default_rng(0).random(x.shape) >= density] = 0
+        folder = tmp_path / str(number)
+        batch = make_batch(range(2), [layer], make=lambda *_, x=x: x)
+        write_store(folder, [batch], [layer], steps={"x": steps})
+        (part,) = Store(folder).parts
+        assert part.layers["x"].dtype == np.uint16
+        assert_same_floats(Store(folder)["x"].toarray(), x)
+        assert_same_floats(Store(folder).dense("x"), x)
+        assert verify(folder).findings == ()
+
+
+def test_a_row_that_is_no_whole_number_of_steps_begins_a_part_of_its_own(tmp_path: Path) -> None:
+    def make(layer: Layer, numbers: Sequence[int]) -> Float32:
+        rows = counted(layer, numbers)
+        for place, number in enumerate(numbers):
+            if number == 25 and layer is SPARSE:
+                rows[place, 3] = np.float32(1 / 3)
+        return rows
+
+    batches = [make_batch(range(start, start + 10), LAYERS, make=make) for start in (0, 10, 20, 30)]
+    write_store(tmp_path, batches, LAYERS, steps={"sparse": STEPS})
+    store = Store(tmp_path)
+    kinds = [part.layers["sparse"].values is not None for part in store.parts]
+    assert kinds == [True, False]
+    assert [part.header.rows for part in store.parts] == [25, 15]
+    expected = np.concatenate([batch.layers["sparse"].values for batch in batches])
+    assert_same_floats(store["sparse"].data, expected)
+    assert verify(tmp_path).findings == ()
+
+
+def test_first_rows_that_are_no_whole_numbers_are_stored_as_they_are(tmp_path: Path) -> None:
+    other = ChannelSteps(steps=STEPS.steps * np.float32(1.0000001))
+    store = write(tmp_path, "float32", counted, steps={"sparse": other})
+    assert {part.header.version for part in store.parts} == {1}
+    assert not (tmp_path / "part-00000.zarr" / "uns" / "sparsefeat" / "steps").exists()
+    assert_same_floats(store["sparse", 1:20].toarray(), counted(SPARSE, range(1, 20)))
+
+
+def test_steps_are_no_matter_where_bits_are_dropped(tmp_path: Path) -> None:
+    store = write(tmp_path, "bits:3", counted, steps={"sparse": STEPS})
+    assert str(store.parts[0].layers["sparse"].values) == "bits:3"
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32), st.sampled_from([1, 3, 16]), st.floats(-36, 37), st.floats(0, 12))
+def test_the_bound_of_roots(seed: int, n_channels: int, scale: float, spread: float) -> None:
+    """Off by the step times code + 1/2 at most, whatever the values; and no code is 0."""
+    rng = np.random.default_rng(seed)
+    exponents = np.clip(scale + spread * rng.normal(size=(5, 4 * n_channels)), -44.5, 38)
+    x = (10**exponents).astype(np.float32)
+    x[rng.random(x.shape) < 0.3] = 0
+    csr = encode(x)
+    maxima = np.zeros(n_channels, np.float32)
+    raise_maxima(csr, maxima)
+    form = Roots(root_steps(maxima))
+    assert form.steps is not None
+    assert (np.isfinite(form.steps) & (form.steps > 0)).all()
+    codes = form.written(csr).values
+    assert set(np.unique(codes)) <= set(range(1, 256))
+    step = form.steps[csr.indices % n_channels]
+    values = step * codes**2
+    assert np.isfinite(values).all()
+    assert (values > 0).all()
+    bound = step.astype(np.float64) * (codes + 0.5)
+    assert (np.abs(values.astype(np.float64) - csr.values) <= bound * (1 + 1e-6)).all()
+
+
+def test_a_largest_value_that_comes_last_is_not_clipped(tmp_path: Path) -> None:
+    layer = Layer(name="x", shape=(8,))
+    x = np.ones((30, 8), np.float32)
+    x[-1] = 1000
+    batches = [make_batch([n], [layer], make=lambda _, n: x[n]) for n in range(30)]
+    write_store(tmp_path, batches, [layer], values="uint8")
+    got = Store(tmp_path).dense("x")
+    np.testing.assert_allclose(got[-1], 1000, rtol=1e-6)
+    assert (np.abs(got[:-1] - 1) <= 1000 / 255**2 * 8.5).all()
+    assert not list(tmp_path.rglob("*.spool"))
+
+
+def test_a_batch_that_can_not_be_kept_leaves_no_trace(tmp_path: Path) -> None:
+    layer = Layer(name="x", shape=(2,))
+    options: dict[str, Any] = {"layers": [layer], "settings": {}, "provenance": {}}
+    batches = [
+        Batch(rows=(make_row(n),), layers={"x": encode(np.array([[value, 0]], np.float32))})
+        for n, value in enumerate([5, 70_000, 7])
+    ]
+    with StoreWriter.open(tmp_path, **options, values="float16") as writer:
+        assert writer.append(batches[0]) == 1
+        with pytest.raises(InputError, match="has the value 70000 in x, beyond 65,504"):
+            writer.append(batches[1])
+        assert writer.append(batches[2]) == 1
+    assert Store(tmp_path)["x"].toarray().tolist() == [[5, 0], [7, 0]]
+    assert writer.losses == {"x": Loss(rows=2)}
+
+
+def test_all_parts_keep_values_alike(tmp_path: Path) -> None:
+    write_store(tmp_path, [make_batch([0], LAYERS, make=activations)], LAYERS, values="bfloat16")
+    again: dict[str, Any] = {"layers": LAYERS, "settings": {"pool": "none"}, "provenance": {}}
+    with pytest.raises(StoreMismatchError, match="values: got 'float32', expected 'bits:7'"):
+        StoreWriter.open(tmp_path, **again)
+    with StoreWriter.open(tmp_path, **again, values="bits:7") as writer:
+        writer.append(make_batch([1], LAYERS, make=activations))
+    assert len(Store(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("values", ["float32", "float16", "bits:4", "uint8"])
+def test_parts_without_rows(tmp_path: Path, values: str) -> None:
+    empty = make_batch([], LAYERS, [make_reject(1)], activations)
+    write_store(tmp_path, [empty], LAYERS, values=values, steps={"sparse": STEPS})
+    assert verify(tmp_path).findings == ()
+    assert Store(tmp_path)["sparse"].shape == (0, SPARSE.n_features)
+
+
+def group_of(part: Path) -> PartGroup:
+    """Open a committed part for writing, which only a test does."""
+    group = PartGroup.__new__(PartGroup)
+    group.path = part
+    return group
+
+
+@pytest.mark.parametrize("steps", [np.zeros(16), np.full(16, np.nan), np.ones(15)])
+def test_damaged_steps_are_found(tmp_path: Path, steps: Float32) -> None:
+    write(tmp_path, "uint8")
+    group = group_of(tmp_path / "part-00001.zarr")
+    group.put("uns/sparsefeat/steps/sparse", steps.astype(np.float32))
+    with pytest.raises(StoreCorruptError, match="steps/sparse is damaged"):
+        Store(tmp_path)["sparse"]
+    assert any("steps/sparse is damaged" in str(finding) for finding in verify(tmp_path).findings)
+
+
+def test_a_code_of_zero_is_found(tmp_path: Path) -> None:
+    store = write(tmp_path, "uint8")
+    codes = store.parts[0].read("obsm/sparse/data").copy()
+    codes[3] = 0
+    group = group_of(tmp_path / "part-00000.zarr")
+    stream = ArrayStream(group, "obsm/sparse/data", Chain(dtype=np.dtype(np.uint8)))
+    stream.append(codes)
+    stream.finish()
+    assert any("stored zeros" in str(finding) for finding in verify(tmp_path).findings)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"kind": "codes", "law": "cubic", "dtype": "uint8"},
+        {"kind": "codes", "law": "linear", "dtype": "int64"},
+        {"kind": "codes", "dtype": "uint8"},
+        {"kind": "bits"},
+        {"kind": "bits", "bits": -1},
+        {"kind": "float8"},
+        {},
+        [],
+        {"kind": "float16", "loss": {"rows": 1}},
+    ],
+)
+def test_a_form_from_anybody(tmp_path: Path, entry: object) -> None:
+    write(tmp_path, "float16")
+    file = tmp_path / "part-00000.zarr" / "zarr.json"
+    root = json.loads(file.read_bytes())
+    root["attributes"]["sparsefeat"]["layers"][0]["values"] = entry
+    file.write_text(json.dumps(root))
+    with pytest.raises(StoreError, match="no sound header"):
+        Store(tmp_path)

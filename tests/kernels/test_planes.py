@@ -1,0 +1,45 @@
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from sparsefeat_kernels import byte_planes
+
+from .laws import property_settings
+
+TYPES = (np.uint8, np.uint16, np.int32, np.float32, np.int64)
+
+
+@given(
+    numbers=st.sampled_from(TYPES).flatmap(
+        lambda dtype: arrays(np.dtype(dtype), array_shapes(max_dims=1, min_side=0))
+    )
+)
+@property_settings
+def test_planes_are_blosc_s_byte_shuffle(numbers: npt.NDArray[np.generic]) -> None:
+    planes = byte_planes(numbers)
+    expected = numbers.view(np.uint8).reshape(len(numbers), numbers.itemsize).T
+    assert np.array_equal(planes, expected)
+
+
+@given(numbers=arrays(np.int32, array_shapes(max_dims=1, min_side=0)))
+@property_settings
+def test_differences(numbers: npt.NDArray[np.int32]) -> None:
+    differences = np.diff(numbers, prepend=np.int32(0))
+    out = np.empty((4, len(numbers)), np.uint8)
+    assert byte_planes(numbers, differences=True, out=out) is out
+    assert np.array_equal(out, byte_planes(differences))
+
+
+def test_refuses_what_it_cannot_lay_apart() -> None:
+    numbers = np.zeros(6, np.int32)
+    with pytest.raises(ValueError, match="contiguous axis"):
+        byte_planes(numbers[::2])
+    with pytest.raises(ValueError, match="contiguous axis"):
+        byte_planes(numbers.reshape(2, 3))
+    with pytest.raises(TypeError, match="expected int32"):
+        byte_planes(numbers.astype(np.float32), differences=True)
+    with pytest.raises(ValueError, match=r"expected contiguous uint8 \(4, 6\)"):
+        byte_planes(numbers, out=np.empty((4, 5), np.uint8))
