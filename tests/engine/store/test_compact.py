@@ -19,11 +19,13 @@ from sparsefeat.errors import (
     StoreWriteError,
 )
 from sparsefeat.records import Batch, Layer
-from sparsefeat.store import Store, StoreWriter, compact, verify
+from sparsefeat.store import Store, StoreWriter, compact, info, merge, verify
 from sparsefeat.store import part_writer as writing
 from sparsefeat_kernels import encode
 
 from .data import SMALL, digests, make_batch, make_reject, make_row, write_store
+from .test_forms import STEPS, counted, layer_facts
+from .test_forms import write as write_values
 
 N_PARTS = 8  # of three rows each
 
@@ -254,6 +256,38 @@ def test_values_of_every_kind_stay(tmp_path: Path) -> None:
         got = Store(tmp_path)[name]
         assert got.data.view(np.uint32).tolist() == expected.data.view(np.uint32).tolist()
         assert got.indices.tolist() == expected.indices.tolist()
+
+
+@pytest.mark.parametrize("values", ["float16", "bits:9"])
+def test_rounded_values_stay_and_so_does_what_they_lost(tmp_path: Path, values: str) -> None:
+    before = write_values(tmp_path / "before", values)
+    shutil.copytree(tmp_path / "before", tmp_path / "after")
+    assert compact(tmp_path / "after").parts_after == 1
+    assert_same(tmp_path / "after", before)
+    assert info(tmp_path / "after")["values"] == values
+    for layer in before.layers:
+        facts = layer_facts(tmp_path / "after", layer), layer_facts(tmp_path / "before", layer)
+        assert facts[0]["loss"] == facts[1]["loss"]
+        assert facts[0]["values"] == facts[1]["values"]
+
+
+def test_whole_numbers_of_steps_stay_so(tmp_path: Path) -> None:
+    before = write_values(tmp_path / "before", "float32", counted, steps={"sparse": STEPS})
+    shutil.copytree(tmp_path / "before", tmp_path / "after")
+    assert compact(tmp_path / "after").parts_after == 1
+    assert_same(tmp_path / "after", before)
+    assert layer_facts(tmp_path / "after", "sparse")["values"] == "uint8 steps"
+
+
+def test_codes_with_other_steps_are_not_mixed(tmp_path: Path) -> None:
+    """They would have to be rounded again."""
+    before = write_values(tmp_path / "before", "uint8")
+    shutil.copytree(tmp_path / "before", tmp_path / "after")
+    assert compact(tmp_path / "after").groups == ()
+    assert len(compact(tmp_path / "after", everything=True).groups) == 3
+    assert_same(tmp_path / "after", before)
+    merge([tmp_path / "before"], tmp_path / "merged")
+    assert_same(tmp_path / "merged", before)
 
 
 def test_a_store_that_was_open(store: Path) -> None:
