@@ -138,19 +138,12 @@ def models(
     request: pytest.FixtureRequest,
     timing: bool,
     photographs: Photographs,
-    tmp_path_factory: pytest.TempPathFactory,
 ) -> Models:
     """VGG16 with the ImageNet convolutions where something is timed, otherwise a narrow one."""
     fp32: Path = request.getfixturevalue("vgg16" if timing else "small_vgg16")
     if timing:
         return Models(fp32=fp32, make_int8=partial(_int8, request.config, fp32, photographs))
-
-    def narrow() -> Path:
-        path = tmp_path_factory.mktemp("int8") / "vgg16-int8.onnx"
-        calibration = photographs.take(16)
-        return sparsefeat_export.quantize(fp32, path, calibration=calibration, views=1).path
-
-    return Models(fp32=fp32, make_int8=narrow)
+    return Models(fp32=fp32, make_int8=lambda: request.getfixturevalue("small_int8").path)
 
 
 @pytest.fixture(scope="session")

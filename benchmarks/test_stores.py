@@ -238,7 +238,10 @@ def test_rows_together_against_one_by_one(comparison: Comparison, rows: Rows, ti
         return csr_array(vstack([opened.rows(numbers[i : i + 1]) for i in range(len(numbers))]))
 
     assert same(one_by_one(), opened.rows(numbers))
-    ways = {OURS: partial(opened.rows, numbers), "one by one": one_by_one}
+    ways: dict[str, Callable[[], object]] = {
+        OURS: partial(opened.rows, numbers),
+        "one by one": one_by_one,
+    }
     paired = comparison.run(ways, len(numbers), 3)
     comparison.against(paired, f"{len(numbers):,} random rows together", {"one by one": 5})
 

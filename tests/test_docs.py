@@ -6,6 +6,7 @@ import os
 import pkgutil
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,20 +28,38 @@ BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
-def sandbox(vgg16: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as the documentation supposes: a model, photographs, and a store."""
-    folder = tmp_path_factory.mktemp("docs")
-    for name in (vgg16.name, f"{vgg16.name}.data"):
-        (folder / name).symlink_to(vgg16.with_name(name))
-    photos = folder / "photos"
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    photos = tmp_path_factory.mktemp("docs") / "photos"
     photos.mkdir()
     for name, picture in (("cat", data.chelsea()), ("dog", data.rocket()), ("c", data.coffee())):
         Image.fromarray(picture).save(photos / f"{name}.jpg")
-    for name in ("cat", "dog"):
-        (folder / f"{name}.jpg").symlink_to(photos / f"{name}.jpg")
     for copy in range(8):
         Image.fromarray(data.astronaut()[copy:]).save(photos / f"{copy}.png")
+    return photos
+
+
+def furnished(folder: Path, model: Path, photos: Path) -> Path:
+    """A folder as the documentation supposes: a model and photographs."""
+    for name in (model.name, f"{model.name}.data"):
+        (folder / name).symlink_to(model.with_name(name))
+    shutil.copytree(photos, folder / "photos")
+    for name in ("cat", "dog"):
+        (folder / f"{name}.jpg").symlink_to(folder / "photos" / f"{name}.jpg")
     return folder
+
+
+@pytest.fixture(scope="module")
+def sandbox(vgg16: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For what is said of the real model: README, maps, and the examples in docstrings."""
+    return furnished(tmp_path_factory.mktemp("sandbox"), vgg16, photos)
+
+
+@pytest.fixture(scope="module")
+def small_sandbox(
+    small_vgg16: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """For the other pages, whose commands would take minutes with the real model."""
+    return furnished(tmp_path_factory.mktemp("small_sandbox"), small_vgg16, photos)
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
@@ -71,7 +90,9 @@ def run(command: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_a_page_s_commands_and_code_run(page: Path, sandbox: Path) -> None:
+def test_a_page_s_commands_and_code_run(page: Path, request: pytest.FixtureRequest) -> None:
+    real = page.name in ("README.md", "maps.md")
+    sandbox: Path = request.getfixturevalue("sandbox" if real else "small_sandbox")
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for command in console(page):
         words = shlex.split(command)

@@ -4,8 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
-from skimage import data
 
 import sparsefeat
 import sparsefeat_export
@@ -23,18 +21,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def int8(small_vgg16: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("int8")
-    calibration = folder / "calibration"
-    calibration.mkdir()
-    rng = np.random.default_rng(1)
-
-    for index in range(16):
-        y, x = rng.integers(0, 200, 2)
-        crop = [data.astronaut(), data.coffee(), data.chelsea()][index % 3][y : y + 96, x : x + 96]
-        Image.fromarray(np.ascontiguousarray(crop)).save(calibration / f"{index:02}.png")
-    path = folder / "int8.onnx"
-    return sparsefeat_export.quantize(small_vgg16, path, calibration=calibration, views=16).path
+def int8(small_int8: sparsefeat_export.QuantizeResult) -> Path:
+    return small_int8.path
 
 
 @pytest.mark.parametrize("provider", ["cpu", "openvino"])

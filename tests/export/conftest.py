@@ -3,12 +3,15 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import sparsefeat_export
 from sparsefeat_export.sources.pretrained import wheel_path
+
+NARROW = ("finetuned.keras", "other_top.keras", "convolutional_top.keras")
 
 
 @pytest.fixture(scope="session")
@@ -27,14 +30,19 @@ def keras_files(vgg16: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def narrow_export(
     keras_files: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Path]:
-    """Exports one of the narrow Keras files, by its name, once."""
-    exported: dict[str, Path] = {}
+    """Gives the export of one of the narrow Keras files, by its name.
 
-    def export(name: str) -> Path:
-        if name not in exported:
-            path = tmp_path_factory.mktemp("narrow") / "model.onnx"
-            sparsefeat_export.export(path, weights=keras_files / name, channels_divisor=16)
-            exported[name] = path
-        return exported[name]
+    All are exported at once: they take seconds on one thread each.
+    """
 
-    return export
+    folders = [tmp_path_factory.mktemp(name) for name in NARROW]
+
+    def export(name: str, folder: Path) -> Path:
+        weights = keras_files / name
+        return sparsefeat_export.export(
+            folder / "model.onnx", weights=weights, channels_divisor=16
+        ).path
+
+    with ThreadPoolExecutor(2) as pool:
+        exported = dict(zip(NARROW, pool.map(export, NARROW, folders), strict=True))
+    return exported.__getitem__

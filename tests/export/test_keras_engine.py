@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -13,6 +14,7 @@ from sparsefeat_export.metadata import KEY, read_metadata
 PROGRAM = """
 import json, sys
 import numpy as np
+from sparsefeat_export.errors import WeightsError
 from sparsefeat_export.keras_engine import KerasEngine
 from sparsefeat_export.probe import probe_input
 found = {}
@@ -27,19 +29,37 @@ for way in ("predict", "function", "jit"):
         "types": sorted({f"{type(one).__name__} {one.dtype}" for one in outputs.values()}),
         "corners": {name: output[1, 0, 0].tolist() for name, output in outputs.items()},
     }
-print(json.dumps(found))
+try:
+    KerasEngine(model=sys.argv[2], layers=["block5_pool"], way="function", threads=2)
+except WeightsError as exc:
+    print(json.dumps({"ways": found, "error": str(exc)}))
 """
 
 
-def test_every_way_gives_keras_numbers_for_the_layers_asked_for(small_vgg16: Path) -> None:
+@pytest.fixture(scope="module")
+def said(small_vgg16: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What the program says of a model, and of one whose weights are not those exported."""
+    model = onnx.load(small_vgg16, load_external_data=False)
+    metadata = read_metadata(small_vgg16)
+    metadata["weights"]["sha256"] = "0" * 64
+    onnx.helper.set_model_props(model, {KEY: json.dumps(metadata)})
+    other = tmp_path_factory.mktemp("other") / "vgg16.onnx"
+    other.write_bytes(model.SerializeToString())
+    shutil.copy(small_vgg16.with_name(f"{small_vgg16.name}.data"), other.parent)
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(small_vgg16)],
+        [sys.executable, "-c", PROGRAM, str(small_vgg16), str(other)],
         capture_output=True,
         text=True,
         check=True,
     )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_every_way_gives_keras_numbers_for_the_layers_asked_for(
+    small_vgg16: Path, said: Any
+) -> None:
     (probe,) = (one for one in read_metadata(small_vgg16)["probe"] if one["height"] == 32)
-    for found in json.loads(done.stdout.splitlines()[-1]).values():
+    for found in said["ways"].values():
         assert found["facts"]["intra_op_threads"] == 2
         assert found["facts"]["inter_op_threads"] == 1
         assert list(found["shapes"]) == ["block5_pool", "block1_conv1"]  # as they were asked for
@@ -51,21 +71,5 @@ def test_every_way_gives_keras_numbers_for_the_layers_asked_for(small_vgg16: Pat
             assert got == pytest.approx(expected["corner"], rel=1e-5, abs=1e-6)
 
 
-def test_a_file_whose_weights_are_not_those_exported(small_vgg16: Path, tmp_path: Path) -> None:
-    model = onnx.load(small_vgg16, load_external_data=False)
-    metadata = read_metadata(small_vgg16)
-    metadata["weights"]["sha256"] = "0" * 64
-    onnx.helper.set_model_props(model, {KEY: json.dumps(metadata)})
-    path = tmp_path / "vgg16.onnx"
-    path.write_bytes(model.SerializeToString())
-    shutil.copy(small_vgg16.with_name(f"{small_vgg16.name}.data"), tmp_path)
-    program = (
-        "import sys\n"
-        "from sparsefeat_export.keras_engine import KerasEngine\n"
-        "KerasEngine(model=sys.argv[1], layers=['block5_pool'], way='function', threads=1)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False
-    )
-    assert "WeightsError" in done.stderr
-    assert "not given the weights that were exported" in done.stderr
+def test_a_file_whose_weights_are_not_those_exported(said: Any) -> None:
+    assert "not given the weights that were exported" in said["error"]

@@ -23,6 +23,9 @@ from sparsefeat.model import ModelFile
 from sparsefeat.model.metadata import KEY
 
 SMALL: dict[str, Any] = {"size": (64, 64), "rounds": 2}
+# Keras can't give these: the CPU provider is what answers are compared with, and no test but
+# those about TensorFlow waits for it to start.
+PRE = SMALL | {"layers": "block5_conv2/pre,block5_conv3/pre"}
 
 
 @pytest.fixture(scope="module")
@@ -157,14 +160,15 @@ def test_engines_are_never_compared_with_themselves_alone(small_vgg16: Path) -> 
     found = compare(
         small_vgg16,
         layers="block1_pool,block1_conv2",
-        engines="tf-jit,ort-cpu",
+        engines="ort-cpu",
         report=lambda done, total, what: told.append(what),
         batch_sizes=[1],
         **SMALL,
     )
-    assert [row.agreement.reference for row in found.rows()] == ["keras-predict"] * 2
-    assert all(row.agreement.relative_l2 > 0 for row in found.rows() if row.engine == "ort-cpu")
-    assert set(found.engines) == {"tf-jit", "ort-cpu"}
+    (row,) = found.rows()
+    assert row.agreement.reference == "keras-predict"
+    assert row.agreement.relative_l2 > 0
+    assert set(found.engines) == {"ort-cpu"}
     assert not any("keras-predict" in what for what in told)
 
 
@@ -180,8 +184,9 @@ def test_layers_in_another_order_are_an_error(
         return answer
 
     monkeypatch.setattr(process_module.WorkerProcess, "ask", turned)
-    with pytest.raises(BenchmarkError, match="ort-cpu gives the layers block5_pool, block4_pool"):
-        compare(small_vgg16, layers="block4_pool,block5_pool", engines="ort-cpu", **SMALL)
+    says = "ort-cpu gives the layers block5_conv3/pre, block5_conv2/pre"
+    with pytest.raises(BenchmarkError, match=says):
+        compare(small_vgg16, engines="ort-cpu", **PRE)
 
 
 def test_an_engine_that_was_named_and_cannot_be_had(small_vgg16: Path) -> None:
@@ -206,7 +211,7 @@ def test_wrong_answers_are_an_error_and_no_row(
 ) -> None:
     monkeypatch.setitem(LIMITS, "fp32", (-1.0, 0.0))
     with pytest.raises(BenchmarkError, match="its speed means nothing"):
-        compare(small_vgg16, engines="ort-cpu", **SMALL)
+        compare(small_vgg16, engines="ort-cpu", **PRE)
 
 
 def test_stopped_early_it_gives_what_there_is(small_vgg16: Path) -> None:
@@ -216,7 +221,7 @@ def test_stopped_early_it_gives_what_there_is(small_vgg16: Path) -> None:
         if done == 2:
             stop.set()
 
-    options: dict[str, Any] = SMALL | {"rounds": 50}
+    options: dict[str, Any] = PRE | {"rounds": 50}
     found = compare(small_vgg16, engines="ort-cpu", report=report, stop=stop, **options)
     assert found.stopped
     assert [len(one.rounds) for one in found.measurements] == [3]  # the turn in hand is ended

@@ -26,20 +26,19 @@ model_path, photo, output, *names = sys.argv[1:]
 weights = {w.name: onnx.numpy_helper.to_array(w) for w in onnx.load(model_path).graph.initializer}
 array = keras.utils.img_to_array(keras.utils.load_img(photo, target_size=(224, 224)))
 images = preprocess_input(array[None])
+vgg16 = VGG16(weights=None, include_top=False, input_shape=(224, 224, 3))
+for layer in vgg16.layers:
+    if layer.weights:
+        kernel = weights[f"{layer.name}/kernel"].transpose(2, 3, 1, 0)
+        layer.set_weights([kernel, weights[f"{layer.name}/bias"]])
+layers = [vgg16.get_layer(name) for name in names]
+ends = keras.Model(vgg16.input, [[layer.input, layer.output] for layer in layers])
 found = {}
-for name in names:
-    vgg16 = VGG16(weights=None, include_top=False, input_shape=(224, 224, 3))
-    for layer in vgg16.layers:
-        if layer.weights:
-            kernel = weights[f"{layer.name}/kernel"].transpose(2, 3, 1, 0)
-            layer.set_weights([kernel, weights[f"{layer.name}/bias"]])
-    layer = vgg16.get_layer(name)
-    post = keras.Model(vgg16.input, layer.output).predict(images, verbose=0)[0]
-    found[name] = post
-    found[name + "-again"] = np.asarray(keras.ops.relu(post))
+for layer, (before, post) in zip(layers, ends(images), strict=True):
+    found[layer.name] = np.asarray(post)[0]
+    found[layer.name + "-again"] = np.asarray(keras.ops.relu(post))[0]
     layer.activation = keras.activations.linear
-    bare = keras.Model(vgg16.input, layer(layer.input))
-    found[name + "-pre"] = bare.predict(images, verbose=0)[0]
+    found[layer.name + "-pre"] = np.asarray(layer(before))[0]
 np.savez(output, **found)
 """
 

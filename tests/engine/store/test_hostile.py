@@ -57,7 +57,7 @@ def test_a_header_that_can_not_be(store: Path, edit: Callable[[dict[str, Any]], 
 
 @pytest.mark.parametrize("layer", ["block5_pool", "fc"])
 def test_another_number_of_rows(store: Path, layer: str) -> None:
-    change_header(store, lambda header: header.update(rows=2**30))
+    change_header(store, lambda header: header.update(rows=2**24))
     opened = Store(store)
     for read in (
         lambda: opened[layer],

@@ -25,7 +25,7 @@ def write(folder: Path, values: npt.NDArray[Any], **options: Any) -> Path:
     group = PartGroup(folder)
     group.group("", "dict")
     width = values.shape[1] if values.ndim > 1 else None
-    stream = ArrayStream(group, "x", values.dtype, width=width, **options)
+    stream = ArrayStream(group, "x", Chain(dtype=values.dtype, **options), width=width)
     for piece in np.array_split(values, 3):
         stream.append(piece)
     stream.finish()
