@@ -11,7 +11,7 @@ from sparsefeat.errors import StoreChangedError, StoreCorruptError, StoreError
 from sparsefeat.store.decoding import scale_rows, scale_stretches
 from sparsefeat.store.header import Header, StoredLayer
 from sparsefeat.store.json_file import read_json
-from sparsefeat.store.layout import layer_key
+from sparsefeat.store.layout import folder_bytes, layer_key
 from sparsefeat.store.pool import in_threads
 from sparsefeat.store.segments import Segments
 from sparsefeat.store.stored_array import StoredArray
@@ -67,6 +67,19 @@ class Part:
         """
         array = self.array(name)
         return self._guard(name, lambda: array.read(start, stop))
+
+    def n_bytes(self, name: str = "") -> int:
+        """Add up the sizes of a node's files, and of those below; "" is the whole part.
+
+        Raises
+        ------
+        StoreChangedError
+            The part has gone meanwhile.
+        """
+        total = self._guard(name, lambda: folder_bytes(self.path / name))
+        if not self.path.is_dir():
+            raise part_gone(self.path)
+        return total
 
     def table(self, name: str) -> dict[str, npt.NDArray[Any]]:
         """Read a table's columns, its index among them.
@@ -282,10 +295,7 @@ class Part:
 
     def _corrupt(self, name: str, what: str) -> StoreError:
         if not self.path.is_dir():  # removed in one step, so nothing else is wrong
-            return StoreChangedError(
-                f"{self.path} has gone, as the store was compacted since it was opened, "
-                "expected it to stay: open it again"
-            )
+            return part_gone(self.path)
         return StoreCorruptError(
             f"{self.path / name} is damaged ({what}), expected what was written: "
             "see sparsefeat verify, and extract these pictures again"
@@ -303,3 +313,11 @@ def _to_dense(csr: Csr, out: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]
     for _ in in_threads(decode, range(0, csr.n_rows, step)):
         pass
     return out
+
+
+def part_gone(path: Path) -> StoreChangedError:
+    """Say that a part was there and isn't any more."""
+    return StoreChangedError(
+        f"{path} has gone, as the store was compacted since it was opened, expected it to stay: "
+        "open it again"
+    )

@@ -15,7 +15,7 @@ from sparsefeat.records import Layer, Reject, Row
 from sparsefeat.store.durable import sync, sync_tree
 from sparsefeat.store.forms import Form
 from sparsefeat.store.group import PartGroup
-from sparsefeat.store.header import Header, Origin
+from sparsefeat.store.header import Header, Origin, StoredLayer
 from sparsefeat.store.json_fields import JSON
 from sparsefeat.store.layer_writer import LayerWriter
 from sparsefeat.store.layout import part_name, temporary_name
@@ -90,6 +90,8 @@ class PartWriter:
             )
             for layer in layers
         }
+        self._names = [layer.name for layer in layers]
+        self._stored: dict[str, StoredLayer] = {}
         self._rows: list[Row] = []
         self._rejects: list[Reject] = []
 
@@ -129,6 +131,10 @@ class PartWriter:
         """Append rows of one layer; every layer must have as many of them in the end."""
         self._layers[name].append(csr)
 
+    def finish_layer(self, name: str) -> None:
+        """Write what is left of a layer that gets no more rows, and free its memory."""
+        self._stored[name] = self._layers.pop(name).finish()
+
     def append_pictures(self, rows: Sequence[Row]) -> None:
         """Append the records of as many rows."""
         self._rows += rows
@@ -154,7 +160,8 @@ class PartWriter:
             group.group(name, "dict")
         group.group("uns/sparsefeat/zeros_per_channel", "dict")
         group.group("uns/sparsefeat/zeros_per_row", "dict")
-        stored = tuple(layer.finish() for layer in self._layers.values())
+        for name in [*self._layers]:
+            self.finish_layer(name)
         write_table(group, ROWS, self._rows)
         write_table(group, REJECTED, self._rejects)
         group.group("var", "dataframe", {"_index": "_index", "column-order": []})
@@ -162,7 +169,7 @@ class PartWriter:
         header = Header(
             rows=len(self._rows),
             rejected=len(self._rejects),
-            layers=stored,
+            layers=tuple(self._stored[name] for name in self._names),
             settings=settings,
             provenance=provenance,
             replaces=replaces,

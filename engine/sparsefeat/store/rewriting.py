@@ -35,8 +35,8 @@ def write_group(
 ) -> Path:
     """Write what is kept of some parts into one new part, and commit it; needs the lock.
 
-    Layer by layer, about 64 MiB at a time. Encodings are chosen anew, but not how values are
-    kept.
+    Layer by layer, some 100 MB of it in memory at a time. Encodings are chosen anew; the form of
+    values stays.
 
     Parameters
     ----------
@@ -69,6 +69,7 @@ def write_group(
             for source in group:
                 for start, stop in _stretches(source.part, layer.name, source.rows):
                     wrote(_copy(source.part, layer.name, start, stop, part))
+            part.finish_layer(layer.name)
         for source in group:
             part.append_pictures(_records(source.part, ROWS, Row, source.rows))
             part.reject(_records(source.part, REJECTED, Reject, source.rejects))

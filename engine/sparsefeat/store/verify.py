@@ -3,12 +3,13 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sparsefeat.errors import SourceError, StoreChangedError
+from sparsefeat.errors import SourceError
 from sparsefeat.store.check_part import PartCheck
 from sparsefeat.store.check_source import check_source
 from sparsefeat.store.committed import Survey, survey
 from sparsefeat.store.header import differences
 from sparsefeat.store.layout import list_temporaries, part_name, require_parts
+from sparsefeat.store.part import part_gone
 from sparsefeat.store.report import Finding, VerifyReport
 from sparsefeat.store.tables import INDEX
 
@@ -69,10 +70,7 @@ def verify(
         check = PartCheck(path)
         of_part = [*check.run()]
         if not path.is_dir():
-            raise StoreChangedError(
-                f"{path} has gone while it was checked, as the store was compacted, expected it to "
-                "stay: verify again"
-            )
+            raise part_gone(path)
         findings += of_part
         ids = check.rows.get(INDEX, [])
         for number, row in enumerate(ids):

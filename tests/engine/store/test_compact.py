@@ -299,10 +299,21 @@ def test_a_store_that_was_open(store: Path) -> None:
         lambda: before.dense("block5_pool"),
         lambda: before.obs,
         lambda: before.zeros("block5_pool"),
+        lambda: before.parts[0].n_bytes(),
     ):
         with pytest.raises(StoreChangedError, match=r"was compacted.*open it again"):
             read()
     assert Store(store)["fc"].shape == (24, 40)
+
+
+def test_a_compaction_while_all_is_verified(store: Path) -> None:
+    def meanwhile(done: int, total: int) -> None:
+        if done == 1:
+            compact(store)
+
+    with pytest.raises(StoreChangedError, match=r"part-00001\.zarr has gone"):
+        verify(store, progress=meanwhile)
+    assert verify(store).findings == ()
 
 
 def test_writing_goes_on_where_it_was(store: Path) -> None:
