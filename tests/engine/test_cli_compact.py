@@ -30,7 +30,7 @@ def test_what_it_would_do_and_does(store: Path) -> None:
     assert "0 duplicates and 5 resolved rejects left out" in planned
     assert len(Store(store).parts) == PARTS
     done = run("compact features --rows-per-part 4", folder)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.startswith("features: 6 parts became 2, 6 rows written anew; ")
     assert ok("info features", folder).startswith("features: 6 rows, 1 rejected, 2 parts")
     assert ok("verify features", folder).startswith("features: sound; 6 rows, 2 parts")
@@ -82,7 +82,7 @@ def test_a_signal_stops_it_after_the_part_in_hand(store: Path) -> None:
 )
 def test_errors_are_one_line(store: Path, line: str, says: str) -> None:
     done = run(line, store.parent)
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert says in done.stderr
     assert "Traceback" not in done.stderr
     assert len(Store(store).parts) == PARTS

@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_one_store_of_two(folder: Path) -> None:
     done = run("merge a b -o week", folder)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.startswith("week: 3 rows and 1 reject added in 1 part, ")
     assert "; 1 row there already; " in done.stdout
     assert ok("verify week", folder).startswith("week: sound; 3 rows")
@@ -42,7 +42,7 @@ def test_one_store_of_two(folder: Path) -> None:
 )
 def test_errors_are_one_line(folder: Path, line: str, says: str) -> None:
     done = run(line, folder)
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert says in done.stderr
     assert "Traceback" not in done.stderr
     assert not (folder / "week").exists()

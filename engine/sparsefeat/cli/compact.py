@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from sparsefeat.cli.options import bytes_per_part_option, rows_per_part_option
-from sparsefeat.cli.output import log, print_json
+from sparsefeat.cli.output import print_json
 from sparsefeat.cli.progress import rate_shown
-from sparsefeat.cli.stopping import run_stoppable
+from sparsefeat.cli.stopping import exit_if_stopped, run_stoppable
 from sparsefeat.units import counted, human_bytes
 
 if TYPE_CHECKING:
@@ -70,10 +70,7 @@ def compact(
         print_json({"store": store, **dataclasses.asdict(outcome)})
     else:
         click.echo(f"{store}: {_said(outcome, time.monotonic() - start)}")
-    if outcome.stopped:
-        log("stopped early; the same command takes up from here")
-    if stopped_by is not None:
-        raise click.exceptions.Exit(128 + stopped_by)
+    exit_if_stopped(outcome.stopped, stopped_by)
 
 
 def _said(outcome: "Compaction", seconds: float) -> str:

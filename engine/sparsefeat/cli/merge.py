@@ -6,9 +6,9 @@ import time
 import click
 
 from sparsefeat.cli.options import bytes_per_part_option, rows_per_part_option
-from sparsefeat.cli.output import log, print_json
+from sparsefeat.cli.output import print_json
 from sparsefeat.cli.progress import rate_shown
-from sparsefeat.cli.stopping import run_stoppable
+from sparsefeat.cli.stopping import exit_if_stopped, run_stoppable
 from sparsefeat.units import counted, human_bytes
 
 EXAMPLES = """
@@ -64,7 +64,4 @@ def merge(
             f"{counted(outcome.duplicates, 'row')} there already; "
             f"{time.monotonic() - start:.1f} s"
         )
-    if outcome.stopped:
-        log("stopped early; the same command takes up from here")
-    if stopped_by is not None:
-        raise click.exceptions.Exit(128 + stopped_by)
+    exit_if_stopped(outcome.stopped, stopped_by)

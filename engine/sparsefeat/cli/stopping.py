@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor, TimeoutError
 from types import FrameType
 from typing import TypeVar
 
+import click
+
 from sparsefeat.cli.output import log
 
 T = TypeVar("T")
@@ -59,3 +61,11 @@ def run_stoppable(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def exit_if_stopped(early: bool, signal_number: int | None) -> None:
+    """Say that there is more to do, and end as programs do that a signal has ended."""
+    if early:
+        log("stopped early; the same command takes up from here")
+    if signal_number is not None:
+        raise click.exceptions.Exit(128 + signal_number)

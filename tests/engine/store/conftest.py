@@ -77,6 +77,12 @@ class Forge:
         self._requests.flush()
 
 
+@pytest.fixture
+def without_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that aren't about what a disk keeps when the power fails."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
 @pytest.fixture(scope="session")
 def forge() -> Iterator[Forge]:
     process = subprocess.Popen(

@@ -1,7 +1,6 @@
 """Compaction keeps what a reader sees, bit for bit, and takes fewer parts for it."""
 
 import json
-import os
 import shutil
 import threading
 from pathlib import Path
@@ -29,11 +28,7 @@ from .test_forms import write as write_values
 
 N_PARTS = 8  # of three rows each
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing here is about what a disk keeps when the power fails."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+pytestmark = pytest.mark.usefixtures("without_fsync")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """A store that is read, written, compacted and killed by several processes."""
 
-import os
 import random
 import shutil
 import subprocess
@@ -19,11 +18,7 @@ from .data import make_batch, make_reject, write_store
 ROWS = 24
 KILLS = 18
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing here is about what a disk keeps when the power fails."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+pytestmark = pytest.mark.usefixtures("without_fsync")
 
 
 @pytest.fixture(scope="module")

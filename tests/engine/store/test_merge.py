@@ -1,6 +1,5 @@
 """Merging takes every row once, and leaves the sources alone."""
 
-import os
 import shutil
 import threading
 from pathlib import Path
@@ -22,11 +21,7 @@ from sparsefeat.store import part_writer as writing
 
 from .data import SMALL, digests, make_batch, make_reject, make_row, write_store
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing here is about what a disk keeps when the power fails."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+pytestmark = pytest.mark.usefixtures("without_fsync")
 
 
 @pytest.fixture
