@@ -8,9 +8,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from sparsefeat.errors import StoreError, StoreLockedError, StoreWriteError
+from sparsefeat.errors import StoreCorruptError, StoreError, StoreLockedError, StoreWriteError
 from sparsefeat.store.committed import survey
 from sparsefeat.store.durable import sync
+from sparsefeat.store.kept import lost_with
 from sparsefeat.store.layout import (
     LOCK,
     list_parts,
@@ -110,7 +111,7 @@ def settle(folder: Path) -> list[Part]:
     Raises
     ------
     StoreCorruptError, StoreError
-        A part is damaged or of a newer format.
+        A part is damaged or of a newer format, or one that counts no more has rows of its own.
     OSError
         Something can't be removed.
     """
@@ -118,6 +119,12 @@ def settle(folder: Path) -> list[Part]:
         shutil.rmtree(leftover)
     found = survey(folder)
     parts = found.sound()
+    for path in found.replaced:
+        if lost_with(Part(path), parts):
+            raise StoreCorruptError(
+                f"{path} was replaced by another part, but has rows that no other has, expected "
+                "none: one of them was copied here from another store, move it elsewhere"
+            )
     remove_replaced(folder, found.replaced)
     return parts
 

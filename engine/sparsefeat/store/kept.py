@@ -32,6 +32,16 @@ def first_rows(parts: Sequence[Part]) -> list[npt.NDArray[np.int64]]:
     ]
 
 
+def lost_with(part: Part, parts: Sequence[Part]) -> set[str]:
+    """Give the ids of a part's rows that none of some other parts has."""
+    ids = set(part.column(ROWS, INDEX).tolist())
+    for other in reversed(parts):  # what was written last is the likeliest
+        if not ids:
+            break
+        ids.difference_update(other.column(ROWS, INDEX).tolist())
+    return ids
+
+
 def standing_rejects(parts: Sequence[Part]) -> list[list[int]]:
     """Give for each part the rejects that a reader shows, ascending.
 

@@ -3,15 +3,17 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sparsefeat.errors import SourceError
+from sparsefeat.errors import SourceError, StoreChangedError, StoreError
 from sparsefeat.store.check_part import PartCheck
 from sparsefeat.store.check_source import check_source
 from sparsefeat.store.committed import Survey, survey
 from sparsefeat.store.header import differences
+from sparsefeat.store.kept import lost_with
 from sparsefeat.store.layout import list_temporaries, part_name, require_parts
-from sparsefeat.store.part import part_gone
+from sparsefeat.store.part import Part, part_gone
 from sparsefeat.store.report import Finding, VerifyReport
 from sparsefeat.store.tables import INDEX
+from sparsefeat.units import counted
 
 
 def verify(
@@ -102,9 +104,7 @@ def _folder_findings(folder: Path, found: Survey) -> list[Finding]:
     for first, last in found.missing.pairs:
         are = "is" if first == last else f"to {part_name(last)} are"
         findings.append(Finding(what=f"{part_name(first)} {are} missing"))
-    for path in found.replaced:
-        what = f"{path.name} was compacted into another part, and has not been removed yet"
-        findings.append(Finding(what=what, harmless=True))
+    findings += [_replaced_finding(path, found) for path in found.replaced]
     for leftover in list_temporaries(folder):
         what = f"{leftover.name} is a part in the making, or left by a killed writer"
         findings.append(Finding(what=what, harmless=True))
@@ -121,3 +121,17 @@ def _folder_findings(folder: Path, found: Survey) -> list[Finding]:
             what = f"was made otherwise: {'; '.join(different)}"
             findings.append(Finding(what=what, part=path.name))
     return findings
+
+
+def _replaced_finding(path: Path, found: Survey) -> Finding:
+    try:
+        lost = lost_with(Part(path), [*found.parts.values()])
+    except StoreChangedError:
+        lost = set()  # removed by now, as it should be
+    except StoreError as exc:
+        return Finding(what=str(exc), part=path.name)
+    if lost:
+        what = f"was replaced by another part, but has {counted(len(lost), 'row')} of its own"
+        return Finding(what=what, part=path.name)
+    what = f"{path.name} was compacted into another part, and has not been removed yet"
+    return Finding(what=what, harmless=True)

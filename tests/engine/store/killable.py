@@ -87,6 +87,12 @@ def compacting(folder: str, dies_at: int) -> None:
     report({"calls": calls})
 
 
+def compacting_limited(folder: str, bytes_per_file: int) -> None:
+    """Compact under a limit on the size of files, which acts like a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_per_file, bytes_per_file))
+    compact(Path(folder), rows_per_part=8)
+
+
 def report(answer: dict[str, Any]) -> None:
     # In one piece, for parent and child share the pipe.
     os.write(1, json.dumps(answer).encode() + b"\n")
@@ -107,7 +113,8 @@ def main() -> None:
         to_dense(warm.layers[layer.name])
         csr_zeros_per_channel(warm.layers[layer.name], layer.n_channels)
     commands = {
-        function.__name__: function for function in (compacting, extract, hold, limited, nobody)
+        function.__name__: function
+        for function in (compacting, compacting_limited, extract, hold, limited, nobody)
     }
     while line := sys.stdin.readline():
         arguments = json.loads(line)

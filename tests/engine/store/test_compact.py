@@ -383,6 +383,28 @@ def test_what_a_crash_left_is_removed_by_the_next_writer(
     assert_same(store, Store(pieces))
 
 
+def test_a_part_of_another_store_removes_nothing(store: Path, tmp_path: Path) -> None:
+    """A compacted part names numbers, which mean other parts in another folder."""
+    for number in range(30, 34):
+        write_store(tmp_path / "other", [make_batch([number])])
+    compact(tmp_path / "other")
+    shutil.copytree(tmp_path / "other" / "part-00004.zarr", store / "part-00008.zarr")
+    before = digests(store)
+    for write in (lambda: compact(store), lambda: write_store(store, [make_batch([50])])):
+        with pytest.raises(StoreCorruptError, match=r"part-00000\.zarr was replaced.*no other has"):
+            write()
+    assert digests(store) == before
+    found = [str(finding) for finding in verify(store).findings if not finding.harmless]
+    expected = [
+        f"part-{number:05d}.zarr: was replaced by another part, but has 3 rows of its own"
+        for number in range(4)
+    ]
+    assert found == expected
+    shutil.rmtree(store / "part-00008.zarr")
+    assert len(Store(store)) == 24
+    assert verify(store).findings == ()
+
+
 def test_a_lost_part_is_missed(store: Path) -> None:
     compact(store, rows_per_part=10)
     shutil.rmtree(store / "part-00009.zarr")

@@ -13,7 +13,7 @@ import pytest
 from sparsefeat.store import Store, compact, verify
 
 from .conftest import ROOT, Forge
-from .data import make_batch, make_reject, write_store
+from .data import digests, make_batch, make_reject, write_store
 
 ROWS = 24
 KILLS = 18
@@ -60,6 +60,19 @@ def test_a_compaction_killed_at_any_moment(forge: Forge, pieces: Path, tmp_path:
     if folder.exists():
         compact(folder, rows_per_part=8)
         assert_finished(folder, expected)
+
+
+def test_a_compaction_whose_files_may_not_grow(forge: Forge, pieces: Path, tmp_path: Path) -> None:
+    expected = Store(pieces)
+    folder: Path = shutil.copytree(pieces, tmp_path / "store")
+    before = digests(folder)
+    forge.start("compacting_limited", folder=str(folder), bytes_per_file=600)
+    assert forge.finish() == "StoreWriteError"
+    assert digests(folder) == before
+    assert not any(folder.glob(".part-*"))
+    assert_every_row_once(folder, expected)
+    compact(folder, rows_per_part=8)
+    assert_finished(folder, expected)
 
 
 def assert_finished(folder: Path, expected: Store) -> None:
