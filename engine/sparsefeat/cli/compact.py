@@ -70,7 +70,7 @@ def compact(
         print_json({"store": store, **dataclasses.asdict(outcome)})
     else:
         click.echo(f"{store}: {_said(outcome, time.monotonic() - start)}")
-    exit_if_stopped(outcome.stopped, stopped_by)
+    exit_if_stopped(outcome.stopped, stopped_by, all_again=everything)
 
 
 def _said(outcome: "Compaction", seconds: float) -> str:

@@ -63,9 +63,10 @@ def run_stoppable(
             signal.signal(number, handler)
 
 
-def exit_if_stopped(early: bool, signal_number: int | None) -> None:
+def exit_if_stopped(early: bool, signal_number: int | None, *, all_again: bool = False) -> None:
     """Say that there is more to do, and end as programs do that a signal has ended."""
     if early:
-        log("stopped early; the same command takes up from here")
+        rest = "begins anew" if all_again else "takes up from here"
+        log(f"stopped early; the same command {rest}")
     if signal_number is not None:
         raise click.exceptions.Exit(128 + signal_number)

@@ -5,11 +5,17 @@ others afterwards. Between the two, and after a crash, both are there. There is 
 to keep in step with the folder: what counts follows from names and headers alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sparsefeat.errors import StoreChangedError, StoreCorruptError, StoreError
+from sparsefeat.errors import (
+    StoreChangedError,
+    StoreCorruptError,
+    StoreError,
+    StoreMismatchError,
+)
+from sparsefeat.store.header import differences
 from sparsefeat.store.layout import list_parts, part_name, part_number
 from sparsefeat.store.part import Part
 from sparsefeat.store.ranges import NO_NUMBERS, Ranges
@@ -82,6 +88,22 @@ def survey(folder: Path) -> Survey:
         f"{folder} changed whenever it was read, expected it to rest for a moment: "
         "wait for who writes to it"
     )
+
+
+def check_alike(parts: Sequence[Part], *, advice: str) -> None:
+    """See that parts agree in settings, layers, and how exactly values are kept.
+
+    Raises
+    ------
+    StoreMismatchError
+        Two of them differ; it ends with the advice.
+    """
+    for part in parts[1:]:
+        if different := differences(part.header.identity(), parts[0].header.identity()):
+            raise StoreMismatchError(
+                f"{part.path} and {parts[0].path} were made otherwise: {'; '.join(different)}: "
+                f"{advice}"
+            )
 
 
 def _read(listed: list[Path], read: dict[Path, Part]) -> Survey:

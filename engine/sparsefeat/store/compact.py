@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from sparsefeat.store.committed import survey
+from sparsefeat.store.committed import check_alike, survey
 from sparsefeat.store.folder import locked, remove_replaced
 from sparsefeat.store.layout import folder_bytes, part_number, require_parts
 from sparsefeat.store.packing import Source, is_small, pack, read_sources
+from sparsefeat.store.part import Part
 from sparsefeat.store.part_writer import PartLimits
 from sparsefeat.store.ranges import Ranges
 from sparsefeat.store.rewriting import RowCounter, write_group
@@ -91,6 +92,8 @@ def compact(
     ------
     StoreNotFoundError
         There is no store.
+    StoreMismatchError
+        Its parts don't belong together.
     StoreLockedError
         Another process is writing to it.
     StoreCorruptError
@@ -109,14 +112,14 @@ def compact(
     limits = PartLimits(rows=rows_per_part, n_bytes=bytes_per_part)
     require_parts(folder)
     if dry_run:
-        sources = read_sources(survey(folder).sound())
+        sources = _sources(survey(folder).sound())
         groups = _groups(sources, limits, everything=everything)
         bytes_before = sum(folder_bytes(each.part.path) for group in groups for each in group)
         return _compaction(sources, groups, bytes_before=bytes_before, bytes_after=None)
     done = []
     bytes_before = bytes_after = 0
     with locked(folder) as parts:
-        sources = read_sources(parts)
+        sources = _sources(parts)
         groups = _groups(sources, limits, everything=everything)
         counter = RowCounter((source for group in groups for source in group), progress)
         for group in groups:
@@ -135,6 +138,11 @@ def compact(
         bytes_after=bytes_after,
         stopped=len(done) < len(groups),
     )
+
+
+def _sources(parts: Sequence[Part]) -> list[Source]:
+    check_alike(parts, advice="move one of them elsewhere")
+    return read_sources(parts)
 
 
 def _groups(

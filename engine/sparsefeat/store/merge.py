@@ -6,16 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sparsefeat.errors import InputError, StoreMismatchError
-from sparsefeat.store.committed import survey
+from sparsefeat.errors import InputError
+from sparsefeat.store.committed import check_alike, survey
 from sparsefeat.store.folder import claim, locked, write_error
-from sparsefeat.store.header import differences
 from sparsefeat.store.kept import first_rows, standing_rejects
 from sparsefeat.store.layout import folder_bytes, require_parts
 from sparsefeat.store.packing import Source, pack
 from sparsefeat.store.part import Part
 from sparsefeat.store.part_writer import PartLimits
 from sparsefeat.store.rewriting import RowCounter, write_group
+
+_ADVICE = "merge stores of the same model, settings and layers"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,7 +101,7 @@ def merge(
     limits = PartLimits(rows=rows_per_part, n_bytes=bytes_per_part)
     _check_apart(folders, output)
     parts = [part for folder in folders for part in _read(folder)]
-    _check_alike(parts)
+    check_alike(parts, advice=_ADVICE)
     try:
         claim(output)
     except OSError as exc:
@@ -108,7 +109,7 @@ def merge(
     written = []
     bytes_added = 0
     with locked(output) as before:
-        _check_alike([*before, *parts])
+        check_alike([*before, *parts], advice=_ADVICE)
         wanted = _wanted(parts, before)
         groups = list(pack((each for each in wanted if len(each.rows) or each.rejects), limits))
         counter = RowCounter(wanted, progress)
@@ -142,16 +143,6 @@ def _check_apart(folders: Sequence[Path], output: Path) -> None:
 def _read(folder: Path) -> list[Part]:
     require_parts(folder)
     return survey(folder).sound()
-
-
-def _check_alike(parts: Sequence[Part]) -> None:
-    first = parts[0]
-    for part in parts[1:]:
-        if different := differences(part.header.identity(), first.header.identity()):
-            raise StoreMismatchError(
-                f"{part.path.parent} and {first.path.parent} were made otherwise: "
-                f"{'; '.join(different)}: merge stores of the same model, settings and layers"
-            )
 
 
 def _wanted(parts: Sequence[Part], before: Sequence[Part]) -> list[Source]:

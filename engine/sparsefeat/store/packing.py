@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import groupby
 
 import numpy as np
@@ -85,7 +86,10 @@ def _form(part: Part) -> list[tuple[object, ...]]:
     form: list[tuple[object, ...]] = []
     for name, stored in part.layers.items():
         values = stored.values
-        steps = b"" if values is None or values.law is None else part.steps(name).tobytes()
+        steps = b""
+        if values is not None and values.law is not None:
+            # Of a part opened for this, so that not the steps of all are kept.
+            steps = blake2b(Part(part.path).steps(name).tobytes()).digest()
         form.append(() if values is None else (values.kind, values.bits, values.law, steps))
     return form
 

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.errors import InputError, LayerError, StoreMismatchError
+from sparsefeat.errors import InputError, LayerError
 from sparsefeat.records import Layer
-from sparsefeat.store.committed import survey
+from sparsefeat.store.committed import check_alike, survey
 from sparsefeat.store.frames import read_frame, unresolved
 from sparsefeat.store.gather import read_csr, read_dense
-from sparsefeat.store.header import differences
 from sparsefeat.store.json_fields import JSON
 from sparsefeat.store.layout import require_parts
 from sparsefeat.store.part import Part
@@ -63,14 +62,8 @@ class Store:
         self.folder = Path(folder)
         require_parts(self.folder)
         self._parts = survey(self.folder).sound()
+        check_alike(self._parts, advice="move one of them elsewhere")
         first = self._parts[0]
-        for part in self._parts[1:]:
-            different = differences(part.header.identity(), first.header.identity())
-            if different:
-                raise StoreMismatchError(
-                    f"{part.path} and {first.path.name} were made otherwise: "
-                    f"{'; '.join(different)}: move one of them elsewhere"
-                )
         self.layers: dict[str, Layer] = {
             stored.layer.name: stored.layer for stored in first.header.layers
         }

@@ -1,6 +1,7 @@
 """Writing the rows of several parts into a new one."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -53,6 +54,8 @@ def write_group(
     -------
     The new part.
     """
+    # Opened anew: what reading keeps of them goes with the group.
+    group = [replace(source, part=Part(source.part.path)) for source in group]
     first = group[0].part.header
     layers = [stored.layer for stored in first.layers]
     number = next_number(folder)

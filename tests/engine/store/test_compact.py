@@ -14,6 +14,7 @@ from sparsefeat.errors import (
     StoreChangedError,
     StoreCorruptError,
     StoreLockedError,
+    StoreMismatchError,
     StoreNotFoundError,
     StoreWriteError,
 )
@@ -462,6 +463,16 @@ def test_parts_with_more_than_is_understood_stay(store: Path, what: str) -> None
     assert [len(group) for group in done.groups] == [3, 4]
     assert names(store) == ["part-00008.zarr", "part-00003.zarr", "part-00009.zarr"]
     assert json.loads(file.read_bytes()) == root
+
+
+def test_parts_that_do_not_belong_together(store: Path, tmp_path: Path) -> None:
+    write_store(tmp_path / "other", [make_batch([40])], settings={"pool": "max"})
+    (tmp_path / "other" / "part-00000.zarr").rename(store / "part-00008.zarr")
+    before = digests(store)
+    for dry_run in (False, True):
+        with pytest.raises(StoreMismatchError, match="pool: got 'max', expected 'none'"):
+            compact(store, dry_run=dry_run)
+    assert digests(store) == before
 
 
 def test_one_at_a_time(store: Path) -> None:
