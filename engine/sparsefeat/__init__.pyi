@@ -1,3 +1,4 @@
+from .conversion import Conversion, convert
 from .errors import (
     BenchmarkError,
     InputError,
@@ -34,6 +35,7 @@ __all__ = [
     "Batch",
     "BenchmarkError",
     "Compaction",
+    "Conversion",
     "CudaOptions",
     "Extractor",
     "FeatureMaps",
@@ -69,6 +71,7 @@ __all__ = [
     "build_report",
     "check_scaling",
     "compact",
+    "convert",
     "extract_to_store",
     "info",
     "list_pictures",

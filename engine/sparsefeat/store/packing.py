@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import groupby
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,8 @@ from sparsefeat.store.header import Header
 from sparsefeat.store.kept import first_rows, standing_rejects
 from sparsefeat.store.part import Part
 from sparsefeat.store.part_writer import NNZ_PER_PART, REJECTS_PER_PART, PartLimits
+
+ORIGINS_PER_PART: Final = 1024  # each is a JSON object of the header
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -72,7 +75,7 @@ def pack(sources: Iterable[Source], limits: PartLimits) -> Iterator[list[Source]
         for source in alike:
             size = _sizes(source)
             most = np.full_like(size, NNZ_PER_PART)
-            most[:3] = limits.rows, limits.n_bytes, REJECTS_PER_PART
+            most[:4] = limits.rows, limits.n_bytes, REJECTS_PER_PART, ORIGINS_PER_PART
             if group and (sizes + size > most).any():
                 yield group
                 group = []
@@ -95,6 +98,8 @@ def _form(part: Part) -> list[tuple[object, ...]]:
 
 
 def _sizes(source: Source) -> npt.NDArray[np.int64]:
-    """Give what is limited: rows, bytes, rejects, and the nnz of each layer."""
+    """Give what is limited: rows, bytes, rejects, origins, and the nnz of each layer."""
+    counts = len(source.rows), source.n_bytes, len(source.rejects)
+    origins = len(source.part.header.all_origins())
     nnz = (stored.nnz for stored in source.part.layers.values())
-    return np.array([len(source.rows), source.n_bytes, len(source.rejects), *nnz], np.int64)
+    return np.array([*counts, origins, *nnz], np.int64)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from sparsefeat.errors import InputError
 from sparsefeat.records import Layer, Reject, Row
+from sparsefeat.store.bounds import CHUNK_ELEMENTS, NNZ
 from sparsefeat.store.durable import sync, sync_tree
 from sparsefeat.store.forms import Form
 from sparsefeat.store.group import PartGroup
@@ -24,7 +25,7 @@ from sparsefeat.store.tables import REJECTED, ROWS, write_table
 from sparsefeat.values import ChannelSteps, Values
 from sparsefeat_kernels import Csr
 
-NNZ_PER_PART = 2**31 - 1  # so that every part's indptr fits int32 readers
+NNZ_PER_PART = NNZ
 REJECTS_PER_PART = 1 << 16
 
 
@@ -35,17 +36,17 @@ class PartLimits:
     Raises
     ------
     InputError
-        Either is less than 1.
+        Either is less than 1, or the rows are more than a part can have.
     """
 
     rows: int
     n_bytes: int
 
     def __post_init__(self) -> None:
-        if self.rows < 1 or self.n_bytes < 1:
+        if not 0 < self.rows < CHUNK_ELEMENTS or self.n_bytes < 1:
             raise InputError(
-                f"got {self.rows} rows and {self.n_bytes} bytes a part, "
-                "expected at least 1: raise them"
+                f"got {self.rows} rows and {self.n_bytes} bytes a part, expected 1 to "
+                f"{CHUNK_ELEMENTS - 1} rows and at least 1 byte: change them"
             )
 
 

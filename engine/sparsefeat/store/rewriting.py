@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from sparsefeat.errors import StoreCorruptError, StoreError
 from sparsefeat.records import Reject, Row
+from sparsefeat.store.bounds import CHUNK_ELEMENTS
 from sparsefeat.store.forms import Form
 from sparsefeat.store.header import Origin
 from sparsefeat.store.kept_forms import kept_form
@@ -24,7 +25,7 @@ from sparsefeat.values import Values
 
 T = TypeVar("T")
 
-_UNLIMITED = PartLimits(rows=1 << 31, n_bytes=1 << 62)  # who made the group has looked
+_UNLIMITED = PartLimits(rows=CHUNK_ELEMENTS - 1, n_bytes=1 << 62)  # who made the group has looked
 
 
 def write_group(

@@ -10,7 +10,7 @@ from sparsefeat.store.committed import Survey, survey
 from sparsefeat.store.header import differences
 from sparsefeat.store.kept import lost_with
 from sparsefeat.store.layout import list_temporaries, part_name, require_parts
-from sparsefeat.store.part import Part, part_gone
+from sparsefeat.store.part import Part, is_gone, part_gone
 from sparsefeat.store.report import Finding, VerifyReport
 from sparsefeat.store.tables import INDEX
 from sparsefeat.units import counted
@@ -71,7 +71,7 @@ def verify(
     for done, path in enumerate(paths, start=1):
         check = PartCheck(path)
         of_part = [*check.run()]
-        if not path.is_dir():
+        if is_gone(path):
             raise part_gone(path)
         findings += of_part
         ids = check.rows.get(INDEX, [])

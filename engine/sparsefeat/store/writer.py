@@ -11,6 +11,7 @@ from filelock import FileLock
 
 from sparsefeat.errors import InputError, StoreError, StoreMismatchError, StoreWriteError
 from sparsefeat.records import Batch, Layer
+from sparsefeat.store.bounds import AXES
 from sparsefeat.store.folder import claim, settle, take_lock, write_error
 from sparsefeat.store.header import differences, identity, plain_json
 from sparsefeat.store.json_fields import JSON
@@ -304,8 +305,9 @@ def _check_layers(layers: Sequence[Layer]) -> None:
             "and inner slashes: rename them"
         )
     for layer in layers:
-        if not layer.shape or min(layer.shape) < 1 or layer.n_features >= 2**31:
+        too_large = len(layer.shape) > AXES or layer.n_features >= 2**31
+        if not layer.shape or min(layer.shape) < 1 or too_large:
             raise InputError(
-                f"layer {layer.name} has shape {layer.shape}, expected extents of at least 1 "
-                "and fewer than 2**31 elements: leave it out"
+                f"layer {layer.name} has shape {layer.shape}, expected 1 to {AXES} extents of at "
+                "least 1 and fewer than 2**31 elements: leave it out"
             )
