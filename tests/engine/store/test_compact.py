@@ -23,6 +23,7 @@ from sparsefeat.store import Store, StoreWriter, compact, info, merge, verify
 from sparsefeat.store import part_writer as writing
 from sparsefeat_kernels import encode
 
+from .attacks import edit_header
 from .data import SMALL, digests, make_batch, make_reject, make_row, write_store
 from .test_forms import STEPS, counted, layer_facts
 from .test_forms import write as write_values
@@ -448,21 +449,25 @@ def test_indices_out_of_order_stop_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("what", ["node", "key", "key of a layer"])
 def test_parts_with_more_than_is_understood_stay(store: Path, what: str) -> None:
     """A later version has added something within the format."""
-    file = store / "part-00003.zarr" / "zarr.json"
-    root = json.loads(file.read_bytes())
-    header = root["attributes"]["sparsefeat"]
+    part = store / "part-00003.zarr"
+
+    def edit(header: Any) -> None:
+        if what == "key":
+            header["author"] = "somebody"
+        elif what == "key of a layer":
+            header["layers"][1]["unit"] = "volt"
+
+    edit_header(part, edit)
     if what == "node":
+        root = json.loads((part / "zarr.json").read_bytes())
         node = {"zarr_format": 3, "node_type": "group", "attributes": {}}
         root["consolidated_metadata"]["metadata"]["obs/score"] = node
-    elif what == "key":
-        header["author"] = "somebody"
-    else:
-        header["layers"][1]["unit"] = "volt"
-    file.write_text(json.dumps(root))
+        (part / "zarr.json").write_text(json.dumps(root))
+    before = (part / "zarr.json").read_bytes()
     done = compact(store, everything=True)
     assert [len(group) for group in done.groups] == [3, 4]
     assert names(store) == ["part-00008.zarr", "part-00003.zarr", "part-00009.zarr"]
-    assert json.loads(file.read_bytes()) == root
+    assert (part / "zarr.json").read_bytes() == before
 
 
 def test_parts_that_do_not_belong_together(store: Path, tmp_path: Path) -> None:

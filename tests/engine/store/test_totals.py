@@ -11,6 +11,7 @@ from sparsefeat.records import Batch, Layer
 from sparsefeat.store import Store, StoreWriter, gather, info
 from sparsefeat.store.bounds import NNZ
 from sparsefeat.store.part_writer import PartLimits, PartWriter
+from sparsefeat.values import Values
 from sparsefeat_kernels import Csr
 
 from .data import make_row, write_store
@@ -84,10 +85,10 @@ def test_indptr_is_int64_where_it_must_be(store: Path, monkeypatch: pytest.Monke
 def test_a_part_is_full_before_it_passes_int32(tmp_path: Path) -> None:
     """What was written before is only claimed; rows that fit exactly, and one too many."""
     limits = PartLimits(rows=100, n_bytes=1 << 60)
-    part = PartWriter(tmp_path, 0, [LAYER], limits)
+    part = PartWriter(tmp_path, 0, [LAYER], limits, Values())
     csr = wide_rows(3)
     part.append([make_row(0)], {"wide": csr.rows(0, 1)})
-    (writer,) = part._layers
+    (writer,) = part._layers.values()
     for free, fits in ((2 * ROW_NNZ, 2), (2 * ROW_NNZ - 1, 1), (ROW_NNZ - 1, 0), (0, 0)):
         writer.nnz = NNZ - free
         assert part.room({"wide": csr}) == fits
