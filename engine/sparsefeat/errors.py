@@ -18,6 +18,7 @@
         ├── StoreLockedError                    another process is writing
         ├── StoreChangedError                   it was compacted since it was opened
         ├── StoreCorruptError                   what is on disk is not what was written
+        ├── StoreMemoryError (MemoryError)      what was asked for takes more memory than it may
         └── StoreWriteError (OSError)           the disk refused
 
 Each message is one line: what was got, what was expected, what to do.
@@ -86,6 +87,10 @@ class StoreChangedError(StoreError):
 
 class StoreCorruptError(StoreError):
     """What is on disk is not what was written."""
+
+
+class StoreMemoryError(StoreError, MemoryError):
+    """What was asked for takes more memory than there may be used for it."""
 
 
 class StoreWriteError(StoreError, OSError):
