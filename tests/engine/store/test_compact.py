@@ -1,6 +1,7 @@
 """Compaction keeps what a reader sees, bit for bit, and takes fewer parts for it."""
 
 import json
+import pickle
 import shutil
 import threading
 from pathlib import Path
@@ -301,6 +302,14 @@ def test_a_store_that_was_open(store: Path) -> None:
         with pytest.raises(StoreChangedError, match=r"was compacted.*open it again"):
             read()
     assert Store(store)["fc"].shape == (24, 40)
+
+
+def test_a_store_that_was_handed_to_another_process(store: Path) -> None:
+    sent = pickle.dumps(Store(store))
+    assert len(pickle.loads(sent)) == 24
+    compact(store)
+    with pytest.raises(StoreChangedError, match="open it again, in every process"):
+        pickle.loads(sent)
 
 
 def test_a_compaction_while_all_is_verified(store: Path) -> None:
