@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Parts that are alike, of 2**31 non-zeros and some more together, in some megabytes."""
     folder = tmp_path_factory.mktemp("totals") / "store"
     csr = wide_rows(BATCH)
-    with StoreWriter.open(folder, layers=[LAYER], settings={}, provenance={}) as writer:
+    options: dict[str, Any] = {"settings": {}, "provenance": {}, "bytes_per_part": 1 << 40}
+    with StoreWriter.open(folder, layers=[LAYER], **options) as writer:
         for start in range(0, ROWS, BATCH):
             rows = tuple(make_row(number) for number in range(start, start + BATCH))
             writer.append(Batch(rows=rows, layers={LAYER.name: csr}))
