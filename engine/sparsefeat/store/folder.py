@@ -115,8 +115,11 @@ def settle(folder: Path) -> list[Part]:
     OSError
         Something can't be removed.
     """
-    for leftover in list_temporaries(folder):
-        shutil.rmtree(leftover)
+    leftovers = list_temporaries(folder)
+    if leftovers:
+        sync(folder)  # they may be parts whose successor, or whose new name, is not on the disk yet
+    for leftover in leftovers:
+        _remove(leftover)
     found = survey(folder)
     parts = found.sound()
     for path in found.replaced:
@@ -142,4 +145,12 @@ def remove_replaced(folder: Path, replaced: Iterable[Path]) -> None:
     if hidden:
         sync(folder)
     for path in hidden:
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a part, or only the link where it is one: what it leads to may be anybody's."""
+    if path.is_symlink():
+        path.unlink()
+    else:
         shutil.rmtree(path)

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sparsefeat.errors import InputError
 from sparsefeat.store.array_metadata import ArrayMetadata
+from sparsefeat.store.bounds import JSON_BYTES
 from sparsefeat.store.chunks import ChunkEncoder, encode_text
 from sparsefeat.store.codecs import Chain
 from sparsefeat.store.json_fields import JSON, mapping
@@ -123,7 +125,13 @@ class PartGroup:
     def _write_json(self, name: str, node: Mapping[str, Any]) -> None:
         folder = self.path / name
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "zarr.json").write_text(json.dumps(node, separators=(",", ":")), encoding="utf-8")
+        document = json.dumps(node, separators=(",", ":"), allow_nan=False)
+        if len(document) > JSON_BYTES:
+            raise InputError(
+                f"the metadata of a part take {len(document):,} bytes, expected at most "
+                f"{JSON_BYTES:,}: name fewer layers, or keep less of settings and provenance"
+            )
+        (folder / "zarr.json").write_text(document, encoding="utf-8")
 
 
 def consolidated(path: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Reading a JSON document of a part."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from sparsefeat.store.regular_file import read_regular
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON document; NaN and infinities, which JSON hasn't, are errors.
+    """Read a JSON document; NaN and infinities are errors, however they are written.
 
     Raises
     ------
@@ -27,4 +28,9 @@ def parse_json(document: bytes | str) -> Any:
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is no JSON")
 
-    return json.loads(document, parse_constant=refuse)
+    def finite(number: str) -> float:
+        if not math.isfinite(value := float(number)):  # 1e999 would be written as Infinity again
+            raise ValueError(f"{number} is no number that a float64 holds")
+        return value
+
+    return json.loads(document, parse_constant=refuse, parse_float=finite)

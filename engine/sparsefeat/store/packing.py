@@ -1,5 +1,6 @@
 """Which parts are written together into one."""
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -9,12 +10,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from sparsefeat.store.bounds import JSON_BYTES
 from sparsefeat.store.header import Header
 from sparsefeat.store.kept import first_rows, standing_rejects
 from sparsefeat.store.part import Part
 from sparsefeat.store.part_writer import NNZ_PER_PART, REJECTS_PER_PART, PartLimits
 
-ORIGINS_PER_PART: Final = 1024  # each is a JSON object of the header
+ORIGIN_BYTES_PER_PART: Final = JSON_BYTES // 4  # of the header, which has more besides
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -75,7 +77,7 @@ def pack(sources: Iterable[Source], limits: PartLimits) -> Iterator[list[Source]
         for source in alike:
             size = _sizes(source)
             most = np.full_like(size, NNZ_PER_PART)
-            most[:4] = limits.rows, limits.n_bytes, REJECTS_PER_PART, ORIGINS_PER_PART
+            most[:4] = limits.rows, limits.n_bytes, REJECTS_PER_PART, ORIGIN_BYTES_PER_PART
             if group and (sizes + size > most).any():
                 yield group
                 group = []
@@ -98,8 +100,8 @@ def _form(part: Part) -> list[tuple[object, ...]]:
 
 
 def _sizes(source: Source) -> npt.NDArray[np.int64]:
-    """Give what is limited: rows, bytes, rejects, origins, and the nnz of each layer."""
+    """Give what is limited: rows, bytes, rejects, bytes of origins, and the nnz of each layer."""
     counts = len(source.rows), source.n_bytes, len(source.rejects)
-    origins = len(source.part.header.all_origins())
+    origins = len(json.dumps([each.to_json() for each in source.part.header.all_origins()]))
     nnz = (stored.nnz for stored in source.part.layers.values())
     return np.array([*counts, origins, *nnz], np.int64)

@@ -346,9 +346,12 @@ class Part:
 
 
 def is_gone(path: Path) -> bool:
-    """Tell whether a part isn't there any more; one that may not be looked at is."""
+    """Tell whether a part isn't there any more; one that may not be looked at is.
+
+    A link that leads nowhere is there, and damaged.
+    """
     try:
-        path.stat()
+        path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return True
     except OSError:
