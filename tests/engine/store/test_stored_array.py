@@ -152,6 +152,10 @@ CHAIN = Chain(dtype=np.dtype(np.float32)).to_json()
 )
 def test_metadata_that_no_store_has(tmp_path: Path, changes: dict[str, Any]) -> None:
     (tmp_path / "zarr.json").write_text(json.dumps(metadata_of()))
+    with pytest.raises(ValueError, match="no files"):
+        StoredArray(tmp_path)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "0").write_bytes(bytes(1000))
     StoredArray(tmp_path)
     (tmp_path / "zarr.json").write_text(json.dumps(metadata_of(**changes)))
     with pytest.raises((TypeError, ValueError, KeyError)):
