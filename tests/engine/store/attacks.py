@@ -202,6 +202,7 @@ HEADERS: dict[str, Edit] = {
     "parts to replace backwards": changed(format=2, replaces=[[3, 1]]),
     "parts to replace past int64": changed(format=2, replaces=[[1, 1 << 70]]),
     "parts to replace that overlap": changed(format=2, replaces=[[1, 5], [3, 9]]),
+    "itself to replace": changed(format=2, replaces=[[0, 0]]),
     "origins of more rows": changed(origins=[{"rows": 99, "provenance": {}}]),
     "origins in words": changed(origins=["here"]),
     "text to replace": lambda header: header.update(format=2, replaces="part-00009.zarr"),
