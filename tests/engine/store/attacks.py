@@ -198,6 +198,13 @@ HEADERS: dict[str, Edit] = {
             "loss": {"rows": 1, "relative_l2": "nan", "cosine_mean": 1, "cosine_min": 1},
         }
     ),
+    "parts to replace in words": changed(format=2, replaces=[["0", "1"]]),
+    "parts to replace backwards": changed(format=2, replaces=[[3, 1]]),
+    "parts to replace past int64": changed(format=2, replaces=[[1, 1 << 70]]),
+    "parts to replace that overlap": changed(format=2, replaces=[[1, 5], [3, 9]]),
+    "itself to replace": changed(format=2, replaces=[[0, 0]]),
+    "origins of more rows": changed(origins=[{"rows": 99, "provenance": {}}]),
+    "origins in words": changed(origins=["here"]),
     "text to replace": lambda header: header.update(format=2, replaces="part-00009.zarr"),
     "a path to replace": lambda header: header.update(format=2, replaces=[["../x", 1]]),
     "half a range": lambda header: header.update(format=2, replaces=[[1]]),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sparsefeat.errors import StoreMemoryError
 from sparsefeat.records import Batch, Layer
 from sparsefeat.store import Store, StoreWriter, gather, info
 from sparsefeat.store.bounds import NNZ
@@ -105,3 +106,10 @@ def test_parts_are_closed_by_their_nnz(tmp_path: Path, monkeypatch: pytest.Monke
     rows = tuple(make_row(number) for number in range(7))
     write_store(tmp_path, [Batch(rows=rows, layers={"x": csr})], [layer])
     assert [part.header.rows for part in Store(tmp_path).parts] == [2, 2, 2, 1]
+
+
+def test_reading_all_is_refused_with_advice(store: Path) -> None:
+    with pytest.raises(StoreMemoryError, match=r"store\.batches"):
+        _ = Store(store, memory_limit=1 << 30)["wide"]
+    with pytest.raises(StoreMemoryError, match=r"store\.batches"):
+        Store(store, memory_limit=1 << 30).dense("wide")
