@@ -2,7 +2,8 @@
 
 The model is POSIX's, and as unkind as file systems are: a file has the content that it had when
 it was last synced (else none), and a folder the names that it had then (else none). In between,
-names may also be kept earlier than asked for, content or not.
+names may also be kept earlier than asked for, content or not: all of them ("now"), or only those
+below the folders that a store is in ("below"), so that what lies in a part goes before its name.
 """
 
 import os
@@ -105,9 +106,17 @@ class Recorder:
                     waiting.append(folder / name)
             yield folder.stat().st_ino, names
 
-    def after(self, moment: Moment, names: Literal["synced", "now"]) -> dict[str, bytes | None]:
+    def after(
+        self, moment: Moment, names: Literal["synced", "now", "below"]
+    ) -> dict[str, bytes | None]:
         """What is found once the power is back: content of files, None for folders."""
         folders = moment.folders if names == "synced" else moment.now
+        if names == "below":
+            root = self.root.stat().st_ino
+            above = {root, *moment.folders.get(root, {}).values()}
+            # Of a folder that has gone since, what it lost is lost.
+            folders = {each: {} for each in moment.folders} | moment.now
+            folders |= {each: moment.folders.get(each, {}) for each in above}
         found: dict[str, bytes | None] = {}
         waiting = [("", self.root.stat().st_ino)]
         while waiting:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sparsefeat.errors import StoreNotFoundError
-from sparsefeat.store import Store, StoreWriter, compact, part_writer, verify
+from sparsefeat.store import Store, StoreWriter, compact, folder, part_writer, verify
 from sparsefeat_kernels import to_dense
 
 from .data import SMALL, assert_same_floats, make_batch, make_row, write_store
@@ -27,7 +27,7 @@ def rows_after(recorder: Recorder, tmp_path: Path) -> dict[str, list[int]]:
     seen: dict[tuple[object, ...], list[int]] = {}
     counts: dict[str, list[int]] = {}
     for moment in recorder.moments:
-        for names in ("synced", "now"):
+        for names in ("synced", "now", "below"):
             found = recorder.after(moment, names)
             # What is under a hidden name is nobody's.
             visible = {name: stored for name, stored in found.items() if "/." not in f"/{name}"}
@@ -108,6 +108,33 @@ def test_a_compaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (names, outcome.parts_after) == (2, 1)
     assert any(moment.what in ("unlink", "rmdir") for moment in recorder.moments)
     assert set(rows_after(recorder, tmp_path)["now"]) == {4}
+
+
+class Killed(BaseException):
+    """Ends a process where nothing can be said any more."""
+
+
+def test_a_compaction_killed_before_names_are_safe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the new part's name nor the old ones' going is on the disk: others see to that."""
+    store = tmp_path / "disk" / "store"
+    store.parent.mkdir()
+    write_store(store, [make_batch([1, 2]), make_batch([3, 4])], rows_per_part=2)
+
+    def killed(path: Path) -> None:
+        raise Killed
+
+    with recorded(store.parent, monkeypatch) as recorder:
+        recorder.marks = ("1", "2", "3", "4")
+        for module in (part_writer, folder):
+            with monkeypatch.context() as context:
+                context.setattr(module, "sync", killed)
+                with pytest.raises(Killed):
+                    compact(store)
+        compact(store)
+    assert set(rows_after(recorder, tmp_path)["below"]) == {4}
+    assert [path.name for path in store.glob("*part*")] == ["part-00002.zarr"]
 
 
 def test_the_order_of_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
