@@ -26,13 +26,15 @@ class PartCheck:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.files = sorted(file for file in path.rglob("*") if file.is_file())
-        self.n_bytes = sum(file.stat().st_size for file in self.files)
+        self.files: list[Path] = []
+        self.n_bytes = 0
         self.rows: dict[str, Any] = {}
 
     def run(self) -> Iterator[Finding]:
         """Yield what is wrong."""
         try:
+            self.files = sorted(file for file in self.path.rglob("*") if file.is_file())
+            self.n_bytes = sum(file.stat().st_size for file in self.files)
             yield from self._check(Part(self.path, confirm=False))
         except StoreError as exc:
             yield self._finding(str(exc))
@@ -98,9 +100,13 @@ class PartCheck:
             yield self._finding(str(exc))
 
     def _strangers(self, part: Part) -> Iterator[Finding]:
-        """Find files that no array knows of, and links, which could lead anywhere."""
-        for link in sorted(file for file in self.path.rglob("*") if file.is_symlink()):
-            yield self._finding(f"{link.relative_to(self.path).as_posix()} is a link")
+        """Find files that no array knows of, and links, pipes and devices, which lead elsewhere."""
+        for file in sorted(self.path.rglob("*")):
+            name = file.relative_to(self.path).as_posix()
+            if file.is_symlink():
+                yield self._finding(f"{name} is a link")
+            elif not (file.is_file() or file.is_dir()):
+                yield self._finding(f"{name} is neither a file nor a folder")
         expected = set()
         for node in self.path.rglob("zarr.json"):
             expected.add(node)

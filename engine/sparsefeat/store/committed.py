@@ -121,7 +121,12 @@ def _read(listed: list[Path], read: dict[Path, Part]) -> Survey:
             continue
         places[path] = number
         try:
-            read[path] = part = read.get(path) or Part(path)
+            if path not in read:
+                part = Part(path)
+                if part.header.replaces:
+                    part.confirm()  # a flipped bit in it would hide other parts
+                read[path] = part
+            part = read[path]
         except StoreChangedError:
             raise
         except StoreError as exc:

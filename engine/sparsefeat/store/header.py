@@ -159,7 +159,7 @@ class Header:
                 if max(rows + 1, rejected) > CHUNK_ELEMENTS:
                     raise ValueError(f"{rows} rows and {rejected} rejects")
                 entries = [mapping(entry) for entry in sequence(fields["layers"])]
-                return cls(
+                read = cls(
                     rows=rows,
                     rejected=rejected,
                     layers=_sound_layers([StoredLayer.from_json(entry) for entry in entries], rows),
@@ -169,6 +169,9 @@ class Header:
                     origins=_origins(fields.get("origins", []), rows),
                     values=text(fields.get("values", "float32")),
                 )
+                if read.version > version:  # readers of that one would take it for something else
+                    raise ValueError(f"format {version} with what needs format {read.version}")
+                return read
             if not version:
                 raise ValueError("format 0")
         except (KeyError, TypeError, ValueError) as exc:

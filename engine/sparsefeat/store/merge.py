@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sparsefeat.errors import InputError
+from sparsefeat.errors import InputError, StoreError
 from sparsefeat.store.committed import check_alike, survey
 from sparsefeat.store.folder import claim, locked, write_error
 from sparsefeat.store.kept import first_rows, standing_rejects
@@ -15,6 +15,7 @@ from sparsefeat.store.packing import Source, pack
 from sparsefeat.store.part import Part
 from sparsefeat.store.part_writer import PartLimits
 from sparsefeat.store.rewriting import RowCounter, write_group
+from sparsefeat.store.strangers import strangers
 
 _ADVICE = "merge stores of the same model, settings and layers"
 
@@ -88,7 +89,7 @@ def merge(
     StoreWriteError
         The disk refused. What was committed before stays.
     StoreError
-        The output holds something else.
+        The output holds something else; or a source nodes or keys that this version doesn't know.
     InputError
         No source was named, or the output is or lies in one.
 
@@ -102,6 +103,7 @@ def merge(
     _check_apart(folders, output)
     parts = [part for folder in folders for part in _read(folder)]
     check_alike(parts, advice=_ADVICE)
+    _check_known(parts)
     try:
         claim(output)
     except OSError as exc:
@@ -143,6 +145,15 @@ def _check_apart(folders: Sequence[Path], output: Path) -> None:
 def _read(folder: Path) -> list[Part]:
     require_parts(folder)
     return survey(folder).sound()
+
+
+def _check_known(parts: Sequence[Part]) -> None:
+    for part in parts:
+        if unknown := strangers(part):
+            raise StoreError(
+                f"{part.path} holds {', '.join(unknown[:3])}, expected nothing that this version "
+                "doesn't know and would lose: upgrade sparsefeat, or take them out of a copy"
+            )
 
 
 def _wanted(parts: Sequence[Part], before: Sequence[Part]) -> list[Source]:

@@ -59,12 +59,18 @@ class Part:
     def array(self, name: str) -> StoredArray:
         """Open one array by its path in the part."""
         if name not in self._arrays:
-            self._confirm()
+            self.confirm()
             self._arrays[name] = self._guard(name, lambda: self._open(name))
         return self._arrays[name]
 
-    def _confirm(self) -> None:
-        """Compare the header with its copy, so that no flipped bit of it goes unnoticed."""
+    def confirm(self) -> None:
+        """Compare the header with its copy, so that no flipped bit of it goes unnoticed.
+
+        Raises
+        ------
+        StoreCorruptError
+            They differ, or one can't be read.
+        """
         if not self._confirmed:
             self._confirmed = True
             if not self.header_is_its_copy():

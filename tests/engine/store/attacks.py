@@ -188,8 +188,9 @@ HEADERS: dict[str, Edit] = {
     "codes without a law": lambda header: header["layers"][0].update(
         values={"kind": "codes", "dtype": "uint8"}
     ),
-    "codes that aren't there": lambda header: header["layers"][0].update(
-        values={"kind": "codes", "law": "linear", "dtype": "uint8"}
+    "codes that aren't there": lambda header: (
+        header.update(format=2),
+        header["layers"][0].update(values={"kind": "codes", "law": "linear", "dtype": "uint8"}),
     ),
     "a loss that isn't finite": lambda header: header["layers"][0].update(
         values={

@@ -89,6 +89,32 @@ def test_parts_that_claim_what_they_cannot(
     assert any("says that it replaces" in str(found) for found in verify(tmp_path).findings)
 
 
+def test_a_flipped_bit_hides_no_part(put: Callable[..., Path], tmp_path: Path) -> None:
+    for number in range(4):
+        put(number)
+    root = put(4, [0, 1]) / "zarr.json"
+    assert names(tmp_path) == [4, 2, 3]
+    root.write_bytes(root.read_bytes().replace(b"[0,1]", b"[0,3]").replace(b"[0, 1]", b"[0, 3]"))
+    with pytest.raises(StoreCorruptError, match=r"part-00004.zarr/uns/.* is not the header"):
+        Store(tmp_path)
+    assert "header" in str(verify(tmp_path).findings)
+
+
+def test_older_readers_would_show_rows_twice(put: Callable[..., Path], tmp_path: Path) -> None:
+    put(0)
+    edit_header(put(1, [0, 0]), lambda header: header.update(format=1))
+    with pytest.raises(StoreCorruptError, match="format 1 with what needs format 2"):
+        Store(tmp_path)
+
+
+def test_a_link_that_leads_nowhere_is_damage(put: Callable[..., Path], tmp_path: Path) -> None:
+    put(0)
+    (tmp_path / part_name(1)).symlink_to(tmp_path / "nowhere")
+    with pytest.raises(StoreCorruptError, match=r"part-00001\.zarr/zarr\.json is damaged"):
+        Store(tmp_path)
+    assert not verify(tmp_path).ok
+
+
 def test_a_part_that_two_others_replace(put: Callable[..., Path], tmp_path: Path) -> None:
     put(3, [0, 1])
     put(4, [1, 2])

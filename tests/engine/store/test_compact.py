@@ -20,8 +20,9 @@ from sparsefeat.errors import (
     StoreWriteError,
 )
 from sparsefeat.records import Batch, Layer
-from sparsefeat.store import Store, StoreWriter, compact, info, merge, verify
+from sparsefeat.store import Store, StoreWriter, compact, group, info, merge, packing, verify
 from sparsefeat.store import part_writer as writing
+from sparsefeat.store.bounds import JSON_BYTES
 from sparsefeat_kernels import encode
 
 from .attacks import edit_header
@@ -127,6 +128,46 @@ def test_one_provenance_stays_as_it_was(store: Path) -> None:
     for run, part in enumerate(Store(store).parts):
         assert part.header.provenance == {"run": run}
         assert part.header.origins == ()
+
+
+def test_no_part_says_more_than_can_be_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert packing.ORIGIN_BYTES_PER_PART < JSON_BYTES // 2
+    monkeypatch.setattr(packing, "ORIGIN_BYTES_PER_PART", 2500)
+    for number in range(4):
+        provenance = {"command": "x" * 1000, "run": number}
+        write_store(tmp_path, [make_batch([number])], provenance=provenance)
+    done = compact(tmp_path)
+    assert [len(group) for group in done.groups] == [2, 2]
+    assert [origin["run"] for origin in Store(tmp_path).provenance] == [0, 1, 2, 3]
+    assert verify(tmp_path).findings == ()
+
+
+def test_metadata_that_could_not_be_read_again(
+    store: Path, pieces: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = digests(store)
+    size = (store / "part-00000.zarr/zarr.json").stat().st_size
+    monkeypatch.setattr(group, "JSON_BYTES", size - 100)
+    with pytest.raises(InputError, match=r"metadata of a part take .* bytes, expected at most"):
+        compact(store)
+    assert digests(store) == before
+    assert_same(store, Store(pieces))
+
+
+def test_of_a_linked_part_only_the_link_goes(store: Path, pieces: Path) -> None:
+    elsewhere = (store / "part-00001.zarr").rename(store.parent / "elsewhere")
+    (store / "part-00001.zarr").symlink_to(elsewhere)
+    before = digests(elsewhere)
+    compact(store)
+    assert digests(elsewhere) == before
+    assert [path.name for path in store.glob("*part-*")] == ["part-00008.zarr"]
+    assert_same(store, Store(pieces))
+    (store / ".part-00007.0123abcd.tmp").symlink_to(elsewhere)
+    write_store(store, [])
+    assert digests(elsewhere) == before
+    assert not any(store.glob(".part-*"))
 
 
 def test_older_readers_refuse_a_compacted_part(store: Path) -> None:

@@ -19,6 +19,7 @@ from sparsefeat.records import Batch, Layer
 from sparsefeat.store import Store, StoreWriter, merge, verify
 from sparsefeat.store import part_writer as writing
 
+from .attacks import edit_header
 from .data import SMALL, digests, make_batch, make_reject, make_row, write_store
 
 pytestmark = pytest.mark.usefixtures("without_fsync")
@@ -172,6 +173,14 @@ def test_what_cannot_be_merged(stores: tuple[Path, Path, Path]) -> None:
     with pytest.raises(StoreError, match=r"thesis\.tex"):
         merge([monday], week)
     assert [path.name for path in week.iterdir()] == ["thesis.tex"]
+
+
+def test_a_source_with_more_than_is_understood(stores: tuple[Path, Path, Path]) -> None:
+    monday, tuesday, week = stores
+    edit_header(tuesday / "part-00001.zarr", lambda header: header.update(author="somebody"))
+    with pytest.raises(StoreError, match=r"part-00001\.zarr holds the header's author.*upgrade"):
+        merge([monday, tuesday], week)
+    assert not week.exists()
 
 
 def test_an_output_that_is_being_written(stores: tuple[Path, Path, Path]) -> None:

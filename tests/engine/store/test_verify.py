@@ -293,6 +293,14 @@ def test_leftovers_and_strangers_are_harmless(store: Path) -> None:
     assert "obs/._zarr.json" in str(report.findings[1])
 
 
+@pytest.mark.skipif(os.name == "nt", reason="pipes have no place in a folder there")
+def test_what_is_neither_file_nor_folder(store: Path) -> None:
+    os.mkfifo(store / PART / "obs" / "pipe")
+    report = verify(store)
+    assert not report.ok
+    assert "obs/pipe is neither a file nor a folder" in str(report.findings)
+
+
 @pytest.fixture
 def photographs(tmp_path: Path) -> Path:
     """Files, a store of their records, and their folder moved elsewhere since."""
