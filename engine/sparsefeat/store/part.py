@@ -62,17 +62,17 @@ class Part:
     def array(self, name: str) -> StoredArray:
         """Open one array by its path in the part."""
         if name not in self._arrays:
-            self._confirm()
+            if name != HEADER:
+                self._confirm()
             self._arrays[name] = self._guard(name, lambda: self._open(name))
         return self._arrays[name]
 
     def _confirm(self) -> None:
         """Compare the header with its copy, so that no flipped bit of it goes unnoticed."""
         if not self._confirmed:
-            self._confirmed = True
             if not self.header_is_its_copy():
-                self._confirmed = False
                 raise self._corrupt(HEADER, "it is not the header in zarr.json")
+            self._confirmed = True
 
     def header_is_its_copy(self) -> bool:
         """Tell whether the two headers say the same; raises as `read` does."""

@@ -103,6 +103,14 @@ class PartWriter:
         fits = min(fits, _count_within(np.cumsum(n_bytes), self._limits.n_bytes - self.n_bytes))
         return fits if self._rows else max(1, fits)
 
+    def misfits(self, layers: Mapping[str, Csr]) -> set[str]:
+        """Name the layers of which the first of the rows isn't in the part's form."""
+        return {
+            writer.layer.name
+            for writer in self._layers
+            if not writer.n_fitting(layers[writer.layer.name].rows(0, 1))
+        }
+
     def append(self, rows: Sequence[Row], layers: Mapping[str, Csr]) -> None:
         """Append rows that there is room for."""
         for writer in self._layers:

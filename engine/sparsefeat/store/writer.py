@@ -113,7 +113,8 @@ class StoreWriter:
             ``bits:N`` or ``uint8``, as docs/values.md says. All parts must agree in it.
         steps
             What values of some layers may be whole numbers of, for each channel. Where they are,
-            to the last bit, and `values` is ``float32``, the numbers are stored.
+            to the last bit, and `values` is ``float32``, the numbers are stored; no longer after
+            the first row of which a part's other rows were, and it isn't.
 
         Raises
         ------
@@ -275,6 +276,11 @@ class StoreWriter:
                 rows = {name: csr.rows(0, count) for name, csr in layers.items()}
                 part.append(batch.rows[start : start + count], rows)
                 start += count
+            else:
+                # Rows that fit now and then would end one small part after another.
+                misfits = part.misfits(layers)
+                steps = self._steps.items()
+                self._steps = {name: one for name, one in steps if name not in misfits}
             if not count or part.full:
                 self._commit()
 
