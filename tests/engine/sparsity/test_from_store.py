@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,8 +98,13 @@ def test_a_store_without_rows(tmp_path: Path) -> None:
 def test_indices_out_of_order_are_damage(
     store: sparsefeat.Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = Part._indices
-    monkeypatch.setattr(Part, "_indices", lambda *given: whole(*given)[::-1].copy())
+    whole = Part._gather_indices
+
+    def backwards(*given: Any) -> None:
+        whole(*given)
+        given[-1][:] = given[-1][::-1].copy()
+
+    monkeypatch.setattr(Part, "_gather_indices", backwards)
     with pytest.raises(StoreCorruptError, match="block5_pool: row 0 of the Csr"):
         count_store(store, ["block5_pool"])
 
