@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS := --extra cpu --extra fast --extra export --extra viz --extra convert --extra dask --extra demo --extra test --extra dev
 
-.PHONY: demo test browser check bench lock clean
+.PHONY: demo test browser torch check bench lock clean
 
 # Stamped, so that an interrupted installation is taken up again.
 .venv/installed: requirements.lock pyproject.toml
@@ -16,12 +16,16 @@ EXTRAS := --extra cpu --extra fast --extra export --extra viz --extra convert --
 demo: .venv/installed
 	$(BIN)/sparsefeat demo -o demo
 
-test: .venv/installed browser
+test: .venv/installed browser torch
 	$(BIN)/python -m pytest
 
 # Tests open pages in Chromium.
 browser:
 	@sh tests/install-browser.sh
+
+# Data sets for PyTorch: it is not locked, as CPU or CUDA is everyone's own choice.
+torch: .venv/installed
+	@sh tests/install-torch.sh $(BIN)/python
 
 check: .venv/installed
 	$(BIN)/ruff check .

@@ -77,11 +77,16 @@ def pieces(wanted: Wanted, layer: str) -> Iterator[Piece]:
 
 
 def read_csr(
-    parts: Sequence[Part], layer: str, numbers: npt.NDArray[np.int64]
+    parts: Sequence[Part],
+    layer: str,
+    numbers: npt.NDArray[np.int64],
+    nnz: npt.NDArray[np.int64],
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any], npt.NDArray[Any]]:
-    """Read rows as values, indices and indptr, allocated once, int32 where they fit."""
+    """Read rows, of `nnz` non-zeros each, as values, indices and indptr, allocated once.
+
+    Indices are int32 where they fit.
+    """
     n_columns = parts[0].layers[layer].layer.n_features
-    nnz = np.concatenate([np.diff(part.indptr(layer)) for part in parts])[numbers]
     total = int(nnz.sum())
     dtype = np.int32 if max(total, n_columns) <= _INT32 else np.int64
     indptr: npt.NDArray[Any] = np.zeros(len(numbers) + 1, dtype)
