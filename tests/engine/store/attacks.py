@@ -199,6 +199,14 @@ HEADERS: dict[str, Edit] = {
         }
     ),
     "text to replace": lambda header: header.update(format=2, replaces="part-00009.zarr"),
+    "a path to replace": lambda header: header.update(format=2, replaces=[["../x", 1]]),
+    "half a range": lambda header: header.update(format=2, replaces=[[1]]),
+    "a range backwards": lambda header: header.update(format=2, replaces=[[2, 1]]),
+    "ranges that touch": lambda header: header.update(format=2, replaces=[[0, 1], [2, 3]]),
+    "origins of other rows": lambda header: header.update(
+        origins=[{"rows": header["rows"] + 1, "provenance": {}}]
+    ),
+    "an origin that is text": lambda header: header.update(origins=["me"]),
 }
 
 

@@ -90,7 +90,7 @@ def test_a_part_is_full_before_it_passes_int32(tmp_path: Path) -> None:
     part = PartWriter(tmp_path, 0, [LAYER], limits, Values())
     csr = wide_rows(3)
     part.append([make_row(0)], {"wide": csr.rows(0, 1)})
-    (writer,) = part._layers
+    (writer,) = part._layers.values()
     for free, fits in ((2 * ROW_NNZ, 2), (2 * ROW_NNZ - 1, 1), (ROW_NNZ - 1, 0), (0, 0)):
         writer.nnz = NNZ - free
         assert part.room({"wide": csr}) == fits
