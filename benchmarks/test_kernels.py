@@ -5,16 +5,13 @@ size of the dense input in bytes, and GB/s of it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from scipy.sparse import csr_array
 
 from sparsefeat_kernels import (
-    Csr,
     CsrBuffers,
     count_zeros_per_channel,
     count_zeros_per_row,
@@ -24,29 +21,10 @@ from sparsefeat_kernels import (
     to_dense,
 )
 
-
-@dataclass(frozen=True, kw_only=True)
-class Pool:
-    """Activations of a pool for some pictures, at a density, and their known answers."""
-
-    x: npt.NDArray[np.float32]  # (rows, features)
-    n_channels: int
-    csr: Csr
-
-    @property
-    def scipy(self) -> csr_array[np.float32]:
-        return csr_array(
-            (self.csr.values, self.csr.indices, self.csr.indptr.astype(np.int32)),
-            shape=self.x.shape,
-        )
-
-
-SHAPES = {  # density: layer, rows, (H, W, C)
-    0.78: ("block1_pool", 2, (112, 112, 64)),
-    0.39: ("block3_pool", 8, (28, 28, 256)),
-    0.20: ("block4_pool", 16, (14, 14, 512)),
-    0.09: ("block5_pool", 64, (7, 7, 512)),
-}
+from .claims import Claim
+from .conftest import MakeClaim
+from .paired import Paired
+from .pools import SHAPES, Pool, make_pool, same_rows
 
 
 @pytest.fixture(
@@ -55,13 +33,7 @@ SHAPES = {  # density: layer, rows, (H, W, C)
     ids=[f"{layer}-{density:.2f}" for density, (layer, *_) in SHAPES.items()],
 )
 def pool(request: pytest.FixtureRequest) -> Pool:
-    _, n_rows, shape = SHAPES[request.param]
-    rng = np.random.default_rng(16)
-    x = rng.random((n_rows, int(np.prod(shape))), np.float32) + np.float32(1)
-    x[rng.random(x.shape, np.float32) >= request.param] = 0
-    theirs = csr_array(x)
-    csr = Csr(theirs.indptr.astype(np.int64), theirs.indices, theirs.data, x.shape[1])
-    return Pool(x=x, n_channels=shape[-1], csr=csr)
+    return make_pool(request.param)
 
 
 @pytest.fixture
@@ -78,15 +50,54 @@ def timed(benchmark: BenchmarkFixture, pool: Pool) -> Callable[[Callable[[], obj
     return run
 
 
-def same_rows(got: Csr, expected: Csr) -> bool:
-    return (
-        np.array_equal(got.indptr, expected.indptr)
-        and np.array_equal(got.indices, expected.indices)
-        and np.array_equal(got.values, expected.values)
-    )
-
-
 Timed = Callable[[Callable[[], object]], None]
+
+
+# Of dense input, on one core: at a density of .20, and of .09.
+GIGABYTES_PER_SECOND = {"encode": {0.20: 3, 0.09: 5}, "decode": {0.20: 5, 0.09: 10}}
+TIMES_AS_FAST_AS_SCIPY = 5  # encoding, at any density
+PAUSE_SECONDS = 0.002
+ROUNDS = 25
+
+
+def test_bars(
+    benchmark: BenchmarkFixture, pool: Pool, claim: MakeClaim, rounds: Callable[[int], int]
+) -> None:
+    """All in turn: what the machine does besides, it does to scipy and a plain copy as well."""
+    buffers, out, target = CsrBuffers(), np.empty_like(pool.x), np.empty_like(pool.x)
+    theirs = pool.scipy
+    assert same_rows(encode(pool.x, out=buffers), pool.csr)
+    assert np.array_equal(to_dense(pool.csr, out=out), pool.x)
+    zeroed = np.zeros_like(pool.x)
+    ways: dict[str, Callable[[], object]] = {
+        "encode": lambda: encode(pool.x, out=buffers),
+        "scipy's csr_array": lambda: csr_array(pool.x),
+        "decode": lambda: to_dense(pool.csr, out=out),
+        "scipy's toarray": lambda: theirs.toarray(out=zeroed),
+        "copy": lambda: np.copyto(target, pool.x),
+    }
+    paired = Paired(ways=ways, pause_seconds=PAUSE_SECONDS)
+    paired.warm_up()
+    benchmark.pedantic(paired.round, rounds=rounds(ROUNDS))
+    benchmark.extra_info["gigabytes_per_second"] = {
+        name: pool.x.nbytes / 1e9 / float(np.median(seconds))
+        for name, seconds in paired.seconds.items()
+    }
+    for name, bars in GIGABYTES_PER_SECOND.items():
+        ratio = paired.ratio(name, "copy")
+        benchmark.extra_info[f"{name} / copy"] = ratio.median
+        if pool.density in bars:
+            speed = pool.x.nbytes / 1e9 / float(np.median(paired.seconds[name]))
+            text = f"{name}, density {pool.density:.2f} ({ratio.median:.2f}x a copy's speed)"
+            claim(Claim(text=text, measured=speed, bar=bars[pool.density], unit=" GB/s"))
+    for name, other, bar in (
+        ("encode", "scipy's csr_array", TIMES_AS_FAST_AS_SCIPY),
+        ("decode", "scipy's toarray", 1),
+    ):
+        ratio = paired.ratio(name, other)
+        spread = (ratio.low, ratio.high)
+        text = f"{name} / {other}, density {pool.density:.2f}"
+        claim(Claim(text=text, measured=ratio.median, spread=spread, bar=bar, unit="x"))
 
 
 @pytest.mark.benchmark(group="encode")

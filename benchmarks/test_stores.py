@@ -5,9 +5,10 @@ is part of reading everything, not of reading rows. The store alone is synced to
 writing it counts as done.
 """
 
+import itertools
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,7 +35,7 @@ AllowedRounds = Callable[[int], int]
 
 # Layers: photographs, and how often their rows are repeated, far enough apart for no
 # compression to see it.
-LAYERS = {"block3_pool": (256, 1), "block5_pool": (256, 4)}
+LAYERS = {"block3_pool": (128, 1), "block5_pool": (128, 8)}
 PAUSE_SECONDS = 0.02
 OURS = "sparsefeat"
 
@@ -55,10 +56,10 @@ class Rows:
     n_different: int  # rows; the others repeat them
     paths: dict[str, Path]
 
-    def random(self, count: int) -> NDArray[np.int64]:
+    def random(self, count: int, seed: int = 0) -> NDArray[np.int64]:
         """Draw row numbers: twice the same one only where there are too few."""
         n_rows = len(self.dense)
-        return np.random.default_rng(count).choice(n_rows, count, replace=count > n_rows)
+        return np.random.default_rng((count, seed)).choice(n_rows, count, replace=count > n_rows)
 
     def opened(self) -> dict[str, Opened]:
         return {name: FORMATS[name].opened(path, self.layer) for name, path in self.paths.items()}
@@ -104,7 +105,6 @@ class Comparison:
     ) -> Paired:
         """Time all ways in turn, and note MB/s of dense float32."""
         paired = Paired(ways=ways, between=between, pause_seconds=PAUSE_SECONDS)
-        paired.warm_up()
         self._benchmark.pedantic(paired.round, rounds=self._rounds(n_rounds))
         megabytes = n_rows * self._rows.layer.n_features * 4 / 1e6
         self._benchmark.extra_info["ways"] = {
@@ -117,7 +117,7 @@ class Comparison:
         }
         return paired
 
-    def against(self, paired: Paired, what: str, others: dict[str, float]) -> None:
+    def against(self, paired: Paired, what: str, others: Mapping[str, float]) -> None:
         """Claim that the store is so many times as fast as others."""
         for other, bar in others.items():
             ratio = paired.ratio(OURS, other)
@@ -160,7 +160,7 @@ def test_write(comparison: Comparison, rows: Rows, tmp_path: Path) -> None:
         for name, form in FORMATS.items()
     }
     paired = comparison.run(ways, len(rows.dense), 3, between=clear)
-    comparison.against(paired, "write", {"hdf5-gzip": 2, "scipy-npz": 2, "parquet": 0.8})
+    comparison.against(paired, "write", {"hdf5-gzip": 1.5, "scipy-npz": 5})
 
 
 def test_sizes(
@@ -207,7 +207,9 @@ def test_read_all(comparison: Comparison, rows: Rows, kind: str) -> None:
             assert same(got, rows.matrix), name
     ways: dict[str, Callable[[], object]] = {name: partial(read, name) for name in FORMATS}
     paired = comparison.run(ways, len(rows.dense), 7)
-    comparison.against(paired, f"read, {kind}", {"hdf5-gzip": 2, "scipy-npz": 2, "parquet": 1})
+    if kind == "CSR":
+        bars = {"hdf5-gzip": 2, "scipy-npz": 4, "parquet": 1.2}
+        comparison.against(paired, "read, CSR", bars)
     if kind == "CSR" and rows.layer.name == "block3_pool":
         seconds = np.median(paired.seconds[OURS])
         speed = float(rows.dense.nbytes / 1e9 / seconds)
@@ -216,15 +218,23 @@ def test_read_all(comparison: Comparison, rows: Rows, kind: str) -> None:
 
 @pytest.mark.parametrize("n_random", [1, 1000])
 def test_read_random_rows(comparison: Comparison, rows: Rows, timing: bool, n_random: int) -> None:
-    numbers = rows.random(n_random if timing else min(n_random, 30))
+    """Other rows each time. HDF5 keeps the chunks that it has decompressed; the store doesn't."""
+
+    def reader(opened: Opened) -> Callable[[], object]:
+        draws = (rows.random(n_rows, seed) for seed in itertools.count(1))
+        return lambda: opened.rows(next(draws))
+
+    n_rows = n_random if timing else min(n_random, 30)
+    numbers = rows.random(n_rows)
     expected = rows.matrix[numbers]
     ways: dict[str, Callable[[], object]] = {}
     for name, opened in rows.opened().items():
         assert same(opened.rows(numbers), expected), name
-        ways[name] = partial(opened.rows, numbers)
-    paired = comparison.run(ways, len(numbers), 30 if n_random == 1 else 3)
+        ways[name] = reader(opened)
+    paired = comparison.run(ways, n_rows, 9 if n_random == 1 else 3)
     what = f"{n_random:,} random row{'s' * (n_random > 1)}"
-    comparison.against(paired, what, {"hdf5-gzip": 1, "scipy-npz": 5, "parquet": 1})
+    bars = {"scipy-npz": 20, "parquet": 1} if n_random == 1 else {"scipy-npz": 2, "parquet": 1}
+    comparison.against(paired, what, bars)
     if n_random == 1 and rows.layer.name == "block3_pool":
         milliseconds = 1e3 * float(np.median(paired.seconds[OURS]))
         comparison.claim("one random row", milliseconds, ROW_MILLISECONDS, most=True, unit=" ms")
@@ -263,4 +273,5 @@ def test_memory_of_reading_all(
     matrix = rows.matrix
     wanted = (matrix.data.nbytes + matrix.indices.nbytes) / 1e9
     benchmark.extra_info |= {"one_row_gb": one, "all_rows_gb": every, "matrix_gb": wanted}
-    comparison.claim("memory of all rows / the matrix", (every - one) / wanted, 1.15, most=True)
+    beyond = 1e3 * (every - one - wanted)
+    comparison.claim("memory beyond the matrix, all rows", beyond, 16, most=True, unit=" MB")

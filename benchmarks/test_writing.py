@@ -18,8 +18,8 @@ from .paired import Paired
 from .photographs import Photographs
 
 BATCH = 8
-PHOTOGRAPHS = 64
-ROUNDS = 5
+PHOTOGRAPHS = 48
+ROUNDS = 3
 BARS = {"block5_pool": 1.03, "pools": 1.15}  # of the seconds without writing
 
 

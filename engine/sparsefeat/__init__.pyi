@@ -1,3 +1,4 @@
+from .conversion import Conversion, convert
 from .errors import (
     BenchmarkError,
     InputError,
@@ -32,6 +33,7 @@ __all__ = [
     "PRESETS",
     "Batch",
     "BenchmarkError",
+    "Conversion",
     "CudaOptions",
     "Extractor",
     "FeatureMaps",
@@ -64,6 +66,7 @@ __all__ = [
     "analyse",
     "build_report",
     "check_scaling",
+    "convert",
     "extract_to_store",
     "info",
     "list_pictures",

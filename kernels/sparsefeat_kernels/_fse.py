@@ -31,15 +31,21 @@ def flush(
 
 
 @kernel
-def shares(counts: npt.NDArray[np.int64], states: npt.NDArray[np.int64]) -> None:
-    """Share the states out: at least one for each symbol there is."""
-    n = counts.sum()
+def shares(counts: npt.NDArray[np.int64], n: int, states: npt.NDArray[np.int64]) -> None:
+    """Share the states out by `counts`, which sum up to `n`: at least one to each symbol."""
+    n_free = SIZE
     for symbol in range(SYMBOLS):
         if counts[symbol]:
             states[symbol] = max(1, (counts[symbol] * SIZE + n // 2) // n)
-    while states.sum() > SIZE:
-        states[np.argmax(states)] -= 1
-    states[np.argmax(states)] += SIZE - states.sum()
+            n_free -= states[symbol]
+    while n_free:  # what was rounded is made good by those who have most
+        richest = 0
+        for symbol in range(SYMBOLS):
+            if states[symbol] > states[richest]:
+                richest = symbol
+        change = max(-1, n_free)
+        states[richest] += change
+        n_free -= change
 
 
 @kernel
@@ -80,7 +86,7 @@ def write_shares(states: npt.NDArray[np.int64], out: npt.NDArray[np.uint8]) -> i
 
 @kernel
 def compress_weights(weights: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8]) -> int:
-    """Compress weights under SYMBOLS into `out` (ROOM,); give the bytes it took.
+    """Compress at most 255 weights under SYMBOLS into `out` (ROOM,); give the bytes it took.
 
     Gives 0 where that can't be: for fewer than 3 of them, or if all are the same.
     """
@@ -88,21 +94,22 @@ def compress_weights(weights: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8])
     counts = np.zeros(SYMBOLS, np.int64)
     for i in range(n):
         counts[weights[i]] += 1
-    if n < 3 or counts.max() == n:
+    if n < 3 or counts[weights[0]] == n:
         return 0
     states = np.zeros(SYMBOLS, np.int64)
-    shares(counts, states)
+    shares(counts, n, states)
     at = write_shares(states, out)
 
     # The states lie spread; a symbol's are numbered in the order of their places.
-    first = np.zeros(SYMBOLS + 1, np.int64)
-    owner, place = np.empty(SIZE, np.int64), 0
+    first, following = np.zeros(SYMBOLS, np.int64), np.zeros(SYMBOLS, np.int64)
+    owner, places = np.empty(SIZE, np.int64), np.empty(SIZE, np.int64)
+    n_owned, place = 0, 0
     for symbol in range(SYMBOLS):
-        first[symbol + 1] = first[symbol] + states[symbol]
+        first[symbol] = following[symbol] = n_owned
         for _ in range(states[symbol]):
             owner[place] = symbol
             place = (place + (SIZE >> 1) + (SIZE >> 3) + 3) & (SIZE - 1)
-    places, following = np.empty(SIZE, np.int64), first.copy()
+            n_owned += 1
     for place in range(SIZE):
         places[following[owner[place]]] = SIZE + place
         following[owner[place]] += 1

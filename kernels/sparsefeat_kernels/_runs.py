@@ -48,12 +48,9 @@ def write_runs(data: npt.NDArray[np.uint8], common: np.uint8, out: npt.NDArray[n
             i += 1
         header = (i - start) << 3 | (2 if is_run else 0)
         for number in range(3):
-            out[at] = (header >> (8 * number)) & 255
+            out[at + number] = (header >> (8 * number)) & 255
+        at += 3
+        for place in range(start, start + 1 if is_run else i):
+            out[at] = data[place]
             at += 1
-        if is_run:
-            out[at] = common
-            at += 1
-        else:
-            out[at : at + i - start] = data[start:i]
-            at += i - start
     return at

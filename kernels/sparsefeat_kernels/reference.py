@@ -130,8 +130,10 @@ def count_roots(
     """Find the nearest square of all, as `sparsefeat_kernels.count_roots` does."""
     squares = np.arange(1, largest + 1, dtype=np.float64) ** 2
     ratios = csr.values / steps.astype(np.float64)[csr.indices % len(steps)]
-    nearest = np.abs(ratios[:, None] - squares).argmin(axis=1) + 1
-    return nearest.astype(np.float32)
+    nearest: npt.NDArray[np.float32] = 1 + np.abs(ratios[:, None] - squares).argmin(axis=1).astype(
+        np.float32
+    )
+    return nearest
 
 
 def scale_numbers(

@@ -102,7 +102,7 @@ def test_values_of_fewer_bits(small_vgg16: Path, photos: Path) -> None:
     assert "worst error" in ok("info small", photos.parent)
     assert "sound" in ok("verify small", photos.parent)
     mismatch = run(line.replace("bfloat16", "float16"), photos.parent)
-    assert mismatch.returncode == 2
+    assert mismatch.exit_code == 2
     assert "values: got 'float16', expected 'bits:7'" in mismatch.stderr
 
 

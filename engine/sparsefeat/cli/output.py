@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from sparsefeat.one_line import one_line
 from sparsefeat.text_file import write_text_file
 
 
@@ -24,14 +25,8 @@ def log(message: str) -> None:
 
 
 def printable(name: str) -> str:
-    r"""Write what doesn't print, such as a line's end in a file's name, as an escape.
-
-    Examples
-    --------
-    >>> printable("two\nlines, été")
-    'two\\nlines, été'
-    """
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in name)
+    """Write what doesn't print, such as a line's end in a file's name, as an escape."""
+    return one_line(name, most=len(name))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:

@@ -79,6 +79,20 @@ def passes_shown() -> Iterator[Callable[[int, int], None]]:
         yield report
 
 
+@contextmanager
+def rows_shown() -> Iterator[Callable[[int, int], None]]:
+    """Show how many rows are done, with the rate and the time left."""
+    start = time.monotonic()
+    with shown("rows") as show:
+
+        def report(done: int, total: int) -> None:
+            rate = done / (time.monotonic() - start)
+            left = human_seconds((total - done) / rate) if rate else "?"
+            show(done, total, f"{rate:,.0f} rows/s, {left} left")
+
+        yield report
+
+
 class _Lines:
     def __init__(self, what: str) -> None:
         self._what = what

@@ -42,8 +42,9 @@ def estimate_floor(store: Store, layer: str, *, seed: int = 0) -> Floor:
     - *What they are.* The entropy of the upper 16 bits of the float32 values (sign, exponent, 7
       bits of mantissa), and of each of the two lower bytes, as if independent; or the entropy
       of whole values, if that is less and each of them repeats 16 times or more on average, as
-      those of int8 models do. Estimated from up to 64 rows drawn at random with `seed`, fewer
-      where rows are large (2^24 elements in all).
+      those of int8 models do. Where a part has codes, they take the place of values. Estimated
+      from up to 64 rows drawn at random with `seed`, fewer where rows are large (2^24 elements
+      in all).
 
     It is no bound: a coder that makes use of what neighbouring positions and channels have in
     common may need less. Neither does it count the tables of frequencies that a coder needs.
@@ -64,7 +65,7 @@ def estimate_floor(store: Store, layer: str, *, seed: int = 0) -> Floor:
     values = ValueCounts()
     step = max(1, _GROUP_ELEMENTS // shape.n_features)
     for start in range(0, len(rows), step):
-        values.add(store[layer, rows[start : start + step]].data)
+        values.add(_as_stored(store, layer, rows[start : start + step]))
     value_bits = values.entropy() if values.n_values >= LEAST_VALUES else None
     return Floor(
         n_bytes=None if value_bits is None else round((index_bits + nnz * value_bits) / 8),
@@ -73,6 +74,21 @@ def estimate_floor(store: Store, layer: str, *, seed: int = 0) -> Floor:
         sampled_rows=len(rows),
         sampled_values=values.n_values,
     )
+
+
+def _as_stored(store: Store, layer: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Read the values of ascending rows, or the codes that stand for them."""
+    matrix = store[layer, rows]
+    numbers: npt.NDArray[np.float32] = matrix.data
+    bounds = np.searchsorted(rows, np.cumsum([0, *(part.header.rows for part in store.parts)]))
+    for part, first, last in zip(store.parts, bounds, bounds[1:], strict=False):
+        values = part.layers[layer].values
+        if values is not None and values.law is not None and last > first:
+            place = slice(matrix.indptr[first], matrix.indptr[last])
+            steps = part.steps(layer)
+            ratios = numbers[place] / steps[matrix.indices[place] % len(steps)]
+            numbers[place] = np.rint(np.sqrt(ratios) if values.law == "square" else ratios)
+    return numbers
 
 
 def draw_rows(n_rows: int, n_features: int, *, seed: int) -> npt.NDArray[np.int64]:

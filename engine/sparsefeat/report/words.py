@@ -84,7 +84,8 @@ def floor_method() -> str:
         "The floor is an estimate of what lossless coding needs, under a simple model. Where the "
         "non-zeros are costs, channel by channel, log2 of the number of ways in which so many can "
         "lie there. What they are costs, for each, the entropy of the upper 16 bits of its float32 "
-        "and that of each lower byte (or of whole values, where they repeat often), from up to "
+        "and that of each lower byte (or of whole values, where they repeat often, or of codes, "
+        "where those are stored), from up to "
         f"{SAMPLE_ROWS} rows drawn at random; of fewer than {LEAST_VALUES:,} values no estimate is "
         "made. It is no bound: neighbours have more in common than this model knows."
     )

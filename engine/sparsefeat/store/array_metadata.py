@@ -7,6 +7,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 
+from sparsefeat.store.bounds import CHUNK_ELEMENTS, CHUNKS, CHUNKS_PER_FILE
 from sparsefeat.store.codecs import Chain, sharded, unsharded
 from sparsefeat.store.json_fields import JSON, count, json_mapping, mapping, sequence
 
@@ -151,13 +152,20 @@ class ArrayMetadata:
         file = _extents(mapping(grid["configuration"])["chunk_shape"])
         dtype = None if name == _TEXT else np.dtype(str(name))
         chunk, codecs = unsharded(fields["codecs"])
-        return cls(
+        metadata = cls(
             shape=_extents(fields["shape"]),
             chunk=file if chunk is None else chunk,
             file=file,
             chain=Chain.from_json(codecs, dtype),
             attributes=json_mapping(fields.get("attributes", {})),
         )
+        if (
+            metadata.chunk_elements > CHUNK_ELEMENTS
+            or metadata.n_chunks > CHUNKS
+            or metadata.chunks_per_file > CHUNKS_PER_FILE
+        ):
+            raise ValueError(f"shape {metadata.shape} in chunks {metadata.chunk} in files {file}")
+        return metadata
 
 
 def _extents(value: object) -> tuple[int, ...]:

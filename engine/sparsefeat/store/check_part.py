@@ -1,6 +1,5 @@
 """Checking one part: its metadata, its tables and its layers."""
 
-import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -10,6 +9,7 @@ from sparsefeat.errors import StoreCorruptError, StoreError
 from sparsefeat.records import Reject, Row
 from sparsefeat.store.check_layer import check_layer
 from sparsefeat.store.group import consolidated, encoding
+from sparsefeat.store.json_file import read_json
 from sparsefeat.store.part import Part
 from sparsefeat.store.report import Finding
 from sparsefeat.store.tables import COLUMNS, INDEX, REJECTED, ROWS, row_id
@@ -33,7 +33,7 @@ class PartCheck:
     def run(self) -> Iterator[Finding]:
         """Yield what is wrong."""
         try:
-            yield from self._check(Part(self.path))
+            yield from self._check(Part(self.path, confirm=False))
         except StoreError as exc:
             yield self._finding(str(exc))
         except Exception as exc:
@@ -53,7 +53,7 @@ class PartCheck:
     def _metadata(self, part: Part) -> Iterator[Finding]:
         """Compare the metadata with their copies, and with the header."""
         try:
-            root = json.loads((self.path / "zarr.json").read_bytes())
+            root = read_json(self.path / "zarr.json")
             expected = consolidated(self.path)
             if root != expected:
                 kept = root["consolidated_metadata"]["metadata"]
@@ -63,12 +63,11 @@ class PartCheck:
                 ]
                 what = "the consolidated metadata are not those of the nodes"
                 yield self._finding(f"{what}: {', '.join(names)}")
-            header = root["attributes"]["sparsefeat"]
             if (root["zarr_format"], root["node_type"]) != (3, "group") or not (
                 encoding("anndata").items() <= root["attributes"].items()
             ):
                 yield self._finding("the root is not marked as an AnnData group in Zarr v3")
-            if json.loads(str(part.read("uns/sparsefeat/header"))) != header:
+            if not part.header_is_its_copy():
                 yield self._finding("the header in uns is not that of the root")
         except Exception as exc:  # JSON of any shape, and no shape at all
             yield self._finding(f"metadata can't be read: {exc}")
@@ -94,18 +93,20 @@ class PartCheck:
                 if row_id(picture) != table[INDEX][number]:
                     yield self._finding(f"{name} row {number} has not the id of its picture")
         try:
-            part.read(f"var/{INDEX}")
+            part.text(f"var/{INDEX}", (0,))
         except StoreCorruptError as exc:
             yield self._finding(str(exc))
 
     def _strangers(self, part: Part) -> Iterator[Finding]:
-        """Find files that no array knows of."""
+        """Find files that no array knows of, and links, which could lead anywhere."""
+        for link in sorted(file for file in self.path.rglob("*") if file.is_symlink()):
+            yield self._finding(f"{link.relative_to(self.path).as_posix()} is a link")
         expected = set()
         for node in self.path.rglob("zarr.json"):
             expected.add(node)
             name = node.parent.relative_to(self.path).as_posix()
             try:
-                if json.loads(node.read_bytes())["node_type"] == "array":
+                if read_json(node)["node_type"] == "array":
                     # One more than there are shows that some are missing, which others report;
                     # an array that claims to be huge is not worth listing.
                     files = islice(part.array(name).files(), len(self.files) + 1)

@@ -11,15 +11,19 @@ import numcodecs
 import numpy as np
 import numpy.typing as npt
 
+from sparsefeat.store.bounds import most_text_bytes
 from sparsefeat.store.codecs import Chain
 from sparsefeat.store.compression import compress
 from sparsefeat_kernels import sum_differences
 
 CHECKSUM_BYTES = 4
+LEAST_BYTES = 16 + CHECKSUM_BYTES  # of a chunk of numbers: Blosc's header
+OVERHEAD_BYTES = 1024  # by which a chunk may grow instead of shrinking
 
 _BLOSC_HEADER = np.dtype(
     [("head", "u1", 4), ("n_bytes", "<u4"), ("block", "<u4"), ("stored", "<u4")]
 )
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _ZSTD = numcodecs.Zstd(level=1)
 _UTF8 = numcodecs.VLenUTF8()
 
@@ -77,9 +81,16 @@ def decode_text(stored: bytes, count: int) -> npt.NDArray[Any]:
     ValueError
         The checksum is wrong, or it isn't a chunk of so many texts.
     """
-    texts: npt.NDArray[Any] = _UTF8.decode(_ZSTD.decode(unsealed(stored)))
-    if texts.shape != (count,):
-        raise ValueError(f"{len(texts)} texts, expected {count}")
+    compressed = unsealed(stored)
+    n_bytes, most = _zstd_bytes(compressed), most_text_bytes(count)
+    if n_bytes > most:
+        raise ValueError(f"{n_bytes} bytes of text, expected at most {most}")
+    encoded = np.empty(n_bytes, np.uint8)
+    _ZSTD.decode(compressed, encoded)  # further frames, which have said nothing, find no room
+    n_texts = int.from_bytes(encoded[:4].tobytes(), "little")
+    if n_texts != count or n_bytes < 4 * (count + 1):
+        raise ValueError(f"{n_texts} texts in {n_bytes} bytes, expected {count}")
+    texts: npt.NDArray[Any] = _UTF8.decode(encoded)
     return texts
 
 
@@ -100,6 +111,20 @@ def unsealed(stored: bytes) -> bytes:
     if int(google_crc32c.value(content)).to_bytes(CHECKSUM_BYTES, "little") != checksum:
         raise ValueError("wrong checksum")
     return content
+
+
+def _zstd_bytes(compressed: bytes) -> int:
+    """Read how long the content of a Zstandard frame is (RFC 8878, section 3.1.1.1)."""
+    if len(compressed) < 5 or compressed[:4] != _ZSTD_MAGIC:
+        raise ValueError("no Zstandard frame")
+    descriptor = compressed[4]
+    single_segment = descriptor >> 5 & 1
+    start = 5 + (not single_segment) + (0, 1, 2, 4)[descriptor & 3]
+    length = (single_segment, 2, 4, 8)[descriptor >> 6]
+    field = compressed[start : start + length]
+    if not length or len(field) < length:
+        raise ValueError("a Zstandard frame that doesn't say its size")
+    return int.from_bytes(field, "little") + (256 if length == 2 else 0)
 
 
 def _check_frame(compressed: bytes, n_bytes: int) -> None:

@@ -4,6 +4,7 @@ The encodings are those of AnnData's on-disk format (anndata 0.12, `anndata._io.
 its package is not needed to write them.
 """
 
+import errno
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,8 @@ import numpy.typing as npt
 from sparsefeat.store.array_metadata import ArrayMetadata
 from sparsefeat.store.chunks import ChunkEncoder, encode_text
 from sparsefeat.store.codecs import Chain
-from sparsefeat.store.json_fields import JSON
+from sparsefeat.store.json_fields import JSON, mapping
+from sparsefeat.store.json_file import read_json
 from sparsefeat.store.shards import write_chunk
 
 _VERSIONS = {
@@ -46,15 +48,30 @@ class PartGroup:
     def __init__(self, path: Path) -> None:
         path.mkdir()
         self.path = path
+        # Empty until the end: if it is gone then, so is what was written beside it.
+        self._root.touch()
 
     def group(self, name: str, kind: str, attributes: Mapping[str, JSON] | None = None) -> None:
-        """Create a group; "" is the root."""
+        """Create a group; "" is the root, and comes last.
+
+        Raises
+        ------
+        OSError
+            It can't be written; or somebody removed the folder, chunks and all, and what was
+            written since has made a new one.
+        """
+        if not name and not self._root.exists():
+            raise FileNotFoundError(errno.ENOENT, "Somebody removed it", str(self.path))
         node = {
             "attributes": {**encoding(kind), **(attributes or {})},
             "zarr_format": 3,
             "node_type": "group",
         }
         self._write_json(name, node)
+
+    @property
+    def _root(self) -> Path:
+        return self.path / "zarr.json"
 
     def array(self, name: str, metadata: ArrayMetadata) -> None:
         """Create an array, whose files are written by others."""
@@ -116,9 +133,9 @@ def consolidated(path: Path) -> dict[str, Any]:
     array's codecs again, and warn.
     """
     nodes = {
-        file.parent.relative_to(path).as_posix(): json.loads(file.read_bytes())
+        file.parent.relative_to(path).as_posix(): mapping(read_json(file))
         for file in sorted(path.rglob("zarr.json"))
     }
-    root: dict[str, Any] = nodes.pop(".")
+    root = nodes.pop(".")
     copies = {"kind": "inline", "must_understand": False, "metadata": nodes}
     return {**root, "consolidated_metadata": copies}

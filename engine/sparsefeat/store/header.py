@@ -8,13 +8,14 @@ from typing import Any, Literal, Self, TypeAlias
 import numpy as np
 
 from sparsefeat.errors import InputError, StoreCorruptError, StoreError
+from sparsefeat.one_line import one_line
 from sparsefeat.records import Layer
+from sparsefeat.store.bounds import AXES, CHUNK_ELEMENTS, JSON_BYTES, NNZ
 from sparsefeat.store.forms import StoredValues
 from sparsefeat.store.json_fields import JSON, count, json_mapping, mapping, sequence, text
 from sparsefeat.store.layout import FORMAT, is_layer_name
 
 MAX_FEATURES = 1 << 31  # column numbers are int32
-MAX_ROWS = 1 << 31
 
 Encoding: TypeAlias = Literal["csr", "dense"]
 
@@ -64,7 +65,7 @@ class StoredLayer:
         if encoding != "csr" and encoding != "dense":
             raise ValueError(f"encoding {encoding!r}")
         shape = tuple(count(extent) for extent in sequence(entry["shape"]))
-        if not shape or 0 in shape:
+        if not 0 < len(shape) <= AXES or 0 in shape:
             raise ValueError(f"shape {shape}")
         return cls(
             layer=Layer(name=text(entry["name"]), shape=shape),
@@ -128,22 +129,26 @@ class Header:
         try:
             fields = mapping(header)
             version = count(fields["format"])
-            if version <= FORMAT:
-                rows = count(fields["rows"])
+            if 0 < version <= FORMAT:
+                rows, rejected = count(fields["rows"]), count(fields["rejected"])
+                if max(rows + 1, rejected) > CHUNK_ELEMENTS:
+                    raise ValueError(f"{rows} rows and {rejected} rejects")
                 entries = [mapping(entry) for entry in sequence(fields["layers"])]
                 return cls(
                     rows=rows,
-                    rejected=count(fields["rejected"]),
+                    rejected=rejected,
                     layers=_sound_layers([StoredLayer.from_json(entry) for entry in entries], rows),
                     settings=json_mapping(fields["settings"]),
                     provenance=json_mapping(fields["provenance"]),
                     replaces=tuple(map(text, sequence(fields.get("replaces", [])))),
                     values=text(fields.get("values", "float32")),
                 )
+            if not version:
+                raise ValueError("format 0")
         except (KeyError, TypeError, ValueError) as exc:
             raise StoreCorruptError(
-                f"{where} has no sound header ({exc}), expected one of format {FORMAT}: "
-                "see sparsefeat verify"
+                f"{where} has no sound header ({one_line(str(exc))}), expected one of format "
+                f"{FORMAT}: see sparsefeat verify"
             ) from exc
         raise StoreError(
             f"{where} is of store format {version}, expected at most {FORMAT}: upgrade sparsefeat"
@@ -161,7 +166,7 @@ def _sound_layers(layers: Sequence[StoredLayer], rows: int) -> tuple[StoredLayer
         raise ValueError(f"layers {names}")
     for stored in layers:
         n_features = stored.layer.n_features
-        if n_features >= MAX_FEATURES or rows >= MAX_ROWS or stored.nnz > rows * n_features:
+        if n_features >= MAX_FEATURES or stored.nnz > min(rows * n_features, NNZ):
             raise ValueError(f"{rows} rows of {n_features} features with {stored.nnz} non-zeros")
     return tuple(layers)
 
@@ -181,8 +186,11 @@ def plain_json(given: Mapping[str, JSON], *, what: str) -> dict[str, JSON]:
         It holds something that JSON can't.
     """
     try:
-        return json_mapping(json.loads(json.dumps(dict(given), allow_nan=False)))
-    except (TypeError, ValueError) as exc:
+        document = json.dumps(dict(given), allow_nan=False)
+        if len(document) > JSON_BYTES // 8:  # a part has both twice, and more besides
+            raise ValueError(f"{len(document)} bytes, at most {JSON_BYTES // 8} are read again")
+        return json_mapping(json.loads(document))
+    except (TypeError, ValueError, RecursionError) as exc:
         raise InputError(
             f"{what} can't be written as JSON ({exc}), expected text, finite numbers, "
             "lists and dicts of them: convert it"

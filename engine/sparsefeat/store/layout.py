@@ -12,8 +12,8 @@ CHUNK: Final = 1 << 18  # elements that are compressed and checked together
 SHARD: Final = 16 * CHUNK  # elements in one file
 LOCK: Final = ".sparsefeat.lock"
 
-_PART: Final = re.compile(r"part-(\d{5,})\.zarr")
-_TEMPORARY: Final = re.compile(r"\.part-\d{5,}\.[0-9a-f]{8}\.tmp")
+_PART: Final = re.compile(r"part-([0-9]{5,})\.zarr")
+_TEMPORARY: Final = re.compile(r"\.part-[0-9]{5,}\.[0-9a-f]{8}\.tmp")
 _LAYER: Final = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 
 

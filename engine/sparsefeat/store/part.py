@@ -8,17 +8,21 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import StoreCorruptError, StoreError
+from sparsefeat.one_line import one_line
 from sparsefeat.store.decoding import scale_rows, scale_stretches
 from sparsefeat.store.header import Header, StoredLayer
-from sparsefeat.store.json_file import read_json
+from sparsefeat.store.json_file import parse_json, read_json
 from sparsefeat.store.layout import layer_key
 from sparsefeat.store.pool import in_threads
+from sparsefeat.store.regular_file import refuse_links
 from sparsefeat.store.segments import Segments
 from sparsefeat.store.stored_array import StoredArray
 from sparsefeat.store.tables import COLUMNS, INDEX, REJECTED, ROWS
 from sparsefeat_kernels import Csr, encode, to_dense
 
 T = TypeVar("T")
+
+HEADER = "uns/sparsefeat/header"
 
 _DECODED = 1 << 20  # elements of dense rows that a thread makes at once
 
@@ -30,6 +34,8 @@ class Part:
     ----------
     path
         Its folder.
+    confirm
+        Compare the header with its copy before anything else is read.
 
     Raises
     ------
@@ -39,11 +45,13 @@ class Part:
         The part is of a newer format.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, confirm: bool = True) -> None:
         self.path = path
+        self._confirmed = not confirm
         root = self._guard("zarr.json", lambda: read_json(path / "zarr.json"))
         header = self._guard("zarr.json", lambda: root["attributes"]["sparsefeat"])
         self.header = Header.from_json(header, where=str(path))
+        self._header = header
         self.layers: dict[str, StoredLayer] = {
             stored.layer.name: stored for stored in self.header.layers
         }
@@ -54,8 +62,26 @@ class Part:
     def array(self, name: str) -> StoredArray:
         """Open one array by its path in the part."""
         if name not in self._arrays:
-            self._arrays[name] = self._guard(name, lambda: StoredArray(self.path / name))
+            self._confirm()
+            self._arrays[name] = self._guard(name, lambda: self._open(name))
         return self._arrays[name]
+
+    def _confirm(self) -> None:
+        """Compare the header with its copy, so that no flipped bit of it goes unnoticed."""
+        if not self._confirmed:
+            self._confirmed = True
+            if not self.header_is_its_copy():
+                self._confirmed = False
+                raise self._corrupt(HEADER, "it is not the header in zarr.json")
+
+    def header_is_its_copy(self) -> bool:
+        """Tell whether the two headers say the same; raises as `read` does."""
+        copy = self.text(HEADER, ())
+        return bool(self._guard(HEADER, lambda: parse_json(str(copy))) == self._header)
+
+    def _open(self, name: str) -> StoredArray:
+        refuse_links(self.path, name)
+        return StoredArray(self.path / name)
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> npt.NDArray[Any]:
         """Read an array, or its elements (rows) from `start` to `stop`.
@@ -85,6 +111,11 @@ class Part:
         self._check(name, (expected,), np.int64 if COLUMNS[table].get(column) is int else object)
         return self.read(name)
 
+    def text(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        """Read text of the shape that it should have; raises as `read` does."""
+        self._check(name, shape, object)
+        return self.read(name)
+
     def indptr(self, layer: str) -> npt.NDArray[np.int64]:
         """Where each row's non-zeros start, int64 (rows + 1,), kept once read."""
         if layer not in self._indptr:
@@ -101,7 +132,12 @@ class Part:
     def zeros_per_channel(self, layer: str) -> npt.NDArray[np.int64]:
         """Zeros in each channel over all rows, int64 (C,)."""
         name = f"uns/sparsefeat/zeros_per_channel/{layer_key(layer)}"
+        stored = self.layers[layer]
+        self._check(name, (stored.layer.n_channels,), np.int64)
         zeros: npt.NDArray[np.int64] = self.read(name)
+        n_elements = self.header.rows * stored.layer.n_features
+        if not 0 <= zeros.min() <= zeros.max() <= n_elements // stored.layer.n_channels:
+            raise self._corrupt(name, "its counts contradict the header")
         return zeros
 
     def steps(self, layer: str) -> npt.NDArray[np.float32]:
@@ -249,13 +285,14 @@ class Part:
         else:
             name = f"uns/sparsefeat/zeros_per_row/{key}"
             self._check(name, (self.header.rows,), np.int64)
-            nnz = stored.layer.n_features - self.read(name)
-            indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(nnz)])
+            zeros = np.clip(self.read(name), -1, stored.layer.n_features + 1)
+            indptr = np.append(0, np.cumsum(stored.layer.n_features - zeros))
+        # Compared, not subtracted, until it is known to grow: differences could overflow.
         if (
-            indptr.shape != (self.header.rows + 1,)
-            or indptr[0] != 0
+            indptr[0] != 0
             or indptr[-1] != stored.nnz
-            or (np.diff(indptr) < 0).any()
+            or (indptr[1:] < indptr[:-1]).any()
+            or (np.diff(indptr) > stored.layer.n_features).any()
         ):
             raise self._corrupt(name, "its counts contradict the header")
         return indptr
@@ -282,7 +319,7 @@ class Part:
 
     def _corrupt(self, name: str, what: str) -> StoreCorruptError:
         return StoreCorruptError(
-            f"{self.path / name} is damaged ({what}), expected what was written: "
+            f"{self.path / name} is damaged ({one_line(what)}), expected what was written: "
             "see sparsefeat verify, and extract these pictures again"
         )
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.records import Layer, Reject, Row
+from sparsefeat.store.bounds import NNZ
 from sparsefeat.store.durable import sync, sync_tree
 from sparsefeat.store.forms import Form
 from sparsefeat.store.group import PartGroup
@@ -22,7 +23,7 @@ from sparsefeat.store.tables import REJECTED, ROWS, write_table
 from sparsefeat.values import ChannelSteps, Values
 from sparsefeat_kernels import Csr
 
-NNZ_PER_PART = 2**31 - 1  # so that every part's indptr fits int32 readers
+NNZ_PER_PART = NNZ
 REJECTS_PER_PART = 1 << 16
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from sparsefeat.one_line import one_line
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
@@ -10,7 +12,7 @@ class Finding:
     Parameters
     ----------
     what
-        What it is, in words.
+        What it is, in words; kept in one line.
     part
         The part's name; empty for the store as a whole.
     layer
@@ -26,6 +28,9 @@ class Finding:
     layer: str = ""
     rows: tuple[int, int] | None = None
     harmless: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "what", one_line(self.what, most=700))
 
     def __str__(self) -> str:
         where = ", ".join(filter(None, [self.part, self.layer, self._row_range()]))

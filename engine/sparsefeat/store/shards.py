@@ -1,6 +1,7 @@
 """Files of chunks: one chunk alone, or a shard of several with their index at its end."""
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.store.chunks import CHECKSUM_BYTES, sealed, unsealed
+from sparsefeat.store.regular_file import open_regular
 
 # What a shard's index says of a chunk that isn't there, because it lies beyond the array.
 _ABSENT = 2**64 - 1
@@ -32,29 +34,43 @@ def write_shard(file: Path, chunks: Iterable[bytes], n_chunks: int) -> None:
         stream.write(sealed(index.tobytes()))
 
 
-def read_index(file: Path, n_chunks: int) -> list[tuple[int, int] | None]:
+def read_index(file: Path, n_chunks: int, most: int) -> list[tuple[int, int] | None]:
     """Read where a shard's chunks lie: offset and length of each, None for those not there.
+
+    Parameters
+    ----------
+    file
+        The shard.
+    n_chunks
+        For how many it has room.
+    most
+        Bytes that a chunk may have.
 
     Raises
     ------
     ValueError
-        The index is damaged, or points out of the file.
+        The index is damaged, points out of the file, or to the same bytes twice.
     OSError
         The file can't be read.
     """
     n_bytes = n_chunks * _ENTRY_BYTES + CHECKSUM_BYTES
-    with file.open("rb") as stream:
+    with open_regular(file) as stream:
         end = stream.seek(0, 2) - n_bytes
         if end < 0:
             raise ValueError(f"a shard of {end + n_bytes} bytes, whose index alone has {n_bytes}")
+        if end > n_chunks * most:
+            raise ValueError(f"a shard of {end + n_bytes} bytes, expected {n_chunks} times {most}")
         stream.seek(end)
         index = np.frombuffer(unsealed(stream.read(n_bytes)), "<u8").reshape(-1, 2)
     places: list[tuple[int, int] | None] = []
     for offset, length in index.tolist():
         absent = offset == length == _ABSENT
-        if not absent and offset + length > end:
-            raise ValueError("a shard's index that points out of its file")
+        if not absent and (offset + length > end or length > most):
+            raise ValueError("a shard's index that points out of its file, or to too much of it")
         places.append(None if absent else (offset, length))
+    taken = sorted(place for place in places if place is not None)
+    if any(offset + length > after for (offset, length), (after, _) in pairwise(taken)):
+        raise ValueError("a shard's index whose chunks overlap")
     return places
 
 

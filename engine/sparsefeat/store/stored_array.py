@@ -4,6 +4,7 @@ zarr would read it too; this takes a third of the time, writes each element wher
 without a copy between, and refuses what no store holds before memory is allocated for it.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.store.array_metadata import ArrayMetadata
-from sparsefeat.store.chunks import decode_into, decode_text
+from sparsefeat.store.bounds import most_text_bytes
+from sparsefeat.store.chunks import LEAST_BYTES, OVERHEAD_BYTES, decode_into, decode_text
 from sparsefeat.store.json_file import read_json
 from sparsefeat.store.pool import in_threads, scratch
+from sparsefeat.store.regular_file import open_regular, read_regular, refuse_links
 from sparsefeat.store.segments import Segments
 from sparsefeat.store.shards import read_index
 
@@ -32,12 +35,19 @@ class StoredArray:
     Raises
     ------
     OSError, TypeError, ValueError, KeyError
-        The metadata are missing, damaged, or not such as a store's.
+        The metadata are missing, damaged, or not such as a store's; or the files are missing.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        refuse_links(folder, "c")
         self.metadata = ArrayMetadata.from_json(read_json(folder / "zarr.json"))
+        if self.metadata.chain.dtype is None:
+            n_bytes = most_text_bytes(self.metadata.chunk_elements)
+        else:
+            n_bytes = self.metadata.chunk_elements * self.metadata.dtype.itemsize
+        self._most_bytes = n_bytes + OVERHEAD_BYTES
+        self._require_files()
         self._indexes: dict[int, list[tuple[int, int] | None]] = {}
 
     @property
@@ -119,6 +129,17 @@ class StoredArray:
         """Name the files that it lies in, relative to its folder."""
         return map(self.metadata.file_name, range(self.metadata.n_files))
 
+    def _require_files(self) -> None:
+        """See that there are files for what is claimed: not which, which reading them tells."""
+        missing = self.metadata.n_chunks * LEAST_BYTES
+        for name in self.files():
+            if missing <= 0:
+                return
+            with contextlib.suppress(OSError):
+                missing -= (self.folder / name).lstat().st_size
+        if missing > 0:
+            raise ValueError(f"there are no files for its {self.metadata.n_elements} elements")
+
     def _chunks_of(self, segments: Segments) -> list[int]:
         """List the chunks that hold something wanted, each once."""
         chunks: list[int] = []
@@ -134,15 +155,18 @@ class StoredArray:
         """Read a chunk's bytes."""
         number, place = divmod(chunk, self.metadata.chunks_per_file)
         file = self.folder / self.metadata.file_name(number)
+        if len(self.shape) > 1:
+            refuse_links(self.folder / "c", str(number))
+        most = self._most_bytes
         if self.metadata.chunks_per_file == 1:
-            return file.read_bytes()
+            return read_regular(file, most)
         if number not in self._indexes:
-            self._indexes[number] = read_index(file, self.metadata.chunks_per_file)
+            self._indexes[number] = read_index(file, self.metadata.chunks_per_file, most)
         where = self._indexes[number][place]
         if where is None:
             raise ValueError(f"chunk {chunk} is missing")
         offset, length = where
-        with file.open("rb", buffering=0) as stream:
+        with open_regular(file) as stream:
             stream.seek(offset)
             return stream.read(length)
 

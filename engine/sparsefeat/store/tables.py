@@ -8,7 +8,9 @@ from typing import Final
 import numpy as np
 
 from sparsefeat.errors import InputError
+from sparsefeat.one_line import one_line
 from sparsefeat.records import Reject, Row
+from sparsefeat.store.bounds import TEXT_BYTES
 from sparsefeat.store.group import PartGroup
 from sparsefeat.store.json_fields import JSON
 
@@ -52,18 +54,21 @@ def check_records(records: Sequence[Row] | Sequence[Reject]) -> None:
     Raises
     ------
     InputError
-        A text holds surrogates, that is bytes that weren't UTF-8, or a number is no int64.
+        A text holds surrogates, that is bytes that weren't UTF-8, or is longer than readers
+        take; or a number is no int64.
     """
     for record in records:
         for field in fields(record):
             value = getattr(record, field.name)
             try:
                 if isinstance(value, str):
-                    value.encode()
+                    if len(value.encode()) > TEXT_BYTES:
+                        raise OverflowError
                 else:
                     np.int64(value)
             except (UnicodeEncodeError, OverflowError) as exc:
                 raise InputError(
-                    f"{field.name} of {record.path!r} is {value!r}, expected valid text or an "
-                    "int64: percent-encode the bytes that aren't UTF-8"
+                    f"{field.name} of {one_line(record.path)!r} is {one_line(str(value))!r}, "
+                    f"expected valid text of at most {TEXT_BYTES} bytes or an int64: "
+                    "percent-encode the bytes that aren't UTF-8"
                 ) from exc

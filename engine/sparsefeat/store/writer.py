@@ -17,6 +17,7 @@ from sparsefeat.errors import (
     StoreWriteError,
 )
 from sparsefeat.records import Batch, Layer
+from sparsefeat.store.bounds import AXES, CHUNK_ELEMENTS
 from sparsefeat.store.folder import claim, remove_temporaries
 from sparsefeat.store.header import differences, identity, plain_json
 from sparsefeat.store.json_fields import JSON
@@ -133,10 +134,10 @@ class StoreWriter:
         values = Values.parse(values) if isinstance(values, str) else values
         _check_layers(layers)
         values.check_layers(layers)
-        if rows_per_part < 1 or bytes_per_part < 1:
+        if not 0 < rows_per_part < CHUNK_ELEMENTS or bytes_per_part < 1:
             raise InputError(
-                f"got {rows_per_part} rows and {bytes_per_part} bytes a part, "
-                "expected at least 1: raise them"
+                f"got {rows_per_part} rows and {bytes_per_part} bytes a part, expected 1 to "
+                f"{CHUNK_ELEMENTS - 1} rows and at least 1 byte: change them"
             )
         kept = plain_json(settings, what="settings"), plain_json(provenance, what="provenance")
         limits = PartLimits(rows=rows_per_part, n_bytes=bytes_per_part)
@@ -327,10 +328,11 @@ def _check_layers(layers: Sequence[Layer]) -> None:
             "and inner slashes: rename them"
         )
     for layer in layers:
-        if not layer.shape or min(layer.shape) < 1 or layer.n_features >= 2**31:
+        too_large = len(layer.shape) > AXES or layer.n_features >= 2**31
+        if not layer.shape or min(layer.shape) < 1 or too_large:
             raise InputError(
-                f"layer {layer.name} has shape {layer.shape}, expected extents of at least 1 "
-                "and fewer than 2**31 elements: leave it out"
+                f"layer {layer.name} has shape {layer.shape}, expected 1 to {AXES} extents of at "
+                "least 1 and fewer than 2**31 elements: leave it out"
             )
 
 

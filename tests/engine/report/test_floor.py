@@ -9,8 +9,9 @@ import pytest
 import sparsefeat
 from sparsefeat.records import Layer
 from sparsefeat.report import estimate_floor
-from sparsefeat.report.floor import ValueCounts, count_index_bits, draw_rows
+from sparsefeat.report.floor import LEAST_VALUES, ValueCounts, count_index_bits, draw_rows
 from sparsefeat.store import Store
+from sparsefeat.values import ChannelSteps
 
 from ..store.data import dense_rows, make_batch, write_store
 from .conftest import Real
@@ -92,6 +93,24 @@ def test_rounded_values_have_no_noise() -> None:
         counts.add(values)
         bits[name] = counts.entropy()
     assert bits["noise"] - bits["rounded"] == pytest.approx(16, abs=0.05)
+
+
+@pytest.mark.parametrize("values", ["float32", "uint8"])
+def test_where_codes_are_stored_theirs_is_the_entropy(tmp_path: Path, values: str) -> None:
+    """Of several parts, with other steps for each channel, and of roots for each part."""
+    layer = Layer(name="x", shape=(20, 20, 16))
+    steps = ChannelSteps(steps=2.0 ** np.arange(-8, 8, dtype=np.float32))
+    numbers = np.random.default_rng(0).binomial(20, 0.2, (12, 400, 16)).astype(np.float32)
+    rows = (numbers * steps.steps).reshape(12, -1)
+    batches = [make_batch([n], [layer], make=lambda _, n: rows[n]) for n in range(12)]
+    write_store(tmp_path, batches, [layer], rows_per_part=5, values=values, steps={"x": steps})
+    store = Store(tmp_path)
+    codes: list[int] = []
+    for part in store.parts:
+        stored = part.read("obsm/x" if part.layers["x"].encoding == "dense" else "obsm/x/data")
+        codes += stored[stored != 0].tolist()
+    assert len(codes) >= LEAST_VALUES
+    assert estimate_floor(store, "x").value_bits == pytest.approx(entropy(codes), rel=1e-6)
 
 
 def test_rows_are_drawn_with_a_seed_and_within_limits() -> None:

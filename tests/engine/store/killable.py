@@ -7,6 +7,7 @@ after one more line, with its exit status. Run it with ``python -m tests.engine.
 import json
 import os
 import resource
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -64,6 +65,26 @@ def nobody(folder: str, count: int) -> None:
     extract(folder, count)
 
 
+def barred(folder: str, count: int, where: str) -> None:
+    """Append as a user who loses the permission to write after the first part."""
+    if os.getuid() == 0:
+        os.setuid(65534)
+    store = Path(folder)
+    with open_writer(folder, rows_per_part=6) as writer:
+        writer.append(make_batch(range(8)))  # a part, and two rows in flight
+        (in_flight,) = store.glob(".part-*")
+        match where:
+            case "store":
+                store.chmod(0o555)
+            case "part":
+                in_flight.chmod(0o555)
+            case "everything":
+                store.chmod(0o000)
+            case "gone":
+                shutil.rmtree(in_flight)
+        writer.append(make_batch(range(8, count)))
+
+
 def report(answer: dict[str, Any]) -> None:
     # In one piece, for parent and child share the pipe.
     os.write(1, json.dumps(answer).encode() + b"\n")
@@ -83,7 +104,8 @@ def main() -> None:
     for layer in SMALL:
         to_dense(warm.layers[layer.name])
         csr_zeros_per_channel(warm.layers[layer.name], layer.n_channels)
-    commands = {function.__name__: function for function in (extract, hold, limited, nobody)}
+    functions = (extract, hold, limited, nobody, barred)
+    commands = {function.__name__: function for function in functions}
     while line := sys.stdin.readline():
         arguments = json.loads(line)
         command = commands[arguments.pop("command")]

@@ -13,6 +13,7 @@ import zarr
 from sparsefeat.errors import InputError, StoreCorruptError
 from sparsefeat.store import Store, StoreWriter, verify
 
+from .attacks import edit_header
 from .data import SMALL, make_batch, make_reject, make_row, write_store
 
 PART = "part-00000.zarr"
@@ -31,7 +32,7 @@ def change_json(path: Path, edit: Callable[[dict[str, Any]], None]) -> None:
 
 
 def change_header(store: Path, edit: Callable[[dict[str, Any]], None]) -> None:
-    change_json(store / PART / "zarr.json", lambda root: edit(root["attributes"]["sparsefeat"]))
+    edit_header(store / PART, edit)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_a_header_that_can_not_be(store: Path, edit: Callable[[dict[str, Any]], 
 
 @pytest.mark.parametrize("layer", ["block5_pool", "fc"])
 def test_another_number_of_rows(store: Path, layer: str) -> None:
-    change_header(store, lambda header: header.update(rows=2**24))
+    change_header(store, lambda header: header.update(rows=2**20))
     opened = Store(store)
     for read in (
         lambda: opened[layer],
@@ -72,7 +73,7 @@ def test_another_number_of_rows(store: Path, layer: str) -> None:
 @pytest.mark.parametrize("array", ["block5_pool/data", "block5_pool/indices", "fc"])
 def test_an_array_of_another_shape(store: Path, array: str) -> None:
     def grow(node: dict[str, Any]) -> None:
-        node["shape"][0] = 2**40
+        node["shape"][0] += 1
 
     change_json(store / PART / "obsm" / array / "zarr.json", grow)
     with pytest.raises(StoreCorruptError, match="the header says"):

@@ -5,6 +5,7 @@ import tracemalloc
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numcodecs
 import numpy as np
@@ -16,7 +17,8 @@ from sklearn.datasets import load_sample_images
 from sparsefeat import Extractor
 from sparsefeat.records import Batch, Layer
 from sparsefeat.store import Store, StoreWriter, gather, info
-from sparsefeat_kernels import Csr, encode
+from sparsefeat.values import ChannelSteps
+from sparsefeat_kernels import Csr, encode, round_mantissa
 
 from .data import make_batch, make_row, write_store
 
@@ -79,6 +81,48 @@ def test_bytes_per_layer_against_the_reference_recipe(tmp_path: Path, n_rows: in
         assert arrays <= reference + 200  # indices of shards
         # Metadata take some 1,700 bytes, whatever the number of rows.
         assert stored <= reference + 1900
+
+
+def stored_bytes(folder: Path, maps: dict[str, npt.NDArray[np.float32]], **options: Any) -> Any:
+    """Bytes that each layer's arrays take in a store of its own."""
+    layers = [Layer(name=name, shape=(rows.shape[1] // 32, 32)) for name, rows in maps.items()]
+    batch = Batch(
+        rows=tuple(make_row(number) for number in range(24)),
+        layers={name: encode(rows) for name, rows in maps.items()},
+    )
+    write_store(folder, [batch], layers, **options)
+    return {
+        name: sum(f.stat().st_size for f in folder.glob(f"*/obsm/{name}/**/*") if f.is_file())
+        for name in maps
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "most"), [("float16", 0.6), ("bits:10", 0.68), ("bfloat16", 0.5), ("uint8", 0.4)]
+)
+def test_bytes_of_fewer_bits(tmp_path: Path, values: str, most: float) -> None:
+    maps = {
+        name: rows / np.float32(8) for name, rows in feature_maps().items()
+    }  # as float16 can hold
+    stored = stored_bytes(tmp_path, maps, values=values)
+    for name, rows in maps.items():
+        assert stored[name] <= most * reference_bytes(encode(rows)), name
+
+
+def test_whole_numbers_of_steps_take_a_third_of_float32(tmp_path: Path) -> None:
+    """The denser, the less: where non-zeros are costs the same."""
+    maps, counted, steps = feature_maps(), {}, {}
+    for name, rows in maps.items():
+        places = rows.reshape(-1, 32)
+        # Of 8 bits, so that whole numbers of them are exact.
+        step = round_mantissa(np.maximum(places.max(axis=0), 1) / 255, 7)
+        steps[name] = ChannelSteps(steps=step)
+        counted[name] = (np.rint(places / step).clip(0, 255) * step).reshape(rows.shape)
+    stored = stored_bytes(tmp_path, counted, steps=steps)
+    parts = Store(tmp_path).parts
+    for (name, rows), most in zip(maps.items(), (0.33, 0.33, 0.38), strict=True):
+        assert parts[0].layers[name].values is not None
+        assert stored[name] <= most * reference_bytes(encode(rows)), name
 
 
 def test_bytes_of_a_network_s_features(vgg16: Path, tmp_path: Path) -> None:

@@ -1,0 +1,123 @@
+"""`sparsefeat convert`."""
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from sparsefeat.cli.output import print_json, print_table, printable
+from sparsefeat.units import human_bytes, percent
+
+if TYPE_CHECKING:
+    import threading
+
+    from sparsefeat.conversion import Conversion
+
+EXAMPLES = """
+\b
+Examples:
+  sparsefeat convert features/ -o features.h5ad
+  sparsefeat convert features/ -o features.parquet --layers block4_pool,block5_pool
+  sparsefeat convert features/ --to npz -o matrices/
+  sparsefeat convert features/ -o block5_pool.npz --layers block5_pool
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("store")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="OUT",
+    help="The new file; for npz a folder, or a file that ends in .npz for a single layer.",
+)
+@click.option(
+    "--to",
+    type=click.Choice(["h5ad", "parquet", "npz"]),
+    help="What it becomes.  [default: what OUT ends in]",
+)
+@click.option("-l", "--layers", help="Names and patterns, separated by commas.  [default: all]")
+@click.option(
+    "--memory",
+    type=click.IntRange(min=1),
+    default=512,
+    show_default=True,
+    metavar="MIB",
+    help="What it may hold at once, about, beside the table of rows.",
+)
+@click.option("--force", is_flag=True, help="Replace OUT if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
+def convert(
+    store: str,
+    output: str,
+    to: str | None,
+    layers: str | None,
+    memory: int,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Write STORE, bit for bit, into a file that other programs read.
+
+    OUT appears when it is whole; interrupted or failed, it leaves nothing. h5ad and parquet need
+    pip install 'sparsefeat[convert]'.
+    """
+    import sparsefeat
+    from sparsefeat.cli.progress import rows_shown
+    from sparsefeat.cli.stopping import run_stoppable
+
+    def work(stop: "threading.Event") -> "Conversion | None":
+        def advance(done: int, total: int) -> None:
+            if stop.is_set():
+                raise _StoppedError
+            show(done, total)
+
+        try:
+            return sparsefeat.convert(
+                store,
+                output,
+                to=to,
+                layers=layers,
+                force=force,
+                memory=memory << 20,
+                progress=advance,
+            )
+        except _StoppedError:
+            return None
+
+    start = time.monotonic()
+    with rows_shown() as show:
+        done, stopped_by = run_stoppable(work, unit="stretch of rows")
+    if done is not None:
+        seconds = time.monotonic() - start
+        if as_json:
+            print_json({**dataclasses.asdict(done), "seconds": seconds})
+        else:
+            _print(done, seconds)
+    elif stopped_by is not None:
+        raise click.exceptions.Exit(128 + stopped_by)
+
+
+class _StoppedError(Exception):
+    """A signal asked to stop."""
+
+
+def _print(done: "Conversion", seconds: float) -> None:
+    click.echo(
+        f"{printable(done.path)}: {done.to}, {done.rows:,} rows, {done.rejected:,} rejected, "
+        f"{human_bytes(done.bytes)}; {seconds:.1f} s"
+    )
+    rows = []
+    for name, layer in done.layers.items():
+        n_elements = done.rows * layer.n_features
+        rows.append(
+            (
+                name,
+                "x".join(map(str, layer.shape)),
+                f"{layer.nnz:,}",
+                human_bytes(layer.bytes),
+                percent(layer.bytes / (4 * n_elements) if n_elements else None),
+            )
+        )
+    print_table(("layer", "shape", "non-zeros", "written", "of dense"), rows)

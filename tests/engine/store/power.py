@@ -1,0 +1,163 @@
+"""A disk that loses power: what a process has asked it to keep, and what is left of the rest.
+
+The model is POSIX's, and as unkind as file systems are: a file has the content that it had when
+it was last synced (else none), and a folder the names that it had then (else none). In between,
+names may also be kept earlier than asked for, content or not.
+"""
+
+import os
+import shutil
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+Names = dict[str, int]  # name in a folder: number of what it names
+
+
+@dataclass
+class Moment:
+    """The disk after one call: `what` was called, on `path`."""
+
+    what: str
+    path: str
+    files: dict[int, bytes]  # synced contents
+    folders: dict[int, Names]  # synced names
+    now: dict[int, Names]  # names as programs see them
+    kinds: dict[int, bool]  # whether a number is a folder's
+    marks: tuple[str, ...]
+
+
+@dataclass
+class Recorder:
+    """Calls that were made under a folder, and what was on the disk after each.
+
+    What exists when it is made counts as synced.
+    """
+
+    root: Path
+    moments: list[Moment] = field(default_factory=list)
+    marks: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._files: dict[int, bytes] = {}
+        self._folders: dict[int, Names] = {}
+        self._kinds: dict[int, bool] = {}
+        for folder, names in self._walk():
+            self._folders[folder] = names
+        for path in self.root.rglob("*"):
+            if path.is_file():
+                self._files[path.stat().st_ino] = path.read_bytes()
+        self.note("start", self.root)
+
+    def mark(self, name: str) -> None:
+        """Note that something is promised from here on."""
+        self.marks = (*self.marks, name)
+        self.note("mark", self.root)
+
+    def synced(self, descriptor: int) -> None:
+        with self._lock:
+            status = os.fstat(descriptor)
+            path = Path(f"/proc/self/fd/{descriptor}").readlink()
+            if not path.is_relative_to(self.root):
+                return
+            if stat.S_ISDIR(status.st_mode):
+                self._folders[status.st_ino] = _names(path)
+            else:
+                self._files[status.st_ino] = path.read_bytes()
+            self._note("fsync", path)
+
+    def note(self, what: str, path: Path) -> None:
+        with self._lock:
+            self._note(what, path)
+
+    def _note(self, what: str, path: Path) -> None:
+        now = dict(self._walk())
+        relative = os.path.relpath(path, self.root)
+        self.moments.append(
+            Moment(
+                what,
+                relative,
+                dict(self._files),
+                dict(self._folders),
+                now,
+                dict(self._kinds),
+                self.marks,
+            )
+        )
+
+    def _walk(self) -> Iterator[tuple[int, Names]]:
+        waiting = [self.root]
+        while waiting:
+            folder = waiting.pop()
+            self._kinds[folder.stat().st_ino] = True
+            names = _names(folder)
+            for name, number in names.items():
+                is_folder = (folder / name).is_dir()
+                self._kinds[number] = is_folder
+                if is_folder:
+                    waiting.append(folder / name)
+            yield folder.stat().st_ino, names
+
+    def after(self, moment: Moment, names: Literal["synced", "now"]) -> dict[str, bytes | None]:
+        """What is found once the power is back: content of files, None for folders."""
+        folders = moment.folders if names == "synced" else moment.now
+        found: dict[str, bytes | None] = {}
+        waiting = [("", self.root.stat().st_ino)]
+        while waiting:
+            path, number = waiting.pop()
+            for name, inner in folders.get(number, {}).items():
+                where = f"{path}/{name}" if path else name
+                if moment.kinds[inner]:
+                    found[where] = None
+                    waiting.append((where, inner))
+                else:
+                    found[where] = moment.files.get(inner, b"")
+        return found
+
+
+def _names(folder: Path) -> Names:
+    return {entry.name: entry.inode() for entry in os.scandir(folder)}
+
+
+@contextmanager
+def recorded(root: Path, patch: pytest.MonkeyPatch) -> Iterator[Recorder]:
+    """Record what the process asks of the disk under a folder."""
+    recorder = Recorder(root)
+    fsync = os.fsync
+
+    def synced(descriptor: int) -> None:
+        fsync(descriptor)
+        recorder.synced(descriptor)
+
+    def watched(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def do(path: Any, *rest: Any, **options: Any) -> Any:
+            result = call(path, *rest, **options)
+            if not isinstance(path, int):
+                recorder.note(name, Path(os.fsdecode(rest[0] if rest else path)))
+            return result
+
+        return do
+
+    with patch.context() as context:
+        context.setattr(os, "fsync", synced)
+        for name in ("rename", "replace", "unlink", "remove", "rmdir"):
+            context.setattr(os, name, watched(name, getattr(os, name)))
+        yield recorder
+
+
+def put(found: dict[str, bytes | None], folder: Path) -> None:
+    """Write what was found into a new folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name, content in sorted(found.items(), key=lambda item: item[0]):
+        if content is None:
+            (folder / name).mkdir()
+        else:
+            (folder / name).write_bytes(content)

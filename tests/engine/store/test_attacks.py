@@ -1,0 +1,148 @@
+"""Hostile stores: refused in one line, before memory or time is spent, whoever looks how."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .attacks import ATTACKS, PART, write_target
+from .conftest import ROOT
+
+REFUSALS = ("StoreCorruptError", "StoreMismatchError", "StoreError")
+
+Ask = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def ask() -> Iterator[Ask]:
+    """Ask a confined process what it sees: see confined.py."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.engine.store.confined"],
+        cwd=ROOT,
+        env={**os.environ, "MALLOC_ARENA_MAX": "2"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    requests, answers = process.stdin, process.stdout
+    assert requests is not None
+    assert answers is not None
+
+    def ask(**request: str) -> dict[str, Any]:
+        requests.write(json.dumps(request) + "\n")
+        requests.flush()
+        answer: dict[str, Any] = json.loads(answers.readline())
+        assert "died" not in answer, f"ended by signal {answer['died']}"
+        return answer
+
+    with process:
+        yield ask
+
+
+@pytest.fixture(scope="session")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("target") / "store"
+    write_target(folder)
+    return folder
+
+
+@pytest.fixture
+def store(target: Path, tmp_path: Path) -> Path:
+    folder: Path = shutil.copytree(target, tmp_path / "store")
+    return folder
+
+
+def test_the_target_is_sound(ask: Ask, store: Path) -> None:
+    assert set(ask(folder=str(store)).values()) == {""}
+    for name in ("info", "verify", "sparsity", "report"):
+        answer = ask(folder=str(store), command=name)
+        assert answer["code"] == 0, answer
+
+
+# Nodes' metadata are parsed by one function: a share of what can be wrong with them will do here,
+# and test_schema.py has all of it.
+CONFINED = [
+    name
+    for number, name in enumerate(ATTACKS)
+    if not name.startswith(("node: obs", "node: uns")) or number % 5 == 0
+]
+
+
+@pytest.mark.parametrize("name", CONFINED)
+def test_an_attack_is_refused_in_one_line(ask: Ask, store: Path, name: str) -> None:
+    ATTACKS[name](store / PART)
+    outcomes = ask(folder=str(store))
+    assert outcomes["verify"].startswith("DamageError: "), outcomes
+    refused = {look: error for look, error in outcomes.items() if error and look != "verify"}
+    assert refused, outcomes
+    for error in refused.values():
+        assert error.split(": ")[0] in REFUSALS, outcomes
+    for error in outcomes.values():
+        assert error.isprintable(), outcomes
+        assert len(error) < 1000, outcomes
+    assert not (store / "harmed").exists()
+
+
+# One of each kind: the commands see what the looks above see.
+SHOWN = [
+    "header: rows beyond the tables",
+    "header: a layer that leads out",
+    "header: settings nested deep",
+    "root: deep nesting",
+    "root: a long text",
+    "root: a pipe",
+    "node: obsm/wide/data: inner chunks [1]",
+    "node: obsm/block5_pool/indptr: shape -1",
+    "node: obs/path: codecs pickles",
+    "chunk: a Blosc bomb in counts",
+    "chunk: a zstd bomb in a column",
+    "link: obsm/block5_pool",
+    "shard: wide/indices, a chunk twice",
+    "indptr: past int64",
+    "indices: far past the columns",
+]
+NOT_READ = {  # by a command that says nothing of the data
+    "info": ("node: obsm", "node: obs/path", "chunk: ", "link: obsm", "shard: ", "ind"),
+}
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "sparsity", "report"])
+def test_commands_say_so_in_one_line(ask: Ask, store: Path, target: Path, command: str) -> None:
+    for name in SHOWN:
+        shutil.rmtree(store)
+        shutil.copytree(target, store)
+        ATTACKS[name](store / PART)
+        answer = ask(folder=str(store), command=command)
+        said = {**answer, "attack": name}
+        assert "Traceback" not in answer["err"] + answer["out"], said
+        if command == "verify":
+            assert answer["code"] == 1, said
+            assert answer["out"].count("\n") < 60, said
+            assert "DAMAGED" in answer["out"], said
+        elif answer["code"] == 0:
+            assert name.startswith(NOT_READ.get(command, ())), said
+        else:
+            assert answer["code"] == 2, said
+            (line,) = answer["err"].splitlines()
+            assert line.startswith("Error: "), said
+            assert len(line) < 1000, said
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "sparsity", "report"])
+def test_commands_advise_to_upgrade(ask: Ask, store: Path, command: str) -> None:
+    path = store / PART / "zarr.json"
+    root = json.loads(path.read_bytes())
+    root["attributes"]["sparsefeat"] = {"format": 99, "rows": {"of": "tomorrow"}}
+    path.write_text(json.dumps(root))
+    answer = ask(folder=str(store), command=command)
+    said = (answer["out"] if command == "verify" else answer["err"]).splitlines()
+    assert answer["code"] == (1 if command == "verify" else 2), answer
+    assert any("format 99" in line and "upgrade sparsefeat" in line for line in said), answer
+    if command != "verify":
+        assert len(said) == 1, answer
