@@ -17,6 +17,7 @@
         ├── StoreMismatchError                  made with another model, layers or preprocessing
         ├── StoreLockedError                    another process is writing
         ├── StoreCorruptError                   what is on disk is not what was written
+        ├── StoreMemoryError (MemoryError)      what was asked for takes more memory than it may
         └── StoreWriteError (OSError)           the disk refused
 
 Each message is one line: what was got, what was expected, what to do.
@@ -81,6 +82,10 @@ class StoreLockedError(StoreError):
 
 class StoreCorruptError(StoreError):
     """What is on disk is not what was written."""
+
+
+class StoreMemoryError(StoreError, MemoryError):
+    """What was asked for takes more memory than there may be used for it."""
 
 
 class StoreWriteError(StoreError, OSError):

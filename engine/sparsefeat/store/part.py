@@ -9,22 +9,19 @@ import numpy.typing as npt
 
 from sparsefeat.errors import StoreCorruptError, StoreError
 from sparsefeat.one_line import one_line
-from sparsefeat.store.decoding import scale_rows, scale_stretches
+from sparsefeat.store.decoding import expand_rows, scale_rows, scale_stretches
 from sparsefeat.store.header import Header, StoredLayer
 from sparsefeat.store.json_file import parse_json, read_json
 from sparsefeat.store.layout import layer_key
-from sparsefeat.store.pool import in_threads
 from sparsefeat.store.regular_file import refuse_links
 from sparsefeat.store.segments import Segments
 from sparsefeat.store.stored_array import StoredArray
 from sparsefeat.store.tables import COLUMNS, INDEX, REJECTED, ROWS
-from sparsefeat_kernels import Csr, encode, to_dense
+from sparsefeat_kernels import Csr, encode
 
 T = TypeVar("T")
 
 HEADER = "uns/sparsefeat/header"
-
-_DECODED = 1 << 20  # elements of dense rows that a thread makes at once
 
 
 class Part:
@@ -159,18 +156,25 @@ class Part:
 
     def rows(self, layer: str, start: int, stop: int) -> Csr:
         """Read rows `start` to `stop` of a layer, whatever its encoding."""
+        return self.some_rows(layer, np.arange(start, stop))
+
+    def some_rows(self, layer: str, rows: npt.NDArray[np.int64]) -> Csr:
+        """Read rows of a layer, ascending, repeated or not, whatever its encoding."""
         stored = self.layers[layer]
-        indptr = self.indptr(layer)[start : stop + 1] - self.indptr(layer)[start]
+        starts = self.indptr(layer)
+        indptr = np.append(0, np.cumsum(starts[rows + 1] - starts[rows]))
+        places = np.arange(len(rows))
         if stored.encoding == "dense":
-            csr = encode(self.dense_rows(layer, start, stop))
+            dense = np.empty((len(rows), stored.layer.n_features), np.float32)
+            self.gather_dense(layer, rows, places, dense)
+            csr = encode(dense)
             if not np.array_equal(csr.indptr, indptr):
                 name = f"obsm/{layer_key(layer)}"
                 raise self._corrupt(name, "its zeros are not as many as were counted")
             return csr
         values = np.empty(indptr[-1], np.float32)
         indices = np.empty(indptr[-1], np.int32)
-        numbers = np.arange(start, stop)
-        self.gather_csr(layer, numbers, numbers - start, indptr, indices, values)
+        self.gather_csr(layer, rows, places, indptr, indices, values)
         return Csr(indptr, indices, values, stored.layer.n_features)
 
     def support(self, layer: str, start: int, stop: int) -> Csr:
@@ -189,20 +193,22 @@ class Part:
         values = np.ones(len(indices), np.float32)
         return Csr(indptr - indptr[0], indices, values, stored.layer.n_features)
 
-    def dense_rows(
-        self, layer: str, start: int, stop: int, out: npt.NDArray[np.float32] | None = None
-    ) -> npt.NDArray[np.float32]:
-        """Read rows `start` to `stop` of a layer as float32 (rows, features)."""
-        stored = self.layers[layer]
-        if out is None:
-            out = np.empty((stop - start, stored.layer.n_features), np.float32)
-        if stored.encoding == "dense":
-            numbers = np.arange(start, stop)
-            self.gather_dense(layer, numbers, numbers - start, out)
-            return out
-        csr = self.rows(layer, start, stop)
-        name = f"obsm/{layer_key(layer)}"
-        return self._guard(name, lambda: _to_dense(csr, out))
+    def expand(
+        self,
+        layer: str,
+        rows: npt.NDArray[np.int64],
+        places: npt.NDArray[np.int64],
+        out: npt.NDArray[np.float32],
+    ) -> None:
+        """Copy rows of a layer stored as CSR, ascending, to their places in dense ones.
+
+        Raises
+        ------
+        StoreCorruptError
+            What is on disk is not what was written.
+        """
+        csr = self.some_rows(layer, rows)
+        self._guard(f"obsm/{layer_key(layer)}", lambda: expand_rows(csr, places, out))
 
     def gather_csr(
         self,
@@ -322,16 +328,3 @@ class Part:
             f"{self.path / name} is damaged ({one_line(what)}), expected what was written: "
             "see sparsefeat verify, and extract these pictures again"
         )
-
-
-def _to_dense(csr: Csr, out: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Decode rows in several threads."""
-    step = max(1, _DECODED // max(1, csr.n_columns))
-
-    def decode(start: int) -> None:
-        stop = min(start + step, csr.n_rows)
-        to_dense(csr.rows(start, stop), out=out[start:stop])
-
-    for _ in in_threads(decode, range(0, csr.n_rows, step)):
-        pass
-    return out

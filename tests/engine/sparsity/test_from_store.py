@@ -8,6 +8,7 @@ from sparsefeat.errors import LayerError, StoreCorruptError
 from sparsefeat.records import Layer
 from sparsefeat.sparsity import LayerZeros, count_store
 from sparsefeat.store.part import Part
+from sparsefeat_kernels import Csr
 
 from ..store.data import SMALL, dense_rows, make_batch, make_reject, write_store
 
@@ -71,7 +72,12 @@ def test_recorded_counts_need_neither_indices_nor_values(
 
     monkeypatch.setattr(Part, "read", spy)
     found = count_store(store, ["block5_pool", "fc"], places=False)
-    assert {name.split("/")[-1] for name in read} == {"indptr", "block5_pool", "fc"}
+    assert {name.split("/")[-1] for name in read} == {
+        "header",
+        "indptr",
+        "block5_pool",
+        "fc",
+    }
     assert not any(name in ("obsm/fc", "obsm/block5_pool") for name in read)
     zeros = found["block5_pool"]
     assert zeros.per_position is None
@@ -97,8 +103,12 @@ def test_a_store_without_rows(tmp_path: Path) -> None:
 def test_indices_out_of_order_are_damage(
     store: sparsefeat.Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = Part._indices
-    monkeypatch.setattr(Part, "_indices", lambda *given: whole(*given)[::-1].copy())
+    def support(part: Part, layer: str, start: int, stop: int) -> Csr:
+        csr = whole(part, layer, start, stop)
+        return Csr(csr.indptr, csr.indices[::-1].copy(), csr.values, csr.n_columns)
+
+    whole = Part.support
+    monkeypatch.setattr(Part, "support", support)
     with pytest.raises(StoreCorruptError, match="block5_pool: row 0 of the Csr"):
         count_store(store, ["block5_pool"])
 
