@@ -3,7 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS := --extra cpu --extra fast --extra export --extra viz --extra convert --extra dask --extra demo --extra test --extra dev
 
-.PHONY: demo test browser check bench lock clean
+# Tests run in two processes where there are two processors; each takes some gigabytes of memory.
+WORKERS := -n logical --maxprocesses 2 --dist loadfile --no-loadscope-reorder
+
+.PHONY: demo test browser torch check bench lock clean
 
 # Stamped, so that an interrupted installation is taken up again.
 .venv/installed: requirements.lock pyproject.toml
@@ -16,12 +19,16 @@ EXTRAS := --extra cpu --extra fast --extra export --extra viz --extra convert --
 demo: .venv/installed
 	$(BIN)/sparsefeat demo -o demo
 
-test: .venv/installed browser
-	$(BIN)/python -m pytest
+test: .venv/installed browser torch
+	$(BIN)/python -m pytest $(WORKERS)
 
 # Tests open pages in Chromium.
 browser:
 	@sh tests/install-browser.sh
+
+# Data sets for PyTorch: it is not locked, as CPU or CUDA is everyone's own choice.
+torch: .venv/installed
+	@sh tests/install-torch.sh $(BIN)/python
 
 check: .venv/installed
 	$(BIN)/ruff check .

@@ -6,7 +6,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from sparsefeat.cgroup import read_text
 from sparsefeat.cpuinfo import first_processor
+from sparsefeat.memory import MEMINFO, memory_sizes
 from sparsefeat.threads import affinity, available_threads, cpu_quota
 
 # Those that decide how fast a convolution can be, of x86 and of Arm.
@@ -40,7 +42,6 @@ TELLING_VARIABLES = (
 )
 
 CPU = Path("/sys/devices/system/cpu")
-MEMINFO = Path("/proc/meminfo")
 
 
 def environment() -> dict[str, Any]:
@@ -56,7 +57,7 @@ def environment() -> dict[str, Any]:
     """
     fields = first_processor()
     flags = (fields.get("flags") or fields.get("Features") or "").split()
-    memory = _meminfo()
+    memory = memory_sizes(MEMINFO)
     return {
         "processor": {
             "model": fields.get("model name") or platform.processor() or platform.machine(),
@@ -114,19 +115,5 @@ def _boost() -> bool | None:
     return None if on is None else on == "1"
 
 
-def _meminfo() -> dict[str, int]:
-    """Sizes in bytes."""
-    sizes = {}
-    for line in (_read(MEMINFO) or "").splitlines():
-        name, _, size = line.partition(":")
-        number, _, unit = size.strip().partition(" ")
-        if unit == "kB":
-            sizes[name] = int(number) * 1024
-    return sizes
-
-
 def _read(path: Path) -> str | None:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return None
+    return read_text(path).strip() or None

@@ -16,7 +16,9 @@
         ├── StoreNotFoundError (FileNotFoundError)
         ├── StoreMismatchError                  made with another model, layers or preprocessing
         ├── StoreLockedError                    another process is writing
+        ├── StoreChangedError                   it was compacted since it was opened
         ├── StoreCorruptError                   what is on disk is not what was written
+        ├── StoreMemoryError (MemoryError)      what was asked for takes more memory than it may
         └── StoreWriteError (OSError)           the disk refused
 
 Each message is one line: what was got, what was expected, what to do.
@@ -79,8 +81,16 @@ class StoreLockedError(StoreError):
     """Another process is writing to the store."""
 
 
+class StoreChangedError(StoreError):
+    """A part has gone since the store was opened: it was compacted."""
+
+
 class StoreCorruptError(StoreError):
     """What is on disk is not what was written."""
+
+
+class StoreMemoryError(StoreError, MemoryError):
+    """What was asked for takes more memory than there may be used for it."""
 
 
 class StoreWriteError(StoreError, OSError):

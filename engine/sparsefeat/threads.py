@@ -4,9 +4,7 @@ import math
 import os
 from pathlib import Path
 
-# A process sees its own limits in the folder of its control group and in all above it.
-CGROUP_ROOT = Path("/sys/fs/cgroup")
-CGROUP_OF_PROCESS = Path("/proc/self/cgroup")
+from sparsefeat.cgroup import CGROUP_OF_PROCESS, CGROUP_ROOT, group_folders, read_text
 
 
 def available_threads(
@@ -49,41 +47,25 @@ def cpu_quota(
     float or None
         In processors; None without a quota.
     """
-    limits = []
-    for line in _read(cgroup_of_process).splitlines():
-        _, controllers, name = line.split(":", 2)
-        if controllers == "":
-            base, limit_of = cgroup_root, _quota_v2
-        elif "cpu" in controllers.split(","):
-            base, limit_of = cgroup_root / controllers, _quota_v1
-            if not base.is_dir():
-                base = cgroup_root / "cpu"
-        else:
-            continue
-        group = Path(name.strip("/"))
-        # In a container the group's name may be the host's, which isn't mounted here: those
-        # folders don't exist and say nothing, and the root then speaks for the container.
-        limits += [limit_of(base / folder) for folder in (group, *group.parents)]
+    limits = [
+        (_quota_v2 if version == 2 else _quota_v1)(folder)
+        for folder, version in group_folders(
+            "cpu", cgroup_root=cgroup_root, cgroup_of_process=cgroup_of_process
+        )
+    ]
     return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _quota_v2(folder: Path) -> float | None:
-    fields = _read(folder / "cpu.max").split()
+    fields = read_text(folder / "cpu.max").split()
     if len(fields) != 2 or fields[0] == "max":
         return None
     return int(fields[0]) / int(fields[1])
 
 
 def _quota_v1(folder: Path) -> float | None:
-    quota = _read(folder / "cpu.cfs_quota_us").strip()
-    period = _read(folder / "cpu.cfs_period_us").strip()
+    quota = read_text(folder / "cpu.cfs_quota_us").strip()
+    period = read_text(folder / "cpu.cfs_period_us").strip()
     if not quota or not period or int(quota) <= 0:
         return None
     return int(quota) / int(period)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""

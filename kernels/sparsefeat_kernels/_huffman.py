@@ -155,6 +155,7 @@ def plan(
         code = (code + n_codes) >> 1
     for symbol in range(256):
         length = lengths[symbol]
+        codes[symbol] = 0
         if length:
             codes[symbol] = first[length] | (np.int64(length) << 12)
             first[length] += 1
@@ -196,7 +197,8 @@ def write_streams(
 ) -> None:
     """Write each quarter's codes from its place in `out` (bytes,) on, last symbol first.
 
-    SLACK bytes behind each stream are overwritten.
+    SLACK bytes behind each stream are overwritten. Where `data` isn't what `codes` were planned
+    for, a stream may be longer than planned, but has never more than LONGEST bits a symbol.
     """
     nothing = np.uint64(0)
     quarter = (len(data) + 3) // 4

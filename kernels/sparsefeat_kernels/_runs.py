@@ -36,7 +36,8 @@ def count_others(data: npt.NDArray[np.uint8], common: np.uint8, limit: int) -> i
 def write_runs(data: npt.NDArray[np.uint8], common: np.uint8, out: npt.NDArray[np.uint8]) -> int:
     """Write Zstandard blocks: a run's length, or symbols as they are; give their bytes.
 
-    `out` must have room for BYTES_PER_OTHER for each symbol other than `common`, and 4.
+    Gives -1 where `out` hasn't room for them: it has with BYTES_PER_OTHER for each symbol other
+    than `common`, and 4.
     """
     n, at, i = len(data), 0, 0
     while i < n:
@@ -46,6 +47,8 @@ def write_runs(data: npt.NDArray[np.uint8], common: np.uint8, out: npt.NDArray[n
                 i += STEP
         while i < n and (data[i] == common) == is_run:
             i += 1
+        if at + 3 + (1 if is_run else i - start) > len(out):
+            return -1
         header = (i - start) << 3 | (2 if is_run else 0)
         for number in range(3):
             out[at + number] = (header >> (8 * number)) & 255

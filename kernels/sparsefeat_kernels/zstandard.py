@@ -70,7 +70,8 @@ def _block(data: npt.NDArray[np.uint8]) -> list[bytes]:
     n_others = _runs.count_others(data, common, room // _runs.BYTES_PER_OTHER)
     if _runs.BYTES_PER_OTHER * n_others < room:
         out = np.empty(room + 4, np.uint8)
-        return [out[: _runs.write_runs(data, common, out)].tobytes()]
+        n_bytes = _runs.write_runs(data, common, out)
+        return [out[:n_bytes].tobytes()] if n_bytes >= 0 else _raw(data)
     lengths, codes = np.empty(256, np.uint8), np.empty(256, np.uint16)
     sizes = np.empty(4, np.int64)
     _huffman.plan(data, lengths, codes, sizes)
@@ -79,9 +80,9 @@ def _block(data: npt.NDArray[np.uint8]) -> list[bytes]:
     table = _table(lengths)
     if table is None or len(table) + _OVERHEAD + n_coded > n - n // 64:
         return _raw(data)
-    starts = np.zeros(4, np.int64)
-    np.cumsum(sizes[:3] + _huffman.SLACK, out=starts[1:])
-    out = np.empty(n_coded + 4 * _huffman.SLACK, np.uint8)
+    # As much memory as the longest codes take: another thread may write to `data`.
+    room = (n + 3) // 4 * _huffman.LONGEST // 8 + _huffman.SLACK
+    starts, out = np.arange(4) * room, np.empty(4 * room, np.uint8)
     _huffman.write_streams(data, codes, out, starts)
     streams = [
         out[start : start + size].tobytes()

@@ -17,6 +17,8 @@ HEAVY = (
     "onnxruntime",
     "zarr",
     "anndata",
+    "dask",
+    "torch",
     "pandas",
     "scipy",
     "numba",
@@ -81,5 +83,5 @@ def test_extracting_and_reading_load_no_tensorflow(small_vgg16: Path, tmp_path: 
         f"sparsefeat.open({str(tmp_path / 'features')!r})['block5_pool']\n"
     )
     loaded = loaded_by(code)
-    assert {"onnxruntime", "zarr"} <= loaded
-    assert not loaded.intersection({"tensorflow", "keras", "tf2onnx", "anndata", "rich"})
+    assert "onnxruntime" in loaded
+    assert not loaded.intersection({"tensorflow", "keras", "tf2onnx", "anndata", "torch", "rich"})

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from numcodecs import Zstd
 
-from sparsefeat_kernels import _huffman, literals_frame, sampled_literal_bits
+from sparsefeat_kernels import _huffman, _runs, literals_frame, sampled_literal_bits
 
 from .laws import property_settings
 
@@ -54,6 +54,30 @@ def test_runs(others: int, size: int) -> None:
     frame = literals_frame(data)
     assert np.array_equal(read(frame), data)
     assert others or size < 64 or len(frame) <= 24
+
+
+def test_runs_that_have_no_room_are_told() -> None:
+    """As if another thread had written to the bytes since they were counted."""
+    data = np.arange(200, dtype=np.uint8) % 2
+    out = np.full(40, 77, np.uint8)
+    assert _runs.write_runs(data, data[0], out[:30]) == -1
+    assert (out[30:] == 77).all()
+
+
+def test_streams_stay_within_the_longest_codes() -> None:
+    """Whatever the bytes are by then."""
+    data = draw(0, 4000, 200, -1.0)
+    lengths, codes = np.empty(256, np.uint8), np.empty(256, np.uint16)
+    sizes = np.empty(4, np.int64)
+    _huffman.plan(data, lengths, codes, sizes)
+    data[:] = np.argmax(lengths)
+    room = 1000 * _huffman.LONGEST // 8 + _huffman.SLACK
+    out = np.full(5 * room, 77, np.uint8)
+    _huffman.write_streams(data, codes, out, np.arange(4) * room)
+    assert (out[4 * room :] == 77).all()
+    data[:] = np.arange(4000) % 256
+    _huffman.write_streams(data, codes, out, np.arange(4) * room)
+    assert (out[4 * room :] == 77).all()
 
 
 @pytest.mark.parametrize("symbols", [range(2), range(128, 256), range(0, 256, 255), range(130)])

@@ -1,6 +1,7 @@
-"""Codes that were read back into values, in several threads."""
+"""What was read turned into what is wanted, in several threads: codes to values, CSR to dense."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy.typing as npt
 
 from sparsefeat.store.pool import in_threads
 from sparsefeat.store.segments import Segments
-from sparsefeat_kernels import scale_numbers
+from sparsefeat_kernels import Csr, scale_numbers, to_dense
 
 T = TypeVar("T")
 
@@ -59,6 +60,30 @@ def scale_rows(
         np.multiply(row, steps, out=row)
 
     _each(scale, places.tolist())
+
+
+def expand_rows(csr: Csr, places: npt.NDArray[np.int64], out: Float32) -> None:
+    """Write the rows of `csr` to their places among the rows of `out`.
+
+    Raises
+    ------
+    ValueError
+        The column numbers of a row don't strictly increase.
+    """
+    step = max(1, _AT_ONCE // max(1, csr.n_columns))
+    breaks = np.flatnonzero(np.diff(places) != 1) + 1
+    bounds = [0, *breaks.tolist(), len(places)]
+
+    def expand(start: int, stop: int) -> None:
+        place = int(places[start])
+        to_dense(csr.rows(start, stop), out=out[place : place + stop - start])
+
+    stretches = [
+        (start, min(start + step, last))
+        for first, last in pairwise(bounds)
+        for start in range(first, last, step)
+    ]
+    _each(lambda stretch: expand(*stretch), stretches)
 
 
 def _each(task: Callable[[T], None], items: list[T]) -> None:

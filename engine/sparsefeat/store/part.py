@@ -7,24 +7,21 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.errors import StoreCorruptError, StoreError
+from sparsefeat.errors import StoreChangedError, StoreCorruptError, StoreError
 from sparsefeat.one_line import one_line
-from sparsefeat.store.decoding import scale_rows, scale_stretches
+from sparsefeat.store.decoding import expand_rows, scale_rows, scale_stretches
 from sparsefeat.store.header import Header, StoredLayer
 from sparsefeat.store.json_file import parse_json, read_json
-from sparsefeat.store.layout import layer_key
-from sparsefeat.store.pool import in_threads
+from sparsefeat.store.layout import folder_bytes, layer_key
 from sparsefeat.store.regular_file import refuse_links
 from sparsefeat.store.segments import Segments
 from sparsefeat.store.stored_array import StoredArray
 from sparsefeat.store.tables import COLUMNS, INDEX, REJECTED, ROWS
-from sparsefeat_kernels import Csr, encode, to_dense
+from sparsefeat_kernels import Csr, encode
 
 T = TypeVar("T")
 
 HEADER = "uns/sparsefeat/header"
-
-_DECODED = 1 << 20  # elements of dense rows that a thread makes at once
 
 
 class Part:
@@ -94,6 +91,19 @@ class Part:
         array = self.array(name)
         return self._guard(name, lambda: array.read(start, stop))
 
+    def n_bytes(self, name: str = "") -> int:
+        """Add up the sizes of a node's files, and of those below; "" is the whole part.
+
+        Raises
+        ------
+        StoreChangedError
+            The part has gone meanwhile.
+        """
+        total = self._guard(name, lambda: folder_bytes(self.path / name))
+        if is_gone(self.path):
+            raise part_gone(self.path)
+        return total
+
     def table(self, name: str) -> dict[str, npt.NDArray[Any]]:
         """Read a table's columns, its index among them.
 
@@ -159,18 +169,25 @@ class Part:
 
     def rows(self, layer: str, start: int, stop: int) -> Csr:
         """Read rows `start` to `stop` of a layer, whatever its encoding."""
+        return self.some_rows(layer, np.arange(start, stop))
+
+    def some_rows(self, layer: str, rows: npt.NDArray[np.int64]) -> Csr:
+        """Read rows of a layer, ascending, repeated or not, whatever its encoding."""
         stored = self.layers[layer]
-        indptr = self.indptr(layer)[start : stop + 1] - self.indptr(layer)[start]
+        starts = self.indptr(layer)
+        indptr = np.append(0, np.cumsum(starts[rows + 1] - starts[rows]))
+        places = np.arange(len(rows))
         if stored.encoding == "dense":
-            csr = encode(self.dense_rows(layer, start, stop))
+            dense = np.empty((len(rows), stored.layer.n_features), np.float32)
+            self.gather_dense(layer, rows, places, dense)
+            csr = encode(dense)
             if not np.array_equal(csr.indptr, indptr):
                 name = f"obsm/{layer_key(layer)}"
                 raise self._corrupt(name, "its zeros are not as many as were counted")
             return csr
         values = np.empty(indptr[-1], np.float32)
         indices = np.empty(indptr[-1], np.int32)
-        numbers = np.arange(start, stop)
-        self.gather_csr(layer, numbers, numbers - start, indptr, indices, values)
+        self.gather_csr(layer, rows, places, indptr, indices, values)
         return Csr(indptr, indices, values, stored.layer.n_features)
 
     def support(self, layer: str, start: int, stop: int) -> Csr:
@@ -189,20 +206,22 @@ class Part:
         values = np.ones(len(indices), np.float32)
         return Csr(indptr - indptr[0], indices, values, stored.layer.n_features)
 
-    def dense_rows(
-        self, layer: str, start: int, stop: int, out: npt.NDArray[np.float32] | None = None
-    ) -> npt.NDArray[np.float32]:
-        """Read rows `start` to `stop` of a layer as float32 (rows, features)."""
-        stored = self.layers[layer]
-        if out is None:
-            out = np.empty((stop - start, stored.layer.n_features), np.float32)
-        if stored.encoding == "dense":
-            numbers = np.arange(start, stop)
-            self.gather_dense(layer, numbers, numbers - start, out)
-            return out
-        csr = self.rows(layer, start, stop)
-        name = f"obsm/{layer_key(layer)}"
-        return self._guard(name, lambda: _to_dense(csr, out))
+    def expand(
+        self,
+        layer: str,
+        rows: npt.NDArray[np.int64],
+        places: npt.NDArray[np.int64],
+        out: npt.NDArray[np.float32],
+    ) -> None:
+        """Copy rows of a layer stored as CSR, ascending, to their places in dense ones.
+
+        Raises
+        ------
+        StoreCorruptError
+            What is on disk is not what was written.
+        """
+        csr = self.some_rows(layer, rows)
+        self._guard(f"obsm/{layer_key(layer)}", lambda: expand_rows(csr, places, out))
 
     def gather_csr(
         self,
@@ -317,21 +336,29 @@ class Part:
             # Damaged metadata and damaged chunks raise nearly every kind of exception.
             raise self._corrupt(name, f"{type(exc).__name__}: {exc}") from exc
 
-    def _corrupt(self, name: str, what: str) -> StoreCorruptError:
+    def _corrupt(self, name: str, what: str) -> StoreError:
+        if is_gone(self.path):  # it goes in one step, so nothing else is wrong
+            return part_gone(self.path)
         return StoreCorruptError(
             f"{self.path / name} is damaged ({one_line(what)}), expected what was written: "
             "see sparsefeat verify, and extract these pictures again"
         )
 
 
-def _to_dense(csr: Csr, out: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Decode rows in several threads."""
-    step = max(1, _DECODED // max(1, csr.n_columns))
+def is_gone(path: Path) -> bool:
+    """Tell whether a part isn't there any more; one that may not be looked at is."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
-    def decode(start: int) -> None:
-        stop = min(start + step, csr.n_rows)
-        to_dense(csr.rows(start, stop), out=out[start:stop])
 
-    for _ in in_threads(decode, range(0, csr.n_rows, step)):
-        pass
-    return out
+def part_gone(path: Path) -> StoreChangedError:
+    """Say that a part was there and isn't any more."""
+    return StoreChangedError(
+        f"{path} has gone, as the store was compacted since it was opened, expected it to stay: "
+        "open it again"
+    )

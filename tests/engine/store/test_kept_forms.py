@@ -10,6 +10,7 @@ from sparsefeat.store.kept_forms import kept_form
 from sparsefeat.store.part import Part
 from sparsefeat.store.part_writer import PartLimits, PartWriter
 from sparsefeat.values import ChannelSteps, Loss, Values
+from sparsefeat_kernels import to_dense
 
 from .data import assert_same_floats, make_row
 from .test_forms import LAYERS, SPARSE, STEPS, activations, counted, write
@@ -58,8 +59,8 @@ def test_codes_of_one_part(tmp_path: Path, number: int) -> None:
     for layer in LAYERS:
         name = layer.name
         assert_same_floats(again.steps(name), part.steps(name))
-        expected = part.dense_rows(name, 0, part.header.rows)
-        assert_same_floats(again.dense_rows(name, 0, part.header.rows), expected)
+        expected = to_dense(part.rows(name, 0, part.header.rows))
+        assert_same_floats(to_dense(again.rows(name, 0, part.header.rows)), expected)
         assert again.layers[name].values == part.layers[name].values
 
 
@@ -89,5 +90,5 @@ def test_whole_numbers_beside_others_are_float32(tmp_path: Path) -> None:
         parts = [stores[0].parts[0], other.parts[0]]
         again = rewrite(stores[0], tmp_path / str(number), parts)
         assert again.parts[0].layers["sparse"].values is None
-        expected = np.concatenate([part.dense_rows("sparse", 0, 12) for part in parts])
+        expected = np.concatenate([to_dense(part.rows("sparse", 0, 12)) for part in parts])
         assert_same_floats(again.dense("sparse").reshape(24, -1), expected)

@@ -237,8 +237,9 @@ def test_a_growing_part_stays_out_of_memory(tmp_path: Path) -> None:
             peaks.append(tracemalloc.get_traced_memory()[1])
     assert len(Store(tmp_path).parts) == 1
     assert 12 * 8 * csr.nnz > 250e6
-    assert max(peaks[6:]) <= 1.1 * max(peaks[2:6])
-    assert max(peaks) < 130e6
+    # How many compressed chunks wait to be written depends on what else the machine does.
+    assert max(peaks[6:]) <= 1.25 * max(peaks[2:6])
+    assert max(peaks) < 150e6
 
 
 @pytest.mark.usefixtures("traced")

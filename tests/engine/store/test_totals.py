@@ -3,14 +3,17 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from sparsefeat.errors import StoreMemoryError
 from sparsefeat.records import Batch, Layer
 from sparsefeat.store import Store, StoreWriter, gather, info
 from sparsefeat.store.bounds import NNZ
 from sparsefeat.store.part_writer import PartLimits, PartWriter
+from sparsefeat.values import Values
 from sparsefeat_kernels import Csr
 
 from .data import make_row, write_store
@@ -34,7 +37,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Parts that are alike, of 2**31 non-zeros and some more together, in some megabytes."""
     folder = tmp_path_factory.mktemp("totals") / "store"
     csr = wide_rows(BATCH)
-    with StoreWriter.open(folder, layers=[LAYER], settings={}, provenance={}) as writer:
+    options: dict[str, Any] = {"settings": {}, "provenance": {}, "bytes_per_part": 1 << 40}
+    with StoreWriter.open(folder, layers=[LAYER], **options) as writer:
         for start in range(0, ROWS, BATCH):
             rows = tuple(make_row(number) for number in range(start, start + BATCH))
             writer.append(Batch(rows=rows, layers={LAYER.name: csr}))
@@ -84,10 +88,10 @@ def test_indptr_is_int64_where_it_must_be(store: Path, monkeypatch: pytest.Monke
 def test_a_part_is_full_before_it_passes_int32(tmp_path: Path) -> None:
     """What was written before is only claimed; rows that fit exactly, and one too many."""
     limits = PartLimits(rows=100, n_bytes=1 << 60)
-    part = PartWriter(tmp_path, 0, [LAYER], limits)
+    part = PartWriter(tmp_path, 0, [LAYER], limits, Values())
     csr = wide_rows(3)
     part.append([make_row(0)], {"wide": csr.rows(0, 1)})
-    (writer,) = part._layers
+    (writer,) = part._layers.values()
     for free, fits in ((2 * ROW_NNZ, 2), (2 * ROW_NNZ - 1, 1), (ROW_NNZ - 1, 0), (0, 0)):
         writer.nnz = NNZ - free
         assert part.room({"wide": csr}) == fits
@@ -102,3 +106,10 @@ def test_parts_are_closed_by_their_nnz(tmp_path: Path, monkeypatch: pytest.Monke
     rows = tuple(make_row(number) for number in range(7))
     write_store(tmp_path, [Batch(rows=rows, layers={"x": csr})], [layer])
     assert [part.header.rows for part in Store(tmp_path).parts] == [2, 2, 2, 1]
+
+
+def test_reading_all_is_refused_with_advice(store: Path) -> None:
+    with pytest.raises(StoreMemoryError, match=r"store\.batches"):
+        _ = Store(store, memory_limit=1 << 30)["wide"]
+    with pytest.raises(StoreMemoryError, match=r"store\.batches"):
+        Store(store, memory_limit=1 << 30).dense("wide")

@@ -1,0 +1,60 @@
+import copy
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sparsefeat.errors import StoreError, StoreNotFoundError
+from sparsefeat.records import Layer
+from sparsefeat.store import Store
+
+from .data import SMALL, dense_rows, make_batch, write_store
+
+ROWS = 12
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    write_store(tmp_path / "features", [make_batch(range(ROWS))], rows_per_part=5)
+    return Store(tmp_path / "features", memory_limit=1 << 20)
+
+
+@pytest.mark.parametrize("layer", SMALL, ids=lambda layer: layer.name)
+def test_non_zeros_are_counted_by_row(store: Store, layer: Layer) -> None:
+    name = layer.name
+    counts = store.nnz(name)
+    np.testing.assert_array_equal(counts, np.diff(store[name].indptr))
+    assert counts.dtype == np.int64
+    with pytest.raises(ValueError, match="read-only"):
+        counts[0] = 0
+    zeros = store.zeros(name)
+    np.testing.assert_array_equal(zeros.per_row, store.layer(name).n_features - counts)
+
+
+def test_a_store_can_be_sent_to_another_process(store: Store) -> None:
+    _ = store["fc"]
+    for other in (pickle.loads(pickle.dumps(store)), copy.deepcopy(store)):
+        assert other.folder == store.folder
+        assert other.memory_limit == 1 << 20
+        np.testing.assert_array_equal(other.dense("fc"), store.dense("fc"))
+
+
+def test_what_was_appended_since_does_not_count_there(store: Store) -> None:
+    sent = pickle.dumps(store)
+    write_store(store.folder, [make_batch(range(ROWS, ROWS + 4))])
+    other = pickle.loads(sent)
+    assert len(Store(store.folder)) == ROWS + 4
+    assert len(other) == len(other.obs) == other["fc"].shape[0] == ROWS
+    np.testing.assert_array_equal(other["fc"].toarray(), dense_rows(SMALL[2], range(ROWS)))
+
+
+def test_a_store_whose_parts_are_others_is_refused_there(store: Store) -> None:
+    sent = pickle.dumps(store)
+    shutil.rmtree(store.folder / "part-00001.zarr")
+    with pytest.raises(StoreError, match="are others than when it was opened first"):
+        pickle.loads(sent)
+    shutil.rmtree(store.folder)
+    with pytest.raises(StoreNotFoundError):
+        pickle.loads(sent)
