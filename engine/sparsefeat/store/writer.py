@@ -106,8 +106,9 @@ class StoreWriter:
             ``bits:N`` or ``uint8``, as docs/values.md says. All parts must agree in it.
         steps
             What values of some layers may be whole numbers of, for each channel. Where they are,
-            to the last bit, and `values` is ``float32``, the numbers are stored; no longer after
-            the first row of which a part's other rows were, and it isn't.
+            to the last bit, and `values` is ``float32``, the numbers are stored. A
+            layer whose rows turn out not to fit in a part that has begun with numbers is stored as
+            float32 from that row on.
 
         Raises
         ------
