@@ -125,9 +125,9 @@ class PartWriter:
     def misfits(self, layers: Mapping[str, Csr]) -> set[str]:
         """Name the layers of which the first of the rows isn't in the part's form."""
         return {
-            writer.layer.name
-            for writer in self._layers
-            if not writer.n_fitting(layers[writer.layer.name].rows(0, 1))
+            name
+            for name, writer in self._layers.items()
+            if not writer.n_fitting(layers[name].rows(0, 1))
         }
 
     def append(self, rows: Sequence[Row], layers: Mapping[str, Csr]) -> None:
