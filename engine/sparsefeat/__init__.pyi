@@ -10,6 +10,7 @@ from .errors import (
     ProviderError,
     SourceError,
     SparsefeatError,
+    StoreChangedError,
     StoreCorruptError,
     StoreError,
     StoreLockedError,
@@ -28,12 +29,13 @@ from .providers import CudaOptions, Precision
 from .records import Batch, Layer, Reject, Row
 from .report import Report, build_report, write_report
 from .sparsity import ScalingWarning, Sparsity, analyse, check_scaling
-from .store import Store, info, open, verify
+from .store import Compaction, Merge, Store, compact, info, merge, open, verify
 
 __all__ = [
     "PRESETS",
     "Batch",
     "BenchmarkError",
+    "Compaction",
     "Conversion",
     "CudaOptions",
     "Extractor",
@@ -41,6 +43,7 @@ __all__ = [
     "InputError",
     "Layer",
     "LayerError",
+    "Merge",
     "MissingDependencyError",
     "ModelError",
     "ModelNotFoundError",
@@ -58,6 +61,7 @@ __all__ = [
     "SparsefeatError",
     "Sparsity",
     "Store",
+    "StoreChangedError",
     "StoreCorruptError",
     "StoreError",
     "StoreLockedError",
@@ -68,10 +72,12 @@ __all__ = [
     "analyse",
     "build_report",
     "check_scaling",
+    "compact",
     "convert",
     "extract_to_store",
     "info",
     "list_pictures",
+    "merge",
     "normalize",
     "open",
     "verify",

@@ -16,6 +16,7 @@
         ├── StoreNotFoundError (FileNotFoundError)
         ├── StoreMismatchError                  made with another model, layers or preprocessing
         ├── StoreLockedError                    another process is writing
+        ├── StoreChangedError                   it was compacted since it was opened
         ├── StoreCorruptError                   what is on disk is not what was written
         ├── StoreMemoryError (MemoryError)      what was asked for takes more memory than it may
         └── StoreWriteError (OSError)           the disk refused
@@ -78,6 +79,10 @@ class StoreMismatchError(StoreError):
 
 class StoreLockedError(StoreError):
     """Another process is writing to the store."""
+
+
+class StoreChangedError(StoreError):
+    """A part has gone since the store was opened: it was compacted."""
 
 
 class StoreCorruptError(StoreError):

@@ -19,6 +19,8 @@ COMMANDS = {
     "info": "Say what a store or a model file holds.",
     "sparsity": "Count zeros by layer, picture, channel and position; compare sets.",
     "verify": "Check every byte of a store.",
+    "compact": "Make few full parts of a store's many small ones.",
+    "merge": "Make one store of several.",
     "convert": "Write a store as an h5ad, Parquet or npz file.",
     "maps": "Show a layer's channels in one photograph, before and after ReLU.",
     "report": "Write a page on a store: its zeros, pictures, sizes and origin.",

@@ -81,3 +81,17 @@ provider_option = click.option(
     show_default=True,
     help="What runs the network; auto takes the fastest that can be had here.",
 )
+rows_per_part_option = click.option(
+    "--rows-per-part",
+    type=click.IntRange(1),
+    default=1024,
+    show_default=True,
+    help="Rows in a full part.",
+)
+bytes_per_part_option = click.option(
+    "--bytes-per-part",
+    type=click.IntRange(1),
+    default=1 << 30,
+    show_default=True,
+    help="Bytes in a full part, before compression.",
+)

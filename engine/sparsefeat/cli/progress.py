@@ -67,14 +67,15 @@ def extraction_shown() -> Iterator[Callable[["Progress"], None]]:
 
 
 @contextmanager
-def passes_shown() -> Iterator[Callable[[int, int], None]]:
-    """Show how often pictures have passed a layer, with the rate and the time left."""
+def rate_shown(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Show how many of something are done, with the rate in `unit` a second and the time left."""
     start = time.monotonic()
-    with shown("passes of a picture") as show:
+    with shown(what) as show:
 
         def report(done: int, total: int) -> None:
             rate = done / (time.monotonic() - start)
-            show(done, total, f"{rate:.1f} passes/s, {human_seconds((total - done) / rate)} left")
+            left = (total - done) / rate if rate else 0.0
+            show(done, total, f"{rate:.1f} {unit}/s, {human_seconds(left)} left")
 
         yield report
 

@@ -4,7 +4,7 @@ import click
 
 from sparsefeat.cli.export import export_package, model_files
 from sparsefeat.cli.output import log, print_json, print_table
-from sparsefeat.cli.progress import passes_shown
+from sparsefeat.cli.progress import rate_shown
 from sparsefeat.units import human_bytes
 
 EXAMPLES = """
@@ -59,7 +59,7 @@ def quantize(
     Every layer is compared with float32 on photographs that were not calibrated on. Needs
     pip install 'sparsefeat[cpu]'.
     """
-    with export_package() as package, passes_shown() as progress:
+    with export_package() as package, rate_shown("passes of a picture", "passes") as progress:
         result = package.quantize(
             model,
             output,

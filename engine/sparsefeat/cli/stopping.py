@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor, TimeoutError
 from types import FrameType
 from typing import TypeVar
 
+import click
+
 from sparsefeat.cli.output import log
 
 T = TypeVar("T")
@@ -59,3 +61,12 @@ def run_stoppable(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def exit_if_stopped(early: bool, signal_number: int | None, *, all_again: bool = False) -> None:
+    """Say that there is more to do, and end as programs do that a signal has ended."""
+    if early:
+        rest = "begins anew" if all_again else "takes up from here"
+        log(f"stopped early; the same command {rest}")
+    if signal_number is not None:
+        raise click.exceptions.Exit(128 + signal_number)

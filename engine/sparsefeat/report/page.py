@@ -270,7 +270,7 @@ def _provenance(report: Report) -> list[Part]:
         Table(caption=caption, columns=(), rows=rows, left=2)
         for caption, rows in (
             ("Settings, the same for all rows", settings),
-            (f"What {counted(report.n_parts, 'part')} record", provenance),
+            (f"What {counted(report.n_parts, 'part')} recorded", provenance),
         )
         if rows
     ]

@@ -60,7 +60,7 @@ class Report:
     pictures
         Those rows of these that are shown, by number.
     settings, provenance
-        As the store has them; the provenance is that of each part.
+        As the store has them: the provenance of each part, or of each stretch of its rows.
     seed
         Of the rows drawn for the floor estimate.
     """

@@ -116,7 +116,8 @@ def settings_rows(report: Report) -> list[tuple[str, str]]:
 
 
 def provenance_rows(report: Report) -> list[tuple[str, str]]:
-    """Give what else the parts record, each value once, with the number of its parts."""
+    """Give what else is recorded, each value once, with how often it was recorded."""
+    records = len(report.provenance)
     values: dict[str, dict[str, int]] = {}
     for provenance in report.provenance:
         for key, value in flat(provenance):
@@ -124,11 +125,11 @@ def provenance_rows(report: Report) -> list[tuple[str, str]]:
             counts[value] = counts.get(value, 0) + 1
     rows = []
     for key, counts in values.items():
-        if counts == {next(iter(counts)): report.n_parts}:
+        if counts == {next(iter(counts)): records}:
             said = next(iter(counts))
         else:
             first = list(counts.items())[:5]
-            said = "; ".join(f"{value} ({counted(count, 'part')})" for value, count in first)
+            said = "; ".join(f"{value} ({count:,} of {records:,})" for value, count in first)
             said += f"; and {len(counts) - 5} more" if len(counts) > 5 else ""
         rows.append((key, said))
     return rows

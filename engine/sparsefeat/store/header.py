@@ -14,6 +14,7 @@ from sparsefeat.store.bounds import AXES, CHUNK_ELEMENTS, JSON_BYTES, NNZ
 from sparsefeat.store.forms import StoredValues
 from sparsefeat.store.json_fields import JSON, count, json_mapping, mapping, sequence, text
 from sparsefeat.store.layout import FORMAT, is_layer_name
+from sparsefeat.store.ranges import NO_NUMBERS, Ranges
 
 MAX_FEATURES = 1 << 31  # column numbers are int32
 
@@ -79,11 +80,30 @@ class StoredLayer:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """So many consecutive rows of a part, and how they were made."""
+
+    rows: int
+    provenance: dict[str, JSON]
+
+    def to_json(self) -> dict[str, JSON]:
+        """Give the origin's entry in the header."""
+        return {"rows": self.rows, "provenance": self.provenance}
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, object]) -> Self:
+        """Read an entry; `Header.from_json` translates what this raises."""
+        return cls(rows=count(entry["rows"]), provenance=json_mapping(entry["provenance"]))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Header:
     """The part's own account of itself, kept in its root's attributes and in ``uns``.
 
-    `replaces` names the parts whose rows this one has taken over: they count no more. `values` is
-    what was asked for, as `sparsefeat.values.Values` writes it.
+    `replaces` are the numbers of the parts whose rows this one has taken over, those that these
+    had taken over among them: they count no more. `origins` says how its rows were made, in
+    their order, where not all of them were made as `provenance` says. `values` is what was asked
+    for, as `sparsefeat.values.Values` writes it.
     """
 
     rows: int
@@ -91,7 +111,8 @@ class Header:
     layers: tuple[StoredLayer, ...]
     settings: dict[str, JSON]
     provenance: dict[str, JSON]
-    replaces: tuple[str, ...] = ()
+    replaces: Ranges = NO_NUMBERS
+    origins: tuple[Origin, ...] = ()
     values: str = "float32"
 
     @property
@@ -102,8 +123,13 @@ class Header:
 
     def to_json(self) -> dict[str, JSON]:
         """Give the header as it is written."""
-        replaces: dict[str, JSON] = {"replaces": [*self.replaces]} if self.replaces else {}
-        values: dict[str, JSON] = {"values": self.values} if self.values != "float32" else {}
+        further: dict[str, JSON] = {}
+        if self.values != "float32":
+            further["values"] = self.values
+        if self.replaces:
+            further["replaces"] = [[*pair] for pair in self.replaces.pairs]
+        if self.origins:
+            further["origins"] = [origin.to_json() for origin in self.origins]
         return {
             "format": self.version,
             "rows": self.rows,
@@ -111,8 +137,7 @@ class Header:
             "layers": [stored.to_json() for stored in self.layers],
             "settings": self.settings,
             "provenance": self.provenance,
-            **values,
-            **replaces,
+            **further,
         }
 
     @classmethod
@@ -140,7 +165,8 @@ class Header:
                     layers=_sound_layers([StoredLayer.from_json(entry) for entry in entries], rows),
                     settings=json_mapping(fields["settings"]),
                     provenance=json_mapping(fields["provenance"]),
-                    replaces=tuple(map(text, sequence(fields.get("replaces", [])))),
+                    replaces=_ranges(fields.get("replaces", [])),
+                    origins=_origins(fields.get("origins", []), rows),
                     values=text(fields.get("values", "float32")),
                 )
             if not version:
@@ -153,6 +179,10 @@ class Header:
         raise StoreError(
             f"{where} is of store format {version}, expected at most {FORMAT}: upgrade sparsefeat"
         )
+
+    def all_origins(self) -> tuple[Origin, ...]:
+        """Say how all rows were made, in their order."""
+        return self.origins or (Origin(rows=self.rows, provenance=self.provenance),)
 
     def identity(self) -> dict[str, JSON]:
         """Give what all parts of one store must agree on."""
@@ -169,6 +199,24 @@ def _sound_layers(layers: Sequence[StoredLayer], rows: int) -> tuple[StoredLayer
         if n_features >= MAX_FEATURES or stored.nnz > min(rows * n_features, NNZ):
             raise ValueError(f"{rows} rows of {n_features} features with {stored.nnz} non-zeros")
     return tuple(layers)
+
+
+def _ranges(value: object) -> Ranges:
+    pairs = []
+    for pair in sequence(value):
+        first, last = map(count, sequence(pair))
+        pairs.append((first, last))
+    ranges = Ranges.of(pairs)
+    if list(ranges.pairs) != pairs or any(first > last for first, last in pairs):
+        raise ValueError(f"got {value!r}, expected ascending ranges")
+    return ranges
+
+
+def _origins(value: object, rows: int) -> tuple[Origin, ...]:
+    origins = tuple(Origin.from_json(mapping(entry)) for entry in sequence(value))
+    if origins and sum(origin.rows for origin in origins) != rows:
+        raise ValueError(f"origins of {sum(origin.rows for origin in origins)} rows")
+    return origins
 
 
 def identity(layers: Sequence[Layer], settings: dict[str, JSON], values: str) -> dict[str, JSON]:

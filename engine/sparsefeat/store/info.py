@@ -22,13 +22,15 @@ def info(folder: str | Path) -> dict[str, JSON]:
     ------
     StoreNotFoundError, StoreMismatchError, StoreCorruptError, StoreError
         As `Store` does.
+    StoreChangedError
+        The store was compacted meanwhile.
     """
     store = Store(folder)
     return {
         "rows": store.n_rows,
         "rejected": len(store.rejected),
         "parts": len(store.parts),
-        "bytes": sum(_folder_bytes(part.path) for part in store.parts),
+        "bytes": sum(part.n_bytes() for part in store.parts),
         "settings": store.settings,
         "values": store.parts[0].header.values,
         "layers": {name: _layer_info(store, name) for name in store.layers},
@@ -43,7 +45,7 @@ def _layer_info(store: Store, name: str) -> dict[str, JSON]:
     losses = [entry.values.loss for entry in stored if entry.values and entry.values.loss]
     nnz = sum(entry.nnz for entry in stored)
     n_elements = store.n_rows * layer.n_features
-    n_bytes = sum(_folder_bytes(part.path / "obsm" / layer_key(name)) for part in store.parts)
+    n_bytes = sum(part.n_bytes(f"obsm/{layer_key(name)}") for part in store.parts)
     return {
         "shape": list(layer.shape),
         "encoding": encodings.pop() if len(encodings) == 1 else "mixed",
@@ -55,7 +57,3 @@ def _layer_info(store: Store, name: str) -> dict[str, JSON]:
         "bytes_stored": n_bytes,
         "ratio": n_bytes / (4 * n_elements) if n_elements else None,
     }
-
-
-def _folder_bytes(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

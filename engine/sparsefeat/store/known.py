@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sparsefeat.records import Reject, Row
 from sparsefeat.store.part import Part
-from sparsefeat.store.tables import REJECTED, ROWS
+from sparsefeat.store.tables import REJECTED, ROWS, place
 
 Status: TypeAlias = Literal["stored", "rejected", "elsewhere", "changed", "new"]
 
@@ -52,8 +52,8 @@ class KeySet:
         with self._lock:
             if key in self._recent:
                 return True
-            place = int(np.searchsorted(self._sorted, np.uint64(key)))
-            return place < len(self._sorted) and int(self._sorted[place]) == key
+            found = int(np.searchsorted(self._sorted, np.uint64(key)))
+            return found < len(self._sorted) and int(self._sorted[found]) == key
 
 
 class _Identities:
@@ -63,8 +63,8 @@ class _Identities:
         self.files, self.names, self.digests, self.exact = (KeySet() for _ in range(4))
 
     def add(self, picture: Picture) -> None:
-        place = _place(picture.root, picture.path)
-        self.files.add(_hash(place, picture.bytes, picture.mtime_ns))
+        lies = place(picture.root, picture.path)
+        self.files.add(_hash(lies, picture.bytes, picture.mtime_ns))
         self.names.add(_hash(picture.path, picture.bytes, picture.mtime_ns))
         self.digests.add(_hash(picture.path, picture.sha256))
         self.exact.add(_hash_exactly(picture))
@@ -107,7 +107,7 @@ class Known:
             if digest in self._rejects.digests:
                 return "rejected"
         else:
-            file = _hash(_place(root, path), bytes, mtime_ns)
+            file = _hash(place(root, path), bytes, mtime_ns)
             if file in self._rows.files:
                 return "stored"
             if file in self._rejects.files:
@@ -115,7 +115,7 @@ class Known:
             name = _hash(path, bytes, mtime_ns)
             if name in self._rows.names or name in self._rejects.names:
                 return "elsewhere"
-        return "changed" if _hash(_place(root, path)) in self._places else "new"
+        return "changed" if _hash(place(root, path)) in self._places else "new"
 
     def holds(self, picture: Picture) -> bool:
         """Tell whether there is a row of the same path, size, time and digest."""
@@ -124,7 +124,7 @@ class Known:
     def add_row(self, picture: Picture) -> None:
         """Note a picture that gave a row."""
         self._rows.add(picture)
-        self._places.add(_hash(_place(picture.root, picture.path)))
+        self._places.add(_hash(place(picture.root, picture.path)))
 
     def add_reject(self, picture: Picture) -> None:
         """Note a picture that could not be read."""
@@ -154,8 +154,3 @@ def _hash(*fields: str | int) -> int:
 
 def _hash_exactly(picture: Picture) -> int:
     return _hash(picture.path, picture.bytes, picture.mtime_ns, picture.sha256)
-
-
-def _place(root: str, path: str) -> str:
-    """Where a picture lies, whichever of the folders above it was called its root."""
-    return f"{root.rstrip('/')}/{path}"

@@ -40,13 +40,19 @@ def temporary_name(number: int, token: str) -> str:
 
 
 def list_parts(folder: Path) -> list[Path]:
-    """List the committed parts in the order of their numbers."""
+    """List the committed parts in the order of their numbers, replaced ones among them."""
     numbered = [
         (number, entry)
         for entry in folder.iterdir()
         if (number := part_number(entry.name)) is not None
     ]
     return [entry for _, entry in sorted(numbered)]
+
+
+def next_number(folder: Path) -> int:
+    """Give the number of the next part: no part that is there has a larger one, replaced or not."""
+    parts = list_parts(folder)
+    return 1 + (part_number(parts[-1].name) or 0) if parts else 0
 
 
 def list_temporaries(folder: Path) -> list[Path]:
@@ -81,6 +87,11 @@ def is_store(source: object) -> bool:
         return False
     folder = Path(source)
     return folder.is_dir() and bool(list_parts(folder))
+
+
+def folder_bytes(folder: Path) -> int:
+    """Add up the sizes of all files in a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def layer_key(name: str) -> str:

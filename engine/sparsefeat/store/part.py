@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.errors import StoreCorruptError, StoreError
+from sparsefeat.errors import StoreChangedError, StoreCorruptError, StoreError
 from sparsefeat.one_line import one_line
 from sparsefeat.store.decoding import expand_rows, scale_rows, scale_stretches
 from sparsefeat.store.header import Header, StoredLayer
 from sparsefeat.store.json_file import parse_json, read_json
-from sparsefeat.store.layout import layer_key
+from sparsefeat.store.layout import folder_bytes, layer_key
 from sparsefeat.store.regular_file import refuse_links
 from sparsefeat.store.segments import Segments
 from sparsefeat.store.stored_array import StoredArray
@@ -90,6 +90,19 @@ class Part:
         """
         array = self.array(name)
         return self._guard(name, lambda: array.read(start, stop))
+
+    def n_bytes(self, name: str = "") -> int:
+        """Add up the sizes of a node's files, and of those below; "" is the whole part.
+
+        Raises
+        ------
+        StoreChangedError
+            The part has gone meanwhile.
+        """
+        total = self._guard(name, lambda: folder_bytes(self.path / name))
+        if is_gone(self.path):
+            raise part_gone(self.path)
+        return total
 
     def table(self, name: str) -> dict[str, npt.NDArray[Any]]:
         """Read a table's columns, its index among them.
@@ -323,8 +336,29 @@ class Part:
             # Damaged metadata and damaged chunks raise nearly every kind of exception.
             raise self._corrupt(name, f"{type(exc).__name__}: {exc}") from exc
 
-    def _corrupt(self, name: str, what: str) -> StoreCorruptError:
+    def _corrupt(self, name: str, what: str) -> StoreError:
+        if is_gone(self.path):  # it goes in one step, so nothing else is wrong
+            return part_gone(self.path)
         return StoreCorruptError(
             f"{self.path / name} is damaged ({one_line(what)}), expected what was written: "
             "see sparsefeat verify, and extract these pictures again"
         )
+
+
+def is_gone(path: Path) -> bool:
+    """Tell whether a part isn't there any more; one that may not be looked at is."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def part_gone(path: Path) -> StoreChangedError:
+    """Say that a part was there and isn't any more."""
+    return StoreChangedError(
+        f"{path} has gone, as the store was compacted since it was opened, expected it to stay: "
+        "open it again"
+    )

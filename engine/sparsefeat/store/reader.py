@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.errors import InputError, LayerError, StoreError, StoreMismatchError
+from sparsefeat.errors import InputError, LayerError, StoreChangedError
 from sparsefeat.records import Layer
 from sparsefeat.store.annotated import annotated
 from sparsefeat.store.batches import Numbers, csr_batches, dense_batches
+from sparsefeat.store.committed import check_alike, survey
 from sparsefeat.store.frames import read_frame, unresolved
 from sparsefeat.store.gather import read_csr, read_dense
-from sparsefeat.store.header import differences
 from sparsefeat.store.json_fields import JSON
 from sparsefeat.store.layout import require_parts
 from sparsefeat.store.limits import check_limit, csr_bytes, require_memory
@@ -44,6 +44,9 @@ class Zeros:
 class Store:
     """The parts that were committed when it was opened, as one matrix per layer.
 
+    Others may append to it meanwhile, which it doesn't see, and compact it, which removes parts:
+    reading one of these raises `StoreChangedError`. Open it again for what is there now.
+
     Parameters
     ----------
     folder
@@ -67,15 +70,10 @@ class Store:
     def __init__(self, folder: str | Path, *, memory_limit: int | None = None) -> None:
         self.folder = Path(folder)
         self.memory_limit = check_limit(memory_limit)
-        self._parts = [Part(path) for path in require_parts(self.folder)]
+        require_parts(self.folder)
+        self._parts = survey(self.folder).sound()
+        check_alike(self._parts, advice="move one of them elsewhere")
         first = self._parts[0]
-        for part in self._parts[1:]:
-            different = differences(part.header.identity(), first.header.identity())
-            if different:
-                raise StoreMismatchError(
-                    f"{part.path} and {first.path.name} were made otherwise: "
-                    f"{'; '.join(different)}: move one of them elsewhere"
-                )
         self.layers: dict[str, Layer] = {
             stored.layer.name: stored.layer for stored in first.header.layers
         }
@@ -106,8 +104,8 @@ class Store:
 
     @property
     def provenance(self) -> list[dict[str, JSON]]:
-        """What each part records about how it was made."""
-        return [part.header.provenance for part in self._parts]
+        """What the parts record about how their rows were made, in the order of the rows."""
+        return [origin.provenance for part in self._parts for origin in part.header.all_origins()]
 
     @property
     def obs(self) -> "pd.DataFrame":
@@ -157,6 +155,8 @@ class Store:
             It would take more than the memory limit: see `batches`.
         StoreCorruptError
             What is on disk is not what was written.
+        StoreChangedError
+            The store was compacted since it was opened.
         """
         from scipy.sparse import csr_array
 
@@ -360,14 +360,14 @@ def reopen(folder: str | Path, memory_limit: int | None, parts: Sequence[tuple[s
 
     Raises
     ------
-    StoreError
+    StoreChangedError
         It hasn't these parts any more: row numbers would mean other rows.
     """
     store = Store(folder, memory_limit=memory_limit)
     store._parts = store._parts[: len(parts)]  # what was appended since doesn't count
     store._starts = store._starts[: len(parts) + 1]
     if [(part.path.name, part.header.rows) for part in store._parts] != [*parts]:
-        raise StoreError(
+        raise StoreChangedError(
             f"the parts of {folder} are others than when it was opened first, expected the same: "
             "open it again, in every process"
         )

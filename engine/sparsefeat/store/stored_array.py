@@ -5,6 +5,7 @@ without a copy between, and refuses what no store holds before memory is allocat
 """
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,7 @@ class StoredArray:
             if missing <= 0:
                 return
             with contextlib.suppress(OSError):
-                missing -= (self.folder / name).lstat().st_size
+                missing -= os.lstat(f"{self.folder}/{name}").st_size
         if missing > 0:
             raise ValueError(f"there are no files for its {self.metadata.n_elements} elements")
 

@@ -34,6 +34,11 @@ def row_id(record: Row | Reject) -> str:
     return blake2b(identity.encode(), digest_size=16).hexdigest()
 
 
+def place(root: str, path: str) -> str:
+    """Say where a picture lies, whichever of the folders above it was called its root."""
+    return f"{root.rstrip('/')}/{path}"
+
+
 def write_table(group: PartGroup, name: str, records: Sequence[Row] | Sequence[Reject]) -> None:
     """Write one table in AnnData's dataframe encoding."""
     columns = COLUMNS[name]

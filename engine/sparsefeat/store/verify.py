@@ -3,14 +3,17 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sparsefeat.errors import SourceError, StoreError
+from sparsefeat.errors import SourceError, StoreChangedError, StoreError
 from sparsefeat.store.check_part import PartCheck
 from sparsefeat.store.check_source import check_source
+from sparsefeat.store.committed import Survey, survey
 from sparsefeat.store.header import differences
-from sparsefeat.store.layout import list_temporaries, part_name, part_number, require_parts
-from sparsefeat.store.part import Part
+from sparsefeat.store.kept import lost_with
+from sparsefeat.store.layout import list_temporaries, part_name, require_parts
+from sparsefeat.store.part import Part, is_gone, part_gone
 from sparsefeat.store.report import Finding, VerifyReport
 from sparsefeat.store.tables import INDEX
+from sparsefeat.units import counted
 
 
 def verify(
@@ -46,6 +49,8 @@ def verify(
         There is no store to check.
     SourceError
         A `source` is no folder.
+    StoreChangedError
+        The store was compacted meanwhile.
 
     Examples
     --------
@@ -57,13 +62,18 @@ def verify(
     for each in sources:
         if not each.is_dir():
             raise SourceError(f"{each} is no folder, expected the pictures: check the path")
-    paths = require_parts(folder)
-    findings = [*_folder_findings(folder, paths)]
+    require_parts(folder)
+    found = survey(folder)
+    paths = found.paths
+    findings = [*_folder_findings(folder, found)]
     rows = files = n_bytes = pictures = 0
     places: dict[str, str] = {}
     for done, path in enumerate(paths, start=1):
         check = PartCheck(path)
-        findings += check.run()
+        of_part = [*check.run()]
+        if is_gone(path):
+            raise part_gone(path)
+        findings += of_part
         ids = check.rows.get(INDEX, [])
         for number, row in enumerate(ids):
             if row in places:
@@ -88,25 +98,40 @@ def verify(
     )
 
 
-def _folder_findings(folder: Path, paths: list[Path]) -> list[Finding]:
+def _folder_findings(folder: Path, found: Survey) -> list[Finding]:
     """Look at the store as a whole."""
-    numbers = {part_number(path.name) for path in paths}
-    findings = [
-        Finding(what=f"{part_name(number)} is missing")
-        for number in range(len(numbers))
-        if number not in numbers
-    ]
+    findings = []
+    for first, last in found.missing.pairs:
+        are = "is" if first == last else f"to {part_name(last)} are"
+        findings.append(Finding(what=f"{part_name(first)} {are} missing"))
+    findings += [_replaced_finding(path, found) for path in found.replaced]
     for leftover in list_temporaries(folder):
         what = f"{leftover.name} is a part in the making, or left by a killed writer"
         findings.append(Finding(what=what, harmless=True))
+    findings += [
+        Finding(what=str(error), part=path.name)
+        for path, error in found.damaged.items()
+        if path in found.parts  # the others are found when they are checked
+    ]
     expected = None
-    for path in paths:
-        try:
-            identity = Part(path).header.identity()
-        except StoreError:
-            continue  # found when the part itself is checked
+    for path, part in found.parts.items():
+        identity = part.header.identity()
         expected = expected or identity
         if different := differences(identity, expected):
             what = f"was made otherwise: {'; '.join(different)}"
             findings.append(Finding(what=what, part=path.name))
     return findings
+
+
+def _replaced_finding(path: Path, found: Survey) -> Finding:
+    try:
+        lost = lost_with(Part(path), [*found.parts.values()])
+    except StoreChangedError:
+        lost = set()  # removed by now, as it should be
+    except StoreError as exc:
+        return Finding(what=str(exc), part=path.name)
+    if lost:
+        what = f"was replaced by another part, but has {counted(len(lost), 'row')} of its own"
+        return Finding(what=what, part=path.name)
+    what = f"{path.name} was compacted into another part, and has not been removed yet"
+    return Finding(what=what, harmless=True)

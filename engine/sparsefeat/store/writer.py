@@ -7,23 +7,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
-from sparsefeat.errors import (
-    InputError,
-    StoreError,
-    StoreLockedError,
-    StoreMismatchError,
-    StoreWriteError,
-)
+from sparsefeat.errors import InputError, StoreError, StoreMismatchError, StoreWriteError
 from sparsefeat.records import Batch, Layer
-from sparsefeat.store.bounds import AXES, CHUNK_ELEMENTS
-from sparsefeat.store.folder import claim, remove_temporaries
+from sparsefeat.store.bounds import AXES
+from sparsefeat.store.folder import claim, settle, take_lock, write_error
 from sparsefeat.store.header import differences, identity, plain_json
 from sparsefeat.store.json_fields import JSON
 from sparsefeat.store.known import Known, load_known
-from sparsefeat.store.layout import LOCK, is_layer_name, list_parts, part_number
-from sparsefeat.store.part import Part
+from sparsefeat.store.layout import is_layer_name, next_number
 from sparsefeat.store.part_writer import PartLimits, PartWriter
 from sparsefeat.store.tables import check_records
 from sparsefeat.values import ChannelSteps, Loss, Values
@@ -134,35 +127,18 @@ class StoreWriter:
         values = Values.parse(values) if isinstance(values, str) else values
         _check_layers(layers)
         values.check_layers(layers)
-        if not 0 < rows_per_part < CHUNK_ELEMENTS or bytes_per_part < 1:
-            raise InputError(
-                f"got {rows_per_part} rows and {bytes_per_part} bytes a part, expected 1 to "
-                f"{CHUNK_ELEMENTS - 1} rows and at least 1 byte: change them"
-            )
         kept = plain_json(settings, what="settings"), plain_json(provenance, what="provenance")
         limits = PartLimits(rows=rows_per_part, n_bytes=bytes_per_part)
-        lock = FileLock(
-            folder / LOCK,
-            timeout=0,
-            thread_local=False,  # who opened it may close it in another thread
-            fallback_to_soft=False,  # a file with a process number outlives a killed process
-        )
         try:
             claim(folder)
-            lock.acquire()
+            lock = take_lock(folder)
             try:
-                remove_temporaries(folder)
                 return cls(folder, lock, tuple(layers), limits, *kept, values, steps or {})
             except BaseException:
                 lock.release()
                 raise
-        except Timeout as exc:
-            raise StoreLockedError(
-                f"another process is writing to {folder}, expected one writer at a time: "
-                "wait for it, or choose another folder"
-            ) from exc
         except OSError as exc:
-            raise _write_error(folder, exc) from exc
+            raise write_error(folder, exc) from exc
 
     def append(self, batch: Batch) -> int:
         """Append a batch; full parts are committed on the way.
@@ -224,16 +200,14 @@ class StoreWriter:
 
     def _load(self) -> Known:
         ours = identity(self._layers, self._settings, str(self._values))
-        parts = []
-        for path in list_parts(self._folder):
-            part = Part(path)
+        parts = settle(self._folder)
+        for part in parts:
             different = differences(ours, part.header.identity())
             if different:
                 raise StoreMismatchError(
-                    f"{path} was made otherwise: {'; '.join(different)}: "
+                    f"{part.path} was made otherwise: {'; '.join(different)}: "
                     "use the same settings, or choose another folder"
                 )
-            parts.append(part)
         return load_known(parts)
 
     def _check(self, batch: Batch) -> None:
@@ -280,10 +254,13 @@ class StoreWriter:
 
     def _in_flight(self) -> PartWriter:
         if self._part is None:
-            parts = list_parts(self._folder)
-            number = 1 + (part_number(parts[-1].name) or 0) if parts else 0
             self._part = PartWriter(
-                self._folder, number, self._layers, self._limits, self._values, self._steps
+                self._folder,
+                next_number(self._folder),
+                self._layers,
+                self._limits,
+                self._values,
+                self._steps,
             )
         return self._part
 
@@ -304,7 +281,7 @@ class StoreWriter:
         except StoreWriteError:
             raise
         except OSError as exc:
-            raise _write_error(self._folder, exc) from exc
+            raise write_error(self._folder, exc) from exc
 
     def _attempt(self, task: Callable[[], T]) -> T:
         if self._failed:
@@ -334,10 +311,3 @@ def _check_layers(layers: Sequence[Layer]) -> None:
                 f"layer {layer.name} has shape {layer.shape}, expected 1 to {AXES} extents of at "
                 "least 1 and fewer than 2**31 elements: leave it out"
             )
-
-
-def _write_error(folder: Path, exc: OSError) -> StoreWriteError:
-    return StoreWriteError(
-        f"{folder} can't be written ({exc.strerror or exc}), expected room and permission: "
-        "make some and run the same command again, committed parts are safe"
-    )

@@ -58,7 +58,7 @@ def test_parts_that_differ_are_counted(tmp_path: Path) -> None:
     for number, threads in enumerate((2, 8, 2)):
         write_store(tmp_path, [make_batch([number])], provenance={"threads": threads})
     report = build_report(tmp_path)
-    assert provenance_rows(report) == [("threads", "2 (2 parts); 8 (1 part)")]
+    assert provenance_rows(report) == [("threads", "2 (2 of 3); 8 (1 of 3)")]
 
 
 def test_few_pictures(tmp_path: Path) -> None:

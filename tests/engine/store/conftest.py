@@ -57,6 +57,10 @@ class Forge:
         os.kill(self.pid, signal.SIGINT)
         return self._status() != 0
 
+    def was_killed(self) -> bool:
+        """Wait for the writer; tell whether a signal ended it."""
+        return os.WIFSIGNALED(self._status())
+
     def finish(self) -> str | None:
         """Wait for the writer; the name of its error, if it had one."""
         error: str | None = self.answer("error")
@@ -71,6 +75,12 @@ class Forge:
     def _request(self, line: str) -> None:
         self._requests.write(line + "\n")
         self._requests.flush()
+
+
+@pytest.fixture
+def without_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that aren't about what a disk keeps when the power fails."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsefeat.errors import StoreError
-from sparsefeat.store import StoreWriter
+from sparsefeat.store import StoreWriter, compact
 from sparsefeat_kernels import csr_zeros_per_channel, to_dense
 
 from .data import SMALL, make_batch, make_reject, make_row
@@ -65,6 +66,34 @@ def nobody(folder: str, count: int) -> None:
     extract(folder, count)
 
 
+def compacting(folder: str, dies_at: int) -> None:
+    """Compact, and be killed before the so manieth call by which the disk changes."""
+    calls = 0
+
+    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
+        def count(*arguments: Any, **options: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == dies_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*arguments, **options)
+
+        return count
+
+    for name in ("mkdir", "rename", "replace", "unlink", "rmdir"):
+        setattr(os, name, counted(getattr(os, name)))
+    # A killed process loses nothing that it wrote; only a machine without power does.
+    os.fsync = counted(lambda descriptor: None)
+    compact(Path(folder), rows_per_part=8)
+    report({"calls": calls})
+
+
+def compacting_limited(folder: str, bytes_per_file: int) -> None:
+    """Compact under a limit on the size of files, which acts like a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_per_file, bytes_per_file))
+    compact(Path(folder), rows_per_part=8)
+
+
 def barred(folder: str, count: int, where: str) -> None:
     """Append as a user who loses the permission to write after the first part."""
     if os.getuid() == 0:
@@ -104,7 +133,7 @@ def main() -> None:
     for layer in SMALL:
         to_dense(warm.layers[layer.name])
         csr_zeros_per_channel(warm.layers[layer.name], layer.n_channels)
-    functions = (extract, hold, limited, nobody, barred)
+    functions = (compacting, compacting_limited, extract, hold, limited, nobody, barred)
     commands = {function.__name__: function for function in functions}
     while line := sys.stdin.readline():
         arguments = json.loads(line)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sparsefeat.errors import StoreNotFoundError
-from sparsefeat.store import Store, StoreWriter, part_writer, verify
+from sparsefeat.store import Store, StoreWriter, compact, part_writer, verify
 from sparsefeat_kernels import to_dense
 
 from .data import SMALL, assert_same_floats, make_batch, make_row, write_store
@@ -94,6 +94,20 @@ def test_a_store_that_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         write(disk / "store", recorder.mark)
     counts = rows_after(recorder, tmp_path)
     assert set(counts["synced"]) == {2, 4, 6}
+
+
+def test_a_compaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All rows are there once, whether the parts that were replaced are, or some of their files."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    write_store(disk / "store", [make_batch([1, 2]), make_batch([3, 4])], rows_per_part=2)
+    names = len(list((disk / "store").glob("part-*")))
+    with recorded(disk, monkeypatch) as recorder:
+        recorder.marks = ("1", "2", "3", "4")
+        outcome = compact(disk / "store")
+    assert (names, outcome.parts_after) == (2, 1)
+    assert any(moment.what in ("unlink", "rmdir") for moment in recorder.moments)
+    assert set(rows_after(recorder, tmp_path)["now"]) == {4}
 
 
 def test_the_order_of_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

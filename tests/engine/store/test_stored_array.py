@@ -154,3 +154,13 @@ def test_metadata_that_no_store_has(changes: dict[str, Any]) -> None:
     ArrayMetadata.from_json(metadata_of())
     with pytest.raises((TypeError, ValueError, KeyError)):
         ArrayMetadata.from_json(json.loads(json.dumps(metadata_of(**changes))))
+
+
+def test_elements_that_no_file_can_hold(tmp_path: Path) -> None:
+    """A chunk takes some bytes at least: more can't be claimed than there are bytes for."""
+    (tmp_path / "zarr.json").write_text(json.dumps(metadata_of()))
+    with pytest.raises(ValueError, match="no files for its 100 elements"):
+        StoredArray(tmp_path)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "1").write_bytes(bytes(10 * 20))
+    StoredArray(tmp_path)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sparsefeat.errors import StoreMemoryError
 from sparsefeat.records import Batch, Layer
 from sparsefeat.store import Store, StoreWriter, gather, info
 from sparsefeat.store.bounds import NNZ
@@ -90,7 +91,7 @@ def test_a_part_is_full_before_it_passes_int32(tmp_path: Path) -> None:
     part = PartWriter(tmp_path, 0, [LAYER], limits, Values())
     csr = wide_rows(3)
     part.append([make_row(0)], {"wide": csr.rows(0, 1)})
-    (writer,) = part._layers
+    (writer,) = part._layers.values()
     for free, fits in ((2 * ROW_NNZ, 2), (2 * ROW_NNZ - 1, 1), (ROW_NNZ - 1, 0), (0, 0)):
         writer.nnz = NNZ - free
         assert part.room({"wide": csr}) == fits
@@ -105,3 +106,10 @@ def test_parts_are_closed_by_their_nnz(tmp_path: Path, monkeypatch: pytest.Monke
     rows = tuple(make_row(number) for number in range(7))
     write_store(tmp_path, [Batch(rows=rows, layers={"x": csr})], [layer])
     assert [part.header.rows for part in Store(tmp_path).parts] == [2, 2, 2, 1]
+
+
+def test_reading_all_is_refused_with_advice(store: Path) -> None:
+    with pytest.raises(StoreMemoryError, match=r"store\.batches"):
+        _ = Store(store, memory_limit=1 << 30)["wide"]
+    with pytest.raises(StoreMemoryError, match=r"store\.batches"):
+        Store(store, memory_limit=1 << 30).dense("wide")

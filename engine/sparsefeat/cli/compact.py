@@ -1,0 +1,90 @@
+"""`sparsefeat compact`."""
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from sparsefeat.cli.options import bytes_per_part_option, rows_per_part_option
+from sparsefeat.cli.output import print_json
+from sparsefeat.cli.progress import rate_shown
+from sparsefeat.cli.stopping import exit_if_stopped, run_stoppable
+from sparsefeat.units import counted, human_bytes
+
+if TYPE_CHECKING:
+    from sparsefeat.store import Compaction
+
+EXAMPLES = """
+\b
+Examples:
+  sparsefeat compact features/ --dry-run
+  sparsefeat compact features/
+  sparsefeat compact features/ --all --rows-per-part 4096
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("store")
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Write full parts anew, too: encodings and compression are chosen again.",
+)
+@rows_per_part_option
+@bytes_per_part_option
+@click.option("-n", "--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+def compact(
+    store: str,
+    everything: bool,
+    rows_per_part: int,
+    bytes_per_part: int,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Write small neighbouring parts of STORE into full ones, and remove them.
+
+    Rows, their order and their values stay. Rows that are there twice go, and rejects that gave
+    a row later. Small is a part of less than half the rows and bytes of a full one. Killed at
+    any moment, it leaves every row there once. Others may read meanwhile.
+    """
+    from sparsefeat.store import compact as compact_store
+
+    start = time.monotonic()
+    with rate_shown("rows", "rows") as show:
+        outcome, stopped_by = run_stoppable(
+            lambda stop: compact_store(
+                store,
+                everything=everything,
+                rows_per_part=rows_per_part,
+                bytes_per_part=bytes_per_part,
+                dry_run=dry_run,
+                progress=show,
+                stop=stop,
+            ),
+            unit="part",
+        )
+    if as_json:
+        print_json({"store": store, **dataclasses.asdict(outcome)})
+    else:
+        click.echo(f"{store}: {_said(outcome, time.monotonic() - start)}")
+    exit_if_stopped(outcome.stopped, stopped_by, all_again=everything)
+
+
+def _said(outcome: "Compaction", seconds: float) -> str:
+    kept = outcome.parts_before - sum(map(len, outcome.groups))
+    if not outcome.groups:
+        return f"nothing to do in {counted(kept, 'part')}"
+    planned = outcome.bytes_after is None
+    said = (
+        f"{counted(outcome.parts_before, 'part')} "
+        f"{'would become' if planned else 'became'} {outcome.parts_after:,}, "
+        f"{counted(outcome.rows, 'row')} written anew; {counted(outcome.duplicates, 'duplicate')} "
+        f"and {counted(outcome.resolved, 'resolved reject')} left out; "
+        f"{human_bytes(outcome.bytes_before)} replaced"
+    )
+    if outcome.bytes_after is None:
+        return said
+    return f"{said} by {human_bytes(outcome.bytes_after)}; {seconds:.1f} s"

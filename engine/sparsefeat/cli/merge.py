@@ -1,0 +1,67 @@
+"""`sparsefeat merge`."""
+
+import dataclasses
+import time
+
+import click
+
+from sparsefeat.cli.options import bytes_per_part_option, rows_per_part_option
+from sparsefeat.cli.output import print_json
+from sparsefeat.cli.progress import rate_shown
+from sparsefeat.cli.stopping import exit_if_stopped, run_stoppable
+from sparsefeat.units import counted, human_bytes
+
+EXAMPLES = """
+\b
+Examples:
+  sparsefeat merge monday/ tuesday/ -o week/
+  sparsefeat merge wednesday/ -o week/
+Running the same command again takes up where the last run ended.
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("stores", nargs=-1, required=True)
+@click.option(
+    "-o", "--output", required=True, metavar="STORE", help="Made, or appended to if it is there."
+)
+@rows_per_part_option
+@bytes_per_part_option
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+def merge(
+    stores: tuple[str, ...],
+    output: str,
+    rows_per_part: int,
+    bytes_per_part: int,
+    as_json: bool,
+) -> None:
+    """Write the rows of STORES into one store, each once; STORES stay as they are.
+
+    They must agree in model, settings and layers. Rejects come along unless their picture gave
+    a row in one of them.
+    """
+    from sparsefeat.store import merge as merge_stores
+
+    start = time.monotonic()
+    with rate_shown("rows", "rows") as show:
+        outcome, stopped_by = run_stoppable(
+            lambda stop: merge_stores(
+                stores,
+                output,
+                rows_per_part=rows_per_part,
+                bytes_per_part=bytes_per_part,
+                progress=show,
+                stop=stop,
+            ),
+            unit="part",
+        )
+    if as_json:
+        print_json({"store": output, **dataclasses.asdict(outcome)})
+    else:
+        click.echo(
+            f"{output}: {counted(outcome.rows, 'row')} and {counted(outcome.rejected, 'reject')} "
+            f"added in {counted(outcome.parts, 'part')}, {human_bytes(outcome.bytes_added)}; "
+            f"{counted(outcome.duplicates, 'row')} there already; "
+            f"{time.monotonic() - start:.1f} s"
+        )
+    exit_if_stopped(outcome.stopped, stopped_by)

@@ -1,0 +1,212 @@
+"""Merging takes every row once, and leaves the sources alone."""
+
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sparsefeat.errors import (
+    InputError,
+    StoreCorruptError,
+    StoreError,
+    StoreLockedError,
+    StoreMismatchError,
+    StoreNotFoundError,
+)
+from sparsefeat.records import Batch, Layer
+from sparsefeat.store import Store, StoreWriter, merge, verify
+from sparsefeat.store import part_writer as writing
+
+from .data import SMALL, digests, make_batch, make_reject, make_row, write_store
+
+pytestmark = pytest.mark.usefixtures("without_fsync")
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """Two stores that share rows 4 and 5, and where to merge them."""
+    monday, tuesday = tmp_path / "monday", tmp_path / "tuesday"
+    write_store(
+        monday, [make_batch(range(6), rejects=[make_reject(1, reason="early")])], rows_per_part=2
+    )
+    write_store(
+        tuesday,
+        [make_batch(range(4, 9), rejects=[make_reject(1, reason="late"), make_reject(2)])],
+        rows_per_part=3,
+        provenance={"tool": "another"},
+    )
+    return monday, tuesday, tmp_path / "week"
+
+
+def numbers(folder: Path) -> list[int]:
+    return [int(size) - 1000 for size in Store(folder).obs["bytes"]]
+
+
+def test_every_row_once_in_the_order_of_the_sources(stores: tuple[Path, Path, Path]) -> None:
+    monday, tuesday, week = stores
+    before = [digests(monday), digests(tuesday)]
+    calls: list[tuple[int, int]] = []
+    done = merge([monday, tuesday], week, progress=lambda *now: calls.append(now))
+    assert (done.rows, done.duplicates, done.rejected, done.parts) == (9, 2, 2, 1)
+    assert not done.stopped
+    assert done.bytes_added == sum(
+        file.stat().st_size for file in week.glob("part-*/**/*") if file.is_file()
+    )
+    assert numbers(week) == list(range(9))
+    assert calls[0][1] == 9
+    assert [digests(monday), digests(tuesday)] == before
+    assert verify(week).findings == ()
+    expected = make_batch(range(9))
+    for name, csr in expected.layers.items():
+        got = Store(week)[name]
+        np.testing.assert_array_equal(got.indices, csr.indices)
+        np.testing.assert_array_equal(got.data.view(np.uint32), csr.values.view(np.uint32))
+    assert list(Store(week).rejected["reason"]) == ["late", "truncated"]
+    (part,) = Store(week).parts
+    assert part.header.version == 1
+    assert [(origin.rows, origin.provenance) for origin in part.header.origins] == [
+        (6, {"tool": "test"}),
+        (3, {"tool": "another"}),
+    ]
+
+
+def test_again_adds_nothing(stores: tuple[Path, Path, Path]) -> None:
+    monday, tuesday, week = stores
+    merge([monday, tuesday], week)
+    before = digests(week)
+    done = merge([monday, tuesday], week)
+    assert (done.rows, done.rejected, done.parts, done.bytes_added) == (0, 0, 0, 0)
+    assert done.duplicates == 11
+    assert digests(week) == before
+
+
+def test_into_a_store_that_is_there(stores: tuple[Path, Path, Path]) -> None:
+    monday, tuesday, _ = stores
+    before = digests(monday)
+    done = merge([tuesday], monday)
+    assert (done.rows, done.duplicates, done.rejected) == (3, 2, 1)
+    assert numbers(monday) == list(range(9))
+    assert before.items() <= digests(monday).items()
+    # What the store says of a reject is kept.
+    assert sorted(Store(monday).rejected["reason"]) == ["early", "truncated"]
+    assert verify(monday).findings == ()
+
+
+def test_parts_are_filled_and_never_split(stores: tuple[Path, Path, Path]) -> None:
+    monday, tuesday, week = stores
+    merge([monday, tuesday], week, rows_per_part=4)
+    assert [part.header.rows for part in Store(week).parts] == [4, 3, 2]
+    shutil.rmtree(week)
+    merge([monday, tuesday], week, rows_per_part=1)
+    assert [part.header.rows for part in Store(week).parts] == [2, 2, 2, 1, 2]
+
+
+def test_a_merge_that_was_stopped_goes_on(stores: tuple[Path, Path, Path]) -> None:
+    monday, tuesday, week = stores
+    stop = threading.Event()
+    done = merge(
+        [monday, tuesday], week, rows_per_part=4, progress=lambda *_: stop.set(), stop=stop
+    )
+    assert (done.stopped, done.parts, numbers(week)) == (True, 1, [0, 1, 2, 3])
+    assert verify(week).findings == ()
+    assert not merge([monday, tuesday], week, rows_per_part=4).stopped
+    assert numbers(week) == list(range(9))
+    assert list(Store(week).rejected["reason"]) == ["late", "truncated"]
+
+
+def test_a_reject_that_another_store_could_read(tmp_path: Path) -> None:
+    tried = make_reject(1)
+    row = make_row(1, path=tried.path, bytes=tried.bytes, mtime_ns=tried.mtime_ns)
+    write_store(tmp_path / "a", [make_batch([], rejects=[tried])])
+    write_store(tmp_path / "b", [Batch(rows=(row,), layers=make_batch([1]).layers)])
+    done = merge([tmp_path / "a", tmp_path / "b"], tmp_path / "c")
+    assert (done.rows, done.rejected) == (1, 0)
+    assert Store(tmp_path / "c").parts[0].header.rejected == 0
+
+
+def test_a_compacted_source_explains_no_numbers_of_the_output(
+    stores: tuple[Path, Path, Path],
+) -> None:
+    from sparsefeat.store import compact
+
+    monday, tuesday, week = stores
+    compact(monday)
+    merge([monday, tuesday], week)
+    (part,) = Store(week).parts
+    assert (part.path.name, part.header.replaces.pairs) == ("part-00000.zarr", ())
+    assert numbers(week) == list(range(9))
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_stores_that_differ(tmp_path: Path, existing: bool) -> None:
+    a, b, out = tmp_path / "a", tmp_path / "b", tmp_path / "out"
+    write_store(a, [make_batch([0])])
+    layers = [*SMALL[:2], Layer(name="fc", shape=(41,))]
+    write_store(b, [make_batch([1], layers)], layers, settings={"pool": "max"})
+    if existing:
+        write_store(out, [make_batch([2])])
+    with pytest.raises(StoreMismatchError) as caught:
+        merge([b] if existing else [a, b], out)
+    assert "settings.pool: got 'max', expected 'none'" in str(caught.value)
+    assert "layers.fc: got [41], expected [40]" in str(caught.value)
+    assert out.exists() == existing
+    if existing:
+        assert len(Store(out)) == 1
+
+
+def test_what_cannot_be_merged(stores: tuple[Path, Path, Path]) -> None:
+    monday, tuesday, week = stores
+    link = monday.parent / "link"
+    link.symlink_to(tuesday)
+    for output in (monday, tuesday, link, tuesday / "part-00000.zarr", tuesday / "new"):
+        with pytest.raises(InputError, match="one of the stores to merge"):
+            merge([monday, tuesday], output)
+    with pytest.raises(InputError, match="no store was named"):
+        merge([], week)
+    with pytest.raises(StoreNotFoundError, match="nowhere"):
+        merge([monday, "nowhere"], week)
+    week.mkdir()
+    (week / "thesis.tex").write_text("")
+    with pytest.raises(StoreError, match=r"thesis\.tex"):
+        merge([monday], week)
+    assert [path.name for path in week.iterdir()] == ["thesis.tex"]
+
+
+def test_an_output_that_is_being_written(stores: tuple[Path, Path, Path]) -> None:
+    monday, _, week = stores
+    with (
+        StoreWriter.open(week, layers=SMALL, settings={"pool": "none"}, provenance={}),
+        pytest.raises(StoreLockedError),
+    ):
+        merge([monday], week)
+
+
+def test_a_damaged_source(stores: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monday, tuesday, week = stores
+    (file,) = (tuesday / "part-00001.zarr" / "obsm" / "block5_pool" / "data" / "c").iterdir()
+    sound = file.read_bytes()
+    file.write_bytes(sound[:9] + bytes([sound[9] ^ 1]) + sound[10:])
+    with pytest.raises(StoreCorruptError, match=r"tuesday/part-00001"):
+        merge([monday, tuesday], week, rows_per_part=4)
+    assert not any(week.glob(".part-*"))
+    assert verify(week).findings == ()
+    assert numbers(week) == list(range(7))
+    file.write_bytes(sound)
+    merge([monday, tuesday], week, rows_per_part=4)
+    assert numbers(week) == list(range(9))
+
+
+def test_a_disk_that_refuses(
+    stores: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sparsefeat.errors import StoreWriteError
+
+    def full(folder: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writing, "sync_tree", full)
+    with pytest.raises(StoreWriteError, match=r"week can't be written \(No space left"):
+        merge(stores[:2], stores[2])
+    assert not any(stores[2].glob("*part-*"))
