@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS := --extra cpu --extra fast --extra export --extra viz --extra convert --extra dask --extra demo --extra test --extra dev
 
+# Tests run in two processes where there are two processors; each takes some gigabytes of memory.
+WORKERS := -n logical --maxprocesses 2 --dist loadfile --no-loadscope-reorder
+
 .PHONY: demo test browser torch check bench lock clean
 
 # Stamped, so that an interrupted installation is taken up again.
@@ -17,7 +20,7 @@ demo: .venv/installed
 	$(BIN)/sparsefeat demo -o demo
 
 test: .venv/installed browser torch
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS)
 
 # Tests open pages in Chromium.
 browser:

@@ -1,16 +1,35 @@
-"""Real model files, for tests and benchmarks, each exported once per run."""
+"""Real model files, each made once per run, and how tests are shared out to worker processes."""
 
+import os
+import pickle
+import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 import sparsefeat_export
 from sparsefeat_export.photographs import SHIPPED
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).parent
+# Where tests run in several processes, those of a file stay in one, for fixtures of the file's
+# own; so do those of these folders, for fixtures of theirs. What takes longest begins first.
+BEGIN_WITH = (
+    "tests/export",
+    "tests/engine/pictures",
+    "tests/test_docs.py",
+    "tests/engine/report",
+    "tests/engine/sparsity",
+)
 
 
 def pytest_configure() -> None:
@@ -23,6 +42,63 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+def _unit(nodeid: str) -> str:
+    """Name what a test stays together with: a folder or a file."""
+    file = nodeid.partition("::")[0]
+    folder = file.rpartition("/")[0]
+    return folder if folder in BEGIN_WITH else file
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        ranks = {unit: rank for rank, unit in enumerate(BEGIN_WITH)}
+        items.sort(key=lambda item: ranks.get(_unit(item.nodeid), len(ranks)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    if config.getoption("dist") != "loadfile":
+        return None  # whoever asks for another distribution gets it
+    from xdist.scheduler import LoadScopeScheduling
+
+    scheduling = LoadScopeScheduling(config, log)
+    scheduling._split_scope = _unit
+    return scheduling
+
+
+class Once:
+    """Makes things once for all the processes that run tests."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def __call__(self, name: str, make: Callable[[Path], T]) -> T:
+        """Give what `make` gives for a new folder of that name, here or in another process.
+
+        Who waits for one that fails or is killed takes its place, with an empty folder.
+        """
+        folder, kept = self._root / name, self._root / f"{name}.pickle"
+        with FileLock(self._root / f"{name}.lock"):
+            if not kept.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                unfinished = kept.with_suffix(".unfinished")
+                unfinished.write_bytes(pickle.dumps(make(folder)))
+                unfinished.rename(kept)
+            made: T = pickle.loads(kept.read_bytes())
+            return made
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Make something expensive once for all the processes that run tests."""
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "once"
+    root.mkdir(exist_ok=True)
+    return Once(root)
+
+
 MODELS: dict[str, dict[str, Any]] = {
     "small_vgg16": {"weights": "random:0", "top": False, "channels_divisor": 16},
     "small_vgg16_top": {"weights": "random:0", "top": True, "channels_divisor": 16},
@@ -31,32 +107,44 @@ MODELS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="session")
-def exported(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[str], Path]]:
+def exported(request: pytest.FixtureRequest, once: Once) -> Iterator[Callable[[str], Path]]:
     """Gives a model by its name; those that the chosen tests want are exported meanwhile.
 
-    Two at a time, for TensorFlow is loaded on one thread.
+    Two at a time, for TensorFlow is loaded on one thread; and out of reach of what tests do to
+    this process.
     """
     items = request.session.items
     wanted = {name for item in items for name in getattr(item, "fixturenames", ())}
+    environment = dict(os.environ)
     futures: dict[str, Future[Path]] = {}
+
+    def export(name: str, folder: Path) -> Path:
+        path = folder / "vgg16.onnx"
+        code = f"import sparsefeat_export as x; x.export({str(path)!r}, **{MODELS[name]!r})"
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{name} can't be exported:\n{done.stderr}")
+        return path
+
     with ThreadPoolExecutor(2) as pool:
 
         def submit(name: str) -> Future[Path]:
             if name not in futures:
-                path = tmp_path_factory.mktemp(name) / "vgg16.onnx"
-                futures[name] = pool.submit(_export, path, MODELS[name])
+                futures[name] = pool.submit(once, name, lambda folder: export(name, folder))
             return futures[name]
 
         for name in filter(wanted.__contains__, MODELS):
             submit(name)
         yield lambda name: submit(name).result()
         pool.shutdown(cancel_futures=True)
-
-
-def _export(path: Path, options: dict[str, Any]) -> Path:
-    return sparsefeat_export.export(path, **options).path
 
 
 @pytest.fixture(scope="session")
@@ -94,8 +182,12 @@ def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_int8(
-    small_vgg16: Path, calibration: Path, tmp_path_factory: pytest.TempPathFactory
+    small_vgg16: Path, calibration: Path, once: Once
 ) -> sparsefeat_export.QuantizeResult:
     """`small_vgg16`, quantized."""
-    path = tmp_path_factory.mktemp("small_int8") / "int8.onnx"
-    return sparsefeat_export.quantize(small_vgg16, path, calibration=calibration, views=12)
+
+    def quantize(folder: Path) -> sparsefeat_export.QuantizeResult:
+        path = folder / "int8.onnx"
+        return sparsefeat_export.quantize(small_vgg16, path, calibration=calibration, views=12)
+
+    return once("small_int8", quantize)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import anndata
 import pytest
+from scipy.sparse import load_npz
 
 from sparsefeat.store import Store
 
@@ -56,6 +57,24 @@ def test_json(folder: Path, words: tuple[str, ...], to: str) -> None:
     assert facts["seconds"] > 0
 
 
+def test_rows_that_a_condition_holds_for(folder: Path) -> None:
+    store = Store(folder / "store")
+    done = run(folder, "convert", "store", "-o", "some.h5ad", "--where", "height in [481, 489]")
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.startswith("some.h5ad: h5ad, 2 rows, ")
+    data = anndata.read_h5ad(folder / "some.h5ad")
+    assert [*data.obs_names] == [*store.obs.index[[1, 9]]]
+    assert_same_matrix(data.obsm["block5_pool"], store["block5_pool", [1, 9]])
+
+
+def test_a_condition_that_holds_for_no_row_gives_none(folder: Path) -> None:
+    words = ("-o", "none", "--to", "npz", "--where", "height < 0", "--json")
+    done = run(folder, "convert", "store", *words)
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["rows"] == 0
+    assert load_npz(folder / "none" / "fc.npz").shape == (0, 40)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -67,6 +86,8 @@ def test_json(folder: Path, words: tuple[str, ...], to: str) -> None:
         (("store", "-o", "all.h5ad", "--layers", "block6_pool"), "no layer 'block6_pool'"),
         (("photos", "-o", "all.h5ad"), "expected a store"),
         (("store", "-o", "all.h5ad", "--memory", "0"), "x>=1"),
+        (("store", "-o", "all.h5ad", "--where", "hight > 5"), "no column 'hight': try height"),
+        (("store", "-o", "all.h5ad", "--where", ""), "as a condition"),
         (("store",), "Missing option '-o'"),
     ],
 )

@@ -21,6 +21,7 @@ Examples:
   sparsefeat convert features/ -o features.parquet --layers block4_pool,block5_pool
   sparsefeat convert features/ --to npz -o matrices/
   sparsefeat convert features/ -o block5_pool.npz --layers block5_pool
+  sparsefeat convert features/ -o people.h5ad --where "label == 'people'"
 """
 
 
@@ -40,6 +41,11 @@ Examples:
 )
 @click.option("-l", "--layers", help="Names and patterns, separated by commas.  [default: all]")
 @click.option(
+    "--where",
+    metavar="EXPR",
+    help="Only rows for which it holds, such as 'width > 500'.  [default: all]",
+)
+@click.option(
     "--memory",
     type=click.IntRange(min=1),
     default=512,
@@ -54,6 +60,7 @@ def convert(
     output: str,
     to: str | None,
     layers: str | None,
+    where: str | None,
     memory: int,
     force: bool,
     as_json: bool,
@@ -74,11 +81,13 @@ def convert(
             show(done, total)
 
         try:
+            opened = sparsefeat.open(store)
             return sparsefeat.convert(
-                store,
+                opened,
                 output,
                 to=to,
                 layers=layers,
+                rows=None if where is None else opened.where(where),
                 force=force,
                 memory=memory << 20,
                 progress=advance,

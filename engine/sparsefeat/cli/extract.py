@@ -252,8 +252,8 @@ def _print_losses(outcome: "Progress", values: "Values") -> None:
         (
             layer,
             f"{loss.relative_l2:.1e}",
-            f"{loss.cosine_mean:.7f}",
-            f"{loss.cosine_min:.7f}",
+            f"{loss.cosine_mean:.9f}",
+            f"{loss.cosine_min:.9f}",
         )
         for layer, loss in outcome.losses.items()
     ]

@@ -91,8 +91,8 @@ def convert(
     force
         Replace what `output` names now.
     memory
-        Bytes to hold at once, about. The table of rows and at least one row of the layers are
-        held whatever it says.
+        Bytes to hold at once, about, and no more than the store's `memory_limit`. The table of
+        rows and at least one row of the layers are held whatever it says.
     progress
         Called with the number of rows done and of all. What it raises ends the conversion.
 
@@ -127,11 +127,12 @@ def convert(
     if memory < 1:
         raise InputError(f"got {memory} bytes of memory, expected at least 1: leave it out")
     opened = store if isinstance(store, Store) else Store(os.fspath(store))
+    most = memory if opened.memory_limit is None else min(memory, opened.memory_limit)
     source = Source(
         opened,
         choose_stored(layers, opened.layers),
         rows,
-        stretch_bytes=max(1, memory // SHARE),
+        stretch_bytes=max(1, most // SHARE),
         advance=progress,
     )
     folder = to == "npz" and path.suffix != npz.SUFFIX

@@ -59,7 +59,8 @@ class Part:
     def array(self, name: str) -> StoredArray:
         """Open one array by its path in the part."""
         if name not in self._arrays:
-            self.confirm()
+            if name != HEADER:
+                self.confirm()
             self._arrays[name] = self._guard(name, lambda: self._open(name))
         return self._arrays[name]
 
@@ -72,10 +73,9 @@ class Part:
             They differ, or one can't be read.
         """
         if not self._confirmed:
-            self._confirmed = True
             if not self.header_is_its_copy():
-                self._confirmed = False
                 raise self._corrupt(HEADER, "it is not the header in zarr.json")
+            self._confirmed = True
 
     def header_is_its_copy(self) -> bool:
         """Tell whether the two headers say the same; raises as `read` does."""

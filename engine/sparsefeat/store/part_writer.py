@@ -122,6 +122,14 @@ class PartWriter:
         fits = min(fits, _count_within(np.cumsum(n_bytes), self._limits.n_bytes - self.n_bytes))
         return fits if self._rows else max(1, fits)
 
+    def misfits(self, layers: Mapping[str, Csr]) -> set[str]:
+        """Name the layers of which the first of the rows isn't in the part's form."""
+        return {
+            name
+            for name, writer in self._layers.items()
+            if not writer.n_fitting(layers[name].rows(0, 1))
+        }
+
     def append(self, rows: Sequence[Row], layers: Mapping[str, Csr]) -> None:
         """Append rows that there is room for."""
         for name, csr in layers.items():

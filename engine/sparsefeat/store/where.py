@@ -32,6 +32,8 @@ _PLAIN: Final = (
     *(ast.List, ast.Tuple),
     *(ast.Compare, ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.In, ast.NotIn),
 )
+_LISTS: Final = (ast.List, ast.Tuple)
+_NO_CONSTANTS: Final = (ast.Name, ast.Call, *_LISTS)
 
 
 def matching(obs: "pd.DataFrame", condition: str) -> npt.NDArray[np.int64]:
@@ -67,6 +69,10 @@ def _spelled_out(condition: str) -> str:
     line = " ".join(condition.splitlines()).strip()
     words = {"&": "and", "|": "or"}
     for token in reversed([*tokenize.generate_tokens(io.StringIO(line).readline)]):
+        if token.type == tokenize.COMMENT:  # the lines after it would be part of it
+            _refuse(condition, f"{token.string}: a comment is not taken")
+        if token.type == tokenize.STRING and token.string not in condition:
+            _refuse(condition, "a text goes on in the next line: write \\n")
         if token.type == tokenize.OP and token.string in words:
             before, after = line[: token.start[1]].rstrip(), line[token.end[1] :].lstrip()
             line = f"{before} {words[token.string]} {after}"
@@ -103,12 +109,15 @@ class _Checker(ast.NodeVisitor):
         self.generic_visit(node)
         said = ast.get_source_segment(self._condition, node)
         for operator, right in zip(node.ops, node.comparators, strict=True):
-            if isinstance(operator, ast.In | ast.NotIn) and not isinstance(
-                right, ast.List | ast.Tuple
-            ):
+            if isinstance(operator, ast.In | ast.NotIn) and not isinstance(right, _LISTS):
                 why = "in takes a list, as in label in ['cat', 'dog']; see also .str.contains"
                 _refuse(self._condition, f"{said}: {why}")
-        kinds = {kind for each in (node.left, *node.comparators) if (kind := self._kind(each))}
+        compared = (node.left, *node.comparators)
+        elements = [one for each in compared if isinstance(each, _LISTS) for one in each.elts]
+        # pandas would look for whole columns among the values of one, and find none.
+        if any(isinstance(part, _NO_CONSTANTS) for one in elements for part in ast.walk(one)):
+            _refuse(self._condition, f"{said}: a list is one of constants")
+        kinds = {kind for each in (*compared, *elements) if (kind := self._kind(each))}
         if len(kinds) > 1:
             _refuse(self._condition, f"{said} compares text with numbers")
 
@@ -135,8 +144,12 @@ class _Checker(ast.NodeVisitor):
                 return "text"
             case ast.Constant(value=int() | float()):
                 return "numbers"
-            case ast.List(elts=elements) | ast.Tuple(elts=elements) if elements:
-                return self._kind(elements[0])
+            case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=part) | ast.BinOp(left=part):
+                return self._kind(part)
+            case ast.Call(func=ast.Attribute(attr="len")):
+                return "numbers"
+            case ast.Call(func=ast.Attribute(attr="lower" | "strip" | "upper")):
+                return "text"
         return None
 
     def _refuse(self, node: ast.AST) -> NoReturn:

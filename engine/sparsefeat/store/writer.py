@@ -106,7 +106,9 @@ class StoreWriter:
             ``bits:N`` or ``uint8``, as docs/values.md says. All parts must agree in it.
         steps
             What values of some layers may be whole numbers of, for each channel. Where they are,
-            to the last bit, and `values` is ``float32``, the numbers are stored.
+            to the last bit, and `values` is ``float32``, the numbers are stored. A
+            layer whose rows turn out not to fit in a part that has begun with numbers is stored as
+            float32 from that row on.
 
         Raises
         ------
@@ -249,6 +251,11 @@ class StoreWriter:
                 rows = {name: csr.rows(0, count) for name, csr in layers.items()}
                 part.append(batch.rows[start : start + count], rows)
                 start += count
+            else:
+                # Rows that fit now and then would end one small part after another.
+                misfits = part.misfits(layers)
+                steps = self._steps.items()
+                self._steps = {name: one for name, one in steps if name not in misfits}
             if not count or part.full:
                 self._commit()
 

@@ -46,7 +46,8 @@ class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch ma
     shuffle
         Whether to draw the order.
     seed
-        What the order of each epoch follows from; all ranks need the same.
+        What the order of each epoch follows from, at least 0; all ranks need the same, and the
+        same `memory`.
     memory
         Bytes that each worker may hold of rows read ahead, beside the sample or batch that it
         gives: values and indices, or dense rows where the store holds the layer dense.
@@ -125,6 +126,14 @@ class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch ma
             raise InputError(
                 f"got rank={self._rank!r}, expected 0 to {self._world_size - 1}: "
                 f"world_size is {self._world_size}"
+            )
+        if (
+            isinstance(self._seed, bool)
+            or not isinstance(self._seed, int | np.integer)
+            or self._seed < 0
+        ):
+            raise InputError(
+                f"got seed={self._seed!r}, expected a whole number of at least 0: change it"
             )
         if self._batch_size is None:
             return

@@ -21,6 +21,7 @@ ODD_PATHS = (
     "日本/写真.png",
     "new\nline, \"quoted\"; 'and more'",
     "carriage\r\nreturn",
+    "carriage\rreturn",
     " 007 ",
     "NA",
     "x" * 5000,

@@ -15,6 +15,7 @@ from sparsefeat.errors import (
     LayerError,
     MissingDependencyError,
     StoreCorruptError,
+    StoreMemoryError,
     StoreNotFoundError,
     StoreWriteError,
 )
@@ -166,6 +167,15 @@ def test_memory_is_bounded(tmp_path: Path, to: str) -> None:
     )
     grown = 1024 * int(done.stdout)
     assert grown < raw / 2, f"{grown / 2**20:.0f} MiB"
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_a_store_s_memory_limit_is_kept(tmp_path: Path, to: str) -> None:
+    odd_store(tmp_path / "store")
+    store = sparsefeat.open(tmp_path / "store", memory_limit=1000)
+    with pytest.raises(StoreMemoryError):
+        store["block5_pool"]
+    assert sparsefeat.convert(store, tmp_path / NAMES[to], to=to).rows == 11
 
 
 def test_the_format_is_taken_from_the_name(tmp_path: Path) -> None:

@@ -81,6 +81,20 @@ def test_smaller_than_blosc_s_own_frames(name: str) -> None:
     assert ours <= theirs
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16])
+@pytest.mark.parametrize("name", ["block1", "block3", "block5"])
+def test_no_larger_than_blosc_s_own_where_numbers_are_small(
+    name: str, dtype: npt.DTypeLike
+) -> None:
+    maps = feature_maps()[name][:4]
+    codes = np.sqrt(maps / maps.max()) * 255
+    for start in range(0, codes.size - CHUNK, CHUNK):
+        numbers = codes.reshape(-1)[start : start + CHUNK].astype(dtype)
+        frame = compress(numbers, differences=False)
+        assert numcodecs.Blosc().decode(frame) == numbers.tobytes()
+        assert len(frame) <= len(BLOSC.encode(numbers))
+
+
 def test_the_same_frame_in_every_thread() -> None:
     chunks = [*NUMBERS.values()] * 4
     alone = [compress(chunk, differences=False) for chunk in chunks]

@@ -151,3 +151,11 @@ def test_the_two_headers_are_compared(store: Path) -> None:
             _ = opened["block5_pool"]
     finally:
         root.write_bytes(before)
+
+
+def test_a_damaged_copy_of_the_header_is_refused_each_time(store: Path) -> None:
+    part = Part(store / PART)
+    with flipped(store / PART / "uns" / "sparsefeat" / "header" / "c", 100):
+        for _ in range(2):
+            with pytest.raises(StoreError, match="header"):
+                part.zeros_per_channel("full")

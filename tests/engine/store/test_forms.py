@@ -196,6 +196,26 @@ def test_a_row_that_is_no_whole_number_of_steps_begins_a_part_of_its_own(tmp_pat
     assert verify(tmp_path).findings == ()
 
 
+def test_steps_are_given_up_where_they_do_not_always_fit(tmp_path: Path) -> None:
+    """Otherwise rows that don't, each in another layer, would end one small part after another."""
+
+    def make(layer: Layer, numbers: Sequence[int]) -> Float32:
+        rows = counted(SPARSE, numbers)
+        for place, number in enumerate(numbers):
+            if number % 20 == (9 if layer is layers[0] else 18):
+                rows[place, 3] = np.float32(1 / 3)
+        return rows
+
+    layers = [Layer(name=name, shape=(12, 12, 16)) for name in ("one", "other")]
+    batches = [make_batch([number], layers, make=make) for number in range(40)]
+    steps = {layer.name: STEPS for layer in layers}
+    write_store(tmp_path, batches, layers, rows_per_part=10, steps=steps)
+    parts = Store(tmp_path).parts
+    kinds = [[stored.values is not None for stored in part.header.layers] for part in parts]
+    assert kinds == [[True, True], [False, True], *[[False, False]] * 3]
+    assert [part.header.rows for part in parts] == [9, 9, 10, 10, 2]
+
+
 def test_first_rows_that_are_no_whole_numbers_are_stored_as_they_are(tmp_path: Path) -> None:
     other = ChannelSteps(steps=STEPS.steps * np.float32(1.0000001))
     store = write(tmp_path, "float32", counted, steps={"sparse": other})

@@ -37,6 +37,8 @@ CONDITIONS = {
     "format.str.lower() == 'jpeg' and path.str.len() > 21 and height < 491": [10],
     "width > 1000": [],
     "label == ['folder 1', 'folder 2'] and height < 483": [1, 2],
+    "height in [-5, 480 + 1, 490.0]": [1, 10],
+    "label in [] or height == 481": [1],
 }
 
 
@@ -63,6 +65,15 @@ REFUSED = {
     "width > '5'": "compares text with numbers",
     "label in [1, 2]": "compares text with numbers",
     "'folder' in path": "in takes a list",
+    "width in [height]": "a list is one of constants",
+    "label == [path.str.lower(), 'x']": "a list is one of constants",
+    "height in [[481]]": "a list is one of constants",
+    "height in [481, '482']": "compares text with numbers",
+    "path.str.len() == '20'": "compares text with numbers",
+    "label.str.lower() == 5": "compares text with numbers",
+    "-width + 1 == '5'": "compares text with numbers",
+    "width > 5 # wide\nand height > 1000": "a comment is not taken",
+    "label == 'folder\n1'": "write \\n",
     "path.str.contains('(')": "unterminated subpattern",
     "width >": "invalid syntax",
     "width > 5; height > 3": "invalid syntax",

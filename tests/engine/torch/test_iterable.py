@@ -160,6 +160,7 @@ def test_a_batch_does_not_hold_on_to_what_was_read_with_it(store: Store) -> None
         ({"batch_size": 0}, "got batch_size=0"),
         ({"rank": 2, "world_size": 2}, "got rank=2, expected 0 to 1"),
         ({"world_size": 0}, "got world_size=0"),
+        ({"seed": -1, "shuffle": True}, "got seed=-1"),
         ({"label": "with"}, "no column 'with'"),
     ],
 )
