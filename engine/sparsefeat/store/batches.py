@@ -130,7 +130,7 @@ def _plan(
         cap = min(MEMORY, limit)
     if memory is not None:
         check_memory(memory, layer, numbers, row_bytes + overhead)
-        cap = memory
+        cap = min(memory, limit)
     cuts = fitting(row_bytes, cap, overhead=overhead, most_rows=batch_size)
     sizes = np.array([overhead + row_bytes[a:b].sum() for a, b in cuts], np.int64)
     # What was read at once is held beside the batch that is copied out of it.
