@@ -29,9 +29,17 @@ def part_name(number: int) -> str:
 
 
 def part_number(name: str) -> int | None:
-    """Give the number in a part's name, or None for any other name."""
+    """Give the number in a part's name, or None for any other name.
+
+    Examples
+    --------
+    >>> part_number("part-00007.zarr"), part_number("part-000007.zarr")
+    (7, None)
+    """
     match = _PART.fullmatch(name)
-    return int(match[1]) if match else None
+    number = int(match[1]) if match else None
+    # Another spelling of a number would be a second part of that number.
+    return number if number is not None and name == part_name(number) else None
 
 
 def temporary_name(number: int, token: str) -> str:
