@@ -82,12 +82,12 @@ def _as_stored(store: Store, layer: str, rows: npt.NDArray[np.int64]) -> npt.NDA
     numbers: npt.NDArray[np.float32] = matrix.data
     bounds = np.searchsorted(rows, np.cumsum([0, *(part.header.rows for part in store.parts)]))
     for part, first, last in zip(store.parts, bounds, bounds[1:], strict=False):
-        values = part.layers[layer].values
-        if values is not None and values.law is not None and last > first:
+        law = part.layers[layer].law
+        if law is not None and last > first:
             place = slice(matrix.indptr[first], matrix.indptr[last])
             steps = part.steps(layer)
             ratios = numbers[place] / steps[matrix.indices[place] % len(steps)]
-            numbers[place] = np.rint(np.sqrt(ratios) if values.law == "square" else ratios)
+            numbers[place] = np.rint(np.sqrt(ratios) if law == "square" else ratios)
     return numbers
 
 

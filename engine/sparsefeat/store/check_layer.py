@@ -19,7 +19,7 @@ def check_layer(part: Part, stored: StoredLayer) -> Iterator[Finding]:
     name = stored.layer.name
     try:
         indptr, expected = part.indptr(name), part.zeros_per_channel(name)
-        if stored.values is not None and stored.values.law is not None:
+        if stored.law is not None:
             part.steps(name)
     except StoreCorruptError as exc:
         yield Finding(what=str(exc), part=part.path.name, layer=name)
@@ -70,7 +70,7 @@ def _locate(
     width = stored.layer.n_features if stored.encoding == "dense" else 1
     located = False
     for array in arrays:
-        # Elements of a CSR's arrays, but rows of a dense one, are what zarr counts along.
+        # Elements of a CSR's arrays, but rows of a dense one, are what an array counts along.
         first, last = int(offsets[start]) // width, int(offsets[stop]) // width
         step = max(1, CHUNK // width)
         for begin in range(first // step * step, last, step):

@@ -112,15 +112,8 @@ class PartGroup:
         return self.path.joinpath(name, "c", *["0"] * n_axes)
 
     def consolidate(self) -> None:
-        """Copy every node's metadata into the root's, where AnnData looks for it.
-
-        Every node is written anew on the way, without zarr's white space: that would be half
-        of a small part.
-        """
-        root = consolidated(self.path)
-        for name, node in root["consolidated_metadata"]["metadata"].items():
-            self._write_json(name, node)
-        self._write_json("", root)
+        """Copy every node's metadata into the root's, where AnnData looks for it."""
+        self._write_json("", consolidated(self.path))
 
     def _write_json(self, name: str, node: Mapping[str, Any]) -> None:
         folder = self.path / name

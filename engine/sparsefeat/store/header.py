@@ -11,7 +11,7 @@ from sparsefeat.errors import InputError, StoreCorruptError, StoreError
 from sparsefeat.one_line import one_line
 from sparsefeat.records import Layer
 from sparsefeat.store.bounds import AXES, CHUNK_ELEMENTS, JSON_BYTES, NNZ
-from sparsefeat.store.forms import StoredValues
+from sparsefeat.store.forms import Law, StoredValues
 from sparsefeat.store.json_fields import JSON, count, json_mapping, mapping, sequence, text
 from sparsefeat.store.layout import FORMAT, is_layer_name
 from sparsefeat.store.ranges import NO_NUMBERS, Ranges
@@ -41,6 +41,11 @@ class StoredLayer:
     def dtype(self) -> np.dtype[Any]:
         """Type of the elements that are stored."""
         return np.dtype(np.float32) if self.values is None else self.values.dtype
+
+    @property
+    def law(self) -> Law | None:
+        """How codes give values; None where the values themselves are stored."""
+        return None if self.values is None else self.values.law
 
     def to_json(self) -> dict[str, JSON]:
         """Give the layer's entry in the header."""

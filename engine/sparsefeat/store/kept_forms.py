@@ -57,7 +57,6 @@ def kept_form(parts: Sequence[Part], layer: str) -> Form | None:
     """
     stored = [part.layers[layer].values for part in parts]
     first = stored[0]
-    laws = {values.law if values is not None else None for values in stored}
     lossless = all(values is None or values.law == "linear" for values in stored)
     if first is None or not all(values is not None and _same(values, first) for values in stored):
         return Form() if lossless else None
@@ -65,7 +64,7 @@ def kept_form(parts: Sequence[Part], layer: str) -> Form | None:
         form: Form = Rounded(_choice(first))
     else:
         steps = [part.steps(layer) for part in parts]
-        if len(laws) > 1 or not all(np.array_equal(one, steps[0]) for one in steps):
+        if not all(np.array_equal(one, steps[0]) for one in steps):
             return Form() if lossless else None
         largest = max(np.iinfo(values.dtype).max for values in stored if values is not None)
         whole = ChannelSteps(steps=steps[0], largest=int(largest))

@@ -92,7 +92,7 @@ def _form(part: Part) -> list[tuple[object, ...]]:
     for name, stored in part.layers.items():
         values = stored.values
         steps = b""
-        if values is not None and values.law is not None:
+        if stored.law is not None:
             # Of a part opened for this, so that not the steps of all are kept.
             steps = blake2b(Part(part.path).steps(name).tobytes()).digest()
         form.append(() if values is None else (values.kind, values.bits, values.law, steps))

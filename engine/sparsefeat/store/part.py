@@ -260,9 +260,9 @@ class Part:
         name = f"obsm/{layer_key(layer)}/data"
         array = self._check(name, (stored.nnz,), stored.dtype)
         self._guard(name, lambda: array.gather(segments, values))
-        if stored.values is not None and stored.values.law is not None:
+        if stored.law is not None:
             scale_stretches(
-                segments, values, indices, self.steps(layer), squared=stored.values.law == "square"
+                segments, values, indices, self.steps(layer), squared=stored.law == "square"
             )
 
     def gather_dense(
@@ -285,8 +285,8 @@ class Part:
         starts = np.arange(max(self.header.rows, len(out)) + 1) * n_features
         segments = Segments.rows(rows, starts, starts, places)
         self._guard(name, lambda: array.gather(segments, out.reshape(-1)))
-        if stored.values is not None and stored.values.law is not None:
-            scale_rows(places, out, self.steps(layer), squared=stored.values.law == "square")
+        if stored.law is not None:
+            scale_rows(places, out, self.steps(layer), squared=stored.law == "square")
 
     def _gather_indices(
         self, stored: StoredLayer, segments: Segments, out: npt.NDArray[Any]
@@ -333,7 +333,7 @@ class Part:
         return array
 
     def _guard(self, name: str, read: Callable[[], T]) -> T:
-        """Run what zarr, its codecs or JSON may trip over, and say where it did."""
+        """Run what files, codecs or JSON may trip over, and say where it did."""
         try:
             return read()
         except (StoreError, MemoryError):
