@@ -8,6 +8,12 @@ from sparsefeat_kernels.differences import sum_differences
 from sparsefeat_kernels.encode import encode
 from sparsefeat_kernels.planes import byte_planes
 from sparsefeat_kernels.values import error_sums, round_half, round_mantissa
+from sparsefeat_kernels.winograd import (
+    WinogradConvolution,
+    compile_winograd,
+    fits,
+    suitable_variant,
+)
 from sparsefeat_kernels.zeros import (
     count_zeros_per_channel,
     count_zeros_per_row,
@@ -21,7 +27,9 @@ from sparsefeat_kernels.zstandard import literals_frame, sampled_literal_bits
 __all__ = [
     "Csr",
     "CsrBuffers",
+    "WinogradConvolution",
     "byte_planes",
+    "compile_winograd",
     "count_roots",
     "count_steps",
     "count_zeros_per_channel",
@@ -32,12 +40,14 @@ __all__ = [
     "csr_zeros_per_row",
     "encode",
     "error_sums",
+    "fits",
     "literals_frame",
     "raise_maxima",
     "round_half",
     "round_mantissa",
     "sampled_literal_bits",
     "scale_numbers",
+    "suitable_variant",
     "sum_differences",
     "to_dense",
 ]

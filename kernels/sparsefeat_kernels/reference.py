@@ -1,5 +1,7 @@
 """The same functions in plain numpy and Python: slow, and what the fast ones are tested against."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -159,3 +161,30 @@ def error_sums(csr: Csr, stored: npt.NDArray[np.float32]) -> npt.NDArray[np.floa
         pairs = ((exact - other, exact - other), (exact, exact), (other, other), (exact, other))
         sums[row] = [np.vdot(one, two) for one, two in pairs]
     return sums
+
+
+def convolve(
+    images: npt.NDArray[np.float32],
+    kernel: npt.NDArray[np.float32],
+    bias: npt.NDArray[np.float32],
+    *,
+    relu: bool = False,
+) -> npt.NDArray[np.float64]:
+    """Convolve directly, in double precision, as `sparsefeat_kernels.WinogradConvolution` does."""
+    _, height, width, _ = images.shape
+    padded = np.pad(images.astype(np.float64), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    result = np.broadcast_to(bias.astype(np.float64), (*images.shape[:3], len(bias))).copy()
+    for row in range(3):
+        for column in range(3):
+            window = padded[:, row : row + height, column : column + width]
+            result += window @ kernel[:, :, row, column].astype(np.float64).T
+    return np.maximum(result, 0) if relu else result
+
+
+def max_pool(images: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
+    """Take the maxima of 2x2 elements of (N, H, W, C); an odd last row or column is left out."""
+    n, height, width, channels = images.shape
+    even = images[:, : height // 2 * 2, : width // 2 * 2]
+    windows = even.reshape(n, height // 2, 2, width // 2, 2, channels)
+    maxima: npt.NDArray[np.floating[Any]] = windows.max(axis=(2, 4))
+    return maxima

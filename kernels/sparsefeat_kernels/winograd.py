@@ -1,0 +1,372 @@
+"""3x3 convolutions with a quarter of the multiplications: Winograd's F(4x4, 3x3).
+
+Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2016), with interpolation
+points that keep rounding errors small: the relative error is about 1e-6, where direct convolution
+has 3e-7.
+"""
+
+import itertools
+import os
+import threading
+from collections.abc import Iterable
+from concurrent.futures import Executor
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from sparsefeat_kernels._check import read_only
+
+Float32 = npt.NDArray[np.float32]
+
+CHANNELS = 16  # numbers of channels are multiples of it
+_SHARES_PER_THREAD = 4  # so that a thread that is held up leaves its work to others
+_LINE_BYTES = 64
+
+# What a processor must have for a variant, the fastest variant first.
+_FEATURES = {
+    "avx512": ("avx512f", "avx512vl"),
+    "avx2": ("avx2", "fma"),
+    "neon": ("neon",),
+}
+
+
+class WinogradConvolution:
+    """A 3x3 convolution of stride 1 with zero padding, a bias, and optionally ReLU and pooling.
+
+    The same numbers come out, bit for bit, for any number of images, threads and for any variant.
+    NaN and infinities in an input become NaN in all of the 4x4 tiles that see them, which may be
+    up to 4 rows and columns farther than with direct convolution.
+
+    Parameters
+    ----------
+    kernel
+        float32 (C', C, 3, 3): output channels, input channels, rows, columns. C and C' are
+        multiples of 16.
+    bias
+        float32 (C',).
+    variant
+        ``avx512``, ``avx2`` or ``neon``: which vector registers the code is written for. By default
+        the one that suits this processor; the others give the same numbers, more slowly.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Other arrays, or other numbers of channels; no variant of that name, or none that suits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> kernel = np.zeros((16, 16, 3, 3), np.float32)
+    >>> kernel[:, :, 1, 1] = np.eye(16)
+    >>> convolution = WinogradConvolution(kernel, np.full(16, -1, np.float32), variant="avx2")
+    >>> convolution(np.full((1, 8, 8, 16), 3, np.float32)).max()
+    np.float32(2.0)
+    """
+
+    def __init__(self, kernel: Float32, bias: Float32, *, variant: str | None = None) -> None:
+        from sparsefeat_kernels import _winograd
+
+        _check_array("kernel", kernel, 4)
+        _check_array("bias", bias, 1)
+        n_out: int = kernel.shape[0]
+        n_in: int = kernel.shape[1]
+        if kernel.shape[2:] != (3, 3) or not fits(n_in, n_out):
+            raise ValueError(
+                f"kernel has shape {kernel.shape}, expected (n_out, n_in, 3, 3) with multiples of "
+                f"{CHANNELS} channels"
+            )
+        if len(bias) != n_out:
+            raise ValueError(f"bias has {len(bias)} elements, expected {n_out}: one a channel")
+        variant = variant or suitable_variant()
+        if variant not in _winograd.VARIANTS:
+            raise ValueError(
+                f"variant is {variant!r}, expected one of: {', '.join(_winograd.VARIANTS)}"
+            )
+        self._variant = _winograd.VARIANTS[variant]
+        self._name = variant
+        self._n_in, self._n_out = n_in, n_out
+        panel = self._variant.panel
+        self._n_padded = -(-n_out // panel) * panel
+        self._weights = _aligned(_winograd.POSITIONS * n_in * self._n_padded)
+        _winograd.transform_weights(
+            read_only(kernel), _winograd.WEIGHT_MATRIX, panel, self._weights
+        )
+        self._bias = np.array(bias)
+        self._zeros = np.zeros(n_in, np.float32)
+        self._convolve = _winograd.convolution(self._variant)
+
+    @property
+    def n_in(self) -> int:
+        """Input channels."""
+        return self._n_in
+
+    @property
+    def n_out(self) -> int:
+        """Output channels."""
+        return self._n_out
+
+    @property
+    def variant(self) -> str:
+        """Name of the variant that runs."""
+        return self._name
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the transformed weights: four times those of the kernel."""
+        return self._weights.nbytes
+
+    def __call__(
+        self,
+        images: Float32,
+        *,
+        relu: bool = False,
+        out: Float32 | None = None,
+        pooled: Float32 | None = None,
+        executor: Executor | None = None,
+        threads: int = 1,
+    ) -> Float32:
+        """Convolve images.
+
+        Parameters
+        ----------
+        images
+            float32 (N, H, W, C), C-contiguous; N may be 0, H and W are at least 1.
+        relu
+            Replace what is negative by 0, before pooling.
+        out
+            float32 (N, H, W, C') to write to. A new array unless there is `pooled`.
+        pooled
+            float32 (N, H // 2, W // 2, C') for the maxima of 2x2 elements. If `out` is not given,
+            nothing else is written.
+        executor
+            Threads to share the work with; the calling one waits for them.
+        threads
+            How many of them there are.
+
+        Returns
+        -------
+        float32
+            `out`, or `pooled` where that is all that was asked for.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Arrays of another type, shape or layout, or that overlap.
+        """
+        _check_array("images", images, 4)
+        n, height, width, n_in = images.shape
+        if n_in != self._n_in or height < 1 or width < 1:
+            raise ValueError(f"images have shape {images.shape}, expected (N, H, W, {self._n_in})")
+        shape = (n, height, width, self._n_out)
+        if out is None and pooled is None:
+            out = np.empty(shape, np.float32)
+        if out is not None:
+            _check_target("out", out, shape)
+        if pooled is not None:
+            _check_target("pooled", pooled, (n, height // 2, width // 2, self._n_out))
+        _check_apart(images=images, out=out, pooled=pooled)
+
+        def convolve(share: _Share) -> None:
+            self._convolve_share(share, images, out, pooled, relu=relu)
+
+        if n:
+            shares = self._shares(n * -(-height // 4) * -(-width // 4), threads)
+            if executor is None or len(shares) == 1:
+                for share in shares:
+                    convolve(share)
+            else:
+                for future in [executor.submit(convolve, share) for share in shares]:
+                    future.result()
+        result = pooled if out is None else out
+        assert result is not None
+        return result
+
+    def _shares(self, n_tiles: int, threads: int) -> list["_Share"]:
+        """Divide the tiles if there are enough of them, otherwise the output channels."""
+        block = self._block
+        n_shares = threads * min(_SHARES_PER_THREAD, n_tiles // (threads * block))
+        if threads == 1 or n_shares:
+            n_shares = max(1, n_shares) if threads > 1 else 1
+            return [
+                _Share(first, last, 0, self._n_padded) for first, last in _ranges(n_tiles, n_shares)
+            ]
+        panel = self._variant.panel
+        return [
+            _Share(0, n_tiles, first * panel, last * panel)
+            for first, last in _ranges(self._n_padded // panel, threads)
+        ]
+
+    @property
+    def _block(self) -> int:
+        few, some, many = self._variant.blocks
+        most = max(self._n_in, self._n_out)
+        return few if most <= 64 else some if most <= 256 else many
+
+    def _convolve_share(
+        self,
+        share: "_Share",
+        images: Float32,
+        out: Float32 | None,
+        pooled: Float32 | None,
+        *,
+        relu: bool,
+    ) -> None:
+        from sparsefeat_kernels import _winograd
+
+        n_tiles = share.last_tile - share.first_tile
+        n_channels = share.last_channel - share.first_channel
+        block = self._block
+        if n_tiles < 4 * block:  # else the last, smaller one hardly matters
+            block = -(-n_tiles // max(1, round(n_tiles / block)))
+        # Products are made for a few tiles more than there are.
+        room = block + self._variant.rows[0]
+        depths = -(-self._n_in // _winograd.DEPTH)
+        sizes = (
+            _winograd.POSITIONS * (depths * room * _winograd.DEPTH + _winograd.PADDING),
+            _winograd.POSITIONS * (room * n_channels + _winograd.PADDING),
+            self._n_out,
+        )
+        inputs, products, discarded = _scratch.take(sizes)
+        _, height, width, _ = images.shape
+        self._convolve(
+            images.ctypes.data,
+            0 if out is None else out.ctypes.data,
+            0 if pooled is None else pooled.ctypes.data,
+            self._weights.ctypes.data,
+            self._bias.ctypes.data,
+            np.float32(0 if relu else -np.inf),
+            height,
+            width,
+            self._n_in,
+            self._n_out,
+            *share,
+            block,
+            inputs.ctypes.data,
+            products.ctypes.data,
+            self._zeros.ctypes.data,
+            discarded.ctypes.data,
+            np.empty(_winograd.POSITIONS, np.int64),
+        )
+
+
+def fits(n_in: int, n_out: int) -> bool:
+    """Whether there can be a `WinogradConvolution` of these numbers of channels.
+
+    Examples
+    --------
+    >>> fits(64, 128), fits(3, 64)
+    (True, False)
+    """
+    return n_in > 0 and n_out > 0 and n_in % CHANNELS == 0 and n_out % CHANNELS == 0
+
+
+def suitable_variant() -> str | None:
+    """Name the variant that is fastest on this processor; None where it has no such vectors.
+
+    ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES``, which tell numba what to compile for, are
+    respected.
+    """
+    features = _features()
+    for variant, needed in _FEATURES.items():
+        if features.issuperset(needed):
+            return variant
+    return None
+
+
+def compile_winograd(variant: str | None = None) -> None:
+    """Compile what a convolution needs, or load it from numba's cache.
+
+    Compiling takes some seconds, the first time on a machine; the first convolution does it
+    otherwise.
+
+    Parameters
+    ----------
+    variant
+        As `WinogradConvolution` takes.
+    """
+    kernel = np.zeros((CHANNELS, CHANNELS, 3, 3), np.float32)
+    convolution = WinogradConvolution(kernel, np.zeros(CHANNELS, np.float32), variant=variant)
+    convolution(np.zeros((1, 1, 1, CHANNELS), np.float32))
+
+
+class _Share(NamedTuple):
+    first_tile: int
+    last_tile: int
+    first_channel: int
+    last_channel: int
+
+
+class _Scratch(threading.local):
+    """Memory of each thread that calls, taken anew only where more is needed."""
+
+    def __init__(self) -> None:
+        self._memory = np.empty(0, np.float32)
+
+    def take(self, sizes: Iterable[int]) -> list[Float32]:
+        """Give arrays of these numbers of elements, each from the beginning of a cache line."""
+        line = _LINE_BYTES // 4
+        rounded = [-(-size // line) * line for size in sizes]
+        if len(self._memory) < sum(rounded):
+            # Zeros, since products are made of a few elements that nobody has written.
+            self._memory = _aligned(sum(rounded))
+        ends = np.cumsum(rounded).tolist()
+        return [self._memory[end - n : end] for end, n in zip(ends, rounded, strict=True)]
+
+
+_scratch = _Scratch()
+
+
+def _aligned(n_elements: int) -> Float32:
+    """Make zeros that begin with a line of cache."""
+    line = _LINE_BYTES // 4
+    memory = np.zeros(n_elements + line, np.float32)
+    first = -memory.ctypes.data % _LINE_BYTES // 4
+    return memory[first : first + n_elements]
+
+
+def _ranges(n: int, n_parts: int) -> list[tuple[int, int]]:
+    """Cut 0 to n into parts of nearly the same size, none of them empty."""
+    ends = [n * part // n_parts for part in range(n_parts + 1)]
+    return [(first, last) for first, last in itertools.pairwise(ends) if last > first]
+
+
+def _features() -> set[str]:
+    import llvmlite.binding  # type: ignore[import-untyped]
+
+    if os.environ.get("NUMBA_CPU_NAME"):
+        listed = os.environ.get("NUMBA_CPU_FEATURES", "").split(",")
+        return {name[1:] for name in listed if name.startswith("+")}
+    features = {name for name, has in llvmlite.binding.get_host_cpu_features().items() if has}
+    # LLVM lists no features of a 64-bit ARM on some systems; all of them have NEON.
+    if llvmlite.binding.get_process_triple().startswith(("aarch64", "arm64")):
+        features.add("neon")
+    return features
+
+
+def _check_array(name: str, array: Float32, n_axes: int) -> None:
+    plain = isinstance(array, np.ndarray) and not isinstance(array, np.ma.MaskedArray)
+    if not plain or array.dtype != np.float32:
+        got = array.dtype if plain else type(array).__name__
+        raise TypeError(f"{name}: got {got}, expected an array of float32: convert it with .astype")
+    if array.ndim != n_axes or not array.flags.c_contiguous or not array.flags.aligned:
+        raise ValueError(
+            f"{name} has shape {array.shape} and strides {array.strides}, expected {n_axes} axes, "
+            "C-contiguous and aligned: pass np.ascontiguousarray of it"
+        )
+
+
+def _check_target(name: str, array: Float32, shape: tuple[int, ...]) -> None:
+    _check_array(name, array, len(shape))
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
+    if not array.flags.writeable:
+        raise ValueError(f"{name} is read-only, expected a writeable array: pass a copy")
+
+
+def _check_apart(**arrays: Float32 | None) -> None:
+    given = [(name, array) for name, array in arrays.items() if array is not None]
+    for index, (name, array) in enumerate(given):
+        for other_name, other in given[index + 1 :]:
+            if np.may_share_memory(array, other):
+                raise ValueError(f"{other_name} overlaps {name}: pass another array")

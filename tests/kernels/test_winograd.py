@@ -1,0 +1,283 @@
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparsefeat_kernels import WinogradConvolution, fits, reference, suitable_variant
+from sparsefeat_kernels._cook_toom import cook_toom
+
+from .laws import assert_same_dense, property_settings
+
+Float32 = npt.NDArray[np.float32]
+
+VARIANTS = ("avx512", "avx2", "neon")  # LLVM makes each run on any processor
+LIMIT = 3e-6  # of the relative L2 error against double precision
+
+
+def make(n_in: int, n_out: int, seed: int = 0) -> tuple[Float32, Float32]:
+    rng = np.random.default_rng(seed)
+    kernel = rng.standard_normal((n_out, n_in, 3, 3), np.float32) / np.float32(np.sqrt(9 * n_in))
+    return kernel, rng.standard_normal(n_out, np.float32)
+
+
+def make_images(*shape: int, seed: int = 1) -> Float32:
+    return np.maximum(np.random.default_rng(seed).standard_normal(shape, np.float32), 0)
+
+
+def error(got: npt.NDArray[np.floating], expected: npt.NDArray[np.floating]) -> float:
+    return float(np.linalg.norm(got - expected) / np.linalg.norm(expected))
+
+
+def test_matrices_are_exact() -> None:
+    points = [Fraction(0), Fraction(1, 2), Fraction(-1, 2), Fraction(2), Fraction(-2)]
+    matrices = cook_toom(points)
+    x = [Fraction(value) for value in (3, -1, 4, 1, -5, 9)]
+    w = [Fraction(value) for value in (2, -7, 18)]
+
+    def times(matrix: tuple[tuple[Fraction, ...], ...], vector: list[Fraction]) -> list[Fraction]:
+        return [sum(a * b for a, b in zip(row, vector, strict=True)) for row in matrix]  # type: ignore[misc]
+
+    products = [
+        a * b for a, b in zip(times(matrices.input, x), times(matrices.weights, w), strict=True)
+    ]
+    correlation = [sum(x[i + k] * w[k] for k in range(3)) for i in range(4)]
+    assert times(matrices.output, products) == correlation
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    ("n_in", "n_out", "shape"),
+    [
+        (16, 16, (1, 1, 1)),
+        (16, 48, (2, 2, 3)),
+        (64, 64, (1, 7, 33)),
+        (64, 128, (3, 4, 4)),
+        (128, 80, (1, 9, 14)),
+        (144, 32, (2, 13, 5)),
+        (272, 512, (1, 6, 10)),
+        (512, 512, (2, 14, 14)),
+    ],
+)
+def test_it_equals_direct_convolution(
+    n_in: int, n_out: int, shape: tuple[int, int, int], variant: str
+) -> None:
+    kernel, bias = make(n_in, n_out)
+    convolution = WinogradConvolution(kernel, bias, variant=variant)
+    images = make_images(*shape, n_in)
+    expected = reference.convolve(images, kernel, bias)
+    assert error(convolution(images), expected) < LIMIT
+    rectified = convolution(images, relu=True)
+    assert rectified.min() >= 0
+    assert error(rectified, np.maximum(expected, 0)) < LIMIT
+    pooled = np.full((shape[0], shape[1] // 2, shape[2] // 2, n_out), np.nan, np.float32)
+    assert convolution(images, relu=True, pooled=pooled) is pooled
+    assert_same_dense(pooled, reference.max_pool(rectified).astype(np.float32))
+    out = np.full_like(rectified, np.nan)
+    pooled[:] = np.nan
+    assert convolution(images, relu=True, out=out, pooled=pooled) is out
+    assert_same_dense(out, rectified)
+    assert_same_dense(pooled, reference.max_pool(rectified).astype(np.float32))
+
+
+@property_settings
+@given(
+    channels=st.tuples(st.integers(1, 20), st.integers(1, 9)),
+    shape=st.tuples(st.integers(0, 3), st.integers(1, 19), st.integers(1, 19)),
+    threads=st.integers(1, 5),
+    variant=st.sampled_from(VARIANTS),
+    seed=st.integers(0, 2**32),
+)
+def test_any_shape(
+    channels: tuple[int, int],
+    shape: tuple[int, int, int],
+    threads: int,
+    variant: str,
+    seed: int,
+) -> None:
+    n_in, n_out = 16 * channels[0], 16 * channels[1]
+    kernel, bias = make(n_in, n_out, seed)
+    images = make_images(*shape, n_in, seed=seed)
+    convolution = WinogradConvolution(kernel, bias, variant=variant)
+    with ThreadPoolExecutor(threads) as executor:
+        got = convolution(images, executor=executor, threads=threads)
+    expected = reference.convolve(images, kernel, bias)
+    assert got.shape == expected.shape
+    np.testing.assert_allclose(got, expected, rtol=0, atol=3e-5)
+
+
+def test_the_same_bits_however_the_work_is_shared_out() -> None:
+    kernel, bias = make(256, 192)
+    images = make_images(9, 28, 31, 256)
+    alone = WinogradConvolution(kernel, bias, variant="avx512")
+    expected = alone(images)
+    for variant in VARIANTS:
+        convolution = WinogradConvolution(kernel, bias, variant=variant)
+        assert_same_dense(convolution(images), expected)
+        for threads in (2, 3, 7):
+            with ThreadPoolExecutor(threads) as executor:
+                got = convolution(images, executor=executor, threads=threads)
+                one = convolution(images[4:5], executor=executor, threads=threads)
+            assert_same_dense(got, expected)
+            assert_same_dense(one, expected[4:5])
+
+
+def test_many_threads_use_one_convolution() -> None:
+    kernel, bias = make(64, 64)
+    convolution = WinogradConvolution(kernel, bias)
+    batches = [make_images(2, 20 + i, 24, 64, seed=i) for i in range(8)]
+    expected = [convolution(images) for images in batches]
+    with ThreadPoolExecutor(4) as executor:
+        for got, wanted in zip(executor.map(convolution, batches), expected, strict=True):
+            assert_same_dense(got, wanted)
+
+
+def test_nothing_but_the_targets_is_written() -> None:
+    kernel, bias = make(16, 48)
+    memory = np.full(3 * 5 * 7 * 48 + 2 * 64, np.float32(-7))
+    out = memory[64:-64].reshape(3, 5, 7, 48)
+    WinogradConvolution(kernel, bias)(make_images(3, 5, 7, 16), relu=True, out=out)
+    assert (memory[:64] == -7).all()
+    assert (memory[-64:] == -7).all()
+    assert out.min() == 0
+
+
+def test_what_is_not_finite_stays_in_the_tiles_that_see_it() -> None:
+    kernel, bias = make(16, 16)
+    convolution = WinogradConvolution(kernel, bias)
+    images = make_images(1, 24, 24, 16)
+    expected = convolution(images)
+    for value in (np.nan, np.inf, -np.inf):
+        odd = images.copy()
+        odd[0, 9, 9, 3] = value  # only the tile of rows and columns 8 to 11 sees it
+        got = convolution(odd)
+        assert np.isnan(got[0, 8:12, 8:12]).any(axis=-1).all()
+        got[0, 8:12, 8:12] = expected[0, 8:12, 8:12]
+        assert_same_dense(got, expected)
+        pooled = np.empty((1, 12, 12, 16), np.float32)
+        convolution(odd, relu=True, pooled=pooled)
+        assert np.isnan(pooled[0, 4:6, 4:6]).any()
+
+
+def test_what_is_refused() -> None:
+    kernel, bias = make(16, 32)
+    convolution = WinogradConvolution(kernel, bias)
+    assert (convolution.n_in, convolution.n_out) == (16, 32)
+    images = make_images(2, 8, 8, 16)
+
+    def refused(match: str, *arguments: object, **options: object) -> None:
+        with pytest.raises((TypeError, ValueError), match=match) as caught:
+            convolution(*arguments, **options)  # type: ignore[arg-type]
+        assert "\n" not in str(caught.value)
+
+    refused("float64", images.astype(np.float64))
+    refused("list", [[1.0]])
+    refused("MaskedArray", np.ma.array(images))
+    refused("expected 4 axes", images[0])
+    refused("strides", images.transpose(0, 2, 1, 3))
+    refused(r"expected \(N, H, W, 16\)", make_images(2, 8, 8, 32))
+    refused(r"expected \(N, H, W, 16\)", np.empty((2, 0, 8, 16), np.float32))
+    refused(r"expected \(2, 8, 8, 32\)", images, out=np.empty((2, 8, 8, 16), np.float32))
+    refused(r"expected \(2, 4, 4, 32\)", images, pooled=np.empty((2, 8, 8, 32), np.float32))
+    out = np.empty((2, 8, 8, 32), np.float32)
+    out.flags.writeable = False
+    refused("read-only", images, out=out)
+    memory = np.zeros(2 * 8 * 8 * 32 + 16, np.float32)
+    refused(
+        "out overlaps images",
+        memory[: images.size].reshape(images.shape),
+        out=memory[16:].reshape(2, 8, 8, 32),
+    )
+
+
+@pytest.mark.parametrize(
+    ("kernel", "bias", "match"),
+    [
+        (np.zeros((32, 16, 3, 3)), np.zeros(32, np.float32), "float64"),
+        (np.zeros((32, 16, 5, 5), np.float32), np.zeros(32, np.float32), "5, 5"),
+        (np.zeros((32, 3, 3, 3), np.float32), np.zeros(32, np.float32), "multiples of 16"),
+        (np.zeros((32, 0, 3, 3), np.float32), np.zeros(32, np.float32), "multiples of 16"),
+        (np.zeros((32, 16, 3, 3), np.float32), np.zeros(16, np.float32), "expected 32"),
+    ],
+)
+def test_kernels_that_are_refused(kernel: Float32, bias: Float32, match: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=match):
+        WinogradConvolution(kernel, bias)
+
+
+def test_a_variant_that_does_not_exist() -> None:
+    with pytest.raises(ValueError, match="avx512, avx2, neon"):
+        WinogradConvolution(*make(16, 16), variant="sse")
+
+
+def test_which_channels_fit() -> None:
+    assert fits(16, 512)
+    assert not fits(3, 64)
+    assert not fits(64, 40)
+    assert not fits(0, 16)
+
+
+@pytest.mark.parametrize(
+    ("features", "expected"),
+    [
+        ("+avx2,+fma,+avx512f,+avx512vl", "avx512"),
+        ("+avx2,+fma", "avx2"),
+        ("+avx2,-fma", "None"),
+        ("+avx", "None"),
+    ],
+)
+def test_the_variant_that_suits_a_processor(features: str, expected: str) -> None:
+    code = "import sparsefeat_kernels as k; print(k.suitable_variant())"
+    environment = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": features}
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.strip() == expected
+
+
+def test_this_processor_has_a_variant() -> None:
+    assert suitable_variant() in VARIANTS
+
+
+REGISTERS = """
+import re
+import numba
+from sparsefeat_kernels import _winograd
+variant = _winograd.VARIANTS["avx2"]
+lanes, n_vectors, n_rows = variant.lanes, variant.n_vectors, variant.rows[0]
+@numba.njit
+def product(inputs, weights, depth, products, stride, is_first):
+    _winograd.multiply(lanes, n_vectors, n_rows, inputs, weights, depth, products, stride, is_first)
+product.compile((numba.int64,) * 6)
+(assembly,) = product.inspect_asm().values()
+blocks = re.split(r"^\\.L\\w+:", assembly, flags=re.MULTILINE)
+(loop,) = [block for block in blocks if "vfmadd" in block]
+assert loop.count("vfmadd") == n_vectors * n_rows
+assert "ymm" in loop and "rsp" not in loop, loop
+"""
+
+
+@pytest.mark.skipif(suitable_variant() not in ("avx512", "avx2"), reason="needs AVX2")
+def test_sums_stay_in_the_registers_that_avx2_has() -> None:
+    environment = {
+        "NUMBA_CPU_NAME": "haswell",
+        "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+bmi,+bmi2",
+    }
+    run = subprocess.run(
+        [sys.executable, "-c", REGISTERS],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
