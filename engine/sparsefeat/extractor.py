@@ -30,10 +30,10 @@ from sparsefeat.model import (
     channel_steps,
     check_size,
     choose,
-    cut,
     layer_of,
     output_layer,
 )
+from sparsefeat.network import Convolution, Network
 from sparsefeat.ordered import map_ordered
 from sparsefeat.pictures.decode import Decoded, Picture, checked_size, decode
 from sparsefeat.pictures.presets import Preset, preset
@@ -42,7 +42,6 @@ from sparsefeat.probe import can_prove_fixed, prove
 from sparsefeat.profile import Profile
 from sparsefeat.providers import CudaOptions, Precision, choose_precision
 from sparsefeat.records import Batch, Layer, Reject
-from sparsefeat.session import Session
 from sparsefeat.sparsity.scaling import ScalingWarning, check_scaling
 from sparsefeat.threads import available_threads
 from sparsefeat.values import ChannelSteps
@@ -82,6 +81,10 @@ class Extractor:
         model that was quantized); by default the model's own.
     provider_options
         `CudaOptions`, or the same as a mapping.
+    convolution
+        ``direct`` for ONNX Runtime's convolutions, ``winograd`` for ours, which need a quarter of
+        the multiplications and are as exact as float32 allows, ``auto`` for the faster ones: ours
+        with ``cpu`` in ``fp32`` on a processor that has vectors for them.
     threads
         Threads that share the work of one operator; by default as many as this process may
         really use.
@@ -124,6 +127,7 @@ class Extractor:
         provider: str = "cpu",
         precision: Precision | None = None,
         provider_options: CudaOptions | Mapping[str, object] | None = None,
+        convolution: Convolution = "auto",
         threads: int | None = None,
         batch_size: int | None = None,
         decode_threads: int | None = None,
@@ -135,6 +139,7 @@ class Extractor:
             "provider": provider,
             "precision": precision,
             "provider_options": provider_options,
+            "convolution": convolution,
             "threads": threads,
             "batch_size": batch_size,
             "decode_threads": decode_threads,
@@ -159,9 +164,12 @@ class Extractor:
         fixed = self._size
         if fixed is not None and not can_prove_fixed(self._file, fixed, pool):
             fixed = None
-        self._session = Session(
+        self._network = Network(
             self._file,
-            cut(self._file, names, pool=pool, size=fixed),
+            names,
+            pool=pool,
+            size=fixed,
+            convolution=convolution,
             provider=provider,
             precision=self._precision,
             threads=self._threads,
@@ -170,13 +178,13 @@ class Extractor:
         self._picture_layers = self._layers(self._picture_size)
         self._batch_size = batch_size or suitable_batch_size(
             list(self._picture_layers.values()),
-            self._session.provider,
+            self._network.provider,
             largest=self._largest(self._picture_size),
         )
         self._probe_error = prove(
             self._run,
             self._file,
-            provider=self._session.provider,
+            provider=self._network.provider,
             precision=self._precision,
             pool=pool,
             size=fixed,
@@ -205,12 +213,18 @@ class Extractor:
     @property
     def provider(self) -> str:
         """ONNX Runtime's name of the provider that is really active."""
-        return self._session.provider
+        return self._network.provider
 
     @property
     def passed_over(self) -> dict[str, str]:
         """The providers that ``auto`` would rather have taken, and why it could not."""
-        return self._session.passed_over
+        return self._network.passed_over
+
+    @property
+    def convolution(self) -> str:
+        """``winograd`` if any layer is convolved so, with the vectors it uses, or ``direct``."""
+        variant = self._network.variant
+        return "direct" if variant is None else f"winograd ({variant})"
 
     @property
     def precision(self) -> Precision:
@@ -256,7 +270,8 @@ class Extractor:
             "exported_with": metadata.tools,
             "onnxruntime": onnxruntime.__version__,
             "provider": self.provider,
-            "provider_options": self._session.options,
+            "provider_options": self._network.options,
+            "convolution": self._network.convolution,
             "probe_error": self.probe_error,
             "threads": self._threads,
             "batch_size": self._batch_size,
@@ -472,7 +487,7 @@ class Extractor:
                 return decoded
 
         inference = Inference(
-            self._session.run, list(self._picture_layers.values()), self._picture_size
+            self._network.run, list(self._picture_layers.values()), self._picture_size
         )
 
         def infer(group: Group) -> Activations:
@@ -508,7 +523,7 @@ class Extractor:
         outputs = empty_outputs(list(self._layers(size).values()), n, size)
         for start in range(0, n, self._batch_size):
             batch = slice(start, start + self._batch_size)
-            self._session.run(
+            self._network.run(
                 images[batch], {name: output[batch] for name, output in outputs.items()}
             )
         return outputs

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sparsefeat.errors import ModelError, ProviderError
 from sparsefeat.model import Cut, ModelFile
-from sparsefeat.providers import CudaOptions, Precision, Setup, candidates, check_active, set_up
+from sparsefeat.providers import Setup, check_active
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -17,7 +17,7 @@ Float32 = NDArray[np.float32]
 
 
 class Session:
-    """Runs a cut graph: preprocessed pictures in, one array for each chosen output.
+    """Runs a cut graph: its input in, one array for each chosen output.
 
     Parameters
     ----------
@@ -25,73 +25,33 @@ class Session:
         Where the weights lie.
     cut
         The graph.
-    provider
-        ``cpu``, ``openvino``, ``cuda``, or ``auto`` for the fastest that can be had.
-    precision
-        What the provider is told to compute in.
-    threads
-        Threads that share the work of one operator.
-    options
-        The provider's own.
+    setup
+        The provider and its settings.
 
     Raises
     ------
     ProviderError
-        There is no such provider, it can't be had here, or it doesn't run all of the graph.
+        The provider can't load the graph, or doesn't run all of it.
     ModelError
         ONNX Runtime can't load the graph.
     """
 
-    def __init__(
-        self,
-        file: ModelFile,
-        cut: Cut,
-        *,
-        provider: str,
-        precision: Precision,
-        threads: int,
-        options: CudaOptions | Mapping[str, object] | None = None,
-    ) -> None:
-        self._tensors = cut.tensors
-        self._input = file.metadata.input.name
-        self._passed_over: dict[str, str] = {}
-        *better, last = candidates(provider, precision)
-        for candidate in better:
-            try:
-                setup = set_up(candidate, precision=precision, threads=threads, options=options)
-                self._session = _create(file, cut, setup)
-            except ProviderError as exc:
-                self._passed_over[candidate.name] = str(exc)
-            else:
-                self._setup = setup
-                return
-        # Options are for the provider that has them: without it, nobody asked for them.
-        kept = None if better else options
-        self._setup = set_up(last, precision=precision, threads=threads, options=kept)
-        self._session = _create(file, cut, self._setup)
+    def __init__(self, file: ModelFile, cut: Cut, setup: Setup) -> None:
+        self._input, self._tensors = cut.input, cut.tensors
+        self._session = _create(file, cut, setup)
 
     @property
     def provider(self) -> str:
         """ONNX Runtime's name of the provider that is active, read from the session."""
         return str(self._session.get_providers()[0])
 
-    @property
-    def options(self) -> dict[str, str]:
-        """What the provider was told, as ONNX Runtime takes it."""
-        return dict(self._setup.options)
-
-    @property
-    def passed_over(self) -> dict[str, str]:
-        """The providers that ``auto`` would rather have taken, and why it could not."""
-        return dict(self._passed_over)
-
-    def run(self, images: Float32, outputs: Mapping[str, Float32]) -> None:
+    def run(self, x: Float32, outputs: Mapping[str, Float32]) -> None:
         """Run one batch through the graph, into arrays that are there already.
 
         Parameters
         ----------
-        images
-            float32 (N, H, W, 3) with N >= 1, C-contiguous.
+        x
+            float32 (N, H, W, C) with N >= 1, C-contiguous.
         outputs
             For each chosen output an array of its shape, float32, C-contiguous.
 
@@ -102,13 +62,13 @@ class Session:
         """
         try:
             binding = self._session.io_binding()
-            binding.bind_cpu_input(self._input, images)
+            binding.bind_cpu_input(self._input, x)
             for name, tensor in self._tensors.items():
                 output = outputs[name]
                 binding.bind_output(tensor, "cpu", 0, np.float32, output.shape, output.ctypes.data)
             self._session.run_with_iobinding(binding)
         except Exception as exc:  # onnxruntime's exceptions share no other base
-            n, height, width, _ = images.shape
+            n, height, width, _ = x.shape
             raise ProviderError(
                 f"{self.provider} failed on {n} pictures of {height}x{width} ({_one_line(exc)}); "
                 "if memory is short, take a smaller batch or size, or fewer layers"

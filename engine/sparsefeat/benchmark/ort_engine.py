@@ -41,6 +41,7 @@ class OrtEngine:
             size=(height, width),
             provider=provider,
             precision=precision,
+            convolution="direct",
             threads=threads,
             batch_size=batch_size,
         )

@@ -11,6 +11,7 @@ import click
 
 from sparsefeat.cli.options import (
     NamedValue,
+    convolution_option,
     layers_option,
     model_option,
     preprocess_option,
@@ -93,6 +94,7 @@ Running the same command again takes up where the last run ended.
     multiple=True,
     help="For cuda: device_id, memory_limit (bytes), conv_search.",
 )
+@convolution_option
 @click.option(
     "--threads", type=click.IntRange(1), help="Threads; by default all that this process may use."
 )
@@ -125,6 +127,7 @@ def extract(
     provider: str,
     precision: str | None,
     provider_options: tuple[tuple[str, str], ...],
+    convolution: str,
     threads: int | None,
     decode_threads: int | None,
     batch_size: int | None,
@@ -160,6 +163,7 @@ def extract(
             provider=provider,
             precision=precision,  # type: ignore[arg-type]
             provider_options=dict(provider_options),
+            convolution=convolution,  # type: ignore[arg-type]
             threads=threads,
             batch_size=batch_size,
             decode_threads=decode_threads,
@@ -191,14 +195,14 @@ def extract(
     if as_json:
         facts = {"store": output, "seconds": seconds, **dataclasses.asdict(outcome)}
         if profiled:
-            facts["profile"] = _profile_facts(profile, setup_seconds)
+            facts["profile"] = _profile_facts(profile, setup_seconds, extractor.convolution)
         print_json(facts)
     else:
         _print(output, outcome, seconds)
         if outcome.losses:
             _print_losses(outcome, kept)
         if profiled:
-            _print_profile(profile, setup_seconds)
+            _print_profile(profile, setup_seconds, extractor.convolution)
     if stopped_by is not None:
         raise click.exceptions.Exit(128 + stopped_by)
     if outcome.nothing_readable:
@@ -260,15 +264,16 @@ def _print_losses(outcome: "Progress", values: "Values") -> None:
     print_table(("layer", "worst relative error", "cosine", "lowest"), rows)
 
 
-def _profile_facts(profile: "Profile", setup_seconds: float) -> dict[str, Any]:
+def _profile_facts(profile: "Profile", setup_seconds: float, convolution: str) -> dict[str, Any]:
     return {
+        "convolution": convolution,
         "setup_seconds": setup_seconds,
         "run_seconds": profile.seconds,
         "stages": [dataclasses.asdict(times) for times in profile.stages()],
     }
 
 
-def _print_profile(profile: "Profile", setup_seconds: float) -> None:
+def _print_profile(profile: "Profile", setup_seconds: float, convolution: str) -> None:
     click.echo()
     rows = []
     for times in profile.stages():
@@ -287,3 +292,4 @@ def _print_profile(profile: "Profile", setup_seconds: float) -> None:
         f"the run took {profile.seconds:.2f} s, after {setup_seconds:.2f} s for the list of "
         "pictures, the model and its probe; list, encode, write and other share one thread"
     )
+    click.echo(f"convolution: {convolution}")

@@ -66,6 +66,7 @@ def _model(path: str, as_json: bool) -> None:
     import msgspec
 
     from sparsefeat.model import PRE, ModelFile
+    from sparsefeat_kernels import suitable_variant
 
     metadata = ModelFile.open(path).metadata
     if as_json:
@@ -76,6 +77,12 @@ def _model(path: str, as_json: bool) -> None:
     click.echo(
         f"{path}: {metadata.architecture}, weights {metadata.weights.source}, "
         f"{metadata.precision}, pictures of {size}"
+    )
+    variant = suitable_variant()
+    click.echo(
+        "convolutions on this processor: direct, it has none of AVX-512, AVX2 with FMA, and NEON"
+        if variant is None
+        else f"convolutions on this processor, in fp32: winograd ({variant})"
     )
     click.echo(f"verified against Keras on {len(metadata.certificate.photographs)} photographs")
     rows = []

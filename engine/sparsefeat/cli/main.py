@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import logging
 import os
 import signal
 import sys
@@ -9,6 +10,7 @@ from typing import Any
 
 import click
 
+from sparsefeat.cli.output import log
 from sparsefeat.errors import SparsefeatError
 
 # Where each command lives; only the one that is called is imported.
@@ -59,6 +61,8 @@ class _Commands(click.Group):
         # A file's name may be no valid text, and is printed all the same.
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
+        logging.getLogger("sparsefeat").setLevel(logging.INFO)
+        logging.getLogger("sparsefeat").addHandler(_Lines())
         try:
             return super().invoke(ctx)
         except SparsefeatError as exc:
@@ -73,6 +77,13 @@ class _Commands(click.Group):
             # Whoever read has enough: like other programs, end as SIGPIPE would end us.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise click.exceptions.Exit(141) from exc
+
+
+class _Lines(logging.Handler):
+    """Writes what the library logs as lines on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log(record.getMessage())
 
 
 class UserError(click.ClickException):

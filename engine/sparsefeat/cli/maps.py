@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sparsefeat.cli.options import model_option, preprocess_option, provider_option, size_option
+from sparsefeat.cli.options import (
+    convolution_option,
+    model_option,
+    preprocess_option,
+    provider_option,
+    size_option,
+)
 from sparsefeat.cli.output import (
     check_writable,
     log,
@@ -63,6 +69,7 @@ Examples:
 @preprocess_option
 @size_option
 @provider_option
+@convolution_option
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "bf16", "int8"]),
@@ -83,6 +90,7 @@ def maps(
     preprocess: str,
     size: tuple[int, int] | None,
     provider: str,
+    convolution: str,
     precision: str | None,
     output: str | None,
     as_json: bool,
@@ -118,6 +126,7 @@ def maps(
             preprocess=preprocess,
             provider=provider,
             precision=precision,  # type: ignore[arg-type]
+            convolution=convolution,  # type: ignore[arg-type]
         )
         found = extractor.maps(
             photo,

@@ -81,6 +81,13 @@ provider_option = click.option(
     show_default=True,
     help="What runs the network; auto takes the fastest that can be had here.",
 )
+convolution_option = click.option(
+    "--convolution",
+    type=click.Choice(["auto", "direct", "winograd"]),
+    default="auto",
+    show_default=True,
+    help="How 3x3 convolutions are computed; auto takes Winograd's for float32 on the CPU.",
+)
 rows_per_part_option = click.option(
     "--rows-per-part",
     type=click.IntRange(1),

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from sparsefeat.cli.options import model_option, preprocess_option, provider_option, size_option
+from sparsefeat.cli.options import (
+    convolution_option,
+    model_option,
+    preprocess_option,
+    provider_option,
+    size_option,
+)
 from sparsefeat.cli.output import (
     check_writable,
     log,
@@ -81,6 +87,7 @@ Examples:
 @preprocess_option
 @size_option
 @provider_option
+@convolution_option
 @click.option(
     "--json",
     "as_json",
@@ -100,6 +107,7 @@ def sparsity(
     preprocess: str,
     size: tuple[int, int] | None,
     provider: str,
+    convolution: str,
     as_json: bool,
     csv_file: str | None,
 ) -> None:
@@ -128,7 +136,12 @@ def sparsity(
             from sparsefeat.extractor import Extractor
 
             extractor = Extractor(
-                model, layers or "walk", size=size, preprocess=preprocess, provider=provider
+                model,
+                layers or "walk",
+                size=size,
+                preprocess=preprocess,
+                provider=provider,
+                convolution=convolution,  # type: ignore[arg-type]
             )
         if scaling:
             assert extractor is not None

@@ -3,9 +3,12 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from sparsefeat.errors import ModelError, ModelNotFoundError
 from sparsefeat.model.metadata import KEY, Metadata, parse
@@ -26,6 +29,20 @@ class ModelFile:
     def folder(self) -> Path:
         """Where the external weights lie."""
         return self.path.parent
+
+    def tensor(self, name: str) -> NDArray[Any]:
+        """Read one of the weights.
+
+        Raises
+        ------
+        ModelError
+            There is no such tensor, or it can't be read.
+        """
+        try:
+            found = next(one for one in self.graph.graph.initializer if one.name == name)
+            return numpy_helper.to_array(found, str(self.folder))
+        except (StopIteration, OSError, ValueError) as exc:
+            raise ModelError(f"{self.path}: can't read the weights {name}: {exc}") from exc
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "ModelFile":

@@ -27,6 +27,7 @@ class Cut:
     """A graph with chosen outputs: `tensors` maps what was asked for to output names."""
 
     model: onnx.ModelProto
+    input: str
     tensors: dict[str, str]
 
 
@@ -80,7 +81,12 @@ def output_layer(name: str, layer: ModelLayer, size: Size, pool: Pool) -> Layer:
 
 
 def cut(
-    file: ModelFile, names: Sequence[str], *, pool: Pool = "none", size: Size | None = None
+    file: ModelFile,
+    names: Sequence[str],
+    *,
+    pool: Pool = "none",
+    size: Size | None = None,
+    after: ModelLayer | None = None,
 ) -> Cut:
     """Keep the nodes and weights that the outputs `names` need, and nothing else.
 
@@ -92,17 +98,24 @@ def cut(
         Global pooling over rows and columns of the spatial ones, which makes them (N, C).
     size
         Height and width to fix in a graph where they are symbolic.
+    after
+        A spatial layer whose output, NHWC, is the graph's input instead of the images.
     """
-    nodes: list[onnx.NodeProto] = []
+    nodes = list(file.graph.graph.node)
+    graph_input = _input(file, size)
+    if after is not None:
+        nodes = _behind(after, nodes)
+        shape = _shape(after, "none", size)
+        graph_input = helper.make_tensor_value_info(after.name, TensorProto.FLOAT, shape)
     tensors: dict[str, str] = {}
     for name in names:
         layer = layer_of(name, file.metadata.layers)
         nodes += _expose(name, layer, pool, tensors)
-    nodes, initializers = _reached([*file.graph.graph.node, *nodes], file, set(tensors.values()))
+    nodes, initializers = _reached(nodes, file, set(tensors.values()))
     graph = helper.make_graph(
         nodes,
         file.graph.graph.name,
-        [_input(file, size)],
+        [graph_input],
         [
             helper.make_tensor_value_info(
                 tensor,
@@ -116,7 +129,14 @@ def cut(
     model = helper.make_model(
         graph, opset_imports=file.graph.opset_import, ir_version=file.graph.ir_version
     )
-    return Cut(model=model, tensors=tensors)
+    return Cut(model=model, input=graph_input.name, tensors=tensors)
+
+
+def _behind(layer: ModelLayer, nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
+    """Let nothing make a layer's output, and make its inner form (NCHW) from the output."""
+    inner = f"{layer.name}/nchw"
+    kept = [node for node in nodes if not {layer.name, inner}.intersection(node.output)]
+    return [helper.make_node("Transpose", [layer.name], [inner], perm=[0, 3, 1, 2]), *kept]
 
 
 def _expose(

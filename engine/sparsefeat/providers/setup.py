@@ -27,6 +27,7 @@ def set_up(
     precision: Precision,
     threads: int,
     options: CudaOptions | Mapping[str, object] | None = None,
+    spin: bool = True,
 ) -> Setup:
     """Set up session options for a provider.
 
@@ -36,6 +37,9 @@ def set_up(
         Threads that share the work of one operator.
     options
         The provider's own; only ``cuda`` has any.
+    spin
+        Let ONNX Runtime's threads wait for work in a loop, which is faster as long as nobody else
+        wants the processor.
 
     Raises
     ------
@@ -57,6 +61,7 @@ def set_up(
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 4  # what it has to say of errors comes with the exception
     settings.add_session_config_entry(*RECORD_ASSIGNMENT)
+    settings.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
     if provider.name == "openvino":
         own = openvino.options(precision, threads)
         settings.add_provider_for_devices([openvino.device(ort)], own)
