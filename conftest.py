@@ -1,5 +1,6 @@
 """Real model files, each made once per run, and how tests are shared out to worker processes."""
 
+import functools
 import os
 import pickle
 import shutil
@@ -40,6 +41,26 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("openvino") and (reason := _no_openvino()):
+        pytest.skip(reason)
+
+
+@functools.cache
+def _no_openvino() -> str | None:
+    """Say why OpenVINO can't run here: not installed, or a processor that it doesn't take."""
+    import onnxruntime
+
+    from sparsefeat.errors import ProviderError
+    from sparsefeat.providers import openvino
+
+    try:
+        openvino.device(onnxruntime)
+    except ProviderError as exc:
+        return str(exc)
+    return None
 
 
 def _unit(nodeid: str) -> str:

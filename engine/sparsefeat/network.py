@@ -154,7 +154,7 @@ class Network:
             ONNX Runtime failed, or there is no memory.
         """
         with self._running:
-            targets = _Targets(self._file, images, self._pool, outputs, self._memory)
+            targets = _Targets(self._file, images, self._pool_behind, outputs, self._memory)
             x = images
             try:
                 for stage in self._stages:
@@ -175,6 +175,9 @@ class Network:
         variant = _variant(convolution, provider, self._precision)
         parts = _parts(self._file, self._names, convolve=variant is not None)
         self._variant = variant if any(isinstance(part, _Convolved) for part in parts) else None
+        # ONNX Runtime pools in its graph; what several stages give is pooled in one way for all.
+        self._graph_pool: Pool = self._pool if self._variant is None else "none"
+        self._pool_behind: Pool = "none" if self._variant is None else self._pool
         setup = set_up(
             provider,
             precision=self._precision,
@@ -209,8 +212,7 @@ class Network:
         graph = cut(
             self._file,
             names,
-            # What several stages give is pooled in one way for all.
-            pool=self._pool if self._variant is None else "none",
+            pool=self._graph_pool,
             size=self._size,
             after=None if before is None else before.last,
         )

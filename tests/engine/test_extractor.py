@@ -262,14 +262,14 @@ def test_a_network_that_fails_loses_nothing_before(
     small_vgg16: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extractor = Extractor(small_vgg16, batch_size=1)
-    run, calls = extractor._session.run, itertools.count()
+    run, calls = extractor._network.run, itertools.count()
 
     def failing(*arguments: Any) -> None:
         if next(calls) == 2:
             raise ProviderError("the network failed")
         run(*arguments)
 
-    monkeypatch.setattr(extractor._session, "run", failing)
+    monkeypatch.setattr(extractor._network, "run", failing)
     batches: list[Batch] = []
     with pytest.raises(ProviderError, match="the network failed"):
         batches.extend(extractor.extract(sorted(folder.glob("?.png"))))

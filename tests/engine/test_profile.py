@@ -45,7 +45,7 @@ def test_time_is_found_where_it_is_spent(
         small_vgg16, size=(32, 32), batch_size=1, decode_threads=2, threads=1
     )
     list(extractor.extract([np.zeros((32, 32, 3), np.uint8)]))  # what is loaded once
-    targets = {"decode": (extractor_module, "decode"), "inference": (extractor._session, "run")}
+    targets = {"decode": (extractor_module, "decode"), "inference": (extractor._network, "run")}
     if slow in targets:
         owner, name = targets[slow]
         monkeypatch.setattr(owner, name, slowed(getattr(owner, name)))

@@ -1,5 +1,6 @@
 """OpenVINO, as the plug-in onnxruntime-ep-openvino brings it to the stock ONNX Runtime."""
 
+import functools
 import json
 import threading
 from typing import TYPE_CHECKING, Any
@@ -43,14 +44,12 @@ def device(ort: Any) -> "onnxruntime.OrtEpDevice":
         The plug-in isn't installed, doesn't fit this ONNX Runtime, or finds no such device.
     """
     with _registering:
+        _register(ort)
         found = _devices(ort)
-        if not found:
-            _register(ort)
-            found = _devices(ort)
     if not found:
         raise ProviderError(
-            "provider openvino was asked for, but its plug-in finds no device for this processor; "
-            "use --provider cpu"
+            "provider openvino was asked for, but its plug-in finds no device for this processor "
+            "(it takes those of Intel); use --provider cpu"
         )
     return found[0]
 
@@ -64,6 +63,7 @@ def _devices(ort: Any) -> list["onnxruntime.OrtEpDevice"]:
     ]
 
 
+@functools.cache  # ONNX Runtime refuses the second time
 def _register(ort: Any) -> None:
     try:
         import onnxruntime_ep_openvino

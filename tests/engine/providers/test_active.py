@@ -31,16 +31,16 @@ def session(setup: Setup, model: bytes) -> onnxruntime.InferenceSession:
     )
 
 
+@pytest.mark.openvino
 def test_a_provider_that_takes_all_is_active() -> None:
-    pytest.importorskip("onnxruntime_ep_openvino", reason="the extra fast is not installed")
     for name in ("cpu", "openvino"):
         setup = set_up(PROVIDERS[name], precision="fp32", threads=1)
         check_active(session(setup, graph("Transpose", "")), PROVIDERS[name])
 
 
+@pytest.mark.openvino
 def test_one_that_took_a_part_is_not() -> None:
     """OpenVINO knows no Inverse: ONNX Runtime gives that node to its CPU provider."""
-    pytest.importorskip("onnxruntime_ep_openvino", reason="the extra fast is not installed")
     setup = set_up(PROVIDERS["openvino"], precision="fp32", threads=1)
     partly = session(setup, graph("Inverse", "com.microsoft"))
     assert partly.get_providers()[0] == "OpenVINOExecutionProvider"

@@ -1,6 +1,5 @@
 """Layers, pooling, sizes and cuts are the same whatever computes them, in every precision."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -27,10 +26,7 @@ from sparsefeat.providers import openvino, precision
 
 Float32 = NDArray[np.float32]
 
-needs_plugin = pytest.mark.skipif(
-    not importlib.util.find_spec("onnxruntime_ep_openvino"),
-    reason="the extra fast is not installed",
-)
+needs_plugin = pytest.mark.openvino
 needs_bf16 = pytest.mark.skipif(
     not precision._flags(CPUINFO) & precision.BF16_FLAGS,
     reason="this processor has no bfloat16 arithmetic",

@@ -41,8 +41,8 @@ def test_openvino_is_always_told_its_precision() -> None:
         assert config == {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": "3"}
 
 
+@pytest.mark.openvino
 def test_the_plugin_is_registered_once() -> None:
-    pytest.importorskip("onnxruntime_ep_openvino", reason="the extra fast is not installed")
     first, second = device(onnxruntime), device(onnxruntime)
     assert first.ep_name == second.ep_name == PROVIDERS["openvino"].ort_name
     assert first.device.type == onnxruntime.OrtHardwareDeviceType.CPU
