@@ -4,6 +4,7 @@ from .errors import (
     InputError,
     LayerError,
     MissingDependencyError,
+    ModelCorruptError,
     ModelError,
     ModelNotFoundError,
     PrecisionError,
@@ -22,6 +23,7 @@ from .errors import (
 from .extraction import extract_to_store
 from .extractor import Extractor
 from .maps import FeatureMaps
+from .model import ModelReport, verify_model
 from .pictures import PRESETS, Preset, QuirkWarning, list_pictures
 from .pictures.preprocess import normalize
 from .progress import Progress
@@ -45,8 +47,10 @@ __all__ = [
     "LayerError",
     "Merge",
     "MissingDependencyError",
+    "ModelCorruptError",
     "ModelError",
     "ModelNotFoundError",
+    "ModelReport",
     "Precision",
     "PrecisionError",
     "Preset",
@@ -81,5 +85,6 @@ __all__ = [
     "normalize",
     "open",
     "verify",
+    "verify_model",
     "write_report",
 ]

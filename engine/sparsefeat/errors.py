@@ -4,7 +4,8 @@
 
     SparsefeatError
     ├── ModelError (ValueError)                 the file is no model that sparsefeat exported
-    │   └── ModelNotFoundError (FileNotFoundError)
+    │   ├── ModelNotFoundError (FileNotFoundError)
+    │   └── ModelCorruptError                   what is on disk is not what was exported
     ├── LayerError (ValueError)                 no layer of that name
     ├── ProviderError (RuntimeError)            the provider asked for is not active
     │   └── PrecisionError                      its numbers are not those of the precision asked for
@@ -35,6 +36,10 @@ class ModelError(SparsefeatError, ValueError):
 
 class ModelNotFoundError(ModelError, FileNotFoundError):
     """There is no model file at the path."""
+
+
+class ModelCorruptError(ModelError):
+    """The graph or its weights are not what was exported."""
 
 
 class LayerError(SparsefeatError, ValueError):

@@ -74,9 +74,8 @@ def prove(
     )
     if not all(error <= HIGHEST[precision] for error in errors.values()):  # NaN fails as well
         raise PrecisionError(
-            f"{found}, expected at most {HIGHEST[precision]:.0e} for {precision}: either the "
-            "weights beside it are not its own, or the provider computes in a lower precision; "
-            "export the model again, or use another provider"
+            f"{found}, expected at most {HIGHEST[precision]:.0e} for {precision}: the provider "
+            "computes in a lower precision; use another provider"
         )
     if errors[worst] < LOWEST[precision]:
         raise PrecisionError(

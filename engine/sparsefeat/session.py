@@ -33,11 +33,12 @@ class Session:
     ProviderError
         The provider can't load the graph, or doesn't run all of it.
     ModelError
-        ONNX Runtime can't load the graph.
+        ONNX Runtime can't load the graph, or the weights that it needs are damaged.
     """
 
     def __init__(self, file: ModelFile, cut: Cut, setup: Setup) -> None:
         self._input, self._tensors = cut.input, cut.tensors
+        file.check(tensor.name for tensor in cut.model.graph.initializer)
         self._session = _create(file, cut, setup)
 
     @property

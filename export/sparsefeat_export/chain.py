@@ -60,17 +60,15 @@ def check_base(layers: list[Any], channels_divisor: int, source: str) -> None:
         if index == len(layers):
             raise WeightsError(f"{source}: {name} is missing, the model ends before it")
         layer = layers[index]
-        if not (_is_pool(layer) if kernel is None else _is_convolution(layer, kernel)):
-            got = getattr(layer, "kernel", None)
-            shape = "" if got is None else f" with a kernel of shape {tuple(got.shape)}"
-            wanted = (
-                "a 2 x 2 maximum pool"
-                if kernel is None
-                else f"a 3 x 3 convolution with ReLU and a kernel of shape {kernel}"
-            )
+        if not isinstance(layer, _kind(kernel)):
             raise WeightsError(
-                f"{source}: layer {layer.name!r} is a {type(layer).__name__}{shape}, "
-                f"expected VGG16's {name} there: {wanted}"
+                f"{source}: layer {layer.name!r} is a {type(layer).__name__}, expected VGG16's "
+                f"{name} there, "
+                + ("a MaxPooling2D" if kernel is None else f"a Conv2D with a kernel of {kernel}")
+            )
+        if different := list(_differences(layer, kernel)):
+            raise WeightsError(
+                f"{source}: layer {layer.name!r} is not VGG16's {name}: {'; '.join(different)}"
             )
 
 
@@ -113,24 +111,36 @@ def _expected(channels_divisor: int) -> Iterator[tuple[str, tuple[int, ...] | No
         yield f"block{block}_pool", None
 
 
-def _is_convolution(layer: Any, kernel: tuple[int, ...]) -> bool:
+def _kind(kernel: tuple[int, ...] | None) -> type[Any]:
     import keras
 
-    return (
-        isinstance(layer, keras.layers.Conv2D)
-        and tuple(layer.kernel.shape) == kernel
-        and layer.use_bias
-        and layer.activation is keras.activations.relu
-        and layer.padding == "same"
-        and set(layer.strides) | set(layer.dilation_rate) == {1}
-    )
+    kind: type[Any] = keras.layers.MaxPooling2D if kernel is None else keras.layers.Conv2D
+    return kind
 
 
-def _is_pool(layer: Any) -> bool:
+def _differences(layer: Any, kernel: tuple[int, ...] | None) -> Iterator[str]:
+    """Say what a convolution or a pool has otherwise than VGG16's."""
     import keras
 
-    return (
-        isinstance(layer, keras.layers.MaxPooling2D)
-        and set(layer.pool_size) | set(layer.strides) == {2}
-        and layer.padding == "valid"
-    )
+    if kernel is None:
+        found: dict[str, tuple[Any, Any]] = {
+            "pool size": (tuple(layer.pool_size), (2, 2)),
+            "strides": (tuple(layer.strides), (2, 2)),
+            "padding": (layer.padding, "valid"),
+        }
+    else:
+        rectified = layer.activation is keras.activations.relu
+        activation = getattr(layer.activation, "__name__", type(layer.activation).__name__)
+        found = {
+            "kernel": (tuple(layer.kernel.shape), kernel),
+            "activation": ("relu" if rectified else repr(activation), "relu"),
+            "bias": ("there" if layer.use_bias else "missing", "there"),
+            "padding": (layer.padding, "same"),
+            "strides": (tuple(layer.strides), (1, 1)),
+            "dilation": (tuple(layer.dilation_rate), (1, 1)),
+        }
+    for what, (got, wanted) in found.items():
+        if got != wanted:
+            yield f"its {what} is {got}, expected {wanted}"
+            if what == "activation":
+                yield "a ReLU in a layer of its own is not taken for it"

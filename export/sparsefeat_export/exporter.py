@@ -90,7 +90,7 @@ def export(
             top=top,
             channels_divisor=channels_divisor,
         )
-        if request.weights == str(path):
+        if path.exists() and Path(request.weights).exists() and path.samefile(request.weights):
             raise OutputError(f"{path} is where the weights are: write to another file")
         # What there is instead has no top.
         fallback = weights is None and top is not True
@@ -157,8 +157,7 @@ def _certify(
         job["network"], certificate, probed["probes"], probed["onnxruntime"]
     )
     model = onnx.load(folder / GRAPH, load_external_data=False)
-    metadata.attach(model, described)
-    (folder / GRAPH).write_bytes(model.SerializeToString())
+    metadata.write_model(folder / GRAPH, model, described)
     onnx.checker.check_model(folder / GRAPH, full_check=True)
     return ExportResult(path=path, certificate=certificate, metadata=described)
 

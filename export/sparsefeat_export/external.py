@@ -1,17 +1,28 @@
-"""Weights beside the graph, written one after the other."""
+"""Weights beside the graph: written one after the other, read with their digests checked."""
 
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+import google_crc32c
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
+
+from sparsefeat_export.errors import WeightsError
 
 # ONNX Runtime maps weights into memory where they start on a page; Windows maps at 64 KiB.
 PAGE = 4096
 GRANULARITY = 65536
+
+# What is often there in place of a file, by its first bytes.
+STAND_INS = {
+    b"version https://git-lfs": "a Git LFS pointer, not the file itself; run: git lfs pull",
+    b"<!doctype html": "a web page, not the file itself; download it again",
+    b"<html": "a web page, not the file itself; download it again",
+}
 
 
 def write_external(
@@ -43,3 +54,145 @@ def write_external(
             ):
                 tensor.external_data.add(key=key, value=str(value))
             yield tensor
+
+
+def digests(model: onnx.ModelProto, path: Path) -> dict[str, str]:
+    """Compute the CRC-32C of every tensor that lies beside the graph at `path`, as 8 hex digits."""
+    return {
+        tensor.name: _crc32c(_read(tensor, path))
+        for tensor in model.graph.initializer
+        if _is_external(tensor)
+    }
+
+
+def load_tensor(tensor: TensorProto, path: Path, expected: Mapping[str, str]) -> npt.NDArray[Any]:
+    """Give an initializer's values, wherever they lie.
+
+    Parameters
+    ----------
+    path
+        The graph. It and the data file may be symbolic links to files of any name.
+    expected
+        Digests by the tensors' names, as `digests` gives them; others are not checked.
+
+    Raises
+    ------
+    WeightsError
+        The data file is missing or too short, or the values are not those that were written.
+    """
+    if not _is_external(tensor):
+        return numpy_helper.to_array(tensor)
+    content = _read(tensor, path)
+    if expected.get(tensor.name) not in (None, _crc32c(content)):
+        raise WeightsError(
+            f"{path}: the weights {tensor.name} are not those that were written: the file beside "
+            "it is damaged or another model's; copy both files again, or export the model again"
+        )
+    whole = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+    whole.raw_data = content
+    return numpy_helper.to_array(whole)
+
+
+def check_content(path: Path) -> None:
+    """Refuse what cannot be a model or its weights, and say what it is.
+
+    Raises
+    ------
+    WeightsError
+        It is a folder, empty, a Git LFS pointer or a web page, or cannot be read.
+    """
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise WeightsError(f"{path} is a folder, expected a file")
+        if not stat.S_ISREG(mode):
+            raise WeightsError(f"{path} is a pipe or a device, expected a file")
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as exc:
+        raise WeightsError(f"{path} can't be read: {exc.strerror}") from exc
+    if not head:
+        raise WeightsError(f"{path} is empty; copy it again")
+    for start, what in STAND_INS.items():
+        if head.lower().startswith(start):
+            raise WeightsError(f"{path} is {what}")
+
+
+def data_file(path: Path, location: str) -> Path:
+    """Find the file that the graph at `path` has its weights in, and follow its links.
+
+    It lies beside the graph or, where the graph is a symbolic link, beside what that points to.
+
+    Raises
+    ------
+    WeightsError
+        There is none, or `location` leads elsewhere.
+    """
+    inside = PurePosixPath(location)
+    if not location or inside.is_absolute() or ".." in inside.parts:
+        raise WeightsError(
+            f"{path}: weights are said to lie in {location!r}, expected a file beside the model"
+        )
+    graph = path
+    while not (graph.parent / location).is_file():
+        if not graph.is_symlink():
+            raise WeightsError(f"{path}: its weights {location} are not beside it; copy both files")
+        graph = graph.parent / graph.readlink()
+    file = (graph.parent / location).resolve()
+    check_content(file)
+    return file
+
+
+def data_files(model: onnx.ModelProto, path: Path) -> set[Path]:
+    """Find all files that the graph at `path` has weights in, as `data_file` does."""
+    return {data_file(path, entry.value) for entry in _locations(model)}
+
+
+def folder_of_weights(model: onnx.ModelProto, path: Path) -> Path:
+    """Give the folder with the weights of the graph at `path`, for ONNX Runtime.
+
+    That follows no link out of the folder: the graph is changed to call its data file by the
+    name that it really has.
+    """
+    folder = path.parent
+    for entry in _locations(model):
+        file = data_file(path, entry.value)
+        folder, entry.value = file.parent, file.name
+    return folder
+
+
+def _locations(model: onnx.ModelProto) -> list[onnx.StringStringEntryProto]:
+    return [
+        entry
+        for tensor in model.graph.initializer
+        for entry in tensor.external_data
+        if entry.key == "location"
+    ]
+
+
+def _is_external(tensor: TensorProto) -> bool:
+    return bool(tensor.data_location == TensorProto.EXTERNAL)
+
+
+def _read(tensor: TensorProto, path: Path) -> bytes:
+    where = {entry.key: entry.value for entry in tensor.external_data}
+    file = data_file(path, where.get("location", ""))
+    try:
+        offset = int(where.get("offset", 0))
+        length = int(where["length"]) if "length" in where else file.stat().st_size - offset
+        if min(offset, length) < 0 or offset + length > file.stat().st_size:
+            raise WeightsError(
+                f"{file} is {file.stat().st_size:,} bytes, expected at least {offset + length:,} "
+                f"with the weights {tensor.name}; copy it again"
+            )
+        with file.open("rb") as opened:
+            opened.seek(offset)
+            return opened.read(length)
+    except (OSError, ValueError) as exc:
+        if isinstance(exc, WeightsError):
+            raise
+        raise WeightsError(f"{file}: the weights {tensor.name} can't be read: {exc}") from exc
+
+
+def _crc32c(content: bytes) -> str:
+    return f"{google_crc32c.value(content):08x}"

@@ -1,8 +1,8 @@
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 
@@ -10,16 +10,18 @@ from sparsefeat.errors import PrecisionError
 from sparsefeat.extractor import Extractor
 from sparsefeat.model import ModelFile
 from sparsefeat.probe import probe_input
+from sparsefeat_export.metadata import read_metadata, write_model
 
 Float32 = NDArray[np.float32]
 
 
 def with_weights(model: Path, folder: Path, edit: Callable[[Float32], Float32]) -> Path:
-    """Copy a model with every weight changed, as a file that was damaged or replaced."""
-    shutil.copy(model, folder / model.name)
+    """Copy a model with every weight changed, and the digests with them: the probe is alone."""
     data = f"{model.name}.data"
     weights = np.fromfile(model.with_name(data), np.float32)
     edit(weights).astype(np.float32).tofile(folder / data)
+    graph = onnx.load(model, load_external_data=False)
+    write_model(folder / model.name, graph, read_metadata(model))
     return folder / model.name
 
 

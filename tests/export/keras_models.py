@@ -114,6 +114,26 @@ def rescaled() -> Any:
     return keras.Model(images, model(keras.layers.Rescaling(1 / 255, name="scale")(images)))
 
 
+def separate_relu() -> Any:
+    """VGG16 with each ReLU as a layer behind its convolution."""
+    images = x = keras.Input((SIDE, SIDE, 3))
+    for layer in base().layers[1:]:
+        config = layer.get_config() | ({"activation": "linear"} if layer.weights else {})
+        x = type(layer).from_config(config)(x)
+        if layer.weights:
+            x = keras.layers.ReLU(name=f"{layer.name}_relu")(x)
+    return keras.Model(images, x)
+
+
+def overlapping_pools() -> Any:
+    """VGG16 with pools of three by three."""
+    images = x = keras.Input((SIDE, SIDE, 3))
+    for layer in base().layers[1:]:
+        config = layer.get_config() | ({} if layer.weights else {"pool_size": (3, 3)})
+        x = type(layer).from_config(config)(x)
+    return keras.Model(images, x)
+
+
 def with_lambda() -> Any:
     model = base()
     return keras.Model(
@@ -256,7 +276,7 @@ def main() -> None:
     base().save(folder / "headless.keras")
     for make in (
         branched, repeated, summed, rescaled, with_lambda, infinite, two_heads, two_inputs, dotted,
-        odd_size,
+        odd_size, separate_relu, overlapping_pools,
     ):  # fmt: skip
         make().save(folder / f"{make.__name__}.keras")
     model = trained()

@@ -8,7 +8,7 @@ from typing import Any
 import onnx
 import pytest
 
-from sparsefeat_export.metadata import KEY, read_metadata
+from sparsefeat_export.metadata import read_metadata, write_model
 
 # In a process of its own: threads can be set only before TensorFlow runs anything.
 PROGRAM = """
@@ -42,10 +42,9 @@ def said(small_vgg16: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     model = onnx.load(small_vgg16, load_external_data=False)
     metadata = read_metadata(small_vgg16)
     metadata["weights"]["sha256"] = "0" * 64
-    onnx.helper.set_model_props(model, {KEY: json.dumps(metadata)})
     other = tmp_path_factory.mktemp("other") / "vgg16.onnx"
-    other.write_bytes(model.SerializeToString())
     shutil.copy(small_vgg16.with_name(f"{small_vgg16.name}.data"), other.parent)
+    write_model(other, model, metadata)
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(small_vgg16), str(other)],
         capture_output=True,

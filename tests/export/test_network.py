@@ -36,6 +36,8 @@ REQUESTS = {
     "rescaled": ("rescaled.keras", None, 16),
     "lambda": ("with_lambda.keras", None, 16),
     "infinite": ("infinite.keras", None, 16),
+    "separate ReLU": ("separate_relu.keras", None, 16),
+    "overlapping pools": ("overlapping_pools.keras", None, 16),
     "too narrow": ("finetuned.keras", None, 1),
     "no keras file": ("keras2.keras", None, 16),
     "whole .h5": ("whole.h5", None, 16),
@@ -76,6 +78,17 @@ def outcomes(keras_files: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
         ("rescaled", ["'scale' is a Rescaling", "block1_conv1", "(3, 3, 3, 4)"]),
         ("lambda", ["cannot load", "Lambda"]),
         ("infinite", ["block3_conv2/bias", "inf", "(5,)"]),
+        (
+            "separate ReLU",
+            [
+                "'block1_conv1' is not VGG16's block1_conv1: its activation is 'linear'",
+                "expected relu; a ReLU in a layer of its own is not taken for it",
+            ],
+        ),
+        (
+            "overlapping pools",
+            ["'block1_pool' is not VGG16's block1_pool: its pool size is (3, 3), expected (2, 2)"],
+        ),
         ("too narrow", ["'block1_conv1'", "(3, 3, 3, 4)", "(3, 3, 3, 64)"]),
         ("no keras file", ["not a .keras file"]),
         ("two heads", ["1 inputs and 2 outputs", "--no-top"]),

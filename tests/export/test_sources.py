@@ -256,7 +256,7 @@ def test_an_onnx_graph_that_ends_in_logits(keras_files: Path, tmp_path: Path) ->
 def test_external_data_that_is_gone(narrow_export: Callable[[str], Path], tmp_path: Path) -> None:
     shutil.copy(narrow_export("finetuned.keras"), tmp_path / "model.onnx")
     weights = read(tmp_path / "model.onnx")
-    with pytest.raises(WeightsError, match="block1_conv1/kernel: its external data"):
+    with pytest.raises(WeightsError, match=r"its weights .* are not beside it"):
         list(weights.arrays())
 
 
@@ -264,8 +264,60 @@ def test_external_data_that_is_gone(narrow_export: Callable[[str], Path], tmp_pa
 def test_files_of_another_kind(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"weights{suffix}"
     path.write_bytes(b"these are no weights" * 100)
-    with pytest.raises(WeightsError, match="not a readable"):
+    with pytest.raises(WeightsError, match=r"not a readable HDF5|can't be read as an ONNX"):
         read(path)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras", ".onnx"])
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "is a folder"),
+        (b"", "is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
+        (b"<!DOCTYPE html><title>Sign in</title>", "is a web page"),
+    ],
+)
+def test_what_is_there_in_place_of_a_file(
+    tmp_path: Path, suffix: str, content: bytes | None, says: str
+) -> None:
+    path = tmp_path / f"weights{suffix}"
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(WeightsError, match=says):
+        resolve(path, tmp_path)
+
+
+@pytest.mark.parametrize("offset", [3, 70_003, -1])
+def test_a_damaged_export_is_no_source(
+    narrow_export: Callable[[str], Path], tmp_path: Path, offset: int
+) -> None:
+    graph, data = tmp_path / "model.onnx", tmp_path / "model.onnx.data"
+    shutil.copy(narrow_export("finetuned.keras"), graph)
+    content = bytearray(Path(f"{narrow_export('finetuned.keras')}.data").read_bytes())
+    content[offset] ^= 0x40
+    data.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"the weights \S+ are not those that were written"):
+        list(read(graph).arrays())
+
+
+def test_links_as_download_caches_keep_them(
+    keras_files: Path, narrow_export: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Graph and weights are links to files of other names; theirs have a second name, too."""
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots/1"
+    for folder in (blobs, snapshot):
+        folder.mkdir(parents=True)
+    source = narrow_export("finetuned.keras")
+    for name, blob in ((source.name, "a1"), (f"{source.name}.data", "b2")):
+        shutil.copy(source.with_name(name), blobs / blob)
+        (blobs / f"{blob}-again").hardlink_to(blobs / blob)
+        (snapshot / name).symlink_to(f"../../blobs/{blob}")
+    (tmp_path / "mine.onnx").symlink_to(snapshot / source.name)
+    for path in (snapshot / source.name, tmp_path / "mine.onnx"):
+        assert_as_keras_wrote(read(path), keras_files)
 
 
 def test_truncated_h5(keras_files: Path, tmp_path: Path) -> None:

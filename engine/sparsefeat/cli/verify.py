@@ -2,22 +2,24 @@
 
 import dataclasses
 import sys
+from pathlib import Path
 
 import click
 
 from sparsefeat.cli.output import print_json
-from sparsefeat.units import human_bytes
+from sparsefeat.units import counted, human_bytes
 
 EXAMPLES = """
 \b
 Examples:
   sparsefeat verify features/
   sparsefeat verify features/ --source photos/
+  sparsefeat verify vgg16.onnx
 """
 
 
 @click.command(epilog=EXAMPLES)
-@click.argument("store")
+@click.argument("path")
 @click.option(
     "--source",
     metavar="DIR",
@@ -26,11 +28,38 @@ Examples:
     "that the store was made from.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def verify(store: str, source: tuple[str, ...], as_json: bool) -> None:
-    """Check every byte of STORE: checksums, order and bounds of indices, counts, metadata.
+def verify(path: str, source: tuple[str, ...], as_json: bool) -> None:
+    """Check every byte of PATH, a store's folder or a model file.
 
-    Exit code 1 says that something isn't as it was written.
+    Of a store: checksums, order and bounds of indices, counts, metadata. Of a model: the graph,
+    and all weights beside it. Exit code 1 says that something isn't as it was written.
     """
+    if not Path(path).is_file():
+        _store(path, source, as_json)
+    elif source:
+        raise click.UsageError("--source is for a store, and this is a model file: leave it out")
+    else:
+        _model(path, as_json)
+
+
+def _model(path: str, as_json: bool) -> None:
+    from sparsefeat.model import verify_model
+
+    report = verify_model(path)
+    if as_json:
+        print_json({**dataclasses.asdict(report), "ok": report.ok})
+    else:
+        for finding in report.findings:
+            click.echo(finding)
+        click.echo(
+            f"{path}: {'sound' if report.ok else 'DAMAGED'}; {counted(report.tensors, 'tensor')}, "
+            f"{human_bytes(report.n_bytes)} checked"
+        )
+    if not report.ok:
+        sys.exit(1)
+
+
+def _store(store: str, source: tuple[str, ...], as_json: bool) -> None:
     from sparsefeat.cli.progress import shown
     from sparsefeat.store import verify as verify_store
 

@@ -6,6 +6,7 @@ from sparsefeat.model.graph import POOLS, Cut, Pool, Size, check_size, cut, outp
 from sparsefeat.model.layers import choose, layer_of
 from sparsefeat.model.metadata import Metadata, ModelLayer, Probe
 from sparsefeat.model.steps import channel_steps
+from sparsefeat.model.verify import ModelReport, verify_model
 
 __all__ = [
     "POOLS",
@@ -14,6 +15,7 @@ __all__ = [
     "Metadata",
     "ModelFile",
     "ModelLayer",
+    "ModelReport",
     "Pool",
     "Probe",
     "Size",
@@ -23,4 +25,5 @@ __all__ = [
     "cut",
     "layer_of",
     "output_layer",
+    "verify_model",
 ]

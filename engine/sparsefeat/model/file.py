@@ -1,79 +1,169 @@
 """A model file on disk: its graph without the weights, and what it says of itself."""
 
+import math
 import os
-from dataclasses import dataclass
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
+import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
-from sparsefeat.errors import ModelError, ModelNotFoundError
+from sparsefeat.errors import ModelCorruptError, ModelError, ModelNotFoundError
 from sparsefeat.model.metadata import KEY, Metadata, parse
 
-# The graph alone is some 20 KB; whatever is far larger isn't one of ours, and isn't parsed.
+# The graph alone is some 40 KB; whatever is far larger isn't one of ours, and isn't parsed.
 MAX_GRAPH_BYTES = 64 << 20
+SEAL = "sparsefeat/crc32c"  # the last bytes of the file: the digest of all before them
+READ_BYTES = 1 << 20
+
+# What is often there in place of a file, by its first bytes.
+STAND_INS = {
+    b"version https://git-lfs": "a Git LFS pointer, not the file itself; run: git lfs pull",
+    b"<!doctype html": "a web page, not the file itself; download it again",
+    b"<html": "a web page, not the file itself; download it again",
+    b"\x89hdf": "a Keras file; make a model of it with: sparsefeat export --weights",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFile:
-    """An exported model: `graph` has every node but no weight, which stay in `folder`."""
+    """An exported model: `graph` has every node but no weight, which stay in `data`.
+
+    `path` is the graph as it was named, `data` the file that ONNX Runtime finds the weights in:
+    no link, and called in `graph` by the name that it really has.
+    """
 
     path: Path
     graph: onnx.ModelProto
     metadata: Metadata
+    data: Path
+    _checked: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     @property
     def folder(self) -> Path:
         """Where the external weights lie."""
-        return self.path.parent
-
-    def tensor(self, name: str) -> NDArray[Any]:
-        """Read one of the weights.
-
-        Raises
-        ------
-        ModelError
-            There is no such tensor, or it can't be read.
-        """
-        try:
-            found = next(one for one in self.graph.graph.initializer if one.name == name)
-            return numpy_helper.to_array(found, str(self.folder))
-        except (StopIteration, OSError, ValueError) as exc:
-            raise ModelError(f"{self.path}: can't read the weights {name}: {exc}") from exc
+        return self.data.parent
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "ModelFile":
         """Read the graph and its metadata; the weights are not read.
 
+        Graph and weights may be symbolic links to files of any name and place.
+
         Raises
         ------
         ModelNotFoundError
             There is no such file.
+        ModelCorruptError
+            The graph is not what was exported, or its weights are shorter.
         ModelError
             It isn't an ONNX file, isn't one that sparsefeat exported, is of a newer format,
-            or its weights are missing or shorter than the graph says.
+            or its weights are missing.
         """
-        # Resolved, because ONNX Runtime wants the weights in the folder of the graph itself.
-        path = Path(path).resolve()
-        graph = _read_graph(path)
-        text = {prop.key: prop.value for prop in graph.metadata_props}.get(KEY)
-        if text is None:
+        # Not resolved: the weights lie beside the name that was given, which may be a link.
+        path = Path(path).absolute()
+        graph, metadata = _read(path)
+        data = _find_data(path, graph)
+        for tensor in graph.graph.initializer:
+            if tensor.external_data and tensor.name not in metadata.crc32c:
+                raise ModelError(
+                    f"{path} has no digest of the weights {tensor.name}; export it again"
+                )
+        return cls(path=path, graph=graph, metadata=metadata, data=data)
+
+    def tensor(self, name: str) -> NDArray[Any]:
+        """Give an initializer of the graph, such as ``block1_conv1/kernel``.
+
+        Returns
+        -------
+        array
+            Of the initializer's shape and dtype, read-only; a kernel's is float32
+            (out, in, rows, columns). It is the file, mapped into memory, whose digest is
+            checked the first time.
+
+        Raises
+        ------
+        ModelCorruptError
+            The weights are not those that were exported.
+        ModelError
+            There is no such initializer, or it can't be read.
+        """
+        tensor = self._initializers.get(name)
+        if tensor is None:
+            raise ModelError(f"{self.path} has no weights {name!r}; export it again")
+        if not tensor.external_data:
+            array = numpy_helper.to_array(tensor)
+            array.flags.writeable = False
+            return array
+        self.check([name])
+        _, offset, length = extent(tensor)
+        dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type).newbyteorder("<")
+        if math.prod(tensor.dims) * dtype.itemsize != length:
             raise ModelError(
-                f"{path} was not exported by sparsefeat (it has no {KEY!r} metadata); "
-                f"make one with: sparsefeat export --weights {path} -o vgg16.onnx"
+                f"{self.path}: the weights {name} are said to be {length:,} bytes, which their "
+                f"shape {tuple(tensor.dims)} is not; export it again"
             )
+        return np.asarray(np.memmap(self.data, dtype, "r", offset, tuple(tensor.dims)))
+
+    def check(self, names: Iterable[str]) -> None:
+        """See that initializers are what was exported, each the first time it is asked for.
+
+        Those in the graph itself were checked when it was opened.
+
+        Raises
+        ------
+        ModelCorruptError
+            One is not; the message names it.
+        ModelError
+            The weights can't be read.
+        """
         try:
-            metadata = parse(text)
-        except ValueError as exc:
-            raise ModelError(f"{path}: {exc}") from exc
-        _check_weights(path, graph)
-        return cls(path=path, graph=graph, metadata=metadata)
+            with self.data.open("rb", buffering=0) as file:
+                for name in names:
+                    tensor = self._initializers[name]
+                    if not tensor.external_data or name in self._checked:
+                        continue
+                    _, offset, length = extent(tensor)
+                    found = f"{_crc32c(file, offset, length):08x}"
+                    if found != self.metadata.crc32c[name]:
+                        raise ModelCorruptError(
+                            f"{self.data}: the weights {name} are not those that were exported "
+                            f"(CRC-32C {found}, expected {self.metadata.crc32c[name]}): the file "
+                            "is damaged or another model's; copy both files again, or export the "
+                            "model again"
+                        )
+                    self._checked.add(name)
+        except OSError as exc:
+            raise ModelError(f"{self.data} can't be read: {exc.strerror}; try again") from exc
+
+    @cached_property
+    def _initializers(self) -> dict[str, TensorProto]:
+        return {tensor.name: tensor for tensor in self.graph.graph.initializer}
 
 
-def _read_graph(path: Path) -> onnx.ModelProto:
+def _read(path: Path) -> tuple[onnx.ModelProto, Metadata]:
+    if not os.path.lexists(path):
+        raise ModelNotFoundError(
+            f"no model at {path}; make one with: sparsefeat export -o {path.name}"
+        )
+    _check_content(path)
+    graph_of_weights = path.with_suffix("")
+    if path.suffix == ".data" and graph_of_weights.is_file():
+        raise ModelError(f"{path} has the weights of a model: name {graph_of_weights} instead")
+    damaged = (
+        f"{path} is damaged: its bytes are not those that were exported; copy it again, or "
+        "export it again"
+    )
+    # Not `onnx.load`, which takes the suffix for the format, and would read the weights.
+    graph = onnx.ModelProto()
     try:
         size = path.stat().st_size
         if size > MAX_GRAPH_BYTES:
@@ -81,48 +171,128 @@ def _read_graph(path: Path) -> onnx.ModelProto:
                 f"{path} is {size:,} bytes, expected a graph with its weights beside it; "
                 f"make one with: sparsefeat export --weights {path} -o vgg16.onnx"
             )
-        # Not `onnx.load`, which takes the suffix for the format, and would read the weights.
-        graph = onnx.ModelProto()
-        graph.ParseFromString(path.read_bytes())
+        content = path.read_bytes()
+        sealed = _is_sealed(content)
+        if not sealed and SEAL.encode() in content:
+            raise ModelCorruptError(damaged)
+        graph.ParseFromString(content)
+    except DecodeError as exc:
+        if KEY.encode() in content:
+            raise ModelCorruptError(damaged) from exc
+        raise ModelError(f"{path} can't be read as an ONNX model: {exc}") from exc
+    except OSError as exc:
+        raise ModelError(f"{path} can't be read: {exc.strerror}") from exc
+    text = {prop.key: prop.value for prop in graph.metadata_props}.get(KEY)
+    if text is None:
+        raise ModelError(
+            f"{path} was not exported by sparsefeat (it has no {KEY!r} metadata); "
+            f"make one with: sparsefeat export --weights {path} -o vgg16.onnx"
+        )
+    try:
+        metadata = parse(text)
+    except ValueError as exc:
+        raise ModelError(f"{path}: {exc}") from exc
+    if not sealed:
+        raise ModelCorruptError(damaged)
+    return graph, metadata
+
+
+def _is_sealed(content: bytes) -> bool:
+    """Whether the last metadata entry is there, and is the digest of all bytes before it."""
+
+    def seal(digest: int) -> bytes:
+        entry = onnx.StringStringEntryProto(key=SEAL, value=f"{digest:08x}")
+        written: bytes = onnx.ModelProto(metadata_props=[entry]).SerializeToString()
+        return written
+
+    return content.endswith(seal(google_crc32c.value(content[: -len(seal(0))])))
+
+
+def _check_content(path: Path) -> None:
+    """Refuse what can't be a model or its weights, and say what it is."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            models = sorted(one.name for one in path.glob("*.onnx"))
+            inside = f", such as {path / models[0]} in it" if models else ""
+            raise ModelError(f"{path} is a folder, expected a file{inside}")
+        if not stat.S_ISREG(mode):
+            raise ModelError(f"{path} is a pipe or a device, expected a file")
+        with path.open("rb") as file:
+            head = file.read(64)
     except FileNotFoundError as exc:
         raise ModelNotFoundError(
-            f"no model at {path}; make one with: sparsefeat export -o {path.name}"
+            f"{path} is a link to {path.readlink()}, which is missing; copy or download it again"
         ) from exc
-    except (OSError, DecodeError) as exc:
-        raise ModelError(f"{path} can't be read as an ONNX model: {exc}") from exc
-    return graph
+    except OSError as exc:
+        raise ModelError(f"{path} can't be read: {exc.strerror}") from exc
+    if not head:
+        raise ModelError(f"{path} is empty; copy it again, or export it again")
+    for start, what in STAND_INS.items():
+        if head.lower().startswith(start):
+            raise ModelError(f"{path} is {what}")
 
 
-def _check_weights(path: Path, graph: onnx.ModelProto) -> None:
-    """Refuse a file cut short, which would end in a bus error, and one that lies elsewhere."""
-    ends: dict[str, int] = {}
-    for tensor in graph.graph.initializer:
-        if not tensor.external_data:
-            continue
-        where = {entry.key: entry.value for entry in tensor.external_data}
-        location = where.get("location", "")
-        if not location or Path(location).name != location:
-            raise ModelError(
-                f"{path}: weights are said to lie in {location!r}, expected a file "
-                "beside the model; export it again"
-            )
-        offset, length = where.get("offset", "0"), where.get("length", "0")
-        if not (offset.isdecimal() and length.isdecimal()):
-            raise ModelError(
-                f"{path}: the weights {tensor.name} are said to be {length!r} bytes at "
-                f"{offset!r}, expected two numbers; export it again"
-            )
-        end = int(offset) + int(length)
-        ends[location] = max(end, ends.get(location, 0))
-    for location, end in ends.items():
-        weights = path.parent / location
-        if not weights.is_file():
+def _find_data(path: Path, graph: onnx.ModelProto) -> Path:
+    """Find the one file with the weights; let the graph call it by its real name.
+
+    It lies beside the graph or, where the graph is a link, beside what that points to.
+    """
+    beside = [tensor for tensor in graph.graph.initializer if tensor.external_data]
+    extents = []
+    for tensor in beside:
+        try:
+            extents.append(extent(tensor))
+        except ValueError as exc:
+            raise ModelError(f"{path}: the weights {tensor.name} {exc}; export it again") from exc
+    locations = {location for location, _, _ in extents}
+    if len(locations) != 1:
+        raise ModelError(
+            f"{path} has weights in {len(locations)} files beside it, expected one; export it again"
+        )
+    (location,) = locations
+    link = path
+    while not os.path.lexists(link.parent / location):
+        if not link.is_symlink():
             raise ModelError(
                 f"{path}: its weights {location} are not beside it; "
                 "copy both files, or export it again"
             )
-        if (size := weights.stat().st_size) < end:
-            raise ModelError(
-                f"{weights} is {size:,} bytes, expected at least {end:,}; "
-                "copy it again, or export it again"
-            )
+        link = link.parent / link.readlink()
+    _check_content(link.parent / location)
+    # ONNX Runtime follows no link out of the folder that it is given.
+    data = (link.parent / location).resolve()
+    end = max(offset + length for _, offset, length in extents)
+    if (size := data.stat().st_size) < end:
+        raise ModelCorruptError(
+            f"{data} is {size:,} bytes, expected at least {end:,}; "
+            "copy it again, or export the model again"
+        )
+    for tensor in beside:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = data.name
+    return data
+
+
+def extent(tensor: TensorProto) -> tuple[str, int, int]:
+    """Say in which file a tensor lies, where it begins, and how many bytes it has."""
+    where = {entry.key: entry.value for entry in tensor.external_data}
+    location = where.get("location", "")
+    if not location or Path(location).name != location:
+        raise ValueError(f"are said to lie in {location!r}, expected a file beside the model")
+    offset, length = where.get("offset", "0"), where.get("length", "0")
+    if not (offset.isdecimal() and length.isdecimal()):
+        raise ValueError(f"are said to be {length!r} bytes at {offset!r}, expected two numbers")
+    return location, int(offset), int(length)
+
+
+def _crc32c(file: Any, offset: int, length: int) -> int:
+    """Read by the piece, which costs no memory, and lets what a disk can't read be an error."""
+    buffer = memoryview(bytearray(min(length, READ_BYTES)))
+    digest = 0
+    file.seek(offset)
+    while length and (count := file.readinto(buffer[: min(length, READ_BYTES)])):
+        digest = google_crc32c.extend(digest, np.frombuffer(buffer[:count], np.uint8))
+        length -= count
+    return digest

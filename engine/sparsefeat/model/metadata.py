@@ -113,6 +113,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     layers: tuple[ModelLayer, ...]
     preprocessing: Preprocessing
     weights: Weights
+    crc32c: dict[str, str]  # of every tensor beside the graph, its bytes' CRC-32C in hexadecimal
     tools: dict[str, str]
     precision: Literal["fp32", "int8"]
     certificate: Certificate  # of an int8 model: that of the float32 one it was made of

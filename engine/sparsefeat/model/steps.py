@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-import onnx
-from onnx import numpy_helper
 
 from sparsefeat.layer_names import PRE
 from sparsefeat.model.file import ModelFile
@@ -23,10 +21,10 @@ def channel_steps(file: ModelFile, names: Sequence[str], pool: Pool) -> dict[str
 
     Raises
     ------
-    OSError
-        The weights can't be read.
+    ModelError
+        The weights can't be read, or are damaged.
     """
-    weights = {one.name: one for one in file.graph.graph.initializer}
+    weights = {one.name for one in file.graph.graph.initializer}
     steps: dict[str, ChannelSteps] = {}
     latest: ChannelSteps | None = None
     for layer in file.metadata.layers:
@@ -43,15 +41,12 @@ def channel_steps(file: ModelFile, names: Sequence[str], pool: Pool) -> dict[str
     }
 
 
-def _steps(
-    file: ModelFile, layer: str, weights: dict[str, onnx.TensorProto]
-) -> ChannelSteps | None:
+def _steps(file: ModelFile, layer: str, weights: set[str]) -> ChannelSteps | None:
     """Read a convolution's steps; None if they are none."""
-    steps = numpy_helper.to_array(weights[f"{layer}/steps/map"], str(file.folder)).reshape(-1)
+    steps = file.tensor(f"{layer}/steps/map").reshape(-1)
     largest = LEVELS
     if f"{layer}/times" in weights:
-        times = numpy_helper.to_array(weights[f"{layer}/times"], str(file.folder))
-        largest += LEVELS * int(np.nan_to_num(times).max(initial=0))
+        largest += LEVELS * int(np.nan_to_num(file.tensor(f"{layer}/times")).max(initial=0))
     sound = steps.dtype == np.float32 and bool((np.isfinite(steps) & (steps > 0)).all())
     if not sound or not LEVELS <= largest <= np.iinfo(np.uint16).max:
         return None

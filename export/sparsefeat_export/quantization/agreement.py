@@ -11,6 +11,7 @@ import onnx
 
 from sparsefeat_export.certificate import Errors
 from sparsefeat_export.comparison import open_session
+from sparsefeat_export.external import folder_of_weights
 from sparsefeat_export.graph import drop_unread
 
 NEIGHBOURS = 5
@@ -101,7 +102,7 @@ def _session(path: Path, layers: Sequence[str]) -> Any:
     del model.graph.output[:]
     model.graph.output.extend(outputs[layer] for layer in layers)
     drop_unread(model.graph)
-    return open_session(model, path.parent)
+    return open_session(model, folder_of_weights(model, path))
 
 
 def _compare(

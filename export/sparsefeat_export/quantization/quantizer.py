@@ -1,6 +1,5 @@
 """Quantization from end to end: calibrate, write, measure, commit."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
+from onnx import helper, numpy_helper
 
 from sparsefeat_export import metadata
 from sparsefeat_export.committing import commit, data_path, working_folder
@@ -19,6 +18,7 @@ from sparsefeat_export.errors import (
     WeightsError,
     WeightsNotFoundError,
 )
+from sparsefeat_export.external import data_files, load_tensor
 from sparsefeat_export.photographs import MIN_EXTENT, Photograph
 from sparsefeat_export.probe import probe_input, summarise
 from sparsefeat_export.quantization.agreement import Agreement, measure
@@ -87,12 +87,10 @@ def quantize(
     --------
     >>> quantize("vgg16.onnx", "vgg16-int8.onnx", calibration="photos")  # doctest: +SKIP
     """
-    source, path = Path(source).resolve(), Path(output).absolute()
-    if source == path.resolve():
-        raise OutputError(f"{path} is where the float32 model is: write to another file")
+    source, path = Path(source).absolute(), Path(output).absolute()
     if not 1 <= views <= MAX_VIEWS:
         raise PhotographsError(f"{views} views were asked for, expected 1 to {MAX_VIEWS}")
-    model, described = _read(source)
+    model, described = _read(source, path)
     stages = read_stack(model)
     seen, held_out = split(Path(calibration), None if validation is None else Path(validation))
     size = described["preprocessing"]["size"]
@@ -116,29 +114,28 @@ def quantize(
             "probe": _probes(folder / GRAPH, described),
             "quantization": _describe(seen, held_out, len(measured), layers),
         }
-        metadata.attach(graph, described)
-        (folder / GRAPH).write_bytes(graph.SerializeToString())
+        metadata.write_model(folder / GRAPH, graph, described)
         onnx.checker.check_model(folder / GRAPH, full_check=True)
         commit(folder / GRAPH, data, path)
     return QuantizeResult(path=path, layers=tuple(layers), metadata=described)
 
 
-def _read(source: Path) -> tuple[onnx.ModelProto, dict[str, Any]]:
-    """Read a float32 model with its weights, and its metadata."""
+def _read(source: Path, output: Path) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    """Read a float32 model with its weights, and its metadata; `output` may be no file of its."""
     advice = "make one with: sparsefeat export -o vgg16.onnx"
-    if not source.is_file():
+    if not source.exists():
         raise WeightsNotFoundError(f"no model at {source}; {advice}")
-    try:
-        onnx.checker.check_model(source)
-        model = onnx.load(source)
-    except (OSError, DecodeError, onnx.checker.ValidationError, ValueError) as exc:
-        message = " ".join(str(exc).split())
-        raise WeightsError(f"{source} can't be read as an ONNX model: {message}; {advice}") from exc
-    text = {one.key: one.value for one in model.metadata_props}.get(metadata.KEY)
-    if text is None:
+    model, described = metadata.read_model(source)
+    if described is None:
         raise WeightsError(f"{source} was not exported by sparsefeat; {advice}")
+    _check_graph(model, source)
+    for file in (source, *data_files(model, source)):
+        if any(one.exists() and file.samefile(one) for one in (output, data_path(output))):
+            raise OutputError(f"{file} is the float32 model's: write to another file than {output}")
+    for tensor in model.graph.initializer:
+        array = load_tensor(tensor, source, described["crc32c"])
+        tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
     try:
-        described: dict[str, Any] = json.loads(text)
         precision, layers = described["precision"], described["layers"]
         extents = described["preprocessing"]["size"]
         outputs = [one.name for one in model.graph.output]
@@ -154,6 +151,25 @@ def _read(source: Path) -> tuple[onnx.ModelProto, dict[str, Any]]:
     if not whole:
         raise WeightsError(f"{source} has metadata that do not fit its graph; {advice}")
     return model, described
+
+
+def _check_graph(model: onnx.ModelProto, source: Path) -> None:
+    """Refuse a graph that is none, without its weights."""
+    graph = onnx.ModelProto()
+    graph.CopyFrom(model)
+    beside = [tensor for tensor in model.graph.initializer if tensor.external_data]
+    inline = [tensor for tensor in model.graph.initializer if not tensor.external_data]
+    del graph.graph.initializer[:]
+    graph.graph.initializer.extend(inline)
+    graph.graph.input.extend(
+        helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        for tensor in beside
+    )
+    try:
+        onnx.checker.check_model(graph)
+    except onnx.checker.ValidationError as exc:
+        message = " ".join(str(exc).split())
+        raise WeightsError(f"{source} can't be read as an ONNX model: {message}") from exc
 
 
 def _counter(progress: Callable[[int, int], object], total: int) -> Callable[[], None]:

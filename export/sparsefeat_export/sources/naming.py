@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsefeat_export.errors import WeightsError, WeightsNotFoundError
+from sparsefeat_export.external import check_content
 
 SUFFIXES = (".keras", ".h5", ".hdf5", ".onnx")
 EXPECTED = f"imagenet, pretrained, random:SEED or a file ending in {', '.join(SUFFIXES)}"
@@ -28,8 +29,9 @@ def resolve(weights: Any, folder: Path) -> str:
     path = Path(name).expanduser().absolute()
     if path.suffix not in SUFFIXES:
         raise WeightsError(f"weights {name!r}: expected {EXPECTED}")
-    if not path.is_file():
+    if not path.exists():
         raise WeightsNotFoundError(f"there is no weights file {path}: expected {EXPECTED}")
+    check_content(path)
     return str(path)
 
 

@@ -1,17 +1,16 @@
 """Weights in ONNX files that tf2onnx made from a Keras VGG16."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
-from onnx import numpy_helper
-from onnx.external_data_helper import load_external_data_for_tensor
 
 from sparsefeat_export.errors import WeightsError
 from sparsefeat_export.evaluation import evaluate
+from sparsefeat_export.external import load_tensor
+from sparsefeat_export.metadata import read_model
 from sparsefeat_export.weights import Array, Found
 
 # What tf2onnx leaves between a weight and its use. None makes more elements than it is given,
@@ -30,16 +29,15 @@ def read_onnx(path: Path) -> tuple[list[Found], list[Found]]:
     Raises
     ------
     WeightsError
-        The file is no ONNX model.
+        The file is no ONNX model, or one of sparsefeat's that is damaged.
     """
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except (DecodeError, OSError) as exc:
-        raise WeightsError(f"{path} is not a readable ONNX file: {exc}") from exc
-    return find_layers(model, path.parent)
+    model, metadata = read_model(path)
+    return find_layers(model, path, {} if metadata is None else metadata["crc32c"])
 
 
-def find_layers(model: onnx.ModelProto, folder: Path) -> tuple[list[Found], list[Found]]:
+def find_layers(
+    model: onnx.ModelProto, path: Path, digests: Mapping[str, str]
+) -> tuple[list[Found], list[Found]]:
     """Find the convolutions and dense layers of a graph, in graph order.
 
     Wherever tf2onnx has put a bias (third input of Conv or Gemm, an Add behind it, folded or
@@ -50,8 +48,10 @@ def find_layers(model: onnx.ModelProto, folder: Path) -> tuple[list[Found], list
     ----------
     model
         A graph as `onnx.load(path, load_external_data=False)` gives it.
-    folder
-        Where its external data lies.
+    path
+        The graph's, beside which its external data lies.
+    digests
+        Of external data, by tensor; of others nothing is known.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def find_layers(model: onnx.ModelProto, folder: Path) -> tuple[list[Found], list
     WeightsError
         A layer's weights are damaged; the message names its node.
     """
-    constants = _Constants(model.graph, folder)
+    constants = _Constants(model.graph, path, digests)
     readers: _Readers = {}
     for node in model.graph.node:
         for name in node.input:
@@ -95,10 +95,10 @@ def _naming(node: onnx.NodeProto) -> Iterator[None]:
 class _Constants:
     """The values in a graph that don't depend on its inputs, computed when asked for."""
 
-    def __init__(self, graph: onnx.GraphProto, folder: Path) -> None:
+    def __init__(self, graph: onnx.GraphProto, path: Path, digests: Mapping[str, str]) -> None:
         self._initializers = {tensor.name: tensor for tensor in graph.initializer}
         self._producers: dict[str, onnx.NodeProto] = {}
-        self._folder = folder
+        self._path, self._digests = path, digests
         for node in graph.node:  # sorted: what a node reads comes before it
             if node.op_type in SHAPING and all(name in self for name in node.input if name):
                 self._producers.update(dict.fromkeys(node.output, node))
@@ -108,7 +108,7 @@ class _Constants:
 
     def __getitem__(self, name: str) -> Array:
         if name in self._initializers:
-            return self._load(self._initializers[name])
+            return load_tensor(self._initializers[name], self._path, self._digests)
         node = self._producers[name]
         outputs = evaluate(node, {one: self[one] for one in node.input if one})
         return outputs[list(node.output).index(name)]
@@ -117,20 +117,6 @@ class _Constants:
         if name in self._initializers:
             return tuple(self._initializers[name].dims)
         return self[name].shape
-
-    def _load(self, tensor: onnx.TensorProto) -> Array:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            # Into a copy, so that one layer's values are in memory and not all of them.
-            loaded = onnx.TensorProto()
-            loaded.CopyFrom(tensor)
-            try:
-                load_external_data_for_tensor(loaded, str(self._folder))
-            except (OSError, ValueError, onnx.checker.ValidationError) as exc:
-                raise WeightsError(
-                    f"{tensor.name}: its external data cannot be read from {self._folder}: {exc}"
-                ) from exc
-            tensor = loaded
-        return numpy_helper.to_array(tensor)
 
 
 def _convolution(node: onnx.NodeProto, constants: _Constants, readers: _Readers) -> Found:

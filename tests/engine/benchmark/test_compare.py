@@ -20,7 +20,7 @@ from sparsefeat.errors import (
     ProviderError,
 )
 from sparsefeat.model import ModelFile
-from sparsefeat.model.metadata import KEY
+from sparsefeat_export.metadata import write_model
 
 SMALL: dict[str, Any] = {"size": (64, 64), "rounds": 2}
 # Keras can't give these: the CPU provider is what answers are compared with, and no test but
@@ -138,16 +138,14 @@ def test_what_is_wrong_is_said_before_anything_runs(
 def test_int8_takes_an_int8_model_of_the_same_weights(small_vgg16: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected an int8"):
         compare(small_vgg16, int8=small_vgg16)
+    data = small_vgg16.with_name(f"{small_vgg16.name}.data")
+    (tmp_path / data.name).symlink_to(data)
     model = onnx.load(small_vgg16, load_external_data=False)
     metadata = ModelFile.open(small_vgg16).metadata
     weights = msgspec.structs.replace(metadata.weights, sha256="0" * 64)
     for name, changed in (("other", {"weights": weights}), ("same", {})):
         described = msgspec.structs.replace(metadata, precision="int8", **changed)
-        del model.metadata_props[:]
-        model.metadata_props.add(key=KEY, value=msgspec.json.encode(described).decode())
-        (tmp_path / f"{name}.onnx").write_bytes(model.SerializeToString())
-    data = small_vgg16.with_name(f"{small_vgg16.name}.data")
-    (tmp_path / data.name).symlink_to(data)
+        write_model(tmp_path / f"{name}.onnx", model, msgspec.to_builtins(described))
     with pytest.raises(InputError, match="was not made of"):
         compare(small_vgg16, int8=tmp_path / "other.onnx")
     with pytest.raises(InputError, match="--int8 beside it"):

@@ -1,14 +1,19 @@
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 
-from sparsefeat.errors import ModelError, ModelNotFoundError
-from sparsefeat.model import ModelFile
+import sparsefeat_export
+from sparsefeat.errors import ModelCorruptError, ModelError, ModelNotFoundError
+from sparsefeat.extractor import Extractor
+from sparsefeat.model import ModelFile, verify_model
+from sparsefeat_export.metadata import sealed
 
 
 @pytest.fixture
@@ -21,7 +26,7 @@ def copy(small_vgg16: Path, tmp_path: Path) -> Path:
 def change(path: Path, edit: Callable[[onnx.ModelProto], None]) -> None:
     model = onnx.load(path, load_external_data=False)
     edit(model)
-    path.write_bytes(model.SerializeToString())
+    path.write_bytes(sealed(model))
 
 
 def change_metadata(path: Path, edit: Callable[[dict[str, Any]], None]) -> None:
@@ -162,3 +167,135 @@ def test_the_suffix_does_not_matter(copy: Path, name: str) -> None:
     assert ModelFile.open(other).metadata.format == 1
     other.write_text("{")
     assert "can't be read as an ONNX model" in message(other)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
+        (b"<!DOCTYPE html>\n<title>Sign in</title>", "is a web page"),
+    ],
+)
+def test_what_is_there_in_place_of_a_file(copy: Path, content: bytes, says: str) -> None:
+    data = copy.with_name(f"{copy.name}.data")
+    for path in (data, copy):
+        path.write_bytes(content)
+        said = message(copy)
+        assert says in said
+        assert said.startswith(f"{path} ")
+
+
+def test_a_folder_a_pipe_and_the_weights(copy: Path) -> None:
+    data = copy.with_name(f"{copy.name}.data")
+    assert f"is a folder, expected a file, such as {copy} in it" in message(copy.parent)
+    assert f"name {copy} instead" in message(data)
+    data.unlink()
+    data.mkdir()
+    assert f"{data} is a folder" in message(copy)
+    copy.unlink()
+    os.mkfifo(copy)
+    assert "is a pipe" in message(copy)
+
+
+def test_a_link_to_nothing(copy: Path) -> None:
+    data = copy.with_name(f"{copy.name}.data")
+    for path in (data, copy):
+        path.unlink()
+        path.symlink_to("gone")
+        assert f"{path} is a link to gone, which is missing" in message(copy, ModelNotFoundError)
+
+
+LINKS: dict[str, Callable[[Path, Path], Path]] = {}
+
+
+def way(lay: Callable[[Path, Path], Path]) -> Callable[[Path, Path], Path]:
+    """Make a way of laying a model's two files out: from them to the name to open."""
+    LINKS[lay.__name__] = lay
+    return lay
+
+
+def link(path: Path, target: Path | str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(target)
+    return path
+
+
+@way
+def both_to_other_names(graph: Path, data: Path) -> Path:
+    """As download caches keep them."""
+    blobs = graph.parent / "blobs"
+    blobs.mkdir()
+    link(graph.parent / "snapshots/1" / data.name, f"../../blobs/{data.rename(blobs / 'b2').name}")
+    graph.rename(blobs / "a1")
+    return link(graph.parent / "snapshots/1" / graph.name, "../../blobs/a1")
+
+
+@way
+def a_link_to_the_link(graph: Path, data: Path) -> Path:
+    return link(graph.parent / "mine/model.onnx", both_to_other_names(graph, data))
+
+
+@way
+def the_graph_alone(graph: Path, data: Path) -> Path:
+    return link(graph.parent / "elsewhere/model.onnx", f"../{graph.name}")
+
+
+@way
+def the_data_alone(graph: Path, data: Path) -> Path:
+    data.rename(graph.with_name("weights"))
+    link(data, "weights")
+    return graph
+
+
+@way
+def the_folder(graph: Path, data: Path) -> Path:
+    return link(graph.parent / "elsewhere/folder", graph.parent) / graph.name
+
+
+@way
+def hard_links(graph: Path, data: Path) -> Path:
+    folder = graph.parent / "elsewhere"
+    folder.mkdir()
+    for path in (graph, data):
+        (folder / path.name).hardlink_to(path)
+    return folder / graph.name
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_links(copy: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is a link to what, the weights are found, checked and loaded."""
+    images = np.ones((1, 32, 32, 3), np.float32)
+    expected = Extractor(copy, "block2_pool").run(images, check=False)["block2_pool"]
+    path = LINKS[name](copy, copy.with_name(f"{copy.name}.data"))
+    monkeypatch.chdir(path.parent)
+    for named in (path, path.name):
+        extractor = Extractor(named, "block1_pool")
+        other = extractor.with_layers("block2_pool")  # opens the file again
+        found = other.run(images, check=False)["block2_pool"]
+        np.testing.assert_array_equal(found, expected)
+        assert verify_model(named).ok
+
+
+def test_tensors(small_vgg16: Path, small_int8: sparsefeat_export.QuantizeResult) -> None:
+    for path in (small_vgg16, small_int8.path):
+        file = ModelFile.open(path)
+        written = onnx.load(path).graph.initializer
+        assert {bool(one.external_data) for one in file.graph.graph.initializer} >= {True}
+        for one in written:
+            tensor = file.tensor(one.name)
+            np.testing.assert_array_equal(tensor, onnx.numpy_helper.to_array(one), strict=True)
+            assert not tensor.flags.writeable
+    with pytest.raises(ModelError, match="no weights 'block9/kernel'"):
+        file.tensor("block9/kernel")
+
+
+def test_a_damaged_tensor_is_not_given(copy: Path) -> None:
+    file = ModelFile.open(copy)
+    data = copy.with_name(f"{copy.name}.data")
+    content = bytearray(data.read_bytes())
+    content[2] ^= 1
+    data.write_bytes(content)
+    with pytest.raises(ModelCorruptError, match="the weights block1_conv1/kernel are not"):
+        file.tensor("block1_conv1/kernel")
+    assert file.tensor("block1_conv2/kernel").shape == (4, 4, 3, 3)

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -83,6 +85,14 @@ def test_weights_beside_the_graph_are_read(file: ModelFile, tmp_path: Path) -> N
     for key, value in (("location", "weights"), ("offset", "6"), ("length", "16")):
         tensor.external_data.add(key=key, value=value)
     file.graph.graph.initializer.append(tensor)
-    moved = ModelFile(path=tmp_path / "model.onnx", graph=file.graph, metadata=file.metadata)
+    moved = ModelFile(
+        path=tmp_path / "model.onnx",
+        graph=file.graph,
+        metadata=msgspec.structs.replace(
+            file.metadata,
+            crc32c={"block1_conv2/steps/map": f"{google_crc32c.value(steps.tobytes()):08x}"},
+        ),
+        data=tmp_path / "weights",
+    )
     found = channel_steps(moved, ("block1_pool",), "none")
     np.testing.assert_array_equal(found["block1_pool"].steps, steps)

@@ -19,10 +19,11 @@ from sparsefeat.cpuinfo import CPUINFO
 from sparsefeat.errors import PrecisionError, ProviderError
 from sparsefeat.extractor import Extractor
 from sparsefeat.model import ModelFile, choose, cut
-from sparsefeat.model.metadata import KEY, Metadata
+from sparsefeat.model.metadata import Metadata
 from sparsefeat.pictures.preprocess import normalize
 from sparsefeat.probe import probe_input
 from sparsefeat.providers import openvino, precision
+from sparsefeat_export.metadata import write_model
 
 Float32 = NDArray[np.float32]
 
@@ -104,9 +105,7 @@ def _describe(model: onnx.ModelProto, path: Path, metadata: Metadata) -> None:
     metadata = msgspec.structs.replace(
         metadata, precision="int8", quantization={"calibration": "min-max"}
     )
-    del model.metadata_props[:]
-    model.metadata_props.add(key=KEY, value=msgspec.json.encode(metadata).decode())
-    path.write_bytes(model.SerializeToString())
+    write_model(path, model, msgspec.to_builtins(metadata))
 
 
 @pytest.mark.parametrize(("provider", "asked", "limit"), FAST)

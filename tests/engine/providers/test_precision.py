@@ -22,7 +22,7 @@ def cpuinfo(tmp_path: Path, *flags: str) -> Path:
 
 def int8(file: ModelFile) -> ModelFile:
     metadata = msgspec.structs.replace(file.metadata, precision="int8")
-    return ModelFile(path=file.path, graph=file.graph, metadata=metadata)
+    return ModelFile(path=file.path, graph=file.graph, metadata=metadata, data=file.data)
 
 
 def test_by_default_the_file_s_own(small_vgg16: Path) -> None:

@@ -14,7 +14,7 @@ import onnxruntime
 import pytest
 
 import sparsefeat_export
-from sparsefeat_export.metadata import read_metadata
+from sparsefeat_export.metadata import read_metadata, sealed
 from sparsefeat_export.photographs import SHIPPED, photographs
 from sparsefeat_export.probe import probe_input
 from sparsefeat_export.quantization.calibration import SPLIT, calibrate
@@ -147,16 +147,21 @@ def test_metadata_say_what_it_is_and_what_it_costs(
         assert np.allclose(output[0, 0, 0, expected["channels"]], expected["corner"])
 
 
-def test_the_same_photographs_make_the_same_file(
+def test_the_same_photographs_make_the_same_file_of_links(
     small_int8: sparsefeat_export.QuantizeResult,
     small_vgg16: Path,
     calibration: Path,
     tmp_path: Path,
 ) -> None:
+    """The model lies as download caches keep it: links to files of other names."""
     again = tmp_path / "int8.onnx"
+    (tmp_path / "cache").mkdir()
+    for name, blob in ((small_vgg16.name, "a1"), (f"{small_vgg16.name}.data", "b2")):
+        shutil.copy(small_vgg16.with_name(name), tmp_path / "cache" / blob)
+        (tmp_path / name).symlink_to(f"cache/{blob}")
     options = ["--calibration", str(calibration), "-o", str(again), "--views", "12", "--json"]
     done = subprocess.run(
-        [*COMMAND, small_vgg16, *options],
+        [*COMMAND, tmp_path / small_vgg16.name, *options],
         capture_output=True,
         text=True,
         check=False,
@@ -199,12 +204,12 @@ def test_what_is_no_float32_model_of_ours(
 def rewritten(source: Path, path: Path, change: Callable[[onnx.ModelProto], object]) -> Path:
     model = onnx.load(source)
     change(model)
-    onnx.save(model, path)
+    path.write_bytes(sealed(model))
     return path
 
 
 def described(model: onnx.ModelProto, change: Callable[[dict[str, Any]], object]) -> None:
-    (prop,) = model.metadata_props
+    prop = model.metadata_props[0]
     metadata = json.loads(prop.value)
     change(metadata)
     prop.value = json.dumps(metadata)
@@ -236,7 +241,7 @@ def strided(model: onnx.ModelProto) -> None:
             ),
             "do not fit its graph",
         ),
-        (lambda model: model.metadata_props.pop(), "not exported by sparsefeat"),
+        (lambda model: model.metadata_props.pop(0), "not exported by sparsefeat"),
         (lambda model: model.graph.node.reverse(), "can't be read"),
         (spoilt, "block3_conv1 has weights that are not finite"),
         (strided, "does not begin with two 3x3 convolutions"),
@@ -261,10 +266,17 @@ def test_weights_that_are_missing_or_cut_short(
 ) -> None:
     source, data = tmp_path / "vgg16.onnx", tmp_path / "vgg16.onnx.data"
     shutil.copy(small_vgg16, source)
-    for content in (None, Path(f"{small_vgg16}.data").read_bytes()[:-4096]):
+    whole = Path(f"{small_vgg16}.data").read_bytes()
+    flipped = bytearray(whole)
+    flipped[-5] ^= 0x40
+    for content, message in (
+        (None, "not beside it"),
+        (whole[:-4096], "copy it again"),
+        (flipped, "weights block5_conv3/bias are not those that were written"),
+    ):
         if content is not None:
             data.write_bytes(content)
-        with pytest.raises(sparsefeat_export.WeightsError, match="can't be read"):
+        with pytest.raises(sparsefeat_export.WeightsError, match=message):
             sparsefeat_export.quantize(source, tmp_path / "int8.onnx", calibration=calibration)
 
 
@@ -278,11 +290,18 @@ def test_a_number_of_views_that_is_out_of_range(
         )
 
 
-def test_output_over_the_source(small_vgg16: Path, calibration: Path) -> None:
-    before = small_vgg16.read_bytes()
-    with pytest.raises(sparsefeat_export.OutputError, match="write to another file"):
-        sparsefeat_export.quantize(small_vgg16, small_vgg16, calibration=calibration)
-    assert small_vgg16.read_bytes() == before
+def test_output_over_the_source(small_vgg16: Path, calibration: Path, tmp_path: Path) -> None:
+    """By whatever name; a graph that was renamed has its weights by the former one."""
+    source, data = tmp_path / "renamed.onnx", tmp_path / f"{small_vgg16.name}.data"
+    shutil.copy(small_vgg16, source)
+    shutil.copy(f"{small_vgg16}.data", data)
+    (tmp_path / "link.onnx").symlink_to(source)
+    (tmp_path / "hard.onnx").hardlink_to(source)
+    before = source.read_bytes(), data.read_bytes()
+    for output in ("renamed.onnx", "link.onnx", "hard.onnx", small_vgg16.name):
+        with pytest.raises(sparsefeat_export.OutputError, match="write to another file"):
+            sparsefeat_export.quantize(source, tmp_path / output, calibration=calibration)
+    assert (source.read_bytes(), data.read_bytes()) == before
 
 
 def test_a_model_with_its_top_keeps_dense_layers_in_float32(
