@@ -75,8 +75,8 @@ PRESETS = MappingProxyType(
 )
 
 
-def preset(name: str) -> Preset:
-    """Look a preset up by name.
+def preset(name: str | Preset) -> Preset:
+    """Look a preset up by name; one that is a preset already is given back.
 
     Raises
     ------
@@ -86,10 +86,10 @@ def preset(name: str) -> Preset:
     >>> preset("bilinear").orient
     True
     """
-    if found := PRESETS.get(name):
+    if isinstance(name, Preset):
+        return name
+    if isinstance(name, str) and (found := PRESETS.get(name)):
         return found
-    nearest = difflib.get_close_matches(name, PRESETS) or list(PRESETS)
-    raise InputError(
-        f"got preprocess {name!r}, expected one of {', '.join(PRESETS)}:"
-        f" did you mean {' or '.join(nearest)}?"
-    )
+    nearest = difflib.get_close_matches(name, PRESETS) if isinstance(name, str) else []
+    hint = f": did you mean {' or '.join(nearest)}?" if nearest else ""
+    raise InputError(f"got preprocess {name!r}, expected one of {', '.join(PRESETS)}{hint}")
