@@ -81,7 +81,7 @@ def preset(name: str | Preset) -> Preset:
     Raises
     ------
     InputError
-        If there is none of that name; the message gives the nearest ones.
+        If there is none of that name; the message gives the nearest one.
 
     >>> preset("bilinear").orient
     True
@@ -90,6 +90,6 @@ def preset(name: str | Preset) -> Preset:
         return name
     if isinstance(name, str) and (found := PRESETS.get(name)):
         return found
-    nearest = difflib.get_close_matches(name, PRESETS) if isinstance(name, str) else []
-    hint = f": did you mean {' or '.join(nearest)}?" if nearest else ""
-    raise InputError(f"got preprocess {name!r}, expected one of {', '.join(PRESETS)}{hint}")
+    nearest = difflib.get_close_matches(name, PRESETS, n=1) if isinstance(name, str) else []
+    meant = f"; did you mean {nearest[0]}?" if nearest else ""
+    raise InputError(f"got preprocess {name!r}, expected one of {', '.join(PRESETS)}{meant}")
