@@ -2,14 +2,15 @@
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Literal, get_args
 
 from sparsefeat.errors import InputError
 from sparsefeat.extractor import Extractor
-from sparsefeat.pictures.source import Source
+from sparsefeat.pictures import Source, each_picture
+from sparsefeat.pictures.listing import AnyPath, find_picture
 from sparsefeat.profile import Profile
 from sparsefeat.progress import Progress
 from sparsefeat.records import Reject
@@ -23,7 +24,7 @@ IDENTITIES: tuple[str, ...] = get_args(Identity)
 
 def extract_to_store(
     extractor: Extractor,
-    pictures: Sequence[Source | Reject],
+    pictures: AnyPath | Iterable[AnyPath | Source | Reject],
     folder: str | os.PathLike[str],
     *,
     rows_per_part: int = 1024,
@@ -41,7 +42,7 @@ def extract_to_store(
     extractor
         Its settings and layers must be those of the store, if there is one already.
     pictures
-        What `list_pictures` found.
+        What `list_pictures` found; or a folder, a file or a pattern, or several of them.
     folder
         The store; made if it isn't there.
     rows_per_part
@@ -77,7 +78,11 @@ def extract_to_store(
     """
     if identity not in IDENTITIES:
         raise InputError(f"unknown identity {identity!r}, expected one of: {', '.join(IDENTITIES)}")
-    progress, profile = Progress(total=len(pictures)), profile or Profile()
+    listed = [
+        find_picture(each) if isinstance(each, str | os.PathLike) else each
+        for each in each_picture(pictures)
+    ]
+    progress, profile = Progress(total=len(listed)), profile or Profile()
     with (
         profile.running(),
         StoreWriter.open(
@@ -91,14 +96,14 @@ def extract_to_store(
         ) as writer,
     ):
         todo = pick(
-            pictures,
+            listed,
             writer.known,
             progress,
             by_digest=identity == "digest",
             retry_rejects=retry_rejects,
             stop=stop,
         )
-        batches = extractor.extract(todo, reuse=True, profile=profile)
+        batches = extractor.extract(todo, errors="ignore", reuse=True, profile=profile)
         with closing(batches):
             for batch in batches:
                 with profile.busy("write"):

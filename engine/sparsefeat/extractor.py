@@ -3,10 +3,10 @@
 import operator
 import os
 import warnings
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,14 +34,16 @@ from sparsefeat.model import (
     output_layer,
 )
 from sparsefeat.network import Convolution, Network
+from sparsefeat.one_line import one_line
 from sparsefeat.ordered import map_ordered
+from sparsefeat.pictures import each_picture
 from sparsefeat.pictures.decode import Decoded, Picture, checked_size, decode
 from sparsefeat.pictures.presets import Preset, preset
 from sparsefeat.pictures.unreadable import Reason
 from sparsefeat.probe import can_prove_fixed, prove
 from sparsefeat.profile import Profile
 from sparsefeat.providers import CudaOptions, Precision, choose_precision
-from sparsefeat.records import Batch, Layer, Reject
+from sparsefeat.records import Batch, Layer, Reject, RejectWarning, reject_message
 from sparsefeat.sparsity.scaling import ScalingWarning, check_scaling
 from sparsefeat.threads import available_threads
 from sparsefeat.values import ChannelSteps
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
     from sparsefeat.maps import Criterion, FeatureMaps, Stage
 
 Float32 = NDArray[np.float32]
+Errors = Literal["warn", "raise", "ignore"]
+ERRORS: tuple[str, ...] = get_args(Errors)
 KEPT = 2  # extractors of other layers
 
 
@@ -72,7 +76,7 @@ class Extractor:
         (height, width) of the pictures. By default the model's own, 224x224, for pictures, and
         any size of at least 32x32 for arrays given to `run`. A model with its top has one size.
     preprocess
-        Name of the preset that makes an array of a picture: ``keras``, ``bilinear``, ...
+        The preset that makes an array of a picture, or its name: ``keras``, ``bilinear``, ...
     provider
         ``cpu``, ``openvino``, ``cuda``, or ``auto`` for the fastest that can be had here. What
         was asked for runs all of the graph, or it is an error.
@@ -123,7 +127,7 @@ class Extractor:
         *,
         pool: Pool = "none",
         size: Size | None = None,
-        preprocess: str = "keras",
+        preprocess: str | Preset = "keras",
         provider: str = "cpu",
         precision: Precision | None = None,
         provider_options: CudaOptions | Mapping[str, object] | None = None,
@@ -321,11 +325,7 @@ class Extractor:
         """
         result = decode(picture, self._preset, self._picture_size)
         if isinstance(result, Reject):
-            missing = result.reason == Reason.MISSING
-            where = f"{result.path or 'the picture'}: {result.reason}"
-            if missing:
-                raise SourceError(f"{where}, expected a photograph; check the path")
-            raise InputError(f"{where}, expected a photograph that can be read")
+            raise _refusal(result)
         (group,) = groups([result], self._preset, 1)
         return group.decoded[0]
 
@@ -337,7 +337,7 @@ class Extractor:
         channels: str | int | Sequence[int] = "all",
         best: "Criterion | None" = None,
         stage: "Stage | None" = None,
-        reference: str | os.PathLike[str] | None = None,
+        reference: str | os.PathLike[str] | Iterable[Picture | Reject] | None = None,
     ) -> "FeatureMaps":
         """Compute a layer's feature maps of one picture, before and after ReLU.
 
@@ -357,7 +357,7 @@ class Extractor:
             ``pre`` for before ReLU, ``post`` for after it, or ``both``, the default where the
             layer has a ReLU.
         reference
-            For selectivity: a store that holds the layer, or photographs.
+            For selectivity: a store that holds the layer, or photographs as `extract` takes them.
 
         Returns
         -------
@@ -428,8 +428,9 @@ class Extractor:
 
     def extract(
         self,
-        pictures: Iterable[Picture | Reject],
+        pictures: str | os.PathLike[str] | Iterable[Picture | Reject],
         *,
+        errors: Errors = "warn",
         reuse: bool = False,
         profile: Profile | None = None,
         on_decoded: Callable[[Decoded], None] | None = None,
@@ -441,10 +442,14 @@ class Extractor:
         Parameters
         ----------
         pictures
-            Each a path, the bytes of a file, a PIL image, a uint8 array (H, W, 3) in RGB, or
-            what `list_pictures` gave. Consumed as needed, a few batches ahead: it may be
-            endless. An array is copied when it is taken, so its memory may be used again; a PIL
-            image must stay as it is until its row has come.
+            A folder, a file or a pattern, as `list_pictures` takes it; or several of these, of
+            the bytes of files, of PIL images, of uint8 arrays (H, W, 3) in RGB, or what
+            `list_pictures` gave; or one uint8 array (N, H, W, 3). Consumed as needed, a few
+            batches ahead: it may be endless. An array is copied when it is taken, so its memory
+            may be used again; a PIL image must stay as it is until its row has come.
+        errors
+            What to do about a picture that can't be read and so has no row: ``warn``; ``raise``;
+            or ``ignore`` it, for those who look at each batch's `rejects` themselves.
         reuse
             Give every batch in the same memory: it is valid until the next one is asked for.
         profile
@@ -462,26 +467,45 @@ class Extractor:
         Raises
         ------
         InputError
-            One of `pictures` is none of these; whatever `pictures` raises is raised as well.
-            What came before it has come out by then.
+            `pictures` are not several pictures: raised at once. Or one of them is none of these,
+            or with ``errors="raise"`` can't be read.
+        SourceError
+            A folder holds no photographs, or with ``errors="raise"`` a file isn't there.
+
+        Whatever `pictures` raises is raised as well. What came before has come out by then.
 
         Warns
         -----
+        RejectWarning
+            With the first batch in which pictures could not be read, and at the end if there were
+            more; it says how many, and why the first.
         QuirkWarning
             Once for each way in which the preset treats a picture worse than another would.
         """
-        if isinstance(pictures, str | bytes | os.PathLike | Image.Image):
-            raise InputError(
-                f"got one {type(pictures).__name__}, expected several pictures: put it in a list"
-            )
-        profile = profile or Profile()
+        if errors not in ERRORS:
+            raise InputError(f"unknown errors {errors!r}, expected one of: {', '.join(ERRORS)}")
+        listed = map(_taken, each_picture(pictures))
+        return self._extract(listed, errors, reuse, profile or Profile(), on_decoded)
+
+    def _extract(
+        self,
+        pictures: Iterator[Picture | Reject],
+        errors: Errors,
+        reuse: bool,
+        profile: Profile,
+        on_decoded: Callable[[Decoded], None] | None,
+    ) -> Generator[Batch, None, None]:
         profile.decode_threads = self._decode_threads
 
         def decode_one(picture: Picture | Reject) -> Decoded | Reject:
-            if isinstance(picture, Reject):  # when it was listed
-                return picture
             with profile.busy("decode"):
-                decoded = decode(picture, self._preset, self._picture_size)
+                decoded: Decoded | Reject
+                if isinstance(picture, Reject):  # when it was listed
+                    decoded = picture
+                else:
+                    decoded = decode(picture, self._preset, self._picture_size)
+                if isinstance(decoded, Reject) and errors == "raise":
+                    raise _refusal(decoded)
                 if on_decoded is not None and isinstance(decoded, Decoded):
                     on_decoded(decoded)
                 return decoded
@@ -501,21 +525,29 @@ class Extractor:
 
         # Enough is decoded ahead to fill the next batch while this one runs.
         ahead = 2 * self._batch_size + self._decode_threads
-        listed = profile.listing(map(_taken, pictures))
+        listed = profile.listing(pictures)
         decoded = map_ordered(decode_one, listed, threads=self._decode_threads, ahead=ahead)
         collected = groups(decoded, self._preset, self._batch_size)
         activations = map_ordered(infer, collected, threads=1, ahead=BUFFERS)
         encoders = ThreadPoolExecutor(self._threads, thread_name_prefix="sparsefeat-encode")
+        rejected = warned = 0
+        first: tuple[Reject, ...] = ()
         with encoders, profile.running(), closing(decoded), closing(activations):
             while True:
                 with profile.next_batch():
                     batch = next(activations, None)
                 if batch is None:
-                    return
+                    break
+                rejected, first = rejected + len(batch.rejects), first or batch.rejects[:1]
+                if rejected and not warned and errors == "warn":
+                    warned = rejected
+                    warnings.warn(reject_message(first, rejected), RejectWarning, stacklevel=2)
                 with profile.busy("encode"):
                     compressed = encoders.map(encode_one, batch.layers, batch.layers.values())
                     layers = dict(zip(batch.layers, compressed, strict=True))
                 yield Batch(rows=batch.rows, layers=layers, rejects=batch.rejects)
+        if rejected > warned and errors == "warn":
+            warnings.warn(reject_message(first, rejected), RejectWarning, stacklevel=2)
 
     def _run(self, images: Float32) -> dict[str, Float32]:
         n, height, width, _ = images.shape
@@ -582,6 +614,13 @@ def _taken(picture: Picture | Reject) -> Picture | Reject:
         with suppress(Exception):
             picture.load()
     return picture
+
+
+def _refusal(reject: Reject) -> InputError | SourceError:
+    where = f"{one_line(reject.path) or 'the picture'}: {reject.reason}"
+    if reject.reason == Reason.MISSING:
+        return SourceError(f"{where}, expected a photograph; check the path")
+    return InputError(f"{where}, expected a photograph that can be read")
 
 
 def _at_least_one(name: str, value: int | None, default: int) -> int:

@@ -1,8 +1,11 @@
 """The small frozen records that the stages of an extraction hand on."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from sparsefeat.one_line import one_line
+from sparsefeat.units import counted
 from sparsefeat_kernels import Csr
 
 
@@ -36,6 +39,23 @@ class Reject:
     mtime_ns: int
     sha256: str  # empty where the file could not be read at all
     reason: str
+
+
+class RejectWarning(UserWarning):
+    """Some inputs gave no row, so that there are fewer rows than inputs."""
+
+
+def reject_message(rejects: Sequence[Reject], count: int | None = None) -> str:
+    """Say how many inputs gave no row, and why the first of them.
+
+    >>> lost = Reject(path="a.jpg", root="", bytes=0, mtime_ns=0, sha256="", reason="no such file")
+    >>> reject_message([lost], 3)
+    '3 pictures could not be read and gave no row, the first: a.jpg: no such file'
+    """
+    n = len(rejects) if count is None else count
+    first = f"{one_line(rejects[0].path) or 'one without a name'}: {rejects[0].reason}"
+    said = f"{counted(n, 'picture')} could not be read and gave no row"
+    return f"{said}: {first}" if n == 1 else f"{said}, the first: {first}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

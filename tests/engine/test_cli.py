@@ -107,7 +107,7 @@ def test_values_of_fewer_bits(small_vgg16: Path, photos: Path) -> None:
 
 
 def test_json_of_an_extraction(small_vgg16: Path, photos: Path) -> None:
-    (photos / "notes.txt").write_text("no")
+    (photos / "notes.jpg").write_text("no")
     line = f"extract photos -o features -m {small_vgg16} --size 64x64 --json"
     outcome = json.loads(ok(line, photos.parent))
     assert (outcome["rows"], outcome["rejected"], outcome["total"]) == (2, 1, 3)
@@ -121,6 +121,62 @@ def test_lists_and_patterns(small_vgg16: Path, photos: Path) -> None:
     assert "1 rows added, 1 rejected" in said
     assert "1 rows added" in ok(f"extract 'photos/c*.jpg' -o matched {common}", folder)
     assert "1 rows added" in ok(f"extract photos -o matched {common}", folder)
+
+
+def test_lists_of_other_programs(small_vgg16: Path, photos: Path) -> None:
+    folder = photos.parent
+    common = f"-m {small_vgg16} --size 64x64"
+    (folder / "list").write_bytes(
+        b"\xff\xfe" + '"photos/rocket.jpg"\r\nphotos/coffee.jpg\r\n'.encode("utf-16-le")
+    )
+    assert "2 rows added, 0 rejected" in ok(f"extract --files-from list -o f {common}", folder)
+    (folder / "empty").write_bytes(b"")
+    for line, stdin in (("--files-from empty", ""), ("--files-from -", "\n")):
+        done = run(f"extract {line} -o nothing {common}", folder, stdin=stdin)
+        assert done.exit_code == 0
+        assert done.stderr.endswith(" lists no photographs: there is nothing to do\n")
+        assert not (folder / "nothing").exists()
+    outcome = json.loads(ok(f"extract --files-from empty -o nothing {common} --json", folder))
+    assert (outcome["store"], outcome["total"], outcome["rows"]) == ("nothing", 0, 0)
+    # A folder that is named and holds nothing may be a drive that isn't attached.
+    (folder / "mount").mkdir()
+    done = run(f"extract mount -o nothing {common}", folder)
+    assert done.exit_code == 2
+    assert "Error: got 'mount', expected photographs" in done.stderr
+
+
+def test_companions_include_and_exclude(small_vgg16: Path, photos: Path) -> None:
+    common = f"-m {small_vgg16} --size 64x64"
+    (photos / "raw").mkdir()
+    shutil.copy(photos / "rocket.jpg", photos / "raw" / "copy.JPG")
+    for name in ("a.mov", "b.MOV", "desktop.ini", "bad.png"):
+        (photos / name).write_text("no")
+    skipped = "3 files that accompany photographs were skipped: 2 .mov, 1 .ini\n"
+    first = run(f"extract photos -o f {common} --exclude RAW", photos.parent)
+    assert "2 rows added, 1 rejected" in first.stdout
+    assert first.stderr == f"{skipped}rejected: bad.png: not a picture\n"
+    again = run(f"extract photos -o f {common} --include '*.jpg'", photos.parent)
+    assert "1 rows added, 0 rejected" in again.stdout
+    assert "bad.png" not in again.stderr
+    named = run(f"extract photos/a.mov -o f {common}", photos.parent)
+    assert "rejected: photos/a.mov: not a picture" in named.stderr
+    # Rejects are listed where they are asked for.
+    assert ok("info f --rejects", photos.parent).splitlines() == [
+        f"{photos}/bad.png: not a picture",
+        f"{photos.parent}/photos/a.mov: not a picture",
+    ]
+    listed = json.loads(ok("info f --rejects --json", photos.parent))
+    assert [(each["path"], each["reason"]) for each in listed] == [
+        ("bad.png", "not a picture"),
+        ("photos/a.mov", "not a picture"),
+    ]
+    assert "bad.png" not in run("sparsity f", photos.parent).stderr
+    counted = run(f"sparsity photos {common} -l block1_pool --include '*.jpg'", photos.parent)
+    assert counted.stdout.startswith("photos: 3 pictures, 0 rejected")
+    for line in ("sparsity f --include '*.jpg'", "bench --exclude x"):
+        refused = run(f"{line} -m {small_vgg16}", photos.parent)
+        assert refused.exit_code == 2
+        assert "--include and --exclude choose among" in refused.stderr
 
 
 def test_the_model_is_found_where_it_is_said_to_be(small_vgg16: Path, photos: Path) -> None:
@@ -182,12 +238,12 @@ def test_errors_are_one_line_of_the_process_too(photos: Path) -> None:
 
 
 def test_all_rejected_is_exit_1(small_vgg16: Path, tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("no")
-    done = run(f"extract notes.txt -o features -m {small_vgg16}", tmp_path)
+    (tmp_path / "notes.jpg").write_text("no")
+    done = run(f"extract notes.jpg -o features -m {small_vgg16}", tmp_path)
     assert done.exit_code == 1
     assert "0 rows added, 1 rejected" in done.stdout
-    assert "notes.txt: " in done.stderr
-    again = run(f"extract notes.txt -o features -m {small_vgg16}", tmp_path)
+    assert "notes.jpg: " in done.stderr
+    again = run(f"extract notes.jpg -o features -m {small_vgg16}", tmp_path)
     assert again.exit_code == 1, "nothing of it can be read, today as yesterday"
     (tmp_path / "more.png").write_bytes(b"")
     Image.fromarray(data.coffee()).save(tmp_path / "good.png")

@@ -33,7 +33,7 @@ def photos(tmp_path: Path) -> Path:
         label.mkdir(parents=True, exist_ok=True)
         crop = sources[index % 4][10 * index : 10 * index + 60, 5 * index : 5 * index + 70]
         Image.fromarray(np.ascontiguousarray(crop)).save(label / f"{index:02}.png")
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.jpg").write_text("no picture")
     return folder
 
 
@@ -87,13 +87,25 @@ def test_a_run_and_running_it_again(small_vgg16: Path, photos: Path, tmp_path: P
     opened = sparsefeat.open(store)
     assert len(opened) == 24
     assert opened.obs["label"].tolist() == ["even"] * 12 + ["odd"] * 12
-    assert opened.rejected["path"].tolist() == ["notes.txt"]
+    assert opened.rejected["path"].tolist() == ["notes.jpg"]
     extractor = sparsefeat.Extractor(small_vgg16, "block5_pool", size=(64, 64))
     (batch,) = extractor.extract([photos / "even/08.png"])
     row = opened.obs["path"].tolist().index("even/08.png")
     stored = opened["block5_pool", row]
     np.testing.assert_array_equal(stored.indices, batch.layers["block5_pool"].indices)
     np.testing.assert_array_equal(stored.data, batch.layers["block5_pool"].values)
+
+
+def test_paths_are_taken_as_what_they_list(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+    store = tmp_path / "features"
+    extractor = sparsefeat.Extractor(small_vgg16, "block5_pool", size=(64, 64))
+    first = extract_to_store(extractor, photos / "even", store)
+    assert (first.total, first.rows) == (12, 12)
+    assert sparsefeat.open(store).obs["path"].tolist()[0] == "00.png"
+    again = extract_to_store(extractor, [str(photos / "even"), photos / "typo.png"], store)
+    assert (again.total, again.rows, again.already_stored) == (13, 0, 12)
+    with pytest.raises(InputError, match="expected several pictures"):
+        extract_to_store(extractor, None, store)  # type: ignore[arg-type]
 
 
 def test_a_second_folder_appends_and_copies_are_known(
@@ -144,7 +156,7 @@ def test_rejects_are_tried_again_only_when_asked(
     assert (passed_over.rows, passed_over.rejected, passed_over.already_rejected) == (0, 0, 2)
     tried = extract(small_vgg16, [photos], store, retry_rejects=True)
     assert (tried.rows, tried.rejected, tried.already_stored) == (1, 1, 24)
-    assert sparsefeat.open(store).rejected["path"].tolist() == ["notes.txt"]
+    assert sparsefeat.open(store).rejected["path"].tolist() == ["notes.jpg"]
     assert extract(small_vgg16, [photos], store).already_rejected == 1
 
 
@@ -217,7 +229,7 @@ def test_a_source_that_raises_keeps_what_came_before(
 ) -> None:
     store = tmp_path / "features"
     extractor = sparsefeat.Extractor(small_vgg16, size=(64, 64), batch_size=4)
-    pictures: list[Any] = [*list_pictures([photos])[:6], str(photos)]
+    pictures: list[Any] = [*list_pictures([photos])[:6], 3.5]
     with pytest.raises(InputError, match="list_pictures"):
         extract_to_store(extractor, pictures, store)
     assert len(sparsefeat.open(store)) == 6

@@ -1,5 +1,6 @@
 import io
 import itertools
+import re
 import subprocess
 import sys
 import threading
@@ -11,17 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
-from sparsefeat.errors import InputError, LayerError, ProviderError
+from sparsefeat.errors import InputError, LayerError, ProviderError, SourceError
 from sparsefeat.extractor import Extractor
-from sparsefeat.pictures import QuirkWarning, list_pictures, preset
+from sparsefeat.pictures import PRESETS, QuirkWarning, list_pictures, preset
 from sparsefeat.pictures.decode import Decoded, decode
+from sparsefeat.pictures.listing import find_picture
 from sparsefeat.pictures.preprocess import normalize
-from sparsefeat.records import Batch
+from sparsefeat.records import Batch, RejectWarning
 from sparsefeat_kernels import Csr, to_dense
 
 Float32 = NDArray[np.float32]
@@ -38,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
         [data.astronaut(), data.coffee(), data.chelsea(), data.rocket()]
     ):
         Image.fromarray(photograph).save(tmp_path / f"{index}.png")
-    (tmp_path / "1-not.txt").write_text("no picture")
+    (tmp_path / "1-not.jpg").write_text("no picture")
     (tmp_path / "9-cut.png").write_bytes((tmp_path / "0.png").read_bytes()[:1000])
     return tmp_path
 
@@ -158,12 +161,12 @@ def test_wrong_options(small_vgg16: Path, options: dict[str, Any], error: type[E
 
 def test_extract_gives_what_run_gives(small_vgg16: Path, folder: Path) -> None:
     extractor = Extractor(small_vgg16, "block3_pool,block5_conv3/pre", batch_size=3)
-    batches = list(extractor.extract(list_pictures([folder])))
+    batches = list(extractor.extract(list_pictures([folder]), errors="ignore"))
     assert [len(batch.rows) for batch in batches] == [3, 1]
     rows = [row for batch in batches for row in batch.rows]
     assert [row.path for row in rows] == ["0.png", "1.png", "2.png", "3.png"]
     assert [reject.path for batch in batches for reject in batch.rejects] == [
-        "1-not.txt",
+        "1-not.jpg",
         "9-cut.png",
     ]
     pixels = []
@@ -216,7 +219,8 @@ def test_a_picture_may_be_anything_that_holds_one(small_vgg16: Path, folder: Pat
 
 
 def test_only_rejects_make_a_batch_without_rows(small_vgg16: Path, folder: Path) -> None:
-    (batch,) = Extractor(small_vgg16).extract([folder / "9-cut.png", folder / "no.png"])
+    broken = [folder / "9-cut.png", folder / "no.png"]
+    (batch,) = Extractor(small_vgg16).extract(broken, errors="ignore")
     assert batch.rows == ()
     assert len(batch.rejects) == 2
     assert batch.layers["block5_pool"].n_rows == 0
@@ -226,7 +230,7 @@ def test_only_rejects_make_a_batch_without_rows(small_vgg16: Path, folder: Path)
 def test_many_rejects_do_not_wait_for_a_picture(small_vgg16: Path, folder: Path) -> None:
     broken: Iterator[bytes | Path] = itertools.repeat(b"no picture")
     pictures = itertools.chain([folder / "0.png"], broken)
-    batches = Extractor(small_vgg16).extract(pictures)
+    batches = Extractor(small_vgg16).extract(pictures, errors="ignore")
     first = next(batches)
     batches.close()
     assert (len(first.rows), len(first.rejects)) == (0, 1024)
@@ -315,10 +319,136 @@ def test_an_extractor_serves_several_threads(small_vgg16: Path, folder: Path) ->
     assert all((result == results[0]).all() for result in results)
 
 
-@pytest.mark.parametrize("picture", ["cat.jpg", b"bytes", Path("cat.jpg"), Image.new("L", (9, 9))])
-def test_one_picture_is_no_list_of_pictures(small_vgg16: Path, picture: Any) -> None:
-    with pytest.raises(InputError, match="put it in a list"):
-        list(Extractor(small_vgg16).extract(picture))
+PICTURE = np.zeros((40, 50, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "pictures",
+    [
+        PICTURE,
+        PICTURE[..., 0],
+        np.array(1),
+        PICTURE.data,
+        b"bytes",
+        bytearray(b"bytes"),
+        io.BytesIO(b"bytes"),
+        Image.new("L", (9, 9)),
+        {"a": PICTURE},
+        pd.DataFrame({"path": ["a.jpg"]}),
+        None,
+        3,
+    ],
+    ids=lambda pictures: type(pictures).__name__,
+)
+def test_what_is_not_several_pictures(small_vgg16: Path, pictures: Any) -> None:
+    extractor = Extractor(small_vgg16)
+    with pytest.raises(InputError, match=r"expected several pictures.*put it in a list") as caught:
+        extractor.extract(pictures)  # at once, not when it is gone through
+    assert "\n" not in str(caught.value)
+
+
+def test_several_pictures_in_any_container(small_vgg16: Path, folder: Path) -> None:
+    extractor = Extractor(small_vgg16, batch_size=4)
+    names = [str(folder / "0.png"), str(folder / "3.png")]
+    (expected,) = extractor.extract(names)
+    for pictures in (
+        tuple(names),
+        (name for name in names),
+        pd.Series(names),
+        pd.Index(names),
+        np.array(names),
+        dict.fromkeys(names).keys(),
+    ):
+        (batch,) = extractor.extract(pictures)
+        assert batch.rows == expected.rows
+    arrays = np.random.default_rng(0).integers(0, 256, (3, 40, 50, 3), np.uint8)
+    (stack,), (several,) = extractor.extract(arrays), extractor.extract([*arrays])
+    assert [row.sha256 for row in stack.rows] == [row.sha256 for row in several.rows]
+    with pytest.raises(InputError, match="as a picture"):
+        list(extractor.extract([arrays]))
+
+
+def test_folders_and_patterns_are_taken_as_by_the_command(small_vgg16: Path, folder: Path) -> None:
+    extractor = Extractor(small_vgg16, batch_size=8)
+    (folder / "sub [1]").mkdir()
+    (folder / "0.png").rename(folder / "sub [1]/0.PNG")
+    pictures: list[str | Path] = [
+        str(folder / "sub [1]"),
+        folder / "1.png",
+        str(folder / "[23].p*"),
+        f"{folder}/sub [1]/*.png",
+    ]
+    (batch,) = extractor.extract(pictures)
+    names = [Path(row.path).name for row in batch.rows]
+    assert names == ["0.PNG", "1.png", "2.png", "3.png", "0.PNG"]
+    for one in (str(folder), folder):
+        (batch,) = extractor.extract(one, errors="ignore")
+        listed = [row.path for row in batch.rows] + [reject.path for reject in batch.rejects]
+        assert sorted(listed) == [
+            *("1-not.jpg", "1.png", "2.png", "3.png", "9-cut.png", "sub [1]/0.PNG"),
+        ]
+    (batch,) = extractor.extract(f"{folder}/?.PNG")
+    assert [row.path for row in batch.rows] == ["1.png", "2.png", "3.png"]
+    (folder / "empty").mkdir()
+    for nothing in ("empty", "typo", "*.gif"):
+        with pytest.raises(SourceError, match="expected"):
+            list(extractor.extract(folder / nothing))
+    with pytest.raises(SourceError, match="there are no files"):
+        list(extractor.extract([folder / "1.png", folder / "empty"]))
+
+
+def test_rows_that_are_missing_are_warned_of(small_vgg16: Path, folder: Path) -> None:
+    extractor = Extractor(small_vgg16, batch_size=1)
+    with pytest.warns(RejectWarning) as told:
+        batches = list(extractor.extract([folder / "0.png", folder / "typo[1].png"]))
+    assert sum(len(batch.rows) for batch in batches) == 1
+    (warning,) = told
+    said = str(warning.message)
+    assert said.startswith("1 picture could not be read and gave no row: ")
+    assert said.endswith("typo[1].png: no such file")
+    assert warning.filename == __file__
+    # Once as soon as it is known, and once with how many they were.
+    several: list[bytes | Path] = [
+        b"no",
+        folder / "0.png",
+        b"",
+        folder / "1.png",
+        folder / "no.png",
+        folder / "2.png",
+    ]
+    with pytest.warns(RejectWarning) as told:
+        list(extractor.extract(several))
+    assert [str(each.message).partition(" could")[0] for each in told] == [
+        "1 picture",
+        "3 pictures",
+    ]
+
+
+def test_missing_rows_can_be_errors(small_vgg16: Path, folder: Path) -> None:
+    extractor = Extractor(small_vgg16, batch_size=4)
+    for broken, error, says in (
+        (folder / "typo.png", SourceError, "typo.png: no such file"),
+        (folder / "9-cut.png", InputError, "9-cut.png: the picture is truncated"),
+        (find_picture(folder / "gone.png"), SourceError, "gone.png: no such file"),
+    ):
+        batches: list[Batch] = []
+        pictures: list[Any] = [folder / "0.png", folder / "1.png", broken, folder / "2.png"]
+        with pytest.raises(error, match=re.escape(says)):
+            batches.extend(extractor.extract(pictures, errors="raise"))
+        assert sum(len(batch.rows) for batch in batches) == 2
+    with pytest.raises(InputError, match="unknown errors 'fail'"):
+        extractor.extract([], errors="fail")  # type: ignore[arg-type]
+
+
+def test_a_preset_is_as_good_as_its_name(small_vgg16: Path) -> None:
+    by_name = Extractor(small_vgg16, preprocess="bilinear")
+    assert Extractor(small_vgg16, preprocess=PRESETS["bilinear"]).settings == by_name.settings
+    wrong: list[Any] = [None, 3, ["keras"], b"keras", "bilinaer"]
+    for name in wrong:
+        with pytest.raises(InputError, match="expected one of keras, bilinear, bicubic, crop"):
+            Extractor(small_vgg16, preprocess=name)
+    with pytest.raises(InputError, match="expected one of keras"):
+        decode(PICTURE, "foo", (32, 32))
 
 
 def test_a_size_is_two_whole_numbers(small_vgg16: Path, small_vgg16_top: Path) -> None:

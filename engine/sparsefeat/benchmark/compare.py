@@ -22,7 +22,7 @@ from sparsefeat.benchmark.engines import (
     choose_engines,
     engine_names,
 )
-from sparsefeat.benchmark.images import load_images
+from sparsefeat.benchmark.images import Pictures, load_images
 from sparsefeat.benchmark.job import Job, make_job
 from sparsefeat.benchmark.process import WorkerProcess
 from sparsefeat.benchmark.result import Measurement, Result
@@ -36,6 +36,7 @@ from sparsefeat.errors import (
     ProviderError,
 )
 from sparsefeat.model import Size
+from sparsefeat.pictures import Preset, preset
 
 DEFAULT_ROUNDS = 15
 
@@ -48,12 +49,12 @@ UNAVAILABLE = (ProviderError, MissingDependencyError, LayerError)
 
 def compare(
     model: str | os.PathLike[str],
-    photos: Sequence[str] = (),
+    photos: Pictures = (),
     *,
     int8: str | os.PathLike[str] | None = None,
     layers: str | Sequence[str] = "block5_pool",
     size: Size | None = None,
-    preprocess: str = "keras",
+    preprocess: str | Preset = "keras",
     batch_sizes: Collection[int] = (1, 8),
     engines: str | Collection[str] = ALL,
     baseline: str | None = None,
@@ -76,7 +77,7 @@ def compare(
     model
         A float32 model that ``sparsefeat export`` made; Keras gets the same weights.
     photos
-        Folders, files and patterns; by default the photographs that sparsefeat ships.
+        As `Extractor.extract` takes them; by default the photographs that sparsefeat ships.
     int8
         The int8 model made of it.
     layers
@@ -84,7 +85,7 @@ def compare(
     size
         (height, width) of the pictures; by default the model's own.
     preprocess
-        The preset that makes an array of a picture.
+        The preset that makes an array of a picture, or its name.
     batch_sizes
         Each is measured for itself.
     engines
@@ -183,9 +184,9 @@ def compare(
             "int8": None if job.int8 is None else job.int8.path.name,
             "layers": list(job.layers),
             "size": list(job.size),
-            "preprocess": preprocess,
+            "preprocess": preset(preprocess).name,
             "pictures": list(images.paths),
-            "own_pictures": bool(photos),
+            "own_pictures": images.own,
             "threads": job.threads,
             "batch_sizes": list(job.batch_sizes),
             "rounds": None if seconds else rounds,

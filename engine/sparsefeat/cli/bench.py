@@ -11,6 +11,7 @@ import click
 from sparsefeat.cli.options import (
     Counts,
     layers_option,
+    listing_options,
     model_option,
     preprocess_option,
     size_option,
@@ -18,6 +19,7 @@ from sparsefeat.cli.options import (
 from sparsefeat.cli.output import (
     check_writable,
     log,
+    note_companions,
     print_table,
     warnings_as_lines,
     write_text,
@@ -44,6 +46,7 @@ with --int8 ort-cpu-int8, ort-openvino-int8.
 @click.argument("photos", nargs=-1)
 @model_option
 @click.option("--int8", metavar="FILE", help="The int8 model that sparsefeat quantize made of it.")
+@listing_options
 @layers_option
 @size_option
 @preprocess_option
@@ -86,6 +89,8 @@ def bench(
     photos: tuple[str, ...],
     model: str,
     int8: str | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
     layers: str,
     size: tuple[int, int] | None,
     preprocess: str,
@@ -107,16 +112,21 @@ def bench(
     """
     from sparsefeat.benchmark import compare, render_report
     from sparsefeat.pages import check_installed
+    from sparsefeat.pictures import list_pictures
 
+    if (include or exclude) and not photos:
+        raise click.UsageError("--include and --exclude choose among PHOTOS: name some")
     for file in filter(None, (json_file, html_file)):
         check_writable(file)
     if html_file:
         check_installed()
+    pictures = list_pictures(photos, include=include, exclude=exclude)
+    note_companions(pictures)
     with warnings_as_lines(), _turns_shown() as report:
         result, stopped_by = run_stoppable(
             lambda stop: compare(
                 model,
-                photos,
+                pictures,
                 int8=int8,
                 layers=layers,
                 size=size,

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import shlex
 import threading
 import time
 from pathlib import Path
@@ -13,12 +14,20 @@ from sparsefeat.cli.options import (
     NamedValue,
     convolution_option,
     layers_option,
+    listing_options,
     model_option,
     preprocess_option,
     provider_option,
     size_option,
 )
-from sparsefeat.cli.output import log, print_json, print_table, printable, warnings_as_lines
+from sparsefeat.cli.output import (
+    log,
+    note_companions,
+    print_json,
+    print_table,
+    printable,
+    warnings_as_lines,
+)
 from sparsefeat.cli.progress import extraction_shown
 from sparsefeat.cli.stopping import run_stoppable
 
@@ -35,6 +44,7 @@ Examples:
   sparsefeat extract photos/ -o features/ --layers block4_pool,block5_pool
   sparsefeat extract 'photos/**/*.jpg' -o features/ --layers pools --preprocess bilinear
   sparsefeat extract photos/ -o small/ --layers pools --values uint8
+  sparsefeat extract photos/ -o features/ --exclude thumbnails --exclude '*-edit.jpg'
   find photos -newer last | sparsefeat extract --files-from - -o features/
 Running the same command again takes up where the last run ended.
 """
@@ -62,7 +72,12 @@ Running the same command again takes up where the last run ended.
     help="How exactly values are stored; what all but the first lose is measured, printed and "
     "stored. Non-zeros stay so.",
 )
-@click.option("--files-from", metavar="FILE", help="Read paths from FILE, or - for standard input.")
+@click.option(
+    "--files-from",
+    metavar="FILE",
+    help="Read paths of files and folders from FILE, or - for standard input: one a line, or with "
+    "NUL after each.",
+)
 @click.option(
     "--root", metavar="DIR", help="Folder that single files and listed paths are kept relative to."
 )
@@ -81,6 +96,7 @@ Running the same command again takes up where the last run ended.
     help="What tells a stored picture from a new one.",
 )
 @click.option("--retry-rejects", is_flag=True, help="Try again what an earlier run rejected.")
+@listing_options
 @provider_option
 @click.option(
     "--precision",
@@ -124,6 +140,8 @@ def extract(
     rows_per_part: int,
     identity: str,
     retry_rejects: bool,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
     provider: str,
     precision: str | None,
     provider_options: tuple[tuple[str, str], ...],
@@ -137,11 +155,13 @@ def extract(
     """Extract features of PHOTOS (folders, files, patterns) into a store.
 
     What can't be read as a picture is kept in the store's table of rejects, with the reason.
+    Files that accompany photographs (.mov, .xmp, Thumbs.db, ...) are counted and skipped.
     """
     from sparsefeat.extraction import extract_to_store
     from sparsefeat.extractor import Extractor
     from sparsefeat.pictures import list_pictures
     from sparsefeat.profile import Profile
+    from sparsefeat.progress import Progress
     from sparsefeat.providers import bf16_only_in_vectors
     from sparsefeat.values import Values
 
@@ -153,7 +173,21 @@ def extract(
     start, profile = time.monotonic(), Profile()
     with warnings_as_lines():
         threading.Thread(target=_load_kernels, name="sparsefeat-load", daemon=True).start()
-        pictures = list_pictures(photos, files_from=files_from, root=root, skip=output)
+        pictures = list_pictures(
+            photos,
+            files_from=files_from,
+            root=root,
+            skip=output,
+            include=include,
+            exclude=exclude,
+        )
+        note_companions(pictures)
+        if not pictures:
+            listed = "standard input" if files_from == "-" else printable(str(files_from))
+            log(f"{listed} lists no photographs: there is nothing to do")
+            if as_json:
+                _print_json(output, Progress(total=0), time.monotonic() - start)
+            return
         extractor = Extractor(
             model,
             layers,
@@ -193,10 +227,10 @@ def extract(
             )
     seconds = time.monotonic() - start
     if as_json:
-        facts = {"store": output, "seconds": seconds, **dataclasses.asdict(outcome)}
-        if profiled:
-            facts["profile"] = _profile_facts(profile, setup_seconds, extractor.convolution)
-        print_json(facts)
+        profile_facts = (
+            _profile_facts(profile, setup_seconds, extractor.convolution) if profiled else None
+        )
+        _print_json(output, outcome, seconds, profile_facts)
     else:
         _print(output, outcome, seconds)
         if outcome.losses:
@@ -228,6 +262,13 @@ def _chosen(extractor: "Extractor") -> str:
     )
 
 
+def _print_json(
+    output: str, outcome: "Progress", seconds: float, profile: dict[str, Any] | None = None
+) -> None:
+    facts = {"store": output, "seconds": seconds, **dataclasses.asdict(outcome)}
+    print_json(facts if profile is None else facts | {"profile": profile})
+
+
 def _print(output: str, outcome: "Progress", seconds: float) -> None:
     rate = outcome.worked / seconds
     click.echo(
@@ -238,7 +279,7 @@ def _print(output: str, outcome: "Progress", seconds: float) -> None:
     for reject in outcome.first_rejects:
         log(f"rejected: {printable(reject.path)}: {reject.reason}")
     if outcome.rejected > len(outcome.first_rejects):
-        log(f"all {outcome.rejected:,} rejects: sparsefeat.open({output!r}).rejected")
+        log(f"all {outcome.rejected:,} of them: sparsefeat info {shlex.quote(output)} --rejects")
     if outcome.already_rejected:
         log(f"{outcome.already_rejected:,} were rejected before; --retry-rejects tries them again")
     if outcome.changed:

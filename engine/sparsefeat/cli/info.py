@@ -5,13 +5,14 @@ from typing import Any
 
 import click
 
-from sparsefeat.cli.output import print_json, print_table
-from sparsefeat.units import human_bytes, percent
+from sparsefeat.cli.output import log, print_json, print_table, printable
+from sparsefeat.units import counted, human_bytes, percent
 
 EXAMPLES = """
 \b
 Examples:
   sparsefeat info features/
+  sparsefeat info features/ --rejects
   sparsefeat info vgg16.onnx
   sparsefeat info features/ --json | jq '.layers.block5_pool.zeros'
 """
@@ -19,13 +20,28 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.argument("path")
+@click.option("--rejects", is_flag=True, help="List what a store's extractions rejected, and why.")
 @click.option("--json", "as_json", is_flag=True, help="Print all there is to know as JSON.")
-def info(path: str, as_json: bool = False) -> None:
+def info(path: str, rejects: bool = False, as_json: bool = False) -> None:
     """Say what PATH holds: a store's folder, or a model file."""
-    if Path(path).is_file():
+    if rejects:
+        _rejects(path, as_json)
+    elif Path(path).is_file():
         _model(path, as_json)
     else:
         _store(path, as_json)
+
+
+def _rejects(path: str, as_json: bool) -> None:
+    from sparsefeat.store import Store
+
+    table = Store(path).rejected
+    if as_json:
+        print_json(table.reset_index(drop=True).to_dict("records"))
+        return
+    for folder, file, reason in table[["root", "path", "reason"]].itertuples(index=False):
+        click.echo(f"{printable(folder)}/{printable(file)}: {reason}")
+    log(f"{path}: {counted(len(table), 'reject')}")
 
 
 def _store(path: str, as_json: bool) -> None:

@@ -1,6 +1,12 @@
 """Options that several commands take, and types of options."""
 
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
 import click
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Size(click.ParamType[tuple[int, int]]):
@@ -88,6 +94,21 @@ convolution_option = click.option(
     show_default=True,
     help="How 3x3 convolutions are computed; auto takes Winograd's for float32 on the CPU.",
 )
+
+
+def listing_options(command: Callable[P, R]) -> Callable[P, R]:
+    """Add ``--include`` and ``--exclude``, for a command that lists photographs."""
+    for option, text in (
+        (
+            "exclude",
+            "Leave out files and folders that match: thumbnails, '*-edit.jpg', '2019/raw'.",
+        ),
+        ("include", "Take only files that match: '*.jpg'. Both may be repeated; case is ignored."),
+    ):
+        command = click.option(f"--{option}", multiple=True, metavar="PATTERN", help=text)(command)
+    return command
+
+
 rows_per_part_option = click.option(
     "--rows-per-part",
     type=click.IntRange(1),

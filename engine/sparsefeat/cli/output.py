@@ -6,12 +6,15 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sparsefeat.one_line import one_line
 from sparsefeat.text_file import write_text_file
+
+if TYPE_CHECKING:
+    from sparsefeat.pictures import Listing
 
 
 def print_json(value: Any) -> None:
@@ -27,6 +30,14 @@ def log(message: str) -> None:
 def printable(name: str) -> str:
     """Write what doesn't print, such as a line's end in a file's name, as an escape."""
     return one_line(name, most=len(name))
+
+
+def note_companions(pictures: "Listing") -> None:
+    """Say in one line how many files were passed over because they accompany photographs."""
+    from sparsefeat.pictures import describe_companions
+
+    if pictures.companions:
+        log(describe_companions(pictures.companions))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:

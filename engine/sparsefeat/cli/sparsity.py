@@ -1,13 +1,13 @@
 """`sparsefeat sparsity`."""
 
 import dataclasses
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from sparsefeat.cli.options import (
     convolution_option,
+    listing_options,
     model_option,
     preprocess_option,
     provider_option,
@@ -16,6 +16,7 @@ from sparsefeat.cli.options import (
 from sparsefeat.cli.output import (
     check_writable,
     log,
+    note_companions,
     print_json,
     print_table,
     printable,
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from sparsefeat.pictures import Source
     from sparsefeat.records import Reject
     from sparsefeat.sparsity import Difference, ScalingZeros, Sparsity
-
-SHOWN_REJECTS = 5
 
 EXAMPLES = """
 \b
@@ -84,6 +83,7 @@ Examples:
 @click.option(
     "--scaling", is_flag=True, help="Show what wrongly scaled input does to the zeros of PHOTOS."
 )
+@listing_options
 @preprocess_option
 @size_option
 @provider_option
@@ -104,6 +104,8 @@ def sparsity(
     flatness: bool | None,
     photos: str | None,
     scaling: bool,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
     preprocess: str,
     size: tuple[int, int] | None,
     provider: str,
@@ -124,12 +126,19 @@ def sparsity(
     if csv_file is not None and csv_file != "-":
         check_writable(csv_file)
     stores = [source for source in sources if is_store(source)]
+    if (include or exclude) and len(stores) == len(sources):
+        raise click.UsageError("--include and --exclude choose among photographs: name some")
     _check(sources, stores, by=by, compare=compare, scaling=scaling)
     _check_flatness(stores, flatness, photos, compare=compare, scaling=scaling)
     flatness = True if photos else flatness
     sets = [(source,) for source in sources] if compare else [sources]
     # Before the model is loaded: a mistyped folder is to be told from a missing model.
-    listed = [[] if names[0] in stores else list_pictures(names) for names in sets]
+    listed = [
+        list_pictures([] if names[0] in stores else names, include=include, exclude=exclude)
+        for names in sets
+    ]
+    for pictures in listed:
+        note_companions(pictures)
     with warnings_as_lines():
         extractor = None
         if any(listed):
@@ -160,7 +169,6 @@ def sparsity(
             for names, pictures in zip(sets, listed, strict=True)
         ]
     for each in found:
-        _note_rejects(each.rejects)
         _note_unmeasured(each)
     if not compare and not found[0].n_pictures:
         log(f"{printable(found[0].source)}: nothing was read, so nothing was counted")
@@ -249,26 +257,13 @@ def _analyse(
 def _scalings(pictures: "list[Source | Reject]", extractor: "Extractor") -> "list[ScalingZeros]":
     from sparsefeat.sparsity import compare_scalings
 
-    rejects: list[Reject] = []
-    try:
-        with shown("pictures") as show:
-            found = compare_scalings(
-                extractor,
-                pictures,
-                on_reject=rejects.append,
-                report=lambda done: show(done, len(pictures), ""),
-            )
-    finally:
-        _note_rejects(rejects)
-    log(f"{counted(found[0].n_pictures, 'picture')}, {len(rejects):,} rejected")
+    with shown("pictures") as show:
+        found = compare_scalings(
+            extractor, pictures, report=lambda done: show(done, len(pictures), "")
+        )
+    n_pictures = found[0].n_pictures
+    log(f"{counted(n_pictures, 'picture')}, {len(pictures) - n_pictures:,} rejected")
     return found
-
-
-def _note_rejects(rejects: "Sequence[Reject]") -> None:
-    for reject in rejects[:SHOWN_REJECTS]:
-        log(f"rejected: {printable(reject.path)}: {reject.reason}")
-    if len(rejects) > SHOWN_REJECTS:
-        log(f"and {len(rejects) - SHOWN_REJECTS:,} more")
 
 
 def _note_unmeasured(found: "Sparsity") -> None:

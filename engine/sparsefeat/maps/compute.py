@@ -1,7 +1,7 @@
 """One photograph through one layer."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,7 @@ from sparsefeat.pictures.preprocess import normalize
 
 if TYPE_CHECKING:
     from sparsefeat.extractor import Extractor
+    from sparsefeat.records import Reject
 
 AnyPath = str | os.PathLike[str]
 
@@ -31,7 +32,7 @@ def feature_maps(
     channels: str | int | Sequence[int] = "all",
     best: Criterion | None = None,
     stage: Stage | None = None,
-    reference: AnyPath | None = None,
+    reference: "AnyPath | Iterable[Picture | Reject] | None" = None,
 ) -> FeatureMaps:
     """Compute a layer's feature maps of one picture: see `Extractor.maps`."""
     selection = parse_channels(channels)
@@ -90,13 +91,14 @@ def _taken(
     return np.ascontiguousarray(maps[..., numbers])
 
 
-def _check(best: str | None, reference: AnyPath | None) -> None:
+def _check(best: str | None, reference: object) -> None:
     if best is not None and best not in CRITERIA:
         raise InputError(f"unknown criterion {best!r}, expected one of: {', '.join(CRITERIA)}")
     if (best == "selectivity") != (reference is not None):
         raise InputError(
             "selectivity is measured against a reference, and nothing else is: give a store of the "
-            f"layer or photographs as reference; got best {best!r}, reference {reference!r}"
+            f"layer or photographs as reference; got best {best!r} and "
+            f"{'no' if reference is None else 'a'} reference"
         )
 
 

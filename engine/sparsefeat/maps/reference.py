@@ -1,7 +1,7 @@
 """What a layer's channels do on other photographs."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import LayerError, SourceError, StoreMismatchError
-from sparsefeat.pictures import list_pictures
 from sparsefeat.store.header import differences
 from sparsefeat.store.layout import SHARD, is_store
 from sparsefeat.store.selection import spans
@@ -17,10 +16,12 @@ from sparsefeat_kernels import Csr
 
 if TYPE_CHECKING:
     from sparsefeat.extractor import Extractor
+    from sparsefeat.pictures.decode import Picture
+    from sparsefeat.records import Reject
 
 
 def channel_means(
-    extractor: "Extractor", reference: str | os.PathLike[str]
+    extractor: "Extractor", reference: "str | os.PathLike[str] | Iterable[Picture | Reject]"
 ) -> npt.NDArray[np.float64]:
     """Average each channel over all places of all photographs of a reference set.
 
@@ -29,8 +30,8 @@ def channel_means(
     extractor
         Of the one layer wanted, not pooled.
     reference
-        A store that holds the layer, made with the same settings; or photographs: a folder, a
-        file or a pattern, which go through the network now.
+        A store that holds the layer, made with the same settings; or photographs, one or several
+        as `Extractor.extract` takes them, which go through the network now.
 
     Returns
     -------
@@ -46,10 +47,10 @@ def channel_means(
         There are no photographs, or none of them could be read.
     """
     (layer,) = extractor.layers.values()
-    if is_store(reference):
+    if isinstance(reference, str | os.PathLike) and is_store(reference):
         rows = _stored(extractor, Path(reference))
     else:
-        rows = (batch.layers[layer.name] for batch in extractor.extract(list_pictures([reference])))
+        rows = (batch.layers[layer.name] for batch in extractor.extract(reference))
     sums, n_rows = np.zeros(layer.n_channels), 0
     for csr in rows:
         channels = csr.indices % layer.n_channels
@@ -57,7 +58,7 @@ def channel_means(
         n_rows += csr.n_rows
     if not n_rows:
         raise SourceError(
-            f"{reference} has no photograph that could be read, expected at least one as reference"
+            "the reference has no photograph that could be read, expected at least one: name others"
         )
     return sums / (n_rows * (layer.n_features // layer.n_channels))
 

@@ -2,8 +2,9 @@
 
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -78,6 +79,11 @@ def parse_channels(channels: str | int | Sequence[int]) -> Selection:
     16
     """
     if not isinstance(channels, str):
+        if isinstance(channels, bytes | Mapping) or not isinstance(
+            channels, Iterable | SupportsIndex
+        ):
+            raise InputError(f"got channels as a {type(channels).__name__}, expected {FORMS}")
+        numbers: list[object]
         try:
             numbers = [channels] if isinstance(channels, bool) else [operator.index(channels)]  # type: ignore[arg-type]
         except TypeError:

@@ -2,16 +2,16 @@
 
 import difflib
 import fnmatch
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from sparsefeat.errors import LayerError
-from sparsefeat.layer_names import GROUPS, PRE
+from sparsefeat.layer_names import GROUPS, PRE, layer_words
 from sparsefeat.model.metadata import ModelLayer
 
 TOP = ("flatten", "fc1", "fc2", "predictions")
 
 
-def choose(wanted: str | Collection[str], layers: Sequence[ModelLayer]) -> tuple[str, ...]:
+def choose(wanted: str | Iterable[str], layers: Sequence[ModelLayer]) -> tuple[str, ...]:
     """Resolve what a user wrote to tensor names, in network order and each once.
 
     Parameters
@@ -34,17 +34,12 @@ def choose(wanted: str | Collection[str], layers: Sequence[ModelLayer]) -> tuple
         for layer in layers
         for name in ((layer.name + PRE, layer.name) if layer.rectified else (layer.name,))
     ]
-    words = wanted.split(",") if isinstance(wanted, str) else wanted
-    if not isinstance(words, Iterable) or not all(isinstance(word, str) for word in words):
-        raise LayerError(f"got layers {wanted!r}, expected names, for example block5_pool")
     chosen: set[str] = set()
-    for word in filter(None, (word.strip() for word in words)):
+    for word in layer_words(wanted):
         found = _matching(word, names, layers)
         if not found:
             raise LayerError(_unknown(word, names))
         chosen.update(found)
-    if not chosen:
-        raise LayerError("no layer was named, expected at least one, for example block5_pool")
     return tuple(name for name in names if name in chosen)
 
 

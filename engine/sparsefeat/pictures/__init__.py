@@ -7,6 +7,8 @@
 `decode`           one picture to 8-bit RGB pixels, or a reject with its reason
 `quirks`           what a preset makes of an unusual picture, in one warning each
 `preprocess`       pixels to the network's input: blue first, the mean subtracted
+`patterns`         which names a pattern means, and which files are no photographs
+`path_list`        the paths in a list that another program wrote
 `walk`             a folder's files, each once, whatever links there are
 `reading`          a file's bytes, read once, or why not
 `originals`        the bytes of a stored row's file, if they are still the same
@@ -18,17 +20,25 @@
 Only what doesn't load Pillow is imported here; `decode` comes from its module.
 """
 
-from sparsefeat.pictures.listing import list_pictures
+from sparsefeat.pictures.listing import (
+    Listing,
+    describe_companions,
+    each_picture,
+    list_pictures,
+)
 from sparsefeat.pictures.presets import PRESETS, Preset, preset
 from sparsefeat.pictures.quirks import QuirkWarning, quirk_message
 from sparsefeat.pictures.source import Source, decode_path, encode_path
 
 __all__ = [
     "PRESETS",
+    "Listing",
     "Preset",
     "QuirkWarning",
     "Source",
     "decode_path",
+    "describe_companions",
+    "each_picture",
     "encode_path",
     "list_pictures",
     "preset",

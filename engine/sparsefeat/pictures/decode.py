@@ -21,6 +21,7 @@ from sparsefeat.pictures.opening import (
     stored_size,
 )
 from sparsefeat.pictures.presets import Preset
+from sparsefeat.pictures.presets import preset as named_preset
 from sparsefeat.pictures.reading import read_file
 from sparsefeat.pictures.render import render
 from sparsefeat.pictures.source import Source, encode_path
@@ -48,7 +49,7 @@ class Decoded:
 
 def decode(
     picture: Picture,
-    preset: Preset,
+    preset: str | Preset,
     size: tuple[int, int],
     *,
     name: str = "",
@@ -62,7 +63,7 @@ def decode(
         A listed file, a path, the bytes of a file, a PIL image, or uint8 (H, W), (H, W, 1),
         (H, W, 3) or (H, W, 4), red first.
     preset
-        How; see `sparsefeat.pictures.presets.PRESETS`.
+        How: one of `sparsefeat.pictures.presets.PRESETS`, or its name.
     size
         (height, width) in pixels.
     name
@@ -77,7 +78,8 @@ def decode(
     Raises
     ------
     InputError
-        If the call is wrong: an array of another type or shape, a size that isn't positive.
+        If the call is wrong: an array of another type or shape, a size that isn't positive, no
+        such preset.
 
     Notes
     -----
@@ -90,7 +92,7 @@ def decode(
     >>> decoded.pixels.shape, decoded.row.width, decoded.row.height
     ((32, 32, 3), 3, 2)
     """
-    size = checked_size(size)
+    size, chosen = checked_size(size), named_preset(preset)
     source = _source(picture, name)
     if isinstance(source, Reject):
         return source
@@ -108,7 +110,7 @@ def decode(
             facts |= {"bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
             opened = _opened(content, max_pixels)
             facts["width"], facts["height"] = stored_size(opened)
-            pixels, notes = render(opened, preset, size)
+            pixels, notes = render(opened, chosen, size)
     except UnreadableError as exc:
         kept = {key: facts[key] for key in ("path", "root", "bytes", "mtime_ns", "sha256")}
         return Reject(**kept, reason=str(exc.reason))

@@ -1,57 +1,89 @@
 """Which files there are, in a stable order, and what to call them."""
 
 # Plain text for paths: a million pathlib objects would double time and memory.
-# ruff: noqa: PTH100, PTH109, PTH110, PTH112, PTH118, PTH206
+# ruff: noqa: PTH100, PTH109, PTH110, PTH112, PTH118, PTH120, PTH206
 
 import glob
 import os
-import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from sparsefeat.errors import InputError, SourceError
+from sparsefeat.pictures.path_list import read_path_list
+from sparsefeat.pictures.patterns import Choice, folded
 from sparsefeat.pictures.source import Source, decode_path
 from sparsefeat.pictures.unreadable import Reason
 from sparsefeat.pictures.walk import Found, Walk, found_file, lost_file
 from sparsefeat.records import Reject
+from sparsefeat.units import counted
 
 AnyPath = str | os.PathLike[str]
+T = TypeVar("T")
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+class Listing(list[Source | Reject]):
+    """What `list_pictures` found.
+
+    Attributes
+    ----------
+    companions
+        How many files were passed over because they accompany photographs, by their kind:
+        ``{".mov": 12, ".ini": 1}``.
+    """
+
+    def __init__(self, found: Iterable[Found], companions: Mapping[str, int]) -> None:
+        super().__init__(found)
+        self.companions = dict(companions)
 
 
 def list_pictures(
-    inputs: Sequence[AnyPath],
+    inputs: AnyPath | Iterable[AnyPath],
     *,
     files_from: AnyPath | None = None,
     root: AnyPath | None = None,
     skip: AnyPath | None = None,
-) -> list[Source | Reject]:
+    include: str | Iterable[str] = (),
+    exclude: str | Iterable[str] = (),
+) -> Listing:
     """List the files that may be photographs: every regular file that isn't hidden.
 
     Parameters
     ----------
     inputs
-        Folders (searched recursively), files, and patterns in which ``**`` stands for any
-        folders. What exists under a name is never taken for a pattern.
+        One or several folders (searched recursively), files, and patterns in which ``**`` stands
+        for any folders and case is ignored. What exists under a name is never taken for a
+        pattern.
     files_from
-        A file with one path a line, or with NUL after each path; "-" is standard input.
+        A list of files and folders that another program wrote: one path a line, or NUL after
+        each; "-" is standard input. A folder is searched unless the list also names what is in
+        it.
     root
         Folder that the paths of single files are relative to, if they lie beneath it.
     skip
         Folder that is never entered, such as the store that is being written; what is listed
         in `files_from` is passed over if it lies there.
+    include, exclude
+        Patterns, at any depth, of the only files to list and of files and folders not to list:
+        ``*.jpg``, ``thumbnails``, ``2019/*.jpg``.
 
     Returns
     -------
     A `Source` for each file and a `Reject` for each that is lost or forbidden, in the order
     of the arguments and then of the list; within a folder, by the bytes of the path relative
-    to it. A file named twice comes once.
+    to it. A file named twice comes once. Companions of photographs (``.mov``, ``.xmp``,
+    ``Thumbs.db``, ...) are counted in `companions` instead, unless `inputs` names the file or
+    `include` matches it. Empty where `inputs` and `files_from` are.
 
     Raises
     ------
     SourceError
-        If an argument names nothing, or there is nothing at all.
+        One of `inputs` names nothing, or there are some and no file in any of them.
     InputError
-        If `inputs` is one path.
+        One of `inputs` is no path, or `include` or `exclude` no pattern.
 
     Notes
     -----
@@ -59,83 +91,217 @@ def list_pictures(
     wildcard. A single file is relative to `root`, else to the current folder, else to "/".
     Links to folders are followed, but no folder is entered twice.
     """
-    if isinstance(inputs, str | os.PathLike):
-        raise InputError(f"got the one path {os.fspath(inputs)!r}, expected a list: put it in one")
+    names = _paths(inputs)
     base = None if root is None else _absolute(os.fspath(root))
-    folders = Walk(skip)
+    choice = Choice(include, exclude)
+    folders = Walk(skip, choice)
     found: dict[str, Found] = {}
-    for argument in inputs:
-        for item in _named(os.fspath(argument), base, folders, skip):
+    for name in names:
+        for item in _named(name, base, folders, skip, choice):
             found.setdefault(_file(item), item)
     if files_from is not None:
-        for entry in _entries(files_from):
-            if not _in_store(_absolute(entry), skip):
-                item = find_picture(entry, root=base)
-                found.setdefault(_file(item), item)
-    if not found:
+        for item in _listed(read_path_list(files_from), base, folders, skip, choice):
+            found.setdefault(_file(item), item)
+    companions = Counter(choice.companions.values())
+    if names and not found:
         raise SourceError(
-            f"got {_quoted(inputs, files_from)}, expected photographs: there are no files in"
-            " it (hidden ones don't count); name another folder"
+            f"got {', '.join(map(repr, names))}, expected photographs: there are no files in it"
+            f" (hidden ones don't count){_passed_over(companions, choice.left_out)}; name another"
+            " folder, or a file itself"
         )
-    return list(found.values())
+    return Listing(found.values(), companions)
+
+
+def each_picture(
+    pictures: AnyPath | Iterable[T],
+) -> Iterator[T | Source | Reject]:
+    """Give several pictures one by one; of a folder or a pattern, the files there.
+
+    Parameters
+    ----------
+    pictures
+        A path that names some; or anything that can be gone through and holds one picture after
+        another: a list, a generator, a column of a table, an array (N, H, W, 3).
+
+    Raises
+    ------
+    InputError
+        It is one picture, or something else that isn't several of them.
+    SourceError
+        While it is gone through: a folder has no photographs.
+    """
+    if isinstance(pictures, str | os.PathLike):
+        return iter(list_pictures(pictures))
+    n_axes = getattr(pictures, "ndim", 1)  # of an array, a tensor or a table
+    if (
+        not isinstance(pictures, Iterable)
+        or isinstance(pictures, Mapping | bytes | bytearray | memoryview)
+        or hasattr(pictures, "read")
+        or n_axes not in (1, 4)
+    ):
+        shape = f" of shape {tuple(pictures.shape)}" if hasattr(pictures, "shape") else ""
+        raise InputError(
+            f"got a {type(pictures).__name__}{shape}, expected several pictures: a folder, a"
+            " pattern, a list or generator of paths, bytes, PIL images or uint8 arrays (H, W, 3),"
+            " or an array (N, H, W, 3); if it is one picture, put it in a list"
+        )
+    return _each(pictures)
+
+
+def _each(pictures: Iterable[T]) -> Iterator[T | Source | Reject]:
+    for picture in pictures:
+        if isinstance(picture, str | os.PathLike) and (several := _several(os.fsdecode(picture))):
+            yield from several
+        else:
+            yield picture
+
+
+def _several(name: str) -> Listing | None:
+    """List what a folder or a pattern holds; None for a file, be it there or not."""
+    if os.path.isdir(name):
+        return list_pictures(name)
+    if glob.has_magic(name) and not os.path.lexists(name):
+        try:
+            return list_pictures(name)
+        except SourceError:
+            return None  # perhaps the name of a file that was there: a reject
+    return None
 
 
 def find_picture(path: AnyPath, *, root: str | None = None) -> Source | Reject:
     """Look at one file, named relative to `root`, else to the current folder, else to "/"."""
-    named = os.fspath(path)
-    if "\0" in named:  # no system has such names
+    named = os.fsdecode(path)
+    if "\0" in named or not _can_be_named(named):
         return lost_file("", named, Reason.MISSING)
     file = _absolute(named)
     base, inside = _split(file, root)
     if os.path.isdir(file):
         return lost_file(base, inside, Reason.FOLDER)
+    if _ADDRESS.match(named) and not os.path.lexists(file):
+        return lost_file("", named, Reason.ADDRESS)
     folder, slash, name = inside.rpartition("/")
     return found_file(base, folder + slash, name) or lost_file(base, inside, Reason.SPECIAL)
 
 
+def _can_be_named(name: str) -> bool:
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:  # half of a character of UTF-16
+        return False
+    return True
+
+
+def _paths(inputs: AnyPath | Iterable[AnyPath]) -> list[str]:
+    """Give one path or several as text."""
+    if isinstance(inputs, str | os.PathLike):
+        inputs = [inputs]
+    if not isinstance(inputs, Iterable) or isinstance(inputs, Mapping | bytes):
+        raise InputError(
+            f"got a {type(inputs).__name__}, expected folders, files and patterns: give one path,"
+            " or a list of them"
+        )
+    names = []
+    for each in inputs:
+        if not isinstance(each, str | os.PathLike):
+            raise InputError(
+                f"got a {type(each).__name__} among the paths, expected text or a Path: pictures"
+                " that aren't files go to Extractor.extract"
+            )
+        names.append(os.fsdecode(each))
+    return names
+
+
 def _named(
-    argument: str, base: str | None, folders: Walk, skip: AnyPath | None
-) -> list[Source | Reject]:
+    argument: str, base: str | None, folders: Walk, skip: AnyPath | None, choice: Choice
+) -> list[Found]:
     if os.path.isdir(argument):
         return folders.files(_absolute(argument))
     if os.path.exists(argument):
-        return [find_picture(argument, root=base)]
-    found: list[Found] = []
+        item = find_picture(argument, root=base)
+        return [item] if _is_taken(item, choice, named=True) else []
+    passed_over = len(choice.companions) + choice.left_out
     if glob.has_magic(argument) and not os.path.lexists(argument):
         folder, pattern = _fixed_folder(argument)
-        if os.path.isdir(folder):
+        if any(map(glob.has_magic, pattern)) and os.path.isdir(folder):
             # A walk of its own: another pattern may have entered these folders for other files.
-            found = Walk(skip).files(folder, pattern)
-    if not found:
+            found = Walk(skip, choice).files(folder, pattern)
+            if found or len(choice.companions) + choice.left_out > passed_over:
+                return found
+    if _ADDRESS.match(argument):
         raise SourceError(
-            f"got {argument!r}, expected a file, a folder or a pattern that matches some:"
-            " there is nothing of that name; check the spelling and the current folder"
+            f"got {argument!r}, expected a file, a folder or a pattern: sparsefeat fetches nothing;"
+            " download it and name the file"
         )
-    return found
+    raise SourceError(
+        f"got {argument!r}, expected a file, a folder or a pattern that matches some:"
+        " there is nothing of that name; check the spelling and the current folder"
+    )
 
 
-def _fixed_folder(pattern: str) -> tuple[str, list[str]]:
-    parts = os.path.abspath(pattern).split(os.sep)
-    wild = next(level for level, part in enumerate(parts) if glob.has_magic(part))
-    return os.sep.join(parts[:wild]) + ("" if wild > 1 else os.sep), parts[wild:]
+def _fixed_folder(pattern: str) -> tuple[str, tuple[str, ...]]:
+    """Split before the first level that is no folder of that very name but a wildcard."""
+    drive, *parts = os.path.abspath(pattern).split(os.sep)
+    folder = drive + os.sep
+    while len(parts) > 1:
+        inner = os.path.join(folder, parts[0])
+        if glob.has_magic(parts[0]) and not os.path.isdir(inner):
+            break
+        folder = inner
+        del parts[0]
+    return folder, folded("/".join(parts))
 
 
-def _entries(files_from: AnyPath) -> Iterator[str]:
-    if files_from == "-":
-        listed = sys.stdin.buffer.read()
-    else:
-        try:
-            listed = Path(files_from).read_bytes()
-        except OSError as exc:
-            raise SourceError(
-                f"got {os.fspath(files_from)!r} as a list of photographs, expected a file with"
-                f" one path a line: {exc.strerror}; check the path"
-            ) from exc
-    if b"\0" in listed:
-        entries = listed.split(b"\0")
-    else:
-        entries = [line.removesuffix(b"\r") for line in listed.split(b"\n")]
-    return (os.fsdecode(entry) for entry in entries if entry.strip())
+def _listed(
+    entries: Sequence[str], base: str | None, folders: Walk, skip: AnyPath | None, choice: Choice
+) -> Iterator[Found]:
+    """Look at what a list names.
+
+    ``find`` lists a folder beside what it finds in it, and a folder may be listed for itself.
+    """
+    files = [*map(_absolute, entries)]
+    above = _folders_above(files)
+    for entry, file in zip(entries, files, strict=True):
+        if _in_store(file, skip):
+            continue
+        item = find_picture(entry, root=base)
+        if isinstance(item, Reject) and item.reason == Reason.FOLDER:
+            if file not in above:
+                yield from folders.files(file)
+        elif _is_taken(item, choice):
+            yield item
+
+
+def _folders_above(files: Iterable[str]) -> set[str]:
+    above: set[str] = set()
+    for file in files:
+        folder = os.path.dirname(file)
+        while folder not in above:
+            above.add(folder)
+            folder = os.path.dirname(folder)
+    return above
+
+
+def _is_taken(item: Found, choice: Choice, *, named: bool = False) -> bool:
+    return choice.takes(decode_path(item.path).split("/"), _file(item), named=named)
+
+
+def _passed_over(companions: Mapping[str, int], left_out: int) -> str:
+    said = f"; {describe_companions(companions)}" if companions else ""
+    return said + ("; include and exclude leave the others out" if left_out else "")
+
+
+def describe_companions(companions: Mapping[str, int]) -> str:
+    """Say how many files were passed over as companions of photographs.
+
+    >>> describe_companions({".mov": 12, ".ini": 1})
+    '13 files that accompany photographs were skipped: 12 .mov, 1 .ini'
+    """
+    kinds = sorted(companions.items(), key=lambda kind: -kind[1])
+    n = sum(companions.values())
+    return (
+        f"{counted(n, 'file')} that {'accompanies' if n == 1 else 'accompany'} photographs"
+        f" {'was' if n == 1 else 'were'} skipped: {', '.join(f'{n:,} {kind}' for kind, n in kinds)}"
+    )
 
 
 def _in_store(file: str, skip: AnyPath | None) -> bool:
@@ -173,8 +339,3 @@ def _file(item: Source | Reject) -> str:
         if isinstance(item, Source)
         else os.path.join(decode_path(item.root), decode_path(item.path))
     )
-
-
-def _quoted(inputs: Sequence[AnyPath], files_from: AnyPath | None) -> str:
-    names = [*inputs, *([] if files_from is None else [files_from])]
-    return ", ".join(repr(os.fspath(name)) for name in names) or "no names at all"

@@ -6,6 +6,7 @@ about missing decoders, and the formats that make Pillow run another program.
 """
 
 import functools
+import importlib.util
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from typing import IO
 
 from PIL import Image, TiffImagePlugin
 
+from sparsefeat.errors import MissingDependencyError
+from sparsefeat.one_line import one_line
 from sparsefeat.pictures.unreadable import Reason, UnreadableError
 
 MAX_PIXELS = 178_956_970
@@ -20,6 +23,10 @@ MAX_PIXELS = 178_956_970
 
 # EPS runs Ghostscript on the file, WMF hands it to Windows; the others decode nothing.
 _REFUSED_FORMATS = frozenset({"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"})
+# What a HEIF file says it is, first of all: pictures by HEVC, of one kind or another.
+_HEIF_BRANDS = frozenset(
+    {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+)
 
 
 @functools.cache
@@ -27,6 +34,28 @@ def _formats() -> tuple[str, ...]:
     Image.preinit()  # first, as in PIL.Image.open: the common formats win over lenient ones
     Image.init()
     return tuple(name for name in Image.ID if name not in _REFUSED_FORMATS)
+
+
+@functools.cache
+def _heif() -> tuple[str, ...]:
+    """Have Pillow read HEIF (HEIC) where a plug-in for it is installed; either of two will do.
+
+    Imported for the first such picture, since nobody else needs it.
+    """
+    for plugin in ("pi_heif", "pillow_heif"):
+        if importlib.util.find_spec(plugin) is None:
+            continue
+        try:
+            module = importlib.import_module(plugin)
+            module.libheif_version()  # its library is loaded no earlier
+            module.register_heif_opener()
+        except Exception as exc:
+            raise MissingDependencyError(
+                f"{plugin}, which reads HEIF pictures, is installed but does not load"
+                f" ({one_line(str(exc))}); install it again with: pip install 'sparsefeat[heif]'"
+            ) from exc
+        return ("HEIF",)
+    return ()
 
 
 @contextmanager
@@ -38,7 +67,7 @@ def pillow_errors() -> Iterator[None]:
     """
     try:
         yield
-    except UnreadableError:
+    except (UnreadableError, MissingDependencyError):
         raise
     except MemoryError as exc:
         raise UnreadableError(Reason.NO_MEMORY) from exc
@@ -67,11 +96,20 @@ def open_picture(stream: IO[bytes], max_pixels: int) -> Image.Image:
 
 def _identify(stream: IO[bytes]) -> Image.Image:
     prefix = stream.read(16)
-    known = False
-    for name in _formats():
+    formats, known = _formats(), False
+    missing: Reason | None = None
+    if prefix[4:8] == b"ftyp" and prefix[8:12] in _HEIF_BRANDS and "HEIF" not in formats:
+        formats += _heif()
+        missing = None if _heif() else Reason.NO_HEIF
+    for name in formats:
         factory, accept = Image.OPEN[name]
-        # A decoder that isn't compiled in answers with a text.
-        if accept is not None and accept(prefix) is not True:
+        try:
+            answer = True if accept is None else accept(prefix)
+        except (IndexError, TypeError, struct.error):  # fewer bytes than it looks at
+            continue
+        if isinstance(answer, str):  # a decoder that isn't compiled in
+            missing = Reason.NO_DECODER
+        if answer is not True:
             continue
         stream.seek(0)
         try:
@@ -79,7 +117,7 @@ def _identify(stream: IO[bytes]) -> Image.Image:
         except (SyntaxError, IndexError, TypeError, struct.error):
             # As in PIL.Image.open: not this format, perhaps another one.
             known = known or accept is not None
-    raise UnreadableError(Reason.HEADER if known else Reason.NO_PICTURE)
+    raise UnreadableError(missing or (Reason.HEADER if known else Reason.NO_PICTURE))
 
 
 def check_extent(size: tuple[int, int], max_pixels: int) -> None:

@@ -75,21 +75,21 @@ PRESETS = MappingProxyType(
 )
 
 
-def preset(name: str) -> Preset:
-    """Look a preset up by name.
+def preset(name: str | Preset) -> Preset:
+    """Look a preset up by name; one that is a preset already is given back.
 
     Raises
     ------
     InputError
-        If there is none of that name; the message gives the nearest ones.
+        If there is none of that name; the message gives the nearest one.
 
     >>> preset("bilinear").orient
     True
     """
-    if found := PRESETS.get(name):
+    if isinstance(name, Preset):
+        return name
+    if isinstance(name, str) and (found := PRESETS.get(name)):
         return found
-    nearest = difflib.get_close_matches(name, PRESETS) or list(PRESETS)
-    raise InputError(
-        f"got preprocess {name!r}, expected one of {', '.join(PRESETS)}:"
-        f" did you mean {' or '.join(nearest)}?"
-    )
+    nearest = difflib.get_close_matches(name, PRESETS, n=1) if isinstance(name, str) else []
+    meant = f"; did you mean {nearest[0]}?" if nearest else ""
+    raise InputError(f"got preprocess {name!r}, expected one of {', '.join(PRESETS)}{meant}")

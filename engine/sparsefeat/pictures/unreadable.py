@@ -7,6 +7,7 @@ class Reason(StrEnum):
     """What a reject's `reason` can say."""
 
     MISSING = "no such file"
+    ADDRESS = "an address, not a file: nothing is downloaded"
     FORBIDDEN = "permission denied"
     FOLDER = "a folder, not a file"
     SPECIAL = "not a regular file"
@@ -15,6 +16,8 @@ class Reason(StrEnum):
     EMPTY = "the file is empty"
     OVERSIZED = "the file is larger than any picture within the limit of pixels"
     NO_PICTURE = "not a picture"
+    NO_HEIF = "a HEIF picture (HEIC): to read it, pip install 'sparsefeat[heif]'"
+    NO_DECODER = "this Pillow has no decoder for the picture: pip install --upgrade pillow"
     HEADER = "the picture's header is damaged or of an unknown kind"
     TRUNCATED = "the picture is truncated"
     CORRUPT = "the picture is corrupt"

@@ -3,13 +3,13 @@
 # Plain text for paths: a million pathlib objects would double time and memory.
 # ruff: noqa: PTH112, PTH116, PTH118, PTH119
 
-import fnmatch
 import functools
 import os
 import stat
 from collections.abc import Iterator, Sequence
 
 from sparsefeat.errors import SourceError
+from sparsefeat.pictures.patterns import Choice, matches, may_hold
 from sparsefeat.pictures.source import Source, decode_path, encode_path
 from sparsefeat.pictures.unreadable import Reason, os_reason
 from sparsefeat.records import Reject
@@ -20,14 +20,15 @@ Found = Source | Reject
 class Walk:
     """Walks that never enter a folder twice, nor `skip`, nor any folder ``*.zarr``."""
 
-    def __init__(self, skip: str | os.PathLike[str] | None) -> None:
+    def __init__(self, skip: str | os.PathLike[str] | None, choice: Choice | None = None) -> None:
+        self._choice = choice or Choice()
         # A folder that has been entered already is how every loop of links ends.
         self._entered: set[tuple[int, int]] = set()
         if skip is not None and os.path.isdir(skip):
             self._entered.add(_identity(os.fspath(skip)))
 
     def files(self, root: str, pattern: Sequence[str] = ("**",)) -> list[Found]:
-        """List the files beneath `root` that `pattern` (one text per folder level) matches.
+        """List the files beneath `root` that `pattern` (`folded`) matches and that were chosen.
 
         A folder is entered where it really is before any link to it, so that a new link
         never renames what was there.
@@ -80,16 +81,21 @@ class Walk:
                 return ()
             self._entered.add(identity)
             above = folder.split("/")[:-1]
-            everything = _matches(above, pattern)
+            everything = matches(above, pattern)
             with os.scandir(_join(root, folder)) as entries:
                 for entry in entries:
                     if entry.name.startswith("."):
                         continue
+                    inside = [*above, entry.name]
                     if not _is_folder(entry):
-                        if everything or _matches([*above, entry.name], pattern):
+                        if (everything or matches(inside, pattern)) and self._choice.takes(
+                            inside, entry.path
+                        ):
                             names.append(entry.name)
-                    elif entry.name.endswith(".zarr") or not _may_hold(
-                        [*above, entry.name], pattern
+                    elif (
+                        entry.name.endswith(".zarr")
+                        or not may_hold(inside, pattern)
+                        or self._choice.excludes(inside)
                     ):
                         continue
                     elif entry.is_symlink():
@@ -162,21 +168,3 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def _identity(folder: str) -> tuple[int, int]:
     status = os.stat(folder)
     return status.st_dev, status.st_ino
-
-
-def _matches(names: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Whether a path, or a folder above it, matches; a folder brings all that is in it."""
-    if not pattern:
-        return True
-    if pattern[0] == "**":
-        return any(_matches(names[start:], pattern[1:]) for start in range(len(names) + 1))
-    return (
-        bool(names) and fnmatch.fnmatch(names[0], pattern[0]) and _matches(names[1:], pattern[1:])
-    )
-
-
-def _may_hold(names: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Whether something in the folder `names` could match."""
-    if not names or not pattern or pattern[0] == "**":
-        return True
-    return fnmatch.fnmatch(names[0], pattern[0]) and _may_hold(names[1:], pattern[1:])

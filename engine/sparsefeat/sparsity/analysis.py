@@ -1,13 +1,14 @@
 """Zeros of a store or of photographs, by one call."""
 
 import os
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from sparsefeat.errors import InputError
-from sparsefeat.pictures import Source, list_pictures
-from sparsefeat.records import Reject, Row
+from sparsefeat.pictures import each_picture
+from sparsefeat.records import Reject, RejectWarning, Row, reject_message
 from sparsefeat.sparsity.from_pictures import PictureZeros, count_pictures
 from sparsefeat.sparsity.from_store import count_store
 from sparsefeat.sparsity.result import FLATNESS, Sparsity
@@ -25,7 +26,7 @@ Report = Callable[[int, int, str], None]
 
 
 def analyse(
-    source: "Store | str | os.PathLike[str] | Sequence[Picture | Reject]",
+    source: "Store | str | os.PathLike[str] | Iterable[Picture | Reject]",
     layers: str | Sequence[str] | None = None,
     *,
     extractor: "Extractor | None" = None,
@@ -40,8 +41,8 @@ def analyse(
     Parameters
     ----------
     source
-        A store or its folder; else photographs: a folder, a file, a pattern, or a sequence of
-        pictures as `Extractor.extract` takes them.
+        A store or its folder; else photographs, one or several, as `Extractor.extract` takes
+        them.
     layers
         Of a store's layers those to count, written as for a model; by default all. Of
         photographs the extractor's are counted.
@@ -58,7 +59,8 @@ def analyse(
     name
         What to call the set; by default as `source` is.
     report
-        Called as the work goes on.
+        Called as the work goes on; of a generator's pictures the total isn't known, and is what
+        is done.
 
     Raises
     ------
@@ -67,6 +69,11 @@ def analyse(
         `photos` without flatness.
     SourceError, LayerError, StoreError
         As listing photographs and opening a store raise them.
+
+    Warns
+    -----
+    RejectWarning
+        Some photographs could not be read: they stand in the result's `rejects`.
 
     Examples
     --------
@@ -87,14 +94,16 @@ def analyse(
         return _of_store(source, layers, flatness, photos, places, name, report)
     if extractor is None:
         raise InputError(
-            f"got photographs ({source!s:.60}) and no extractor, expected one that runs them: pass "
+            f"got photographs ({_called(source)}) and no extractor, expected one: pass "
             "extractor=sparsefeat.Extractor(model, layers), or name a store"
         )
     if layers is not None:
         raise InputError("got layers for photographs, expected them in the extractor: put them in")
     if photos is not None:
         raise InputError("got photos besides photographs, expected a store with them: leave it out")
-    pictures = list_pictures([source]) if isinstance(source, str | os.PathLike) else source
+    pictures: Iterable[Picture | Reject] = each_picture(source)
+    if isinstance(source, str | os.PathLike | Sized):
+        pictures = [*pictures]
     return _of_pictures(pictures, extractor, flatness, name or _called(source), report)
 
 
@@ -138,7 +147,7 @@ def _of_store(
 
 
 def _of_pictures(
-    pictures: "Sequence[Source | Reject | Picture]",
+    pictures: "Iterable[Picture | Reject]",
     extractor: "Extractor",
     flatness: bool | None,
     name: str,
@@ -146,13 +155,16 @@ def _of_pictures(
 ) -> Sparsity:
     import pandas as pd
 
-    total, flatness = len(pictures), flatness is None or flatness
+    total = len(pictures) if isinstance(pictures, Sized) else 0
+    flatness = flatness is None or flatness
     found: PictureZeros = count_pictures(
         extractor,
         pictures,
         flatness=flatness,
-        report=None if report is None else lambda done: report(done, total, "pictures"),
+        report=None if report is None else lambda done: report(done, max(done, total), "pictures"),
     )
+    if found.rejects:
+        warnings.warn(reject_message(found.rejects), RejectWarning, stacklevel=3)
     columns = [field.name for field in fields(Row)]
     obs = pd.DataFrame([asdict(row) for row in found.rows], columns=columns)
     if flatness:

@@ -1,5 +1,6 @@
 """Counting the zeros of photographs, without a store."""
 
+import os
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ class PictureZeros:
 
 def count_pictures(
     extractor: Extractor,
-    pictures: Iterable[Picture | Reject],
+    pictures: str | os.PathLike[str] | Iterable[Picture | Reject],
     *,
     flatness: bool = True,
     report: Callable[[int], None] | None = None,
@@ -70,7 +71,9 @@ def count_pictures(
     def measure(decoded: Decoded) -> None:
         measured[decoded.row.sha256] = flatness_of(decoded.pixels)
 
-    batches = extractor.extract(pictures, reuse=True, on_decoded=measure if flatness else None)
+    batches = extractor.extract(
+        pictures, errors="ignore", reuse=True, on_decoded=measure if flatness else None
+    )
     with closing(batches):
         for batch in batches:
             for name, csr in batch.layers.items():

@@ -1,5 +1,7 @@
 """What a wrongly scaled input does to the zeros."""
 
+import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -10,9 +12,10 @@ import numpy.typing as npt
 
 from sparsefeat.errors import SourceError
 from sparsefeat.extractor import Extractor
+from sparsefeat.pictures import each_picture
 from sparsefeat.pictures.decode import Decoded, Picture, decode
 from sparsefeat.pictures.preprocess import MEAN_BGR, normalize
-from sparsefeat.records import Reject
+from sparsefeat.records import Reject, RejectWarning, reject_message
 from sparsefeat.sparsity.scaling import check_scaling
 
 Float32 = npt.NDArray[np.float32]
@@ -76,7 +79,7 @@ class ScalingZeros:
 
 def compare_scalings(
     extractor: Extractor,
-    pictures: Iterable[Picture | Reject],
+    pictures: str | os.PathLike[str] | Iterable[Picture | Reject],
     *,
     on_reject: Callable[[Reject], None] | None = None,
     report: Callable[[int], None] | None = None,
@@ -90,7 +93,7 @@ def compare_scalings(
     pictures
         As `Extractor.extract` takes them. What can't be read is passed over.
     on_reject
-        Called with each of those.
+        Called with each of those; without it they are warned of.
     report
         Called after each batch with the number of pictures done.
 
@@ -103,10 +106,22 @@ def compare_scalings(
     ------
     SourceError
         None of the pictures could be read.
+
+    Warns
+    -----
+    RejectWarning
+        Some could not, and there is no `on_reject`.
     """
+    rejects: list[Reject] = []
     tallies = {name: _Tally(list(extractor.layers)) for name in SCALINGS}
     done = 0
-    for pixels in _batches(extractor, pictures, on_reject):
+
+    def note(reject: Reject) -> None:
+        rejects.append(reject)
+        if on_reject is not None:
+            on_reject(reject)
+
+    for pixels in _batches(extractor, each_picture(pictures), note):
         right: dict[str, Float32] = {}
         for name, scale in SCALINGS.items():
             images = np.ascontiguousarray(scale(pixels))
@@ -117,7 +132,10 @@ def compare_scalings(
         if report is not None:
             report(done)
     if not done:
-        raise SourceError("no picture could be read, expected at least one: name another one")
+        why = f" ({reject_message(rejects)})" if rejects else ""
+        raise SourceError(f"no picture could be read{why}, expected at least one: name another one")
+    if rejects and on_reject is None:
+        warnings.warn(reject_message(rejects), RejectWarning, stacklevel=2)
     return [tally.result(name) for name, tally in tallies.items()]
 
 
@@ -158,7 +176,7 @@ class _Tally:
 def _batches(
     extractor: Extractor,
     pictures: Iterable[Picture | Reject],
-    on_reject: Callable[[Reject], None] | None,
+    on_reject: Callable[[Reject], None],
 ) -> Iterator[UInt8]:
     """Decode a few pictures at a time."""
 
@@ -170,7 +188,7 @@ def _batches(
                 found = decode(picture, extractor.preset, extractor.picture_size)
             if isinstance(found, Decoded):
                 yield found.pixels
-            elif on_reject is not None:
+            else:
                 on_reject(found)
 
     pixels = decoded()

@@ -5,7 +5,7 @@ import fnmatch
 from collections.abc import Collection, Sequence
 
 from sparsefeat.errors import LayerError
-from sparsefeat.layer_names import GROUPS, PRE
+from sparsefeat.layer_names import GROUPS, PRE, layer_words
 
 
 def choose_stored(wanted: str | Sequence[str] | None, names: Collection[str]) -> tuple[str, ...]:
@@ -26,9 +26,8 @@ def choose_stored(wanted: str | Sequence[str] | None, names: Collection[str]) ->
     """
     if wanted is None:
         return tuple(names)
-    words = wanted.split(",") if isinstance(wanted, str) else wanted
     chosen: set[str] = set()
-    for word in filter(None, (word.strip() for word in words)):
+    for word in layer_words(wanted):
         found = [name for name in names if _is_meant(name, word)]
         if not found:
             near = difflib.get_close_matches(word, names, cutoff=0.5) or list(names)
@@ -36,8 +35,6 @@ def choose_stored(wanted: str | Sequence[str] | None, names: Collection[str]) ->
                 f"the store has no layer {word!r}, expected one it holds: try {', '.join(near)}"
             )
         chosen.update(found)
-    if not chosen:
-        raise LayerError("no layer was named, expected at least one, for example block5_pool")
     return tuple(name for name in names if name in chosen)
 
 

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +47,7 @@ class Merge:
 
 
 def merge(
-    sources: Sequence[str | os.PathLike[str]],
+    sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     output: str | os.PathLike[str],
     *,
     rows_per_part: int = 1024,
@@ -98,6 +98,8 @@ def merge(
     >>> merge(["monday/", "tuesday/"], "week/").rows  # doctest: +SKIP
     2000
     """
+    if isinstance(sources, str | os.PathLike):
+        sources = [sources]
     folders, output = [Path(source) for source in sources], Path(output)
     limits = PartLimits(rows=rows_per_part, n_bytes=bytes_per_part)
     _check_apart(folders, output)

@@ -28,7 +28,13 @@ def row_numbers(rows: Rows, n_rows: int) -> npt.NDArray[np.int64]:
     """
     if isinstance(rows, slice):
         return np.arange(n_rows, dtype=np.int64)[rows]
-    index = np.asarray(rows)
+    try:
+        index = np.asarray(rows)
+    except (TypeError, ValueError) as exc:
+        raise InputError(
+            f"got rows as a {type(rows).__name__} ({exc}), expected a number, a slice, a list of "
+            "numbers, or a mask: convert it"
+        ) from exc
     if index.size == 0 and index.ndim == 1 and index.dtype != np.bool_:
         return np.empty(0, np.int64)
     if index.dtype == np.bool_ and index.shape == (n_rows,):

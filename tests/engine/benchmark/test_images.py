@@ -8,6 +8,7 @@ from skimage import data
 import sparsefeat
 from sparsefeat.benchmark.images import load_images
 from sparsefeat.errors import SourceError
+from sparsefeat.records import RejectWarning
 
 
 def test_the_pictures_that_are_shipped_are_always_the_same() -> None:
@@ -23,14 +24,17 @@ def test_the_pictures_that_are_shipped_are_always_the_same() -> None:
 def test_own_pictures_go_the_normal_way(tmp_path: Path) -> None:
     Image.fromarray(data.coffee()).save(tmp_path / "b.png")
     Image.fromarray(data.rocket()).save(tmp_path / "c.png")
-    (tmp_path / "a.txt").write_text("no picture")
-    images = load_images([str(tmp_path)], 1, size=(32, 32), preprocess="bilinear")
-    assert images.paths == ("b.png",)
+    (tmp_path / "a.jpg").write_text("no picture")
+    with pytest.warns(
+        RejectWarning, match=r"1 picture could not be read .*: a\.jpg: not a picture"
+    ):
+        images = load_images(str(tmp_path), 1, size=(32, 32), preprocess="bilinear")
+    assert (images.paths, images.own) == (("b.png",), True)
     pixels = np.asarray(Image.fromarray(data.coffee()).resize((32, 32), Image.Resampling.BILINEAR))
     assert np.array_equal(images.array, sparsefeat.normalize(pixels[None]))
 
 
 def test_no_picture_at_all(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("no picture")
-    with pytest.raises(SourceError, match="none of the files"):
+    (tmp_path / "a.jpg").write_text("no picture")
+    with pytest.raises(SourceError, match="none of 1 picture can be read"):
         load_images([str(tmp_path)], 1, size=(32, 32))

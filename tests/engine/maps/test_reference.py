@@ -11,6 +11,7 @@ from sparsefeat.extractor import Extractor
 from sparsefeat.maps.criteria import selectivity
 from sparsefeat.maps.reference import channel_means
 from sparsefeat.pictures import list_pictures
+from sparsefeat.records import RejectWarning
 from sparsefeat.store.part import Part
 from sparsefeat_kernels import Csr
 
@@ -92,6 +93,9 @@ def test_another_layer_or_other_settings(
 def test_nothing_to_refer_to(extractor: Extractor, tmp_path: Path) -> None:
     with pytest.raises(SourceError):
         channel_means(extractor, tmp_path / "none")
-    (tmp_path / "notes.txt").write_text("no picture")
-    with pytest.raises(SourceError, match="at least one as reference"):
+    (tmp_path / "notes.jpg").write_text("no picture")
+    with (
+        pytest.warns(RejectWarning, match=r"notes\.jpg: not a picture"),
+        pytest.raises(SourceError, match="the reference has no photograph"),
+    ):
         channel_means(extractor, tmp_path)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,17 @@ def test_the_best_come_first_and_of_equal_ones_the_lower() -> None:
 def test_what_is_none(written: str) -> None:
     with pytest.raises(InputError, match="channels"):
         parse_channels(written)
+
+
+@pytest.mark.parametrize("given", [None, b"12", {1: 2}, 1.5, [1.5], [[1]], np.zeros((2, 2))])
+def test_what_is_no_channels(given: Any) -> None:
+    with pytest.raises(InputError, match="channels"):
+        parse_channels(given)
+
+
+def test_numbers_in_any_container() -> None:
+    for given in ([3, 1], (3, 1), np.array([3, 1]), (n for n in (3, 1)), np.int64(3), 3):
+        assert parse_channels(given).pick(5, None).tolist() in ([3, 1], [3])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("written", "says"), [("5", "0 to 4"), ("top:6", "top:5"), ("top:0", "1")])

@@ -1,3 +1,7 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pytest
 
 from sparsefeat.errors import LayerError
@@ -66,6 +70,19 @@ def test_what_is_not_there_is_an_error_with_the_nearest(wanted: str, says: str) 
         choose(wanted, LAYERS)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("wanted", [None, 3, b"fc1", [None], [b"fc1"], Path("fc1"), np.zeros(2)])
+def test_what_names_no_layers(wanted: Any) -> None:
+    with pytest.raises(LayerError, match=r"as a layer, expected names") as caught:
+        choose(wanted, LAYERS)
+    assert "\n" not in str(caught.value)
+
+
+def test_several_names_in_any_container() -> None:
+    names = ["fc1", "block5_pool"]
+    for several in (tuple(names), np.array(names), dict.fromkeys(names), (n for n in names)):
+        assert choose(several, LAYERS) == ("block5_pool", "fc1")
 
 
 def test_layer_of_a_pre_activation_is_its_layer() -> None:

@@ -3,15 +3,18 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from sparsefeat.errors import SourceError
+from sparsefeat.errors import InputError, SourceError
 from sparsefeat.pictures.listing import find_picture, list_pictures
 from sparsefeat.pictures.source import Source, decode_path
+from sparsefeat.pictures.unreadable import Reason
 from sparsefeat.records import Reject
 
 
@@ -23,7 +26,7 @@ def make(folder: Path, *names: str | bytes) -> Path:
     return folder
 
 
-def paths(found: list[Source | Reject]) -> list[str]:
+def paths(found: Sequence[Source | Reject]) -> list[str]:
     assert all(isinstance(item, Source) for item in found), found
     return [item.path for item in found]
 
@@ -52,7 +55,7 @@ def test_a_folder_in_the_order_of_bytes(inside: Path) -> None:
         "b.jpg",
         "a/z.png",
         "a-b/c",
-        "a.txt",
+        "a.tif",
         "A",
         "é",
         "a/b/deep",
@@ -193,7 +196,6 @@ def test_lists(end: str, inside: Path) -> None:
         ("c.jpg", ""),
         ("b b.jpg", ""),
         ("gone.jpg", "no such file"),
-        ("p", "a folder, not a file"),
     ]
 
 
@@ -222,7 +224,6 @@ def test_a_list_from_standard_input(inside: Path) -> None:
         ["empty"],
         ["empty/*.jpg"],
         ["nowhere/*.jpg"],
-        [],
         [""],
         ["a.jpg", "b*"],
         ["dangling"],
@@ -242,11 +243,140 @@ def test_a_missing_list_is_an_error(inside: Path) -> None:
         list_pictures([], files_from="nowhere")
 
 
-def test_an_empty_list_is_an_error(inside: Path) -> None:
-    make(inside, "list")
-    (inside / "list").write_bytes(b"\n\n")
-    with pytest.raises(SourceError, match="there are no files"):
-        list_pictures([], files_from="list")
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"\0", b"\xef\xbb\xbf", b"\xff\xfe\r\0\n\0"])
+def test_an_empty_list_is_nothing_to_do(inside: Path, content: bytes) -> None:
+    (inside / "list").write_bytes(content)
+    assert list_pictures([], files_from="list") == []
+    assert list_pictures([]) == []
+    (inside / "empty").mkdir()
+    with pytest.raises(SourceError, match="'empty', expected photographs: there are no files"):
+        list_pictures("empty", files_from="list")
+
+
+def test_a_listed_folder_is_searched_unless_the_list_has_what_is_in_it(inside: Path) -> None:
+    make(inside, "p/a.jpg", "p/b.jpg", "p/c/d.jpg", "q/e.jpg", "q/f/g.jpg", "empty/x.mov")
+    (inside / "list").write_text("p\np/a.jpg\np/c\nq\nempty\n")
+    found = list_pictures([], files_from="list")
+    assert paths(found) == ["p/a.jpg", "d.jpg", "e.jpg", "f/g.jpg"]
+    assert found[1].root == str(inside / "p/c")
+    # As find writes it: folders beside what is in them.
+    written = subprocess.run(["find", "p", "-print0"], capture_output=True, check=True).stdout
+    (inside / "list").write_bytes(written)
+    assert sorted(paths(list_pictures([], files_from="list"))) == [
+        "p/a.jpg",
+        "p/b.jpg",
+        "p/c/d.jpg",
+    ]
+
+
+def test_one_path_is_taken_as_a_list_of_one(inside: Path) -> None:
+    make(inside, "p/a.jpg", "p/b.png")
+    assert paths(list_pictures("p")) == paths(list_pictures(Path("p"))) == ["a.jpg", "b.png"]
+    assert paths(list_pictures("p/*.jpg")) == ["a.jpg"]
+    assert paths(list_pictures(name for name in ["p/b.png", "p"])) == ["p/b.png", "a.jpg"]
+
+
+@pytest.mark.parametrize(
+    "inputs", [None, 3, b"p", {"p": 1}, [None], [b"p"], [["p"]], [np.zeros((2, 2))], np.zeros(2)]
+)
+def test_what_is_no_path_is_an_error(inputs: Any) -> None:
+    with pytest.raises(InputError, match=r"^got a \w+.*expected"):
+        list_pictures(inputs)
+
+
+def test_patterns_ignore_case(inside: Path) -> None:
+    make(inside / "Photos", "a.jpg", "b.JPG", "Trip/c.Jpg", "trip2/d.jpeg")
+    assert paths(list_pictures("Photos/**/*.jpg")) == ["Trip/c.Jpg", "a.jpg", "b.JPG"]
+    assert paths(list_pictures("Photos/**/*.JPG")) == ["Trip/c.Jpg", "a.jpg", "b.JPG"]
+    assert paths(list_pictures("Photos/TRIP*/*")) == ["Trip/c.Jpg", "trip2/d.jpeg"]
+    assert paths(list_pictures("Photos/[AB].jpg")) == ["a.jpg", "b.JPG"]
+    with pytest.raises(SourceError, match="nothing of that name"):
+        list_pictures("Photos/A.jpg")  # a name, not a pattern
+
+
+def test_folders_with_brackets_are_those_folders(inside: Path) -> None:
+    make(inside, "p [2019]/a.jpg", "p [2019]/x [1]/b.JPG", "p 2/no.jpg", "p [x/c.jpg", "q*/d.jpg")
+    assert paths(list_pictures("p [2019]")) == ["a.jpg", "x [1]/b.JPG"]
+    for pattern, expected in {
+        "p [2019]/*.jpg": ["a.jpg"],
+        "p [2019]/**/*.jpg": ["a.jpg", "x [1]/b.JPG"],
+        "p [2019]/x [1]/*.jpg": ["b.JPG"],
+        "p [2019]/*/*.jpg": ["x [1]/b.JPG"],
+        "p [x/*.jpg": ["c.jpg"],
+        "q*/*.jpg": ["d.jpg"],
+        "*/x [1]/*.jpg": ["p [2019]/x [1]/b.JPG"],
+    }.items():
+        assert paths(list_pictures(pattern)) == expected, pattern
+    assert list_pictures("p [2019]/*.jpg")[0].root == str(inside / "p [2019]")
+    with pytest.raises(SourceError, match="nothing of that name"):
+        list_pictures("p [2019]/gone.jpg")
+
+
+def test_companions_are_counted_and_not_listed(inside: Path) -> None:
+    make(inside / "p", "a.jpg", "a.MOV", "a.xmp", "x/b.mov", "desktop.ini", "x/Thumbs.db", "n.bin")
+    found = list_pictures("p")
+    assert paths(found) == ["a.jpg", "n.bin"]
+    assert found.companions == {".mov": 2, ".xmp": 1, ".ini": 1, ".db": 1}
+    assert list_pictures(["p", "p/*", "p/x", "p/a.jpg"]).companions == found.companions
+    (inside / "list").write_text("p/a.jpg\np/a.MOV\np/._a.jpg\np/.DS_Store\n")
+    listed = list_pictures([], files_from="list")
+    assert paths(listed) == ["p/a.jpg"]
+    assert listed.companions == {".mov": 1, "._*": 1, ".ds_store": 1}
+    # Who names one means it.
+    named = list_pictures(["p/a.MOV", "p/a.jpg"])
+    assert (paths(named), named.companions) == (["p/a.MOV", "p/a.jpg"], {})
+    assert paths(list_pictures("p", include="*.mov")) == ["a.MOV", "x/b.mov"]
+    with pytest.raises(SourceError, match=r"1 file that accompanies photographs was skipped: 1 \."):
+        list_pictures("p/*.ini")
+
+
+def test_include_and_exclude(inside: Path) -> None:
+    make(inside / "p", "a.jpg", "b.PNG", "raw/c.jpg", "x/raw/d.jpg", "x/e-edit.jpg", "x/f.jpg")
+    for options, expected in (
+        ({"include": "*.jpg"}, ["a.jpg", "raw/c.jpg", "x/e-edit.jpg", "x/f.jpg", "x/raw/d.jpg"]),
+        ({"include": ["*.png", "F.*"]}, ["b.PNG", "x/f.jpg"]),
+        ({"include": "x"}, ["x/e-edit.jpg", "x/f.jpg", "x/raw/d.jpg"]),
+        ({"exclude": ["RAW", "*-edit.*"]}, ["a.jpg", "b.PNG", "x/f.jpg"]),
+        ({"exclude": "x/raw"}, ["a.jpg", "b.PNG", "raw/c.jpg", "x/e-edit.jpg", "x/f.jpg"]),
+        ({"include": "x/*.jpg", "exclude": "*-edit.jpg"}, ["x/f.jpg"]),
+    ):
+        assert paths(list_pictures("p", **options)) == expected, options
+    assert paths(list_pictures(["p/a.jpg", "p/b.PNG", "p/x"], exclude="*.jpg")) == ["p/b.PNG"]
+    (inside / "list").write_text("p/a.jpg\np/b.PNG\n")
+    assert paths(list_pictures([], files_from="list", exclude="*.png")) == ["p/a.jpg"]
+    assert list_pictures([], files_from="list", include="*.gif") == []
+    with pytest.raises(SourceError, match="include and exclude leave the others out"):
+        list_pictures("p", include="*.gif")
+    for pattern in ("", "/", 3):
+        with pytest.raises(InputError, match="expected a pattern"):
+            list_pictures("p", exclude=[pattern])  # type: ignore[list-item]
+
+
+def test_an_excluded_folder_is_not_entered(tmp_path: Path) -> None:
+    for folder in (tmp_path, *tmp_path.parents):
+        if not folder.stat().st_mode & 0o001:
+            folder.chmod(0o755)
+    make(tmp_path / "p", "closed/a.jpg", "open.jpg")
+    (tmp_path / "p/closed").chmod(0)
+    with as_nobody():
+        found = list_pictures(tmp_path / "p", exclude="closed")
+    (tmp_path / "p/closed").chmod(0o755)
+    assert paths(found) == ["open.jpg"]
+
+
+def test_addresses_are_not_fetched(inside: Path) -> None:
+    with pytest.raises(SourceError, match="fetches nothing"):
+        list_pictures("https://example.org/a.jpg?size=2")
+    (inside / "list").write_text("file:///p/a.jpg\n")
+    (item,) = list_pictures([], files_from="list")
+    assert isinstance(item, Reject)
+    assert (item.path, item.reason) == ("file:///p/a.jpg", str(Reason.ADDRESS))
+
+
+def test_half_a_character_is_no_name() -> None:
+    item = find_picture("\ud800.jpg")
+    assert isinstance(item, Reject)
+    assert item.reason == "no such file"
 
 
 def test_only_lost_files_are_rejects_not_an_error(inside: Path) -> None:

@@ -1,14 +1,16 @@
 """Bombs, warnings and formats that are not opened."""
 
 import io
+import os
 import struct
 import subprocess
 import sys
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from sparsefeat.pictures.decode import Decoded, decode
 from sparsefeat.pictures.opening import MAX_PIXELS, open_picture
@@ -73,6 +75,8 @@ def test_postscript_is_not_run() -> None:
     [
         (b"\x89PNG\r\n\x1a\nand no more", Reason.HEADER),
         (b"Just some words.", Reason.NO_PICTURE),
+        (b"no", Reason.NO_PICTURE),
+        (b"a", Reason.NO_PICTURE),
         (b"\0" * 5000, Reason.NO_PICTURE),
         (b"", Reason.EMPTY),
         (b"GIF89a" + bytes(7) + b";", Reason.HEADER),
@@ -100,6 +104,87 @@ def test_stray_errors_of_a_decoder_are_reasons() -> None:
     with pytest.raises(UnreadableError) as caught:
         open_picture(io.BytesIO(b"\x89PNG\r\n\x1a\n" + b"\xff" * 40), MAX_PIXELS)
     assert isinstance(caught.value.reason, Reason)
+
+
+# Encoded lying, with a rotation and an EXIF orientation that say the same, as telephones write it.
+HEIC = Path(__file__).with_name("turned.heic")
+
+
+def test_heic_is_upright_with_every_preset(photographs: dict[str, Image.Image]) -> None:
+    pytest.importorskip("pi_heif")
+    lying = photographs["coffee"].resize((96, 64))
+    upright = np.asarray(lying.transpose(Image.Transpose.ROTATE_270)).astype(int)
+    for name, chosen in PRESETS.items():
+        result = decode(HEIC, chosen, (96, 64))
+        assert isinstance(result, Decoded), result
+        assert (result.row.format, result.row.width, result.row.height) == ("HEIF", 64, 96)
+        assert not result.notes
+        if name != "crop":
+            assert np.abs(result.pixels - upright).mean() < 8
+
+
+def test_heic_by_its_general_brand_and_cut() -> None:
+    pytest.importorskip("pi_heif")
+    content = HEIC.read_bytes()
+    general = content[:8] + b"mif1" + content[12:]
+    assert isinstance(decode(general, KERAS, (32, 32)), Decoded)
+    assert reason(content[:200]) == Reason.HEADER
+    assert reason(content[:-500]) in (Reason.HEADER, Reason.TRUNCATED, Reason.CORRUPT)
+
+
+@pytest.mark.parametrize("state", ["absent", "broken"])
+def test_without_its_plug_in_heic_says_what_to_install(state: str, tmp_path: Path) -> None:
+    code = f"""
+import importlib.util, sys
+from sparsefeat.pictures.decode import decode
+find = importlib.util.find_spec
+if {state!r} == "absent":
+    importlib.util.find_spec = lambda name, *more: None if "heif" in name else find(name, *more)
+try:
+    print(decode({str(HEIC)!r}, "keras", (32, 32)).reason)
+except ImportError as exc:
+    print(type(exc).__name__, exc)
+print(decode("small.png", "keras", (32, 32)).row.format)
+"""
+    Image.new("L", (7, 7)).save(tmp_path / "small.png")
+    (tmp_path / "pi_heif.py").write_text("raise ImportError('libheif.so.1: no such file')")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    first, second = done.stdout.splitlines()
+    assert "pip install 'sparsefeat[heif]'" in first
+    assert ("libheif.so.1: no such file" in first) == (state == "broken")
+    assert second == "PNG"
+
+
+def test_avif_is_read_and_turned(photographs: dict[str, Image.Image]) -> None:
+    if not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    lying = photographs["coffee"].resize((96, 64))
+    exif = lying.getexif()
+    exif[0x0112] = 6
+    stream = io.BytesIO()
+    lying.save(stream, "AVIF", exif=exif)
+    upright = np.asarray(lying.transpose(Image.Transpose.ROTATE_270)).astype(int)
+    turned = decode(stream.getvalue(), PRESETS["bilinear"], (96, 64))
+    as_keras = decode(stream.getvalue(), KERAS, (64, 96))
+    assert isinstance(turned, Decoded)
+    assert isinstance(as_keras, Decoded)
+    assert np.abs(turned.pixels - upright).mean() < 8
+    assert np.abs(as_keras.pixels - np.asarray(lying).astype(int)).mean() < 8
+    assert as_keras.notes == {"exif-orientation"}
+
+
+def test_a_decoder_that_pillow_was_built_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    open_picture(io.BytesIO(png_header(9, 9)), MAX_PIXELS)  # loads every format
+    factory, _ = Image.OPEN["AVIF"]
+    monkeypatch.setitem(Image.OPEN, "AVIF", (factory, lambda prefix: "AVIF support not installed"))
+    assert reason(b"\0\0\0\x1cftypavif" + bytes(100)) == Reason.NO_DECODER
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and limits the address space")

@@ -20,7 +20,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / label).mkdir(parents=True)
         for name in names:
             Image.fromarray(getattr(data, name)()).save(folder / label / f"{name}.png")
-    (folder / "things" / "notes.txt").write_text("no picture")
+    (folder / "things" / "notes.jpg").write_text("no picture")
     return folder
 
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 import sparsefeat
-from sparsefeat import InputError, LayerError
+from sparsefeat import InputError, LayerError, RejectWarning
 from sparsefeat.pictures import list_pictures
 from sparsefeat.store.layout import is_store
 
@@ -15,7 +15,8 @@ def test_a_store_and_its_photographs_give_the_same_figures(
     extractor: sparsefeat.Extractor, store: sparsefeat.Store, photos: Path
 ) -> None:
     ours = sparsefeat.analyse(store, flatness=True)
-    theirs = sparsefeat.analyse(photos, extractor=extractor)
+    with pytest.warns(RejectWarning, match="1 picture could not be read"):
+        theirs = sparsefeat.analyse(photos, extractor=extractor)
     assert len(store.parts) > 1
     assert ours.settings == theirs.settings
     pd.testing.assert_frame_equal(ours.layers, theirs.layers, check_exact=True)
@@ -30,7 +31,17 @@ def test_a_store_and_its_photographs_give_the_same_figures(
     ours_json, theirs_json = ours.to_json(), theirs.to_json()
     assert ours_json.pop("source") != theirs_json.pop("source")
     assert ours_json == theirs_json
-    assert ours.rejects[0].path == "things/notes.txt"
+    assert ours.rejects[0].path == "things/notes.jpg"
+
+
+def test_a_generator_of_pictures(extractor: sparsefeat.Extractor, photos: Path) -> None:
+    told: list[tuple[int, int, str]] = []
+    pictures = (photos / "things" / name for name in ("coffee.png", "rocket.png"))
+    found = sparsefeat.analyse(pictures, extractor=extractor, report=lambda *now: told.append(now))
+    assert found.n_pictures == 2
+    assert told[-1] == (2, 2, "pictures")
+    with pytest.raises(InputError, match=r"expected several pictures"):
+        sparsefeat.analyse(np.zeros((64, 64, 3), np.uint8), extractor=extractor)
 
 
 def test_a_pooled_store(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
@@ -46,10 +57,11 @@ def test_a_pooled_store(small_vgg16: Path, photos: Path, tmp_path: Path) -> None
 
 def test_layers_with_positions_and_without(small_vgg16_top: Path, photos: Path) -> None:
     extractor = sparsefeat.Extractor(small_vgg16_top, "walk")
-    found = sparsefeat.analyse(photos / "things", extractor=extractor)
+    with pytest.warns(RejectWarning):
+        found = sparsefeat.analyse(photos / "things", extractor=extractor)
     names = [*(f"block{block}_pool" for block in range(1, 6)), "fc1", "fc2"]
     assert list(found.layers.index) == names
-    batches = list(extractor.extract(list_pictures([photos / "things"])))
+    batches = list(extractor.extract(photos / "things", errors="ignore"))
     for name in names:
         zeros = sum(batch.layers[name].n_columns * len(batch.rows) for batch in batches)
         zeros -= sum(batch.layers[name].nnz for batch in batches)

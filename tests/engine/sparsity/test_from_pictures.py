@@ -21,7 +21,7 @@ def test_counts_are_numpys_on_the_dense_activations(
         "things/coffee.png",
         "things/rocket.png",
     ]
-    assert [reject.path for reject in found.rejects] == ["things/notes.txt"]
+    assert [reject.path for reject in found.rejects] == ["things/notes.jpg"]
     assert told[-1] == 5
     decoded = [decode(each, extractor.preset, extractor.picture_size) for each in pictures]  # type: ignore[arg-type]
     pixels = [each.pixels for each in decoded if isinstance(each, Decoded)]

@@ -90,7 +90,7 @@ def test_json_is_json_and_complete(found: sparsefeat.Sparsity) -> None:
     assert np.sum(layer["zeros_per_position"]) == layer["n_zeros"]
     assert facts["pictures"][1]["path"] == "animals/chelsea.png"
     assert facts["pictures"][1]["zeros"]["block4_pool"] == found.pictures["block4_pool"].iloc[1]
-    assert facts["rejected"][0]["path"] == "things/notes.txt"
+    assert facts["rejected"][0]["path"] == "things/notes.jpg"
     short = found.to_json(channels=False, positions=False)["layers"]["block4_pool"]
     assert layer.keys() - short.keys() == {
         "zeros_per_channel",

@@ -7,14 +7,14 @@ import sparsefeat
 from sparsefeat.errors import SourceError
 from sparsefeat.pictures import list_pictures
 from sparsefeat.pictures.decode import Decoded, decode
-from sparsefeat.records import Reject
+from sparsefeat.records import Reject, RejectWarning
 from sparsefeat.sparsity import SCALINGS, compare_scalings
 
 
 def test_shares_are_numpys(extractor: sparsefeat.Extractor, photos: Path) -> None:
     rejects: list[Reject] = []
     found = compare_scalings(extractor, list_pictures([photos]), on_reject=rejects.append)
-    assert [each.path for each in rejects] == ["things/notes.txt"]
+    assert [each.path for each in rejects] == ["things/notes.jpg"]
     assert {each.n_pictures for each in found} == {4}
     assert [each.scaling for each in found] == list(SCALINGS)
     pixels = []
@@ -40,6 +40,12 @@ def test_errors_and_what_is_noticed(extractor: sparsefeat.Extractor, photos: Pat
         assert bool(each.noticed) == (each.scaling != "RGB less means of BGR")
 
 
+def test_rejects_are_warned_of(extractor: sparsefeat.Extractor, photos: Path) -> None:
+    with pytest.warns(RejectWarning, match=r"1 picture could not be read .*things/notes\.jpg"):
+        (first, *_) = compare_scalings(extractor, photos)
+    assert first.n_pictures == 4
+
+
 def test_nothing_to_read(extractor: sparsefeat.Extractor, photos: Path) -> None:
-    with pytest.raises(SourceError, match="no picture"):
-        compare_scalings(extractor, [photos / "things" / "notes.txt"])
+    with pytest.raises(SourceError, match=r"no picture .*notes\.jpg: not a picture"):
+        compare_scalings(extractor, [photos / "things" / "notes.jpg"])

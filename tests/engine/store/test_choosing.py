@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from sparsefeat.errors import LayerError
@@ -23,7 +25,9 @@ def test_names_groups_and_patterns(wanted: str | list[str] | None, expected: lis
     assert choose_stored(wanted, NAMES) == tuple(expected)
 
 
-@pytest.mark.parametrize("wanted", ["block6_pool", "block5_pol", "", "block5_pool,x*"])
-def test_what_is_not_there(wanted: str) -> None:
+@pytest.mark.parametrize(
+    "wanted", ["block6_pool", "block5_pol", "", "block5_pool,x*", [], 3, b"fc1", [None]]
+)
+def test_what_is_not_there(wanted: Any) -> None:
     with pytest.raises(LayerError, match="expected"):
         choose_stored(wanted, NAMES)

@@ -86,7 +86,7 @@ def test_again_adds_nothing(stores: tuple[Path, Path, Path]) -> None:
 def test_into_a_store_that_is_there(stores: tuple[Path, Path, Path]) -> None:
     monday, tuesday, _ = stores
     before = digests(monday)
-    done = merge([tuesday], monday)
+    done = merge(tuesday, monday)
     assert (done.rows, done.duplicates, done.rejected) == (3, 2, 1)
     assert numbers(monday) == list(range(9))
     assert before.items() <= digests(monday).items()

@@ -2,11 +2,12 @@ import copy
 import pickle
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from sparsefeat.errors import StoreError, StoreNotFoundError
+from sparsefeat.errors import InputError, StoreError, StoreNotFoundError
 from sparsefeat.records import Layer
 from sparsefeat.store import Store
 
@@ -31,6 +32,14 @@ def test_non_zeros_are_counted_by_row(store: Store, layer: Layer) -> None:
         counts[0] = 0
     zeros = store.zeros(name)
     np.testing.assert_array_equal(zeros.per_row, store.layer(name).n_features - counts)
+
+
+@pytest.mark.parametrize(
+    "rows", [[[0], [0, 1]], [[0, 1]], None, "0", {0: 1}, 1.5, [0.5], (n for n in [0])]
+)
+def test_what_is_no_choice_of_rows(store: Store, rows: Any) -> None:
+    with pytest.raises(InputError, match="expected a number, a slice, a list of numbers"):
+        store["fc", rows]
 
 
 def test_a_store_can_be_sent_to_another_process(store: Store) -> None:

@@ -1,0 +1,105 @@
+"""A list of paths that another program wrote."""
+
+import codecs
+import os
+import re
+import sys
+from pathlib import Path
+
+from sparsefeat.errors import SourceError
+
+# The longer marks first: that of UTF-32 begins with that of UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_ODD = re.compile(r"^[\s\"'].*|.*[\s\"']$", re.DOTALL)
+_ESCAPE = re.compile(rb"\\([0-7]{1,3})|\\(.)", re.DOTALL)
+_ESCAPED = dict(zip(b"abfnrtv", b"\a\b\f\n\r\t\v", strict=True))
+
+
+def read_path_list(files_from: str | os.PathLike[str]) -> list[str]:
+    """Read paths, one a line, or with NUL after each; "-" is standard input.
+
+    UTF-8 with a byte-order mark or without, other bytes as the system's names have them, and
+    UTF-16 and UTF-32 with a mark; lines that end in LF, CR LF or CR. Blank lines are passed
+    over. A line is a path as it is. If nothing has that name, blanks around it and quotes, with
+    the escapes of C in them (as ``ls -Q`` and ``git ls-files`` write them), are taken off where
+    something has the name that is left.
+
+    Raises
+    ------
+    SourceError
+        The list can't be read, or isn't in the encoding that its first bytes promise.
+    """
+    content = _read(files_from)
+    listed = os.fspath(files_from)
+    for mark, encoding in _MARKS:
+        if content.startswith(mark):
+            errors = "surrogateescape" if encoding == "utf-8" else "strict"
+            try:
+                text = content[len(mark) :].decode(encoding, errors)
+            except UnicodeDecodeError as exc:
+                raise SourceError(
+                    f"{listed!r} begins with the mark of {encoding.upper()} and isn't in it "
+                    f"({exc.reason}), expected a list of paths: write it as UTF-8"
+                ) from exc
+            return _entries(text, listed)
+    return _entries(os.fsdecode(content), listed)
+
+
+def _read(files_from: str | os.PathLike[str]) -> bytes:
+    if files_from == "-":
+        if sys.stdin is None:
+            raise SourceError(
+                "standard input is closed, expected a list of paths: name a file, or pipe one in"
+            )
+        return sys.stdin.buffer.read()
+    try:
+        return Path(files_from).read_bytes()
+    except OSError as exc:
+        raise SourceError(
+            f"got {os.fspath(files_from)!r} as a list of photographs, expected a file with"
+            f" one path a line: {exc.strerror}; check the path"
+        ) from exc
+
+
+def _entries(text: str, listed: str) -> list[str]:
+    if "\0" in text:
+        entries = [entry for entry in text.split("\0") if entry]
+        if sum(len(entry) == 1 for entry in entries) > max(3, len(entries) / 2):
+            raise SourceError(
+                f"{listed!r} looks like UTF-16 without a byte-order mark, expected a list of "
+                "paths: write it as UTF-8"
+            )
+        return entries
+    lines = text.split("\n" if "\n" in text else "\r")
+    return [_entry(line) for line in lines if line.strip()]
+
+
+def _entry(line: str) -> str:
+    if not _ODD.match(line) or os.path.lexists(line):
+        return line
+    plain = line.removesuffix("\r")
+    stripped = line.strip()
+    for candidate in (plain, stripped, *_unquoted(stripped)):
+        if os.path.lexists(candidate):
+            return candidate
+    return plain
+
+
+def _unquoted(line: str) -> list[str]:
+    """Give what a line in quotes may mean."""
+    if len(line) < 3 or line[0] != line[-1] or line[0] not in "\"'":
+        return []
+    inner = line[1:-1]
+    escaped = os.fsdecode(_ESCAPE.sub(_byte, os.fsencode(inner)))
+    return [inner, inner.replace(line[0] * 2, line[0]), escaped]
+
+
+def _byte(match: re.Match[bytes]) -> bytes:
+    octal, sign = match.groups()
+    return bytes([int(octal, 8) & 0xFF if octal else _ESCAPED.get(sign[0], sign[0])])

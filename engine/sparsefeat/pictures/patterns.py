@@ -1,0 +1,129 @@
+"""Patterns of paths, and which of the files found are listed."""
+
+import fnmatch
+import os
+from collections.abc import Iterable, Sequence
+
+from sparsefeat.errors import InputError
+
+COMPANIONS = frozenset(
+    [
+        *(".mov", ".mp4", ".m4v", ".avi", ".mkv", ".webm", ".3gp", ".mts", ".m2ts", ".lrv"),
+        *(".mpg", ".mpeg", ".wmv", ".wav", ".mp3", ".m4a", ".aac"),
+        *(".xmp", ".aae", ".pp3", ".dop", ".json", ".xml", ".yaml", ".yml"),
+        *(".txt", ".csv", ".md", ".html", ".log", ".ini", ".db", ".lnk", ".url"),
+        ".ds_store",
+        "._*",
+    ]
+)
+"""What lies beside photographs: films and sound, edits and metadata, notes, files of systems."""
+
+
+def folded(pattern: str) -> tuple[str, ...]:
+    """Take a pattern apart, one text for each folder level, in lower case.
+
+    >>> folded("2019/**/*.JPG")
+    ('2019', '**', '*.jpg')
+    """
+    return tuple(part for part in pattern.replace(os.sep, "/").lower().split("/") if part)
+
+
+def matches(names: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a path, or a folder above it, matches; a folder brings all that is in it.
+
+    Case is ignored, and a name always matches itself, whatever brackets it has. `pattern` is
+    `folded`.
+
+    >>> matches(["Photos [2019]", "a.JPG"], folded("photos [2019]/*.jpg"))
+    True
+    """
+    return _matches([name.lower() for name in names], pattern)
+
+
+def may_hold(names: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether something in the folder `names` could match."""
+    for name, part in zip(names, pattern, strict=False):
+        if part == "**":
+            return True
+        if not _is_meant(name.lower(), part):
+            return False
+    return True
+
+
+def _matches(names: Sequence[str], pattern: Sequence[str]) -> bool:
+    if not pattern:
+        return True
+    if pattern[0] == "**":
+        return any(_matches(names[start:], pattern[1:]) for start in range(len(names) + 1))
+    return bool(names) and _is_meant(names[0], pattern[0]) and _matches(names[1:], pattern[1:])
+
+
+def _is_meant(name: str, part: str) -> bool:
+    return name == part or fnmatch.fnmatchcase(name, part)
+
+
+class Choice:
+    """Which of the files found are listed, and how many were passed over.
+
+    Parameters
+    ----------
+    include, exclude
+        Patterns at any depth: of a name (``*.jpg``), of a folder (``thumbnails``), or of both
+        (``2019/*.jpg``). Without `include` everything is listed but companions.
+
+    Attributes
+    ----------
+    companions
+        The files passed over because they accompany photographs, and their kinds.
+    left_out
+        How many files were passed over for `include` and `exclude`.
+    """
+
+    def __init__(
+        self, include: str | Iterable[str] = (), exclude: str | Iterable[str] = ()
+    ) -> None:
+        self._include = _anywhere("include", include)
+        self._exclude = _anywhere("exclude", exclude)
+        self.companions: dict[str, str] = {}
+        self.left_out = 0
+
+    def excludes(self, names: Sequence[str]) -> bool:
+        """Whether `exclude` has the file or folder."""
+        return bool(self._exclude) and any(matches(names, one) for one in self._exclude)
+
+    def takes(self, names: Sequence[str], file: str, *, named: bool = False) -> bool:
+        """Whether a file is listed; if it isn't, it is counted.
+
+        Parameters
+        ----------
+        names
+            Its path below the root.
+        file
+            Where it is, so that it counts once.
+        named
+            It was named by itself: a companion is listed too.
+        """
+        included = bool(self._include) and any(matches(names, one) for one in self._include)
+        if (self._include and not included) or self.excludes(names):
+            self.left_out += 1
+            return False
+        if not named and not included and (kind := _companion(names[-1])):
+            self.companions[file] = kind
+            return False
+        return True
+
+
+def _anywhere(option: str, patterns: str | Iterable[str]) -> list[tuple[str, ...]]:
+    several = [patterns] if isinstance(patterns, str) else [*patterns]
+    for pattern in several:
+        if not isinstance(pattern, str) or not folded(pattern):
+            raise InputError(f"got {option} {pattern!r}, expected a pattern such as '*.jpg'")
+    return [("**", *folded(pattern)) for pattern in several]
+
+
+def _companion(name: str) -> str | None:
+    name = name.lower()
+    if name.startswith("._"):
+        return "._*"
+    kind = name[max(0, name.rfind(".")) :]
+    return kind if kind in COMPANIONS else None
