@@ -18,6 +18,7 @@ from PIL import Image
 
 import sparsefeat_export
 from sparsefeat_export.photographs import SHIPPED
+from sparsefeat_kernels import compile_winograd
 
 T = TypeVar("T")
 
@@ -41,6 +42,12 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile what takes seconds before tests look at what commands say and how long they take."""
+    if not hasattr(session.config, "workerinput"):
+        compile_winograd()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -36,9 +36,6 @@ Float32 = NDArray[np.float32]
 Convolution = Literal["auto", "direct", "winograd"]
 CONVOLUTIONS: tuple[str, ...] = get_args(Convolution)
 
-# Loading compiled code takes a tenth of this, compiling it some seconds.
-NOTICED_SECONDS = 1.5
-
 _log = logging.getLogger(__name__)
 
 
@@ -190,7 +187,7 @@ class Network:
         executor: Executor | None = None
         if self._variant is not None:
             executor = ThreadPoolExecutor(self._threads, "sparsefeat-convolve")
-            with _noticed_compiling():
+            with _announced():
                 compile_winograd(self._variant)
 
         def build(part: _Part, before: _Part | None) -> _Stage:
@@ -508,17 +505,20 @@ def _convolution(file: ModelFile, layer: str, variant: str) -> WinogradConvoluti
 
 
 @contextmanager
-def _noticed_compiling() -> Generator[None, None, None]:
+def _announced() -> Generator[None, None, None]:
     """Say so if code has to be compiled, which takes some seconds once on a machine."""
-    import numba  # noqa: F401  # takes its time as well, every time
+    from numba.core import event
 
-    timer = threading.Timer(
-        NOTICED_SECONDS,
-        _log.info,
-        ["compiling the convolutions for this processor; the next run finds them compiled"],
-    )
-    timer.start()
-    try:
+    class Announcement(event.Listener):
+        said = False
+
+        def on_start(self, event: object) -> None:
+            if not self.said:
+                self.said = True
+                _log.info("compiling the convolutions for this processor; this is done once")
+
+        def on_end(self, event: object) -> None:
+            pass
+
+    with event.install_listener("numba:compile", Announcement()):
         yield
-    finally:
-        timer.cancel()

@@ -236,9 +236,7 @@ def test_what_was_begun_by_one_convolution_is_continued_by_the_other(
     assert '"convolution": "winograd"' in text
 
 
-def test_compiling_is_announced(
-    small_vgg16: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_compiling_is_announced(small_vgg16: Path, tmp_path: Path) -> None:
     """Once: what the first process compiles, the second loads."""
     command = [
         *(sys.executable, "-m", "sparsefeat", "maps", str(tmp_path / "photo.png")),
@@ -250,6 +248,4 @@ def test_compiling_is_announced(
         subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         for _ in range(2)
     ]
-    assert "compiling the convolutions for this processor" in runs[0].stderr
-    # A machine so busy that loading takes as long may say it again.
-    assert runs[1].stderr.count("\n") <= runs[0].stderr.count("\n")
+    assert ["compiling the convolutions" in run.stderr for run in runs] == [True, False]
