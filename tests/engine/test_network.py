@@ -155,7 +155,7 @@ def test_models_with_a_top(small_vgg16_top: Path) -> None:
     images = photographs(2, 224, 224)
     for layers in ("all,*/pre", "fc2", "block3_conv1", "block5_conv1,predictions", "flatten"):
         ways = [
-            sparsefeat.Extractor(small_vgg16_top, layers, convolution=way)  # type: ignore[arg-type]
+            sparsefeat.Extractor(small_vgg16_top, layers, convolution=way)
             for way in ("direct", "auto")
         ]
         expected, got = (way.run(images) for way in ways)
