@@ -28,7 +28,7 @@ from .pictures import PRESETS, Preset, QuirkWarning, list_pictures
 from .pictures.preprocess import normalize
 from .progress import Progress
 from .providers import CudaOptions, Precision
-from .records import Batch, Layer, Reject, RejectWarning, Row
+from .records import Batch, Layer, ReadFailure, Reject, RejectWarning, Row
 from .report import Report, build_report, write_report
 from .sparsity import ScalingWarning, Sparsity, analyse, check_scaling
 from .store import Compaction, Merge, Store, compact, info, merge, open, verify
@@ -57,6 +57,7 @@ __all__ = [
     "Progress",
     "ProviderError",
     "QuirkWarning",
+    "ReadFailure",
     "Reject",
     "RejectWarning",
     "Report",

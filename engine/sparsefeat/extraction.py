@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Literal, get_args
 
-from sparsefeat.errors import InputError
+from sparsefeat.errors import InputError, SourceError
 from sparsefeat.extractor import Extractor
 from sparsefeat.pictures import Source, each_picture
 from sparsefeat.pictures.listing import AnyPath, find_picture
@@ -16,6 +16,7 @@ from sparsefeat.progress import Progress
 from sparsefeat.records import Reject
 from sparsefeat.store import StoreWriter
 from sparsefeat.todo import pick
+from sparsefeat.units import counted
 from sparsefeat.values import Values
 
 Identity = Literal["mtime", "digest"]
@@ -36,6 +37,9 @@ def extract_to_store(
     profile: Profile | None = None,
 ) -> Progress:
     """Extract what the store doesn't hold yet, and commit it part by part.
+
+    What can't be read for a cause that lies in the system is counted in the result and not
+    recorded: the same call tries it again.
 
     Parameters
     ----------
@@ -69,6 +73,9 @@ def extract_to_store(
     InputError
         A value can't be stored as `values` wants it, before any of its batch is; what came before
         is committed.
+    SourceError
+        The folder of the pictures vanished, or can't be read any more; what came before is
+        committed.
     StoreMismatchError
         The store was made with other settings, layers or values.
     StoreLockedError
@@ -104,16 +111,20 @@ def extract_to_store(
             stop=stop,
         )
         batches = extractor.extract(todo, errors="ignore", reuse=True, profile=profile)
-        with closing(batches):
-            for batch in batches:
-                with profile.busy("write"):
-                    added = writer.append(batch)
-                copies = len(batch.rows) - added
-                progress.appended(rows=added, copies=copies, rejects=batch.rejects)
-                if report is not None:
-                    report(progress)
-                if stop is not None and stop.is_set():
-                    break
+        try:
+            with closing(batches):
+                for batch in batches:
+                    with profile.busy("write"):
+                        added = writer.append(batch)
+                    copies = len(batch.rows) - added
+                    progress.appended(rows=added, copies=copies, rejects=batch.rejects)
+                    if report is not None:
+                        report(progress)
+                    if stop is not None and stop.is_set():
+                        break
+        except SourceError as exc:
+            writer.commit()
+            raise SourceError(f"{exc} ({counted(progress.rows, 'row')} added before)") from exc
         with profile.busy("write"):
             writer.commit()
     progress.losses = dict(writer.losses)

@@ -470,7 +470,8 @@ class Extractor:
             `pictures` are not several pictures: raised at once. Or one of them is none of these,
             or with ``errors="raise"`` can't be read.
         SourceError
-            A folder holds no photographs, or with ``errors="raise"`` a file isn't there.
+            A folder holds no photographs, or a listed one vanished or can't be read any more; or
+            with ``errors="raise"`` a file isn't there.
 
         Whatever `pictures` raises is raised as well. What came before has come out by then.
 

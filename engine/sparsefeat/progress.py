@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sparsefeat.records import Reject
+from sparsefeat.records import ReadFailure, Reject
 from sparsefeat.values import Loss
 
-KEPT_REJECTS = 5  # all of them stand in the store
+KEPT = 5  # all rejects are in the store
 
 
 @dataclass(kw_only=True)
@@ -17,15 +17,16 @@ class Progress:
     ----------
     total
         Pictures that were listed.
-    rows, rejected
-        What became of those worked on so far.
+    rows, rejected, failed
+        What became of those worked on so far. What failed could not be read for a cause that lies
+        in the system; it is not recorded, and the next run tries it again.
     already_stored, already_rejected
         Pictures met so far that the store holds, or has rejected, and that were passed over.
     changed
         Paths of pictures that the store holds but that have changed on disk since; their rows
         stay as they are.
-    first_rejects
-        The first few of the rejected.
+    first_rejects, first_failures
+        The first few of the rejected, and of what failed.
     stopped
         The run was told to stop, and has committed what it had.
     losses
@@ -36,10 +37,12 @@ class Progress:
     total: int
     rows: int = 0
     rejected: int = 0
+    failed: int = 0
     already_stored: int = 0
     already_rejected: int = 0
     changed: list[str] = field(default_factory=list)
     first_rejects: list[Reject] = field(default_factory=list)
+    first_failures: list[ReadFailure] = field(default_factory=list)
     stopped: bool = False
     losses: dict[str, Loss] = field(default_factory=dict)
 
@@ -47,13 +50,17 @@ class Progress:
         """Count what was handed to the store; `copies` are pictures that it held already."""
         self.rows += rows
         self.already_stored += copies
-        self.rejected += len(rejects)
-        self.first_rejects += rejects[: KEPT_REJECTS - len(self.first_rejects)]
+        failures = [each for each in rejects if isinstance(each, ReadFailure)]
+        recorded = [each for each in rejects if not isinstance(each, ReadFailure)]
+        self.rejected += len(recorded)
+        self.failed += len(failures)
+        self.first_rejects += recorded[: KEPT - len(self.first_rejects)]
+        self.first_failures += failures[: KEPT - len(self.first_failures)]
 
     @property
     def worked(self) -> int:
         """Pictures worked on so far."""
-        return self.rows + self.rejected
+        return self.rows + self.rejected + self.failed
 
     @property
     def done(self) -> int:
@@ -62,6 +69,6 @@ class Progress:
 
     @property
     def nothing_readable(self) -> bool:
-        """Whether there were pictures, and every one of them is a reject."""
+        """Whether there were pictures, and none of them could be read."""
         readable = self.rows + self.already_stored + len(self.changed)
-        return not readable and self.rejected + self.already_rejected > 0
+        return not readable and self.rejected + self.failed + self.already_rejected > 0

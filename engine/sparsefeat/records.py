@@ -22,7 +22,7 @@ class Row:
     root: str
     label: str
     bytes: int  # size of the file
-    mtime_ns: int
+    mtime_ns: int  # since 1970; a time that is no int64 is its smallest or largest
     sha256: str  # of the file's bytes, in hexadecimal
     width: int  # of the picture as stored in the file, in pixels
     height: int
@@ -37,7 +37,7 @@ class Reject:
     root: str
     bytes: int
     mtime_ns: int
-    sha256: str  # empty where the file could not be read at all
+    sha256: str  # empty where the file was too large to be read
     reason: str
 
 
@@ -56,6 +56,15 @@ def reject_message(rejects: Sequence[Reject], count: int | None = None) -> str:
     first = f"{one_line(rejects[0].path) or 'one without a name'}: {rejects[0].reason}"
     said = f"{counted(n, 'picture')} could not be read and gave no row"
     return f"{said}: {first}" if n == 1 else f"{said}, the first: {first}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadFailure(Reject):
+    """An input that could not be read this time, for a cause that lies in the system.
+
+    The file is missing or forbidden, the drive fails, memory or descriptors run out: that says
+    nothing of the picture. No store records it, and the next run tries it again.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +90,8 @@ class Batch:
     """What came out of the network for some consecutive pictures.
 
     Every `Csr` in `layers` has ``len(rows)`` rows, in the same order; `rejects` are the
-    inputs met since the batch before that gave no row. A batch may have no rows at all.
+    inputs met since the batch before that gave no row, each a `ReadFailure` where the system is
+    the cause. A batch may have no rows at all.
     """
 
     rows: tuple[Row, ...]

@@ -8,7 +8,7 @@ from pathlib import Path
 from sparsefeat.errors import InputError
 from sparsefeat.pictures.source import Source
 from sparsefeat.progress import Progress
-from sparsefeat.records import Reject
+from sparsefeat.records import ReadFailure, Reject
 from sparsefeat.store import Known, Status
 
 
@@ -40,6 +40,9 @@ def pick(
                 f"got a {type(picture).__name__} among the pictures, expected what "
                 "list_pictures gives: call it with your paths"
             )
+        if isinstance(picture, ReadFailure):  # what the store has of it says nothing of today
+            yield picture
+            continue
         status = _status(picture, known, by_digest=by_digest)
         if status == "stored":
             progress.already_stored += 1
@@ -59,13 +62,9 @@ def _status(picture: Source | Reject, known: Known, *, by_digest: bool) -> Statu
             return status
     # The same path, size and time below another root: either the folder was moved, or two
     # folders hold different pictures that look alike from outside. Only the bytes can tell.
-    return known.row(root=root, path=path, bytes=size, mtime_ns=mtime_ns, sha256=_digest(picture))
-
-
-def _digest(picture: Source) -> str:
-    """SHA-256 of the file; of none where it can't be read, which decoding then reports."""
     try:
         with Path(picture.file).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
-        return ""
+        return "new"  # decoding it will say why it can't be read
+    return known.row(root=root, path=path, bytes=size, mtime_ns=mtime_ns, sha256=digest)

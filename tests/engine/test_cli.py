@@ -72,7 +72,7 @@ def test_every_command_has_help_with_examples(tmp_path: Path) -> None:
 def test_extract_info_verify(store: Path) -> None:
     folder = store.parent
     said = ok("info features", folder)
-    assert re.search(r"features: 2 rows, 0 rejected, 1 parts", said)
+    assert re.search(r"features: 2 rows, 0 rejected, 1 part, ", said)
     assert re.search(r"block5_pool +2x2x32 +[\d.]+ % ", said)
     facts = json.loads(ok("info features --json", folder))
     assert facts["rows"] == 2
@@ -117,10 +117,12 @@ def test_lists_and_patterns(small_vgg16: Path, photos: Path) -> None:
     folder = photos.parent
     common = f"-m {small_vgg16} --size 64x64"
     listing = "photos/rocket.jpg\nphotos/gone.jpg\n"
-    said = ok(f"extract --files-from - -o listed {common}", folder, stdin=listing)
-    assert "1 rows added, 1 rejected" in said
-    assert "1 rows added" in ok(f"extract 'photos/c*.jpg' -o matched {common}", folder)
-    assert "1 rows added" in ok(f"extract photos -o matched {common}", folder)
+    done = run(f"extract --files-from - -o listed {common}", folder, stdin=listing)
+    assert done.exit_code == 1
+    assert "1 row added, 0 rejected, 1 could not be read this time" in done.stdout
+    assert "could not be read: photos/gone.jpg: no such file" in done.stderr
+    assert "1 row added" in ok(f"extract 'photos/c*.jpg' -o matched {common}", folder)
+    assert "1 row added" in ok(f"extract photos -o matched {common}", folder)
 
 
 def test_lists_of_other_programs(small_vgg16: Path, photos: Path) -> None:
@@ -261,6 +263,45 @@ def test_damage_is_exit_1_and_named(store: Path) -> None:
     assert "DAMAGED" in done.stdout
 
 
+def test_photographs_that_changed_are_no_damage(store: Path) -> None:
+    folder = store.parent
+    (folder / "photos/rocket.jpg").unlink()
+    done = run("verify features --source photos", folder)
+    assert done.exit_code == 1
+    assert "DAMAGED" not in done.stdout
+    missing, sound, compared = done.stdout.splitlines()
+    assert missing.endswith("rocket.jpg is missing in photos")
+    assert sound.startswith("features: sound; 2 rows, 1 part, ")
+    assert compared.startswith("photos: 2 images compared, 1 changed, missing or unreadable")
+    said = json.loads(run("verify features --source photos --json", folder).stdout)
+    assert (said["ok"], len(said["findings"]), len(said["changes"])) == (True, 0, 1)
+
+
+def test_other_layers_are_named_without_their_shapes(small_vgg16: Path, photos: Path) -> None:
+    line = f"extract photos -o features -m {small_vgg16} --size 64x64 -l "
+    ok(line + "all", photos.parent)
+    done = run(line + "block5_pool", photos.parent)
+    command.assert_one_line(done)
+    assert (
+        "layers: got block5_pool, expected block1_conv1, block1_conv2, block1_pool, ... "
+        "block5_pool (18 layers): use the same ones"
+    ) in done.stderr
+
+
+def test_a_failed_extraction_leaves_nothing(small_vgg16: Path, photos: Path) -> None:
+    folder = photos.parent
+    line = f"extract -o new/features -m {small_vgg16} --size 64x64 "
+    for words in ("--files-from gone.txt", "photos --values bits:99", "photos --rows-per-part 0"):
+        assert run(line + words, folder).exit_code == 2
+        assert not (folder / "new").exists()
+    (folder / "gone.txt").write_text("photos/gone.jpg")
+    assert run(line + "--files-from gone.txt", folder).exit_code == 1
+    assert not (folder / "new").exists()
+    (folder / "new/features").mkdir(parents=True)
+    assert run(line + "--files-from gone.txt", folder).exit_code == 1
+    assert list((folder / "new/features").iterdir()) == [], "who made it may want it"
+
+
 def test_names_that_do_not_print_are_escaped(small_vgg16: Path, photos: Path) -> None:
     (photos / "two\nlines.jpg").write_text("no")
     done = process(f"extract photos -o features -m {small_vgg16} --size 64x64", photos.parent)
@@ -300,7 +341,7 @@ def test_the_demo_shows_what_came_out(vgg16: Path, tmp_path: Path) -> None:
     line = lines[lines.index("To open it:") + 1]
     opened = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True)
     assert "csr_array" in opened.stdout or "Compressed Sparse Row" in opened.stdout, opened.stderr
-    assert "6 known from before" in ok("demo", tmp_path)
+    assert "6 already in the store" in ok("demo", tmp_path)
 
 
 def test_quirks_are_one_line_on_standard_error(small_vgg16: Path, photos: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sparsefeat.cli.output import print_json, print_table, printable
-from sparsefeat.units import human_bytes, percent
+from sparsefeat.units import counted, human_bytes, percent
 
 if TYPE_CHECKING:
     import threading
@@ -114,8 +114,8 @@ class _StoppedError(Exception):
 
 def _print(done: "Conversion", seconds: float) -> None:
     click.echo(
-        f"{printable(done.path)}: {done.to}, {done.rows:,} rows, {done.rejected:,} rejected, "
-        f"{human_bytes(done.bytes)}; {seconds:.1f} s"
+        f"{printable(done.path)}: {done.to}, {counted(done.rows, 'row')}, "
+        f"{done.rejected:,} rejected, {human_bytes(done.bytes)}; {seconds:.1f} s"
     )
     rows = []
     for name, layer in done.layers.items():

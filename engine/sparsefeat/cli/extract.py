@@ -30,6 +30,7 @@ from sparsefeat.cli.output import (
 )
 from sparsefeat.cli.progress import extraction_shown
 from sparsefeat.cli.stopping import run_stoppable
+from sparsefeat.units import counted
 
 if TYPE_CHECKING:
     from sparsefeat.extractor import Extractor
@@ -154,7 +155,10 @@ def extract(
 ) -> None:
     """Extract features of PHOTOS (folders, files, patterns) into a store.
 
-    What can't be read as a picture is kept in the store's table of rejects, with the reason.
+    A file that is not an image, or a damaged one, goes to the store's table of rejects, with the
+    reason. A file that the system can't read this time (missing, forbidden, a failing drive) is
+    reported, and the same command tries it again. If the folder of the images itself vanishes,
+    the command stops; what was finished is committed.
     Files that accompany photographs (.mov, .xmp, Thumbs.db, ...) are counted and skipped.
     """
     from sparsefeat.extraction import extract_to_store
@@ -239,7 +243,7 @@ def extract(
             _print_profile(profile, setup_seconds, extractor.convolution)
     if stopped_by is not None:
         raise click.exceptions.Exit(128 + stopped_by)
-    if outcome.nothing_readable:
+    if outcome.failed or outcome.nothing_readable:
         raise click.exceptions.Exit(1)
 
 
@@ -271,21 +275,32 @@ def _print_json(
 
 def _print(output: str, outcome: "Progress", seconds: float) -> None:
     rate = outcome.worked / seconds
+    failed = f"{outcome.failed:,} could not be read this time, " * bool(outcome.failed)
     click.echo(
-        f"{output}: {outcome.rows:,} rows added, {outcome.rejected:,} rejected, "
-        f"{outcome.already_stored + outcome.already_rejected:,} known from before; "
+        f"{output}: {counted(outcome.rows, 'row')} added, {outcome.rejected:,} rejected, {failed}"
+        f"{outcome.already_stored + outcome.already_rejected:,} already in the store; "
         f"{seconds:.1f} s, {rate:.1f} images/s"
     )
     for reject in outcome.first_rejects:
         log(f"rejected: {printable(reject.path)}: {reject.reason}")
     if outcome.rejected > len(outcome.first_rejects):
         log(f"all {outcome.rejected:,} of them: sparsefeat info {shlex.quote(output)} --rejects")
+    for failure in outcome.first_failures:
+        log(f"could not be read: {printable(failure.path)}: {failure.reason}")
+    if outcome.failed:
+        log(
+            f"{counted(outcome.failed, 'image')} could not be read this time, for causes that lie "
+            "in the system; the same command tries again"
+        )
     if outcome.already_rejected:
-        log(f"{outcome.already_rejected:,} were rejected before; --retry-rejects tries them again")
+        log(
+            f"{counted(outcome.already_rejected, 'file')} rejected before; --retry-rejects tries "
+            "again"
+        )
     if outcome.changed:
         log(
-            f"{len(outcome.changed):,} pictures have changed since they were stored and keep "
-            f"their old rows, for example {printable(outcome.changed[0])}"
+            f"{counted(len(outcome.changed), 'image')} changed on disk since being stored; the old "
+            f"rows stay as they are, for example that of {printable(outcome.changed[0])}"
         )
     if outcome.stopped:
         log("stopped early; the same command takes up from here")

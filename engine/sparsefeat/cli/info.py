@@ -52,8 +52,8 @@ def _store(path: str, as_json: bool) -> None:
         print_json(facts)
         return
     click.echo(
-        f"{path}: {facts['rows']:,} rows, {facts['rejected']:,} rejected, "
-        f"{facts['parts']:,} parts, {human_bytes(facts['bytes'])}"
+        f"{path}: {counted(facts['rows'], 'row')}, {facts['rejected']:,} rejected, "
+        f"{counted(facts['parts'], 'part')}, {human_bytes(facts['bytes'])}"
     )
     lossy = any(layer["loss"] for layer in facts["layers"].values())
     rows = [

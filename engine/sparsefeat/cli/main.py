@@ -34,7 +34,8 @@ EPILOG = """
 \b
 Exit codes:
   0  done
-  1  done, but every picture was rejected, or a store is damaged
+  1  done, but some images could not be read this time, or all were rejected;
+     or verify found damage or changed images
   2  it could not be done: one line on standard error says why and what to do
   130, 143  interrupted (SIGINT, SIGTERM); whatever was committed is safe
 """

@@ -32,7 +32,8 @@ def verify(path: str, source: tuple[str, ...], as_json: bool) -> None:
     """Check every byte of PATH, a store's folder or a model file.
 
     Of a store: checksums, order and bounds of indices, counts, metadata. Of a model: the graph,
-    and all weights beside it. Exit code 1 says that something isn't as it was written.
+    and all weights beside it. Exit code 1: something isn't as it was written, or an image differs
+    from DIR.
     """
     if not Path(path).is_file():
         _store(path, source, as_json)
@@ -70,13 +71,17 @@ def _store(store: str, source: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json({**dataclasses.asdict(report), "ok": report.ok})
     else:
-        for finding in report.findings:
+        for finding in (*report.findings, *report.changes):
             click.echo(str(finding))
-        pictures = f", {report.pictures:,} pictures compared" if source else ""
         click.echo(
-            f"{store}: {'sound' if report.ok else 'DAMAGED'}; {report.rows:,} rows, "
-            f"{report.parts:,} parts, {report.files:,} files, "
-            f"{human_bytes(report.n_bytes)} checked{pictures}"
+            f"{store}: {'sound' if report.ok else 'DAMAGED'}; {counted(report.rows, 'row')}, "
+            f"{counted(report.parts, 'part')}, {counted(report.files, 'file')}, "
+            f"{human_bytes(report.n_bytes)} checked"
         )
-    if not report.ok:
+        if source:
+            click.echo(
+                f"{', '.join(source)}: {counted(report.pictures, 'image')} compared, "
+                f"{len(report.changes):,} changed, missing or unreadable since they were stored"
+            )
+    if not report.ok or report.changes:
         sys.exit(1)

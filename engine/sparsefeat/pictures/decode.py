@@ -24,9 +24,15 @@ from sparsefeat.pictures.presets import Preset
 from sparsefeat.pictures.presets import preset as named_preset
 from sparsefeat.pictures.reading import read_file
 from sparsefeat.pictures.render import render
-from sparsefeat.pictures.source import Source, encode_path
+from sparsefeat.pictures.source import Source, decode_path, encode_path
 from sparsefeat.pictures.unreadable import Reason, UnreadableError
-from sparsefeat.records import Reject, Row
+from sparsefeat.pictures.walk import check_root
+from sparsefeat.records import ReadFailure, Reject, Row
+
+# What a decoder may take for a pixel: progressive JPEG and WebP hold it several times. And the
+# pixels of a picture that could not even be opened: a large photograph's.
+_DECODER_BYTES_PER_PIXEL = 16
+_UNKNOWN_PIXELS = 24_000_000
 
 _Content = bytes | Image.Image | npt.NDArray[np.uint8]
 
@@ -73,13 +79,16 @@ def decode(
 
     Returns
     -------
-    Decoded, or Reject for anything that is wrong with the picture itself.
+    Decoded; or Reject for anything that is wrong with the picture itself, and ReadFailure where
+    the system could not give it this time.
 
     Raises
     ------
     InputError
         If the call is wrong: an array of another type or shape, a size that isn't positive, no
         such preset.
+    SourceError
+        If the root of a listed file has vanished, or can't be read any more.
 
     Notes
     -----
@@ -113,9 +122,25 @@ def decode(
             pixels, notes = render(opened, chosen, size)
     except UnreadableError as exc:
         kept = {key: facts[key] for key in ("path", "root", "bytes", "mtime_ns", "sha256")}
-        return Reject(**kept, reason=str(exc.reason))
+        if exc.reason in (Reason.CORRUPT, Reason.TRUNCATED) and _is_memory_short(facts):
+            exc = UnreadableError(Reason.NO_MEMORY)
+        if not exc.reason.of_system:
+            return Reject(**kept, reason=str(exc))
+        if source.root:
+            check_root(decode_path(source.root))
+        return ReadFailure(**kept, reason=str(exc))
     row = Row(**facts, label=source.label, format=opened.format or "array")
     return Decoded(row=row, pixels=pixels, notes=notes)
+
+
+def _is_memory_short(facts: dict[str, Any]) -> bool:
+    """Whether a decoder may have failed for want of memory: some call that broken data."""
+    pixels = facts["width"] * facts["height"] if "height" in facts else _UNKNOWN_PIXELS
+    try:
+        np.empty(pixels * _DECODER_BYTES_PER_PIXEL, np.uint8)  # takes no memory until it is used
+    except MemoryError:
+        return True
+    return False
 
 
 def checked_size(size: tuple[int, int]) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from sparsefeat.errors import InputError, SourceError
 from sparsefeat.pictures.path_list import read_path_list
 from sparsefeat.pictures.patterns import Choice, folded
 from sparsefeat.pictures.source import Source, decode_path
-from sparsefeat.pictures.unreadable import Reason
+from sparsefeat.pictures.unreadable import Reason, UnreadableError
 from sparsefeat.pictures.walk import Found, Walk, found_file, lost_file
 from sparsefeat.records import Reject
 from sparsefeat.units import counted
@@ -72,7 +72,7 @@ def list_pictures(
 
     Returns
     -------
-    A `Source` for each file and a `Reject` for each that is lost or forbidden, in the order
+    A `Source` for each file and a `ReadFailure` for each that is lost or forbidden, in the order
     of the arguments and then of the list; within a folder, by the bytes of the path relative
     to it. A file named twice comes once. Companions of photographs (``.mov``, ``.xmp``,
     ``Thumbs.db``, ...) are counted in `companions` instead, unless `inputs` names the file or
@@ -81,7 +81,8 @@ def list_pictures(
     Raises
     ------
     SourceError
-        One of `inputs` names nothing, or there are some and no file in any of them.
+        One of `inputs` names nothing or vanishes meanwhile, or there are some and no file in any of
+        them.
     InputError
         One of `inputs` is no path, or `include` or `exclude` no pattern.
 
@@ -172,15 +173,16 @@ def find_picture(path: AnyPath, *, root: str | None = None) -> Source | Reject:
     """Look at one file, named relative to `root`, else to the current folder, else to "/"."""
     named = os.fsdecode(path)
     if "\0" in named or not _can_be_named(named):
-        return lost_file("", named, Reason.MISSING)
+        return lost_file("", named, UnreadableError(Reason.MISSING))
     file = _absolute(named)
     base, inside = _split(file, root)
     if os.path.isdir(file):
-        return lost_file(base, inside, Reason.FOLDER)
+        return lost_file(base, inside, UnreadableError(Reason.FOLDER))
     if _ADDRESS.match(named) and not os.path.lexists(file):
-        return lost_file("", named, Reason.ADDRESS)
+        return lost_file("", named, UnreadableError(Reason.ADDRESS))
     folder, slash, name = inside.rpartition("/")
-    return found_file(base, folder + slash, name) or lost_file(base, inside, Reason.SPECIAL)
+    special = UnreadableError(Reason.SPECIAL)
+    return found_file(base, folder + slash, name) or lost_file(base, inside, special)
 
 
 def _can_be_named(name: str) -> bool:

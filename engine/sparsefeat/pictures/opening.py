@@ -5,6 +5,7 @@
 about missing decoders, and the formats that make Pillow run another program.
 """
 
+import errno
 import functools
 import importlib.util
 import struct
@@ -16,7 +17,7 @@ from PIL import Image, TiffImagePlugin
 
 from sparsefeat.errors import MissingDependencyError
 from sparsefeat.one_line import one_line
-from sparsefeat.pictures.unreadable import Reason, UnreadableError
+from sparsefeat.pictures.unreadable import Reason, UnreadableError, os_refusal
 
 MAX_PIXELS = 178_956_970
 """Pixels above which Pillow, and so Keras, refuses a picture as a decompression bomb."""
@@ -69,15 +70,24 @@ def pillow_errors() -> Iterator[None]:
         yield
     except (UnreadableError, MissingDependencyError):
         raise
-    except MemoryError as exc:
-        raise UnreadableError(Reason.NO_MEMORY) from exc
-    except Image.DecompressionBombError as exc:
-        raise UnreadableError(Reason.TOO_MANY_PIXELS) from exc
-    except Warning as exc:
-        raise UnreadableError(Reason.WARNED) from exc
     except Exception as exc:
-        truncated = isinstance(exc, EOFError) or "truncated" in str(exc).lower()
-        raise UnreadableError(Reason.TRUNCATED if truncated else Reason.CORRUPT) from exc
+        raise _cause(exc) from exc
+
+
+def _cause(error: Exception) -> UnreadableError:
+    said = str(error).lower()
+    # A decoder without memory raises an OSError that only its words tell from others.
+    if isinstance(error, MemoryError) or "out of memory" in said:
+        return UnreadableError(Reason.NO_MEMORY)
+    if isinstance(error, Image.DecompressionBombError):
+        return UnreadableError(Reason.TOO_MANY_PIXELS)
+    if isinstance(error, Warning):
+        return UnreadableError(Reason.WARNED)
+    # Decoders' own OSErrors have no number. EINVAL is theirs too: they sought where no file goes.
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+        return os_refusal(error)
+    truncated = isinstance(error, EOFError) or "truncated" in said
+    return UnreadableError(Reason.TRUNCATED if truncated else Reason.CORRUPT)
 
 
 def open_picture(stream: IO[bytes], max_pixels: int) -> Image.Image:

@@ -38,7 +38,7 @@ def read_original(
         with pillow_errors():
             content = read_file(source, MAX_PIXELS)
     except UnreadableError as exc:
-        return str(exc.reason)
+        return str(exc)
     if hashlib.sha256(content).hexdigest() != sha256:
         return "the file changed since it was stored"
     return content

@@ -1,13 +1,12 @@
 """The bytes of a file, read once, whatever the file may be."""
 
-import errno
 import os
 import stat
 from typing import IO
 
 from sparsefeat.pictures.opening import open_picture
-from sparsefeat.pictures.source import Source
-from sparsefeat.pictures.unreadable import Reason, UnreadableError, os_reason
+from sparsefeat.pictures.source import Source, storable_mtime
+from sparsefeat.pictures.unreadable import Reason, UnreadableError, os_refusal
 
 # Opening a FIFO without O_NONBLOCK waits for a writer, for ever if there is none.
 _FLAGS = (
@@ -37,8 +36,7 @@ def read_file(source: Source, max_pixels: int) -> bytes:
         with os.fdopen(descriptor, "rb") as stream:
             return _read(stream, source, max_pixels)
     except OSError as exc:
-        special = exc.errno == errno.ENXIO  # a socket
-        raise UnreadableError(Reason.SPECIAL if special else os_reason(exc)) from exc
+        raise os_refusal(exc) from exc
 
 
 def _read(stream: IO[bytes], source: Source, max_pixels: int) -> bytes:
@@ -47,18 +45,24 @@ def _read(stream: IO[bytes], source: Source, max_pixels: int) -> bytes:
         raise UnreadableError(Reason.FOLDER)
     if not stat.S_ISREG(found.st_mode):
         raise UnreadableError(Reason.SPECIAL)
-    listed = (source.bytes, source.mtime_ns)
-    if (found.st_size, found.st_mtime_ns) != listed:
-        raise UnreadableError(Reason.CHANGED)
+    _check_unchanged(found, source)
     if found.st_size > _LARGE_BYTES:
         if found.st_size > max_pixels * _BYTES_PER_PIXEL + _LARGE_BYTES:
             raise UnreadableError(Reason.OVERSIZED)
-        open_picture(stream, max_pixels)
+        try:
+            open_picture(stream, max_pixels)
+        finally:  # what can't be identified may have been cut off meanwhile
+            _check_unchanged(os.fstat(stream.fileno()), source)
         stream.seek(0)
-    content = stream.read()
-    read = os.fstat(stream.fileno())
-    if (read.st_size, read.st_mtime_ns) != listed or len(content) != read.st_size:
+    content = stream.read() or b""  # None where the system has nothing to give yet
+    _check_unchanged(os.fstat(stream.fileno()), source)
+    if len(content) != source.bytes:
         raise UnreadableError(Reason.CHANGED)
     if not content:
         raise UnreadableError(Reason.EMPTY)
     return content
+
+
+def _check_unchanged(status: os.stat_result, source: Source) -> None:
+    if (status.st_size, storable_mtime(status)) != (source.bytes, source.mtime_ns):
+        raise UnreadableError(Reason.CHANGED)

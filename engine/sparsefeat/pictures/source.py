@@ -1,5 +1,6 @@
 """One file found, and how its name is written down."""
 
+import os
 import re
 from dataclasses import dataclass
 
@@ -21,7 +22,16 @@ class Source:
     path: str  # with forward slashes
     label: str  # name of the parent folder
     bytes: int  # size of the file
-    mtime_ns: int
+    mtime_ns: int  # as `storable_mtime` gives it
+
+
+def storable_mtime(status: os.stat_result) -> int:
+    """Give a file's time of change in nanoseconds since 1970, as an int64.
+
+    What lies before 1677 or after 2262 becomes the smallest or the largest int64: an odd date,
+    such as a camera with an empty battery writes, is no reason to leave a picture out.
+    """
+    return max(-(2**63), min(status.st_mtime_ns, 2**63 - 1))
 
 
 def encode_path(name: str) -> str:

@@ -1,5 +1,6 @@
-"""Why a file could not become a row: the stable reasons of rejects."""
+"""Why a file could not become a row: of its own, or because of the system."""
 
+import errno
 from enum import StrEnum
 
 
@@ -27,21 +28,51 @@ class Reason(StrEnum):
     UNSUPPORTED = "the picture's kind of pixels is not supported"
     WARNED = "the decoder warned, and warnings are errors"
 
+    @property
+    def of_system(self) -> bool:
+        """Whether another try may go otherwise, with the same picture: it is never recorded."""
+        return self in _OF_SYSTEM
+
+
+# What isn't here was concluded from all bytes of a file, or from its size.
+_OF_SYSTEM = frozenset(
+    {
+        Reason.MISSING,
+        Reason.ADDRESS,
+        Reason.FORBIDDEN,
+        Reason.FOLDER,
+        Reason.SPECIAL,
+        Reason.READ_FAILED,
+        Reason.CHANGED,
+        Reason.NO_HEIF,
+        Reason.NO_DECODER,
+        Reason.NO_MEMORY,
+        Reason.WARNED,
+    }
+)
+
 
 class UnreadableError(Exception):
-    """A picture that becomes a reject; never leaves this package."""
+    """A picture that becomes a reject; never leaves this package.
 
-    def __init__(self, reason: Reason) -> None:
-        super().__init__(reason)
+    Its text is the reason, with what the system said of it where that is known.
+    """
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else str(reason))
         self.reason = reason
 
 
-def os_reason(error: OSError) -> Reason:
+def os_refusal(error: OSError) -> UnreadableError:
     """Reduce an operating system's refusal to a reason without paths or numbers."""
     if isinstance(error, PermissionError):
-        return Reason.FORBIDDEN
+        return UnreadableError(Reason.FORBIDDEN)
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return Reason.MISSING
+        return UnreadableError(Reason.MISSING)
     if isinstance(error, IsADirectoryError):
-        return Reason.FOLDER
-    return Reason.READ_FAILED
+        return UnreadableError(Reason.FOLDER)
+    if error.errno == errno.ENXIO:  # a socket
+        return UnreadableError(Reason.SPECIAL)
+    if error.errno == errno.ENOMEM:
+        return UnreadableError(Reason.NO_MEMORY)
+    return UnreadableError(Reason.READ_FAILED, error.strerror or "")

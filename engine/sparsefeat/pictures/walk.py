@@ -3,6 +3,7 @@
 # Plain text for paths: a million pathlib objects would double time and memory.
 # ruff: noqa: PTH112, PTH116, PTH118, PTH119
 
+import errno
 import functools
 import os
 import stat
@@ -10,11 +11,14 @@ from collections.abc import Iterator, Sequence
 
 from sparsefeat.errors import SourceError
 from sparsefeat.pictures.patterns import Choice, matches, may_hold
-from sparsefeat.pictures.source import Source, decode_path, encode_path
-from sparsefeat.pictures.unreadable import Reason, os_reason
-from sparsefeat.records import Reject
+from sparsefeat.pictures.source import Source, decode_path, encode_path, storable_mtime
+from sparsefeat.pictures.unreadable import UnreadableError, os_refusal
+from sparsefeat.records import ReadFailure, Reject
 
 Found = Source | Reject
+
+# What says nothing of a folder: too many open files, here or in all of the system; no memory.
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 class Walk:
@@ -36,7 +40,7 @@ class Walk:
         Raises
         ------
         SourceError
-            If `root` itself can't be read.
+            If `root` itself can't be read, or vanishes meanwhile.
         """
         found: list[Found] = []
         followed = False
@@ -46,6 +50,8 @@ class Walk:
             for start in starts:
                 found.extend(self._descend(root, start, pattern, links))
             followed = followed or bool(links)
+        if any(isinstance(item, ReadFailure) for item in found):
+            check_root(root)
         if followed:
             found.sort(key=lambda item: os.fsencode(decode_path(item.path)))
         return found
@@ -107,7 +113,7 @@ class Walk:
                 raise SourceError(
                     f"got {root!r}, expected a folder that can be read: {exc.strerror}"
                 ) from exc
-            return (lost_file(root, folder.rstrip("/"), os_reason(exc)),)
+            return (lost_file(root, folder.rstrip("/"), os_refusal(exc)),)
         # With "/" after folders, names in order are paths in order.
         names.sort(key=os.fsencode)
         return names
@@ -119,7 +125,7 @@ def found_file(root: str, folder: str, name: str) -> Found | None:
     try:
         status = os.stat(file)
     except OSError as exc:
-        return lost_file(root, folder + name, os_reason(exc))
+        return lost_file(root, folder + name, os_refusal(exc))
     if not stat.S_ISREG(status.st_mode):
         return None
     stored_root, stored_folder, label = _written(root, folder)
@@ -129,7 +135,7 @@ def found_file(root: str, folder: str, name: str) -> Found | None:
         path=stored_folder + encode_path(name),
         label=label,
         bytes=status.st_size,
-        mtime_ns=status.st_mtime_ns,
+        mtime_ns=storable_mtime(status),
     )
 
 
@@ -140,15 +146,38 @@ def _written(root: str, folder: str) -> tuple[str, str, str]:
     return encode_path(root), encode_path(folder), encode_path(own_name)
 
 
-def lost_file(root: str, path: str, reason: Reason) -> Reject:
-    """Reject a path that could not even be looked at."""
-    return Reject(
+def check_root(root: str) -> None:
+    """See that the folder in which a file can't be read is itself still there.
+
+    Raises
+    ------
+    SourceError
+        It has gone or can't be read; or nothing is left in it, as where a drive was unmounted.
+    """
+    try:
+        with os.scandir(root) as entries:
+            if next(entries, None) is not None:
+                return
+        what = "nothing is left in it"
+    except OSError as exc:
+        if exc.errno in _EXHAUSTED:
+            return
+        what = exc.strerror or str(exc)
+    raise SourceError(
+        f"{root} can't be read any more ({what}), expected the folder with its photographs: "
+        "attach it again, and run the same command again"
+    )
+
+
+def lost_file(root: str, path: str, why: UnreadableError) -> ReadFailure:
+    """Report a path that could not even be looked at."""
+    return ReadFailure(
         path=encode_path(path),
         root=encode_path(root),
         bytes=0,
         mtime_ns=0,
         sha256="",
-        reason=str(reason),
+        reason=str(why),
     )
 
 

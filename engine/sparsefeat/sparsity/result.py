@@ -205,7 +205,7 @@ class Sparsity:
         """
         if different := differences(self.settings, baseline.settings):
             raise InputError(
-                f"{self.source} and {baseline.source} were made otherwise "
+                f"{self.source} and {baseline.source} were made with other settings "
                 f"({'; '.join(different)}), expected the same: extract one of them anew"
             )
         found = [

@@ -101,7 +101,7 @@ def check_alike(parts: Sequence[Part], *, advice: str) -> None:
     for part in parts[1:]:
         if different := differences(part.header.identity(), parts[0].header.identity()):
             raise StoreMismatchError(
-                f"{part.path} and {parts[0].path} were made otherwise: {'; '.join(different)}: "
+                f"{part.path} and {parts[0].path} have other settings: {'; '.join(different)}: "
                 f"{advice}"
             )
 

@@ -118,13 +118,14 @@ def compact(
         return _compaction(sources, groups, bytes_before=bytes_before, bytes_after=None)
     done = []
     bytes_before = bytes_after = 0
-    with locked(folder) as parts:
+    with locked(folder) as (hold, parts):
         sources = _sources(parts)
         groups = _groups(sources, limits, everything=everything)
         counter = RowCounter((source for group in groups for source in group), progress)
         for group in groups:
             if stop is not None and stop.is_set():
                 break
+            hold.check()
             paths = [source.part.path for source in group]
             bytes_before += sum(map(folder_bytes, paths))
             new = write_group(folder, group, replaces=_numbers(group), wrote=counter.add)

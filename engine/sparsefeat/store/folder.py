@@ -1,9 +1,10 @@
 """A store's folder, seen by who wants to write into it."""
 
+import errno
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -22,16 +23,67 @@ from sparsefeat.store.layout import (
 from sparsefeat.store.part import Part
 
 
-def take_lock(folder: Path) -> FileLock:
-    """Let nobody else write into the folder until the lock is released.
+class Hold:
+    """The right to write into a store's folder, which nobody else has until it is released.
+
+    Parameters
+    ----------
+    folder
+        The store's.
+    make
+        Make it if there is none.
 
     Raises
     ------
     StoreLockedError
         Another writer is at work.
+    StoreError
+        With `make`: the folder holds something else.
     OSError
-        The lock's file can't be made.
+        The folder or the lock's file can't be made.
     """
+
+    def __init__(self, folder: Path, *, make: bool) -> None:
+        self._folder = folder
+        self._made = _claim(folder) if make else []
+        self._lock = _take_lock(folder)
+        self._identity = self._identify()
+
+    def check(self) -> None:
+        """See that the folder is the one that was locked, before a part is begun in it.
+
+        Raises
+        ------
+        StoreWriteError
+            It has gone; or another one is in its place, such as the empty one beneath a drive that
+            was unmounted.
+        """
+        try:
+            if self._identify() == self._identity:
+                return
+        except OSError as exc:
+            raise write_error(self._folder, exc) from exc
+        raise write_error(self._folder, FileNotFoundError(errno.ENOENT, "it was replaced"))
+
+    def release(self) -> None:
+        """Let others write; remove what was made where it has become no store."""
+        try:
+            # Removed while it is locked: who has opened it already sees that it has no name now.
+            with suppress(OSError):
+                if all(entry.name == LOCK for entry in self._folder.iterdir()):
+                    self.check()
+                    (self._folder / LOCK).unlink()
+                    for each in self._made:
+                        each.rmdir()
+        finally:
+            self._lock.release()
+
+    def _identify(self) -> tuple[int, int]:
+        status = (self._folder / LOCK).stat()
+        return status.st_dev, status.st_ino
+
+
+def _take_lock(folder: Path) -> FileLock:
     lock = FileLock(
         folder / LOCK,
         timeout=0,
@@ -49,24 +101,26 @@ def take_lock(folder: Path) -> FileLock:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[list[Part]]:
+def locked(folder: Path, *, make: bool = False) -> Iterator[tuple[Hold, list[Part]]]:
     """Hold the folder's lock, and give the parts that count, in the order of their rows.
 
-    What killed writers left is removed.
+    What killed writers left is removed. With `make` the folder is made if there is none.
 
     Raises
     ------
     StoreLockedError
         Another writer is at work.
+    StoreError
+        With `make`: the folder holds something else.
     StoreWriteError
         The disk refused, here or inside.
     """
     try:
-        lock = take_lock(folder)
+        hold = Hold(folder, make=make)
         try:
-            yield settle(folder)
+            yield hold, settle(folder)
         finally:
-            lock.release()
+            hold.release()
     except StoreError:
         raise
     except OSError as exc:
@@ -74,15 +128,24 @@ def locked(folder: Path) -> Iterator[list[Part]]:
 
 
 def write_error(folder: Path, exc: OSError) -> StoreWriteError:
-    """Say that the disk refused."""
+    """Say that the disk refused, or dropped out."""
+    if isinstance(exc, FileNotFoundError | NotADirectoryError):
+        return StoreWriteError(
+            f"{folder} can't be written ({exc.strerror or exc}), expected the store that was "
+            "there: bring it back and run the same command again, committed parts are safe"
+        )
     return StoreWriteError(
         f"{folder} can't be written ({exc.strerror or exc}), expected room and permission: "
         "make some and run the same command again, committed parts are safe"
     )
 
 
-def claim(folder: Path) -> None:
+def _claim(folder: Path) -> list[Path]:
     """Make the folder if there is none, and refuse one that holds something else.
+
+    Returns
+    -------
+    The folders that were made, the innermost first.
 
     Raises
     ------
@@ -103,6 +166,7 @@ def claim(folder: Path) -> None:
             f"{folder} holds {foreign.name} and no part-*.zarr, expected a store or an empty "
             "folder: choose another one"
         )
+    return made
 
 
 def settle(folder: Path) -> list[Part]:

@@ -20,7 +20,7 @@ from sparsefeat.store.chunks import ChunkEncoder, encode_text
 from sparsefeat.store.codecs import Chain
 from sparsefeat.store.json_fields import JSON, mapping
 from sparsefeat.store.json_file import read_json
-from sparsefeat.store.shards import write_chunk
+from sparsefeat.store.shards import make_folder, write_chunk
 
 _VERSIONS = {
     "anndata": "0.1.0",
@@ -63,7 +63,9 @@ class PartGroup:
             written since has made a new one.
         """
         if not name and not self._root.exists():
-            raise FileNotFoundError(errno.ENOENT, "Somebody removed it", str(self.path))
+            raise FileNotFoundError(
+                errno.ENOENT, "the part in the making was removed", str(self.path)
+            )
         node = {
             "attributes": {**encoding(kind), **(attributes or {})},
             "zarr_format": 3,
@@ -117,7 +119,7 @@ class PartGroup:
 
     def _write_json(self, name: str, node: Mapping[str, Any]) -> None:
         folder = self.path / name
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         document = json.dumps(node, separators=(",", ":"), allow_nan=False)
         if len(document) > JSON_BYTES:
             raise InputError(

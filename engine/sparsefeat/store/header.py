@@ -18,6 +18,9 @@ from sparsefeat.store.ranges import NO_NUMBERS, Ranges
 
 MAX_FEATURES = 1 << 31  # column numbers are int32
 
+_NAMES = 6  # of layers in a message; of more, the first few and the last
+_SHAPES = 3  # of layers in a message
+
 Encoding: TypeAlias = Literal["csr", "dense"]
 
 
@@ -256,17 +259,34 @@ def plain_json(given: Mapping[str, JSON], *, what: str) -> dict[str, JSON]:
 def differences(got: Mapping[str, JSON], expected: Mapping[str, JSON]) -> list[str]:
     """Say which keys differ, one phrase each, nested keys joined by dots.
 
+    Layers are one phrase, with their names; their shapes follow from size and pooling, and are
+    given where nothing else differs.
+
     Examples
     --------
     >>> differences({"settings": {"pool": "avg"}}, {"settings": {"pool": "none"}})
     ["settings.pool: got 'avg', expected 'none'"]
+    >>> differences({"layers": {"fc2": [4096]}}, {"layers": {"fc1": [4096], "fc2": [4096]}})
+    ['layers: got fc2, expected fc1, fc2']
     """
     ours, theirs = _flatten(got), _flatten(expected)
-    return [
+    found = [
         f"{key}: got {ours.get(key, 'nothing')}, expected {theirs.get(key, 'nothing')}"
         for key in sorted(ours.keys() | theirs.keys())
         if ours.get(key) != theirs.get(key)
     ]
+    others = [phrase for phrase in found if not phrase.startswith("layers.")]
+    our_layers, their_layers = mapping(got.get("layers", {})), mapping(expected.get("layers", {}))
+    if our_layers.keys() != their_layers.keys():
+        return [f"layers: got {_named(our_layers)}, expected {_named(their_layers)}", *others]
+    return others or found[:_SHAPES]
+
+
+def _named(layers: Mapping[str, object]) -> str:
+    names = [*layers]
+    if len(names) > _NAMES:
+        return f"{', '.join(names[:3])}, ... {names[-1]} ({len(names)} layers)"
+    return ", ".join(names) or "none"
 
 
 def _flatten(mapping: Mapping[str, JSON], prefix: str = "") -> dict[str, str]:

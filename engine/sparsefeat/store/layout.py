@@ -47,6 +47,11 @@ def temporary_name(number: int, token: str) -> str:
     return f".part-{number:05d}.{token}.tmp"
 
 
+def is_temporary_name(name: str) -> bool:
+    """Tell whether a name is that of a part in the making."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
 def list_parts(folder: Path) -> list[Path]:
     """List the committed parts in the order of their numbers, replaced ones among them."""
     numbered = [
@@ -65,7 +70,7 @@ def next_number(folder: Path) -> int:
 
 def list_temporaries(folder: Path) -> list[Path]:
     """List the parts in the making: of the writer at work, or of killed ones."""
-    return sorted(entry for entry in folder.iterdir() if _TEMPORARY.fullmatch(entry.name))
+    return sorted(entry for entry in folder.iterdir() if is_temporary_name(entry.name))
 
 
 def require_parts(folder: Path) -> list[Path]:
@@ -80,7 +85,7 @@ def require_parts(folder: Path) -> list[Path]:
         parts = list_parts(folder)
     except (FileNotFoundError, NotADirectoryError) as exc:
         raise StoreNotFoundError(
-            f"{folder} is no folder, expected a store: check the path, or extract into it first"
+            f"{folder} is not a folder, expected a store: check the path, or extract into it first"
         ) from exc
     if not parts:
         raise StoreNotFoundError(

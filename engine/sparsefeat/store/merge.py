@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sparsefeat.errors import InputError, StoreError
 from sparsefeat.store.committed import check_alike, survey
-from sparsefeat.store.folder import claim, locked, write_error
+from sparsefeat.store.folder import locked
 from sparsefeat.store.kept import first_rows, standing_rejects
 from sparsefeat.store.layout import folder_bytes, require_parts
 from sparsefeat.store.packing import Source, pack
@@ -106,13 +106,9 @@ def merge(
     parts = [part for folder in folders for part in _read(folder)]
     check_alike(parts, advice=_ADVICE)
     _check_known(parts)
-    try:
-        claim(output)
-    except OSError as exc:
-        raise write_error(output, exc) from exc
     written = []
     bytes_added = 0
-    with locked(output) as before:
+    with locked(output, make=True) as (hold, before):
         check_alike([*before, *parts], advice=_ADVICE)
         wanted = _wanted(parts, before)
         groups = list(pack((each for each in wanted if len(each.rows) or each.rejects), limits))
@@ -120,6 +116,7 @@ def merge(
         for group in groups:
             if stop is not None and stop.is_set():
                 break
+            hold.check()
             bytes_added += folder_bytes(write_group(output, group, wrote=counter.add))
             written.append(group)
     added = [source for group in written for source in group]

@@ -47,11 +47,13 @@ class Finding:
 class VerifyReport:
     """The findings, and how much was looked at.
 
-    `pictures` counts originals whose bytes were compared; `n_bytes` is what was read of the
-    store.
+    `findings` are about the store. `changes` are about the images that were compared with it,
+    `pictures` of them: those missing now, that can't be read, or with other bytes than when they
+    were stored. The store is none the worse for it. `n_bytes` is what was read of the store.
     """
 
     findings: tuple[Finding, ...]
+    changes: tuple[Finding, ...]
     parts: int
     rows: int
     files: int
@@ -60,5 +62,5 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is damaged, missing or changed."""
+        """Whether no part of the store is damaged or missing."""
         return all(finding.harmless for finding in self.findings)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.store.chunks import CHECKSUM_BYTES, sealed, unsealed
+from sparsefeat.store.layout import is_temporary_name
 from sparsefeat.store.regular_file import open_regular
 
 # What a shard's index says of a chunk that isn't there, because it lies beyond the array.
@@ -16,15 +17,33 @@ _ABSENT = 2**64 - 1
 _ENTRY_BYTES = 16  # offset, length
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder in a part, and those above it up to the part.
+
+    Raises
+    ------
+    FileNotFoundError
+        The part itself has gone, and the store perhaps with it: made anew here, it would lack
+        what was written before.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+    except FileNotFoundError:
+        if is_temporary_name(folder.name):
+            raise
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+
+
 def write_chunk(file: Path, chunk: bytes) -> None:
     """Write the one chunk of a file."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(file.parent)
     file.write_bytes(chunk)
 
 
 def write_shard(file: Path, chunks: Iterable[bytes], n_chunks: int) -> None:
     """Write a shard of room for `n_chunks`, of which the first ones are there."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(file.parent)
     index = np.full((n_chunks, 2), _ABSENT, "<u8")
     offset = 0
     with file.open("wb") as stream:

@@ -41,14 +41,14 @@ def verify(
     Returns
     -------
     VerifyReport
-        Damage is reported, never raised.
+        Damage, and images that differ from `source`, are reported and never raised.
 
     Raises
     ------
     StoreNotFoundError
         There is no store to check.
     SourceError
-        A `source` is no folder.
+        A `source` is not a folder, or vanishes meanwhile.
     StoreChangedError
         The store was compacted meanwhile.
 
@@ -59,13 +59,12 @@ def verify(
     """
     folder = Path(folder)
     sources = [Path(each) for each in ([source] if isinstance(source, str | Path) else source)]
-    for each in sources:
-        if not each.is_dir():
-            raise SourceError(f"{each} is no folder, expected the pictures: check the path")
+    _check_folders(sources)
     require_parts(folder)
     found = survey(folder)
     paths = found.paths
     findings = [*_folder_findings(folder, found)]
+    changes: list[Finding] = []
     rows = files = n_bytes = pictures = 0
     places: dict[str, str] = {}
     for done, path in enumerate(paths, start=1):
@@ -81,8 +80,9 @@ def verify(
                 findings.append(Finding(what=what, part=path.name, rows=(number, number + 1)))
             places[row] = path.name
         if sources and check.rows:
-            findings += check_source(path.name, check.rows, sources)
+            changes += check_source(path.name, check.rows, sources)
             pictures += len(ids)
+            _check_folders(sources)
         rows += len(ids)
         files += len(check.files)
         n_bytes += check.n_bytes
@@ -90,12 +90,19 @@ def verify(
             progress(done, len(paths))
     return VerifyReport(
         findings=tuple(findings),
+        changes=tuple(changes),
         parts=len(paths),
         rows=rows,
         files=files,
         n_bytes=n_bytes,
         pictures=pictures,
     )
+
+
+def _check_folders(sources: Sequence[Path]) -> None:
+    for each in sources:
+        if not each.is_dir():
+            raise SourceError(f"{each} is not a folder, expected the images: check the path")
 
 
 def _folder_findings(folder: Path, found: Survey) -> list[Finding]:
@@ -118,7 +125,7 @@ def _folder_findings(folder: Path, found: Survey) -> list[Finding]:
         identity = part.header.identity()
         expected = expected or identity
         if different := differences(identity, expected):
-            what = f"was made otherwise: {'; '.join(different)}"
+            what = f"was made with other settings: {'; '.join(different)}"
             findings.append(Finding(what=what, part=path.name))
     return findings
 

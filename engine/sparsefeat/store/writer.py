@@ -7,12 +7,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from filelock import FileLock
-
 from sparsefeat.errors import InputError, StoreError, StoreMismatchError, StoreWriteError
-from sparsefeat.records import Batch, Layer
+from sparsefeat.records import Batch, Layer, ReadFailure, Reject
 from sparsefeat.store.bounds import AXES
-from sparsefeat.store.folder import claim, settle, take_lock, write_error
+from sparsefeat.store.folder import Hold, settle, write_error
 from sparsefeat.store.header import differences, identity, plain_json
 from sparsefeat.store.json_fields import JSON
 from sparsefeat.store.known import Known, load_known
@@ -53,7 +51,7 @@ class StoreWriter:
     def __init__(
         self,
         folder: Path,
-        lock: FileLock,
+        hold: Hold,
         layers: Sequence[Layer],
         limits: PartLimits,
         settings: dict[str, JSON],
@@ -61,7 +59,7 @@ class StoreWriter:
         values: Values,
         steps: Mapping[str, ChannelSteps],
     ) -> None:
-        self._folder, self._lock, self._layers, self._limits = folder, lock, layers, limits
+        self._folder, self._hold, self._layers, self._limits = folder, hold, layers, limits
         self._settings, self._provenance = settings, provenance
         self._values, self._steps = values, steps
         self.losses: dict[str, Loss] = {}
@@ -132,12 +130,11 @@ class StoreWriter:
         kept = plain_json(settings, what="settings"), plain_json(provenance, what="provenance")
         limits = PartLimits(rows=rows_per_part, n_bytes=bytes_per_part)
         try:
-            claim(folder)
-            lock = take_lock(folder)
+            hold = Hold(folder, make=True)
             try:
-                return cls(folder, lock, tuple(layers), limits, *kept, values, steps or {})
+                return cls(folder, hold, tuple(layers), limits, *kept, values, steps or {})
             except BaseException:
-                lock.release()
+                hold.release()
                 raise
         except OSError as exc:
             raise write_error(folder, exc) from exc
@@ -145,7 +142,8 @@ class StoreWriter:
     def append(self, batch: Batch) -> int:
         """Append a batch; full parts are committed on the way.
 
-        A row whose picture (same path, size, time and digest) is in the store is left out.
+        A row whose picture (same path, size, time and digest) is in the store is left out, and so
+        is a `ReadFailure` among the rejects: the next run finds its picture new.
         Nothing of `batch` is kept after the call: its memory may be used again.
 
         Returns
@@ -176,6 +174,8 @@ class StoreWriter:
     def close(self) -> None:
         """Commit, and let others write; leaving the context does it.
 
+        Where nothing was ever committed, the folders made for it are removed again.
+
         Raises
         ------
         StoreWriteError
@@ -187,7 +187,7 @@ class StoreWriter:
         finally:
             self._closed = True
             self._thread.shutdown()
-            self._lock.release()
+            self._hold.release()
 
     def __enter__(self) -> Self:
         return self
@@ -207,8 +207,8 @@ class StoreWriter:
             different = differences(ours, part.header.identity())
             if different:
                 raise StoreMismatchError(
-                    f"{part.path} was made otherwise: {'; '.join(different)}: "
-                    "use the same settings, or choose another folder"
+                    f"{part.path} was made with other settings: {'; '.join(different)}: "
+                    "use the same ones, or choose another folder"
                 )
         return load_known(parts)
 
@@ -221,13 +221,13 @@ class StoreWriter:
                 "pass what the store was opened for"
             )
         check_records(batch.rows)
-        check_records(batch.rejects)
+        check_records(_recorded(batch))
         self._values.check(batch)
 
     def _append(self, batch: Batch) -> int:
-        if batch.rejects:
-            self._in_flight().reject(batch.rejects)
-            for reject in batch.rejects:
+        if rejects := _recorded(batch):
+            self._in_flight().reject(rejects)
+            for reject in rejects:
                 self.known.add_reject(reject)
             if self._in_flight().full:
                 self._commit()
@@ -261,6 +261,7 @@ class StoreWriter:
 
     def _in_flight(self) -> PartWriter:
         if self._part is None:
+            self._hold.check()
             self._part = PartWriter(
                 self._folder,
                 next_number(self._folder),
@@ -302,6 +303,10 @@ class StoreWriter:
             if self._part is not None:
                 self._part.discard()
             raise
+
+
+def _recorded(batch: Batch) -> list[Reject]:
+    return [each for each in batch.rejects if not isinstance(each, ReadFailure)]
 
 
 def _check_layers(layers: Sequence[Layer]) -> None:

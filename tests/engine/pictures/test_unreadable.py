@@ -6,7 +6,7 @@ import pytest
 
 from sparsefeat.pictures.presets import PRESETS
 from sparsefeat.pictures.quirks import QUIRKS
-from sparsefeat.pictures.unreadable import Reason, os_reason
+from sparsefeat.pictures.unreadable import Reason, os_refusal
 
 GUIDE = Path(__file__).parents[3] / "docs" / "pictures.md"
 
@@ -30,8 +30,17 @@ def test_reasons_are_short_and_lower_case(reason: Reason) -> None:
         (errno.ENOENT, Reason.MISSING),
         (errno.ENOTDIR, Reason.MISSING),
         (errno.EISDIR, Reason.FOLDER),
+        (errno.ENXIO, Reason.SPECIAL),
+        (errno.ENOMEM, Reason.NO_MEMORY),
         (errno.EIO, Reason.READ_FAILED),
+        (errno.EMFILE, Reason.READ_FAILED),
+        (errno.ESTALE, Reason.READ_FAILED),
+        (errno.ETIMEDOUT, Reason.READ_FAILED),
     ],
 )
 def test_the_systems_refusals(code: int, expected: Reason) -> None:
-    assert os_reason(OSError(code, os.strerror(code), "/secret/path")) is expected
+    refusal = os_refusal(OSError(code, os.strerror(code), "/secret/path"))
+    assert refusal.reason is expected
+    assert refusal.reason.of_system
+    detail = f": {os.strerror(code)}" if expected is Reason.READ_FAILED else ""
+    assert str(refusal) == f"{expected}{detail}"

@@ -134,14 +134,20 @@ def test_other_settings_are_refused_and_named(tmp_path: Path) -> None:
         "settings.pool: got nothing, expected 'none'",
         "settings.new: got 1, expected nothing",
         "settings.size: got [240, 240], expected [224, 224]",
-        "layers.fc: got [41], expected [40]",
     ):
         assert difference in message
     assert "precision" not in message
+    assert "layers" not in message, "their shapes follow from the settings"
     assert "choose another folder" in message
     assert "\n" not in message
     assert digests(tmp_path) == before
-    write_store(tmp_path, [make_batch([1])], settings=ours)  # the refused one left no lock
+    with pytest.raises(StoreMismatchError, match=r"layers.fc: got \[41\], expected \[40\]: use"):
+        StoreWriter.open(tmp_path, layers=layers, settings=ours, provenance={})
+    with pytest.raises(
+        StoreMismatchError, match="layers: got flat, fc, expected map, flat, fc: use"
+    ):
+        StoreWriter.open(tmp_path, layers=SMALL[1:], settings=ours, provenance={})
+    write_store(tmp_path, [make_batch([1])], settings=ours)  # the refused ones left no lock
 
 
 def test_equal_settings_may_be_written_differently(tmp_path: Path) -> None:
