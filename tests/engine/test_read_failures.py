@@ -18,7 +18,7 @@ from skimage import data
 import sparsefeat
 from sparsefeat.errors import SourceError, StoreWriteError
 from sparsefeat.extraction import extract_to_store
-from sparsefeat.pictures import list_pictures
+from sparsefeat.pictures import Source, list_pictures
 from sparsefeat.pictures.decode import Decoded, decode
 from sparsefeat.pictures.presets import PRESETS
 from sparsefeat.progress import Progress
@@ -261,19 +261,20 @@ def test_a_root_that_becomes_forbidden_stops_the_run(
 
 def test_too_many_open_files_say_nothing_of_the_image_nor_of_its_folder(photos: Path) -> None:
     resource = pytest.importorskip("resource")
-    pictures = list_pictures([photos / "even"])
+    picture = list_pictures([photos / "even"])[0]
+    assert isinstance(picture, Source)
     decode(b"", PRESETS["keras"], (32, 32))  # loads what reads files itself
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = os.open(os.devnull, os.O_RDONLY)
     os.close(lowest)
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
     try:
-        result = decode(pictures[0], PRESETS["keras"], (32, 32))
+        result = decode(picture, PRESETS["keras"], (32, 32))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert isinstance(result, ReadFailure)
     assert result.reason == f"the file could not be read: {os.strerror(errno.EMFILE)}"
-    assert isinstance(decode(pictures[0], PRESETS["keras"], (32, 32)), Decoded)
+    assert isinstance(decode(picture, PRESETS["keras"], (32, 32)), Decoded)
 
 
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that can't be read")
