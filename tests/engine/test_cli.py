@@ -158,7 +158,7 @@ def test_companions_include_and_exclude(small_vgg16: Path, photos: Path) -> None
     assert "2 rows added, 1 rejected" in first.stdout
     assert first.stderr == f"{skipped}rejected: bad.png: not a picture\n"
     again = run(f"extract photos -o f {common} --include '*.jpg'", photos.parent)
-    assert "1 rows added, 0 rejected" in again.stdout
+    assert "1 row added, 0 rejected" in again.stdout
     assert "bad.png" not in again.stderr
     named = run(f"extract photos/a.mov -o f {common}", photos.parent)
     assert "rejected: photos/a.mov: not a picture" in named.stderr

@@ -35,7 +35,7 @@ def photos(tmp_path: Path) -> Path:
         label.mkdir(parents=True, exist_ok=True)
         crop = sources[index % 4][10 * index : 10 * index + 60, 5 * index : 5 * index + 70]
         Image.fromarray(np.ascontiguousarray(crop)).save(label / f"{index:02}.png")
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.jpg").write_text("no picture")
     return folder
 
 
@@ -65,9 +65,9 @@ def extract(
     inputs: Sequence[Path],
     store: Path,
     report: After | None = None,
-    **listing: Path,
+    files_from: Path | None = None,
 ) -> Progress:
-    pictures = list_pictures(inputs, **listing)
+    pictures = list_pictures(inputs, files_from=files_from)
     return extract_to_store(extractor, pictures, store, rows_per_part=5, report=report)
 
 
@@ -139,8 +139,8 @@ def test_images_that_vanish_are_reported_and_taken_when_they_are_back(
     assert (outcome.done, outcome.total, outcome.stopped) == (25, 25, False)
     first = outcome.first_failures[0]
     assert (first.path, first.reason) == ("odd/01.png", "no such file")
-    assert [reject.path for reject in outcome.first_rejects] == ["notes.txt"]
-    assert sparsefeat.open(store).rejected["path"].tolist() == ["notes.txt"]
+    assert [reject.path for reject in outcome.first_rejects] == ["notes.jpg"]
+    assert sparsefeat.open(store).rejected["path"].tolist() == ["notes.jpg"]
     away.rename(photos / "odd")
     assert extract(extractor, [photos], store).rows == 12
     outcome = extract(extractor, [photos], store)
@@ -231,7 +231,7 @@ def test_forbidden_files_and_folders_are_reported_each_time_and_never_recorded(
         assert "could not be read: even/04.png: permission denied" in done.stderr
         assert "could not be read: odd: permission denied" in done.stderr
         assert "2 images could not be read this time" in done.stderr
-    assert sparsefeat.open(store).rejected["path"].tolist() == ["notes.txt"]
+    assert sparsefeat.open(store).rejected["path"].tolist() == ["notes.jpg"]
     hidden.chmod(0o755)
     file.chmod(0o644)
     done = subprocess.run(bound(words), capture_output=True, text=True, check=False)
@@ -415,6 +415,6 @@ def test_names_of_any_length_in_a_list_stop_nobody(
 
 def test_a_name_that_no_system_has_is_a_missing_file(small_vgg16: Path) -> None:
     extractor = sparsefeat.Extractor(small_vgg16, size=(32, 32))
-    (batch,) = extractor.extract(["a\ud800.jpg", "b\0.jpg"])
+    (batch,) = extractor.extract(["a\ud800.jpg", "b\0.jpg"], errors="ignore")
     assert [reject.reason for reject in batch.rejects] == ["no such file"] * 2
     assert all(isinstance(reject, Reject) for reject in batch.rejects)

@@ -17,9 +17,9 @@ def test_the_guide_explains_every_reason_preset_and_quirk(word: str) -> None:
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_reasons_are_short_and_lower_case(reason: Reason) -> None:
-    assert reason.value == reason.value.lower()
-    assert len(reason.value) < 70
+def test_reasons_are_short_and_begin_in_lower_case(reason: Reason) -> None:
+    assert reason.value[0].islower()
+    assert len(reason.value) < 80
 
 
 @pytest.mark.parametrize(
