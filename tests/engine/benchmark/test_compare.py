@@ -37,10 +37,10 @@ def result(small_vgg16: Path) -> Result:
 def test_all_that_can_be_had_is_measured(result: Result) -> None:
     measured = [row.engine for row in result.rows()]
     assert measured == [name for name in ENGINES if name not in result.left_out]
-    assert {"keras-predict", "tf-function", "tf-jit", "ort-cpu"} <= set(measured)
-    assert "sparsefeat quantize" in result.left_out["ort-cpu-int8"]
+    assert {"keras-predict", "tf-function", "tf-jit", "onnxruntime-cpu"} <= set(measured)
+    assert "sparsefeat quantize" in result.left_out["onnxruntime-cpu-int8"]
     if "CUDAExecutionProvider" not in str(result.engines):
-        assert "sparsefeat[gpu]" in result.left_out["ort-cuda"]
+        assert "sparsefeat[gpu]" in result.left_out["onnxruntime-cuda"]
     assert all(len(one.rounds) == 2 for one in result.measurements)
     assert [len(one.again) for one in result.measurements if one.again] == [2]
     assert not result.stopped
@@ -61,11 +61,11 @@ def test_engines_are_what_they_are_called(result: Result) -> None:
             assert (facts["intra_op_threads"], facts["inter_op_threads"]) == (1, 1)
         else:
             assert facts["probe_error"] < 3e-2
-    assert "CPUExecutionProvider" in result.engines["ort-cpu"]["runs_on"]
-    if "ort-openvino" in result.engines:
-        options = result.engines["ort-openvino"]["provider_options"]["load_config"]
+    assert "CPUExecutionProvider" in result.engines["onnxruntime-cpu"]["runs_on"]
+    if "onnxruntime-openvino" in result.engines:
+        options = result.engines["onnxruntime-openvino"]["provider_options"]["load_config"]
         assert '"INFERENCE_NUM_THREADS": "1"' in options
-        assert "OpenVINOExecutionProvider" in result.engines["ort-openvino"]["runs_on"]
+        assert "OpenVINOExecutionProvider" in result.engines["onnxruntime-openvino"]["runs_on"]
 
 
 def test_who_waits_does_not_compute(result: Result) -> None:
@@ -101,17 +101,17 @@ def test_pre_activations_leave_tensorflow_out(small_vgg16: Path) -> None:
     layers = "block5_conv3/pre"
     with pytest.raises(LayerError, match="tf-jit can't give block5_conv3/pre"):
         compare(small_vgg16, layers=layers, engines="tf-jit", **SMALL)
-    engines = "ort-cpu"
+    engines = "onnxruntime-cpu"
     found = compare(small_vgg16, layers=layers, engines=engines, batch_sizes=[1], **SMALL)
-    assert found.rows()[0].agreement.reference == found.rows()[0].baseline == "ort-cpu"
+    assert found.rows()[0].agreement.reference == found.rows()[0].baseline == "onnxruntime-cpu"
 
 
 @pytest.mark.parametrize(
     ("options", "error", "says"),
     [
-        ({"engines": "ort-tpu"}, InputError, "ort-openvino"),
-        ({"engines": "ort-cpu-int8"}, ProviderError, "--int8"),
-        ({"engines": "ort-cpu", "baseline": "tf-jit"}, InputError, "'tf-jit' is not among"),
+        ({"engines": "onnxruntime-tpu"}, InputError, "onnxruntime-openvino"),
+        ({"engines": "onnxruntime-cpu-int8"}, ProviderError, "--int8"),
+        ({"engines": "onnxruntime-cpu", "baseline": "tf-jit"}, InputError, "'tf-jit' is not among"),
         ({"batch_sizes": [0, 8]}, InputError, "batch size is 0"),
         ({"batch_sizes": []}, InputError, "batch size is 0"),
         ({"rounds": 0}, InputError, "rounds is 0"),
@@ -158,7 +158,7 @@ def test_engines_are_never_compared_with_themselves_alone(small_vgg16: Path) -> 
     found = compare(
         small_vgg16,
         layers="block1_pool,block1_conv2",
-        engines="ort-cpu",
+        engines="onnxruntime-cpu",
         report=lambda done, total, what: told.append(what),
         batch_sizes=[1],
         **SMALL,
@@ -166,7 +166,7 @@ def test_engines_are_never_compared_with_themselves_alone(small_vgg16: Path) -> 
     (row,) = found.rows()
     assert row.agreement.reference == "keras-predict"
     assert row.agreement.relative_l2 > 0
-    assert set(found.engines) == {"ort-cpu"}
+    assert set(found.engines) == {"onnxruntime-cpu"}
     assert not any("keras-predict" in what for what in told)
 
 
@@ -177,19 +177,19 @@ def test_layers_in_another_order_are_an_error(
 
     def turned(self: process_module.WorkerProcess, **command: Any) -> dict[str, Any]:
         answer = real(self, **command)
-        if command.get("do") == "answer" and self.engine.name == "ort-cpu":
+        if command.get("do") == "answer" and self.engine.name == "onnxruntime-cpu":
             answer["layers"].reverse()
         return answer
 
     monkeypatch.setattr(process_module.WorkerProcess, "ask", turned)
-    says = "ort-cpu gives the layers block5_conv3/pre, block5_conv2/pre"
+    says = "onnxruntime-cpu gives the layers block5_conv3/pre, block5_conv2/pre"
     with pytest.raises(BenchmarkError, match=says):
-        compare(small_vgg16, engines="ort-cpu", **PRE)
+        compare(small_vgg16, engines="onnxruntime-cpu", **PRE)
 
 
 def test_an_engine_that_was_named_and_cannot_be_had(small_vgg16: Path) -> None:
     with pytest.raises(ProviderError, match="cuda"):
-        compare(small_vgg16, engines="ort-cuda", **SMALL)
+        compare(small_vgg16, engines="onnxruntime-cuda", **SMALL)
 
 
 def test_tensorflow_that_is_not_installed(
@@ -200,8 +200,8 @@ def test_tensorflow_that_is_not_installed(
     monkeypatch.setattr(process_module, "_python_path", lambda: f"{tmp_path}:{python_path}")
     with pytest.raises(MissingDependencyError, match=r"sparsefeat\[cpu,export\]"):
         compare(small_vgg16, engines="tf-jit", **SMALL)
-    found = compare(small_vgg16, engines="ort-cpu", batch_sizes=[1], **SMALL)
-    assert found.rows()[0].agreement.reference == "ort-cpu"
+    found = compare(small_vgg16, engines="onnxruntime-cpu", batch_sizes=[1], **SMALL)
+    assert found.rows()[0].agreement.reference == "onnxruntime-cpu"
 
 
 def test_wrong_answers_are_an_error_and_no_row(
@@ -209,7 +209,7 @@ def test_wrong_answers_are_an_error_and_no_row(
 ) -> None:
     monkeypatch.setitem(LIMITS, "fp32", (-1.0, 0.0))
     with pytest.raises(BenchmarkError, match="its speed means nothing"):
-        compare(small_vgg16, engines="ort-cpu", **PRE)
+        compare(small_vgg16, engines="onnxruntime-cpu", **PRE)
 
 
 def test_stopped_early_it_gives_what_there_is(small_vgg16: Path) -> None:
@@ -220,7 +220,7 @@ def test_stopped_early_it_gives_what_there_is(small_vgg16: Path) -> None:
             stop.set()
 
     options: dict[str, Any] = PRE | {"rounds": 50}
-    found = compare(small_vgg16, engines="ort-cpu", report=report, stop=stop, **options)
+    found = compare(small_vgg16, engines="onnxruntime-cpu", report=report, stop=stop, **options)
     assert found.stopped
     assert [len(one.rounds) for one in found.measurements] == [3]  # the turn in hand is ended
     nothing = compare(small_vgg16, stop=stop, **SMALL)
