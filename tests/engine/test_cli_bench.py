@@ -63,6 +63,20 @@ def test_one_round_gives_json_that_any_reader_takes(small_vgg16: Path, tmp_path:
     assert [row["verdict"] for row in document["rows"]] == ["baseline", "too few rounds"]
 
 
+def test_from_files(small_vgg16: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for name in ("a.jpg", "b.jpg", "c.png"):
+        Image.fromarray(data.coffee()).save(tmp_path / "photos" / name)
+    words = "photos --from-files --batch-sizes 2 --rounds 1 --json b.json --html b.html"
+    done = run(small_vgg16, tmp_path, words)
+    assert "pictures of 64x64 from JPEG files" in done.stdout
+    assert "Only 2 pictures could be used: a turn goes through them again." in done.stderr
+    document = json.loads((tmp_path / "b.json").read_text())
+    assert document["settings"]["pictures"] == ["a.jpg", "b.jpg"]
+    assert document["measurements"][0]["images"] == 16
+    assert "Timed was a pass from JPEG files" in (tmp_path / "b.html").read_text()
+
+
 def test_interrupted_it_prints_what_it_has(small_vgg16: Path, tmp_path: Path) -> None:
     """Ctrl-C goes to all processes of the terminal."""
     with subprocess.Popen(

@@ -143,8 +143,8 @@ class _Photographs:
         height, width = self.size
         with Image.open(self.files[index]) as image:
             pixels = image.convert("RGB").resize((width, height), Image.Resampling.NEAREST)
-        blue_first = np.asarray(pixels)[..., ::-1]
-        return np.subtract(blue_first, self.mean, dtype=np.float32, order="C")
+        blue_first = np.ascontiguousarray(np.asarray(pixels)[..., ::-1], dtype=np.float32)
+        return blue_first - self.mean
 
 
 def _reason(exc: BaseException) -> str:

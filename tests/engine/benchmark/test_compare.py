@@ -1,5 +1,6 @@
 import json
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 
 from sparsefeat.benchmark import ENGINES, Result, compare
 from sparsefeat.benchmark import process as process_module
@@ -28,6 +30,10 @@ SMALL: dict[str, Any] = {"size": (64, 64), "rounds": 2}
 PRE = SMALL | {"layers": "block5_conv2/pre,block5_conv3/pre"}
 
 
+needs_torch = pytest.mark.skipif(not find_spec("torch"), reason="PyTorch is not installed")
+TORCH = {"torch-eager", "torch-compile"}
+
+
 @pytest.fixture(scope="module")
 def result(small_vgg16: Path) -> Result:
     """All engines that can be had here, TensorFlow among them."""
@@ -38,6 +44,10 @@ def test_all_that_can_be_had_is_measured(result: Result) -> None:
     measured = [row.engine for row in result.rows()]
     assert measured == [name for name in ENGINES if name not in result.left_out]
     assert {"keras-predict", "tf-function", "tf-jit", "onnxruntime-cpu"} <= set(measured)
+    assert "sparsefeat" in measured
+    for name in TORCH - set(measured):
+        says = "sparsefeat[torch]" if not find_spec("torch") else "torch.compile doesn't work"
+        assert says in result.left_out[name]
     assert "sparsefeat quantize" in result.left_out["onnxruntime-cpu-int8"]
     if "CUDAExecutionProvider" not in str(result.engines):
         assert "sparsefeat[gpu]" in result.left_out["onnxruntime-cuda"]
@@ -59,6 +69,9 @@ def test_engines_are_what_they_are_called(result: Result) -> None:
         assert facts["precision"] == ENGINES[name].precision
         if ENGINES[name].framework == "tensorflow":
             assert (facts["intra_op_threads"], facts["inter_op_threads"]) == (1, 1)
+        elif ENGINES[name].framework == "pytorch":
+            assert (facts["intra_op_threads"], facts["inter_op_threads"]) == (1, 1)
+            assert facts["runs_on"].startswith("PyTorch 2")
         else:
             assert facts["probe_error"] < 3e-2
     assert "CPUExecutionProvider" in result.engines["onnxruntime-cpu"]["runs_on"]
@@ -106,9 +119,102 @@ def test_pre_activations_leave_tensorflow_out(small_vgg16: Path) -> None:
     assert found.rows()[0].agreement.reference == found.rows()[0].baseline == "onnxruntime-cpu"
 
 
+@pytest.fixture
+def jpeg_files(tmp_path: Path) -> Path:
+    """Photographs of whose widths one is a multiple of 64, one in grey, and two other files."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (12, 16, 3), dtype=np.uint8)
+    photograph = Image.fromarray(pixels).resize((640, 480), Image.Resampling.BICUBIC)
+    photograph.save(folder / "a.jpg")
+    photograph.convert("L").resize((333, 217)).save(folder / "b.jpg", progressive=True)
+    photograph.save(folder / "c.png")
+    photograph.convert("CMYK").save(folder / "d.jpg")
+    return folder
+
+
+def test_from_files_all_loaders_give_the_same(small_vgg16: Path, jpeg_files: Path) -> None:
+    """At the size at which TensorFlow's and Pillow's nearest pixels are not the same."""
+    engines = ["keras-predict", "tf-function", "sparsefeat"]
+    found = compare(
+        small_vgg16,
+        [str(jpeg_files)],
+        engines=engines,
+        from_files=True,
+        batch_sizes=[3],
+        rounds=1,
+        threads=1,
+    )
+    assert [row.engine for row in found.rows()] == engines
+    assert found.settings["pictures"] == ["a.jpg", "b.jpg"]
+    for one, row in zip(found.measurements, found.rows(), strict=True):
+        assert row.agreement.reference == "keras-predict"
+        assert row.agreement.relative_l2 < 1e-5
+        assert one.images == 18
+        (turn,) = one.rounds
+        assert one.rates == pytest.approx([18 * len(turn) / sum(turn)])
+        assert one.seconds == pytest.approx(np.array(turn) / 6)
+    assert "load_img" in found.engines["keras-predict"]["label"]
+    assert "tf.data" in found.engines["tf-function"]["label"]
+
+
+@needs_torch
+def test_pytorch_from_files(small_vgg16: Path, jpeg_files: Path) -> None:
+    found = compare(
+        small_vgg16,
+        [str(jpeg_files)],
+        engines="torch-eager",
+        from_files=True,
+        layers="block5_conv2,block5_conv3/pre",
+        batch_sizes=[1, 3],
+        rounds=1,
+        threads=2,
+    )
+    assert [(row.engine, row.batch_size) for row in found.rows()] == [
+        ("torch-eager", 1),
+        ("torch-eager", 3),
+    ]
+    for row in found.rows():
+        assert row.agreement.reference == "onnxruntime-cpu"
+        assert 0 < row.agreement.relative_l2 < 1e-5
+        assert row.agreement.zeros_agree > 0.9999
+
+
+@needs_torch
+def test_pytorch_runs_the_dense_layers(small_vgg16_top: Path) -> None:
+    layers = "block5_conv3/pre,flatten,fc1/pre,fc1,predictions"
+    found = compare(
+        small_vgg16_top, layers=layers, engines="torch-eager", batch_sizes=[2], rounds=1
+    )
+    (row,) = found.rows()
+    assert row.agreement.relative_l2 < 1e-5
+
+
+@needs_torch
+def test_without_a_compiler_torch_compile_is_left_out(
+    small_vgg16: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", str(tmp_path / "no-compiler"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    with pytest.raises(ProviderError, match=r"torch\.compile doesn't work here: .*compiler"):
+        compare(small_vgg16, engines="torch-compile", **PRE)
+
+
+def test_pytorch_that_is_not_installed(
+    small_vgg16: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\")")
+    python_path = process_module._python_path()
+    monkeypatch.setattr(process_module, "_python_path", lambda: f"{tmp_path}:{python_path}")
+    with pytest.raises(MissingDependencyError, match=r"No module.*sparsefeat\[torch\]"):
+        compare(small_vgg16, engines="torch-eager", **PRE)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "says"),
     [
+        ({"from_files": True, "preprocess": "bilinear"}, InputError, "expected 'keras'"),
         ({"engines": "onnxruntime-tpu"}, InputError, "onnxruntime-openvino"),
         ({"engines": "onnxruntime-cpu-int8"}, ProviderError, "--int8"),
         ({"engines": "onnxruntime-cpu", "baseline": "tf-jit"}, InputError, "'tf-jit' is not among"),
