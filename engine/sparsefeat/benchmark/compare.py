@@ -133,8 +133,8 @@ def compare(
     job = make_job(model, int8, layers, size, batch_sizes, threads, rounds, seconds)
     if from_files and preset(preprocess).name != "keras":
         raise InputError(
-            f"preprocess is {preset(preprocess).name!r}, expected 'keras' with from_files: it is what the other "
-            "engines' loaders do as well"
+            f"preprocess is {preset(preprocess).name!r}, expected 'keras' with from_files: it is "
+            "what the other engines' loaders do as well"
         )
     n_images = {size: pass_length(size) if from_files else size for size in job.batch_sizes}
     if baseline is not None and baseline not in {engine.name for engine in wanted}:

@@ -139,9 +139,12 @@ def find_files(photos: Pictures, count: int, *, size: tuple[int, int]) -> Files:
             raise InputError(
                 f"got a {type(picture).__name__} as a photograph, expected the path of a JPEG file"
             )
-        decoded = picture if isinstance(picture, Reject) else decode(picture, chosen, size)
-        if isinstance(picture, Reject) or isinstance(decoded, Reject):
-            rejects += [one for one in (decoded,) if isinstance(one, Reject)]
+        if isinstance(picture, Reject):
+            rejects.append(picture)
+            continue
+        decoded = decode(picture, chosen, size)
+        if isinstance(decoded, Reject):
+            rejects.append(decoded)
             continue
         file = picture.file if isinstance(picture, Source) else str(Path(picture).absolute())
         if decoded.row.format == "JPEG" and _mode(file) in MODES:

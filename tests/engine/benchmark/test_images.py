@@ -7,7 +7,7 @@ from skimage import data
 
 import sparsefeat
 from sparsefeat.benchmark.images import find_files, load_images, pass_length
-from sparsefeat.errors import SourceError
+from sparsefeat.errors import InputError, SourceError
 from sparsefeat.records import RejectWarning
 
 
@@ -47,13 +47,16 @@ def test_files_are_jpeg_in_colour_or_grey(tmp_path: Path) -> None:
     picture.convert("CMYK").save(tmp_path / "c.jpg")
     picture.convert("L").save(tmp_path / "d.jpeg")
     (tmp_path / "e.jpg").write_bytes((tmp_path / "b.jpg").read_bytes()[:99])
-    found = find_files([str(tmp_path)], 9, size=(32, 32))
+    with pytest.warns(RejectWarning, match=r"e\.jpg"):
+        found = find_files([str(tmp_path)], 9, size=(32, 32))
+    with pytest.raises(InputError, match="got a bytes as a photograph"):
+        find_files([b"JPEG"], 9, size=(32, 32))
     assert found.paths == ("b.jpg", "d.jpeg")
     b, d = str(tmp_path / "b.jpg"), str(tmp_path / "d.jpeg")
     assert found.repeated(5) == [b, d, b, d, b]
     assert find_files([str(tmp_path)], 1, size=(32, 32)).paths == ("b.jpg",)
     assert len(find_files([], 100, size=(32, 32)).files) == 10
-    with pytest.raises(SourceError, match=r"a\.png is a JPEG file in colour or grey"):
+    with pytest.raises(SourceError, match="no JPEG file in colour or grey"):
         find_files([str(tmp_path / "a.png")], 9, size=(32, 32))
 
 
