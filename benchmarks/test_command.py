@@ -91,7 +91,7 @@ def test_peak_memory_does_not_grow(
     assert many.rss_gb < 1.3 * few.rss_gb
 
 
-@pytest.mark.parametrize("way", ["ort-cpu", "ort-openvino"])
+@pytest.mark.parametrize("way", ["onnxruntime-cpu", "onnxruntime-openvino"])
 def test_start(
     benchmark: BenchmarkFixture,
     models: Models,

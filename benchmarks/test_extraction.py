@@ -201,11 +201,11 @@ def comparison(
 def test_against_the_bare_network(
     comparison: Comparison, images: Callable[[int], Float32], folder: Path, count: int
 ) -> None:
-    extraction = comparison.extraction("ort-cpu")
+    extraction = comparison.extraction("onnxruntime-cpu")
     assert extraction is not None
     ways: Ways = {
         "extract_to_store fp32": partial(extraction, folder),
-        "bare session loop": comparison.bare("ort-cpu", images(count)),
+        "bare session loop": comparison.bare("onnxruntime-cpu", images(count)),
     }
     paired = comparison.run(ways, count, "bare session loop")
     comparison.claim(paired, "extract_to_store fp32", "bare session loop", 0.95)
@@ -215,7 +215,7 @@ def test_against_keras_scripts(
     comparison: Comparison, models: Models, folder: Path, count: int
 ) -> None:
     model = keras_engine(models.fp32, (LAYER,), "keras-predict").model
-    extraction = comparison.extraction("ort-cpu")
+    extraction = comparison.extraction("onnxruntime-cpu")
     assert extraction is not None
     ways: Ways = {
         "extract_to_store fp32": partial(extraction, folder),
@@ -232,19 +232,29 @@ def test_precisions(
 ) -> None:
     """bf16 and int8 against float32, and int8 against its own bare network."""
     ways: Ways = {}
-    for way in ("ort-cpu", "ort-openvino-bf16", "ort-cpu-int8", "ort-openvino-int8"):
+    for way in (
+        "onnxruntime-cpu",
+        "onnxruntime-openvino-bf16",
+        "onnxruntime-cpu-int8",
+        "onnxruntime-openvino-int8",
+    ):
         extraction = comparison.extraction(way)
         if extraction is not None:
             ways[f"extract_to_store {way}"] = partial(extraction, folder)
-    if "ort-openvino-int8" not in comparison.missing:
-        loop = comparison.bare("ort-openvino-int8", images(count))
-        ways["bare session loop ort-openvino-int8"] = loop
-    ours = "extract_to_store ort-cpu"
+    if "onnxruntime-openvino-int8" not in comparison.missing:
+        loop = comparison.bare("onnxruntime-openvino-int8", images(count))
+        ways["bare session loop onnxruntime-openvino-int8"] = loop
+    ours = "extract_to_store onnxruntime-cpu"
     paired = comparison.run(ways, count, ours)
     for fast, slow, bar, remark in (
-        ("extract_to_store ort-openvino-bf16", ours, 2.2, " (bar for AMX)"),
-        ("extract_to_store ort-openvino-int8", ours, 5, " (bar for AMX)"),
-        ("extract_to_store ort-openvino-int8", "bare session loop ort-openvino-int8", 0.75, ""),
+        ("extract_to_store onnxruntime-openvino-bf16", ours, 2.2, " (bar for AMX)"),
+        ("extract_to_store onnxruntime-openvino-int8", ours, 5, " (bar for AMX)"),
+        (
+            "extract_to_store onnxruntime-openvino-int8",
+            "bare session loop onnxruntime-openvino-int8",
+            0.75,
+            "",
+        ),
     ):
         if fast in ways:
             comparison.claim(paired, fast, slow, bar, remark)
@@ -255,7 +265,7 @@ def test_layers(comparison: Comparison, models: Models, folder: Path, count: int
     early = "block3_pool"
     ways: Ways = {}
     for layers in (LAYER, "pools", early):
-        extraction = comparison.extraction("ort-cpu", layers)
+        extraction = comparison.extraction("onnxruntime-cpu", layers)
         assert extraction is not None
         ways[layers] = partial(extraction, folder)
     paired = comparison.run(ways, count, LAYER)

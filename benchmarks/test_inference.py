@@ -107,10 +107,10 @@ def test_compared(
     paired = Paired(ways=ways)
     paired.warm_up()
     benchmark.pedantic(paired.round, rounds=rounds(n_rounds))
-    benchmark.extra_info["ways"] = paired.figures(batch_size, against="ort-cpu")
+    benchmark.extra_info["ways"] = paired.figures(batch_size, against="onnxruntime-cpu")
     benchmark.extra_info["missing"] = missing
     for way in KERAS:
-        ratio = paired.ratio("ort-cpu", way)
+        ratio = paired.ratio("onnxruntime-cpu", way)
         claim(
             Claim(
                 text=f"ONNX Runtime fp32 / {way}: {outputs}, batches of {batch_size}",

@@ -30,6 +30,7 @@ PACKAGES = (
     "tensorflow",
     "tensorflow-cpu",
     "keras",
+    "torch",
     "pillow",
     "zarr",
     "anndata",

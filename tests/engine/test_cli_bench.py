@@ -21,7 +21,7 @@ main()
 def command(model: Path, *words: str, start: tuple[str, str] = ("-m", "sparsefeat")) -> list[str]:
     # Keras can't give this layer, and isn't started to compare answers.
     layers = ["--layers", "block5_conv3/pre"]
-    common = ["-m", str(model), "--size", "64x64", "--engines", "ort-cpu", *layers]
+    common = ["-m", str(model), "--size", "64x64", "--engines", "onnxruntime-cpu", *layers]
     return [sys.executable, *start, "bench", *common, *words]
 
 
@@ -41,7 +41,7 @@ def test_table_json_and_page(
     heading, columns, *rows = done.stdout.splitlines()
     assert heading.startswith("vgg16.onnx, block5_conv3/pre, pictures of 64x64, 1 thread")
     assert columns.split()[:3] == ["engine", "batch", "images/s"]
-    assert [row.split()[:2] for row in rows] == [["ort-cpu", "1"], ["ort-cpu", "2"]]
+    assert [row.split()[:2] for row in rows] == [["onnxruntime-cpu", "1"], ["onnxruntime-cpu", "2"]]
     assert "turns" not in done.stderr  # it took less than half a minute, and there's no terminal
     document = json.loads((tmp_path / "b.json").read_text())
     assert document["settings"]["pictures"] == ["coffee.jpg"]
@@ -52,7 +52,7 @@ def test_table_json_and_page(
 
 def test_one_round_gives_json_that_any_reader_takes(small_vgg16: Path, tmp_path: Path) -> None:
     words = "--rounds 1 --batch-sizes 1 --threads 1 --json b.json"
-    engines = "--layers block5_pool --engines ort-cpu,keras-predict"
+    engines = "--layers block5_pool --engines onnxruntime-cpu,keras-predict"
     done = run(small_vgg16, tmp_path, f"{words} {engines}")
     assert "too few rounds to tell (1 round)" in done.stdout
 
@@ -61,6 +61,20 @@ def test_one_round_gives_json_that_any_reader_takes(small_vgg16: Path, tmp_path:
 
     document = json.loads((tmp_path / "b.json").read_text(), parse_constant=refuse)
     assert [row["verdict"] for row in document["rows"]] == ["baseline", "too few rounds"]
+
+
+def test_from_files(small_vgg16: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for name in ("a.jpg", "b.jpg", "c.png"):
+        Image.fromarray(data.coffee()).save(tmp_path / "photos" / name)
+    words = "photos --from-files --batch-sizes 2 --rounds 1 --json b.json --html b.html"
+    done = run(small_vgg16, tmp_path, words)
+    assert "pictures of 64x64 from JPEG files" in done.stdout
+    assert "Only 2 pictures could be used: a turn goes through them again." in done.stderr
+    document = json.loads((tmp_path / "b.json").read_text())
+    assert document["settings"]["pictures"] == ["a.jpg", "b.jpg"]
+    assert document["measurements"][0]["images"] == 16
+    assert "Timed was a pass from JPEG files" in (tmp_path / "b.html").read_text()
 
 
 def test_interrupted_it_prints_what_it_has(small_vgg16: Path, tmp_path: Path) -> None:
@@ -81,7 +95,7 @@ def test_interrupted_it_prints_what_it_has(small_vgg16: Path, tmp_path: Path) ->
         output, said = process.communicate()
     assert process.returncode == 130
     assert "too few rounds" not in output  # one engine: nothing is compared
-    assert output.splitlines()[2].startswith("ort-cpu")
+    assert output.splitlines()[2].startswith("onnxruntime-cpu")
     assert "stopping after the turn in hand" in said
     assert "ended early" in said
     assert json.loads((tmp_path / "b.json").read_text())["stopped"] is True

@@ -89,15 +89,15 @@ def test_it_is_compared_with_float32(int8: Path, small_vgg16: Path) -> None:
         small_vgg16,
         int8=int8,
         layers="pools",
-        engines="ort-cpu,ort-cpu-int8",
-        baseline="ort-cpu",
+        engines="onnxruntime-cpu,onnxruntime-cpu-int8",
+        baseline="onnxruntime-cpu",
         batch_sizes=[1],
         rounds=1,
     )
     float32, ours = result.rows()
     assert float32.ratio is None
     assert float32.agreement.relative_l2 < 1e-5
-    assert result.engines["ort-cpu-int8"]["precision"] == "int8"
+    assert result.engines["onnxruntime-cpu-int8"]["precision"] == "int8"
     assert result.settings["int8"] == "int8.onnx"
     assert ours.agreement.reference == "keras-predict"
     assert ours.agreement.relative_l2 > 1e-3

@@ -1,14 +1,16 @@
-"""Comparing TensorFlow with ONNX Runtime on the same machine, model and photographs.
+"""Comparing ways of running the network on the same machine, model and photographs.
 
 ===============  ====================================================================
 `compare`        the comparison: engines started, checked, timed
 `engines`        the ways of running the network there are
-`images`         the arrays that they are given
+`images`         the arrays, or files, that they are given
 `job`            what else they are given, and whether it can be
 `worker`         the process that an engine lives in
 `process`        the same, as its parent sees it
-`ort_engine`     the exported network on ONNX Runtime, inside a worker
+`ort_engine`     the exported network as extraction runs it, inside a worker
+`torch_engine`   the same network in PyTorch, inside a worker
 `agreement`      whether engines compute the same
+`others`         how much of the processors other programs had meanwhile
 `schedule`       warming up, rounds, turns
 `ratios`         what paired times say, and what they don't
 `result`         what was found

@@ -1,11 +1,11 @@
-"""TensorFlow and ONNX Runtime on the same machine, model and photographs."""
+"""Ways of running the network on the same machine, model and photographs."""
 
 import datetime
 import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from sparsefeat.benchmark.engines import (
     choose_engines,
     engine_names,
 )
-from sparsefeat.benchmark.images import Pictures, load_images
+from sparsefeat.benchmark.images import Pictures, find_files, load_images, pass_length
 from sparsefeat.benchmark.job import Job, make_job
 from sparsefeat.benchmark.process import WorkerProcess
 from sparsefeat.benchmark.result import Measurement, Result
@@ -40,7 +40,7 @@ from sparsefeat.pictures import Preset, preset
 
 DEFAULT_ROUNDS = 15
 
-# Pictures of a batch whose answers are compared; all 18 layers of one are 56 MB.
+# Pictures of a run whose answers are compared; all 18 layers of one are 56 MB.
 CHECKED = 4
 
 # Why an engine can't be had, as opposed to what is wrong with the call or the model.
@@ -55,6 +55,7 @@ def compare(
     layers: str | Sequence[str] = "block5_pool",
     size: Size | None = None,
     preprocess: str | Preset = "keras",
+    from_files: bool = False,
     batch_sizes: Collection[int] = (1, 8),
     engines: str | Collection[str] = ALL,
     baseline: str | None = None,
@@ -65,7 +66,7 @@ def compare(
     report: Report | None = None,
     stop: threading.Event | None = None,
 ) -> Result:
-    """Time the network alone in several engines, on ready float32 arrays.
+    """Time the network in several engines, on ready float32 arrays or from files on.
 
     Each engine has a process of its own and the same number of threads; they take turns in
     rounds, in an order drawn anew for each, and one has two, to be compared with itself. What they
@@ -86,6 +87,9 @@ def compare(
         (height, width) of the pictures; by default the model's own.
     preprocess
         The preset that makes an array of a picture, or its name.
+    from_files
+        Time all of the way from JPEG files to features, with each engine's usual loader, instead
+        of the network alone. All loaders make the same pixels, those of the preset ``keras``.
     batch_sizes
         Each is measured for itself.
     engines
@@ -93,7 +97,7 @@ def compare(
         be had are an error; with ``all`` they are left out, with the reason.
     baseline
         What the others are compared with; by default the fastest of TensorFlow's ways at the
-        same batch size, else ``ort-cpu``.
+        same batch size, else ``onnxruntime-cpu``.
     threads
         By default as many as this process may really use.
     rounds
@@ -119,14 +123,20 @@ def compare(
     Examples
     --------
     >>> from sparsefeat.benchmark import compare
-    >>> result = compare("vgg16.onnx", engines="ort-cpu", batch_sizes=[1], rounds=2)
+    >>> result = compare("vgg16.onnx", engines="onnxruntime-cpu", batch_sizes=[1], rounds=2)
     >>> [row.engine for row in result.rows()]
-    ['ort-cpu']
+    ['onnxruntime-cpu']
     """
     stop = stop or threading.Event()
     wanted = choose_engines(engines)
     named = ALL not in engine_names(engines)
     job = make_job(model, int8, layers, size, batch_sizes, threads, rounds, seconds)
+    if from_files and preset(preprocess).name != "keras":
+        raise InputError(
+            f"preprocess is {preset(preprocess).name!r}, expected 'keras' with from_files: it is "
+            "what the other engines' loaders do as well"
+        )
+    n_images = {size: pass_length(size) if from_files else size for size in job.batch_sizes}
     if baseline is not None and baseline not in {engine.name for engine in wanted}:
         raise InputError(
             f"baseline {baseline!r} is not among the engines, expected one of: "
@@ -136,13 +146,13 @@ def compare(
     tell = report or (lambda done, total, what: None)
     started, begun = datetime.datetime.now(datetime.UTC), time.monotonic()
     machine = environment()  # before there is any load of ours
-    images = load_images(photos, max(job.batch_sizes), size=job.size, preprocess=preprocess)
     with tempfile.TemporaryDirectory(prefix="sparsefeat-bench-") as name, ExitStack() as stack:
         folder = Path(name)
-        np.save(folder / "images.npy", images.array)
+        work, paths, own = _work(photos, job, n_images, folder, from_files, preprocess)
         workers, left_out = _start(
             wanted,
             job,
+            work,
             folder,
             stack,
             named=named,
@@ -168,11 +178,11 @@ def compare(
                 break
             if reference is None:
                 tell(0, turns_planned, "starting what answers are compared with")
-                reference = _reference(workers, job, folder, stack)
-            agreements = _check(workers, reference, job, batch_size, folder)
+                reference = _reference(workers, job, work, folder, stack)
+            agreements = _check(workers, reference, job, batch_size, n_images[batch_size], folder)
             turns = schedule.run(batch_size)
             measurements += [
-                _measurement(engine, batch_size, agreements[engine], taken)
+                _measurement(engine, batch_size, n_images[batch_size], agreements[engine], taken)
                 for engine, taken in turns.items()
                 if taken.rounds
             ]
@@ -185,8 +195,10 @@ def compare(
             "layers": list(job.layers),
             "size": list(job.size),
             "preprocess": preset(preprocess).name,
-            "pictures": list(images.paths),
-            "own_pictures": images.own,
+            "from_files": from_files,
+            "images": max(n_images.values()),
+            "pictures": paths,
+            "own_pictures": own,
             "threads": job.threads,
             "batch_sizes": list(job.batch_sizes),
             "rounds": None if seconds else rounds,
@@ -194,7 +206,7 @@ def compare(
             "baseline": baseline,
             "seed": seed,
         },
-        engines={worker.engine.name: _facts(worker) for worker in workers},
+        engines={worker.engine.name: _facts(worker, from_files) for worker in workers},
         left_out=left_out,
         measurements=tuple(measurements),
         environment=machine,
@@ -204,9 +216,29 @@ def compare(
     )
 
 
+def _work(
+    photos: Pictures,
+    job: Job,
+    n_images: Mapping[int, int],
+    folder: Path,
+    from_files: bool,
+    preprocess: str | Preset,
+) -> tuple[dict[str, Any], list[str], bool]:
+    """Make what all workers are given; say which photographs it is made of, and if of the user."""
+    most = max(n_images.values())
+    if from_files:
+        found = find_files(photos, most, size=job.size)
+        passes = {str(size): found.repeated(count) for size, count in n_images.items()}
+        return {"files": passes, "size": list(job.size)}, list(found.paths), found.own
+    images = load_images(photos, most, size=job.size, preprocess=preprocess)
+    np.save(folder / "images.npy", images.array)
+    return {"images": str(folder / "images.npy")}, list(images.paths), images.own
+
+
 def _start(
     wanted: Sequence[Engine],
     job: Job,
+    work: dict[str, Any],
     folder: Path,
     stack: ExitStack,
     *,
@@ -224,7 +256,7 @@ def _start(
             break
         tell(f"starting {engine.name}")
         try:
-            workers.append(_worker(engine, job, folder, stack))
+            workers.append(_worker(engine, job, work, folder, stack))
         except UNAVAILABLE as exc:
             if named:
                 raise
@@ -234,22 +266,26 @@ def _start(
     return workers, left_out
 
 
-def _worker(engine: Engine, job: Job, folder: Path, stack: ExitStack) -> WorkerProcess:
-    worker = WorkerProcess(
-        engine, options=job.options(engine), images=folder / "images.npy", folder=folder
-    )
+def _worker(
+    engine: Engine, job: Job, work: dict[str, Any], folder: Path, stack: ExitStack
+) -> WorkerProcess:
+    worker = WorkerProcess(engine, options=job.options(engine), work=work, folder=folder)
     return stack.enter_context(worker)
 
 
 def _reference(
-    workers: Sequence[WorkerProcess], job: Job, folder: Path, stack: ExitStack
+    workers: Sequence[WorkerProcess],
+    job: Job,
+    work: dict[str, Any],
+    folder: Path,
+    stack: ExitStack,
 ) -> WorkerProcess:
     """Take Keras if it can be had, else the CPU provider, even if nobody asked to time it."""
     started = {worker.engine.name: worker for worker in workers}
     try:
-        return started.get(REFERENCE) or _worker(ENGINES[REFERENCE], job, folder, stack)
+        return started.get(REFERENCE) or _worker(ENGINES[REFERENCE], job, work, folder, stack)
     except UNAVAILABLE:
-        return started.get(FALLBACK) or _worker(ENGINES[FALLBACK], job, folder, stack)
+        return started.get(FALLBACK) or _worker(ENGINES[FALLBACK], job, work, folder, stack)
 
 
 def _check(
@@ -257,10 +293,11 @@ def _check(
     reference: WorkerProcess,
     job: Job,
     batch_size: int,
+    n_images: int,
     folder: Path,
 ) -> dict[str, Agreement]:
-    """Compare what all compute of some rows of the very batch that is timed."""
-    rows = np.unique(np.linspace(0, batch_size - 1, CHECKED).round().astype(int)).tolist()
+    """Compare what all compute of some rows of the very batch, or files, that are timed."""
+    rows = np.unique(np.linspace(0, n_images - 1, CHECKED).round().astype(int)).tolist()
     with tempfile.TemporaryDirectory(dir=folder) as name:
         theirs = _answer(reference, job, batch_size, rows, Path(name) / "reference")
         agreements = {}
@@ -287,12 +324,15 @@ def _answer(
     return folder
 
 
-def _facts(worker: WorkerProcess) -> dict[str, Any]:
+def _facts(worker: WorkerProcess, from_files: bool) -> dict[str, Any]:
     engine = worker.engine
-    return {"label": engine.label, "framework": engine.framework, **worker.facts}
+    label = f"{engine.label}; {engine.loader}" if from_files else engine.label
+    return {"label": label, "framework": engine.framework, **worker.facts}
 
 
-def _measurement(engine: str, batch_size: int, agreement: Agreement, turns: Turns) -> Measurement:
+def _measurement(
+    engine: str, batch_size: int, n_images: int, agreement: Agreement, turns: Turns
+) -> Measurement:
     def share(cpu: str, elapsed: str) -> float:
         total = sum(one[elapsed] for one in turns.rounds)
         return float(sum(one[cpu] for one in turns.rounds) / total) if total else 0.0
@@ -301,9 +341,11 @@ def _measurement(engine: str, batch_size: int, agreement: Agreement, turns: Turn
         sum(one[what] for one in turns.rounds)
         for what in ("turn_cpu_seconds", "turn_delay_seconds")
     )
+    others = [one["others"] for one in turns.rounds if one["others"] is not None]
     return Measurement(
         engine=engine,
         batch_size=batch_size,
+        images=n_images,
         agreement=agreement,
         warm_up_seconds=turns.warm_up_seconds,
         settled=turns.settled,
@@ -312,5 +354,6 @@ def _measurement(engine: str, batch_size: int, agreement: Agreement, turns: Turn
         threads_used=share("turn_cpu_seconds", "turn_seconds"),
         idle_threads=share("waited_cpu_seconds", "waited_seconds"),
         delayed=delay / (cpu + delay) if delay else 0.0,
+        others=float(np.mean(others)) if others else None,
         peak_bytes=turns.rounds[-1]["peak_bytes"],
     )

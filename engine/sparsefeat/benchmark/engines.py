@@ -7,65 +7,105 @@ from typing import Literal
 from sparsefeat.errors import InputError
 
 KERAS = "sparsefeat_export.keras_engine:KerasEngine"
+TORCH = "sparsefeat.benchmark.torch_engine:TorchEngine"
 ORT = "sparsefeat.benchmark.ort_engine:OrtEngine"
 
 ALL = "all"
 
 # With whose answers all others are compared; and where that one can't be had.
 REFERENCE = "keras-predict"
-FALLBACK = "ort-cpu"
+FALLBACK = "onnxruntime-cpu"
+
+Framework = Literal["tensorflow", "pytorch", "sparsefeat", "onnxruntime"]
+Precision = Literal["fp32", "bf16", "int8"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
     """One way of running the network.
 
-    `build` names what a worker makes of `options`; `label` says in words what it is.
+    `build` names what a worker makes of `options`; `label` says in words what it is, and `loader`
+    how it comes from files to arrays where that is asked for.
     """
 
     name: str
     label: str
-    framework: Literal["tensorflow", "onnxruntime"]
-    precision: Literal["fp32", "bf16", "int8"]
+    framework: Framework
+    precision: Precision
+    loader: str
     build: str
     options: dict[str, str] = field(default_factory=dict)
 
 
-def _keras(name: str, way: str, label: str) -> Engine:
+def _keras(name: str, way: str, label: str, loader: str) -> Engine:
     return Engine(
         name=name,
         label=label,
         framework="tensorflow",
         precision="fp32",
+        loader=loader,
         build=KERAS,
         options={"way": way},
     )
 
 
-def _ort(name: str, provider: str, precision: Literal["fp32", "bf16", "int8"]) -> Engine:
-    titles = {"cpu": "CPU provider", "openvino": "OpenVINO plug-in", "cuda": "CUDA provider"}
+def _torch(name: str, way: str, label: str) -> Engine:
     return Engine(
         name=name,
-        label=f"ONNX Runtime, {titles[provider]}, {precision}",
-        framework="onnxruntime",
-        precision=precision,
-        build=ORT,
-        options={"provider": provider, "precision": precision},
+        label=label,
+        framework="pytorch",
+        precision="fp32",
+        loader="DataLoader, Pillow",
+        build=TORCH,
+        options={"way": way},
     )
 
+
+def _extractor(
+    name: str,
+    label: str,
+    provider: str,
+    precision: Precision,
+    *,
+    framework: Framework = "onnxruntime",
+    convolution: str = "direct",
+) -> Engine:
+    """Describe an `Extractor` with these options."""
+    return Engine(
+        name=name,
+        label=f"{label}, {precision}",
+        framework=framework,
+        precision=precision,
+        loader="Extractor.extract",
+        build=ORT,
+        options={"provider": provider, "precision": precision, "convolution": convolution},
+    )
+
+
+SCRIPT = "load_img, img_to_array, preprocess_input"
+PIPELINE = "tf.data: decode_jpeg, preprocess_input"
+CPU = "ONNX Runtime, CPU provider"
+OPENVINO = "ONNX Runtime, OpenVINO plug-in"
 
 ENGINES = {
     engine.name: engine
     for engine in (
-        _keras("keras-predict", "predict", "Keras, model.predict"),
-        _keras("tf-function", "function", "TensorFlow, tf.function"),
-        _keras("tf-jit", "jit", "TensorFlow, tf.function compiled by XLA"),
-        _ort("ort-cpu", "cpu", "fp32"),
-        _ort("ort-openvino", "openvino", "fp32"),
-        _ort("ort-openvino-bf16", "openvino", "bf16"),
-        _ort("ort-cpu-int8", "cpu", "int8"),
-        _ort("ort-openvino-int8", "openvino", "int8"),
-        _ort("ort-cuda", "cuda", "fp32"),
+        _keras("keras-predict", "predict", "Keras, model.predict", SCRIPT),
+        _keras("tf-function", "function", "TensorFlow, tf.function", PIPELINE),
+        _keras("tf-jit", "jit", "TensorFlow, tf.function compiled by XLA", PIPELINE),
+        _torch("torch-eager", "eager", "PyTorch, channels last"),
+        _torch("torch-compile", "compile", "PyTorch, channels last, torch.compile"),
+        _extractor(
+            *("sparsefeat", "sparsefeat, CPU", "cpu", "fp32"),
+            framework="sparsefeat",
+            convolution="auto",
+        ),
+        _extractor("onnxruntime-cpu", CPU, "cpu", "fp32"),
+        _extractor("onnxruntime-openvino", OPENVINO, "openvino", "fp32"),
+        _extractor("onnxruntime-openvino-bf16", OPENVINO, "openvino", "bf16"),
+        _extractor("onnxruntime-cpu-int8", CPU, "cpu", "int8"),
+        _extractor("onnxruntime-openvino-int8", OPENVINO, "openvino", "int8"),
+        _extractor("onnxruntime-cuda", "ONNX Runtime, CUDA provider", "cuda", "fp32"),
     )
 }
 
@@ -86,8 +126,8 @@ def choose_engines(wanted: str | Collection[str]) -> tuple[Engine, ...]:
 
     Examples
     --------
-    >>> [engine.name for engine in choose_engines("ort-cpu,tf-function")]
-    ['tf-function', 'ort-cpu']
+    >>> [engine.name for engine in choose_engines("onnxruntime-cpu,tf-function")]
+    ['tf-function', 'onnxruntime-cpu']
     """
     names = engine_names(wanted)
     unknown = sorted(names - {ALL, *ENGINES})
@@ -111,7 +151,7 @@ def choose_baseline(speeds: Mapping[str, float], asked: str | None) -> str:
 
     Examples
     --------
-    >>> choose_baseline({"tf-function": 5.0, "tf-jit": 6.0, "ort-cpu": 7.0}, None)
+    >>> choose_baseline({"tf-function": 5.0, "tf-jit": 6.0, "onnxruntime-cpu": 7.0}, None)
     'tf-jit'
     """
     if asked is not None:
@@ -119,4 +159,4 @@ def choose_baseline(speeds: Mapping[str, float], asked: str | None) -> str:
     tensorflow = [name for name in speeds if ENGINES[name].framework == "tensorflow"]
     if tensorflow:
         return max(tensorflow, key=speeds.__getitem__)
-    return "ort-cpu" if "ort-cpu" in speeds else next(iter(speeds))
+    return FALLBACK if FALLBACK in speeds else next(iter(speeds))

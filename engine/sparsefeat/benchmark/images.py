@@ -1,4 +1,4 @@
-"""The ready arrays that every engine is given."""
+"""What every engine is given: ready arrays, or files."""
 
 import importlib.util
 import os
@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from sparsefeat.errors import SourceError
-from sparsefeat.pictures import Preset, each_picture, preset
+from sparsefeat.errors import InputError, SourceError
+from sparsefeat.pictures import Preset, Source, each_picture, preset
 from sparsefeat.pictures.decode import Picture, decode
 from sparsefeat.pictures.preprocess import normalize
 from sparsefeat.records import Reject, RejectWarning, reject_message
@@ -22,6 +23,14 @@ Pictures = str | os.PathLike[str] | Iterable[Picture | Reject]
 
 # In the package that makes models, which isn't imported for them.
 SHIPPED_IN = "sparsefeat_export"
+
+# From files, a turn goes through so many of them at least, and in so many batches: a pipeline has
+# to fill before it runs.
+MIN_FILES = 16
+MIN_BATCHES = 4
+
+# Of JPEG files all loaders make the same pixels if these are their modes, and no CMYK.
+MODES = ("RGB", "L")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +43,19 @@ class Images:
     array: Float32
     paths: tuple[str, ...]
     own: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """JPEG files: `files` to open, and their `paths` as they are told; `own` as of `Images`."""
+
+    files: tuple[str, ...]
+    paths: tuple[str, ...]
+    own: bool
+
+    def repeated(self, count: int) -> list[str]:
+        """Give so many files to open, over and over if they are fewer."""
+        return [self.files[index % len(self.files)] for index in range(count)]
 
 
 def load_images(
@@ -62,7 +84,7 @@ def load_images(
     chosen = preset(preprocess)
     pixels, paths = [], []
     rejects: list[Reject] = []
-    own = not isinstance(photos, Sized) or len(photos) > 0
+    own = _own(photos)
     for picture in each_picture(photos if own else _shipped()):
         decoded = picture if isinstance(picture, Reject) else decode(picture, chosen, size)
         if isinstance(decoded, Reject):
@@ -81,6 +103,83 @@ def load_images(
         warnings.warn(reject_message(rejects), RejectWarning, stacklevel=2)
     repeated = [pixels[index % len(pixels)] for index in range(count)]
     return Images(array=normalize(np.stack(repeated)), paths=tuple(paths), own=own)
+
+
+def find_files(photos: Pictures, count: int, *, size: tuple[int, int]) -> Files:
+    """Find as many JPEG files as there are needed, in the order of their names.
+
+    Files of other formats are passed over, and JPEG files of four channels.
+
+    Parameters
+    ----------
+    photos
+        As `load_images` takes them, but files alone.
+    count
+        How many files to find at most.
+    size
+        (height, width) to decode them to, to see that they can be.
+
+    Raises
+    ------
+    SourceError
+        There is none.
+    InputError
+        A photograph is no file.
+
+    Warns
+    -----
+    RejectWarning
+        Some of those needed can't be read, and others were taken.
+    """
+    chosen, own = preset("keras"), _own(photos)
+    files, paths = [], []
+    rejects: list[Reject] = []
+    for picture in each_picture(photos if own else _shipped()):
+        if not isinstance(picture, Source | Reject | str | os.PathLike):
+            raise InputError(
+                f"got a {type(picture).__name__} as a photograph, expected the path of a JPEG file"
+            )
+        if isinstance(picture, Reject):
+            rejects.append(picture)
+            continue
+        decoded = decode(picture, chosen, size)
+        if isinstance(decoded, Reject):
+            rejects.append(decoded)
+            continue
+        file = picture.file if isinstance(picture, Source) else str(Path(picture).absolute())
+        if decoded.row.format == "JPEG" and _mode(file) in MODES:
+            files.append(file)
+            paths.append(decoded.row.path)
+        if len(files) == count:
+            break
+    if not files:
+        raise SourceError(
+            "there is no JPEG file in colour or grey that can be read; name others, or none to use "
+            "those that sparsefeat ships"
+        )
+    if rejects:
+        warnings.warn(reject_message(rejects), RejectWarning, stacklevel=2)
+    return Files(files=tuple(files), paths=tuple(paths), own=own)
+
+
+def pass_length(batch_size: int) -> int:
+    """Say how many files a turn goes through: whole batches, and enough of them.
+
+    Examples
+    --------
+    >>> [pass_length(size) for size in (1, 3, 8)]
+    [16, 18, 32]
+    """
+    return batch_size * max(MIN_BATCHES, -(-MIN_FILES // batch_size))
+
+
+def _own(photos: Pictures) -> bool:
+    return not isinstance(photos, Sized) or len(photos) > 0
+
+
+def _mode(file: str) -> str:
+    with Image.open(file) as image:
+        return image.mode
 
 
 def _shipped() -> Path:

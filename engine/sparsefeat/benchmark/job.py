@@ -39,8 +39,8 @@ class Job:
                 )
             file = self.int8
         common = {"model": str(file.path), "layers": list(self.layers), "threads": self.threads}
-        if engine.framework == "onnxruntime":
-            return common | {"size": list(self.size), "batch_size": max(self.batch_sizes)}
+        if engine.framework != "tensorflow":
+            return common | {"size": list(self.size), "batch_sizes": list(self.batch_sizes)}
         inner = [layer for layer in self.layers if layer.endswith(PRE)]
         if inner:
             raise LayerError(

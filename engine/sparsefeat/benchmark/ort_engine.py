@@ -1,11 +1,14 @@
-"""The exported network on ONNX Runtime, as extraction runs it."""
+"""The exported network as extraction runs it: by sparsefeat, on ONNX Runtime."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparsefeat.extractor import Extractor
+from sparsefeat_kernels import Csr, to_dense
 
 Float32 = NDArray[np.float32]
 
@@ -15,10 +18,12 @@ class OrtEngine:
 
     Parameters
     ----------
-    model, layers, size, provider, precision, threads
+    model, layers, size, threads
         As `Extractor` takes them.
-    batch_size
-        The largest that will be run: larger batches would be cut in pieces.
+    batch_sizes
+        Those that will be run. A batch larger than the largest would be cut in pieces.
+    options
+        The other options of `Extractor` that make the engine what it is.
     """
 
     def __init__(
@@ -27,28 +32,27 @@ class OrtEngine:
         model: str,
         layers: list[str],
         size: list[int],
-        provider: str,
-        precision: Any,
         threads: int,
-        batch_size: int,
+        batch_sizes: list[int],
+        **options: Any,
     ) -> None:
         import onnxruntime
 
         height, width = size
-        self._extractor = Extractor(
-            model,
-            layers,
-            size=(height, width),
-            provider=provider,
-            precision=precision,
-            convolution="direct",
-            threads=threads,
-            batch_size=batch_size,
-        )
+        self._arguments: dict[str, Any] = {
+            "model": model,
+            "layers": layers,
+            "size": (height, width),
+            "threads": threads,
+            **options,
+        }
+        self._batch_size = max(batch_sizes)
+        self._extractor = self._make(self._batch_size)
         self.facts: dict[str, Any] = {
-            "device": "gpu" if provider == "cuda" else "cpu",
+            "device": "gpu" if options["provider"] == "cuda" else "cpu",
             "precision": self._extractor.precision,
-            "runs_on": f"ONNX Runtime {onnxruntime.__version__}, {self._extractor.provider}",
+            "runs_on": f"ONNX Runtime {onnxruntime.__version__}, {self._extractor.provider}, "
+            f"convolution {self._extractor.convolution}",
             "intra_op_threads": threads,
             "inter_op_threads": 1,
             "probe_error": self._extractor.probe_error,
@@ -58,3 +62,33 @@ class OrtEngine:
     def run(self, images: Float32) -> dict[str, Float32]:
         """Run float32 (N, H, W, 3) through the network; one array for each layer comes back."""
         return self._extractor.run(images)
+
+    def extract(
+        self, files: Sequence[str], *, batch_size: int, size: tuple[int, int]
+    ) -> Iterator[dict[str, "Rows"]]:
+        """Extract photographs in batches, for each of which the layers' rows come.
+
+        They are valid until the next batch is asked for. `size` is that of the engine.
+        """
+        if batch_size != self._batch_size:
+            self._extractor, self._batch_size = self._make(batch_size), batch_size
+        shapes = {name: layer.shape for name, layer in self._extractor.layers.items()}
+        for batch in self._extractor.extract(files, reuse=True):
+            yield {name: Rows(csr, shapes[name]) for name, csr in batch.layers.items()}
+
+    def _make(self, batch_size: int) -> Extractor:
+        return Extractor(**self._arguments, batch_size=batch_size)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A layer of some photographs, compressed; as an array it is dense: float32 (N, ...)."""
+
+    csr: Csr
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return self.csr.n_rows
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Float32:
+        return to_dense(self.csr).reshape(len(self), *self.shape)

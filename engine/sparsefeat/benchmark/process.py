@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,6 +20,8 @@ PACKAGES = ("sparsefeat", "sparsefeat_export", "sparsefeat_kernels")
 
 INSTALL = {
     "tensorflow": "pip install 'sparsefeat[cpu,export]'",
+    "pytorch": "pip install 'sparsefeat[torch]', or a build of your choice",
+    "sparsefeat": "pip install 'sparsefeat[cpu]'",
     "onnxruntime": "pip install 'sparsefeat[cpu]'",
 }
 
@@ -32,8 +35,8 @@ class WorkerProcess:
         What it runs.
     options
         What the engine is built with, besides its own.
-    images
-        A ``.npy`` file, float32 (N, H, W, 3).
+    work
+        What it is given, as `worker` reads it: ready arrays, or files.
     folder
         Where what it prints is kept.
 
@@ -46,7 +49,7 @@ class WorkerProcess:
     """
 
     def __init__(
-        self, engine: Engine, *, options: dict[str, Any], images: Path, folder: Path
+        self, engine: Engine, *, options: dict[str, Any], work: dict[str, Any], folder: Path
     ) -> None:
         self.engine = engine
         self._log = folder / f"{engine.name}.log"
@@ -62,11 +65,7 @@ class WorkerProcess:
                 start_new_session=True,  # Ctrl-C is for the parent, which then ends this one
             )
         try:
-            start = {
-                "build": engine.build,
-                "options": engine.options | options,
-                "images": str(images),
-            }
+            start = {"build": engine.build, "options": engine.options | options, **work}
             self.facts: dict[str, Any] = self.ask(**start)["facts"]
         except BaseException:
             self.close()
@@ -90,8 +89,11 @@ class WorkerProcess:
         return answer
 
     def close(self) -> None:
-        """End the process, at once and whatever it does."""
+        """End the process, at once and whatever it does, and those that it has started."""
         self._process.kill()
+        if hasattr(os, "killpg"):
+            with suppress(ProcessLookupError, PermissionError):  # they have ended
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:

@@ -11,9 +11,19 @@ from sparsefeat.pages import Figure, Part, Section, Table, check_installed, rend
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-# Apart for eyes that don't tell red from green, and each framework's name stands beside its bar.
-COLOURS = {"tensorflow": "#d9822b", "onnxruntime": "#2f6fb7"}
-TITLES = {"tensorflow": "TensorFlow", "onnxruntime": "ONNX Runtime"}
+# Apart for eyes that don't tell red from green, and each engine's name stands beside its bar.
+COLOURS = {
+    "tensorflow": "#d9822b",
+    "pytorch": "#8a5a9e",
+    "sparsefeat": "#12876a",
+    "onnxruntime": "#2f6fb7",
+}
+TITLES = {
+    "tensorflow": "TensorFlow",
+    "pytorch": "PyTorch",
+    "sparsefeat": "sparsefeat",
+    "onnxruntime": "ONNX Runtime",
+}
 
 
 def render_report(result: Result) -> str:
@@ -45,7 +55,7 @@ def render_report(result: Result) -> str:
         Section(title="Engines and machine", parts=[_engines(result), _machine(result)]),
     ]
     return render_page(
-        "TensorFlow and ONNX Runtime, VGG16", sections, lead=f"{heading(result)}; {_when(result)}"
+        "VGG16, engines compared", sections, lead=f"{heading(result)}; {_when(result)}"
     )
 
 
@@ -120,8 +130,10 @@ def _latency(result: Result, batch_size: int) -> Figure:
     _lay_out(figure, rows, "ms per batch (logarithmic)" if logarithmic else "ms per batch")
     figure.update_xaxes(**({"type": "log", "dtick": 1} if logarithmic else {"rangemode": "tozero"}))
     spoken = ", ".join(f"{row.engine} {1000 * row.seconds[0]:.3g}" for row in rows)
+    files = result.settings["from_files"]
+    run = "pass through the files, divided by its batches," if files else "batch timed"
     return Figure(
-        caption=f"Batches of {batch_size}. Every batch timed is a dot; the box holds the middle "
+        caption=f"Batches of {batch_size}. Every {run} is a dot; the box holds the middle "
         "half of them, its line is the median. Further left is faster.",
         description=f"Milliseconds of every batch of {batch_size}, as dots and boxes; the medians "
         f"are {spoken}",
@@ -158,16 +170,17 @@ def _turns(result: Result) -> Table:
     return Table(
         caption="Threads used: processor time over elapsed time while it was timed, and while it "
         "waited for the others; delayed: share of the time that its threads were ready but had no "
-        "processor",
+        "processor; others: processors that other programs used in its turns",
         columns=(
             "engine",
             "batch",
             "rounds",
-            "batches",
+            "runs",
             "warm-up",
             "threads",
             "waiting",
             "delayed",
+            "others",
             "memory",
         ),
         rows=[
@@ -180,6 +193,7 @@ def _turns(result: Result) -> Table:
                 f"{one.threads_used:.2f}",
                 f"{one.idle_threads:.3f}",
                 f"{100 * one.delayed:.0f} %",
+                "not known" if one.others is None else f"{one.others:.2f}",
                 "" if one.peak_bytes is None else f"{one.peak_bytes / 1e6:,.0f} MB",
             )
             for one in result.measurements

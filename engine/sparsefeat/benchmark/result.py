@@ -28,16 +28,19 @@ FORMAT = 1
 class Measurement:
     """One engine at one batch size, as it was measured.
 
-    `rounds` holds, for each round, the seconds of each batch in its turn; `again` the same for the
-    second turn that one of the engines has, to be compared with itself, and nothing for the others.
-    `settled` says whether its times had become steady before the first round. `threads_used` is
-    processor time over elapsed time in the turns, `idle_threads` the same while others computed.
-    `delayed` is the share of the time when its threads were ready that they had no processor; 0
-    where the system doesn't say.
+    `images` is how many go through in one run: those of a batch, or, from files, of a pass through
+    the files. `rounds` holds, for each round, the seconds of each run in its turn; `again` the same
+    for the second turn that one of the engines has, to be compared with itself, and nothing for the
+    others. `settled` says whether its times had become steady before the first round.
+    `threads_used` is processor time over elapsed time in the turns, `idle_threads` the same while
+    others computed. `delayed` is the share of the time when its threads were ready that they had
+    no processor; 0 where the system doesn't say. `others` is how many processors other programs
+    used in its turns, None where the system doesn't say.
     """
 
     engine: str
     batch_size: int
+    images: int
     agreement: Agreement
     warm_up_seconds: tuple[float, ...]
     settled: bool
@@ -46,6 +49,7 @@ class Measurement:
     threads_used: float
     idle_threads: float
     delayed: float
+    others: float | None
     peak_bytes: int | None
 
     @property
@@ -60,11 +64,12 @@ class Measurement:
 
     @property
     def seconds(self) -> Float64:
-        """Seconds of every timed batch."""
-        return np.concatenate([np.asarray(turn, dtype=np.float64) for turn in self.rounds])
+        """Seconds of every timed batch; from files the mean of each pass."""
+        runs = np.concatenate([np.asarray(turn, dtype=np.float64) for turn in self.rounds])
+        return runs * (self.batch_size / self.images)
 
     def _rates(self, turns: tuple[tuple[float, ...], ...]) -> Float64:
-        return np.array([self.batch_size * len(turn) / sum(turn) for turn in turns])
+        return np.array([self.images * len(turn) / sum(turn) for turn in turns])
 
 
 @dataclass(frozen=True, kw_only=True)

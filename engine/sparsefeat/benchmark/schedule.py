@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sparsefeat.benchmark.engines import choose_baseline
+from sparsefeat.benchmark.others import read_usage, used_by_others
 from sparsefeat.benchmark.process import WorkerProcess
 from sparsefeat.benchmark.ratios import MIN_ROUNDS
 
@@ -36,8 +37,9 @@ MAX_WARM_SECONDS = 10.0
 class Turns:
     """What was measured of one engine at one batch size.
 
-    `rounds` holds the worker's answers, `again` those of the second turns that the engine had, if
-    any. `settled` says whether the times became steady while it was warmed up.
+    `rounds` holds the worker's answers, and how many processors `others` used meanwhile; `again`
+    the same of the second turns that the engine had, if any. `settled` says whether the times
+    became steady while it was warmed up.
     """
 
     warm_up_seconds: tuple[float, ...]
@@ -143,9 +145,11 @@ class Schedule:
             mine = turns[worker.engine.name]
             self._tell(f"batches of {batch_size}: {worker.engine.name}")
             self._stop.wait(PAUSE_SECONDS)
-            answers[index] = worker.ask(
+            before = read_usage()
+            answer = worker.ask(
                 do="time", batch_size=batch_size, repeats=mine.repeats, untimed=mine.untimed
             )
+            answers[index] = answer | {"others": used_by_others(before, read_usage())}
             self._done += 1
         return [answers[index] for index in range(len(slots))]
 

@@ -6,6 +6,9 @@ from sparsefeat.benchmark.engines import FALLBACK
 from sparsefeat.benchmark.ratios import MIN_ROUNDS
 from sparsefeat.benchmark.result import Result, Row
 
+# Which share of the processors that the engines want others may use before it is worth a word.
+BUSY = 0.1
+
 COLUMNS = (
     "engine",
     "batch",
@@ -57,18 +60,15 @@ def cautions(result: Result) -> list[str]:
     said = [f"{name} is left out: {reason}" for name, reason in result.left_out.items()]
     if result.stopped:
         said.append("The run was ended early: what had been measured by then is shown.")
-    load, threads = result.environment["load_average"], result.settings["threads"]
-    if load and load[0] > 0.5:
-        said.append(
-            f"The machine was busy before the run (load average {load[0]:g}): trust ratios rather "
-            "than images/s."
-        )
+    threads = result.settings["threads"]
+    if busy := _busy(result):
+        said.append(f"The machine was busy: {busy}. Trust ratios rather than images/s.")
     delayed = max((one.delayed for one in result.measurements), default=0.0)
     if delayed > 0.1:
         said.append(
             f"An engine's threads were ready but had no processor for up to {100 * delayed:.0f} % "
-            "of the time that they could have run: other programs had it, or there are more "
-            "threads than processors."
+            "of the time that they could have run: other programs had it, a quota held them, or "
+            "there are more threads than processors."
         )
     said += [
         f"{one.engine} was not steady after {_count(len(one.warm_up_seconds), 'batch', 'batches')} "
@@ -91,14 +91,37 @@ def cautions(result: Result) -> list[str]:
         )
     if any(engine["device"] == "gpu" for engine in result.engines.values()):
         said.append(
-            "ort-cuda ran on a GPU and everything else on the processor: that ratio compares "
-            "devices, too."
+            "onnxruntime-cuda ran on a GPU and everything else on the processor: that ratio "
+            "compares devices, too."
         )
-    missing = len(result.settings["pictures"]) < max(result.batch_sizes, default=0)
-    if missing:
+    if len(result.settings["pictures"]) < result.settings["images"]:
         n_pictures = _count(len(result.settings["pictures"]), "picture")
-        said.append(f"Only {n_pictures} could be used: larger batches repeat them.")
+        again = "a turn goes through them again" if _from_files(result) else "batches repeat them"
+        said.append(f"Only {n_pictures} could be used: {again}.")
     return said
+
+
+def _busy(result: Result) -> str | None:
+    """Say how other programs had the processors that the engines wanted; None if they had not."""
+    limits, threads = result.environment["limits"], result.settings["threads"]
+    count = len(limits["affinity"] or ()) or result.environment["processor"]["logical_count"] or 1
+    most = max(0, count - threads) + BUSY * min(threads, count)
+    measured = [one.others for one in result.measurements if one.others is not None]
+    if measured:
+        if max(measured) <= most:
+            return None
+        return (
+            f"other programs used up to {max(measured):.1f} of {_count(count, 'processor')} while "
+            "an engine was timed"
+        )
+    # The load of the last minute is all that there is to go by, and our own may be in it.
+    load = result.environment["load_average"]
+    if load and load[0] > max(1.0, most):
+        return (
+            f"its load average was {load[0]:g} before the run, on {_count(count, 'processor')}, "
+            "and this system doesn't say what other programs used during it"
+        )
+    return None
 
 
 def method(result: Result) -> list[str]:
@@ -106,10 +129,19 @@ def method(result: Result) -> list[str]:
     threads = result.settings["threads"]
     pictures = len(result.settings["pictures"])
     whose = "given" if result.settings["own_pictures"] else "that sparsefeat ships"
-    timed = (
-        f"Only the network was timed: from a float32 array of {pictures} decoded pictures {whose} "
-        "to NumPy arrays of every layer asked for. Reading and decoding pictures is not in it."
-    )
+    if _from_files(result):
+        timed = (
+            f"Timed was a pass from JPEG files to features: {_count(pictures, 'picture')} {whose}, "
+            "read, decoded and resized by each engine's usual loader, and every layer asked for as "
+            "NumPy arrays, or as sparse rows where the engine is sparsefeat's. All loaders make "
+            "the same pixels. The files had been read before: disks are not timed."
+        )
+    else:
+        timed = (
+            f"Only the network was timed: from a float32 array of {pictures} decoded pictures "
+            f"{whose} to NumPy arrays of every layer asked for. Reading and decoding pictures is "
+            "not in it."
+        )
     alone = (
         f"Each engine ran in a process of its own with {_count(threads, 'thread')}, the same "
         "weights and the same layers. One computed at a time; in every round each had one turn, in "
@@ -137,10 +169,15 @@ def heading(result: Result) -> str:
     height, width = settings["size"]
     layers = settings["layers"]
     which = layers[0] if len(layers) == 1 else f"{len(layers)} layers"
+    start = " from JPEG files" if _from_files(result) else ""
     return (
-        f"{settings['model']}, {which}, pictures of {height}x{width}, "
+        f"{settings['model']}, {which}, pictures of {height}x{width}{start}, "
         f"{_count(settings['threads'], 'thread')}, {result.environment['processor']['model']}"
     )
+
+
+def _from_files(result: Result) -> bool:
+    return bool(result.settings["from_files"])
 
 
 def _finding(row: Row, result: Result) -> str:

@@ -3,14 +3,17 @@
 It reads one JSON object a line from standard input and answers each with one on standard output:
 
 =======================================================  =======================================
-``{"build": "module:name", "options": {}, "images": ""}``  ``{"facts": {}}``; comes first
+``{"build": "module:name", "options": {}, ...}``           ``{"facts": {}}``; comes first
 ``{"do": "answer", "batch_size", "rows", "folder"}``       ``{"layers": []}``, each in a file
 ``{"do": "time", "batch_size", "repeats", "untimed"}``     ``{"seconds": [], ...}``, see `_time`
 what went wrong                                          ``{"error": "", "message": ""}``
 =======================================================  =======================================
 
-`build` is resolved here, so that the package that imports TensorFlow and this one need not know
-each other. The process ends as soon as its standard input does.
+The first object has ``"images"`` as well, a ``.npy`` file of ready arrays, and each run is of one
+batch of them; or ``"files"``, those to go through for each batch size, and the ``"size"`` to bring
+them to, and each run goes through all of them. `build` is resolved here, so that the package that
+imports TensorFlow and this one need not know each other. The process ends as soon as its standard
+input does.
 """
 
 import importlib
@@ -20,7 +23,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,6 +41,16 @@ class Runnable(Protocol):
 
     def run(self, images: Float32) -> Mapping[str, Float32]:
         """Run float32 (N, H, W, 3) through the network."""
+        ...
+
+    def extract(
+        self, files: Sequence[str], *, batch_size: int, size: tuple[int, int]
+    ) -> Iterator[Mapping[str, Any]]:
+        """Load files as is usual for the engine, and run them in batches.
+
+        Each layer that comes is an array or can be made one, and may be gone when the next batch
+        is asked for.
+        """
         ...
 
 
@@ -70,43 +83,66 @@ class _Server:
     def __init__(self, start: dict[str, Any]) -> None:
         module, _, name = start["build"].partition(":")
         self.engine: Runnable = getattr(importlib.import_module(module), name)(**start["options"])
-        self._images: Float32 = np.load(start["images"])
+        self._files: dict[str, list[str]] | None = start.get("files")
+        if self._files is None:
+            self._images: Float32 = np.load(start["images"])
+        else:
+            height, width = start["size"]
+            self._size = (height, width)
         self._left: tuple[float, float] | None = None
 
     def serve(self, command: dict[str, Any]) -> dict[str, Any]:
-        batch = np.ascontiguousarray(self._images[: command["batch_size"]])
+        batch_size = command["batch_size"]
         if command["do"] == "answer":
-            return self._answer(batch, command["rows"], Path(command["folder"]))
-        return self._time(batch, command["repeats"], command["untimed"])
+            return self._answer(batch_size, command["rows"], Path(command["folder"]))
+        return self._time(batch_size, command["repeats"], command["untimed"])
 
-    def _answer(self, batch: Float32, rows: list[int], folder: Path) -> dict[str, Any]:
-        outputs = self.engine.run(batch)
-        for index, output in enumerate(outputs.values()):
-            np.save(folder / f"{index}.npy", output[rows])
-        return {"layers": list(outputs)}
+    def _run(self, batch_size: int) -> Iterator[Mapping[str, Any]]:
+        if self._files is None:
+            yield self.engine.run(self._images[:batch_size])
+        else:
+            files = self._files[str(batch_size)]
+            yield from self.engine.extract(files, batch_size=batch_size, size=self._size)
 
-    def _time(self, batch: Float32, repeats: int, untimed: int) -> dict[str, Any]:
-        """Time single batches, and how much processor time the turn took, and the wait before it.
+    def _go(self, batch_size: int) -> float:
+        """Run once, and say how many seconds it took until the last outputs were there."""
+        before = last = time.perf_counter()
+        for outputs in self._run(batch_size):
+            last = time.perf_counter()
+            del outputs  # to give the last one's memory back is not timed
+        return last - before
+
+    def _answer(self, batch_size: int, rows: list[int], folder: Path) -> dict[str, Any]:
+        found: dict[str, list[Float32]] = {}
+        first = 0
+        for outputs in self._run(batch_size):
+            count = 0
+            for name, output in outputs.items():
+                count = len(output)
+                wanted = [row - first for row in rows if first <= row < first + count]
+                found.setdefault(name, []).append(np.asarray(output)[wanted])
+            first += count
+        for index, parts in enumerate(found.values()):
+            np.save(folder / f"{index}.npy", np.concatenate(parts))
+        return {"layers": list(found)}
+
+    def _time(self, batch_size: int, repeats: int, untimed: int) -> dict[str, Any]:
+        """Time single runs, and how much processor time the turn took, and the wait before it.
 
         `turn_delay_seconds` is how long threads were ready to run and had no processor, because
         another program's or another one of the engine's own had it.
 
-        `untimed` batches come first: others have used the caches since.
+        `untimed` runs come first: others have used the caches since.
         """
         begun, cpu_begun = time.perf_counter(), time.process_time()
         waited, waited_cpu = 0.0, 0.0
         if self._left is not None:
             waited, waited_cpu = begun - self._left[0], cpu_begun - self._left[1]
         for _ in range(untimed):
-            self.engine.run(batch)
-        seconds = []
+            self._go(batch_size)
         delays_start = _delays()
         start, cpu_start = time.perf_counter(), time.process_time()
-        for _ in range(repeats):
-            before = time.perf_counter()
-            outputs = self.engine.run(batch)
-            seconds.append(time.perf_counter() - before)
-            del outputs  # to give memory back is not timed
+        seconds = [self._go(batch_size) for _ in range(repeats)]
         end, cpu_end = time.perf_counter(), time.process_time()
         delays_end = _delays()
         self._left = time.perf_counter(), time.process_time()
@@ -124,9 +160,11 @@ class _Server:
 def _commands() -> "queue.SimpleQueue[dict[str, Any]]":
     """Read commands in a thread of their own, so that the end of the parent is seen at once."""
     commands: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    # Not through sys.stdin: a process that a loader forks closes that, and would wait for its lock.
+    lines = os.fdopen(os.dup(0))
 
     def read() -> None:
-        for line in sys.stdin:
+        for line in lines:
             commands.put(json.loads(line))
         os._exit(0)
 

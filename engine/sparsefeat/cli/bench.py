@@ -35,10 +35,12 @@ EXAMPLES = """
 Examples:
   sparsefeat bench
   sparsefeat bench photos/ --layers pools --batch-sizes 1,8,32 --html bench.html
-  sparsefeat bench --int8 vgg16-int8.onnx --engines tf-jit,ort-cpu,ort-cpu-int8 --seconds 120
+  sparsefeat bench photos/ --from-files --engines tf-function,torch-eager,sparsefeat
+  sparsefeat bench --engines tf-jit,sparsefeat,onnxruntime-cpu --seconds 120
 \b
-Engines: keras-predict, tf-function, tf-jit; ort-cpu, ort-openvino, ort-openvino-bf16, ort-cuda;
-with --int8 ort-cpu-int8, ort-openvino-int8.
+Engines: keras-predict, tf-function, tf-jit; torch-eager, torch-compile; sparsefeat;
+onnxruntime-cpu, onnxruntime-openvino, onnxruntime-openvino-bf16, onnxruntime-cuda;
+with --int8 onnxruntime-cpu-int8, onnxruntime-openvino-int8.
 """
 
 
@@ -50,6 +52,11 @@ with --int8 ort-cpu-int8, ort-openvino-int8.
 @layers_option
 @size_option
 @preprocess_option
+@click.option(
+    "--from-files",
+    is_flag=True,
+    help="Time JPEG files to features, each engine with its usual loader; not the network alone.",
+)
 @click.option("--batch-sizes", type=Counts(), default="1,8", show_default=True)
 @click.option(
     "--engines",
@@ -61,7 +68,8 @@ with --int8 ort-cpu-int8, ort-openvino-int8.
 @click.option(
     "--baseline",
     metavar="NAME",
-    help="What the others are compared with.  [default: the fastest of TensorFlow's, else ort-cpu]",
+    help="What the others are compared with.  "
+    "[default: the fastest of TensorFlow's, else onnxruntime-cpu]",
 )
 @click.option(
     "--threads",
@@ -94,6 +102,7 @@ def bench(
     layers: str,
     size: tuple[int, int] | None,
     preprocess: str,
+    from_files: bool,
     batch_sizes: tuple[int, ...],
     engines: str,
     baseline: str | None,
@@ -104,11 +113,13 @@ def bench(
     json_file: str | None,
     html_file: str | None,
 ) -> None:
-    """Compare TensorFlow with ONNX Runtime on this machine, with PHOTOS or some that are included.
+    """Compare sparsefeat, ONNX Runtime, TensorFlow and PyTorch on this machine.
 
-    Only the network is timed, on ready arrays. Each engine runs in a process of its own, with the
-    same threads; they take turns; their answers are compared before. TensorFlow takes part where
-    sparsefeat[export] is installed; --html needs sparsefeat[viz].
+    PHOTOS are folders, files and patterns; by default some that are included. Only the network is
+    timed, on ready arrays, unless you say --from-files. Each engine runs in a process of its own,
+    with the same threads; they take turns; their answers are compared before. TensorFlow takes part
+    where sparsefeat[export] is installed, PyTorch where sparsefeat[torch] is; --html needs
+    sparsefeat[viz].
     """
     from sparsefeat.benchmark import compare, render_report
     from sparsefeat.pages import check_installed
@@ -131,6 +142,7 @@ def bench(
                 layers=layers,
                 size=size,
                 preprocess=preprocess,
+                from_files=from_files,
                 batch_sizes=batch_sizes,
                 engines=engines,
                 baseline=baseline,

@@ -26,7 +26,7 @@ COMMANDS = {
     "convert": "Write a store as an h5ad, Parquet or npz file.",
     "maps": "Show a layer's channels in one photograph, before and after ReLU.",
     "report": "Write a page on a store: its zeros, pictures, sizes and origin.",
-    "bench": "Compare TensorFlow with ONNX Runtime on this machine.",
+    "bench": "Compare sparsefeat with TensorFlow and PyTorch on this machine.",
     "demo": "Export, extract a few real photographs, and write a report on what came out.",
 }
 

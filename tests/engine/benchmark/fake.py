@@ -1,7 +1,10 @@
 """Engines that workers can build without any framework."""
 
+import multiprocessing
 import os
 import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,4 +35,23 @@ class FakeEngine:
             os._exit(3)
         if self._behave == "fail":
             raise RuntimeError("out of\nluck")
+        if self._behave == "fork":
+            started = multiprocessing.get_context("fork").Event()
+            process = multiprocessing.get_context("fork").Process(target=_stay, args=(started,))
+            process.start()
+            assert started.wait(60)
         return {"twice": 2 * images}
+
+    def extract(
+        self, files: Sequence[str], *, batch_size: int, size: tuple[int, int]
+    ) -> Iterator[dict[str, Float32]]:
+        """Give images of the number that each file is named by."""
+        for start in range(0, len(files), batch_size):
+            time.sleep(self._sleep)
+            values = [int(Path(file).stem) for file in files[start : start + batch_size]]
+            yield {"value": np.stack([np.full(size, value, np.float32) for value in values])}
+
+
+def _stay(started: Any) -> None:
+    started.set()
+    time.sleep(600)

@@ -16,6 +16,7 @@ def measurement(
     batch_size: int = 1,
     reference: str = "keras-predict",
     delayed: float = 0.0,
+    others: float | None = 0.0,
     settled: bool = True,
     again: Sequence[float] = (),
 ) -> Measurement:
@@ -23,6 +24,7 @@ def measurement(
     return Measurement(
         engine=engine,
         batch_size=batch_size,
+        images=batch_size,
         agreement=Agreement(reference=reference, relative_l2=0.0, zeros_agree=1.0),
         warm_up_seconds=(1.0,),
         settled=settled,
@@ -31,6 +33,7 @@ def measurement(
         threads_used=1.9,
         idle_threads=0.0,
         delayed=delayed,
+        others=others,
         peak_bytes=10**8,
     )
 
@@ -48,6 +51,8 @@ def result(*measurements: Measurement, **changes: Any) -> Result:
         "layers": ["block5_pool"],
         "size": [224, 224],
         "preprocess": "keras",
+        "from_files": False,
+        "images": max(one.batch_size for one in measurements),
         "pictures": ["cat.jpg"],
         "own_pictures": True,
         "threads": 1,

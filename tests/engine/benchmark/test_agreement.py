@@ -31,20 +31,22 @@ def check(
 
 
 def test_equal_answers(tmp_path: Path, expected: NDArray[np.float32]) -> None:
-    assert check(tmp_path, "ort-cpu", expected, expected) == (0.0, 1.0)
-    assert check(tmp_path / "ours", "ort-cpu", 0 * expected, 0 * expected) == (0.0, 1.0)
+    assert check(tmp_path, "onnxruntime-cpu", expected, expected) == (0.0, 1.0)
+    assert check(tmp_path / "ours", "onnxruntime-cpu", 0 * expected, 0 * expected) == (0.0, 1.0)
 
 
 def test_each_precision_has_its_limit(tmp_path: Path, expected: NDArray[np.float32]) -> None:
     rough = expected * np.float32(1.01)
-    error, agreeing = check(tmp_path, "ort-openvino-bf16", rough, expected)
+    error, agreeing = check(tmp_path, "onnxruntime-openvino-bf16", rough, expected)
     assert error == pytest.approx(0.01, rel=1e-4)
     assert agreeing == 1
     for name in ("fp32", "int8"):
         (tmp_path / name).mkdir()
-    with pytest.raises(BenchmarkError, match=r"ort-cpu computes block5_pool .*1\.0e-02.*fp32"):
-        check(tmp_path / "fp32", "ort-cpu", rough, expected)
-    check(tmp_path / "int8", "ort-cpu-int8", rough, expected)
+    with pytest.raises(
+        BenchmarkError, match=r"onnxruntime-cpu computes block5_pool .*1\.0e-02.*fp32"
+    ):
+        check(tmp_path / "fp32", "onnxruntime-cpu", rough, expected)
+    check(tmp_path / "int8", "onnxruntime-cpu-int8", rough, expected)
 
 
 def test_wrong_zeros_are_found_where_errors_are_small(
@@ -62,9 +64,9 @@ def test_what_is_not_finite_is_wrong(
     got = expected.copy()
     got[0, 0, 0, 0] = wrong
     with pytest.raises(BenchmarkError, match="relative error"):
-        check(tmp_path, "ort-openvino-int8", got, expected)
+        check(tmp_path, "onnxruntime-openvino-int8", got, expected)
 
 
 def test_another_shape(tmp_path: Path, expected: NDArray[np.float32]) -> None:
     with pytest.raises(BenchmarkError, match="shape"):
-        check(tmp_path, "ort-cpu", expected.transpose(0, 3, 1, 2), expected)
+        check(tmp_path, "onnxruntime-cpu", expected.transpose(0, 3, 1, 2), expected)

@@ -1,5 +1,6 @@
 import json
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 
 from sparsefeat.benchmark import ENGINES, Result, compare
 from sparsefeat.benchmark import process as process_module
@@ -28,6 +30,10 @@ SMALL: dict[str, Any] = {"size": (64, 64), "rounds": 2}
 PRE = SMALL | {"layers": "block5_conv2/pre,block5_conv3/pre"}
 
 
+needs_torch = pytest.mark.skipif(not find_spec("torch"), reason="PyTorch is not installed")
+TORCH = {"torch-eager", "torch-compile"}
+
+
 @pytest.fixture(scope="module")
 def result(small_vgg16: Path) -> Result:
     """All engines that can be had here, TensorFlow among them."""
@@ -37,10 +43,14 @@ def result(small_vgg16: Path) -> Result:
 def test_all_that_can_be_had_is_measured(result: Result) -> None:
     measured = [row.engine for row in result.rows()]
     assert measured == [name for name in ENGINES if name not in result.left_out]
-    assert {"keras-predict", "tf-function", "tf-jit", "ort-cpu"} <= set(measured)
-    assert "sparsefeat quantize" in result.left_out["ort-cpu-int8"]
+    assert {"keras-predict", "tf-function", "tf-jit", "onnxruntime-cpu"} <= set(measured)
+    assert "sparsefeat" in measured
+    for name in TORCH - set(measured):
+        says = "sparsefeat[torch]" if not find_spec("torch") else "torch.compile doesn't work"
+        assert says in result.left_out[name]
+    assert "sparsefeat quantize" in result.left_out["onnxruntime-cpu-int8"]
     if "CUDAExecutionProvider" not in str(result.engines):
-        assert "sparsefeat[gpu]" in result.left_out["ort-cuda"]
+        assert "sparsefeat[gpu]" in result.left_out["onnxruntime-cuda"]
     assert all(len(one.rounds) == 2 for one in result.measurements)
     assert [len(one.again) for one in result.measurements if one.again] == [2]
     assert not result.stopped
@@ -59,13 +69,16 @@ def test_engines_are_what_they_are_called(result: Result) -> None:
         assert facts["precision"] == ENGINES[name].precision
         if ENGINES[name].framework == "tensorflow":
             assert (facts["intra_op_threads"], facts["inter_op_threads"]) == (1, 1)
+        elif ENGINES[name].framework == "pytorch":
+            assert (facts["intra_op_threads"], facts["inter_op_threads"]) == (1, 1)
+            assert facts["runs_on"].startswith("PyTorch 2")
         else:
             assert facts["probe_error"] < 3e-2
-    assert "CPUExecutionProvider" in result.engines["ort-cpu"]["runs_on"]
-    if "ort-openvino" in result.engines:
-        options = result.engines["ort-openvino"]["provider_options"]["load_config"]
+    assert "CPUExecutionProvider" in result.engines["onnxruntime-cpu"]["runs_on"]
+    if "onnxruntime-openvino" in result.engines:
+        options = result.engines["onnxruntime-openvino"]["provider_options"]["load_config"]
         assert '"INFERENCE_NUM_THREADS": "1"' in options
-        assert "OpenVINOExecutionProvider" in result.engines["ort-openvino"]["runs_on"]
+        assert "OpenVINOExecutionProvider" in result.engines["onnxruntime-openvino"]["runs_on"]
 
 
 def test_who_waits_does_not_compute(result: Result) -> None:
@@ -101,17 +114,110 @@ def test_pre_activations_leave_tensorflow_out(small_vgg16: Path) -> None:
     layers = "block5_conv3/pre"
     with pytest.raises(LayerError, match="tf-jit can't give block5_conv3/pre"):
         compare(small_vgg16, layers=layers, engines="tf-jit", **SMALL)
-    engines = "ort-cpu"
+    engines = "onnxruntime-cpu"
     found = compare(small_vgg16, layers=layers, engines=engines, batch_sizes=[1], **SMALL)
-    assert found.rows()[0].agreement.reference == found.rows()[0].baseline == "ort-cpu"
+    assert found.rows()[0].agreement.reference == found.rows()[0].baseline == "onnxruntime-cpu"
+
+
+@pytest.fixture
+def jpeg_files(tmp_path: Path) -> Path:
+    """Photographs of whose widths one is a multiple of 64, one in grey, and two other files."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (12, 16, 3), dtype=np.uint8)
+    photograph = Image.fromarray(pixels).resize((640, 480), Image.Resampling.BICUBIC)
+    photograph.save(folder / "a.jpg")
+    photograph.convert("L").resize((333, 217)).save(folder / "b.jpg", progressive=True)
+    photograph.save(folder / "c.png")
+    photograph.convert("CMYK").save(folder / "d.jpg")
+    return folder
+
+
+def test_from_files_all_loaders_give_the_same(small_vgg16: Path, jpeg_files: Path) -> None:
+    """At the size at which TensorFlow's and Pillow's nearest pixels are not the same."""
+    engines = ["keras-predict", "tf-function", "sparsefeat"]
+    found = compare(
+        small_vgg16,
+        [str(jpeg_files)],
+        engines=engines,
+        from_files=True,
+        batch_sizes=[3],
+        rounds=1,
+        threads=1,
+    )
+    assert [row.engine for row in found.rows()] == engines
+    assert found.settings["pictures"] == ["a.jpg", "b.jpg"]
+    for one, row in zip(found.measurements, found.rows(), strict=True):
+        assert row.agreement.reference == "keras-predict"
+        assert row.agreement.relative_l2 < 1e-5
+        assert one.images == 18
+        (turn,) = one.rounds
+        assert one.rates == pytest.approx([18 * len(turn) / sum(turn)])
+        assert one.seconds == pytest.approx(np.array(turn) / 6)
+    assert "load_img" in found.engines["keras-predict"]["label"]
+    assert "tf.data" in found.engines["tf-function"]["label"]
+
+
+@needs_torch
+def test_pytorch_from_files(small_vgg16: Path, jpeg_files: Path) -> None:
+    found = compare(
+        small_vgg16,
+        [str(jpeg_files)],
+        engines="torch-eager",
+        from_files=True,
+        layers="block5_conv2,block5_conv3/pre",
+        batch_sizes=[1, 3],
+        rounds=1,
+        threads=2,
+    )
+    assert [(row.engine, row.batch_size) for row in found.rows()] == [
+        ("torch-eager", 1),
+        ("torch-eager", 3),
+    ]
+    for row in found.rows():
+        assert row.agreement.reference == "onnxruntime-cpu"
+        assert 0 < row.agreement.relative_l2 < 1e-5
+        assert row.agreement.zeros_agree > 0.9999
+
+
+@needs_torch
+def test_pytorch_runs_the_dense_layers(small_vgg16_top: Path) -> None:
+    layers = "block5_conv3/pre,flatten,fc1/pre,fc1,predictions"
+    found = compare(
+        small_vgg16_top, layers=layers, engines="torch-eager", batch_sizes=[2], rounds=1
+    )
+    (row,) = found.rows()
+    assert row.agreement.relative_l2 < 1e-5
+
+
+@needs_torch
+def test_without_a_compiler_torch_compile_is_left_out(
+    small_vgg16: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", str(tmp_path / "no-compiler"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    with pytest.raises(ProviderError, match=r"torch\.compile doesn't work here: .*compiler"):
+        compare(small_vgg16, engines="torch-compile", **PRE)
+
+
+def test_pytorch_that_is_not_installed(
+    small_vgg16: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\")")
+    python_path = process_module._python_path()
+    monkeypatch.setattr(process_module, "_python_path", lambda: f"{tmp_path}:{python_path}")
+    with pytest.raises(MissingDependencyError, match=r"No module.*sparsefeat\[torch\]"):
+        compare(small_vgg16, engines="torch-eager", **PRE)
 
 
 @pytest.mark.parametrize(
     ("options", "error", "says"),
     [
-        ({"engines": "ort-tpu"}, InputError, "ort-openvino"),
-        ({"engines": "ort-cpu-int8"}, ProviderError, "--int8"),
-        ({"engines": "ort-cpu", "baseline": "tf-jit"}, InputError, "'tf-jit' is not among"),
+        ({"from_files": True, "preprocess": "bilinear"}, InputError, "expected 'keras'"),
+        ({"engines": "onnxruntime-tpu"}, InputError, "onnxruntime-openvino"),
+        ({"engines": "onnxruntime-cpu-int8"}, ProviderError, "--int8"),
+        ({"engines": "onnxruntime-cpu", "baseline": "tf-jit"}, InputError, "'tf-jit' is not among"),
         ({"batch_sizes": [0, 8]}, InputError, "batch size is 0"),
         ({"batch_sizes": []}, InputError, "batch size is 0"),
         ({"rounds": 0}, InputError, "rounds is 0"),
@@ -158,7 +264,7 @@ def test_engines_are_never_compared_with_themselves_alone(small_vgg16: Path) -> 
     found = compare(
         small_vgg16,
         layers="block1_pool,block1_conv2",
-        engines="ort-cpu",
+        engines="onnxruntime-cpu",
         report=lambda done, total, what: told.append(what),
         batch_sizes=[1],
         **SMALL,
@@ -166,7 +272,7 @@ def test_engines_are_never_compared_with_themselves_alone(small_vgg16: Path) -> 
     (row,) = found.rows()
     assert row.agreement.reference == "keras-predict"
     assert row.agreement.relative_l2 > 0
-    assert set(found.engines) == {"ort-cpu"}
+    assert set(found.engines) == {"onnxruntime-cpu"}
     assert not any("keras-predict" in what for what in told)
 
 
@@ -177,19 +283,19 @@ def test_layers_in_another_order_are_an_error(
 
     def turned(self: process_module.WorkerProcess, **command: Any) -> dict[str, Any]:
         answer = real(self, **command)
-        if command.get("do") == "answer" and self.engine.name == "ort-cpu":
+        if command.get("do") == "answer" and self.engine.name == "onnxruntime-cpu":
             answer["layers"].reverse()
         return answer
 
     monkeypatch.setattr(process_module.WorkerProcess, "ask", turned)
-    says = "ort-cpu gives the layers block5_conv3/pre, block5_conv2/pre"
+    says = "onnxruntime-cpu gives the layers block5_conv3/pre, block5_conv2/pre"
     with pytest.raises(BenchmarkError, match=says):
-        compare(small_vgg16, engines="ort-cpu", **PRE)
+        compare(small_vgg16, engines="onnxruntime-cpu", **PRE)
 
 
 def test_an_engine_that_was_named_and_cannot_be_had(small_vgg16: Path) -> None:
     with pytest.raises(ProviderError, match="cuda"):
-        compare(small_vgg16, engines="ort-cuda", **SMALL)
+        compare(small_vgg16, engines="onnxruntime-cuda", **SMALL)
 
 
 def test_tensorflow_that_is_not_installed(
@@ -200,8 +306,8 @@ def test_tensorflow_that_is_not_installed(
     monkeypatch.setattr(process_module, "_python_path", lambda: f"{tmp_path}:{python_path}")
     with pytest.raises(MissingDependencyError, match=r"sparsefeat\[cpu,export\]"):
         compare(small_vgg16, engines="tf-jit", **SMALL)
-    found = compare(small_vgg16, engines="ort-cpu", batch_sizes=[1], **SMALL)
-    assert found.rows()[0].agreement.reference == "ort-cpu"
+    found = compare(small_vgg16, engines="onnxruntime-cpu", batch_sizes=[1], **SMALL)
+    assert found.rows()[0].agreement.reference == "onnxruntime-cpu"
 
 
 def test_wrong_answers_are_an_error_and_no_row(
@@ -209,7 +315,7 @@ def test_wrong_answers_are_an_error_and_no_row(
 ) -> None:
     monkeypatch.setitem(LIMITS, "fp32", (-1.0, 0.0))
     with pytest.raises(BenchmarkError, match="its speed means nothing"):
-        compare(small_vgg16, engines="ort-cpu", **PRE)
+        compare(small_vgg16, engines="onnxruntime-cpu", **PRE)
 
 
 def test_stopped_early_it_gives_what_there_is(small_vgg16: Path) -> None:
@@ -220,7 +326,7 @@ def test_stopped_early_it_gives_what_there_is(small_vgg16: Path) -> None:
             stop.set()
 
     options: dict[str, Any] = PRE | {"rounds": 50}
-    found = compare(small_vgg16, engines="ort-cpu", report=report, stop=stop, **options)
+    found = compare(small_vgg16, engines="onnxruntime-cpu", report=report, stop=stop, **options)
     assert found.stopped
     assert [len(one.rounds) for one in found.measurements] == [3]  # the turn in hand is ended
     nothing = compare(small_vgg16, stop=stop, **SMALL)

@@ -29,9 +29,11 @@ def worker(folder: Path, **options: Any) -> WorkerProcess:
         label="a fake",
         framework="tensorflow",
         precision="fp32",
+        loader="",
         build="fake:FakeEngine",
     )
-    return WorkerProcess(engine, options=options, images=folder / "images.npy", folder=folder)
+    work = {"images": str(folder / "images.npy")}
+    return WorkerProcess(engine, options=options, work=work, folder=folder)
 
 
 def test_facts_answers_and_times(tmp_path: Path) -> None:
@@ -77,6 +79,39 @@ def test_a_worker_is_ended_even_if_it_computes(tmp_path: Path) -> None:
     assert not psutil.pid_exists(pid)
 
 
+def test_it_goes_through_files(tmp_path: Path) -> None:
+    """And answers with the rows asked for, whichever batch they came in."""
+    files = [f"{value}.jpg" for value in range(6)]
+    engine = Engine(
+        name="fake",
+        label="a fake",
+        framework="tensorflow",
+        precision="fp32",
+        loader="",
+        build="fake:FakeEngine",
+    )
+    work = {"files": {"2": files, "3": files[:3]}, "size": [1, 2]}
+    with WorkerProcess(engine, options={"sleep": 0.01}, work=work, folder=tmp_path) as one:
+        answer = one.ask(do="answer", batch_size=2, rows=[0, 3, 4], folder=str(tmp_path))
+        assert answer == {"layers": ["value"]}
+        assert np.load(tmp_path / "0.npy")[:, 0, 0].tolist() == [0, 3, 4]
+        timed = one.ask(do="time", batch_size=2, repeats=2, untimed=1)
+        assert len(timed["seconds"]) == 2
+        assert min(timed["seconds"]) >= 0.03  # three batches
+        one.ask(do="answer", batch_size=3, rows=[2], folder=str(tmp_path))
+        assert np.load(tmp_path / "0.npy").tolist() == [[[2, 2]]]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+def test_a_process_that_an_engine_forks_starts_and_ends_with_it(tmp_path: Path) -> None:
+    """Loaders fork with `multiprocessing`, which closes standard input in the new process."""
+    with worker(tmp_path, behave="fork") as one:
+        one.ask(do="time", batch_size=1, repeats=1, untimed=0)
+        (child,) = psutil.Process(one._process.pid).children()
+    child.wait(60)
+    assert not child.is_running()
+
+
 def test_a_worker_ends_with_its_parent(tmp_path: Path) -> None:
     """Even while it computes, and if the parent is killed."""
     program = f"""
@@ -86,9 +121,10 @@ from sparsefeat.benchmark.engines import Engine
 from sparsefeat.benchmark.process import WorkerProcess
 folder = Path({str(tmp_path)!r})
 np.save(folder / "images.npy", np.zeros((1, 8, 8, 3), np.float32))
-engine = Engine(name="fake", label="", framework="tensorflow", precision="fp32",
+engine = Engine(name="fake", label="", framework="tensorflow", precision="fp32", loader="",
                 build="fake:FakeEngine")
-one = WorkerProcess(engine, options={{"sleep": 600}}, images=folder / "images.npy", folder=folder)
+work = {{"images": str(folder / "images.npy")}}
+one = WorkerProcess(engine, options={{"sleep": 600}}, work=work, folder=folder)
 print(one._process.pid, flush=True)
 one.ask(do="time", batch_size=1, repeats=1, untimed=0)
 """

@@ -9,12 +9,12 @@ from .results import measurement, noisy, result
 
 def test_noise_is_of_the_engine_that_had_two_turns_at_that_batch_size() -> None:
     drift = np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.3, 15)))
-    turns = {name: list(rate * drift) for name, rate in (("tf-jit", 10), ("ort-cpu", 11.5))}
+    turns = {name: list(rate * drift) for name, rate in (("tf-jit", 10), ("onnxruntime-cpu", 11.5))}
     steady = result(
         measurement("tf-jit", turns["tf-jit"], again=turns["tf-jit"]),
-        measurement("ort-cpu", turns["ort-cpu"]),
+        measurement("onnxruntime-cpu", turns["onnxruntime-cpu"]),
         measurement("tf-jit", noisy(10, seed=1), again=noisy(10, sigma=0.5), batch_size=8),
-        measurement("ort-cpu", noisy(11.5, seed=2), batch_size=8),
+        measurement("onnxruntime-cpu", noisy(11.5, seed=2), batch_size=8),
     )
     _, alone, _, batched = steady.rows()
     assert alone.ratio is not None
@@ -26,7 +26,7 @@ def test_noise_is_of_the_engine_that_had_two_turns_at_that_batch_size() -> None:
 
 def test_what_is_not_finite_is_null_in_json() -> None:
     """One round and no second turn: there is no noise to tell."""
-    found = result(measurement("tf-jit", [10.0]), measurement("ort-cpu", [15.0]))
+    found = result(measurement("tf-jit", [10.0]), measurement("onnxruntime-cpu", [15.0]))
     (ratio,) = (row.ratio for row in found.rows() if row.ratio)
     assert math.isinf(ratio.noise)
     document = json.loads(json.dumps(found.to_json(), allow_nan=False))

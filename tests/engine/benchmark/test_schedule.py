@@ -61,7 +61,7 @@ def test_short_batches_are_repeated_and_begin_with_one_untimed() -> None:
 
 def test_every_engine_has_one_turn_a_round_and_one_has_two_in_changing_order() -> None:
     log: list[str] = []
-    speeds = {"keras-predict": 0.5, "tf-jit": 0.4, "ort-cpu": 0.3}
+    speeds = {"keras-predict": 0.5, "tf-jit": 0.4, "onnxruntime-cpu": 0.3}
     turns, told = run([worker(name, log, seconds) for name, seconds in speeds.items()])
     taken = log[3 * 3 :]  # after three batches each to warm up
     rounds = [taken[index : index + 4] for index in range(0, len(taken), 4)]
@@ -72,7 +72,7 @@ def test_every_engine_has_one_turn_a_round_and_one_has_two_in_changing_order() -
     assert {name: len(one.again) for name, one in turns.items()} == {
         "keras-predict": 0,
         "tf-jit": 8,
-        "ort-cpu": 0,
+        "onnxruntime-cpu": 0,
     }
     assert told[-1][:2] == (31, 32)
     again: list[str] = []
@@ -81,9 +81,9 @@ def test_every_engine_has_one_turn_a_round_and_one_has_two_in_changing_order() -
 
 
 def test_the_baseline_asked_for_is_compared_with_itself() -> None:
-    workers = [worker(name, [], 0.5) for name in ("tf-jit", "ort-cpu")]
-    turns, _ = run(workers, baseline="ort-cpu")
-    assert (len(turns["tf-jit"].again), len(turns["ort-cpu"].again)) == (0, 8)
+    workers = [worker(name, [], 0.5) for name in ("tf-jit", "onnxruntime-cpu")]
+    turns, _ = run(workers, baseline="onnxruntime-cpu")
+    assert (len(turns["tf-jit"].again), len(turns["onnxruntime-cpu"].again)) == (0, 8)
 
 
 def test_either_turn_may_be_the_first() -> None:
@@ -94,15 +94,17 @@ def test_either_turn_may_be_the_first() -> None:
         def ask(self, **command: Any) -> dict[str, Any]:
             return super().ask(**command) | {"number": next(numbers)}
 
-    workers = [cast(WorkerProcess, Counting(name, [], [0.5])) for name in ("tf-jit", "ort-cpu")]
+    workers = [
+        cast(WorkerProcess, Counting(name, [], [0.5])) for name in ("tf-jit", "onnxruntime-cpu")
+    ]
     turns, _ = run(workers, rounds=40)
     pairs = zip(turns["tf-jit"].rounds, turns["tf-jit"].again, strict=True)
     assert 10 < sum(one["number"] < other["number"] for one, other in pairs) < 30
 
 
 def test_one_engine_has_one_turn() -> None:
-    turns, told = run([worker("ort-cpu", [], 0.5)])
-    assert (len(turns["ort-cpu"].rounds), len(turns["ort-cpu"].again)) == (8, 0)
+    turns, told = run([worker("onnxruntime-cpu", [], 0.5)])
+    assert (len(turns["onnxruntime-cpu"].rounds), len(turns["onnxruntime-cpu"].again)) == (8, 0)
     assert told[-1][:2] == (7, 8)
 
 
@@ -124,7 +126,9 @@ def test_a_round_that_was_not_finished_is_left_out() -> None:
                 stop.set()
             return super().ask(**command)
 
-    workers = [cast(WorkerProcess, Stopping(name, log, [0.5])) for name in ("tf-jit", "ort-cpu")]
+    workers = [
+        cast(WorkerProcess, Stopping(name, log, [0.5])) for name in ("tf-jit", "onnxruntime-cpu")
+    ]
     turns, _ = run(workers, stop)
     assert len(log) == 6 + 11  # three rounds of three turns, and two turns of the fourth
     assert [len(one.rounds) for one in turns.values()] == [3, 3]
@@ -133,5 +137,5 @@ def test_a_round_that_was_not_finished_is_left_out() -> None:
 
 
 def test_seconds_give_six_rounds_at_least() -> None:
-    turns, _ = run([worker("ort-cpu", [], 0.5)], seconds=1e-9)
-    assert len(turns["ort-cpu"].rounds) == 6
+    turns, _ = run([worker("onnxruntime-cpu", [], 0.5)], seconds=1e-9)
+    assert len(turns["onnxruntime-cpu"].rounds) == 6
