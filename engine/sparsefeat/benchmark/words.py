@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sparsefeat.benchmark.engines import FALLBACK
 from sparsefeat.benchmark.ratios import MIN_ROUNDS
 from sparsefeat.benchmark.result import Result, Row
+from sparsefeat.units import counted
 
 COLUMNS = (
     "engine",
@@ -136,7 +137,7 @@ def heading(result: Result) -> str:
     settings = result.settings
     height, width = settings["size"]
     layers = settings["layers"]
-    which = layers[0] if len(layers) == 1 else f"{len(layers)} layers"
+    which = layers[0] if len(layers) == 1 else counted(len(layers), "layer")
     return (
         f"{settings['model']}, {which}, pictures of {height}x{width}, "
         f"{_count(settings['threads'], 'thread')}, {result.environment['processor']['model']}"

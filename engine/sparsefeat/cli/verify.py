@@ -53,7 +53,7 @@ def _model(path: str, as_json: bool) -> None:
         for finding in report.findings:
             click.echo(finding)
         click.echo(
-            f"{path}: {'sound' if report.ok else 'DAMAGED'}; {counted(report.tensors, 'tensor')}, "
+            f"{printable(path)}: {'sound' if report.ok else 'DAMAGED'}; {counted(report.tensors, 'tensor')}, "
             f"{human_bytes(report.n_bytes)} checked"
         )
     if not report.ok:
