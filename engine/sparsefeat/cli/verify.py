@@ -53,8 +53,8 @@ def _model(path: str, as_json: bool) -> None:
         for finding in report.findings:
             click.echo(finding)
         click.echo(
-            f"{printable(path)}: {'sound' if report.ok else 'DAMAGED'}; {counted(report.tensors, 'tensor')}, "
-            f"{human_bytes(report.n_bytes)} checked"
+            f"{printable(path)}: {'sound' if report.ok else 'DAMAGED'}; "
+            f"{counted(report.tensors, 'tensor')}, {human_bytes(report.n_bytes)} checked"
         )
     if not report.ok:
         sys.exit(1)
