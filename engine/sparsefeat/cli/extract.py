@@ -47,7 +47,7 @@ Examples:
   sparsefeat extract photos/ -o features/ --layers block4_pool,block5_pool
   sparsefeat extract 'photos/**/*.jpg' -o features/ --preprocess bilinear
   sparsefeat extract photos/ -o small/ --layers pools --values uint8
-  sparsefeat extract photos/ -o features/ --exclude thumbnails --exclude '*-edit.jpg'
+  sparsefeat extract photos/ -o features/ --exclude '*-edit.jpg'
   find photos -newer last | sparsefeat extract --files-from - -o features/
 Running the same command again takes up where the last run ended.
 """
