@@ -1,6 +1,7 @@
 from .conversion import Conversion, convert
 from .errors import (
     BenchmarkError,
+    DependencyError,
     InputError,
     LayerError,
     MissingDependencyError,
@@ -40,6 +41,7 @@ __all__ = [
     "Compaction",
     "Conversion",
     "CudaOptions",
+    "DependencyError",
     "Extractor",
     "FeatureMaps",
     "InputError",

@@ -1,10 +1,10 @@
 """Real photographs for a first try, from packages that ship some."""
 
-import shutil
 from importlib import resources
 from pathlib import Path
 
-from sparsefeat.errors import MissingDependencyError
+from sparsefeat.dependencies import importing
+from sparsefeat.whole_file import write_file
 
 # Package, folder inside it, files, and what installs it.
 SHIPPED = (
@@ -14,24 +14,23 @@ SHIPPED = (
 
 
 def copy_photographs(folder: Path) -> list[Path]:
-    """Copy the photographs that scikit-image and scikit-learn ship into `folder`.
+    """Copy the photographs that scikit-image and scikit-learn ship into `folder`, made if missing.
 
     Raises
     ------
-    MissingDependencyError
-        One of the two is not installed.
+    DependencyError
+        One of the two isn't installed, or doesn't load.
+    InputError
+        A file can't be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     copied = []
     for package, inside, names in SHIPPED:
-        try:
+        purpose = "the demo's photographs come from it"
+        with importing(package, "pip install 'sparsefeat[demo]'", purpose=purpose):
             source = resources.files(package).joinpath(*inside.split("/"))
-        except ModuleNotFoundError as exc:
-            raise MissingDependencyError(
-                f"{package} is not installed, and the demo's photographs come from it; "
-                "install it with: pip install 'sparsefeat[demo]'"
-            ) from exc
         for name in names:
-            with resources.as_file(source / name) as file:
-                copied.append(Path(shutil.copy2(file, folder / name)))
+            content, file = (source / name).read_bytes(), folder / name
+            if not (file.is_file() and file.read_bytes() == content):
+                write_file(file, content)
+            copied.append(file)
     return copied

@@ -11,7 +11,8 @@
     │   └── PrecisionError                      its numbers are not those of the precision asked for
     ├── InputError (ValueError)                 an array or picture of a wrong type or shape
     ├── SourceError (FileNotFoundError)         no photographs where they were said to be
-    ├── MissingDependencyError (ImportError)    an optional dependency is not installed
+    ├── DependencyError (ImportError)           a dependency is installed, but does not load
+    │   └── MissingDependencyError              it is not installed
     ├── BenchmarkError (RuntimeError)           an engine died, or its answers are wrong
     └── StoreError (ValueError)
         ├── StoreNotFoundError (FileNotFoundError)
@@ -62,7 +63,11 @@ class SourceError(SparsefeatError, FileNotFoundError):
     """There are no photographs where they were said to be."""
 
 
-class MissingDependencyError(SparsefeatError, ImportError):
+class DependencyError(SparsefeatError, ImportError):
+    """A dependency can't be imported; this one itself says that it is there but does not load."""
+
+
+class MissingDependencyError(DependencyError):
     """An optional dependency is not installed."""
 
 

@@ -1,6 +1,5 @@
 """Photographs in, activations out: the library's main object."""
 
-import operator
 import os
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -45,7 +44,7 @@ from sparsefeat.profile import Profile
 from sparsefeat.providers import CudaOptions, Precision, choose_precision
 from sparsefeat.records import Batch, Layer, Reject, RejectWarning, reject_message
 from sparsefeat.sparsity.scaling import ScalingWarning, check_scaling
-from sparsefeat.threads import available_threads
+from sparsefeat.threads import checked_count, checked_threads, chosen_threads
 from sparsefeat.values import ChannelSteps
 from sparsefeat_kernels import Csr, CsrBuffers, encode
 
@@ -91,7 +90,7 @@ class Extractor:
         with ``cpu`` in ``fp32`` on a processor that has vectors for them.
     threads
         Threads that share the work of one operator; by default as many as this process may
-        really use.
+        really use. More than these are slower, and warned of.
     batch_size
         Pictures that go through the network together; by default what suits the provider, and
         fewer where their outputs would take much memory.
@@ -151,9 +150,12 @@ class Extractor:
         self._others: dict[tuple[tuple[str, ...], Pool], Extractor] = {}
         if pool not in POOLS:
             raise InputError(f"unknown pool {pool!r}, expected one of: {', '.join(POOLS)}")
-        self._threads = _at_least_one("threads", threads, available_threads())
-        self._decode_threads = _at_least_one("decode_threads", decode_threads, self._threads)
-        _at_least_one("batch_size", batch_size, 1)
+        self._threads = chosen_threads(threads)
+        self._decode_threads = self._threads
+        if decode_threads is not None:
+            self._decode_threads = checked_threads("decode_threads", decode_threads)
+        if batch_size is not None:
+            checked_count("batch_size", batch_size)
         self._preset = preset(preprocess)
         self._pool: Pool = pool
         self._warned: set[str] = set()
@@ -622,15 +624,3 @@ def _refusal(reject: Reject) -> InputError | SourceError:
     if reject.reason == Reason.MISSING:
         return SourceError(f"{where}, expected a photograph; check the path")
     return InputError(f"{where}, expected a photograph that can be read")
-
-
-def _at_least_one(name: str, value: int | None, default: int) -> int:
-    if value is None:
-        return default
-    try:
-        count = operator.index(value)
-    except TypeError:
-        count = 0
-    if count < 1:
-        raise InputError(f"{name} is {value!r}, expected a whole number of at least 1")
-    return count

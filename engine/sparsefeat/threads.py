@@ -1,10 +1,73 @@
-"""How many threads this process may really use."""
+"""How many threads this process may really use, and how many it is asked for."""
 
 import math
+import operator
 import os
+import warnings
 from pathlib import Path
+from typing import Final
 
 from sparsefeat.cgroup import CGROUP_OF_PROCESS, CGROUP_ROOT, group_folders, read_text
+from sparsefeat.errors import InputError
+
+MOST_PER_PROCESSOR: Final = 4
+MOST_ANYWHERE: Final = 64  # allowed on any machine, since a quota may not be what it seems
+COUNT: Final = (1 << 31) - 1  # what libraries take for a number of things
+
+
+def chosen_threads(threads: int | None) -> int:
+    """Give the number of threads that was asked for, or as many as may really be used.
+
+    Raises
+    ------
+    InputError
+        It is no whole number of at least 1, or more than four for each processor (64 on small
+        machines).
+
+    Warns
+    -----
+    UserWarning
+        There are fewer processors.
+    """
+    available = available_threads()
+    if threads is None:
+        return available
+    count = checked_threads("threads", threads)
+    if count > available:
+        warnings.warn(
+            f"{count} threads were asked for, but this process may use {available} "
+            f"processor{'s' * (available > 1)}: they wait for each other, and fewer are faster",
+            stacklevel=3,
+        )
+    return count
+
+
+def checked_threads(name: str, threads: int) -> int:
+    """Give a number of threads, if any machine could use so many; raises as `chosen_threads`."""
+    most = max(MOST_ANYWHERE, MOST_PER_PROCESSOR * (os.cpu_count() or 1))
+    count = checked_count(name, threads)
+    if count > most:
+        raise InputError(
+            f"{name} is {count}, expected at most {most}: what is beyond the processors only waits"
+        )
+    return count
+
+
+def checked_count(name: str, value: int) -> int:
+    """Give a number of things, if it is one.
+
+    Raises
+    ------
+    InputError
+        It is no whole number from 1 to 2,147,483,647.
+    """
+    try:
+        count = operator.index(value)
+    except TypeError:
+        count = 0
+    if not 1 <= count <= COUNT:
+        raise InputError(f"{name} is {value!r}, expected a whole number from 1 to {COUNT:,}")
+    return count
 
 
 def available_threads(

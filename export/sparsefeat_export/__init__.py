@@ -3,8 +3,10 @@
 from sparsefeat_export.certificate import Certificate, LayerErrors
 from sparsefeat_export.errors import (
     CertificateError,
+    DependencyError,
     DownloadError,
     ExportError,
+    MissingDependencyError,
     OutputError,
     PhotographsError,
     StepError,
@@ -18,10 +20,12 @@ __all__ = [
     "Agreement",
     "Certificate",
     "CertificateError",
+    "DependencyError",
     "DownloadError",
     "ExportError",
     "ExportResult",
     "LayerErrors",
+    "MissingDependencyError",
     "OutputError",
     "PhotographsError",
     "QuantizeResult",

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,7 +28,7 @@ def working_folder(path: Path) -> Iterator[Path]:
     OutputError
         `path` cannot be a model's, another process is writing it, or the disk refuses.
     """
-    if path.suffix != ".onnx":
+    if path.suffix.lower() != ".onnx":
         raise OutputError(f"{path} does not end in .onnx, as a model's path does")
     if path.is_dir():
         raise OutputError(f"{path} is a folder, expected a file to write")
@@ -51,10 +52,13 @@ def commit(graph: Path, data: Path, path: Path) -> None:
     """Give both files their final names.
 
     A graph never lies beside other weights than its own: the former one goes first, the new
-    one comes last. Stopped in between, this leaves no graph.
+    one comes last. Stopped in between, this leaves no graph. The permissions of former files
+    are kept; a link is replaced, since what it leads to may be another program's cache.
     """
-    _sync(data)
-    _sync(graph)
+    for new, old in ((data, data_path(path)), (graph, path)):
+        with suppress(FileNotFoundError):
+            new.chmod(stat.S_IMODE(old.stat().st_mode))
+        _sync(new)
     former = graph.with_name("former.onnx")
     with suppress(FileNotFoundError):
         path.replace(former)

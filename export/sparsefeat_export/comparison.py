@@ -10,6 +10,7 @@ import numpy.typing as npt
 import onnx
 
 from sparsefeat_export.certificate import Errors
+from sparsefeat_export.dependencies import load
 from sparsefeat_export.probe import summarise
 from sparsefeat_export.reference import photograph_folder, probe_folder, read_images, read_layer
 
@@ -54,8 +55,7 @@ def expected_probe(
 
 def open_session(model: onnx.ModelProto, folder: Path) -> Any:
     """Open a session on the processor, fully optimised, with weights from `folder`."""
-    import onnxruntime
-
+    onnxruntime = load("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     # Left alone, it takes the host's processors, not the ones this process may use.

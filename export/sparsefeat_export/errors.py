@@ -9,7 +9,9 @@
     ├── PhotographsError                too few readable photographs for the certificate
     ├── CertificateError                the exported graph's numbers are not Keras'
     ├── StepError                       a child process died
-    └── OutputError                     the output path cannot be written
+    ├── OutputError                     the output path cannot be written
+    └── DependencyError (ImportError)   a dependency is installed, but does not load
+        └── MissingDependencyError      it is not installed
 
 Each message is one line: what was got, what was expected, what to do.
 """
@@ -47,6 +49,14 @@ class OutputError(ExportError):
     """The output path cannot be written."""
 
 
+class DependencyError(ExportError, ImportError):
+    """A dependency can't be imported; this one itself says that it is there but does not load."""
+
+
+class MissingDependencyError(DependencyError):
+    """A dependency is not installed."""
+
+
 BY_NAME: dict[str, type[ExportError]] = {
     error.__name__: error
     for error in (
@@ -58,5 +68,7 @@ BY_NAME: dict[str, type[ExportError]] = {
         CertificateError,
         StepError,
         OutputError,
+        DependencyError,
+        MissingDependencyError,
     )
 }

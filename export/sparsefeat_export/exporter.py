@@ -1,7 +1,7 @@
 """The export from end to end: convert, certify, commit."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -138,8 +138,8 @@ def _certify(
 ) -> ExportResult:
     """Compare, probe, and write the metadata into the graph."""
     report(
-        f"certifying {job['network']['source']}: {len(job['layers'])} layers on "
-        f"{len(pictures)} photographs"
+        f"certifying {job['network']['source']}: {_counted(job['layers'], 'layer')} on "
+        f"{_counted(pictures, 'photograph')}"
     )
     errors = _compare(job, folder)
     for start in range(BLOCK, len(pictures), BLOCK):
@@ -160,6 +160,10 @@ def _certify(
     metadata.write_model(folder / GRAPH, model, described)
     onnx.checker.check_model(folder / GRAPH, full_check=True)
     return ExportResult(path=path, certificate=certificate, metadata=described)
+
+
+def _counted(things: Sequence[object], what: str) -> str:
+    return f"{len(things)} {what}{'s' * (len(things) != 1)}"
 
 
 def _compare(job: dict[str, Any], folder: Path) -> dict[str, Errors]:

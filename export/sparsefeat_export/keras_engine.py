@@ -8,10 +8,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from sparsefeat_export.dependencies import load
 from sparsefeat_export.description import digest
 from sparsefeat_export.errors import WeightsError
 from sparsefeat_export.metadata import read_metadata
-from sparsefeat_export.network import load
+from sparsefeat_export.network import load as load_network
 from sparsefeat_export.plan import BLOCKS
 from sparsefeat_export.quiet import quiet_tensorflow
 from sparsefeat_export.request import Request
@@ -48,14 +49,15 @@ class KerasEngine:
     ------
     WeightsError
         The file's weights are not those that it was exported with.
-    ImportError
-        TensorFlow isn't installed.
+    DependencyError
+        TensorFlow isn't installed, or doesn't load.
     RuntimeError
         TensorFlow has computed in this process before, with other numbers of threads.
     """
 
     def __init__(self, *, model: str, layers: list[str], way: Way, threads: int) -> None:
         quiet_tensorflow()
+        load("tensorflow", "keras")
         import keras
         import tensorflow as tf
 
@@ -63,7 +65,9 @@ class KerasEngine:
         tf.config.threading.set_inter_op_parallelism_threads(1)
         metadata = read_metadata(Path(model))
         channels = metadata["layers"][0]["shape"][-1]
-        network = load(Request(weights=model, top=None, channels_divisor=BLOCKS[0][1] // channels))
+        network = load_network(
+            Request(weights=model, top=None, channels_divisor=BLOCKS[0][1] // channels)
+        )
         if digest(network) != metadata["weights"]["sha256"]:
             raise WeightsError(f"{model}: Keras is not given the weights that were exported")
         self.model = keras.Model(

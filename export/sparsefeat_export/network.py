@@ -1,5 +1,6 @@
 """The Keras network that is exported, flat: one layer after the other, nothing nested."""
 
+import tempfile
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,13 +42,14 @@ def load(request: Request) -> Network:
         Weights were to be fetched and could not be.
     """
     path, top = Path(request.weights), request.top
+    suffix = path.suffix.lower()
     assumed: str | None = None
-    if path.suffix == ".keras" or (path.suffix in (".h5", ".hdf5") and is_whole_model(path)):
+    if suffix == ".keras" or (suffix in (".h5", ".hdf5") and is_whole_model(path)):
         model, source = _saved(path), path.name
     else:
         weights = read_weights(request)
         model, source, top = _blank(weights, request.channels_divisor), weights.source, weights.top
-        if path.suffix in (".h5", ".hdf5") and top:
+        if suffix in (".h5", ".hdf5") and top:
             assumed = (
                 f"{source} says neither a size nor what follows predictions: taking pictures of "
                 f"{weights.size} x {weights.size} pixels, after fc1, and a softmax"
@@ -66,10 +68,15 @@ def load(request: Request) -> Network:
 def _saved(path: Path) -> Any:
     import keras
 
-    if path.suffix == ".keras" and not zipfile.is_zipfile(path):
+    if path.suffix.lower() == ".keras" and not zipfile.is_zipfile(path):
         raise WeightsError(f"{path} is not a .keras file, expected what model.save() writes")
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        with tempfile.TemporaryDirectory(prefix="sparsefeat-") as folder:
+            named = path
+            if path.suffix != path.suffix.lower():  # by which Keras tells formats apart
+                named = Path(folder) / f"weights{path.suffix.lower()}"
+                named.symlink_to(path)
+            return keras.saving.load_model(named, compile=False, safe_mode=True)
     except Exception as exc:  # whatever its deserialisation meets in a file from outside
         raise WeightsError(f"{path}: Keras cannot load this model: {_first_line(exc)}") from exc
 

@@ -74,9 +74,9 @@ def readable_photographs(
                 chosen.setdefault(hashlib.file_digest(file, "sha256").hexdigest(), path)
     if len(chosen) < least:
         raise PhotographsError(
-            f"{folder} holds {len(chosen)} usable photographs among {len(files)} files, expected "
-            f"at least {least}, all different, of at least {MIN_EXTENT} x {MIN_EXTENT} pixels and "
-            f"more than one colour: {purpose}"
+            f"{folder} has too few usable photographs ({len(chosen)}; files: {len(files)}), "
+            f"expected at least {least}, all different, of at least {MIN_EXTENT} x {MIN_EXTENT} "
+            f"pixels and more than one colour: {purpose}"
         )
     usable = [Photograph(path=path.absolute(), sha256=sha) for sha, path in chosen.items()]
     return sorted(usable, key=lambda one: one.path)

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sparsefeat_export.dependencies import load
 from sparsefeat_export.errors import ExportError, WeightsError
 from sparsefeat_export.processes import CANNOT_WRITE, end_with_parent
 from sparsefeat_export.quiet import quiet_tensorflow
@@ -24,6 +25,7 @@ def convert(job: dict[str, Any], folder: Path) -> dict[str, Any]:
 
     Keras is loaded once for all three: its start takes longer than the conversion.
     """
+    load("tensorflow", "keras", "tf2onnx")
     import keras
     import onnx
     import tensorflow as tf
@@ -60,6 +62,7 @@ def convert(job: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def reference(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Load the network again and write references for more photographs."""
+    load("tensorflow", "keras")
     from sparsefeat_export import description, network
     from sparsefeat_export.reference import write_photographs
 
@@ -80,6 +83,7 @@ def compare(job: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def probe(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Compute the probes' expected numbers."""
+    load("onnxruntime")
     import onnxruntime
 
     from sparsefeat_export.comparison import expected_probe
@@ -111,9 +115,6 @@ def main() -> None:
         result = STEPS[step](job, folder)
     except ExportError as exc:
         result = {"error": type(exc).__name__, "message": str(exc)}
-    except ImportError as exc:
-        message = f"{exc}: pip install 'sparsefeat[cpu,export]'"
-        result = {"error": "ExportError", "message": message}
     except OSError as exc:
         message = f"{step} cannot work in {folder.parent}: {exc}"
         result = {"error": "OutputError", "message": message}

@@ -148,13 +148,13 @@ def _match(found: Sequence[Found], planned: Sequence[plan.Plan], source: str) ->
         missing = planned[len(found)]
         raise WeightsError(
             f"{source}: {missing.name} is missing (a kernel of shape {missing.kernel}): "
-            f"{len(found)} layers of its kind found, expected {len(planned)}"
+            f"layers of its kind: {len(found)}, expected {len(planned)}"
         )
     if len(found) > len(planned):
         extra = found[len(planned)]
         raise WeightsError(
             f"{source}: {extra.name!r} with a kernel of shape {extra.kernel} is not a layer of "
-            f"VGG16: {len(found)} layers of its kind found, expected {len(planned)}; "
+            f"VGG16: layers of its kind: {len(found)}, expected {len(planned)}; "
             "a model with another top exports from its saved .keras file"
         )
 

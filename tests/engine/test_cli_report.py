@@ -42,8 +42,11 @@ def test_json_needs_no_page(folder: Path) -> None:
     [
         (("features", "--layers", "block6_pool"), "the store has no layer 'block6_pool'"),
         (("photos",), "expected a store"),
-        (("features", "-o", "missing/page.html"), "can't write missing/page.html"),
-        (("photos", "-o", "missing/page.html"), "can't write missing/page.html"),
+        (("features", "-o", "features/part-00000.zarr/zarr.json/a.html"), "can't write"),
+        (("photos", "-o", "page.pdf"), "ends in .html"),
+        (("features", "-o", "page"), "ends in .html"),
+        (("features", "-o", ""), "empty name"),
+        (("features", "-o", "-", "--json"), "--json and -o - both print"),
         (("features", "--seed", "-1"), "-1 is not in the range x>=0"),
         (("features", "--photos", "nowhere"), "'nowhere'"),
     ],

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sparsefeat.threads import available_threads
+from sparsefeat.errors import InputError
+from sparsefeat.threads import available_threads, checked_threads, chosen_threads
 
 
 def v2(root: Path, group: str, cpu_max: str) -> None:
@@ -75,3 +76,28 @@ def test_a_real_affinity_is_respected() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "1\n"
+
+
+def test_as_many_as_may_be_used_unless_others_are_asked_for() -> None:
+    assert chosen_threads(None) == available_threads()
+    assert chosen_threads(1) == 1
+
+
+def test_more_than_there_are_processors_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
+    with pytest.warns(UserWarning, match=r"64 threads were asked for, .* may use 2 processors"):
+        assert chosen_threads(64) == 64
+
+
+def test_more_than_any_machine_could_use_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    for asked in (65, 2000):
+        with pytest.raises(InputError, match=f"threads is {asked}, expected at most 64"):
+            chosen_threads(asked)
+    with pytest.raises(InputError, match="decode_threads is 2000"):
+        checked_threads("decode_threads", 2000)
+    monkeypatch.setattr(os, "cpu_count", lambda: 512)
+    assert checked_threads("decode_threads", 2000) == 2000
+    for wrong in (0, -1, 1 << 40, "2", 1.5):
+        with pytest.raises(InputError, match="expected a whole number from 1"):
+            checked_threads("threads", wrong)  # type: ignore[arg-type]

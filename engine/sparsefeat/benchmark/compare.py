@@ -30,9 +30,9 @@ from sparsefeat.benchmark.schedule import Report, Schedule, Turns, n_turns
 from sparsefeat.environment import environment
 from sparsefeat.errors import (
     BenchmarkError,
+    DependencyError,
     InputError,
     LayerError,
-    MissingDependencyError,
     ProviderError,
 )
 from sparsefeat.model import Size
@@ -44,7 +44,7 @@ DEFAULT_ROUNDS = 15
 CHECKED = 4
 
 # Why an engine can't be had, as opposed to what is wrong with the call or the model.
-UNAVAILABLE = (ProviderError, MissingDependencyError, LayerError)
+UNAVAILABLE = (ProviderError, DependencyError, LayerError)
 
 
 def compare(
@@ -115,7 +115,7 @@ def compare(
     ------
     BenchmarkError
         An engine's process died, or it computes something else than the reference.
-    ProviderError, MissingDependencyError
+    ProviderError, DependencyError
         An engine that was named can't be had here.
     ModelError, LayerError, InputError, SourceError
         As `Extractor` and `list_pictures` raise them.
@@ -130,6 +130,13 @@ def compare(
     stop = stop or threading.Event()
     wanted = choose_engines(engines)
     named = ALL not in engine_names(engines)
+    if int8 is not None and not any(engine.precision == "int8" for engine in wanted):
+        raise InputError(
+            f"an int8 model was given, but none of the engines {', '.join(e.name for e in wanted)} "
+            "runs one, expected onnxruntime-cpu-int8 or onnxruntime-openvino-int8 among them"
+        )
+    if seed < 0:
+        raise InputError(f"seed is {seed}, expected a whole number from 0")
     job = make_job(model, int8, layers, size, batch_sizes, threads, rounds, seconds)
     if from_files and preset(preprocess).name != "keras":
         raise InputError(

@@ -1,5 +1,6 @@
 """What all engines of a comparison are given to do."""
 
+import math
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any
 from sparsefeat.benchmark.engines import Engine
 from sparsefeat.errors import InputError, LayerError, ProviderError
 from sparsefeat.model import PRE, ModelFile, Size, check_size, choose
-from sparsefeat.threads import available_threads
+from sparsefeat.threads import checked_count, chosen_threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +69,11 @@ def make_job(
         Something of it can't be.
     """
     sizes = tuple(sorted(set(batch_sizes)))
-    counts = {"threads": threads, "rounds": rounds, "batch size": min(sizes, default=0)}
-    for what, count in counts.items():
-        if count is not None and count < 1:
-            raise InputError(f"{what} is {count}, expected a whole number of at least 1")
-    if seconds is not None and not seconds > 0:
-        raise InputError(f"seconds is {seconds}, expected more than 0")
+    checked_count("rounds", rounds)
+    for batch_size in sizes or (0,):
+        checked_count("batch size", batch_size)
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise InputError(f"seconds is {seconds}, expected a finite number of more than 0")
     file = ModelFile.open(model)
     if file.metadata.precision != "fp32":
         raise InputError(
@@ -89,7 +89,7 @@ def make_job(
         layers=choose(layers, file.metadata.layers),
         size=check_size(file, size) or file.metadata.preprocessing.size,
         batch_sizes=sizes,
-        threads=threads or available_threads(),
+        threads=chosen_threads(threads),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from sparsefeat import errors
 from sparsefeat.benchmark.engines import Engine
-from sparsefeat.errors import BenchmarkError, MissingDependencyError, SparsefeatError
+from sparsefeat.errors import BenchmarkError, DependencyError, SparsefeatError
 
 # Whose modules workers import, wherever this process has them from.
 PACKAGES = ("sparsefeat", "sparsefeat_export", "sparsefeat_kernels")
@@ -42,7 +42,7 @@ class WorkerProcess:
 
     Raises
     ------
-    ProviderError, PrecisionError, MissingDependencyError
+    ProviderError, PrecisionError, DependencyError
         The engine can't be had here.
     BenchmarkError
         It can't be built for another reason, or its process died.
@@ -112,7 +112,7 @@ class WorkerProcess:
 
     def _error(self, name: str, message: str) -> SparsefeatError:
         if name == "ImportError":
-            return MissingDependencyError(f"{message}: {INSTALL[self.engine.framework]}")
+            return DependencyError(f"{message}; {INSTALL[self.engine.framework]}")
         kind = getattr(errors, name, None)
         if isinstance(kind, type) and issubclass(kind, SparsefeatError):
             return kind(message)

@@ -31,8 +31,8 @@ def render_report(result: Result) -> str:
 
     Raises
     ------
-    MissingDependencyError
-        plotly or Jinja2 isn't installed.
+    DependencyError
+        plotly or Jinja2 isn't installed, or doesn't load.
     """
     check_installed()
     said = cautions(result)

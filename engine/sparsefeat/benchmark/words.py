@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sparsefeat.benchmark.engines import FALLBACK
 from sparsefeat.benchmark.ratios import MIN_ROUNDS
 from sparsefeat.benchmark.result import Result, Row
+from sparsefeat.units import counted
 
 # Which share of the processors that the engines want others may use before it is worth a word.
 BUSY = 0.1
@@ -71,7 +72,7 @@ def cautions(result: Result) -> list[str]:
             "there are more threads than processors."
         )
     said += [
-        f"{one.engine} was not steady after {_count(len(one.warm_up_seconds), 'batch', 'batches')} "
+        f"{one.engine} was not steady after {counted(len(one.warm_up_seconds), 'batch', 'batches')} "
         f"of {one.batch_size} to warm up: its first rounds may be slower than it is."
         for one in result.measurements
         if not one.settled
@@ -95,7 +96,7 @@ def cautions(result: Result) -> list[str]:
             "compares devices, too."
         )
     if len(result.settings["pictures"]) < result.settings["images"]:
-        n_pictures = _count(len(result.settings["pictures"]), "picture")
+        n_pictures = counted(len(result.settings["pictures"]), "picture")
         again = "a turn goes through them again" if _from_files(result) else "batches repeat them"
         said.append(f"Only {n_pictures} could be used: {again}.")
     return said
@@ -111,14 +112,14 @@ def _busy(result: Result) -> str | None:
         if max(measured) <= most:
             return None
         return (
-            f"other programs used up to {max(measured):.1f} of {_count(count, 'processor')} while "
+            f"other programs used up to {max(measured):.1f} of {counted(count, 'processor')} while "
             "an engine was timed"
         )
     # The load of the last minute is all that there is to go by, and our own may be in it.
     load = result.environment["load_average"]
     if load and load[0] > max(1.0, most):
         return (
-            f"its load average was {load[0]:g} before the run, on {_count(count, 'processor')}, "
+            f"its load average was {load[0]:g} before the run, on {counted(count, 'processor')}, "
             "and this system doesn't say what other programs used during it"
         )
     return None
@@ -131,7 +132,7 @@ def method(result: Result) -> list[str]:
     whose = "given" if result.settings["own_pictures"] else "that sparsefeat ships"
     if _from_files(result):
         timed = (
-            f"Timed was a pass from JPEG files to features: {_count(pictures, 'picture')} {whose}, "
+            f"Timed was a pass from JPEG files to features: {counted(pictures, 'picture')} {whose}, "
             "read, decoded and resized by each engine's usual loader, and every layer asked for as "
             "NumPy arrays, or as sparse rows where the engine is sparsefeat's. All loaders make "
             "the same pixels. The files had been read before: disks are not timed."
@@ -143,7 +144,7 @@ def method(result: Result) -> list[str]:
             "not in it."
         )
     alone = (
-        f"Each engine ran in a process of its own with {_count(threads, 'thread')}, the same "
+        f"Each engine ran in a process of its own with {counted(threads, 'thread')}, the same "
         "weights and the same layers. One computed at a time; in every round each had one turn, in "
         "an order drawn anew, after it had been warmed up; where batches are short, the first of a "
         "turn was not timed. Where there was something to compare, one engine had two turns."
@@ -168,11 +169,11 @@ def heading(result: Result) -> str:
     settings = result.settings
     height, width = settings["size"]
     layers = settings["layers"]
-    which = layers[0] if len(layers) == 1 else f"{len(layers)} layers"
+    which = layers[0] if len(layers) == 1 else counted(len(layers), "layer")
     start = " from JPEG files" if _from_files(result) else ""
     return (
         f"{settings['model']}, {which}, pictures of {height}x{width}{start}, "
-        f"{_count(settings['threads'], 'thread')}, {result.environment['processor']['model']}"
+        f"{counted(settings['threads'], 'thread')}, {result.environment['processor']['model']}"
     )
 
 
@@ -206,11 +207,7 @@ def _rounds(row: Row, result: Result) -> str:
         for one in result.measurements
         if (one.engine, one.batch_size) == (row.engine, row.batch_size)
     }
-    return _count(count, "round")
-
-
-def _count(count: int, what: str, many: str | None = None) -> str:
-    return f"{count} {what}" if count == 1 else f"{count:,} {many or f'{what}s'}"
+    return counted(count, "round")
 
 
 def digits(number: float) -> str:

@@ -10,14 +10,17 @@ import click
 
 from sparsefeat.cli.options import (
     Counts,
+    OutputFile,
+    check_one_printed,
     layers_option,
     listing_options,
     model_option,
     preprocess_option,
+    refuse_given,
     size_option,
+    threads_option,
 )
 from sparsefeat.cli.output import (
-    check_writable,
     log,
     note_companions,
     print_table,
@@ -34,13 +37,15 @@ EXAMPLES = """
 \b
 Examples:
   sparsefeat bench
-  sparsefeat bench photos/ --layers pools --batch-sizes 1,8,32 --html bench.html
-  sparsefeat bench photos/ --from-files --engines tf-function,torch-eager,sparsefeat
+  sparsefeat bench photos/ --layers pools --batch-sizes 1,8,32
+  sparsefeat bench photos/ --from-files --html bench.html
   sparsefeat bench --engines tf-jit,sparsefeat,onnxruntime-cpu --seconds 120
-\b
-Engines: keras-predict, tf-function, tf-jit; torch-eager, torch-compile; sparsefeat;
-onnxruntime-cpu, onnxruntime-openvino, onnxruntime-openvino-bf16, onnxruntime-cuda;
-with --int8 onnxruntime-cpu-int8, onnxruntime-openvino-int8.
+  sparsefeat bench --int8 vgg16-int8.onnx --json bench.json
+
+
+Engines: keras-predict, tf-function, tf-jit; torch-eager, torch-compile;
+sparsefeat; onnxruntime-cpu, onnxruntime-openvino, onnxruntime-openvino-bf16,
+onnxruntime-cuda; with --int8 onnxruntime-cpu-int8, onnxruntime-openvino-int8.
 """
 
 
@@ -71,11 +76,7 @@ with --int8 onnxruntime-cpu-int8, onnxruntime-openvino-int8.
     help="What the others are compared with.  "
     "[default: the fastest of TensorFlow's, else onnxruntime-cpu]",
 )
-@click.option(
-    "--threads",
-    type=click.IntRange(1),
-    help="The same for all engines; by default all that this process may use.",
-)
+@threads_option
 @click.option(
     "--rounds",
     type=click.IntRange(1),
@@ -89,11 +90,24 @@ with --int8 onnxruntime-cpu-int8, onnxruntime-openvino-int8.
     help="Instead of rounds: how long to measure, with at least six rounds.",
 )
 @click.option(
-    "--seed", default=0, show_default=True, help="Of the engines' order and of the noise."
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Of the engines' order and of the noise.",
 )
-@click.option("--json", "json_file", metavar="FILE", help="Write everything there, raw times too.")
-@click.option("--html", "html_file", metavar="FILE", help="Write a page with plots.")
+@click.option(
+    "--json",
+    "json_file",
+    type=OutputFile(".json"),
+    help="Write everything there, raw times too; - prints it.",
+)
+@click.option(
+    "--html", "html_file", type=OutputFile(".html"), help="Write a page with plots; - prints it."
+)
+@click.pass_context
 def bench(
+    ctx: click.Context,
     photos: tuple[str, ...],
     model: str,
     int8: str | None,
@@ -127,8 +141,9 @@ def bench(
 
     if (include or exclude) and not photos:
         raise click.UsageError("--include and --exclude choose among PHOTOS: name some")
-    for file in filter(None, (json_file, html_file)):
-        check_writable(file)
+    check_one_printed(("--json -", json_file), ("--html -", html_file))
+    if seconds is not None:
+        refuse_given(ctx, ("rounds",), "--seconds says how long to measure instead")
     if html_file:
         check_installed()
     pictures = list_pictures(photos, include=include, exclude=exclude)
@@ -156,7 +171,8 @@ def bench(
             unit="turn",
         )
     if result.measurements:
-        _print(result)
+        if "-" not in (json_file, html_file):
+            _print(result)
         if json_file:
             document = json.dumps(result.to_json(), indent=1, allow_nan=False)
             write_text(json_file, document + "\n")

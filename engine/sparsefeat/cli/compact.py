@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sparsefeat.cli.options import bytes_per_part_option, rows_per_part_option
-from sparsefeat.cli.output import print_json
+from sparsefeat.cli.output import print_json, printable
 from sparsefeat.cli.progress import rate_shown
 from sparsefeat.cli.stopping import exit_if_stopped, run_stoppable
 from sparsefeat.units import counted, human_bytes
@@ -69,7 +69,7 @@ def compact(
     if as_json:
         print_json({"store": store, **dataclasses.asdict(outcome)})
     else:
-        click.echo(f"{store}: {_said(outcome, time.monotonic() - start)}")
+        click.echo(f"{printable(store)}: {_said(outcome, time.monotonic() - start)}")
     exit_if_stopped(outcome.stopped, stopped_by, all_again=everything)
 
 

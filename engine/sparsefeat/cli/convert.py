@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sparsefeat.cli.options import OutputFolder
 from sparsefeat.cli.output import print_json, print_table, printable
 from sparsefeat.units import counted, human_bytes, percent
 
@@ -18,7 +19,7 @@ EXAMPLES = """
 \b
 Examples:
   sparsefeat convert features/ -o features.h5ad
-  sparsefeat convert features/ -o features.parquet --layers block4_pool,block5_pool
+  sparsefeat convert features/ -o features.parquet --layers pools
   sparsefeat convert features/ --to npz -o matrices/
   sparsefeat convert features/ -o block5_pool.npz --layers block5_pool
   sparsefeat convert features/ -o people.h5ad --where "label == 'people'"
@@ -31,6 +32,7 @@ Examples:
     "-o",
     "--output",
     required=True,
+    type=OutputFolder(),
     metavar="OUT",
     help="The new file; for npz a folder, or a file that ends in .npz for a single layer.",
 )
@@ -47,7 +49,7 @@ Examples:
 )
 @click.option(
     "--memory",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 1 << 30),
     default=512,
     show_default=True,
     metavar="MIB",

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
-from sparsefeat.cli.output import log
+from sparsefeat.cli.options import OutputFolder
+from sparsefeat.cli.output import log, printable
+from sparsefeat.units import counted
 
 
 @click.command()
@@ -15,7 +17,7 @@ from sparsefeat.cli.output import log
     "--output",
     default="demo",
     show_default=True,
-    metavar="DIR",
+    type=OutputFolder(),
     help="Folder for the model, the photographs, the store and the report.",
 )
 @click.pass_context
@@ -36,7 +38,8 @@ def demo(ctx: click.Context, output: str) -> None:
     folder = Path(output)
     model, photos, store = folder / "vgg16.onnx", folder / "photos", folder / "features"
     copied = copy_photographs(photos)
-    log(f"{photos}: {len(copied)} photographs, copied from scikit-image and scikit-learn")
+    number = counted(len(copied), "photograph")
+    log(f"{printable(str(photos))}: {number}, copied from scikit-image and scikit-learn")
     if model.exists():
         log(f"{model}: there already")
     else:

@@ -10,16 +10,16 @@ from typing import Any
 import click
 
 from sparsefeat.cli.main import UserError
-from sparsefeat.cli.output import log, print_json, print_table
-from sparsefeat.errors import MissingDependencyError
-from sparsefeat.units import human_bytes
+from sparsefeat.cli.options import OutputFile
+from sparsefeat.cli.output import log, print_json, print_table, printable
+from sparsefeat.units import counted, human_bytes
 
 EXAMPLES = """
 \b
 Examples:
   sparsefeat export -o vgg16.onnx
   sparsefeat export -o vgg16.onnx --weights pretrained
-  sparsefeat export -o vgg16.onnx --weights vgg16_weights_tf_dim_ordering_tf_kernels.h5 --no-top
+  sparsefeat export -o vgg16.onnx --weights keras-vgg16.h5 --no-top
   sparsefeat export -o mine.onnx --weights finetuned.keras --photos photos/
 """
 
@@ -30,7 +30,7 @@ Examples:
     "--output",
     default="vgg16.onnx",
     show_default=True,
-    metavar="FILE",
+    type=OutputFile(".onnx", is_text=False),
     help="The graph; its weights go to FILE.data.",
 )
 @click.option(
@@ -82,9 +82,10 @@ def export(
         for one in result.certificate.layers
     ]
     print_table(("layer", "largest error", "relative error", "zeros agree"), rows)
-    click.echo(f"verified against Keras on {len(result.certificate.photographs)} photographs")
+    photographs = counted(len(result.certificate.photographs), "photograph")
+    click.echo(f"verified against Keras on {photographs}")
     for path, size in files.items():
-        click.echo(f"{path}: {human_bytes(size)}")
+        click.echo(f"{printable(str(path))}: {human_bytes(size)}")
 
 
 def model_files(path: Path) -> dict[Path, int]:
@@ -98,12 +99,8 @@ def export_package() -> Iterator[Any]:
 
     Its errors become the user's, and a signal has it clean up.
     """
-    try:
-        import sparsefeat_export
-    except ImportError as exc:
-        raise MissingDependencyError(
-            f"{exc.name} is not installed: pip install 'sparsefeat[cpu,export]'"
-        ) from exc
+    import sparsefeat_export
+
     with _cleaned_up_on_signals():
         try:
             yield sparsefeat_export

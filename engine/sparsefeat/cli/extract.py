@@ -12,6 +12,7 @@ import click
 
 from sparsefeat.cli.options import (
     NamedValue,
+    OutputFolder,
     convolution_option,
     layers_option,
     listing_options,
@@ -19,6 +20,7 @@ from sparsefeat.cli.options import (
     preprocess_option,
     provider_option,
     size_option,
+    threads_option,
 )
 from sparsefeat.cli.output import (
     log,
@@ -43,9 +45,9 @@ EXAMPLES = """
 Examples:
   sparsefeat extract photos/ -o features/
   sparsefeat extract photos/ -o features/ --layers block4_pool,block5_pool
-  sparsefeat extract 'photos/**/*.jpg' -o features/ --layers pools --preprocess bilinear
+  sparsefeat extract 'photos/**/*.jpg' -o features/ --preprocess bilinear
   sparsefeat extract photos/ -o small/ --layers pools --values uint8
-  sparsefeat extract photos/ -o features/ --exclude thumbnails --exclude '*-edit.jpg'
+  sparsefeat extract photos/ -o features/ --exclude '*-edit.jpg'
   find photos -newer last | sparsefeat extract --files-from - -o features/
 Running the same command again takes up where the last run ended.
 """
@@ -53,7 +55,14 @@ Running the same command again takes up where the last run ended.
 
 @click.command(epilog=EXAMPLES)
 @click.argument("photos", nargs=-1)
-@click.option("-o", "--output", required=True, metavar="STORE", help="Folder of the store.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=OutputFolder(),
+    metavar="STORE",
+    help="Folder of the store.",
+)
 @model_option
 @layers_option
 @click.option(
@@ -112,9 +121,7 @@ Running the same command again takes up where the last run ended.
     help="For cuda: device_id, memory_limit (bytes), conv_search.",
 )
 @convolution_option
-@click.option(
-    "--threads", type=click.IntRange(1), help="Threads; by default all that this process may use."
-)
+@threads_option
 @click.option(
     "--decode-threads",
     type=click.IntRange(1),
@@ -172,6 +179,11 @@ def extract(
     kept = Values.parse(values)  # before the model is loaded
     if not photos and files_from is None:
         raise click.UsageError("name folders, files or patterns with PHOTOS, or use --files-from")
+    if root is not None and files_from is None and not any(Path(one).is_file() for one in photos):
+        raise click.UsageError(
+            "--root is for single files and --files-from: a folder's pictures, and a pattern's, "
+            "are kept relative to that folder; leave it out"
+        )
     if any(Path(output).absolute() == Path(photo).absolute() for photo in photos):
         raise click.UsageError(f"{output} is where the photographs are, expected another folder")
     start, profile = time.monotonic(), Profile()
@@ -250,7 +262,7 @@ def extract(
 def _load_kernels() -> None:
     """Load the compiled kernels while the model is loaded: the first row waits for both."""
     # What goes wrong here goes wrong again where the kernels are needed, and is reported there.
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(BaseException):
         import numpy as np
 
         from sparsefeat_kernels import encode
@@ -277,7 +289,8 @@ def _print(output: str, outcome: "Progress", seconds: float) -> None:
     rate = outcome.worked / seconds
     failed = f"{outcome.failed:,} could not be read this time, " * bool(outcome.failed)
     click.echo(
-        f"{output}: {counted(outcome.rows, 'row')} added, {outcome.rejected:,} rejected, {failed}"
+        f"{printable(output)}: {counted(outcome.rows, 'row')} added, "
+        f"{outcome.rejected:,} rejected, {failed}"
         f"{outcome.already_stored + outcome.already_rejected:,} already in the store; "
         f"{seconds:.1f} s, {rate:.1f} images/s"
     )

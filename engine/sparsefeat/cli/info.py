@@ -52,7 +52,7 @@ def _store(path: str, as_json: bool) -> None:
         print_json(facts)
         return
     click.echo(
-        f"{path}: {counted(facts['rows'], 'row')}, {facts['rejected']:,} rejected, "
+        f"{printable(path)}: {counted(facts['rows'], 'row')}, {facts['rejected']:,} rejected, "
         f"{counted(facts['parts'], 'part')}, {human_bytes(facts['bytes'])}"
     )
     lossy = any(layer["loss"] for layer in facts["layers"].values())
@@ -91,7 +91,7 @@ def _model(path: str, as_json: bool) -> None:
     height, width = metadata.input.height, metadata.input.width
     size = "any size" if height is None else f"{height}x{width}"
     click.echo(
-        f"{path}: {metadata.architecture}, weights {metadata.weights.source}, "
+        f"{printable(path)}: {metadata.architecture}, weights {metadata.weights.source}, "
         f"{metadata.precision}, pictures of {size}"
     )
     variant = suitable_variant()
@@ -100,7 +100,8 @@ def _model(path: str, as_json: bool) -> None:
         if variant is None
         else f"convolutions on this processor, in fp32: winograd ({variant})"
     )
-    click.echo(f"verified against Keras on {len(metadata.certificate.photographs)} photographs")
+    photographs = counted(len(metadata.certificate.photographs), "photograph")
+    click.echo(f"verified against Keras on {photographs}")
     rows = []
     for layer in metadata.layers:
         parity = metadata.certificate.layers[layer.name]

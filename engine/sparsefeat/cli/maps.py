@@ -1,11 +1,13 @@
 """`sparsefeat maps`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sparsefeat.cli.options import (
+    OutputFile,
+    check_one_printed,
     convolution_option,
     model_option,
     preprocess_option,
@@ -13,12 +15,12 @@ from sparsefeat.cli.options import (
     size_option,
 )
 from sparsefeat.cli.output import (
-    check_writable,
     log,
     print_json,
     print_table,
     printable,
     warnings_as_lines,
+    write_text,
 )
 from sparsefeat.units import percent
 
@@ -29,9 +31,9 @@ EXAMPLES = """
 \b
 Examples:
   sparsefeat maps cat.jpg --layer block1_conv1 -o maps.html
-  sparsefeat maps cat.jpg --layer block4_conv1 --channels top:16 --best contrast -o maps.png
-  sparsefeat maps cat.jpg --layer block3_conv2 --channels 0-15 --relu-split -o maps.html
-  sparsefeat maps cat.jpg --layer block5_pool --best selectivity --reference features/
+  sparsefeat maps cat.jpg -l block4_conv1 --channels top:16 -o maps.png
+  sparsefeat maps cat.jpg -l block3_conv2 --relu-split -o maps.html
+  sparsefeat maps cat.jpg -l block5_pool --best selectivity --reference store/
 """
 
 
@@ -75,7 +77,12 @@ Examples:
     type=click.Choice(["fp32", "bf16", "int8"]),
     help="What it computes in; by default the model's own.",
 )
-@click.option("-o", "--output", metavar="FILE", help="Write a page, .html, or a picture, .png.")
+@click.option(
+    "-o",
+    "--output",
+    type=OutputFile(".html", ".png"),
+    help="Write a page, .html, or a picture, .png; - prints the page.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print each channel's figures as JSON.")
 def maps(
     photo: str,
@@ -113,6 +120,7 @@ def maps(
             "--relu-split shows the pre-activation: expected --stage pre or both, got post"
         )
     if output is not None:
+        check_one_printed(("--json", as_json), ("-o -", output))
         _check_output(output)
     with warnings_as_lines():
         # Made for just these outputs, so that the network is loaded once.
@@ -137,9 +145,12 @@ def maps(
             reference=reference,
         )
         if output is not None:
-            found.save(output, scale=scale or "shared", relu_split=relu_split)  # type: ignore[arg-type]
-    if output is not None:
-        log(f"{printable(output)}: written")
+            options: dict[str, Any] = {"scale": scale or "shared", "relu_split": relu_split}
+            if output == "-":
+                write_text(output, found.html(**options))
+            else:
+                found.save(output, **options)
+                log(f"{printable(output)}: written")
     if as_json:
         print_json(found.to_json())
     elif output is None:
@@ -147,17 +158,14 @@ def maps(
 
 
 def _check_output(output: str) -> None:
-    """Find out whether it can be made and written, before the work for it."""
+    """Find out whether it can be made, before the work for it."""
     from sparsefeat.maps.mosaic import check_matplotlib
-    from sparsefeat.maps.result import checked_ending
     from sparsefeat.pages import check_installed
 
-    ending = checked_ending(Path(output))
-    check_writable(output)
-    if ending == ".html":
-        check_installed()
-    else:
+    if Path(output).suffix.lower() == ".png":
         check_matplotlib()
+    else:
+        check_installed()
 
 
 def _print(found: "FeatureMaps") -> None:

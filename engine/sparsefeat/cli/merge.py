@@ -5,8 +5,8 @@ import time
 
 import click
 
-from sparsefeat.cli.options import bytes_per_part_option, rows_per_part_option
-from sparsefeat.cli.output import print_json
+from sparsefeat.cli.options import OutputFolder, bytes_per_part_option, rows_per_part_option
+from sparsefeat.cli.output import print_json, printable
 from sparsefeat.cli.progress import rate_shown
 from sparsefeat.cli.stopping import exit_if_stopped, run_stoppable
 from sparsefeat.units import counted, human_bytes
@@ -23,7 +23,12 @@ Running the same command again takes up where the last run ended.
 @click.command(epilog=EXAMPLES)
 @click.argument("stores", nargs=-1, required=True)
 @click.option(
-    "-o", "--output", required=True, metavar="STORE", help="Made, or appended to if it is there."
+    "-o",
+    "--output",
+    required=True,
+    type=OutputFolder(),
+    metavar="STORE",
+    help="Made, or appended to if it is there.",
 )
 @rows_per_part_option
 @bytes_per_part_option
@@ -59,9 +64,9 @@ def merge(
         print_json({"store": output, **dataclasses.asdict(outcome)})
     else:
         click.echo(
-            f"{output}: {counted(outcome.rows, 'row')} and {counted(outcome.rejected, 'reject')} "
-            f"added in {counted(outcome.parts, 'part')}, {human_bytes(outcome.bytes_added)}; "
-            f"{counted(outcome.duplicates, 'row')} there already; "
-            f"{time.monotonic() - start:.1f} s"
+            f"{printable(output)}: {counted(outcome.rows, 'row')} and "
+            f"{counted(outcome.rejected, 'reject')} added in {counted(outcome.parts, 'part')}, "
+            f"{human_bytes(outcome.bytes_added)}; "
+            f"{counted(outcome.duplicates, 'row')} there already; {time.monotonic() - start:.1f} s"
         )
     exit_if_stopped(outcome.stopped, stopped_by)

@@ -1,9 +1,16 @@
 """Options that several commands take, and types of options."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import click
+from click.core import ParameterSource
+
+from sparsefeat.errors import InputError
+from sparsefeat.whole_file import check_replaceable, is_special
+
+LONGEST_NUMBER = 9  # digits: what has more is no number of pixels or pictures
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -18,8 +25,8 @@ class Size(click.ParamType[tuple[int, int]]):
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, int]:
         """Take the two numbers apart."""
-        height, cross, width = value.partition("x")
-        if not (cross and height.isdecimal() and width.isdecimal()):
+        height, cross, width = value.lower().partition("x")
+        if not (cross and _is_count(height) and _is_count(width)):
             self.fail(f"got {value!r}, expected height and width such as 224x224", param, ctx)
         return int(height), int(width)
 
@@ -34,7 +41,7 @@ class Counts(click.ParamType[tuple[int, ...]]):
     ) -> tuple[int, ...]:
         """Take the numbers apart."""
         words = [word.strip() for word in value.split(",")]
-        if not all(word.isdecimal() and int(word) for word in words):
+        if not all(_is_count(word) and int(word) for word in words):
             self.fail(f"got {value!r}, expected numbers from 1 such as 1,8,32", param, ctx)
         return tuple(map(int, words))
 
@@ -52,6 +59,84 @@ class NamedValue(click.ParamType[tuple[str, str]]):
         if not equals:
             self.fail(f"got {value!r}, expected a name and a value: device_id=1", param, ctx)
         return name, text
+
+
+class OutputFile(click.ParamType[str]):
+    """The name of a file to write; ``-`` is standard output where the file is text.
+
+    Parameters
+    ----------
+    endings
+        How its name may end, in small or capital letters: ".html".
+    is_text
+        Whether it may go to standard output.
+    """
+
+    name = "FILE"
+
+    def __init__(self, *endings: str, is_text: bool = True) -> None:
+        self._endings, self._is_text = endings, is_text
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check that it can be written, before the work for it."""
+        if value == "-" and self._is_text:
+            return value
+        _check_name(self, value, param, ctx)
+        path = Path(value)
+        if path.suffix.lower() not in self._endings and not is_special(path):
+            expected = " or ".join(self._endings)
+            self.fail(f"got {value!r}, expected a name that ends in {expected}", param, ctx)
+        try:
+            check_replaceable(value)
+        except InputError as exc:
+            self.fail(str(exc), param, ctx)
+        return value
+
+
+class OutputFolder(click.ParamType[str]):
+    """The name of a folder to write, or of a file that is written where its format is known."""
+
+    name = "DIR"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Refuse what is no name."""
+        _check_name(self, value, param, ctx)
+        return value
+
+
+def _check_name(
+    kind: click.ParamType[str],
+    value: str,
+    param: click.Parameter | None,
+    ctx: click.Context | None,
+) -> None:
+    if not value.strip():
+        kind.fail("got an empty name, expected one: leave the option out, or name it", param, ctx)
+    if value == "-":
+        kind.fail("this can't go to standard output: name a file or folder", param, ctx)
+
+
+def _is_count(word: str) -> bool:
+    return word.isdecimal() and len(word) <= LONGEST_NUMBER
+
+
+def check_one_printed(*printed: tuple[str, object]) -> None:
+    """Refuse two options that both write to standard output; takes each one's name and value."""
+    names = [name for name, value in printed if value is True or value == "-"]
+    if len(names) > 1:
+        raise click.UsageError(f"{' and '.join(names)} both print: leave one of them out")
+
+
+def refuse_given(ctx: click.Context, names: tuple[str, ...], why: str) -> None:
+    """Refuse options that were given on the command line and would be ignored."""
+    given = [
+        param.opts[-1]
+        for param in ctx.command.params
+        if param.name in names
+        and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(f"{', '.join(given)}: {why}; leave it out")
 
 
 model_option = click.option(
@@ -78,7 +163,10 @@ preprocess_option = click.option(
     help="How a picture becomes an array: keras, bilinear, bicubic, crop.",
 )
 size_option = click.option(
-    "--size", type=Size(), help="Size of the pictures, when the model leaves it open."
+    "--size",
+    type=Size(),
+    metavar="HEIGHTxWIDTH",
+    help="Size of the pictures, when the model leaves it open.",
 )
 provider_option = click.option(
     "--provider",
@@ -122,4 +210,10 @@ bytes_per_part_option = click.option(
     default=1 << 30,
     show_default=True,
     help="Bytes in a full part, before compression.",
+)
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(1),
+    help="Threads that share an operator's work; by default as many as there are processors that "
+    "this process may use.",
 )

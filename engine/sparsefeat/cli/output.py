@@ -1,17 +1,18 @@
 """What commands print: results on standard output, everything else on standard error."""
 
 import json
-import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sparsefeat.one_line import one_line
-from sparsefeat.text_file import write_text_file
+from sparsefeat.units import human_bytes
+from sparsefeat.whole_file import write_file
+
+LONGEST_TEXT = 40  # characters that a column of text is wide at most
 
 if TYPE_CHECKING:
     from sparsefeat.pictures import Listing
@@ -23,8 +24,9 @@ def print_json(value: Any) -> None:
 
 
 def log(message: str) -> None:
-    """Print one line on standard error."""
-    click.echo(message, err=True)
+    """Print one line on standard error; what can't be said doesn't stop the work."""
+    with suppress(OSError):
+        click.echo(message, err=True)
 
 
 def printable(name: str) -> str:
@@ -41,8 +43,14 @@ def note_companions(pictures: "Listing") -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
-    """Print rows below headings; the first `left` columns are text, the others numbers."""
-    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    """Print rows below headings; the first `left` columns are text, the others numbers.
+
+    A line with a very long text is longer than the others, which are not padded to it.
+    """
+    widths = [
+        min(max(map(len, cells)), LONGEST_TEXT if index < left else 1000)
+        for index, cells in enumerate(zip(columns, *rows, strict=True))
+    ]
     for cells in (columns, *rows):
         line = [
             cell.ljust(width) if index < left else cell.rjust(width)
@@ -63,23 +71,10 @@ def warnings_as_lines() -> Iterator[None]:
         yield
 
 
-def check_writable(file: str) -> None:
-    """Find out before minutes are spent on what is to be written there.
-
-    Raises
-    ------
-    click.UsageError
-        It is a folder, lies in none, or may not be written.
-    """
-    path = Path(file)
-    if path.is_dir() or not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
-        raise click.UsageError(
-            f"can't write {printable(file)}, expected a file in a folder that exists and may be "
-            "written to"
-        )
-
-
 def write_text(file: str, text: str) -> None:
-    """Write a file, and say so on standard error."""
-    write_text_file(file, text)
-    log(f"{printable(file)}: written")
+    """Write a file, and say so on standard error; ``-`` is standard output."""
+    if file == "-":
+        click.echo(text, nl=False)
+        return
+    size = write_file(file, text)
+    log(f"{printable(file)}: written, {human_bytes(size)}")

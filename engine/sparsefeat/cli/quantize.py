@@ -3,15 +3,16 @@
 import click
 
 from sparsefeat.cli.export import export_package, model_files
-from sparsefeat.cli.output import log, print_json, print_table
+from sparsefeat.cli.options import OutputFile
+from sparsefeat.cli.output import log, print_json, print_table, printable
 from sparsefeat.cli.progress import rate_shown
-from sparsefeat.units import human_bytes
+from sparsefeat.units import counted, human_bytes
 
 EXAMPLES = """
 \b
 Examples:
   sparsefeat quantize vgg16.onnx --calibration photos/ -o vgg16-int8.onnx
-  sparsefeat quantize vgg16.onnx --calibration photos/ --validation others/ -o vgg16-int8.onnx
+  sparsefeat quantize vgg16.onnx --calibration photos/ -o int8.onnx --views 64
 """
 
 
@@ -33,7 +34,7 @@ Examples:
     "-o",
     "--output",
     required=True,
-    metavar="FILE",
+    type=OutputFile(".onnx", is_text=False),
     help="The new graph; its weights go to FILE.data.",
 )
 @click.option(
@@ -94,8 +95,8 @@ def quantize(
     )
     held_out = result.metadata["quantization"]["held_out"]
     click.echo(
-        f"measured against float32 on {held_out['count']} photographs "
-        f"({held_out['views']} views) that were not calibrated on"
+        f"measured against float32 on {counted(held_out['count'], 'photograph')} "
+        f"({counted(held_out['views'], 'view')}) that were not calibrated on"
     )
     for path, size in files.items():
-        click.echo(f"{path}: {human_bytes(size)}")
+        click.echo(f"{printable(str(path))}: {human_bytes(size)}")

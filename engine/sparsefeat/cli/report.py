@@ -2,8 +2,8 @@
 
 import click
 
-from sparsefeat.cli.output import check_writable, log, print_json, printable
-from sparsefeat.units import human_bytes
+from sparsefeat.cli.options import OutputFile, check_one_printed
+from sparsefeat.cli.output import print_json, write_text
 
 EXAMPLES = """
 \b
@@ -19,8 +19,8 @@ Examples:
 @click.option(
     "-o",
     "--output",
-    metavar="FILE",
-    help="The page.  [default: report.html, or none with --json]",
+    type=OutputFile(".html"),
+    help="The page; - prints it.  [default: report.html, or none with --json]",
 )
 @click.option("-l", "--layers", help="Names and patterns, separated by commas.  [default: all]")
 @click.option(
@@ -51,20 +51,22 @@ def report(
     """
     from sparsefeat.cli.progress import shown
     from sparsefeat.pages import check_installed
-    from sparsefeat.report import build_report, write_report
+    from sparsefeat.report import build_report, render_report
     from sparsefeat.report.words import findings, heading
 
-    page = output or (None if as_json else "report.html")
+    check_one_printed(("--json", as_json), ("-o -", output))
+    page = output
+    if page is None and not as_json:
+        page = OutputFile(".html").convert("report.html", None, None)
     if page is not None:
-        check_writable(page)
         check_installed()
     with shown("rows") as show:
         found = build_report(store, layers=layers, photos=photos, seed=seed, progress=show)
     if page is not None:
-        size = write_report(found, page)
-        log(f"{printable(page)}: written, {human_bytes(size)}")
+        write_text(page, render_report(found))
     if as_json:
         print_json(found.to_json())
+    if as_json or page == "-":
         return
     click.echo(heading(found))
     for sentence in findings(found):

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from sparsefeat.cli.options import (
+    OutputFile,
+    check_one_printed,
     convolution_option,
     listing_options,
     model_option,
     preprocess_option,
     provider_option,
+    refuse_given,
     size_option,
 )
 from sparsefeat.cli.output import (
-    check_writable,
     log,
     note_companions,
     print_json,
@@ -94,8 +96,12 @@ Examples:
     is_flag=True,
     help="Print figures by layer and picture as JSON; with --by channel or position theirs too.",
 )
-@click.option("--csv", "csv_file", metavar="FILE", help="Write the table as CSV; - prints it.")
+@click.option(
+    "--csv", "csv_file", type=OutputFile(".csv"), help="Write the table as CSV; - prints it."
+)
+@click.pass_context
 def sparsity(
+    ctx: click.Context,
     sources: tuple[str, ...],
     model: str,
     layers: str | None,
@@ -121,15 +127,21 @@ def sparsity(
     from sparsefeat.pictures import list_pictures
     from sparsefeat.store.layout import is_store
 
-    if as_json and csv_file == "-":
-        raise click.UsageError("both --json and --csv - print: leave one of them out")
-    if csv_file is not None and csv_file != "-":
-        check_writable(csv_file)
+    check_one_printed(("--json", as_json), ("--csv -", csv_file))
     stores = [source for source in sources if is_store(source)]
     if (include or exclude) and len(stores) == len(sources):
         raise click.UsageError("--include and --exclude choose among photographs: name some")
+    if len(stores) == len(sources):
+        computing = ("model", "size", "preprocess", "provider", "convolution")
+        why = "a store holds what was computed, and nothing is computed anew"
+        refuse_given(ctx, computing, why)
     _check(sources, stores, by=by, compare=compare, scaling=scaling)
     _check_flatness(stores, flatness, photos, compare=compare, scaling=scaling)
+    if (flatness or photos) and by in ("channel", "position", "label") and not as_json:
+        raise click.UsageError(
+            f"--by {by} shows no flatness: leave {'--photos' if photos else '--flatness'} out, or "
+            "ask for --by layer, --by picture or --json"
+        )
     flatness = True if photos else flatness
     sets = [(source,) for source in sources] if compare else [sources]
     # Before the model is loaded: a mistyped folder is to be told from a missing model.
@@ -372,8 +384,4 @@ def _show_scalings(found: "list[ScalingZeros]", as_json: bool, csv_file: str | N
 
 
 def _write_csv(table: "pd.DataFrame", file: str) -> None:
-    text = table.to_csv(index=False, lineterminator="\n")
-    if file == "-":
-        click.echo(text, nl=False)
-    else:
-        write_text(file, text)
+    write_text(file, table.to_csv(index=False, lineterminator="\n"))

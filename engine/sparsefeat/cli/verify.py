@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sparsefeat.cli.output import print_json
+from sparsefeat.cli.output import print_json, printable
 from sparsefeat.units import counted, human_bytes
 
 EXAMPLES = """
@@ -53,8 +53,8 @@ def _model(path: str, as_json: bool) -> None:
         for finding in report.findings:
             click.echo(finding)
         click.echo(
-            f"{path}: {'sound' if report.ok else 'DAMAGED'}; {counted(report.tensors, 'tensor')}, "
-            f"{human_bytes(report.n_bytes)} checked"
+            f"{printable(path)}: {'sound' if report.ok else 'DAMAGED'}; "
+            f"{counted(report.tensors, 'tensor')}, {human_bytes(report.n_bytes)} checked"
         )
     if not report.ok:
         sys.exit(1)
@@ -74,7 +74,8 @@ def _store(store: str, source: tuple[str, ...], as_json: bool) -> None:
         for finding in (*report.findings, *report.changes):
             click.echo(str(finding))
         click.echo(
-            f"{store}: {'sound' if report.ok else 'DAMAGED'}; {counted(report.rows, 'row')}, "
+            f"{printable(store)}: {'sound' if report.ok else 'DAMAGED'}; "
+            f"{counted(report.rows, 'row')}, "
             f"{counted(report.parts, 'part')}, {counted(report.files, 'file')}, "
             f"{human_bytes(report.n_bytes)} checked"
         )

@@ -1,6 +1,6 @@
 """Writing a store's rows into another kind of file."""
 
-import importlib.util
+import importlib
 import math
 import os
 from collections.abc import Sequence
@@ -10,13 +10,9 @@ from typing import Final, Protocol
 
 from sparsefeat.conversion import h5ad, npz, parquet
 from sparsefeat.conversion.source import Advance, Source
-from sparsefeat.conversion.target import Target
-from sparsefeat.errors import (
-    InputError,
-    MissingDependencyError,
-    SparsefeatError,
-    StoreWriteError,
-)
+from sparsefeat.conversion.target import target
+from sparsefeat.dependencies import importing
+from sparsefeat.errors import InputError, SparsefeatError, StoreWriteError
 from sparsefeat.store import Store
 from sparsefeat.store.choosing import choose_stored
 from sparsefeat.store.selection import Rows
@@ -81,7 +77,8 @@ def convert(
     store
         A store, or its folder.
     output
-        The file; with `to` "npz" a folder, unless it ends in ``.npz``.
+        The file, whose name ends as its format is called; with `to` "npz" a folder, unless it
+        ends in ``.npz``. Folders above it are made.
     to
         "h5ad", "parquet" or "npz"; None takes it from the ending of `output`.
     layers
@@ -112,8 +109,8 @@ def convert(
         `output` is taken, can't be written, or can't hold what was asked for.
     StoreWriteError
         The disk refused.
-    MissingDependencyError
-        h5py or pyarrow isn't installed.
+    DependencyError
+        h5py or pyarrow isn't installed, or doesn't load.
 
     Examples
     --------
@@ -135,14 +132,14 @@ def convert(
         stretch_bytes=max(1, most // SHARE),
         advance=progress,
     )
-    folder = to == "npz" and path.suffix != npz.SUFFIX
+    folder = to == "npz" and path.suffix.lower() != npz.SUFFIX
     if to == "npz" and not folder and len(source.layers) > 1:
         raise InputError(
             f"got {len(source.layers)} layers for one {npz.SUFFIX} file, expected one: choose it "
             f"with layers (--layers), or name a folder, without {npz.SUFFIX}, for a file of each"
         )
     try:
-        with Target(path, folder=folder, force=force, ours=npz.made_here) as temporary:
+        with target(path, folder=folder, force=force, ours=npz.made_here) as temporary:
             sizes = writer.write(source, temporary)
             n_bytes = _size(temporary)
     except SparsefeatError:
@@ -170,20 +167,26 @@ def convert(
 
 
 def _chosen(path: Path, to: str | None) -> str:
-    chosen = path.suffix.removeprefix(".") if to is None else to
+    ending = path.suffix.lower().removeprefix(".")
+    chosen = ending if to is None else to
     if chosen not in FORMATS:
         got = f"{str(path)!r} and no format" if to is None else f"format {to!r}"
         raise InputError(f"got {got}, expected one of {', '.join(FORMATS)}: say which (--to)")
+    if chosen != ending and (chosen != "npz" or ending in FORMATS):
+        folder = ", or a folder's name" if chosen == "npz" else ""
+        raise InputError(
+            f"got {str(path)!r} for {chosen}, expected a name that ends in .{chosen}{folder}"
+        )
     return chosen
 
 
 def _require(modules: tuple[str, ...], to: str) -> None:
     for name in modules:
-        if importlib.util.find_spec(name) is None:
-            raise MissingDependencyError(
-                f"{name} is not installed, and {to} files are written with it; install it with: "
-                "pip install 'sparsefeat[convert]'"
-            )
+        purpose = f"{to} files are written with it"
+        with importing(
+            name.partition(".")[0], "pip install 'sparsefeat[convert]'", purpose=purpose
+        ):
+            importlib.import_module(name)
 
 
 def _size(path: Path) -> int:

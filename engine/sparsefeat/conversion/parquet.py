@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from scipy.sparse import csr_array
 
-NEEDS: tuple[str, ...] = ("pyarrow",)
+NEEDS: tuple[str, ...] = ("pyarrow.parquet",)
 INDEX = "row_id"
 MOST_NOTES = 64 << 20  # bytes; pyarrow itself refuses to read more than 100 MB
 

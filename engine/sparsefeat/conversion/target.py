@@ -3,23 +3,26 @@
 import os
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from types import TracebackType
 
 from sparsefeat.errors import InputError
 from sparsefeat.store.durable import sync
+from sparsefeat.whole_file import check_replaceable, is_special, made_folder, replacing
+
+Ours = Callable[[set[str]], bool]
 
 
-class Target:
-    """A context that gives the temporary path to write to.
+def target(path: Path, *, folder: bool, force: bool, ours: Ours) -> AbstractContextManager[Path]:
+    """Give a context that gives the temporary path to write to.
 
     Leaving it without an exception renames what is there; with one, nothing is left.
 
     Parameters
     ----------
     path
-        The name that it gets.
+        The name that it gets; folders above it are made.
     folder
         Whether it is a folder; it is made then.
     force
@@ -33,83 +36,70 @@ class Target:
     InputError
         The name is taken, or can't be given.
     """
+    path = Path(os.path.abspath(path))  # noqa: PTH100  # resolve() would follow a link
 
-    def __init__(
-        self, path: Path, *, folder: bool, force: bool, ours: Callable[[set[str]], bool]
-    ) -> None:
-        self._path = Path(os.path.abspath(path))  # noqa: PTH100  # resolve() would follow a link
-        self._folder, self._force, self._ours = folder, force, ours
-        # Not the whole name, which may be as long as names can be.
-        self._token = secrets.token_hex(4)
-        self._temporary = self._path.parent / f".sparsefeat-{self._token}.tmp"
-        self._check()
+    def check() -> None:
+        if os.path.lexists(path):
+            _check_taken(path, folder=folder, force=force, ours=ours)
+        check_replaceable(path.parent / ".sparsefeat" if folder else path)
 
-    def __enter__(self) -> Path:
-        if self._folder:
-            self._temporary.mkdir()
-        return self._temporary
+    check()
+    return (_new_folder if folder else _new_file)(path, check)
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+
+@contextmanager
+def _new_file(path: Path, check: Callable[[], None]) -> Iterator[Path]:
+    with replacing(path) as temporary:
+        yield temporary
+        check()  # the name may have been taken in the meantime
+
+
+@contextmanager
+def _new_folder(path: Path, check: Callable[[], None]) -> Iterator[Path]:
+    token = secrets.token_hex(4)  # not the whole name, which may be as long as names can be
+    temporary = path.parent / f".sparsefeat-{token}.tmp"
+    with made_folder(path.parent):
+        temporary.mkdir()
         try:
-            if exc is None:
-                self._commit()
+            yield temporary
+            check()
+            sync(temporary)
+            _rename(temporary, path, path.parent / f".sparsefeat-{token}.old")
         finally:
-            _remove(self._temporary)
-
-    def _check(self) -> None:
-        parent = self._temporary.parent
-        if not parent.is_dir() or not os.access(parent, os.W_OK):
-            raise InputError(
-                f"can't write {str(self._path)!r}, expected a name in a folder that exists and "
-                "may be written to: name another one"
-            )
-        if not os.path.lexists(self._path):
-            return
-        if not self._force:
-            raise InputError(
-                f"{str(self._path)!r} exists, expected a new name: choose another one, or replace "
-                "it with force (--force)"
-            )
-        if self._folder != (self._path.is_dir() and not self._path.is_symlink()):
-            kinds = ("a file", "a folder") if self._folder else ("a folder", "a file")
-            raise InputError(
-                f"{str(self._path)!r} is {kinds[0]} or a link, expected {kinds[1]} to replace: "
-                "choose another name"
-            )
-        if self._folder and not self._ours({entry.name for entry in self._path.iterdir()}):
-            raise InputError(
-                f"{str(self._path)!r} holds other things than a conversion's, expected a folder "
-                "that one made: choose another name"
-            )
-
-    def _commit(self) -> None:
-        self._check()  # the name may have been taken in the meantime
-        parent = self._temporary.parent
-        if self._folder:
-            sync(self._temporary)
-        if not (self._folder and self._path.exists()):
-            self._temporary.replace(self._path)
-            sync(parent)
-            return
-        # No system renames a folder over a full one: the old one steps aside first.
-        aside = parent / f".sparsefeat-{self._token}.old"
-        self._path.rename(aside)
-        try:
-            self._temporary.rename(self._path)
-        except BaseException:
-            aside.rename(self._path)
-            raise
-        sync(parent)
-        _remove(aside)
+            if temporary.exists():
+                shutil.rmtree(temporary)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def _rename(temporary: Path, path: Path, aside: Path) -> None:
+    if not path.exists():
+        temporary.rename(path)
+        sync(path.parent)
+        return
+    # No system renames a folder over a full one: the old one steps aside first.
+    path.rename(aside)
+    try:
+        temporary.rename(path)
+    except BaseException:
+        aside.rename(path)
+        raise
+    sync(path.parent)
+    shutil.rmtree(aside)
+
+
+def _check_taken(path: Path, *, folder: bool, force: bool, ours: Ours) -> None:
+    if not force:
+        raise InputError(
+            f"{str(path)!r} exists, expected a new name: choose another one, or replace it with "
+            "force (--force)"
+        )
+    if is_special(path) or folder != (path.is_dir() and not (folder and path.is_symlink())):
+        kinds = ("a file or a link", "a folder"), ("a folder or a device", "a file")
+        got, expected = kinds[0 if folder else 1]
+        raise InputError(
+            f"{str(path)!r} is {got}, expected {expected} to replace: choose another name"
+        )
+    if folder and not ours({entry.name for entry in path.iterdir()}):
+        raise InputError(
+            f"{str(path)!r} holds other things than a conversion's, expected a folder that one "
+            "made: choose another name"
+        )

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsefeat.errors import InputError, MissingDependencyError
+from sparsefeat.dependencies import importing
+from sparsefeat.errors import InputError
 from sparsefeat.maps.colours import STOPS, ZERO, extent
 from sparsefeat.maps.panels import Panel, Scale
 from sparsefeat.maps.words import printable
@@ -30,13 +31,8 @@ BAR = 85
 
 def draw_figure(maps: "FeatureMaps", *, scale: Scale, relu_split: bool) -> "go.Figure":
     """Draw the maps; see `FeatureMaps.figure`."""
-    try:
+    with importing("plotly", "pip install 'sparsefeat[viz]'", purpose="figures are made with it"):
         import plotly.graph_objects as go
-    except ImportError as exc:
-        raise MissingDependencyError(
-            "plotly is not installed, and figures are made with it; install it with: "
-            "pip install 'sparsefeat[viz]'"
-        ) from exc
     height, width, n = maps.shape
     if n > MAX_CHANNELS:
         raise InputError(

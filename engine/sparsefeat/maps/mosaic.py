@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.errors import InputError, MissingDependencyError
+from sparsefeat.dependencies import importing
+from sparsefeat.errors import InputError
 from sparsefeat.maps.colours import STOPS, ZERO, extent, paint
 from sparsefeat.maps.panels import Panel, Scale
 from sparsefeat.maps.words import heading
@@ -76,16 +77,15 @@ def check_matplotlib() -> None:
 
     Raises
     ------
-    MissingDependencyError
-        matplotlib isn't installed.
+    DependencyError
+        matplotlib isn't installed, or doesn't load.
     """
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as exc:
-        raise MissingDependencyError(
-            "matplotlib is not installed, and pictures are made with it; install it with: "
-            "pip install 'sparsefeat[viz]'"
-        ) from exc
+    install, purpose = "pip install 'sparsefeat[viz]'", "pictures are made with it"
+    with importing("matplotlib", install, purpose=purpose):
+        import matplotlib.backends.backend_agg
+        import matplotlib.colors
+        import matplotlib.figure
+        import matplotlib.patches  # noqa: F401
 
 
 class _Grid:

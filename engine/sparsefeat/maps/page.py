@@ -31,8 +31,8 @@ def render_maps(maps: "FeatureMaps", *, scale: Scale, relu_split: bool) -> str:
     ------
     InputError
         It would be larger than 15 MB, or an activation is no finite number.
-    MissingDependencyError
-        plotly or Jinja2 isn't installed.
+    DependencyError
+        plotly or Jinja2 isn't installed, or doesn't load.
     """
     check_installed()
     panels = maps.panels(relu_split=relu_split)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.errors import InputError, MissingDependencyError
+from sparsefeat.errors import DependencyError, InputError
 from sparsefeat.maps.criteria import Criterion
 from sparsefeat.maps.panels import Panel, Scale, Stage, checked_scale, panels
+from sparsefeat.whole_file import write_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,8 +149,8 @@ class FeatureMaps:
         ------
         InputError
             It would be larger than 15 MB, or have more than 32 channels: `html` holds more.
-        MissingDependencyError
-            plotly isn't installed.
+        DependencyError
+            plotly isn't installed, or doesn't load.
         """
         from sparsefeat.maps.figure import draw_figure
 
@@ -162,8 +163,8 @@ class FeatureMaps:
         ------
         InputError
             It would be larger than 15 MB.
-        MissingDependencyError
-            plotly or Jinja2 isn't installed.
+        DependencyError
+            plotly or Jinja2 isn't installed, or doesn't load.
         """
         from sparsefeat.maps.page import render_maps
 
@@ -174,8 +175,8 @@ class FeatureMaps:
 
         Raises
         ------
-        MissingDependencyError
-            matplotlib isn't installed.
+        DependencyError
+            matplotlib isn't installed, or doesn't load.
         """
         from sparsefeat.maps.mosaic import draw_png
 
@@ -197,17 +198,14 @@ class FeatureMaps:
             content = self.html(scale=scale, relu_split=relu_split).encode()
         else:
             content = self.png(scale=scale, relu_split=relu_split)
-        try:
-            file.write_bytes(content)
-        except OSError as exc:
-            raise InputError(f"can't write {file}: {exc.strerror}; name another file") from exc
+        write_file(file, content)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         """Give Jupyter the plain picture; without matplotlib words alone, rather than an error."""
         import base64
 
         bundle = {"text/plain": repr(self)}
-        with suppress(MissingDependencyError):
+        with suppress(DependencyError):
             bundle["image/png"] = base64.b64encode(self.png()).decode()
         return bundle
 

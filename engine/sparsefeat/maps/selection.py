@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from sparsefeat.errors import InputError
 
-_ITEM = re.compile(r"(\d+)(?:-(\d+))?")
-_TOP = re.compile(r"top:(\d+)")
+_ITEM = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
+_TOP = re.compile(r"top:(\d{1,9})")
 FORMS = "all, 5, 3,8,12, 0-15 or top:16"
 
 

@@ -1,11 +1,11 @@
 """Putting text, tables, pictures and plots on one page."""
 
-import importlib.util
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sparsefeat.errors import MissingDependencyError
+from sparsefeat.dependencies import importing
 from sparsefeat.pages.parts import (
     Details,
     Figure,
@@ -22,7 +22,7 @@ FOLDER = Path(__file__).parent
 TEMPLATE = "page.html.j2"
 STYLE = "page.css"
 
-NEEDED = ("plotly", "jinja2")
+NEEDED = ("plotly.graph_objects", "jinja2")
 
 KINDS: dict[type, str] = {
     str: "text",
@@ -39,15 +39,13 @@ def check_installed() -> None:
 
     Raises
     ------
-    MissingDependencyError
-        plotly or Jinja2 isn't installed.
+    DependencyError
+        plotly or Jinja2 isn't installed, or doesn't load.
     """
     for name in NEEDED:
-        if importlib.util.find_spec(name) is None:
-            raise MissingDependencyError(
-                f"{name} is not installed, and pages are made with it; install it with: "
-                "pip install 'sparsefeat[viz]'"
-            )
+        package = name.partition(".")[0]
+        with importing(package, "pip install 'sparsefeat[viz]'", purpose="pages are made with it"):
+            importlib.import_module(name)
 
 
 def render_page(
@@ -71,8 +69,8 @@ def render_page(
 
     Raises
     ------
-    MissingDependencyError
-        plotly or Jinja2 isn't installed.
+    DependencyError
+        plotly or Jinja2 isn't installed, or doesn't load.
 
     Examples
     --------

@@ -82,7 +82,7 @@ def list_pictures(
     ------
     SourceError
         One of `inputs` names nothing or vanishes meanwhile, or there are some and no file in any of
-        them.
+        them; or `root` is not a folder.
     InputError
         One of `inputs` is no path, or `include` or `exclude` no pattern.
 
@@ -94,6 +94,8 @@ def list_pictures(
     """
     names = _paths(inputs)
     base = None if root is None else _absolute(os.fspath(root))
+    if base is not None and not (os.fspath(root or "") and os.path.isdir(base)):
+        raise SourceError(f"got {os.fspath(root or '')!r} as root, expected a folder: check it")
     choice = Choice(include, exclude)
     folders = Walk(skip, choice)
     found: dict[str, Found] = {}

@@ -52,14 +52,12 @@ def read_path_list(files_from: str | os.PathLike[str]) -> list[str]:
 
 
 def _read(files_from: str | os.PathLike[str]) -> bytes:
-    if files_from == "-":
-        if sys.stdin is None:
-            raise SourceError(
-                "standard input is closed, expected a list of paths: name a file, or pipe one in"
-            )
-        return sys.stdin.buffer.read()
+    if files_from == "-" and sys.stdin is None:
+        raise SourceError(
+            "standard input is closed, expected a list of paths: name a file, or pipe one in"
+        )
     try:
-        return Path(files_from).read_bytes()
+        return sys.stdin.buffer.read() if files_from == "-" else Path(files_from).read_bytes()
     except OSError as exc:
         raise SourceError(
             f"got {os.fspath(files_from)!r} as a list of photographs, expected a file with"

@@ -74,7 +74,7 @@ class CudaOptions:
                 )
         return cls(
             **{
-                name: int(value) if isinstance(value, str) and value.isdecimal() else value
+                name: int(value) if isinstance(value, str) and _is_number(value) else value
                 for name, value in values.items()
             }  # type: ignore[arg-type]  # checked when it is built
         )
@@ -93,6 +93,10 @@ class CudaOptions:
         if self.memory_limit is not None:
             options["gpu_mem_limit"] = str(self.memory_limit)
         return options
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) < 20
 
 
 def _whole(value: object, *, at_least: int) -> bool:

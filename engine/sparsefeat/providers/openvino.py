@@ -5,7 +5,8 @@ import json
 import threading
 from typing import TYPE_CHECKING, Any
 
-from sparsefeat.errors import ProviderError
+from sparsefeat.dependencies import importing, reason
+from sparsefeat.errors import DependencyError, ProviderError
 from sparsefeat.providers.known import PROVIDERS, Precision
 
 if TYPE_CHECKING:
@@ -66,18 +67,16 @@ def _devices(ort: Any) -> list["onnxruntime.OrtEpDevice"]:
 @functools.cache  # ONNX Runtime refuses the second time
 def _register(ort: Any) -> None:
     try:
-        import onnxruntime_ep_openvino
-
+        with importing("onnxruntime_ep_openvino", OPENVINO.install):
+            import onnxruntime_ep_openvino
+    except DependencyError as exc:
+        raise ProviderError(f"provider openvino was asked for, but {exc}") from exc
+    try:
         ort.register_execution_provider_library(
             "sparsefeat_openvino", onnxruntime_ep_openvino.get_library_path()
         )
-    except ImportError as exc:
-        raise ProviderError(
-            "provider openvino was asked for, but its plug-in is not installed; install it with: "
-            f"{OPENVINO.install}"
-        ) from exc
     except Exception as exc:  # onnxruntime's exceptions share no other base
         raise ProviderError(
             f"provider openvino was asked for, but ONNX Runtime {ort.__version__} can't load its "
-            f"plug-in ({' '.join(str(exc).split())}); install both anew: {OPENVINO.install}"
+            f"plug-in ({reason(exc)}); install both anew: {OPENVINO.install}"
         ) from exc

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sparsefeat.errors import InputError, MissingDependencyError, ProviderError
+from sparsefeat.dependencies import importing
+from sparsefeat.errors import InputError, ProviderError
 from sparsefeat.providers import openvino
 from sparsefeat.providers.active import RECORD_ASSIGNMENT
 from sparsefeat.providers.cuda import CudaOptions
@@ -45,8 +46,8 @@ def set_up(
     ------
     ProviderError
         The provider can't be had here.
-    MissingDependencyError
-        ONNX Runtime isn't installed.
+    DependencyError
+        ONNX Runtime isn't installed, or doesn't load.
     InputError
         It has no such options.
     """
@@ -101,10 +102,6 @@ def _both_installed() -> str:
 
 
 def _onnxruntime() -> Any:
-    try:
+    with importing("onnxruntime", "pip install 'sparsefeat[cpu]'"):
         import onnxruntime
-    except ImportError as exc:
-        raise MissingDependencyError(
-            "onnxruntime is not installed; install it with: pip install 'sparsefeat[cpu]'"
-        ) from exc
     return onnxruntime

@@ -13,6 +13,7 @@ from sparsefeat.pages import (
     Table,
     Tile,
     Tiles,
+    check_installed,
     render_page,
 )
 from sparsefeat.report import plots
@@ -30,8 +31,8 @@ from sparsefeat.report.words import (
     settings_rows,
     title,
 )
-from sparsefeat.text_file import write_text_file
 from sparsefeat.units import counted, human_bytes, percent
+from sparsefeat.whole_file import write_file
 
 _ZERO = (
     "A zero is where ReLU clipped: the network looked for something there and didn't find it. "
@@ -56,12 +57,12 @@ def write_report(report: Report, path: str | os.PathLike[str]) -> int:
 
     Raises
     ------
-    MissingDependencyError
-        plotly or Jinja2 isn't installed.
+    DependencyError
+        plotly or Jinja2 isn't installed, or doesn't load.
     InputError
         The file can't be written.
     """
-    return write_text_file(path, render_report(report))
+    return write_file(path, render_report(report))
 
 
 def render_report(report: Report) -> str:
@@ -69,9 +70,10 @@ def render_report(report: Report) -> str:
 
     Raises
     ------
-    MissingDependencyError
-        plotly or Jinja2 isn't installed.
+    DependencyError
+        plotly or Jinja2 isn't installed, or doesn't load.
     """
+    check_installed()
     sections = [Section(title="At a glance", parts=[*_tiles(report), findings(report)])]
     if report.n_rows:
         sections += [

@@ -201,7 +201,7 @@ class Sparsity:
         Raises
         ------
         InputError
-            The two were made by other models or otherwise, so that their numbers don't compare.
+            They were made with different models or settings: their numbers don't compare.
         """
         if different := differences(self.settings, baseline.settings):
             raise InputError(

@@ -10,7 +10,7 @@ from sparsefeat.sparsity.counts import Float64, Int64, LayerZeros
 from sparsefeat.sparsity.result import FLATNESS, Sparsity
 from sparsefeat.sparsity.spread import Spread
 from sparsefeat.sparsity.wrong_scalings import ScalingZeros
-from sparsefeat.units import percent
+from sparsefeat.units import counted, percent
 
 Row = tuple[str, ...]
 
@@ -26,7 +26,7 @@ def points(difference: float) -> str:
 def heading(sparsity: Sparsity) -> str:
     """Say what was counted, in one line."""
     n = sparsity.n_pictures
-    said = f"{sparsity.source}: {n:,} picture{'s' * (n != 1)}, {len(sparsity.rejects):,} rejected"
+    said = f"{sparsity.source}: {counted(n, 'picture')}, {len(sparsity.rejects):,} rejected"
     if n == 1 and sparsity.has_flatness:
         flat = float(sparsity.obs[FLATNESS[0]].iloc[0])
         said += f"; {percent(flat)} of its 8x8 blocks are flat"

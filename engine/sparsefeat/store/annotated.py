@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.errors import InputError, MissingDependencyError
+from sparsefeat.dependencies import importing
 from sparsefeat.store.batches import check_memory, csr_row_bytes, is_dense
+from sparsefeat.store.choosing import choose_stored
 from sparsefeat.store.layout import layer_key
 from sparsefeat.store.limits import csr_bytes, fitting
 
@@ -22,14 +23,12 @@ if TYPE_CHECKING:
 
 
 def annotated(
-    store: "Store", layers: Sequence[str] | None, *, lazy: bool, memory: int | None
+    store: "Store", layers: str | Sequence[str] | None, *, lazy: bool, memory: int | None
 ) -> "anndata.AnnData":
     """Give a store as AnnData: see `Store.anndata`."""
-    import anndata
-
-    if isinstance(layers, str):
-        raise InputError(f"got layers={layers!r}, expected a list of names: say [{layers!r}]")
-    names = [*store.layers] if layers is None else [store.layer(name).name for name in layers]
+    with importing("anndata", "pip install anndata"):
+        import anndata
+    names = choose_stored(layers, store.layers)
     read = _lazy if lazy else _in_memory
     zeros = {layer_key(name): store.zeros(name).per_channel for name in names}
     return anndata.AnnData(
@@ -52,14 +51,13 @@ def _in_memory(store: "Store", layer: str, memory: int | None) -> Any:
 
 def _lazy(store: "Store", layer: str, memory: int | None) -> Any:
     """Make a dask array whose chunks are rows that together take no more than `memory`."""
-    try:
+    install, purpose = (
+        "pip install 'sparsefeat[dask]'",
+        "a lazy AnnData needs it (lazy=False does not)",
+    )
+    with importing("dask", install, purpose=purpose):
         import dask.array as da
         from dask.base import tokenize
-    except ImportError as exc:
-        raise MissingDependencyError(
-            "dask is not installed, expected it for a lazy AnnData: "
-            "pip install 'sparsefeat[dask]', or say lazy=False"
-        ) from exc
     n_features = store.layers[layer].n_features
     if is_dense(store, layer):
         row_bytes, overhead = np.full(store.n_rows, 4 * n_features, np.int64), 0

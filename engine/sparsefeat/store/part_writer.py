@@ -28,6 +28,8 @@ from sparsefeat_kernels import Csr
 NNZ_PER_PART = NNZ
 REJECTS_PER_PART = 1 << 16
 
+MOST_BYTES = 1 << 62
+
 
 @dataclass(frozen=True, kw_only=True)
 class PartLimits:
@@ -36,17 +38,17 @@ class PartLimits:
     Raises
     ------
     InputError
-        Either is less than 1, or the rows are more than a part can have.
+        Either is less than 1, or more than a part can have.
     """
 
     rows: int
     n_bytes: int
 
     def __post_init__(self) -> None:
-        if not 0 < self.rows < CHUNK_ELEMENTS or self.n_bytes < 1:
+        if not (0 < self.rows < CHUNK_ELEMENTS and 0 < self.n_bytes <= MOST_BYTES):
             raise InputError(
                 f"got {self.rows} rows and {self.n_bytes} bytes a part, expected 1 to "
-                f"{CHUNK_ELEMENTS - 1} rows and at least 1 byte: change them"
+                f"{CHUNK_ELEMENTS - 1} rows and 1 to {MOST_BYTES} bytes: change them"
             )
 
 

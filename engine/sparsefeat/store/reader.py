@@ -250,7 +250,7 @@ class Store:
 
     def anndata(
         self,
-        layers: Sequence[str] | None = None,
+        layers: str | Sequence[str] | None = None,
         *,
         lazy: bool = True,
         memory: int | None = None,
@@ -260,7 +260,7 @@ class Store:
         Parameters
         ----------
         layers
-            Names of layers; None for all.
+            Names, groups and patterns, as text separated by commas or as a list; None for all.
         lazy
             Whether layers are dask arrays, read and checked when computed, or are read now.
         memory
@@ -280,8 +280,8 @@ class Store:
             A row takes more than `memory`.
         StoreMemoryError
             Read now, a layer would take more than the memory limit.
-        MissingDependencyError
-            dask isn't installed.
+        DependencyError
+            dask isn't installed, or doesn't load.
         """
         return annotated(self, layers, lazy=lazy, memory=memory)
 

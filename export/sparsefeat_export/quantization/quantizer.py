@@ -12,6 +12,7 @@ from onnx import helper, numpy_helper
 from sparsefeat_export import metadata
 from sparsefeat_export.committing import commit, data_path, working_folder
 from sparsefeat_export.comparison import open_session
+from sparsefeat_export.dependencies import load
 from sparsefeat_export.errors import (
     OutputError,
     PhotographsError,
@@ -90,6 +91,7 @@ def quantize(
     source, path = Path(source).absolute(), Path(output).absolute()
     if not 1 <= views <= MAX_VIEWS:
         raise PhotographsError(f"{views} views were asked for, expected 1 to {MAX_VIEWS}")
+    load("onnxruntime")  # before the work that needs it
     model, described = _read(source, path)
     stages = read_stack(model)
     seen, held_out = split(Path(calibration), None if validation is None else Path(validation))

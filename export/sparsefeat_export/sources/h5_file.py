@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sparsefeat_export.dependencies import load
 from sparsefeat_export.errors import WeightsError
 from sparsefeat_export.weights import Array, Found
 
@@ -48,8 +49,7 @@ def read_h5(path: Path) -> tuple[list[Found], list[Found]]:
 
 
 def _open(path: Path) -> Any:
-    import h5py
-
+    h5py = load("h5py")
     try:
         return h5py.File(path, "r")
     except OSError as exc:

@@ -24,10 +24,10 @@ def resolve(weights: Any, folder: Path) -> str:
     if not isinstance(weights, str | Path):
         return _save(weights, folder)
     name = str(weights)
-    if name in ("imagenet", "pretrained") or re.fullmatch(r"random:[0-9]+", name):
+    if name in ("imagenet", "pretrained") or re.fullmatch(r"random:[0-9]{1,18}", name):
         return name
     path = Path(name).expanduser().absolute()
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise WeightsError(f"weights {name!r}: expected {EXPECTED}")
     if not path.exists():
         raise WeightsNotFoundError(f"there is no weights file {path}: expected {EXPECTED}")

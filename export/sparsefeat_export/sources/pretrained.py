@@ -13,6 +13,7 @@ from pathlib import Path
 
 import onnx
 
+from sparsefeat_export.dependencies import load
 from sparsefeat_export.errors import DownloadError
 from sparsefeat_export.sources.onnx_file import find_layers
 from sparsefeat_export.weights import Found
@@ -25,10 +26,8 @@ MEMBER_SHA256 = "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab4
 
 def cache_dir() -> Path:
     """Where fetched weights are kept: $SPARSEFEAT_CACHE, else the user's cache folder."""
-    import platformdirs
-
     configured = os.environ.get("SPARSEFEAT_CACHE")
-    return Path(configured) if configured else Path(platformdirs.user_cache_dir("sparsefeat"))
+    return Path(configured or load("platformdirs").user_cache_dir("sparsefeat"))
 
 
 def wheel_path() -> Path:

@@ -37,8 +37,9 @@ def read_weights(request: Request) -> Weights:
     else:
         path = Path(name)
         source = path.name
-        convolutions, dense = read_onnx(path) if path.suffix == ".onnx" else read_h5(path)
-        if path.suffix == ".onnx" and request.top is None and dense and not _is_top(request, dense):
+        is_onnx = path.suffix.lower() == ".onnx"
+        convolutions, dense = read_onnx(path) if is_onnx else read_h5(path)
+        if is_onnx and request.top is None and dense and not _is_top(request, dense):
             # A graph has no layer classes to rebuild another head from; its base is VGG16's.
             source, dense = f"{source}, without its own head", []
     return match(

@@ -301,7 +301,8 @@ def test_an_engine_that_was_named_and_cannot_be_had(small_vgg16: Path) -> None:
 def test_tensorflow_that_is_not_installed(
     small_vgg16: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "tensorflow.py").write_text("raise ModuleNotFoundError(\"No module named 'tf'\")")
+    absent = "raise ModuleNotFoundError('No module named tensorflow', name='tensorflow')"
+    (tmp_path / "tensorflow.py").write_text(absent)
     python_path = process_module._python_path()
     monkeypatch.setattr(process_module, "_python_path", lambda: f"{tmp_path}:{python_path}")
     with pytest.raises(MissingDependencyError, match=r"sparsefeat\[cpu,export\]"):

@@ -1,14 +1,17 @@
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
+from sparsefeat.conversion import target as module
 from sparsefeat.conversion.npz import made_here
-from sparsefeat.conversion.target import Target
 from sparsefeat.errors import InputError
 
 
-def target(path: Path, *, folder: bool = False, force: bool = False) -> Target:
-    return Target(path, folder=folder, force=force, ours=made_here)
+def target(
+    path: Path, *, folder: bool = False, force: bool = False
+) -> AbstractContextManager[Path]:
+    return module.target(path, folder=folder, force=force, ours=made_here)
 
 
 def names(folder: Path) -> set[str]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sparsefeat.errors import InputError, MissingDependencyError
+from sparsefeat.errors import DependencyError, InputError
 
 from .made import made, noise
 
@@ -126,5 +126,5 @@ def test_more_than_a_figure_can_show() -> None:
 
 def test_plotly_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "plotly.graph_objects", None)
-    with pytest.raises(MissingDependencyError, match=r"sparsefeat\[viz\]"):
+    with pytest.raises(DependencyError, match=r"sparsefeat\[viz\]"):
         made().figure()

@@ -6,7 +6,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from sparsefeat.errors import InputError, MissingDependencyError
+from sparsefeat.errors import DependencyError, InputError
 from sparsefeat.maps.colours import ZERO, paint, rgb
 
 from .made import made, noise
@@ -65,6 +65,6 @@ def test_more_than_a_picture_can_show(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_matplotlib_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(MissingDependencyError, match=r"sparsefeat\[viz\]"):
+    with pytest.raises(DependencyError, match=r"sparsefeat\[viz\]"):
         made().png()
     assert list(made()._repr_mimebundle_()) == ["text/plain"]

@@ -45,4 +45,4 @@ def test_the_ending_decides(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"\.html or \.png"):
             maps.save(tmp_path / name)
     with pytest.raises(InputError, match="can't write"):
-        maps.save(tmp_path / "none" / "a.png")
+        maps.save(tmp_path / "a.png" / "a.png")

@@ -1,4 +1,4 @@
-import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,9 +165,6 @@ def test_the_script_is_there_once_and_only_for_plots() -> None:
 
 
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    find_spec = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "jinja2" else find_spec(name)
-    )
+    monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(MissingDependencyError, match=r"jinja2 .*sparsefeat\[viz\]"):
         check_installed()

@@ -1,0 +1,131 @@
+"""A file that is replaced when its successor is whole and on the disk, and not before."""
+
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from sparsefeat.errors import InputError
+
+
+def write_file(file: str | os.PathLike[str], content: str | bytes) -> int:
+    """Write a file, text as UTF-8; return its size in bytes.
+
+    Whatever goes wrong, a file that was there before stays as it was. Missing folders are made;
+    a link is followed; what is no regular file, such as a pipe, is written to as it is.
+
+    Raises
+    ------
+    InputError
+        The file can't be written.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    path = Path(file)
+    try:
+        if is_special(path):
+            return path.write_bytes(data)
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
+    except OSError as exc:
+        raise InputError(f"{refusal(path)} ({exc.strerror or exc})") from exc
+    return len(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a path beside a file to write its successor to; leaving, it takes the file's place.
+
+    It gets the permissions that the file has. After an exception nothing is left of it, nor of
+    the folders that were made for it. What a link leads to is replaced, not the link.
+
+    Raises
+    ------
+    OSError
+        The system refused.
+    """
+    final = Path(os.path.realpath(path))
+    # Not the whole name, which may be as long as names can be.
+    temporary = final.parent / f".sparsefeat-{secrets.token_hex(4)}.tmp"
+    with made_folder(final.parent):
+        if final.exists():
+            with final.open("ab"):  # a rename asks nobody whether the file may be written
+                pass
+        try:
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            with suppress(FileNotFoundError):
+                _take_over(final.stat(), temporary)
+            temporary.replace(final)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+    if os.name != "nt":  # which opens no folder, and keeps names safe by itself
+        with suppress(OSError):  # some file systems sync no folder
+            descriptor = os.open(final.parent, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+@contextmanager
+def made_folder(folder: Path) -> Iterator[None]:
+    """Make a folder and those above it; after an exception drop those that are new and empty."""
+    new = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # the first that isn't empty
+            for each in new:
+                each.rmdir()
+        raise
+
+
+def check_replaceable(file: str | os.PathLike[str]) -> None:
+    """Find out whether `write_file` could write a file, before the work for it.
+
+    Raises
+    ------
+    InputError
+        It is a folder, or it or its folder may not be written.
+    """
+    path = Path(os.path.realpath(file))
+    if is_special(Path(file)):
+        return
+    folder = next(each for each in path.parents if each.exists())
+    if (
+        path.is_dir()
+        or (path.exists() and not os.access(path, os.W_OK))
+        or not (folder.is_dir() and os.access(folder, os.W_OK))
+    ):
+        raise InputError(refusal(Path(file)))
+
+
+def refusal(path: Path) -> str:
+    """Say that a file can't be written, and what can."""
+    return (
+        f"can't write {str(path)!r}, expected a file that may be written, in a folder that may be "
+        "written to: name another one"
+    )
+
+
+def is_special(path: Path) -> bool:
+    """Tell whether it is there and no regular file: a pipe or a device, and no folder."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _take_over(old: os.stat_result, new: Path) -> None:
+    """Give a new file the owner and the permissions of the old one, as far as that is allowed."""
+    if hasattr(os, "chown"):
+        with suppress(PermissionError):
+            os.chown(new, old.st_uid, old.st_gid)
+    new.chmod(stat.S_IMODE(old.st_mode))

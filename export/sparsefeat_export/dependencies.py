@@ -1,0 +1,51 @@
+"""Importing what only some exports need, and saying why it can't be imported."""
+
+import importlib
+from typing import Any
+
+from sparsefeat_export.errors import DependencyError, MissingDependencyError
+
+INSTALL = "pip install 'sparsefeat[cpu,export]'"
+
+
+def load(*modules: str) -> Any:
+    """Import modules; return the last one.
+
+    Raises
+    ------
+    MissingDependencyError
+        One isn't installed.
+    DependencyError
+        One is installed, but doesn't load.
+    KeyboardInterrupt
+        Ctrl-C was pressed meanwhile; extension modules make another exception of it.
+    """
+    module = None
+    for name in modules:
+        package = name.partition(".")[0]
+        try:
+            module = importlib.import_module(name)
+        except (Exception, SystemExit) as exc:
+            if _interrupted(exc):
+                raise KeyboardInterrupt from exc
+            if isinstance(exc, ModuleNotFoundError) and exc.name == package:
+                raise MissingDependencyError(
+                    f"{package} is not installed; install it with: {INSTALL}"
+                ) from exc
+            said = " ".join(f"{type(exc).__name__}: {exc}".split())
+            raise DependencyError(
+                f"{package} is installed but does not load ({said[:300]}); repair it, or install "
+                f"it again with: {INSTALL}"
+            ) from exc
+        if getattr(module, "__file__", None) is None:
+            raise DependencyError(
+                f"{package} does not load: {next(iter(module.__path__), name)} has no __init__.py; "
+                f"remove the folder, and install it with: {INSTALL}"
+            )
+    return module
+
+
+def _interrupted(exc: BaseException | None) -> bool:
+    while exc is not None and not isinstance(exc, KeyboardInterrupt):
+        exc = exc.__cause__ or exc.__context__
+    return exc is not None
