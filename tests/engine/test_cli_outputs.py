@@ -12,17 +12,18 @@ from PIL import Image
 from .command import assert_one_line, run
 from .store.data import make_batch, write_store
 
+BENCH = "bench --engines onnxruntime-cpu --batch-sizes 1 --rounds 1 --size 32x32 --threads 1"
 # Each option that names an output, as the last word, and what a name of it is.
 OUTPUTS = {
     "report": ("report store -o", "page.html"),
     "maps, page": ("maps photos/a.png -l block5_pool --size 32x32 -o", "maps.html"),
     "maps, picture": ("maps photos/a.png -l block5_pool --size 32x32 -o", "maps.png"),
     "bench, page": (
-        "bench --engines onnxruntime-cpu --batch-sizes 1 --rounds 1 --size 32x32 --threads 1 --html",
+        f"{BENCH} --html",
         "bench.html",
     ),
     "bench, JSON": (
-        "bench --engines onnxruntime-cpu --batch-sizes 1 --rounds 1 --size 32x32 --threads 1 --json",
+        f"{BENCH} --json",
         "bench.json",
     ),
     "sparsity": ("sparsity store --csv", "zeros.csv"),
