@@ -73,7 +73,8 @@ def cautions(result: Result) -> list[str]:
         )
     said += [
         f"{one.engine} was not steady after "
-        f"{counted(len(one.warm_up_seconds), 'batch', 'batches')} of {one.batch_size} to warm up: its first rounds may be slower than it is."
+        f"{counted(len(one.warm_up_seconds), 'batch', 'batches')} of {one.batch_size} to warm up: "
+        "its first rounds may be slower than it is."
         for one in result.measurements
         if not one.settled
     ]
@@ -133,9 +134,10 @@ def method(result: Result) -> list[str]:
     if _from_files(result):
         timed = (
             "Timed was a pass from JPEG files to features: "
-            f"{counted(pictures, 'picture')} {whose}, read, decoded and resized by each engine's usual loader, and every layer asked for as "
-            "NumPy arrays, or as sparse rows where the engine is sparsefeat's. All loaders make "
-            "the same pixels. The files had been read before: disks are not timed."
+            f"{counted(pictures, 'picture')} {whose}, read, decoded and resized by each "
+            "engine's usual loader, and every layer asked for as NumPy arrays, or as sparse "
+            "rows where the engine is sparsefeat's. All loaders make the same pixels. The "
+            "files had been read before: disks are not timed."
         )
     else:
         timed = (
