@@ -18,7 +18,7 @@ from PIL import Image
 
 import sparsefeat_export
 from sparsefeat_export.photographs import SHIPPED
-from sparsefeat_kernels import compile_winograd
+from sparsefeat_kernels import compile_winograd, suitable_variant
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ def pytest_configure() -> None:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Compile what takes seconds before tests look at what commands say and how long they take."""
-    if not hasattr(session.config, "workerinput"):
+    if not hasattr(session.config, "workerinput") and suitable_variant() is not None:
         compile_winograd()
 
 

@@ -228,9 +228,13 @@ class Extractor:
 
     @property
     def convolution(self) -> str:
-        """``winograd`` if any layer is convolved so, with the vectors it uses, or ``direct``."""
-        variant = self._network.variant
-        return "direct" if variant is None else f"winograd ({variant})"
+        """``winograd`` if any layer is convolved so, or ``direct``."""
+        return self._network.convolution
+
+    @property
+    def convolution_variant(self) -> str | None:
+        """The vectors that Winograd's convolutions use: ``avx512``, ``avx2`` or ``neon``."""
+        return self._network.variant
 
     @property
     def precision(self) -> Precision:
@@ -277,7 +281,8 @@ class Extractor:
             "onnxruntime": onnxruntime.__version__,
             "provider": self.provider,
             "provider_options": self._network.options,
-            "convolution": self._network.convolution,
+            "convolution": self.convolution,
+            "convolution_variant": self.convolution_variant,
             "probe_error": self.probe_error,
             "threads": self._threads,
             "batch_size": self._batch_size,

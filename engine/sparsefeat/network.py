@@ -7,27 +7,27 @@ number of layers.
 
 import itertools
 import logging
-import math
 import threading
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 from weakref import WeakValueDictionary
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from sparsefeat.errors import InputError, ProviderError
-from sparsefeat.model import PRE, ModelFile, ModelLayer, Pool, Size, cut, output_layer
+from sparsefeat.errors import InputError, ModelError, ProviderError
+from sparsefeat.model import PRE, ModelFile, ModelLayer, Pool, Size, cut
 from sparsefeat.providers import CudaOptions, Precision, Provider, Setup, candidates, set_up
 from sparsefeat.session import Session
+from sparsefeat.stages import ConvolvedStage, GraphStage, Memory, Stage, Targets
 from sparsefeat_kernels import (
     WinogradConvolution,
     compile_winograd,
-    fits,
+    fits_winograd,
     suitable_variant,
 )
 
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 class Network:
     """Runs preprocessed images through the layers that chosen outputs need.
 
-    One thread at a time runs it, others wait; the work is shared by `threads`.
+    Any thread may run it. With Winograd's convolutions one at a time does, and others wait for it.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class Network:
         self._file, self._names, self._pool, self._size = file, names, pool, size
         self._precision, self._threads = precision, threads
         self._running = threading.Lock()
-        self._memory = _Memory()
+        self._memory = Memory()
         self._passed_over: dict[str, str] = {}
         *better, last = candidates(provider, precision)
         for candidate in better:
@@ -150,8 +150,11 @@ class Network:
         ProviderError
             ONNX Runtime failed, or there is no memory.
         """
-        with self._running:
-            targets = _Targets(self._file, images, self._pool_behind, outputs, self._memory)
+        # What lies between the stages is in memory that the next batch overwrites.
+        with self._running if self._variant is not None else nullcontext():
+            targets = Targets(
+                self._file.metadata.layers, images, self._pool_behind, outputs, self._memory
+            )
             x = images
             try:
                 for stage in self._stages:
@@ -159,7 +162,7 @@ class Network:
             except MemoryError as exc:
                 n, height, width, _ = images.shape
                 raise ProviderError(
-                    f"no memory for {n} pictures of {height}x{width} inside the network ({exc}); "
+                    f"no memory for {n} images of {height}x{width} inside the network ({exc}); "
                     "take a smaller batch or size, or fewer layers"
                 ) from exc
 
@@ -172,35 +175,41 @@ class Network:
         variant = _variant(convolution, provider, self._precision)
         parts = _parts(self._file, self._names, convolve=variant is not None)
         self._variant = variant if any(isinstance(part, _Convolved) for part in parts) else None
-        # ONNX Runtime pools in its graph; what several stages give is pooled in one way for all.
+        # Global pooling is a part of ONNX Runtime's graph where that is all, else it is done here.
         self._graph_pool: Pool = self._pool if self._variant is None else "none"
         self._pool_behind: Pool = "none" if self._variant is None else self._pool
-        setup = set_up(
-            provider,
-            precision=self._precision,
-            threads=self._threads,
-            options=options,
-            # Its threads, waiting in a loop for more, would keep ours from the processor.
-            spin=self._variant is None,
-        )
-        self._provider, self._options = provider.ort_name, setup.options
-        executor: Executor | None = None
+        self._provider = provider.ort_name
+        self._options: dict[str, str] = {}
         if self._variant is not None:
-            executor = ThreadPoolExecutor(self._threads, "sparsefeat-convolve")
-            with _announced():
-                compile_winograd(self._variant)
+            load_convolutions(self._variant)
+        executor: Executor | None = None
+        if self._variant is not None and self._threads > 1:
+            # The calling thread is one of them.
+            executor = ThreadPoolExecutor(self._threads - 1, "sparsefeat-convolve")
 
-        def build(part: _Part, before: _Part | None) -> _Stage:
+        def setup() -> Setup:
+            return set_up(
+                provider,
+                precision=self._precision,
+                threads=self._threads,
+                options=options,
+                # Its threads, waiting in a loop for more, would keep ours from the processor.
+                spin=self._variant is None,
+            )
+
+        def build(part: _Part, before: _Part | None) -> Stage:
             if isinstance(part, _Convolved):
                 assert self._variant is not None
                 convolution = _convolution(self._file, part.layer.name, self._variant)
-                return _ConvolvedStage(part, convolution, executor, self._threads)
-            return self._graph_stage(part, before, setup)
+                pooled_name = None if part.pooling is None else part.pooling.name
+                name = part.layer.name
+                return ConvolvedStage(name, pooled_name, convolution, executor, self._threads)
+            return self._graph_stage(part, before, setup())
 
         built = map if executor is None else executor.map
         self._stages = list(built(build, parts, [None, *parts[:-1]]))
 
-    def _graph_stage(self, part: "_Graph", before: "_Part | None", setup: Setup) -> "_GraphStage":
+    def _graph_stage(self, part: "_Graph", before: "_Part | None", setup: Setup) -> "GraphStage":
         inside = {layer.name for layer in part.layers}
         names = [name for name in self._names if name.removesuffix(PRE) in inside]
         handed_on = None if part.is_last else part.last.name
@@ -214,8 +223,8 @@ class Network:
             after=None if before is None else before.last,
         )
         session = Session(self._file, graph, setup)
-        self._provider = session.provider
-        return _GraphStage(session, names, handed_on)
+        self._provider, self._options = session.provider, setup.options
+        return GraphStage(session, names, handed_on)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,150 +252,6 @@ class _Graph:
 
 
 _Part = _Convolved | _Graph
-
-
-class _Memory:
-    """Memory that grows to the most that was ever needed for a use."""
-
-    def __init__(self) -> None:
-        self._arrays: dict[str, Float32] = {}
-
-    def take(self, use: str, shape: tuple[int, ...]) -> Float32:
-        n = math.prod(shape)
-        if n > self._arrays.get(use, _NOTHING).size:
-            self._arrays.pop(use, None)  # both at once would be twice as much
-            self._arrays[use] = np.empty(n, np.float32)
-        return self._arrays[use][:n].reshape(shape)
-
-
-_NOTHING = np.empty(0, np.float32)
-
-
-class _Targets:
-    """Where one batch's activations go: into the caller's arrays, or into memory of our own."""
-
-    def __init__(
-        self,
-        file: ModelFile,
-        images: Float32,
-        pool: Pool,
-        outputs: Mapping[str, Float32],
-        memory: _Memory,
-    ) -> None:
-        self._layers = {layer.name: layer for layer in file.metadata.layers}
-        self._n = len(images)
-        self._size = (images.shape[1], images.shape[2])
-        self._pool, self._outputs, self._memory = pool, outputs, memory
-        self._turn = False
-
-    def wants(self, name: str) -> bool:
-        """Whether the caller wants this output, pooled globally or not."""
-        return name in self._outputs
-
-    def take(self, name: str, use: str | None = None) -> Float32:
-        """Give the array for a layer's activations.
-
-        Without a `use` they are what the next stage takes, and stay until it has run.
-        """
-        layer = self._layers[name.removesuffix(PRE)]
-        if name in self._outputs and not self._pooled(layer):
-            return self._outputs[name]
-        if use is None:
-            self._turn = not self._turn
-            use = "even" if self._turn else "odd"
-        shape = output_layer(name, layer, self._size, "none").shape
-        return self._memory.take(use, (self._n, *shape))
-
-    def finish(self, name: str, activations: Float32) -> None:
-        """Pool globally what the caller wants so."""
-        if name in self._outputs and self._pooled(self._layers[name.removesuffix(PRE)]):
-            if self._pool == "max":
-                activations.max(axis=(1, 2), out=self._outputs[name])
-            else:
-                self._outputs[name][:] = activations.mean(axis=(1, 2), dtype=np.float64)
-
-    def _pooled(self, layer: ModelLayer) -> bool:
-        return self._pool != "none" and layer.spatial
-
-
-class _Stage(Protocol):
-    def run(self, x: Float32, targets: _Targets) -> Float32:
-        """Run the stage; give what the next one takes."""
-        ...
-
-
-class _GraphStage:
-    def __init__(self, session: Session, names: Sequence[str], handed_on: str | None) -> None:
-        self._session, self._names, self._handed_on = session, names, handed_on
-
-    def run(self, x: Float32, targets: _Targets) -> Float32:
-        arrays = {
-            name: targets.take(name, None if name == self._handed_on else name)
-            for name in self._names
-        }
-        self._session.run(x, arrays)
-        for name, array in arrays.items():
-            targets.finish(name, array)
-        return x if self._handed_on is None else arrays[self._handed_on]
-
-
-class _ConvolvedStage:
-    def __init__(
-        self,
-        part: _Convolved,
-        convolution: WinogradConvolution,
-        executor: Executor | None,
-        threads: int,
-    ) -> None:
-        self._name = part.layer.name
-        self._pooled_name = None if part.pooling is None else part.pooling.name
-        self._convolution, self._executor, self._threads = convolution, executor, threads
-
-    def run(self, x: Float32, targets: _Targets) -> Float32:
-        name, pooled_name = self._name, self._pooled_name
-        pooled = None if pooled_name is None else targets.take(pooled_name)
-        out = None
-        if pooled_name is None:
-            out = targets.take(name)
-        elif targets.wants(name) or targets.wants(name + PRE):
-            out = targets.take(name, "whole")
-        if targets.wants(name + PRE):
-            before = targets.take(name + PRE, "before ReLU")
-            self._convolve(x, before, None, relu=False)
-            assert out is not None
-            np.maximum(before, 0, out=out)
-            if pooled is not None:
-                _max_pool(out, out=pooled)
-            targets.finish(name + PRE, before)
-        else:
-            self._convolve(x, out, pooled, relu=True)
-        if out is not None:
-            targets.finish(name, out)
-        if pooled_name is None or pooled is None:
-            assert out is not None
-            return out
-        targets.finish(pooled_name, pooled)
-        return pooled
-
-    def _convolve(
-        self, x: Float32, out: Float32 | None, pooled: Float32 | None, *, relu: bool
-    ) -> None:
-        self._convolution(
-            x,
-            relu=relu,
-            out=out,
-            pooled=pooled,
-            executor=self._executor,
-            threads=self._threads,
-        )
-
-
-def _max_pool(x: Float32, *, out: Float32) -> None:
-    """Take the maxima of 2x2 elements; an odd last row or column is left out."""
-    height, width = 2 * out.shape[1], 2 * out.shape[2]
-    np.maximum(x[:, 0:height:2, 0:width:2], x[:, 0:height:2, 1:width:2], out=out)
-    for column in (0, 1):
-        np.maximum(out, x[:, 1:height:2, column:width:2], out=out)
 
 
 def _variant(convolution: Convolution, provider: Provider, precision: Precision) -> str | None:
@@ -441,16 +306,15 @@ def _parts(file: ModelFile, names: Sequence[str], *, convolve: bool) -> list[_Pa
 
 
 def _fitting(file: ModelFile) -> tuple[set[str], set[str]]:
-    """Name the layers that are rectified convolutions as ours, and those that pool as ours do."""
+    """Name the layers that `WinogradConvolution` can compute: convolutions, and pooling layers."""
     makers = {output: node for node in file.graph.graph.node for output in node.output}
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in file.graph.graph.initializer}
+    weights = {tensor.name: tensor for tensor in file.graph.graph.initializer}
     convolved, pooled = set(), set()
     for before, layer in itertools.pairwise(file.metadata.layers):
         source, result = f"{before.name}/nchw", f"{layer.name}/nchw"
         if _is(makers.get(result), "MaxPool", [source], kernel_shape=[2, 2], strides=[2, 2]):
             pooled.add(layer.name)
         inputs = [source, f"{layer.name}/kernel", f"{layer.name}/bias"]
-        n_out, n_in, *_ = shapes.get(inputs[1], (0, 0))
         if (
             _is(makers.get(result), "Relu", [layer.name + PRE])
             and _is(
@@ -460,13 +324,25 @@ def _fitting(file: ModelFile) -> tuple[set[str], set[str]]:
                 kernel_shape=[3, 3],
                 pads=[1, 1, 1, 1],
             )
-            and fits(n_in, n_out)
+            and _fit(weights.get(inputs[1]), weights.get(inputs[2]))
         ):
             convolved.add(layer.name)
     return convolved, pooled
 
 
-# What a node's attributes are where it doesn't say.
+def _fit(kernel: onnx.TensorProto | None, bias: onnx.TensorProto | None) -> bool:
+    if kernel is None or bias is None or len(kernel.dims) != 4:
+        return False
+    n_out, n_in, *taps = kernel.dims
+    return (
+        {kernel.data_type, bias.data_type} == {onnx.TensorProto.FLOAT}
+        and taps == [3, 3]
+        and list(bias.dims) == [n_out]
+        and fits_winograd(n_in, n_out)
+    )
+
+
+# ONNX's defaults.
 _DEFAULTS: dict[str, Any] = {
     "auto_pad": b"NOTSET",
     "ceil_mode": 0,
@@ -481,44 +357,67 @@ _DEFAULTS: dict[str, Any] = {
 def _is(
     node: onnx.NodeProto | None, op_type: str, inputs: Sequence[str], **attributes: object
 ) -> bool:
-    """Whether the node is this operation, with attributes that are the default's but for these."""
+    """Whether the node is this operation, with these attributes and ONNX's defaults otherwise."""
     if node is None or node.op_type != op_type or list(node.input) != list(inputs):
         return False
     given = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
     return {**_DEFAULTS, **given} == {**_DEFAULTS, **attributes}
 
 
-_kept: WeakValueDictionary[tuple[object, ...], WinogradConvolution] = WeakValueDictionary()
+_shared: WeakValueDictionary[tuple[object, ...], WinogradConvolution] = WeakValueDictionary()
+_sharing = threading.Lock()
 
 
 def _convolution(file: ModelFile, layer: str, variant: str) -> WinogradConvolution:
-    """Transform a layer's weights, or take them from another network that is still there."""
-    status = file.path.stat()
-    key = (file.path, status.st_mtime_ns, status.st_ino, layer, variant)
-    kept = _kept.get(key)
-    if kept is None:
-        kernel, bias = file.tensor(f"{layer}/kernel"), file.tensor(f"{layer}/bias")
-        kept = _kept[key] = WinogradConvolution(
-            np.ascontiguousarray(kernel), np.ascontiguousarray(bias), variant=variant
-        )
-    return kept
+    """Transform a layer's weights, or share them with another network that has the same.
+
+    Raises
+    ------
+    ModelError
+        The weights can't be read, or are not what the graph says.
+    """
+    names = f"{layer}/kernel", f"{layer}/bias"
+    digests = [file.metadata.crc32c.get(name) for name in names]
+    key = (file.metadata.weights.sha256, *digests, layer, variant)
+    with _sharing:
+        shared = _shared.get(key)
+    if shared is None or None in digests:
+        try:
+            kernel, bias = (np.ascontiguousarray(file.tensor(name)) for name in names)
+            shared = WinogradConvolution(kernel, bias, variant=variant)
+        except (TypeError, ValueError, OSError) as exc:
+            raise ModelError(f"{file.path}: layer {layer} can't be loaded: {exc}") from exc
+        with _sharing:
+            shared = _shared.setdefault(key, shared)
+    else:
+        file.check(names)
+    return shared
 
 
-@contextmanager
-def _announced() -> Generator[None, None, None]:
-    """Say so if code has to be compiled, which takes some seconds once on a machine."""
+def load_convolutions(variant: str | None = None) -> None:
+    """Load the compiled code of Winograd's convolutions; compile it once on a machine, and say so.
+
+    Parameters
+    ----------
+    variant
+        Which vectors it uses; by default those that suit this processor, if any do.
+    """
+    variant = variant or suitable_variant()
+    if variant is None:
+        return
     from numba.core import event
 
     class Announcement(event.Listener):
         said = False
 
-        def on_start(self, event: object) -> None:
-            if not self.said:
+        def on_start(self, event: Any) -> None:
+            module = event.data["dispatcher"].py_func.__module__
+            if not self.said and module == "sparsefeat_kernels._winograd":
                 self.said = True
                 _log.info("compiling the convolutions for this processor; this is done once")
 
-        def on_end(self, event: object) -> None:
+        def on_end(self, event: Any) -> None:
             pass
 
     with event.install_listener("numba:compile", Announcement()):
-        yield
+        compile_winograd(variant)

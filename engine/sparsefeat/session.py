@@ -69,9 +69,8 @@ class Session:
                 binding.bind_output(tensor, "cpu", 0, np.float32, output.shape, output.ctypes.data)
             self._session.run_with_iobinding(binding)
         except Exception as exc:  # onnxruntime's exceptions share no other base
-            n, height, width, _ = x.shape
             raise ProviderError(
-                f"{self.provider} failed on {n} pictures of {height}x{width} ({_one_line(exc)}); "
+                f"{self.provider} failed on a batch of shape {x.shape} ({_one_line(exc)}); "
                 "if memory is short, take a smaller batch or size, or fewer layers"
             ) from exc
 

@@ -11,7 +11,7 @@ from sparsefeat_kernels.values import error_sums, round_half, round_mantissa
 from sparsefeat_kernels.winograd import (
     WinogradConvolution,
     compile_winograd,
-    fits,
+    fits_winograd,
     suitable_variant,
 )
 from sparsefeat_kernels.zeros import (
@@ -40,7 +40,7 @@ __all__ = [
     "csr_zeros_per_row",
     "encode",
     "error_sums",
-    "fits",
+    "fits_winograd",
     "literals_frame",
     "raise_maxima",
     "round_half",

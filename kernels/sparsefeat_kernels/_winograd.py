@@ -8,7 +8,8 @@ and the products are transformed back.
 Each output element is a sum over input channels in an order that depends on nothing but their
 number. So the same numbers come out, bit for bit, however the tiles and channels are shared out.
 
-Addresses are not checked here: `sparsefeat_kernels.winograd` does that.
+Addresses are not checked here: `sparsefeat_kernels.winograd` does that. All that decides what the
+compiled code does is in this one file, because numba's cache is stale only when this file changes.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,11 +23,11 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import types
 from numba.extending import intrinsic
 
-from sparsefeat_kernels._cook_toom import TAPS, cook_toom
 from sparsefeat_kernels._jit import kernel
 
 TILE = 4  # rows and columns of output that a tile gives
-EXTENT = TILE + 2  # rows and columns of input that it sees
+TAPS = 3  # rows and columns of a kernel
+EXTENT = TILE + TAPS - 1  # rows and columns of input that a tile sees
 POSITIONS = EXTENT * EXTENT
 DEPTH = 128  # input channels that are summed up in registers; a row of transformed input
 PADDING = 16  # elements that keep the 36 matrices' rows out of the same lines of a cache
@@ -39,6 +40,60 @@ _ADDRESS_BYTES = 8
 _PREFETCHED_BYTES = 4096  # how far ahead weights are asked for; farther changed nothing
 
 _FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+
+Matrix = tuple[tuple[Fraction, ...], ...]
+
+
+class CookToom(NamedTuple):
+    """Matrices with ``output @ ((weights @ w) * (input @ x))`` the correlation of x with w.
+
+    With n = len(points) + 1 elements of x: `input` is (n, n), `weights` (n, TAPS) and `output`
+    (n - TAPS + 1, n).
+    """
+
+    input: Matrix
+    weights: Matrix
+    output: Matrix
+
+
+def cook_toom(points: Sequence[Fraction]) -> CookToom:
+    """Compute the matrices for distinct interpolation points and the point at infinity.
+
+    Examples
+    --------
+    >>> cook_toom((Fraction(0), Fraction(1), Fraction(-1))).output
+    ((Fraction(1, 1), Fraction(1, 1), Fraction(1, 1), Fraction(0, 1)), \
+(Fraction(0, 1), Fraction(1, 1), Fraction(-1, 1), Fraction(1, 1)))
+    """
+    n_inputs = len(points) + 1
+    n_outputs = n_inputs - TAPS + 1
+    inputs, weights = [], []
+    for point in points:
+        others = [other for other in points if other != point]
+        scale = Fraction(1)
+        for other in others:
+            scale *= point - other
+        inputs.append((*_polynomial(others), Fraction(0)))
+        weights.append(tuple(point**power / scale for power in range(TAPS)))
+    inputs.append(_polynomial(points))
+    weights.append(tuple(Fraction(power == TAPS - 1) for power in range(TAPS)))
+    outputs = [
+        (*(point**power for point in points), Fraction(power == n_outputs - 1))
+        for power in range(n_outputs)
+    ]
+    return CookToom(tuple(inputs), tuple(weights), tuple(outputs))
+
+
+def _polynomial(roots: Sequence[Fraction]) -> tuple[Fraction, ...]:
+    """Give the coefficients, the constant one first, of the monic polynomial with these roots."""
+    coefficients = [Fraction(1)]
+    for root in roots:
+        shifted = [Fraction(0), *coefficients]
+        scaled = [-root * coefficient for coefficient in coefficients] + [Fraction(0)]
+        coefficients = [one + two for one, two in zip(shifted, scaled, strict=True)]
+    return tuple(coefficients)
+
+
 # Of the interpolation points that were tried these have the smallest rounding errors: 1.6e-6 over a
 # whole network, where the usual 0, 1, -1, 2, -2 have 2.9e-6.
 _MATRICES = cook_toom([Fraction(numerator, 4) for numerator in (0, 3, -3, 6, -6)])
@@ -148,9 +203,14 @@ class _Emitter:
     def subtract(self, one: Vector, two: Vector) -> Vector:
         return self.builder.fsub(one, two)
 
-    def larger(self, value: Vector, bound: Vector) -> Vector:
-        """Give the larger, and `value` where it is NaN."""
+    def raise_to(self, bound: Vector, value: Vector) -> Vector:
+        """Give the maximum of a value and a bound that is a number; NaN stays NaN."""
         return self.builder.select(self.builder.fcmp_ordered("<", value, bound), bound, value)
+
+    def maximum(self, one: Vector, two: Vector) -> Vector:
+        """Give the maximum; NaN where either is NaN."""
+        larger = self.builder.select(self.builder.fcmp_ordered(">", one, two), one, two)
+        return self.builder.select(self.builder.fcmp_unordered("uno", one, one), one, larger)
 
     def combine(self, factors: Sequence[Any], vectors: Sequence[Vector]) -> Vector:
         """Sum up multiples of vectors, the last first; factors of 0 and 1 cost nothing."""
@@ -309,14 +369,14 @@ def _emit_transform_output(
     least: Any,
     targets: Address,
 ) -> None:
-    """Transform a tile's products back, add the bias, and take `least` for what is less.
+    """Transform a tile's products back, add the bias, and raise values below `least` to it.
 
     `targets` lists the addresses of 16 elements and of the 4 maxima of 2x2 of them.
     """
     emit = _Emitter(builder, lanes)
     n_elements = TILE * TILE
     used = [*range(n_elements * wants_full), *range(n_elements, n_elements + 4 * wants_pooled)]
-    places = {index: emit.load_address(emit.at(targets, index * 8)) for index in used}
+    addresses = {index: emit.load_address(emit.at(targets, index * 8)) for index in used}
     bound = emit.repeat(least)
     index, _, close = emit.loop(n_vectors)
     offset = builder.mul(index, _INT64(emit.bytes))
@@ -330,20 +390,20 @@ def _emit_transform_output(
         columns.append(_restored(emit, column_vectors))
     addend = emit.load(builder.add(bias, offset))
     elements = [
-        emit.larger(emit.add(vector, addend), bound)
+        emit.raise_to(bound, emit.add(vector, addend))
         for row in range(TILE)
         for vector in _restored(emit, [column[row] for column in columns])
     ]
     if wants_full:
         for element, vector in enumerate(elements):
-            emit.store(vector, builder.add(places[element], offset))
+            emit.store(vector, builder.add(addresses[element], offset))
     if wants_pooled:
         for window, first in enumerate((0, 2, 2 * TILE, 2 * TILE + 2)):
             below = first + TILE
-            upper = emit.larger(elements[first], elements[first + 1])
-            lower = emit.larger(elements[below], elements[below + 1])
-            place = builder.add(places[n_elements + window], offset)
-            emit.store(emit.larger(upper, lower), place)
+            upper = emit.maximum(elements[first], elements[first + 1])
+            lower = emit.maximum(elements[below], elements[below + 1])
+            address = builder.add(addresses[n_elements + window], offset)
+            emit.store(emit.maximum(upper, lower), address)
     close([])
 
 
@@ -486,10 +546,10 @@ def transform_weights(
                             + matrix[row, 1] * taps[1, column]
                             + matrix[row, 2] * taps[2, column]
                         )
-                place = block * n_padded + first * depth + k * panel + channel - first
+                index = block * n_padded + first * depth + k * panel + channel - first
                 for row in range(EXTENT):
                     for column in range(EXTENT):
-                        transformed[place + (row * EXTENT + column) * n_in * n_padded] = (
+                        transformed[index + (row * EXTENT + column) * n_in * n_padded] = (
                             matrix[column, 0] * half[row, 0]
                             + matrix[column, 1] * half[row, 1]
                             + matrix[column, 2] * half[row, 2]
@@ -547,8 +607,8 @@ def convolution(variant: Variant) -> Callable[..., None]:
             count = min(block_tiles, last_tile - start)
             for tile in range(count):
                 number = start + tile
-                image, place = number // (n_down * n_across), number % (n_down * n_across)
-                top, left = place // n_across * TILE, place % n_across * TILE
+                image, within = number // (n_down * n_across), number % (n_down * n_across)
+                top, left = within // n_across * TILE, within % n_across * TILE
                 list_sources(pointers, x, height, width, n_in, image, top, left, zeros)
                 target = inputs + tile * _ROW_BYTES
                 ahead = TILE * n_in * _FLOAT_BYTES
@@ -601,8 +661,8 @@ def convolution(variant: Variant) -> Callable[..., None]:
                         c += panel * _FLOAT_BYTES
             for tile in range(count):
                 number = start + tile
-                image, place = number // (n_down * n_across), number % (n_down * n_across)
-                top, left = place // n_across * TILE, place % n_across * TILE
+                image, within = number // (n_down * n_across), number % (n_down * n_across)
+                top, left = within // n_across * TILE, within % n_across * TILE
                 m = products + tile * product_bytes
                 if full:
                     list_targets(

@@ -8,8 +8,9 @@ has 3e-7.
 import itertools
 import os
 import threading
+from collections import deque
 from collections.abc import Iterable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future, wait
 from typing import NamedTuple
 
 import numpy as np
@@ -35,8 +36,8 @@ class WinogradConvolution:
     """A 3x3 convolution of stride 1 with zero padding, a bias, and optionally ReLU and pooling.
 
     The same numbers come out, bit for bit, for any number of images, threads and for any variant.
-    NaN and infinities in an input become NaN in all of the 4x4 tiles that see them, which may be
-    up to 4 rows and columns farther than with direct convolution.
+    NaN and infinities in an input can become NaN in elements that are up to three rows and columns
+    away, where direct convolution spreads them by one. Pooling keeps NaN.
 
     Parameters
     ----------
@@ -71,7 +72,7 @@ class WinogradConvolution:
         _check_array("bias", bias, 1)
         n_out: int = kernel.shape[0]
         n_in: int = kernel.shape[1]
-        if kernel.shape[2:] != (3, 3) or not fits(n_in, n_out):
+        if kernel.shape[2:] != (3, 3) or not fits_winograd(n_in, n_out):
             raise ValueError(
                 f"kernel has shape {kernel.shape}, expected (n_out, n_in, 3, 3) with multiples of "
                 f"{CHANNELS} channels"
@@ -79,6 +80,10 @@ class WinogradConvolution:
         if len(bias) != n_out:
             raise ValueError(f"bias has {len(bias)} elements, expected {n_out}: one a channel")
         variant = variant or suitable_variant()
+        if variant is None:
+            raise ValueError(
+                "this processor has none of AVX-512, AVX2 with FMA, and NEON: name the variant"
+            )
         if variant not in _winograd.VARIANTS:
             raise ValueError(
                 f"variant is {variant!r}, expected one of: {', '.join(_winograd.VARIANTS)}"
@@ -140,9 +145,9 @@ class WinogradConvolution:
             float32 (N, H // 2, W // 2, C') for the maxima of 2x2 elements. If `out` is not given,
             nothing else is written.
         executor
-            Threads to share the work with; the calling one waits for them.
+            Threads that help the calling one. Without it there is no help.
         threads
-            How many of them there are.
+            How many threads share the work, the calling one included.
 
         Returns
         -------
@@ -152,8 +157,10 @@ class WinogradConvolution:
         Raises
         ------
         TypeError, ValueError
-            Arrays of another type, shape or layout, or that overlap.
+            Arrays of another type, shape or layout, or that overlap; fewer than one thread.
         """
+        if threads < 1:
+            raise ValueError(f"threads is {threads}, expected at least 1")
         _check_array("images", images, 4)
         n, height, width, n_in = images.shape
         if n_in != self._n_in or height < 1 or width < 1:
@@ -167,27 +174,43 @@ class WinogradConvolution:
             _check_target("pooled", pooled, (n, height // 2, width // 2, self._n_out))
         _check_apart(images=images, out=out, pooled=pooled)
 
-        def convolve(share: _Share) -> None:
-            self._convolve_share(share, images, out, pooled, relu=relu)
-
-        if n:
-            shares = self._shares(n * -(-height // 4) * -(-width // 4), threads)
-            if executor is None or len(shares) == 1:
-                for share in shares:
-                    convolve(share)
-            else:
-                for future in [executor.submit(convolve, share) for share in shares]:
-                    future.result()
         result = pooled if out is None else out
         assert result is not None
+        if not result.size:
+            return result
+        n_tiles = n * -(-height // 4) * -(-width // 4)
+        shares = deque(self._shares(n_tiles, threads if executor is not None else 1))
+
+        def work() -> None:
+            while True:
+                try:
+                    share = shares.popleft()
+                except IndexError:
+                    return
+                self._convolve_share(share, images, out, pooled, relu=relu)
+
+        helpers: list[Future[None]] = []
+        try:
+            if executor is not None:
+                helpers.extend(executor.submit(work) for _ in range(1, threads))
+            work()
+        finally:
+            # Nobody may write to the arrays after this call. Helpers that have not begun are
+            # not waited for: a forked process has none.
+            shares.clear()
+            begun = [helper for helper in helpers if not helper.cancel()]
+            wait(begun)
+        for helper in begun:
+            helper.result()
         return result
 
     def _shares(self, n_tiles: int, threads: int) -> list["_Share"]:
         """Divide the tiles if there are enough of them, otherwise the output channels."""
         block = self._block
         n_shares = threads * min(_SHARES_PER_THREAD, n_tiles // (threads * block))
-        if threads == 1 or n_shares:
-            n_shares = max(1, n_shares) if threads > 1 else 1
+        if threads == 1:
+            n_shares = 1
+        if n_shares:
             return [
                 _Share(first, last, 0, self._n_padded) for first, last in _ranges(n_tiles, n_shares)
             ]
@@ -250,12 +273,12 @@ class WinogradConvolution:
         )
 
 
-def fits(n_in: int, n_out: int) -> bool:
+def fits_winograd(n_in: int, n_out: int) -> bool:
     """Whether there can be a `WinogradConvolution` of these numbers of channels.
 
     Examples
     --------
-    >>> fits(64, 128), fits(3, 64)
+    >>> fits_winograd(64, 128), fits_winograd(3, 64)
     (True, False)
     """
     return n_in > 0 and n_out > 0 and n_in % CHANNELS == 0 and n_out % CHANNELS == 0
@@ -264,8 +287,7 @@ def fits(n_in: int, n_out: int) -> bool:
 def suitable_variant() -> str | None:
     """Name the variant that is fastest on this processor; None where it has no such vectors.
 
-    ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES``, which tell numba what to compile for, are
-    respected.
+    What numba is told to compile for by ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` counts.
     """
     features = _features()
     for variant, needed in _FEATURES.items():
@@ -332,11 +354,14 @@ def _ranges(n: int, n_parts: int) -> list[tuple[int, int]]:
 
 
 def _features() -> set[str]:
+    """List the instructions that numba compiles for, by LLVM's names."""
     import llvmlite.binding  # type: ignore[import-untyped]
 
-    if os.environ.get("NUMBA_CPU_NAME"):
-        listed = os.environ.get("NUMBA_CPU_FEATURES", "").split(",")
-        return {name[1:] for name in listed if name.startswith("+")}
+    listed = os.environ.get("NUMBA_CPU_FEATURES")
+    if listed is None and os.environ.get("NUMBA_CPU_NAME") == "generic":
+        listed = ""
+    if listed is not None:
+        return {name[1:] for name in listed.split(",") if name.startswith("+")}
     features = {name for name, has in llvmlite.binding.get_host_cpu_features().items() if has}
     # LLVM lists no features of a 64-bit ARM on some systems; all of them have NEON.
     if llvmlite.binding.get_process_triple().startswith(("aarch64", "arm64")):

@@ -15,8 +15,11 @@ from skimage import data
 
 import sparsefeat
 from sparsefeat.demo import copy_photographs
-from sparsefeat.errors import InputError, ProviderError
+from sparsefeat.errors import InputError, ModelError, ProviderError
+from sparsefeat.model import ModelFile
+from sparsefeat.network import Network
 from sparsefeat.pictures.preprocess import normalize
+from sparsefeat_kernels import suitable_variant
 
 Float32 = NDArray[np.float32]
 
@@ -71,7 +74,7 @@ def direct(vgg16: Path) -> sparsefeat.Extractor:
 @pytest.fixture(scope="module")
 def winograd(vgg16: Path) -> sparsefeat.Extractor:
     extractor = sparsefeat.Extractor(vgg16, "all,*/pre")
-    assert extractor.convolution.startswith("winograd")
+    assert extractor.convolution == "winograd"
     return extractor
 
 
@@ -123,6 +126,7 @@ def test_global_pooling(vgg16: Path, pool: str) -> None:
         assert relative(values, expected[name]) < 5e-6, name
 
 
+@pytest.mark.filterwarnings("ignore:.* threads were asked for")
 def test_the_same_bits_for_any_batch_and_number_of_threads(
     vgg16: Path, winograd: sparsefeat.Extractor
 ) -> None:
@@ -138,6 +142,40 @@ def test_the_same_bits_for_any_batch_and_number_of_threads(
         extractor = sparsefeat.Extractor(vgg16, layers, threads=threads, batch_size=batch_size)
         for name, values in extractor.run(images).items():
             np.testing.assert_array_equal(values, expected[name], err_msg=f"{name}, {threads}")
+
+
+@pytest.mark.filterwarnings("ignore:.* threads were asked for")
+def test_the_same_bits_under_global_pooling(vgg16: Path) -> None:
+    images = photographs(5, 64, 96)
+    layers = "block1_conv2,block3_pool,block5_conv3/pre"
+    for pool in ("avg", "max"):
+        extractors = (
+            sparsefeat.Extractor(vgg16, layers, pool=pool, batch_size=size, threads=threads)
+            for size, threads in ((1, 1), (5, 3))
+        )
+        one, many = (extractor.run(images) for extractor in extractors)
+        for name, values in one.items():
+            np.testing.assert_array_equal(values, many[name])
+
+
+def test_a_forked_process_runs_the_network(vgg16: Path) -> None:
+    """As workers of a data loader are."""
+    code = (
+        "import os, warnings, numpy as np, sparsefeat\n"
+        f"extractor = sparsefeat.Extractor({str(vgg16)!r}, 'block2_pool', threads=2)\n"
+        "images = np.zeros((2, 64, 64, 3), np.float32)\n"
+        "expected = extractor.run(images, check=False)['block2_pool']\n"
+        "warnings.simplefilter('ignore')\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    got = extractor.run(images, check=False)['block2_pool']\n"
+        "    os._exit(0 if np.array_equal(got, expected) else 1)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert run.stdout.strip() == "0"
 
 
 def test_many_threads_run_one_network(winograd: sparsefeat.Extractor, vgg16: Path) -> None:
@@ -163,18 +201,49 @@ def test_models_with_a_top(small_vgg16_top: Path) -> None:
         for name, values in got.items():
             assert relative(values, expected[name]) < 5e-6, name
         fits = layers != "block3_conv1"
-        assert ways[1].convolution.startswith("winograd" if fits else "direct")
+        assert ways[1].convolution == ("winograd" if fits else "direct")
 
 
 def test_which_convolution_is_active(vgg16: Path, small_vgg16: Path) -> None:
     assert sparsefeat.Extractor(vgg16, "block1_conv1").convolution == "direct"
     extractor = sparsefeat.Extractor(vgg16, convolution="direct")
     assert extractor.convolution == extractor.provenance["convolution"] == "direct"
-    assert sparsefeat.Extractor(vgg16).provenance["convolution"] == "winograd"
+    ours = sparsefeat.Extractor(vgg16)
+    assert ours.convolution == ours.provenance["convolution"] == "winograd"
+    assert ours.convolution_variant == ours.provenance["convolution_variant"] == suitable_variant()
+    assert extractor.convolution_variant is None
     other = extractor.with_layers("block1_pool")
     assert other.convolution == "direct"
     with pytest.raises(InputError, match="auto, direct, winograd"):
         sparsefeat.Extractor(vgg16, convolution="fft")  # type: ignore[arg-type]
+
+
+def test_a_model_with_odd_weights(small_vgg16: Path) -> None:
+    """What isn't a 3x3 convolution is left to ONNX Runtime, which says what is wrong with it."""
+    file = ModelFile.open(small_vgg16)
+    (kernel,) = (one for one in file.graph.graph.initializer if one.name == "block5_conv2/kernel")
+    outputs = {"block5_pool": np.empty((1, 1, 1, 32), np.float32)}
+
+    def run() -> None:
+        network = Network(
+            file,
+            list(outputs),
+            pool="none",
+            size=None,
+            convolution="auto",
+            provider="cpu",
+            precision="fp32",
+            threads=1,
+            options=None,
+        )
+        network.run(photographs(1, 32, 32), outputs)
+
+    run()
+    for dims in ([32, 32, 9], [32 * 32 * 9], [32, 32, 9, 1]):
+        del kernel.dims[:]
+        kernel.dims.extend(dims)
+        with pytest.raises((ModelError, ProviderError)):
+            run()
 
 
 def test_winograd_where_it_can_not_be_had(small_int8: object, vgg16: Path) -> None:

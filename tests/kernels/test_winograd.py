@@ -1,8 +1,10 @@
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsefeat_kernels import WinogradConvolution, fits, reference, suitable_variant
-from sparsefeat_kernels._cook_toom import cook_toom
+from sparsefeat_kernels import (
+    WinogradConvolution,
+    fits_winograd,
+    reference,
+    suitable_variant,
+)
+from sparsefeat_kernels._winograd import cook_toom
 
 from .laws import assert_same_dense, property_settings
 
@@ -148,21 +155,84 @@ def test_nothing_but_the_targets_is_written() -> None:
     assert out.min() == 0
 
 
-def test_what_is_not_finite_stays_in_the_tiles_that_see_it() -> None:
+@pytest.mark.parametrize("row", [7, 8, 9, 10, 11, 12])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_spreads_no_farther_than_its_tiles(value: float, row: int) -> None:
     kernel, bias = make(16, 16)
     convolution = WinogradConvolution(kernel, bias)
     images = make_images(1, 24, 24, 16)
     expected = convolution(images)
-    for value in (np.nan, np.inf, -np.inf):
-        odd = images.copy()
-        odd[0, 9, 9, 3] = value  # only the tile of rows and columns 8 to 11 sees it
-        got = convolution(odd)
-        assert np.isnan(got[0, 8:12, 8:12]).any(axis=-1).all()
-        got[0, 8:12, 8:12] = expected[0, 8:12, 8:12]
-        assert_same_dense(got, expected)
-        pooled = np.empty((1, 12, 12, 16), np.float32)
-        convolution(odd, relu=True, pooled=pooled)
-        assert np.isnan(pooled[0, 4:6, 4:6]).any()
+    images[0, row, row, 3] = value
+    got = convolution(images)
+    spoilt = ~np.isfinite(got[0]).all(axis=-1)
+    rows = np.flatnonzero(spoilt.any(axis=1))
+    assert {row - 1, row, row + 1} <= set(rows.tolist())
+    assert row - 3 <= rows.min()
+    assert rows.max() <= row + 3
+    got[0, spoilt] = expected[0, spoilt]
+    assert_same_dense(got, expected)
+
+
+def test_pooling_keeps_nan() -> None:
+    kernel, bias = make(16, 32)
+    convolution = WinogradConvolution(kernel, bias)
+    for row in range(6, 14):
+        images = make_images(1, 20, 20, 16)
+        images[0, row, 9, 5] = np.nan
+        pooled = np.empty((1, 10, 10, 32), np.float32)
+        out = convolution(images, relu=True, out=np.empty((1, 20, 20, 32), np.float32))
+        convolution(images, relu=True, pooled=pooled)
+        np.testing.assert_array_equal(pooled, reference.max_pool(out))
+        assert np.isnan(pooled).any()
+
+
+def test_nothing_is_written_after_a_call_has_failed() -> None:
+    """A helper that fails is told of; those that still write are waited for."""
+    kernel, bias = make(64, 64)
+    convolution = WinogradConvolution(kernel, bias)
+    images = make_images(4, 64, 64, 64)
+    out = np.empty((4, 64, 64, 64), np.float32)
+
+    class Failing(ThreadPoolExecutor):
+        n_submitted = 0
+
+        def submit(self, work: Any, *arguments: Any, **options: Any) -> Any:  # type: ignore[override]
+            self.n_submitted += 1
+            if self.n_submitted == 2:
+                raise RuntimeError("no more threads")
+            return super().submit(work, *arguments, **options)
+
+    with Failing(3) as executor:
+        with pytest.raises(RuntimeError, match="no more threads"):
+            convolution(images, out=out, executor=executor, threads=3)
+        out[:] = 7
+        time.sleep(0.2)
+        assert (out == 7).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_process_convolves() -> None:
+    """Threads are not forked: the child does all of the work itself."""
+    code = """
+import os, warnings
+import numpy as np
+from concurrent.futures import ThreadPoolExecutor
+from sparsefeat_kernels import WinogradConvolution
+convolution = WinogradConvolution(np.ones((32, 32, 3, 3), np.float32), np.ones(32, np.float32))
+images = np.ones((4, 64, 64, 32), np.float32)
+with ThreadPoolExecutor(2) as executor:
+    expected = convolution(images, executor=executor, threads=3)
+    warnings.simplefilter("ignore")  # Python warns of forks while there are threads
+    child = os.fork()
+    if child == 0:
+        got = convolution(images, executor=executor, threads=3)
+        os._exit(0 if np.array_equal(got, expected) else 1)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert run.stdout.strip() == "0"
 
 
 def test_what_is_refused() -> None:
@@ -176,6 +246,7 @@ def test_what_is_refused() -> None:
             convolution(*arguments, **options)  # type: ignore[arg-type]
         assert "\n" not in str(caught.value)
 
+    refused("threads is 0", images, threads=0)
     refused("float64", images.astype(np.float64))
     refused("list", [[1.0]])
     refused("MaskedArray", np.ma.array(images))
@@ -217,10 +288,10 @@ def test_a_variant_that_does_not_exist() -> None:
 
 
 def test_which_channels_fit() -> None:
-    assert fits(16, 512)
-    assert not fits(3, 64)
-    assert not fits(64, 40)
-    assert not fits(0, 16)
+    assert fits_winograd(16, 512)
+    assert not fits_winograd(3, 64)
+    assert not fits_winograd(64, 40)
+    assert not fits_winograd(0, 16)
 
 
 @pytest.mark.parametrize(
@@ -230,6 +301,7 @@ def test_which_channels_fit() -> None:
         ("+avx2,+fma", "avx2"),
         ("+avx2,-fma", "None"),
         ("+avx", "None"),
+        ("", "None"),
     ],
 )
 def test_the_variant_that_suits_a_processor(features: str, expected: str) -> None:
@@ -267,7 +339,10 @@ assert "ymm" in loop and "rsp" not in loop, loop
 """
 
 
-@pytest.mark.skipif(suitable_variant() not in ("avx512", "avx2"), reason="needs AVX2")
+@pytest.mark.skipif(
+    suitable_variant() not in ("avx512", "avx2") or sys.platform != "linux",
+    reason="reads assembly of x86-64 as Linux writes it",
+)
 def test_sums_stay_in_the_registers_that_avx2_has() -> None:
     environment = {
         "NUMBA_CPU_NAME": "haswell",

@@ -52,7 +52,8 @@ class OrtEngine:
             "device": "gpu" if options["provider"] == "cuda" else "cpu",
             "precision": self._extractor.precision,
             "runs_on": f"ONNX Runtime {onnxruntime.__version__}, {self._extractor.provider}, "
-            f"convolution {self._extractor.convolution}",
+            f"convolution {self._extractor.convolution}"
+            + (f" ({variant})" if (variant := self._extractor.convolution_variant) else ""),
             "intra_op_threads": threads,
             "inter_op_threads": 1,
             "probe_error": self._extractor.probe_error,

@@ -188,7 +188,9 @@ def extract(
         raise click.UsageError(f"{output} is where the photographs are, expected another folder")
     start, profile = time.monotonic(), Profile()
     with warnings_as_lines():
-        threading.Thread(target=_load_kernels, name="sparsefeat-load", daemon=True).start()
+        threading.Thread(
+            target=_load_kernels, args=(convolution,), name="sparsefeat-load", daemon=True
+        ).start()
         pictures = list_pictures(
             photos,
             files_from=files_from,
@@ -243,31 +245,32 @@ def extract(
             )
     seconds = time.monotonic() - start
     if as_json:
-        profile_facts = (
-            _profile_facts(profile, setup_seconds, extractor.convolution) if profiled else None
-        )
+        profile_facts = _profile_facts(profile, setup_seconds, extractor) if profiled else None
         _print_json(output, outcome, seconds, profile_facts)
     else:
         _print(output, outcome, seconds)
         if outcome.losses:
             _print_losses(outcome, kept)
         if profiled:
-            _print_profile(profile, setup_seconds, extractor.convolution)
+            _print_profile(profile, setup_seconds, extractor)
     if stopped_by is not None:
         raise click.exceptions.Exit(128 + stopped_by)
     if outcome.failed or outcome.nothing_readable:
         raise click.exceptions.Exit(1)
 
 
-def _load_kernels() -> None:
+def _load_kernels(convolution: str) -> None:
     """Load the compiled kernels while the model is loaded: the first row waits for both."""
     # What goes wrong here goes wrong again where the kernels are needed, and is reported there.
     with contextlib.suppress(BaseException):
         import numpy as np
 
+        from sparsefeat.network import load_convolutions
         from sparsefeat_kernels import encode
 
         encode(np.ones((1, 1), np.float32))
+        if convolution != "direct":
+            load_convolutions()
 
 
 def _chosen(extractor: "Extractor") -> str:
@@ -333,16 +336,19 @@ def _print_losses(outcome: "Progress", values: "Values") -> None:
     print_table(("layer", "worst relative error", "cosine", "lowest"), rows)
 
 
-def _profile_facts(profile: "Profile", setup_seconds: float, convolution: str) -> dict[str, Any]:
+def _profile_facts(
+    profile: "Profile", setup_seconds: float, extractor: "Extractor"
+) -> dict[str, Any]:
     return {
-        "convolution": convolution,
+        "convolution": extractor.convolution,
+        "convolution_variant": extractor.convolution_variant,
         "setup_seconds": setup_seconds,
         "run_seconds": profile.seconds,
         "stages": [dataclasses.asdict(times) for times in profile.stages()],
     }
 
 
-def _print_profile(profile: "Profile", setup_seconds: float, convolution: str) -> None:
+def _print_profile(profile: "Profile", setup_seconds: float, extractor: "Extractor") -> None:
     click.echo()
     rows = []
     for times in profile.stages():
@@ -361,4 +367,5 @@ def _print_profile(profile: "Profile", setup_seconds: float, convolution: str) -
         f"the run took {profile.seconds:.2f} s, after {setup_seconds:.2f} s for the list of "
         "pictures, the model and its probe; list, encode, write and other share one thread"
     )
-    click.echo(f"convolution: {convolution}")
+    variant = extractor.convolution_variant
+    click.echo(f"convolution: {extractor.convolution}" + (f" ({variant})" if variant else ""))

@@ -94,12 +94,13 @@ def _model(path: str, as_json: bool) -> None:
         f"{printable(path)}: {metadata.architecture}, weights {metadata.weights.source}, "
         f"{metadata.precision}, pictures of {size}"
     )
-    variant = suitable_variant()
-    click.echo(
-        "convolutions on this processor: direct, it has none of AVX-512, AVX2 with FMA, and NEON"
-        if variant is None
-        else f"convolutions on this processor, in fp32: winograd ({variant})"
-    )
+    if metadata.precision == "fp32":
+        variant = suitable_variant()
+        click.echo(
+            "convolutions on this processor: direct (no AVX-512, AVX2 with FMA, or NEON)"
+            if variant is None
+            else f"convolutions on this processor: winograd ({variant})"
+        )
     photographs = counted(len(metadata.certificate.photographs), "photograph")
     click.echo(f"verified against Keras on {photographs}")
     rows = []

@@ -133,10 +133,10 @@ def cut(
 
 
 def _behind(layer: ModelLayer, nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
-    """Let nothing make a layer's output, and make its inner form (NCHW) from the output."""
+    """Replace the nodes that compute a layer by a Transpose of the graph's new input to NCHW."""
     inner = f"{layer.name}/nchw"
-    kept = [node for node in nodes if not {layer.name, inner}.intersection(node.output)]
-    return [helper.make_node("Transpose", [layer.name], [inner], perm=[0, 3, 1, 2]), *kept]
+    others = [node for node in nodes if not {layer.name, inner}.intersection(node.output)]
+    return [helper.make_node("Transpose", [layer.name], [inner], perm=[0, 3, 1, 2]), *others]
 
 
 def _expose(
