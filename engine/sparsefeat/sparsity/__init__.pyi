@@ -11,10 +11,9 @@ from .result import Sparsity
 from .scaling import ScalingFinding, ScalingWarning, check_scaling
 from .spread import Spread, spread_of
 from .walk import end_of_walk, missing_of_walk
-from .wrong_scalings import SCALINGS, ScalingZeros, compare_scalings
+from .wrong_scalings import ScalingZeros, compare_scalings, scalings
 
 __all__ = [
-    "SCALINGS",
     "Accumulator",
     "Correlation",
     "Difference",
@@ -38,5 +37,6 @@ __all__ = [
     "flatness_of",
     "layer_facts",
     "missing_of_walk",
+    "scalings",
     "spread_of",
 ]
