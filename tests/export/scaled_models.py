@@ -15,7 +15,7 @@ import tensorflow as tf
 import tf2onnx
 from keras import layers
 from keras.applications import imagenet_utils, vgg16
-from keras_models import base
+from keras_models import base  # type: ignore[import-not-found]
 
 SIDE = 150
 GRAPHS = ("plain", "preprocess_input", "sequential", "own_mean")  # made by tf2onnx as well
