@@ -104,7 +104,9 @@ def read_scaling(path: Path) -> Scaling | None:
             raise WeightsError(
                 f"{path} has metadata that can't be read: {exc!r}; export it again"
             ) from exc
-    first = next(node for node in model.graph.node if node.op_type == "Conv")
+    first = next((node for node in model.graph.node if node.op_type == "Conv"), None)
+    if first is None:  # as matching will say
+        return None
     nodes: list[onnx.NodeProto] = []
     needed = {first.input[0]}
     for node in reversed(model.graph.node):
