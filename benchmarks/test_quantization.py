@@ -35,6 +35,7 @@ from sparsefeat_export.quantization.calibration import calibrate
 from sparsefeat_export.quantization.graph import quantized_graph
 from sparsefeat_export.quantization.pictures import views_of
 from sparsefeat_export.quantization.stack import read_stack
+from sparsefeat_export.scaling import MODES
 
 LAYER = "block5_pool"
 N_CALIBRATION = 4  # pictures: how good the numbers are is not what is measured here
@@ -53,7 +54,9 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
 @pytest.fixture(scope="module")
 def images() -> NDArray[np.float32]:
     """Photographs, float32 (8, 224, 224, 3)."""
-    return views_of(photographs(None, lambda _: None)[:8], (224, 224), least=8, seed=0)
+    return views_of(
+        photographs(None, lambda _: None)[:8], (224, 224), MODES["caffe"], least=8, seed=0
+    )
 
 
 def ours(exact: Path, images: NDArray[np.float32], path: Path) -> Path:
@@ -61,7 +64,7 @@ def ours(exact: Path, images: NDArray[np.float32], path: Path) -> Path:
     model = onnx.load(exact)
     stages = read_stack(model)
     convolutions = calibrate(stages, images[:N_CALIBRATION], compensate=False)
-    graph = quantized_graph(model, stages, convolutions, Path(f"{path}.data"))
+    graph = quantized_graph(model, stages, convolutions, MODES["caffe"], Path(f"{path}.data"))
     keep_layer(graph)
     path.write_bytes(graph.SerializeToString())
     return path

@@ -64,7 +64,7 @@ def measure(model: Path, photos: Path) -> dict[str, Any]:
             "pearson": None if pearson is None else [pearson.value, pearson.low, pearson.high],
         }
     for name, pixels in plain_inputs().items():
-        outputs = extractor.run(sparsefeat.normalize(pixels[np.newaxis]))
+        outputs = extractor.run(sparsefeat.normalize(pixels[np.newaxis], extractor.scaling))
         facts["plain"][name] = {layer: float(np.mean(x == 0)) for layer, x in outputs.items()}
     facts["channels"] = {
         name: sparsity.counts[name].channel_shares.tolist()
@@ -100,7 +100,7 @@ def without_bias(model: Path, photos: Path) -> dict[str, float]:
     for picture in list_pictures([photos]):
         decoded = decode(picture, extractor.preset, SIZE)  # type: ignore[arg-type]
         assert isinstance(decoded, Decoded)
-        outputs = extractor.run(sparsefeat.normalize(decoded.pixels[np.newaxis]))
+        outputs = extractor.run(sparsefeat.normalize(decoded.pixels[np.newaxis], extractor.scaling))
         for name, x in outputs.items():
             layer = name.removesuffix("/pre")
             counts[layer].append(float(np.mean(x - biases[f"{layer}/bias"] <= 0)))

@@ -37,6 +37,7 @@ from sparsefeat.one_line import one_line
 from sparsefeat.ordered import map_ordered
 from sparsefeat.pictures import each_picture
 from sparsefeat.pictures.decode import Decoded, Picture, checked_size, decode
+from sparsefeat.pictures.preprocess import Scaling
 from sparsefeat.pictures.presets import Preset, preset
 from sparsefeat.pictures.unreadable import Reason
 from sparsefeat.probe import can_prove_fixed, prove
@@ -72,8 +73,9 @@ class Extractor:
     pool
         Global pooling of spatial layers over rows and columns: ``none``, ``avg`` or ``max``.
     size
-        (height, width) of the pictures. By default the model's own, 224x224, for pictures, and
-        any size of at least 32x32 for arrays given to `run`. A model with its top has one size.
+        (height, width) of the pictures. By default the model's own (224x224 for VGG16 itself) for
+        pictures, and any size of at least 32x32 for arrays given to `run`. A model with layers
+        behind block5_pool has the one size that it was exported with.
     preprocess
         The preset that makes an array of a picture, or its name: ``keras``, ``bilinear``, ...
     provider
@@ -247,8 +249,15 @@ class Extractor:
         return self._probe_error
 
     @property
+    def scaling(self) -> Scaling:
+        """How pixels become the network's input, as the model says: `normalize` takes it."""
+        return self._file.metadata.preprocessing.scaling
+
+    @property
     def settings(self) -> dict[str, Any]:
         """What decides the numbers, and so must agree for all rows of one store."""
+        import msgspec
+
         metadata = self._file.metadata
         return {
             "model": {
@@ -259,6 +268,8 @@ class Extractor:
             },
             "pool": self._pool,
             "preprocess": self._preset.recipe(),
+            # With lists for tuples, as a store gives it back.
+            "scaling": msgspec.json.decode(msgspec.json.encode(self.scaling)),
             "size": list(self._picture_size),
         }
 
@@ -406,9 +417,9 @@ class Extractor:
         Parameters
         ----------
         images
-            float32 (N, H, W, 3), BGR minus the means of the training set, as
-            `sparsefeat.normalize` and Keras' ``preprocess_input`` give. N may be anything,
-            0 included.
+            float32 (N, H, W, 3), as ``sparsefeat.normalize(pixels, extractor.scaling)`` gives;
+            for VGG16 itself Keras' ``preprocess_input`` gives the same: BGR minus the means of
+            the training set. N may be anything, 0 included.
         check
             Warn where the values look like those of no preprocessed picture.
 
@@ -428,7 +439,8 @@ class Extractor:
             Once for each kind of mistake: pixels in 0..255 or 0..1, means subtracted twice, ...
         """
         self._check(images)
-        if check and (finding := check_scaling(images)) and finding.scaling not in self._warned:
+        finding = check_scaling(images, self.scaling) if check else None
+        if finding is not None and finding.scaling not in self._warned:
             self._warned.add(finding.scaling)
             warnings.warn(str(finding), ScalingWarning, stacklevel=2)
         return self._run(np.ascontiguousarray(images))
@@ -518,9 +530,8 @@ class Extractor:
                     on_decoded(decoded)
                 return decoded
 
-        inference = Inference(
-            self._network.run, list(self._picture_layers.values()), self._picture_size
-        )
+        outputs = list(self._picture_layers.values())
+        inference = Inference(self._network.run, outputs, self._picture_size, self.scaling)
 
         def infer(group: Group) -> Activations:
             with profile.busy("inference"):
@@ -599,7 +610,7 @@ class Extractor:
             got = images.dtype if isinstance(images, np.ndarray) else type(images).__name__
             raise InputError(
                 f"images are {got}, expected a float32 array; pictures go to .extract(), "
-                "uint8 arrays through sparsefeat.normalize first"
+                "uint8 arrays through sparsefeat.normalize(pixels, extractor.scaling) first"
             )
         if images.ndim != 4 or images.shape[3] != 3:
             raise InputError(f"images have shape {images.shape}, expected (N, H, W, 3)")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sparsefeat.batching import Group
 from sparsefeat.errors import ProviderError
 from sparsefeat.model import Size
-from sparsefeat.pictures.preprocess import normalize
+from sparsefeat.pictures.preprocess import CAFFE, Scaling, normalize
 from sparsefeat.records import Layer, Reject, Row
 
 Float32 = NDArray[np.float32]
@@ -48,6 +48,8 @@ class Inference:
         The outputs for one picture.
     size
         (height, width) of the pictures.
+    scaling
+        How their pixels become the network's input.
     """
 
     def __init__(
@@ -55,8 +57,10 @@ class Inference:
         run: Callable[[Float32, Mapping[str, Float32]], None],
         layers: Sequence[Layer],
         size: Size,
+        scaling: Scaling = CAFFE,
     ) -> None:
         self._run, self._layers, self._size = run, tuple(layers), size
+        self._scaling = scaling
         self._images = np.empty((0, *size, 3), np.float32)
         self._buffers = [empty_outputs(layers, 0, size)] * BUFFERS
         self._turn = 0
@@ -68,7 +72,7 @@ class Inference:
         if n:
             images = self._images[:n]
             for picture, image in zip(group.decoded, images, strict=True):
-                normalize(picture.pixels, out=image)
+                normalize(picture.pixels, self._scaling, out=image)
             self._run(images, outputs)
         return Activations(
             rows=tuple(picture.row for picture in group.decoded),

@@ -10,8 +10,6 @@ from sparsefeat.one_line import one_line
 PRE = "/pre"
 """How the name of a layer's pre-activation ends."""
 
-DENSE_OF_WALK = ("fc1", "fc2")
-
 
 def layer_words(wanted: object) -> list[str]:
     """Take apart what names layers: text separated by commas, or several texts.
@@ -43,12 +41,14 @@ class Group(NamedTuple):
     """Layers that one word stands for.
 
     `kind` is theirs in a model's metadata, None for every kind. `pattern` says the same by name,
-    since a store doesn't record the kind of a layer. `also` names layers besides.
+    since a store doesn't record the kind of a layer; `but` are names that are not meant. With
+    `hidden`, hidden layers behind the last pool of VGG16 are among them.
     """
 
     kind: str | None
     pattern: str
-    also: tuple[str, ...] = ()
+    but: tuple[str, ...] = ()
+    hidden: bool = False
 
 
 GROUPS: Mapping[str, Group] = MappingProxyType(
@@ -56,6 +56,6 @@ GROUPS: Mapping[str, Group] = MappingProxyType(
         "all": Group(None, "*"),
         "pools": Group("pool", "*_pool"),
         "convs": Group("conv", "*_conv?"),
-        "walk": Group("pool", "*_pool", DENSE_OF_WALK),
+        "walk": Group("pool", "*", ("*_conv?", "flatten", "predictions"), hidden=True),
     }
 )

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from sparsefeat.errors import ModelError, PrecisionError
 from sparsefeat.model import ModelFile, Pool, Probe, Size
+from sparsefeat.pictures.preprocess import CAFFE, Scaling, normalize
 from sparsefeat.providers import Precision
 
 Float32 = NDArray[np.float32]
@@ -65,7 +66,7 @@ def prove(
     """
     probe = _choose(file, size)
     height, width = size or (probe.height, probe.width)
-    outputs = run(probe_input(height, width))
+    outputs = run(probe_input(height, width, file.metadata.preprocessing.scaling))
     errors = {name: _error(output, probe, name, pool) for name, output in outputs.items()}
     worst = max(errors, key=errors.__getitem__)
     found = (
@@ -85,11 +86,11 @@ def prove(
     return errors[worst]
 
 
-def probe_input(height: int, width: int) -> Float32:
+def probe_input(height: int, width: int, scaling: Scaling = CAFFE) -> Float32:
     """Make the probe's input, float32 (1, height, width, 3), from integers alone."""
     y, x, c = np.ogrid[:height, :width, :3]
-    pattern = (37 * y + 61 * x + 89 * c + 3 * y * x + 7 * y * y) % 256 - 128
-    return np.ascontiguousarray(pattern[None], dtype=np.float32)
+    pattern = (37 * y + 61 * x + 89 * c + 3 * y * x + 7 * y * y) % 256
+    return normalize(pattern[None].astype(np.uint8), scaling)
 
 
 def _choose(file: ModelFile, size: Size | None) -> Probe:

@@ -1,7 +1,8 @@
 """A Keras model as a chain of layers, checked to begin with VGG16's convolutions and pools."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from sparsefeat_export import plan
@@ -11,26 +12,63 @@ NAME = re.compile(r"[A-Za-z0-9_-]+")  # what a store can hold
 N_BASE_LAYERS = sum(count + 1 for count, _ in plan.BLOCKS)  # with the pools
 
 
-def open_layers(model: Any, source: str) -> Iterator[Any]:
-    """Yield the layers of `model` in network order, those of models inside it included.
+def open_operations(model: Any) -> Iterator[Any]:
+    """Yield the layers and operations of `model` in its order, those of models inside it too."""
+    import keras
+
+    for one in getattr(model, "operations", model.layers):
+        if isinstance(one, keras.Model):
+            yield from open_operations(one)
+        elif not isinstance(one, keras.layers.InputLayer):
+            yield one
+
+
+def split_front(operations: Sequence[Any], source: str) -> tuple[list[Any], list[Any]]:
+    """Part what lies in front of the first convolution from the layers that begin with it.
 
     Raises
     ------
     WeightsError
-        Something in it is no layer.
+        Something from the first convolution on is no layer.
     """
     import keras
 
-    for layer in getattr(model, "operations", model.layers):
-        if isinstance(layer, keras.Model):
-            yield from open_layers(layer, source)
-        elif not isinstance(layer, keras.layers.Layer):
+    convolutions = (n for n, one in enumerate(operations) if isinstance(one, keras.layers.Conv2D))
+    first = next(convolutions, 0)
+    for one in operations[first:]:
+        if not isinstance(one, keras.layers.Layer):
             raise WeightsError(
-                f"{source}: {layer.name!r} is a {type(layer).__name__} operation, not a layer, "
+                f"{source}: {one.name!r} is a {type(one).__name__} operation, not a layer, "
                 "expected a chain of layers"
             )
-        elif not isinstance(layer, keras.layers.InputLayer):
-            yield layer
+    return list(operations[:first]), list(operations[first:])
+
+
+@contextmanager
+def recorded(operations: Sequence[Any]) -> Iterator[dict[str, tuple[Any, Any]]]:
+    """Record what each of `operations` is given and gives while a model that holds it is run.
+
+    Only where the model is run eagerly. What is yielded fills with (input, output) by name.
+    """
+    seen: dict[str, tuple[Any, Any]] = {}
+
+    def recording(one: Any) -> Callable[..., Any]:
+        call = one.call
+
+        def recorded_call(*args: Any, **kwargs: Any) -> Any:
+            output = call(*args, **kwargs)
+            seen[one.name] = (args[0] if args else None, output)
+            return output
+
+        return recorded_call
+
+    for one in operations:
+        one.call = recording(one)
+    try:
+        yield seen
+    finally:
+        for one in operations:
+            del one.call
 
 
 def connect(layers: list[Any], images: Any, source: str) -> dict[str, Any]:
@@ -65,6 +103,11 @@ def check_base(layers: list[Any], channels_divisor: int, source: str) -> None:
                 f"{source}: layer {layer.name!r} is a {type(layer).__name__}, expected VGG16's "
                 f"{name} there, "
                 + ("a MaxPooling2D" if kernel is None else f"a Conv2D with a kernel of {kernel}")
+            )
+        if not layer.built:
+            raise WeightsError(
+                f"{source}: layer {layer.name!r} has no weights yet: call the model on a picture "
+                "before it is saved"
             )
         if different := list(_differences(layer, kernel)):
             raise WeightsError(

@@ -15,6 +15,7 @@ from sparsefeat_export.errors import DownloadError, ExportError, OutputError
 from sparsefeat_export.photographs import Photograph, photographs
 from sparsefeat_export.processes import run_step
 from sparsefeat_export.request import Request
+from sparsefeat_export.scaling import MODES
 from sparsefeat_export.sources.naming import resolve
 from sparsefeat_export.steps import GRAPH
 
@@ -38,6 +39,7 @@ def export(
     *,
     weights: str | Path | Any | None = None,
     top: bool | None = None,
+    scaling: str | None = None,
     photos: str | Path | None = None,
     channels_divisor: int = 1,
     report: Report | None = None,
@@ -59,6 +61,11 @@ def export(
     top
         Whether to export the layers behind ``block5_pool``. None is yes where the weights have
         them. Without them the model takes pictures of any size of at least 32 pixels.
+    scaling
+        How RGB pixels are scaled before the weights' model is given them: ``"caffe"``, ``"tf"``
+        or ``"torch"`` as Keras' ``preprocess_input`` does, ``"0..1"`` for pixels / 255,
+        ``"none"`` for the pixels themselves. None takes what the model does itself, measured in
+        front of its first convolution, else ``"caffe"``.
     photos
         A folder with at least eight photographs to certify on; by default those that the
         package ships.
@@ -83,11 +90,14 @@ def export(
     path = Path(output).absolute()
     if channels_divisor not in (1, 2, 4, 8, 16, 32, 64):
         raise ExportError(f"channels_divisor is {channels_divisor}, expected a power of 2 up to 64")
+    if scaling is not None and scaling not in MODES:
+        raise ExportError(f"scaling is {scaling!r}, expected one of: {', '.join(MODES)}")
     pictures = photographs(None if photos is None else Path(photos), report)
     with working_folder(path) as folder:
         request = Request(
             weights="imagenet" if weights is None else resolve(weights, folder),
             top=top,
+            scaling=scaling,
             channels_divisor=channels_divisor,
         )
         if path.exists() and Path(request.weights).exists() and path.samefile(request.weights):
@@ -124,8 +134,8 @@ def _convert(
         report(f"taking the weights pretrained: {exc}")
         job["request"] = asdict(replace(request, weights="pretrained"))
         network = run_step("convert", job, folder)
-    if network["assumed"]:
-        report(network["assumed"])
+    for note in network["notes"]:
+        report(note)
     return job | {
         "network": network,
         "layers": [layer["name"] for layer in network["layers"]],

@@ -16,6 +16,7 @@ from sparsefeat_export.network import load as load_network
 from sparsefeat_export.plan import BLOCKS
 from sparsefeat_export.quiet import quiet_tensorflow
 from sparsefeat_export.request import Request
+from sparsefeat_export.scaling import KERAS_MODES, Scaling, scale_as_keras
 
 Float32 = npt.NDArray[np.float32]
 Way = Literal["predict", "function", "jit"]
@@ -74,7 +75,7 @@ class KerasEngine:
             network.model.inputs, {name: network.model.output[name] for name in layers}
         )
         self._layers = tuple(layers)
-        self._way, self._threads = way, threads
+        self._way, self._threads, self._scaling = way, threads, network.scaling
         self._pipeline: Any = None
         self._loads: tuple[Sequence[str], int] | None = None
         self._call = _caller(self.model, way)
@@ -101,31 +102,29 @@ class KerasEngine:
         """
         if self._way == "predict":
             for start in range(0, len(files), batch_size):
-                yield self.run(_load(files[start : start + batch_size], size))
+                yield self.run(_load(files[start : start + batch_size], size, self._scaling))
             return
         if self._loads != (files, batch_size):
             self._loads = (files, batch_size)
-            self._pipeline = _make_pipeline(files, batch_size, size, self._threads)
+            self._pipeline = _make_pipeline(files, batch_size, size, self._scaling, self._threads)
         for images in self._pipeline:
             yield self.run(images)
 
 
-def _load(files: Sequence[str], size: tuple[int, int]) -> Float32:
+def _load(files: Sequence[str], size: tuple[int, int], scaling: Scaling) -> Float32:
     """Make the network's input of some photographs, as Keras' documentation does."""
     import keras
 
     pictures = [
         keras.utils.img_to_array(keras.utils.load_img(file, target_size=size)) for file in files
     ]
-    images: Float32 = keras.applications.vgg16.preprocess_input(np.stack(pictures))
-    return images
+    return scale_as_keras(np.stack(pictures), scaling)
 
 
 def _make_pipeline(
-    files: Sequence[str], batch_size: int, size: tuple[int, int], threads: int
+    files: Sequence[str], batch_size: int, size: tuple[int, int], scaling: Scaling, threads: int
 ) -> Any:
     """Make a `tf.data.Dataset` of batches, of the very pixels that `_load` gives."""
-    import keras
     import tensorflow as tf
 
     def load(file: Any) -> Any:
@@ -133,7 +132,7 @@ def _make_pipeline(
         pixels = tf.io.decode_jpeg(tf.io.read_file(file), channels=3, dct_method="INTEGER_ACCURATE")
         for axis, wanted in enumerate(size):
             pixels = tf.gather(pixels, _nearest(tf.shape(pixels)[axis], wanted), axis=axis)
-        return keras.applications.vgg16.preprocess_input(tf.cast(pixels, tf.float32))
+        return _scaled(tf.cast(pixels, tf.float32), scaling)
 
     # In a thread pool of its own: TensorFlow's for several operations has one thread here.
     options = tf.data.Options()
@@ -141,6 +140,16 @@ def _make_pipeline(
     data = tf.data.Dataset.from_tensor_slices([os.fsencode(file) for file in files])
     data = data.map(load, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
     return data.prefetch(tf.data.AUTOTUNE).with_options(options)
+
+
+def _scaled(pixels: Any, scaling: Scaling) -> Any:
+    """Scale a tensor of pixels, by Keras' own function where it has one."""
+    import keras
+
+    if scaling.mode in KERAS_MODES:
+        return keras.applications.imagenet_utils.preprocess_input(pixels, mode=scaling.mode)
+    ordered = pixels[..., ::-1] if scaling.channel_order == "BGR" else pixels
+    return (ordered / scaling.divisor - list(scaling.mean)) / list(scaling.std)
 
 
 def _nearest(extent: Any, wanted: int) -> Any:

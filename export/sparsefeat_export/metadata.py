@@ -12,7 +12,6 @@ from google.protobuf.message import DecodeError
 from sparsefeat_export.certificate import Certificate
 from sparsefeat_export.errors import WeightsError
 from sparsefeat_export.external import check_content, digests
-from sparsefeat_export.plan import DEFAULT_SIZE
 
 KEY = "sparsefeat"
 SEAL = "sparsefeat/crc32c"  # the last bytes of the file: the digest of all before them
@@ -32,13 +31,7 @@ def compose(
         "architecture": "vgg16",
         "input": {"name": "images", "height": height, "width": width},
         "layers": network["layers"],
-        # As keras.applications.vgg16.preprocess_input does it.
-        "preprocessing": {
-            "mode": "caffe",
-            "channel_order": "BGR",
-            "mean": [103.939, 116.779, 123.68],
-            "size": [height or DEFAULT_SIZE, width or DEFAULT_SIZE],
-        },
+        "preprocessing": {"scaling": network["scaling"], "size": network["size"]},
         "weights": {"source": network["source"], "sha256": network["sha256"]},
         "tools": {
             **network["tools"],

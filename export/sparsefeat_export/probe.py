@@ -12,20 +12,20 @@ import numpy.typing as npt
 N_CHANNELS = 8
 
 
-def probe_input(height: int, width: int) -> npt.NDArray[np.float32]:
-    """Make the probe's picture: float32 (1, height, width, 3), whole numbers from -128 to 127.
+def probe_pixels(height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Make the probe's picture: uint8 (1, height, width, 3). It is scaled as the model's are.
 
     Its values depend on their position alone, so a larger one continues a smaller.
 
     Examples
     --------
-    >>> probe_input(32, 32)[0, 1, :3, 0]
-    array([-84., -20.,  44.], dtype=float32)
+    >>> probe_pixels(32, 32)[0, 1, :3, 0]
+    array([ 44, 108, 172], dtype=uint8)
     """
     y, x, c = np.ogrid[:height, :width, :3]
-    values = (37 * y + 61 * x + 89 * c + 3 * y * x + 7 * y * y) % 256 - 128
-    images: npt.NDArray[np.float32] = values[np.newaxis].astype(np.float32)
-    return images
+    values = (37 * y + 61 * x + 89 * c + 3 * y * x + 7 * y * y) % 256
+    pixels: npt.NDArray[np.uint8] = values[np.newaxis].astype(np.uint8)
+    return pixels
 
 
 def summarise(activation: npt.NDArray[np.float32]) -> dict[str, list[int] | list[float]]:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 class Request:
     """Which network to export.
 
-    `weights` is a name or an absolute path; `top` is None where the weights decide.
+    `weights` is a name or an absolute path; `top` is None where the weights decide, `scaling`
+    where the model does.
     """
 
     weights: str
     top: bool | None
+    scaling: str | None = None
     channels_divisor: int = 1

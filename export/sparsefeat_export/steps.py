@@ -33,6 +33,7 @@ def convert(job: dict[str, Any], folder: Path) -> dict[str, Any]:
 
     from sparsefeat_export import build, description, network
     from sparsefeat_export.reference import write_photographs, write_probes
+    from sparsefeat_export.scaling import as_json
 
     loaded = network.load(Request(**job["request"]))
     layers = description.describe(loaded)
@@ -48,7 +49,9 @@ def convert(job: dict[str, Any], folder: Path) -> dict[str, Any]:
         "height": loaded.height,
         "width": loaded.width,
         "source": loaded.source,
-        "assumed": loaded.assumed,
+        "size": loaded.size,
+        "scaling": as_json(loaded.scaling),
+        "notes": loaded.notes,
         "probes": sizes,
         "sha256": description.digest(loaded),
         "tools": {

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from sparsefeat_export import plan
 from sparsefeat_export.errors import WeightsError
+from sparsefeat_export.scaling import Scaling
 
 # What may follow a layer, where it isn't a ReLU: Keras can leave the softmax out.
 ACTIVATIONS = {"predictions": (None, "Softmax", "")}
@@ -41,6 +42,7 @@ class Weights:
     size: int
     classes: int
     logits: bool  # whether the top ends without a softmax
+    scaling: Scaling | None = None  # that the weights were made for, None where nothing says
 
     def arrays(self) -> Iterator[tuple[str, Array, Array]]:
         """Yield (layer name, kernel, bias) one layer at a time.

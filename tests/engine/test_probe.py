@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sparsefeat.errors import PrecisionError
 from sparsefeat.extractor import Extractor
 from sparsefeat.model import ModelFile
+from sparsefeat.pictures.preprocess import MEAN_BGR, SCALINGS
 from sparsefeat.probe import probe_input
 from sparsefeat_export.metadata import read_metadata, write_model
 
@@ -41,7 +42,10 @@ def test_the_probe_s_input_is_what_its_formula_says() -> None:
     assert image.shape == (1, 40, 33, 3)
     assert image.dtype == np.float32
     for y, x, c in [(0, 0, 0), (39, 32, 2), (17, 5, 1)]:
-        assert image[0, y, x, c] == (37 * y + 61 * x + 89 * c + 3 * y * x + 7 * y * y) % 256 - 128
+        level = (37 * y + 61 * x + 89 * c + 3 * y * x + 7 * y * y) % 256
+        assert image[0, y, x, 2 - c] == np.float32(level) - np.float32(MEAN_BGR[2 - c])
+        raw = probe_input(40, 33, SCALINGS["none"])
+        assert raw[0, y, x, c] == level
 
 
 def test_float32_is_far_inside_the_tolerance(vgg16: Path) -> None:

@@ -107,13 +107,6 @@ def summed() -> Any:
     return keras.Model(model.input, keras.ops.sum(model.output, axis=(1, 2)))
 
 
-def rescaled() -> Any:
-    """Something before the first convolution."""
-    model = base()
-    images = keras.Input((SIDE, SIDE, 3))
-    return keras.Model(images, model(keras.layers.Rescaling(1 / 255, name="scale")(images)))
-
-
 def separate_relu() -> Any:
     """VGG16 with each ReLU as a layer behind its convolution."""
     images = x = keras.Input((SIDE, SIDE, 3))
@@ -275,7 +268,7 @@ def main() -> None:
     write_naive_onnx(models["other_top"], folder / "naive_other_top.onnx")
     base().save(folder / "headless.keras")
     for make in (
-        branched, repeated, summed, rescaled, with_lambda, infinite, two_heads, two_inputs, dotted,
+        branched, repeated, summed, with_lambda, infinite, two_heads, two_inputs, dotted,
         odd_size, separate_relu, overlapping_pools,
     ):  # fmt: skip
         make().save(folder / f"{make.__name__}.keras")

@@ -54,6 +54,7 @@ def test_without_a_download_the_default_is_pretrained(
     printed = json.loads(done.stdout)
     assert printed["weights"] == read_metadata(vgg16)["weights"]
     assert printed["weights"]["source"] == "pretrained"
+    assert printed["preprocessing"] == read_metadata(vgg16)["preprocessing"]
     assert printed["certificate"] == read_metadata(output)["certificate"]
     names = [one["name"] for one in printed["certificate"]["photographs"]]
     assert names == sorted(path.name for path in photos.iterdir())
@@ -145,5 +146,5 @@ def ended(process: psutil.Process) -> bool:
 def test_help_shows_examples() -> None:
     done = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True)
     assert "sparsefeat export -o vgg16.onnx --weights pretrained" in done.stdout
-    for option in ("--weights", "--no-top", "--photos", "--json"):
+    for option in ("--weights", "--no-top", "--scaling", "--photos", "--json"):
         assert option in done.stdout

@@ -139,6 +139,8 @@ def test_refusals_that_need_no_keras(tmp_path: Path, small_vgg16: Path) -> None:
         export(small_vgg16, weights=small_vgg16)
     with pytest.raises(ExportError, match="channels_divisor is 3"):
         export(tmp_path / "model.onnx", channels_divisor=3)
+    with pytest.raises(ExportError, match=r"scaling is 'vgg', expected one of: caffe, tf, torch"):
+        export(tmp_path / "model.onnx", scaling="vgg")
     with pytest.raises(WeightsNotFoundError):
         export(tmp_path / "model.onnx", weights="gone.keras")
     with pytest.raises(PhotographsError):

@@ -16,13 +16,14 @@ import json, sys
 import numpy as np
 from sparsefeat_export.errors import WeightsError
 from sparsefeat_export.keras_engine import KerasEngine
-from sparsefeat_export.probe import probe_input
+from sparsefeat_export.probe import probe_pixels
+from sparsefeat_export.scaling import MODES
 found = {}
 for way in ("predict", "function", "jit"):
     engine = KerasEngine(
         model=sys.argv[1], layers=["block5_pool", "block1_conv1"], way=way, threads=2
     )
-    outputs = engine.run(np.concatenate([probe_input(32, 32)] * 2))
+    outputs = engine.run(np.concatenate([MODES["caffe"].apply(probe_pixels(32, 32))] * 2))
     found[way] = {
         "facts": engine.facts,
         "shapes": {name: list(output.shape) for name, output in outputs.items()},

@@ -38,9 +38,13 @@ def test_of_a_model_for_any_size(vgg16: Path) -> None:
     assert metadata["precision"] == "fp32"
     assert metadata["input"] == {"name": "images", "height": None, "width": None}
     assert metadata["preprocessing"] == {
-        "mode": "caffe",
-        "channel_order": "BGR",
-        "mean": MEAN,
+        "scaling": {
+            "mode": "caffe",
+            "channel_order": "BGR",
+            "divisor": 1.0,
+            "mean": MEAN,
+            "std": [1.0, 1.0, 1.0],
+        },
         "size": [224, 224],
     }
     assert metadata["weights"]["source"] == "pretrained"

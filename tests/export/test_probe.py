@@ -6,17 +6,18 @@ import pytest
 
 from sparsefeat_export.comparison import open_session
 from sparsefeat_export.metadata import read_metadata
-from sparsefeat_export.probe import probe_input, summarise
+from sparsefeat_export.probe import probe_pixels, summarise
+from sparsefeat_export.scaling import MODES
 
 
 def test_input_is_the_formula() -> None:
-    images = probe_input(40, 50)
-    assert images.shape == (1, 40, 50, 3)
-    assert images.dtype == np.float32
+    pixels = probe_pixels(40, 50)
+    assert pixels.shape == (1, 40, 50, 3)
+    assert pixels.dtype == np.uint8
     for y, x, c in ((0, 0, 0), (1, 2, 2), (39, 49, 1)):
-        expected = (37 * y + 61 * x + 89 * c + 3 * y * x + 7 * y * y) % 256 - 128
-        assert images[0, y, x, c] == expected
-    np.testing.assert_array_equal(probe_input(64, 64)[:, :40, :50], images)
+        expected = (37 * y + 61 * x + 89 * c + 3 * y * x + 7 * y * y) % 256
+        assert pixels[0, y, x, c] == expected
+    np.testing.assert_array_equal(probe_pixels(64, 64)[:, :40, :50], pixels)
 
 
 def test_summary_of_a_map() -> None:
@@ -53,7 +54,7 @@ def test_a_model_gives_its_own_numbers(
     assert [(one["height"], one["width"]) for one in metadata["probe"]] == sizes
     for probe in metadata["probe"]:
         assert list(probe["expected"]) == names
-        images = probe_input(probe["height"], probe["width"])
+        images = MODES["caffe"].apply(probe_pixels(probe["height"], probe["width"]))
         activations = dict(zip(names, session.run(names, {"images": images}), strict=True))
         for name, summary in probe["expected"].items():
             activation = activations[name][0]

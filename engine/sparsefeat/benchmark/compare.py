@@ -237,7 +237,8 @@ def _work(
         found = find_files(photos, most, size=job.size)
         passes = {str(size): found.repeated(count) for size, count in n_images.items()}
         return {"files": passes, "size": list(job.size)}, list(found.paths), found.own
-    images = load_images(photos, most, size=job.size, preprocess=preprocess)
+    scaling = job.file.metadata.preprocessing.scaling
+    images = load_images(photos, most, size=job.size, preprocess=preprocess, scaling=scaling)
     np.save(folder / "images.npy", images.array)
     return {"images": str(folder / "images.npy")}, list(images.paths), images.own
 

@@ -14,7 +14,7 @@ from PIL import Image
 from sparsefeat.errors import InputError, SourceError
 from sparsefeat.pictures import Preset, Source, each_picture, preset
 from sparsefeat.pictures.decode import Picture, decode
-from sparsefeat.pictures.preprocess import normalize
+from sparsefeat.pictures.preprocess import CAFFE, Scaling, normalize
 from sparsefeat.records import Reject, RejectWarning, reject_message
 from sparsefeat.units import counted
 
@@ -59,7 +59,12 @@ class Files:
 
 
 def load_images(
-    photos: Pictures, count: int, *, size: tuple[int, int], preprocess: str | Preset = "keras"
+    photos: Pictures,
+    count: int,
+    *,
+    size: tuple[int, int],
+    preprocess: str | Preset = "keras",
+    scaling: Scaling = CAFFE,
 ) -> Images:
     """Decode as many photographs as there are needed, in the order of their names.
 
@@ -102,7 +107,7 @@ def load_images(
     if rejects:
         warnings.warn(reject_message(rejects), RejectWarning, stacklevel=2)
     repeated = [pixels[index % len(pixels)] for index in range(count)]
-    return Images(array=normalize(np.stack(repeated)), paths=tuple(paths), own=own)
+    return Images(array=normalize(np.stack(repeated), scaling), paths=tuple(paths), own=own)
 
 
 def find_files(photos: Pictures, count: int, *, size: tuple[int, int]) -> Files:

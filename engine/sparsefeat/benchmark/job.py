@@ -103,3 +103,7 @@ def _check_same(file: ModelFile, quantized: ModelFile) -> None:
         raise InputError(
             f"{quantized.path.name} was not made of {file.path.name}: their weights are others"
         )
+    if quantized.metadata.preprocessing.scaling != file.metadata.preprocessing.scaling:
+        raise InputError(
+            f"{quantized.path.name} was not made of {file.path.name}: it scales pixels otherwise"
+        )

@@ -13,6 +13,7 @@ from PIL import Image
 
 from sparsefeat.errors import ProviderError
 from sparsefeat.model import ModelFile, cut
+from sparsefeat.pictures.preprocess import Scaling, normalize
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +73,7 @@ class TorchEngine:
         file = ModelFile.open(model)
         self._layers = tuple(layers)
         self._threads = threads
-        self._mean = np.array(file.metadata.preprocessing.mean, dtype=np.float32)
+        self._scaling = file.metadata.preprocessing.scaling
         self._loader: Any = None
         self._loads: tuple[Sequence[str], int] | None = None
         self._shape: tuple[int, ...] | None = None
@@ -109,7 +110,7 @@ class TorchEngine:
         if self._loads != (files, batch_size):
             self._loads = (files, batch_size)
             self._loader = DataLoader(
-                _Photographs(files=files, size=size, mean=self._mean),
+                _Photographs(files=files, size=size, scaling=self._scaling),
                 batch_size=batch_size,
                 num_workers=self._threads,
                 persistent_workers=True,  # to start them costs some of a short pass
@@ -130,11 +131,11 @@ class TorchEngine:
 
 @dataclass(frozen=True, kw_only=True)
 class _Photographs:
-    """A data set as PyTorch takes it: float32 (H, W, 3), as Keras' ``preprocess_input`` gives."""
+    """A data set as PyTorch takes it: float32 (H, W, 3), scaled as the model expects."""
 
     files: Sequence[str]
     size: tuple[int, int]
-    mean: Float32
+    scaling: Scaling
 
     def __len__(self) -> int:
         return len(self.files)
@@ -143,8 +144,7 @@ class _Photographs:
         height, width = self.size
         with Image.open(self.files[index]) as image:
             pixels = image.convert("RGB").resize((width, height), Image.Resampling.NEAREST)
-        blue_first = np.ascontiguousarray(np.asarray(pixels)[..., ::-1], dtype=np.float32)
-        return blue_first - self.mean
+        return normalize(np.asarray(pixels), self.scaling)
 
 
 def _reason(exc: BaseException) -> str:

@@ -14,6 +14,9 @@ from sparsefeat.cli.options import OutputFile
 from sparsefeat.cli.output import log, print_json, print_table, printable
 from sparsefeat.units import counted, human_bytes
 
+# Those of sparsefeat.pictures.preprocess, which the help need not load.
+SCALINGS = ("caffe", "tf", "torch", "0..1", "none")
+
 EXAMPLES = """
 \b
 Examples:
@@ -21,6 +24,7 @@ Examples:
   sparsefeat export -o vgg16.onnx --weights pretrained
   sparsefeat export -o vgg16.onnx --weights keras-vgg16.h5 --no-top
   sparsefeat export -o mine.onnx --weights finetuned.keras --photos photos/
+  sparsefeat export -o mine.onnx --weights finetuned.keras --scaling 0..1
 """
 
 
@@ -47,6 +51,13 @@ Examples:
     "size.  [default: with them if the weights have them]",
 )
 @click.option(
+    "--scaling",
+    type=click.Choice(SCALINGS),
+    help="How pixels are scaled before the weights' model is given them: as Keras' "
+    "preprocess_input in one of its modes does, 0..1 (pixels / 255) or none (0 to 255).  "
+    "[default: what the model does itself, else caffe, as for VGG16]",
+)
+@click.option(
     "--photos",
     metavar="DIR",
     help="At least eight different photographs to verify the graph on.  [default: some that are "
@@ -57,6 +68,7 @@ def export(
     output: str,
     weights: str | None = None,
     top: bool | None = None,
+    scaling: str | None = None,
     photos: str | None = None,
     as_json: bool = False,
 ) -> None:
@@ -66,13 +78,16 @@ def export(
     their numbers agree. Needs pip install 'sparsefeat[cpu,export]'.
     """
     with export_package() as package:
-        result = package.export(output, weights=weights, top=top, photos=photos, report=log)
+        result = package.export(
+            output, weights=weights, top=top, scaling=scaling, photos=photos, report=log
+        )
     files = model_files(result.path)
     if as_json:
         print_json(
             {
                 "files": {str(path): size for path, size in files.items()},
                 "weights": result.metadata["weights"],
+                "preprocessing": result.metadata["preprocessing"],
                 "certificate": result.metadata["certificate"],
             }
         )

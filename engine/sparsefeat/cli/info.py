@@ -94,6 +94,8 @@ def _model(path: str, as_json: bool) -> None:
         f"{printable(path)}: {metadata.architecture}, weights {metadata.weights.source}, "
         f"{metadata.precision}, pictures of {size}"
     )
+    scaling = metadata.preprocessing.scaling
+    click.echo(f"pixels are scaled to {scaling} ({scaling.mode})")
     if metadata.precision == "fp32":
         variant = suitable_variant()
         click.echo(

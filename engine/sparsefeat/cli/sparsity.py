@@ -55,7 +55,8 @@ Examples:
 @click.option(
     "-l",
     "--layers",
-    help="Layers as for extract; walk is block1_pool ... block5_pool, fc1, fc2.  "
+    help="Layers as for extract; walk is block1_pool ... block5_pool, fc1, fc2, or the hidden "
+    "layers of the model's own top.  "
     "[default: walk; of a store all that it holds]",
 )
 @click.option(
@@ -186,7 +187,7 @@ def sparsity(
         log(f"{printable(found[0].source)}: nothing was read, so nothing was counted")
         raise click.exceptions.Exit(1)
     for each, names in zip(found, sets, strict=True):
-        _note_walk(each, layers, model, is_stored=names[0] in stores)
+        _note_walk(each, layers, extractor, is_stored=names[0] in stores)
     if compare:
         _show_differences(found, by, as_json, csv_file)
     else:
@@ -289,16 +290,20 @@ def _note_unmeasured(found: "Sparsity") -> None:
         )
 
 
-def _note_walk(found: "Sparsity", layers: str | None, model: str, *, is_stored: bool) -> None:
-    """Say where the walk through seven layers ends early, and why."""
-    from sparsefeat.sparsity import missing_of_walk
+def _note_walk(
+    found: "Sparsity", layers: str | None, extractor: "Extractor | None", *, is_stored: bool
+) -> None:
+    """Say where the walk through the network ends early, and why."""
+    from sparsefeat.sparsity import end_of_walk, missing_of_walk
 
     wanted = ("" if is_stored else "walk") if layers is None else layers
     if "walk" not in [word.strip() for word in wanted.split(",")]:
         return
-    if missing := missing_of_walk(list(found.counts)):
-        why = "not in the store" if is_stored else f"{model} was exported without its top"
-        log(f"the walk goes without {', '.join(missing)}: {why}")
+    if is_stored:
+        if missing := missing_of_walk(list(found.counts)):
+            log(f"the walk goes without {', '.join(missing)}: not in the store")
+    elif extractor is not None and (why := end_of_walk(extractor.metadata.layers)):
+        log(f"the walk ends with the last pool: {why}")
 
 
 def _show(found: "Sparsity", by: Any, as_json: bool, csv_file: str | None) -> None:

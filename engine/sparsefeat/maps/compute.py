@@ -46,7 +46,7 @@ def feature_maps(
     names = outputs(found.name, stage, extractor.metadata.layers)
     decoded = extractor.read(picture)
     runner = extractor.with_layers(names)
-    computed = runner.run(normalize(decoded.pixels)[None])
+    computed = runner.run(normalize(decoded.pixels, runner.scaling)[None])
     post = computed[found.name][0]
     scores = None
     if best is not None:

@@ -3,7 +3,7 @@
 from sparsefeat.layer_names import PRE
 from sparsefeat.model.file import ModelFile
 from sparsefeat.model.graph import POOLS, Cut, Pool, Size, check_size, cut, output_layer
-from sparsefeat.model.layers import choose, layer_of
+from sparsefeat.model.layers import behind_base, choose, layer_of
 from sparsefeat.model.metadata import Metadata, ModelLayer, Probe
 from sparsefeat.model.steps import channel_steps
 from sparsefeat.model.verify import ModelReport, verify_model
@@ -19,6 +19,7 @@ __all__ = [
     "Pool",
     "Probe",
     "Size",
+    "behind_base",
     "channel_steps",
     "check_size",
     "choose",

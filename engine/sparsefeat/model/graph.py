@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 from sparsefeat.errors import InputError
 from sparsefeat.layer_names import PRE
 from sparsefeat.model.file import ModelFile
-from sparsefeat.model.layers import layer_of
+from sparsefeat.model.layers import behind_base, layer_of
 from sparsefeat.model.metadata import ModelLayer
 from sparsefeat.records import Layer
 
@@ -40,13 +40,15 @@ def check_size(file: ModelFile, size: Size | None) -> Size | None:
         The model is fixed to another size, or the size is below 32x32 or beyond all memory.
     """
     height, width = file.metadata.input.height, file.metadata.input.width
+    layers = file.metadata.layers
     own = None if height is None or width is None else (height, width)
     if size is None:
         return own
     if own is not None and own != size:
         raise InputError(
-            f"size {size[0]}x{size[1]} was asked for, but {file.path.name} has its top and takes "
-            f"{own[0]}x{own[1]} only; export one without it: sparsefeat export --no-top"
+            f"size {size[0]}x{size[1]} was asked for, but {file.path.name} takes {own[0]}x{own[1]} "
+            f"only, for the layers behind its last pool ({_listed(behind_base(layers))}); a model "
+            "without them takes any: sparsefeat export --no-top"
         )
     if size[0] * size[1] > MAX_PIXELS:
         raise InputError(
@@ -58,6 +60,10 @@ def check_size(file: ModelFile, size: Size | None) -> Size | None:
             f"size {size[0]}x{size[1]} is too small, expected at least {MIN_EXTENT}x{MIN_EXTENT}"
         )
     return size
+
+
+def _listed(layers: Sequence[ModelLayer]) -> str:
+    return ", ".join(layer.name for layer in layers)
 
 
 def output_layer(name: str, layer: ModelLayer, size: Size, pool: Pool) -> Layer:

@@ -9,6 +9,7 @@ from sparsefeat.layer_names import GROUPS, PRE, layer_words
 from sparsefeat.model.metadata import ModelLayer
 
 TOP = ("flatten", "fc1", "fc2", "predictions")
+N_BASE_LAYERS = 18  # VGG16's convolutions and pools, which every model begins with
 
 
 def choose(wanted: str | Iterable[str], layers: Sequence[ModelLayer]) -> tuple[str, ...]:
@@ -19,8 +20,8 @@ def choose(wanted: str | Iterable[str], layers: Sequence[ModelLayer]) -> tuple[s
     wanted
         Names separated by commas, or a sequence of them. A name is a Keras layer's
         (``block5_pool``), its pre-activation's (``block5_conv3/pre``), ``all``, ``pools``,
-        ``convs``, ``walk`` (the pools, and ``fc1`` and ``fc2`` where the model has them), or a
-        pattern (``block[45]_*``, ``*/pre``).
+        ``convs``, ``walk`` (the pools, and the hidden layers behind them: ``fc1`` and ``fc2``, or
+        those of a model's own top), or a pattern (``block[45]_*``, ``*/pre``).
     layers
         The model's layers, in network order.
 
@@ -38,7 +39,7 @@ def choose(wanted: str | Iterable[str], layers: Sequence[ModelLayer]) -> tuple[s
     for word in layer_words(wanted):
         found = _matching(word, names, layers)
         if not found:
-            raise LayerError(_unknown(word, names))
+            raise LayerError(_unknown(word, names, behind_base(layers)))
         chosen.update(found)
     return tuple(name for name in names if name in chosen)
 
@@ -49,23 +50,39 @@ def layer_of(name: str, layers: Sequence[ModelLayer]) -> ModelLayer:
     return next(layer for layer in layers if layer.name == base)
 
 
+def behind_base(layers: Sequence[ModelLayer]) -> tuple[ModelLayer, ...]:
+    """Give the layers behind VGG16's last pool: its own top, another, or none."""
+    return tuple(layers[N_BASE_LAYERS:])
+
+
+def _hidden(layers: Sequence[ModelLayer]) -> set[str]:
+    """Name the rectified and the dense layers behind VGG16's last pool, but for the last dense."""
+    top = behind_base(layers)
+    dense = [layer.name for layer in top if layer.kind == "dense"]
+    return {layer.name for layer in top if layer.rectified}.union(dense[:-1])
+
+
 def _matching(word: str, names: Sequence[str], layers: Sequence[ModelLayer]) -> list[str]:
     if word in GROUPS:
         group = GROUPS[word]
+        hidden = _hidden(layers) if group.hidden else ()
         return [
             layer.name
             for layer in layers
-            if group.kind in (None, layer.kind) or layer.name in group.also
+            if group.kind in (None, layer.kind) or layer.name in hidden
         ]
     # A pattern means layers, unless it says /pre itself: `block5_*` isn't half pre-activations.
     candidates = [name for name in names if name.endswith(PRE) == word.endswith(PRE)]
     return [name for name in candidates if name == word or fnmatch.fnmatchcase(name, word)]
 
 
-def _unknown(word: str, names: Sequence[str]) -> str:
+def _unknown(word: str, names: Sequence[str], top: Sequence[ModelLayer]) -> str:
     base = word.removesuffix(PRE)
     if word.endswith(PRE) and base in names:
         return f"{base} is not rectified, so it has no pre-activation; ask for {base}"
+    if base in TOP and top:
+        own = ", ".join(layer.name for layer in top)
+        return f"the model has no layer {word!r}: behind the last pool it has {own}"
     if base in TOP:
         return f"the model has no layer {word!r}: it was exported without its top"
     if any(sign in word for sign in "*?["):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from sparsefeat.layer_names import PRE
-from sparsefeat.pictures.preprocess import MEAN_BGR
+from sparsefeat.pictures.preprocess import SCALINGS, Scaling
 
 KEY = "sparsefeat"
 FORMAT = 1
@@ -41,11 +41,9 @@ class ModelLayer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Preprocessing(msgspec.Struct, frozen=True, kw_only=True):
-    """What the network expects of its input: caffe mode, and the pictures' usual size."""
+    """How pixels become the network's input, and the pictures' usual size."""
 
-    mode: Literal["caffe"]
-    channel_order: Literal["BGR"]
-    mean: tuple[float, float, float]
+    scaling: Scaling
     size: tuple[Extent, Extent]  # height, width
 
 
@@ -146,8 +144,11 @@ def parse(text: str) -> Metadata:
 
 
 def _contradiction(metadata: Metadata) -> str | None:
-    if metadata.preprocessing.mean != MEAN_BGR:
-        return f"mean {metadata.preprocessing.mean}, expected {MEAN_BGR}"
+    scaling = metadata.preprocessing.scaling
+    if scaling != SCALINGS.get(scaling.mode, scaling):
+        return f"scaling {scaling.mode} as {scaling}, expected {SCALINGS[scaling.mode]}"
+    if not all((scaling.divisor, *scaling.std)):
+        return "its scaling divides by zero"
     layers = {layer.name: layer for layer in metadata.layers}
     if not layers or metadata.certificate.layers.keys() != layers.keys():
         return "the certificate is not one of these layers"

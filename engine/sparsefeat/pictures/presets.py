@@ -6,12 +6,11 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from sparsefeat.errors import InputError
-from sparsefeat.pictures.preprocess import MEAN_BGR
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preset:
-    """What is done to a picture before the network sees it.
+    """What makes pixels of the model's size of a picture; the model's `Scaling` follows.
 
     `version` rises when the same picture would give other pixels.
     """
@@ -31,14 +30,11 @@ class Preset:
     def recipe(self) -> dict[str, Any]:
         """Describe all that is done, in JSON's types; stored beside the features.
 
-        >>> PRESETS["keras"].recipe()["channel_order"]
-        'BGR'
+        >>> PRESETS["keras"].recipe()["resample"]
+        'nearest'
         """
         recipe = asdict(self) | {
             "background": None if self.background is None else list(self.background),
-            "mode": "caffe",
-            "channel_order": "BGR",
-            "mean": list(MEAN_BGR),
         }
         if self.jpeg_margin is None:  # as it was written before there was such a choice
             del recipe["jpeg_margin"]

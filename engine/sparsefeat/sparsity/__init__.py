@@ -13,7 +13,7 @@
 `stored_pictures`   the same for a store's pictures, from their files
 `correlation`       how two figures of the same pictures go together
 `comparison`        whether one set of pictures has more zeros than another
-`scaling`           whether an array was preprocessed as VGG16 expects
+`scaling`           whether an array is scaled as the model expects
 `wrong_scalings`    what the usual mistakes do to the zeros
 `walk`              the layers of the walk through the network
 `words`             all of it in sentences and rows of text

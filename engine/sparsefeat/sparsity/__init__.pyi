@@ -10,11 +10,10 @@ from .json_form import layer_facts
 from .result import Sparsity
 from .scaling import ScalingFinding, ScalingWarning, check_scaling
 from .spread import Spread, spread_of
-from .walk import missing_of_walk
-from .wrong_scalings import SCALINGS, ScalingZeros, compare_scalings
+from .walk import end_of_walk, missing_of_walk
+from .wrong_scalings import ScalingZeros, compare_scalings, scalings
 
 __all__ = [
-    "SCALINGS",
     "Accumulator",
     "Correlation",
     "Difference",
@@ -34,8 +33,10 @@ __all__ = [
     "correlate",
     "count_pictures",
     "count_store",
+    "end_of_walk",
     "flatness_of",
     "layer_facts",
     "missing_of_walk",
+    "scalings",
     "spread_of",
 ]

@@ -1,4 +1,4 @@
-"""Whether an array was preprocessed as VGG16 expects, told by its values."""
+"""Whether an array is scaled as a model expects its pixels, told by its values."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,23 +7,29 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError
-from sparsefeat.pictures.preprocess import MEAN_BGR
+from sparsefeat.pictures.preprocess import CAFFE, MEAN_BGR, SCALINGS, Scaling, pixels_of
 
-Scaling = Literal["0..255", "0..1", "-1..1", "unit variance", "means of RGB", "twice"]
+Mistake = Literal["0..255", "0..1", "-1..1", "unit variance", "caffe", "means of RGB", "twice"]
 
-EXPECTED = (
-    "blue, green, red in 0..255 less 103.939, 116.779, 123.68: from about -124 to 151, as "
-    "sparsefeat.normalize and Keras' preprocess_input give"
-)
-
-_GOT = {
-    "0..255": "pixels from 0 to 255, from which no means were subtracted",
+_GOT: dict[Mistake, str] = {
+    "0..255": "pixels from 0 to 255, as they are",
     "0..1": "values from 0 to 1: pixels divided by 255",
     "-1..1": "values from -1 to 1: pixels divided by 127.5, less 1",
     "unit variance": "small values around 0: pixels divided by 255, less a mean, by a deviation",
+    "caffe": "pixels from which means were subtracted, as for Keras' VGG16",
     "means of RGB": "channels in the order red, green, blue, less the means in that order",
     "twice": "values from which the means were subtracted twice",
 }
+_NAMED: dict[str, Mistake] = {
+    "none": "0..255",
+    "0..1": "0..1",
+    "tf": "-1..1",
+    "torch": "unit variance",
+    "caffe": "caffe",
+}
+
+_GIVEN = "sparsefeat.normalize and Keras' preprocess_input give"
+_GIVEN_OTHERWISE = "sparsefeat.normalize(pixels, extractor.scaling) gives"
 
 SAMPLED_PIXELS = 1 << 14  # spread over the array: more would not tell more
 MAX_OUTSIDE = 0.01  # share of values beyond what overshoot explains
@@ -36,7 +42,7 @@ _TWICE = (_MEAN + _MEAN[::-1], 2 * _MEAN)  # with the channels turned round agai
 
 
 class ScalingWarning(UserWarning):
-    """An array doesn't look preprocessed as VGG16 expects: its features will be wrong."""
+    """An array doesn't look scaled as the model expects: its features will be wrong."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +53,7 @@ class ScalingFinding:
     `high` are the least and the greatest value seen.
     """
 
-    scaling: Scaling
+    scaling: Mistake
     got: str
     expected: str
     low: float
@@ -55,24 +61,29 @@ class ScalingFinding:
 
     def __str__(self) -> str:
         return (
-            f"images look unlike VGG16's input: got {self.got} ({self.low:.4g} to {self.high:.4g} "
-            f"seen), expected {self.expected}"
+            f"images look unlike the model's input: got {self.got} "
+            f"({self.low:.4g} to {self.high:.4g} seen), expected {self.expected}"
         )
 
 
-def check_scaling(images: npt.NDArray[np.floating]) -> ScalingFinding | None:
+def check_scaling(
+    images: npt.NDArray[np.floating], scaling: Scaling = CAFFE
+) -> ScalingFinding | None:
     """Tell a wrongly scaled array from a right one.
 
-    Values that are whole pixels less the means are right, however dark, bright or flat the picture
-    is. Where pixels were interpolated they aren't whole, and only what can't be right is found:
-    a bright picture then passes even if nothing was subtracted from it. Channels that lie in the
-    order red, green, blue, less the means of blue, green, red, can't be told from right ones.
+    Values that are whole pixels, scaled, are right, however dark, bright or flat the picture is.
+    Where pixels were interpolated they aren't whole, and only what can't be right is found: for
+    Keras' VGG16, a bright picture then passes even if nothing was subtracted from it. Channels
+    that lie in the order red, green, blue, but scaled as blue, green, red, can't be told from right
+    ones.
 
     Parameters
     ----------
     images
-        Floats (N, H, W, 3) or (H, W, 3), meant as VGG16's input. Up to 16,384 pixels are looked
-        at, spread evenly.
+        Floats (N, H, W, 3) or (H, W, 3), meant as the model's input. Up to 16,384 pixels are
+        looked at, spread evenly.
+    scaling
+        What the model expects, `Extractor.scaling`; by default as Keras' VGG16.
 
     Returns
     -------
@@ -97,18 +108,18 @@ def check_scaling(images: npt.NDArray[np.floating]) -> ScalingFinding | None:
     if not isinstance(images, np.ndarray) or images.ndim < 3 or images.shape[-1] != 3:
         got = getattr(images, "shape", type(images).__name__)
         raise InputError(f"got images of {got}, expected an array (N, H, W, 3)")
-    pixels = _sampled(images)
-    if not len(pixels) or not np.isfinite(pixels).all():
+    values = _sampled(images)
+    if not len(values) or not np.isfinite(values).all():
         return None  # nothing to go by
-    scaling = _scaling(pixels)
-    if scaling is None:
+    mistake = _mistake(values, scaling)
+    if mistake is None:
         return None
     return ScalingFinding(
-        scaling=scaling,
-        got=_GOT[scaling],
-        expected=EXPECTED,
-        low=float(pixels.min()),
-        high=float(pixels.max()),
+        scaling=mistake,
+        got=_GOT[mistake],
+        expected=f"{scaling}, as {_GIVEN if scaling == CAFFE else _GIVEN_OTHERWISE}",
+        low=float(values.min()),
+        high=float(values.max()),
     )
 
 
@@ -123,29 +134,47 @@ def _sampled(images: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     return pixels[pixels.any(axis=1)]
 
 
-def _scaling(pixels: npt.NDArray[np.float64]) -> Scaling | None:
-    if _are_pixels(pixels + _MEAN):
+def _mistake(values: npt.NDArray[np.float64], scaling: Scaling) -> Mistake | None:
+    pixels = pixels_of(values, scaling)
+    if _are_pixels(pixels):
         return None
-    low, high = pixels.min(), pixels.max()
-    if _are_pixels(pixels) and high > 1:
-        return "0..255"
-    if any(_are_pixels(pixels + means) for means in _TWICE):
-        return "twice"
-    if _are_pixels(pixels + _MEAN[::-1]):
-        return "means of RGB"
+    for mode, other in SCALINGS.items():
+        # Black and white divided by 255, 0 and 1, are whole numbers too.
+        told = mode != "none" or values.max() > 1
+        if told and other != scaling and _are_pixels(pixels_of(values, other)):
+            return _NAMED[mode]
+    if scaling == CAFFE:
+        if any(_are_pixels(values + means) for means in _TWICE):
+            return "twice"
+        if _are_pixels(values + _MEAN[::-1]):
+            return "means of RGB"
+    return _mistake_of_interpolated(values, pixels, scaling)
+
+
+def _mistake_of_interpolated(
+    values: npt.NDArray[np.float64], pixels: npt.NDArray[np.float64], scaling: Scaling
+) -> Mistake | None:
+    """Find what can't be right of pixels that aren't whole."""
+    low, high = values.min(), values.max()
+    levels = max(high, -low) * scaling.divisor * max(map(abs, scaling.std))
     # Less than a level from the mean everywhere: no photograph, unless it was divided.
-    if max(high, -low) <= 1 + SMALL_OVERSHOOT:
+    if levels <= 1 + SMALL_OVERSHOOT:
         if high - low < 0.1:
             return None
         return "0..1" if low >= -SMALL_OVERSHOOT else "-1..1"
-    if max(high, -low) <= 3 and high - low > 1:
+    if levels <= 3 and high - low > 1:
         return "unit variance"
-    # Of pixels that were interpolated, what no subtraction of means explains.
-    if np.mean(pixels > 255 - _MEAN + MAX_OVERSHOOT) > MAX_OUTSIDE:
-        return "0..255"
-    if np.mean(pixels < -_MEAN - MAX_OVERSHOOT) > MAX_OUTSIDE:
-        return "twice"
-    return None
+    too_bright = np.mean(pixels > 255 + MAX_OVERSHOOT) > MAX_OUTSIDE
+    too_dark = np.mean(pixels < -MAX_OVERSHOOT) > MAX_OUTSIDE
+    if not too_bright and not too_dark:
+        return None
+    if scaling == CAFFE:
+        return "0..255" if too_bright else "twice"
+    if max(high, -low) <= 1 + SMALL_OVERSHOOT:
+        return "0..1" if low >= -SMALL_OVERSHOOT else "-1..1"
+    if max(high, -low) <= 3:
+        return "unit variance"
+    return "0..255" if low >= -MAX_OVERSHOOT else "caffe"
 
 
 def _are_pixels(values: npt.NDArray[np.float64]) -> bool:

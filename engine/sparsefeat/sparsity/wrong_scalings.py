@@ -2,10 +2,9 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,7 @@ from sparsefeat.errors import SourceError
 from sparsefeat.extractor import Extractor
 from sparsefeat.pictures import each_picture
 from sparsefeat.pictures.decode import Decoded, Picture, decode
-from sparsefeat.pictures.preprocess import MEAN_BGR, normalize
+from sparsefeat.pictures.preprocess import CAFFE, MEAN_BGR, SCALINGS, Scaling, normalize
 from sparsefeat.records import Reject, RejectWarning, reject_message
 from sparsefeat.sparsity.scaling import check_scaling
 
@@ -25,31 +24,51 @@ RIGHT = "as expected"
 BATCH = 4
 
 _MEAN = np.array(MEAN_BGR, np.float32)
-# Of the pixels in 0..1, red first: what torchvision's models of ImageNet expect.
-_TORCH_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-_TORCH_STD = np.array([0.229, 0.224, 0.225], np.float32)
 
 
 def _floats(pixels: UInt8) -> Float32:
     return pixels.astype(np.float32)
 
 
-SCALINGS: Mapping[str, Callable[[UInt8], Float32]] = MappingProxyType(
-    {
-        RIGHT: normalize,
+def scalings(right: Scaling) -> dict[str, Callable[[UInt8], Float32]]:
+    """Give ways from uint8 (N, H, W, 3), red first, to a network's input: the right one first.
+
+    Behind it, by name, what people use or mistake for it.
+
+    >>> list(scalings(CAFFE))[:2]
+    ['as expected', 'RGB less means of BGR']
+    """
+    usual: dict[str, Scaling | Callable[[UInt8], Float32]] = {
+        "BGR less means of BGR": CAFFE,
         "RGB less means of BGR": lambda pixels: _floats(pixels) - _MEAN,
         "RGB less means of RGB": lambda pixels: _floats(pixels) - _MEAN[::-1],
         "BGR, no means": lambda pixels: _floats(pixels[..., ::-1]),
-        "RGB in 0..255": _floats,
-        "RGB in 0..1": lambda pixels: _floats(pixels) / np.float32(255),
-        "RGB in -1..1": lambda pixels: _floats(pixels) / np.float32(127.5) - np.float32(1),
-        "as for torchvision": lambda pixels: (
-            (_floats(pixels) / np.float32(255) - _TORCH_MEAN) / _TORCH_STD
-        ),
-        "preprocessed twice": lambda pixels: normalize(pixels)[..., ::-1] - _MEAN,
+        "RGB in 0..255": SCALINGS["none"],
+        "RGB in 0..1": SCALINGS["0..1"],
+        "RGB in -1..1": SCALINGS["tf"],
+        "as for torchvision": SCALINGS["torch"],
+        "preprocessed twice": lambda pixels: _again(normalize(pixels, right), right),
     }
-)
-"""Ways from uint8 (N, H, W, 3), red first, to the network's input; the first one is right."""
+    if right == SCALINGS["none"]:
+        del usual["preprocessed twice"]  # the same as once
+    ways: dict[str, Callable[[UInt8], Float32]] = {RIGHT: _way(right)}
+    for name, way in usual.items():
+        if way != right:
+            ways[name] = _way(way) if isinstance(way, Scaling) else way
+    return ways
+
+
+def _way(scaling: Scaling) -> Callable[[UInt8], Float32]:
+    return lambda pixels: normalize(pixels, scaling)
+
+
+def _again(images: Float32, scaling: Scaling) -> Float32:
+    """Scale what was scaled already."""
+    ordered = images[..., ::-1] if scaling.channel_order == "BGR" else images
+    again = ordered / np.float32(scaling.divisor)
+    again -= np.array(scaling.mean, np.float32)
+    again /= np.array(scaling.std, np.float32)
+    return again
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +78,7 @@ class ScalingZeros:
     Attributes
     ----------
     scaling
-        Its name in `SCALINGS`.
+        Its name among `scalings`.
     shares
         For each layer the share of zeros over all pictures.
     relative_errors
@@ -100,7 +119,7 @@ def compare_scalings(
     Returns
     -------
     list
-        One for each of `SCALINGS`, in their order.
+        One for each of the model's `scalings`, in their order.
 
     Raises
     ------
@@ -113,7 +132,8 @@ def compare_scalings(
         Some could not, and there is no `on_reject`.
     """
     rejects: list[Reject] = []
-    tallies = {name: _Tally(list(extractor.layers)) for name in SCALINGS}
+    ways = scalings(extractor.scaling)
+    tallies = {name: _Tally(list(extractor.layers), extractor.scaling) for name in ways}
     done = 0
 
     def note(reject: Reject) -> None:
@@ -123,7 +143,7 @@ def compare_scalings(
 
     for pixels in _batches(extractor, each_picture(pictures), note):
         right: dict[str, Float32] = {}
-        for name, scale in SCALINGS.items():
+        for name, scale in ways.items():
             images = np.ascontiguousarray(scale(pixels))
             outputs = extractor.run(images, check=False)
             right = right or outputs
@@ -140,7 +160,8 @@ def compare_scalings(
 
 
 class _Tally:
-    def __init__(self, layers: list[str]) -> None:
+    def __init__(self, layers: list[str], right: Scaling) -> None:
+        self._right = right
         self._zeros, self._elements = dict.fromkeys(layers, 0), dict.fromkeys(layers, 0)
         self._squares, self._errors = dict.fromkeys(layers, 0.0), dict.fromkeys(layers, 0.0)
         self._noticed: list[str] = []
@@ -148,7 +169,7 @@ class _Tally:
 
     def add(self, images: Float32, outputs: dict[str, Float32], right: dict[str, Float32]) -> None:
         self._n_pictures += len(images)
-        finding = check_scaling(images)
+        finding = check_scaling(images, self._right)
         if finding is not None and finding.scaling not in self._noticed:
             self._noticed.append(finding.scaling)
         for layer, x in outputs.items():

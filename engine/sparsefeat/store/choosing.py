@@ -39,8 +39,10 @@ def choose_stored(wanted: str | Sequence[str] | None, names: Collection[str]) ->
 
 
 def _is_meant(name: str, word: str) -> bool:
-    group = GROUPS.get(word)
-    patterns = (word,) if group is None else (group.pattern, *group.also)
     if name.endswith(PRE) != word.endswith(PRE):
         return False
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+    group = GROUPS.get(word)
+    if group is None:
+        return fnmatch.fnmatchcase(name, word)
+    excluded = any(fnmatch.fnmatchcase(name, pattern) for pattern in group.but)
+    return fnmatch.fnmatchcase(name, group.pattern) and not excluded

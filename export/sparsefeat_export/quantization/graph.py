@@ -21,9 +21,9 @@ from onnx import helper, numpy_helper
 from sparsefeat_export.external import write_external
 from sparsefeat_export.graph import sort
 from sparsefeat_export.quantization.calibration import Quantized
-from sparsefeat_export.quantization.pictures import MEAN_BGR
 from sparsefeat_export.quantization.stack import Stage
 from sparsefeat_export.quantization.steps import Counts
+from sparsefeat_export.scaling import Scaling
 
 ONE, ZERO = "one", "zero"
 
@@ -40,9 +40,13 @@ def quantized_graph(
     model: onnx.ModelProto,
     stages: Sequence[Stage],
     convolutions: Sequence[Quantized],
+    scaling: Scaling,
     data: Path,
 ) -> onnx.ModelProto:
-    """Replace the stack of `model`, which has its weights, and write all weights to `data`."""
+    """Replace the stack of `model`, which has its weights, and write all weights to `data`.
+
+    The first convolution's weights are for levels of pixels, less those that are scaled to 0.
+    """
     written = _Written()
     written.weights[ONE] = np.float32(1)
     written.weights[ZERO] = np.uint8(0)
@@ -52,8 +56,8 @@ def quantized_graph(
     kept = [node for node in model.graph.node if node.output[0] not in replaced]
     (turn,) = (node for node in kept if node.input[0] == "images")
     first = convolutions[0]
-    by_name[first.name] = _reading_pixels(first)
-    tensor = _pixels(turn.output[0], written)
+    by_name[first.name] = _reading_pixels(first, scaling)
+    tensor = _pixels(turn.output[0], scaling, written)
     for stage in stages:
         one = by_name.get(stage.name)
         if one is None:
@@ -116,21 +120,25 @@ class _Written:
         return name
 
 
-def _pixels(images: str, written: _Written) -> str:
-    """Write what counts the pictures' pixels again, as they were before the mean was subtracted.
+def _pixels(images: str, scaling: Scaling, written: _Written) -> str:
+    """Write what counts the pictures' pixels again, as they were before they were scaled.
 
-    The border that the convolution sees around them is the mean, which isn't zero any more.
+    The border that the convolution sees around them is what is scaled to 0: caffe's mean, which
+    isn't zero any more.
     """
     border = written.weight("images/border", np.array([0, 0, 1, 1, 0, 0, 1, 1]))
-    padded = written.node("Pad", [images, border], "images/padded")
-    mean = written.weight("images/mean", np.array(MEAN_BGR, dtype=np.float32)[:, None, None])
-    return _rounded(written.node("Add", [padded, mean], "images/pixels"), "images", written)
+    tensor = written.node("Pad", [images, border], "images/padded")
+    if (scaling.levels != 1).any():
+        levels = written.weight("images/levels", scaling.levels[:, None, None])
+        tensor = written.node("Mul", [tensor, levels], "images/leveled")
+    zero = written.weight("images/mean", scaling.zero[:, None, None])
+    return _rounded(written.node("Add", [tensor, zero], "images/pixels"), "images", written)
 
 
-def _reading_pixels(one: Quantized) -> Quantized:
-    """Have the bias subtract the mean that pixels hold."""
-    mean = one.kernel.sum(axis=(2, 3), dtype=np.float64) @ np.array(MEAN_BGR)
-    return replace(one, bias=one.bias - one.kernel_steps * mean)
+def _reading_pixels(one: Quantized, scaling: Scaling) -> Quantized:
+    """Have the bias subtract the level that is scaled to 0."""
+    zero = one.kernel.sum(axis=(2, 3), dtype=np.float64) @ scaling.zero.astype(np.float64)
+    return replace(one, bias=one.bias - one.kernel_steps * zero)
 
 
 def _convolution(one: Quantized, source: str, pads: int, written: _Written) -> str:

@@ -9,12 +9,12 @@ import numpy.typing as npt
 
 from sparsefeat_export.errors import PhotographsError
 from sparsefeat_export.photographs import Photograph, readable_photographs
+from sparsefeat_export.scaling import Scaling
 
 MIN_CALIBRATION = 16
 MIN_VALIDATION = 8
 MAX_PHOTOGRAPHS = 64  # of a folder: more take minutes and gain little
 HELD_OUT_EVERY = 4
-MEAN_BGR = (103.939, 116.779, 123.68)  # as keras.applications.vgg16.preprocess_input has it
 
 
 def split(calibration: Path, validation: Path | None) -> tuple[list[Photograph], list[Photograph]]:
@@ -57,12 +57,17 @@ def split(calibration: Path, validation: Path | None) -> tuple[list[Photograph],
 
 
 def views_of(
-    photographs: Sequence[Photograph], size: Sequence[int], *, least: int, seed: int
+    photographs: Sequence[Photograph],
+    size: Sequence[int],
+    scaling: Scaling,
+    *,
+    least: int,
+    seed: int,
 ) -> npt.NDArray[np.float32]:
     """Take each photograph whole, and cuts until there are at least so many: (n, H, W, 3).
 
-    Values are VGG16's input: blue first, the mean subtracted. The whole one is squeezed to
-    `size`, (height, width), without smoothing, as Keras' ``load_img`` does.
+    Values are the network's input. The whole one is squeezed to `size`, (height, width), without
+    smoothing, as Keras' ``load_img`` does.
     """
     from PIL import Image
 
@@ -80,5 +85,5 @@ def views_of(
             top = int(generator.integers(picture.height - side + 1))
             box = (left, top, left + side, top + side)
             pictures.append(picture.resize(target, Image.Resampling.BILINEAR, box=box))
-        prepared += [np.asarray(one, dtype=np.float32)[..., ::-1] for one in pictures]
-    return np.stack(prepared) - np.array(MEAN_BGR, dtype=np.float32)
+        prepared += [np.asarray(one) for one in pictures]
+    return scaling.apply(np.stack(prepared))

@@ -1,7 +1,7 @@
 """Quantization from end to end: calibrate, write, measure, commit."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,13 @@ from sparsefeat_export.errors import (
 )
 from sparsefeat_export.external import data_files, load_tensor
 from sparsefeat_export.photographs import MIN_EXTENT, Photograph
-from sparsefeat_export.probe import probe_input, summarise
+from sparsefeat_export.probe import probe_pixels, summarise
 from sparsefeat_export.quantization.agreement import Agreement, measure
 from sparsefeat_export.quantization.calibration import calibrate, n_passes
 from sparsefeat_export.quantization.graph import quantized_graph
 from sparsefeat_export.quantization.pictures import split, views_of
-from sparsefeat_export.quantization.stack import read_stack
+from sparsefeat_export.quantization.stack import Convolution, Stage, read_stack
+from sparsefeat_export.scaling import Scaling, from_json
 from sparsefeat_export.steps import GRAPH
 
 METHOD = (
@@ -93,27 +94,29 @@ def quantize(
         raise PhotographsError(f"{views} views were asked for, expected 1 to {MAX_VIEWS}")
     load("onnxruntime")  # before the work that needs it
     model, described = _read(source, path)
-    stages = read_stack(model)
+    scaling = from_json(described["preprocessing"]["scaling"])
+    _check_scaling(scaling, source)
+    stages = _for_levels(read_stack(model), scaling)
     seen, held_out = split(Path(calibration), None if validation is None else Path(validation))
     size = described["preprocessing"]["size"]
     names = [layer["name"] for layer in described["layers"]]
     with working_folder(path) as folder:
         shown, measured = (
-            views_of(each, size, least=views, seed=seed)
+            views_of(each, size, scaling, least=views, seed=seed)
             for seed, each in enumerate((seen, held_out))
         )
         n_calibrating = n_passes(stages, len(shown))
         counted = _counter(progress, n_calibrating + 2 * len(names) * len(measured))
         report(f"calibrating on {len(seen)} photographs")
-        convolutions = calibrate(stages, shown, passed=counted)
+        convolutions = calibrate(stages, shown * scaling.levels, passed=counted)
         data = folder / data_path(path).name
-        graph = quantized_graph(model, stages, convolutions, data)
+        graph = quantized_graph(model, stages, convolutions, scaling, data)
         (folder / GRAPH).write_bytes(graph.SerializeToString())
         report(f"measuring on {len(held_out)} photographs that were not calibrated on")
         layers = measure(source, folder / GRAPH, names, measured, passed=counted)
         described |= {
             "precision": "int8",
-            "probe": _probes(folder / GRAPH, described),
+            "probe": _probes(folder / GRAPH, described, scaling),
             "quantization": _describe(seen, held_out, len(measured), layers),
         }
         metadata.write_model(folder / GRAPH, graph, described)
@@ -140,6 +143,7 @@ def _read(source: Path, output: Path) -> tuple[onnx.ModelProto, dict[str, Any]]:
     try:
         precision, layers = described["precision"], described["layers"]
         extents = described["preprocessing"]["size"]
+        from_json(described["preprocessing"]["scaling"])
         outputs = [one.name for one in model.graph.output]
         whole = outputs == [layer["name"] for layer in layers] and len(extents) == 2
         whole = whole and all(MIN_EXTENT <= extent <= MAX_EXTENT for extent in extents)
@@ -174,6 +178,23 @@ def _check_graph(model: onnx.ModelProto, source: Path) -> None:
         raise WeightsError(f"{source} can't be read as an ONNX model: {message}") from exc
 
 
+def _check_scaling(scaling: Scaling, source: Path) -> None:
+    """Refuse a scaling whose 0, which surrounds a picture, is no level that a byte can be."""
+    if not ((scaling.zero >= 0) & (scaling.zero <= 255)).all():
+        raise WeightsError(
+            f"{source} scales pixels in a way ({scaling}) that an int8 model can't count: the "
+            f"level that is scaled to 0 is {', '.join(f'{one:g}' for one in scaling.zero)}, "
+            "expected 0 to 255; use the float32 model"
+        )
+
+
+def _for_levels(stages: Sequence[Stage], scaling: Scaling) -> list[Stage]:
+    """Let the first convolution take pixels' levels less those that are scaled to 0."""
+    first, *others = stages
+    assert isinstance(first, Convolution)
+    return [replace(first, kernel=first.kernel / scaling.levels[:, None, None]), *others]
+
+
 def _counter(progress: Callable[[int, int], object], total: int) -> Callable[[], None]:
     """Make what counts one more each time it is called."""
     done = 0
@@ -186,7 +207,7 @@ def _counter(progress: Callable[[int, int], object], total: int) -> Callable[[],
     return counted
 
 
-def _probes(path: Path, described: dict[str, Any]) -> list[dict[str, Any]]:
+def _probes(path: Path, described: dict[str, Any], scaling: Scaling) -> list[dict[str, Any]]:
     """Compute the probes' expected numbers anew: they say which precision is really used."""
     names = [layer["name"] for layer in described["layers"]]
     inner = [f"{layer['name']}/pre" for layer in described["layers"] if layer["rectified"]]
@@ -197,7 +218,7 @@ def _probes(path: Path, described: dict[str, Any]) -> list[dict[str, Any]]:
     everything = open_session(model, path.parent)
     probes = []
     for probe in described["probe"]:
-        images = probe_input(probe["height"], probe["width"])
+        images = scaling.apply(probe_pixels(probe["height"], probe["width"]))
         # Apart, because who asks for a pre-activation has its convolution done in float32.
         values = zip(names, layers.run(names, {"images": images}), strict=True)
         expected = {name: summarise(value[0]) for name, value in values}

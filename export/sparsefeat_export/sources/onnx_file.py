@@ -11,11 +11,14 @@ from sparsefeat_export.errors import WeightsError
 from sparsefeat_export.evaluation import evaluate
 from sparsefeat_export.external import load_tensor
 from sparsefeat_export.metadata import read_model
+from sparsefeat_export.scaling import Scaling, from_json, measure
 from sparsefeat_export.weights import Array, Found
 
 # What tf2onnx leaves between a weight and its use. None makes more elements than it is given,
 # so that computing them is safe whatever a file holds.
 SHAPING = {"Cast", "Constant", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
+
+MEASURED_EXTENT = 32  # pixels, where a graph takes any size
 
 # What changes the order of a layer's values at most.
 PASSING = {"Identity", "Reshape", "Squeeze", "Transpose"}
@@ -76,6 +79,85 @@ def find_layers(
             elif node.op_type in ("MatMul", "Gemm") and node.input[1] in constants:
                 dense.append(_dense(node, constants, readers))
     return convolutions, dense
+
+
+def read_scaling(path: Path) -> Scaling | None:
+    """Tell how pixels are scaled for the file at `path`: as its metadata says, if it is ours.
+
+    Otherwise what lies between its input and its first convolution is run on some pictures.
+
+    Returns
+    -------
+    Scaling
+        None where nothing lies there.
+
+    Raises
+    ------
+    WeightsError
+        What lies there is no scaling of each channel by itself.
+    """
+    model, metadata = read_model(path)
+    if metadata is not None:
+        try:
+            return from_json(metadata["preprocessing"]["scaling"])
+        except (TypeError, LookupError) as exc:
+            raise WeightsError(
+                f"{path} has metadata that can't be read: {exc!r}; export it again"
+            ) from exc
+    first = next((node for node in model.graph.node if node.op_type == "Conv"), None)
+    if first is None:  # as matching will say
+        return None
+    nodes: list[onnx.NodeProto] = []
+    needed = {first.input[0]}
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            nodes.insert(0, node)
+    if {node.op_type for node in nodes} <= {*SHAPING, *PASSING}:
+        return None
+    try:
+        return _measured(model, path, nodes, needed, first.input[0])
+    except Exception as exc:  # whatever evaluating a file from outside meets
+        raise WeightsError(
+            f"{path.name}: what lies in front of its first convolution "
+            f"({', '.join(node.op_type for node in nodes)}) is no scaling of pixels that can be "
+            f"read ({_first_line(exc)}): export the .keras file that it was made of"
+        ) from exc
+
+
+def _measured(
+    model: onnx.ModelProto,
+    path: Path,
+    nodes: list[onnx.NodeProto],
+    needed: set[str],
+    output: str,
+) -> Scaling:
+    """Run nodes in front of the first convolution, which takes (N, 3, H, W)."""
+    from onnx.reference import ReferenceEvaluator
+
+    constants = [
+        onnx.numpy_helper.from_array(load_tensor(one, path, {}), one.name)
+        for one in model.graph.initializer
+        if one.name in needed
+    ]
+    given = needed - {one.name for one in constants}
+    (images,) = (one for one in model.graph.input if one.name in given)
+    _, *extents = (one.dim_value for one in images.type.tensor_type.shape.dim)
+    channels_last = extents[-1] == 3
+    height, width = extents[:2] if channels_last else extents[1:]
+    value = onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, None)
+    graph = onnx.helper.make_graph(nodes, "front", [images], [value], constants)
+    front = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=model.opset_import))
+
+    def function(pixels: Array) -> Array:
+        given = pixels if channels_last else pixels.transpose(0, 3, 1, 2)
+        (scaled,) = front.run(None, {images.name: given})
+        return np.asarray(scaled).transpose(0, 2, 3, 1)
+
+    scaling = measure(function, height or MEASURED_EXTENT, width or MEASURED_EXTENT)
+    if scaling is None:
+        raise ValueError("it does more than multiply a channel by a number and add one")
+    return scaling
 
 
 @contextmanager

@@ -97,9 +97,21 @@ def test_a_huge_file_is_not_parsed(tmp_path: Path) -> None:
         (lambda metadata: metadata.update(format=2), "format 2"),
         (lambda metadata: metadata.pop("layers"), "`layers`"),
         (lambda metadata: metadata["input"].update(height="tall"), "height"),
-        (lambda metadata: metadata["preprocessing"].update(mode="torch"), "torch"),
+        (
+            lambda metadata: metadata["preprocessing"]["scaling"].update(mode="torch"),
+            "scaling torch as blue, green, red",
+        ),
         (lambda metadata: metadata["probe"][0].update(expected=[]), "expected"),
-        (lambda metadata: metadata["preprocessing"].update(mean=[1, 2, 3]), "mean"),
+        (
+            lambda metadata: metadata["preprocessing"]["scaling"].update(mean=[1, 2, 3]),
+            "scaling caffe as blue, green, red in 0..255 less 1, 2, 3",
+        ),
+        (
+            lambda metadata: metadata["preprocessing"]["scaling"].update(
+                mode="custom", divisor=0.0
+            ),
+            "divides by zero",
+        ),
         (lambda metadata: metadata["preprocessing"].update(size=[0, -3]), "size"),
         (lambda metadata: metadata.update(architecture="vgg19"), "vgg19"),
         (lambda metadata: metadata["certificate"]["layers"].pop("block1_pool"), "certificate"),

@@ -51,7 +51,7 @@ def test_provenance_names_weights_preprocessing_precision_and_versions(real: Rea
     assert main["precision"] == "fp32"
     assert main["provider"] == "CPUExecutionProvider"
     assert float(main["probe error (relative, L2)"]) < 5e-5
-    assert ("preprocess.mean", "103.939, 116.779, 123.68") in settings
+    assert ("scaling.mean", "103.939, 116.779, 123.68") in settings
 
 
 def test_parts_that_differ_are_counted(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from sparsefeat.errors import SourceError
 from sparsefeat.pictures import list_pictures
 from sparsefeat.pictures.decode import Decoded, decode
 from sparsefeat.records import Reject, RejectWarning
-from sparsefeat.sparsity import SCALINGS, compare_scalings
+from sparsefeat.sparsity import compare_scalings, scalings
 
 
 def test_shares_are_numpys(extractor: sparsefeat.Extractor, photos: Path) -> None:
@@ -16,7 +16,8 @@ def test_shares_are_numpys(extractor: sparsefeat.Extractor, photos: Path) -> Non
     found = compare_scalings(extractor, list_pictures([photos]), on_reject=rejects.append)
     assert [each.path for each in rejects] == ["things/notes.jpg"]
     assert {each.n_pictures for each in found} == {4}
-    assert [each.scaling for each in found] == list(SCALINGS)
+    ways = scalings(extractor.scaling)
+    assert [each.scaling for each in found] == list(ways)
     pixels = []
     for picture in list_pictures([photos]):
         decoded = decode(picture, extractor.preset, extractor.picture_size)  # type: ignore[arg-type]
@@ -24,7 +25,7 @@ def test_shares_are_numpys(extractor: sparsefeat.Extractor, photos: Path) -> Non
             pixels.append(decoded.pixels)
     assert len(pixels) == 4
     for each in found:
-        images = SCALINGS[each.scaling](np.stack(pixels))
+        images = ways[each.scaling](np.stack(pixels))
         assert images.dtype == np.float32
         outputs = extractor.run(images, check=False)
         assert each.shares == {name: np.mean(x == 0) for name, x in outputs.items()}

@@ -31,3 +31,8 @@ def test_names_groups_and_patterns(wanted: str | list[str] | None, expected: lis
 def test_what_is_not_there(wanted: Any) -> None:
     with pytest.raises(LayerError, match="expected"):
         choose_stored(wanted, NAMES)
+
+
+def test_the_walk_goes_on_to_what_another_top_has() -> None:
+    names = ["block5_conv3", "block5_pool", "flatten", "hidden/pre", "hidden", "predictions"]
+    assert choose_stored("walk", names) == ("block5_pool", "hidden")

@@ -16,12 +16,14 @@ import pytest
 import sparsefeat_export
 from sparsefeat_export.metadata import read_metadata, sealed
 from sparsefeat_export.photographs import SHIPPED, photographs
-from sparsefeat_export.probe import probe_input
+from sparsefeat_export.probe import probe_pixels
 from sparsefeat_export.quantization.calibration import SPLIT, calibrate
 from sparsefeat_export.quantization.graph import quantized_graph, steps_name
-from sparsefeat_export.quantization.pictures import MEAN_BGR, views_of
+from sparsefeat_export.quantization.pictures import views_of
 from sparsefeat_export.quantization.stack import Convolution, read_stack
+from sparsefeat_export.scaling import MODES
 
+CAFFE = MODES["caffe"]
 COMMAND = [sys.executable, "-c", "from sparsefeat.cli import main; main()", "quantize"]
 COMPARED = "block2_conv2"  # deeper layers add minutes and nothing new
 
@@ -62,7 +64,7 @@ def test_layers_are_near_and_zeros_exact(
 ) -> None:
     names = [one.layer for one in small_int8.layers]
     # Like the pictures that it was calibrated on, which the probe is not.
-    images = views_of(photographs(None, lambda _: None)[:2], (64, 96), least=2, seed=2)
+    images = views_of(photographs(None, lambda _: None)[:2], (64, 96), CAFFE, least=2, seed=2)
     exact = run(small_vgg16, names, images)
     for name, one, other in zip(names, exact, run(small_int8.path, names, images), strict=True):
         assert other.dtype == np.float32
@@ -79,7 +81,7 @@ def test_split_channels_are_the_sum_of_their_halves(
 ) -> None:
     model = onnx.load(small_int8.path)
     weights = {one.name: onnx.numpy_helper.to_array(one) for one in model.graph.initializer}
-    images = views_of(photographs(None, lambda _: None)[:2], (64, 96), least=2, seed=2)
+    images = views_of(photographs(None, lambda _: None)[:2], (64, 96), CAFFE, least=2, seed=2)
     for layer in ("block1_conv2", "block5_conv1", "block5_conv3"):
         counted, whole = run(small_int8.path, [f"{layer}/counted", f"{layer}/nchw"], images)
         n_counts, n_channels = counted.shape[1], whole.shape[1]
@@ -102,18 +104,41 @@ def test_split_channels_are_the_sum_of_their_halves(
 def test_pixels_are_exact_and_so_is_their_border(
     small_int8: sparsefeat_export.QuantizeResult,
 ) -> None:
-    images = views_of(photographs(None, lambda _: None)[:1], (64, 96), least=1, seed=2)
+    images = views_of(photographs(None, lambda _: None)[:1], (64, 96), CAFFE, least=1, seed=2)
     (pixels,) = run(small_int8.path, ["images/counted"], images)
     inside = pixels[:, :, 1:-1, 1:-1].transpose(0, 2, 3, 1)
-    np.testing.assert_allclose(inside - np.array(MEAN_BGR), images, atol=1e-4)
+    np.testing.assert_allclose(inside - np.array(CAFFE.mean), images, atol=1e-4)
     for edge in (pixels[:, :, 0], pixels[:, :, -1], pixels[..., 0], pixels[..., -1]):
-        assert (edge == np.rint(MEAN_BGR)[:, np.newaxis]).all()
+        assert (edge == np.rint(CAFFE.mean)[:, np.newaxis]).all()
+
+
+def test_pixels_of_another_scaling_are_counted_as_exactly(
+    calibration: Path, tmp_path: Path
+) -> None:
+    """Torch's deviations differ by channel; the border is what is scaled to 0."""
+    torch, exact = MODES["torch"], tmp_path / "exact.onnx"
+    sparsefeat_export.export(
+        exact, weights="random:0", top=False, scaling="torch", channels_divisor=16
+    )
+    made = sparsefeat_export.quantize(
+        exact, tmp_path / "int8.onnx", calibration=calibration, views=12
+    )
+    assert made.metadata["preprocessing"]["scaling"]["mode"] == "torch"
+    picture = photographs(None, lambda _: None)[0]
+    images = views_of([picture], (64, 96), torch, least=1, seed=2)
+    levels = views_of([picture], (64, 96), MODES["none"], least=1, seed=2)
+    (pixels,) = run(made.path, ["images/counted"], images)
+    np.testing.assert_array_equal(pixels[:, :, 1:-1, 1:-1].transpose(0, 2, 3, 1), levels)
+    assert (pixels[0, :, 0] == np.array([[124], [116], [104]])).all()  # 255 * the means
+    for layer in ("block1_conv1", "block3_conv3"):
+        ours, theirs = (run(path, [layer], images)[0] for path in (made.path, exact))
+        assert np.linalg.norm(ours - theirs) < 0.1 * np.linalg.norm(theirs), layer
 
 
 def test_pre_activations_are_what_is_rectified(
     small_int8: sparsefeat_export.QuantizeResult, small_vgg16: Path
 ) -> None:
-    images = probe_input(32, 32)
+    images = CAFFE.apply(probe_pixels(32, 32))
     for layer in ("block1_conv1", "block3_conv2", "block5_conv3"):
         names = [f"{layer}/pre", f"{layer}/nchw"]
         pre, rectified = run(small_int8.path, names, images)
@@ -141,7 +166,7 @@ def test_metadata_say_what_it_is_and_what_it_costs(
     assert not seen & held_out
     for old, new in zip(before["probe"], after["probe"], strict=True):
         assert old["expected"].keys() == new["expected"].keys()
-        images = probe_input(new["height"], new["width"])
+        images = CAFFE.apply(probe_pixels(new["height"], new["width"]))
         (output,) = run(small_int8.path, ["block5_pool"], images)
         expected = new["expected"]["block5_pool"]
         assert np.allclose(output[0, 0, 0, expected["channels"]], expected["corner"])
@@ -330,8 +355,8 @@ def test_compensated_rounding_beats_rounding_to_nearest_on_held_out_photographs(
     vgg16: Path, tmp_path: Path
 ) -> None:
     shipped = photographs(None, lambda _: None)
-    seen = views_of(shipped[:6], (112, 112), least=18, seed=0)
-    held_out = views_of(shipped[6:], (112, 112), least=8, seed=1)
+    seen = views_of(shipped[:6], (112, 112), CAFFE, least=18, seed=0)
+    held_out = views_of(shipped[6:], (112, 112), CAFFE, least=8, seed=1)
     model = onnx.load(vgg16)
     stages = read_stack(model)
     stages = stages[: 1 + [stage.name for stage in stages].index(COMPARED)]
@@ -341,7 +366,7 @@ def test_compensated_rounding_beats_rounding_to_nearest_on_held_out_photographs(
     for compensate in (False, True):
         path = tmp_path / f"{compensate}.onnx"
         convolutions = calibrate(stages, seen, compensate=compensate)
-        graph = quantized_graph(model, stages, convolutions, Path(f"{path}.data"))
+        graph = quantized_graph(model, stages, convolutions, CAFFE, Path(f"{path}.data"))
         path.write_bytes(graph.SerializeToString())
         (output,) = run(path, [COMPARED], held_out)
         errors.append(float(np.linalg.norm(output - exact) / np.linalg.norm(exact)))

@@ -1,0 +1,152 @@
+"""How RGB pixels become the network's input: a part of every model, as its weights are."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Float32 = npt.NDArray[np.float32]
+Triple = tuple[float, float, float]
+
+TOLERANCE = 1e-5  # of the largest value: what float32 rounds in a few operations
+CUSTOM = "custom"
+KERAS_MODES = ("caffe", "tf", "torch")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scaling:
+    """``(pixel / divisor - mean) / std``, computed in float32 for each channel in its order.
+
+    `mode` is Keras' name of it, ``0..1``, ``none`` or ``custom``.
+    """
+
+    mode: str
+    channel_order: str = "RGB"
+    divisor: float = 1.0
+    mean: Triple = (0.0, 0.0, 0.0)
+    std: Triple = (1.0, 1.0, 1.0)
+
+    def apply(self, pixels: npt.NDArray[Any]) -> Float32:
+        """Scale pixels (..., 3), 0 to 255, red first: float32 of the same shape."""
+        ordered = pixels[..., ::-1] if self.channel_order == "BGR" else pixels
+        scaled = ordered.astype(np.float32) / np.float32(self.divisor)
+        scaled -= np.array(self.mean, np.float32)
+        scaled /= np.array(self.std, np.float32)
+        return scaled
+
+    @property
+    def zero(self) -> Float32:
+        """Which pixel's level is scaled to 0, for each channel in its order: (3,)."""
+        return np.array(self.mean, np.float32) * np.float32(self.divisor)
+
+    @property
+    def levels(self) -> Float32:
+        """How many levels of pixels a scaled value of 1 is, for each channel: (3,)."""
+        return np.array(self.std, np.float32) * np.float32(self.divisor)
+
+    def __str__(self) -> str:
+        """Say it in words.
+
+        >>> str(MODES["0..1"]), str(MODES["tf"])
+        ('red, green, blue / 255', 'red, green, blue / 127.5 less 1')
+        """
+        order = "blue, green, red" if self.channel_order == "BGR" else "red, green, blue"
+        divided = "" if self.divisor == 1 else f" / {self.divisor:g}"
+        less = f" less {_listed(self.mean)}" if any(self.mean) else ""
+        by = "" if set(self.std) == {1} else f", divided by {_listed(self.std)}"
+        return f"{order}{divided or ' in 0..255'}{less}{by}"
+
+
+def _listed(values: Triple) -> str:
+    return ", ".join(dict.fromkeys(f"{value:g}" for value in values))
+
+
+# `KERAS_MODES` as `keras.applications.imagenet_utils.preprocess_input` does them.
+MODES = {
+    one.mode: one
+    for one in (
+        Scaling(mode="caffe", channel_order="BGR", mean=(103.939, 116.779, 123.68)),
+        Scaling(mode="tf", divisor=127.5, mean=(1.0, 1.0, 1.0)),
+        Scaling(mode="torch", divisor=255.0, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+        Scaling(mode="0..1", divisor=255.0),
+        Scaling(mode="none"),
+    )
+}
+
+
+def as_json(scaling: Scaling) -> dict[str, Any]:
+    """Give the metadata's form."""
+    return asdict(scaling)
+
+
+def from_json(fields: dict[str, Any]) -> Scaling:
+    """Read the metadata's form."""
+    triples = {name: tuple(fields[name]) for name in ("mean", "std")}
+    return Scaling(**fields | triples)
+
+
+def scale_as_keras(pixels: Float32, scaling: Scaling) -> Float32:
+    """Scale float32 pixels (N, H, W, 3), by Keras' own function where it has one."""
+    import keras
+
+    if scaling.mode not in KERAS_MODES:
+        return scaling.apply(pixels)
+    scaled: Float32 = keras.applications.imagenet_utils.preprocess_input(
+        pixels.copy(), mode=scaling.mode
+    )
+    return scaled
+
+
+def measure(function: Callable[[Float32], Float32], height: int, width: int) -> Scaling | None:
+    """Find out which scaling a function of pictures is, from what it makes of some.
+
+    Parameters
+    ----------
+    function
+        Takes pixels as float32 (N, height, width, 3), 0 to 255, red first.
+
+    Returns
+    -------
+    Scaling
+        None where it is none: a value depends on more than one channel of one pixel, or on more
+        than a factor and an offset of that.
+    """
+    rng = np.random.default_rng(0)
+    # Another brightness in each call: a function of a picture's own statistics is no scaling.
+    pictures = [
+        rng.integers(0, levels, (4, height, width, 3)).astype(np.float32) for levels in (64, 256)
+    ]
+    scaled = [np.asarray(function(picture)) for picture in pictures]
+    if any(one.shape != picture.shape for one, picture in zip(scaled, pictures, strict=True)):
+        return None
+    pixels = np.concatenate(pictures)
+    values = np.concatenate(scaled)
+    for candidate in (*MODES.values(), *map(_fitted(pixels, values), ("RGB", "BGR"))):
+        error = np.abs(candidate.apply(pixels) - values).max()
+        if error <= TOLERANCE * np.abs(values).max():
+            return candidate
+    return None
+
+
+def _fitted(pixels: Float32, values: Float32) -> Callable[[str], Scaling]:
+    """Fit a factor and an offset to each channel."""
+
+    def fit(channel_order: str) -> Scaling:
+        ordered = pixels[..., ::-1] if channel_order == "BGR" else pixels
+        mean, std = [], []
+        for channel in range(3):
+            x, y = (one[..., channel].ravel().astype(np.float64) for one in (ordered, values))
+            covariance = np.cov(x, y)
+            factor = covariance[0, 1] / covariance[0, 0]
+            std.append(float(1 / factor) if factor else 1.0)
+            mean.append(float(x.mean() - y.mean() * std[-1]))
+        return Scaling(
+            mode=CUSTOM,
+            channel_order=channel_order,
+            mean=(mean[0], mean[1], mean[2]),
+            std=(std[0], std[1], std[2]),
+        )
+
+    return fit

@@ -1,0 +1,266 @@
+"""Models that were trained on pixels scaled otherwise than VGG16's: the scaling is exported too."""
+
+import json
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from skimage import data
+
+import sparsefeat
+import sparsefeat_export
+from sparsefeat import normalize
+from sparsefeat.cli import main
+from sparsefeat.errors import InputError, LayerError, StoreMismatchError
+from sparsefeat.pictures import list_pictures
+from sparsefeat.pictures.preprocess import SCALINGS
+from sparsefeat_export.errors import WeightsError
+from sparsefeat_export.photographs import SHIPPED
+from sparsefeat_export.scaling import MODES
+from sparsefeat_export.sources.onnx_file import read_scaling
+from sparsefeat_kernels import to_dense
+
+PHOTOGRAPHS = [str(SHIPPED / name) for name in ("astronaut.jpg", "china.jpg", "coffee.jpg")]
+
+# By model: what is asked for, which scaling it is, and what is said of it.
+EXPECTED: dict[str, tuple[str | None, str, list[str]]] = {
+    "plain": ("0..1", "0..1", ["as --scaling 0..1 says: red, green, blue / 255"]),
+    "guide": (None, "tf", ["by rescaling", "/ 127.5 less 1 (tf)", "random_flip, random_rotation"]),
+    "preprocess_input": ("caffe", "caffe", ["by get_item", "103.939, 116.779, 123.68 (caffe)"]),
+    "normalization": (None, "custom", ["in 0..255 less 120, 115, 100, divided by 64.0312"]),
+    "sequential": (None, "0..1", ["by scale", "left out, without effect at inference: flip"]),
+    # These are loaded, but not exported.
+    "rescaling": ("none", "0..1", ["itself, by scale: red, green, blue / 255 (0..1)"]),
+    "torch": (None, "torch", ["divided by 0.229, 0.224, 0.225 (torch)"]),
+    "sequential_nested": (None, "tf", ["by rescaling"]),
+    "augmented": ("tf", "tf", ["as --scaling tf says", "left out, without effect at inference"]),
+}
+EXPORTED = list(EXPECTED)[:5]
+
+# By request: the file, the scaling that is asked for, and what the error says.
+REFUSED: dict[str, tuple[str, str | None, list[str]]] = {
+    "other scaling": ("guide", "caffe", ["itself (rescaling: ", "--scaling caffe", "leave"]),
+    "own mean": ("own_mean", None, ["mean, subtract, in front of block1_conv1", "--scaling"]),
+    "mixed": ("mixed", None, ["mix, in front of block1_conv1, does more than multiply"]),
+    "clipped": ("clipped", None, ["clip, in front of block1_conv1, does more than multiply"]),
+    "resizing": ("resizing", None, ["resizing, in front of", "150x150 from those of 180x180"]),
+    "lambda": ("lambda", None, ["cannot load", "a Lambda layer", "Rescaling"]),
+    "grey": ("grey", None, ["1 channel, expected 3"]),
+    "four": ("four", None, ["4 channels, expected 3"]),
+    "unbuilt": ("unbuilt", None, ["has no weights yet"]),
+    "leaky": ("leaky", None, ["'block1_conv1'", "its activation is 'leaky_relu', expected relu"]),
+    "no relu": ("no_relu", None, ["its activation is 'linear'"]),
+    "valid": ("valid", None, ["its padding is valid"]),
+    "strided": ("strided", None, ["its strides is (2, 2)"]),
+    "dilated": ("dilated", None, ["its dilation is (2, 2)"]),
+    "no bias": ("no_bias", None, ["its bias is missing"]),
+    "half": ("half", None, ["'block1_conv1' holds or computes in float16, expected float32"]),
+}
+
+LOAD = """
+import json, sys
+from pathlib import Path
+from sparsefeat_export.quiet import quiet_tensorflow
+quiet_tensorflow()
+from sparsefeat_export.errors import WeightsError
+from sparsefeat_export.network import load
+from sparsefeat_export.request import Request
+
+found = {}
+for name, (file, scaling) in json.loads(sys.argv[2]).items():
+    path = str(Path(sys.argv[1]) / f"{file}.keras")
+    try:
+        network = load(Request(weights=path, top=None, scaling=scaling, channels_divisor=16))
+    except WeightsError as exc:
+        found[name] = str(exc)
+    else:
+        found[name] = [network.scaling.mode, network.size, *network.notes]
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of what `scaled_models.py` writes."""
+    folder = tmp_path_factory.mktemp("scaled")
+    script = Path(__file__).with_name("scaled_models.py")
+    done = subprocess.run(
+        [sys.executable, script, folder, *PHOTOGRAPHS], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Give a model's export by its name; they are made two at a time."""
+    folder = tmp_path_factory.mktemp("exports")
+
+    def export(name: str) -> Path:
+        return sparsefeat_export.export(
+            folder / f"{name}.onnx",
+            weights=models / f"{name}.keras",
+            scaling=EXPECTED[name][0],
+            channels_divisor=16,
+        ).path
+
+    with ThreadPoolExecutor(2) as pool:
+        paths = dict(zip(EXPORTED, pool.map(export, EXPORTED), strict=True))
+    return paths.__getitem__
+
+
+@pytest.fixture(scope="module")
+def loaded(models: Path) -> dict[str, Any]:
+    """What becomes of each request, all in one process that loads TensorFlow once."""
+    requests: dict[str, tuple[str, str | None]] = {
+        name: (name, asked) for name, (asked, *_) in EXPECTED.items()
+    }
+    requests |= {name: (file, asked) for name, (file, asked, _) in REFUSED.items()}
+    requests["unsaid"] = ("plain", None)
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, models, json.dumps(requests)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_from_the_file_to_the_feature_it_is_the_models_own_predict(
+    models: Path, exported: Callable[[str], Path], name: str
+) -> None:
+    with np.load(models / f"{name}.npz") as arrays:
+        expected = dict(arrays)
+    extractor = sparsefeat.Extractor(exported(name), list(expected))
+    assert extractor.picture_size == (150, 150)
+    assert extractor.scaling.mode == EXPECTED[name][1]
+    (batch,) = extractor.extract(PHOTOGRAPHS)
+    for layer, activation in expected.items():
+        theirs = activation.reshape(len(PHOTOGRAPHS), -1)
+        ours = to_dense(batch.layers[layer])
+        error = np.linalg.norm(ours.astype(np.float64) - theirs) / np.linalg.norm(theirs)
+        assert error < 1e-5, layer
+        assert np.mean((ours == 0) == (theirs == 0)) >= 0.9999
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_what_was_found_is_said_in_one_line(loaded: dict[str, Any], name: str) -> None:
+    _, mode, words = EXPECTED[name]
+    found, size, line = loaded[name]
+    assert (found, size) == (mode, [150, 150])
+    assert "\n" not in line
+    for part in words:
+        assert part in line
+
+
+def test_a_model_that_says_nothing_is_taken_for_caffe_and_the_user_is_told(
+    loaded: dict[str, Any],
+) -> None:
+    mode, _, line = loaded["unsaid"]
+    assert mode == "caffe"
+    assert "does not say how its pixels are scaled: assuming --scaling caffe" in line
+    assert "say --scaling tf, torch, 0..1 or none" in line
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_exported_is_refused_in_one_line(loaded: dict[str, Any], name: str) -> None:
+    message = loaded[name]
+    assert isinstance(message, str), message
+    assert "\n" not in message
+    for part in REFUSED[name][2]:
+        assert part in message
+
+
+def test_named_scalings_are_keras_bit_for_bit(models: Path) -> None:
+    levels = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
+    with np.load(models / "modes.npz") as arrays:
+        expected = dict(arrays)
+    expected["0..1"] = levels.astype(np.float32) / 255
+    expected["none"] = levels.astype(np.float32)
+    assert expected.keys() == SCALINGS.keys() == MODES.keys()
+    for mode, theirs in expected.items():
+        assert normalize(levels, SCALINGS[mode]).tobytes() == theirs.tobytes(), mode
+        assert MODES[mode].apply(levels).tobytes() == theirs.tobytes(), mode
+        assert str(MODES[mode]) == str(SCALINGS[mode])
+
+
+def test_graphs_are_read_too(models: Path, exported: Callable[[str], Path]) -> None:
+    """What tf2onnx makes of such a model, and what this package does."""
+    assert read_scaling(models / "preprocess_input.onnx") == MODES["caffe"]
+    assert read_scaling(models / "sequential.onnx") == MODES["0..1"]
+    assert read_scaling(models / "plain.onnx") is None
+    with pytest.raises(WeightsError, match=r"own_mean\.onnx: what lies in front of its first conv"):
+        read_scaling(models / "own_mean.onnx")
+    assert read_scaling(exported("sequential")) == MODES["0..1"]
+    custom = read_scaling(exported("normalization"))
+    assert custom is not None
+    assert custom.mode == "custom"
+
+
+def test_arrays_are_checked_against_the_models_own_scaling(
+    exported: Callable[[str], Path],
+) -> None:
+    extractor = sparsefeat.Extractor(exported("plain"), "block1_pool")
+    pixels = data.astronaut()[np.newaxis, :150, :150]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        extractor.run(sparsefeat.normalize(pixels, extractor.scaling))
+        extractor.run(pixels / np.float32(255))
+    with pytest.warns(
+        sparsefeat.ScalingWarning, match=r"as for Keras' VGG16.*expected red.* / 255"
+    ):
+        extractor.run(sparsefeat.normalize(pixels))
+    with pytest.warns(sparsefeat.ScalingWarning, match="0 to 255, as they are"):
+        extractor.run(pixels.astype(np.float32))
+
+
+def test_rows_of_two_scalings_are_never_in_one_store(
+    exported: Callable[[str], Path], models: Path, tmp_path: Path
+) -> None:
+    """The same weights, exported again for pixels in another range."""
+    other = sparsefeat_export.export(
+        tmp_path / "other.onnx",
+        weights=models / "plain.keras",
+        scaling="none",
+        channels_divisor=16,
+    ).path
+    store = tmp_path / "features"
+    pictures = list_pictures([PHOTOGRAPHS[0]])
+    sparsefeat.extract_to_store(sparsefeat.Extractor(exported("plain"), "gap"), pictures, store)
+    scaling = sparsefeat.open(store).settings["scaling"]
+    assert scaling == {
+        "mode": "0..1",
+        "channel_order": "RGB",
+        "divisor": 255.0,
+        "mean": [0.0, 0.0, 0.0],
+        "std": [1.0, 1.0, 1.0],
+    }
+    with pytest.raises(StoreMismatchError, match="scaling"):
+        sparsefeat.extract_to_store(sparsefeat.Extractor(other, "gap"), pictures, store)
+
+
+def test_messages_are_of_the_models_own_top(exported: Callable[[str], Path]) -> None:
+    path = exported("plain")
+    assert list(sparsefeat.Extractor(path, "walk").layers)[5:] == ["hidden"]
+    with pytest.raises(
+        InputError, match=r"takes 150x150 only.*gap, drop, hidden, classes.*--no-top"
+    ):
+        sparsefeat.Extractor(path, size=(224, 224))
+    with pytest.raises(LayerError, match="'fc1': behind the last pool it has gap, drop, hidden"):
+        sparsefeat.Extractor(path, "fc1")
+
+
+def test_info_shows_it(exported: Callable[[str], Path]) -> None:
+    done = CliRunner().invoke(main, ["info", str(exported("plain"))])
+    assert done.exit_code == 0
+    assert "pixels are scaled to red, green, blue / 255 (0..1)" in done.stdout
