@@ -249,6 +249,42 @@ def test_rows_of_two_scalings_are_never_in_one_store(
         sparsefeat.extract_to_store(sparsefeat.Extractor(other, "gap"), pictures, store)
 
 
+KERAS = """
+import sys
+import numpy as np
+from sparsefeat_export.keras_engine import KerasEngine
+model, output, *files = sys.argv[1:]
+found = {}
+for way in ("predict", "function"):
+    engine = KerasEngine(model=model, layers=["block5_pool"], way=way, threads=1)
+    (outputs,) = engine.extract(files, batch_size=len(files), size=(150, 150))
+    found[way] = outputs["block5_pool"]
+np.savez(output, **found)
+"""
+
+
+def test_the_benchmark_feeds_keras_what_the_model_expects(models: Path, tmp_path: Path) -> None:
+    path = sparsefeat_export.export(
+        tmp_path / "base.onnx",
+        weights=models / "normalization.keras",
+        top=False,
+        channels_divisor=16,
+    ).path
+    extractor = sparsefeat.Extractor(path, "block5_pool")
+    assert extractor.picture_size == (150, 150)
+    (batch,) = extractor.extract(PHOTOGRAPHS)
+    ours = to_dense(batch.layers["block5_pool"])
+    subprocess.run(
+        [sys.executable, "-c", KERAS, path, tmp_path / "keras.npz", *PHOTOGRAPHS],
+        check=True,
+        capture_output=True,
+    )
+    with np.load(tmp_path / "keras.npz") as found:
+        for way in ("predict", "function"):
+            theirs = found[way].reshape(ours.shape)
+            assert np.linalg.norm(ours - theirs) < 1e-5 * np.linalg.norm(theirs), way
+
+
 def test_messages_are_of_the_models_own_top(exported: Callable[[str], Path]) -> None:
     path = exported("plain")
     assert list(sparsefeat.Extractor(path, "walk").layers)[5:] == ["hidden"]
