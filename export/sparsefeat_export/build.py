@@ -20,6 +20,7 @@ def build(network: Network, layers: list[dict[str, Any]], data: Path) -> onnx.Mo
     traced = convert(network)
     model = traced.graph
     folded = folding.fold(model.graph, list(traced.variables))
+    graph.transpose_single_positions(model.graph, layers)
     graph.rewire_round_trips(model.graph)
     graph.explicit_padding(model.graph)
     graph.static_flatten(model.graph, layers)

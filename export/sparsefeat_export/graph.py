@@ -28,6 +28,23 @@ def rewire_round_trips(graph: onnx.GraphProto) -> None:
     drop_unread(graph)
 
 
+def transpose_single_positions(graph: onnx.GraphProto, layers: Iterable[Mapping[str, Any]]) -> None:
+    """Write Reshape as the Transpose that it stands for where a map has one row and one column."""
+    shapes = {one.name: one.dims[0] for one in graph.initializer if len(one.dims) == 1}
+    single = {layer["name"] for layer in layers if layer["shape"][:-1] == [1, 1]}
+    for node in graph.node:
+        if node.op_type != "Reshape" or shapes.get(node.input[1]) != 4:
+            continue
+        if node.output[0] in single:
+            perm = TO_NHWC
+        elif node.input[0] in single:
+            perm = TO_NCHW
+        else:
+            continue
+        turned = helper.make_node("Transpose", [node.input[0]], [node.output[0]], perm=perm)
+        node.CopyFrom(turned)
+
+
 def explicit_padding(graph: onnx.GraphProto) -> None:
     """Write a convolution's padding as numbers; ONNX deprecates ``auto_pad``."""
     for node in graph.node:

@@ -204,6 +204,54 @@ def test_models_with_a_top(small_vgg16_top: Path) -> None:
         assert ways[1].convolution == ("winograd" if fits else "direct")
 
 
+FINE_TUNED = """
+import sys
+import keras
+import sparsefeat_export
+
+keras.utils.set_random_seed(0)
+images = x = keras.Input((96, 104, 3))
+conv = dict(padding="same", activation="relu", bias_initializer="random_normal")
+for block, (count, channels) in enumerate([(2, 16), (2, 16), (3, 16), (3, 32), (3, 32)], start=1):
+    for index in range(1, count + 1):
+        width = channels if block > 2 else 4 * block
+        x = keras.layers.Conv2D(width, 3, name=f"block{block}_conv{index}", **conv)(x)
+    x = keras.layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
+x = keras.layers.Conv2D(48, 3, name="more", **conv)(x)
+x = keras.layers.Dropout(0.3, name="drop")(x)
+x = keras.layers.Conv2D(32, 1, name="narrow", **conv)(x)
+x = keras.layers.Conv2D(32, 3, name="wide", **conv)(x)
+x = keras.layers.Conv2D(32, 2, activation="relu", name="valid")(x)
+x = keras.layers.MaxPooling2D(2, name="last_pool")(x)
+x = keras.layers.Conv2D(16, 3, padding="same", name="linear")(x)
+x = keras.layers.ReLU(name="rectify")(x)
+x = keras.layers.GlobalAveragePooling2D(name="average")(x)
+x = keras.layers.Dense(3, name="labels")(x)
+keras.Model(images, x).save(sys.argv[1] + "/model.keras")
+sparsefeat_export.export(
+    sys.argv[1] + "/model.onnx", weights=sys.argv[1] + "/model.keras", channels_divisor=16
+)
+"""
+
+
+def test_a_model_that_goes_on_behind_vgg16(tmp_path: Path) -> None:
+    """Its layers alternate between what fits and what does not, down to a single position."""
+    subprocess.run(
+        [sys.executable, "-c", FINE_TUNED, str(tmp_path)], check=True, capture_output=True
+    )
+    model, images = tmp_path / "model.onnx", photographs(3, 96, 104)
+    for layers in ("all,*/pre", "labels", "wide", "last_pool", "drop,narrow/pre", "linear"):
+        for pool in ("none", "avg"):
+            ways = [
+                sparsefeat.Extractor(model, layers, convolution=way, pool=pool)  # type: ignore[arg-type]
+                for way in ("direct", "winograd")
+            ]
+            expected, got = (way.run(images, check=False) for way in ways)
+            assert list(got) == list(expected)
+            for name, values in got.items():
+                assert relative(values, expected[name]) < 5e-6, name
+
+
 def test_which_convolution_is_active(vgg16: Path, small_vgg16: Path) -> None:
     assert sparsefeat.Extractor(vgg16, "block1_conv1").convolution == "direct"
     extractor = sparsefeat.Extractor(vgg16, convolution="direct")

@@ -86,3 +86,18 @@ def test_sizes_that_can_not_be(small_vgg16: Path, small_vgg16_top: Path) -> None
         check_size(ModelFile.open(small_vgg16_top), (240, 240))
     assert check_size(ModelFile.open(small_vgg16_top), None) == (224, 224)
     assert check_size(ModelFile.open(small_vgg16), None) is None
+
+
+def test_a_graph_that_begins_behind_a_layer(small_vgg16_top: Path) -> None:
+    file = ModelFile.open(small_vgg16_top)
+    (pool,) = (layer for layer in file.metadata.layers if layer.name == "block5_pool")
+    found = cut(file, ["fc1", "flatten"], after=pool)
+    assert found.input == "block5_pool"
+    assert [each.name for each in found.model.graph.input] == ["block5_pool"]
+    assert not any(node.op_type == "Conv" for node in found.model.graph.node)
+    weights = {tensor.name for tensor in found.model.graph.initializer if tensor.external_data}
+    assert weights == {"fc1/kernel", "fc1/bias"}
+    path = small_vgg16_top.with_name("behind.onnx")
+    path.write_bytes(found.model.SerializeToString())
+    onnx.checker.check_model(path, full_check=True)
+    path.unlink()
