@@ -243,7 +243,7 @@ def test_a_model_that_goes_on_behind_vgg16(tmp_path: Path) -> None:
     for layers in ("all,*/pre", "labels", "wide", "last_pool", "drop,narrow/pre", "linear"):
         for pool in ("none", "avg"):
             ways = [
-                sparsefeat.Extractor(model, layers, convolution=way, pool=pool)  # type: ignore[arg-type]
+                sparsefeat.Extractor(model, layers, convolution=way, pool=pool)
                 for way in ("direct", "winograd")
             ]
             expected, got = (way.run(images, check=False) for way in ways)
