@@ -403,21 +403,10 @@ def load_convolutions(variant: str | None = None) -> None:
         Which vectors it uses; by default those that suit this processor, if any do.
     """
     variant = variant or suitable_variant()
-    if variant is None:
-        return
-    from numba.core import event
-
-    class Announcement(event.Listener):
-        said = False
-
-        def on_start(self, event: Any) -> None:
-            module = event.data["dispatcher"].py_func.__module__
-            if not self.said and module == "sparsefeat_kernels._winograd":
-                self.said = True
-                _log.info("compiling the convolutions for this processor; this is done once")
-
-        def on_end(self, event: Any) -> None:
-            pass
-
-    with event.install_listener("numba:compile", Announcement()):
-        compile_winograd(variant)
+    if variant is not None:
+        compile_winograd(
+            variant,
+            on_compile=lambda: _log.info(
+                "compiling the convolutions for this processor; this is done once"
+            ),
+        )

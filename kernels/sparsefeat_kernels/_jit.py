@@ -1,9 +1,18 @@
-"""How the kernels are compiled. Importing this module imports numba: do it when one is needed."""
+"""How the kernels are compiled. Importing this module imports numba: do it when one is needed.
+
+All of numba and llvmlite that kernels use comes from here. Two threads that began to import numba
+by different modules would each find the other's half imported.
+"""
 
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba.core import event, types
+from numba.extending import intrinsic
+
+__all__ = ["event", "intrinsic", "ir", "kernel", "types"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -5,11 +5,8 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir  # type: ignore[import-untyped]
-from numba.core import types
-from numba.extending import intrinsic
 
-from sparsefeat_kernels._jit import kernel
+from sparsefeat_kernels._jit import intrinsic, ir, kernel, types
 
 BLOCK = 1024  # elements: 4 KiB read and at most 8 KiB written between two looks at the room left
 LANES = 16  # a multiple of it fits in BLOCK

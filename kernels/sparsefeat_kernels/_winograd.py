@@ -19,11 +19,8 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir  # type: ignore[import-untyped]
-from numba.core import types
-from numba.extending import intrinsic
 
-from sparsefeat_kernels._jit import kernel
+from sparsefeat_kernels._jit import intrinsic, ir, kernel, types
 
 TILE = 4  # rows and columns of output that a tile gives
 TAPS = 3  # rows and columns of a kernel

@@ -9,9 +9,9 @@ import itertools
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, wait
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -296,7 +296,9 @@ def suitable_variant() -> str | None:
     return None
 
 
-def compile_winograd(variant: str | None = None) -> None:
+def compile_winograd(
+    variant: str | None = None, *, on_compile: Callable[[], object] | None = None
+) -> None:
     """Compile what a convolution needs, or load it from numba's cache.
 
     Compiling takes some seconds, the first time on a machine; the first convolution does it
@@ -306,10 +308,29 @@ def compile_winograd(variant: str | None = None) -> None:
     ----------
     variant
         As `WinogradConvolution` takes.
+    on_compile
+        Called once if there is something to compile, before it begins.
     """
+    from sparsefeat_kernels import _winograd
+    from sparsefeat_kernels._jit import event
+
+    called = False
+
+    class Listener(event.Listener):
+        def on_start(self, event: Any) -> None:
+            nonlocal called
+            module = event.data["dispatcher"].py_func.__module__
+            if on_compile is not None and not called and module == _winograd.__name__:
+                called = True
+                on_compile()
+
+        def on_end(self, event: Any) -> None:
+            pass
+
     kernel = np.zeros((CHANNELS, CHANNELS, 3, 3), np.float32)
-    convolution = WinogradConvolution(kernel, np.zeros(CHANNELS, np.float32), variant=variant)
-    convolution(np.zeros((1, 1, 1, CHANNELS), np.float32))
+    with event.install_listener("numba:compile", Listener()):
+        convolution = WinogradConvolution(kernel, np.zeros(CHANNELS, np.float32), variant=variant)
+        convolution(np.zeros((1, 1, 1, CHANNELS), np.float32))
 
 
 class _Share(NamedTuple):

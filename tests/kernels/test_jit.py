@@ -103,6 +103,30 @@ assert not any("vpcompress" in assembly for assembly in pack.inspect_asm().value
     assert run.returncode == 0, run.stderr
 
 
+def test_threads_load_kernels_at_the_same_time() -> None:
+    """One that imports numba meets no other one in the middle of it."""
+    code = """
+import threading
+import numpy as np
+import sparsefeat_kernels as k
+failed = []
+def run(use):
+    try:
+        use()
+    except BaseException as exc:
+        failed.append(exc)
+uses = [lambda: k.encode(np.ones((1, 1), np.float32)), k.suitable_variant, k.compile_winograd] * 2
+threads = [threading.Thread(target=run, args=(use,)) for use in uses]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert not failed, failed
+"""
+    for _ in range(5):
+        subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=120)
+
+
 def test_every_kernel_releases_the_interpreter() -> None:
     kernels = [
         value
