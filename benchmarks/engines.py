@@ -29,7 +29,9 @@ Run = Callable[[Float32], dict[str, Float32]]
 SIZE = (224, 224)
 
 KERAS = tuple(name for name, one in ENGINES.items() if one.framework == "tensorflow")
-ORT = tuple(name for name, one in ENGINES.items() if one.framework == "onnxruntime")
+EXTRACTORS = tuple(
+    name for name, one in ENGINES.items() if one.framework in ("sparsefeat", "onnxruntime")
+)
 
 
 def check(name: str, got: Mapping[str, Float32], expected: Mapping[str, Float32]) -> None:
@@ -49,7 +51,7 @@ def keras_engine(path: Path, layers: Sequence[str], name: str) -> KerasEngine:
 def ort_extractor(
     path: Path, layers: str | Sequence[str], name: str, *, batch_size: int
 ) -> sparsefeat.Extractor:
-    """Make one of `ORT`.
+    """Make one of `EXTRACTORS`.
 
     Raises
     ------

@@ -91,7 +91,7 @@ def test_peak_memory_does_not_grow(
     assert many.rss_gb < 1.3 * few.rss_gb
 
 
-@pytest.mark.parametrize("way", ["onnxruntime-cpu", "onnxruntime-openvino"])
+@pytest.mark.parametrize("way", ["sparsefeat", "onnxruntime-cpu", "onnxruntime-openvino"])
 def test_start(
     benchmark: BenchmarkFixture,
     models: Models,
@@ -102,13 +102,14 @@ def test_start(
     way: str,
 ) -> None:
     """From the start of the process until the row of one photograph is committed."""
-    provider = ENGINES[way].options["provider"]
+    chosen = {name: ENGINES[way].options[name] for name in ("provider", "convolution")}
     try:
-        sparsefeat.Extractor(models.fp32, provider=provider)
+        sparsefeat.Extractor(models.fp32, **chosen)  # type: ignore[arg-type]
     except sparsefeat.ProviderError as exc:
         pytest.skip(str(exc))
     output = tmp_path / "features"
-    line = command(photographs.take(1), output, models.fp32, "--provider", provider)
+    options = [word for name, value in chosen.items() for word in (f"--{name}", value)]
+    line = command(photographs.take(1), output, models.fp32, *options)
     committed: list[float] = []
 
     def start() -> None:

@@ -16,7 +16,7 @@ from sparsefeat.model import ModelFile, choose
 
 from .claims import Claim
 from .conftest import MakeClaim, Models
-from .engines import KERAS, ORT, Run, check, keras_engine, ort_extractor
+from .engines import EXTRACTORS, KERAS, Run, check, keras_engine, ort_extractor
 from .paired import Paired, rates
 
 Float32 = NDArray[np.float32]
@@ -32,7 +32,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """As a plain test, one small batch of each kind is enough."""
     timing = metafunc.config.getoption("benchmark_enable")
     if metafunc.function is test_run:
-        metafunc.parametrize("way", [*KERAS, *ORT])
+        metafunc.parametrize("way", [*KERAS, *EXTRACTORS])
         metafunc.parametrize("outputs", OUTPUTS if timing else ["block5_pool", "all"])
         metafunc.parametrize("batch_size", ROUNDS if timing else [2])
     if metafunc.function is test_compared:
@@ -96,7 +96,7 @@ def test_compared(
     answer = expected(outputs, batch_size)
     ways: dict[str, Callable[[], object]] = {}
     missing = {}
-    for way in (*KERAS, *ORT):
+    for way in (*KERAS, *EXTRACTORS):
         try:
             run = engine(models, way, outputs, batch_size)
         except pytest.skip.Exception as exc:
