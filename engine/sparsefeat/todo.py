@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sparsefeat.errors import InputError
+from sparsefeat.pictures.opening import MAX_PIXELS
+from sparsefeat.pictures.reading import largest_file
 from sparsefeat.pictures.source import Source
 from sparsefeat.progress import Progress
 from sparsefeat.records import ReadFailure, Reject
@@ -56,10 +58,12 @@ def pick(
 
 def _status(picture: Source | Reject, known: Known, *, by_digest: bool) -> Status:
     root, path, size, mtime_ns = picture.root, picture.path, picture.bytes, picture.mtime_ns
-    if not by_digest or isinstance(picture, Reject):
+    is_read = isinstance(picture, Source) and size <= largest_file(MAX_PIXELS)
+    if not by_digest or not is_read:
         status = known.row(root=root, path=path, bytes=size, mtime_ns=mtime_ns)
-        if status != "elsewhere" or isinstance(picture, Reject):
+        if status != "elsewhere" or not is_read:
             return status
+    assert isinstance(picture, Source)
     # The same path, size and time below another root: either the folder was moved, or two
     # folders hold different pictures that look alike from outside. Only the bytes can tell.
     try:

@@ -418,3 +418,17 @@ def test_a_name_that_no_system_has_is_a_missing_file(small_vgg16: Path) -> None:
     (batch,) = extractor.extract(["a\ud800.jpg", "b\0.jpg"], errors="ignore")
     assert [reject.reason for reject in batch.rejects] == ["no such file"] * 2
     assert all(isinstance(reject, Reject) for reject in batch.rejects)
+
+
+def test_a_file_too_large_for_any_image_is_not_read_for_its_digest(
+    photos: Path, extractor: sparsefeat.Extractor, tmp_path: Path
+) -> None:
+    """Terabytes would take hours; the file is sparse, so that it takes no room here."""
+    with (photos / "film.jpg").open("wb") as film:
+        film.truncate(8 << 40)
+    for already_rejected in (0, 2):
+        progress = extract_to_store(
+            extractor, list_pictures([photos]), tmp_path / "features", identity="digest"
+        )
+        assert progress.already_rejected == already_rejected
+    assert progress.already_stored == 24

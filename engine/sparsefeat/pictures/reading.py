@@ -39,6 +39,11 @@ def read_file(source: Source, max_pixels: int) -> bytes:
         raise os_refusal(exc) from exc
 
 
+def largest_file(max_pixels: int) -> int:
+    """Bytes beyond which no file is an image of at most `max_pixels`; it is never read."""
+    return max_pixels * _BYTES_PER_PIXEL + _LARGE_BYTES
+
+
 def _read(stream: IO[bytes], source: Source, max_pixels: int) -> bytes:
     found = os.fstat(stream.fileno())
     if stat.S_ISDIR(found.st_mode):
@@ -47,7 +52,7 @@ def _read(stream: IO[bytes], source: Source, max_pixels: int) -> bytes:
         raise UnreadableError(Reason.SPECIAL)
     _check_unchanged(found, source)
     if found.st_size > _LARGE_BYTES:
-        if found.st_size > max_pixels * _BYTES_PER_PIXEL + _LARGE_BYTES:
+        if found.st_size > largest_file(max_pixels):
             raise UnreadableError(Reason.OVERSIZED)
         try:
             open_picture(stream, max_pixels)
