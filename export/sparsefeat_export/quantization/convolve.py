@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from sparsefeat_export.comparison import open_session
 
 Activation = npt.NDArray[np.float32]
-View = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
+View = npt.NDArray[np.float32] | npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 Pooled = TypeVar("Pooled", bound=View)
 
 

@@ -87,3 +87,10 @@ def views_of(
             pictures.append(picture.resize(target, Image.Resampling.BILINEAR, box=box))
         prepared += [np.asarray(one) for one in pictures]
     return scaling.apply(np.stack(prepared))
+
+
+def with_mirrored(views: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Put each view's mirror image, left and right exchanged, behind it: (2 n, H, W, 3)."""
+    both = np.repeat(views, 2, axis=0)
+    both[1::2] = views[:, :, ::-1]
+    return both

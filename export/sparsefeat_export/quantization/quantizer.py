@@ -25,7 +25,7 @@ from sparsefeat_export.probe import probe_pixels, summarise
 from sparsefeat_export.quantization.agreement import Agreement, measure
 from sparsefeat_export.quantization.calibration import calibrate, n_passes
 from sparsefeat_export.quantization.graph import quantized_graph
-from sparsefeat_export.quantization.pictures import split, views_of
+from sparsefeat_export.quantization.pictures import split, views_of, with_mirrored
 from sparsefeat_export.quantization.stack import Convolution, Stage, read_stack
 from sparsefeat_export.scaling import Scaling, from_json
 from sparsefeat_export.steps import GRAPH
@@ -34,6 +34,7 @@ METHOD = (
     "static QDQ: weights int8 per output channel, rounded with compensation (GPTQ) for the "
     "quantized network's own inputs; activations uint8, steps per channel folded into the "
     "weights, some channels split into fine steps and what is beyond them; biases corrected; "
+    "calibrated on pictures and their mirror images; "
     "pictures as whole pixels; layers behind the last pooling float32"
 )
 MAX_VIEWS = 256  # 6.6 GB, where the first layer is compared with float32
@@ -74,7 +75,8 @@ def quantize(
         every fourth photograph of `calibration` is kept for that and not calibrated on.
     views
         At least so many pictures to calibrate on, and to measure on, 1 to 256: where there are
-        fewer photographs, random square cuts of them are taken as well.
+        fewer photographs, random square cuts of them are taken as well. Calibrating sees the
+        mirror image of each, too.
     report
         Called with a line of text at each step.
     progress
@@ -105,6 +107,7 @@ def quantize(
             views_of(each, size, scaling, least=views, seed=seed)
             for seed, each in enumerate((seen, held_out))
         )
+        shown = with_mirrored(shown)
         n_calibrating = n_passes(stages, len(shown))
         counted = _counter(progress, n_calibrating + 2 * len(names) * len(measured))
         report(f"calibrating on {len(seen)} photographs")

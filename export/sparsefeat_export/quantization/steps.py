@@ -23,8 +23,8 @@ Floats = npt.NDArray[np.float64]
 
 LEVELS = 255
 TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # 0: one step for the layer; 1: each channel its own
-MARGINS = (1.25, 1.5, 2.0)
-LARGEST_MARGIN = 1.25  # of the layer's largest value, which is the best known
+MARGINS = (1.1, 1.25, 1.5, 2.0)
+LARGEST_MARGIN = 1.1  # of the layer's largest value, which is the best known
 FLOOR = 1e-30  # of a layer that is silent altogether
 FAINTEST = 1e-3  # of the layer's largest value; a channel may have been silent
 # How many fine steps of a split channel make one of the others; what is beyond is counted in one
@@ -61,6 +61,22 @@ class Counts:
         counted -= self.beyond.astype(np.float32)[:, None, None]
         counted /= self.steps.astype(np.float32)[:, None, None]
         return np.rint(counted, out=counted).clip(0, LEVELS, out=counted).astype(np.uint8)
+
+    def whole(
+        self, counted: npt.NDArray[np.uint8]
+    ) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
+        """Add up the halves of split channels, in their first steps: (counts, H, W) to (C, H, W).
+
+        Without a split channel it gives `counted` itself, uint8, else uint16.
+        """
+        n_channels = int(self.channel.max()) + 1
+        if len(counted) == n_channels:
+            return counted
+        together = counted[:n_channels].astype(np.uint16)
+        split = self.channel[n_channels:]
+        times = np.rint(self.steps[n_channels:] / self.steps[split]).astype(np.uint16)
+        together[split] += times[:, None, None] * counted[n_channels:]
+        return together
 
 
 @dataclass(frozen=True, kw_only=True)

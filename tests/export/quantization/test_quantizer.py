@@ -21,10 +21,12 @@ from sparsefeat_export.quantization.calibration import SPLIT, calibrate
 from sparsefeat_export.quantization.graph import quantized_graph, steps_name
 from sparsefeat_export.quantization.pictures import views_of
 from sparsefeat_export.quantization.stack import Convolution, read_stack
+from sparsefeat_export.quantization.steps import LEVELS
 from sparsefeat_export.scaling import MODES
 
 CAFFE = MODES["caffe"]
 COMMAND = [sys.executable, "-c", "from sparsefeat.cli import main; main()", "quantize"]
+READERS = {"block1_conv2": "block2_conv1", "block5_conv1": "block5_conv2"}  # of split channels
 COMPARED = "block2_conv2"  # deeper layers add minutes and nothing new
 
 
@@ -99,6 +101,10 @@ def test_split_channels_are_the_sum_of_their_halves(
         fine = counted[:, np.flatnonzero(second >= n_channels)]
         assert not counted[:, beyond][fine < 255].any()
         assert counted[:, beyond].any()
+        if layer in READERS:
+            kernel = weights[f"{READERS[layer]}/kernel/int8"]
+            split = np.flatnonzero(second >= n_channels)
+            np.testing.assert_array_equal(kernel[:, beyond], kernel[:, split])
 
 
 def test_pixels_are_exact_and_so_is_their_border(
@@ -349,6 +355,18 @@ def test_a_model_with_its_top_keeps_dense_layers_in_float32(
     # Progress ends with all that was announced.
     assert passes == [(done, len(passes)) for done in range(1, len(passes) + 1)]
     assert passes
+
+
+def test_split_deep_layers_are_counted_far_beyond_what_was_seen(small_vgg16: Path) -> None:
+    stages = read_stack(onnx.load(small_vgg16))
+    images = views_of(photographs(None, lambda _: None)[:4], (64, 96), CAFFE, least=4, seed=0)
+    convolutions = calibrate(stages, images, compensate=False)
+    (counts,) = (one.counts for one in convolutions if one.name == "block5_conv1")
+    (exact,) = run(small_vgg16, ["block5_conv1"], images)
+    largest = exact.max(axis=(0, 1, 2))
+    room = np.zeros(len(largest))
+    np.add.at(room, counts.channel, LEVELS * counts.steps)
+    assert (room >= 1.4 * largest).all()
 
 
 def test_compensated_rounding_beats_rounding_to_nearest_on_held_out_photographs(

@@ -65,6 +65,9 @@ def test_channels_are_split_where_few_values_are_large() -> None:
     values = counted[:, :, 0].T * counts.steps
     together = values[:, :4].copy()
     together[:, [1, 3]] += values[:, 4:]
+    whole = counts.whole(counted)
+    assert whole.dtype == np.uint16
+    np.testing.assert_array_equal(whole[:, :, 0].T * counts.steps[:4], together)
     error = np.abs(together - samples)
     assert error.max() <= steps[0] / 2 * (1 + 2**-BITS)
     assert np.median(error[:, [1, 3]]) < np.median(error[:, [0, 2]]) / 7
@@ -94,3 +97,5 @@ def test_nothing_is_split_unless_asked_for() -> None:
     counts = split(np.ones(3), ranges([samples]), np.ones(3), 0, (2,))
     assert counts.channel.tolist() == [0, 1, 2]
     assert not counts.beyond.any()
+    counted = counts.of(samples.T[:, :, np.newaxis])
+    assert counts.whole(counted) is counted
