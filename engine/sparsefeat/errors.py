@@ -64,11 +64,11 @@ class SourceError(SparsefeatError, FileNotFoundError):
 
 
 class DependencyError(SparsefeatError, ImportError):
-    """A dependency can't be imported; this one itself says that it is there but does not load."""
+    """A dependency is installed but does not load; or, as the subclass below, not installed."""
 
 
 class MissingDependencyError(DependencyError):
-    """An optional dependency is not installed."""
+    """A dependency, required or optional, is not installed."""
 
 
 class BenchmarkError(SparsefeatError, RuntimeError):

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sparsefeat.records import ReadFailure, Reject
+from sparsefeat.records import ReadFailure, Reject, failures_apart
 from sparsefeat.values import Loss
 
-KEPT = 5  # all rejects are in the store
+MOST_SHOWN = 5  # all rejects are in the store
 
 
 @dataclass(kw_only=True)
@@ -50,12 +50,11 @@ class Progress:
         """Count what was handed to the store; `copies` are pictures that it held already."""
         self.rows += rows
         self.already_stored += copies
-        failures = [each for each in rejects if isinstance(each, ReadFailure)]
-        recorded = [each for each in rejects if not isinstance(each, ReadFailure)]
+        recorded, failures = failures_apart(rejects)
         self.rejected += len(recorded)
         self.failed += len(failures)
-        self.first_rejects += recorded[: KEPT - len(self.first_rejects)]
-        self.first_failures += failures[: KEPT - len(self.first_failures)]
+        self.first_rejects += recorded[: MOST_SHOWN - len(self.first_rejects)]
+        self.first_failures += failures[: MOST_SHOWN - len(self.first_failures)]
 
     @property
     def worked(self) -> int:

@@ -1,7 +1,7 @@
 """The small frozen records that the stages of an extraction hand on."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sparsefeat.one_line import one_line
@@ -50,11 +50,11 @@ def reject_message(rejects: Sequence[Reject], count: int | None = None) -> str:
 
     >>> lost = Reject(path="a.jpg", root="", bytes=0, mtime_ns=0, sha256="", reason="no such file")
     >>> reject_message([lost], 3)
-    '3 pictures could not be read and gave no row, the first: a.jpg: no such file'
+    '3 images could not be read and gave no row, the first: a.jpg: no such file'
     """
     n = len(rejects) if count is None else count
     first = f"{one_line(rejects[0].path) or 'one without a name'}: {rejects[0].reason}"
-    said = f"{counted(n, 'picture')} could not be read and gave no row"
+    said = f"{counted(n, 'image')} could not be read and gave no row"
     return f"{said}: {first}" if n == 1 else f"{said}, the first: {first}"
 
 
@@ -65,6 +65,20 @@ class ReadFailure(Reject):
     The file is missing or forbidden, the drive fails, memory or descriptors run out: that says
     nothing of the picture. No store records it, and the next run tries it again.
     """
+
+
+def failures_apart(
+    rejects: Iterable[Reject],
+) -> tuple[list[Reject], list[ReadFailure]]:
+    """Split into what was rejected for good, and what could not be read this time."""
+    rejected: list[Reject] = []
+    failed: list[ReadFailure] = []
+    for each in rejects:
+        if isinstance(each, ReadFailure):
+            failed.append(each)
+        else:
+            rejected.append(each)
+    return rejected, failed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -50,7 +50,7 @@ class OutputError(ExportError):
 
 
 class DependencyError(ExportError, ImportError):
-    """A dependency can't be imported; this one itself says that it is there but does not load."""
+    """A dependency is installed but does not load; or, as the subclass below, not installed."""
 
 
 class MissingDependencyError(DependencyError):

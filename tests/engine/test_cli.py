@@ -77,7 +77,7 @@ def test_extract_info_verify(store: Path) -> None:
     facts = json.loads(ok("info features --json", folder))
     assert facts["rows"] == 2
     assert list(facts["layers"]) == [f"block{n}_pool" for n in range(1, 6)]
-    assert ok("verify features --source photos", folder).startswith("features: sound; 2 rows")
+    assert ok("verify features --source photos", folder).startswith("features: undamaged; 2 rows")
     assert json.loads(ok("verify features --json", folder))["ok"]
 
 
@@ -100,7 +100,7 @@ def test_values_of_fewer_bits(small_vgg16: Path, photos: Path) -> None:
         assert 0 < layer["loss"]["relative_l2"] < 4e-3
         assert f"{layer['loss']['relative_l2']:.1e}" in said
     assert "worst error" in ok("info small", photos.parent)
-    assert "sound" in ok("verify small", photos.parent)
+    assert "small: undamaged; " in ok("verify small", photos.parent)
     mismatch = run(line.replace("bfloat16", "float16"), photos.parent)
     assert mismatch.exit_code == 2
     assert "values: got 'float16', expected 'bits:7'" in mismatch.stderr
@@ -136,7 +136,7 @@ def test_lists_of_other_programs(small_vgg16: Path, photos: Path) -> None:
     for line, stdin in (("--files-from empty", ""), ("--files-from -", "\n")):
         done = run(f"extract {line} -o nothing {common}", folder, stdin=stdin)
         assert done.exit_code == 0
-        assert done.stderr.endswith(" lists no photographs: there is nothing to do\n")
+        assert done.stderr.endswith(" lists no images: there is nothing to do\n")
         assert not (folder / "nothing").exists()
     outcome = json.loads(ok(f"extract --files-from empty -o nothing {common} --json", folder))
     assert (outcome["store"], outcome["total"], outcome["rows"]) == ("nothing", 0, 0)
@@ -145,6 +145,9 @@ def test_lists_of_other_programs(small_vgg16: Path, photos: Path) -> None:
     done = run(f"extract mount -o nothing {common}", folder)
     assert done.exit_code == 2
     assert "Error: got 'mount', expected photographs" in done.stderr
+    done = run(f"extract --files-from - -o nothing {common}", folder, stdin="mount\n")
+    assert done.exit_code == 2
+    assert "Error: got 1 path in standard input, expected photographs" in done.stderr
 
 
 def test_companions_include_and_exclude(small_vgg16: Path, photos: Path) -> None:
@@ -156,6 +159,8 @@ def test_companions_include_and_exclude(small_vgg16: Path, photos: Path) -> None
     skipped = "3 files that accompany photographs were skipped: 2 .mov, 1 .ini\n"
     first = run(f"extract photos -o f {common} --exclude RAW", photos.parent)
     assert "2 rows added, 1 rejected" in first.stdout
+    unmatched = run(f"sparsity photos -l block1_pool {common} --exclude photos/raw", photos.parent)
+    assert "warning: --exclude photos/raw matched nothing: " in unmatched.stderr
     assert first.stderr == f"{skipped}rejected: bad.png: not a picture\n"
     again = run(f"extract photos -o f {common} --include '*.jpg'", photos.parent)
     assert "1 row added, 0 rejected" in again.stdout
@@ -269,9 +274,9 @@ def test_photographs_that_changed_are_no_damage(store: Path) -> None:
     done = run("verify features --source photos", folder)
     assert done.exit_code == 1
     assert "DAMAGED" not in done.stdout
-    missing, sound, compared = done.stdout.splitlines()
+    missing, undamaged, compared = done.stdout.splitlines()
     assert missing.endswith("rocket.jpg is missing in photos")
-    assert sound.startswith("features: sound; 2 rows, 1 part, ")
+    assert undamaged.startswith("features: undamaged; 2 rows, 1 part, ")
     assert compared.startswith("photos: 2 images compared, 1 changed, missing or unreadable")
     said = json.loads(run("verify features --source photos --json", folder).stdout)
     assert (said["ok"], len(said["findings"]), len(said["changes"])) == (True, 0, 1)

@@ -24,7 +24,7 @@ def test_one_store_of_two(folder: Path) -> None:
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.startswith("week: 3 rows and 1 reject added in 1 part, ")
     assert "; 1 row there already; " in done.stdout
-    assert ok("verify week", folder).startswith("week: sound; 3 rows")
+    assert ok("verify week", folder).startswith("week: undamaged; 3 rows")
     facts = json.loads(ok("merge b -o week --json", folder))
     assert (facts["rows"], facts["duplicates"], facts["store"]) == (0, 2, "week")
 

@@ -146,12 +146,35 @@ def test_scaling_names_rejects_and_counts_pictures(folder: Path, small_vgg16: Pa
     line = "photos/things notes.jpg --scaling --size 64x64 -l block5_pool"
     done = run(line, folder, small_vgg16)
     assert done.exit_code == 0
-    reject = "1 picture could not be read and gave no row: notes.jpg: not a picture"
+    reject = "1 image could not be read and gave no row: notes.jpg: not a picture"
     assert f"warning: {reject}\n" in done.stderr
     assert "2 pictures, 1 rejected\n" in done.stderr
     nothing = run("notes.jpg --scaling --size 64x64 -l block5_pool", folder, small_vgg16)
     assert nothing.exit_code == 2
     assert f"Error: no picture could be read ({reject})" in nothing.stderr
+
+
+@SHOWN
+@pytest.mark.parametrize("options", ["", "--json", "--scaling", "--compare"])
+def test_what_cannot_be_read_this_time(
+    options: str, folder: Path, small_vgg16: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder / "photos", tmp_path / "photos")
+    (tmp_path / "photos/animals/notes.jpg").write_text("no picture")
+    (tmp_path / "photos/animals/lost.jpg").symlink_to("nowhere.jpg")
+    sources = "photos/animals photos/things" if options == "--compare" else "photos/animals"
+    line = f"{sources} --size 64x64 -l block5_pool {options}"
+    done = run(line, tmp_path, small_vgg16)
+    assert done.exit_code == 1
+    assert "2 images could not be read and gave no row, the first: " in done.stderr
+    if options == "--json":
+        facts = json.loads(done.stdout)
+        assert [each["path"] for each in facts["rejected"]] == ["notes.jpg"]
+        assert facts["failed"] == [{"path": "lost.jpg", "reason": "no such file"}]
+    elif options != "--compare":
+        assert "2 pictures, 1 rejected, 1 could not be read this time\n" in done.output
+    (tmp_path / "photos/animals/lost.jpg").unlink()
+    assert run(line, tmp_path, small_vgg16).exit_code == 0
 
 
 def test_flatness_of_a_store_whose_photographs_were_moved(

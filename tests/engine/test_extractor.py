@@ -404,7 +404,7 @@ def test_rows_that_are_missing_are_warned_of(small_vgg16: Path, folder: Path) ->
     assert sum(len(batch.rows) for batch in batches) == 1
     (warning,) = told
     said = str(warning.message)
-    assert said.startswith("1 picture could not be read and gave no row: ")
+    assert said.startswith("1 image could not be read and gave no row: ")
     assert said.endswith("typo[1].png: no such file")
     assert warning.filename == __file__
     # Once as soon as it is known, and once with how many they were.

@@ -3,22 +3,22 @@
 import importlib.util
 import os
 import warnings
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from sparsefeat.errors import InputError, SourceError
-from sparsefeat.pictures import Preset, Source, each_picture, preset
-from sparsefeat.pictures.decode import Picture, decode
-from sparsefeat.pictures.preprocess import CAFFE, Scaling, normalize
+from sparsefeat.pictures import CAFFE, Preset, Scaling, Source, each_picture, normalize, preset
+from sparsefeat.pictures.decode import Decoded, Picture, decode
 from sparsefeat.records import Reject, RejectWarning, reject_message
-from sparsefeat.units import counted
 
 Float32 = NDArray[np.float32]
+T = TypeVar("T", bound=Picture)
 Pictures = str | os.PathLike[str] | Iterable[Picture | Reject]
 
 # In the package that makes models, which isn't imported for them.
@@ -86,28 +86,17 @@ def load_images(
     RejectWarning
         Some of those needed can't be read, and others were taken.
     """
-    chosen = preset(preprocess)
     pixels, paths = [], []
     rejects: list[Reject] = []
-    own = _own(photos)
-    for picture in each_picture(photos if own else _shipped()):
-        decoded = picture if isinstance(picture, Reject) else decode(picture, chosen, size)
-        if isinstance(decoded, Reject):
-            rejects.append(decoded)
-            continue
+    for _, decoded in _decoded(_pictures(photos), preset(preprocess), size, rejects):
         pixels.append(decoded.pixels)
         paths.append(decoded.row.path)
         if len(pixels) == count:
             break
-    if not pixels:
-        raise SourceError(
-            f"none of {counted(len(rejects), 'picture')} can be read; name others, or none to use "
-            "those that sparsefeat ships"
-        )
-    if rejects:
-        warnings.warn(reject_message(rejects), RejectWarning, stacklevel=2)
+    _note(paths, rejects, "image")
     repeated = [pixels[index % len(pixels)] for index in range(count)]
-    return Images(array=normalize(np.stack(repeated), scaling), paths=tuple(paths), own=own)
+    array = normalize(np.stack(repeated), scaling)
+    return Images(array=array, paths=tuple(paths), own=_own(photos))
 
 
 def find_files(photos: Pictures, count: int, *, size: tuple[int, int]) -> Files:
@@ -136,35 +125,53 @@ def find_files(photos: Pictures, count: int, *, size: tuple[int, int]) -> Files:
     RejectWarning
         Some of those needed can't be read, and others were taken.
     """
-    chosen, own = preset("keras"), _own(photos)
     files, paths = [], []
     rejects: list[Reject] = []
-    for picture in each_picture(photos if own else _shipped()):
-        if not isinstance(picture, Source | Reject | str | os.PathLike):
-            raise InputError(
-                f"got a {type(picture).__name__} as a photograph, expected the path of a JPEG file"
-            )
-        if isinstance(picture, Reject):
-            rejects.append(picture)
-            continue
-        decoded = decode(picture, chosen, size)
-        if isinstance(decoded, Reject):
-            rejects.append(decoded)
-            continue
-        file = picture.file if isinstance(picture, Source) else str(Path(picture).absolute())
+    named = map(_named, _pictures(photos))
+    readable: Iterator[tuple[Source | str, Decoded]]
+    readable = _decoded(named, preset("keras"), size, rejects)
+    for picture, decoded in readable:
+        file = picture.file if isinstance(picture, Source) else picture
         if decoded.row.format == "JPEG" and _mode(file) in MODES:
             files.append(file)
             paths.append(decoded.row.path)
         if len(files) == count:
             break
-    if not files:
+    _note(paths, rejects, "JPEG file in colour or grey")
+    return Files(files=tuple(files), paths=tuple(paths), own=_own(photos))
+
+
+def _decoded(
+    pictures: Iterable[T | Reject], chosen: Preset, size: tuple[int, int], rejects: list[Reject]
+) -> Iterator[tuple[T, Decoded]]:
+    """Decode one picture after another; those that can't be read are appended to `rejects`."""
+    for picture in pictures:
+        decoded = picture if isinstance(picture, Reject) else decode(picture, chosen, size)
+        if isinstance(decoded, Reject):
+            rejects.append(decoded)
+        else:
+            yield picture, decoded  # type: ignore[misc]  # a Reject went the other way
+
+
+def _note(paths: Sequence[str], rejects: Sequence[Reject], what: str) -> None:
+    """Raise `SourceError` if nothing was found, and warn of what could not be read."""
+    if not paths:
         raise SourceError(
-            "there is no JPEG file in colour or grey that can be read; name others, or none to use "
-            "those that sparsefeat ships"
+            f"there is no {what} that can be read; name others, or none to use those that "
+            "sparsefeat ships"
         )
     if rejects:
-        warnings.warn(reject_message(rejects), RejectWarning, stacklevel=2)
-    return Files(files=tuple(files), paths=tuple(paths), own=own)
+        warnings.warn(reject_message(rejects), RejectWarning, stacklevel=3)
+
+
+def _named(picture: Picture | Reject) -> Source | Reject | str:
+    if isinstance(picture, Source | Reject):
+        return picture
+    if isinstance(picture, str | os.PathLike):
+        return str(Path(picture).absolute())
+    raise InputError(
+        f"got a {type(picture).__name__} as a photograph, expected the path of a JPEG file"
+    )
 
 
 def pass_length(batch_size: int) -> int:
@@ -176,6 +183,10 @@ def pass_length(batch_size: int) -> int:
     [16, 18, 32]
     """
     return batch_size * max(MIN_BATCHES, -(-MIN_FILES // batch_size))
+
+
+def _pictures(photos: Pictures) -> Iterator[Picture | Reject]:
+    return each_picture(photos if _own(photos) else _shipped())
 
 
 def _own(photos: Pictures) -> bool:

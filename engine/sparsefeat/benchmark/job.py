@@ -105,5 +105,6 @@ def _check_same(file: ModelFile, quantized: ModelFile) -> None:
         )
     if quantized.metadata.preprocessing.scaling != file.metadata.preprocessing.scaling:
         raise InputError(
-            f"{quantized.path.name} was not made of {file.path.name}: it scales pixels otherwise"
+            f"{quantized.path.name} was not made of {file.path.name}: it was exported with another "
+            "scaling"
         )

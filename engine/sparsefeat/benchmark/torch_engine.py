@@ -13,7 +13,7 @@ from PIL import Image
 
 from sparsefeat.errors import ProviderError
 from sparsefeat.model import ModelFile, cut
-from sparsefeat.pictures.preprocess import Scaling, normalize
+from sparsefeat.pictures import Scaling, normalize
 
 if TYPE_CHECKING:
     import torch

@@ -22,7 +22,7 @@ from sparsefeat.cli.options import (
 )
 from sparsefeat.cli.output import (
     log,
-    note_companions,
+    note_listing,
     print_table,
     warnings_as_lines,
     write_text,
@@ -147,7 +147,7 @@ def bench(
     if html_file:
         check_installed()
     pictures = list_pictures(photos, include=include, exclude=exclude)
-    note_companions(pictures)
+    note_listing(pictures)
     with warnings_as_lines(), _turns_shown() as report:
         result, stopped_by = run_stoppable(
             lambda stop: compare(

@@ -24,7 +24,7 @@ from sparsefeat.cli.options import (
 )
 from sparsefeat.cli.output import (
     log,
-    note_companions,
+    note_listing,
     print_json,
     print_table,
     printable,
@@ -199,10 +199,10 @@ def extract(
             include=include,
             exclude=exclude,
         )
-        note_companions(pictures)
+        note_listing(pictures)
         if not pictures:
             listed = "standard input" if files_from == "-" else printable(str(files_from))
-            log(f"{listed} lists no photographs: there is nothing to do")
+            log(f"{listed} lists no images: there is nothing to do")
             if as_json:
                 _print_json(output, Progress(total=0), time.monotonic() - start)
             return
@@ -310,7 +310,7 @@ def _print(output: str, outcome: "Progress", seconds: float) -> None:
         )
     if outcome.already_rejected:
         log(
-            f"{counted(outcome.already_rejected, 'file')} rejected before; --retry-rejects tries "
+            f"{counted(outcome.already_rejected, 'image')} rejected before; --retry-rejects tries "
             "again"
         )
     if outcome.changed:

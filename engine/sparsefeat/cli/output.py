@@ -34,12 +34,19 @@ def printable(name: str) -> str:
     return one_line(name, most=len(name))
 
 
-def note_companions(pictures: "Listing") -> None:
-    """Say in one line how many files were passed over because they accompany photographs."""
+def note_listing(*listings: "Listing") -> None:
+    """Say how many files were passed over as companions, and which --exclude matched nothing."""
     from sparsefeat.pictures import describe_companions
 
-    if pictures.companions:
-        log(describe_companions(pictures.companions))
+    for pictures in listings:
+        if pictures.companions:
+            log(describe_companions(pictures.companions))
+    for pattern in listings[0].unmatched:
+        if all(pattern in pictures.unmatched for pictures in listings):
+            log(
+                f"warning: --exclude {printable(pattern)} matched nothing: it is compared with "
+                "paths inside the folder that is searched, without that folder's own name"
+            )
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:

@@ -18,7 +18,7 @@ from sparsefeat.cli.options import (
 )
 from sparsefeat.cli.output import (
     log,
-    note_companions,
+    note_listing,
     print_json,
     print_table,
     printable,
@@ -126,6 +126,7 @@ def sparsity(
     at one position or more of every picture; never zero where it is active at all of them.
     """
     from sparsefeat.pictures import list_pictures
+    from sparsefeat.records import failures_apart
     from sparsefeat.store.layout import is_store
 
     check_one_printed(("--json", as_json), ("--csv -", csv_file))
@@ -150,8 +151,7 @@ def sparsity(
         list_pictures([] if names[0] in stores else names, include=include, exclude=exclude)
         for names in sets
     ]
-    for pictures in listed:
-        note_companions(pictures)
+    note_listing(*listed)
     with warnings_as_lines():
         extractor = None
         if any(listed):
@@ -167,7 +167,10 @@ def sparsity(
             )
         if scaling:
             assert extractor is not None
-            _show_scalings(_scalings(listed[0], extractor), as_json, csv_file)
+            scaled = _scalings(listed[0], extractor)
+            _show_scalings(scaled, as_json, csv_file)
+            if scaled[0].n_failed:
+                raise click.exceptions.Exit(1)
             return
         found = [
             _analyse(
@@ -192,6 +195,8 @@ def sparsity(
         _show_differences(found, by, as_json, csv_file)
     else:
         _show(found[0], by, as_json, csv_file)
+    if any(failures_apart(each.rejects)[1] for each in found):
+        raise click.exceptions.Exit(1)
 
 
 def _check(
@@ -268,14 +273,14 @@ def _analyse(
 
 
 def _scalings(pictures: "list[Source | Reject]", extractor: "Extractor") -> "list[ScalingZeros]":
-    from sparsefeat.sparsity import compare_scalings
+    from sparsefeat.sparsity import compare_scalings, words
 
     with shown("pictures") as show:
         found = compare_scalings(
             extractor, pictures, report=lambda done: show(done, len(pictures), "")
         )
-    n_pictures = found[0].n_pictures
-    log(f"{counted(n_pictures, 'picture')}, {len(pictures) - n_pictures:,} rejected")
+    first = found[0]
+    log(words.read(first.n_pictures, first.n_rejected, first.n_failed))
     return found
 
 

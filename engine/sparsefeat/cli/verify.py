@@ -53,7 +53,7 @@ def _model(path: str, as_json: bool) -> None:
         for finding in report.findings:
             click.echo(finding)
         click.echo(
-            f"{printable(path)}: {'sound' if report.ok else 'DAMAGED'}; "
+            f"{printable(path)}: {'undamaged' if report.ok else 'DAMAGED'}; "
             f"{counted(report.tensors, 'tensor')}, {human_bytes(report.n_bytes)} checked"
         )
     if not report.ok:
@@ -74,7 +74,7 @@ def _store(store: str, source: tuple[str, ...], as_json: bool) -> None:
         for finding in (*report.findings, *report.changes):
             click.echo(str(finding))
         click.echo(
-            f"{printable(store)}: {'sound' if report.ok else 'DAMAGED'}; "
+            f"{printable(store)}: {'undamaged' if report.ok else 'DAMAGED'}; "
             f"{counted(report.rows, 'row')}, "
             f"{counted(report.parts, 'part')}, {counted(report.files, 'file')}, "
             f"{human_bytes(report.n_bytes)} checked"

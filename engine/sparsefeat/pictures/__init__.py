@@ -26,21 +26,25 @@ from sparsefeat.pictures.listing import (
     each_picture,
     list_pictures,
 )
+from sparsefeat.pictures.preprocess import CAFFE, Scaling, normalize
 from sparsefeat.pictures.presets import PRESETS, Preset, preset
 from sparsefeat.pictures.quirks import QuirkWarning, quirk_message
 from sparsefeat.pictures.source import Source, decode_path, encode_path
 
 __all__ = [
+    "CAFFE",
     "PRESETS",
     "Listing",
     "Preset",
     "QuirkWarning",
+    "Scaling",
     "Source",
     "decode_path",
     "describe_companions",
     "each_picture",
     "encode_path",
     "list_pictures",
+    "normalize",
     "preset",
     "quirk_message",
 ]

@@ -33,11 +33,16 @@ class Listing(list[Source | Reject]):
     companions
         How many files were passed over because they accompany photographs, by their kind:
         ``{".mov": 12, ".ini": 1}``.
+    unmatched
+        The patterns of `exclude` that matched no file and no folder.
     """
 
-    def __init__(self, found: Iterable[Found], companions: Mapping[str, int]) -> None:
+    def __init__(
+        self, found: Iterable[Found], companions: Mapping[str, int], unmatched: Iterable[str] = ()
+    ) -> None:
         super().__init__(found)
         self.companions = dict(companions)
+        self.unmatched = tuple(unmatched)
 
 
 def list_pictures(
@@ -68,7 +73,8 @@ def list_pictures(
         in `files_from` is passed over if it lies there.
     include, exclude
         Patterns, at any depth, of the only files to list and of files and folders not to list:
-        ``*.jpg``, ``thumbnails``, ``2019/*.jpg``.
+        ``*.jpg``, ``thumbnails``, ``2019/*.jpg``. They are compared with the path below a folder
+        that is searched, and of a single file below its root.
 
     Returns
     -------
@@ -76,15 +82,16 @@ def list_pictures(
     of the arguments and then of the list; within a folder, by the bytes of the path relative
     to it. A file named twice comes once. Companions of photographs (``.mov``, ``.xmp``,
     ``Thumbs.db``, ...) are counted in `companions` instead, unless `inputs` names the file or
-    `include` matches it. Empty where `inputs` and `files_from` are.
+    `include` matches it. Empty where `inputs` are and the list has no entries.
 
     Raises
     ------
     SourceError
-        One of `inputs` names nothing or vanishes meanwhile, or there are some and no file in any of
-        them; or `root` is not a folder.
+        One of `inputs` names nothing or vanishes meanwhile; or there are some, or entries in the
+        list, and no file in any of them; or `root` is not a folder.
     InputError
-        One of `inputs` is no path, or `include` or `exclude` no pattern.
+        One of `inputs` is no path, or `include` or `exclude` no pattern, or one that begins at "/"
+        or has "..".
 
     Notes
     -----
@@ -102,17 +109,20 @@ def list_pictures(
     for name in names:
         for item in _named(name, base, folders, skip, choice):
             found.setdefault(_file(item), item)
-    if files_from is not None:
-        for item in _listed(read_path_list(files_from), base, folders, skip, choice):
+    given = [*map(repr, names)]
+    if files_from is not None and (entries := read_path_list(files_from)):
+        listed = "standard input" if files_from == "-" else repr(os.fspath(files_from))
+        given.append(f"{counted(len(entries), 'path')} in {listed}")
+        for item in _listed(entries, base, folders, skip, choice):
             found.setdefault(_file(item), item)
     companions = Counter(choice.companions.values())
-    if names and not found:
+    if given and not found:
         raise SourceError(
-            f"got {', '.join(map(repr, names))}, expected photographs: there are no files in it"
-            f" (hidden ones don't count){_passed_over(companions, choice.left_out)}; name another"
+            f"got {', '.join(given)}, expected photographs: there are no files in it"
+            f" (hidden ones don't count){_passed_over(companions, choice)}; name another"
             " folder, or a file itself"
         )
-    return Listing(found.values(), companions)
+    return Listing(found.values(), companions, choice.unmatched)
 
 
 def each_picture(
@@ -289,9 +299,9 @@ def _is_taken(item: Found, choice: Choice, *, named: bool = False) -> bool:
     return choice.takes(decode_path(item.path).split("/"), _file(item), named=named)
 
 
-def _passed_over(companions: Mapping[str, int], left_out: int) -> str:
+def _passed_over(companions: Mapping[str, int], choice: Choice) -> str:
     said = f"; {describe_companions(companions)}" if companions else ""
-    return said + ("; include and exclude leave the others out" if left_out else "")
+    return said + ("; --include and --exclude left the others out" * choice.leaves_out)
 
 
 def describe_companions(companions: Mapping[str, int]) -> str:

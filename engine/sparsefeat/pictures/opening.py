@@ -7,7 +7,7 @@ about missing decoders, and the formats that make Pillow run another program.
 
 import errno
 import functools
-import importlib.util
+import importlib
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +15,8 @@ from typing import IO
 
 from PIL import Image, TiffImagePlugin
 
-from sparsefeat.errors import MissingDependencyError
-from sparsefeat.one_line import one_line
+from sparsefeat.dependencies import importing
+from sparsefeat.errors import DependencyError, MissingDependencyError
 from sparsefeat.pictures.unreadable import Reason, UnreadableError, os_refusal
 
 MAX_PIXELS = 178_956_970
@@ -38,25 +38,29 @@ def _formats() -> tuple[str, ...]:
 
 
 @functools.cache
-def _heif() -> tuple[str, ...]:
-    """Have Pillow read HEIF (HEIC) where a plug-in for it is installed; either of two will do.
+def _heif() -> str | None:
+    """Have Pillow read HEIF (HEIC), by the first of two plug-ins that loads.
 
     Imported for the first such picture, since nobody else needs it.
+
+    Returns
+    -------
+    None; or, where neither loads, why the first one that is installed doesn't: empty if none is.
     """
+    broken = ""
     for plugin in ("pi_heif", "pillow_heif"):
-        if importlib.util.find_spec(plugin) is None:
-            continue
         try:
-            module = importlib.import_module(plugin)
-            module.libheif_version()  # its library is loaded no earlier
-            module.register_heif_opener()
-        except Exception as exc:
-            raise MissingDependencyError(
-                f"{plugin}, which reads HEIF pictures, is installed but does not load"
-                f" ({one_line(str(exc))}); install it again with: pip install 'sparsefeat[heif]'"
-            ) from exc
-        return ("HEIF",)
-    return ()
+            with importing(plugin, f"pip install --force-reinstall {plugin.replace('_', '-')}"):
+                module = importlib.import_module(plugin)
+                module.libheif_version()  # its library is loaded no earlier
+                module.register_heif_opener()
+        except MissingDependencyError:
+            continue
+        except DependencyError as exc:
+            broken = broken or str(exc)
+        else:
+            return None
+    return broken
 
 
 @contextmanager
@@ -68,7 +72,7 @@ def pillow_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (UnreadableError, MissingDependencyError):
+    except UnreadableError:
         raise
     except Exception as exc:
         raise _cause(exc) from exc
@@ -107,10 +111,12 @@ def open_picture(stream: IO[bytes], max_pixels: int) -> Image.Image:
 def _identify(stream: IO[bytes]) -> Image.Image:
     prefix = stream.read(16)
     formats, known = _formats(), False
-    missing: Reason | None = None
+    missing: UnreadableError | None = None
     if prefix[4:8] == b"ftyp" and prefix[8:12] in _HEIF_BRANDS and "HEIF" not in formats:
-        formats += _heif()
-        missing = None if _heif() else Reason.NO_HEIF
+        if (why := _heif()) is None:
+            formats += ("HEIF",)
+        else:
+            missing = UnreadableError(Reason.NO_HEIF, why)
     for name in formats:
         factory, accept = Image.OPEN[name]
         try:
@@ -118,7 +124,7 @@ def _identify(stream: IO[bytes]) -> Image.Image:
         except (IndexError, TypeError, struct.error):  # fewer bytes than it looks at
             continue
         if isinstance(answer, str):  # a decoder that isn't compiled in
-            missing = Reason.NO_DECODER
+            missing = UnreadableError(Reason.NO_DECODER)
         if answer is not True:
             continue
         stream.seek(0)
@@ -127,7 +133,7 @@ def _identify(stream: IO[bytes]) -> Image.Image:
         except (SyntaxError, IndexError, TypeError, struct.error):
             # As in PIL.Image.open: not this format, perhaps another one.
             known = known or accept is not None
-    raise UnreadableError(missing or (Reason.HEADER if known else Reason.NO_PICTURE))
+    raise missing or UnreadableError(Reason.HEADER if known else Reason.NO_PICTURE)
 
 
 def check_extent(size: tuple[int, int], max_pixels: int) -> None:

@@ -3,6 +3,7 @@
 import fnmatch
 import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from sparsefeat.errors import InputError
 
@@ -77,19 +78,38 @@ class Choice:
         The files passed over because they accompany photographs, and their kinds.
     left_out
         How many files were passed over for `include` and `exclude`.
+
+    Raises
+    ------
+    InputError
+        `include` or `exclude` is no pattern, or one that leads out of the folder searched: it
+        begins at "/" or has "..".
     """
 
     def __init__(
         self, include: str | Iterable[str] = (), exclude: str | Iterable[str] = ()
     ) -> None:
-        self._include = _anywhere("include", include)
+        self._include = [*_anywhere("include", include).values()]
         self._exclude = _anywhere("exclude", exclude)
+        self._matched: set[str] = set()
         self.companions: dict[str, str] = {}
         self.left_out = 0
 
     def excludes(self, names: Sequence[str]) -> bool:
         """Whether `exclude` has the file or folder."""
-        return bool(self._exclude) and any(matches(names, one) for one in self._exclude)
+        found = [text for text, one in self._exclude.items() if matches(names, one)]
+        self._matched.update(found)
+        return bool(found)
+
+    @property
+    def unmatched(self) -> tuple[str, ...]:
+        """The patterns of `exclude` that matched nothing so far."""
+        return tuple(text for text in self._exclude if text not in self._matched)
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether `include` or `exclude` left out a file or a folder so far."""
+        return bool(self.left_out or self._matched)
 
     def takes(self, names: Sequence[str], file: str, *, named: bool = False) -> bool:
         """Whether a file is listed; if it isn't, it is counted.
@@ -103,8 +123,9 @@ class Choice:
         named
             It was named by itself: a companion is listed too.
         """
+        excluded = self.excludes(names)
         included = bool(self._include) and any(matches(names, one) for one in self._include)
-        if (self._include and not included) or self.excludes(names):
+        if (self._include and not included) or excluded:
             self.left_out += 1
             return False
         if not named and not included and (kind := _companion(names[-1])):
@@ -113,12 +134,22 @@ class Choice:
         return True
 
 
-def _anywhere(option: str, patterns: str | Iterable[str]) -> list[tuple[str, ...]]:
-    several = [patterns] if isinstance(patterns, str) else [*patterns]
-    for pattern in several:
-        if not isinstance(pattern, str) or not folded(pattern):
+def _anywhere(option: str, patterns: str | Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Take patterns apart so that they match at any depth; a leading "./" says nothing."""
+    found = {}
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        parts = folded(pattern) if isinstance(pattern, str) else ()
+        parts = tuple(part for part in parts if part != ".")
+        if not parts:
             raise InputError(f"got {option} {pattern!r}, expected a pattern such as '*.jpg'")
-    return [("**", *folded(pattern)) for pattern in several]
+        if Path(pattern).is_absolute() or ".." in parts:
+            raise InputError(
+                f"got {option} {pattern!r}, expected a pattern without a leading / and without ..:"
+                f" it is compared with paths inside the folder that is searched; name what is in"
+                f" there, such as {parts[-1] if parts[-1] != '..' else 'raw'!r}"
+            )
+        found[pattern] = ("**", *parts)
+    return found
 
 
 def _companion(name: str) -> str | None:

@@ -152,7 +152,8 @@ def check_root(root: str) -> None:
     Raises
     ------
     SourceError
-        It has gone or can't be read; or nothing is left in it, as where a drive was unmounted.
+        It was moved or deleted, or can't be read; or nothing is left in it, as where a drive was
+        unmounted.
     """
     try:
         with os.scandir(root) as entries:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsefeat.records import failures_apart
 from sparsefeat.sparsity.counts import LayerZeros
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 def to_json(sparsity: "Sparsity", *, channels: bool, positions: bool) -> dict[str, Any]:
     """See `Sparsity.to_json`."""
     correlations = sparsity.correlations()
+    rejected, failed = failures_apart(sparsity.rejects)
     layers = {}
     for name, zeros in sparsity.counts.items():
         facts = layer_facts(zeros, channels=channels, positions=positions)
@@ -30,7 +32,8 @@ def to_json(sparsity: "Sparsity", *, channels: bool, positions: bool) -> dict[st
         "layers": layers,
         "pictures": [_picture(line) for line in sparsity.pictures.to_dict("records")],
         "flatness_unmeasured": sparsity.unmeasured,
-        "rejected": [{"path": each.path, "reason": each.reason} for each in sparsity.rejects],
+        "rejected": [{"path": each.path, "reason": each.reason} for each in rejected],
+        "failed": [{"path": each.path, "reason": each.reason} for each in failed],
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sparsefeat.records import failures_apart
 from sparsefeat.sparsity.comparison import Difference
 from sparsefeat.sparsity.correlation import Estimate
 from sparsefeat.sparsity.counts import Float64, Int64, LayerZeros
@@ -23,10 +24,21 @@ def points(difference: float) -> str:
     return f"{100 * difference:+.2f}"
 
 
+def read(n_pictures: int, n_rejected: int, n_failed: int) -> str:
+    """Say how many pictures were read and how many not.
+
+    >>> read(2, 0, 0), read(1, 3, 1)
+    ('2 pictures, 0 rejected', '1 picture, 3 rejected, 1 could not be read this time')
+    """
+    failed = f", {n_failed:,} could not be read this time" if n_failed else ""
+    return f"{counted(n_pictures, 'picture')}, {n_rejected:,} rejected{failed}"
+
+
 def heading(sparsity: Sparsity) -> str:
     """Say what was counted, in one line."""
     n = sparsity.n_pictures
-    said = f"{sparsity.source}: {counted(n, 'picture')}, {len(sparsity.rejects):,} rejected"
+    rejected, failed = failures_apart(sparsity.rejects)
+    said = f"{sparsity.source}: {read(n, len(rejected), len(failed))}"
     if n == 1 and sparsity.has_flatness:
         flat = float(sparsity.obs[FLATNESS[0]].iloc[0])
         said += f"; {percent(flat)} of its 8x8 blocks are flat"

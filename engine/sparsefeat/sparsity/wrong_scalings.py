@@ -14,7 +14,7 @@ from sparsefeat.extractor import Extractor
 from sparsefeat.pictures import each_picture
 from sparsefeat.pictures.decode import Decoded, Picture, decode
 from sparsefeat.pictures.preprocess import CAFFE, MEAN_BGR, SCALINGS, Scaling, normalize
-from sparsefeat.records import Reject, RejectWarning, reject_message
+from sparsefeat.records import Reject, RejectWarning, failures_apart, reject_message
 from sparsefeat.sparsity.scaling import check_scaling
 
 Float32 = npt.NDArray[np.float32]
@@ -87,6 +87,9 @@ class ScalingZeros:
         What `check_scaling` makes of it: empty where nothing looks wrong.
     n_pictures
         How many pictures that is over.
+    n_rejected, n_failed
+        How many were rejected, and how many could not be read this time for a cause that lies in
+        the system.
     """
 
     scaling: str
@@ -94,13 +97,14 @@ class ScalingZeros:
     relative_errors: dict[str, float]
     noticed: str
     n_pictures: int
+    n_rejected: int
+    n_failed: int
 
 
 def compare_scalings(
     extractor: Extractor,
     pictures: str | os.PathLike[str] | Iterable[Picture | Reject],
     *,
-    on_reject: Callable[[Reject], None] | None = None,
     report: Callable[[int], None] | None = None,
 ) -> list[ScalingZeros]:
     """Run the same pictures through the network, scaled rightly and in the usual wrong ways.
@@ -111,8 +115,6 @@ def compare_scalings(
         Its layers are looked at.
     pictures
         As `Extractor.extract` takes them. What can't be read is passed over.
-    on_reject
-        Called with each of those; without it they are warned of.
     report
         Called after each batch with the number of pictures done.
 
@@ -129,19 +131,14 @@ def compare_scalings(
     Warns
     -----
     RejectWarning
-        Some could not, and there is no `on_reject`.
+        Some could not.
     """
     rejects: list[Reject] = []
     ways = scalings(extractor.scaling)
     tallies = {name: _Tally(list(extractor.layers), extractor.scaling) for name in ways}
     done = 0
 
-    def note(reject: Reject) -> None:
-        rejects.append(reject)
-        if on_reject is not None:
-            on_reject(reject)
-
-    for pixels in _batches(extractor, each_picture(pictures), note):
+    for pixels in _batches(extractor, each_picture(pictures), rejects):
         right: dict[str, Float32] = {}
         for name, scale in ways.items():
             images = np.ascontiguousarray(scale(pixels))
@@ -154,9 +151,10 @@ def compare_scalings(
     if not done:
         why = f" ({reject_message(rejects)})" if rejects else ""
         raise SourceError(f"no picture could be read{why}, expected at least one: name another one")
-    if rejects and on_reject is None:
+    if rejects:
         warnings.warn(reject_message(rejects), RejectWarning, stacklevel=2)
-    return [tally.result(name) for name, tally in tallies.items()]
+    rejected, failed = failures_apart(rejects)
+    return [tally.result(name, len(rejected), len(failed)) for name, tally in tallies.items()]
 
 
 class _Tally:
@@ -179,7 +177,7 @@ class _Tally:
             self._squares[layer] += float(np.square(expected).sum())
             self._errors[layer] += float(np.square(x - expected).sum())
 
-    def result(self, scaling: str) -> ScalingZeros:
+    def result(self, scaling: str, n_rejected: int, n_failed: int) -> ScalingZeros:
         return ScalingZeros(
             scaling=scaling,
             shares={name: self._zeros[name] / self._elements[name] for name in self._zeros},
@@ -191,15 +189,17 @@ class _Tally:
             },
             noticed=", ".join(self._noticed),
             n_pictures=self._n_pictures,
+            n_rejected=n_rejected,
+            n_failed=n_failed,
         )
 
 
 def _batches(
     extractor: Extractor,
     pictures: Iterable[Picture | Reject],
-    on_reject: Callable[[Reject], None],
+    rejects: list[Reject],
 ) -> Iterator[UInt8]:
-    """Decode a few pictures at a time."""
+    """Decode a few pictures at a time; what can't be read is appended to `rejects`."""
 
     def decoded() -> Iterator[UInt8]:
         for picture in pictures:
@@ -210,7 +210,7 @@ def _batches(
             if isinstance(found, Decoded):
                 yield found.pixels
             else:
-                on_reject(found)
+                rejects.append(found)
 
     pixels = decoded()
     while batch := list(islice(pixels, BATCH)):

@@ -55,8 +55,8 @@ class Hold:
         Raises
         ------
         StoreWriteError
-            It has gone; or another one is in its place, such as the empty one beneath a drive that
-            was unmounted.
+            It was moved or deleted; or another one is in its place, such as the empty one beneath
+            a drive that was unmounted.
         """
         try:
             if self._identify() == self._identity:

@@ -20,7 +20,7 @@ class Finding:
     rows
         First row of the part that is affected, and the one after the last; None for all.
     harmless
-        Whether every row is sound all the same.
+        Whether every row is undamaged nevertheless.
     """
 
     what: str

@@ -23,8 +23,8 @@ def make_folder(folder: Path) -> None:
     Raises
     ------
     FileNotFoundError
-        The part itself has gone, and the store perhaps with it: made anew here, it would lack
-        what was written before.
+        The part itself was moved or deleted, perhaps with the whole store: a new one, made here,
+        would lack what was written before.
     """
     try:
         folder.mkdir(exist_ok=True)

@@ -25,9 +25,7 @@ def test_own_pictures_go_the_normal_way(tmp_path: Path) -> None:
     Image.fromarray(data.coffee()).save(tmp_path / "b.png")
     Image.fromarray(data.rocket()).save(tmp_path / "c.png")
     (tmp_path / "a.jpg").write_text("no picture")
-    with pytest.warns(
-        RejectWarning, match=r"1 picture could not be read .*: a\.jpg: not a picture"
-    ):
+    with pytest.warns(RejectWarning, match=r"1 image could not be read .*: a\.jpg: not a picture"):
         images = load_images(str(tmp_path), 1, size=(32, 32), preprocess="bilinear")
     assert (images.paths, images.own) == (("b.png",), True)
     pixels = np.asarray(Image.fromarray(data.coffee()).resize((32, 32), Image.Resampling.BILINEAR))
@@ -36,7 +34,7 @@ def test_own_pictures_go_the_normal_way(tmp_path: Path) -> None:
 
 def test_no_picture_at_all(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_text("no picture")
-    with pytest.raises(SourceError, match="none of 1 picture can be read"):
+    with pytest.raises(SourceError, match="there is no image that can be read"):
         load_images([str(tmp_path)], 1, size=(32, 32))
 
 

@@ -142,7 +142,7 @@ def test_weights_of_another_model(model: Path) -> None:
 def test_the_command(model: Path, tmp_path: Path) -> None:
     done = run(tmp_path, "verify", model.name)
     assert done.exit_code == 0
-    assert re.fullmatch(rf"{model.name}: sound; \d+ tensors, [\d.]+ .B checked\n", done.stdout)
+    assert re.fullmatch(rf"{model.name}: undamaged; \d+ tensors, [\d.]+ .B checked\n", done.stdout)
     assert json.loads(run(tmp_path, "verify", model.name, "--json").stdout)["ok"]
     (begin, _) = tensors(model)[name := next(iter(tensors(model)))]
     with flipped(data_of(model), begin, 1):

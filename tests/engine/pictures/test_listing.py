@@ -162,7 +162,7 @@ def test_roots_of_single_files(inside: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_root_is_a_whole_folder_name(inside: Path) -> None:
-    make(inside, "photos2/a.jpg")
+    make(inside, "photos2/a.jpg", "photos/b.jpg")
     (item,) = list_pictures(["photos2/a.jpg"], root="photos")
     assert item.path == "photos2/a.jpg"
 
@@ -344,12 +344,53 @@ def test_include_and_exclude(inside: Path) -> None:
     assert paths(list_pictures(["p/a.jpg", "p/b.PNG", "p/x"], exclude="*.jpg")) == ["p/b.PNG"]
     (inside / "list").write_text("p/a.jpg\np/b.PNG\n")
     assert paths(list_pictures([], files_from="list", exclude="*.png")) == ["p/a.jpg"]
-    assert list_pictures([], files_from="list", include="*.gif") == []
-    with pytest.raises(SourceError, match="include and exclude leave the others out"):
-        list_pictures("p", include="*.gif")
-    for pattern in ("", "/", 3):
+    for options in ({"include": "*.gif"}, {"exclude": "p"}):
+        with pytest.raises(SourceError, match="--include and --exclude left the others out"):
+            list_pictures([], files_from="list", **options)
+    for options in ({"include": "*.gif"}, {"exclude": ["x", "raw", "*.*"]}):
+        with pytest.raises(SourceError, match="--include and --exclude left the others out"):
+            list_pictures("p", **options)
+    for pattern in ("", "/", ".", 3):
         with pytest.raises(InputError, match="expected a pattern"):
             list_pictures("p", exclude=[pattern])  # type: ignore[list-item]
+
+
+def test_patterns_of_a_shell_are_understood_or_refused(inside: Path) -> None:
+    make(inside / "p", "a.jpg", "raw/b.jpg", "x/raw/c.jpg")
+    # "./" is at any depth, as every pattern is.
+    for pattern in ("raw", "./raw", "././raw/"):
+        found = list_pictures("p", exclude=pattern)
+        assert (paths(found), found.unmatched) == (["a.jpg"], ()), pattern
+    for pattern in (str(inside / "p/raw"), "../raw", "x/../raw", ".."):
+        with pytest.raises(InputError, match=r"without a leading / and without \.\."):
+            list_pictures("p", exclude=pattern)
+        with pytest.raises(InputError, match=r"^got include .* such as "):
+            list_pictures("p", include=[pattern])
+
+
+def test_an_exclude_that_matches_nothing_is_told(inside: Path) -> None:
+    make(inside / "p", "a.jpg", "a.png", "raw/b.jpg", "b.mov", "c.jpg")
+    patterns = ["p/raw", "raw", "RAW/*.jpg", "a.*", "*.png", "*.mov", "*.gif"]
+    found = list_pictures("p", exclude=patterns, include="*.jpg")
+    # An excluded folder is not entered.
+    assert found.unmatched == ("p/raw", "RAW/*.jpg", "*.gif")
+    assert list_pictures("p").unmatched == ()
+    # What is named itself is relative to the current folder.
+    assert list_pictures(["p/a.jpg", "p/raw/b.jpg"], exclude="p/raw").unmatched == ()
+
+
+def test_a_list_with_entries_and_no_photographs(inside: Path) -> None:
+    (inside / "mount").mkdir()
+    make(inside, "a.mov")
+    for entries, says in (
+        ("mount\n", r"got 1 path in 'list', expected photographs: there are no files in it"),
+        ("mount\na.mov\n", r"got 2 paths in 'list', .* skipped: 1 \.mov; name"),
+    ):
+        (inside / "list").write_text(entries)
+        with pytest.raises(SourceError, match=says):
+            list_pictures([], files_from="list")
+    (inside / "list").write_text("\n")
+    assert list_pictures([], files_from="list") == []
 
 
 def test_an_excluded_folder_is_not_entered(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ def test_a_store_and_its_photographs_give_the_same_figures(
     extractor: sparsefeat.Extractor, store: sparsefeat.Store, photos: Path
 ) -> None:
     ours = sparsefeat.analyse(store, flatness=True)
-    with pytest.warns(RejectWarning, match="1 picture could not be read"):
+    with pytest.warns(RejectWarning, match="1 image could not be read"):
         theirs = sparsefeat.analyse(photos, extractor=extractor)
     assert len(store.parts) > 1
     assert ours.settings == theirs.settings
