@@ -79,7 +79,7 @@ def test_an_owner_without_a_number_in_a_container(tmp_path: Path) -> None:
     container = ["unshare", "--user", "--map-root-user"]
     if subprocess.run([*container, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this system makes no user namespace")
-    line = [*container, sys.executable, "-c", code, file]
+    line = [*container, sys.executable, "-c", code, str(file)]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert (file.read_text(), stat.S_IMODE(file.stat().st_mode)) == ("new", 0o666)
