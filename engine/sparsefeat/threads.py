@@ -9,6 +9,7 @@ from typing import Final
 
 from sparsefeat.cgroup import CGROUP_OF_PROCESS, CGROUP_ROOT, group_folders, read_text
 from sparsefeat.errors import InputError
+from sparsefeat.units import counted
 
 MOST_PER_PROCESSOR: Final = 4
 MOST_ANYWHERE: Final = 64  # allowed on any machine, since a quota may not be what it seems
@@ -35,8 +36,8 @@ def chosen_threads(threads: int | None) -> int:
     count = checked_threads("threads", threads)
     if count > available:
         warnings.warn(
-            f"{count} threads were asked for, but this process may use {available} "
-            f"processor{'s' * (available > 1)}: they wait for each other, and fewer are faster",
+            f"{count} threads were asked for, but this process may use "
+            f"{counted(available, 'processor')}: they wait for each other, and fewer are faster",
             stacklevel=3,
         )
     return count
@@ -48,7 +49,7 @@ def checked_threads(name: str, threads: int) -> int:
     count = checked_count(name, threads)
     if count > most:
         raise InputError(
-            f"{name} is {count}, expected at most {most}: what is beyond the processors only waits"
+            f"{name} is {count}, expected at most {most}: more threads than processors are slower"
         )
     return count
 

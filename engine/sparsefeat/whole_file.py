@@ -125,7 +125,8 @@ def is_special(path: Path) -> bool:
 
 def _take_over(old: os.stat_result, new: Path) -> None:
     """Give a new file the owner and the permissions of the old one, as far as that is allowed."""
-    if hasattr(os, "chown"):
-        with suppress(PermissionError):
+    made = new.stat()
+    if (made.st_uid, made.st_gid) != (old.st_uid, old.st_gid) and hasattr(os, "chown"):
+        with suppress(OSError):  # it is not allowed, or the owner has no number in this container
             os.chown(new, old.st_uid, old.st_gid)
     new.chmod(stat.S_IMODE(old.st_mode))

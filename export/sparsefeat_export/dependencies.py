@@ -45,7 +45,16 @@ def load(*modules: str) -> Any:
     return module
 
 
-def _interrupted(exc: BaseException | None) -> bool:
-    while exc is not None and not isinstance(exc, KeyboardInterrupt):
-        exc = exc.__cause__ or exc.__context__
-    return exc is not None
+def _interrupted(exc: BaseException) -> bool:
+    """Tell whether Ctrl-C is behind an exception, as its cause or its context."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [exc]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        if isinstance(one, KeyboardInterrupt):
+            return True
+        seen.add(id(one))
+        waiting += [one.__cause__, one.__context__]
+    return False

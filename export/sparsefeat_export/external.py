@@ -23,6 +23,10 @@ STAND_INS = {
     b"<!doctype html": "a web page, not the file itself; download it again",
     b"<html": "a web page, not the file itself; download it again",
 }
+HDF5 = {
+    b"\x89hdf": "a Keras file, expected an ONNX model; let its name end in .h5, and make one "
+    "with: sparsefeat export --weights"
+}
 
 
 def write_external(
@@ -93,8 +97,13 @@ def load_tensor(tensor: TensorProto, path: Path, expected: Mapping[str, str]) ->
     return numpy_helper.to_array(whole)
 
 
-def check_content(path: Path) -> None:
+def check_content(path: Path, more: Mapping[bytes, str] | None = None) -> None:
     """Refuse what cannot be a model or its weights, and say what it is.
+
+    Parameters
+    ----------
+    more
+        By its first bytes, in small letters, what else it must not be.
 
     Raises
     ------
@@ -113,7 +122,7 @@ def check_content(path: Path) -> None:
         raise WeightsError(f"{path} can't be read: {exc.strerror}") from exc
     if not head:
         raise WeightsError(f"{path} is empty; copy it again")
-    for start, what in STAND_INS.items():
+    for start, what in {**STAND_INS, **(more or {})}.items():
         if head.lower().startswith(start):
             raise WeightsError(f"{path} is {what}")
 

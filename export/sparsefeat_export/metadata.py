@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 from sparsefeat_export.certificate import Certificate
 from sparsefeat_export.errors import WeightsError
-from sparsefeat_export.external import check_content, digests
+from sparsefeat_export.external import HDF5, check_content, digests
 
 KEY = "sparsefeat"
 SEAL = "sparsefeat/crc32c"  # the last bytes of the file: the digest of all before them
@@ -81,7 +81,7 @@ def read_model(path: Path) -> tuple[onnx.ModelProto, dict[str, Any] | None]:
     WeightsError
         It is no ONNX file, or not what the exporter wrote.
     """
-    check_content(path)
+    check_content(path, HDF5)
     damaged = f"{path} is damaged: its bytes are not those that were written; copy it again"
     model = onnx.ModelProto()
     try:

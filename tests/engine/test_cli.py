@@ -221,9 +221,11 @@ def test_the_model_is_found_where_it_is_said_to_be(small_vgg16: Path, photos: Pa
         ("bench -m MODEL --json photos", "photos"),
         ("bench gone.jpg -m MODEL --engines onnxruntime-cpu", "gone.jpg"),
         ("bench -m photos/coffee.jpg", "coffee.jpg"),
-        ("info nowhere", "nowhere"),
+        ("info none.onnx", "there is nothing at none.onnx, expected a store's folder or a model"),
+        ("info nowhere --rejects", "there is nothing at nowhere"),
+        ("info MODEL --rejects", "is a model, which has no rejects; name a store"),
         ("info photos", "photos"),
-        ("verify nowhere", "nowhere"),
+        ("verify none.onnx", "there is nothing at none.onnx, expected a store's folder or a model"),
         ("nonsense", "nonsense"),
     ],
 )

@@ -119,6 +119,8 @@ def test_names_that_no_output_can_have(folder: Path, small_vgg16: Path, name: st
     for each in wrong:
         done = run(folder, *words, each, env={"SPARSEFEAT_MODEL": str(small_vgg16)})
         assert_one_line(done)
+        said = done.stderr.splitlines()[-1]
+        assert (f"{each}'" if each.strip(" -") else line.split()[-1]) in said
         assert set(folder.rglob("*")) == before
 
 
@@ -131,6 +133,13 @@ def test_capital_endings_and_folders_that_are_not_there(
     done = run(folder, *line.split(), path, env={"SPARSEFEAT_MODEL": str(small_vgg16)})
     assert done.exit_code == 0, done.stderr
     assert (folder / path).stat().st_size > 10
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_device_may_have_any_name(folder: Path, small_vgg16: Path, name: str) -> None:
+    line, _ = OUTPUTS[name]
+    done = run(folder, *line.split(), "/dev/null", env={"SPARSEFEAT_MODEL": str(small_vgg16)})
+    assert done.exit_code == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", TEXTS)

@@ -1,5 +1,6 @@
 """Packages that are absent, broken or interrupted while they load: the reason is said."""
 
+import json
 import os
 import subprocess
 import sys
@@ -190,8 +191,26 @@ def test_an_export_without_tensorflow(folder: Path) -> None:
     assert "tensorflow is not installed; install it with: pip install" in said
 
 
-def test_a_benchmark(folder: Path, small_vgg16: Path) -> None:
-    env = put(folder, "tensorflow", BROKEN["OSError"])
-    line = "bench -m MODEL --size 32x32 --engines tf-jit --rounds 1"
+BENCH = "bench -m MODEL --size 32x32 --rounds 1 --batch-sizes 1 --threads 1 --engines"
+ENGINES = {"tensorflow": "tf-jit", "torch": "torch-eager", "onnxruntime": "onnxruntime-cpu"}
+
+
+@pytest.mark.parametrize("package", ENGINES)
+def test_a_benchmark(folder: Path, small_vgg16: Path, package: str) -> None:
+    env = put(folder, package, BROKEN["OSError"])
+    line = f"{BENCH} {ENGINES[package]}"
     said = last_line(run(folder, line, small_vgg16, env), line)
-    assert f"tensorflow is installed but does not load (OSError: {MISSING})" in said
+    assert f"{package} is installed" in said
+    assert f"does not load (OSError: {MISSING})" in said
+
+
+@pytest.mark.parametrize("package", ENGINES)
+def test_a_benchmark_leaves_out_what_does_not_load(
+    folder: Path, small_vgg16: Path, package: str
+) -> None:
+    env = put(folder, package, BROKEN["OSError"])
+    done = run(folder, f"{BENCH} all --json -", small_vgg16, env)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert f"does not load (OSError: {MISSING})" in found["left_out"][ENGINES[package]]
+    assert found["rows"]

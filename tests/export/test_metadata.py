@@ -8,7 +8,8 @@ import onnx
 import pytest
 from onnx.external_data_helper import load_external_data_for_model
 
-from sparsefeat_export.metadata import read_metadata
+from sparsefeat_export.errors import WeightsError
+from sparsefeat_export.metadata import read_metadata, read_model
 
 MEAN = [103.939, 116.779, 123.68]
 
@@ -99,3 +100,10 @@ def test_of_a_model_with_another_top(narrow_export: Callable[[str], Path]) -> No
         ("rectify", "re_lu", True),
         ("labels", "dense", False),
     ]
+
+
+def test_a_keras_file_is_called_one(tmp_path: Path) -> None:
+    path = tmp_path / "vgg16.onnx"
+    path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    with pytest.raises(WeightsError, match=r"vgg16\.onnx is a Keras file, expected an ONNX model"):
+        read_model(path)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsefeat.dependencies import importing
 from sparsefeat.extractor import Extractor
 from sparsefeat_kernels import Csr, to_dense
 
@@ -24,6 +25,13 @@ class OrtEngine:
         Those that will be run. A batch larger than the largest would be cut in pieces.
     options
         The other options of `Extractor` that make the engine what it is.
+
+    Raises
+    ------
+    DependencyError
+        ONNX Runtime isn't installed, or doesn't load.
+    SparsefeatError
+        As `Extractor` raises them.
     """
 
     def __init__(
@@ -36,7 +44,8 @@ class OrtEngine:
         batch_sizes: list[int],
         **options: Any,
     ) -> None:
-        import onnxruntime
+        with importing("onnxruntime", "pip install 'sparsefeat[cpu]'"):
+            import onnxruntime
 
         height, width = size
         self._arguments: dict[str, Any] = {

@@ -13,17 +13,10 @@ from typing import Any
 
 from sparsefeat import errors
 from sparsefeat.benchmark.engines import Engine
-from sparsefeat.errors import BenchmarkError, DependencyError, SparsefeatError
+from sparsefeat.errors import BenchmarkError, SparsefeatError
 
 # Whose modules workers import, wherever this process has them from.
 PACKAGES = ("sparsefeat", "sparsefeat_export", "sparsefeat_kernels")
-
-INSTALL = {
-    "tensorflow": "pip install 'sparsefeat[cpu,export]'",
-    "pytorch": "pip install 'sparsefeat[torch]', or a build of your choice",
-    "sparsefeat": "pip install 'sparsefeat[cpu]'",
-    "onnxruntime": "pip install 'sparsefeat[cpu]'",
-}
 
 
 class WorkerProcess:
@@ -111,8 +104,6 @@ class WorkerProcess:
         self.close()
 
     def _error(self, name: str, message: str) -> SparsefeatError:
-        if name == "ImportError":
-            return DependencyError(f"{message}; {INSTALL[self.engine.framework]}")
         kind = getattr(errors, name, None)
         if isinstance(kind, type) and issubclass(kind, SparsefeatError):
             return kind(message)

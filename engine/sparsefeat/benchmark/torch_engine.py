@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from PIL import Image
 
+from sparsefeat.dependencies import importing
 from sparsefeat.errors import ProviderError
 from sparsefeat.model import ModelFile, cut
 from sparsefeat.pictures import Scaling, normalize
@@ -48,8 +49,10 @@ class TorchEngine:
 
     Raises
     ------
-    ImportError
-        PyTorch isn't installed.
+    DependencyError
+        PyTorch isn't installed, or doesn't load.
+    ModelCorruptError
+        The weights are not those that were exported.
     ProviderError
         The graph has an operator that VGG16 hasn't, or `torch.compile` doesn't work here.
     """
@@ -66,7 +69,8 @@ class TorchEngine:
     ) -> None:
         # More than one would be processes, which stay beside this one.
         os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
-        import torch
+        with importing("torch", "pip install 'sparsefeat[torch]', or a build of your choice"):
+            import torch
 
         torch.set_num_threads(threads)
         torch.set_num_interop_threads(1)
@@ -163,7 +167,7 @@ def _network(file: ModelFile, layers: Sequence[str]) -> "torch.nn.Module":
     root, graph = nn.Module(), fx.Graph()
     values: dict[str, Any] = {file.metadata.input.name: graph.placeholder("images")}
     for index, tensor in enumerate(chosen.model.graph.initializer):
-        array = numpy_helper.to_array(tensor, str(file.folder))
+        array = file.tensor(tensor.name) if tensor.external_data else numpy_helper.to_array(tensor)
         if array.dtype != np.float32:  # a shape
             values[tensor.name] = array.tolist()
             continue

@@ -31,6 +31,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsefeat.dependencies import failed_import
+
 Float32 = NDArray[np.float32]
 
 
@@ -70,10 +72,10 @@ def main() -> None:
                 else:
                     answer = server.serve(command)
             except Exception as exc:  # whatever an engine raises is told, not handled
-                missing = type(exc) in (ImportError, ModuleNotFoundError)
+                told = failed_import(exc) or exc
                 answer = {
-                    "error": "ImportError" if missing else type(exc).__name__,
-                    "message": " ".join(str(exc).split()),
+                    "error": type(told).__name__,
+                    "message": " ".join(str(told).split()),
                 }
             out.write(json.dumps(answer) + "\n")
             out.flush()

@@ -1,10 +1,10 @@
 """`sparsefeat info`."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
+from sparsefeat.cli.options import is_model
 from sparsefeat.cli.output import log, print_json, print_table, printable
 from sparsefeat.units import counted, human_bytes, percent
 
@@ -24,10 +24,14 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print all there is to know as JSON.")
 def info(path: str, rejects: bool = False, as_json: bool = False) -> None:
     """Say what PATH holds: a store's folder, or a model file."""
-    if rejects:
-        _rejects(path, as_json)
-    elif Path(path).is_file():
+    if is_model(path):
+        if rejects:
+            raise click.UsageError(
+                f"{printable(path)} is a model, which has no rejects; name a store"
+            )
         _model(path, as_json)
+    elif rejects:
+        _rejects(path, as_json)
     else:
         _store(path, as_json)
 

@@ -1,5 +1,6 @@
 """Options that several commands take, and types of options."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -7,7 +8,7 @@ from typing import ParamSpec, TypeVar
 import click
 from click.core import ParameterSource
 
-from sparsefeat.errors import InputError
+from sparsefeat.errors import InputError, StoreNotFoundError
 from sparsefeat.whole_file import check_replaceable, is_special
 
 LONGEST_NUMBER = 9  # digits: what has more is no number of pixels or pictures
@@ -102,6 +103,23 @@ class OutputFolder(click.ParamType[str]):
         """Refuse what is no name."""
         _check_name(self, value, param, ctx)
         return value
+
+
+def is_model(path: str) -> bool:
+    """Tell a model's file from a store's folder.
+
+    Raises
+    ------
+    StoreNotFoundError
+        There is neither.
+    """
+    if Path(path).is_file():
+        return True
+    if not os.path.lexists(path):
+        raise StoreNotFoundError(
+            f"there is nothing at {path}, expected a store's folder or a model file"
+        )
+    return False
 
 
 def _check_name(

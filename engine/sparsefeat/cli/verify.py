@@ -2,10 +2,10 @@
 
 import dataclasses
 import sys
-from pathlib import Path
 
 import click
 
+from sparsefeat.cli.options import is_model
 from sparsefeat.cli.output import print_json, printable
 from sparsefeat.units import counted, human_bytes
 
@@ -35,7 +35,7 @@ def verify(path: str, source: tuple[str, ...], as_json: bool) -> None:
     and all weights beside it. Exit code 1: something isn't as it was written, or an image differs
     from DIR.
     """
-    if not Path(path).is_file():
+    if not is_model(path):
         _store(path, source, as_json)
     elif source:
         raise click.UsageError("--source is for a store, and this is a model file: leave it out")

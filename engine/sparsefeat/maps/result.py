@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sparsefeat.errors import DependencyError, InputError
 from sparsefeat.maps.criteria import Criterion
 from sparsefeat.maps.panels import Panel, Scale, Stage, checked_scale, panels
-from sparsefeat.whole_file import write_file
+from sparsefeat.whole_file import is_special, write_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -187,6 +187,8 @@ class FeatureMaps:
     ) -> None:
         """Write what the file's ending says, .html or .png; options as in `figure`.
 
+        A pipe or a device may have any name, and gets a page unless the name ends in .png.
+
         Raises
         ------
         InputError
@@ -216,9 +218,11 @@ def checked_ending(file: Path) -> str:
     Raises
     ------
     InputError
-        It is neither .html nor .png.
+        It is neither .html nor .png, and the file is no pipe or device.
     """
     ending = file.suffix.lower()
+    if ending != ".png" and is_special(file):
+        return ".html"
     if ending not in (".html", ".png"):
         raise InputError(f"got {str(file)!r}, expected a name that ends in .html or .png")
     return ending

@@ -1,4 +1,5 @@
 import json
+import shutil
 import threading
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,7 @@ from sparsefeat.errors import (
     InputError,
     LayerError,
     MissingDependencyError,
+    ModelCorruptError,
     ModelNotFoundError,
     ProviderError,
 )
@@ -181,6 +183,29 @@ def test_pytorch_from_files(small_vgg16: Path, jpeg_files: Path) -> None:
 
 
 @needs_torch
+def test_pytorch_takes_checked_weights_behind_hard_links(small_vgg16: Path, tmp_path: Path) -> None:
+    model, data = tmp_path / "vgg16.onnx", tmp_path / f"{small_vgg16.name}.data"
+    shutil.copy(small_vgg16, model)
+    shutil.copy(small_vgg16.with_name(data.name), tmp_path / "copy")
+    data.hardlink_to(tmp_path / "copy")
+    np.save(tmp_path / "images.npy", np.zeros((1, 32, 32, 3), np.float32))
+    options = {"model": str(model), "layers": ["block1_pool"], "threads": 1}
+    options |= {"size": [32, 32], "batch_sizes": [1]}
+    work = {"images": str(tmp_path / "images.npy")}
+
+    def build() -> None:
+        engine = ENGINES["torch-eager"]
+        process_module.WorkerProcess(engine, options=options, work=work, folder=tmp_path).close()
+
+    build()
+    content = bytearray(data.read_bytes())
+    content[3] ^= 0x40
+    data.write_bytes(content)
+    with pytest.raises(ModelCorruptError, match="are not those that were exported"):
+        build()
+
+
+@needs_torch
 def test_pytorch_runs_the_dense_layers(small_vgg16_top: Path) -> None:
     layers = "block5_conv3/pre,flatten,fc1/pre,fc1,predictions"
     found = compare(
@@ -204,10 +229,11 @@ def test_without_a_compiler_torch_compile_is_left_out(
 def test_pytorch_that_is_not_installed(
     small_vgg16: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\")")
+    absent = "raise ModuleNotFoundError('No module named torch', name='torch')"
+    (tmp_path / "torch.py").write_text(absent)
     python_path = process_module._python_path()
     monkeypatch.setattr(process_module, "_python_path", lambda: f"{tmp_path}:{python_path}")
-    with pytest.raises(MissingDependencyError, match=r"No module.*sparsefeat\[torch\]"):
+    with pytest.raises(MissingDependencyError, match=r"is not installed.*sparsefeat\[torch\]"):
         compare(small_vgg16, engines="torch-eager", **PRE)
 
 
