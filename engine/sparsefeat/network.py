@@ -385,6 +385,8 @@ def _convolution(file: ModelFile, layer: str, variant: str) -> WinogradConvoluti
         try:
             kernel, bias = (np.ascontiguousarray(file.tensor(name)) for name in names)
             shared = WinogradConvolution(kernel, bias, variant=variant)
+        except ModelError:
+            raise
         except (TypeError, ValueError, OSError) as exc:
             raise ModelError(f"{file.path}: layer {layer} can't be loaded: {exc}") from exc
         with _sharing:

@@ -195,3 +195,14 @@ def test_numbers_that_are_none(folder: Path, small_vgg16: Path, line: str, optio
         said = done.stderr.splitlines()[-1]
         assert any(word and word in said for word in (option, option[2:].replace("-", "_"), number))
         assert not list(folder.glob("new*"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no ulimit")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_page_that_standard_output_takes_a_part_of(folder: Path, unbuffered: str) -> None:
+    """Unbuffered, Python drops what the system does not take at once, and says nothing."""
+    line = "ulimit -f 100; sparsefeat report store -o - > page"
+    done = shell(folder, line, {"PYTHONUNBUFFERED": unbuffered})
+    assert done.returncode == 2
+    assert "can't write to standard output" in done.stderr
+    assert "Traceback" not in done.stderr

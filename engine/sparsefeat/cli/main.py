@@ -133,6 +133,10 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         # A file's name may be no valid text, and is printed all the same.
         if isinstance(sys.stdout, io.TextIOWrapper):
+            if isinstance(sys.stdout.buffer, io.RawIOBase):
+                # PYTHONUNBUFFERED: what the system does not take at once would be lost.
+                buffered = io.BufferedWriter(sys.stdout.buffer)
+                sys.stdout = io.TextIOWrapper(buffered, sys.stdout.encoding, write_through=True)
             sys.stdout.reconfigure(errors="backslashreplace")
         logging.getLogger("sparsefeat").setLevel(logging.INFO)
         logging.getLogger("sparsefeat").handlers = [_Lines()]
