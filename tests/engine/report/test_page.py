@@ -266,7 +266,7 @@ def test_a_thousand_pictures_make_no_larger_page(real: Real) -> None:
 
 def test_a_page_that_cannot_be_written(real: Real, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(InputError, match="can't write .*file.report.html"):
+    with pytest.raises(InputError, match=r"can't write .*file.report.html"):
         write_report(real.report, tmp_path / "file" / "report.html")
 
 

@@ -544,5 +544,5 @@ def test_what_is_no_store(tmp_path: Path) -> None:
         with pytest.raises(StoreNotFoundError, match="extract into it first"):
             compact(tmp_path, dry_run=dry_run)
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(InputError, match="got 0 rows.*expected 1 to"):
+    with pytest.raises(InputError, match=r"got 0 rows.*expected 1 to"):
         compact(tmp_path, rows_per_part=0)
