@@ -253,7 +253,7 @@ def test_rejects_are_counted_and_nothing_readable_is_exit_1(
         ("photos features", "--compare"),
         ("photos/things --compare --by label --size 64x64", "label"),
         ("features --json --csv -", "--csv -"),
-        ("features --csv notes.jpg/zeros.csv", "notes.txt/zeros.csv"),
+        ("features --csv notes.jpg/zeros.csv", "notes.jpg/zeros.csv"),
         ("features --csv zeros.json", ".csv"),
         ("features --csv ''", "empty name"),
         ("features --size 64x64", "--size: a store holds what was computed"),
