@@ -367,7 +367,8 @@ def test_a_signal_commits_what_is_finished(
 
 def test_two_writers_at_once_are_refused(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
     store = tmp_path / "features"
-    line = command(small_vgg16, [photos], store, "--size", "640x640", "--threads", "1")
+    # Large pictures, so that the first is busy while two others start.
+    line = command(small_vgg16, [photos], store, "--size", "1920x1920", "--threads", "1")
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60
