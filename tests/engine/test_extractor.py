@@ -419,8 +419,8 @@ def test_rows_that_are_missing_are_warned_of(small_vgg16: Path, folder: Path) ->
     with pytest.warns(RejectWarning) as told:
         list(extractor.extract(several))
     assert [str(each.message).partition(" could")[0] for each in told] == [
-        "1 picture",
-        "3 pictures",
+        "1 image",
+        "3 images",
     ]
 
 
