@@ -288,6 +288,11 @@ def suitable_variant() -> str | None:
     """Name the variant that is fastest on this processor; None where it has no such vectors.
 
     What numba is told to compile for by ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` counts.
+
+    Examples
+    --------
+    >>> suitable_variant() in ("avx512", "avx2", "neon", None)
+    True
     """
     features = _features()
     for variant, needed in _FEATURES.items():
@@ -310,6 +315,10 @@ def compile_winograd(
         As `WinogradConvolution` takes.
     on_compile
         Called once if there is something to compile, before it begins.
+
+    Examples
+    --------
+    >>> compile_winograd("avx2")
     """
     from sparsefeat_kernels import _winograd
     from sparsefeat_kernels._jit import event
