@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from .paired import Ratio
+
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
@@ -14,6 +16,12 @@ class Claim:
     most: bool = False
     unit: str = ""
     spread: tuple[float, float] | None = None  # quartiles
+
+    @classmethod
+    def of_speeds(cls, text: str, ratio: Ratio, bar: float) -> "Claim":
+        """Claim that one way is at least `bar` times as fast as another."""
+        spread = (ratio.low, ratio.high)
+        return cls(text=text, measured=ratio.median, spread=spread, bar=bar, unit="x")
 
     @property
     def met(self) -> bool:

@@ -95,12 +95,8 @@ def test_network(
         if least is not None:
             ratio = paired.ratio("winograd", other)
             claim(
-                Claim(
-                    text=f"winograd / {other}: {outputs}, batches of {batch_size}",
-                    measured=ratio.median,
-                    spread=(ratio.low, ratio.high),
-                    bar=least,
-                    unit="x",
+                Claim.of_speeds(
+                    f"winograd / {other}: {outputs}, batches of {batch_size}", ratio, least
                 )
             )
 
@@ -141,15 +137,7 @@ def test_extraction(
     bars = (("direct", EXTRACTION), ("bare", OF_THE_BARE_NETWORK))
     for other, least in bars:
         ratio = paired.ratio("winograd", other)
-        claim(
-            Claim(
-                text=f"extract to a store, winograd / {other}",
-                measured=ratio.median,
-                spread=(ratio.low, ratio.high),
-                bar=least,
-                unit="x",
-            )
-        )
+        claim(Claim.of_speeds(f"extract to a store, winograd / {other}", ratio, least))
 
 
 @pytest.mark.skipif(suitable_variant() not in ("avx512", "avx2"), reason="needs AVX2")

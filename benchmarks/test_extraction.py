@@ -159,15 +159,7 @@ class Comparison:
 
     def claim(self, paired: Paired, fast: str, slow: str, bar: float, remark: str = "") -> None:
         ratio = paired.ratio(fast, slow)
-        self._claim(
-            Claim(
-                text=f"{fast} / {slow}{remark}",
-                measured=ratio.median,
-                spread=(ratio.low, ratio.high),
-                bar=bar,
-                unit="x",
-            )
-        )
+        self._claim(Claim.of_speeds(f"{fast} / {slow}{remark}", ratio, bar))
 
     def claim_share(self, paired: Paired, part: str, whole: str, share: float, bar: float) -> None:
         """Claim that `part` takes at most `bar` times its `share` of the seconds of `whole`."""

@@ -112,11 +112,7 @@ def test_compared(
     for way in KERAS:
         ratio = paired.ratio("onnxruntime-cpu", way)
         claim(
-            Claim(
-                text=f"ONNX Runtime fp32 / {way}: {outputs}, batches of {batch_size}",
-                measured=ratio.median,
-                spread=(ratio.low, ratio.high),
-                bar=1,
-                unit="x",
+            Claim.of_speeds(
+                f"ONNX Runtime fp32 / {way}: {outputs}, batches of {batch_size}", ratio, 1
             )
         )
