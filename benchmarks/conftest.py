@@ -16,11 +16,11 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 import sparsefeat
 import sparsefeat_export
-from sparsefeat.benchmark import ENGINES
-from sparsefeat.environment import environment, load_average
-from sparsefeat.pictures.decode import decode
-from sparsefeat.pictures.presets import preset
-from sparsefeat.records import Reject
+from sparsefeat.bench import ENGINES
+from sparsefeat.images.decode import decode
+from sparsefeat.images.presets import preset
+from sparsefeat.system.environment import environment, load_average
+from sparsefeat.types import Reject
 from sparsefeat_export import quantization
 from sparsefeat_export.sources.pretrained import cache_dir
 

@@ -1,6 +1,6 @@
 """The network as `sparsefeat bench` runs it, but in this process: images in, numpy arrays out.
 
-Names, limits and threads are those of `sparsefeat.benchmark`. Every call pays for copies in and
+Names, limits and threads are those of `sparsefeat.bench`. Every call pays for copies in and
 out, as users do.
 """
 
@@ -14,13 +14,13 @@ import onnxruntime
 from numpy.typing import NDArray
 
 import sparsefeat
-from sparsefeat.benchmark import ENGINES
-from sparsefeat.benchmark.agreement import compare_layer
-from sparsefeat.benchmark.engines import FALLBACK
+from sparsefeat.bench import ENGINES
+from sparsefeat.bench.agreement import compare_layer
+from sparsefeat.bench.engines import FALLBACK
 from sparsefeat.model import ModelFile, choose, cut
-from sparsefeat.providers import set_up
-from sparsefeat.providers.known import PROVIDERS
-from sparsefeat.threads import available_threads
+from sparsefeat.runtime import set_up
+from sparsefeat.runtime.known import PROVIDERS
+from sparsefeat.system.threads import available_threads
 from sparsefeat_export.keras_engine import KerasEngine
 
 Float32 = NDArray[np.float32]

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, load_npz, save_npz
 
 import sparsefeat
-from sparsefeat.records import Batch, Layer, Row
 from sparsefeat.store import StoreWriter
+from sparsefeat.types import Batch, Layer, Row
 from sparsefeat_kernels import Csr
 
 Float32 = NDArray[np.float32]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsefeat.benchmark.schedule import PAUSE_SECONDS
+from sparsefeat.bench.schedule import PAUSE_SECONDS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sparsefeat.demo import copy_photographs
+from sparsefeat.cli.demo import copy_photographs
 
 BACKGROUNDS = Path("/usr/share/backgrounds")
 MOST_BACKGROUNDS = 40

@@ -14,7 +14,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import sparsefeat
-from sparsefeat.benchmark import ENGINES
+from sparsefeat.bench import ENGINES
 
 from .claims import Claim
 from .conftest import MakeClaim, Models

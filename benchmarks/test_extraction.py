@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import sparsefeat
+from sparsefeat.images import list_pictures
 from sparsefeat.model import ModelFile
-from sparsefeat.pictures import list_pictures
 
 from .claims import Claim
 from .conftest import MakeClaim, Models

@@ -27,8 +27,8 @@ from onnxruntime.quantization import (
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import sparsefeat
-from sparsefeat.providers import PROVIDERS, set_up
-from sparsefeat.threads import available_threads
+from sparsefeat.runtime import PROVIDERS, set_up
+from sparsefeat.system.threads import available_threads
 from sparsefeat_export.graph import drop_unread
 from sparsefeat_export.photographs import photographs
 from sparsefeat_export.quantization.calibration import calibrate

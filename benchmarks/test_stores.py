@@ -21,7 +21,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from scipy.sparse import csr_array, vstack
 
 import sparsefeat
-from sparsefeat.records import Layer
+from sparsefeat.types import Layer
 
 from .claims import Claim
 from .conftest import MakeClaim, Models

@@ -10,7 +10,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import sparsefeat
-from sparsefeat.pictures import list_pictures
+from sparsefeat.images import list_pictures
 
 from .claims import Claim
 from .conftest import MakeClaim, Models

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sparsefeat.demo import copy_photographs
+from sparsefeat.cli.demo import copy_photographs
 
 DOCS = Path(__file__).parents[1] / "docs"
 FIGURES = DOCS / "figures"

@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import sparsefeat
-from sparsefeat.pictures import list_pictures
-from sparsefeat.pictures.decode import Decoded, decode
-from sparsefeat.sparsity import LayerZeros, compare_scalings
+from sparsefeat.analysis import LayerZeros, compare_scalings
+from sparsefeat.images import list_pictures
+from sparsefeat.images.decode import Decoded, decode
 
 HERE = Path(__file__).parent
 SIZE = (224, 224)

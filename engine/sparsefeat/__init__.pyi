@@ -1,4 +1,4 @@
-from .conversion import Conversion, convert
+from .analysis import Sparsity, analyse
 from .errors import (
     BenchmarkError,
     DependencyError,
@@ -21,18 +21,19 @@ from .errors import (
     StoreNotFoundError,
     StoreWriteError,
 )
-from .extraction import extract_to_store
-from .extractor import Extractor
-from .maps import FeatureMaps
+from .images import PRESETS, Preset, QuirkWarning, list_pictures
+from .images.preprocess import normalize
+from .interop.conversion import Conversion, convert
 from .model import ModelReport, verify_model
-from .pictures import PRESETS, Preset, QuirkWarning, list_pictures
-from .pictures.preprocess import normalize
-from .progress import Progress
-from .providers import CudaOptions, Precision
-from .records import Batch, Layer, ReadFailure, Reject, RejectWarning, Row
-from .report import Report, build_report, write_report
-from .sparsity import ScalingWarning, Sparsity, analyse, check_scaling
+from .pipeline.extraction import extract_to_store
+from .pipeline.extractor import Extractor
+from .pipeline.progress import Progress
+from .pipeline.scaling import ScalingWarning, check_scaling
+from .runtime import CudaOptions, Precision
 from .store import Compaction, Merge, Store, compact, info, merge, open, verify
+from .types import Batch, Layer, ReadFailure, Reject, RejectWarning, Row
+from .viz.maps import FeatureMaps, maps
+from .viz.report import Report, build_report, write_report
 
 __all__ = [
     "PRESETS",
@@ -85,6 +86,7 @@ __all__ = [
     "extract_to_store",
     "info",
     "list_pictures",
+    "maps",
     "merge",
     "normalize",
     "open",

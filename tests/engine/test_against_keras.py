@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pytest
 
 import sparsefeat
-from sparsefeat.demo import copy_photographs
-from sparsefeat.pictures import list_pictures
+from sparsefeat.cli.demo import copy_photographs
+from sparsefeat.images import list_pictures
 
 POOLS = [f"block{block}_pool" for block in range(1, 6)]
 

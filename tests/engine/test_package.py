@@ -74,7 +74,7 @@ def test_what_must_be_quick_loads_nothing_heavy(code: str) -> None:
 def test_extracting_and_reading_load_no_tensorflow(small_vgg16: Path, tmp_path: Path) -> None:
     code = (
         "import sparsefeat, numpy as np\n"
-        "from sparsefeat.pictures import list_pictures\n"
+        "from sparsefeat.images import list_pictures\n"
         f"extractor = sparsefeat.Extractor({str(small_vgg16)!r}, size=(32, 32))\n"
         f"picture = {str(tmp_path / 'grey.png')!r}\n"
         "from PIL import Image; Image.new('L', (9, 9)).save(picture)\n"

@@ -31,7 +31,7 @@ from sparsefeat.cli.progress import human_seconds, shown
 from sparsefeat.cli.stopping import run_stoppable
 
 if TYPE_CHECKING:
-    from sparsefeat.benchmark import Result
+    from sparsefeat.bench import Result
 
 EXAMPLES = """
 \b
@@ -135,9 +135,9 @@ def bench(
     where sparsefeat[export] is installed, PyTorch where sparsefeat[torch] is; --html needs
     sparsefeat[viz].
     """
-    from sparsefeat.benchmark import compare, render_report
-    from sparsefeat.pages import check_installed
-    from sparsefeat.pictures import list_pictures
+    from sparsefeat.bench import compare, render_report
+    from sparsefeat.images import list_pictures
+    from sparsefeat.viz.pages import check_installed
 
     if (include or exclude) and not photos:
         raise click.UsageError("--include and --exclude choose among PHOTOS: name some")
@@ -185,7 +185,7 @@ def bench(
 
 
 def _print(result: "Result") -> None:
-    from sparsefeat.benchmark.words import COLUMNS, cautions, findings, heading, table
+    from sparsefeat.bench.words import COLUMNS, cautions, findings, heading, table
 
     click.echo(heading(result))
     print_table(COLUMNS, table(result.rows()))

@@ -8,12 +8,12 @@ import click
 
 from sparsefeat.cli.options import OutputFolder
 from sparsefeat.cli.output import print_json, print_table, printable
-from sparsefeat.units import counted, human_bytes, percent
+from sparsefeat.system.text import counted, human_bytes, percent
 
 if TYPE_CHECKING:
     import threading
 
-    from sparsefeat.conversion import Conversion
+    from sparsefeat.interop.conversion import Conversion
 
 EXAMPLES = """
 \b

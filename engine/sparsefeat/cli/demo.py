@@ -2,13 +2,22 @@
 
 import os
 import sys
+from importlib import resources
 from pathlib import Path
 
 import click
 
 from sparsefeat.cli.options import OutputFolder
 from sparsefeat.cli.output import log, printable
-from sparsefeat.units import counted
+from sparsefeat.storage.whole_file import write_file
+from sparsefeat.system.dependencies import importing
+from sparsefeat.system.text import counted
+
+# Package, folder inside it, files, and what installs it.
+SHIPPED = (
+    ("skimage", "data", ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg")),
+    ("sklearn", "datasets/images", ("china.jpg", "flower.jpg")),
+)
 
 
 @click.command()
@@ -30,8 +39,7 @@ def demo(ctx: click.Context, output: str) -> None:
     from sparsefeat.cli.extract import extract
     from sparsefeat.cli.info import info
     from sparsefeat.cli.report import report
-    from sparsefeat.demo import copy_photographs
-    from sparsefeat.pages import check_installed
+    from sparsefeat.viz.pages import check_installed
 
     check_installed()
 
@@ -56,3 +64,26 @@ def demo(ctx: click.Context, output: str) -> None:
     ctx.invoke(report, store=str(store), output=str(page))
     click.echo()
     click.echo(f"The report, to be opened in a browser: {page}")
+
+
+def copy_photographs(folder: Path) -> list[Path]:
+    """Copy the photographs that scikit-image and scikit-learn ship into `folder`, made if missing.
+
+    Raises
+    ------
+    DependencyError
+        One of the two isn't installed, or doesn't load.
+    InputError
+        A file can't be written.
+    """
+    copied = []
+    for package, inside, names in SHIPPED:
+        purpose = "the demo's photographs come from it"
+        with importing(package, "pip install 'sparsefeat[demo]'", purpose=purpose):
+            source = resources.files(package).joinpath(*inside.split("/"))
+        for name in names:
+            content, file = (source / name).read_bytes(), folder / name
+            if not (file.is_file() and file.read_bytes() == content):
+                write_file(file, content)
+            copied.append(file)
+    return copied

@@ -12,9 +12,9 @@ import click
 from sparsefeat.cli.main import UserError
 from sparsefeat.cli.options import OutputFile
 from sparsefeat.cli.output import log, print_json, print_table, printable
-from sparsefeat.units import counted, human_bytes
+from sparsefeat.system.text import counted, human_bytes
 
-# Those of sparsefeat.pictures.preprocess, which the help need not load.
+# Those of sparsefeat.images.preprocess, which the help need not load.
 SCALINGS = ("caffe", "tf", "torch", "0..1", "none")
 
 EXAMPLES = """

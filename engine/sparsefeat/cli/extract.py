@@ -32,13 +32,13 @@ from sparsefeat.cli.output import (
 )
 from sparsefeat.cli.progress import extraction_shown
 from sparsefeat.cli.stopping import run_stoppable
-from sparsefeat.units import counted
+from sparsefeat.system.text import counted
 
 if TYPE_CHECKING:
-    from sparsefeat.extractor import Extractor
-    from sparsefeat.profile import Profile
-    from sparsefeat.progress import Progress
-    from sparsefeat.values import Values
+    from sparsefeat.pipeline.extractor import Extractor
+    from sparsefeat.pipeline.profile import Profile
+    from sparsefeat.pipeline.progress import Progress
+    from sparsefeat.store.values import Values
 
 EXAMPLES = """
 \b
@@ -168,13 +168,13 @@ def extract(
     the command stops; what was finished is committed.
     Files that accompany photographs (.mov, .xmp, Thumbs.db, ...) are counted and skipped.
     """
-    from sparsefeat.extraction import extract_to_store
-    from sparsefeat.extractor import Extractor
-    from sparsefeat.pictures import list_pictures
-    from sparsefeat.profile import Profile
-    from sparsefeat.progress import Progress
-    from sparsefeat.providers import bf16_only_in_vectors
-    from sparsefeat.values import Values
+    from sparsefeat.images import list_pictures
+    from sparsefeat.pipeline.extraction import extract_to_store
+    from sparsefeat.pipeline.extractor import Extractor
+    from sparsefeat.pipeline.profile import Profile
+    from sparsefeat.pipeline.progress import Progress
+    from sparsefeat.runtime import bf16_only_in_vectors
+    from sparsefeat.store.values import Values
 
     kept = Values.parse(values)  # before the model is loaded
     if not photos and files_from is None:
@@ -265,7 +265,7 @@ def _load_kernels(convolution: str) -> None:
     with contextlib.suppress(BaseException):
         import numpy as np
 
-        from sparsefeat.network import load_convolutions
+        from sparsefeat.runtime.network import load_convolutions
         from sparsefeat_kernels import encode
 
         encode(np.ones((1, 1), np.float32))

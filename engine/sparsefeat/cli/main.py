@@ -81,7 +81,7 @@ class UserError(click.ClickException):
     exit_code = 2
 
     def __init__(self, message: str) -> None:
-        from sparsefeat.one_line import one_line
+        from sparsefeat.system.text import one_line
 
         super().__init__(one_line(message, most=len(message)))
 
@@ -92,7 +92,7 @@ class Fault(click.ClickException):
     exit_code = EX_SOFTWARE
 
     def __init__(self, exc: Exception) -> None:
-        from sparsefeat.dependencies import reason
+        from sparsefeat.system.dependencies import reason
 
         super().__init__(
             f"sparsefeat has failed ({reason(exc)}); this is a fault of its own: please report "
@@ -190,7 +190,7 @@ def _tell(exc: Exception) -> NoReturn:
             f"the system refused ({exc.strerror}{where}), expected room, permission and a name "
             "that it takes: see to that, and run the same command again"
         ) from exc
-    from sparsefeat.dependencies import failed_import, interrupted
+    from sparsefeat.system.dependencies import failed_import, interrupted
 
     failed = failed_import(exc)
     if failed is None:

@@ -22,10 +22,10 @@ from sparsefeat.cli.output import (
     warnings_as_lines,
     write_text,
 )
-from sparsefeat.units import percent
+from sparsefeat.system.text import percent
 
 if TYPE_CHECKING:
-    from sparsefeat.maps import FeatureMaps
+    from sparsefeat.viz.maps import FeatureMaps
 
 EXAMPLES = """
 \b
@@ -107,9 +107,10 @@ def maps(
     Prints a line for each channel, unless they are written to a file. Needs sparsefeat[viz] for
     that.
     """
-    from sparsefeat.extractor import Extractor
-    from sparsefeat.maps.compute import outputs
+    import sparsefeat
     from sparsefeat.model import ModelFile
+    from sparsefeat.pipeline.extractor import Extractor
+    from sparsefeat.viz.maps.compute import outputs
 
     if output is None and (scale is not None or relu_split):
         raise click.UsageError(
@@ -136,7 +137,8 @@ def maps(
             precision=precision,  # type: ignore[arg-type]
             convolution=convolution,  # type: ignore[arg-type]
         )
-        found = extractor.maps(
+        found = sparsefeat.maps(
+            extractor,
             photo,
             layer,
             channels=channels,
@@ -159,8 +161,8 @@ def maps(
 
 def _check_output(output: str) -> None:
     """Find out whether it can be made, before the work for it."""
-    from sparsefeat.maps.mosaic import check_matplotlib
-    from sparsefeat.pages import check_installed
+    from sparsefeat.viz.maps.mosaic import check_matplotlib
+    from sparsefeat.viz.pages import check_installed
 
     if Path(output).suffix.lower() == ".png":
         check_matplotlib()

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from sparsefeat.errors import InputError, StoreNotFoundError
-from sparsefeat.whole_file import check_replaceable, is_special
+from sparsefeat.storage.whole_file import check_replaceable, is_special
 
 LONGEST_NUMBER = 9  # digits: what has more is no number of pixels or pictures
 

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sparsefeat.one_line import one_line
-from sparsefeat.units import human_bytes
-from sparsefeat.whole_file import write_file
+from sparsefeat.storage.whole_file import write_file
+from sparsefeat.system.text import human_bytes, one_line
 
 LONGEST_TEXT = 40  # characters that a column of text is wide at most
 
 if TYPE_CHECKING:
-    from sparsefeat.pictures import Listing
+    from sparsefeat.images import Listing
 
 
 def print_json(value: Any) -> None:
@@ -36,7 +35,7 @@ def printable(name: str) -> str:
 
 def note_listing(*listings: "Listing") -> None:
     """Say how many files were passed over as companions, and which --exclude matched nothing."""
-    from sparsefeat.pictures import describe_companions
+    from sparsefeat.images import describe_companions
 
     for pictures in listings:
         if pictures.companions:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sparsefeat.cli.output import log
 
 if TYPE_CHECKING:
-    from sparsefeat.progress import Progress
+    from sparsefeat.pipeline.progress import Progress
 
 LOG_EVERY_SECONDS = 30.0
 

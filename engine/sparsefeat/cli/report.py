@@ -50,9 +50,9 @@ def report(
     The page needs nothing but itself. Needs pip install 'sparsefeat[viz]'.
     """
     from sparsefeat.cli.progress import shown
-    from sparsefeat.pages import check_installed
-    from sparsefeat.report import build_report, render_report
-    from sparsefeat.report.words import findings, heading
+    from sparsefeat.viz.pages import check_installed
+    from sparsefeat.viz.report import build_report, render_report
+    from sparsefeat.viz.report.words import findings, heading
 
     check_one_printed(("--json", as_json), ("-o -", output))
     page = output

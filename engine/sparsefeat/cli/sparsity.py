@@ -26,15 +26,15 @@ from sparsefeat.cli.output import (
     write_text,
 )
 from sparsefeat.cli.progress import shown
-from sparsefeat.units import counted
+from sparsefeat.system.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sparsefeat.extractor import Extractor
-    from sparsefeat.pictures import Source
-    from sparsefeat.records import Reject
-    from sparsefeat.sparsity import Difference, ScalingZeros, Sparsity
+    from sparsefeat.analysis import Difference, ScalingZeros, Sparsity
+    from sparsefeat.images import Source
+    from sparsefeat.pipeline.extractor import Extractor
+    from sparsefeat.types import Reject
 
 EXAMPLES = """
 \b
@@ -125,9 +125,9 @@ def sparsity(
     A channel is dead where it is zero everywhere over all pictures; always on where it is active
     at one position or more of every picture; never zero where it is active at all of them.
     """
-    from sparsefeat.pictures import list_pictures
-    from sparsefeat.records import failures_apart
+    from sparsefeat.images import list_pictures
     from sparsefeat.store.layout import is_store
+    from sparsefeat.types import failures_apart
 
     check_one_printed(("--json", as_json), ("--csv -", csv_file))
     stores = [source for source in sources if is_store(source)]
@@ -155,7 +155,7 @@ def sparsity(
     with warnings_as_lines():
         extractor = None
         if any(listed):
-            from sparsefeat.extractor import Extractor
+            from sparsefeat.pipeline.extractor import Extractor
 
             extractor = Extractor(
                 model,
@@ -246,7 +246,7 @@ def _analyse(
     flatness: bool | None,
     photos: str | None,
 ) -> "Sparsity":
-    from sparsefeat.sparsity import analyse
+    from sparsefeat.analysis import analyse
 
     stored = not pictures
     with shown("rows" if stored else "pictures") as show:
@@ -273,7 +273,7 @@ def _analyse(
 
 
 def _scalings(pictures: "list[Source | Reject]", extractor: "Extractor") -> "list[ScalingZeros]":
-    from sparsefeat.sparsity import compare_scalings, words
+    from sparsefeat.analysis import compare_scalings, words
 
     with shown("pictures") as show:
         found = compare_scalings(
@@ -299,7 +299,7 @@ def _note_walk(
     found: "Sparsity", layers: str | None, extractor: "Extractor | None", *, is_stored: bool
 ) -> None:
     """Say where the walk through the network ends early, and why."""
-    from sparsefeat.sparsity import end_of_walk, missing_of_walk
+    from sparsefeat.analysis import end_of_walk, missing_of_walk
 
     wanted = ("" if is_stored else "walk") if layers is None else layers
     if "walk" not in [word.strip() for word in wanted.split(",")]:
@@ -312,8 +312,8 @@ def _note_walk(
 
 
 def _show(found: "Sparsity", by: Any, as_json: bool, csv_file: str | None) -> None:
-    from sparsefeat.sparsity import words
-    from sparsefeat.sparsity.tables import long_table
+    from sparsefeat.analysis import words
+    from sparsefeat.analysis.tables import long_table
 
     if as_json:
         print_json(found.to_json(channels=by == "channel", positions=by == "position"))
@@ -343,7 +343,7 @@ def _show(found: "Sparsity", by: Any, as_json: bool, csv_file: str | None) -> No
 
 
 def _print_grids(found: "Sparsity") -> None:
-    from sparsefeat.sparsity import words
+    from sparsefeat.analysis import words
 
     for name, zeros in found.counts.items():
         if zeros.per_position is None:
@@ -360,8 +360,8 @@ def _print_grids(found: "Sparsity") -> None:
 def _show_differences(
     found: "list[Sparsity]", by: str, as_json: bool, csv_file: str | None
 ) -> None:
-    from sparsefeat.sparsity import words
-    from sparsefeat.sparsity.tables import difference_frame
+    from sparsefeat.analysis import words
+    from sparsefeat.analysis.tables import difference_frame
 
     differences: list[Difference] = []
     if by == "label":
@@ -382,8 +382,8 @@ def _show_differences(
 
 
 def _show_scalings(found: "list[ScalingZeros]", as_json: bool, csv_file: str | None) -> None:
-    from sparsefeat.sparsity import words
-    from sparsefeat.sparsity.tables import scaling_frame
+    from sparsefeat.analysis import words
+    from sparsefeat.analysis.tables import scaling_frame
 
     if as_json:
         print_json([dataclasses.asdict(each) for each in found])

@@ -1,8 +1,8 @@
 """The model file: its metadata, its layers, and cutting its graph."""
 
-from sparsefeat.layer_names import PRE
 from sparsefeat.model.file import ModelFile
 from sparsefeat.model.graph import POOLS, Cut, Pool, Size, check_size, cut, output_layer
+from sparsefeat.model.layer_names import PRE
 from sparsefeat.model.layers import behind_base, choose, layer_of
 from sparsefeat.model.metadata import Metadata, ModelLayer, Probe
 from sparsefeat.model.steps import channel_steps

@@ -8,11 +8,11 @@ import onnx
 from onnx import TensorProto, helper
 
 from sparsefeat.errors import InputError
-from sparsefeat.layer_names import PRE
 from sparsefeat.model.file import ModelFile
+from sparsefeat.model.layer_names import PRE
 from sparsefeat.model.layers import behind_base, layer_of
 from sparsefeat.model.metadata import ModelLayer
-from sparsefeat.records import Layer
+from sparsefeat.types import Layer
 
 Pool = Literal["none", "avg", "max"]
 POOLS: tuple[str, ...] = get_args(Pool)

@@ -5,7 +5,7 @@ import fnmatch
 from collections.abc import Iterable, Sequence
 
 from sparsefeat.errors import LayerError
-from sparsefeat.layer_names import GROUPS, PRE, layer_words
+from sparsefeat.model.layer_names import GROUPS, PRE, layer_words
 from sparsefeat.model.metadata import ModelLayer
 
 TOP = ("flatten", "fc1", "fc2", "predictions")

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from sparsefeat.layer_names import PRE
-from sparsefeat.pictures.preprocess import SCALINGS, Scaling
+from sparsefeat.images.preprocess import SCALINGS, Scaling
+from sparsefeat.model.layer_names import PRE
 
 KEY = "sparsefeat"
 FORMAT = 1

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sparsefeat.layer_names import PRE
 from sparsefeat.model.file import ModelFile
 from sparsefeat.model.graph import Pool
-from sparsefeat.values import ChannelSteps
+from sparsefeat.model.layer_names import PRE
+from sparsefeat.types import ChannelSteps
 
 LEVELS = 255  # of a count in 8 bits
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.dependencies import importing
 from sparsefeat.store.batches import check_memory, csr_row_bytes, is_dense
 from sparsefeat.store.choosing import choose_stored
 from sparsefeat.store.layout import layer_key
 from sparsefeat.store.limits import csr_bytes, fitting
+from sparsefeat.system.dependencies import importing
 
 MEMORY: Final = 64 << 20  # bytes of a chunk where nothing else was said; several are in work
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from sparsefeat.errors import InputError
 from sparsefeat.store.limits import csr_bytes, fitting
 from sparsefeat.store.selection import Rows, row_numbers
-from sparsefeat.units import human_bytes
+from sparsefeat.system.text import human_bytes
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from sparsefeat.errors import StoreCorruptError, StoreError
-from sparsefeat.records import Reject, Row
 from sparsefeat.store.check_layer import check_layer
 from sparsefeat.store.group import consolidated, encoding
 from sparsefeat.store.json_file import read_json
 from sparsefeat.store.part import Part
 from sparsefeat.store.report import Finding
 from sparsefeat.store.tables import COLUMNS, INDEX, REJECTED, ROWS, row_id
+from sparsefeat.types import Reject, Row
 
 
 class PartCheck:

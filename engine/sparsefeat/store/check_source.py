@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sparsefeat.pictures.source import decode_path
+from sparsefeat.images.source import decode_path
 from sparsefeat.store.report import Finding
 
 

@@ -5,7 +5,7 @@ import fnmatch
 from collections.abc import Collection, Sequence
 
 from sparsefeat.errors import LayerError
-from sparsefeat.layer_names import GROUPS, PRE, layer_words
+from sparsefeat.model.layer_names import GROUPS, PRE, layer_words
 
 
 def choose_stored(wanted: str | Sequence[str] | None, names: Collection[str]) -> tuple[str, ...]:

@@ -3,11 +3,11 @@
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.records import Layer
 from sparsefeat.store.codecs import Chain
 from sparsefeat.store.group import PartGroup, encoding
 from sparsefeat.store.layout import layer_key
 from sparsefeat.store.stream import ArrayStream
+from sparsefeat.types import Layer
 from sparsefeat_kernels import Csr, csr_zeros_per_row, to_dense
 
 

@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from sparsefeat.store.codecs import Chain
 from sparsefeat.store.json_fields import JSON, count, mapping
-from sparsefeat.values import ChannelSteps, Loss, Values
+from sparsefeat.store.values import Loss, Values
+from sparsefeat.types import ChannelSteps
 from sparsefeat_kernels import (
     Csr,
     count_roots,

@@ -8,13 +8,13 @@ from typing import Any, Literal, Self, TypeAlias
 import numpy as np
 
 from sparsefeat.errors import InputError, StoreCorruptError, StoreError
-from sparsefeat.one_line import one_line
-from sparsefeat.records import Layer
 from sparsefeat.store.bounds import AXES, CHUNK_ELEMENTS, JSON_BYTES, NNZ
 from sparsefeat.store.forms import Law, StoredValues
 from sparsefeat.store.json_fields import JSON, count, json_mapping, mapping, sequence, text
 from sparsefeat.store.layout import FORMAT, is_layer_name
 from sparsefeat.store.ranges import NO_NUMBERS, Ranges
+from sparsefeat.system.text import one_line
+from sparsefeat.types import Layer
 
 MAX_FEATURES = 1 << 31  # column numbers are int32
 
@@ -111,7 +111,7 @@ class Header:
     `replaces` are the numbers of the parts whose rows this one has taken over, those that these
     had taken over among them: they count no more. `origins` says how its rows were made, in
     their order, where not all of them were made as `provenance` says. `values` is what was asked
-    for, as `sparsefeat.values.Values` writes it.
+    for, as `sparsefeat.store.values.Values` writes it.
     """
 
     rows: int

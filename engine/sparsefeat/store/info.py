@@ -5,7 +5,7 @@ from pathlib import Path
 from sparsefeat.store.json_fields import JSON
 from sparsefeat.store.layout import layer_key
 from sparsefeat.store.reader import Store
-from sparsefeat.values import Loss
+from sparsefeat.store.values import Loss
 
 
 def info(folder: str | Path) -> dict[str, JSON]:

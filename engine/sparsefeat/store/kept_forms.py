@@ -6,7 +6,8 @@ import numpy as np
 
 from sparsefeat.store.forms import Form, Roots, Rounded, Steps, StoredValues
 from sparsefeat.store.part import Part
-from sparsefeat.values import ChannelSteps, Loss, Values
+from sparsefeat.store.values import Loss, Values
+from sparsefeat.types import ChannelSteps
 from sparsefeat_kernels import Csr
 
 

@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.records import Reject, Row
 from sparsefeat.store.part import Part
 from sparsefeat.store.tables import REJECTED, ROWS, place
+from sparsefeat.types import Reject, Row
 
 Status: TypeAlias = Literal["stored", "rejected", "elsewhere", "changed", "new"]
 
@@ -87,7 +87,7 @@ class Known:
         Parameters
         ----------
         root, path, bytes, mtime_ns
-            As in `sparsefeat.records.Row`.
+            As in `sparsefeat.types.Row`.
         sha256
             If given, a picture is the same one if path and digest agree, whatever its time
             and its root.

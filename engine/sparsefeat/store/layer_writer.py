@@ -5,7 +5,6 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.records import Layer
 from sparsefeat.store.chunks import ChunkEncoder
 from sparsefeat.store.codecs import Chain
 from sparsefeat.store.encoding import CsrWriter, DenseWriter
@@ -14,7 +13,8 @@ from sparsefeat.store.group import PartGroup
 from sparsefeat.store.header import StoredLayer
 from sparsefeat.store.layout import CHUNK, layer_key
 from sparsefeat.store.spool import Spool
-from sparsefeat.values import ChannelSteps, Values
+from sparsefeat.store.values import Values
+from sparsefeat.types import ChannelSteps, Layer
 from sparsefeat_kernels import Csr, csr_zeros_per_channel, raise_maxima, to_dense
 
 SAMPLE_ROWS = 8

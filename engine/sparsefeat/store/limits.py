@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError, StoreMemoryError
-from sparsefeat.memory import available_memory
-from sparsefeat.units import counted, human_bytes
+from sparsefeat.system.memory import available_memory
+from sparsefeat.system.text import counted, human_bytes
 
 SHARE: Final = Fraction(3, 4)  # of the memory available, that one matrix may take
 HARMLESS: Final = 64 << 20  # bytes below which it isn't asked what is available

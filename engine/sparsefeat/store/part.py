@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import StoreChangedError, StoreCorruptError, StoreError
-from sparsefeat.one_line import one_line
 from sparsefeat.store.decoding import expand_rows, scale_rows, scale_stretches
 from sparsefeat.store.header import Header, StoredLayer
 from sparsefeat.store.json_file import parse_json, read_json
@@ -17,6 +16,7 @@ from sparsefeat.store.regular_file import refuse_links
 from sparsefeat.store.segments import Segments
 from sparsefeat.store.stored_array import StoredArray
 from sparsefeat.store.tables import COLUMNS, INDEX, REJECTED, ROWS
+from sparsefeat.system.text import one_line
 from sparsefeat_kernels import Csr, encode
 
 T = TypeVar("T")

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError
-from sparsefeat.records import Layer, Reject, Row
 from sparsefeat.store.bounds import CHUNK_ELEMENTS, NNZ
 from sparsefeat.store.durable import sync, sync_tree
 from sparsefeat.store.forms import Form
@@ -22,7 +21,8 @@ from sparsefeat.store.layer_writer import LayerWriter
 from sparsefeat.store.layout import part_name, temporary_name
 from sparsefeat.store.ranges import NO_NUMBERS, Ranges
 from sparsefeat.store.tables import REJECTED, ROWS, write_table
-from sparsefeat.values import ChannelSteps, Values
+from sparsefeat.store.values import Values
+from sparsefeat.types import ChannelSteps, Layer, Reject, Row
 from sparsefeat_kernels import Csr
 
 NNZ_PER_PART = NNZ

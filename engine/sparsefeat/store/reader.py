@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError, LayerError, StoreChangedError
-from sparsefeat.records import Layer
 from sparsefeat.store.annotated import annotated
 from sparsefeat.store.batches import Numbers, csr_batches, dense_batches
 from sparsefeat.store.committed import check_alike, survey
@@ -23,6 +22,7 @@ from sparsefeat.store.part import Part
 from sparsefeat.store.selection import Rows, row_numbers
 from sparsefeat.store.tables import REJECTED, ROWS
 from sparsefeat.store.where import matching
+from sparsefeat.types import Layer
 
 if TYPE_CHECKING:
     import pandas as pd

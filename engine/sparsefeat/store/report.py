@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sparsefeat.one_line import one_line
+from sparsefeat.system.text import one_line
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import StoreCorruptError, StoreError
-from sparsefeat.records import Reject, Row
 from sparsefeat.store.bounds import CHUNK_ELEMENTS
 from sparsefeat.store.forms import Form
 from sparsefeat.store.header import Origin
@@ -21,7 +20,8 @@ from sparsefeat.store.part_writer import PartLimits, PartWriter
 from sparsefeat.store.ranges import NO_NUMBERS, Ranges
 from sparsefeat.store.selection import spans
 from sparsefeat.store.tables import COLUMNS, REJECTED, ROWS
-from sparsefeat.values import Values
+from sparsefeat.store.values import Values
+from sparsefeat.types import Reject, Row
 
 T = TypeVar("T")
 

@@ -8,11 +8,11 @@ from typing import Final
 import numpy as np
 
 from sparsefeat.errors import InputError
-from sparsefeat.one_line import one_line
-from sparsefeat.records import Reject, Row
 from sparsefeat.store.bounds import TEXT_BYTES
 from sparsefeat.store.group import PartGroup
 from sparsefeat.store.json_fields import JSON
+from sparsefeat.system.text import one_line
+from sparsefeat.types import Reject, Row
 
 INDEX: Final = "_index"
 COLUMNS: Final = {

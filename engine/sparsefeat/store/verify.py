@@ -13,7 +13,7 @@ from sparsefeat.store.layout import list_temporaries, part_name, require_parts
 from sparsefeat.store.part import Part, is_gone, part_gone
 from sparsefeat.store.report import Finding, VerifyReport
 from sparsefeat.store.tables import INDEX
-from sparsefeat.units import counted
+from sparsefeat.system.text import counted
 
 
 def verify(

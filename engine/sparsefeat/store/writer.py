@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from sparsefeat.errors import InputError, StoreError, StoreMismatchError, StoreWriteError
-from sparsefeat.records import Batch, Layer, ReadFailure, Reject
 from sparsefeat.store.bounds import AXES
 from sparsefeat.store.folder import Hold, settle, write_error
 from sparsefeat.store.header import differences, identity, plain_json
@@ -17,7 +16,8 @@ from sparsefeat.store.known import Known, load_known
 from sparsefeat.store.layout import is_layer_name, next_number
 from sparsefeat.store.part_writer import PartLimits, PartWriter
 from sparsefeat.store.tables import check_records
-from sparsefeat.values import ChannelSteps, Loss, Values
+from sparsefeat.store.values import Loss, Values
+from sparsefeat.types import Batch, ChannelSteps, Layer, ReadFailure, Reject
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class StoreWriter:
     >>> from pathlib import Path
     >>> import numpy as np
     >>> from sparsefeat_kernels import encode
-    >>> from sparsefeat.records import Batch, Layer, Row
+    >>> from sparsefeat.types import Batch, Layer, Row
     >>> row = Row(path="a.jpg", root="/photos", label="", bytes=9, mtime_ns=1, sha256="00",
     ...           width=2, height=2, format="JPEG")
     >>> layer = Layer(name="block5_pool", shape=(1, 1, 3))

@@ -11,8 +11,8 @@ import pytest
 
 import sparsefeat_export
 from sparsefeat.errors import ModelCorruptError, ModelError, ModelNotFoundError
-from sparsefeat.extractor import Extractor
 from sparsefeat.model import ModelFile, verify_model
+from sparsefeat.pipeline.extractor import Extractor
 from sparsefeat_export.metadata import sealed
 
 

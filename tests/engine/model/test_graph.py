@@ -6,8 +6,8 @@ import onnx
 import pytest
 
 from sparsefeat.errors import InputError
-from sparsefeat.extractor import Extractor
 from sparsefeat.model import ModelFile, Pool, check_size, choose, cut
+from sparsefeat.pipeline.extractor import Extractor
 
 
 def images(n: int, height: int, width: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

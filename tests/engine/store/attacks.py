@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from numcodecs import VLenUTF8
 
-from sparsefeat.records import Layer
+from sparsefeat.types import Layer
 
 from .data import SMALL, dense_rows, make_batch, make_reject, write_store
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.records import Batch, Layer, Reject, Row
 from sparsefeat.store import StoreWriter
+from sparsefeat.types import Batch, Layer, Reject, Row
 from sparsefeat_kernels import encode
 
 SMALL = (

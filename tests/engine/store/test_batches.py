@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsefeat.errors import InputError, LayerError, StoreMemoryError
-from sparsefeat.records import Layer
 from sparsefeat.store import Store, batches
-from sparsefeat.threads import available_threads
+from sparsefeat.system.threads import available_threads
+from sparsefeat.types import Layer
 
 from .data import make_batch, write_store
 

@@ -19,10 +19,10 @@ from sparsefeat.errors import (
     StoreNotFoundError,
     StoreWriteError,
 )
-from sparsefeat.records import Batch, Layer
 from sparsefeat.store import Store, StoreWriter, compact, group, info, merge, packing, verify
 from sparsefeat.store import part_writer as writing
 from sparsefeat.store.bounds import JSON_BYTES
+from sparsefeat.types import Batch, Layer
 from sparsefeat_kernels import encode
 
 from .attacks import edit_header

@@ -15,10 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sparsefeat.records import Layer
 from sparsefeat.store import Store, info, verify
 from sparsefeat.store.layout import FORMAT
-from sparsefeat.values import ChannelSteps
+from sparsefeat.types import ChannelSteps, Layer
 
 from .data import make_batch, make_reject, make_row, write_store
 

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsefeat.errors import InputError, StoreCorruptError, StoreError, StoreMismatchError
-from sparsefeat.records import Batch, Layer
 from sparsefeat.store import Store, StoreWriter, info, verify
 from sparsefeat.store.codecs import Chain
 from sparsefeat.store.forms import Roots, StoredValues, root_steps
 from sparsefeat.store.group import PartGroup
 from sparsefeat.store.stream import ArrayStream
-from sparsefeat.values import ChannelSteps, Loss, Values
+from sparsefeat.store.values import Loss, Values
+from sparsefeat.types import Batch, ChannelSteps, Layer
 from sparsefeat_kernels import encode, raise_maxima, round_half, round_mantissa
 
 from .data import assert_same_floats, make_batch, make_reject, make_row, write_store

@@ -9,7 +9,8 @@ from sparsefeat.store import Store, verify
 from sparsefeat.store.kept_forms import kept_form
 from sparsefeat.store.part import Part
 from sparsefeat.store.part_writer import PartLimits, PartWriter
-from sparsefeat.values import ChannelSteps, Loss, Values
+from sparsefeat.store.values import Loss, Values
+from sparsefeat.types import ChannelSteps
 from sparsefeat_kernels import to_dense
 
 from .data import assert_same_floats, make_row

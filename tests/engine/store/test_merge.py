@@ -16,9 +16,9 @@ from sparsefeat.errors import (
     StoreNotFoundError,
     StoreWriteError,
 )
-from sparsefeat.records import Batch, Layer
 from sparsefeat.store import Store, StoreWriter, merge, verify
 from sparsefeat.store import part_writer as writing
+from sparsefeat.types import Batch, Layer
 
 from .attacks import edit_header
 from .data import SMALL, digests, make_batch, make_reject, make_row, write_store

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from sparsefeat.errors import InputError, StoreError, StoreNotFoundError
-from sparsefeat.records import Layer
 from sparsefeat.store import Store
+from sparsefeat.types import Layer
 
 from .data import SMALL, dense_rows, make_batch, write_store
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsefeat.errors import InputError, LayerError
-from sparsefeat.records import Batch, Layer
 from sparsefeat.store import Store, info, open_store
 from sparsefeat.store.tables import row_id
+from sparsefeat.types import Batch, Layer
 from sparsefeat_kernels import encode, to_dense
 
 from .data import (

@@ -15,9 +15,8 @@ import skimage.data
 from sklearn.datasets import load_sample_images
 
 from sparsefeat import Extractor
-from sparsefeat.records import Batch, Layer
 from sparsefeat.store import Store, StoreWriter, gather, info
-from sparsefeat.values import ChannelSteps
+from sparsefeat.types import Batch, ChannelSteps, Layer
 from sparsefeat_kernels import Csr, encode, round_mantissa
 
 from .data import make_batch, make_row, write_store

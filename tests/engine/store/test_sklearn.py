@@ -10,8 +10,8 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.neighbors import NearestNeighbors
 from sklearn.svm import LinearSVC
 
-from sparsefeat.records import Layer
 from sparsefeat.store import Store
+from sparsefeat.types import Layer
 
 from .data import make_batch, write_store
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from sparsefeat.errors import StoreMemoryError
-from sparsefeat.records import Batch, Layer
 from sparsefeat.store import Store, StoreWriter, gather, info
 from sparsefeat.store.bounds import NNZ
 from sparsefeat.store.part_writer import PartLimits, PartWriter
-from sparsefeat.values import Values
+from sparsefeat.store.values import Values
+from sparsefeat.types import Batch, Layer
 from sparsefeat_kernels import Csr
 
 from .data import make_row, write_store

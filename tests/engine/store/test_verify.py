@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sparsefeat.errors import SourceError, StoreCorruptError, StoreError
-from sparsefeat.pictures import encode_path
-from sparsefeat.records import Batch, Layer
+from sparsefeat.images import encode_path
 from sparsefeat.store import Store, VerifyReport, verify
 from sparsefeat.store.part import Part
+from sparsefeat.types import Batch, Layer
 from sparsefeat_kernels import encode
 
 from .data import make_batch, make_reject, make_row, write_store

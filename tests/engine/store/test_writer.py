@@ -18,9 +18,9 @@ from sparsefeat.errors import (
     StoreNotFoundError,
     StoreWriteError,
 )
-from sparsefeat.records import Batch, Layer
 from sparsefeat.store import Store, StoreWriter, verify
 from sparsefeat.store.layout import FORMAT
+from sparsefeat.types import Batch, Layer
 from sparsefeat_kernels import encode
 
 from .conftest import Forge

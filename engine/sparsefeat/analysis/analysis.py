@@ -1,0 +1,185 @@
+"""Zeros of a store or of photographs, by one call."""
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Sequence, Sized
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any
+
+from sparsefeat.analysis.from_pictures import PictureZeros, count_pictures
+from sparsefeat.analysis.from_store import count_store
+from sparsefeat.analysis.result import FLATNESS, Sparsity
+from sparsefeat.analysis.stored_pictures import stored_flatness
+from sparsefeat.errors import InputError
+from sparsefeat.images import each_picture
+from sparsefeat.store import Store
+from sparsefeat.store.choosing import choose_stored
+from sparsefeat.store.layout import is_store
+from sparsefeat.types import Reject, RejectWarning, Row, reject_message
+
+if TYPE_CHECKING:
+    from sparsefeat.images.decode import Picture
+    from sparsefeat.pipeline.extractor import Extractor
+
+Report = Callable[[int, int, str], None]
+"""Takes how many are done, of how many, and what they are."""
+
+
+def analyse(
+    source: "Store | str | os.PathLike[str] | Iterable[Picture | Reject]",
+    layers: str | Sequence[str] | None = None,
+    *,
+    extractor: "Extractor | None" = None,
+    flatness: bool | None = None,
+    photos: str | os.PathLike[str] | None = None,
+    places: bool = True,
+    name: str | None = None,
+    report: Report | None = None,
+) -> Sparsity:
+    """Count the zeros of a store, or of photographs, layer by layer, and say what goes with them.
+
+    Parameters
+    ----------
+    source
+        A store or its folder; else photographs, one or several, as `Extractor.extract` takes
+        them.
+    layers
+        Of a store's layers those to count, written as for a model; by default all. Of
+        photographs the extractor's are counted.
+    extractor
+        What runs the network; needed for photographs, and for them alone.
+    flatness
+        Measure how flat each picture is. By default done for photographs, which are decoded
+        anyway, and not for a store, whose photographs would have to be read again.
+    photos
+        Where a store's photographs are now, if they were moved: for their flatness.
+    places
+        Count by position, and in how many pictures a channel is active. Without it a store's
+        indices aren't read: only the counts that it recorded.
+    name
+        What to call the set; by default as `source` is.
+    report
+        Called as the work goes on; of a generator's pictures the total isn't known, and is what
+        is done.
+
+    Raises
+    ------
+    InputError
+        Photographs without an extractor, a store with one; layers or `photos` for photographs;
+        `photos` without flatness.
+    SourceError, LayerError, StoreError
+        As listing photographs and opening a store raise them.
+
+    Warns
+    -----
+    RejectWarning
+        Some photographs could not be read: they stand in the result's `rejects`.
+
+    Examples
+    --------
+    >>> import sparsefeat
+    >>> extractor = sparsefeat.Extractor("vgg16.onnx", layers="block1_pool,block5_pool")
+    >>> sparsity = sparsefeat.analyse("photos/", extractor=extractor)
+    >>> sparsity.layers["zeros"].round(1).tolist()
+    [0.2, 0.9]
+    """
+    if isinstance(source, Store) or is_store(source):
+        if extractor is not None:
+            raise InputError(
+                f"{source} is a store, expected photographs where an extractor is given: leave it "
+                "out"
+            )
+        if photos is not None and not flatness:
+            raise InputError("got photos, expected flatness=True with them: it is all they are for")
+        return _of_store(source, layers, flatness, photos, places, name, report)
+    if extractor is None:
+        raise InputError(
+            f"got photographs ({_called(source)}) and no extractor, expected one: pass "
+            "extractor=sparsefeat.Extractor(model, layers), or name a store"
+        )
+    if layers is not None:
+        raise InputError("got layers for photographs, expected them in the extractor: put them in")
+    if photos is not None:
+        raise InputError("got photos besides photographs, expected a store with them: leave it out")
+    pictures: Iterable[Picture | Reject] = each_picture(source)
+    if isinstance(source, str | os.PathLike | Sized):
+        pictures = [*pictures]
+    return _of_pictures(pictures, extractor, flatness, name or _called(source), report)
+
+
+def _of_store(
+    source: Any,
+    layers: str | Sequence[str] | None,
+    flatness: bool | None,
+    photos: str | os.PathLike[str] | None,
+    places: bool,
+    name: str | None,
+    report: Report | None,
+) -> Sparsity:
+    store = source if isinstance(source, Store) else Store(source)
+    counts = count_store(
+        store,
+        choose_stored(layers, list(store.layers)),
+        places=places,
+        report=None if report is None else lambda done, total, _: report(done, total, "rows"),
+    )
+    obs = store.obs
+    unmeasured: dict[str, int] = {}
+    if flatness:
+        *measured, unmeasured = stored_flatness(
+            store,
+            photos=photos,
+            report=None if report is None else lambda done, total: report(done, total, "pictures"),
+        )
+        obs = obs.assign(**dict(zip(FLATNESS, measured, strict=True)))
+    rejects = tuple(
+        Reject(**{field.name: line[field.name] for field in fields(Reject)})
+        for line in store.rejected.to_dict("records")
+    )
+    return Sparsity(
+        source=name or str(store.folder),
+        counts=counts,
+        obs=obs,
+        rejects=rejects,
+        settings=store.settings,
+        unmeasured=unmeasured,
+    )
+
+
+def _of_pictures(
+    pictures: "Iterable[Picture | Reject]",
+    extractor: "Extractor",
+    flatness: bool | None,
+    name: str,
+    report: Report | None,
+) -> Sparsity:
+    import pandas as pd
+
+    total = len(pictures) if isinstance(pictures, Sized) else 0
+    flatness = flatness is None or flatness
+    found: PictureZeros = count_pictures(
+        extractor,
+        pictures,
+        flatness=flatness,
+        report=None if report is None else lambda done: report(done, max(done, total), "pictures"),
+    )
+    if found.rejects:
+        warnings.warn(reject_message(found.rejects), RejectWarning, stacklevel=3)
+    columns = [field.name for field in fields(Row)]
+    obs = pd.DataFrame([asdict(row) for row in found.rows], columns=columns)
+    if flatness:
+        for measure in FLATNESS:
+            obs[measure] = pd.Series(
+                [getattr(each, measure) for each in found.flatness], dtype="float64"
+            )
+    return Sparsity(
+        source=name,
+        counts=found.counts,
+        obs=obs,
+        rejects=found.rejects,
+        settings=extractor.settings,
+    )
+
+
+def _called(source: object) -> str:
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else "pictures"

@@ -1,0 +1,142 @@
+"""How many elements of a layer are zero, and where: counted, never estimated."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sparsefeat.analysis.spread import Spread, spread_of
+from sparsefeat.types import Layer
+
+Int64 = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class LayerZeros:
+    """The zeros of one layer over a set of pictures; one picture is one row.
+
+    A zero is 0.0 or -0.0. An element that is no zero is *active*; of a pre-activation that is
+    nearly every one.
+
+    Attributes
+    ----------
+    layer
+        The layer's name, and its shape for one picture: (H, W, C), or (F,) where each of the F
+        units is a channel of its own.
+    per_row
+        int64 (N,), zeros in each row.
+    per_channel
+        int64 (C,), zeros in each channel over all rows and positions.
+    per_position
+        int64 (H, W), zeros at each position over all rows and channels. None where it wasn't
+        counted, and for a layer without positions.
+    active_rows
+        int64 (C,), rows in which the channel is active at one position or more. None where it
+        wasn't counted.
+
+    Examples
+    --------
+    >>> counts = LayerZeros(
+    ...     layer=Layer(name="fc1", shape=(3,)),
+    ...     per_row=np.array([1, 2]),
+    ...     per_channel=np.array([2, 1, 0]),
+    ...     per_position=None,
+    ...     active_rows=None,
+    ... )
+    >>> counts.share, counts.dead, counts.always_on
+    (0.5, array([0]), array([2]))
+    """
+
+    layer: Layer
+    per_row: Int64
+    per_channel: Int64
+    per_position: Int64 | None
+    active_rows: Int64 | None
+
+    @property
+    def name(self) -> str:
+        """The layer's name."""
+        return self.layer.name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The layer's shape for one picture."""
+        return self.layer.shape
+
+    @property
+    def n_rows(self) -> int:
+        """Number of pictures."""
+        return len(self.per_row)
+
+    @property
+    def n_positions(self) -> int:
+        """Positions of a picture: H * W, or 1 for a layer without."""
+        return self.layer.n_features // self.layer.n_channels
+
+    @property
+    def n_elements(self) -> int:
+        """Number of elements in all rows."""
+        return self.n_rows * self.layer.n_features
+
+    @property
+    def n_zeros(self) -> int:
+        """Number of zeros in all rows."""
+        return int(self.per_row.sum())
+
+    @property
+    def share(self) -> float | None:
+        """Share of zeros, 0 to 1: exactly ``np.mean(x == 0)``. None where there are no rows."""
+        return self.n_zeros / self.n_elements if self.n_elements else None
+
+    @property
+    def row_shares(self) -> Float64:
+        """Share of zeros in each row, float64 (N,)."""
+        return self.per_row / self.layer.n_features
+
+    @property
+    def channel_shares(self) -> Float64:
+        """Share of zeros in each channel, float64 (C,); NaN where there are no rows."""
+        return _shares(self.per_channel, self.n_rows * self.n_positions)
+
+    @property
+    def position_shares(self) -> Float64 | None:
+        """Share of zeros at each position, float64 (H, W), or None where it wasn't counted."""
+        if self.per_position is None:
+            return None
+        return _shares(self.per_position, self.n_rows * self.layer.n_channels)
+
+    @property
+    def spread(self) -> Spread:
+        """Mean, standard deviation, least, quartiles and greatest of `row_shares`."""
+        return spread_of(self.row_shares)
+
+    @property
+    def dead(self) -> Int64:
+        """Channels that are zero everywhere, over the whole set: their numbers from 0.
+
+        Dead over these pictures; another one may wake them. Without rows there are none.
+        """
+        return self._channels(self.per_channel == self.n_rows * self.n_positions)
+
+    @property
+    def always_on(self) -> Int64 | None:
+        """Channels that are active in every picture, at one position or more.
+
+        None where it wasn't counted; a layer without positions needs no counting.
+        """
+        if self.active_rows is not None:
+            return self._channels(self.active_rows == self.n_rows)
+        return self.never_zero if self.n_positions == 1 else None
+
+    @property
+    def never_zero(self) -> Int64:
+        """Channels that are zero at no position of any picture."""
+        return self._channels(self.per_channel == 0)
+
+    def _channels(self, chosen: npt.NDArray[np.bool_]) -> Int64:
+        return np.flatnonzero(chosen & (self.n_rows > 0)).astype(np.int64)
+
+
+def _shares(counts: Int64, of: int) -> Float64:
+    return counts / of if of else np.full(counts.shape, np.nan)

@@ -1,0 +1,271 @@
+"""What was found out about the zeros of a set of pictures, as frames."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparsefeat.analysis.comparison import Difference, compare_shares
+from sparsefeat.analysis.correlation import Correlation, correlate
+from sparsefeat.analysis.counts import Float64, LayerZeros
+from sparsefeat.errors import InputError, LayerError
+from sparsefeat.store.header import differences
+from sparsefeat.types import Reject
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FLATNESS = ("flat_share", "log_variance")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Sparsity:
+    """The zeros of some layers over a set of pictures.
+
+    Attributes
+    ----------
+    source
+        What the pictures are called: a folder, a store.
+    counts
+        For each layer its `LayerZeros`.
+    obs
+        pandas: one line for each picture, in the order of the counts; `path`, `root`, `label`,
+        `width`, `height`, `sha256`, ...; and, where they were measured, `flat_share` and
+        `log_variance` (see `sparsefeat.analysis.Flatness`).
+    rejects
+        Pictures that could not be read, and why.
+    settings
+        What decides the numbers: model, pooling, preprocessing, size. Two sets are only compared
+        where it is the same.
+    unmeasured
+        Of a store: why the flatness of pictures could not be measured, and of how many. It is NaN
+        for them.
+
+    Examples
+    --------
+    >>> import sparsefeat
+    >>> sparsity = sparsefeat.analyse("photos/", extractor=sparsefeat.Extractor("vgg16.onnx"))
+    >>> bool(sparsity.layers.loc["block5_pool", "zeros"] > 0.8)
+    True
+    """
+
+    source: str
+    counts: dict[str, LayerZeros]
+    obs: "pd.DataFrame"
+    rejects: tuple[Reject, ...]
+    settings: dict[str, Any]
+    unmeasured: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def n_pictures(self) -> int:
+        """Number of pictures that were read."""
+        return len(self.obs)
+
+    @property
+    def has_flatness(self) -> bool:
+        """Whether the pictures' flatness was measured."""
+        return FLATNESS[0] in self.obs
+
+    @property
+    def layers(self) -> "pd.DataFrame":
+        """One line for each layer.
+
+        `shape`, `pictures`, `zeros` (share, 0 to 1, over everything), `std`, `min`,
+        `lower_quartile`, `median`, `upper_quartile`, `max` (of the pictures' shares), `channels`,
+        and how many of them are `dead`, `always_on` (NA where that wasn't counted), `never_zero`.
+        """
+        import pandas as pd
+
+        lines = []
+        for zeros in self.counts.values():
+            spread = dataclasses.asdict(zeros.spread)
+            del spread["mean"]  # the same number as `zeros`, but for rounding
+            always_on = zeros.always_on
+            lines.append(
+                {
+                    "shape": "x".join(map(str, zeros.shape)),
+                    "pictures": zeros.n_rows,
+                    "zeros": zeros.share,
+                    **spread,
+                    "channels": zeros.layer.n_channels,
+                    "dead": len(zeros.dead),
+                    "always_on": None if always_on is None else len(always_on),
+                    "never_zero": len(zeros.never_zero),
+                }
+            )
+        frame = pd.DataFrame(lines, index=pd.Index(list(self.counts), name="layer"))
+        shares = ("zeros", "std", "min", "lower_quartile", "median", "upper_quartile", "max")
+        return frame.astype({**dict.fromkeys(shares, "float64"), "always_on": "Int64"})
+
+    @property
+    def pictures(self) -> "pd.DataFrame":
+        """One line for each picture: `path`, `label`, its flatness, its share of zeros by layer."""
+        import pandas as pd
+
+        shares = {name: zeros.row_shares for name, zeros in self.counts.items()}
+        named = self.obs[["path", "label", *(FLATNESS if self.has_flatness else ())]]
+        return pd.concat([named, pd.DataFrame(shares, index=self.obs.index)], axis=1)
+
+    @property
+    def labels(self) -> "pd.DataFrame":
+        """One line for each layer and label: `pictures`, and mean and spread of their shares."""
+        import pandas as pd
+
+        lines = []
+        for name, zeros in self.counts.items():
+            for label, shares in self._by_label(zeros).items():
+                std = shares.std(ddof=1) if len(shares) > 1 else np.nan
+                lines.append(
+                    {
+                        "layer": name,
+                        "label": label,
+                        "pictures": len(shares),
+                        "zeros": shares.mean(),
+                        "std": std,
+                        "min": shares.min(),
+                        "max": shares.max(),
+                    }
+                )
+        columns = ["layer", "label", "pictures", "zeros", "std", "min", "max"]
+        return pd.DataFrame(lines, columns=columns)
+
+    def channels(self, layer: str) -> "pd.DataFrame":
+        """One line for each channel of a layer, in their order.
+
+        `zeros` (share, 0 to 1), `active_pictures` (in how many it is active at one position or
+        more, NA where that wasn't counted), `dead`, `always_on` (NA likewise), `never_zero`.
+
+        Raises
+        ------
+        LayerError
+            It wasn't counted.
+        """
+        import pandas as pd
+
+        zeros = self._zeros(layer)
+        index = pd.RangeIndex(zeros.layer.n_channels, name="channel")
+        columns: dict[str, Any] = {"zeros": zeros.channel_shares}
+        columns["active_pictures"] = pd.array(
+            [None] * len(index) if zeros.active_rows is None else zeros.active_rows, dtype="Int64"
+        )
+        for word in ("dead", "always_on", "never_zero"):
+            numbers = getattr(zeros, word)
+            flags = [None] * len(index) if numbers is None else np.isin(index, numbers)
+            columns[word] = pd.array(flags, dtype="boolean")
+        return pd.DataFrame(columns, index=index)
+
+    def positions(self, layer: str) -> "pd.DataFrame":
+        """Share of zeros at each position of a layer: rows and columns as in the picture.
+
+        Raises
+        ------
+        LayerError
+            The layer wasn't counted, or not by position, or it has none.
+        """
+        import pandas as pd
+
+        zeros = self._zeros(layer)
+        shares = zeros.position_shares
+        if shares is None:
+            why = "has no positions" if len(zeros.shape) == 1 else "wasn't counted by position"
+            raise LayerError(f"{layer} {why}, expected a layer of shape (H, W, C): name another")
+        height, width = shares.shape
+        return pd.DataFrame(
+            shares,
+            index=pd.RangeIndex(height, name="row"),
+            columns=pd.RangeIndex(width, name="column"),
+        )
+
+    def correlations(self) -> dict[str, dict[str, Correlation]]:
+        """Correlate the pictures' shares of zeros with their flatness.
+
+        Returns
+        -------
+        For each layer and each measure of flatness a `Correlation`; empty where flatness wasn't
+        measured.
+        """
+        if not self.has_flatness:
+            return {}
+        measures = {name: self.obs[name].to_numpy(np.float64) for name in FLATNESS}
+        return {
+            name: {
+                measure: correlate(values, zeros.row_shares) for measure, values in measures.items()
+            }
+            for name, zeros in self.counts.items()
+        }
+
+    def compare(self, baseline: "Sparsity") -> list[Difference]:
+        """Compare with another set of pictures, layer by layer, for layers that both have.
+
+        Raises
+        ------
+        InputError
+            They were made with different models or settings: their numbers don't compare.
+        """
+        if different := differences(self.settings, baseline.settings):
+            raise InputError(
+                f"{self.source} and {baseline.source} were made with other settings "
+                f"({'; '.join(different)}), expected the same: extract one of them anew"
+            )
+        found = [
+            _difference(
+                name,
+                (self.source, zeros.row_shares),
+                (baseline.source, baseline.counts[name].row_shares),
+            )
+            for name, zeros in self.counts.items()
+            if name in baseline.counts
+        ]
+        return [each for each in found if each is not None]
+
+    def compare_labels(self) -> list[Difference]:
+        """Compare the pictures of each label with those of the first one, layer by layer.
+
+        Raises
+        ------
+        InputError
+            There are no two labels.
+        """
+        labels = sorted(set(self.obs["label"].tolist()))
+        if len(labels) < 2:
+            raise InputError(
+                f"{self.source} has pictures of {len(labels)} label(s), expected at least two: a "
+                "label is the name of the folder that a picture lies in"
+            )
+        found = []
+        for name, zeros in self.counts.items():
+            baseline, *others = self._by_label(zeros).items()
+            found += [_difference(name, other, baseline) for other in others]
+        return [each for each in found if each is not None]
+
+    def to_json(self, *, channels: bool = True, positions: bool = True) -> dict[str, Any]:
+        """Give everything in JSON's types.
+
+        Parameters
+        ----------
+        channels, positions
+            Whether to give the zeros of every channel and at every position.
+        """
+        from sparsefeat.analysis.json_form import to_json
+
+        return to_json(self, channels=channels, positions=positions)
+
+    def _zeros(self, layer: str) -> LayerZeros:
+        if layer not in self.counts:
+            raise LayerError(
+                f"{layer!r} wasn't counted, expected one of {', '.join(self.counts)}: name it "
+                "among the layers"
+            )
+        return self.counts[layer]
+
+    def _by_label(self, zeros: LayerZeros) -> dict[str, Float64]:
+        shares, labels = zeros.row_shares, self.obs["label"].to_numpy()
+        return {label: shares[labels == label] for label in sorted(set(labels.tolist()))}
+
+
+def _difference(
+    layer: str, ours: tuple[str, Float64], theirs: tuple[str, Float64]
+) -> Difference | None:
+    (name, shares), (baseline, baseline_shares) = ours, theirs
+    return compare_shares(shares, baseline_shares, layer=layer, name=name, baseline=baseline)

@@ -1,0 +1,217 @@
+"""What a wrongly scaled input does to the zeros."""
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+
+from sparsefeat.errors import SourceError
+from sparsefeat.images import each_picture
+from sparsefeat.images.decode import Decoded, Picture, decode
+from sparsefeat.images.preprocess import CAFFE, MEAN_BGR, SCALINGS, Scaling, normalize
+from sparsefeat.pipeline.extractor import Extractor
+from sparsefeat.pipeline.scaling import check_scaling
+from sparsefeat.types import Reject, RejectWarning, failures_apart, reject_message
+
+Float32 = npt.NDArray[np.float32]
+UInt8 = npt.NDArray[np.uint8]
+
+RIGHT = "as expected"
+BATCH = 4
+
+_MEAN = np.array(MEAN_BGR, np.float32)
+
+
+def _floats(pixels: UInt8) -> Float32:
+    return pixels.astype(np.float32)
+
+
+def scalings(right: Scaling) -> dict[str, Callable[[UInt8], Float32]]:
+    """Give ways from uint8 (N, H, W, 3), red first, to a network's input: the right one first.
+
+    Behind it, by name, what people use or mistake for it.
+
+    >>> list(scalings(CAFFE))[:2]
+    ['as expected', 'RGB less means of BGR']
+    """
+    usual: dict[str, Scaling | Callable[[UInt8], Float32]] = {
+        "BGR less means of BGR": CAFFE,
+        "RGB less means of BGR": lambda pixels: _floats(pixels) - _MEAN,
+        "RGB less means of RGB": lambda pixels: _floats(pixels) - _MEAN[::-1],
+        "BGR, no means": lambda pixels: _floats(pixels[..., ::-1]),
+        "RGB in 0..255": SCALINGS["none"],
+        "RGB in 0..1": SCALINGS["0..1"],
+        "RGB in -1..1": SCALINGS["tf"],
+        "as for torchvision": SCALINGS["torch"],
+        "preprocessed twice": lambda pixels: _again(normalize(pixels, right), right),
+    }
+    if right == SCALINGS["none"]:
+        del usual["preprocessed twice"]  # the same as once
+    ways: dict[str, Callable[[UInt8], Float32]] = {RIGHT: _way(right)}
+    for name, way in usual.items():
+        if way != right:
+            ways[name] = _way(way) if isinstance(way, Scaling) else way
+    return ways
+
+
+def _way(scaling: Scaling) -> Callable[[UInt8], Float32]:
+    return lambda pixels: normalize(pixels, scaling)
+
+
+def _again(images: Float32, scaling: Scaling) -> Float32:
+    """Scale what was scaled already."""
+    ordered = images[..., ::-1] if scaling.channel_order == "BGR" else images
+    again = ordered / np.float32(scaling.divisor)
+    again -= np.array(scaling.mean, np.float32)
+    again /= np.array(scaling.std, np.float32)
+    return again
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScalingZeros:
+    """The zeros that one scaling gives.
+
+    Attributes
+    ----------
+    scaling
+        Its name among `scalings`.
+    shares
+        For each layer the share of zeros over all pictures.
+    relative_errors
+        For each layer the distance from the right activations, as a part of their length (L2).
+    noticed
+        What `check_scaling` makes of it: empty where nothing looks wrong.
+    n_pictures
+        How many pictures that is over.
+    n_rejected, n_failed
+        How many were rejected, and how many could not be read this time for a cause that lies in
+        the system.
+    """
+
+    scaling: str
+    shares: dict[str, float]
+    relative_errors: dict[str, float]
+    noticed: str
+    n_pictures: int
+    n_rejected: int
+    n_failed: int
+
+
+def compare_scalings(
+    extractor: Extractor,
+    pictures: str | os.PathLike[str] | Iterable[Picture | Reject],
+    *,
+    report: Callable[[int], None] | None = None,
+) -> list[ScalingZeros]:
+    """Run the same pictures through the network, scaled rightly and in the usual wrong ways.
+
+    Parameters
+    ----------
+    extractor
+        Its layers are looked at.
+    pictures
+        As `Extractor.extract` takes them. What can't be read is passed over.
+    report
+        Called after each batch with the number of pictures done.
+
+    Returns
+    -------
+    list
+        One for each of the model's `scalings`, in their order.
+
+    Raises
+    ------
+    SourceError
+        None of the pictures could be read.
+
+    Warns
+    -----
+    RejectWarning
+        Some could not.
+    """
+    rejects: list[Reject] = []
+    ways = scalings(extractor.scaling)
+    tallies = {name: _Tally(list(extractor.layers), extractor.scaling) for name in ways}
+    done = 0
+
+    for pixels in _batches(extractor, each_picture(pictures), rejects):
+        right: dict[str, Float32] = {}
+        for name, scale in ways.items():
+            images = np.ascontiguousarray(scale(pixels))
+            outputs = extractor.run(images, check=False)
+            right = right or outputs
+            tallies[name].add(images, outputs, right)
+        done += len(pixels)
+        if report is not None:
+            report(done)
+    if not done:
+        why = f" ({reject_message(rejects)})" if rejects else ""
+        raise SourceError(f"no picture could be read{why}, expected at least one: name another one")
+    if rejects:
+        warnings.warn(reject_message(rejects), RejectWarning, stacklevel=2)
+    rejected, failed = failures_apart(rejects)
+    return [tally.result(name, len(rejected), len(failed)) for name, tally in tallies.items()]
+
+
+class _Tally:
+    def __init__(self, layers: list[str], right: Scaling) -> None:
+        self._right = right
+        self._zeros, self._elements = dict.fromkeys(layers, 0), dict.fromkeys(layers, 0)
+        self._squares, self._errors = dict.fromkeys(layers, 0.0), dict.fromkeys(layers, 0.0)
+        self._noticed: list[str] = []
+        self._n_pictures = 0
+
+    def add(self, images: Float32, outputs: dict[str, Float32], right: dict[str, Float32]) -> None:
+        self._n_pictures += len(images)
+        finding = check_scaling(images, self._right)
+        if finding is not None and finding.scaling not in self._noticed:
+            self._noticed.append(finding.scaling)
+        for layer, x in outputs.items():
+            expected = right[layer].astype(np.float64)
+            self._zeros[layer] += int((x == 0).sum())
+            self._elements[layer] += x.size
+            self._squares[layer] += float(np.square(expected).sum())
+            self._errors[layer] += float(np.square(x - expected).sum())
+
+    def result(self, scaling: str, n_rejected: int, n_failed: int) -> ScalingZeros:
+        return ScalingZeros(
+            scaling=scaling,
+            shares={name: self._zeros[name] / self._elements[name] for name in self._zeros},
+            relative_errors={
+                name: float(np.sqrt(self._errors[name] / self._squares[name]))
+                if self._squares[name]
+                else 0.0
+                for name in self._zeros
+            },
+            noticed=", ".join(self._noticed),
+            n_pictures=self._n_pictures,
+            n_rejected=n_rejected,
+            n_failed=n_failed,
+        )
+
+
+def _batches(
+    extractor: Extractor,
+    pictures: Iterable[Picture | Reject],
+    rejects: list[Reject],
+) -> Iterator[UInt8]:
+    """Decode a few pictures at a time; what can't be read is appended to `rejects`."""
+
+    def decoded() -> Iterator[UInt8]:
+        for picture in pictures:
+            if isinstance(picture, Reject):
+                found: Decoded | Reject = picture
+            else:
+                found = decode(picture, extractor.preset, extractor.picture_size)
+            if isinstance(found, Decoded):
+                yield found.pixels
+            else:
+                rejects.append(found)
+
+    pixels = decoded()
+    while batch := list(islice(pixels, BATCH)):
+        yield np.stack(batch)

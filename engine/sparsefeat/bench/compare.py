@@ -1,0 +1,367 @@
+"""Ways of running the network on the same machine, model and photographs."""
+
+import datetime
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparsefeat.bench.agreement import Agreement, compare_answers
+from sparsefeat.bench.engines import (
+    ALL,
+    ENGINES,
+    FALLBACK,
+    REFERENCE,
+    Engine,
+    choose_engines,
+    engine_names,
+)
+from sparsefeat.bench.images import Pictures, find_files, load_images, pass_length
+from sparsefeat.bench.job import Job, make_job
+from sparsefeat.bench.process import WorkerProcess
+from sparsefeat.bench.result import Measurement, Result
+from sparsefeat.bench.schedule import Report, Schedule, Turns, n_turns
+from sparsefeat.errors import (
+    BenchmarkError,
+    DependencyError,
+    InputError,
+    LayerError,
+    ProviderError,
+)
+from sparsefeat.images import Preset, preset
+from sparsefeat.model import Size
+from sparsefeat.system.environment import environment
+
+DEFAULT_ROUNDS = 15
+
+# Pictures of a run whose answers are compared; all 18 layers of one are 56 MB.
+CHECKED = 4
+
+# Why an engine can't be had, as opposed to what is wrong with the call or the model.
+UNAVAILABLE = (ProviderError, DependencyError, LayerError)
+
+
+def compare(
+    model: str | os.PathLike[str],
+    photos: Pictures = (),
+    *,
+    int8: str | os.PathLike[str] | None = None,
+    layers: str | Sequence[str] = "block5_pool",
+    size: Size | None = None,
+    preprocess: str | Preset = "keras",
+    from_files: bool = False,
+    batch_sizes: Collection[int] = (1, 8),
+    engines: str | Collection[str] = ALL,
+    baseline: str | None = None,
+    threads: int | None = None,
+    rounds: int = DEFAULT_ROUNDS,
+    seconds: float | None = None,
+    seed: int = 0,
+    report: Report | None = None,
+    stop: threading.Event | None = None,
+) -> Result:
+    """Time the network in several engines, on ready float32 arrays or from files on.
+
+    Each engine has a process of its own and the same number of threads; they take turns in
+    rounds, in an order drawn anew for each, and one has two, to be compared with itself. What they
+    compute is compared with Keras first, which is started for that even if it isn't timed; with
+    ONNX Runtime's CPU provider where Keras can't be had or can't give the layers.
+
+    Parameters
+    ----------
+    model
+        A float32 model that ``sparsefeat export`` made; Keras gets the same weights.
+    photos
+        As `Extractor.extract` takes them; by default the photographs that sparsefeat ships.
+    int8
+        The int8 model made of it.
+    layers
+        What every engine has to give, as `Extractor` takes it.
+    size
+        (height, width) of the pictures; by default the model's own.
+    preprocess
+        The preset that makes an array of a picture, or its name.
+    from_files
+        Time all of the way from JPEG files to features, with each engine's usual loader, instead
+        of the network alone. All loaders make the same pixels, those of the preset ``keras``.
+    batch_sizes
+        Each is measured for itself.
+    engines
+        Names of `ENGINES`, separated by commas or in a sequence. Those that are named and can't
+        be had are an error; with ``all`` they are left out, with the reason.
+    baseline
+        What the others are compared with; by default the fastest of TensorFlow's ways at the
+        same batch size, else ``onnxruntime-cpu``.
+    threads
+        By default as many as this process may really use.
+    rounds
+        Turns of every engine at each batch size.
+    seconds
+        Instead of rounds: how long to measure in all, with at least six rounds each.
+    seed
+        Of the order and of the noise.
+    report
+        Called with the turns done, of how many, and what is being done.
+    stop
+        Set from another thread to end after the turn in hand.
+
+    Raises
+    ------
+    BenchmarkError
+        An engine's process died, or it computes something else than the reference.
+    ProviderError, DependencyError
+        An engine that was named can't be had here.
+    ModelError, LayerError, InputError, SourceError
+        As `Extractor` and `list_pictures` raise them.
+
+    Examples
+    --------
+    >>> from sparsefeat.bench import compare
+    >>> result = compare("vgg16.onnx", engines="onnxruntime-cpu", batch_sizes=[1], rounds=2)
+    >>> [row.engine for row in result.rows()]
+    ['onnxruntime-cpu']
+    """
+    stop = stop or threading.Event()
+    wanted = choose_engines(engines)
+    named = ALL not in engine_names(engines)
+    if int8 is not None and not any(engine.precision == "int8" for engine in wanted):
+        raise InputError(
+            f"an int8 model was given, but none of the engines {', '.join(e.name for e in wanted)} "
+            "runs one, expected onnxruntime-cpu-int8 or onnxruntime-openvino-int8 among them"
+        )
+    if seed < 0:
+        raise InputError(f"seed is {seed}, expected a whole number from 0")
+    job = make_job(model, int8, layers, size, batch_sizes, threads, rounds, seconds)
+    if from_files and preset(preprocess).name != "keras":
+        raise InputError(
+            f"preprocess is {preset(preprocess).name!r}, expected 'keras' with from_files: it is "
+            "what the other engines' loaders do as well"
+        )
+    n_images = {size: pass_length(size) if from_files else size for size in job.batch_sizes}
+    if baseline is not None and baseline not in {engine.name for engine in wanted}:
+        raise InputError(
+            f"baseline {baseline!r} is not among the engines, expected one of: "
+            f"{', '.join(engine.name for engine in wanted)}"
+        )
+    turns_planned = rounds * n_turns(len(wanted)) * len(job.batch_sizes)
+    tell = report or (lambda done, total, what: None)
+    started, begun = datetime.datetime.now(datetime.UTC), time.monotonic()
+    machine = environment()  # before there is any load of ours
+    with tempfile.TemporaryDirectory(prefix="sparsefeat-bench-") as name, ExitStack() as stack:
+        folder = Path(name)
+        work, paths, own = _work(photos, job, n_images, folder, from_files, preprocess)
+        workers, left_out = _start(
+            wanted,
+            job,
+            work,
+            folder,
+            stack,
+            named=named,
+            stop=stop,
+            tell=lambda what: tell(0, turns_planned, what),
+        )
+        if baseline in left_out:
+            raise ProviderError(f"baseline {baseline} can't be had here: {left_out[baseline]}")
+        schedule = Schedule(
+            workers,
+            job.batch_sizes,
+            rounds=rounds,
+            seconds=seconds,
+            baseline=baseline,
+            seed=seed,
+            report=tell,
+            stop=stop,
+        )
+        reference: WorkerProcess | None = None
+        measurements: list[Measurement] = []
+        for batch_size in job.batch_sizes:
+            if stop.is_set():
+                break
+            if reference is None:
+                tell(0, turns_planned, "starting what answers are compared with")
+                reference = _reference(workers, job, work, folder, stack)
+            agreements = _check(workers, reference, job, batch_size, n_images[batch_size], folder)
+            turns = schedule.run(batch_size)
+            measurements += [
+                _measurement(engine, batch_size, n_images[batch_size], agreements[engine], taken)
+                for engine, taken in turns.items()
+                if taken.rounds
+            ]
+    return Result(
+        settings={
+            "model": job.file.path.name,
+            "weights": job.file.metadata.weights.source,
+            "weights_sha256": job.file.metadata.weights.sha256,
+            "int8": None if job.int8 is None else job.int8.path.name,
+            "layers": list(job.layers),
+            "size": list(job.size),
+            "preprocess": preset(preprocess).name,
+            "from_files": from_files,
+            "images": max(n_images.values()),
+            "pictures": paths,
+            "own_pictures": own,
+            "threads": job.threads,
+            "batch_sizes": list(job.batch_sizes),
+            "rounds": None if seconds else rounds,
+            "seconds": seconds,
+            "baseline": baseline,
+            "seed": seed,
+        },
+        engines={worker.engine.name: _facts(worker, from_files) for worker in workers},
+        left_out=left_out,
+        measurements=tuple(measurements),
+        environment=machine,
+        started=started.isoformat(timespec="seconds"),
+        seconds=time.monotonic() - begun,
+        stopped=stop.is_set(),
+    )
+
+
+def _work(
+    photos: Pictures,
+    job: Job,
+    n_images: Mapping[int, int],
+    folder: Path,
+    from_files: bool,
+    preprocess: str | Preset,
+) -> tuple[dict[str, Any], list[str], bool]:
+    """Make what all workers are given; say which photographs it is made of, and if of the user."""
+    most = max(n_images.values())
+    if from_files:
+        found = find_files(photos, most, size=job.size)
+        passes = {str(size): found.repeated(count) for size, count in n_images.items()}
+        return {"files": passes, "size": list(job.size)}, list(found.paths), found.own
+    scaling = job.file.metadata.preprocessing.scaling
+    images = load_images(photos, most, size=job.size, preprocess=preprocess, scaling=scaling)
+    np.save(folder / "images.npy", images.array)
+    return {"images": str(folder / "images.npy")}, list(images.paths), images.own
+
+
+def _start(
+    wanted: Sequence[Engine],
+    job: Job,
+    work: dict[str, Any],
+    folder: Path,
+    stack: ExitStack,
+    *,
+    named: bool,
+    stop: threading.Event,
+    tell: Callable[[str], None],
+) -> tuple[list[WorkerProcess], dict[str, str]]:
+    """Start what can be had, one after the other."""
+    workers: list[WorkerProcess] = []
+    left_out: dict[str, str] = {}
+    for engine in wanted if named else ():
+        job.options(engine)  # what is impossible in any case is said before anything is started
+    for engine in wanted:
+        if stop.is_set():
+            break
+        tell(f"starting {engine.name}")
+        try:
+            workers.append(_worker(engine, job, work, folder, stack))
+        except UNAVAILABLE as exc:
+            if named:
+                raise
+            left_out[engine.name] = str(exc)
+    if left_out and not workers:
+        raise ProviderError(f"no engine can be had here: {'; '.join(left_out.values())}")
+    return workers, left_out
+
+
+def _worker(
+    engine: Engine, job: Job, work: dict[str, Any], folder: Path, stack: ExitStack
+) -> WorkerProcess:
+    worker = WorkerProcess(engine, options=job.options(engine), work=work, folder=folder)
+    return stack.enter_context(worker)
+
+
+def _reference(
+    workers: Sequence[WorkerProcess],
+    job: Job,
+    work: dict[str, Any],
+    folder: Path,
+    stack: ExitStack,
+) -> WorkerProcess:
+    """Take Keras if it can be had, else the CPU provider, even if nobody asked to time it."""
+    started = {worker.engine.name: worker for worker in workers}
+    try:
+        return started.get(REFERENCE) or _worker(ENGINES[REFERENCE], job, work, folder, stack)
+    except UNAVAILABLE:
+        return started.get(FALLBACK) or _worker(ENGINES[FALLBACK], job, work, folder, stack)
+
+
+def _check(
+    workers: Sequence[WorkerProcess],
+    reference: WorkerProcess,
+    job: Job,
+    batch_size: int,
+    n_images: int,
+    folder: Path,
+) -> dict[str, Agreement]:
+    """Compare what all compute of some rows of the very batch, or files, that are timed."""
+    rows = np.unique(np.linspace(0, n_images - 1, CHECKED).round().astype(int)).tolist()
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        theirs = _answer(reference, job, batch_size, rows, Path(name) / "reference")
+        agreements = {}
+        for worker in workers:
+            with tempfile.TemporaryDirectory(dir=name) as own:
+                ours = _answer(worker, job, batch_size, rows, Path(own) / "answers")
+                agreements[worker.engine.name] = compare_answers(
+                    worker.engine, reference.engine, job.layers, ours=ours, theirs=theirs
+                )
+    return agreements
+
+
+def _answer(
+    worker: WorkerProcess, job: Job, batch_size: int, rows: list[int], folder: Path
+) -> Path:
+    """Let an engine write what it computes, a file for each layer in the order of the job's."""
+    folder.mkdir()
+    answer = worker.ask(do="answer", batch_size=batch_size, rows=rows, folder=str(folder))
+    if answer["layers"] != list(job.layers):
+        raise BenchmarkError(
+            f"engine {worker.engine.name} gives the layers {', '.join(answer['layers'])}, expected "
+            f"{', '.join(job.layers)}: its times can't be compared"
+        )
+    return folder
+
+
+def _facts(worker: WorkerProcess, from_files: bool) -> dict[str, Any]:
+    engine = worker.engine
+    label = f"{engine.label}; {engine.loader}" if from_files else engine.label
+    return {"label": label, "framework": engine.framework, **worker.facts}
+
+
+def _measurement(
+    engine: str, batch_size: int, n_images: int, agreement: Agreement, turns: Turns
+) -> Measurement:
+    def share(cpu: str, elapsed: str) -> float:
+        total = sum(one[elapsed] for one in turns.rounds)
+        return float(sum(one[cpu] for one in turns.rounds) / total) if total else 0.0
+
+    cpu, delay = (
+        sum(one[what] for one in turns.rounds)
+        for what in ("turn_cpu_seconds", "turn_delay_seconds")
+    )
+    others = [one["others"] for one in turns.rounds if one["others"] is not None]
+    return Measurement(
+        engine=engine,
+        batch_size=batch_size,
+        images=n_images,
+        agreement=agreement,
+        warm_up_seconds=turns.warm_up_seconds,
+        settled=turns.settled,
+        rounds=tuple(tuple(one["seconds"]) for one in turns.rounds),
+        again=tuple(tuple(one["seconds"]) for one in turns.again),
+        threads_used=share("turn_cpu_seconds", "turn_seconds"),
+        idle_threads=share("waited_cpu_seconds", "waited_seconds"),
+        delayed=delay / (cpu + delay) if delay else 0.0,
+        others=float(np.mean(others)) if others else None,
+        peak_bytes=turns.rounds[-1]["peak_bytes"],
+    )

@@ -1,0 +1,104 @@
+"""The exported network as extraction runs it: by sparsefeat, on ONNX Runtime."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsefeat.pipeline.extractor import Extractor
+from sparsefeat.system.dependencies import importing
+from sparsefeat_kernels import Csr, to_dense
+
+Float32 = NDArray[np.float32]
+
+
+class OrtEngine:
+    """Runs a model file through `Extractor`, which proves provider and precision.
+
+    Parameters
+    ----------
+    model, layers, size, threads
+        As `Extractor` takes them.
+    batch_sizes
+        Those that will be run. A batch larger than the largest would be cut in pieces.
+    options
+        The other options of `Extractor` that make the engine what it is.
+
+    Raises
+    ------
+    DependencyError
+        ONNX Runtime isn't installed, or doesn't load.
+    SparsefeatError
+        As `Extractor` raises them.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        layers: list[str],
+        size: list[int],
+        threads: int,
+        batch_sizes: list[int],
+        **options: Any,
+    ) -> None:
+        with importing("onnxruntime", "pip install 'sparsefeat[cpu]'"):
+            import onnxruntime
+
+        height, width = size
+        self._arguments: dict[str, Any] = {
+            "model": model,
+            "layers": layers,
+            "size": (height, width),
+            "threads": threads,
+            **options,
+        }
+        self._batch_size = max(batch_sizes)
+        self._extractor = self._make(self._batch_size)
+        self.facts: dict[str, Any] = {
+            "device": "gpu" if options["provider"] == "cuda" else "cpu",
+            "precision": self._extractor.precision,
+            "runs_on": f"ONNX Runtime {onnxruntime.__version__}, {self._extractor.provider}, "
+            f"convolution {self._extractor.convolution}"
+            + (f" ({variant})" if (variant := self._extractor.convolution_variant) else ""),
+            "intra_op_threads": threads,
+            "inter_op_threads": 1,
+            "probe_error": self._extractor.probe_error,
+            "provider_options": self._extractor.provenance["provider_options"],
+        }
+
+    def run(self, images: Float32) -> dict[str, Float32]:
+        """Run float32 (N, H, W, 3) through the network; one array for each layer comes back."""
+        return self._extractor.run(images)
+
+    def extract(
+        self, files: Sequence[str], *, batch_size: int, size: tuple[int, int]
+    ) -> Iterator[dict[str, "Rows"]]:
+        """Extract photographs in batches, for each of which the layers' rows come.
+
+        They are valid until the next batch is asked for. `size` is that of the engine.
+        """
+        if batch_size != self._batch_size:
+            self._extractor, self._batch_size = self._make(batch_size), batch_size
+        shapes = {name: layer.shape for name, layer in self._extractor.layers.items()}
+        for batch in self._extractor.extract(files, reuse=True):
+            yield {name: Rows(csr, shapes[name]) for name, csr in batch.layers.items()}
+
+    def _make(self, batch_size: int) -> Extractor:
+        return Extractor(**self._arguments, batch_size=batch_size)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A layer of some photographs, compressed; as an array it is dense: float32 (N, ...)."""
+
+    csr: Csr
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return self.csr.n_rows
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Float32:
+        return to_dense(self.csr).reshape(len(self), *self.shape)

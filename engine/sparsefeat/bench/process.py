@@ -1,0 +1,127 @@
+"""A worker as its parent sees it."""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from sparsefeat import errors
+from sparsefeat.bench.engines import Engine
+from sparsefeat.errors import BenchmarkError, SparsefeatError
+
+# Whose modules workers import, wherever this process has them from.
+PACKAGES = ("sparsefeat", "sparsefeat_export", "sparsefeat_kernels")
+
+
+class WorkerProcess:
+    """One engine in a process of its own, which computes only while it is asked something.
+
+    Parameters
+    ----------
+    engine
+        What it runs.
+    options
+        What the engine is built with, besides its own.
+    work
+        What it is given, as `worker` reads it: ready arrays, or files.
+    folder
+        Where what it prints is kept.
+
+    Raises
+    ------
+    ProviderError, PrecisionError, DependencyError
+        The engine can't be had here.
+    BenchmarkError
+        It can't be built for another reason, or its process died.
+    """
+
+    def __init__(
+        self, engine: Engine, *, options: dict[str, Any], work: dict[str, Any], folder: Path
+    ) -> None:
+        self.engine = engine
+        self._log = folder / f"{engine.name}.log"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                # -P: a module in the user's folder must not stand in for one of ours.
+                [sys.executable, "-P", "-m", "sparsefeat.bench.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=os.environ | {"PYTHONPATH": _python_path()},
+                start_new_session=True,  # Ctrl-C is for the parent, which then ends this one
+            )
+        try:
+            start = {"build": engine.build, "options": engine.options | options, **work}
+            self.facts: dict[str, Any] = self.ask(**start)["facts"]
+        except BaseException:
+            self.close()
+            raise
+
+    def ask(self, **command: Any) -> dict[str, Any]:
+        """Send one command and wait for its answer."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps(command) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            raise BenchmarkError(f"engine {self.engine.name}: its process {self._end()}")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise self._error(answer["error"], answer["message"])
+        return answer
+
+    def close(self) -> None:
+        """End the process, at once and whatever it does, and those that it has started."""
+        self._process.kill()
+        if hasattr(os, "killpg"):
+            with suppress(ProcessLookupError, PermissionError):  # they have ended
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def __enter__(self) -> "WorkerProcess":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _error(self, name: str, message: str) -> SparsefeatError:
+        kind = getattr(errors, name, None)
+        if isinstance(kind, type) and issubclass(kind, SparsefeatError):
+            return kind(message)
+        return BenchmarkError(f"engine {self.engine.name} failed ({name}: {message})")
+
+    def _end(self) -> str:
+        returncode = self._process.wait()
+        if returncode < 0:
+            name = signal.Signals(-returncode).name
+            if name == "SIGKILL":
+                return "was killed, most likely because the machine ran out of memory"
+            return f"was ended by {name}"
+        lines = self._log.read_text(errors="replace").strip().splitlines() or ["no message"]
+        return f"ended with status {returncode}: {lines[-1]}"
+
+
+def _python_path() -> str:
+    """Let workers find what this process has found, wherever its user put it."""
+    specs = [importlib.util.find_spec(name) for name in PACKAGES]
+    roots = {str(Path(spec.origin).parents[1]): None for spec in specs if spec and spec.origin}
+    return os.pathsep.join([*roots, *filter(None, [os.environ.get("PYTHONPATH")])])

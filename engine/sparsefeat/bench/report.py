@@ -1,0 +1,256 @@
+"""A comparison as one page: sentences, plots, tables, environment."""
+
+import datetime
+from typing import TYPE_CHECKING, Any
+
+from sparsefeat.bench.engines import ENGINES
+from sparsefeat.bench.result import Result, Row
+from sparsefeat.bench.words import COLUMNS, cautions, digits, findings, heading, method, table
+from sparsefeat.viz.pages import Figure, Part, Section, Table, check_installed, render_page
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+# Apart for eyes that don't tell red from green, and each engine's name stands beside its bar.
+COLOURS = {
+    "tensorflow": "#d9822b",
+    "pytorch": "#8a5a9e",
+    "sparsefeat": "#12876a",
+    "onnxruntime": "#2f6fb7",
+}
+TITLES = {
+    "tensorflow": "TensorFlow",
+    "pytorch": "PyTorch",
+    "sparsefeat": "sparsefeat",
+    "onnxruntime": "ONNX Runtime",
+}
+
+
+def render_report(result: Result) -> str:
+    """Write the page as HTML that stands alone.
+
+    Raises
+    ------
+    DependencyError
+        plotly or Jinja2 isn't installed, or doesn't load.
+    """
+    check_installed()
+    said = cautions(result)
+    whole = Table(
+        caption="Ratio: images/s over the baseline's, median of rounds, and its 95 % interval",
+        columns=COLUMNS,
+        rows=table(result.rows()),
+    )
+    first: list[Part] = [
+        findings(result) or "One engine was measured: there is nothing to compare."
+    ]
+    if said:
+        first += ["To keep in mind:", said]
+    sections = [
+        Section(title="What the numbers say", parts=first),
+        Section(title="Images per second", parts=[_rates(result, n) for n in result.batch_sizes]),
+        Section(title="Time per batch", parts=[_latency(result, n) for n in result.batch_sizes]),
+        Section(title="All of it", parts=[whole, _turns(result)]),
+        Section(title="How it was measured", parts=[method(result)]),
+        Section(title="Engines and machine", parts=[_engines(result), _machine(result)]),
+    ]
+    return render_page(
+        "VGG16, engines compared", sections, lead=f"{heading(result)}; {_when(result)}"
+    )
+
+
+def _when(result: Result) -> str:
+    return datetime.datetime.fromisoformat(result.started).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _rates(result: Result, batch_size: int) -> Figure:
+    import plotly.graph_objects as go
+
+    rows = [row for row in result.rows() if row.batch_size == batch_size]
+    figure = go.Figure()
+    for framework, colour in COLOURS.items():
+        own = [row for row in rows if ENGINES[row.engine].framework == framework]
+        if own:
+            figure.add_bar(
+                orientation="h",
+                name=TITLES[framework],
+                marker_color=colour,
+                y=[row.engine for row in own],
+                x=[row.images_per_second.median for row in own],
+                text=[digits(row.images_per_second.median) for row in own],
+                textposition="auto",
+                insidetextanchor="start",
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [
+                        row.images_per_second.high - row.images_per_second.median for row in own
+                    ],
+                    "arrayminus": [
+                        row.images_per_second.median - row.images_per_second.low for row in own
+                    ],
+                    "color": "#1c2530",
+                    "thickness": 1.5,
+                },
+                hovertemplate="%{y}: %{x:.3g} images/s<extra></extra>",
+            )
+    _lay_out(figure, rows, "images/s")
+    spoken = ", ".join(f"{row.engine} {row.images_per_second.median:.3g}" for row in rows)
+    return Figure(
+        caption=f"Batches of {batch_size}. Bars: median of rounds; lines: its 95 % interval. "
+        "Longer is faster.",
+        description=f"Bars of images per second in batches of {batch_size}: {spoken}",
+        plot=figure,
+    )
+
+
+def _latency(result: Result, batch_size: int) -> Figure:
+    import plotly.graph_objects as go
+
+    rows = [row for row in result.rows() if row.batch_size == batch_size]
+    raw = {one.engine: one for one in result.measurements if one.batch_size == batch_size}
+    figure = go.Figure()
+    for row in rows:
+        framework = ENGINES[row.engine].framework
+        milliseconds = 1000 * raw[row.engine].seconds
+        figure.add_box(
+            x=milliseconds.round(3).tolist(),
+            y=[row.engine] * len(milliseconds),
+            orientation="h",
+            name=row.engine,
+            showlegend=False,
+            marker={"color": COLOURS[framework], "size": 4, "opacity": 0.5},
+            line_width=1.5,
+            boxpoints="all",
+            jitter=0.6,
+            pointpos=0,
+            hovertemplate="%{y}: %{x:.4g} ms<extra></extra>",
+        )
+    logarithmic = _spread(rows) > 20
+    _lay_out(figure, rows, "ms per batch (logarithmic)" if logarithmic else "ms per batch")
+    figure.update_xaxes(**({"type": "log", "dtick": 1} if logarithmic else {"rangemode": "tozero"}))
+    spoken = ", ".join(f"{row.engine} {1000 * row.seconds[0]:.3g}" for row in rows)
+    files = result.settings["from_files"]
+    run = "pass through the files, divided by its batches," if files else "batch timed"
+    return Figure(
+        caption=f"Batches of {batch_size}. Every {run} is a dot; the box holds the middle "
+        "half of them, its line is the median. Further left is faster.",
+        description=f"Milliseconds of every batch of {batch_size}, as dots and boxes; the medians "
+        f"are {spoken}",
+        plot=figure,
+    )
+
+
+def _spread(rows: list[Row]) -> float:
+    """Slowest over fastest."""
+    return max(row.seconds[2] for row in rows) / min(row.seconds[0] for row in rows)
+
+
+def _lay_out(figure: "go.Figure", rows: list[Row], title: str) -> None:
+    figure.update_layout(
+        template="plotly_white",
+        height=90 + 40 * len(rows),
+        margin={"l": 10, "r": 20, "t": 30, "b": 45},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        font={"size": 13, "color": "#1c2530"},
+        bargap=0.35,
+        dragmode=False,
+    )
+    figure.update_xaxes(title=title, automargin=True, fixedrange=True)
+    figure.update_yaxes(
+        automargin=True,
+        fixedrange=True,
+        ticksuffix="  ",
+        categoryorder="array",
+        categoryarray=[row.engine for row in reversed(rows)],
+    )
+
+
+def _turns(result: Result) -> Table:
+    return Table(
+        caption="Threads used: processor time over elapsed time while it was timed, and while it "
+        "waited for the others; delayed: share of the time that its threads were ready but had no "
+        "processor; others: processors that other programs used in its turns",
+        columns=(
+            "engine",
+            "batch",
+            "rounds",
+            "runs",
+            "warm-up",
+            "threads",
+            "waiting",
+            "delayed",
+            "others",
+            "memory",
+        ),
+        rows=[
+            (
+                one.engine,
+                str(one.batch_size),
+                str(len(one.rounds)),
+                str(len(one.seconds)),
+                str(len(one.warm_up_seconds)),
+                f"{one.threads_used:.2f}",
+                f"{one.idle_threads:.3f}",
+                f"{100 * one.delayed:.0f} %",
+                "not known" if one.others is None else f"{one.others:.2f}",
+                "" if one.peak_bytes is None else f"{one.peak_bytes / 1e6:,.0f} MB",
+            )
+            for one in result.measurements
+        ],
+    )
+
+
+def _engines(result: Result) -> Table:
+    return Table(
+        caption="Engines, as their processes reported them",
+        columns=("engine", "what it is", "runs on", "device", "precision", "probe error"),
+        rows=[
+            (
+                name,
+                facts["label"],
+                facts["runs_on"],
+                facts["device"],
+                facts["precision"],
+                f"{facts['probe_error']:.1e}" if "probe_error" in facts else "",
+            )
+            for name, facts in result.engines.items()
+        ],
+        left=5,
+    )
+
+
+def _machine(result: Result) -> Table:
+    machine, settings = result.environment, result.settings
+    processor, limits, memory = machine["processor"], machine["limits"], machine["memory"]
+    rows: list[tuple[str, Any]] = [
+        ("processor", processor["model"]),
+        ("logical processors", processor["logical_count"]),
+        ("instructions", " ".join(processor["flags"])),
+        ("frequency governor", processor["governor"]),
+        ("frequency boost", processor["boost"]),
+        ("may run on processors", _joined(limits["affinity"])),
+        ("quota, processors", limits["cpu_quota"] or "none"),
+        ("threads", settings["threads"]),
+        ("memory", memory["total_bytes"] and f"{memory['total_bytes'] / 1e9:.1f} GB"),
+        ("load average before", _joined(machine["load_average"])),
+        ("system", machine["system"]["platform"]),
+        ("Python", machine["python"]),
+        ("packages", ", ".join(f"{name} {one}" for name, one in machine["packages"].items())),
+        *machine["variables"].items(),
+        ("model", f"{settings['model']}, {settings['weights']}"),
+        ("layers", ", ".join(settings["layers"])),
+        ("pictures", ", ".join(settings["pictures"])),
+        ("preprocessing", settings["preprocess"]),
+        ("seed", settings["seed"]),
+    ]
+    return Table(
+        caption="Machine and settings",
+        columns=(),
+        rows=[(name, "not known" if value is None else str(value)) for name, value in rows],
+        left=2,
+    )
+
+
+def _joined(values: list[Any] | None) -> str | None:
+    return None if values is None else ", ".join(map(str, values))

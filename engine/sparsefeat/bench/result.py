@@ -1,0 +1,206 @@
+"""What a comparison found."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparsefeat.bench.agreement import Agreement
+from sparsefeat.bench.engines import choose_baseline
+from sparsefeat.bench.ratios import (
+    CONFIDENCE,
+    Float64,
+    Interval,
+    Ratio,
+    compare_rates,
+    median_interval,
+    noise,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One engine at one batch size, as it was measured.
+
+    `images` is how many go through in one run: those of a batch, or, from files, of a pass through
+    the files. `rounds` holds, for each round, the seconds of each run in its turn; `again` the same
+    for the second turn that one of the engines has, to be compared with itself, and nothing for the
+    others. `settled` says whether its times had become steady before the first round.
+    `threads_used` is processor time over elapsed time in the turns, `idle_threads` the same while
+    others computed. `delayed` is the share of the time when its threads were ready that they had
+    no processor; 0 where the system doesn't say. `others` is how many processors other programs
+    used in its turns, None where the system doesn't say.
+    """
+
+    engine: str
+    batch_size: int
+    images: int
+    agreement: Agreement
+    warm_up_seconds: tuple[float, ...]
+    settled: bool
+    rounds: tuple[tuple[float, ...], ...]
+    again: tuple[tuple[float, ...], ...]
+    threads_used: float
+    idle_threads: float
+    delayed: float
+    others: float | None
+    peak_bytes: int | None
+
+    @property
+    def rates(self) -> Float64:
+        """Images/s, (rounds,)."""
+        return self._rates(self.rounds)
+
+    @property
+    def rates_again(self) -> Float64:
+        """Images/s in the second turns, (rounds,) or (0,)."""
+        return self._rates(self.again)
+
+    @property
+    def seconds(self) -> Float64:
+        """Seconds of every timed batch; from files the mean of each pass."""
+        runs = np.concatenate([np.asarray(turn, dtype=np.float64) for turn in self.rounds])
+        return runs * (self.batch_size / self.images)
+
+    def _rates(self, turns: tuple[tuple[float, ...], ...]) -> Float64:
+        return np.array([self.images * len(turn) / sum(turn) for turn in turns])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One engine at one batch size, as it is read.
+
+    `seconds` are the 50th, 90th and 99th percentile of a batch's time. `ratio` is None for the
+    baseline itself.
+    """
+
+    engine: str
+    batch_size: int
+    images_per_second: Interval
+    seconds: tuple[float, float, float]
+    baseline: str
+    ratio: Ratio | None
+    agreement: Agreement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A comparison of engines on one machine.
+
+    Attributes
+    ----------
+    settings
+        What was asked for: model, layers, size, pictures, threads, seed.
+    engines
+        What each engine really is: versions, device, precision, probe's error.
+    left_out
+        Engines that can't be had here, and why.
+    measurements
+        By batch size and engine, in the order of `ENGINES`.
+    environment
+        The machine; see `sparsefeat.system.environment`.
+    stopped
+        Whether it was ended early.
+    """
+
+    settings: dict[str, Any]
+    engines: dict[str, dict[str, Any]]
+    left_out: dict[str, str]
+    measurements: tuple[Measurement, ...]
+    environment: dict[str, Any]
+    started: str
+    seconds: float
+    stopped: bool
+
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """Those that were measured."""
+        return tuple(dict.fromkeys(one.batch_size for one in self.measurements))
+
+    def rows(self) -> tuple[Row, ...]:
+        """Summarize, by batch size and engine."""
+        return tuple(row for size in self.batch_sizes for row in self._rows(size))
+
+    def frame(self) -> "pd.DataFrame":
+        """Give `rows` as a table, a line for each."""
+        import pandas as pd
+
+        return pd.DataFrame([_flat(row) for row in self.rows()])
+
+    def to_json(self) -> dict[str, Any]:
+        """Give all of it, raw times included, as values that JSON can hold."""
+        return {
+            "format": FORMAT,
+            "started": self.started,
+            "seconds": self.seconds,
+            "stopped": self.stopped,
+            "settings": self.settings,
+            "confidence": CONFIDENCE,
+            "engines": self.engines,
+            "left_out": self.left_out,
+            "rows": [_flat(row) for row in self.rows()],
+            "measurements": [asdict(one) for one in self.measurements],
+            "environment": self.environment,
+        }
+
+    def _rows(self, batch_size: int) -> list[Row]:
+        measured = {one.engine: one for one in self.measurements if one.batch_size == batch_size}
+        medians = {name: float(np.median(one.rates)) for name, one in measured.items()}
+        baseline = measured[choose_baseline(medians, self.settings["baseline"])]
+        itself = self._noise(batch_size)
+        return [
+            Row(
+                engine=name,
+                batch_size=batch_size,
+                images_per_second=median_interval(one.rates),
+                seconds=_percentiles(one.seconds),
+                baseline=baseline.engine,
+                ratio=None
+                if one is baseline
+                else compare_rates(one.rates, baseline.rates, noise=itself),
+                agreement=one.agreement,
+            )
+            for name, one in measured.items()
+        ]
+
+    def _noise(self, batch_size: int) -> float:
+        """Say how far from 1 the ratio of an engine to itself came out."""
+        twice = [
+            one for one in self.measurements if one.batch_size == batch_size and len(one.again)
+        ]
+        found = [noise(one.rates, one.rates_again, seed=self.settings["seed"]) for one in twice]
+        return max(found, default=math.inf)
+
+
+def _percentiles(seconds: Float64) -> tuple[float, float, float]:
+    p50, p90, p99 = np.quantile(seconds, [0.5, 0.9, 0.99])
+    return float(p50), float(p90), float(p99)
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    p50, p90, p99 = row.seconds
+    ratio = row.ratio
+    return {
+        "engine": row.engine,
+        "batch_size": row.batch_size,
+        "images_per_second": row.images_per_second.median,
+        "images_per_second_low": row.images_per_second.low,
+        "images_per_second_high": row.images_per_second.high,
+        "seconds_p50": p50,
+        "seconds_p90": p90,
+        "seconds_p99": p99,
+        "baseline": row.baseline,
+        "ratio": 1.0 if ratio is None else ratio.interval.median,
+        "ratio_low": None if ratio is None else ratio.interval.low,
+        "ratio_high": None if ratio is None else ratio.interval.high,
+        "noise": ratio.noise if ratio is not None and math.isfinite(ratio.noise) else None,
+        "verdict": "baseline" if ratio is None else ratio.verdict,
+        "relative_l2": row.agreement.relative_l2,
+        "zeros_agree": row.agreement.zeros_agree,
+    }

@@ -1,5 +1,0 @@
-"""A store's rows in other programs' files: h5ad, Parquet, scipy's npz."""
-
-from sparsefeat.conversion.convert import FORMATS, Conversion, ConvertedLayer, convert
-
-__all__ = ["FORMATS", "Conversion", "ConvertedLayer", "convert"]

@@ -1,0 +1,204 @@
+"""One picture to 8-bit RGB pixels of the model's size, or a reject with its reason."""
+
+import hashlib
+import io
+import operator
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from sparsefeat.errors import InputError
+from sparsefeat.images.listing import find_picture
+from sparsefeat.images.opening import (
+    MAX_PIXELS,
+    check_extent,
+    open_picture,
+    pillow_errors,
+    stored_size,
+)
+from sparsefeat.images.presets import Preset
+from sparsefeat.images.presets import preset as named_preset
+from sparsefeat.images.reading import read_file
+from sparsefeat.images.render import render
+from sparsefeat.images.source import Source, decode_path, encode_path
+from sparsefeat.images.unreadable import Reason, UnreadableError
+from sparsefeat.images.walk import check_root
+from sparsefeat.types import ReadFailure, Reject, Row
+
+# What a decoder may take for a pixel: progressive JPEG and WebP hold it several times. And the
+# pixels of a picture that could not even be opened: a large photograph's.
+_DECODER_BYTES_PER_PIXEL = 16
+_UNKNOWN_PIXELS = 24_000_000
+
+_Content = bytes | Image.Image | npt.NDArray[np.uint8]
+
+Picture = Source | str | os.PathLike[str] | _Content
+"""What `decode` takes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decoded:
+    """A picture that became pixels.
+
+    `pixels` is uint8 (height, width, 3), red first, C-contiguous and perhaps read-only;
+    `notes` are the quirks met, keys of `sparsefeat.images.quirks.QUIRKS`.
+    """
+
+    row: Row
+    pixels: npt.NDArray[np.uint8]
+    notes: frozenset[str]
+
+
+def decode(
+    picture: Picture,
+    preset: str | Preset,
+    size: tuple[int, int],
+    *,
+    name: str = "",
+    max_pixels: int = MAX_PIXELS,
+) -> Decoded | Reject:
+    """Decode one picture and bring it to the size of the model; safe to call from any thread.
+
+    Parameters
+    ----------
+    picture
+        A listed file, a path, the bytes of a file, a PIL image, or uint8 (H, W), (H, W, 1),
+        (H, W, 3) or (H, W, 4), red first.
+    preset
+        How: one of `sparsefeat.images.presets.PRESETS`, or its name.
+    size
+        (height, width) in pixels.
+    name
+        What to call a picture that has no path; percent-encoded like one.
+    max_pixels
+        A picture whose header promises more is rejected before it is decoded.
+
+    Returns
+    -------
+    Decoded; or Reject for anything that is wrong with the picture itself, and ReadFailure where
+    the system could not give it this time.
+
+    Raises
+    ------
+    InputError
+        If the call is wrong: an array of another type or shape, a size that isn't positive, no
+        such preset.
+    SourceError
+        If the root of a listed file has vanished, or can't be read any more.
+
+    Notes
+    -----
+    The SHA-256 of a file is that of its bytes; of an array or a PIL image, of its pixels.
+    Two warnings of Pillow still come through: for damaged metadata, and for some GIFs of more
+    than 89 million pixels. Where warnings are errors, such a picture is a reject.
+
+    >>> from sparsefeat.images.presets import PRESETS
+    >>> decoded = decode(np.zeros((2, 3, 3), np.uint8), PRESETS["keras"], (32, 32))
+    >>> decoded.pixels.shape, decoded.row.width, decoded.row.height
+    ((32, 32, 3), 3, 2)
+    """
+    size, chosen = checked_size(size), named_preset(preset)
+    source = _source(picture, name)
+    if isinstance(source, Reject):
+        return source
+    facts: dict[str, Any] = {
+        "path": source.path,
+        "root": source.root,
+        "bytes": source.bytes,
+        "mtime_ns": source.mtime_ns,
+        "sha256": "",
+    }
+    try:
+        with pillow_errors():
+            content = _content(picture, source, max_pixels)
+            raw = _raw(content)
+            facts |= {"bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
+            opened = _opened(content, max_pixels)
+            facts["width"], facts["height"] = stored_size(opened)
+            pixels, notes = render(opened, chosen, size)
+    except UnreadableError as exc:
+        kept = {key: facts[key] for key in ("path", "root", "bytes", "mtime_ns", "sha256")}
+        if exc.reason in (Reason.CORRUPT, Reason.TRUNCATED) and _is_memory_short(facts):
+            exc = UnreadableError(Reason.NO_MEMORY)
+        if not exc.reason.of_system:
+            return Reject(**kept, reason=str(exc))
+        if source.root:
+            check_root(decode_path(source.root))
+        return ReadFailure(**kept, reason=str(exc))
+    row = Row(**facts, label=source.label, format=opened.format or "array")
+    return Decoded(row=row, pixels=pixels, notes=notes)
+
+
+def _is_memory_short(facts: dict[str, Any]) -> bool:
+    """Whether a decoder may have failed for want of memory: some call that broken data."""
+    pixels = facts["width"] * facts["height"] if "height" in facts else _UNKNOWN_PIXELS
+    try:
+        np.empty(pixels * _DECODER_BYTES_PER_PIXEL, np.uint8)  # takes no memory until it is used
+    except MemoryError:
+        return True
+    return False
+
+
+def checked_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Give (height, width) as integers, or raise InputError if they are none."""
+    try:
+        height, width = (operator.index(extent) for extent in size)
+    except (TypeError, ValueError):
+        height = width = 0
+    if min(height, width) < 1:
+        raise InputError(f"got size {size!r}, expected (height, width), two positive integers")
+    return height, width
+
+
+def _source(picture: Picture, name: str) -> Source | Reject:
+    if isinstance(picture, Source):
+        return picture
+    if isinstance(picture, str | os.PathLike):
+        return find_picture(picture)
+    if isinstance(picture, np.ndarray):
+        _check_array(picture)
+    elif not isinstance(picture, bytes | Image.Image):
+        raise InputError(
+            f"got a {type(picture).__name__} as a picture,"
+            " expected a path, bytes, a PIL image or a uint8 array"
+        )
+    path = encode_path(name)
+    return Source(file="", root="", path=path, label="", bytes=0, mtime_ns=0)
+
+
+def _check_array(array: npt.NDArray[Any]) -> None:
+    if array.dtype != np.uint8 or not (
+        array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
+    ):
+        raise InputError(
+            f"got an array of {array.dtype} {array.shape} as a picture, expected uint8 (H, W),"
+            " (H, W, 1), (H, W, 3) or (H, W, 4): scale it to 0..255 and convert it"
+        )
+
+
+def _content(picture: Picture, source: Source, max_pixels: int) -> _Content:
+    if isinstance(picture, Source | str | os.PathLike):
+        return read_file(source, max_pixels)
+    if isinstance(picture, Image.Image):
+        check_extent(picture.size, max_pixels)
+    if isinstance(picture, bytes) and not picture:
+        raise UnreadableError(Reason.EMPTY)
+    return picture
+
+
+def _raw(content: _Content) -> bytes:
+    return content if isinstance(content, bytes) else content.tobytes()
+
+
+def _opened(content: _Content, max_pixels: int) -> Image.Image:
+    if isinstance(content, bytes):
+        return open_picture(io.BytesIO(content), max_pixels)
+    if isinstance(content, Image.Image):
+        return content
+    height, width = content.shape[:2]
+    check_extent((width, height), max_pixels)
+    return Image.fromarray(content[..., 0] if content.shape[2:] == (1,) else content)

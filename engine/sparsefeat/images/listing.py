@@ -1,0 +1,355 @@
+"""Which files there are, in a stable order, and what to call them."""
+
+# Plain text for paths: a million pathlib objects would double time and memory.
+# ruff: noqa: PTH100, PTH109, PTH110, PTH112, PTH118, PTH120, PTH206
+
+import glob
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from sparsefeat.errors import InputError, SourceError
+from sparsefeat.images.path_list import read_path_list
+from sparsefeat.images.patterns import Choice, folded
+from sparsefeat.images.source import Source, decode_path
+from sparsefeat.images.unreadable import Reason, UnreadableError
+from sparsefeat.images.walk import Found, Walk, found_file, lost_file
+from sparsefeat.system.text import counted
+from sparsefeat.types import Reject
+
+AnyPath = str | os.PathLike[str]
+T = TypeVar("T")
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+class Listing(list[Source | Reject]):
+    """What `list_pictures` found.
+
+    Attributes
+    ----------
+    companions
+        How many files were passed over because they accompany photographs, by their kind:
+        ``{".mov": 12, ".ini": 1}``.
+    unmatched
+        The patterns of `exclude` that matched no file and no folder.
+    """
+
+    def __init__(
+        self, found: Iterable[Found], companions: Mapping[str, int], unmatched: Iterable[str] = ()
+    ) -> None:
+        super().__init__(found)
+        self.companions = dict(companions)
+        self.unmatched = tuple(unmatched)
+
+
+def list_pictures(
+    inputs: AnyPath | Iterable[AnyPath],
+    *,
+    files_from: AnyPath | None = None,
+    root: AnyPath | None = None,
+    skip: AnyPath | None = None,
+    include: str | Iterable[str] = (),
+    exclude: str | Iterable[str] = (),
+) -> Listing:
+    """List the files that may be photographs: every regular file that isn't hidden.
+
+    Parameters
+    ----------
+    inputs
+        One or several folders (searched recursively), files, and patterns in which ``**`` stands
+        for any folders and case is ignored. What exists under a name is never taken for a
+        pattern.
+    files_from
+        A list of files and folders that another program wrote: one path a line, or NUL after
+        each; "-" is standard input. A folder is searched unless the list also names what is in
+        it.
+    root
+        Folder that the paths of single files are relative to, if they lie beneath it.
+    skip
+        Folder that is never entered, such as the store that is being written; what is listed
+        in `files_from` is passed over if it lies there.
+    include, exclude
+        Patterns, at any depth, of the only files to list and of files and folders not to list:
+        ``*.jpg``, ``thumbnails``, ``2019/*.jpg``. They are compared with the path below a folder
+        that is searched, and of a single file below its root.
+
+    Returns
+    -------
+    A `Source` for each file and a `ReadFailure` for each that is lost or forbidden, in the order
+    of the arguments and then of the list; within a folder, by the bytes of the path relative
+    to it. A file named twice comes once. Companions of photographs (``.mov``, ``.xmp``,
+    ``Thumbs.db``, ...) are counted in `companions` instead, unless `inputs` names the file or
+    `include` matches it. Empty where `inputs` are and the list has no entries.
+
+    Raises
+    ------
+    SourceError
+        One of `inputs` names nothing or vanishes meanwhile; or there are some, or entries in the
+        list, and no file in any of them; or `root` is not a folder.
+    InputError
+        One of `inputs` is no path, or `include` or `exclude` no pattern, or one that begins at "/"
+        or has "..".
+
+    Notes
+    -----
+    A folder is the root of its pictures; a pattern's root is the folder before the first
+    wildcard. A single file is relative to `root`, else to the current folder, else to "/".
+    Links to folders are followed, but no folder is entered twice.
+    """
+    names = _paths(inputs)
+    base = None if root is None else _absolute(os.fspath(root))
+    if base is not None and not (os.fspath(root or "") and os.path.isdir(base)):
+        raise SourceError(f"got {os.fspath(root or '')!r} as root, expected a folder: check it")
+    choice = Choice(include, exclude)
+    folders = Walk(skip, choice)
+    found: dict[str, Found] = {}
+    for name in names:
+        for item in _named(name, base, folders, skip, choice):
+            found.setdefault(_file(item), item)
+    given = [*map(repr, names)]
+    if files_from is not None and (entries := read_path_list(files_from)):
+        listed = "standard input" if files_from == "-" else repr(os.fspath(files_from))
+        given.append(f"{counted(len(entries), 'path')} in {listed}")
+        for item in _listed(entries, base, folders, skip, choice):
+            found.setdefault(_file(item), item)
+    companions = Counter(choice.companions.values())
+    if given and not found:
+        raise SourceError(
+            f"got {', '.join(given)}, expected photographs: there are no files in it"
+            f" (hidden ones don't count){_passed_over(companions, choice)}; name another"
+            " folder, or a file itself"
+        )
+    return Listing(found.values(), companions, choice.unmatched)
+
+
+def each_picture(
+    pictures: AnyPath | Iterable[T],
+) -> Iterator[T | Source | Reject]:
+    """Give several pictures one by one; of a folder or a pattern, the files there.
+
+    Parameters
+    ----------
+    pictures
+        A path that names some; or anything that can be gone through and holds one picture after
+        another: a list, a generator, a column of a table, an array (N, H, W, 3).
+
+    Raises
+    ------
+    InputError
+        It is one picture, or something else that isn't several of them.
+    SourceError
+        While it is gone through: a folder has no photographs.
+    """
+    if isinstance(pictures, str | os.PathLike):
+        return iter(list_pictures(pictures))
+    n_axes = getattr(pictures, "ndim", 1)  # of an array, a tensor or a table
+    if (
+        not isinstance(pictures, Iterable)
+        or isinstance(pictures, Mapping | bytes | bytearray | memoryview)
+        or hasattr(pictures, "read")
+        or n_axes not in (1, 4)
+    ):
+        shape = f" of shape {tuple(pictures.shape)}" if hasattr(pictures, "shape") else ""
+        raise InputError(
+            f"got a {type(pictures).__name__}{shape}, expected several pictures: a folder, a"
+            " pattern, a list or generator of paths, bytes, PIL images or uint8 arrays (H, W, 3),"
+            " or an array (N, H, W, 3); if it is one picture, put it in a list"
+        )
+    return _each(pictures)
+
+
+def _each(pictures: Iterable[T]) -> Iterator[T | Source | Reject]:
+    for picture in pictures:
+        if isinstance(picture, str | os.PathLike) and (several := _several(os.fsdecode(picture))):
+            yield from several
+        else:
+            yield picture
+
+
+def _several(name: str) -> Listing | None:
+    """List what a folder or a pattern holds; None for a file, be it there or not."""
+    if os.path.isdir(name):
+        return list_pictures(name)
+    if glob.has_magic(name) and not os.path.lexists(name):
+        try:
+            return list_pictures(name)
+        except SourceError:
+            return None  # perhaps the name of a file that was there: a reject
+    return None
+
+
+def find_picture(path: AnyPath, *, root: str | None = None) -> Source | Reject:
+    """Look at one file, named relative to `root`, else to the current folder, else to "/"."""
+    named = os.fsdecode(path)
+    if "\0" in named or not _can_be_named(named):
+        return lost_file("", named, UnreadableError(Reason.MISSING))
+    file = _absolute(named)
+    base, inside = _split(file, root)
+    if os.path.isdir(file):
+        return lost_file(base, inside, UnreadableError(Reason.FOLDER))
+    if _ADDRESS.match(named) and not os.path.lexists(file):
+        return lost_file("", named, UnreadableError(Reason.ADDRESS))
+    folder, slash, name = inside.rpartition("/")
+    special = UnreadableError(Reason.SPECIAL)
+    return found_file(base, folder + slash, name) or lost_file(base, inside, special)
+
+
+def _can_be_named(name: str) -> bool:
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:  # half of a character of UTF-16
+        return False
+    return True
+
+
+def _paths(inputs: AnyPath | Iterable[AnyPath]) -> list[str]:
+    """Give one path or several as text."""
+    if isinstance(inputs, str | os.PathLike):
+        inputs = [inputs]
+    if not isinstance(inputs, Iterable) or isinstance(inputs, Mapping | bytes):
+        raise InputError(
+            f"got a {type(inputs).__name__}, expected folders, files and patterns: give one path,"
+            " or a list of them"
+        )
+    names = []
+    for each in inputs:
+        if not isinstance(each, str | os.PathLike):
+            raise InputError(
+                f"got a {type(each).__name__} among the paths, expected text or a Path: pictures"
+                " that aren't files go to Extractor.extract"
+            )
+        names.append(os.fsdecode(each))
+    return names
+
+
+def _named(
+    argument: str, base: str | None, folders: Walk, skip: AnyPath | None, choice: Choice
+) -> list[Found]:
+    if os.path.isdir(argument):
+        return folders.files(_absolute(argument))
+    if os.path.exists(argument):
+        item = find_picture(argument, root=base)
+        return [item] if _is_taken(item, choice, named=True) else []
+    passed_over = len(choice.companions) + choice.left_out
+    if glob.has_magic(argument) and not os.path.lexists(argument):
+        folder, pattern = _fixed_folder(argument)
+        if any(map(glob.has_magic, pattern)) and os.path.isdir(folder):
+            # A walk of its own: another pattern may have entered these folders for other files.
+            found = Walk(skip, choice).files(folder, pattern)
+            if found or len(choice.companions) + choice.left_out > passed_over:
+                return found
+    if _ADDRESS.match(argument):
+        raise SourceError(
+            f"got {argument!r}, expected a file, a folder or a pattern: sparsefeat fetches nothing;"
+            " download it and name the file"
+        )
+    raise SourceError(
+        f"got {argument!r}, expected a file, a folder or a pattern that matches some:"
+        " there is nothing of that name; check the spelling and the current folder"
+    )
+
+
+def _fixed_folder(pattern: str) -> tuple[str, tuple[str, ...]]:
+    """Split before the first level that is no folder of that very name but a wildcard."""
+    drive, *parts = os.path.abspath(pattern).split(os.sep)
+    folder = drive + os.sep
+    while len(parts) > 1:
+        inner = os.path.join(folder, parts[0])
+        if glob.has_magic(parts[0]) and not os.path.isdir(inner):
+            break
+        folder = inner
+        del parts[0]
+    return folder, folded("/".join(parts))
+
+
+def _listed(
+    entries: Sequence[str], base: str | None, folders: Walk, skip: AnyPath | None, choice: Choice
+) -> Iterator[Found]:
+    """Look at what a list names.
+
+    ``find`` lists a folder beside what it finds in it, and a folder may be listed for itself.
+    """
+    files = [*map(_absolute, entries)]
+    above = _folders_above(files)
+    for entry, file in zip(entries, files, strict=True):
+        if _in_store(file, skip):
+            continue
+        item = find_picture(entry, root=base)
+        if isinstance(item, Reject) and item.reason == Reason.FOLDER:
+            if file not in above:
+                yield from folders.files(file)
+        elif _is_taken(item, choice):
+            yield item
+
+
+def _folders_above(files: Iterable[str]) -> set[str]:
+    above: set[str] = set()
+    for file in files:
+        folder = os.path.dirname(file)
+        while folder not in above:
+            above.add(folder)
+            folder = os.path.dirname(folder)
+    return above
+
+
+def _is_taken(item: Found, choice: Choice, *, named: bool = False) -> bool:
+    return choice.takes(decode_path(item.path).split("/"), _file(item), named=named)
+
+
+def _passed_over(companions: Mapping[str, int], choice: Choice) -> str:
+    said = f"; {describe_companions(companions)}" if companions else ""
+    return said + ("; --include and --exclude left the others out" * choice.leaves_out)
+
+
+def describe_companions(companions: Mapping[str, int]) -> str:
+    """Say how many files were passed over as companions of photographs.
+
+    >>> describe_companions({".mov": 12, ".ini": 1})
+    '13 files that accompany photographs were skipped: 12 .mov, 1 .ini'
+    """
+    kinds = sorted(companions.items(), key=lambda kind: -kind[1])
+    n = sum(companions.values())
+    return (
+        f"{counted(n, 'file')} that {'accompanies' if n == 1 else 'accompany'} photographs"
+        f" {'was' if n == 1 else 'were'} skipped: {', '.join(f'{n:,} {kind}' for kind, n in kinds)}"
+    )
+
+
+def _in_store(file: str, skip: AnyPath | None) -> bool:
+    """Whether a walk wouldn't have come here: into `skip`, or a folder ``*.zarr``."""
+    if skip is not None:
+        store = _absolute(os.fspath(skip))
+        if file == store or _is_beneath(file, store):
+            return True
+    return ".zarr" + os.sep in file
+
+
+def _absolute(path: str) -> str:
+    absolute = os.path.abspath(path)
+    # "link/.." is not where the text says it is.
+    if ".." in path and (real := os.path.realpath(path)) != os.path.realpath(absolute):
+        return real
+    return absolute
+
+
+def _split(file: str, root: str | None) -> tuple[str, str]:
+    anchor = os.path.splitdrive(file)[0] + os.sep
+    candidates = (root, os.getcwd(), anchor)
+    folder = next(each for each in candidates if each and _is_beneath(file, each))
+    return folder, file[len(folder) :].lstrip(os.sep).replace(os.sep, "/")
+
+
+def _is_beneath(file: str, folder: str) -> bool:
+    start = os.path.normcase(folder.rstrip(os.sep) + os.sep)
+    return os.path.normcase(file).startswith(start)
+
+
+def _file(item: Source | Reject) -> str:
+    return (
+        item.file
+        if isinstance(item, Source)
+        else os.path.join(decode_path(item.root), decode_path(item.path))
+    )

@@ -1,0 +1,73 @@
+"""The bytes of a file, read once, whatever the file may be."""
+
+import os
+import stat
+from typing import IO
+
+from sparsefeat.images.opening import open_picture
+from sparsefeat.images.source import Source, storable_mtime
+from sparsefeat.images.unreadable import Reason, UnreadableError, os_refusal
+
+# Opening a FIFO without O_NONBLOCK waits for a writer, for ever if there is none.
+_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_NOCTTY", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+# Above this a file is identified by its header before it is read into memory: a folder of
+# photographs may hold films.
+_LARGE_BYTES = 64 << 20
+# No picture takes more than 16 bits for each of four channels, plus metadata.
+_BYTES_PER_PIXEL = 8
+
+
+def read_file(source: Source, max_pixels: int) -> bytes:
+    """Read `source` into memory if it still is the regular file that was listed.
+
+    Raises
+    ------
+    UnreadableError
+        If it isn't, or can't be read, or can't be a picture of at most `max_pixels`.
+    """
+    try:
+        descriptor = os.open(source.file, _FLAGS)
+        with os.fdopen(descriptor, "rb") as stream:
+            return _read(stream, source, max_pixels)
+    except OSError as exc:
+        raise os_refusal(exc) from exc
+
+
+def largest_file(max_pixels: int) -> int:
+    """Bytes beyond which no file is an image of at most `max_pixels`; it is never read."""
+    return max_pixels * _BYTES_PER_PIXEL + _LARGE_BYTES
+
+
+def _read(stream: IO[bytes], source: Source, max_pixels: int) -> bytes:
+    found = os.fstat(stream.fileno())
+    if stat.S_ISDIR(found.st_mode):
+        raise UnreadableError(Reason.FOLDER)
+    if not stat.S_ISREG(found.st_mode):
+        raise UnreadableError(Reason.SPECIAL)
+    _check_unchanged(found, source)
+    if found.st_size > _LARGE_BYTES:
+        if found.st_size > largest_file(max_pixels):
+            raise UnreadableError(Reason.OVERSIZED)
+        try:
+            open_picture(stream, max_pixels)
+        finally:  # what can't be identified may have been cut off meanwhile
+            _check_unchanged(os.fstat(stream.fileno()), source)
+        stream.seek(0)
+    content = stream.read() or b""  # None where the system has nothing to give yet
+    _check_unchanged(os.fstat(stream.fileno()), source)
+    if len(content) != source.bytes:
+        raise UnreadableError(Reason.CHANGED)
+    if not content:
+        raise UnreadableError(Reason.EMPTY)
+    return content
+
+
+def _check_unchanged(status: os.stat_result, source: Source) -> None:
+    if (status.st_size, storable_mtime(status)) != (source.bytes, source.mtime_ns):
+        raise UnreadableError(Reason.CHANGED)

@@ -1,0 +1,200 @@
+"""Walking a folder: each file once, in a stable order, whatever links there are."""
+
+# Plain text for paths: a million pathlib objects would double time and memory.
+# ruff: noqa: PTH112, PTH116, PTH118, PTH119
+
+import errno
+import functools
+import os
+import stat
+from collections.abc import Iterator, Sequence
+
+from sparsefeat.errors import SourceError
+from sparsefeat.images.patterns import Choice, matches, may_hold
+from sparsefeat.images.source import Source, decode_path, encode_path, storable_mtime
+from sparsefeat.images.unreadable import UnreadableError, os_refusal
+from sparsefeat.types import ReadFailure, Reject
+
+Found = Source | Reject
+
+# What says nothing of a folder: too many open files, here or in all of the system; no memory.
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
+
+class Walk:
+    """Walks that never enter a folder twice, nor `skip`, nor any folder ``*.zarr``."""
+
+    def __init__(self, skip: str | os.PathLike[str] | None, choice: Choice | None = None) -> None:
+        self._choice = choice or Choice()
+        # A folder that has been entered already is how every loop of links ends.
+        self._entered: set[tuple[int, int]] = set()
+        if skip is not None and os.path.isdir(skip):
+            self._entered.add(_identity(os.fspath(skip)))
+
+    def files(self, root: str, pattern: Sequence[str] = ("**",)) -> list[Found]:
+        """List the files beneath `root` that `pattern` (`folded`) matches and that were chosen.
+
+        A folder is entered where it really is before any link to it, so that a new link
+        never renames what was there.
+
+        Raises
+        ------
+        SourceError
+            If `root` itself can't be read, or vanishes meanwhile.
+        """
+        found: list[Found] = []
+        followed = False
+        links = [""]
+        while links:
+            starts, links = sorted(links, key=os.fsencode), []
+            for start in starts:
+                found.extend(self._descend(root, start, pattern, links))
+            followed = followed or bool(links)
+        if any(isinstance(item, ReadFailure) for item in found):
+            check_root(root)
+        if followed:
+            found.sort(key=lambda item: os.fsencode(decode_path(item.path)))
+        return found
+
+    def _descend(
+        self, root: str, start: str, pattern: Sequence[str], links: list[str]
+    ) -> Iterator[Found]:
+        # Not recursive: a tree may be deeper than Python's stack.
+        folder = start
+        levels = [(folder, iter(self._names(root, folder, pattern, links)))]
+        while levels:
+            folder, names = levels[-1]
+            for name in names:
+                if isinstance(name, Reject):
+                    yield name
+                elif name.endswith("/"):
+                    inner = folder + name
+                    levels.append((inner, iter(self._names(root, inner, pattern, links))))
+                    break
+                elif (item := found_file(root, folder, name)) is not None:
+                    yield item
+            else:
+                levels.pop()
+
+    def _names(
+        self, root: str, folder: str, pattern: Sequence[str], links: list[str]
+    ) -> Sequence[str | Reject]:
+        """Names in `folder` (which ends in "/"), those of real folders ending in "/" too."""
+        names: list[str] = []
+        try:
+            identity = _identity(_join(root, folder))
+            if identity in self._entered:
+                return ()
+            self._entered.add(identity)
+            above = folder.split("/")[:-1]
+            everything = matches(above, pattern)
+            with os.scandir(_join(root, folder)) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    inside = [*above, entry.name]
+                    if not _is_folder(entry):
+                        if (everything or matches(inside, pattern)) and self._choice.takes(
+                            inside, entry.path
+                        ):
+                            names.append(entry.name)
+                    elif (
+                        entry.name.endswith(".zarr")
+                        or not may_hold(inside, pattern)
+                        or self._choice.excludes(inside)
+                    ):
+                        continue
+                    elif entry.is_symlink():
+                        links.append(f"{folder}{entry.name}/")
+                    else:
+                        names.append(entry.name + "/")
+        except OSError as exc:
+            if not folder:
+                raise SourceError(
+                    f"got {root!r}, expected a folder that can be read: {exc.strerror}"
+                ) from exc
+            return (lost_file(root, folder.rstrip("/"), os_refusal(exc)),)
+        # With "/" after folders, names in order are paths in order.
+        names.sort(key=os.fsencode)
+        return names
+
+
+def found_file(root: str, folder: str, name: str) -> Found | None:
+    """Look at a file in `folder` (relative to `root`, ends in "/"); None if it is no file."""
+    file = _join(root, folder) + name
+    try:
+        status = os.stat(file)
+    except OSError as exc:
+        return lost_file(root, folder + name, os_refusal(exc))
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    stored_root, stored_folder, label = _written(root, folder)
+    return Source(
+        file=file,
+        root=stored_root,
+        path=stored_folder + encode_path(name),
+        label=label,
+        bytes=status.st_size,
+        mtime_ns=storable_mtime(status),
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _written(root: str, folder: str) -> tuple[str, str, str]:
+    """How the root, a folder and its own name are written down; its files share the text."""
+    own_name = folder[:-1].rpartition("/")[2] if folder else os.path.basename(root)
+    return encode_path(root), encode_path(folder), encode_path(own_name)
+
+
+def check_root(root: str) -> None:
+    """See that the folder in which a file can't be read is itself still there.
+
+    Raises
+    ------
+    SourceError
+        It was moved or deleted, or can't be read; or nothing is left in it, as where a drive was
+        unmounted.
+    """
+    try:
+        with os.scandir(root) as entries:
+            if next(entries, None) is not None:
+                return
+        what = "nothing is left in it"
+    except OSError as exc:
+        if exc.errno in _EXHAUSTED:
+            return
+        what = exc.strerror or str(exc)
+    raise SourceError(
+        f"{root} can't be read any more ({what}), expected the folder with its photographs: "
+        "attach it again, and run the same command again"
+    )
+
+
+def lost_file(root: str, path: str, why: UnreadableError) -> ReadFailure:
+    """Report a path that could not even be looked at."""
+    return ReadFailure(
+        path=encode_path(path),
+        root=encode_path(root),
+        bytes=0,
+        mtime_ns=0,
+        sha256="",
+        reason=str(why),
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _join(root: str, folder: str) -> str:
+    """Give the text before the names in a folder."""
+    return os.path.join(root, folder.replace("/", os.sep))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or through a forbidden folder
+        return False
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino

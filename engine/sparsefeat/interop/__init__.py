@@ -1,0 +1,1 @@
+"""What reads a store for other libraries."""

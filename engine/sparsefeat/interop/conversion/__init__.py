@@ -1,0 +1,5 @@
+"""A store's rows in other programs' files: h5ad, Parquet, scipy's npz."""
+
+from sparsefeat.interop.conversion.convert import FORMATS, Conversion, ConvertedLayer, convert
+
+__all__ = ["FORMATS", "Conversion", "ConvertedLayer", "convert"]

@@ -1,0 +1,194 @@
+"""Writing a store's rows into another kind of file."""
+
+import importlib
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from sparsefeat.errors import InputError, SparsefeatError, StoreWriteError
+from sparsefeat.interop.conversion import h5ad, npz, parquet
+from sparsefeat.interop.conversion.source import Advance, Source
+from sparsefeat.interop.conversion.target import target
+from sparsefeat.store import Store
+from sparsefeat.store.choosing import choose_stored
+from sparsefeat.store.selection import Rows
+from sparsefeat.system.dependencies import importing
+
+MEMORY: Final = 512 << 20
+SHARE: Final = 4  # of the memory for a stretch of rows: it is there raw, copied and compressed
+
+
+class Format(Protocol):
+    """What each format's module has."""
+
+    NEEDS: tuple[str, ...]
+
+    def write(self, source: Source, path: Path) -> dict[str, int]:
+        """Write a new file, or into an empty folder; return the bytes that each layer takes."""
+
+
+FORMATS: Final[dict[str, Format]] = {"h5ad": h5ad, "parquet": parquet, "npz": npz}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConvertedLayer:
+    """A layer as it was written: its shape for one picture, non-zeros, and bytes."""
+
+    shape: tuple[int, ...]
+    nnz: int
+    bytes: int
+
+    @property
+    def n_features(self) -> int:
+        """Elements of a row."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conversion:
+    """What was written."""
+
+    path: str
+    to: str
+    rows: int
+    rejected: int
+    layers: dict[str, ConvertedLayer]
+    bytes: int  # of all that was written
+
+
+def convert(
+    store: str | os.PathLike[str] | Store,
+    output: str | os.PathLike[str],
+    *,
+    to: str | None = None,
+    layers: str | Sequence[str] | None = None,
+    rows: Rows | None = None,
+    force: bool = False,
+    memory: int = MEMORY,
+    progress: Advance | None = None,
+) -> Conversion:
+    """Write a store's rows exactly as they are into a file that other programs read.
+
+    Parameters
+    ----------
+    store
+        A store, or its folder.
+    output
+        The file, whose name ends as its format is called; with `to` "npz" a folder, unless it
+        ends in ``.npz``. Folders above it are made.
+    to
+        "h5ad", "parquet" or "npz"; None takes it from the ending of `output`.
+    layers
+        Names, groups and patterns, as text separated by commas or as a list; None for all.
+    rows
+        Which rows, in which order, as in ``store[layer, rows]``; None for all.
+    force
+        Replace what `output` names now.
+    memory
+        Bytes to hold at once, about, and no more than the store's `memory_limit`. The table of
+        rows and at least one row of the layers are held whatever it says.
+    progress
+        Called with the number of rows done and of all. What it raises ends the conversion.
+
+    Returns
+    -------
+    Conversion
+        What was written. Until all of it is there, nothing appears at `output`; after any
+        exception nothing is left.
+
+    Raises
+    ------
+    StoreNotFoundError, StoreMismatchError, StoreCorruptError, StoreError
+        As `Store` does, and as reading its rows does.
+    LayerError
+        There is no such layer.
+    InputError
+        `output` is taken, can't be written, or can't hold what was asked for.
+    StoreWriteError
+        The disk refused.
+    DependencyError
+        h5py or pyarrow isn't installed, or doesn't load.
+
+    Examples
+    --------
+    >>> convert("features/", "features.h5ad", layers="pools").bytes  # doctest: +SKIP
+    173969124
+    """
+    path = Path(output)
+    to = _chosen(path, to)
+    writer = FORMATS[to]
+    _require(writer.NEEDS, to)
+    if memory < 1:
+        raise InputError(f"got {memory} bytes of memory, expected at least 1: leave it out")
+    opened = store if isinstance(store, Store) else Store(os.fspath(store))
+    most = memory if opened.memory_limit is None else min(memory, opened.memory_limit)
+    source = Source(
+        opened,
+        choose_stored(layers, opened.layers),
+        rows,
+        stretch_bytes=max(1, most // SHARE),
+        advance=progress,
+    )
+    folder = to == "npz" and path.suffix.lower() != npz.SUFFIX
+    if to == "npz" and not folder and len(source.layers) > 1:
+        raise InputError(
+            f"got {len(source.layers)} layers for one {npz.SUFFIX} file, expected one: choose it "
+            f"with layers (--layers), or name a folder, without {npz.SUFFIX}, for a file of each"
+        )
+    try:
+        with target(path, folder=folder, force=force, ours=npz.made_here) as temporary:
+            sizes = writer.write(source, temporary)
+            n_bytes = _size(temporary)
+    except SparsefeatError:
+        raise
+    except OSError as exc:
+        raise StoreWriteError(
+            f"{str(output)!r} can't be written ({exc.strerror or exc}), expected room and "
+            "permission: make some and convert again, nothing is left of it"
+        ) from exc
+    return Conversion(
+        path=str(output),
+        to=to,
+        rows=source.n_rows,
+        rejected=len(source.rejected),
+        layers={
+            layer.name: ConvertedLayer(
+                shape=layer.shape,
+                nnz=int(source.nnz(layer.name).sum()),
+                bytes=sizes[layer.name],
+            )
+            for layer in source.layers
+        },
+        bytes=n_bytes,
+    )
+
+
+def _chosen(path: Path, to: str | None) -> str:
+    ending = path.suffix.lower().removeprefix(".")
+    chosen = ending if to is None else to
+    if chosen not in FORMATS:
+        got = f"{str(path)!r} and no format" if to is None else f"format {to!r}"
+        raise InputError(f"got {got}, expected one of {', '.join(FORMATS)}: say which (--to)")
+    if chosen != ending and (chosen != "npz" or ending in FORMATS):
+        folder = ", or a folder's name" if chosen == "npz" else ""
+        raise InputError(
+            f"got {str(path)!r} for {chosen}, expected a name that ends in .{chosen}{folder}"
+        )
+    return chosen
+
+
+def _require(modules: tuple[str, ...], to: str) -> None:
+    for name in modules:
+        purpose = f"{to} files are written with it"
+        with importing(
+            name.partition(".")[0], "pip install 'sparsefeat[convert]'", purpose=purpose
+        ):
+            importlib.import_module(name)
+
+
+def _size(path: Path) -> int:
+    files = list(path.iterdir()) if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)

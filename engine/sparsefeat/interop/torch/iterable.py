@@ -1,0 +1,190 @@
+"""A data set that is read from front to back, or shuffled in blocks."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
+
+from sparsefeat.errors import InputError
+from sparsefeat.interop.torch.source import RowSource
+from sparsefeat.interop.torch.tensors import dense_rows, sparse_rows
+from sparsefeat.store import Store
+from sparsefeat.store.batches import MEMORY, Numbers, check_count, check_memory
+from sparsefeat.store.limits import fitting
+from sparsefeat.store.selection import Rows
+from sparsefeat.system.text import human_bytes
+
+BLOCKS: Final = 16  # stretches of neighbours that are shuffled together
+
+
+class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch may be missing
+    """A layer of a store as an iterable data set, for stores that don't fit into memory.
+
+    Rows come in the order of the store, or shuffled: the store is cut into stretches of
+    neighbouring rows, their order is drawn, and as many stretches as fit `memory` are read
+    at once and their rows mixed. All workers of a `DataLoader` on all ranks together give
+    every row exactly once.
+
+    Parameters
+    ----------
+    store
+        A store, or its folder.
+    layer
+        The layer's name.
+    rows
+        Which rows, as ``store[layer, rows]`` takes them (see `Store.where`); None for all.
+    label
+        A column of `obs` to give with each row, as an int64: of text the place in `classes`.
+    sparse
+        Whether to give sparse CSR tensors rather than dense ones.
+    batch_size
+        Without it, single samples: (H, W, C), or sparse (1, F). With it, batches of so many,
+        the last of each worker being shorter: say ``DataLoader(dataset, batch_size=None)``.
+    shuffle
+        Whether to draw the order.
+    seed
+        What the order of each epoch follows from, at least 0; all ranks need the same, and the
+        same `memory`.
+    memory
+        Bytes that each worker may hold of rows read ahead, beside the sample or batch that it
+        gives: values and indices, or dense rows where the store holds the layer dense.
+    rank, world_size
+        Which of how many processes this one is. Their rows differ in number by one at most.
+
+    Attributes
+    ----------
+    n_rows
+        Rows of this rank.
+    classes
+        What a label of text stands for, sorted, over the whole store.
+
+    Raises
+    ------
+    LayerError, InputError, StoreError
+        As `Store` does; there is no such column; or `memory` has no room for a row or a batch.
+    """
+
+    def __init__(
+        self,
+        store: Store | str | Path,
+        layer: str,
+        rows: Rows | None = None,
+        *,
+        label: str | None = None,
+        sparse: bool = False,
+        batch_size: int | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+        memory: int = MEMORY,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self._source = RowSource(store, layer, rows, label, sparse=sparse)
+        self._sparse, self._batch_size, self._shuffle = sparse, batch_size, shuffle
+        self._seed, self._memory, self._rank, self._world_size = seed, memory, rank, world_size
+        self._row_bytes = self._source.row_bytes()
+        self._check()
+        # In memory that workers share, so that those that outlive an epoch see the next one.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    @property
+    def classes(self) -> list[str]:
+        """What each label of text stands for."""
+        return self._source.classes
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of this rank."""
+        return len(_share(self._source.numbers, self._rank, self._world_size))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of the next iteration; without it each one has that of epoch 0."""
+        self._epoch.fill_(epoch)
+
+    def __iter__(self) -> Iterator[Any]:
+        info = get_worker_info()
+        worker, n_workers = (0, 1) if info is None else (info.id, info.num_workers)
+        epoch = int(self._epoch)
+        mine = _share(self._order(epoch), self._rank, self._world_size)
+        mine = _share(mine, worker, n_workers)
+        drawn = np.random.default_rng(
+            (self._seed, epoch, self._rank, worker) if self._shuffle else None
+        )
+        for places in self._fetches(mine):
+            if self._shuffle:
+                drawn.shuffle(places)
+            # Not given a name, so that it is gone before the next one is read.
+            yield from self._samples(places)
+
+    def _check(self) -> None:
+        check_memory(self._memory, self._source.layer.name, self._source.numbers, self._row_bytes)
+        check_count("world_size", self._world_size, "processes")
+        if self._rank not in range(self._world_size):
+            raise InputError(
+                f"got rank={self._rank!r}, expected 0 to {self._world_size - 1}: "
+                f"world_size is {self._world_size}"
+            )
+        if (
+            isinstance(self._seed, bool)
+            or not isinstance(self._seed, int | np.integer)
+            or self._seed < 0
+        ):
+            raise InputError(
+                f"got seed={self._seed!r}, expected a whole number of at least 0: change it"
+            )
+        if self._batch_size is None:
+            return
+        check_count("batch_size", self._batch_size, "rows")
+        largest = int(np.sort(self._row_bytes)[-self._batch_size :].sum())
+        if largest > self._memory:
+            raise InputError(
+                f"got memory={self._memory} ({human_bytes(self._memory)}), expected room for a "
+                f"batch: {self._batch_size} rows may take {human_bytes(largest)}: say "
+                f"memory={largest} or more, or a smaller batch_size"
+            )
+
+    def _order(self, epoch: int) -> Numbers:
+        """Places in the selection, in the order in which all ranks together go through them."""
+        places = np.argsort(self._source.numbers, kind="stable")
+        if not self._shuffle:
+            return places
+        cuts = fitting(self._row_bytes[places], self._memory // BLOCKS, overhead=0)
+        drawn = np.random.default_rng((self._seed, epoch)).permutation(len(cuts))
+        stretches = [places[slice(*cuts[number])] for number in drawn]
+        return np.concatenate([places[:0], *stretches])
+
+    def _fetches(self, places: Numbers) -> Iterator[Numbers]:
+        """Cut a worker's share into what is read at once, whole batches."""
+        step = self._batch_size or 1
+        starts = np.arange(0, len(places), step)
+        if not len(starts):
+            return
+        sizes = np.add.reduceat(self._row_bytes[places], starts)
+        for first, last in fitting(sizes, self._memory, overhead=0):
+            yield places[first * step : last * step]
+
+    def _samples(self, places: Numbers) -> Iterator[Any]:
+        source, step = self._source, self._batch_size or 1
+        block = source.read(places)
+        for start in range(0, len(places), step):
+            stop = min(start + step, len(places))
+            if self._sparse:
+                tensor = sparse_rows(block, start, stop)
+            else:
+                tensor = dense_rows(block, start, stop, source.layer)
+            if self._batch_size is None and not self._sparse:
+                tensor = tensor[0]
+            if source.labels is None:
+                yield tensor
+            elif self._batch_size is None:
+                yield tensor, int(source.labels[places[start]])
+            else:
+                yield tensor, torch.from_numpy(source.labels[places[start:stop]])
+
+
+def _share(places: Numbers, number: int, count: int) -> Numbers:
+    """Give one of `count` equal shares, which differ in length by one at most."""
+    return places[len(places) * number // count : len(places) * (number + 1) // count]

@@ -1,0 +1,98 @@
+"""Matrices as tensors, and samples as batches."""
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import default_collate
+
+from sparsefeat.store.batches import csr_rows
+from sparsefeat.types import Layer
+from sparsefeat_kernels import Csr, to_dense
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+Block: TypeAlias = "csr_array[np.float32] | npt.NDArray[np.float32]"
+
+
+def sparse_rows(block: Block, start: int, stop: int) -> torch.Tensor:
+    """Give some rows of a CSR matrix that was read as a sparse CSR tensor, with its own memory."""
+    assert not isinstance(block, np.ndarray)
+    return csr_tensor(csr_rows(block, start, stop))
+
+
+def dense_rows(block: Block, start: int, stop: int, layer: Layer) -> torch.Tensor:
+    """Give some rows of what was read as (n, H, W, C), with its own memory.
+
+    A part of a tensor would be sent to another process with all of its memory.
+    """
+    if isinstance(block, np.ndarray):
+        return torch.from_numpy(block[start:stop].copy())
+    indptr = block.indptr[start : stop + 1].astype(np.int64)
+    held = slice(indptr[0], indptr[-1])
+    csr = Csr(
+        indptr - indptr[0],
+        block.indices[held].astype(np.int32, copy=False),
+        block.data[held],
+        layer.n_features,
+    )
+    return torch.from_numpy(to_dense(csr).reshape(stop - start, *layer.shape))
+
+
+def csr_tensor(matrix: "csr_array[Any]") -> torch.Tensor:
+    """Give a CSR matrix as a sparse CSR tensor of the same shape, sharing its memory."""
+    crow, col, values = map(torch.from_numpy, (matrix.indptr, matrix.indices, matrix.data))
+    return _csr(crow, col, values, matrix.shape)
+
+
+def collate(samples: Sequence[Any]) -> Any:
+    """Make a batch of samples: a `DataLoader`'s ``collate_fn``.
+
+    Parameters
+    ----------
+    samples
+        Tensors, or pairs of a tensor and a label, as the data sets here give them.
+
+    Returns
+    -------
+    Sparse CSR samples (1, F) as one sparse CSR tensor (n, F), dense ones stacked, with the labels
+    int64 (n,) if there are any.
+    """
+    if isinstance(samples[0], tuple):
+        tensors, labels = zip(*samples, strict=True)
+        return collate(tensors), default_collate(labels)
+    if samples[0].layout != torch.sparse_csr:
+        return default_collate([*samples])
+    crow, base = [samples[0].crow_indices()[:1]], 0
+    for sample in samples:
+        crow.append(sample.crow_indices()[1:] + base)
+        base += sample.values().numel()
+    col = torch.cat([sample.col_indices() for sample in samples])
+    values = torch.cat([sample.values() for sample in samples])
+    n_rows = sum(sample.shape[0] for sample in samples)
+    return _csr(torch.cat(crow), col, values, (n_rows, samples[0].shape[1]))
+
+
+def _csr(
+    crow: torch.Tensor, col: torch.Tensor, values: torch.Tensor, shape: tuple[int, ...]
+) -> torch.Tensor:
+    return torch.sparse_csr_tensor(crow, col, values, size=shape, check_invariants=False)
+
+
+def _be_warned() -> None:
+    """Have PyTorch say here, unheard, what it says once in each process.
+
+    That CSR tensors are in beta state, and that their invariants aren't checked: the latter comes
+    from its own code when a worker sends one.
+    """
+    nothing = torch.empty(0, dtype=torch.int64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.sparse_csr_tensor(torch.zeros(2, dtype=torch.int64), nothing, nothing, size=(1, 1))
+
+
+_be_warned()

@@ -1,0 +1,1 @@
+"""From images to rows: the extractor and the extraction run."""

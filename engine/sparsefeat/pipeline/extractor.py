@@ -1,0 +1,574 @@
+"""Photographs in, activations out: the library's main object."""
+
+import os
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sparsefeat.errors import InputError, SourceError
+from sparsefeat.images import each_picture
+from sparsefeat.images.decode import Decoded, Picture, checked_size, decode
+from sparsefeat.images.preprocess import Scaling
+from sparsefeat.images.presets import Preset, preset
+from sparsefeat.images.unreadable import Reason
+from sparsefeat.model import (
+    POOLS,
+    Metadata,
+    ModelFile,
+    Pool,
+    Size,
+    channel_steps,
+    check_size,
+    choose,
+    layer_of,
+    output_layer,
+)
+from sparsefeat.pipeline.batching import Group, groups
+from sparsefeat.pipeline.inference import (
+    BUFFERS,
+    Activations,
+    Inference,
+    empty_outputs,
+    suitable_batch_size,
+)
+from sparsefeat.pipeline.profile import Profile
+from sparsefeat.pipeline.scaling import ScalingWarning, check_scaling
+from sparsefeat.runtime import CudaOptions, Precision, choose_precision
+from sparsefeat.runtime.network import Convolution, Network
+from sparsefeat.runtime.probe import can_prove_fixed, prove
+from sparsefeat.system.ordered import map_ordered
+from sparsefeat.system.text import one_line
+from sparsefeat.system.threads import checked_count, checked_threads, chosen_threads
+from sparsefeat.types import Batch, ChannelSteps, Layer, Reject, RejectWarning, reject_message
+from sparsefeat_kernels import Csr, CsrBuffers, encode
+
+Float32 = NDArray[np.float32]
+Errors = Literal["warn", "raise", "ignore"]
+ERRORS: tuple[str, ...] = get_args(Errors)
+KEPT = 2  # extractors of other layers
+
+
+class Extractor:
+    """Extracts VGG16 activations with ONNX Runtime.
+
+    Only the part of the network that the chosen layers need is loaded and run.
+
+    Parameters
+    ----------
+    model
+        A file that ``sparsefeat export`` made.
+    layers
+        Names separated by commas, or a sequence of them: ``block5_pool``, ``block5_conv3/pre``
+        (before ReLU), ``pools``, ``all``, or patterns such as ``block[45]_*``.
+    pool
+        Global pooling of spatial layers over rows and columns: ``none``, ``avg`` or ``max``.
+    size
+        (height, width) of the pictures. By default the model's own (224x224 for VGG16 itself) for
+        pictures, and any size of at least 32x32 for arrays given to `run`. A model with layers
+        behind block5_pool has the one size that it was exported with.
+    preprocess
+        The preset that makes an array of a picture, or its name: ``keras``, ``bilinear``, ...
+    provider
+        ``cpu``, ``openvino``, ``cuda``, or ``auto`` for the fastest that can be had here. What
+        was asked for runs all of the graph, or it is an error.
+    precision
+        ``fp32``, ``bf16`` (on processors that have it, with ``openvino``) or ``int8`` (of a
+        model that was quantized); by default the model's own.
+    provider_options
+        `CudaOptions`, or the same as a mapping.
+    convolution
+        ``direct`` for ONNX Runtime's convolutions, ``winograd`` for ours, which need a quarter of
+        the multiplications and are as exact as float32 allows, ``auto`` for the faster ones: ours
+        with ``cpu`` in ``fp32`` on a processor that has vectors for them.
+    threads
+        Threads that share the work of one operator; by default as many as this process may
+        really use. More than these are slower, and warned of.
+    batch_size
+        Pictures that go through the network together; by default what suits the provider, and
+        fewer where their outputs would take much memory.
+    decode_threads
+        Pictures that are decoded at the same time; by default as many as `threads`.
+
+    Raises
+    ------
+    ModelError
+        `model` isn't there, isn't one of sparsefeat's, or is damaged.
+    LayerError
+        It has no such layer.
+    ProviderError
+        The provider can't be had, or doesn't run all of the graph.
+    PrecisionError
+        The precision can't be had, or what is computed isn't what the exporter measured.
+    InputError
+        Another option has a value that it can't have.
+
+    Examples
+    --------
+    >>> import sparsefeat
+    >>> extractor = sparsefeat.Extractor("vgg16.onnx", layers="block4_pool,block5_pool")
+    >>> for batch in extractor.extract(["cat.jpg", "dog.jpg"]):
+    ...     print(batch.layers["block5_pool"].n_rows, batch.layers["block5_pool"].n_columns)
+    2 25088
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        layers: str | Sequence[str] = "block5_pool",
+        *,
+        pool: Pool = "none",
+        size: Size | None = None,
+        preprocess: str | Preset = "keras",
+        provider: str = "cpu",
+        precision: Precision | None = None,
+        provider_options: CudaOptions | Mapping[str, object] | None = None,
+        convolution: Convolution = "auto",
+        threads: int | None = None,
+        batch_size: int | None = None,
+        decode_threads: int | None = None,
+    ) -> None:
+        self._options: dict[str, Any] = {
+            "pool": pool,
+            "size": size,
+            "preprocess": preprocess,
+            "provider": provider,
+            "precision": precision,
+            "provider_options": provider_options,
+            "convolution": convolution,
+            "threads": threads,
+            "batch_size": batch_size,
+            "decode_threads": decode_threads,
+        }
+        self._others: dict[tuple[tuple[str, ...], Pool], Extractor] = {}
+        if pool not in POOLS:
+            raise InputError(f"unknown pool {pool!r}, expected one of: {', '.join(POOLS)}")
+        self._threads = chosen_threads(threads)
+        self._decode_threads = self._threads
+        if decode_threads is not None:
+            self._decode_threads = checked_threads("decode_threads", decode_threads)
+        if batch_size is not None:
+            checked_count("batch_size", batch_size)
+        self._preset = preset(preprocess)
+        self._pool: Pool = pool
+        self._warned: set[str] = set()
+
+        self._file = ModelFile.open(model)
+        metadata = self._file.metadata
+        self._precision = choose_precision(self._file, precision)
+        self._size = check_size(self._file, None if size is None else checked_size(size))
+        self._picture_size = self._size or metadata.preprocessing.size
+        self._names = names = choose(layers, metadata.layers)
+        # A graph is fixed to a size only where the fixed one can still be probed.
+        fixed = self._size
+        if fixed is not None and not can_prove_fixed(self._file, fixed, pool):
+            fixed = None
+        self._network = Network(
+            self._file,
+            names,
+            pool=pool,
+            size=fixed,
+            convolution=convolution,
+            provider=provider,
+            precision=self._precision,
+            threads=self._threads,
+            options=provider_options,
+        )
+        self._picture_layers = self._layers(self._picture_size)
+        self._batch_size = batch_size or suitable_batch_size(
+            list(self._picture_layers.values()),
+            self._network.provider,
+            largest=self._largest(self._picture_size),
+        )
+        self._probe_error = prove(
+            self._run,
+            self._file,
+            provider=self._network.provider,
+            precision=self._precision,
+            pool=pool,
+            size=fixed,
+        )
+
+    @property
+    def layers(self) -> dict[str, Layer]:
+        """The chosen outputs in network order, with their shapes for one picture."""
+        return dict(self._picture_layers)
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the model file says of itself: all of its layers, whichever were chosen."""
+        return self._file.metadata
+
+    @property
+    def preset(self) -> Preset:
+        """How a picture becomes an array."""
+        return self._preset
+
+    @property
+    def picture_size(self) -> Size:
+        """(height, width) that pictures are brought to."""
+        return self._picture_size
+
+    @property
+    def provider(self) -> str:
+        """ONNX Runtime's name of the provider that is really active."""
+        return self._network.provider
+
+    @property
+    def passed_over(self) -> dict[str, str]:
+        """The providers that ``auto`` would rather have taken, and why it could not."""
+        return self._network.passed_over
+
+    @property
+    def convolution(self) -> str:
+        """``winograd`` if any layer is convolved so, or ``direct``."""
+        return self._network.convolution
+
+    @property
+    def convolution_variant(self) -> str | None:
+        """The vectors that Winograd's convolutions use: ``avx512``, ``avx2`` or ``neon``."""
+        return self._network.variant
+
+    @property
+    def precision(self) -> Precision:
+        """What is really computed in, as the probe has proved."""
+        return self._precision
+
+    @property
+    def probe_error(self) -> float:
+        """Relative L2 error on the model's stored probe, measured when this was made."""
+        return self._probe_error
+
+    @property
+    def scaling(self) -> Scaling:
+        """How pixels become the network's input, as the model says: `normalize` takes it."""
+        return self._file.metadata.preprocessing.scaling
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the numbers, and so must agree for all rows of one store."""
+        import msgspec
+
+        metadata = self._file.metadata
+        return {
+            "model": {
+                "architecture": metadata.architecture,
+                "weights_sha256": metadata.weights.sha256,
+                "precision": self._precision,
+                **self._quantization,
+            },
+            "pool": self._pool,
+            "preprocess": self._preset.recipe(),
+            # With lists for tuples, as a store gives it back.
+            "scaling": msgspec.json.decode(msgspec.json.encode(self.scaling)),
+            "size": list(self._picture_size),
+        }
+
+    @property
+    def steps(self) -> dict[str, ChannelSteps]:
+        """What the values of some chosen layers are whole numbers of: those of an int8 model."""
+        if self._precision != "int8":
+            return {}
+        return channel_steps(self._file, self._names, self._pool)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What else is worth knowing of how the numbers came about."""
+        import onnxruntime
+
+        metadata = self._file.metadata
+        return {
+            "weights_source": metadata.weights.source,
+            "exported_with": metadata.tools,
+            "onnxruntime": onnxruntime.__version__,
+            "provider": self.provider,
+            "provider_options": self._network.options,
+            "convolution": self.convolution,
+            "convolution_variant": self.convolution_variant,
+            "probe_error": self.probe_error,
+            "threads": self._threads,
+            "batch_size": self._batch_size,
+        }
+
+    def with_layers(self, layers: str | Sequence[str], *, pool: Pool = "none") -> "Extractor":
+        """Give an extractor of other layers of the same model; the last two are kept.
+
+        All options but `layers` and `pool` are those of this one.
+
+        Raises
+        ------
+        LayerError, ModelError, ProviderError, PrecisionError
+            As for a new one.
+        """
+        key = (choose(layers, self._file.metadata.layers), pool)
+        if key == (self._names, self._pool):
+            return self
+        other = self._others.pop(key, None)
+        if other is None:
+            other = Extractor(self._file.path, key[0], **{**self._options, "pool": pool})
+        self._others[key] = other
+        # Each holds a network's weights; maps with a reference go back and forth between two.
+        while len(self._others) > KEPT:
+            del self._others[next(iter(self._others))]
+        return other
+
+    def read(self, picture: Picture) -> Decoded:
+        """Decode one picture as `extract` does.
+
+        Returns
+        -------
+        Decoded
+            With `pixels`, uint8 (H, W, 3) in RGB, of the size that the network will see.
+
+        Raises
+        ------
+        SourceError
+            There is no such file.
+        InputError
+            It can't be read as a picture.
+
+        Warns
+        -----
+        QuirkWarning
+            The preset treats the picture worse than another would.
+        """
+        result = decode(picture, self._preset, self._picture_size)
+        if isinstance(result, Reject):
+            raise _refusal(result)
+        (group,) = groups([result], self._preset, 1)
+        return group.decoded[0]
+
+    def run(self, images: Float32, *, check: bool = True) -> dict[str, Float32]:
+        """Run preprocessed pictures through the network.
+
+        Parameters
+        ----------
+        images
+            float32 (N, H, W, 3), as ``sparsefeat.normalize(pixels, extractor.scaling)`` gives;
+            for VGG16 itself Keras' ``preprocess_input`` gives the same: BGR minus the means of
+            the training set. N may be anything, 0 included.
+        check
+            Warn where the values look like those of no preprocessed picture.
+
+        Returns
+        -------
+        dict
+            For each chosen layer a new array, float32 (N, H', W', C) or (N, F).
+
+        Raises
+        ------
+        InputError
+            `images` has another dtype or shape, or a size that the model doesn't take.
+
+        Warns
+        -----
+        ScalingWarning
+            Once for each kind of mistake: pixels in 0..255 or 0..1, means subtracted twice, ...
+        """
+        self._check(images)
+        finding = check_scaling(images, self.scaling) if check else None
+        if finding is not None and finding.scaling not in self._warned:
+            self._warned.add(finding.scaling)
+            warnings.warn(str(finding), ScalingWarning, stacklevel=2)
+        return self._run(np.ascontiguousarray(images))
+
+    def extract(
+        self,
+        pictures: str | os.PathLike[str] | Iterable[Picture | Reject],
+        *,
+        errors: Errors = "warn",
+        reuse: bool = False,
+        profile: Profile | None = None,
+        on_decoded: Callable[[Decoded], None] | None = None,
+    ) -> Generator[Batch, None, None]:
+        """Decode pictures, run them, and compress what isn't zero.
+
+        Decoding and the network go on in threads while a batch is worked with.
+
+        Parameters
+        ----------
+        pictures
+            A folder, a file or a pattern, as `list_pictures` takes it; or several of these, of
+            the bytes of files, of PIL images, of uint8 arrays (H, W, 3) in RGB, or what
+            `list_pictures` gave; or one uint8 array (N, H, W, 3). Consumed as needed, a few
+            batches ahead: it may be endless. An array is copied when it is taken, so its memory
+            may be used again; a PIL image must stay as it is until its row has come.
+        errors
+            What to do about a picture that can't be read and so has no row: ``warn``; ``raise``;
+            or ``ignore`` it, for those who look at each batch's `rejects` themselves.
+        reuse
+            Give every batch in the same memory: it is valid until the next one is asked for.
+        profile
+            Measures the stages.
+        on_decoded
+            Called with each picture's pixels, as the network will see them, before its row comes;
+            in the threads that decode, several at a time.
+
+        Yields
+        ------
+        Batch
+            Rows in the order of `pictures`, a `Csr` for each layer, whose rows are the
+            flattened activations, and the pictures that could not be read, with the reason.
+
+        Raises
+        ------
+        InputError
+            `pictures` are not several pictures: raised at once. Or one of them is none of these,
+            or with ``errors="raise"`` can't be read.
+        SourceError
+            A folder holds no photographs, or a listed one vanished or can't be read any more; or
+            with ``errors="raise"`` a file isn't there.
+
+        Whatever `pictures` raises is raised as well. What came before has come out by then.
+
+        Warns
+        -----
+        RejectWarning
+            With the first batch in which pictures could not be read, and at the end if there were
+            more; it says how many, and why the first.
+        QuirkWarning
+            Once for each way in which the preset treats a picture worse than another would.
+        """
+        if errors not in ERRORS:
+            raise InputError(f"unknown errors {errors!r}, expected one of: {', '.join(ERRORS)}")
+        listed = map(_taken, each_picture(pictures))
+        return self._extract(listed, errors, reuse, profile or Profile(), on_decoded)
+
+    def _extract(
+        self,
+        pictures: Iterator[Picture | Reject],
+        errors: Errors,
+        reuse: bool,
+        profile: Profile,
+        on_decoded: Callable[[Decoded], None] | None,
+    ) -> Generator[Batch, None, None]:
+        profile.decode_threads = self._decode_threads
+
+        def decode_one(picture: Picture | Reject) -> Decoded | Reject:
+            with profile.busy("decode"):
+                decoded: Decoded | Reject
+                if isinstance(picture, Reject):  # when it was listed
+                    decoded = picture
+                else:
+                    decoded = decode(picture, self._preset, self._picture_size)
+                if isinstance(decoded, Reject) and errors == "raise":
+                    raise _refusal(decoded)
+                if on_decoded is not None and isinstance(decoded, Decoded):
+                    on_decoded(decoded)
+                return decoded
+
+        outputs = list(self._picture_layers.values())
+        inference = Inference(self._network.run, outputs, self._picture_size, self.scaling)
+
+        def infer(group: Group) -> Activations:
+            with profile.busy("inference"):
+                return inference(group)
+
+        buffers = {name: CsrBuffers() if reuse else None for name in self._names}
+
+        def encode_one(name: str, dense: Float32) -> Csr:
+            return encode(dense, out=buffers[name])
+
+        # Enough is decoded ahead to fill the next batch while this one runs.
+        ahead = 2 * self._batch_size + self._decode_threads
+        listed = profile.listing(pictures)
+        decoded = map_ordered(decode_one, listed, threads=self._decode_threads, ahead=ahead)
+        collected = groups(decoded, self._preset, self._batch_size)
+        activations = map_ordered(infer, collected, threads=1, ahead=BUFFERS)
+        encoders = ThreadPoolExecutor(self._threads, thread_name_prefix="sparsefeat-encode")
+        rejected = warned = 0
+        first: tuple[Reject, ...] = ()
+        with encoders, profile.running(), closing(decoded), closing(activations):
+            while True:
+                with profile.next_batch():
+                    batch = next(activations, None)
+                if batch is None:
+                    break
+                rejected, first = rejected + len(batch.rejects), first or batch.rejects[:1]
+                if rejected and not warned and errors == "warn":
+                    warned = rejected
+                    warnings.warn(reject_message(first, rejected), RejectWarning, stacklevel=2)
+                with profile.busy("encode"):
+                    compressed = encoders.map(encode_one, batch.layers, batch.layers.values())
+                    layers = dict(zip(batch.layers, compressed, strict=True))
+                yield Batch(rows=batch.rows, layers=layers, rejects=batch.rejects)
+        if rejected > warned and errors == "warn":
+            warnings.warn(reject_message(first, rejected), RejectWarning, stacklevel=2)
+
+    def _run(self, images: Float32) -> dict[str, Float32]:
+        n, height, width, _ = images.shape
+        size = (height, width)
+        outputs = empty_outputs(list(self._layers(size).values()), n, size)
+        for start in range(0, n, self._batch_size):
+            batch = slice(start, start + self._batch_size)
+            self._network.run(
+                images[batch], {name: output[batch] for name, output in outputs.items()}
+            )
+        return outputs
+
+    @property
+    def _quantization(self) -> dict[str, str]:
+        """Tell one int8 model from another of the same weights: by what their probes gave."""
+        if self._precision != "int8":
+            return {}
+        import hashlib
+
+        import msgspec
+
+        probe = msgspec.json.encode(self._file.metadata.probe, order="sorted")
+        return {"quantization_sha256": hashlib.sha256(probe).hexdigest()}
+
+    def _layers(self, size: Size) -> dict[str, Layer]:
+        layers = self._file.metadata.layers
+        return {
+            name: output_layer(name, layer_of(name, layers), size, self._pool)
+            for name in self._names
+        }
+
+    def _largest(self, size: Size) -> Layer:
+        """Find the layer that takes the most memory for a picture, in or before the outputs."""
+        layers = [
+            output_layer(layer.name, layer, size, "none") for layer in self._file.metadata.layers
+        ]
+        return max(layers, key=lambda layer: layer.n_features)
+
+    def _check(self, images: Float32) -> None:
+        if not isinstance(images, np.ndarray) or images.dtype != np.float32:
+            got = images.dtype if isinstance(images, np.ndarray) else type(images).__name__
+            raise InputError(
+                f"images are {got}, expected a float32 array; pictures go to .extract(), "
+                "uint8 arrays through sparsefeat.normalize(pixels, extractor.scaling) first"
+            )
+        if images.ndim != 4 or images.shape[3] != 3:
+            raise InputError(f"images have shape {images.shape}, expected (N, H, W, 3)")
+        height, width = images.shape[1:3]
+        if self._size is not None and self._size != (height, width):
+            raise InputError(
+                f"images are {height}x{width}, expected {self._size[0]}x{self._size[1]}, "
+                "the size that this extractor is fixed to"
+            )
+        check_size(self._file, (height, width))
+
+
+def _taken(picture: Picture | Reject) -> Picture | Reject:
+    """Make what another thread will decode later independent of what becomes of it here."""
+    if isinstance(picture, np.ndarray):
+        return picture.copy()
+    if isinstance(picture, Image.Image):
+        # Two threads that decode one image at the same time would tear it. If it can't be
+        # decoded, `decode` will find the same and say why.
+        with suppress(Exception):
+            picture.load()
+    return picture
+
+
+def _refusal(reject: Reject) -> InputError | SourceError:
+    where = f"{one_line(reject.path) or 'the picture'}: {reject.reason}"
+    if reject.reason == Reason.MISSING:
+        return SourceError(f"{where}, expected a photograph; check the path")
+    return InputError(f"{where}, expected a photograph that can be read")

@@ -1,0 +1,137 @@
+"""Decoded pictures through the network, batch after batch in the same memory."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsefeat.errors import ProviderError
+from sparsefeat.images.preprocess import CAFFE, Scaling, normalize
+from sparsefeat.model import Size
+from sparsefeat.pipeline.batching import Group
+from sparsefeat.types import Layer, Reject, Row
+
+Float32 = NDArray[np.float32]
+
+BUFFERS = 2
+"""Batches that may be in memory together: one is encoded while the next one is computed."""
+
+# On a processor the rate hardly rises beyond (docs/adr/007-pipeline.md); a GPU wants more at once.
+MOST_PICTURES = {"CUDAExecutionProvider": 32}
+MOST_PICTURES_ELSEWHERE = 8
+# Outputs of all 18 layers take 56 MiB a picture of 224x224.
+MOST_OUTPUT_BYTES = 256 << 20
+# Inside the network the first convolutions' activations are the largest, asked for or not.
+MOST_TENSOR_BYTES = 512 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Activations:
+    """What the network made of one batch: for each layer float32 (N, features)."""
+
+    rows: tuple[Row, ...]
+    layers: dict[str, Float32]
+    rejects: tuple[Reject, ...]
+
+
+class Inference:
+    """Runs groups of decoded pictures, one at a time.
+
+    A result lies in memory that the call after the next one (`BUFFERS`) overwrites.
+
+    Parameters
+    ----------
+    run
+        Takes float32 (N, H, W, 3) and, for each layer, the float32 (N, ...) to fill.
+    layers
+        The outputs for one picture.
+    size
+        (height, width) of the pictures.
+    scaling
+        How their pixels become the network's input.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Float32, Mapping[str, Float32]], None],
+        layers: Sequence[Layer],
+        size: Size,
+        scaling: Scaling = CAFFE,
+    ) -> None:
+        self._run, self._layers, self._size = run, tuple(layers), size
+        self._scaling = scaling
+        self._images = np.empty((0, *size, 3), np.float32)
+        self._buffers = [empty_outputs(layers, 0, size)] * BUFFERS
+        self._turn = 0
+
+    def __call__(self, group: Group) -> Activations:
+        """Run one group."""
+        n = len(group.decoded)
+        outputs = self._take(n)
+        if n:
+            images = self._images[:n]
+            for picture, image in zip(group.decoded, images, strict=True):
+                normalize(picture.pixels, self._scaling, out=image)
+            self._run(images, outputs)
+        return Activations(
+            rows=tuple(picture.row for picture in group.decoded),
+            layers={
+                layer.name: outputs[layer.name].reshape(n, layer.n_features)
+                for layer in self._layers
+            },
+            rejects=group.rejects,
+        )
+
+    def _take(self, n: int) -> dict[str, Float32]:
+        """Give the memory whose turn it is; it grows to the largest group met."""
+        self._turn = (self._turn + 1) % BUFFERS
+        if n > len(next(iter(self._buffers[self._turn].values()))):
+            self._buffers[self._turn] = empty_outputs(self._layers, n, self._size)
+        if n > len(self._images):
+            images = Layer(name="images", shape=(*self._size, 3))
+            self._images = empty_outputs([images], n, self._size)["images"]
+        return {name: array[:n] for name, array in self._buffers[self._turn].items()}
+
+
+def empty_outputs(layers: Sequence[Layer], n: int, size: Size) -> dict[str, Float32]:
+    """Take memory for the outputs of `n` pictures of `size`, or for the pictures themselves.
+
+    Raises
+    ------
+    ProviderError
+        There isn't enough.
+    """
+    try:
+        return {layer.name: np.empty((n, *layer.shape), np.float32) for layer in layers}
+    except MemoryError as exc:
+        raise ProviderError(
+            f"no memory for {n} pictures of {size[0]}x{size[1]} and their outputs ({exc}); "
+            "take a smaller batch or size, or fewer layers"
+        ) from exc
+
+
+def suitable_batch_size(
+    layers: Sequence[Layer], provider: str, *, largest: Layer | None = None
+) -> int:
+    """Say how many pictures go well through the network together.
+
+    Parameters
+    ----------
+    layers
+        The outputs for one picture.
+    provider
+        ONNX Runtime's name of what runs it.
+    largest
+        What takes the most memory inside, an output or not.
+
+    Examples
+    --------
+    >>> suitable_batch_size([Layer(name="block5_pool", shape=(7, 7, 512))], "CPUExecutionProvider")
+    8
+    """
+    most = MOST_PICTURES.get(provider, MOST_PICTURES_ELSEWHERE)
+    most = min(most, MOST_OUTPUT_BYTES // (4 * sum(layer.n_features for layer in layers)))
+    if largest is not None:
+        most = min(most, MOST_TENSOR_BYTES // (4 * largest.n_features))
+    return max(1, most)

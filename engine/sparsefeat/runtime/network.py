@@ -1,0 +1,414 @@
+"""The network as it is run: convolutions by Winograd where that can be, the rest by ONNX Runtime.
+
+VGG16 is a chain of layers. It is cut into stages, each of which takes the activations that the one
+before it gives, NHWC: a convolution with its ReLU and pooling, or a graph for ONNX Runtime with any
+number of layers.
+"""
+
+import itertools
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+from weakref import WeakValueDictionary
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from sparsefeat.errors import InputError, ModelError, ProviderError
+from sparsefeat.model import PRE, ModelFile, ModelLayer, Pool, Size, cut
+from sparsefeat.runtime import CudaOptions, Precision, Provider, Setup, candidates, set_up
+from sparsefeat.runtime.session import Session
+from sparsefeat.runtime.stages import ConvolvedStage, GraphStage, Memory, Stage, Targets
+from sparsefeat_kernels import (
+    WinogradConvolution,
+    compile_winograd,
+    fits_winograd,
+    suitable_variant,
+)
+
+Float32 = NDArray[np.float32]
+
+Convolution = Literal["auto", "direct", "winograd"]
+CONVOLUTIONS: tuple[str, ...] = get_args(Convolution)
+
+_log = logging.getLogger(__name__)
+
+
+class Network:
+    """Runs preprocessed images through the layers that chosen outputs need.
+
+    Any thread may run it. With Winograd's convolutions one at a time does, and others wait for it.
+
+    Parameters
+    ----------
+    file
+        The model.
+    names
+        The outputs, as `choose` gives them.
+    pool
+        Global pooling of spatial outputs over rows and columns.
+    size
+        Height and width that the graph is fixed to; None for any.
+    convolution
+        ``direct`` for ONNX Runtime's, ``winograd`` for ours wherever they fit, ``auto`` for the
+        faster one: Winograd's in float32 on a processor that has vectors for it.
+    provider
+        ``cpu``, ``openvino``, ``cuda``, or ``auto`` for the fastest that can be had.
+    precision
+        What the provider is told to compute in.
+    threads
+        Threads that share the work of one layer.
+    options
+        The provider's own.
+
+    Raises
+    ------
+    InputError
+        There is no such kind of convolution.
+    ProviderError
+        There is no such provider, it can't be had here, or it doesn't run all of the graph; or
+        Winograd's convolutions can't be had.
+    ModelError
+        The graph or its weights can't be loaded.
+    """
+
+    def __init__(
+        self,
+        file: ModelFile,
+        names: Sequence[str],
+        *,
+        pool: Pool,
+        size: Size | None,
+        convolution: Convolution,
+        provider: str,
+        precision: Precision,
+        threads: int,
+        options: CudaOptions | Mapping[str, object] | None,
+    ) -> None:
+        if convolution not in CONVOLUTIONS:
+            raise InputError(
+                f"unknown convolution {convolution!r}, expected one of: {', '.join(CONVOLUTIONS)}"
+            )
+        self._file, self._names, self._pool, self._size = file, names, pool, size
+        self._precision, self._threads = precision, threads
+        self._running = threading.Lock()
+        self._memory = Memory()
+        self._passed_over: dict[str, str] = {}
+        *better, last = candidates(provider, precision)
+        for candidate in better:
+            try:
+                self._build(candidate, convolution, options)
+            except ProviderError as exc:
+                self._passed_over[candidate.name] = str(exc)
+            else:
+                return
+        # Options are for the provider that has them: without it, nobody asked for them.
+        self._build(last, convolution, None if better else options)
+
+    @property
+    def provider(self) -> str:
+        """ONNX Runtime's name of the provider that is active."""
+        return self._provider
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What the provider was told, as ONNX Runtime takes it."""
+        return dict(self._options)
+
+    @property
+    def passed_over(self) -> dict[str, str]:
+        """The providers that ``auto`` would rather have taken, and why it could not."""
+        return dict(self._passed_over)
+
+    @property
+    def convolution(self) -> str:
+        """``winograd`` if any layer is convolved so, else ``direct``."""
+        return "direct" if self._variant is None else "winograd"
+
+    @property
+    def variant(self) -> str | None:
+        """The vectors that Winograd's convolutions use; None where there are none."""
+        return self._variant
+
+    def run(self, images: Float32, outputs: Mapping[str, Float32]) -> None:
+        """Run one batch, into arrays that are there already.
+
+        Parameters
+        ----------
+        images
+            float32 (N, H, W, 3) with N >= 1, C-contiguous.
+        outputs
+            For each chosen output an array of its shape, float32, C-contiguous.
+
+        Raises
+        ------
+        ProviderError
+            ONNX Runtime failed, or there is no memory.
+        """
+        # What lies between the stages is in memory that the next batch overwrites.
+        with self._running if self._variant is not None else nullcontext():
+            targets = Targets(
+                self._file.metadata.layers, images, self._pool_behind, outputs, self._memory
+            )
+            x = images
+            try:
+                for stage in self._stages:
+                    x = stage.run(x, targets)
+            except MemoryError as exc:
+                n, height, width, _ = images.shape
+                raise ProviderError(
+                    f"no memory for {n} images of {height}x{width} inside the network ({exc}); "
+                    "take a smaller batch or size, or fewer layers"
+                ) from exc
+
+    def _build(
+        self,
+        provider: Provider,
+        convolution: Convolution,
+        options: CudaOptions | Mapping[str, object] | None,
+    ) -> None:
+        variant = _variant(convolution, provider, self._precision)
+        parts = _parts(self._file, self._names, convolve=variant is not None)
+        self._variant = variant if any(isinstance(part, _Convolved) for part in parts) else None
+        # Global pooling is a part of ONNX Runtime's graph where that is all, else it is done here.
+        self._graph_pool: Pool = self._pool if self._variant is None else "none"
+        self._pool_behind: Pool = "none" if self._variant is None else self._pool
+        self._provider = provider.ort_name
+        self._options: dict[str, str] = {}
+        if self._variant is not None:
+            load_convolutions(self._variant)
+        executor: Executor | None = None
+        if self._variant is not None and self._threads > 1:
+            # The calling thread is one of them.
+            executor = ThreadPoolExecutor(self._threads - 1, "sparsefeat-convolve")
+
+        def setup() -> Setup:
+            return set_up(
+                provider,
+                precision=self._precision,
+                threads=self._threads,
+                options=options,
+                # Its threads, waiting in a loop for more, would keep ours from the processor.
+                spin=self._variant is None,
+            )
+
+        def build(part: _Part, before: _Part | None) -> Stage:
+            if isinstance(part, _Convolved):
+                assert self._variant is not None
+                convolution = _convolution(self._file, part.layer.name, self._variant)
+                pooled_name = None if part.pooling is None else part.pooling.name
+                name = part.layer.name
+                return ConvolvedStage(name, pooled_name, convolution, executor, self._threads)
+            return self._graph_stage(part, before, setup())
+
+        built = map if executor is None else executor.map
+        self._stages = list(built(build, parts, [None, *parts[:-1]]))
+
+    def _graph_stage(self, part: "_Graph", before: "_Part | None", setup: Setup) -> "GraphStage":
+        inside = {layer.name for layer in part.layers}
+        names = [name for name in self._names if name.removesuffix(PRE) in inside]
+        handed_on = None if part.is_last else part.last.name
+        if handed_on is not None and handed_on not in names:
+            names.append(handed_on)
+        graph = cut(
+            self._file,
+            names,
+            pool=self._graph_pool,
+            size=self._size,
+            after=None if before is None else before.last,
+        )
+        session = Session(self._file, graph, setup)
+        self._provider, self._options = session.provider, setup.options
+        return GraphStage(session, names, handed_on)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Convolved:
+    """A convolution by Winograd, with the pooling behind it if there is one."""
+
+    layer: ModelLayer
+    pooling: ModelLayer | None
+
+    @property
+    def last(self) -> ModelLayer:
+        return self.pooling or self.layer
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Graph:
+    """Layers one after the other that ONNX Runtime runs."""
+
+    layers: tuple[ModelLayer, ...]
+    is_last: bool
+
+    @property
+    def last(self) -> ModelLayer:
+        return self.layers[-1]
+
+
+_Part = _Convolved | _Graph
+
+
+def _variant(convolution: Convolution, provider: Provider, precision: Precision) -> str | None:
+    """Name the vectors that Winograd's convolutions are to use; None for direct convolutions.
+
+    Raises
+    ------
+    ProviderError
+        They were asked for and can't be had.
+    """
+    if convolution == "direct":
+        return None
+    problem = None
+    if provider.name != "cpu" or precision != "fp32":
+        problem = (
+            f"{provider.name} in {precision} has its own; use --provider cpu --precision fp32, "
+            "or --convolution auto"
+        )
+    elif (variant := suitable_variant()) is not None:
+        return variant
+    else:
+        problem = (
+            "this processor has none of AVX-512, AVX2 with FMA, and NEON; use --convolution auto"
+        )
+    if convolution == "winograd":
+        raise ProviderError(f"convolution winograd was asked for, but {problem}")
+    return None
+
+
+def _parts(file: ModelFile, names: Sequence[str], *, convolve: bool) -> list[_Part]:
+    """Cut the chain of layers, down to the last one that is needed, into parts."""
+    wanted = {name.removesuffix(PRE) for name in names}
+    layers = list(file.metadata.layers)
+    while layers[-1].name not in wanted:
+        layers.pop()
+    convolved, pooled = _fitting(file) if convolve else (set(), set())
+    parts: list[_Part] = []
+    rest: list[ModelLayer] = []
+    following = iter([*layers[1:], None])
+    for layer, after in zip(layers, following, strict=True):
+        if layer.name in convolved:
+            if rest:
+                parts.append(_Graph(layers=tuple(rest), is_last=False))
+                rest = []
+            pooling = after if after is not None and after.name in pooled else None
+            parts.append(_Convolved(layer=layer, pooling=pooling))
+        elif not (parts and not rest and parts[-1].last is layer):
+            rest.append(layer)
+    if rest:
+        parts.append(_Graph(layers=tuple(rest), is_last=True))
+    return parts
+
+
+def _fitting(file: ModelFile) -> tuple[set[str], set[str]]:
+    """Name the layers that `WinogradConvolution` can compute: convolutions, and pooling layers."""
+    makers = {output: node for node in file.graph.graph.node for output in node.output}
+    weights = {tensor.name: tensor for tensor in file.graph.graph.initializer}
+    convolved, pooled = set(), set()
+    for before, layer in itertools.pairwise(file.metadata.layers):
+        source, result = f"{before.name}/nchw", f"{layer.name}/nchw"
+        if _is(makers.get(result), "MaxPool", [source], kernel_shape=[2, 2], strides=[2, 2]):
+            pooled.add(layer.name)
+        inputs = [source, f"{layer.name}/kernel", f"{layer.name}/bias"]
+        if (
+            _is(makers.get(result), "Relu", [layer.name + PRE])
+            and _is(
+                makers.get(layer.name + PRE),
+                "Conv",
+                inputs,
+                kernel_shape=[3, 3],
+                pads=[1, 1, 1, 1],
+            )
+            and _fit(weights.get(inputs[1]), weights.get(inputs[2]))
+        ):
+            convolved.add(layer.name)
+    return convolved, pooled
+
+
+def _fit(kernel: onnx.TensorProto | None, bias: onnx.TensorProto | None) -> bool:
+    if kernel is None or bias is None or len(kernel.dims) != 4:
+        return False
+    n_out, n_in, *taps = kernel.dims
+    return (
+        {kernel.data_type, bias.data_type} == {onnx.TensorProto.FLOAT}
+        and taps == [3, 3]
+        and list(bias.dims) == [n_out]
+        and fits_winograd(n_in, n_out)
+    )
+
+
+# ONNX's defaults.
+_DEFAULTS: dict[str, Any] = {
+    "auto_pad": b"NOTSET",
+    "ceil_mode": 0,
+    "dilations": [1, 1],
+    "group": 1,
+    "pads": [0, 0, 0, 0],
+    "storage_order": 0,
+    "strides": [1, 1],
+}
+
+
+def _is(
+    node: onnx.NodeProto | None, op_type: str, inputs: Sequence[str], **attributes: object
+) -> bool:
+    """Whether the node is this operation, with these attributes and ONNX's defaults otherwise."""
+    if node is None or node.op_type != op_type or list(node.input) != list(inputs):
+        return False
+    given = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
+    return {**_DEFAULTS, **given} == {**_DEFAULTS, **attributes}
+
+
+_shared: WeakValueDictionary[tuple[object, ...], WinogradConvolution] = WeakValueDictionary()
+_sharing = threading.Lock()
+
+
+def _convolution(file: ModelFile, layer: str, variant: str) -> WinogradConvolution:
+    """Transform a layer's weights, or share them with another network that has the same.
+
+    Raises
+    ------
+    ModelError
+        The weights can't be read, or are not what the graph says.
+    """
+    names = f"{layer}/kernel", f"{layer}/bias"
+    digests = [file.metadata.crc32c.get(name) for name in names]
+    key = (file.metadata.weights.sha256, *digests, layer, variant)
+    with _sharing:
+        shared = _shared.get(key)
+    if shared is None or None in digests:
+        try:
+            kernel, bias = (np.ascontiguousarray(file.tensor(name)) for name in names)
+            shared = WinogradConvolution(kernel, bias, variant=variant)
+        except ModelError:
+            raise
+        except (TypeError, ValueError, OSError) as exc:
+            raise ModelError(f"{file.path}: layer {layer} can't be loaded: {exc}") from exc
+        with _sharing:
+            shared = _shared.setdefault(key, shared)
+    else:
+        file.check(names)
+    return shared
+
+
+def load_convolutions(variant: str | None = None) -> None:
+    """Load the compiled code of Winograd's convolutions; compile it once on a machine, and say so.
+
+    Parameters
+    ----------
+    variant
+        Which vectors it uses; by default those that suit this processor, if any do.
+    """
+    variant = variant or suitable_variant()
+    if variant is not None:
+        compile_winograd(
+            variant,
+            on_compile=lambda: _log.info(
+                "compiling the convolutions for this processor; this is done once"
+            ),
+        )

@@ -1,0 +1,82 @@
+"""OpenVINO, as the plug-in onnxruntime-ep-openvino brings it to the stock ONNX Runtime."""
+
+import functools
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+from sparsefeat.errors import DependencyError, ProviderError
+from sparsefeat.runtime.known import PROVIDERS, Precision
+from sparsefeat.system.dependencies import importing, reason
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+OPENVINO = PROVIDERS["openvino"]
+
+# Left alone, OpenVINO computes in bfloat16 wherever the processor can. In an int8 graph the hint
+# speaks for what isn't quantized.
+HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+
+_registering = threading.Lock()
+
+
+def options(precision: Precision, threads: int) -> dict[str, str]:
+    """Write the plug-in's options.
+
+    Compiled graphs are not cached: compiling takes no longer than reading them back
+    (docs/providers.md).
+
+    Examples
+    --------
+    >>> options("bf16", 2)["load_config"]
+    '{"CPU": {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": "2"}}'
+    """
+    config = {"INFERENCE_PRECISION_HINT": HINTS[precision], "INFERENCE_NUM_THREADS": str(threads)}
+    return {"load_config": json.dumps({"CPU": config})}
+
+
+def device(ort: Any) -> "onnxruntime.OrtEpDevice":
+    """Find OpenVINO's device for the processor; register the plug-in the first time.
+
+    Raises
+    ------
+    ProviderError
+        The plug-in isn't installed, doesn't fit this ONNX Runtime, or finds no such device.
+    """
+    with _registering:
+        _register(ort)
+        found = _devices(ort)
+    if not found:
+        raise ProviderError(
+            "provider openvino was asked for, but its plug-in finds no device for this processor "
+            "(it takes those of Intel); use --provider cpu"
+        )
+    return found[0]
+
+
+def _devices(ort: Any) -> list["onnxruntime.OrtEpDevice"]:
+    return [
+        device
+        for device in ort.get_ep_devices()
+        if device.ep_name == OPENVINO.ort_name
+        and device.device.type == ort.OrtHardwareDeviceType.CPU
+    ]
+
+
+@functools.cache  # ONNX Runtime refuses the second time
+def _register(ort: Any) -> None:
+    try:
+        with importing("onnxruntime_ep_openvino", OPENVINO.install):
+            import onnxruntime_ep_openvino
+    except DependencyError as exc:
+        raise ProviderError(f"provider openvino was asked for, but {exc}") from exc
+    try:
+        ort.register_execution_provider_library(
+            "sparsefeat_openvino", onnxruntime_ep_openvino.get_library_path()
+        )
+    except Exception as exc:  # onnxruntime's exceptions share no other base
+        raise ProviderError(
+            f"provider openvino was asked for, but ONNX Runtime {ort.__version__} can't load its "
+            f"plug-in ({reason(exc)}); install both anew: {OPENVINO.install}"
+        ) from exc

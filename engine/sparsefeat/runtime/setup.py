@@ -1,0 +1,107 @@
+"""Setting up ONNX Runtime's session options for a provider."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sparsefeat.errors import InputError, ProviderError
+from sparsefeat.runtime import openvino
+from sparsefeat.runtime.active import RECORD_ASSIGNMENT
+from sparsefeat.runtime.cuda import CudaOptions
+from sparsefeat.runtime.known import PROVIDERS, Precision, Provider
+from sparsefeat.system.dependencies import importing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What a session is made with: `settings` and `providers` as ONNX Runtime takes them."""
+
+    provider: Provider
+    settings: Any  # onnxruntime.SessionOptions
+    providers: list[tuple[str, dict[str, str]]] | None
+    options: dict[str, str] = field(default_factory=dict)
+
+
+def set_up(
+    provider: Provider,
+    *,
+    precision: Precision,
+    threads: int,
+    options: CudaOptions | Mapping[str, object] | None = None,
+    spin: bool = True,
+) -> Setup:
+    """Set up session options for a provider.
+
+    Parameters
+    ----------
+    threads
+        Threads that share the work of one operator.
+    options
+        The provider's own; only ``cuda`` has any.
+    spin
+        Let ONNX Runtime's threads wait for work in a loop, which is faster as long as nobody else
+        wants the processor.
+
+    Raises
+    ------
+    ProviderError
+        The provider can't be had here.
+    DependencyError
+        ONNX Runtime isn't installed, or doesn't load.
+    InputError
+        It has no such options.
+    """
+    if options and provider.name != "cuda":
+        raise InputError(
+            f"provider {provider.name} has no options, got {options!r}; they are for cuda"
+        )
+    ort = _onnxruntime()
+    settings = ort.SessionOptions()
+    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    settings.intra_op_num_threads = threads
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = 4  # what it has to say of errors comes with the exception
+    settings.add_session_config_entry(*RECORD_ASSIGNMENT)
+    settings.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
+    if provider.name == "openvino":
+        own = openvino.options(precision, threads)
+        settings.add_provider_for_devices([openvino.device(ort)], own)
+        settings.intra_op_num_threads = 1  # it brings threads of its own
+        return Setup(provider=provider, settings=settings, providers=None, options=own)
+    own = {}
+    if provider.name == "cuda":
+        cuda = options if isinstance(options, CudaOptions) else CudaOptions.of(options or {})
+        _check_available(ort, provider)
+        own = cuda.for_onnxruntime()
+    return Setup(
+        provider=provider, settings=settings, providers=[(provider.ort_name, own)], options=own
+    )
+
+
+def _check_available(ort: Any, provider: Provider) -> None:
+    available = ort.get_available_providers()
+    if provider.ort_name in available:
+        return
+    known = [name for name, other in PROVIDERS.items() if other.ort_name in available]
+    raise ProviderError(
+        f"provider {provider.name} was asked for, but the installed onnxruntime {ort.__version__} "
+        f"has only: {', '.join(known)}{_both_installed()}; install it with: {provider.install}"
+    )
+
+
+def _both_installed() -> str:
+    """Say that two distributions of one module are there: the later one has overwritten it."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        version("onnxruntime")
+        version("onnxruntime-gpu")
+    except PackageNotFoundError:
+        return ""
+    return " (onnxruntime has overwritten onnxruntime-gpu: uninstall both first)"
+
+
+def _onnxruntime() -> Any:
+    with importing("onnxruntime", "pip install 'sparsefeat[cpu]'"):
+        import onnxruntime
+    return onnxruntime

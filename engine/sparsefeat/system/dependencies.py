@@ -1,0 +1,113 @@
+"""Importing other packages late, and saying why one can't be imported."""
+
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.machinery import PathFinder
+
+from sparsefeat.errors import DependencyError, MissingDependencyError
+from sparsefeat.system.text import one_line
+
+AGAIN = "install sparsefeat again, with its dependencies: pip install --force-reinstall sparsefeat"
+OURS = ("__main__", "sparsefeat", "sparsefeat_export", "sparsefeat_kernels")
+
+
+@contextmanager
+def importing(package: str, install: str, *, purpose: str = "") -> Iterator[None]:
+    """Translate what importing a package inside raises.
+
+    Parameters
+    ----------
+    package
+        Its top module.
+    install
+        The command that installs it.
+    purpose
+        What it is needed for, as the end of a sentence: "pages are made with it".
+
+    Raises
+    ------
+    MissingDependencyError
+        It isn't installed.
+    DependencyError
+        It is installed, but doesn't load.
+    KeyboardInterrupt
+        Ctrl-C was pressed meanwhile, whatever the package made of it.
+    """
+    needed = f", and {purpose}" if purpose else ""
+    try:
+        yield
+    except (Exception, SystemExit) as exc:
+        if interrupted(exc):
+            raise KeyboardInterrupt from exc
+        if isinstance(exc, ModuleNotFoundError) and exc.name == package:
+            raise MissingDependencyError(
+                f"{package} is not installed{needed}; install it with: {install}"
+            ) from exc
+        raise DependencyError(
+            f"{package} is installed{_where(package)} but does not load ({reason(exc)}){needed}; "
+            f"repair it, or install it again with: {install}"
+        ) from exc
+    module = sys.modules.get(package)
+    if module is not None and getattr(module, "__file__", None) is None:
+        folder = next(iter(getattr(module, "__path__", ())), "")
+        raise DependencyError(
+            f"{package} does not load: {folder or 'what is there'} has no __init__.py{needed}; "
+            f"remove the folder, and install it with: {install}"
+        )
+
+
+def failed_import(exc: BaseException) -> DependencyError | None:
+    """Say of an exception that importing a required package raised it; None if nothing did.
+
+    Required packages are imported all over the place; `importing` is for the optional ones.
+    """
+    if isinstance(exc, ModuleNotFoundError) and exc.name and _raised_by(exc) is None:
+        package = exc.name.partition(".")[0]
+        return MissingDependencyError(f"{package} is not installed; {AGAIN}")
+    package = _raised_by(exc) or (isinstance(exc, ImportError) and exc.name) or ""
+    if not package:
+        return None
+    return DependencyError(
+        f"{package} is installed{_where(package)} but does not load ({reason(exc)}); {AGAIN}"
+    )
+
+
+def _raised_by(exc: BaseException) -> str | None:
+    """Find the package that was being imported, by the body of a module among the calls."""
+    for frame, _ in traceback.walk_tb(exc.__traceback__):
+        name = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if frame.f_code.co_name == "<module>" and name not in OURS:
+            return name
+    return None
+
+
+def interrupted(exc: BaseException) -> bool:
+    """Tell whether Ctrl-C is behind an exception: extension modules make another one of it."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [exc]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        if isinstance(one, KeyboardInterrupt):
+            return True
+        seen.add(id(one))
+        waiting += [one.__cause__, one.__context__]
+    return False
+
+
+def reason(exc: BaseException) -> str:
+    """Write an exception's type and message in one line."""
+    said = " ".join(str(exc).split())
+    return one_line(f"{type(exc).__name__}: {said}" if said else type(exc).__name__)
+
+
+def _where(package: str) -> str:
+    """Say which of several it is; a folder of the user's own may have the name, too."""
+    try:
+        spec = PathFinder.find_spec(package)
+    except Exception:  # whatever a finder makes of a broken package
+        return ""
+    return "" if spec is None or spec.origin is None else f" at {one_line(spec.origin)}"

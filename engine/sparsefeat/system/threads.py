@@ -1,0 +1,135 @@
+"""How many threads this process may really use, and how many it is asked for."""
+
+import math
+import operator
+import os
+import warnings
+from pathlib import Path
+from typing import Final
+
+from sparsefeat.errors import InputError
+from sparsefeat.system.cgroup import CGROUP_OF_PROCESS, CGROUP_ROOT, group_folders, read_text
+from sparsefeat.system.text import counted
+
+MOST_PER_PROCESSOR: Final = 4
+MOST_ANYWHERE: Final = 64  # allowed on any machine, since a quota may not be what it seems
+COUNT: Final = (1 << 31) - 1  # what libraries take for a number of things
+
+
+def chosen_threads(threads: int | None) -> int:
+    """Give the number of threads that was asked for, or as many as may really be used.
+
+    Raises
+    ------
+    InputError
+        It is no whole number of at least 1, or more than four for each processor (64 on small
+        machines).
+
+    Warns
+    -----
+    UserWarning
+        There are fewer processors.
+    """
+    available = available_threads()
+    if threads is None:
+        return available
+    count = checked_threads("threads", threads)
+    if count > available:
+        warnings.warn(
+            f"{count} threads were asked for, but this process may use "
+            f"{counted(available, 'processor')}: they wait for each other, and fewer are faster",
+            stacklevel=3,
+        )
+    return count
+
+
+def checked_threads(name: str, threads: int) -> int:
+    """Give a number of threads, if any machine could use so many; raises as `chosen_threads`."""
+    most = max(MOST_ANYWHERE, MOST_PER_PROCESSOR * (os.cpu_count() or 1))
+    count = checked_count(name, threads)
+    if count > most:
+        raise InputError(
+            f"{name} is {count}, expected at most {most}: more threads than processors are slower"
+        )
+    return count
+
+
+def checked_count(name: str, value: int) -> int:
+    """Give a number of things, if it is one.
+
+    Raises
+    ------
+    InputError
+        It is no whole number from 1 to 2,147,483,647.
+    """
+    try:
+        count = operator.index(value)
+    except TypeError:
+        count = 0
+    if not 1 <= count <= COUNT:
+        raise InputError(f"{name} is {value!r}, expected a whole number from 1 to {COUNT:,}")
+    return count
+
+
+def available_threads(
+    *, cgroup_root: Path = CGROUP_ROOT, cgroup_of_process: Path = CGROUP_OF_PROCESS
+) -> int:
+    """Count the processors that this process may use, from its affinity and its CPU quota.
+
+    ONNX Runtime and `os.cpu_count` count those of the host, which in a container that may
+    use 2 of 64 gives 64 threads that wait for each other.
+
+    Parameters
+    ----------
+    cgroup_root, cgroup_of_process
+        Where Linux says what the quota is (cgroup v2 ``cpu.max``, v1 ``cpu.cfs_quota_us``).
+
+    Returns
+    -------
+    int
+        At least 1; a quota of 1.5 processors gives 2.
+    """
+    quota = cpu_quota(cgroup_root=cgroup_root, cgroup_of_process=cgroup_of_process)
+    processors = len(affinity() or ()) or os.cpu_count() or 1
+    return processors if quota is None else max(1, min(processors, math.ceil(quota)))
+
+
+def affinity() -> list[int] | None:
+    """List the processors that this process may run on; None on macOS and Windows."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return None
+
+
+def cpu_quota(
+    *, cgroup_root: Path = CGROUP_ROOT, cgroup_of_process: Path = CGROUP_OF_PROCESS
+) -> float | None:
+    """Find the smallest quota on the way from the process' control group up to the root.
+
+    Returns
+    -------
+    float or None
+        In processors; None without a quota.
+    """
+    limits = [
+        (_quota_v2 if version == 2 else _quota_v1)(folder)
+        for folder, version in group_folders(
+            "cpu", cgroup_root=cgroup_root, cgroup_of_process=cgroup_of_process
+        )
+    ]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _quota_v2(folder: Path) -> float | None:
+    fields = read_text(folder / "cpu.max").split()
+    if len(fields) != 2 or fields[0] == "max":
+        return None
+    return int(fields[0]) / int(fields[1])
+
+
+def _quota_v1(folder: Path) -> float | None:
+    quota = read_text(folder / "cpu.cfs_quota_us").strip()
+    period = read_text(folder / "cpu.cfs_period_us").strip()
+    if not quota or not period or int(quota) <= 0:
+        return None
+    return int(quota) / int(period)

@@ -1,0 +1,131 @@
+"""The small frozen records that the stages of an extraction hand on."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from sparsefeat.system.text import counted, one_line
+from sparsefeat_kernels import Csr
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One photograph that became one row.
+
+    `path` is relative to `root`, with forward slashes. In both, as in `label`, bytes that
+    aren't UTF-8 and the percent sign itself are percent-encoded: they are always valid text,
+    and `sparsefeat.images.decode_path` gives back the names.
+    """
+
+    path: str
+    root: str
+    label: str
+    bytes: int  # size of the file
+    mtime_ns: int  # since 1970; a time that is no int64 is its smallest or largest
+    sha256: str  # of the file's bytes, in hexadecimal
+    width: int  # of the picture as stored in the file, in pixels
+    height: int
+    format: str  # "JPEG", "PNG", ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reject:
+    """One input that could not be read as a picture, and why. Fields as in `Row`."""
+
+    path: str
+    root: str
+    bytes: int
+    mtime_ns: int
+    sha256: str  # empty where the file was too large to be read
+    reason: str
+
+
+class RejectWarning(UserWarning):
+    """Some inputs gave no row, so that there are fewer rows than inputs."""
+
+
+def reject_message(rejects: Sequence[Reject], count: int | None = None) -> str:
+    """Say how many inputs gave no row, and why the first of them.
+
+    >>> lost = Reject(path="a.jpg", root="", bytes=0, mtime_ns=0, sha256="", reason="no such file")
+    >>> reject_message([lost], 3)
+    '3 images could not be read and gave no row, the first: a.jpg: no such file'
+    """
+    n = len(rejects) if count is None else count
+    first = f"{one_line(rejects[0].path) or 'one without a name'}: {rejects[0].reason}"
+    said = f"{counted(n, 'image')} could not be read and gave no row"
+    return f"{said}: {first}" if n == 1 else f"{said}, the first: {first}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadFailure(Reject):
+    """An input that could not be read this time, for a cause that lies in the system.
+
+    The file is missing or forbidden, the drive fails, memory or descriptors run out: that says
+    nothing of the picture. No store records it, and the next run tries it again.
+    """
+
+
+def failures_apart(
+    rejects: Iterable[Reject],
+) -> tuple[list[Reject], list[ReadFailure]]:
+    """Split into what was rejected for good, and what could not be read this time."""
+    rejected: list[Reject] = []
+    failed: list[ReadFailure] = []
+    for each in rejects:
+        if isinstance(each, ReadFailure):
+            failed.append(each)
+        else:
+            rejected.append(each)
+    return rejected, failed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layer:
+    """A layer's output for one picture: its name and shape, (H, W, C) or (F,)."""
+
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def n_features(self) -> int:
+        """Elements per row."""
+        return math.prod(self.shape)
+
+    @property
+    def n_channels(self) -> int:
+        """Extent of the last axis."""
+        return self.shape[-1]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """What came out of the network for some consecutive pictures.
+
+    Every `Csr` in `layers` has ``len(rows)`` rows, in the same order; `rejects` are the
+    inputs met since the batch before that gave no row, each a `ReadFailure` where the system is
+    the cause. A batch may have no rows at all.
+    """
+
+    rows: tuple[Row, ...]
+    layers: dict[str, Csr]
+    rejects: tuple[Reject, ...] = field(default=())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChannelSteps:
+    """What a layer's values are whole numbers of.
+
+    Attributes
+    ----------
+    steps
+        float32 (C,), finite and positive.
+    largest
+        The largest number that may occur; at most 65,535.
+    """
+
+    steps: npt.NDArray[np.float32]
+    largest: int = 255

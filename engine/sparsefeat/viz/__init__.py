@@ -1,0 +1,1 @@
+"""Pages and pictures of what is in a network or a store."""

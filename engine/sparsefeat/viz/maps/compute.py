@@ -1,0 +1,192 @@
+"""One photograph through one layer."""
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from sparsefeat.errors import InputError, LayerError
+from sparsefeat.images.decode import Picture
+from sparsefeat.images.preprocess import normalize
+from sparsefeat.model import PRE, ModelLayer, choose, layer_of
+from sparsefeat.viz.maps.criteria import CRITERIA, OF_ONE_PICTURE, Criterion, selectivity
+from sparsefeat.viz.maps.panels import STAGES, Stage
+from sparsefeat.viz.maps.reference import channel_means
+from sparsefeat.viz.maps.result import FeatureMaps
+from sparsefeat.viz.maps.selection import parse_channels
+
+if TYPE_CHECKING:
+    from sparsefeat.pipeline.extractor import Extractor
+    from sparsefeat.types import Reject
+
+AnyPath = str | os.PathLike[str]
+
+
+def maps(
+    extractor: "Extractor",
+    picture: Picture,
+    layer: str | None = None,
+    *,
+    channels: str | int | Sequence[int] = "all",
+    best: Criterion | None = None,
+    stage: Stage | None = None,
+    reference: "AnyPath | Iterable[Picture | Reject] | None" = None,
+) -> FeatureMaps:
+    """Compute a layer's feature maps of one picture, before and after ReLU.
+
+    Parameters
+    ----------
+    extractor
+        Of the model; its layers, preset and size are used.
+    picture
+        As `Extractor.extract` takes.
+    layer
+        Any layer of the model that has rows and columns; by default the one that the
+        extractor was made for. For another, only the part of the network that it needs is
+        loaded, and kept.
+    channels
+        ``all``, ``0-15``, ``3,8,12``, ``top:16``, a number or several.
+    best
+        Puts the best channels first: ``energy`` (the default for ``top:N``), ``variance``,
+        ``contrast`` or ``selectivity``; `sparsefeat.viz.maps.criteria` defines them.
+    stage
+        ``pre`` for before ReLU, ``post`` for after it, or ``both``, the default where the
+        layer has a ReLU.
+    reference
+        For selectivity: a store that holds the layer, or photographs as
+        `Extractor.extract` takes them.
+
+    Returns
+    -------
+    FeatureMaps
+        Arrays, and ways to show them: ``.figure()``, ``.html()``, ``.png()``.
+
+    Raises
+    ------
+    LayerError
+        The layer isn't there, has no rows and columns, or no ReLU where one is asked for.
+    InputError, SourceError
+        The picture can't be read, or another option has a value that it can't have.
+    StoreMismatchError
+        The reference was made with another model or other preprocessing.
+
+    Examples
+    --------
+    >>> import sparsefeat
+    >>> extractor = sparsefeat.Extractor("vgg16.onnx")
+    >>> maps = sparsefeat.maps(extractor, "cat.jpg", "block1_conv1", channels="top:16")
+    >>> maps.post.shape, maps.pre.shape
+    ((224, 224, 16), (224, 224, 16))
+    """
+    selection = parse_channels(channels)
+    if selection.top is not None and best is None:
+        best = "energy"
+    _check(best, reference)
+    if layer is None:
+        layer = _only(extractor)
+    found = _spatial(layer, extractor.metadata.layers)
+    stage = _stage(found, stage)
+    names = outputs(found.name, stage, extractor.metadata.layers)
+    decoded = extractor.read(picture)
+    runner = extractor.with_layers(names)
+    computed = runner.run(normalize(decoded.pixels, runner.scaling)[None])
+    post = computed[found.name][0]
+    scores = None
+    if best is not None:
+        others = None
+        if reference is not None:
+            others = channel_means(extractor.with_layers((found.name,)), reference)
+        scores = _scores(post, best, others)
+    numbers = selection.pick(post.shape[-1], scores)
+    return FeatureMaps(
+        layer=found.name,
+        picture=decoded.row.path,
+        pixels=decoded.pixels,
+        channels=numbers,
+        n_channels=post.shape[-1],
+        stage=stage,
+        rectified=found.rectified,
+        pre=None if stage == "post" else _taken(computed[found.name + PRE][0], numbers),
+        post=_taken(post, numbers),
+        best=best,
+        scores=None if scores is None else scores[numbers],
+        settings=runner.settings,
+    )
+
+
+def outputs(layer: str, stage: Stage | None, layers: Sequence[ModelLayer]) -> tuple[str, ...]:
+    """Name the graph's outputs that a layer's maps need, in network order.
+
+    Raises
+    ------
+    LayerError, InputError
+        As `maps` does, for layer and stage.
+    """
+    found = _spatial(layer, layers)
+    if _stage(found, stage) == "post":
+        return (found.name,)
+    return (found.name + PRE, found.name)
+
+
+def _taken(
+    maps: npt.NDArray[np.float32], numbers: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float32]:
+    return np.ascontiguousarray(maps[..., numbers])
+
+
+def _check(best: str | None, reference: object) -> None:
+    if best is not None and best not in CRITERIA:
+        raise InputError(f"unknown criterion {best!r}, expected one of: {', '.join(CRITERIA)}")
+    if (best == "selectivity") != (reference is not None):
+        raise InputError(
+            "selectivity is measured against a reference, and nothing else is: give a store of the "
+            f"layer or photographs as reference; got best {best!r} and "
+            f"{'no' if reference is None else 'a'} reference"
+        )
+
+
+def _only(extractor: "Extractor") -> str:
+    bases = {each.removesuffix(PRE): None for each in extractor.layers}
+    if len(bases) != 1:
+        raise LayerError(f"the extractor has layers {', '.join(bases)}: say which one to show")
+    return next(iter(bases))
+
+
+def _spatial(name: str, layers: Sequence[ModelLayer]) -> ModelLayer:
+    if name.endswith(PRE):
+        raise LayerError(
+            f"got layer {name!r}, expected the layer itself, {name.removesuffix(PRE)}, and stage "
+            "pre for what it is before ReLU"
+        )
+    chosen = choose(name, layers)
+    if chosen != (name,):
+        raise LayerError(f"got {name!r}, expected one layer, such as {chosen[0]}")
+    found = layer_of(name, layers)
+    if not found.spatial:
+        spatial = [layer.name for layer in layers if layer.spatial]
+        raise LayerError(
+            f"{name} has no rows and columns to draw, expected one of {', '.join(spatial)}"
+        )
+    return found
+
+
+def _stage(layer: ModelLayer, stage: Stage | None) -> Stage:
+    if stage is None:
+        return "both" if layer.rectified else "post"
+    if stage not in STAGES:
+        raise InputError(f"unknown stage {stage!r}, expected one of: {', '.join(STAGES)}")
+    if stage != "post" and not layer.rectified:
+        raise LayerError(
+            f"{layer.name} has no ReLU, so there is nothing before it; expected stage post"
+        )
+    return stage
+
+
+def _scores(
+    post: npt.NDArray[np.float32], best: Criterion, others: npt.NDArray[np.float64] | None
+) -> npt.NDArray[np.float64]:
+    if others is None:
+        return OF_ONE_PICTURE[best](post)
+    return selectivity(post, others)

@@ -1,0 +1,32 @@
+"""Pages that stand alone: one HTML file with its plots, that needs no network."""
+
+from sparsefeat.viz.pages.page import check_installed, render_page
+from sparsefeat.viz.pages.parts import (
+    Card,
+    Details,
+    Figure,
+    Gallery,
+    Grid,
+    Part,
+    Section,
+    Table,
+    Tile,
+    Tiles,
+    Widget,
+)
+
+__all__ = [
+    "Card",
+    "Details",
+    "Figure",
+    "Gallery",
+    "Grid",
+    "Part",
+    "Section",
+    "Table",
+    "Tile",
+    "Tiles",
+    "Widget",
+    "check_installed",
+    "render_page",
+]

@@ -1,0 +1,279 @@
+"""A report as one page."""
+
+import os
+
+from sparsefeat.model import PRE
+from sparsefeat.storage.whole_file import write_file
+from sparsefeat.system.text import counted, human_bytes, percent
+from sparsefeat.viz.pages import (
+    Card,
+    Details,
+    Gallery,
+    Grid,
+    Part,
+    Section,
+    Table,
+    Tile,
+    Tiles,
+    check_installed,
+    render_page,
+)
+from sparsefeat.viz.report import plots
+from sparsefeat.viz.report.build import SHOWN_OUTLIERS
+from sparsefeat.viz.report.outliers import LEAST_ROWS, Outlier
+from sparsefeat.viz.report.result import Report
+from sparsefeat.viz.report.words import (
+    channel_sentences,
+    findings,
+    floor_method,
+    heading,
+    main_rows,
+    outlier_method,
+    provenance_rows,
+    settings_rows,
+    title,
+)
+
+_ZERO = (
+    "A zero is where ReLU clipped: the network looked for something there and didn't find it. "
+    "Zeros are not missing data."
+)
+_CHANNEL = (
+    "A channel is one thing that the network looks for, at every position (row and column). It is "
+    "active where it is not zero; dead if it is zero everywhere in all of these pictures; always "
+    "on if it is active at one position or more of every picture; never zero if at all of them."
+)
+_POSITION = (
+    "The share of zeros at each position, over all pictures and channels: darker is more. Each map "
+    "has a scale of its own. Borders differ from the inside: photographs seldom have their subject "
+    "there, and every convolution pads them with zeros."
+)
+
+FOLDED = 400  # characters of lists of channels above which they are folded away
+
+
+def write_report(report: Report, path: str | os.PathLike[str]) -> int:
+    """Write the page; return its size in bytes.
+
+    Raises
+    ------
+    DependencyError
+        plotly or Jinja2 isn't installed, or doesn't load.
+    InputError
+        The file can't be written.
+    """
+    return write_file(path, render_report(report))
+
+
+def render_report(report: Report) -> str:
+    """Write the page as HTML that stands alone.
+
+    Raises
+    ------
+    DependencyError
+        plotly or Jinja2 isn't installed, or doesn't load.
+    """
+    check_installed()
+    sections = [Section(title="At a glance", parts=[*_tiles(report), findings(report)])]
+    if report.n_rows:
+        sections += [
+            Section(title="Zeros by layer", parts=_layers(report)),
+            Section(title="Channels", parts=_channels(report)),
+            *_positions(report),
+            *_pictures(report),
+            Section(title="Size", parts=_sizes(report)),
+        ]
+    if report.rejects.count:
+        sections.append(Section(title="Rejects", parts=_rejects(report)))
+    sections.append(Section(title="Provenance", parts=_provenance(report)))
+    return render_page(title(report), sections, lead=heading(report), contents=True)
+
+
+def _tiles(report: Report) -> list[Part]:
+    if not report.n_rows:
+        return []
+    zeros, sizes = report.zeros[report.ranked_by], report.sizes.layers
+    dense, stored = sum(size.dense for size in sizes), sum(size.stored for size in sizes)
+    return [
+        Tiles(
+            tiles=[
+                Tile(
+                    name=f"zeros in {zeros.name}",
+                    value=percent(zeros.share),
+                    note=f"{percent(zeros.spread.min)} to {percent(zeros.spread.max)}",
+                ),
+                Tile(
+                    name="pictures",
+                    value=f"{report.n_rows:,}",
+                    note=f"{report.rejects.count:,} rejected, {len(report.outliers):,} unusual",
+                ),
+                Tile(
+                    name="dead channels",
+                    value=f"{len(zeros.dead):,}",
+                    note=f"of {zeros.layer.n_channels:,} of {zeros.name}",
+                ),
+                Tile(
+                    name="stored",
+                    value=human_bytes(stored),
+                    note=f"{percent(stored / dense)} of dense",
+                ),
+            ]
+        )
+    ]
+
+
+def _layers(report: Report) -> list[Part]:
+    parts: list[Part] = [
+        _ZERO,
+        plots.layers_figure(report),
+    ]
+    if any(name.endswith(PRE) for name in report.zeros):
+        parts.append("What ends in /pre is taken before ReLU, where hardly anything is zero.")
+    return [*parts, Details(summary="The same as a table", parts=[plots.layers_table(report)])]
+
+
+def _channels(report: Report) -> list[Part]:
+    parts: list[Part] = [_CHANNEL, _dead_table(report)]
+    said = channel_sentences(report)
+    if sum(map(len, said)) > FOLDED:
+        parts.append(Details(summary="Which they are, counted from 0", parts=[said]))
+    elif said:
+        parts += ["Which they are, counted from 0:", said]
+    figures = [plots.activity_figure(report, pictures=each) for each in (True, False)]
+    tables = [plots.activity_table(report, pictures=each) for each in (True, False)]
+    return [
+        *parts,
+        Grid(wide=True, parts=figures),
+        Details(summary="The same as tables", parts=tables),
+    ]
+
+
+def _dead_table(report: Report) -> Table:
+    rows = []
+    for name, zeros in report.zeros.items():
+        on = zeros.always_on
+        rows.append(
+            (
+                name,
+                f"{zeros.layer.n_channels:,}",
+                f"{len(zeros.dead):,}",
+                "-" if on is None else f"{len(on):,}",
+                f"{len(zeros.never_zero):,}",
+            )
+        )
+    return Table(
+        caption=f"Channels over {counted(report.n_rows, 'picture')}",
+        columns=("layer", "channels", "dead", "always on", "never zero"),
+        rows=rows,
+    )
+
+
+def _positions(report: Report) -> list[Section]:
+    maps = {
+        name: shares
+        for name, zeros in report.zeros.items()
+        if (shares := zeros.position_shares) is not None
+    }
+    if not maps:
+        return []
+    figures = [plots.map_figure(name, shares) for name, shares in maps.items()]
+    return [
+        Section(
+            title="Where the zeros are",
+            parts=[
+                _POSITION,
+                Grid(parts=figures),
+                Details(summary="The same in a table", parts=[plots.maps_table(maps)]),
+            ],
+        )
+    ]
+
+
+def _pictures(report: Report) -> list[Section]:
+    layer = report.ranked_by
+    zeros = report.zeros[layer]
+
+    def card(row: int, kind: str) -> Card:
+        share = percent(float(zeros.row_shares[row]))
+        return _card(report, row, f"one of the {kind} pictures", [f"{share} zeros"])
+
+    parts: list[Part] = []
+    if report.sparsest:
+        parts = [
+            f"By the share of zeros in {layer}.",
+            Gallery(title="Most zeros", cards=[card(row, "sparsest") for row in report.sparsest]),
+            Gallery(title="Fewest zeros", cards=[card(row, "densest") for row in report.densest]),
+        ]
+    sections = [Section(title="Sparsest and densest pictures", parts=parts)] if parts else []
+    unusual: list[Part] = [outlier_method(report)]
+    if report.outliers:
+        shown = report.outliers[:SHOWN_OUTLIERS]
+        unusual.append(
+            Gallery(
+                title=counted(len(report.outliers), "picture")
+                + (f", the {len(shown)} furthest" if len(shown) < len(report.outliers) else ""),
+                cards=[_card(report, one.row, "unusual", _outlier_lines(one)) for one in shown],
+            )
+        )
+    elif report.n_rows >= LEAST_ROWS:
+        unusual.append("There is none.")
+    return [*sections, Section(title="Unusual pictures", parts=unusual)]
+
+
+def _outlier_lines(outlier: Outlier) -> list[str]:
+    more = len(outlier.layers) - 1
+    return [
+        f"{percent(outlier.zeros)} zeros in {outlier.layer}",
+        f"z = {outlier.z:+.1f}" + (f"; far in {counted(more, 'other layer')}" if more else ""),
+    ]
+
+
+def _card(report: Report, row: int, kind: str, lines: list[str]) -> Card:
+    picture = report.pictures[row]
+    return Card(
+        title=picture.path or f"row {row}",
+        alt=f"{picture.path or f'row {row}'}, {kind}",
+        src=picture.thumbnail.src,
+        missing=picture.thumbnail.missing,
+        lines=lines,
+    )
+
+
+def _sizes(report: Report) -> list[Part]:
+    drawn = len({size.layer for size in report.sizes.layers if size.dense})
+    return [
+        *([plots.sizes_figure(report)] if drawn else []),
+        plots.sizes_table(report),
+        floor_method(),
+    ]
+
+
+def _rejects(report: Report) -> list[Part]:
+    rejects = report.rejects
+    more = rejects.count - len(rejects.first)
+    return [
+        [f"{reason}: {count:,}" for reason, count in rejects.reasons.items()],
+        Table(
+            caption="What could not be read" + (f"; {more:,} more are not shown" if more else ""),
+            columns=("path", "reason"),
+            rows=rejects.first,
+            left=2,
+        ),
+    ]
+
+
+def _provenance(report: Report) -> list[Part]:
+    settings, provenance = settings_rows(report), provenance_rows(report)
+    parts: list[Part] = []
+    main = main_rows(settings, provenance)
+    if main:
+        parts.append(Table(caption="Where the numbers come from", columns=(), rows=main, left=2))
+    whole = [
+        Table(caption=caption, columns=(), rows=rows, left=2)
+        for caption, rows in (
+            ("Settings, the same for all rows", settings),
+            (f"What {counted(report.n_parts, 'part')} recorded", provenance),
+        )
+        if rows
+    ]
+    return [*parts, Details(summary="All that is recorded", parts=whole)]

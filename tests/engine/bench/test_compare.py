@@ -1,0 +1,361 @@
+import json
+import shutil
+import threading
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from sparsefeat.bench import ENGINES, Result, compare
+from sparsefeat.bench import process as process_module
+from sparsefeat.bench.agreement import LIMITS
+from sparsefeat.errors import (
+    BenchmarkError,
+    InputError,
+    LayerError,
+    MissingDependencyError,
+    ModelCorruptError,
+    ModelNotFoundError,
+    ProviderError,
+)
+from sparsefeat.model import ModelFile
+from sparsefeat_export.metadata import write_model
+
+SMALL: dict[str, Any] = {"size": (64, 64), "rounds": 2}
+# Keras can't give these: the CPU provider is what answers are compared with, and no test but
+# those about TensorFlow waits for it to start.
+PRE = SMALL | {"layers": "block5_conv2/pre,block5_conv3/pre"}
+
+
+needs_torch = pytest.mark.skipif(not find_spec("torch"), reason="PyTorch is not installed")
+TORCH = {"torch-eager", "torch-compile"}
+
+
+@pytest.fixture(scope="module")
+def result(small_vgg16: Path) -> Result:
+    """All engines that can be had here, TensorFlow among them."""
+    return compare(small_vgg16, layers="pools", batch_sizes=[2], threads=1, **SMALL)
+
+
+def test_all_that_can_be_had_is_measured(result: Result) -> None:
+    measured = [row.engine for row in result.rows()]
+    assert measured == [name for name in ENGINES if name not in result.left_out]
+    assert {"keras-predict", "tf-function", "tf-jit", "onnxruntime-cpu"} <= set(measured)
+    assert "sparsefeat" in measured
+    for name in TORCH - set(measured):
+        says = "sparsefeat[torch]" if not find_spec("torch") else "torch.compile doesn't work"
+        assert says in result.left_out[name]
+    assert "sparsefeat quantize" in result.left_out["onnxruntime-cpu-int8"]
+    if "CUDAExecutionProvider" not in str(result.engines):
+        assert "sparsefeat[gpu]" in result.left_out["onnxruntime-cuda"]
+    assert all(len(one.rounds) == 2 for one in result.measurements)
+    assert [len(one.again) for one in result.measurements if one.again] == [2]
+    assert not result.stopped
+
+
+def test_engines_compute_the_same(result: Result) -> None:
+    for row in result.rows():
+        assert row.agreement.reference == "keras-predict"
+        assert row.agreement.relative_l2 <= LIMITS[ENGINES[row.engine].precision][0]
+        if ENGINES[row.engine].precision == "bf16":
+            assert row.agreement.relative_l2 > 1e-4
+
+
+def test_engines_are_what_they_are_called(result: Result) -> None:
+    for name, facts in result.engines.items():
+        assert facts["precision"] == ENGINES[name].precision
+        if ENGINES[name].framework == "tensorflow":
+            assert (facts["intra_op_threads"], facts["inter_op_threads"]) == (1, 1)
+        elif ENGINES[name].framework == "pytorch":
+            assert (facts["intra_op_threads"], facts["inter_op_threads"]) == (1, 1)
+            assert facts["runs_on"].startswith("PyTorch 2")
+        else:
+            assert facts["probe_error"] < 3e-2
+    assert "CPUExecutionProvider" in result.engines["onnxruntime-cpu"]["runs_on"]
+    if "onnxruntime-openvino" in result.engines:
+        options = result.engines["onnxruntime-openvino"]["provider_options"]["load_config"]
+        assert '"INFERENCE_NUM_THREADS": "1"' in options
+        assert "OpenVINOExecutionProvider" in result.engines["onnxruntime-openvino"]["runs_on"]
+
+
+def test_who_waits_does_not_compute(result: Result) -> None:
+    for one in result.measurements:
+        assert one.idle_threads < 0.5, one.engine
+
+
+def test_the_baseline_is_tensorflow_s_fastest(result: Result) -> None:
+    rows = {row.engine: row for row in result.rows()}
+    (baseline,) = {row.baseline for row in rows.values()}
+    tensorflow = [row for name, row in rows.items() if ENGINES[name].framework == "tensorflow"]
+    fastest = max(tensorflow, key=lambda row: row.images_per_second.median)
+    assert fastest.engine == baseline
+    assert rows[baseline].ratio is None
+    verdicts = {row.ratio.verdict for row in rows.values() if row.ratio}
+    assert verdicts == {"too few rounds"}
+
+
+def test_everything_is_in_the_json(result: Result) -> None:
+    document = json.loads(json.dumps(result.to_json(), allow_nan=False))
+    assert document["settings"]["layers"] == [f"block{n}_pool" for n in range(1, 6)]
+    assert document["environment"]["limits"]
+    assert document["left_out"] == result.left_out
+    for row, raw in zip(document["rows"], document["measurements"], strict=True):
+        assert row["engine"] == raw["engine"]
+        rates = [2 * len(turn) / sum(turn) for turn in raw["rounds"]]
+        assert row["images_per_second"] == pytest.approx(np.median(rates))
+        assert row["seconds_p50"] == pytest.approx(np.median(np.concatenate(raw["rounds"])))
+    assert list(result.frame()["engine"]) == [row.engine for row in result.rows()]
+
+
+def test_pre_activations_leave_tensorflow_out(small_vgg16: Path) -> None:
+    layers = "block5_conv3/pre"
+    with pytest.raises(LayerError, match="tf-jit can't give block5_conv3/pre"):
+        compare(small_vgg16, layers=layers, engines="tf-jit", **SMALL)
+    engines = "onnxruntime-cpu"
+    found = compare(small_vgg16, layers=layers, engines=engines, batch_sizes=[1], **SMALL)
+    assert found.rows()[0].agreement.reference == found.rows()[0].baseline == "onnxruntime-cpu"
+
+
+@pytest.fixture
+def jpeg_files(tmp_path: Path) -> Path:
+    """Photographs of whose widths one is a multiple of 64, one in grey, and two other files."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (12, 16, 3), dtype=np.uint8)
+    photograph = Image.fromarray(pixels).resize((640, 480), Image.Resampling.BICUBIC)
+    photograph.save(folder / "a.jpg")
+    photograph.convert("L").resize((333, 217)).save(folder / "b.jpg", progressive=True)
+    photograph.save(folder / "c.png")
+    photograph.convert("CMYK").save(folder / "d.jpg")
+    return folder
+
+
+def test_from_files_all_loaders_give_the_same(small_vgg16: Path, jpeg_files: Path) -> None:
+    """At the size at which TensorFlow's and Pillow's nearest pixels are not the same."""
+    engines = ["keras-predict", "tf-function", "sparsefeat"]
+    found = compare(
+        small_vgg16,
+        [str(jpeg_files)],
+        engines=engines,
+        from_files=True,
+        batch_sizes=[3],
+        rounds=1,
+        threads=1,
+    )
+    assert [row.engine for row in found.rows()] == engines
+    assert found.settings["pictures"] == ["a.jpg", "b.jpg"]
+    for one, row in zip(found.measurements, found.rows(), strict=True):
+        assert row.agreement.reference == "keras-predict"
+        assert row.agreement.relative_l2 < 1e-5
+        assert one.images == 18
+        (turn,) = one.rounds
+        assert one.rates == pytest.approx([18 * len(turn) / sum(turn)])
+        assert one.seconds == pytest.approx(np.array(turn) / 6)
+    assert "load_img" in found.engines["keras-predict"]["label"]
+    assert "tf.data" in found.engines["tf-function"]["label"]
+
+
+@needs_torch
+def test_pytorch_from_files(small_vgg16: Path, jpeg_files: Path) -> None:
+    found = compare(
+        small_vgg16,
+        [str(jpeg_files)],
+        engines="torch-eager",
+        from_files=True,
+        layers="block5_conv2,block5_conv3/pre",
+        batch_sizes=[1, 3],
+        rounds=1,
+        threads=2,
+    )
+    assert [(row.engine, row.batch_size) for row in found.rows()] == [
+        ("torch-eager", 1),
+        ("torch-eager", 3),
+    ]
+    for row in found.rows():
+        assert row.agreement.reference == "onnxruntime-cpu"
+        assert 0 < row.agreement.relative_l2 < 1e-5
+        assert row.agreement.zeros_agree > 0.9999
+
+
+@needs_torch
+def test_pytorch_takes_checked_weights_behind_hard_links(small_vgg16: Path, tmp_path: Path) -> None:
+    model, data = tmp_path / "vgg16.onnx", tmp_path / f"{small_vgg16.name}.data"
+    shutil.copy(small_vgg16, model)
+    shutil.copy(small_vgg16.with_name(data.name), tmp_path / "copy")
+    data.hardlink_to(tmp_path / "copy")
+    np.save(tmp_path / "images.npy", np.zeros((1, 32, 32, 3), np.float32))
+    options = {"model": str(model), "layers": ["block1_pool"], "threads": 1}
+    options |= {"size": [32, 32], "batch_sizes": [1]}
+    work = {"images": str(tmp_path / "images.npy")}
+
+    def build() -> None:
+        engine = ENGINES["torch-eager"]
+        process_module.WorkerProcess(engine, options=options, work=work, folder=tmp_path).close()
+
+    build()
+    content = bytearray(data.read_bytes())
+    content[3] ^= 0x40
+    data.write_bytes(content)
+    with pytest.raises(ModelCorruptError, match="are not those that were exported"):
+        build()
+
+
+@needs_torch
+def test_pytorch_runs_the_dense_layers(small_vgg16_top: Path) -> None:
+    layers = "block5_conv3/pre,flatten,fc1/pre,fc1,predictions"
+    found = compare(
+        small_vgg16_top, layers=layers, engines="torch-eager", batch_sizes=[2], rounds=1
+    )
+    (row,) = found.rows()
+    assert row.agreement.relative_l2 < 1e-5
+
+
+@needs_torch
+def test_without_a_compiler_torch_compile_is_left_out(
+    small_vgg16: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", str(tmp_path / "no-compiler"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    with pytest.raises(ProviderError, match=r"torch\.compile doesn't work here: .*compiler"):
+        compare(small_vgg16, engines="torch-compile", **PRE)
+
+
+def test_pytorch_that_is_not_installed(
+    small_vgg16: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = "raise ModuleNotFoundError('No module named torch', name='torch')"
+    (tmp_path / "torch.py").write_text(absent)
+    python_path = process_module._python_path()
+    monkeypatch.setattr(process_module, "_python_path", lambda: f"{tmp_path}:{python_path}")
+    with pytest.raises(MissingDependencyError, match=r"is not installed.*sparsefeat\[torch\]"):
+        compare(small_vgg16, engines="torch-eager", **PRE)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"from_files": True, "preprocess": "bilinear"}, InputError, "expected 'keras'"),
+        ({"engines": "onnxruntime-tpu"}, InputError, "onnxruntime-openvino"),
+        ({"engines": "onnxruntime-cpu-int8"}, ProviderError, "--int8"),
+        ({"engines": "onnxruntime-cpu", "baseline": "tf-jit"}, InputError, "'tf-jit' is not among"),
+        ({"batch_sizes": [0, 8]}, InputError, "batch size is 0"),
+        ({"batch_sizes": []}, InputError, "batch size is 0"),
+        ({"rounds": 0}, InputError, "rounds is 0"),
+        ({"seconds": 0.0}, InputError, "seconds is 0"),
+        ({"threads": 0}, InputError, "threads is 0"),
+        ({"layers": "block9"}, LayerError, "block9"),
+        ({"size": (8, 8)}, InputError, "at least 32x32"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_runs(
+    small_vgg16: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+    error: type[Exception],
+    says: str,
+) -> None:
+    monkeypatch.setattr(process_module, "subprocess", None)
+    with pytest.raises(error, match=says):
+        compare(small_vgg16, **(SMALL | options))
+    with pytest.raises(ModelNotFoundError):
+        compare("nowhere.onnx")
+
+
+def test_int8_takes_an_int8_model_of_the_same_weights(small_vgg16: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected an int8"):
+        compare(small_vgg16, int8=small_vgg16)
+    data = small_vgg16.with_name(f"{small_vgg16.name}.data")
+    (tmp_path / data.name).symlink_to(data)
+    model = onnx.load(small_vgg16, load_external_data=False)
+    metadata = ModelFile.open(small_vgg16).metadata
+    weights = msgspec.structs.replace(metadata.weights, sha256="0" * 64)
+    for name, changed in (("other", {"weights": weights}), ("same", {})):
+        described = msgspec.structs.replace(metadata, precision="int8", **changed)
+        write_model(tmp_path / f"{name}.onnx", model, msgspec.to_builtins(described))
+    with pytest.raises(InputError, match="was not made of"):
+        compare(small_vgg16, int8=tmp_path / "other.onnx")
+    with pytest.raises(InputError, match="--int8 beside it"):
+        compare(tmp_path / "same.onnx")
+
+
+def test_engines_are_never_compared_with_themselves_alone(small_vgg16: Path) -> None:
+    """Keras answers even where it isn't timed; and layers come in the order of the network."""
+    told: list[str] = []
+    found = compare(
+        small_vgg16,
+        layers="block1_pool,block1_conv2",
+        engines="onnxruntime-cpu",
+        report=lambda done, total, what: told.append(what),
+        batch_sizes=[1],
+        **SMALL,
+    )
+    (row,) = found.rows()
+    assert row.agreement.reference == "keras-predict"
+    assert row.agreement.relative_l2 > 0
+    assert set(found.engines) == {"onnxruntime-cpu"}
+    assert not any("keras-predict" in what for what in told)
+
+
+def test_layers_in_another_order_are_an_error(
+    small_vgg16: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = process_module.WorkerProcess.ask
+
+    def turned(self: process_module.WorkerProcess, **command: Any) -> dict[str, Any]:
+        answer = real(self, **command)
+        if command.get("do") == "answer" and self.engine.name == "onnxruntime-cpu":
+            answer["layers"].reverse()
+        return answer
+
+    monkeypatch.setattr(process_module.WorkerProcess, "ask", turned)
+    says = "onnxruntime-cpu gives the layers block5_conv3/pre, block5_conv2/pre"
+    with pytest.raises(BenchmarkError, match=says):
+        compare(small_vgg16, engines="onnxruntime-cpu", **PRE)
+
+
+def test_an_engine_that_was_named_and_cannot_be_had(small_vgg16: Path) -> None:
+    with pytest.raises(ProviderError, match="cuda"):
+        compare(small_vgg16, engines="onnxruntime-cuda", **SMALL)
+
+
+def test_tensorflow_that_is_not_installed(
+    small_vgg16: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = "raise ModuleNotFoundError('No module named tensorflow', name='tensorflow')"
+    (tmp_path / "tensorflow.py").write_text(absent)
+    python_path = process_module._python_path()
+    monkeypatch.setattr(process_module, "_python_path", lambda: f"{tmp_path}:{python_path}")
+    with pytest.raises(MissingDependencyError, match=r"sparsefeat\[cpu,export\]"):
+        compare(small_vgg16, engines="tf-jit", **SMALL)
+    found = compare(small_vgg16, engines="onnxruntime-cpu", batch_sizes=[1], **SMALL)
+    assert found.rows()[0].agreement.reference == "onnxruntime-cpu"
+
+
+def test_wrong_answers_are_an_error_and_no_row(
+    small_vgg16: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LIMITS, "fp32", (-1.0, 0.0))
+    with pytest.raises(BenchmarkError, match="its speed means nothing"):
+        compare(small_vgg16, engines="onnxruntime-cpu", **PRE)
+
+
+def test_stopped_early_it_gives_what_there_is(small_vgg16: Path) -> None:
+    stop = threading.Event()
+
+    def report(done: int, total: int, what: str) -> None:
+        if done == 2:
+            stop.set()
+
+    options: dict[str, Any] = PRE | {"rounds": 50}
+    found = compare(small_vgg16, engines="onnxruntime-cpu", report=report, stop=stop, **options)
+    assert found.stopped
+    assert [len(one.rounds) for one in found.measurements] == [3]  # the turn in hand is ended
+    nothing = compare(small_vgg16, stop=stop, **SMALL)
+    assert nothing.stopped
+    assert nothing.rows() == ()

@@ -1,0 +1,26 @@
+import sys
+import threading
+
+import pytest
+
+from sparsefeat.bench.worker import _delays, delay_seconds
+
+
+def test_delays_count_threads_that_were_there_all_the_time() -> None:
+    before = {1: 5 * 10**9, 2: 10**9, 3: 10**9}
+    after = {1: 7 * 10**9, 3: 10**9 - 1, 4: 9 * 10**9}  # 2 has ended, 4 has begun, 3 went back
+    assert delay_seconds(before, after) == 2.0
+    assert delay_seconds({}, after) == delay_seconds(before, {}) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone says it")
+def test_each_thread_s_delay_is_known() -> None:
+    stop = threading.Event()
+    other = threading.Thread(target=stop.wait)
+    other.start()
+    try:
+        assert {threading.get_native_id(), other.native_id} <= set(_delays())
+    finally:
+        stop.set()
+        other.join()
+    assert other.native_id not in _delays()

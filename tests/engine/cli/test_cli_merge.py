@@ -1,0 +1,49 @@
+"""`sparsefeat merge` says what it did."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sparsefeat.store import Store
+
+from ..store.data import make_batch, make_reject, write_store
+from .test_cli import ok, run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_store(tmp_path / "a", [make_batch([0, 1], rejects=[make_reject(1)])])
+    write_store(tmp_path / "b", [make_batch([1, 2])])
+    write_store(tmp_path / "c", [make_batch([3])], settings={"pool": "max"})
+    return tmp_path
+
+
+def test_one_store_of_two(folder: Path) -> None:
+    done = run("merge a b -o week", folder)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout.startswith("week: 3 rows and 1 reject added in 1 part, ")
+    assert "; 1 row there already; " in done.stdout
+    assert ok("verify week", folder).startswith("week: undamaged; 3 rows")
+    facts = json.loads(ok("merge b -o week --json", folder))
+    assert (facts["rows"], facts["duplicates"], facts["store"]) == (0, 2, "week")
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("merge a b -o b", "one of the stores to merge"),
+        ("merge a c -o week", "settings.pool: got 'max', expected 'none'"),
+        ("merge a c -o week", "c/part-00000.zarr and a/part-00000.zarr have other settings"),
+        ("merge a nowhere -o week", "nowhere"),
+        ("merge -o week", "STORES"),
+        ("merge a b", "--output"),
+    ],
+)
+def test_errors_are_one_line(folder: Path, line: str, says: str) -> None:
+    done = run(line, folder)
+    assert done.exit_code == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (folder / "week").exists()
+    assert len(Store(folder / "b")) == 2

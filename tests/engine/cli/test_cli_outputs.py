@@ -1,0 +1,188 @@
+"""What all commands do alike with the names of files that they write."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from ..command import assert_one_line, run
+from ..store.data import make_batch, write_store
+
+BENCH = "bench --engines onnxruntime-cpu --batch-sizes 1 --rounds 1 --size 32x32 --threads 1"
+# Each option that names an output, as the last word, and what a name of it is.
+OUTPUTS = {
+    "report": ("report store -o", "page.html"),
+    "maps, page": ("maps photos/a.png -l block5_pool --size 32x32 -o", "maps.html"),
+    "maps, picture": ("maps photos/a.png -l block5_pool --size 32x32 -o", "maps.png"),
+    "bench, page": (
+        f"{BENCH} --html",
+        "bench.html",
+    ),
+    "bench, JSON": (
+        f"{BENCH} --json",
+        "bench.json",
+    ),
+    "sparsity": ("sparsity store --csv", "zeros.csv"),
+    "h5ad": ("convert store --force -o", "all.h5ad"),
+    "parquet": ("convert store --force -o", "all.parquet"),
+    "npz": ("convert store --force -l block5_pool -o", "one.npz"),
+}
+OTHERS = {
+    "npz folder": ("convert store --to npz --force -o", "all"),
+    "extract": ("extract photos -o", "new"),
+    "merge": ("merge store -o", "new"),
+    "demo": ("demo -o", "new"),
+    "export": ("export -o", "new.onnx"),
+    "quantize": ("quantize MODEL --calibration photos -o", "new.onnx"),
+}
+TEXTS = ("report", "maps, page", "bench, page", "bench, JSON", "sparsity")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_store(tmp_path / "store", [make_batch(range(3))])
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "photos/a.png")
+    return tmp_path
+
+
+LIMITED = """
+import resource, sys
+limit = int(sys.argv.pop(1))
+sys.dont_write_bytecode = True
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+from sparsefeat.cli import main
+main(sys.argv[1:], prog_name="sparsefeat")
+"""
+
+
+def limited(
+    folder: Path, line: str, output: str, model: Path, limit: int
+) -> subprocess.CompletedProcess[str]:
+    """Run a command that may write no file of more bytes."""
+    return subprocess.run(
+        [sys.executable, "-c", LIMITED, str(limit), *line.split(), output],
+        cwd=folder,
+        env=os.environ | {"SPARSEFEAT_MODEL": str(model)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in OUTPUTS if not name.startswith("bench")])
+def test_a_full_disk_leaves_what_was_there(folder: Path, small_vgg16: Path, name: str) -> None:
+    line, output = OUTPUTS[name]
+    (folder / output).write_text("good")
+    before = set(folder.iterdir())
+    done = limited(folder, line, output, small_vgg16, 400)
+    assert done.returncode == 2, done.stderr
+    (said,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert output in said
+    assert "File too large" in said
+    assert "Traceback" not in done.stderr
+    assert (folder / output).read_text() == "good"
+    assert set(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_a_good_file_is_replaced_with_its_permissions(
+    folder: Path, small_vgg16: Path, name: str
+) -> None:
+    line, output = OUTPUTS[name]
+    (folder / "there").mkdir()
+    (folder / "there" / output).write_text("good")
+    (folder / "there" / output).chmod(0o604)
+    (folder / output).symlink_to(f"there/{output}")
+    done = run(folder, *line.split(), output, env={"SPARSEFEAT_MODEL": str(small_vgg16)})
+    assert done.exit_code == 0, done.stderr
+    assert (folder / output).is_symlink()
+    assert (folder / "there" / output).stat().st_mode & 0o777 == 0o604
+    assert (folder / "there" / output).stat().st_size > 10
+    assert [entry.name for entry in (folder / "there").iterdir()] == [output]
+
+
+@pytest.mark.parametrize("name", [*OUTPUTS, *OTHERS])
+def test_names_that_no_output_can_have(folder: Path, small_vgg16: Path, name: str) -> None:
+    line, output = (OUTPUTS | OTHERS)[name]
+    words = line.replace("MODEL", str(small_vgg16)).split()
+    before = set(folder.rglob("*"))
+    wrong = ["", " "]
+    if name not in TEXTS:
+        wrong += ["-"] * (name != "maps, picture")
+    if name in OUTPUTS or output.endswith(".onnx"):
+        wrong += ["name.docx", "name", "photos", f"photos/a.png/{output}"]
+    for each in wrong:
+        done = run(folder, *words, each, env={"SPARSEFEAT_MODEL": str(small_vgg16)})
+        assert_one_line(done)
+        said = done.stderr.splitlines()[-1]
+        assert (f"{each}'" if each.strip(" -") else line.split()[-1]) in said
+        assert set(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_capital_endings_and_folders_that_are_not_there(
+    folder: Path, small_vgg16: Path, name: str
+) -> None:
+    line, output = OUTPUTS[name]
+    path = f"new/newer/{output.upper()}"
+    done = run(folder, *line.split(), path, env={"SPARSEFEAT_MODEL": str(small_vgg16)})
+    assert done.exit_code == 0, done.stderr
+    assert (folder / path).stat().st_size > 10
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_device_may_have_any_name(folder: Path, small_vgg16: Path, name: str) -> None:
+    line, _ = OUTPUTS[name]
+    done = run(folder, *line.split(), "/dev/null", env={"SPARSEFEAT_MODEL": str(small_vgg16)})
+    assert done.exit_code == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_dash_is_standard_output_and_nothing_else_is_printed(
+    folder: Path, small_vgg16: Path, name: str
+) -> None:
+    line, output = OUTPUTS[name]
+    done = run(folder, *line.split(), "-", env={"SPARSEFEAT_MODEL": str(small_vgg16)})
+    assert done.exit_code == 0, done.stderr
+    assert not (folder / "-").exists()
+    if output.endswith(".html"):
+        assert done.stdout.startswith("<!DOCTYPE html>")
+        assert done.stdout.rstrip().endswith("</html>")
+    elif output.endswith(".json"):
+        assert json.loads(done.stdout)["measurements"]
+    else:
+        assert done.stdout.startswith("layer,")
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("sparsity store --size 32x32", "--size: a store holds"),
+        ("sparsity store --preprocess crop", "--preprocess: a store holds"),
+        ("sparsity store -m vgg16.onnx", "--model: a store holds"),
+        ("sparsity store --flatness --by channel", "--by channel shows no flatness"),
+        ("sparsity store --photos photos --by label", "leave --photos out"),
+        ("extract photos -o new --root photos", "--root is for single files"),
+        ("extract photos/a.png -o new --root nowhere", "'nowhere' as root"),
+        ("extract photos/a.png -o new --root photos/a.png", "as root"),
+        ("extract photos/a.png -o new --root ''", "as root"),
+        ("bench --rounds 3 --seconds 3", "--rounds: --seconds"),
+        ("bench --int8 MODEL --engines onnxruntime-cpu", "int8 model was given"),
+        ("bench --json - --html -", "both print"),
+        ("report store -o - --json", "both print"),
+        ("maps photos/a.png -l block5_pool --reference photos", "selectivity"),
+    ],
+)
+def test_options_that_do_not_apply_are_errors(
+    folder: Path, small_vgg16: Path, line: str, says: str
+) -> None:
+    words = [word.strip("'") for word in line.replace("MODEL", str(small_vgg16)).split()]
+    done = run(folder, *words, env={"SPARSEFEAT_MODEL": str(small_vgg16)})
+    assert_one_line(done)
+    assert says in done.stderr
+    assert not (folder / "new").exists()

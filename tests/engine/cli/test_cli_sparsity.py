@@ -1,0 +1,269 @@
+import csv
+import io
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+from PIL import Image
+from skimage import data
+
+import sparsefeat
+from sparsefeat.images import list_pictures
+
+from .. import command
+
+SHOWN = pytest.mark.filterwarnings("always::sparsefeat.RejectWarning")  # not an error, as here
+WALK = [*(f"block{block}_pool" for block in range(1, 6)), "fc1", "fc2"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, small_vgg16: Path) -> Path:
+    """Photographs with two labels, and a store of them."""
+    folder = tmp_path_factory.mktemp("cli")
+    for label, names in (("animals", ("chelsea", "astronaut")), ("things", ("coffee", "rocket"))):
+        (folder / "photos" / label).mkdir(parents=True)
+        for name in names:
+            picture = Image.fromarray(getattr(data, name)())
+            picture.save(folder / "photos" / label / f"{name}.png")
+    (folder / "notes.jpg").write_text("no picture")
+    extractor = sparsefeat.Extractor(small_vgg16, "pools", size=(64, 64))
+    pictures = list_pictures([folder / "photos"])
+    sparsefeat.extract_to_store(extractor, pictures, folder / "features")
+    return folder
+
+
+def run(line: str, folder: Path, model: Path) -> Result:
+    words = ("sparsity", *shlex.split(line))
+    return command.run(folder, *words, env={"SPARSEFEAT_MODEL": str(model)})
+
+
+def ok(line: str, folder: Path, model: Path) -> str:
+    done = run(line, folder, model)
+    assert done.exit_code == 0, done.stderr
+    return done.stdout
+
+
+def lines_of(said: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(said)))
+
+
+def test_many_pictures_one_picture_and_the_walk(folder: Path, small_vgg16_top: Path) -> None:
+    said = ok("photos", folder, small_vgg16_top)
+    assert said.startswith("photos: 4 pictures, 0 rejected\n")
+    rows = re.findall(r"^(\w+) +[\dx]+ +([\d.]+) %", said, re.MULTILINE)
+    assert [name for name, _ in rows] == WALK
+    assert "A picture's zeros against" in said
+    one = ok("photos/things/coffee.png --json", folder, small_vgg16_top)
+    facts = json.loads(one)
+    assert facts["n_pictures"] == 1
+    extractor = sparsefeat.Extractor(small_vgg16_top, "walk")
+    (batch,) = extractor.extract([folder / "photos/things/coffee.png"])
+    for name in WALK:
+        csr = batch.layers[name]
+        assert facts["layers"][name]["zeros"] == (csr.n_columns - csr.nnz) / csr.n_columns
+
+
+def test_the_walk_of_a_model_without_its_top(folder: Path, small_vgg16: Path) -> None:
+    done = run("photos --layers walk --size 64x64", folder, small_vgg16)
+    assert done.exit_code == 0
+    assert "the walk ends with the last pool" in done.stderr
+    assert "exported without its top" in done.stderr
+    assert "block5_pool" in done.stdout
+    named = run("photos --layers block5_pool,fc1 --size 64x64", folder, small_vgg16)
+    assert named.exit_code == 2
+    assert "exported without its top" in named.stderr
+
+
+def test_a_store_says_what_its_photographs_say(folder: Path, small_vgg16: Path) -> None:
+    for by in ("layer", "channel", "position", "label"):
+        options = f"--by {by} --csv - --no-flatness"
+        stored = lines_of(ok(f"features {options}", folder, small_vgg16))
+        fresh = lines_of(ok(f"photos --size 64x64 {options}", folder, small_vgg16))
+        assert [each["zeros"] for each in stored] == [each["zeros"] for each in fresh]
+    store = sparsefeat.open(folder / "features")
+    pictures = lines_of(ok("features --by picture --csv -", folder, small_vgg16))
+    for name in store.layers:
+        expected = [np.mean(row == 0) for row in store.dense(name)]
+        assert [float(each["zeros"]) for each in pictures if each["layer"] == name] == expected
+
+
+def test_a_store_needs_no_model_and_names_what_it_lacks(folder: Path) -> None:
+    nowhere = folder / "no.onnx"
+    said = ok("features -l block4_pool,block5_pool", folder, nowhere)
+    assert "block3_pool" not in said
+    done = run("features -l walk", folder, nowhere)
+    assert done.exit_code == 0
+    assert "without layers behind block5_pool: not in the store" in done.stderr
+    assert run("features -l fc1", folder, nowhere).exit_code == 2
+
+
+def test_text_by_picture_channel_position_and_label(folder: Path, small_vgg16: Path) -> None:
+    by_picture = ok("features --by picture --flatness", folder, small_vgg16)
+    assert re.search(r"^things/coffee.png +[\d.]+ %( +[\d.]+ %){5}$", by_picture, re.MULTILINE)
+    by_channel = ok("features --by channel -l block5_pool", folder, small_vgg16)
+    shares = [float(each) for each in re.findall(r"([\d.]+) %", by_channel)]
+    assert len(shares) == 32
+    assert shares == sorted(shares, reverse=True)
+    by_position = ok("features --by position -l block1_pool,block5_pool", folder, small_vgg16)
+    assert "block1_pool: percent of zeros at 32x32 positions, in 14x14 cells" in by_position
+    assert "block5_pool: percent of zeros at 2x2 positions\n" in by_position
+    by_label = ok("features --by label", folder, small_vgg16)
+    assert re.search(r"block5_pool +things +2 ", by_label)
+
+
+def test_comparing(folder: Path, small_vgg16: Path) -> None:
+    folders = "photos/things photos/animals --compare --size 64x64"
+    said = ok(folders, folder, small_vgg16)
+    assert re.search(r"block1_pool +photos/animals +photos/things .* to ", said)
+    found = json.loads(ok(f"{folders} --json", folder, small_vgg16))
+    labels = json.loads(ok("features --by label --compare --json", folder, small_vgg16))
+    assert [each["difference"] for each in found] == pytest.approx(
+        [-each["difference"] for each in labels]
+    )
+    mixed = ok("features photos/things --compare --size 64x64", folder, small_vgg16)
+    assert "no difference shown" in mixed
+    other = run("features photos/things --compare --size 96x96", folder, small_vgg16)
+    assert other.exit_code == 2
+    assert "size" in other.stderr
+
+
+def test_scaling(folder: Path, small_vgg16: Path) -> None:
+    line = "photos/things --scaling --size 64x64 -l block1_pool,block5_pool"
+    said = ok(line, folder, small_vgg16)
+    assert re.search(r"^as expected .* 0 % +-$", said, re.MULTILINE)
+    assert re.search(r"^RGB in 0..1 .* 0..1$", said, re.MULTILINE)
+    assert len(json.loads(ok(f"{line} --json", folder, small_vgg16))) == 9
+    assert len(lines_of(ok(f"{line} --csv -", folder, small_vgg16))) == 18
+
+
+@SHOWN
+def test_scaling_names_rejects_and_counts_pictures(folder: Path, small_vgg16: Path) -> None:
+    line = "photos/things notes.jpg --scaling --size 64x64 -l block5_pool"
+    done = run(line, folder, small_vgg16)
+    assert done.exit_code == 0
+    reject = "1 image could not be read and gave no row: notes.jpg: not a picture"
+    assert f"warning: {reject}\n" in done.stderr
+    assert "2 pictures, 1 rejected\n" in done.stderr
+    nothing = run("notes.jpg --scaling --size 64x64 -l block5_pool", folder, small_vgg16)
+    assert nothing.exit_code == 2
+    assert f"Error: no picture could be read ({reject})" in nothing.stderr
+
+
+@SHOWN
+@pytest.mark.parametrize("options", ["", "--json", "--scaling", "--compare"])
+def test_what_cannot_be_read_this_time(
+    options: str, folder: Path, small_vgg16: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder / "photos", tmp_path / "photos")
+    (tmp_path / "photos/animals/notes.jpg").write_text("no picture")
+    (tmp_path / "photos/animals/lost.jpg").symlink_to("nowhere.jpg")
+    sources = "photos/animals photos/things" if options == "--compare" else "photos/animals"
+    line = f"{sources} --size 64x64 -l block5_pool {options}"
+    done = run(line, tmp_path, small_vgg16)
+    assert done.exit_code == 1
+    assert "2 images could not be read and gave no row, the first: " in done.stderr
+    if options == "--json":
+        facts = json.loads(done.stdout)
+        assert [each["path"] for each in facts["rejected"]] == ["notes.jpg"]
+        assert facts["failed"] == [{"path": "lost.jpg", "reason": "no such file"}]
+    elif options != "--compare":
+        assert "2 pictures, 1 rejected, 1 could not be read this time\n" in done.output
+    (tmp_path / "photos/animals/lost.jpg").unlink()
+    assert run(line, tmp_path, small_vgg16).exit_code == 0
+
+
+def test_flatness_of_a_store_whose_photographs_were_moved(
+    folder: Path, small_vgg16: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder / "photos", tmp_path / "photos")
+    extractor = sparsefeat.Extractor(small_vgg16, "block5_pool", size=(64, 64))
+    pictures = list_pictures([tmp_path / "photos"])
+    sparsefeat.extract_to_store(extractor, pictures, tmp_path / "features")
+    here = run("features --flatness --json", tmp_path, small_vgg16)
+    assert "flatness" not in here.stderr
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    shutil.copy(tmp_path / "moved/things/coffee.png", tmp_path / "moved/things/rocket.png")
+    gone = run("features --flatness --json", tmp_path, small_vgg16)
+    assert gone.exit_code == 0
+    assert "flatness of 4 of 4 pictures not measured: no such file (4)" in gone.stderr
+    assert json.loads(gone.stdout)["flatness_unmeasured"] == {"no such file": 4}
+    moved = run("features --photos moved --json", tmp_path, small_vgg16)
+    said = "flatness of 1 of 4 pictures not measured: the file changed since it was stored (1)"
+    assert said in moved.stderr
+    flat = [
+        [each["flat_share"] for each in json.loads(done.stdout)["pictures"]]
+        for done in (here, moved)
+    ]
+    assert flat[1] == [*flat[0][:3], None]
+    assert None not in flat[0]
+
+
+def test_a_mistyped_folder_is_said_before_a_model_is_looked_for(folder: Path) -> None:
+    done = run("fotos", folder, folder / "no.onnx")
+    assert done.exit_code == 2
+    assert "fotos" in done.stderr
+    assert "no.onnx" not in done.stderr
+    assert "no.onnx" in run("photos", folder, folder / "no.onnx").stderr
+
+
+def test_csv_into_a_file(folder: Path, small_vgg16: Path) -> None:
+    done = run("features --csv zeros.csv", folder, small_vgg16)
+    assert done.exit_code == 0
+    assert "zeros.csv: written" in done.stderr
+    assert "block5_pool" in done.stdout
+    assert len(lines_of((folder / "zeros.csv").read_text())) == 5
+
+
+@SHOWN
+def test_rejects_are_counted_and_nothing_readable_is_exit_1(
+    folder: Path, small_vgg16: Path
+) -> None:
+    done = run("notes.jpg photos/things/coffee.png --size 64x64", folder, small_vgg16)
+    assert done.exit_code == 0
+    assert "1 picture, 1 rejected" in done.stdout
+    assert done.stderr.count("notes.jpg: not a picture\n") == 1
+    nothing = run("notes.jpg --size 64x64", folder, small_vgg16)
+    assert nothing.exit_code == 1
+    assert nothing.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("", "PHOTOS|STORE"),
+        ("nowhere", "nowhere"),
+        ("photos --layers block9", "block9"),
+        ("features --layers block9", "block9"),
+        ("features --scaling", "--scaling"),
+        ("photos --scaling --by channel", "--scaling"),
+        ("photos/things photos/animals --compare --flatness", "leave --flatness out"),
+        ("features photos --compare --photos photos", "leave --photos out"),
+        ("photos --scaling --flatness", "leave --flatness out"),
+        ("photos --photos photos", "STORE"),
+        ("features --photos photos --no-flatness", "--no-flatness"),
+        ("features --photos nowhere", "nowhere"),
+        ("photos --compare", "two folders"),
+        ("photos features --compare --by label", "one folder"),
+        ("photos features --compare --by channel", "--by label"),
+        ("photos features", "--compare"),
+        ("photos/things --compare --by label --size 64x64", "label"),
+        ("features --json --csv -", "--csv -"),
+        ("features --csv notes.jpg/zeros.csv", "notes.jpg/zeros.csv"),
+        ("features --csv zeros.json", ".csv"),
+        ("features --csv ''", "empty name"),
+        ("features --size 64x64", "--size: a store holds what was computed"),
+        ("features features --compare --provider cpu -m x", "--model, --provider: a store"),
+        ("photos --by nonsense", "nonsense"),
+    ],
+)
+def test_errors_are_one_line_and_exit_2(
+    folder: Path, small_vgg16: Path, line: str, says: str
+) -> None:
+    done = run(line, folder, small_vgg16)
+    command.assert_one_line(done)
+    assert says in done.stderr

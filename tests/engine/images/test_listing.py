@@ -1,0 +1,459 @@
+"""Listing real files with real odd names."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sparsefeat.errors import InputError, SourceError
+from sparsefeat.images.listing import find_picture, list_pictures
+from sparsefeat.images.source import Source, decode_path
+from sparsefeat.images.unreadable import Reason
+from sparsefeat.types import Reject
+
+
+def make(folder: Path, *names: str | bytes) -> Path:
+    for name in names:
+        file = Path(os.fsdecode(os.path.join(os.fsencode(folder), os.fsencode(name))))  # noqa: PTH118
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(os.fsencode(name))
+    return folder
+
+
+def paths(found: Sequence[Source | Reject]) -> list[str]:
+    assert all(isinstance(item, Source) for item in found), found
+    return [item.path for item in found]
+
+
+@pytest.fixture
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Permissions don't bind root; another user they do."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_folder_in_the_order_of_bytes(inside: Path) -> None:
+    names: list[str | bytes] = [
+        "b.jpg",
+        "a/z.png",
+        "a-b/c",
+        "a.tif",
+        "A",
+        "é",
+        "a/b/deep",
+        "Z",
+        b"\xff.jpg",
+        "ａ",
+    ]
+    make(inside / "photos", *names)
+    found = list_pictures(["photos"])
+    expected = sorted(os.fsencode(name) for name in names)
+    assert [os.fsencode(decode_path(path)) for path in paths(found)] == expected
+    for item in found:
+        assert isinstance(item, Source)
+        assert item.root == str(inside / "photos")
+        status = Path(item.file).stat()
+        assert (item.bytes, item.mtime_ns) == (status.st_size, status.st_mtime_ns)
+        assert Path(item.file).read_bytes() == os.fsencode(decode_path(item.path))
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        (b"caf\xe9.jpg", "caf%E9.jpg"),
+        (b"100%.jpg", "100%25.jpg"),
+        (b"two\nlines.jpg", "two\nlines.jpg"),
+        (b" spaces .jpg", " spaces .jpg"),
+        ("e\u0301.jpg".encode(), "e\u0301.jpg"),
+        ("\u00e9.jpg".encode(), "\u00e9.jpg"),
+        (b"x" * 255, "x" * 255),
+        (b"[a]*?.jpg", "[a]*?.jpg"),
+        (b"back\\slash.jpg", "back\\slash.jpg"),
+    ],
+)
+def test_odd_names(name: bytes, path: str, inside: Path) -> None:
+    make(inside / "photos", name)
+    (item,) = list_pictures(["photos"])
+    assert isinstance(item, Source)
+    assert item.path == path
+    item.path.encode("utf-8")
+    named = list_pictures([os.fsdecode(b"photos/" + name)], root="photos")
+    assert named == [item]
+
+
+def test_labels_are_the_parent_folder(inside: Path) -> None:
+    make(inside / "photos", "x.jpg", "cats/a.jpg", b"50%\xff/a.jpg")
+    found = list_pictures(["photos"])
+    assert [item.label for item in found if isinstance(item, Source)] == [
+        "50%25%FF",
+        "cats",
+        "photos",
+    ]
+
+
+def test_hidden_files_and_stores_are_left_out(inside: Path) -> None:
+    make(inside / "photos", ".hidden.jpg", ".git/a.jpg", "part.zarr/c/0", "out/b.jpg", "ok.jpg")
+    assert paths(list_pictures(["photos"], skip=inside / "photos" / "out")) == ["ok.jpg"]
+    assert paths(list_pictures(["photos"], skip="nowhere")) == ["ok.jpg", "out/b.jpg"]
+
+
+def test_a_hidden_file_that_is_named_is_listed(inside: Path) -> None:
+    make(inside, ".hidden.jpg")
+    assert paths(list_pictures([".hidden.jpg"])) == [".hidden.jpg"]
+
+
+def test_patterns_give_the_paths_that_their_folder_gives(inside: Path) -> None:
+    make(inside / "photos", "a.jpg", "b.png", "c/d.jpg", "c/e/f.jpg", "c/e/g.png", ".h/i.jpg")
+    everything = {item.path: item for item in list_pictures(["photos"])}
+    for pattern, expected in {
+        "photos/*.jpg": ["a.jpg"],
+        "photos/**/*.jpg": ["a.jpg", "c/d.jpg", "c/e/f.jpg"],
+        "photos/*/*.jpg": ["c/d.jpg"],
+        "photos/c*/**/?.png": ["c/e/g.png"],
+        "photos/[ab].*": ["a.jpg", "b.png"],
+        "photos/**": list(everything),
+        "photos/*": list(everything),
+    }.items():
+        found = list_pictures([pattern])
+        assert found == [everything[path] for path in expected], pattern
+    assert paths(list_pictures([f"{inside}/p*/b.png"])) == ["photos/b.png"]
+
+
+def test_a_file_with_wildcards_in_its_name_is_that_file(inside: Path) -> None:
+    make(inside, "*.jpg", "other.jpg")
+    assert paths(list_pictures(["*.jpg"])) == ["*.jpg"]
+    assert paths(list_pictures(["*.jp?"])) == ["*.jpg", "other.jpg"]
+
+
+def test_roots_of_single_files(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(inside, "photos/cats/a.jpg", "elsewhere/b.jpg")
+    file = inside / "photos" / "cats" / "a.jpg"
+    roots = {}
+    for root in (None, "photos", inside / "photos" / "cats", "elsewhere"):
+        (item,) = list_pictures([file], root=root)
+        roots[str(root)] = (item.root, item.path)
+    assert roots == {
+        "None": (str(inside), "photos/cats/a.jpg"),
+        "photos": (str(inside / "photos"), "cats/a.jpg"),
+        str(inside / "photos" / "cats"): (str(inside / "photos" / "cats"), "a.jpg"),
+        "elsewhere": (str(inside), "photos/cats/a.jpg"),
+    }
+    monkeypatch.chdir("elsewhere")
+    (item,) = list_pictures(["../photos/cats/a.jpg"])
+    assert (item.root, item.path) == ("/", str(file)[1:])
+
+
+def test_a_root_is_a_whole_folder_name(inside: Path) -> None:
+    make(inside, "photos2/a.jpg", "photos/b.jpg")
+    (item,) = list_pictures(["photos2/a.jpg"], root="photos")
+    assert item.path == "photos2/a.jpg"
+
+
+def test_a_file_named_twice_comes_once_where_it_came_first(inside: Path) -> None:
+    make(inside, "p/a.jpg", "p/b.jpg", "p/c/d.jpg")
+    found = list_pictures(["p/b.jpg", "p/c", "p/*.jpg", "p", "./p/../p/b.jpg", inside / "p"])
+    assert [(item.path, item.root) for item in found] == [
+        ("p/b.jpg", str(inside)),
+        ("d.jpg", str(inside / "p" / "c")),
+        ("a.jpg", str(inside / "p")),
+    ]
+
+
+def test_a_link_in_front_of_two_dots_leads_where_the_system_says(inside: Path) -> None:
+    make(inside, "real/inner/x.jpg", "real/right.jpg", "wrong.jpg")
+    (inside / "link").symlink_to("real/inner")
+    (item,) = list_pictures(["link/../right.jpg"])
+    assert item.path == "real/right.jpg"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\0"])
+def test_lists(end: str, inside: Path) -> None:
+    make(inside, "p/a.jpg", "p/b b.jpg", "p/c.jpg")
+    (inside / "list").write_text(
+        end.join(["p/c.jpg", "", "p/b b.jpg", "p/gone.jpg", "p", "p/c.jpg", ""]), newline=""
+    )
+    found = list_pictures(["p/a.jpg"], files_from="list", root="p")
+    assert [(item.path, getattr(item, "reason", "")) for item in found] == [
+        ("a.jpg", ""),
+        ("c.jpg", ""),
+        ("b b.jpg", ""),
+        ("gone.jpg", "no such file"),
+    ]
+
+
+def test_a_list_with_nul_may_hold_newlines_and_any_bytes(inside: Path) -> None:
+    make(inside, b"two\nlines", b"\xff\xfe")
+    (inside / "list").write_bytes(b"two\nlines\0\xff\xfe\0")
+    assert paths(list_pictures([], files_from="list")) == ["two\nlines", "%FF%FE"]
+
+
+def test_a_list_from_standard_input(inside: Path) -> None:
+    make(inside, b"a.jpg", b"caf\xe9.jpg")
+    code = (
+        "from sparsefeat.images.listing import list_pictures\n"
+        "print([item.path for item in list_pictures([], files_from='-')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=b"caf\xe9.jpg\na.jpg", capture_output=True, check=True
+    )
+    assert done.stdout.decode().strip() == "['caf%E9.jpg', 'a.jpg']"
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        ["nowhere"],
+        ["empty"],
+        ["empty/*.jpg"],
+        ["nowhere/*.jpg"],
+        [""],
+        ["a.jpg", "b*"],
+        ["dangling"],
+    ],
+)
+def test_what_names_nothing_is_an_error(inputs: list[str], inside: Path) -> None:
+    make(inside, "a.jpg")
+    (inside / "empty").mkdir()
+    (inside / "dangling").symlink_to("nowhere")
+    with pytest.raises(SourceError, match=r"^got .*expected .*") as caught:
+        list_pictures(inputs)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_list_is_an_error(inside: Path) -> None:
+    with pytest.raises(SourceError, match="got 'nowhere' as a list"):
+        list_pictures([], files_from="nowhere")
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"\0", b"\xef\xbb\xbf", b"\xff\xfe\r\0\n\0"])
+def test_an_empty_list_is_nothing_to_do(inside: Path, content: bytes) -> None:
+    (inside / "list").write_bytes(content)
+    assert list_pictures([], files_from="list") == []
+    assert list_pictures([]) == []
+    (inside / "empty").mkdir()
+    with pytest.raises(SourceError, match="'empty', expected photographs: there are no files"):
+        list_pictures("empty", files_from="list")
+
+
+def test_a_listed_folder_is_searched_unless_the_list_has_what_is_in_it(inside: Path) -> None:
+    make(inside, "p/a.jpg", "p/b.jpg", "p/c/d.jpg", "q/e.jpg", "q/f/g.jpg", "empty/x.mov")
+    (inside / "list").write_text("p\np/a.jpg\np/c\nq\nempty\n")
+    found = list_pictures([], files_from="list")
+    assert paths(found) == ["p/a.jpg", "d.jpg", "e.jpg", "f/g.jpg"]
+    assert found[1].root == str(inside / "p/c")
+    # As find writes it: folders beside what is in them.
+    written = subprocess.run(["find", "p", "-print0"], capture_output=True, check=True).stdout
+    (inside / "list").write_bytes(written)
+    assert sorted(paths(list_pictures([], files_from="list"))) == [
+        "p/a.jpg",
+        "p/b.jpg",
+        "p/c/d.jpg",
+    ]
+
+
+def test_one_path_is_taken_as_a_list_of_one(inside: Path) -> None:
+    make(inside, "p/a.jpg", "p/b.png")
+    assert paths(list_pictures("p")) == paths(list_pictures(Path("p"))) == ["a.jpg", "b.png"]
+    assert paths(list_pictures("p/*.jpg")) == ["a.jpg"]
+    assert paths(list_pictures(name for name in ["p/b.png", "p"])) == ["p/b.png", "a.jpg"]
+
+
+@pytest.mark.parametrize(
+    "inputs", [None, 3, b"p", {"p": 1}, [None], [b"p"], [["p"]], [np.zeros((2, 2))], np.zeros(2)]
+)
+def test_what_is_no_path_is_an_error(inputs: Any) -> None:
+    with pytest.raises(InputError, match=r"^got a \w+.*expected"):
+        list_pictures(inputs)
+
+
+def test_patterns_ignore_case(inside: Path) -> None:
+    make(inside / "Photos", "a.jpg", "b.JPG", "Trip/c.Jpg", "trip2/d.jpeg")
+    assert paths(list_pictures("Photos/**/*.jpg")) == ["Trip/c.Jpg", "a.jpg", "b.JPG"]
+    assert paths(list_pictures("Photos/**/*.JPG")) == ["Trip/c.Jpg", "a.jpg", "b.JPG"]
+    assert paths(list_pictures("Photos/TRIP*/*")) == ["Trip/c.Jpg", "trip2/d.jpeg"]
+    assert paths(list_pictures("Photos/[AB].jpg")) == ["a.jpg", "b.JPG"]
+    with pytest.raises(SourceError, match="nothing of that name"):
+        list_pictures("Photos/A.jpg")  # a name, not a pattern
+
+
+def test_folders_with_brackets_are_those_folders(inside: Path) -> None:
+    make(inside, "p [2019]/a.jpg", "p [2019]/x [1]/b.JPG", "p 2/no.jpg", "p [x/c.jpg", "q*/d.jpg")
+    assert paths(list_pictures("p [2019]")) == ["a.jpg", "x [1]/b.JPG"]
+    for pattern, expected in {
+        "p [2019]/*.jpg": ["a.jpg"],
+        "p [2019]/**/*.jpg": ["a.jpg", "x [1]/b.JPG"],
+        "p [2019]/x [1]/*.jpg": ["b.JPG"],
+        "p [2019]/*/*.jpg": ["x [1]/b.JPG"],
+        "p [x/*.jpg": ["c.jpg"],
+        "q*/*.jpg": ["d.jpg"],
+        "*/x [1]/*.jpg": ["p [2019]/x [1]/b.JPG"],
+    }.items():
+        assert paths(list_pictures(pattern)) == expected, pattern
+    assert list_pictures("p [2019]/*.jpg")[0].root == str(inside / "p [2019]")
+    with pytest.raises(SourceError, match="nothing of that name"):
+        list_pictures("p [2019]/gone.jpg")
+
+
+def test_companions_are_counted_and_not_listed(inside: Path) -> None:
+    make(inside / "p", "a.jpg", "a.MOV", "a.xmp", "x/b.mov", "desktop.ini", "x/Thumbs.db", "n.bin")
+    found = list_pictures("p")
+    assert paths(found) == ["a.jpg", "n.bin"]
+    assert found.companions == {".mov": 2, ".xmp": 1, ".ini": 1, ".db": 1}
+    assert list_pictures(["p", "p/*", "p/x", "p/a.jpg"]).companions == found.companions
+    (inside / "list").write_text("p/a.jpg\np/a.MOV\np/._a.jpg\np/.DS_Store\n")
+    listed = list_pictures([], files_from="list")
+    assert paths(listed) == ["p/a.jpg"]
+    assert listed.companions == {".mov": 1, "._*": 1, ".ds_store": 1}
+    # Who names one means it.
+    named = list_pictures(["p/a.MOV", "p/a.jpg"])
+    assert (paths(named), named.companions) == (["p/a.MOV", "p/a.jpg"], {})
+    assert paths(list_pictures("p", include="*.mov")) == ["a.MOV", "x/b.mov"]
+    with pytest.raises(SourceError, match=r"1 file that accompanies photographs was skipped: 1 \."):
+        list_pictures("p/*.ini")
+
+
+def test_include_and_exclude(inside: Path) -> None:
+    make(inside / "p", "a.jpg", "b.PNG", "raw/c.jpg", "x/raw/d.jpg", "x/e-edit.jpg", "x/f.jpg")
+    for options, expected in (
+        ({"include": "*.jpg"}, ["a.jpg", "raw/c.jpg", "x/e-edit.jpg", "x/f.jpg", "x/raw/d.jpg"]),
+        ({"include": ["*.png", "F.*"]}, ["b.PNG", "x/f.jpg"]),
+        ({"include": "x"}, ["x/e-edit.jpg", "x/f.jpg", "x/raw/d.jpg"]),
+        ({"exclude": ["RAW", "*-edit.*"]}, ["a.jpg", "b.PNG", "x/f.jpg"]),
+        ({"exclude": "x/raw"}, ["a.jpg", "b.PNG", "raw/c.jpg", "x/e-edit.jpg", "x/f.jpg"]),
+        ({"include": "x/*.jpg", "exclude": "*-edit.jpg"}, ["x/f.jpg"]),
+    ):
+        assert paths(list_pictures("p", **options)) == expected, options
+    assert paths(list_pictures(["p/a.jpg", "p/b.PNG", "p/x"], exclude="*.jpg")) == ["p/b.PNG"]
+    (inside / "list").write_text("p/a.jpg\np/b.PNG\n")
+    assert paths(list_pictures([], files_from="list", exclude="*.png")) == ["p/a.jpg"]
+    for options in ({"include": "*.gif"}, {"exclude": "p"}):
+        with pytest.raises(SourceError, match="--include and --exclude left the others out"):
+            list_pictures([], files_from="list", **options)
+    for options in ({"include": "*.gif"}, {"exclude": ["x", "raw", "*.*"]}):
+        with pytest.raises(SourceError, match="--include and --exclude left the others out"):
+            list_pictures("p", **options)
+    for pattern in ("", "/", ".", 3):
+        with pytest.raises(InputError, match="expected a pattern"):
+            list_pictures("p", exclude=[pattern])  # type: ignore[list-item]
+
+
+def test_patterns_of_a_shell_are_understood_or_refused(inside: Path) -> None:
+    make(inside / "p", "a.jpg", "raw/b.jpg", "x/raw/c.jpg")
+    # "./" is at any depth, as every pattern is.
+    for pattern in ("raw", "./raw", "././raw/"):
+        found = list_pictures("p", exclude=pattern)
+        assert (paths(found), found.unmatched) == (["a.jpg"], ()), pattern
+    for pattern in (str(inside / "p/raw"), "../raw", "x/../raw", ".."):
+        with pytest.raises(InputError, match=r"without a leading / and without \.\."):
+            list_pictures("p", exclude=pattern)
+        with pytest.raises(InputError, match=r"^got include .* such as "):
+            list_pictures("p", include=[pattern])
+
+
+def test_an_exclude_that_matches_nothing_is_told(inside: Path) -> None:
+    make(inside / "p", "a.jpg", "a.png", "raw/b.jpg", "b.mov", "c.jpg")
+    patterns = ["p/raw", "raw", "RAW/*.jpg", "a.*", "*.png", "*.mov", "*.gif"]
+    found = list_pictures("p", exclude=patterns, include="*.jpg")
+    # An excluded folder is not entered.
+    assert found.unmatched == ("p/raw", "RAW/*.jpg", "*.gif")
+    assert list_pictures("p").unmatched == ()
+    # What is named itself is relative to the current folder.
+    assert list_pictures(["p/a.jpg", "p/raw/b.jpg"], exclude="p/raw").unmatched == ()
+
+
+def test_a_list_with_entries_and_no_photographs(inside: Path) -> None:
+    (inside / "mount").mkdir()
+    make(inside, "a.mov")
+    for entries, says in (
+        ("mount\n", r"got 1 path in 'list', expected photographs: there are no files in it"),
+        ("mount\na.mov\n", r"got 2 paths in 'list', .* skipped: 1 \.mov; name"),
+    ):
+        (inside / "list").write_text(entries)
+        with pytest.raises(SourceError, match=says):
+            list_pictures([], files_from="list")
+    (inside / "list").write_text("\n")
+    assert list_pictures([], files_from="list") == []
+
+
+def test_an_excluded_folder_is_not_entered(tmp_path: Path) -> None:
+    for folder in (tmp_path, *tmp_path.parents):
+        if not folder.stat().st_mode & 0o001:
+            folder.chmod(0o755)
+    make(tmp_path / "p", "closed/a.jpg", "open.jpg")
+    (tmp_path / "p/closed").chmod(0)
+    with as_nobody():
+        found = list_pictures(tmp_path / "p", exclude="closed")
+    (tmp_path / "p/closed").chmod(0o755)
+    assert paths(found) == ["open.jpg"]
+
+
+def test_addresses_are_not_fetched(inside: Path) -> None:
+    with pytest.raises(SourceError, match="fetches nothing"):
+        list_pictures("https://example.org/a.jpg?size=2")
+    (inside / "list").write_text("file:///p/a.jpg\n")
+    (item,) = list_pictures([], files_from="list")
+    assert isinstance(item, Reject)
+    assert (item.path, item.reason) == ("file:///p/a.jpg", str(Reason.ADDRESS))
+
+
+def test_half_a_character_is_no_name() -> None:
+    item = find_picture("\ud800.jpg")
+    assert isinstance(item, Reject)
+    assert item.reason == "no such file"
+
+
+def test_only_lost_files_are_rejects_not_an_error(inside: Path) -> None:
+    (inside / "list").write_bytes(b"gone\n")
+    (item,) = list_pictures([], files_from="list")
+    assert isinstance(item, Reject)
+    assert (item.path, item.root, item.sha256) == ("gone", str(inside), "")
+
+
+def test_special_files(inside: Path) -> None:
+    make(inside / "p", "a.jpg")
+    os.mkfifo(inside / "p" / "fifo.jpg")
+    assert paths(list_pictures(["p"])) == ["a.jpg"]
+    (named,) = list_pictures(["p/fifo.jpg"])
+    assert isinstance(named, Reject)
+    assert named.reason == "not a regular file"
+
+
+def test_a_nul_in_a_path_is_a_missing_file() -> None:
+    item = find_picture("a\0b")
+    assert isinstance(item, Reject)
+    assert item.reason == "no such file"
+
+
+def test_a_forbidden_folder_is_a_reject_and_the_rest_goes_on(tmp_path: Path) -> None:
+    for folder in (tmp_path, *tmp_path.parents):
+        if not folder.stat().st_mode & 0o001:  # pytest keeps what is its own to itself
+            folder.chmod(0o755)
+    make(tmp_path / "p", "closed/a.jpg", "open.jpg")
+    (tmp_path / "p" / "closed").chmod(0)
+    with as_nobody():
+        found = list_pictures([tmp_path / "p"])
+    assert [(item.path, getattr(item, "reason", "")) for item in found] == [
+        ("closed", "permission denied"),
+        ("open.jpg", ""),
+    ]
+    with as_nobody(), pytest.raises(SourceError, match="can be read"):
+        list_pictures([tmp_path / "p" / "closed"])
+    (tmp_path / "p" / "closed").chmod(0o755)

@@ -1,0 +1,111 @@
+"""Lists of paths as other programs write them."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sparsefeat.errors import SourceError
+from sparsefeat.images.path_list import read_path_list
+
+NAMES = ["p/a.jpg", "p/été 二.jpg", "p/b b.jpg"]
+
+
+@pytest.fixture(autouse=True)
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p").mkdir()
+    for name in NAMES:
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def read(content: bytes) -> list[str]:
+    Path("list").write_bytes(content)
+    return read_path_list("list")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\0"])
+def test_encodings_and_line_ends(encoding: str, end: str) -> None:
+    assert read("".join(name + end for name in NAMES).encode(encoding)) == NAMES
+    assert read(end.join(NAMES).encode(encoding)) == NAMES
+    assert read("".encode(encoding)) == []
+
+
+@pytest.mark.parametrize("mark", [b"\xff\xfe", b"\xfe\xff"])
+def test_utf_16_of_either_order_as_powershell_writes_it(mark: bytes) -> None:
+    encoding = "utf-16-le" if mark == b"\xff\xfe" else "utf-16-be"
+    assert read(mark + "p/a.jpg\r\np/été 二.jpg\r\n".encode(encoding)) == NAMES[:2]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_a_mark_is_an_error(encoding: str) -> None:
+    with pytest.raises(SourceError, match=r"UTF-16 without a byte-order mark.*write it as UTF-8"):
+        read("\n".join(NAMES).encode(encoding))
+
+
+def test_a_mark_that_lies_is_an_error() -> None:
+    for content in (b"\xff\xfep/a.jpg", b"\xff\xfe\x00\xd8\n\0"):
+        with pytest.raises(SourceError, match="UTF-16-LE and isn't in it"):
+            read(content)
+
+
+def test_bytes_that_are_no_text_are_the_name_s_own(inside: Path) -> None:
+    assert read(b"\xef\xbb\xbfcaf\xe9.jpg\n") == [os.fsdecode(b"caf\xe9.jpg")]
+    assert read(b"caf\xe9.jpg\0") == [os.fsdecode(b"caf\xe9.jpg")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '"p/b b.jpg"',
+        "'p/b b.jpg'",
+        "  p/b b.jpg",
+        "p/b b.jpg \t",
+        '  "p/b b.jpg"\r',
+        '"p/b\\040b.jpg"',
+        '"p/b\\x20b.jpg" ',
+    ],
+)
+def test_quotes_and_blanks_around_a_name_that_is_there(line: str) -> None:
+    expected = line if "x20" in line else "p/b b.jpg"
+    assert read(line.encode() + b"\n") == [expected]
+
+
+def test_as_windows_copies_paths_and_csv_doubles_quotes() -> None:
+    Path("C:\\new.jpg").touch()
+    Path('say "x".jpg').touch()
+    assert read(b'"C:\\new.jpg"\r\n"say ""x"".jpg"\r\n') == ["C:\\new.jpg", 'say "x".jpg']
+
+
+def test_as_ls_and_git_quote(inside: Path) -> None:
+    odd = ['tab\there "q".jpg', "été.jpg", "plain.jpg"]
+    for name in odd:
+        Path("p", name).touch()
+    done = subprocess.run(["ls", "-Q", "p"], capture_output=True, check=True, env={"LC_ALL": "C"})
+    os.chdir("p")
+    assert set(odd) <= set(read(done.stdout))
+
+
+def test_a_name_that_is_there_is_that_name() -> None:
+    for name in ("'q'", '"q"', " blank ", "cr\r", "# no comment", "~"):
+        Path(name).touch()
+        assert read(name.encode() + b"\n") == [name]
+
+
+def test_what_is_not_there_stays_as_it_is_written() -> None:
+    assert read(b'"gone.jpg"\r\n# note\r\n gone\r\n') == ['"gone.jpg"', "# note", " gone"]
+
+
+def test_a_list_that_cannot_be_read() -> None:
+    for name in ("nowhere", "p"):
+        with pytest.raises(SourceError, match="as a list of photographs"):
+            read_path_list(name)
+
+
+def test_standard_input_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(SourceError, match="standard input is closed"):
+        read_path_list("-")

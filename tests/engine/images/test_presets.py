@@ -1,0 +1,31 @@
+import json
+
+import pytest
+
+from sparsefeat.errors import InputError
+from sparsefeat.images.presets import PRESETS, preset
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_recipe_survives_json_and_names_its_preset(name: str) -> None:
+    recipe = preset(name).recipe()
+    assert json.loads(json.dumps(recipe)) == recipe
+    assert recipe["name"] == name
+    assert "mean" not in recipe  # scaling is the model's
+
+
+def test_a_preset_without_reduction_is_written_as_it_always_was() -> None:
+    assert "jpeg_margin" not in preset("keras").recipe()
+    assert preset("keras").recipe()["version"] == 1
+    assert preset("bilinear").recipe()["jpeg_margin"] == 2.0
+
+
+def test_recipes_differ() -> None:
+    recipes = [json.dumps(each.recipe(), sort_keys=True) for each in PRESETS.values()]
+    assert len(set(recipes)) == len(recipes)
+
+
+@pytest.mark.parametrize(("typo", "meant"), [("kears", "keras"), ("bilinar", "bilinear")])
+def test_an_unknown_name_gives_the_nearest(typo: str, meant: str) -> None:
+    with pytest.raises(InputError, match=f"got preprocess '{typo}'.*did you mean {meant}"):
+        preset(typo)

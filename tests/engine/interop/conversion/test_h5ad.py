@@ -1,0 +1,146 @@
+import json
+from pathlib import Path
+
+import anndata
+import h5py
+import numpy as np
+import pytest
+
+import sparsefeat
+from sparsefeat.errors import InputError
+from sparsefeat.store import Store
+from sparsefeat.types import Batch
+
+from ...store.data import SMALL, assert_same_floats, make_batch, make_row, write_store
+from .stores import (
+    assert_kept,
+    assert_same_matrix,
+    empty_store,
+    flipped,
+    odd_store,
+    read_without_us,
+)
+
+KEYS = {layer.name: layer.name.replace("/", ".") for layer in SMALL}
+
+
+@pytest.mark.parametrize("backed", [None, "r"])
+def test_anndata_reads_what_the_store_holds(tmp_path: Path, backed: str | None) -> None:
+    store = odd_store(tmp_path / "store")
+    done = sparsefeat.convert(store, tmp_path / "all.h5ad", memory=1)  # a row at a time
+    data = anndata.read_h5ad(tmp_path / "all.h5ad", backed=backed)
+    assert data.shape == (11, 0)
+    assert list(data.obsm) == sorted(KEYS.values())
+    assert_same_matrix(data.obsm["block5_pool"], store["block5_pool"])
+    assert_same_matrix(data.obsm["block5_conv3.pre"], store["block5_conv3/pre"])
+    assert_same_floats(data.obsm["fc"], store.dense("fc"))
+    assert data.obs.equals(store.obs)
+    assert (data.obs.dtypes == store.obs.dtypes).all()
+    assert data.uns["sparsefeat"]["rejected"].equals(store.rejected)
+    header = json.loads(data.uns["sparsefeat"]["header"])
+    assert header["rows"] == 11
+    assert header["settings"] == {"pool": "none"}
+    assert header["provenance"] == [{"tool": "test"}]
+    assert {entry["name"]: tuple(entry["shape"]) for entry in header["layers"]} == {
+        layer.name: layer.shape for layer in SMALL
+    }
+    subset = data[[7, 2]].to_memory()
+    assert_same_matrix(subset.obsm["block5_pool"], store["block5_pool", [7, 2]])
+    assert done.bytes == (tmp_path / "all.h5ad").stat().st_size
+    assert {name: layer.nnz for name, layer in done.layers.items()} == {
+        layer.name: store[layer.name].nnz for layer in SMALL
+    }
+
+
+def test_rows_are_read_from_the_disk(tmp_path: Path) -> None:
+    """The way that the documentation gives for files larger than memory."""
+    store = odd_store(tmp_path / "store")
+    sparsefeat.convert(store, tmp_path / "all.h5ad", layers="block5_pool")
+    with h5py.File(tmp_path / "all.h5ad") as file:
+        rows = anndata.io.sparse_dataset(file["obsm/block5_pool"])[2:7]
+        assert_same_matrix(rows, store["block5_pool", 2:7])
+
+
+def test_without_rows(tmp_path: Path) -> None:
+    store = empty_store(tmp_path / "store")
+    sparsefeat.convert(store, tmp_path / "all.h5ad")
+    data = anndata.read_h5ad(tmp_path / "all.h5ad")
+    assert data.shape == (0, 0)
+    assert data.obsm["block5_pool"].shape == (0, 72)
+    assert list(data.uns["sparsefeat"]["rejected"]["path"]) == ["broken-1.png"]
+
+
+def test_sparsefeat_is_not_needed(tmp_path: Path) -> None:
+    store = odd_store(tmp_path / "store")
+    sparsefeat.convert(store, tmp_path / "all.h5ad")
+    told, arrays = read_without_us(
+        """
+import anndata
+from scipy.sparse import csr_matrix
+data = anndata.read_h5ad(path)
+for key, value in data.obsm.items():
+    keep(key.replace(".", "/"), csr_matrix(value))
+print(json.dumps([list(data.obs.index), data.obs["path"].tolist()]))
+""",
+        tmp_path / "all.h5ad",
+        tmp_path,
+    )
+    assert told == [list(store.obs.index), store.obs["path"].tolist()]
+    assert_kept(arrays, store)
+
+
+def test_filters_are_those_of_every_hdf5(tmp_path: Path) -> None:
+    store = odd_store(tmp_path / "store")
+    sparsefeat.convert(store, tmp_path / "all.h5ad")
+    with h5py.File(tmp_path / "all.h5ad") as file:
+        for name in ("block5_pool/data", "block5_pool/indices", "block5_pool/indptr", "fc"):
+            dataset = file["obsm"][name]
+            assert (dataset.compression, dataset.compression_opts, dataset.shuffle) == (
+                "gzip",
+                1,
+                True,
+            )
+
+
+def test_a_flipped_bit_is_noticed_by_gzip(tmp_path: Path) -> None:
+    store = odd_store(tmp_path / "store")
+    sparsefeat.convert(store, tmp_path / "all.h5ad")
+    with h5py.File(tmp_path / "all.h5ad") as file:
+        chunk = file["obsm/block5_pool/data"].id.get_chunk_info(0)
+    for other in flipped(tmp_path / "all.h5ad", chunk.byte_offset, chunk.size):
+        with h5py.File(other) as file, pytest.raises(OSError, match="filter"):
+            file["obsm/block5_pool/data"][:]
+
+
+def test_a_nul_cannot_be_written(tmp_path: Path) -> None:
+    batch = Batch(rows=(make_row(0, path="nul\0"),), layers=make_batch([0]).layers)
+    write_store(tmp_path / "store", [batch])
+    with pytest.raises(InputError, match=r"path 'nul\\x00' holds a NUL.*parquet"):
+        sparsefeat.convert(tmp_path / "store", tmp_path / "all.h5ad")
+    sparsefeat.convert(tmp_path / "store", tmp_path / "all.parquet")
+
+
+def test_some_rows_in_another_order(tmp_path: Path) -> None:
+    store = odd_store(tmp_path / "store")
+    rows = np.array([9, 0, 4])
+    sparsefeat.convert(store, tmp_path / "some.h5ad", rows=rows, layers=["fc", "block5_pool"])
+    data = anndata.read_h5ad(tmp_path / "some.h5ad")
+    assert list(data.obsm) == ["block5_pool", "fc"]
+    assert_same_matrix(data.obsm["block5_pool"], store["block5_pool", rows])
+    assert_same_floats(data.obsm["fc"], store.dense("fc", rows))
+    assert data.obs.equals(store.obs.iloc[rows])
+    assert Store(tmp_path / "store").n_rows == 11
+
+
+def test_rounded_values_are_written_as_they_are_read(tmp_path: Path) -> None:
+    layers = [SMALL[0], SMALL[2]]  # without negative values
+    for number in range(2):
+        write_store(tmp_path / "store", [make_batch([number], layers)], layers, values="uint8")
+    store = Store(tmp_path / "store")
+    sparsefeat.convert(store, tmp_path / "all.h5ad")
+    data = anndata.read_h5ad(tmp_path / "all.h5ad")
+    assert_same_matrix(data.obsm["block5_pool"], store["block5_pool"])
+    header = json.loads(data.uns["sparsefeat"]["header"])
+    stored = [part.layers["block5_pool"].values for part in store.parts]
+    assert header["layers"][0]["values"] == [values.to_json() for values in stored if values]
+    assert len(header["layers"][0]["values"]) == 2

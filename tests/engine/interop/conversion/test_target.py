@@ -1,0 +1,101 @@
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from sparsefeat.errors import InputError
+from sparsefeat.interop.conversion import target as module
+from sparsefeat.interop.conversion.npz import made_here
+
+
+def target(
+    path: Path, *, folder: bool = False, force: bool = False
+) -> AbstractContextManager[Path]:
+    return module.target(path, folder=folder, force=force, ours=made_here)
+
+
+def names(folder: Path) -> set[str]:
+    return {entry.name for entry in folder.iterdir()}
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_it_appears_when_it_is_whole(tmp_path: Path, folder: bool) -> None:
+    name = "ä" * 120  # as long as names can be, in bytes
+    with target(tmp_path / name, folder=folder) as path:
+        (path / "header.json" if folder else path).write_text("x")
+        assert name not in names(tmp_path)
+    assert names(tmp_path) == {name}
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_an_exception_leaves_nothing(tmp_path: Path, folder: bool) -> None:
+    def fail() -> None:
+        with target(tmp_path / "x", folder=folder) as path:
+            (path / "header.json" if folder else path).write_text("x")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert names(tmp_path) == set()
+
+
+def test_a_name_that_is_taken_in_the_meantime(tmp_path: Path) -> None:
+    def meet() -> None:
+        with target(tmp_path / "x") as path:
+            path.write_text("ours")
+            (tmp_path / "x").write_text("theirs")
+
+    with pytest.raises(InputError, match="exists"):
+        meet()
+    assert (tmp_path / "x").read_text() == "theirs"
+    assert names(tmp_path) == {"x"}
+
+
+def test_only_what_a_conversion_made_is_replaced(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "thesis.tex").write_text("")
+    for folder in (False, True):
+        with pytest.raises(InputError, match="choose another name"):
+            target(home, folder=folder, force=True)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is a file"):
+        target(tmp_path / "file", folder=True, force=True)
+    (tmp_path / "link").symlink_to(home)
+    with pytest.raises(InputError, match="link"):
+        target(tmp_path / "link", folder=True, force=True)
+    assert names(home) == {"thesis.tex"}
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_force_replaces(tmp_path: Path, folder: bool) -> None:
+    for text in ("old", "new"):
+        with target(tmp_path / "x", folder=folder, force=True) as path:
+            for name in ("obs.csv", "rejected.csv", "header.json", "a.npz") if folder else ("",):
+                (path / name if folder else path).write_text(text)
+    read = tmp_path / "x" / "a.npz" if folder else tmp_path / "x"
+    assert read.read_text() == "new"
+    assert names(tmp_path) == {"x"}
+
+
+def test_the_old_folder_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with target(tmp_path / "x", folder=True) as path:
+        for name in ("obs.csv", "rejected.csv", "header.json"):
+            (path / name).write_text("old")
+    rename = Path.rename
+
+    def refuse(self: Path, to: Path) -> Path:
+        if self.suffix == ".tmp":
+            raise OSError("no")
+        return rename(self, to)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+
+    def replace() -> None:
+        with target(tmp_path / "x", folder=True, force=True) as path:
+            (path / "obs.csv").write_text("new")
+
+    with pytest.raises(OSError, match="no"):
+        replace()
+    assert names(tmp_path) == {"x"}
+    assert (tmp_path / "x" / "obs.csv").read_text() == "old"

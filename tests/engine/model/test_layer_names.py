@@ -1,0 +1,18 @@
+"""Groups are the same layers of a model, which knows kinds, as of a store, which knows names."""
+
+from pathlib import Path
+
+import pytest
+
+from sparsefeat.model import ModelFile, choose
+from sparsefeat.model.layer_names import GROUPS
+from sparsefeat.store.choosing import choose_stored
+
+
+@pytest.mark.parametrize("word", GROUPS)
+def test_a_group_is_the_same_by_kind_and_by_name(small_vgg16_top: Path, word: str) -> None:
+    layers = ModelFile.open(small_vgg16_top).metadata.layers
+    names = [layer.name for layer in layers]
+    chosen = choose(word, layers)
+    assert chosen == choose_stored(word, names)
+    assert len(chosen) == {"all": len(names), "pools": 5, "convs": 13, "walk": 7}[word]

@@ -1,0 +1,52 @@
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sparsefeat.images import QuirkWarning, preset
+from sparsefeat.images.decode import Decoded, decode
+from sparsefeat.pipeline.batching import MAX_WAITING_REJECTS, Group, groups
+from sparsefeat.types import Reject
+
+KERAS = preset("keras")
+REJECT = Reject(path="a", root="", bytes=0, mtime_ns=0, sha256="", reason="not a picture")
+
+
+def picture(notes: frozenset[str] = frozenset()) -> Decoded:
+    decoded = decode(np.zeros((32, 32, 3), np.uint8), KERAS, (32, 32))
+    assert isinstance(decoded, Decoded)
+    return Decoded(row=decoded.row, pixels=decoded.pixels, notes=notes)
+
+
+def sizes(collected: list[Group]) -> list[tuple[int, int]]:
+    return [(len(group.decoded), len(group.rejects)) for group in collected]
+
+
+def test_groups_are_full_but_for_the_last() -> None:
+    results: list[Any] = [picture(), REJECT, picture(), picture(), REJECT, REJECT]
+    assert sizes(list(groups(results, KERAS, 2))) == [(2, 1), (1, 2)]
+    assert list(groups([], KERAS, 2)) == []
+
+
+def test_rejects_do_not_wait_for_a_picture() -> None:
+    results = [picture()] + [REJECT] * (MAX_WAITING_REJECTS + 1)
+    assert sizes(list(groups(results, KERAS, 2))) == [(0, MAX_WAITING_REJECTS), (1, 1)]
+
+
+def test_what_came_before_an_error_comes_out() -> None:
+    def results() -> Iterator[Decoded]:
+        yield picture()
+        raise ValueError("the source broke")
+
+    collected = groups(results(), KERAS, 8)
+    assert sizes([next(collected)]) == [(1, 0)]
+    with pytest.raises(ValueError, match="the source broke"):
+        next(collected)
+
+
+def test_a_quirk_is_told_once() -> None:
+    odd = picture(frozenset({"sixteen-bit"}))
+    with pytest.warns(QuirkWarning, match="16-bit") as told:
+        assert len(list(groups([odd, odd, odd], KERAS, 1))) == 3
+    assert len(told) == 1

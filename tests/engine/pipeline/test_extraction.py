@@ -1,0 +1,389 @@
+import hashlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+import sparsefeat
+from sparsefeat.errors import InputError, StoreLockedError, StoreMismatchError
+from sparsefeat.images import decode_path, list_pictures
+from sparsefeat.pipeline.extraction import extract_to_store
+from sparsefeat.pipeline.progress import Progress
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Twenty-four crops of photographs in two folders, and a file that is no picture."""
+    folder = tmp_path / "photos"
+    sources = [data.astronaut(), data.coffee(), data.chelsea(), data.rocket()]
+    for index in range(24):
+        label = folder / ("even" if index % 2 == 0 else "odd")
+        label.mkdir(parents=True, exist_ok=True)
+        crop = sources[index % 4][10 * index : 10 * index + 60, 5 * index : 5 * index + 70]
+        Image.fromarray(np.ascontiguousarray(crop)).save(label / f"{index:02}.png")
+    (folder / "notes.jpg").write_text("no picture")
+    return folder
+
+
+def command(model: Path, photos: Sequence[Path], store: Path, *options: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "sparsefeat", "extract", *map(str, photos)),
+        *("-o", str(store), "-m", str(model), "--layers", "block3_pool,block5_pool"),
+        *("--size", "64x64", "--rows-per-part", "5", "--batch-size", "2", *options),
+    ]
+
+
+def extract(model: Path, photos: Sequence[Path], store: Path, **options: object) -> Progress:
+    extractor = sparsefeat.Extractor(model, "block3_pool,block5_pool", size=(64, 64), batch_size=2)
+    pictures = list_pictures(photos)
+    return extract_to_store(extractor, pictures, store, rows_per_part=5, **options)  # type: ignore[arg-type]
+
+
+def contents(store: Path) -> dict[str, bytes]:
+    """Every row by its picture, bit for bit."""
+    opened = sparsefeat.open(store)
+    layers = [opened.dense(name) for name in opened.layers]
+    return {
+        path: b"".join(layer[row].tobytes() for layer in layers)
+        for row, path in enumerate(opened.obs["path"])
+    }
+
+
+def digests(store: Path) -> dict[str, str]:
+    return {
+        str(file.relative_to(store)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for part in store.glob("part-*.zarr")
+        for file in part.rglob("*")
+        if file.is_file()
+    }
+
+
+def test_a_run_and_running_it_again(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+    store = tmp_path / "features"
+    seen: list[tuple[int, int]] = []
+    outcome = extract(small_vgg16, [photos], store, report=lambda p: seen.append((p.done, p.total)))
+    assert (outcome.total, outcome.rows, outcome.rejected) == (25, 24, 1)
+    assert not outcome.stopped
+    assert seen[-1] == (25, 25)
+    assert seen == sorted(seen)
+    before = digests(store)
+    again = extract(small_vgg16, [photos], store)
+    assert (again.rows, again.rejected) == (0, 0)
+    assert (again.already_stored, again.already_rejected, again.changed) == (24, 1, [])
+    assert digests(store) == before
+
+    opened = sparsefeat.open(store)
+    assert len(opened) == 24
+    assert opened.obs["label"].tolist() == ["even"] * 12 + ["odd"] * 12
+    assert opened.rejected["path"].tolist() == ["notes.jpg"]
+    extractor = sparsefeat.Extractor(small_vgg16, "block5_pool", size=(64, 64))
+    (batch,) = extractor.extract([photos / "even/08.png"])
+    row = opened.obs["path"].tolist().index("even/08.png")
+    stored = opened["block5_pool", row]
+    np.testing.assert_array_equal(stored.indices, batch.layers["block5_pool"].indices)
+    np.testing.assert_array_equal(stored.data, batch.layers["block5_pool"].values)
+
+
+def test_paths_are_taken_as_what_they_list(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+    store = tmp_path / "features"
+    extractor = sparsefeat.Extractor(small_vgg16, "block5_pool", size=(64, 64))
+    first = extract_to_store(extractor, photos / "even", store)
+    assert (first.total, first.rows) == (12, 12)
+    assert sparsefeat.open(store).obs["path"].tolist()[0] == "00.png"
+    again = extract_to_store(extractor, [str(photos / "even"), photos / "typo.png"], store)
+    assert (again.total, again.rows, again.already_stored) == (13, 0, 12)
+    with pytest.raises(InputError, match="expected several pictures"):
+        extract_to_store(extractor, None, store)  # type: ignore[arg-type]
+
+
+def test_a_second_folder_appends_and_copies_are_known(
+    small_vgg16: Path, photos: Path, tmp_path: Path
+) -> None:
+    store, elsewhere = tmp_path / "features", tmp_path / "elsewhere"
+    extract(small_vgg16, [photos / "even"], store)
+    assert extract(small_vgg16, [photos / "odd"], store).rows == 12
+    shutil.copytree(photos / "even", elsewhere)  # keeps the times: the folder has moved
+    moved = extract(small_vgg16, [elsewhere], store)
+    assert (moved.rows, moved.already_stored) == (0, 12)
+    # Another picture of the same name, size and time is another picture all the same.
+    twin = elsewhere / "00.png"
+    stat = twin.stat()
+    twin.write_bytes(bytes(reversed(twin.read_bytes())))
+    os.utime(twin, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    other = extract(small_vgg16, [elsewhere], store)
+    assert (other.rejected, other.already_stored) == (1, 11)
+
+
+def test_a_changed_picture_is_told_and_keeps_its_row(
+    small_vgg16: Path, photos: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "features"
+    extract(small_vgg16, [photos], store)
+    before = contents(store)
+    shutil.copy(photos / "odd/01.png", photos / "even/00.png")
+    os.utime(photos / "even/02.png", ns=(1, 1))
+    outcome = extract(small_vgg16, [photos], store)
+    assert sorted(outcome.changed) == ["even/00.png", "even/02.png"]
+    assert outcome.rows == 0
+    # By their digests only the one with other bytes has changed.
+    assert extract(small_vgg16, [photos], store, identity="digest").changed == ["even/00.png"]
+    assert contents(store) == before
+
+
+def test_rejects_are_tried_again_only_when_asked(
+    small_vgg16: Path, photos: Path, tmp_path: Path
+) -> None:
+    store, damaged = tmp_path / "features", photos / "even/damaged.png"
+    whole = (photos / "odd/03.png").read_bytes()
+    damaged.write_bytes(bytes(len(whole)))
+    os.utime(damaged, ns=(5, 5))
+    assert extract(small_vgg16, [photos], store).rejected == 2
+    damaged.write_bytes(whole)  # mended, and alike from outside
+    os.utime(damaged, ns=(5, 5))
+    passed_over = extract(small_vgg16, [photos], store)
+    assert (passed_over.rows, passed_over.rejected, passed_over.already_rejected) == (0, 0, 2)
+    tried = extract(small_vgg16, [photos], store, retry_rejects=True)
+    assert (tried.rows, tried.rejected, tried.already_stored) == (1, 1, 24)
+    assert sparsefeat.open(store).rejected["path"].tolist() == ["notes.jpg"]
+    assert extract(small_vgg16, [photos], store).already_rejected == 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_settings_that_differ_are_refused(
+    small_vgg16: Path, photos: Path, tmp_path: Path, batch_size: int
+) -> None:
+    store = tmp_path / "features"
+    extract(small_vgg16, [photos / "even"], store)
+    before = digests(store)
+    usual: dict[str, Any] = {"layers": "block3_pool,block5_pool", "size": (64, 64)}
+    changes: list[tuple[dict[str, Any], str]] = [
+        ({"preprocess": "bilinear"}, "preprocess"),
+        ({"pool": "max"}, "pool"),
+        ({"size": (96, 96)}, "size"),
+        ({"layers": "block5_pool"}, "layers: got block5_pool, expected block3_pool, block5_pool"),
+    ]
+    for options, says in changes:
+        options = {**usual, "batch_size": batch_size, **options}
+        extractor = sparsefeat.Extractor(small_vgg16, **options)
+        with pytest.raises(StoreMismatchError, match=says):
+            extract_to_store(extractor, list_pictures([photos]), store)
+    assert digests(store) == before
+
+
+def test_an_unknown_identity_is_refused(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected one of: mtime, digest"):
+        extract(small_vgg16, [photos], tmp_path / "features", identity="name")
+    assert not (tmp_path / "features").exists()
+
+
+def test_a_file_is_the_same_from_whatever_folder_it_is_named(
+    small_vgg16: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "features"
+    first, second = photos / "odd/01.png", photos / "odd/03.png"
+    monkeypatch.chdir(tmp_path)
+    assert extract(small_vgg16, [first], store).rows == 1
+    monkeypatch.chdir(photos / "odd")
+    assert extract(small_vgg16, [Path("01.png"), second], store).rows == 1
+    monkeypatch.chdir("/")
+    assert extract(small_vgg16, [first, second], store).rows == 0
+    whole = extract(small_vgg16, [photos], store)
+    assert (whole.rows, whole.already_stored) == (22, 2)
+
+
+def test_a_root_of_any_name(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+    store = tmp_path / "features"
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9 100%"))
+    photos.rename(odd)
+    assert extract(small_vgg16, [odd], store).rows == 24
+    again = extract(small_vgg16, [odd / "even", odd / "odd/01.png"], store)
+    assert (again.rows, again.already_stored) == (0, 13)
+    root = sparsefeat.open(store).obs["root"].iloc[0]
+    assert Path(decode_path(root)) == odd
+
+
+def test_a_store_among_the_listed_files_is_passed_over(small_vgg16: Path, photos: Path) -> None:
+    store = photos / "features"
+    extract(small_vgg16, [photos / "even"], store)
+    listing = photos.parent / "list"
+    listing.write_text("\n".join(map(str, sorted(photos.rglob("*.*")))))
+    listed = list_pictures([], files_from=listing, skip=store)
+    assert len(listed) == 25
+    assert len(list_pictures([photos], skip=store)) == 25
+
+
+def test_a_source_that_raises_keeps_what_came_before(
+    small_vgg16: Path, photos: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "features"
+    extractor = sparsefeat.Extractor(small_vgg16, size=(64, 64), batch_size=4)
+    pictures: list[Any] = [*list_pictures([photos])[:6], 3.5]
+    with pytest.raises(InputError, match="list_pictures"):
+        extract_to_store(extractor, pictures, store)
+    assert len(sparsefeat.open(store)) == 6
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="RLIMIT_FSIZE is POSIX")
+def test_a_disk_that_refuses_in_the_middle_loses_only_the_part_in_flight(
+    small_vgg16: Path, photos: Path, tmp_path: Path
+) -> None:
+    store, whole = tmp_path / "features", tmp_path / "whole"
+    line = command(small_vgg16, [photos / "even"], store)
+    subprocess.run(line, check=True, capture_output=True)
+    before = digests(store)
+    limited = (
+        "import resource, runpy, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))\n"
+        "sys.argv = sys.argv[1:]; runpy.run_module('sparsefeat', run_name='__main__')\n"
+    )
+    arguments = command(small_vgg16, [photos], store)[3:]
+    refused = subprocess.run(
+        [sys.executable, "-c", limited, "sparsefeat", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 2, refused.stderr
+    assert "can't be written" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert digests(store) == before
+    subprocess.run(command(small_vgg16, [photos], store), check=True, capture_output=True)
+    extract(small_vgg16, [photos / "even"], whole)
+    extract(small_vgg16, [photos], whole)
+    assert contents(store) == contents(whole)
+
+
+def test_a_stop_that_is_set_beforehand_starts_nothing(
+    small_vgg16: Path, photos: Path, tmp_path: Path
+) -> None:
+    store, stop = tmp_path / "features", threading.Event()
+    stop.set()
+    outcome = extract(small_vgg16, [photos], store, stop=stop)
+    assert (outcome.done, outcome.stopped) == (0, True)
+
+
+def test_stopping_commits_what_is_done(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+    store, stop = tmp_path / "features", threading.Event()
+    stopped = extract(small_vgg16, [photos], store, stop=stop, report=lambda _: stop.set())
+    assert stopped.stopped
+    assert 0 < stopped.rows < 24
+    assert len(sparsefeat.open(store)) == stopped.rows
+    assert extract(small_vgg16, [photos], store).rows == 24 - stopped.rows
+    whole = tmp_path / "whole"
+    extract(small_vgg16, [photos], whole)
+    assert contents(store) == contents(whole)
+
+
+def test_killed_at_any_moment_no_committed_row_is_lost(
+    small_vgg16: Path, photos: Path, tmp_path: Path
+) -> None:
+    store, whole = tmp_path / "features", tmp_path / "whole"
+    extract(small_vgg16, [photos], whole)
+    expected = contents(whole)
+    line = command(small_vgg16, [photos], store)
+    moments = random.Random(5)
+    kills = 0
+    while kills < 6:
+        before = digests(store)
+        process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        # Let it commit something first, so that every kill hits another stage of the work.
+        while len(digests(store)) <= len(before) and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        time.sleep(moments.uniform(0, 0.05))
+        process.kill()
+        kills += process.wait() == -signal.SIGKILL
+        after = digests(store)
+        assert {name: after.get(name) for name in before} == before
+        if process.returncode == 0:
+            break
+    assert kills >= 1
+    subprocess.run(line, check=True, capture_output=True)
+    assert contents(store) == expected
+    assert list(contents(store)) == list(expected)
+    assert len(sparsefeat.open(store).rejected) == 1
+    assert sparsefeat.verify(store).ok
+    assert not list(store.glob(".part*"))
+
+
+def test_two_signals_end_it_at_once(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+    store = tmp_path / "features"
+    options = ("--size", "1600x1600", "--threads", "1", "--batch-size", "8")
+    line = command(small_vgg16, [photos], store, *options)
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not store.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    assert "once more to stop at once" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT
+    subprocess.run(command(small_vgg16, [photos], tmp_path / "other"), check=True, text=True)
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_commits_what_is_finished(
+    small_vgg16: Path, photos: Path, tmp_path: Path, name: str
+) -> None:
+    number = signal.Signals[name]
+    store = tmp_path / "features"
+    # Inference on one thread and pictures of 640x640 leave the time to interrupt it.
+    line = command(small_vgg16, [photos], store, "--size", "640x640", "--threads", "1")
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(store.glob("part-*.zarr")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "Traceback" not in err
+    assert "stopping" in err
+    rows = len(sparsefeat.open(store))
+    assert f"{rows} rows added" in out
+    assert rows < 24
+    finished = subprocess.run(line, check=True, capture_output=True, text=True)
+    assert f"{24 - rows} rows added" in finished.stdout
+
+
+def test_two_writers_at_once_are_refused(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+    store = tmp_path / "features"
+    # Large pictures, so that the first is busy while two others start.
+    line = command(small_vgg16, [photos], store, "--size", "1920x1920", "--threads", "1")
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not store.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        time.sleep(0.1)
+        second = subprocess.run(line, capture_output=True, text=True, check=False)
+        assert process.poll() is None, "the first had finished: this test proves nothing"
+        assert second.returncode == 2
+        assert "another process is writing" in second.stderr
+        with pytest.raises(StoreLockedError):
+            extract(small_vgg16, [photos], store)
+    finally:
+        process.kill()
+        process.wait()
+    subprocess.run(line, check=True, capture_output=True)
+    assert len(sparsefeat.open(store)) == 24

@@ -1,0 +1,31 @@
+import pytest
+
+from sparsefeat.errors import InputError, PrecisionError, ProviderError
+from sparsefeat.runtime import PRECISIONS, PROVIDERS, candidates
+
+
+def test_auto_takes_only_what_computes_in_the_precision() -> None:
+    for precision in PRECISIONS:
+        chosen = candidates("auto", precision)
+        assert chosen
+        assert all(precision in provider.precisions for provider in chosen)
+
+
+def test_what_is_asked_for_is_the_only_candidate() -> None:
+    for name, provider in PROVIDERS.items():
+        for precision in provider.precisions:
+            assert candidates(name, precision) == (provider,)
+
+
+@pytest.mark.parametrize(
+    ("provider", "precision", "error", "says"),
+    [
+        ("tpu", "fp32", ProviderError, "auto, cpu, openvino, cuda"),
+        ("cpu", "bf16", PrecisionError, "--provider openvino"),
+        ("cuda", "int8", PrecisionError, "--provider cpu"),
+        ("cpu", "fp8", InputError, "fp32, bf16, int8"),
+    ],
+)
+def test_refusals(provider: str, precision: str, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        candidates(provider, precision)  # type: ignore[arg-type]

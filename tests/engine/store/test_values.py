@@ -1,0 +1,122 @@
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sparsefeat.errors import InputError
+from sparsefeat.store.values import Loss, Values
+from sparsefeat.types import Batch, Layer
+from sparsefeat_kernels import Csr, encode
+
+from .data import make_row
+
+
+def batch(x: Any, name: str = "x") -> Batch:
+    rows = np.asarray(x, np.float32)
+    return Batch(rows=tuple(map(make_row, range(len(rows)))), layers={name: encode(rows)})
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("float32", "float32"),
+        ("float16", "float16"),
+        ("bfloat16", "bits:7"),
+        ("bits:1", "bits:1"),
+        ("bits:22", "bits:22"),
+        ("bits:23", "float32"),
+        ("uint8", "uint8"),
+    ],
+)
+def test_choices(text: str, same: str) -> None:
+    values = Values.parse(text)
+    assert str(values) == same
+    assert Values.parse(same) == values
+    assert values.lossless == (same == "float32")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "f32", "bits:0", "bits:24", "bits:07", "bits:", "int8", "bits:-1"]
+)
+def test_what_is_no_choice(text: str) -> None:
+    with pytest.raises(InputError, match="expected float32, float16, bfloat16, bits:1 to bits:23"):
+        Values.parse(text)
+
+
+@pytest.mark.parametrize(("kind", "bits"), [("bits", 0), ("bits", 23), ("uint8", 7), ("int4", 23)])
+def test_what_can_not_be_built(kind: Any, bits: int) -> None:
+    with pytest.raises(InputError, match="bits of 1 to 22"):
+        Values(kind=kind, bits=bits)
+
+
+def test_what_float16_can_not_hold_is_said() -> None:
+    values = Values.parse("float16")
+    values.check(batch([[1, 0], [65519, np.inf]]))
+    with pytest.raises(InputError, match=r"bild-1-ä\.jpg' has the value 65520 in x, beyond 65,504"):
+        values.check(batch([[1, 0], [-0.0, 65520]]))
+    with pytest.raises(InputError, match="has the value -70000 in x"):
+        values.check(batch([[-70000, 0]]))
+
+
+@pytest.mark.parametrize("value", [-1e-9, np.nan, np.inf])
+def test_what_uint8_can_not_hold_is_said(value: float) -> None:
+    values = Values.parse("uint8")
+    values.check(batch([[1, 0], [1e38, 1e-45]]))
+    with pytest.raises(InputError, match="not a positive number, as uint8 holds them: choose"):
+        values.check(batch([[1, 0], [0, value]]))
+    for other in ("float32", "float16", "bits:3"):
+        Values.parse(other).check(batch([[value]]))
+
+
+def test_layers_before_relu_are_not_for_uint8() -> None:
+    layers = [Layer(name="block5_conv3", shape=(1,)), Layer(name="block5_conv3/pre", shape=(1,))]
+    Values.parse("uint8").check_layers(layers[:1])
+    Values.parse("bits:7").check_layers(layers)
+    with pytest.raises(InputError, match="layer block5_conv3/pre has negative values"):
+        Values.parse("uint8").check_layers(layers)
+
+
+def test_the_loss_of_rows() -> None:
+    csr = encode(np.array([[3, 0, 4], [0, 0, 0], [1, 0, 0]], np.float32))
+    loss = Loss.of(csr, np.array([3, 5, 1], np.float32))
+    assert loss.rows == 3
+    assert loss.relative_l2 == 1 / 5
+    cosine = 29 / (5 * math.sqrt(34))
+    assert loss.cosine_min == pytest.approx(cosine, rel=1e-12)
+    assert loss.cosine_mean == pytest.approx((cosine + 2) / 3, rel=1e-12)
+    assert Loss.from_json(loss.to_json()) == loss
+
+
+def test_losses_add_up() -> None:
+    csr = encode(np.array([[3, 0, 4], [0, 0, 0], [1, 0, 2]], np.float32))
+    stored = np.array([3, 5, 1, 2.5], np.float32)
+    whole = Loss.of(csr, stored)
+    first, rest = csr.rows(0, 1), csr.rows(1, 3)
+    both = Loss.of(first, stored[:2]) + Loss.of(rest, stored[2:])
+    assert both.rows == whole.rows
+    assert both.relative_l2 == whole.relative_l2
+    assert both.cosine_min == whole.cosine_min
+    assert both.cosine_mean == pytest.approx(whole.cosine_mean, rel=1e-12)
+    assert Loss() + whole == whole
+
+
+def test_what_is_not_finite_is_not_counted() -> None:
+    csr = encode(np.array([[3, np.nan, 4, np.inf]], np.float32))
+    assert Loss.of(csr, csr.values) == Loss(rows=1)
+
+
+def test_no_rows_lose_nothing() -> None:
+    empty = Csr(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), 4)
+    assert Loss.of(empty, empty.values) == Loss()
+
+
+@pytest.mark.parametrize(
+    "change", [{"rows": -1}, {"rows": True}, {"relative_l2": math.nan}, {"cosine_min": "1"}]
+)
+def test_a_loss_from_anybody(change: dict[str, Any]) -> None:
+    fields: dict[str, object] = {**Loss(rows=1).to_json(), **change}
+    with pytest.raises(TypeError, match="expected a"):
+        Loss.from_json(fields)
+    with pytest.raises(KeyError):
+        Loss.from_json({"rows": 1})

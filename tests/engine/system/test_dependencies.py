@@ -1,0 +1,216 @@
+"""Packages that are absent, broken or interrupted while they load: the reason is said."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sparsefeat.errors import DependencyError
+from sparsefeat.system.dependencies import importing
+
+from ..store.data import make_batch, write_store
+
+MISSING = "libodd.so.3: cannot open shared object file: No such file or directory"
+BROKEN = {
+    "ImportError": f'raise ImportError("{MISSING}")',
+    "OSError": f'raise OSError("{MISSING}")',
+    "RuntimeError": 'raise RuntimeError("compiled for another processor")',
+    "AttributeError": "import math\nmath.no_such_function",
+    "ModuleNotFoundError": "import no_such_package_at_all",
+    "SystemExit": 'raise SystemExit("bye")',
+}
+# What pybind11 makes of it while an extension module is loaded.
+PYBIND11 = """
+try:
+    raise KeyboardInterrupt
+except BaseException as exc:
+    raise ImportError("initialization failed") from exc
+"""
+ANNDATA = "import sparsefeat; sparsefeat.open('store').anndata()"
+# Each optional package with what needs it: words of the command, or Python.
+OPTIONAL = {
+    "onnxruntime": "extract photos -o new -m MODEL",
+    "onnxruntime_ep_openvino": "extract photos -o new -m MODEL --provider openvino",
+    "plotly": "report store -o page.html",
+    "jinja2": "maps photos/a.png -m MODEL -l block5_pool -o maps.html",
+    "matplotlib": "maps photos/a.png -m MODEL -l block5_pool -o maps.png",
+    "h5py": "convert store -o store.h5ad",
+    "pyarrow": "convert store -o store.parquet",
+    "skimage": "demo -o demo",
+    "sklearn": "demo -o demo",
+    "anndata": ANNDATA,
+    "dask": ANNDATA,
+    "torch": "import sparsefeat.torch",
+}
+# Python as it is where a package isn't installed.
+ABSENT = """
+import sys
+from importlib.machinery import PathFinder
+class Finder(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name == {0!r} else super().find_spec(name, path, target)
+sys.meta_path = [Finder if one is PathFinder else one for one in sys.meta_path]
+"""
+INSTALL = {"anndata": "pip install anndata"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_store(tmp_path / "store", [make_batch(range(3))])
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "photos/a.png")
+    return tmp_path
+
+
+def put(folder: Path, package: str, code: str) -> Mapping[str, str]:
+    """Give the environment in which a package is this code."""
+    module = folder / "broken" / package / "__init__.py"
+    module.parent.mkdir(parents=True)
+    module.write_text(code)
+    return os.environ | {"PYTHONPATH": str(folder / "broken")}
+
+
+def run(
+    folder: Path, line: str, model: Path, env: Mapping[str, str], before: str = ""
+) -> subprocess.CompletedProcess[str]:
+    code = line
+    if not line.startswith("import "):
+        words = line.replace("MODEL", str(model)).split()
+        code = f"from sparsefeat.cli import main; main({words!r}, prog_name='sparsefeat')"
+    return subprocess.run(
+        [sys.executable, "-c", f"{before}\n{code}"],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def last_line(done: subprocess.CompletedProcess[str], line: str) -> str:
+    """Check that it failed as it should; give the line that says why."""
+    last = done.stderr.splitlines()[-1]
+    if line.startswith("import "):
+        assert done.returncode == 1
+        return last
+    assert (done.returncode, last[:7]) == (2, "Error: "), done.stderr
+    assert "Traceback" not in done.stderr
+    return last
+
+
+@pytest.mark.parametrize("package", OPTIONAL)
+def test_what_is_not_installed_is_to_be_installed(
+    folder: Path, small_vgg16: Path, package: str
+) -> None:
+    line = OPTIONAL[package]
+    said = last_line(run(folder, line, small_vgg16, os.environ, ABSENT.format(package)), line)
+    assert f"{package} is not installed" in said
+    assert INSTALL.get(package, "pip install ") in said
+    assert not (folder / "new").exists()
+
+
+@pytest.mark.parametrize("package", OPTIONAL)
+def test_what_does_not_load_is_not_called_missing(
+    folder: Path, small_vgg16: Path, package: str
+) -> None:
+    line = OPTIONAL[package]
+    env = put(folder, package, BROKEN["ImportError"])
+    said = last_line(run(folder, line, small_vgg16, env), line)
+    assert "not installed" not in said
+    # anndata imports dask by itself where it finds it.
+    assert f"{'anndata' if package == 'dask' else package} is installed at " in said
+    assert f"does not load (ImportError: {MISSING})" in said
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_whatever_it_raises_is_the_reason(folder: Path, small_vgg16: Path, kind: str) -> None:
+    line = "convert store -o store.h5ad"
+    said = last_line(run(folder, line, small_vgg16, put(folder, "h5py", BROKEN[kind])), line)
+    assert f"h5py is installed at {folder / 'broken/h5py/__init__.py'} but does not load " in said
+    assert f"({kind}: " in said
+
+
+@pytest.mark.parametrize("kind", ["ImportError", "OSError", "AttributeError"])
+@pytest.mark.parametrize("package", ["numba", "onnx"])
+def test_a_required_one(folder: Path, small_vgg16: Path, package: str, kind: str) -> None:
+    line = "extract photos -o new -m MODEL"
+    said = last_line(run(folder, line, small_vgg16, put(folder, package, BROKEN[kind])), line)
+    assert f"{package} is installed at " in said
+    assert f"({kind}: " in said
+
+
+def test_a_required_one_that_is_missing(folder: Path, small_vgg16: Path) -> None:
+    line = "extract photos -o new -m MODEL"
+    done = run(folder, line, small_vgg16, os.environ, ABSENT.format("numba"))
+    assert "numba is not installed; install sparsefeat again" in last_line(done, line)
+
+
+def test_what_an_uninstallation_has_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "leftover_package").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    says = rf"{tmp_path}/leftover_package has no __init__.py; remove the folder, .* pip install it"
+    with (
+        pytest.raises(DependencyError, match=says),
+        importing("leftover_package", "pip install it"),
+    ):
+        import leftover_package  # type: ignore[import-not-found]  # noqa: F401
+
+
+@pytest.mark.parametrize("code", ["raise KeyboardInterrupt", PYBIND11])
+@pytest.mark.parametrize("package", ["onnxruntime", "h5py", "numba"])
+def test_an_interrupt_stays_one(folder: Path, small_vgg16: Path, package: str, code: str) -> None:
+    line = OPTIONAL.get(package, OPTIONAL["onnxruntime"])
+    done = run(folder, line, small_vgg16, put(folder, package, code))
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+@pytest.mark.parametrize("package", ["tensorflow", "keras", "tf2onnx", "onnxruntime"])
+def test_export(folder: Path, package: str) -> None:
+    env = put(folder, package, BROKEN["OSError"])
+    line = "export -o new.onnx --weights random:0"
+    if package == "onnxruntime":
+        line = f"quantize {folder / 'any.onnx'} --calibration photos -o new.onnx"
+    said = last_line(run(folder, line, folder, env), line)
+    named = "tensorflow" if package == "keras" else package  # which is what imports it
+    assert f"{named} is installed but does not load (OSError: {MISSING})" in said
+    assert "sparsefeat[cpu,export]" in said
+    assert not (folder / "new.onnx").exists()
+
+
+def test_an_export_without_tensorflow(folder: Path) -> None:
+    absent = 'raise ModuleNotFoundError("No module named \'tensorflow\'", name="tensorflow")'
+    env = put(folder, "tensorflow", absent)
+    line = "export -o new.onnx --weights random:0"
+    said = last_line(run(folder, line, folder, env), line)
+    assert "tensorflow is not installed; install it with: pip install" in said
+
+
+BENCH = "bench -m MODEL --size 32x32 --rounds 1 --batch-sizes 1 --threads 1 --engines"
+ENGINES = {"tensorflow": "tf-jit", "torch": "torch-eager", "onnxruntime": "onnxruntime-cpu"}
+
+
+@pytest.mark.parametrize("package", ENGINES)
+def test_a_benchmark(folder: Path, small_vgg16: Path, package: str) -> None:
+    env = put(folder, package, BROKEN["OSError"])
+    line = f"{BENCH} {ENGINES[package]}"
+    said = last_line(run(folder, line, small_vgg16, env), line)
+    assert f"{package} is installed" in said
+    assert f"does not load (OSError: {MISSING})" in said
+
+
+@pytest.mark.parametrize("package", ENGINES)
+def test_a_benchmark_leaves_out_what_does_not_load(
+    folder: Path, small_vgg16: Path, package: str
+) -> None:
+    env = put(folder, package, BROKEN["OSError"])
+    done = run(folder, f"{BENCH} all --json -", small_vgg16, env)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert f"does not load (OSError: {MISSING})" in found["left_out"][ENGINES[package]]
+    assert found["rows"]

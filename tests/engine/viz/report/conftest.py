@@ -1,0 +1,46 @@
+"""Real photographs in a real store, and what the network gives for them, uncompressed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from sparsefeat import Extractor, Report, build_report, extract_to_store, list_pictures
+from sparsefeat.cli.demo import copy_photographs
+from sparsefeat.images.decode import Decoded, decode
+from sparsefeat.images.preprocess import normalize
+from sparsefeat.images.presets import PRESETS
+
+LAYERS = "pools,block5_conv3/pre"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Real:
+    """The demo's photographs and one broken file, in two parts."""
+
+    folder: Path
+    photos: Path
+    names: list[str]  # in the order of the rows
+    dense: dict[str, npt.NDArray[np.float32]]  # (6, H, W, C)
+    report: Report
+
+
+@pytest.fixture(scope="session")
+def real(vgg16: Path, tmp_path_factory: pytest.TempPathFactory) -> Real:
+    folder = tmp_path_factory.mktemp("report")
+    photos = folder / "photos"
+    names = sorted(path.name for path in copy_photographs(photos))
+    (photos / "zz-broken.jpg").write_text("no picture")
+    extractor = Extractor(vgg16, layers=LAYERS)
+    extract_to_store(extractor, list_pictures([photos]), folder / "features", rows_per_part=4)
+    pictures = [decode(photos / name, PRESETS["keras"], (224, 224)) for name in names]
+    pixels = [picture.pixels for picture in pictures if isinstance(picture, Decoded)]
+    return Real(
+        folder=folder / "features",
+        photos=photos,
+        names=names,
+        dense=extractor.run(normalize(np.stack(pixels))),
+        report=build_report(folder / "features"),
+    )
