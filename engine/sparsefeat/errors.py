@@ -17,10 +17,10 @@
     └── StoreError (ValueError)
         ├── StoreNotFoundError (FileNotFoundError)
         ├── StoreMismatchError                  made with another model, layers or preprocessing
-        ├── StoreLockedError                    another process is writing
-        ├── StoreChangedError                   it was compacted since it was opened
+        ├── StoreChangedError                   a part was deleted since it was opened
         ├── StoreCorruptError                   what is on disk is not what was written
         ├── StoreMemoryError (MemoryError)      what was asked for takes more memory than it may
+        ├── StoreReadError (OSError)            the system refused to read it
         └── StoreWriteError (OSError)           the disk refused
 
 Each message is one line: what was got, what was expected, what to do.
@@ -87,12 +87,8 @@ class StoreMismatchError(StoreError):
     """The store was made with another model, other layers or other preprocessing."""
 
 
-class StoreLockedError(StoreError):
-    """Another process is writing to the store."""
-
-
 class StoreChangedError(StoreError):
-    """A part has gone since the store was opened: it was compacted."""
+    """A part was deleted by `vacuum` since the store was opened."""
 
 
 class StoreCorruptError(StoreError):
@@ -101,6 +97,10 @@ class StoreCorruptError(StoreError):
 
 class StoreMemoryError(StoreError, MemoryError):
     """What was asked for takes more memory than there may be used for it."""
+
+
+class StoreReadError(StoreError, OSError):
+    """The system refused to read a file of the store, which says nothing of what is in it."""
 
 
 class StoreWriteError(StoreError, OSError):

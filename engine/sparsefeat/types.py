@@ -111,7 +111,7 @@ class Batch:
     """
 
     rows: tuple[Row, ...]
-    layers: dict[str, Csr]
+    layers: dict[str, Csr | npt.NDArray[np.float32]]
     rejects: tuple[Reject, ...] = field(default=())
 
 

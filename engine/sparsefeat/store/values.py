@@ -1,16 +1,16 @@
 """How exactly values are stored, and what that costs."""
 
-import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Self, get_args
+from typing import Annotated, Final, Literal, Self, get_args
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError
-from sparsefeat.types import Batch, Layer
+from sparsefeat.types import Layer, Row
 from sparsefeat_kernels import Csr, error_sums
 
 Kind = Literal["float32", "float16", "bits", "uint8"]
@@ -102,15 +102,15 @@ class Values:
                         "choose bits:N, or leave it out"
                     )
 
-    def check(self, batch: Batch) -> None:
-        """Refuse a batch with a value that can't be stored so.
+    def check(self, rows: Sequence[Row], layers: Mapping[str, Csr]) -> None:
+        """Refuse rows with a value that can't be stored so.
 
         Raises
         ------
         InputError
             There is one: for float16 beyond its range, for uint8 negative or not finite.
         """
-        for name, csr in batch.layers.items():
+        for name, csr in layers.items():
             if self.kind == "float16":
                 beyond = np.isfinite(csr.values) & (np.abs(csr.values) >= _INFINITE_HALF)
                 what = f"beyond {LARGEST_HALF:,.0f}, the largest that float16 holds"
@@ -124,13 +124,12 @@ class Values:
             place = int(beyond.argmax())
             row = int(np.searchsorted(csr.indptr, place, side="right")) - 1
             raise InputError(
-                f"{batch.rows[row].path!r} has the value {csr.values[place]:g} in {name}, {what}: "
+                f"{rows[row].path!r} has the value {csr.values[place]:g} in {name}, {what}: "
                 "choose bfloat16 or bits:N"
             )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Loss:
+class Loss(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How far stored values are from those that were computed, over rows.
 
     Attributes
@@ -143,7 +142,7 @@ class Loss:
         Between the two, for each row; 1 for a row of zeros.
     """
 
-    rows: int = 0
+    rows: Annotated[int, msgspec.Meta(ge=0)] = 0
     relative_l2: float = 0.0
     cosine_mean: float = 1.0
     cosine_min: float = 1.0
@@ -177,31 +176,4 @@ class Loss:
 
     def to_json(self) -> dict[str, int | float]:
         """Give the fields."""
-        return {
-            "rows": self.rows,
-            "relative_l2": self.relative_l2,
-            "cosine_mean": self.cosine_mean,
-            "cosine_min": self.cosine_min,
-        }
-
-    @classmethod
-    def from_json(cls, fields: Mapping[str, object]) -> Self:
-        """Read them.
-
-        Raises
-        ------
-        KeyError, TypeError
-            They aren't there, or no finite numbers.
-        """
-        rows = fields["rows"]
-        numbers = {name: fields[name] for name in ("relative_l2", "cosine_mean", "cosine_min")}
-        floats = {name: _finite(number) for name, number in numbers.items()}
-        if not isinstance(rows, int) or isinstance(rows, bool) or rows < 0:
-            raise TypeError(f"got {rows!r}, expected a count")
-        return cls(rows=rows, **floats)
-
-
-def _finite(number: object) -> float:
-    if not isinstance(number, int | float) or isinstance(number, bool) or not math.isfinite(number):
-        raise TypeError(f"got {number!r}, expected a finite number")
-    return float(number)
+        return msgspec.structs.asdict(self)

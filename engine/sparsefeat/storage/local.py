@@ -1,0 +1,343 @@
+"""A store's bytes in a local folder, or in one that is mounted from elsewhere.
+
+Keys are names of files below the folder, with forward slashes. What a key names may have been put
+there by anybody: below a part no link is followed, and nothing but regular files is read.
+"""
+
+import errno
+import os
+import secrets
+import shutil
+import stat
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock
+
+_SYNCS_AT_ONCE: Final = 16
+_FREE_LEVELS: Final = 2  # parts/<name>: the store's own folders may be links to another disk
+
+# Without waiting for the other end of a pipe, and without following a link out of the store.
+_FLAGS: Final = os.O_RDONLY | sum(
+    getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_CLOEXEC", "O_BINARY")
+)
+
+
+class StoredFile:
+    """A file opened for reading ranges of it; safe in several threads."""
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        self._descriptor = descriptor
+        self.size = size
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Read a range; fewer bytes where the file ends before."""
+        content = _pread(self._descriptor, length, offset)
+        while len(content) < length and (
+            more := _pread(self._descriptor, length - len(content), offset + len(content))
+        ):
+            content += more
+        return content
+
+
+if hasattr(os, "pread"):
+    _pread = os.pread
+else:
+    _seeking = threading.Lock()
+
+    def _pread(descriptor: int, length: int, offset: int) -> bytes:
+        with _seeking:  # Windows reads where the descriptor stands
+            os.lseek(descriptor, offset, os.SEEK_SET)
+            return os.read(descriptor, length)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    """What lies below a key: files, their bytes, and the bytes that the disk gives them."""
+
+    files: int = 0
+    stored_bytes: int = 0
+    allocated_bytes: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            files=self.files + other.files,
+            stored_bytes=self.stored_bytes + other.stored_bytes,
+            allocated_bytes=self.allocated_bytes + other.allocated_bytes,
+        )
+
+
+class LocalStorage:
+    """The operations that a store needs of the place where it lies.
+
+    Every method raises `OSError` where the system refuses: `FileNotFoundError` for what is not
+    there.
+
+    Parameters
+    ----------
+    root
+        The store's folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._checked: set[str] = set()  # folders that are no links
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    def __reduce__(self) -> tuple[type["LocalStorage"], tuple[Path]]:
+        return LocalStorage, (self.root,)
+
+    def name(self, key: str) -> str:
+        """Give the path of a key, for a message."""
+        return str(self.root / key) if key else str(self.root)
+
+    def exists(self, key: str) -> bool:
+        """Tell whether there is anything at a key; what may not be looked at is taken for there."""
+        try:
+            (self.root / key).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+        return True
+
+    def is_folder(self, prefix: str = "") -> bool:
+        """Tell whether there is a folder at a key."""
+        return (self.root / prefix).is_dir()
+
+    def names(self, prefix: str) -> list[str]:
+        """List the names directly below a key, sorted."""
+        return sorted(os.listdir(self.root / prefix))  # noqa: PTH208  # names are all that is needed
+
+    @contextmanager
+    def open(self, key: str) -> Iterator[StoredFile]:
+        """Open a file for reading ranges of it.
+
+        Raises
+        ------
+        ValueError
+            It, or a folder on the way to it, is a link, a pipe or a device.
+        """
+        self._refuse_links(key)
+        path = self.root / key
+        try:
+            descriptor = os.open(path, _FLAGS)
+        except OSError:
+            if path.is_symlink():
+                raise ValueError(f"{path.name} is a link, expected a file") from None
+            raise
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise ValueError(f"{path.name} is no regular file")
+            yield StoredFile(descriptor, status.st_size)
+        finally:
+            os.close(descriptor)
+
+    def read(self, key: str, most: int) -> bytes:
+        """Read a whole file of at most so many bytes.
+
+        Raises
+        ------
+        ValueError
+            It is longer, or is no regular file.
+        """
+        with self.open(key) as file:
+            if file.size > most:
+                raise ValueError(f"{key} has {file.size} bytes, expected at most {most}")
+            return file.read(0, file.size)
+
+    def size(self, key: str) -> int:
+        """Give the size of a file in bytes."""
+        return (self.root / key).lstat().st_size
+
+    def make(self, prefix: str) -> list[Path]:
+        """Make a folder and those above it, the root's too, and see their names onto the disk.
+
+        Returns
+        -------
+        Those that were not there, the innermost first: `unmake` takes them.
+        """
+        folder = self.root / prefix
+        missing = [each for each in (folder, *folder.parents) if not each.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        for each in missing:
+            _sync(each.parent)
+        return missing
+
+    def make_new(self, prefix: str) -> None:
+        """Make a folder that is not there, in one that is."""
+        (self.root / prefix).mkdir()
+
+    def unmake(self, folders: Iterable[Path]) -> None:
+        """Remove what `make` made, as far as it is empty."""
+        with suppress(OSError):  # the first that isn't
+            for each in folders:
+                each.rmdir()
+
+    def write(self, key: str, pieces: Iterable[bytes]) -> int:
+        """Write a new file below a folder that `make_new` made; `sync` sees it onto the disk.
+
+        Returns
+        -------
+        Its size in bytes.
+
+        Raises
+        ------
+        FileNotFoundError
+            The first two folders of the key are not there: somebody removed what was begun, and
+            a new folder would lack what was written before.
+        """
+        path = self.root / key
+        top = self.root.joinpath(*key.split("/")[:_FREE_LEVELS])
+        _make_below(path.parent, top)
+        size = 0
+        with path.open("wb") as file:
+            for piece in pieces:
+                size += file.write(piece)
+        return size
+
+    def sync(self, prefix: str) -> None:
+        """See all files and folders below a key onto the disk, and its own name."""
+        folder = self.root / prefix
+        paths = [folder, *folder.rglob("*"), folder.parent]
+        # Many at once, because a file system commits those that wait together in one go.
+        with ThreadPoolExecutor(_SYNCS_AT_ONCE, thread_name_prefix="sparsefeat-sync") as pool:
+            for _ in pool.map(_sync, paths):
+                pass
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Create a file, whole and on the disk, unless there is one: then return False.
+
+        Of several that try at the same time, in processes or on machines, one succeeds.
+        """
+        path = self.root / key
+        temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            if not _take_name(temporary, path):
+                return False
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        _sync(path.parent)
+        return True
+
+    def delete(self, prefix: str) -> None:
+        """Delete a file, or a folder with all that is in it; of a link only the link.
+
+        A folder goes out of sight in one step, under a hidden name, so that nobody meets half.
+        """
+        path = self.root / prefix
+        if path.is_symlink() or not path.is_dir():
+            path.unlink()
+            return
+        hidden = path.parent / f".{secrets.token_hex(8)}.tmp"
+        if not path.name.startswith("."):
+            path.rename(hidden)
+            path = hidden
+        shutil.rmtree(path)
+
+    def usage(self, prefix: str = "") -> Usage:
+        """Add up what lies below a key."""
+        total = Usage()
+        for file in (self.root / prefix).rglob("*"):
+            status = file.lstat()
+            if stat.S_ISREG(status.st_mode):
+                # Windows says nothing of blocks.
+                allocated = getattr(status, "st_blocks", -1) * 512
+                allocated = allocated if allocated >= 0 else status.st_size
+                total += Usage(files=1, stored_bytes=status.st_size, allocated_bytes=allocated)
+        return total
+
+    def age(self, prefix: str) -> float:
+        """Give the seconds since anything directly at or below a key changed.
+
+        Both times are those of the machine that keeps the files, whatever the clock here says.
+        """
+        path = self.root / prefix
+        times = [path.lstat().st_mtime]
+        if path.is_dir() and not path.is_symlink():
+            times += [each.lstat().st_mtime for each in path.rglob("*")]
+        return self._now() - max(times)
+
+    def identity(self) -> tuple[int, int]:
+        """Tell this folder from another one that may come to lie in its place."""
+        status = self.root.stat()
+        return status.st_dev, status.st_ino
+
+    def _now(self) -> float:
+        probe = self.root / f".{secrets.token_hex(8)}.tmp"
+        probe.touch(exist_ok=False)
+        try:
+            return probe.stat().st_mtime
+        finally:
+            probe.unlink()
+
+    def _refuse_links(self, key: str) -> None:
+        parts = key.split("/")
+        for depth in range(_FREE_LEVELS + 1, len(parts)):
+            folder = "/".join(parts[:depth])
+            if folder in self._checked:
+                continue
+            with suppress(OSError):  # who opens it will say so
+                if stat.S_ISLNK((self.root / folder).lstat().st_mode):
+                    raise ValueError(f"{parts[depth - 1]} is a link, expected a folder")
+            self._checked.add(folder)
+
+
+def _make_below(folder: Path, top: Path) -> None:
+    """Make a folder and those above it up to `top`, which must be there."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except FileNotFoundError:
+        if folder == top:
+            raise
+        _make_below(folder.parent, top)
+        folder.mkdir(exist_ok=True)
+
+
+def _take_name(temporary: Path, path: Path) -> bool:
+    """Give a file its name unless there is one of that name: then return False."""
+    if os.name == "nt":
+        try:
+            temporary.rename(path)  # which fails there if the name is taken
+        except FileExistsError:
+            return False
+        return True
+    try:
+        os.link(temporary, path)
+    except OSError as exc:
+        if temporary.stat().st_nlink > 1:
+            return True  # it was done, and only the answer of a network's server was lost
+        if isinstance(exc, FileExistsError):
+            return False
+        if exc.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+            raise
+        # Such as exFAT, which has no hard links. The system gives the lock up with the process.
+        with FileLock(path.parent / ".lock", fallback_to_soft=False):
+            if path.exists():
+                return False
+            temporary.rename(path)
+    return True
+
+
+def _sync(path: Path) -> None:
+    """Have the system write a file, or a folder's list of names."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows opens no folder, and keeps their names safe by itself
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""A whole store: its log of snapshots, reading it, appending to it."""

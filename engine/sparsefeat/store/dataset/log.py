@@ -1,0 +1,445 @@
+"""The log of a store's snapshots: reading one, and committing the next."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from sparsefeat.errors import (
+    InputError,
+    StoreCorruptError,
+    StoreError,
+    StoreNotFoundError,
+    StoreWriteError,
+)
+from sparsefeat.storage import LocalStorage
+from sparsefeat.store.format.documents import (
+    FORMAT,
+    JSON,
+    PARTS,
+    SNAPSHOT_BYTES,
+    SNAPSHOTS,
+    PartEntry,
+    SnapshotDocument,
+    identity,
+    seal,
+    seal_checksum,
+    snapshot_key,
+    snapshot_number,
+    unseal,
+)
+from sparsefeat.store.part.read import read_refusal
+from sparsefeat.types import Layer
+
+_LONGEST_CHAIN: Final = 3  # snapshots that must be read to know one
+_TRIES: Final = 10_000  # commits of others that one commit may lose against
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A store at one moment.
+
+    Attributes
+    ----------
+    number
+        Which one: each commit adds 1.
+    created
+        When, as the writer's clock said.
+    operation
+        What made it: ``extract``, ``compact``, ...
+    settings, layers, values
+        What all parts agree on.
+    parts
+        In the order of the rows.
+    """
+
+    number: int
+    created: str
+    operation: str
+    settings: dict[str, JSON]
+    layers: tuple[Layer, ...]
+    values: str
+    parts: tuple[PartEntry, ...]
+    base: "Snapshot | None" = field(default=None, repr=False)
+    checksum: str = field(default="", repr=False)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows that count."""
+        return sum(entry.n_rows for entry in self.parts)
+
+    @cached_property
+    def by_name(self) -> Mapping[str, PartEntry]:
+        """The parts by their names."""
+        return {entry.name: entry for entry in self.parts}
+
+    @property
+    def chain(self) -> "tuple[Snapshot, ...]":
+        """This snapshot, and those that its file refers to."""
+        return (self,) if self.base is None else (self, *self.base.chain)
+
+    def identity(self) -> dict[str, JSON]:
+        """Give what all parts agree on."""
+        return identity(self.layers, self.settings, self.values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What a commit makes of the snapshot before it: the parts, in the order of the rows."""
+
+    operation: str
+    parts: Sequence[PartEntry]
+
+
+class Log:
+    """The snapshots of one store.
+
+    Parameters
+    ----------
+    storage
+        Where it lies.
+    """
+
+    def __init__(self, storage: LocalStorage) -> None:
+        self._storage = storage
+
+    def numbers(self) -> list[int]:
+        """List the numbers of the snapshots that are there, ascending.
+
+        Raises
+        ------
+        StoreReadError
+            The folder can't be listed.
+        """
+        try:
+            names = self._storage.names(SNAPSHOTS)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as exc:
+            raise self._refused(SNAPSHOTS, exc) from exc
+        return sorted(n for name in names if (n := snapshot_number(name)) is not None)
+
+    def newest(self) -> Snapshot | None:
+        """Read the newest snapshot; None where there is none, and so no store."""
+        numbers = self.numbers()
+        return self.read(numbers[-1]) if numbers else None
+
+    def require(self, number: int | None = None) -> Snapshot:
+        """Read the newest snapshot, or the one of that number.
+
+        Raises
+        ------
+        StoreNotFoundError
+            There is no store.
+        InputError
+            There is no snapshot of that number.
+        StoreCorruptError
+            The snapshot is not what was written.
+        StoreReadError
+            The system refused to read it.
+        """
+        numbers = self.numbers()
+        if not numbers:
+            name = self._storage.name("")
+            if not self._storage.is_folder():
+                raise StoreNotFoundError(
+                    f"{name} is not a folder, expected a store: check the path, or extract into "
+                    "it first"
+                )
+            raise StoreNotFoundError(
+                f"{name} has no {SNAPSHOTS}/*.json, expected a store: check the path, or extract "
+                "into it first"
+            )
+        if number is None:
+            return self.read(numbers[-1])
+        if isinstance(number, bool) or not isinstance(number, int) or number not in numbers:
+            raise InputError(
+                f"{self._storage.name('')} has no snapshot {number!r}, expected one of "
+                f"{numbers[0]} to {numbers[-1]} that vacuum has not deleted: see sparsefeat history"
+            )
+        return self.read(number)
+
+    def read(self, number: int, expected: str | None = None) -> Snapshot:
+        """Read one snapshot, and those that it refers to."""
+        key = snapshot_key(number)
+        where = self._storage.name(key)
+        try:
+            content = self._storage.read(key, SNAPSHOT_BYTES)
+        except (OSError, ValueError) as exc:
+            if refused := read_refusal(where, exc):
+                raise refused from exc
+            raise StoreCorruptError(
+                f"{where} can't be read ({exc}), expected what was written: see sparsefeat verify"
+            ) from exc
+        document = unseal(content, where=where)
+        found = seal_checksum(content)
+        if document.number != number or (expected is not None and found != expected):
+            raise StoreCorruptError(
+                f"{where} is another snapshot than the one that was written here: see sparsefeat "
+                "verify"
+            )
+        base = None if document.base is None else self.read(*document.base)
+        snapshot = _resolved(document, base, found, where)
+        if snapshot.n_rows != document.rows:
+            raise StoreCorruptError(
+                f"{where} has {snapshot.n_rows} rows, expected the {document.rows} that it says: "
+                "see sparsefeat verify"
+            )
+        return snapshot
+
+    def create(
+        self,
+        settings: dict[str, JSON],
+        layers: Sequence[Layer],
+        values: str,
+        change: Change,
+    ) -> Snapshot | None:
+        """Commit the first snapshot; return None where another writer has just done so."""
+        first = Snapshot(
+            number=1,
+            created="",
+            operation="",
+            settings=settings,
+            layers=tuple(layers),
+            values=values,
+            parts=(),
+        )
+        return self._put(first, change, number=1)
+
+    def commit(
+        self, latest: Snapshot, change: Callable[[Snapshot], Change | None]
+    ) -> Snapshot:
+        """Commit the next snapshot.
+
+        Parameters
+        ----------
+        latest
+            The newest one that is known here. Where others have committed since, theirs is read
+            and the change is made to that one.
+        change
+            Called with the newest snapshot; gives what is to become of its parts, or None for
+            nothing.
+
+        Returns
+        -------
+        The snapshot that was committed; the newest one if nothing was.
+
+        Raises
+        ------
+        StoreWriteError
+            The disk refused; or others are always faster.
+        """
+        for _ in range(_TRIES):
+            wanted = change(latest)
+            if wanted is None:
+                return latest
+            if (made := self._put(latest, wanted, number=latest.number + 1)) is not None:
+                return made
+            latest = self._after(latest)
+        raise StoreWriteError(
+            f"{self._storage.name('')} got {_TRIES} commits from other writers before this one, "
+            "expected a chance: run the same command again"
+        )
+
+    def _after(self, snapshot: Snapshot) -> Snapshot:
+        """Read the newest snapshot, one that is later than this."""
+        latest = self.newest()
+        if latest is None or latest.number <= snapshot.number:
+            raise StoreWriteError(
+                f"{self._storage.name(snapshot_key(snapshot.number + 1))} is there and is not "
+                "listed, expected the store that was there: run the same command again"
+            )
+        return latest
+
+    def _put(self, before: Snapshot, change: Change, *, number: int) -> Snapshot | None:
+        after = Snapshot(
+            number=number,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            operation=change.operation,
+            settings=before.settings,
+            layers=before.layers,
+            values=before.values,
+            parts=tuple(change.parts),
+        )
+        base = _base(after, before) if before.number < number else None
+        content = seal(_document(after, base))
+        try:
+            made = self._storage.create(snapshot_key(number), content)
+        except OSError as exc:
+            raise write_error(self._storage, exc) from exc
+        if not made:
+            return None
+        return Snapshot(**{**_fields(after), "base": base, "checksum": seal_checksum(content)})
+
+    def _refused(self, key: str, exc: OSError) -> StoreError:
+        name = self._storage.name(key)
+        return read_refusal(name, exc) or StoreCorruptError(f"{name} can't be listed ({exc})")
+
+
+def _fields(snapshot: Snapshot) -> dict[str, Any]:
+    names = ("number", "created", "operation", "settings", "layers", "values", "parts")
+    return {name: getattr(snapshot, name) for name in names}
+
+
+def _base(after: Snapshot, before: Snapshot) -> Snapshot | None:
+    """Choose what a snapshot's file refers to; None makes it a full one.
+
+    A file must not hold all parts at every commit, nor may many files have to be read. So a
+    snapshot refers to a middle one, which refers to a full one: of N parts, some N**(1/3) in the
+    one and N**(2/3) in the other.
+    """
+    full = 2 * len(after.parts)
+    limits = {1: max(64, round(full ** (2 / 3))), 2: max(16, round(full ** (1 / 3)))}
+    for candidate in before.chain:
+        depth = len(candidate.chain)
+        if depth < _LONGEST_CHAIN and _continues(after, candidate):
+            if len(_changes(after, candidate)) <= limits[depth]:
+                return candidate
+    return None
+
+
+def _continues(after: Snapshot, base: Snapshot) -> bool:
+    """Tell whether the parts of `base` are the first ones still, in the same order."""
+    first = after.parts[: len(base.parts)]
+    return [entry.name for entry in first] == [entry.name for entry in base.parts]
+
+
+def _changes(after: Snapshot, base: Snapshot) -> tuple[PartEntry, ...]:
+    return tuple(entry for entry in after.parts if base.by_name.get(entry.name) != entry)
+
+
+def _document(snapshot: Snapshot, base: Snapshot | None) -> SnapshotDocument:
+    common: dict[str, Any] = {
+        "format": FORMAT,
+        "number": snapshot.number,
+        "created": snapshot.created,
+        "operation": snapshot.operation,
+        "rows": snapshot.n_rows,
+    }
+    if base is not None:
+        return SnapshotDocument(
+            **common, parts=_changes(snapshot, base), base=(base.number, base.checksum)
+        )
+    return SnapshotDocument(
+        **common,
+        parts=snapshot.parts,
+        settings=snapshot.settings,
+        layers={layer.name: layer.shape for layer in snapshot.layers},
+        values=snapshot.values,
+    )
+
+
+def _resolved(
+    document: SnapshotDocument, base: Snapshot | None, checksum: str, where: str
+) -> Snapshot:
+    """Put a snapshot together from its file and the snapshot that it refers to."""
+    if base is None:
+        assert document.settings is not None
+        assert document.layers is not None
+        assert document.values is not None
+        settings, values, parts = document.settings, document.values, document.parts
+        layers = tuple(Layer(name=name, shape=shape) for name, shape in document.layers.items())
+    else:
+        settings, values, layers = base.settings, base.values, base.layers
+        changed = {entry.name: entry for entry in document.parts}
+        parts = (
+            *(changed.pop(entry.name, entry) for entry in base.parts),
+            *changed.values(),
+        )
+    if not layers or len({entry.name for entry in parts}) < len(parts):
+        raise StoreCorruptError(f"{where} lists a part twice, or no layers: see sparsefeat verify")
+    if any(len(entry.layers) != len(layers) for entry in parts):
+        raise StoreCorruptError(f"{where} lists parts of other layers: see sparsefeat verify")
+    return Snapshot(
+        number=document.number,
+        created=document.created,
+        operation=document.operation,
+        settings=settings,
+        layers=layers,
+        values=values,
+        parts=parts,
+        base=base,
+        checksum=checksum,
+    )
+
+
+def excluding(entry: PartEntry, rows: Sequence[int]) -> PartEntry:
+    """Exclude rows of a part, besides those that are.
+
+    Examples
+    --------
+    >>> entry = PartEntry(name="0" * 16, rows=9, rejected=0, n_bytes=1, crc32c="0" * 8, layers=())
+    >>> excluding(excluding(entry, [4]), [1, 3]).excluded
+    ((1, 2), (3, 5))
+    """
+    numbers = {row for start, stop in entry.excluded for row in range(start, stop)} | set(rows)
+    ranges: list[list[int]] = []
+    for row in sorted(numbers):
+        if ranges and ranges[-1][1] == row:
+            ranges[-1][1] = row + 1
+        else:
+            ranges.append([row, row + 1])
+    return msgspec.structs.replace(
+        entry, excluded=tuple((start, stop) for start, stop in ranges)
+    )
+
+
+def claim(storage: LocalStorage) -> list[Path]:
+    """Make the folders of a store, or see that they are there.
+
+    Returns
+    -------
+    Those that were made.
+
+    Raises
+    ------
+    StoreError
+        The folder is a file, or holds something else.
+    StoreWriteError
+        It can't be made.
+    """
+    name = storage.name("")
+    try:
+        if storage.exists("") and not storage.is_folder():
+            raise StoreError(f"{name} is a file, expected a folder: choose another path")
+        if storage.exists(""):
+            names = [each for each in storage.names("") if not each.startswith(".")]
+            foreign = [each for each in names if each not in (PARTS, SNAPSHOTS)]
+            if foreign and SNAPSHOTS not in names:
+                raise StoreError(
+                    f"{name} holds {foreign[0]} and no {SNAPSHOTS}/, expected a store or an empty "
+                    "folder: choose another one"
+                )
+        made = [*storage.make(PARTS)]
+        return [*storage.make(SNAPSHOTS), *made]
+    except OSError as exc:
+        if isinstance(exc, StoreError):
+            raise
+        raise write_error(storage, exc) from exc
+
+
+def write_error(storage: LocalStorage, exc: OSError) -> StoreWriteError:
+    """Say that the disk refused, or dropped out."""
+    name = storage.name("")
+    if isinstance(exc, FileNotFoundError | NotADirectoryError):
+        return StoreWriteError(
+            f"{name} can't be written ({exc.strerror or exc}), expected the store that was "
+            "there: bring it back and run the same command again, committed parts are safe"
+        )
+    return StoreWriteError(
+        f"{name} can't be written ({exc.strerror or exc}), expected room and permission: "
+        "make some and run the same command again, committed parts are safe"
+    )
+
+
+def is_store(source: object) -> bool:
+    """Say whether a path is a store's folder: one with ``snapshots/*.json``."""
+    if not isinstance(source, str | os.PathLike) or isinstance(source, bytes):
+        return False
+    folder = Path(source)
+    return folder.is_dir() and bool(Log(LocalStorage(folder)).numbers())

@@ -1,0 +1,487 @@
+"""Appending to a store."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from sparsefeat.errors import InputError, StoreError, StoreMismatchError, StoreWriteError
+from sparsefeat.storage import LocalStorage
+from sparsefeat.store.dataset.index import Index, Locations, row_ids
+from sparsefeat.store.dataset.log import Change, Log, Snapshot, claim, excluding, write_error
+from sparsefeat.store.format.documents import (
+    AXES,
+    JSON,
+    PartEntry,
+    differences,
+    identity,
+    is_layer_name,
+    plain_json,
+)
+from sparsefeat.store.format.threads import in_threads
+from sparsefeat.store.part.layers import Rows, cut_rows, n_rows
+from sparsefeat.store.part.read import Part
+from sparsefeat.store.part.tables import INDEX, ROWS, check_records, place, row_id
+from sparsefeat.store.part.write import PartLimits, PartWriter
+from sparsefeat.store.values import Loss, Values
+from sparsefeat.types import Batch, ChannelSteps, Layer, ReadFailure, Reject, Row
+from sparsefeat_kernels import Csr, CsrBuffers, encode
+
+T = TypeVar("T")
+
+
+class StoreWriter:
+    """Appends batches to a store, part by part; made by `StoreWriter.open`.
+
+    Any number of writers, in processes or on machines, may append to a store at the same time: a
+    row that another one has committed meanwhile is left out.
+
+    As a context manager it commits on leaving, after an exception of the caller's
+    (a KeyboardInterrupt too) as well. After a `StoreWriteError` of its own it commits nothing:
+    the part in flight is lost, those committed are as they were.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from sparsefeat.types import Batch, Layer, Row
+    >>> row = Row(path="a.jpg", root="/photos", label="", bytes=9, mtime_ns=1, sha256="00",
+    ...           width=2, height=2, format="JPEG")
+    >>> layer = Layer(name="block5_pool", shape=(1, 1, 3))
+    >>> folder = Path(tempfile.mkdtemp(), "features")
+    >>> with StoreWriter.open(folder, layers=[layer], settings={}, provenance={}) as writer:
+    ...     values = np.array([[0, 5, 0]], np.float32)
+    ...     writer.append(Batch(rows=(row,), layers={"block5_pool": values}))
+    1
+    >>> sorted(path.name for path in (folder / "snapshots").iterdir())
+    ['00000001.json']
+    """
+
+    def __init__(
+        self,
+        storage: LocalStorage,
+        layers: Sequence[Layer],
+        limits: PartLimits,
+        settings: dict[str, JSON],
+        provenance: dict[str, JSON],
+        values: Values,
+        steps: Mapping[str, ChannelSteps],
+        *,
+        replace: bool,
+        operation: str,
+    ) -> None:
+        self._storage, self._layers, self._limits = storage, layers, limits
+        self._settings, self._provenance = settings, provenance
+        self._values, self._steps = values, steps
+        self._operation = operation
+        self.losses: dict[str, Loss] = {}
+        """What the committed parts of this writer have lost of each layer, where they have."""
+        self.index = Index()
+        """The images that gave a row or a reject: extended by what others commit."""
+        self._locations = Locations() if replace else None
+        self._log = Log(storage)
+        self._made = claim(storage)
+        self._folder = storage.identity()
+        self._latest = self._log.newest()
+        self._loaded: dict[str, PartEntry] = {}  # the parts that are in the index
+        if self._latest is not None:
+            self._check_alike(self._latest)
+            self._load(self._latest)
+        self._part: PartWriter | None = None
+        self._buffers = {layer.name: CsrBuffers() for layer in layers}
+        self._failed = self._closed = False
+        # Its own thread, so that an interrupt of the main one never tears a row.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sparsefeat-store")
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | Path,
+        *,
+        layers: Sequence[Layer],
+        settings: Mapping[str, JSON],
+        provenance: Mapping[str, JSON],
+        rows_per_part: int = 1024,
+        bytes_per_part: int = 1 << 30,
+        values: str | Values = "float32",
+        steps: Mapping[str, ChannelSteps] | None = None,
+        replace: bool = False,
+        operation: str = "extract",
+    ) -> Self:
+        """Make a store, or continue one.
+
+        Parameters
+        ----------
+        folder
+            Made if missing.
+        layers
+            What every row has, in the order in which `Store.layers` will list them.
+        settings
+            What all parts of the store must agree on: model, preprocessing, ...
+        provenance
+            What else should be known of the parts to come: tools, command, ...
+        rows_per_part
+            Rows in a full part.
+        bytes_per_part
+            Bytes before compression after which a part is full, whatever its rows.
+        values
+            How exactly values are kept: ``float32`` (all bits), ``float16``, ``bfloat16``,
+            ``bits:N`` or ``uint8``, as docs/values.md says. All parts must agree in it.
+        steps
+            What values of some layers may be whole numbers of, for each channel. Where they are,
+            to the last bit, and `values` is ``float32``, the numbers are stored. A
+            layer whose rows turn out not to fit in a part that has begun with numbers is stored as
+            float32 from that row on.
+        replace
+            Let a row take the place of those of the same file (root and path) that are in the
+            store: they count no more once it is committed.
+        operation
+            What the snapshots say that made them.
+
+        Raises
+        ------
+        StoreMismatchError
+            The store has other layers, settings or values.
+        StoreError
+            The folder holds something else, or a store of a newer format.
+        StoreCorruptError
+            The store is damaged.
+        StoreWriteError
+            The folder can't be written.
+        InputError
+            An argument is unusable.
+        """
+        values = Values.parse(values) if isinstance(values, str) else values
+        _check_layers(layers)
+        values.check_layers(layers)
+        kept = plain_json(settings, what="settings"), plain_json(provenance, what="provenance")
+        limits = PartLimits(rows=rows_per_part, n_bytes=bytes_per_part)
+        storage = LocalStorage(Path(folder))
+        try:
+            return cls(
+                storage,
+                tuple(layers),
+                limits,
+                *kept,
+                values,
+                steps or {},
+                replace=replace,
+                operation=operation,
+            )
+        except StoreError:
+            raise
+        except OSError as exc:
+            raise write_error(storage, exc) from exc
+
+    def append(self, batch: Batch) -> int:
+        """Append a batch; full parts are committed on the way.
+
+        A row whose image (same path, size, time and digest) is in the store is left out, and so
+        is a `ReadFailure` among the rejects: the next run finds its image new.
+        Nothing of `batch` is kept after the call: its memory may be used again.
+
+        Returns
+        -------
+        How many rows were new.
+
+        Raises
+        ------
+        InputError
+            The batch's layers are not the store's, a record can't be written, or a value can't be
+            kept in as few bits. The writer can go on.
+        StoreMismatchError
+            Another writer has made the store meanwhile, with other settings.
+        StoreWriteError
+            The disk refused, or had before: the part in flight is lost.
+        """
+        batch = self._checked(batch)
+        return self._run(lambda: self._append(batch))
+
+    def commit(self) -> None:
+        """Make a part of what was appended since the last one, rejects included.
+
+        Raises
+        ------
+        StoreMismatchError
+            Another writer has made the store meanwhile, with other settings.
+        StoreWriteError
+            The disk refused, or had before: the part in flight is lost.
+        """
+        self._run(self._commit)
+
+    def close(self) -> None:
+        """Commit; leaving the context does it.
+
+        Where nothing was ever committed, the folders made for it are removed again.
+
+        Raises
+        ------
+        StoreWriteError
+            As `commit` does.
+        """
+        try:
+            if not self._failed:
+                self.commit()
+        finally:
+            self._closed = True
+            self._thread.shutdown()
+            if self._latest is None:
+                self._storage.unmake(self._made)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _check_alike(self, snapshot: Snapshot) -> None:
+        ours = identity(self._layers, self._settings, str(self._values))
+        if different := differences(ours, snapshot.identity()):
+            raise StoreMismatchError(
+                f"{self._storage.name('')} was made with other settings: {'; '.join(different)}: "
+                "use the same ones, or choose another folder"
+            )
+
+    def _load(self, snapshot: Snapshot) -> list[Part]:
+        """Add to the index what others have committed."""
+        entries = [entry for entry in snapshot.parts if entry.name not in self._loaded]
+        parts = [Part(self._storage, entry) for entry in entries]
+        self.index.load(parts)
+        if self._locations is not None:
+            self._locations.load(parts)
+        self._loaded |= {entry.name: entry for entry in entries}
+        return parts
+
+    def _checked(self, batch: Batch) -> Batch:
+        got = {
+            name: (n_rows(rows), rows.n_columns if isinstance(rows, Csr) else rows.shape[-1])
+            for name, rows in batch.layers.items()
+        }
+        expected = {layer.name: (len(batch.rows), layer.n_features) for layer in self._layers}
+        if got != expected:
+            raise InputError(
+                f"the batch has layers of (rows, columns) {got}, expected {expected}: "
+                "pass what the store was opened for"
+            )
+        check_records(batch.rows)
+        check_records(_recorded(batch))
+        if not self._values.lossless:
+            layers = {
+                name: rows if isinstance(rows, Csr) else encode(rows, out=self._buffers[name])
+                for name, rows in batch.layers.items()
+            }
+            self._values.check(batch.rows, layers)
+            return Batch(rows=batch.rows, layers=layers, rejects=batch.rejects)
+        return batch
+
+    def _append(self, batch: Batch) -> int:
+        if rejects := _recorded(batch):
+            self._in_flight().reject(rejects)
+            for reject in rejects:
+                self.index.add_reject(reject)
+            if self._in_flight().full:
+                self._commit()
+        added = start = 0
+        while start < len(batch.rows):
+            stop = self._end_of_new(batch.rows, start)
+            if stop == start:
+                start += 1
+                continue
+            # Fewer where a part is full: what others have committed by then may hold the rest.
+            count = self._append_rows(batch, start, stop)
+            added += count
+            start += count
+        return added
+
+    def _end_of_new(self, rows: Sequence[Row], start: int) -> int:
+        """Find where a run of rows ends that are not in the store, nor twice in the run."""
+        seen: set[str] = set()
+        for number in range(start, len(rows)):
+            row = rows[number]
+            if self.index.holds(row) or (id := row_id(row)) in seen:
+                return number
+            seen.add(id)
+        return len(rows)
+
+    def _append_rows(self, batch: Batch, start: int, stop: int) -> int:
+        """Append rows as far as the part has room for them, and commit it where it is full."""
+        part = self._in_flight()
+        layers = self._prepared(part, batch.layers, start, stop)
+        count = part.room(layers)
+        if count:
+            rows = batch.rows[start : start + count]
+            part.append(rows, {name: cut_rows(some, 0, count) for name, some in layers.items()})
+            for row in rows:
+                self.index.add_row(row)
+        else:
+            # Rows that fit now and then would end one small part after another.
+            misfits = part.misfits(layers)
+            steps = self._steps.items()
+            self._steps = {name: one for name, one in steps if name not in misfits}
+        if not count or part.full:
+            self._commit()
+        return count
+
+    def _prepared(
+        self, part: PartWriter, layers: Mapping[str, Rows], start: int, stop: int
+    ) -> dict[str, Rows]:
+        def prepare(name: str) -> Rows:
+            return part.prepare(name, cut_rows(layers[name], start, stop), self._buffers[name])
+
+        return dict(zip(layers, in_threads(prepare, layers), strict=True))
+
+    def _in_flight(self) -> PartWriter:
+        if self._part is None:
+            self._check_folder()
+            self._part = PartWriter(
+                self._storage, self._layers, self._limits, self._values, self._steps
+            )
+        return self._part
+
+    def _check_folder(self) -> None:
+        """See that no other folder is in the store's place, such as that of an unmounted drive."""
+        if self._storage.identity() != self._folder:
+            raise FileNotFoundError("it was replaced by another folder")
+
+    def _commit(self) -> None:
+        part = self._part
+        if part is None:
+            return
+        entry, header = part.finish(self._settings, self._provenance)
+        self._check_folder()
+        if self._latest is None:
+            change = Change(operation=self._operation, parts=[entry])
+            self._latest = self._log.create(
+                self._settings, self._layers, str(self._values), change
+            ) or self._first_of_another()
+        if entry.name not in self._latest.by_name:
+            duplicates: set[int] = set()
+            self._latest = self._log.commit(
+                self._latest, lambda latest: self._appended(latest, entry, part, duplicates)
+            )
+        self._part = None
+        self._loaded[entry.name] = entry
+        for stored in header.layers:
+            if stored.values is not None and stored.values.loss is not None:
+                before = self.losses.get(stored.name, Loss())
+                self.losses[stored.name] = before + stored.values.loss
+
+    def _first_of_another(self) -> Snapshot:
+        self._latest = self._log.require()
+        self._check_alike(self._latest)
+        return self._latest
+
+    def _appended(
+        self, latest: Snapshot, entry: PartEntry, part: PartWriter, duplicates: set[int]
+    ) -> Change:
+        """Put a part behind those of a snapshot, without rows that these hold.
+
+        `duplicates` are such rows of the part, found when it lost against another commit.
+        """
+        # What lies in parts that were in the index already was not appended here.
+        theirs = {id for other in self._load(latest) for _, id in row_ids(other)}
+        if theirs:
+            duplicates |= {n for n, row in enumerate(part.rows) if row_id(row) in theirs}
+        parts = [*latest.parts, excluding(entry, sorted(duplicates))]
+        if self._locations is not None:
+            new = [row for number, row in enumerate(part.rows) if number not in duplicates]
+            replaced = replaced_rows(self._locations, new)
+            rows = located(self._storage, latest, replaced, self._loaded)
+            parts = exclude_rows(parts, rows)
+        return Change(operation=self._operation, parts=parts)
+
+    def _run(self, task: Callable[[], T]) -> T:
+        if self._closed:
+            raise StoreError(
+                f"the writer of {self._storage.name('')} is closed, expected an open one"
+            )
+        try:
+            return self._thread.submit(self._attempt, task).result()
+        except StoreError:
+            raise
+        except OSError as exc:
+            raise write_error(self._storage, exc) from exc
+
+    def _attempt(self, task: Callable[[], T]) -> T:
+        if self._failed:
+            raise StoreWriteError(
+                f"the writer of {self._storage.name('')} failed before, expected one that did "
+                "not: open it again"
+            )
+        try:
+            return task()
+        except BaseException:
+            self._failed = True
+            if self._part is not None:
+                self._part.discard()
+            raise
+
+
+Exclusions = dict[str, list[int]]
+"""Rows that are not to count any more, by the name of their part."""
+
+
+def replaced_rows(locations: Locations, rows: Iterable[Row]) -> Exclusions:
+    """Find the rows of the same files as some new ones."""
+    replaced: Exclusions = {}
+    for row in rows:
+        for name, number in locations.find(place(row.root, row.path)):
+            replaced.setdefault(name, []).append(number)
+    return replaced
+
+
+def located(
+    storage: LocalStorage, latest: Snapshot, rows: Exclusions, known: Mapping[str, PartEntry]
+) -> Exclusions:
+    """Find rows in the parts of a snapshot, of which some may have been compacted meanwhile.
+
+    `known` are the parts that `rows` were found in.
+    """
+    found = {name: [*numbers] for name, numbers in rows.items() if name in latest.by_name}
+    if found.keys() == rows.keys():
+        return found
+    wanted: set[str] = set()
+    for name in rows.keys() - found.keys():
+        ids = Part(storage, known[name]).column(ROWS, INDEX)
+        wanted.update(ids[rows[name]].tolist())
+    for entry in latest.parts:
+        if entry.name in known:
+            continue
+        if numbers := [n for n, id in row_ids(Part(storage, entry)) if id in wanted]:
+            found[entry.name] = numbers
+    return found
+
+
+def exclude_rows(parts: Iterable[PartEntry], rows: Exclusions) -> list[PartEntry]:
+    """Exclude rows of some parts; a part of which nothing counts any more is left out."""
+    changed = [
+        excluding(entry, rows[entry.name]) if entry.name in rows else entry for entry in parts
+    ]
+    return [entry for entry in changed if entry.n_rows or entry.rejected]
+
+
+def _recorded(batch: Batch) -> list[Reject]:
+    return [each for each in batch.rejects if not isinstance(each, ReadFailure)]
+
+
+def _check_layers(layers: Sequence[Layer]) -> None:
+    names = [layer.name for layer in layers]
+    if not names or len(set(names)) < len(names) or not all(map(is_layer_name, names)):
+        raise InputError(
+            f"got layers {names}, expected at least one, each once, of letters, digits, _, - "
+            "and inner slashes: rename them"
+        )
+    for layer in layers:
+        too_large = len(layer.shape) > AXES or layer.n_features >= 2**31
+        if not layer.shape or min(layer.shape) < 1 or too_large:
+            raise InputError(
+                f"layer {layer.name} has shape {layer.shape}, expected 1 to {AXES} extents of at "
+                "least 1 and fewer than 2**31 elements: leave it out"
+            )

@@ -1,0 +1,171 @@
+"""What an array's ``zarr.json`` says, as far as a store's arrays may differ."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+import numpy as np
+
+from sparsefeat.store.format.codecs import Chain, count, mapping, sequence, sharded, unsharded
+from sparsefeat.store.format.documents import CHUNK_ELEMENTS, CHUNKS, CHUNKS_PER_FILE, JSON
+
+_TEXT: Final = "string"
+_NUMBERS: Final = ("float32", "int32", "int64", "uint8", "uint16")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArrayMetadata:
+    """Shape, elements, chunks and codecs of an array of at most two axes.
+
+    Parameters
+    ----------
+    shape
+        Extents.
+    chunk
+        Extents of what is compressed together.
+    file
+        Extents of what lies in one file: whole chunks, all columns.
+    chain
+        Type of the elements, and how a chunk's bytes are made.
+    attributes
+        The array's own.
+    """
+
+    shape: tuple[int, ...]
+    chunk: tuple[int, ...]
+    file: tuple[int, ...]
+    chain: Chain
+    attributes: Mapping[str, JSON] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        shape, chunk, file = self.shape, self.chunk, self.file
+        if not len(shape) == len(chunk) == len(file) <= 2 or 0 in (*chunk, *file):
+            raise ValueError(f"shape {shape} in chunks {chunk} in files {file}")
+        if any(whole % part for whole, part in zip(file, chunk, strict=True)):
+            raise ValueError(f"files {file} that aren't whole chunks {chunk}")
+        if len(shape) == 2:
+            if file[1] < shape[1] or (self.n_across == 1 and chunk[1] != max(1, shape[1])):
+                raise ValueError(f"chunks {chunk} in files {file} for {shape[1]} columns")
+            if self.n_across > 1 and chunk[0] > 1:
+                raise ValueError(f"chunks {chunk} of several rows, but not of whole ones")
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the elements once read; text is Python's."""
+        return np.dtype(object) if self.chain.dtype is None else self.chain.dtype
+
+    @property
+    def width(self) -> int:
+        """Elements in one step along the first axis."""
+        return math.prod(self.shape[1:])
+
+    @property
+    def n_elements(self) -> int:
+        """Elements of the array."""
+        return math.prod(self.shape)
+
+    @property
+    def chunk_elements(self) -> int:
+        """Elements of a chunk, those beyond the array's end included."""
+        return math.prod(self.chunk)
+
+    @property
+    def n_across(self) -> int:
+        """Chunks side by side in a row."""
+        return self.file[1] // self.chunk[1] if len(self.chunk) > 1 else 1
+
+    @property
+    def chunks_per_file(self) -> int:
+        """Chunks that a file has room for; one makes it a file without an index."""
+        return math.prod(self.file) // self.chunk_elements
+
+    @property
+    def n_chunks(self) -> int:
+        """Chunks that hold something of the array."""
+        if not self.shape:
+            return 1
+        return -(-self.shape[0] // self.chunk[0]) * self.n_across if self.n_elements else 0
+
+    @property
+    def n_files(self) -> int:
+        """Files that hold something of the array."""
+        return -(-self.n_chunks // self.chunks_per_file)
+
+    def file_name(self, number: int) -> str:
+        """Name a file, relative to the array's folder."""
+        return ".".join(["c", *[str(number)][: len(self.shape)], *["0" for _ in self.shape[1:]]])
+
+    def span(self, chunk: int) -> tuple[int, int]:
+        """Say which elements of the flattened array a chunk holds: the first, and one past."""
+        row, column = divmod(chunk, self.n_across)
+        if self.n_across > 1:
+            start = row * self.width + column * self.chunk[1]
+            return start, min(start + self.chunk[1], (row + 1) * self.width)
+        return chunk * self.chunk_elements, min((chunk + 1) * self.chunk_elements, self.n_elements)
+
+    def chunk_of(self, element: int) -> int:
+        """Say which chunk holds an element of the flattened array."""
+        if self.n_across > 1:
+            row, column = divmod(element, self.width)
+            return row * self.n_across + column // self.chunk[1]
+        return element // self.chunk_elements
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the content of ``zarr.json``."""
+        codecs = self.chain.to_json()
+        text = self.chain.dtype is None
+        fill: JSON = "" if text else 0.0 if self.dtype.kind == "f" else 0
+        return {
+            "shape": list(self.shape),
+            "data_type": _TEXT if text else self.dtype.name,
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(self.file)}},
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
+            "fill_value": fill,
+            "codecs": codecs if self.file == self.chunk else sharded(self.chunk, self.chain),
+            "attributes": dict(self.attributes),
+            "zarr_format": 3,
+            "node_type": "array",
+            "storage_transformers": [],
+        }
+
+    @classmethod
+    def from_json(cls, node: object) -> Self:
+        """Read ``zarr.json``, which may be anybody's.
+
+        Raises
+        ------
+        TypeError, ValueError, KeyError
+            It isn't one that a store may hold.
+        """
+        fields = mapping(node)
+        kind, name = (fields["zarr_format"], fields["node_type"]), fields["data_type"]
+        if kind != (3, "array") or fields.get("storage_transformers"):
+            raise ValueError(f"no array in Zarr v3: {kind}")
+        if name != _TEXT and name not in _NUMBERS:
+            raise ValueError(f"elements of type {name!r}")
+        grid, keys = mapping(fields["chunk_grid"]), mapping(fields["chunk_key_encoding"])
+        separator = mapping(keys.get("configuration", {})).get("separator", "/")
+        if (grid["name"], keys["name"], separator) != ("regular", "default", "."):
+            raise ValueError(f"chunk grid {grid['name']}, keys {keys['name']} with {separator!r}")
+        file = _extents(mapping(grid["configuration"])["chunk_shape"])
+        dtype = None if name == _TEXT else np.dtype(str(name))
+        chunk, codecs = unsharded(fields["codecs"])
+        metadata = cls(
+            shape=_extents(fields["shape"]),
+            chunk=file if chunk is None else chunk,
+            file=file,
+            chain=Chain.from_json(codecs, dtype),
+            attributes=mapping(fields.get("attributes", {})),
+        )
+        if (
+            metadata.chunk_elements > CHUNK_ELEMENTS
+            or metadata.n_chunks > CHUNKS
+            or metadata.chunks_per_file > CHUNKS_PER_FILE
+        ):
+            raise ValueError(f"shape {metadata.shape} in chunks {metadata.chunk} in files {file}")
+        return metadata
+
+
+def _extents(value: object) -> tuple[int, ...]:
+    return tuple(count(extent) for extent in sequence(value))

@@ -1,0 +1,199 @@
+"""Chunks: their elements, and their bytes on disk, alone or several in a shard.
+
+What is written is what zarr reads with the codecs in the metadata. Nothing is copied on the way to
+the compressor, and none of it waits for an event loop.
+"""
+
+from itertools import pairwise
+from typing import Any
+
+import google_crc32c
+import numcodecs
+import numpy as np
+import numpy.typing as npt
+
+from sparsefeat.storage import StoredFile
+from sparsefeat.store.format.codecs import Chain
+from sparsefeat.store.format.compression import compress
+from sparsefeat.store.format.documents import TEXT_BYTES, TEXTS_BYTES
+from sparsefeat_kernels import sum_differences
+
+CHECKSUM_BYTES = 4
+LEAST_BYTES = 16 + CHECKSUM_BYTES  # of a chunk of numbers: Blosc's header
+OVERHEAD_BYTES = 1024  # by which a chunk may grow instead of shrinking
+
+_BLOSC_HEADER = np.dtype(
+    [("head", "u1", 4), ("n_bytes", "<u4"), ("block", "<u4"), ("stored", "<u4")]
+)
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_ZSTD = numcodecs.Zstd(level=1)
+_UTF8 = numcodecs.VLenUTF8()
+
+
+class ChunkEncoder:
+    """Encodes chunks of numbers; safe to use from several threads.
+
+    Parameters
+    ----------
+    chain
+        How.
+    """
+
+    def __init__(self, chain: Chain) -> None:
+        self._differences = chain.differences
+
+    def encode(self, chunk: npt.NDArray[Any]) -> bytes:
+        """Encode a contiguous chunk of one axis, checksum behind."""
+        return sealed(self.compress(chunk))
+
+    def compress(self, chunk: npt.NDArray[Any]) -> bytes:
+        """Give what `encode` does, without the checksum."""
+        return compress(chunk, differences=self._differences)
+
+
+def decode_into(stored: bytes, chain: Chain, out: npt.NDArray[Any]) -> None:
+    """Decode a chunk of numbers into contiguous memory of just its elements.
+
+    Raises
+    ------
+    ValueError
+        The checksum is wrong, or it isn't a chunk of so many elements.
+    """
+    compressed = unsealed(stored)
+    # Not `scratch`: `out` may lie there.
+    target = np.empty(len(out), np.float16) if chain.half else out
+    _check_frame(compressed, target.nbytes)
+    numcodecs.blosc.decompress(compressed, target)
+    if chain.half:
+        out[...] = target
+    if chain.differences:
+        sum_differences(out)
+
+
+def encode_text(texts: npt.NDArray[Any]) -> bytes:
+    """Encode a chunk of text, given as Python strings."""
+    return sealed(_ZSTD.encode(_UTF8.encode(texts)))
+
+
+def decode_text(stored: bytes, count: int) -> npt.NDArray[Any]:
+    """Decode a chunk of text into `count` Python strings.
+
+    Raises
+    ------
+    ValueError
+        The checksum is wrong, or it isn't a chunk of so many texts.
+    """
+    compressed = unsealed(stored)
+    n_bytes, most = _zstd_bytes(compressed), most_text_bytes(count)
+    if n_bytes > most:
+        raise ValueError(f"{n_bytes} bytes of text, expected at most {most}")
+    encoded = np.empty(n_bytes, np.uint8)
+    _ZSTD.decode(compressed, encoded)  # further frames, which have said nothing, find no room
+    n_texts = int.from_bytes(encoded[:4].tobytes(), "little")
+    if n_texts != count or n_bytes < 4 * (count + 1):
+        raise ValueError(f"{n_texts} texts in {n_bytes} bytes, expected {count}")
+    texts: npt.NDArray[Any] = _UTF8.decode(encoded)
+    return texts
+
+
+def sealed(content: bytes) -> bytes:
+    """Append the CRC-32C."""
+    return content + int(google_crc32c.value(content)).to_bytes(CHECKSUM_BYTES, "little")
+
+
+def unsealed(stored: bytes) -> bytes:
+    """Check the CRC-32C, and take it away.
+
+    Raises
+    ------
+    ValueError
+        It is wrong.
+    """
+    content, checksum = stored[:-CHECKSUM_BYTES], stored[-CHECKSUM_BYTES:]
+    if int(google_crc32c.value(content)).to_bytes(CHECKSUM_BYTES, "little") != checksum:
+        raise ValueError("wrong checksum")
+    return content
+
+
+def _zstd_bytes(compressed: bytes) -> int:
+    """Read how long the content of a Zstandard frame is (RFC 8878, section 3.1.1.1)."""
+    if len(compressed) < 5 or compressed[:4] != _ZSTD_MAGIC:
+        raise ValueError("no Zstandard frame")
+    descriptor = compressed[4]
+    single_segment = descriptor >> 5 & 1
+    start = 5 + (not single_segment) + (0, 1, 2, 4)[descriptor & 3]
+    length = (single_segment, 2, 4, 8)[descriptor >> 6]
+    field = compressed[start : start + length]
+    if not length or len(field) < length:
+        raise ValueError("a Zstandard frame that doesn't say its size")
+    return int.from_bytes(field, "little") + (256 if length == 2 else 0)
+
+
+def _check_frame(compressed: bytes, n_bytes: int) -> None:
+    """See that a Blosc frame is whole and of the expected size, before it is decompressed."""
+    if len(compressed) < _BLOSC_HEADER.itemsize:
+        raise ValueError(f"a Blosc frame of {len(compressed)} bytes")
+    header = np.frombuffer(compressed, _BLOSC_HEADER, 1)[0]
+    if (int(header["n_bytes"]), int(header["stored"])) != (n_bytes, len(compressed)):
+        raise ValueError(
+            f"a Blosc frame of {header['n_bytes']} bytes in {header['stored']}, expected "
+            f"{n_bytes} in {len(compressed)}"
+        )
+
+
+# What a shard's index says of a chunk that isn't there, because it lies beyond the array.
+_ABSENT = 2**64 - 1
+_ENTRY_BYTES = 16  # offset, length
+
+
+def shard_index(lengths: list[int], n_chunks: int) -> bytes:
+    """Give the index of a shard with room for `n_chunks`, of which those of these lengths lie in it."""
+    index = np.full((n_chunks, 2), _ABSENT, "<u8")
+    index[: len(lengths), 1] = lengths
+    index[: len(lengths), 0] = np.cumsum([0, *lengths[:-1]])
+    return sealed(index.tobytes())
+
+
+def read_index(
+    file: StoredFile, n_chunks: int, most: int
+) -> list[tuple[int, int] | None]:
+    """Read where a shard's chunks lie: offset and length of each, None for those not there.
+
+    Parameters
+    ----------
+    file
+        The shard.
+    n_chunks
+        For how many it has room.
+    most
+        Bytes that a chunk may have.
+
+    Raises
+    ------
+    ValueError
+        The index is damaged, points out of the file, or to the same bytes twice.
+    OSError
+        The file can't be read.
+    """
+    n_bytes = n_chunks * _ENTRY_BYTES + CHECKSUM_BYTES
+    end = file.size - n_bytes
+    if end < 0:
+        raise ValueError(f"a shard of {file.size} bytes, whose index alone has {n_bytes}")
+    if end > n_chunks * most:
+        raise ValueError(f"a shard of {file.size} bytes, expected {n_chunks} times {most}")
+    index = np.frombuffer(unsealed(file.read(end, n_bytes)), "<u8").reshape(-1, 2)
+    places: list[tuple[int, int] | None] = []
+    for offset, length in index.tolist():
+        absent = offset == length == _ABSENT
+        if not absent and (offset + length > end or length > most):
+            raise ValueError("a shard's index that points out of its file, or to too much of it")
+        places.append(None if absent else (offset, length))
+    taken = sorted(place for place in places if place is not None)
+    if any(offset + length > after for (offset, length), (after, _) in pairwise(taken)):
+        raise ValueError("a shard's index whose chunks overlap")
+    return places
+
+
+def most_text_bytes(count: int) -> int:
+    """Say how long a chunk of so many texts may be once decompressed."""
+    return min(TEXTS_BYTES + count * TEXT_BYTES, (1 << 31) - 1)

@@ -1,0 +1,476 @@
+"""The two documents of a store: what a part says of itself, and what a snapshot says of all parts.
+
+Both may be anybody's: what is read is checked against its types and bounds, and against a
+CRC-32C, before anything is done with it. docs/format.md describes them for other programs; the
+JSON schemas beside this module are generated from the classes here.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import google_crc32c
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+from sparsefeat.errors import InputError, StoreCorruptError, StoreError
+from sparsefeat.store.values import Loss
+from sparsefeat.system.text import one_line
+from sparsefeat.types import Layer
+
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
+
+FORMAT: Final = 1
+CHUNK: Final = 1 << 18  # elements that are compressed and checked together
+SHARD: Final = 16 * CHUNK  # elements in one file
+
+# What a part may hold at most. Readers refuse more before they allocate memory for it: a few
+# bytes can claim to be terabytes.
+JSON_BYTES: Final = 8 << 20  # a part's zarr.json
+SNAPSHOT_BYTES: Final = 1 << 30
+AXES: Final = 8  # of a layer
+CHUNK_ELEMENTS: Final = 1 << 23  # so that no column has more than 64 MiB
+CHUNKS: Final = 1 << 18  # in an array
+CHUNKS_PER_FILE: Final = 1 << 16
+NNZ: Final = (1 << 31) - 1  # of a layer in a part, so that its indptr fits int32 readers
+FEATURES: Final = (1 << 31) - 1  # of a layer
+TEXT_BYTES: Final = 1 << 14  # a text in a column, and
+TEXTS_BYTES: Final = 1 << 24  # what a chunk of text may have besides
+
+PARTS: Final = "parts"
+SNAPSHOTS: Final = "snapshots"
+
+_NAME: Final = re.compile(r"[0-9a-f]{16}")
+_SNAPSHOT: Final = re.compile(r"([0-9]{8,})\.json")
+_LAYER: Final = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
+_NAMES_SHOWN: Final = 6  # layers in a message
+_SHAPES_SHOWN: Final = 3
+
+Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+Extent = Annotated[int, Meta(ge=1, le=FEATURES)]
+Rows = Annotated[int, Meta(ge=0, lt=CHUNK_ELEMENTS)]
+Nnz = Annotated[int, Meta(ge=0, le=NNZ)]
+Checksum = Annotated[str, Meta(pattern="^[0-9a-f]{8}$")]
+PartName = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
+LayerName = Annotated[str, Meta(pattern=f"^{_LAYER.pattern}$")]
+Shape = Annotated[tuple[Extent, ...], Meta(min_length=1, max_length=AXES)]
+Encoding: TypeAlias = Literal["csr", "dense"]
+Companding: TypeAlias = Literal["linear", "square"]
+
+
+class _Document(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """Fields that are missing, unknown, or of a wrong type are an error."""
+
+
+class StoredValues(_Document, frozen=True, kw_only=True, tag_field="kind"):
+    """How a layer's values are stored in a part, where that is not as float32 to the last bit."""
+
+    loss: Loss | None = None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the stored elements."""
+        return np.dtype(np.float32)
+
+
+class RoundedValues(StoredValues, frozen=True, kw_only=True, tag="bits"):
+    """Float32 with so many bits of mantissa, all others zero."""
+
+    bits: Annotated[int, Meta(ge=1, le=23)]
+
+    def __str__(self) -> str:
+        return f"bits:{self.bits}"
+
+
+class HalfValues(StoredValues, frozen=True, kw_only=True, tag="float16"):
+    """Float32 to readers, through a codec as float16."""
+
+    def __str__(self) -> str:
+        return "float16"
+
+
+class CodedValues(StoredValues, frozen=True, kw_only=True, tag="codes"):
+    """Codes, with a scale for each channel: a value is scale * code, or scale * code**2."""
+
+    companding: Companding
+    code_dtype: Literal["uint8", "uint16"]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the codes."""
+        return np.dtype(self.code_dtype)
+
+    def __str__(self) -> str:
+        return f"{self.code_dtype} {self.companding} codes"
+
+
+AnyValues: TypeAlias = RoundedValues | HalfValues | CodedValues
+
+
+class Measured(_Document, frozen=True, kw_only=True):
+    """What decided about a layer's encoding: so many rows, compressed both ways."""
+
+    rows: Count
+    csr_bytes: Count
+    dense_bytes: Count
+
+
+class StoredLayer(_Document, frozen=True, kw_only=True):
+    """A layer of one part, and how it is stored.
+
+    `values` is None for float32 to the last bit.
+    """
+
+    name: LayerName
+    shape: Shape
+    encoding: Encoding
+    nnz: Nnz
+    measured: Measured
+    values: AnyValues | None = None
+
+    @property
+    def layer(self) -> Layer:
+        """Its name and shape."""
+        return Layer(name=self.name, shape=self.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the stored elements."""
+        return np.dtype(np.float32) if self.values is None else self.values.dtype
+
+    @property
+    def companding(self) -> Companding | None:
+        """How codes give values; None where the values themselves are stored."""
+        return self.values.companding if isinstance(self.values, CodedValues) else None
+
+    @property
+    def form(self) -> str:
+        """How the values are stored, in a word or two."""
+        return "float32" if self.values is None else str(self.values)
+
+
+class Origin(_Document, frozen=True, kw_only=True):
+    """So many consecutive rows of a part, and how they were made."""
+
+    rows: Rows
+    provenance: dict[str, Any]
+
+
+class Header(_Document, frozen=True, kw_only=True):
+    """A part's account of itself: the attribute ``sparsefeat`` of its root.
+
+    `origins` says how its rows were made, in their order, where not all of them were made as
+    `provenance` says. `values` is what was asked for, as `sparsefeat.store.values.Values` writes
+    it.
+    """
+
+    format: Literal[1]
+    rows: Rows
+    rejected: Rows
+    layers: Annotated[tuple[StoredLayer, ...], Meta(min_length=1)]
+    settings: dict[str, Any]
+    provenance: dict[str, Any]
+    values: str = "float32"
+    origins: tuple[Origin, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [stored.name for stored in self.layers]
+        if len(set(names)) < len(names):
+            raise ValueError(f"layers {names}")
+        for stored in self.layers:
+            n_features = stored.layer.n_features
+            if n_features > FEATURES or stored.nnz > self.rows * n_features:
+                raise ValueError(
+                    f"{self.rows} rows of {n_features} features with {stored.nnz} non-zeros"
+                )
+        if self.origins and sum(origin.rows for origin in self.origins) != self.rows:
+            raise ValueError("origins of other rows")
+
+    def all_origins(self) -> tuple[Origin, ...]:
+        """Say how all rows were made, in their order."""
+        return self.origins or (Origin(rows=self.rows, provenance=self.provenance),)
+
+
+class PartLayer(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """A layer of a part, as a snapshot lists it: in the order of the snapshot's layers."""
+
+    encoding: Encoding
+    nnz: Nnz
+    n_bytes: Count
+    form: str = "float32"
+
+
+class PartEntry(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """A part, as a snapshot lists it.
+
+    `crc32c` is that of its ``zarr.json``, `n_bytes` the size of all its files, and `excluded` are
+    the rows that don't count: ascending ranges of the first and one past the last.
+    """
+
+    name: PartName
+    rows: Rows
+    rejected: Rows
+    n_bytes: Count
+    crc32c: Checksum
+    layers: tuple[PartLayer, ...]
+    excluded: tuple[tuple[Rows, Rows], ...] = ()
+
+    def __post_init__(self) -> None:
+        before = -1
+        for start, stop in self.excluded:
+            if not before < start < stop <= self.rows:
+                raise ValueError(f"excluded rows {self.excluded} of {self.rows}")
+            before = stop
+
+    @property
+    def n_excluded(self) -> int:
+        """Rows that don't count."""
+        return sum(stop - start for start, stop in self.excluded)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows that count."""
+        return self.rows - self.n_excluded
+
+
+class SnapshotDocument(_Document, frozen=True, kw_only=True):
+    """What ``snapshots/<number>.json`` holds, beside its checksum.
+
+    A full one has settings, layers, values, and all parts. One with a `base` has the parts that
+    are new since that snapshot, or listed otherwise: an entry with a name that the base has takes
+    its place, all others come behind. Nothing else may differ.
+    """
+
+    format: Literal[1]
+    number: Count
+    created: str  # as the writer's clock said; nothing depends on it
+    operation: str
+    rows: Count
+    parts: tuple[PartEntry, ...]
+    base: tuple[Count, Checksum] | None = None
+    settings: dict[str, Any] | None = None
+    layers: dict[LayerName, Shape] | None = None
+    values: str | None = None
+
+    def __post_init__(self) -> None:
+        full = [self.settings, self.layers, self.values]
+        if any((each is None) != (self.base is not None) for each in full):
+            raise ValueError("settings, layers and values, or a base")
+        if self.base is not None and self.base[0] >= self.number:
+            raise ValueError(f"snapshot {self.number} with base {self.base[0]}")
+
+
+_PREFIX: Final = b'{"crc32c":"'
+_BEHIND: Final = len(_PREFIX) + 8 + len(b'",')
+
+
+def checksum(content: bytes) -> str:
+    """Give the CRC-32C of some bytes as 8 hexadecimal digits."""
+    return f"{google_crc32c.value(content):08x}"
+
+
+def seal(document: SnapshotDocument) -> bytes:
+    """Write a snapshot's document, with the checksum of all that follows it in front."""
+    body = msgspec.json.encode(document)[1:]
+    return _PREFIX + checksum(body).encode() + b'",' + body
+
+
+def unseal(content: bytes, *, where: str) -> SnapshotDocument:
+    """Read a snapshot's document.
+
+    Raises
+    ------
+    StoreCorruptError
+        It is not what was written.
+    StoreError
+        Its format is newer.
+    """
+    body = content[_BEHIND:]
+    if not content.startswith(_PREFIX) or content[len(_PREFIX) : _BEHIND] != (
+        checksum(body).encode() + b'",'
+    ):
+        raise _corrupt(where, "its checksum is wrong")
+    document: SnapshotDocument = _decode(b"{" + body, SnapshotDocument, where)
+    return document
+
+
+def seal_checksum(content: bytes) -> str:
+    """Give the checksum that a sealed document has in front."""
+    return content[len(_PREFIX) : len(_PREFIX) + 8].decode(errors="replace")
+
+
+def read_header(attribute: bytes, *, where: str) -> Header:
+    """Check a part's header.
+
+    Raises
+    ------
+    StoreCorruptError
+        It is none.
+    StoreError
+        Its format is newer.
+    """
+    header: Header = _decode(attribute, Header, where)
+    return header
+
+
+def plain(document: msgspec.Struct) -> Any:
+    """Give a document as JSON's own types."""
+    return msgspec.to_builtins(document)
+
+
+def _decode(content: bytes, kind: type[Any], where: str) -> Any:
+    try:
+        return msgspec.json.decode(content, type=kind, strict=True)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as exc:
+        try:
+            version = msgspec.json.decode(content, type=_Version).format
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            version = 0
+        if version > FORMAT:
+            raise StoreError(
+                f"{where} is of store format {version}, expected at most {FORMAT}: "
+                "upgrade sparsefeat"
+            ) from exc
+        raise _corrupt(where, str(exc)) from exc
+
+
+class _Version(msgspec.Struct):
+    format: Annotated[int, Meta(ge=1)]
+
+
+def _corrupt(where: str, why: str) -> StoreCorruptError:
+    return StoreCorruptError(
+        f"{where} is damaged ({one_line(why)}), expected what was written: see sparsefeat verify"
+    )
+
+
+def part_key(name: str) -> str:
+    """Give the key of a part's folder."""
+    return f"{PARTS}/{name}.zarr"
+
+
+def snapshot_key(number: int) -> str:
+    """Give the key of a snapshot.
+
+    Examples
+    --------
+    >>> snapshot_key(7)
+    'snapshots/00000007.json'
+    """
+    return f"{SNAPSHOTS}/{number:08d}.json"
+
+
+def snapshot_number(name: str) -> int | None:
+    """Give the number in a snapshot's file name, or None for any other name."""
+    match = _SNAPSHOT.fullmatch(name)
+    number = int(match[1]) if match else None
+    # Another spelling of a number would be a second snapshot of that number.
+    return number if number is not None and f"{SNAPSHOTS}/{name}" == snapshot_key(number) else None
+
+
+def part_name(name: str) -> str | None:
+    """Give the name of the part that a folder in ``parts`` holds, or None for any other folder."""
+    stem = name.removesuffix(".zarr")
+    return stem if stem != name and _NAME.fullmatch(stem) else None
+
+
+def layer_key(name: str) -> str:
+    """Give the name under which AnnData sees a layer: "/" would make a group of it.
+
+    Examples
+    --------
+    >>> layer_key("block1_conv1/pre")
+    'block1_conv1.pre'
+    """
+    return name.replace("/", ".")
+
+
+def is_layer_name(name: str) -> bool:
+    """Tell whether a store can hold a layer of that name; no two of them share a key."""
+    return _LAYER.fullmatch(name) is not None
+
+
+def identity(layers: Sequence[Layer], settings: Mapping[str, JSON], values: str) -> dict[str, JSON]:
+    """Give what all parts of a store with these layers, settings and values must agree on."""
+    shapes: dict[str, JSON] = {layer.name: list(layer.shape) for layer in layers}
+    return {"layers": shapes, "settings": dict(settings), "values": values}
+
+
+def plain_json(given: Mapping[str, JSON], *, what: str) -> dict[str, JSON]:
+    """Copy a mapping as it will be once written and read again.
+
+    Raises
+    ------
+    InputError
+        It holds something that JSON can't.
+    """
+    try:
+        document = msgspec.json.encode(dict(given))
+        if len(document) > JSON_BYTES // 8:  # a part has more besides
+            raise ValueError(f"{len(document)} bytes, at most {JSON_BYTES // 8} are read again")
+        copy: dict[str, JSON] = msgspec.json.decode(document)
+        if not _is_finite(given):  # which msgspec writes as null
+            raise ValueError("a number is not finite")
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise InputError(
+            f"{what} can't be written as JSON ({exc}), expected text, finite numbers, "
+            "lists and dicts of them: convert it"
+        ) from exc
+    return copy
+
+
+def _is_finite(value: object) -> bool:
+    if isinstance(value, float):
+        return bool(np.isfinite(value))
+    inner = value.values() if isinstance(value, Mapping) else value
+    if isinstance(inner, str) or not isinstance(inner, list | tuple | type({}.values())):
+        return True
+    return all(map(_is_finite, inner))
+
+
+def differences(got: Mapping[str, JSON], expected: Mapping[str, JSON]) -> list[str]:
+    """Say which keys differ, one phrase each, nested keys joined by dots.
+
+    Layers are one phrase, with their names; their shapes follow from size and pooling, and are
+    given where nothing else differs.
+
+    Examples
+    --------
+    >>> differences({"settings": {"pool": "avg"}}, {"settings": {"pool": "none"}})
+    ["settings.pool: got 'avg', expected 'none'"]
+    >>> differences({"layers": {"fc2": [4096]}}, {"layers": {"fc1": [4096], "fc2": [4096]}})
+    ['layers: got fc2, expected fc1, fc2']
+    """
+    ours, theirs = _flatten(got), _flatten(expected)
+    found = [
+        f"{key}: got {ours.get(key, 'nothing')}, expected {theirs.get(key, 'nothing')}"
+        for key in sorted(ours.keys() | theirs.keys())
+        if ours.get(key) != theirs.get(key)
+    ]
+    others = [phrase for phrase in found if not phrase.startswith("layers.")]
+    our_layers, their_layers = (each.get("layers") or {} for each in (got, expected))
+    assert isinstance(our_layers, dict)
+    assert isinstance(their_layers, dict)
+    if our_layers.keys() != their_layers.keys():
+        return [f"layers: got {_named(our_layers)}, expected {_named(their_layers)}", *others]
+    return others or found[:_SHAPES_SHOWN]
+
+
+def _named(layers: Mapping[str, object]) -> str:
+    names = [*layers]
+    if len(names) > _NAMES_SHOWN:
+        return f"{', '.join(names[:3])}, ... {names[-1]} ({len(names)} layers)"
+    return ", ".join(names) or "none"
+
+
+def _flatten(mapping: Mapping[str, JSON], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in mapping.items():
+        if isinstance(value, dict) and value:
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = repr(value)
+    return flat

@@ -1,0 +1,1 @@
+"""What is done with a store that is there: verify, compact, merge, remove, vacuum."""

@@ -1,0 +1,1 @@
+"""Writing and reading one part of a store."""

@@ -1,0 +1,243 @@
+"""The forms in which a part can hold a layer's values: all bits, fewer bits, or codes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from sparsefeat.store.format.codecs import Chain
+from sparsefeat.store.format.documents import AnyValues, CodedValues, HalfValues, RoundedValues
+from sparsefeat.store.values import Loss, Values
+from sparsefeat.types import ChannelSteps
+from sparsefeat_kernels import (
+    Csr,
+    count_roots,
+    count_steps,
+    round_half,
+    round_mantissa,
+    scale_numbers,
+)
+
+Float32: TypeAlias = npt.NDArray[np.float32]
+
+if TYPE_CHECKING:
+    from sparsefeat.store.part.read import Part
+
+LARGEST_ROOT: Final = 255
+
+
+@dataclass(kw_only=True)
+class Form:
+    """Makes what is written of a layer's values, and sums up what that costs.
+
+    Attributes
+    ----------
+    chain
+        Of the written elements.
+    loss
+        So far.
+    scales
+        float32 (C,) of codes, else None.
+    """
+
+    chain: Chain = field(default_factory=lambda: Chain(dtype=np.dtype(np.float32)))
+    loss: Loss = field(default_factory=Loss)
+    scales: Float32 | None = None
+
+    def written(self, csr: Csr) -> Csr:
+        """Give the same rows with the numbers that are written, as float32."""
+        return csr
+
+    def note(self, csr: Csr, written: Csr) -> None:
+        """Take account of what `written` has lost of `csr`."""
+
+    def n_fitting(self, csr: Csr) -> int:
+        """Count the rows, from the first on, that can be written so."""
+        return csr.n_rows
+
+    def stored(self) -> AnyValues | None:
+        """Say in what form the values are; None where it is float32 to the last bit."""
+        return None
+
+
+class Rounded(Form):
+    """Float32 of fewer bits of mantissa, or float16."""
+
+    def __init__(self, values: Values) -> None:
+        super().__init__(chain=Chain(dtype=np.dtype(np.float32), half=values.kind == "float16"))
+        self._bits = None if values.kind == "float16" else values.bits
+
+    def written(self, csr: Csr) -> Csr:
+        """Round."""
+        values = (
+            round_half(csr.values) if self._bits is None else round_mantissa(csr.values, self._bits)
+        )
+        return Csr(csr.indptr, csr.indices, values, csr.n_columns)
+
+    def note(self, csr: Csr, written: Csr) -> None:
+        """Sum up the errors."""
+        self.loss += Loss.of(csr, written.values)
+
+    def stored(self) -> AnyValues:
+        """Say how many bits."""
+        if self._bits is None:
+            return HalfValues(loss=self.loss)
+        return RoundedValues(bits=self._bits, loss=self.loss)
+
+
+class LinearCodes(Form):
+    """Whole numbers of a scale, which are the values to the last bit."""
+
+    def __init__(self, steps: ChannelSteps) -> None:
+        dtype = np.dtype(np.uint8 if steps.largest <= np.iinfo(np.uint8).max else np.uint16)
+        super().__init__(chain=Chain(dtype=dtype), scales=steps.steps)
+        self._steps = steps
+        self._latest: tuple[Csr, Float32, int] | None = None
+
+    def written(self, csr: Csr) -> Csr:
+        """Give the codes of rows that fit.
+
+        Raises
+        ------
+        ValueError
+            They don't.
+        """
+        numbers, n_rows = self._count(csr)
+        self._latest = None
+        if n_rows < csr.n_rows:
+            raise ValueError(f"row {n_rows} of {csr.n_rows} isn't of whole numbers of its scales")
+        return Csr(csr.indptr, csr.indices, numbers, csr.n_columns)
+
+    def n_fitting(self, csr: Csr) -> int:
+        """Count rows until the first with a value that isn't just a whole number of its scale."""
+        return self._count(csr)[1]
+
+    def stored(self) -> AnyValues:
+        """Say what the numbers are."""
+        return CodedValues(companding="linear", code_dtype=_code_dtype(self.chain))
+
+    def _count(self, csr: Csr) -> tuple[Float32, int]:
+        """Count once what is asked for twice: whether rows fit, and then their codes."""
+        if self._latest is None or self._latest[0] is not csr:
+            numbers, n_rows = count_steps(csr, self._steps.steps, largest=self._steps.largest)
+            self._latest = csr, numbers, n_rows
+        return self._latest[1:]
+
+
+class SquareCodes(Form):
+    """Square roots, from 1 to 255, of whole numbers of a scale.
+
+    Parameters
+    ----------
+    scales
+        float32 (C,): `root_scales` gives them.
+    """
+
+    def __init__(self, scales: Float32) -> None:
+        super().__init__(chain=Chain(dtype=np.dtype(np.uint8)), scales=scales)
+
+    def written(self, csr: Csr) -> Csr:
+        """Give the roots of the nearest squares."""
+        assert self.scales is not None
+        numbers = count_roots(csr, self.scales, largest=LARGEST_ROOT)
+        return Csr(csr.indptr, csr.indices, numbers, csr.n_columns)
+
+    def note(self, csr: Csr, written: Csr) -> None:
+        """Sum up the errors."""
+        assert self.scales is not None
+        values = written.values.copy()
+        scale_numbers(values, csr.indices, self.scales, squared=True)
+        self.loss += Loss.of(csr, values)
+
+    def stored(self) -> AnyValues:
+        """Say what the numbers are."""
+        return CodedValues(companding="square", code_dtype="uint8", loss=self.loss)
+
+
+class Rewritten(Form):
+    """Another form, for values that are stored in it already: what they have lost stays said.
+
+    Parameters
+    ----------
+    form
+        The other one.
+    loss
+        Of the values, before.
+    """
+
+    def __init__(self, form: Form, loss: Loss | None) -> None:
+        super().__init__(chain=form.chain, scales=form.scales)
+        self._form, self._loss = form, loss
+
+    def written(self, csr: Csr) -> Csr:
+        """Give the numbers that the values come from."""
+        return self._form.written(csr)
+
+    def n_fitting(self, csr: Csr) -> int:
+        """Count the rows whose values are of that form."""
+        return self._form.n_fitting(csr)
+
+    def stored(self) -> AnyValues | None:
+        """Say in what form the values are, and what they had lost."""
+        values = self._form.stored()
+        return None if values is None else msgspec.structs.replace(values, loss=self._loss)
+
+
+def common_form(parts: "Sequence[Part]", layer: str) -> Form | None:
+    """Give the form in which one part can hold a layer of all of these; None if there is none.
+
+    That is theirs, if they agree in it and in the scales of codes; float32 where they don't, but
+    all are linear codes or float32 to the last bit. Parts with other scales for ``uint8`` can't
+    lie in one: their values would have to be rounded again.
+
+    Raises
+    ------
+    StoreCorruptError
+        Scales are not what was written.
+    """
+    stored = [part.layers[layer] for part in parts]
+    first = stored[0].values
+    lossless = all(each.values is None or each.companding == "linear" for each in stored)
+    kinds = {_kind(each.values) for each in stored}
+    if first is None or len(kinds) > 1:
+        return Form() if lossless else None
+    losses = [each.values.loss for each in stored if each.values and each.values.loss]
+    loss = sum(losses, Loss()) if losses else None
+    if isinstance(first, HalfValues):
+        return Rewritten(Rounded(Values(kind="float16")), loss)
+    if isinstance(first, RoundedValues):
+        return Rewritten(Rounded(Values(kind="bits", bits=first.bits)), loss)
+    scales = [part.scales(layer) for part in parts]
+    if not all(np.array_equal(one, scales[0]) for one in scales):
+        return Form() if lossless else None
+    if first.companding == "square":
+        return Rewritten(SquareCodes(scales[0]), loss)
+    largest = max(int(np.iinfo(each.dtype).max) for each in stored)
+    return Rewritten(LinearCodes(ChannelSteps(steps=scales[0], largest=largest)), loss)
+
+
+def _kind(values: AnyValues | None) -> tuple[object, ...]:
+    if isinstance(values, RoundedValues):
+        return "bits", values.bits
+    if isinstance(values, CodedValues):
+        return "codes", values.companding
+    return (None if values is None else "float16",)
+
+
+def _code_dtype(chain: Chain) -> Literal["uint8", "uint16"]:
+    return "uint8" if chain.dtype == np.uint8 else "uint16"
+
+
+def root_scales(maxima: Float32) -> Float32:
+    """Give the scales of channels whose largest values are known: 255 squared is that of each."""
+    largest = LARGEST_ROOT**2
+    exact = np.where(maxima > 0, maxima, 1).astype(np.float64) / largest
+    scales = exact.astype(np.float32)
+    # Upwards, so that none is larger; but no scale whose product would be infinite.
+    scales = np.where(scales < exact, np.nextafter(scales, np.float32(np.inf)), scales)
+    with np.errstate(over="ignore"):
+        beyond = ~np.isfinite(scales * np.float32(largest))
+    return np.where(beyond, np.nextafter(scales, np.float32(0)), scales)

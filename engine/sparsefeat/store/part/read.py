@@ -1,0 +1,391 @@
+"""Reading one part."""
+
+import errno
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from sparsefeat.errors import StoreChangedError, StoreCorruptError, StoreError, StoreReadError
+from sparsefeat.storage import LocalStorage
+from sparsefeat.store.format.documents import (
+    JSON_BYTES,
+    Header,
+    PartEntry,
+    StoredLayer,
+    checksum,
+    layer_key,
+    part_key,
+    read_header,
+)
+from sparsefeat.store.part.array import Segments, StoredArray
+from sparsefeat.store.part.decoding import expand_rows, scale_rows, scale_stretches
+from sparsefeat.store.part.tables import COLUMNS, INDEX, REJECTED, ROWS
+from sparsefeat.system.text import one_line
+from sparsefeat_kernels import Csr, encode
+
+T = TypeVar("T")
+
+# What a part that is damaged, or made to harm, can bring about. Whatever else the system says is
+# of the system: a permission, a drive, a network.
+_OF_PART: Final = (
+    *(None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL),
+    *(errno.ENAMETOOLONG, errno.ENXIO, errno.EOVERFLOW),
+)
+
+
+def read_refusal(name: str, exc: BaseException) -> StoreReadError | None:
+    """Say that the system refused to read something; None if that isn't what `exc` is."""
+    if not isinstance(exc, OSError) or exc.errno in _OF_PART:
+        return None
+    return StoreReadError(
+        f"{name} can't be read: {exc.strerror}: see to the permission, the drive or the network, "
+        "and run the same command again"
+    )
+
+
+class _Attributes(msgspec.Struct):
+    sparsefeat: msgspec.Raw
+
+
+class _Consolidated(msgspec.Struct):
+    metadata: dict[str, msgspec.Raw]
+
+
+class _Root(msgspec.Struct):
+    attributes: _Attributes
+    consolidated_metadata: _Consolidated
+
+
+class Part:
+    """One part: its header is read at once, everything else when asked for.
+
+    Parameters
+    ----------
+    storage
+        The store's.
+    entry
+        The part, as a snapshot lists it.
+
+    Raises
+    ------
+    StoreCorruptError
+        The metadata are damaged or missing.
+    StoreReadError
+        The system refused to read them.
+    StoreChangedError
+        The part was deleted by `vacuum`.
+    StoreError
+        The part is of a newer format.
+    """
+
+    def __init__(self, storage: LocalStorage, entry: PartEntry) -> None:
+        self.storage, self.entry = storage, entry
+        self.key = part_key(entry.name)
+        root = self._guard("zarr.json", self._read_root)
+        self.header: Header = read_header(
+            bytes(root.attributes.sparsefeat), where=storage.name(self.key)
+        )
+        self._nodes = root.consolidated_metadata.metadata
+        self.layers: dict[str, StoredLayer] = {
+            stored.name: stored for stored in self.header.layers
+        }
+        self._check_entry()
+        self._arrays: dict[str, StoredArray] = {}
+        self._indptr: dict[str, npt.NDArray[np.int64]] = {}
+        self._scales: dict[str, npt.NDArray[np.float32]] = {}
+
+    def __repr__(self) -> str:
+        return f"Part({self.storage.name(self.key)!r})"
+
+    def _read_root(self) -> _Root:
+        content = self.storage.read(f"{self.key}/zarr.json", JSON_BYTES)
+        if checksum(content) != self.entry.crc32c:
+            raise ValueError("its checksum is not the one that the snapshot has")
+        return msgspec.json.decode(content, type=_Root)
+
+    def _check_entry(self) -> None:
+        header, entry = self.header, self.entry
+        told = (header.rows, header.rejected, [(s.encoding, s.nnz) for s in header.layers])
+        if told != (entry.rows, entry.rejected, [(s.encoding, s.nnz) for s in entry.layers]):
+            raise self._corrupt("zarr.json", "its rows and layers are not those of the snapshot")
+
+    @property
+    def kept(self) -> npt.NDArray[np.int64] | None:
+        """The rows that count, int64 (n,), ascending; None for all."""
+        if not self.entry.excluded:
+            return None
+        counts = np.ones(self.entry.rows, np.bool_)
+        for start, stop in self.entry.excluded:
+            counts[start:stop] = False
+        return np.flatnonzero(counts)
+
+    def array(self, name: str) -> StoredArray:
+        """Open one array by its path in the part."""
+        if name not in self._arrays:
+            self._arrays[name] = self._guard(name, lambda: self._open(name))
+        return self._arrays[name]
+
+    def _open(self, name: str) -> StoredArray:
+        node = msgspec.json.decode(self._nodes[name])
+        return StoredArray(self.storage, f"{self.key}/{name}", node)
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> npt.NDArray[Any]:
+        """Read an array, or its elements (rows) from `start` to `stop`.
+
+        Raises
+        ------
+        StoreCorruptError
+            A chunk is missing, or not what was written.
+        """
+        array = self.array(name)
+        return self._guard(name, lambda: array.read(start, stop))
+
+    def table(self, name: str) -> dict[str, npt.NDArray[Any]]:
+        """Read a table's columns, its index among them.
+
+        Raises
+        ------
+        StoreCorruptError
+            A column is missing, or not what was written.
+        """
+        return {column: self.column(name, column) for column in (INDEX, *COLUMNS[name])}
+
+    def column(self, table: str, column: str) -> npt.NDArray[Any]:
+        """Read one column of a table; raises as `table` does."""
+        name = f"{table}/{column}"
+        expected = {ROWS: self.header.rows, REJECTED: self.header.rejected}[table]
+        if not expected:  # a part without rejects has no table of them
+            return np.empty(0, np.int64 if COLUMNS[table].get(column) is int else object)
+        self._check(name, (expected,), np.int64 if COLUMNS[table].get(column) is int else object)
+        return self.read(name)
+
+    def text(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        """Read text of the shape that it should have; raises as `read` does."""
+        self._check(name, shape, object)
+        return self.read(name)
+
+    def indptr(self, layer: str) -> npt.NDArray[np.int64]:
+        """Where each row's non-zeros start, int64 (rows + 1,), kept once read."""
+        if layer not in self._indptr:
+            self._indptr[layer] = self._read_indptr(self.layers[layer])
+        return self._indptr[layer]
+
+    def offsets(self, layer: str) -> npt.NDArray[np.int64]:
+        """Where each row's stored elements start, int64 (rows + 1,)."""
+        stored = self.layers[layer]
+        if stored.encoding == "csr":
+            return self.indptr(layer)
+        return np.arange(self.header.rows + 1, dtype=np.int64) * stored.layer.n_features
+
+    def zeros_per_channel(self, layer: str) -> npt.NDArray[np.int64]:
+        """Zeros in each channel over all rows, int64 (C,)."""
+        name = f"uns/sparsefeat/zeros_per_channel/{layer_key(layer)}"
+        stored = self.layers[layer]
+        self._check(name, (stored.layer.n_channels,), np.int64)
+        zeros: npt.NDArray[np.int64] = self.read(name)
+        n_elements = self.header.rows * stored.layer.n_features
+        if not 0 <= zeros.min() <= zeros.max() <= n_elements // stored.layer.n_channels:
+            raise self._corrupt(name, "its counts contradict the header")
+        return zeros
+
+    def scales(self, layer: str) -> npt.NDArray[np.float32]:
+        """Give the scale of each channel's codes, float32 (C,), kept once read.
+
+        Raises
+        ------
+        StoreCorruptError
+            They are missing, not what was written, or not positive numbers.
+        """
+        if layer not in self._scales:
+            name = f"uns/sparsefeat/scales/{layer_key(layer)}"
+            self._check(name, (self.layers[layer].layer.n_channels,), np.float32)
+            scales: npt.NDArray[np.float32] = self.read(name)
+            if not (np.isfinite(scales) & (scales > 0)).all():
+                raise self._corrupt(name, "scales that are not positive numbers")
+            self._scales[layer] = scales
+        return self._scales[layer]
+
+    def rows(self, layer: str, start: int, stop: int) -> Csr:
+        """Read rows `start` to `stop` of a layer, whatever its encoding."""
+        return self.some_rows(layer, np.arange(start, stop))
+
+    def some_rows(self, layer: str, rows: npt.NDArray[np.int64]) -> Csr:
+        """Read rows of a layer, ascending, repeated or not, whatever its encoding."""
+        stored = self.layers[layer]
+        starts = self.indptr(layer)
+        indptr = np.append(0, np.cumsum(starts[rows + 1] - starts[rows]))
+        places = np.arange(len(rows))
+        if stored.encoding == "dense":
+            dense = np.empty((len(rows), stored.layer.n_features), np.float32)
+            self.gather_dense(layer, rows, places, dense)
+            csr = encode(dense)
+            if not np.array_equal(csr.indptr, indptr):
+                name = f"obsm/{layer_key(layer)}"
+                raise self._corrupt(name, "its zeros are not as many as were counted")
+            return csr
+        values = np.empty(indptr[-1], np.float32)
+        indices = np.empty(indptr[-1], np.int32)
+        self.gather_csr(layer, rows, places, indptr, indices, values)
+        return Csr(indptr, indices, values, stored.layer.n_features)
+
+    def support(self, layer: str, start: int, stop: int) -> Csr:
+        """Read where rows `start` to `stop` aren't zero: all values are 1.
+
+        Of a layer stored as CSR the indices are read, and not the values.
+        """
+        stored = self.layers[layer]
+        if stored.encoding == "dense":
+            csr = self.rows(layer, start, stop)
+            csr.values.fill(1)
+            return csr
+        indptr = self.indptr(layer)[start : stop + 1]
+        indices = np.empty(indptr[-1] - indptr[0], np.int32)
+        self._gather_indices(stored, Segments.whole(int(indptr[0]), int(indptr[-1])), indices)
+        values = np.ones(len(indices), np.float32)
+        return Csr(indptr - indptr[0], indices, values, stored.layer.n_features)
+
+    def expand(
+        self,
+        layer: str,
+        rows: npt.NDArray[np.int64],
+        places: npt.NDArray[np.int64],
+        out: npt.NDArray[np.float32],
+    ) -> None:
+        """Copy rows of a layer stored as CSR, ascending, to their places in dense ones.
+
+        Raises
+        ------
+        StoreCorruptError
+            What is on disk is not what was written.
+        """
+        csr = self.some_rows(layer, rows)
+        self._guard(f"obsm/{layer_key(layer)}", lambda: expand_rows(csr, places, out))
+
+    def gather_csr(
+        self,
+        layer: str,
+        rows: npt.NDArray[np.int64],
+        places: npt.NDArray[np.int64],
+        indptr: npt.NDArray[Any],
+        indices: npt.NDArray[Any],
+        values: npt.NDArray[np.float32],
+    ) -> None:
+        """Copy rows of a layer stored as CSR to where they are wanted.
+
+        Parameters
+        ----------
+        layer
+            Its name.
+        rows, places
+            Wanted rows, ascending, and the place of each in the result.
+        indptr
+            Where each place's elements start in `indices` and `values`, which are filled there.
+
+        Raises
+        ------
+        StoreCorruptError
+            What is on disk is not what was written.
+        """
+        stored = self.layers[layer]
+        segments = Segments.rows(rows, self.indptr(layer), indptr, places)
+        self._gather_indices(stored, segments, indices)
+        name = f"obsm/{layer_key(layer)}/data"
+        array = self._check(name, (stored.nnz,), stored.dtype)
+        self._guard(name, lambda: array.gather(segments, values))
+        if stored.companding is not None:
+            scale_stretches(
+                segments, values, indices, self.scales(layer), squared=stored.companding == "square"
+            )
+
+    def gather_dense(
+        self,
+        layer: str,
+        rows: npt.NDArray[np.int64],
+        places: npt.NDArray[np.int64],
+        out: npt.NDArray[np.float32],
+    ) -> None:
+        """Copy rows of a layer stored dense to where they are wanted in `out` (places, features).
+
+        Raises
+        ------
+        StoreCorruptError
+            What is on disk is not what was written.
+        """
+        stored = self.layers[layer]
+        name, n_features = f"obsm/{layer_key(layer)}", stored.layer.n_features
+        array = self._check(name, (self.header.rows, n_features), stored.dtype)
+        starts = np.arange(max(self.header.rows, len(out)) + 1) * n_features
+        segments = Segments.rows(rows, starts, starts, places)
+        self._guard(name, lambda: array.gather(segments, out.reshape(-1)))
+        if stored.companding is not None:
+            scale_rows(places, out, self.scales(layer), squared=stored.companding == "square")
+
+    def _gather_indices(
+        self, stored: StoredLayer, segments: Segments, out: npt.NDArray[Any]
+    ) -> None:
+        """Copy stretches of a layer's column numbers, which lie within bounds."""
+        name, n_columns = f"obsm/{layer_key(stored.layer.name)}/indices", stored.layer.n_features
+
+        def check(indices: npt.NDArray[Any]) -> None:
+            if len(indices) and not 0 <= indices.min() <= indices.max() < n_columns:
+                raise ValueError(f"columns outside 0 to {n_columns - 1}")
+
+        array = self._check(name, (stored.nnz,), np.int32)
+        self._guard(name, lambda: array.gather(segments, out, check))
+
+    def _read_indptr(self, stored: StoredLayer) -> npt.NDArray[np.int64]:
+        key = layer_key(stored.layer.name)
+        if stored.encoding == "csr":
+            name = f"obsm/{key}/indptr"
+            self._check(name, (self.header.rows + 1,), np.int64)
+            indptr: npt.NDArray[np.int64] = self.read(name)
+        else:
+            name = f"uns/sparsefeat/zeros_per_row/{key}"
+            self._check(name, (self.header.rows,), np.int64)
+            zeros = np.clip(self.read(name), -1, stored.layer.n_features + 1)
+            indptr = np.append(0, np.cumsum(stored.layer.n_features - zeros))
+        # Compared, not subtracted, until it is known to grow: differences could overflow.
+        if (
+            indptr[0] != 0
+            or indptr[-1] != stored.nnz
+            or (indptr[1:] < indptr[:-1]).any()
+            or (np.diff(indptr) > stored.layer.n_features).any()
+        ):
+            raise self._corrupt(name, "its counts contradict the header")
+        return indptr
+
+    def _check(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> StoredArray:
+        """Compare with the header before memory is allocated for what the array claims to be."""
+        array = self.array(name)
+        got, expected = (array.shape, array.metadata.dtype), (shape, np.dtype(dtype))
+        if got != expected:
+            raise self._corrupt(
+                name, f"shape {got[0]} of {got[1]}, the header says {expected[0]} of {expected[1]}"
+            )
+        return array
+
+    def _guard(self, name: str, read: Callable[[], T]) -> T:
+        """Run what files, codecs or JSON may trip over, and say where it did."""
+        try:
+            return read()
+        except (StoreError, MemoryError):
+            raise
+        except Exception as exc:
+            if refused := read_refusal(self.storage.name(f"{self.key}/{name}"), exc):
+                raise refused from exc
+            # Damaged metadata and damaged chunks raise nearly every kind of exception.
+            raise self._corrupt(name, f"{type(exc).__name__}: {exc}") from exc
+
+    def _corrupt(self, name: str, what: str) -> StoreError:
+        if not self.storage.exists(self.key):  # it goes in one step, so nothing else is wrong
+            return StoreChangedError(
+                f"{self.storage.name(self.key)} is not there any more: if sparsefeat vacuum "
+                "deleted it, open the store again; otherwise see sparsefeat verify"
+            )
+        return StoreCorruptError(
+            f"{self.storage.name(f'{self.key}/{name}')} is damaged ({one_line(what)}), expected "
+            "what was written: see sparsefeat verify, and extract these images again"
+        )

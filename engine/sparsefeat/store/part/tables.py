@@ -1,0 +1,78 @@
+"""The two tables of a part: rows and rejects."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from hashlib import blake2b
+from typing import Final
+
+import numpy as np
+
+from sparsefeat.errors import InputError
+from sparsefeat.store.format.documents import JSON, TEXT_BYTES
+from sparsefeat.store.part.layers import PartGroup
+from sparsefeat.system.text import one_line
+from sparsefeat.types import Reject, Row
+
+INDEX: Final = "_index"
+COLUMNS: Final = {
+    table: {field.name: field.type for field in fields(record)}
+    for table, record in (("obs", Row), ("uns/sparsefeat/rejected", Reject))
+}
+ROWS, REJECTED = COLUMNS
+
+
+def row_id(record: Row | Reject) -> str:
+    """Name a picture by path, size, time of change and digest: 32 hexadecimal digits.
+
+    Examples
+    --------
+    >>> row_id(Reject(path="a.jpg", root="/", bytes=3, mtime_ns=0, sha256="", reason="empty"))
+    '863013a4c66bc7c4c1996ea389c22135'
+    """
+    identity = f"{record.path}\0{record.bytes}\0{record.mtime_ns}\0{record.sha256}"
+    return blake2b(identity.encode(), digest_size=16).hexdigest()
+
+
+def place(root: str, path: str) -> str:
+    """Say where a picture lies, whichever of the folders above it was called its root."""
+    return f"{root.rstrip('/')}/{path}"
+
+
+def write_table(group: PartGroup, name: str, records: Sequence[Row] | Sequence[Reject]) -> None:
+    """Write one table in AnnData's dataframe encoding."""
+    columns = COLUMNS[name]
+    attributes: dict[str, JSON] = {INDEX: INDEX, "column-order": [*columns]}
+    group.group(name, "dataframe", {**attributes})
+    group.put_texts(f"{name}/{INDEX}", [row_id(record) for record in records])
+    for column, kind in columns.items():
+        values = [getattr(record, column) for record in records]
+        if kind is int:
+            group.put(f"{name}/{column}", np.array(values, np.int64))
+        else:
+            group.put_texts(f"{name}/{column}", values)
+
+
+def check_records(records: Sequence[Row] | Sequence[Reject]) -> None:
+    """See that the records can be written, before any of them is.
+
+    Raises
+    ------
+    InputError
+        A text holds surrogates, that is bytes that weren't UTF-8, or is longer than readers
+        take; or a number is no int64.
+    """
+    for record in records:
+        for field in fields(record):
+            value = getattr(record, field.name)
+            try:
+                if isinstance(value, str):
+                    if len(value.encode()) > TEXT_BYTES:
+                        raise OverflowError
+                else:
+                    np.int64(value)
+            except (UnicodeEncodeError, OverflowError) as exc:
+                raise InputError(
+                    f"{field.name} of {one_line(record.path)!r} is {one_line(str(value))!r}, "
+                    f"expected valid text of at most {TEXT_BYTES} bytes or an int64: "
+                    "percent-encode the bytes that aren't UTF-8"
+                ) from exc
