@@ -15,10 +15,10 @@ from .errors import (
     StoreChangedError,
     StoreCorruptError,
     StoreError,
-    StoreLockedError,
     StoreMemoryError,
     StoreMismatchError,
     StoreNotFoundError,
+    StoreReadError,
     StoreWriteError,
 )
 from .images import PRESETS, Preset, QuirkWarning, list_pictures
@@ -73,10 +73,10 @@ __all__ = [
     "StoreChangedError",
     "StoreCorruptError",
     "StoreError",
-    "StoreLockedError",
     "StoreMemoryError",
     "StoreMismatchError",
     "StoreNotFoundError",
+    "StoreReadError",
     "StoreWriteError",
     "analyse",
     "build_report",

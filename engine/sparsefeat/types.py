@@ -3,12 +3,15 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.system.text import counted, one_line
 from sparsefeat_kernels import Csr
+
+Values = TypeVar("Values", bound="Csr | npt.NDArray[np.float32]", covariant=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,16 +105,16 @@ class Layer:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Batch:
-    """What came out of the network for some consecutive pictures.
+class Batch(Generic[Values]):
+    """What came out of the network for some consecutive images.
 
-    Every `Csr` in `layers` has ``len(rows)`` rows, in the same order; `rejects` are the
-    inputs met since the batch before that gave no row, each a `ReadFailure` where the system is
-    the cause. A batch may have no rows at all.
+    Each layer has ``len(rows)`` rows, in the same order: a `Csr`, or float32 (rows, features).
+    `rejects` are the inputs met since the batch before that gave no row, each a `ReadFailure`
+    where the system is the cause. A batch may have no rows at all.
     """
 
     rows: tuple[Row, ...]
-    layers: dict[str, Csr | npt.NDArray[np.float32]]
+    layers: dict[str, Values]
     rejects: tuple[Reject, ...] = field(default=())
 
 

@@ -12,9 +12,7 @@ from sparsefeat.analysis.result import FLATNESS, Sparsity
 from sparsefeat.analysis.stored_pictures import stored_flatness
 from sparsefeat.errors import InputError
 from sparsefeat.images import each_picture
-from sparsefeat.store import Store
-from sparsefeat.store.choosing import choose_stored
-from sparsefeat.store.layout import is_store
+from sparsefeat.store import Store, choose_stored, is_store
 from sparsefeat.types import Reject, RejectWarning, Row, reject_message
 
 if TYPE_CHECKING:

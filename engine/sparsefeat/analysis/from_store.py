@@ -1,16 +1,11 @@
 """Counting the zeros of a store: what it recorded, and its indices where that isn't enough."""
 
-from collections.abc import Callable, Iterator, Sequence
-
-import numpy as np
+from collections.abc import Callable, Sequence
 
 from sparsefeat.analysis.accumulator import Places
 from sparsefeat.analysis.counts import LayerZeros
 from sparsefeat.errors import StoreCorruptError
 from sparsefeat.store import Store
-from sparsefeat.store.layout import SHARD
-from sparsefeat.store.selection import spans
-from sparsefeat_kernels import Csr
 
 
 def count_store(
@@ -64,7 +59,7 @@ def count_store(
             )
         counted = Places(layer) if places else None
         if counted is not None:
-            for csr in supports(store, name):
+            for csr in store.supports(name):
                 try:
                     counted.add(csr)
                 except ValueError as exc:  # the kernels check the indices' order as they go
@@ -80,11 +75,3 @@ def count_store(
             active_rows=None if counted is None else counted.active_rows,
         )
     return found
-
-
-def supports(store: Store, name: str) -> Iterator[Csr]:
-    """Read where a layer isn't zero, some rows at a time, in the order of the store."""
-    for part in store.parts:
-        rows = np.arange(part.header.rows)
-        for start, stop in spans(rows, part.offsets(name), gap=0, most=SHARD):
-            yield part.support(name, start, stop)

@@ -10,7 +10,7 @@ from sparsefeat.analysis.comparison import Difference, compare_shares
 from sparsefeat.analysis.correlation import Correlation, correlate
 from sparsefeat.analysis.counts import Float64, LayerZeros
 from sparsefeat.errors import InputError, LayerError
-from sparsefeat.store.header import differences
+from sparsefeat.store import differences
 from sparsefeat.types import Reject
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from sparsefeat.pipeline.extractor import Extractor
     from sparsefeat.pipeline.profile import Profile
     from sparsefeat.pipeline.progress import Progress
-    from sparsefeat.store.values import Values
+    from sparsefeat.store import Values
 
 EXAMPLES = """
 \b
@@ -106,6 +106,11 @@ Running the same command again takes up where the last run ended.
     help="What tells a stored picture from a new one.",
 )
 @click.option("--retry-rejects", is_flag=True, help="Try again what an earlier run rejected.")
+@click.option(
+    "--update",
+    is_flag=True,
+    help="Give images that changed on disk since they were stored a new row in place of the old.",
+)
 @listing_options
 @provider_option
 @click.option(
@@ -148,6 +153,7 @@ def extract(
     rows_per_part: int,
     identity: str,
     retry_rejects: bool,
+    update: bool,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     provider: str,
@@ -174,7 +180,7 @@ def extract(
     from sparsefeat.pipeline.profile import Profile
     from sparsefeat.pipeline.progress import Progress
     from sparsefeat.runtime import bf16_only_in_vectors
-    from sparsefeat.store.values import Values
+    from sparsefeat.store import Values
 
     kept = Values.parse(values)  # before the model is loaded
     if not photos and files_from is None:
@@ -238,6 +244,7 @@ def extract(
                     values=kept,
                     identity=identity,  # type: ignore[arg-type]
                     retry_rejects=retry_rejects,
+                    update=update,
                     report=report,
                     stop=stop,
                     profile=profile,
@@ -315,8 +322,9 @@ def _print(output: str, outcome: "Progress", seconds: float) -> None:
         )
     if outcome.changed:
         log(
-            f"{counted(len(outcome.changed), 'image')} changed on disk since being stored; the old "
-            f"rows stay as they are, for example that of {printable(outcome.changed[0])}"
+            f"{counted(len(outcome.changed), 'image')} changed on disk since being stored, for "
+            f"example {printable(outcome.changed[0])}: their rows stay as they are; --update "
+            "replaces them"
         )
     if outcome.stopped:
         log("stopped early; the same command takes up from here")
@@ -365,7 +373,7 @@ def _print_profile(profile: "Profile", setup_seconds: float, extractor: "Extract
     print_table(("stage", "threads", "busy", "of the run", "waiting"), rows)
     click.echo(
         f"the run took {profile.seconds:.2f} s, after {setup_seconds:.2f} s for the list of "
-        "pictures, the model and its probe; list, encode, write and other share one thread"
+        "pictures, the model and its probe; list, write and other share one thread"
     )
     variant = extractor.convolution_variant
     click.echo(f"convolution: {extractor.convolution}" + (f" ({variant})" if variant else ""))

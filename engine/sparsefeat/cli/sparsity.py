@@ -126,7 +126,7 @@ def sparsity(
     at one position or more of every picture; never zero where it is active at all of them.
     """
     from sparsefeat.images import list_pictures
-    from sparsefeat.store.layout import is_store
+    from sparsefeat.store import is_store
     from sparsefeat.types import failures_apart
 
     check_one_printed(("--json", as_json), ("--csv -", csv_file))

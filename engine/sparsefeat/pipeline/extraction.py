@@ -14,8 +14,7 @@ from sparsefeat.pipeline.extractor import Extractor
 from sparsefeat.pipeline.profile import Profile
 from sparsefeat.pipeline.progress import Progress
 from sparsefeat.pipeline.todo import pick
-from sparsefeat.store import StoreWriter
-from sparsefeat.store.values import Values
+from sparsefeat.store import StoreWriter, Values
 from sparsefeat.system.text import counted
 from sparsefeat.types import Reject
 
@@ -32,6 +31,7 @@ def extract_to_store(
     values: str | Values = "float32",
     identity: Identity = "mtime",
     retry_rejects: bool = False,
+    update: bool = False,
     report: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
     profile: Profile | None = None,
@@ -61,6 +61,9 @@ def extract_to_store(
         and modification time, or the digest of its bytes (which reads every file).
     retry_rejects
         Try again what an earlier run rejected.
+    update
+        Give images that changed on disk since they were stored a new row, in place of the old
+        one. Without it their rows stay as they are, and `Progress.changed` lists them.
     report
         Called after every batch and at the end; always with the same object.
     stop
@@ -78,8 +81,6 @@ def extract_to_store(
         committed.
     StoreMismatchError
         The store was made with other settings, layers or values.
-    StoreLockedError
-        Another process is writing to it.
     StoreWriteError
         The disk refused. What was committed before stays.
     """
@@ -100,17 +101,20 @@ def extract_to_store(
             rows_per_part=rows_per_part,
             values=values,
             steps=extractor.steps,
+            replace=update,
+            operation="update" if update else "extract",
         ) as writer,
     ):
         todo = pick(
             listed,
-            writer.known,
+            writer.index,
             progress,
             by_digest=identity == "digest",
             retry_rejects=retry_rejects,
+            update=update,
             stop=stop,
         )
-        batches = extractor.extract(todo, errors="ignore", reuse=True, profile=profile)
+        batches = extractor.activations(todo, errors="ignore", profile=profile)
         try:
             with closing(batches):
                 for batch in batches:

@@ -30,13 +30,7 @@ from sparsefeat.model import (
     output_layer,
 )
 from sparsefeat.pipeline.batching import Group, groups
-from sparsefeat.pipeline.inference import (
-    BUFFERS,
-    Activations,
-    Inference,
-    empty_outputs,
-    suitable_batch_size,
-)
+from sparsefeat.pipeline.inference import BUFFERS, Inference, empty_outputs, suitable_batch_size
 from sparsefeat.pipeline.profile import Profile
 from sparsefeat.pipeline.scaling import ScalingWarning, check_scaling
 from sparsefeat.runtime import CudaOptions, Precision, choose_precision
@@ -385,7 +379,7 @@ class Extractor:
         reuse: bool = False,
         profile: Profile | None = None,
         on_decoded: Callable[[Decoded], None] | None = None,
-    ) -> Generator[Batch, None, None]:
+    ) -> Generator[Batch[Csr], None, None]:
         """Decode pictures, run them, and compress what isn't zero.
 
         Decoding and the network go on in threads while a batch is worked with.
@@ -436,17 +430,48 @@ class Extractor:
         """
         if errors not in ERRORS:
             raise InputError(f"unknown errors {errors!r}, expected one of: {', '.join(ERRORS)}")
-        listed = map(_taken, each_picture(pictures))
-        return self._extract(listed, errors, reuse, profile or Profile(), on_decoded)
+        profile = profile or Profile()
+        batches = self.activations(pictures, errors=errors, profile=profile, on_decoded=on_decoded)
+        return self._encoded(batches, reuse, profile)
 
-    def _extract(
+    def activations(
+        self,
+        pictures: str | os.PathLike[str] | Iterable[Picture | Reject],
+        *,
+        errors: Errors = "warn",
+        profile: Profile | None = None,
+        on_decoded: Callable[[Decoded], None] | None = None,
+    ) -> Generator[Batch[Float32], None, None]:
+        """Extract as `extract` does, with dense layers: float32 (rows, features).
+
+        A batch's memory is used again: it is valid until the next one is asked for.
+        """
+        listed = map(_taken, each_picture(pictures))
+        return self._activations(listed, errors, profile or Profile(), on_decoded)
+
+    def _encoded(
+        self, batches: Generator[Batch[Float32], None, None], reuse: bool, profile: Profile
+    ) -> Generator[Batch[Csr], None, None]:
+        buffers = {name: CsrBuffers() if reuse else None for name in self._names}
+
+        def encode_one(name: str, dense: Float32) -> Csr:
+            return encode(dense, out=buffers[name])
+
+        encoders = ThreadPoolExecutor(self._threads, thread_name_prefix="sparsefeat-encode")
+        with encoders, profile.running(), closing(batches):
+            for batch in batches:
+                with profile.busy("encode"):
+                    compressed = encoders.map(encode_one, batch.layers, batch.layers.values())
+                    layers = dict(zip(batch.layers, compressed, strict=True))
+                yield Batch(rows=batch.rows, layers=layers, rejects=batch.rejects)
+
+    def _activations(
         self,
         pictures: Iterator[Picture | Reject],
         errors: Errors,
-        reuse: bool,
         profile: Profile,
         on_decoded: Callable[[Decoded], None] | None,
-    ) -> Generator[Batch, None, None]:
+    ) -> Generator[Batch[Float32], None, None]:
         profile.decode_threads = self._decode_threads
 
         def decode_one(picture: Picture | Reject) -> Decoded | Reject:
@@ -465,40 +490,31 @@ class Extractor:
         outputs = list(self._picture_layers.values())
         inference = Inference(self._network.run, outputs, self._picture_size, self.scaling)
 
-        def infer(group: Group) -> Activations:
+        def infer(group: Group) -> Batch[Float32]:
             with profile.busy("inference"):
                 return inference(group)
-
-        buffers = {name: CsrBuffers() if reuse else None for name in self._names}
-
-        def encode_one(name: str, dense: Float32) -> Csr:
-            return encode(dense, out=buffers[name])
 
         # Enough is decoded ahead to fill the next batch while this one runs.
         ahead = 2 * self._batch_size + self._decode_threads
         listed = profile.listing(pictures)
         decoded = map_ordered(decode_one, listed, threads=self._decode_threads, ahead=ahead)
         collected = groups(decoded, self._preset, self._batch_size)
-        activations = map_ordered(infer, collected, threads=1, ahead=BUFFERS)
-        encoders = ThreadPoolExecutor(self._threads, thread_name_prefix="sparsefeat-encode")
+        computed = map_ordered(infer, collected, threads=1, ahead=BUFFERS)
         rejected = warned = 0
         first: tuple[Reject, ...] = ()
-        with encoders, profile.running(), closing(decoded), closing(activations):
+        with profile.running(), closing(decoded), closing(computed):
             while True:
                 with profile.next_batch():
-                    batch = next(activations, None)
+                    batch = next(computed, None)
                 if batch is None:
                     break
                 rejected, first = rejected + len(batch.rejects), first or batch.rejects[:1]
                 if rejected and not warned and errors == "warn":
                     warned = rejected
-                    warnings.warn(reject_message(first, rejected), RejectWarning, stacklevel=2)
-                with profile.busy("encode"):
-                    compressed = encoders.map(encode_one, batch.layers, batch.layers.values())
-                    layers = dict(zip(batch.layers, compressed, strict=True))
-                yield Batch(rows=batch.rows, layers=layers, rejects=batch.rejects)
+                    warnings.warn(reject_message(first, rejected), RejectWarning, stacklevel=3)
+                yield batch
         if rejected > warned and errors == "warn":
-            warnings.warn(reject_message(first, rejected), RejectWarning, stacklevel=2)
+            warnings.warn(reject_message(first, rejected), RejectWarning, stacklevel=3)
 
     def _run(self, images: Float32) -> dict[str, Float32]:
         n, height, width, _ = images.shape

@@ -1,7 +1,6 @@
 """Decoded pictures through the network, batch after batch in the same memory."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +9,7 @@ from sparsefeat.errors import ProviderError
 from sparsefeat.images.preprocess import CAFFE, Scaling, normalize
 from sparsefeat.model import Size
 from sparsefeat.pipeline.batching import Group
-from sparsefeat.types import Layer, Reject, Row
+from sparsefeat.types import Batch, Layer
 
 Float32 = NDArray[np.float32]
 
@@ -24,15 +23,6 @@ MOST_PICTURES_ELSEWHERE = 8
 MOST_OUTPUT_BYTES = 256 << 20
 # Inside the network the first convolutions' activations are the largest, asked for or not.
 MOST_TENSOR_BYTES = 512 << 20
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Activations:
-    """What the network made of one batch: for each layer float32 (N, features)."""
-
-    rows: tuple[Row, ...]
-    layers: dict[str, Float32]
-    rejects: tuple[Reject, ...]
 
 
 class Inference:
@@ -65,7 +55,7 @@ class Inference:
         self._buffers = [empty_outputs(layers, 0, size)] * BUFFERS
         self._turn = 0
 
-    def __call__(self, group: Group) -> Activations:
+    def __call__(self, group: Group) -> Batch[Float32]:
         """Run one group."""
         n = len(group.decoded)
         outputs = self._take(n)
@@ -74,7 +64,7 @@ class Inference:
             for picture, image in zip(group.decoded, images, strict=True):
                 normalize(picture.pixels, self._scaling, out=image)
             self._run(images, outputs)
-        return Activations(
+        return Batch(
             rows=tuple(picture.row for picture in group.decoded),
             layers={
                 layer.name: outputs[layer.name].reshape(n, layer.n_features)

@@ -24,9 +24,9 @@ class Profile:
     """Measures an extraction; give it to `Extractor.extract` or `extract_to_store`.
 
     Decoding and inference have threads of their own: busy and waiting make up the whole run, for
-    each thread. One more thread finds the next pictures (``list``: what the store holds already is
-    passed over), compresses (``encode``), writes, and waits for inference in between; whatever
-    else it does is ``other``.
+    each thread. One more thread finds the next images (``list``: what the store holds already is
+    passed over), compresses (``encode``; in an extraction to a store that is part of ``write``),
+    writes, and waits for inference in between; whatever else it does is ``other``.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Profile:
     >>> with profile.running(), profile.busy("write"):
     ...     pass
     >>> [times.stage for times in profile.stages()]
-    ['list', 'decode', 'inference', 'encode', 'write', 'other']
+    ['list', 'decode', 'inference', 'write', 'other']
     """
 
     def __init__(self) -> None:
@@ -105,6 +105,8 @@ class Profile:
             "encode": self._next_batch - busy["list"],
             "write": 0.0,
         }
+        if not busy["encode"]:  # the store compresses what it writes
+            waiting["write"] = waiting.pop("encode")
         times = [
             StageTimes(
                 stage=stage,
@@ -113,6 +115,7 @@ class Profile:
                 waiting_seconds=waiting[stage],
             )
             for stage, seconds in busy.items()
+            if stage in waiting
         ]
         other = run - self._next_batch - busy["encode"] - busy["write"]
         return [

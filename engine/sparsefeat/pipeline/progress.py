@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sparsefeat.store.values import Loss
+from sparsefeat.store import Loss
 from sparsefeat.types import ReadFailure, Reject, failures_apart
 
 MOST_SHOWN = 5  # all rejects are in the store

@@ -10,17 +10,18 @@ from sparsefeat.images.opening import MAX_PIXELS
 from sparsefeat.images.reading import largest_file
 from sparsefeat.images.source import Source
 from sparsefeat.pipeline.progress import Progress
-from sparsefeat.store import Known, Status
+from sparsefeat.store import Index, Status
 from sparsefeat.types import ReadFailure, Reject
 
 
 def pick(
     pictures: Sequence[Source | Reject],
-    known: Known,
+    index: Index,
     progress: Progress,
     *,
     by_digest: bool = False,
     retry_rejects: bool = False,
+    update: bool = False,
     stop: threading.Event | None = None,
 ) -> Iterator[Source | Reject]:
     """Yield what the store doesn't know yet; count in `progress` what is passed over.
@@ -31,6 +32,8 @@ def pick(
         Compare the bytes of every file with those stored, rather than its size and time.
     retry_rejects
         Yield what an earlier run rejected, too.
+    update
+        Yield what has changed on disk since it was stored, too.
     stop
         Once set, no more is yielded.
     """
@@ -45,10 +48,10 @@ def pick(
         if isinstance(picture, ReadFailure):  # what the store has of it says nothing of today
             yield picture
             continue
-        status = _status(picture, known, by_digest=by_digest)
+        status = _status(picture, index, by_digest=by_digest)
         if status == "stored":
             progress.already_stored += 1
-        elif status == "changed":
+        elif status == "changed" and not update:
             progress.changed.append(picture.path)
         elif status == "rejected" and not retry_rejects:
             progress.already_rejected += 1
@@ -56,11 +59,11 @@ def pick(
             yield picture
 
 
-def _status(picture: Source | Reject, known: Known, *, by_digest: bool) -> Status:
+def _status(picture: Source | Reject, index: Index, *, by_digest: bool) -> Status:
     root, path, size, mtime_ns = picture.root, picture.path, picture.bytes, picture.mtime_ns
     is_read = isinstance(picture, Source) and size <= largest_file(MAX_PIXELS)
     if not by_digest or not is_read:
-        status = known.row(root=root, path=path, bytes=size, mtime_ns=mtime_ns)
+        status = index.status(root=root, path=path, bytes=size, mtime_ns=mtime_ns)
         if status != "elsewhere" or not is_read:
             return status
     assert isinstance(picture, Source)
@@ -71,4 +74,4 @@ def _status(picture: Source | Reject, known: Known, *, by_digest: bool) -> Statu
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return "new"  # decoding it will say why it can't be read
-    return known.row(root=root, path=path, bytes=size, mtime_ns=mtime_ns, sha256=digest)
+    return index.status(root=root, path=path, bytes=size, mtime_ns=mtime_ns, sha256=digest)

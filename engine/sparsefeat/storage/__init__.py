@@ -1,6 +1,6 @@
 """Where bytes live: the folder of a store, and the files that commands write."""
 
-from sparsefeat.storage.local import LocalStorage, StoredFile, Usage
+from sparsefeat.storage.local import LocalStorage, StoredFile, Usage, sync
 from sparsefeat.storage.whole_file import (
     check_replaceable,
     is_special,
@@ -19,5 +19,6 @@ __all__ = [
     "made_folder",
     "refusal",
     "replacing",
+    "sync",
     "write_file",
 ]

@@ -169,7 +169,7 @@ class LocalStorage:
         missing = [each for each in (folder, *folder.parents) if not each.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         for each in missing:
-            _sync(each.parent)
+            sync(each.parent)
         return missing
 
     def make_new(self, prefix: str) -> None:
@@ -210,7 +210,7 @@ class LocalStorage:
         paths = [folder, *folder.rglob("*"), folder.parent]
         # Many at once, because a file system commits those that wait together in one go.
         with ThreadPoolExecutor(_SYNCS_AT_ONCE, thread_name_prefix="sparsefeat-sync") as pool:
-            for _ in pool.map(_sync, paths):
+            for _ in pool.map(sync, paths):
                 pass
 
     def create(self, key: str, content: bytes) -> bool:
@@ -230,7 +230,7 @@ class LocalStorage:
         finally:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
-        _sync(path.parent)
+        sync(path.parent)
         return True
 
     def delete(self, prefix: str) -> None:
@@ -332,7 +332,7 @@ def _take_name(temporary: Path, path: Path) -> bool:
     return True
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Have the system write a file, or a folder's list of names."""
     if os.name == "nt" and path.is_dir():
         return  # Windows opens no folder, and keeps their names safe by itself

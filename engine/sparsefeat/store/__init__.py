@@ -22,6 +22,7 @@ from sparsefeat.store.dataset.store import Store, Zeros, open_store
 from sparsefeat.store.dataset.store import open_store as open
 from sparsefeat.store.dataset.writer import StoreWriter
 from sparsefeat.store.format.documents import JSON, SHARD, differences, layer_key
+from sparsefeat.store.part.layers import encoding
 from sparsefeat.store.values import Loss, Values
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "choose_stored",
     "csr_rows",
     "differences",
+    "encoding",
     "fitting",
     "is_store",
     "layer_key",

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sparsefeat.store.tables import row_id
 
 from sparsefeat.store import Store
-from sparsefeat.store.tables import row_id
 from sparsefeat.types import Row
 
 from .data import SMALL, dense_rows, make_batch, make_reject, make_row, write_store

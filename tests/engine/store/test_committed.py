@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from sparsefeat.errors import StoreCorruptError, StoreError
-from sparsefeat.store import Store, committed, verify
 from sparsefeat.store.committed import survey
 from sparsefeat.store.layout import list_parts, next_number, part_name
 from sparsefeat.store.ranges import Ranges
+
+from sparsefeat.errors import StoreCorruptError, StoreError
+from sparsefeat.store import Store, committed, verify
 
 from .attacks import edit_header
 from .data import make_batch, write_store

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sparsefeat.store.bounds import JSON_BYTES
 
 from sparsefeat.errors import (
     InputError,
@@ -21,7 +22,6 @@ from sparsefeat.errors import (
 )
 from sparsefeat.store import Store, StoreWriter, compact, group, info, merge, packing, verify
 from sparsefeat.store import part_writer as writing
-from sparsefeat.store.bounds import JSON_BYTES
 from sparsefeat.types import Batch, Layer
 from sparsefeat_kernels import encode
 

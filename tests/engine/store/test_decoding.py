@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-
-from sparsefeat.store import decoding
 from sparsefeat.store.decoding import scale_rows, scale_stretches
 from sparsefeat.store.segments import Segments
+
+from sparsefeat.store import decoding
 
 STEPS = np.array([1, 0.5, 0.25], np.float32)
 

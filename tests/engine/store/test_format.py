@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from sparsefeat.store.layout import FORMAT
 
 from sparsefeat.store import Store, info, verify
-from sparsefeat.store.layout import FORMAT
 from sparsefeat.types import ChannelSteps, Layer
 
 from .data import make_batch, make_reject, make_row, write_store

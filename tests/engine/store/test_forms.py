@@ -10,13 +10,13 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from sparsefeat.errors import InputError, StoreCorruptError, StoreError, StoreMismatchError
-from sparsefeat.store import Store, StoreWriter, info, verify
 from sparsefeat.store.codecs import Chain
 from sparsefeat.store.forms import Roots, StoredValues, root_steps
 from sparsefeat.store.group import PartGroup
 from sparsefeat.store.stream import ArrayStream
+
+from sparsefeat.errors import InputError, StoreCorruptError, StoreError, StoreMismatchError
+from sparsefeat.store import Store, StoreWriter, info, verify
 from sparsefeat.store.values import Loss, Values
 from sparsefeat.types import Batch, ChannelSteps, Layer
 from sparsefeat_kernels import encode, raise_maxima, round_half, round_mantissa

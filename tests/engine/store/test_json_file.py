@@ -1,7 +1,6 @@
 """Numbers that JSON hasn't are refused, so that what was read can be written again."""
 
 import pytest
-
 from sparsefeat.store.json_file import parse_json
 
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sparsefeat.store.kept_forms import kept_form
+from sparsefeat.store.part_writer import PartLimits, PartWriter
 
 from sparsefeat.store import Store, verify
-from sparsefeat.store.kept_forms import kept_form
 from sparsefeat.store.part import Part
-from sparsefeat.store.part_writer import PartLimits, PartWriter
 from sparsefeat.store.values import Loss, Values
 from sparsefeat.types import ChannelSteps
 from sparsefeat_kernels import to_dense

@@ -2,7 +2,6 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from sparsefeat.store.ranges import NO_NUMBERS, Ranges
 
 MOST = 30

@@ -5,7 +5,6 @@ import socket
 from pathlib import Path
 
 import pytest
-
 from sparsefeat.store.regular_file import open_regular, read_regular, refuse_links
 
 

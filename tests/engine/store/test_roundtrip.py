@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sparsefeat.store.tables import row_id
 
 from sparsefeat.errors import InputError, LayerError
 from sparsefeat.store import Store, info, open_store
-from sparsefeat.store.tables import row_id
 from sparsefeat.types import Batch, Layer
 from sparsefeat_kernels import encode, to_dense
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
-
-from sparsefeat.errors import StoreError
 from sparsefeat.store.array_metadata import ArrayMetadata
 from sparsefeat.store.header import Header
 from sparsefeat.store.layout import FORMAT
+
+from sparsefeat.errors import StoreError
 
 from .attacks import HEADERS, NODES, PART, write_target
 from .test_format import FIXTURES

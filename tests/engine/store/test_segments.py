@@ -2,7 +2,6 @@ import numpy as np
 import numpy.typing as npt
 from hypothesis import given
 from hypothesis import strategies as st
-
 from sparsefeat.store.segments import Segments
 
 

@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import numpy as np
-
 from sparsefeat.store.spool import Spool
+
 from sparsefeat_kernels import encode
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import zarr
-
 from sparsefeat.store.array_metadata import ArrayMetadata
 from sparsefeat.store.codecs import Chain
 from sparsefeat.store.group import PartGroup

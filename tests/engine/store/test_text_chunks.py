@@ -6,7 +6,6 @@ from typing import Any
 import numcodecs
 import numpy as np
 import pytest
-
 from sparsefeat.store.bounds import TEXT_BYTES, TEXTS_BYTES, most_text_bytes
 from sparsefeat.store.chunks import decode_text, encode_text, sealed
 

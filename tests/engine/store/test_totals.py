@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sparsefeat.store.bounds import NNZ
+from sparsefeat.store.part_writer import PartLimits, PartWriter
 
 from sparsefeat.errors import StoreMemoryError
 from sparsefeat.store import Store, StoreWriter, gather, info
-from sparsefeat.store.bounds import NNZ
-from sparsefeat.store.part_writer import PartLimits, PartWriter
 from sparsefeat.store.values import Values
 from sparsefeat.types import Batch, Layer
 from sparsefeat_kernels import Csr

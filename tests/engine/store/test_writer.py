@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sparsefeat.store.layout import FORMAT
 
 from sparsefeat.errors import (
     InputError,
@@ -19,7 +20,6 @@ from sparsefeat.errors import (
     StoreWriteError,
 )
 from sparsefeat.store import Store, StoreWriter, verify
-from sparsefeat.store.layout import FORMAT
 from sparsefeat.types import Batch, Layer
 from sparsefeat_kernels import encode
 

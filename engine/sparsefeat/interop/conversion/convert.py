@@ -12,9 +12,7 @@ from sparsefeat.errors import InputError, SparsefeatError, StoreWriteError
 from sparsefeat.interop.conversion import h5ad, npz, parquet
 from sparsefeat.interop.conversion.source import Advance, Source
 from sparsefeat.interop.conversion.target import target
-from sparsefeat.store import Store
-from sparsefeat.store.choosing import choose_stored
-from sparsefeat.store.selection import Rows
+from sparsefeat.store import Rows, Store, choose_stored
 from sparsefeat.system.dependencies import importing
 
 MEMORY: Final = 512 << 20

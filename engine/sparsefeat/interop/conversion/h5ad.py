@@ -14,8 +14,7 @@ from sparsefeat.errors import InputError
 from sparsefeat.interop.conversion.hdf5 import GZIP, ArrayStream
 from sparsefeat.interop.conversion.sink import Sink
 from sparsefeat.interop.conversion.source import Source
-from sparsefeat.store.group import encoding
-from sparsefeat.store.layout import layer_key
+from sparsefeat.store import encoding, layer_key
 from sparsefeat.system.threads import available_threads
 from sparsefeat.types import Layer
 

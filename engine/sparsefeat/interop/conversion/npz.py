@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from sparsefeat.interop.conversion.sink import Sink
 from sparsefeat.interop.conversion.source import Source
-from sparsefeat.store.layout import layer_key
+from sparsefeat.store import layer_key
 from sparsefeat.types import Layer
 
 if TYPE_CHECKING:

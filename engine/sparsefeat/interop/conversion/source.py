@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.store import Store
-from sparsefeat.store.json_fields import JSON
-from sparsefeat.store.selection import Rows, row_numbers, spans
+from sparsefeat.store import JSON, Rows, Store, row_numbers, spans
 from sparsefeat.types import Layer
 
 if TYPE_CHECKING:
@@ -104,8 +102,7 @@ class Source:
         Codes of one byte are smaller dense where float32 are not.
         """
         n_elements = self.n_rows * self._store.layers[layer].n_features
-        dense = all(part.layers[layer].encoding == "dense" for part in self._store.parts)
-        return dense and 2 * int(self._nnz[layer].sum()) >= n_elements
+        return self._store.is_dense(layer) and 2 * int(self._nnz[layer].sum()) >= n_elements
 
     def read_times(self, passes: int) -> None:
         """Say that every layer will be read so many times."""
@@ -146,19 +143,18 @@ class Source:
         return slice(start, stop) if self._numbers is None else self._numbers[start:stop]
 
     def _count(self, layer: Layer) -> npt.NDArray[np.int64]:
-        nnz = np.concatenate([np.diff(part.indptr(layer.name)) for part in self._store.parts])
+        nnz = self._store.nnz(layer.name)
         return nnz if self._numbers is None else nnz[self._numbers]
 
     def _layer_facts(self, layer: Layer) -> dict[str, JSON]:
         """Say what a layer is, and where its values were rounded in the store, how."""
-        entries = [part.layers[layer.name].to_json() for part in self._store.parts]
-        values = _distinct(entry["values"] for entry in entries if "values" in entry)
+        values = self._store.stored_values(layer.name)
         facts: dict[str, JSON] = {
             "name": layer.name,
             "shape": [*layer.shape],
             "nnz": int(self._nnz[layer.name].sum()),
         }
-        return {**facts, "values": values} if values else facts
+        return {**facts, "values": [*values]} if values else facts
 
 
 def _distinct(facts: Iterable[JSON]) -> list[JSON]:

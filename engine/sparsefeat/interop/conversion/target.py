@@ -8,8 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from sparsefeat.errors import InputError
-from sparsefeat.storage.whole_file import check_replaceable, is_special, made_folder, replacing
-from sparsefeat.store.durable import sync
+from sparsefeat.storage import check_replaceable, is_special, made_folder, replacing, sync
 
 Ours = Callable[[set[str]], bool]
 

@@ -10,8 +10,7 @@ from torch.utils.data import Dataset
 
 from sparsefeat.interop.torch.source import RowSource
 from sparsefeat.interop.torch.tensors import dense_rows, sparse_rows
-from sparsefeat.store import Store
-from sparsefeat.store.selection import Rows
+from sparsefeat.store import Rows, Store
 
 
 class StoreDataset(Dataset):  # type: ignore[misc]  # PyTorch may be missing

@@ -11,10 +11,15 @@ from torch.utils.data import IterableDataset, get_worker_info
 from sparsefeat.errors import InputError
 from sparsefeat.interop.torch.source import RowSource
 from sparsefeat.interop.torch.tensors import dense_rows, sparse_rows
-from sparsefeat.store import Store
-from sparsefeat.store.batches import MEMORY, Numbers, check_count, check_memory
-from sparsefeat.store.limits import fitting
-from sparsefeat.store.selection import Rows
+from sparsefeat.store import (
+    BATCH_MEMORY,
+    Numbers,
+    Rows,
+    Store,
+    check_count,
+    check_memory,
+    fitting,
+)
 from sparsefeat.system.text import human_bytes
 
 BLOCKS: Final = 16  # stretches of neighbours that are shuffled together
@@ -78,7 +83,7 @@ class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch ma
         batch_size: int | None = None,
         shuffle: bool = False,
         seed: int = 0,
-        memory: int = MEMORY,
+        memory: int = BATCH_MEMORY,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:

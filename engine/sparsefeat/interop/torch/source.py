@@ -10,10 +10,7 @@ import numpy.typing as npt
 
 from sparsefeat.errors import InputError
 from sparsefeat.interop.torch.tensors import Block
-from sparsefeat.store import Store
-from sparsefeat.store.batches import Numbers, csr_row_bytes, is_dense
-from sparsefeat.store.reader import reopen
-from sparsefeat.store.selection import Rows, row_numbers
+from sparsefeat.store import Numbers, Rows, Store, row_numbers
 
 
 class RowSource:
@@ -46,11 +43,11 @@ class RowSource:
         sparse: bool,
     ) -> None:
         opened = store if isinstance(store, Store) else Store(store)
-        self._opening = opened.__reduce__()[1]
+        self._opening = opened.__reduce__()
         self._opened: tuple[int, Store] | None = (os.getpid(), opened)
         self.layer = opened.layer(layer)
         self.numbers = row_numbers(slice(None) if rows is None else rows, opened.n_rows)
-        self.as_csr = sparse or not is_dense(opened, layer)
+        self.as_csr = sparse or not opened.is_dense(layer)
         self.labels: npt.NDArray[np.int64] | None = None
         self.classes: list[str] = []
         if label is not None:
@@ -72,13 +69,14 @@ class RowSource:
         pid = os.getpid()
         # A fork inherits the parent's, whose locks and threads are of no use to it.
         if self._opened is None or self._opened[0] != pid:
-            self._opened = (pid, reopen(*self._opening))
+            open_again, arguments = self._opening
+            self._opened = (pid, open_again(*arguments))
         return self._opened[1]
 
     def row_bytes(self) -> Numbers:
         """Bytes that each row takes while it is held, int64 (n,)."""
         if self.as_csr:
-            return csr_row_bytes(self.store, self.layer.name)[self.numbers]
+            return self.store.csr_row_bytes(self.layer.name)[self.numbers]
         return np.full(len(self.numbers), 4 * self.layer.n_features, np.int64)
 
     def read(self, places: Numbers) -> Block:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import default_collate
 
-from sparsefeat.store.batches import csr_rows
+from sparsefeat.store import csr_rows
 from sparsefeat.types import Layer
 from sparsefeat_kernels import Csr, to_dense
 

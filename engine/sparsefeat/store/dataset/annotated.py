@@ -83,5 +83,7 @@ def _read(
 
     rows = slice(start, stop)
     if store.is_dense(layer):
-        return store.dense(layer, rows).reshape(stop - start, store.layers[layer].n_features)
-    return csr_matrix(store[layer, rows])
+        dense: npt.NDArray[np.float32] = store.dense(layer, rows)
+        return dense.reshape(stop - start, store.layers[layer].n_features)
+    matrix: csr_matrix[np.float32] = csr_matrix(store[layer, rows])
+    return matrix

@@ -65,29 +65,29 @@ class Wanted:
             start = stop
 
 
-def by_part(source: Parts, numbers: npt.NDArray[np.int64]) -> Iterator[Wanted]:
+def by_part(parts: Parts, numbers: npt.NDArray[np.int64]) -> Iterator[Wanted]:
     """Say which of the wanted rows lie in which part, in the order of the store.
 
     Parameters
     ----------
-    source
+    parts
         All parts.
     numbers
         int64 (n,), row numbers in the store, in any order, repeated or not.
     """
     order = np.argsort(numbers, kind="stable")
     ascending = numbers[order]
-    bounds = np.searchsorted(ascending, source.starts)
+    bounds = np.searchsorted(ascending, parts.starts)
     for place in np.flatnonzero(np.diff(bounds)).tolist():
         first, last = int(bounds[place]), int(bounds[place + 1])
-        part = source.part(place)
-        rows = ascending[first:last] - source.starts[place]
+        part = parts.part(place)
+        rows = ascending[first:last] - parts.starts[place]
         kept = part.kept
         yield Wanted(part, rows if kept is None else kept[rows], order[first:last])
 
 
 def read_csr(
-    source: Parts,
+    parts: Parts,
     layer: Layer,
     numbers: npt.NDArray[np.int64],
     nnz: npt.NDArray[np.int64],
@@ -103,7 +103,7 @@ def read_csr(
     np.cumsum(nnz, out=indptr[1:])
     indices: npt.NDArray[Any] = np.empty(total, dtype)
     values = np.empty(total, np.float32)
-    for wanted in by_part(source, numbers):
+    for wanted in by_part(parts, numbers):
         part = wanted.part
         if part.layers[name].encoding == "csr":
             part.gather_csr(name, wanted.rows, wanted.places, indptr, indices, values)
@@ -118,12 +118,12 @@ def read_csr(
 
 
 def read_dense(
-    source: Parts, layer: Layer, numbers: npt.NDArray[np.int64]
+    parts: Parts, layer: Layer, numbers: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float32]:
     """Read rows as float32 (rows, features), allocated once."""
     name = layer.name
     out = np.empty((len(numbers), layer.n_features), np.float32)
-    for wanted in by_part(source, numbers):
+    for wanted in by_part(parts, numbers):
         part = wanted.part
         if part.layers[name].encoding == "dense":
             part.gather_dense(name, wanted.rows, wanted.places, out)

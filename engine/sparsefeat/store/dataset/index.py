@@ -140,7 +140,9 @@ class Index:
             _load(self._rejects, _columns(part, REJECTED, None))
 
 
-Columns: TypeAlias = tuple[Sequence[str], Sequence[str], Sequence[int], Sequence[int], Sequence[str]]
+Columns: TypeAlias = tuple[
+    Sequence[str], Sequence[str], Sequence[int], Sequence[int], Sequence[str]
+]
 
 
 def _columns(part: Part, table: str, kept: npt.NDArray[np.int64] | None) -> Columns:

@@ -211,9 +211,7 @@ class Log:
         )
         return self._put(first, change, number=1)
 
-    def commit(
-        self, latest: Snapshot, change: Callable[[Snapshot], Change | None]
-    ) -> Snapshot:
+    def commit(self, latest: Snapshot, change: Callable[[Snapshot], Change | None]) -> Snapshot:
         """Commit the next snapshot.
 
         Parameters
@@ -384,9 +382,7 @@ def excluding(entry: PartEntry, rows: Sequence[int]) -> PartEntry:
             ranges[-1][1] = row + 1
         else:
             ranges.append([row, row + 1])
-    return msgspec.structs.replace(
-        entry, excluded=tuple((start, stop) for start, stop in ranges)
-    )
+    return msgspec.structs.replace(entry, excluded=tuple((start, stop) for start, stop in ranges))
 
 
 def claim(storage: LocalStorage) -> list[Path]:

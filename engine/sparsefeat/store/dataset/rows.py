@@ -86,3 +86,12 @@ def spans(
             end = min(stop, max(end, start + 1))
             yield start, end
             start = end
+
+
+def runs(
+    rows: npt.NDArray[np.int64], offsets: npt.NDArray[np.int64], *, most: int
+) -> Iterator[tuple[int, int]]:
+    """Cut wanted rows, ascending, into stretches without any others: see `spans`."""
+    for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1):
+        # One by one, for a stretch would bridge rows without elements.
+        yield from spans(run, offsets, gap=0, most=most)

@@ -23,15 +23,15 @@ from sparsefeat.store.dataset.batches import (
 )
 from sparsefeat.store.dataset.gather import Parts, by_part, read_csr, read_dense
 from sparsefeat.store.dataset.log import Log, Snapshot
-from sparsefeat.store.dataset.rows import Rows, row_numbers
+from sparsefeat.store.dataset.rows import Rows, row_numbers, runs
 from sparsefeat.store.dataset.tables import read_frame, standing_rejects
 from sparsefeat.store.dataset.where import matching
-from sparsefeat.store.format.documents import JSON
+from sparsefeat.store.format.documents import JSON, SHARD, plain
 from sparsefeat.store.part.read import Part
 from sparsefeat.store.part.tables import REJECTED, ROWS
 from sparsefeat.system.dependencies import importing
 from sparsefeat.types import Layer
-from sparsefeat_kernels import csr_zeros_per_channel
+from sparsefeat_kernels import Csr, csr_zeros_per_channel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -380,6 +380,44 @@ class Store:
     def _ascending(self, rows: Rows | None) -> Numbers:
         """Give the numbers of the rows asked for, int64 (n,), in the order of the store."""
         return np.sort(row_numbers(slice(None) if rows is None else rows, self.n_rows))
+
+    def supports(self, layer: str) -> Iterator[Csr]:
+        """Read where a layer isn't zero, some rows at a time, in the order of the store.
+
+        All values are 1. Of what is stored as CSR the indices are read, and no values.
+        """
+        name = self.layer(layer).name
+        for part in self._parts:
+            rows = np.arange(part.header.rows) if part.kept is None else part.kept
+            for start, stop in runs(rows, part.offsets(name), most=SHARD):
+                yield part.support(name, start, stop)
+
+    def as_stored(self, layer: str, rows: Rows) -> "csr_array":
+        """Read rows as ``store[layer, rows]`` does, but codes in place of their values."""
+        matrix = self[layer, rows]
+        for wanted in by_part(self._parts, row_numbers(rows, self.n_rows)):
+            companding = wanted.part.layers[layer].companding
+            if companding is None:
+                continue
+            scales = wanted.part.scales(layer)
+            for row in wanted.places.tolist():
+                place = slice(matrix.indptr[row], matrix.indptr[row + 1])
+                ratios = matrix.data[place] / scales[matrix.indices[place] % len(scales)]
+                codes = np.sqrt(ratios) if companding == "square" else ratios
+                matrix.data[place] = np.rint(codes)
+        return matrix
+
+    def stored_values(self, layer: str) -> list[dict[str, JSON]]:
+        """Say how a layer's values are stored where not as float32 to the last bit, each way once."""
+        place = [*self.layers].index(self.layer(layer).name)
+        if all(entry.layers[place].form == "float32" for entry in self.snapshot.parts):
+            return []
+        found: list[dict[str, JSON]] = []
+        for part in self._parts:
+            values = part.layers[layer].values
+            if values is not None and (fact := plain(values)) not in found:
+                found.append(fact)
+        return found
 
     def zeros(self, layer: str) -> Zeros:
         """Count zeros per row and per channel, without reading the data.

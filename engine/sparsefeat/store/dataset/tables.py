@@ -17,9 +17,7 @@ _IDENTITY = ("root", "path", "bytes", "mtime_ns")
 Lines = npt.NDArray[np.int64]
 
 
-def read_frame(
-    parts: Iterable[Part], table: str, lines: Sequence[Lines | None]
-) -> "pd.DataFrame":
+def read_frame(parts: Iterable[Part], table: str, lines: Sequence[Lines | None]) -> "pd.DataFrame":
     """Read lines of one table of all parts, indexed by row id; None for all of a part's."""
     with importing("pandas", "pip install pandas"):
         import pandas as pd

@@ -175,7 +175,7 @@ class StoreWriter:
         except OSError as exc:
             raise write_error(storage, exc) from exc
 
-    def append(self, batch: Batch) -> int:
+    def append(self, batch: Batch[Rows]) -> int:
         """Append a batch; full parts are committed on the way.
 
         A row whose image (same path, size, time and digest) is in the store is left out, and so
@@ -259,7 +259,7 @@ class StoreWriter:
         self._loaded |= {entry.name: entry for entry in entries}
         return parts
 
-    def _checked(self, batch: Batch) -> Batch:
+    def _checked(self, batch: Batch[Rows]) -> Batch[Rows]:
         got = {
             name: (n_rows(rows), rows.n_columns if isinstance(rows, Csr) else rows.shape[-1])
             for name, rows in batch.layers.items()
@@ -281,7 +281,7 @@ class StoreWriter:
             return Batch(rows=batch.rows, layers=layers, rejects=batch.rejects)
         return batch
 
-    def _append(self, batch: Batch) -> int:
+    def _append(self, batch: Batch[Rows]) -> int:
         if rejects := _recorded(batch):
             self._in_flight().reject(rejects)
             for reject in rejects:
@@ -310,7 +310,7 @@ class StoreWriter:
             seen.add(id)
         return len(rows)
 
-    def _append_rows(self, batch: Batch, start: int, stop: int) -> int:
+    def _append_rows(self, batch: Batch[Rows], start: int, stop: int) -> int:
         """Append rows as far as the part has room for them, and commit it where it is full."""
         part = self._in_flight()
         layers = self._prepared(part, batch.layers, start, stop)
@@ -358,9 +358,10 @@ class StoreWriter:
         self._check_folder()
         if self._latest is None:
             change = Change(operation=self._operation, parts=[entry])
-            self._latest = self._log.create(
-                self._settings, self._layers, str(self._values), change
-            ) or self._first_of_another()
+            self._latest = (
+                self._log.create(self._settings, self._layers, str(self._values), change)
+                or self._first_of_another()
+            )
         if entry.name not in self._latest.by_name:
             duplicates: set[int] = set()
             self._latest = self._log.commit(
@@ -467,7 +468,7 @@ def exclude_rows(parts: Iterable[PartEntry], rows: Exclusions) -> list[PartEntry
     return [entry for entry in changed if entry.n_rows or entry.rejected]
 
 
-def _recorded(batch: Batch) -> list[Reject]:
+def _recorded(batch: Batch[Rows]) -> list[Reject]:
     return [each for each in batch.rejects if not isinstance(each, ReadFailure)]
 
 

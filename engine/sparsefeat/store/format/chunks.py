@@ -154,9 +154,7 @@ def shard_index(lengths: list[int], n_chunks: int) -> bytes:
     return sealed(index.tobytes())
 
 
-def read_index(
-    file: StoredFile, n_chunks: int, most: int
-) -> list[tuple[int, int] | None]:
+def read_index(file: StoredFile, n_chunks: int, most: int) -> list[tuple[int, int] | None]:
     """Read where a shard's chunks lie: offset and length of each, None for those not there.
 
     Parameters

@@ -25,8 +25,8 @@ from sparsefeat.store.format.documents import (
     StoredLayer,
     layer_key,
 )
-from sparsefeat.store.part.forms import Form, LinearCodes, Rounded, SquareCodes, root_scales
 from sparsefeat.store.format.threads import in_threads
+from sparsefeat.store.part.forms import Form, LinearCodes, Rounded, SquareCodes, root_scales
 from sparsefeat.store.values import Values
 from sparsefeat.types import ChannelSteps, Layer
 from sparsefeat_kernels import (
@@ -54,6 +54,7 @@ _VERSIONS: Final = {
     "csr_matrix": "0.1.0",
     "array": "0.2.0",
     "string-array": "0.2.0",
+    "string": "0.2.0",
 }
 
 
@@ -318,8 +319,9 @@ class DenseWriter:
                 room[...] = to_dense(some)
             start += len(room)
             self._array.advance(len(room))
-        counted = csr_zeros_per_row if isinstance(rows, Csr) else count_zeros_per_row
-        self._zeros.append(counted(rows))  # type: ignore[operator]
+        self._zeros.append(
+            csr_zeros_per_row(rows) if isinstance(rows, Csr) else count_zeros_per_row(rows)
+        )
 
     def finish(self) -> None:
         """Write what is left."""

@@ -89,9 +89,7 @@ class Part:
             bytes(root.attributes.sparsefeat), where=storage.name(self.key)
         )
         self._nodes = root.consolidated_metadata.metadata
-        self.layers: dict[str, StoredLayer] = {
-            stored.name: stored for stored in self.header.layers
-        }
+        self.layers: dict[str, StoredLayer] = {stored.name: stored for stored in self.header.layers}
         self._check_entry()
         self._arrays: dict[str, StoredArray] = {}
         self._indptr: dict[str, npt.NDArray[np.int64]] = {}

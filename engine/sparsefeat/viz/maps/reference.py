@@ -9,9 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import LayerError, SourceError, StoreMismatchError
-from sparsefeat.store.header import differences
-from sparsefeat.store.layout import SHARD, is_store
-from sparsefeat.store.selection import spans
+from sparsefeat.store import differences, is_store
 from sparsefeat_kernels import Csr
 
 if TYPE_CHECKING:
@@ -78,7 +76,10 @@ def _stored(extractor: "Extractor", folder: Path) -> Iterator[Csr]:
             f"{folder} has no layer {layer}, it holds {', '.join(store.layers)}: take a store of "
             "that layer, or photographs"
         )
-    for part in store.parts:
-        rows = np.arange(part.header.rows)
-        for start, stop in spans(rows, part.offsets(layer), gap=0, most=SHARD):
-            yield part.rows(layer, start, stop)
+    for _, matrix in store.batches(layer):
+        yield Csr(
+            matrix.indptr.astype(np.int64),
+            matrix.indices,
+            matrix.data,
+            store.layers[layer].n_features,
+        )

@@ -8,8 +8,7 @@ from typing import Any
 
 from sparsefeat.analysis import count_store
 from sparsefeat.errors import InputError
-from sparsefeat.store import Store
-from sparsefeat.store.choosing import choose_stored
+from sparsefeat.store import Store, choose_stored
 from sparsefeat.viz.report.extremes import rank_rows, telling_layer
 from sparsefeat.viz.report.outliers import find_outliers
 from sparsefeat.viz.report.result import Picture, Rejects, Report
@@ -76,7 +75,7 @@ def build_report(
     return Report(
         folder=os.fspath(folder),
         n_rows=store.n_rows,
-        n_parts=len(store.parts),
+        n_parts=len(store.snapshot.parts),
         zeros=zeros,
         sizes=measure_sizes(store, names, seed=seed),
         ranked_by=ranked_by,

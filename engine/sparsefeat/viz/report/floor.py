@@ -65,7 +65,7 @@ def estimate_floor(store: Store, layer: str, *, seed: int = 0) -> Floor:
     values = ValueCounts()
     step = max(1, _GROUP_ELEMENTS // shape.n_features)
     for start in range(0, len(rows), step):
-        values.add(_as_stored(store, layer, rows[start : start + step]))
+        values.add(store.as_stored(layer, rows[start : start + step]).data)
     value_bits = values.entropy() if values.n_values >= LEAST_VALUES else None
     return Floor(
         n_bytes=None if value_bits is None else round((index_bits + nnz * value_bits) / 8),
@@ -74,21 +74,6 @@ def estimate_floor(store: Store, layer: str, *, seed: int = 0) -> Floor:
         sampled_rows=len(rows),
         sampled_values=values.n_values,
     )
-
-
-def _as_stored(store: Store, layer: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """Read the values of ascending rows, or the codes that stand for them."""
-    matrix = store[layer, rows]
-    numbers: npt.NDArray[np.float32] = matrix.data
-    bounds = np.searchsorted(rows, np.cumsum([0, *(part.header.rows for part in store.parts)]))
-    for part, first, last in zip(store.parts, bounds, bounds[1:], strict=False):
-        law = part.layers[layer].law
-        if law is not None and last > first:
-            place = slice(matrix.indptr[first], matrix.indptr[last])
-            steps = part.steps(layer)
-            ratios = numbers[place] / steps[matrix.indices[place] % len(steps)]
-            numbers[place] = np.rint(np.sqrt(ratios) if law == "square" else ratios)
-    return numbers
 
 
 def draw_rows(n_rows: int, n_features: int, *, seed: int) -> npt.NDArray[np.int64]:

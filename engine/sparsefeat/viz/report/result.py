@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sparsefeat.analysis import LayerZeros, layer_facts
-from sparsefeat.store.json_fields import JSON
+from sparsefeat.store import JSON
 from sparsefeat.viz.report.outliers import Outlier
 from sparsefeat.viz.report.sizes import Sizes
 from sparsefeat.viz.report.thumbnails import Thumbnail

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sparsefeat.store import Store, info
-from sparsefeat.store.json_fields import JSON
+from sparsefeat.store import JSON, Store, info
 from sparsefeat.viz.report.floor import Floor, estimate_floor
 
 
