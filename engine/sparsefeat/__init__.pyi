@@ -30,7 +30,23 @@ from .pipeline.extractor import Extractor
 from .pipeline.progress import Progress
 from .pipeline.scaling import ScalingWarning, check_scaling
 from .runtime import CudaOptions, Precision
-from .store import Compaction, Merge, Store, compact, info, merge, open, verify
+from .store import (
+    Commit,
+    Compaction,
+    Merge,
+    Removal,
+    Store,
+    Vacuum,
+    VerifyReport,
+    compact,
+    history,
+    info,
+    merge,
+    open,
+    remove,
+    vacuum,
+    verify,
+)
 from .types import Batch, Layer, ReadFailure, Reject, RejectWarning, Row
 from .viz.maps import FeatureMaps, maps
 from .viz.report import Report, build_report, write_report
@@ -39,6 +55,7 @@ __all__ = [
     "PRESETS",
     "Batch",
     "BenchmarkError",
+    "Commit",
     "Compaction",
     "Conversion",
     "CudaOptions",
@@ -63,6 +80,7 @@ __all__ = [
     "ReadFailure",
     "Reject",
     "RejectWarning",
+    "Removal",
     "Report",
     "Row",
     "ScalingWarning",
@@ -78,18 +96,23 @@ __all__ = [
     "StoreNotFoundError",
     "StoreReadError",
     "StoreWriteError",
+    "Vacuum",
+    "VerifyReport",
     "analyse",
     "build_report",
     "check_scaling",
     "compact",
     "convert",
     "extract_to_store",
+    "history",
     "info",
     "list_pictures",
     "maps",
     "merge",
     "normalize",
     "open",
+    "remove",
+    "vacuum",
     "verify",
     "verify_model",
     "write_report",

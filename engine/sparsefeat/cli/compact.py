@@ -32,6 +32,11 @@ Examples:
     is_flag=True,
     help="Write full parts anew, too: encodings and compression are chosen again.",
 )
+@click.option(
+    "--vacuum",
+    is_flag=True,
+    help="Delete the old parts at once: only if nobody else reads or writes the store.",
+)
 @rows_per_part_option
 @bytes_per_part_option
 @click.option("-n", "--dry-run", is_flag=True, help="Only say what would be done.")
@@ -39,16 +44,18 @@ Examples:
 def compact(
     store: str,
     everything: bool,
+    vacuum: bool,
     rows_per_part: int,
     bytes_per_part: int,
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Write small neighbouring parts of STORE into full ones, and remove them.
+    """Write small neighbouring parts of STORE into full ones, which take their places.
 
-    Rows, their order and their values stay. Rows that are there twice go, and rejects that gave
-    a row later. Small is a part of less than half the rows and bytes of a full one. Killed at
-    any moment, it leaves every row there once. Others may read meanwhile.
+    Rows, their order and their values stay. Left out are rows that were removed or replaced, and
+    rejects that gave a row later. A part is small with less than half the rows and bytes of a full
+    one. Others may read and write meanwhile. The old parts take room until sparsefeat vacuum
+    deletes them.
     """
     from sparsefeat.store import compact as compact_store
 
@@ -58,6 +65,7 @@ def compact(
             lambda stop: compact_store(
                 store,
                 everything=everything,
+                vacuum=vacuum,
                 rows_per_part=rows_per_part,
                 bytes_per_part=bytes_per_part,
                 dry_run=dry_run,
@@ -81,10 +89,11 @@ def _said(outcome: "Compaction", seconds: float) -> str:
     said = (
         f"{counted(outcome.parts_before, 'part')} "
         f"{'would become' if planned else 'became'} {outcome.parts_after:,}, "
-        f"{counted(outcome.rows, 'row')} written anew; {counted(outcome.duplicates, 'duplicate')} "
-        f"and {counted(outcome.resolved, 'resolved reject')} left out; "
+        f"{counted(outcome.rows, 'row')} written anew; "
+        f"{counted(outcome.resolved, 'resolved reject')} left out; "
         f"{human_bytes(outcome.bytes_before)} replaced"
     )
     if outcome.bytes_after is None:
         return said
-    return f"{said} by {human_bytes(outcome.bytes_after)}; {seconds:.1f} s"
+    lost = f"; {counted(outcome.lost, 'group')} changed by others meanwhile" * bool(outcome.lost)
+    return f"{said} by {human_bytes(outcome.bytes_after)}{lost}; {seconds:.1f} s"

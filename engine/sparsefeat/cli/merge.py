@@ -30,19 +30,21 @@ Running the same command again takes up where the last run ended.
     metavar="STORE",
     help="Made, or appended to if it is there.",
 )
+@click.option("--where", metavar="CONDITION", help="Only rows that this condition holds for.")
 @rows_per_part_option
 @bytes_per_part_option
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def merge(
     stores: tuple[str, ...],
     output: str,
+    where: str | None,
     rows_per_part: int,
     bytes_per_part: int,
     as_json: bool,
 ) -> None:
     """Write the rows of STORES into one store, each once; STORES stay as they are.
 
-    They must agree in model, settings and layers. Rejects come along unless their picture gave
+    They must agree in model, settings and layers. Rejects come along unless their image gave
     a row in one of them.
     """
     from sparsefeat.store import merge as merge_stores
@@ -53,6 +55,7 @@ def merge(
             lambda stop: merge_stores(
                 stores,
                 output,
+                where=where,
                 rows_per_part=rows_per_part,
                 bytes_per_part=bytes_per_part,
                 progress=show,

@@ -81,7 +81,7 @@ def _store(store: str, source: tuple[str, ...], as_json: bool) -> None:
         )
         if source:
             click.echo(
-                f"{', '.join(source)}: {counted(report.pictures, 'image')} compared, "
+                f"{', '.join(source)}: {counted(report.images, 'image')} compared, "
                 f"{len(report.changes):,} changed, missing or unreadable since they were stored"
             )
     if not report.ok or report.changes:

@@ -22,6 +22,12 @@ from sparsefeat.store.dataset.store import Store, Zeros, open_store
 from sparsefeat.store.dataset.store import open_store as open
 from sparsefeat.store.dataset.writer import StoreWriter
 from sparsefeat.store.format.documents import JSON, SHARD, differences, layer_key
+from sparsefeat.store.maintenance.compact import Compaction, compact
+from sparsefeat.store.maintenance.info import Commit, history, info
+from sparsefeat.store.maintenance.merge import Merge, merge
+from sparsefeat.store.maintenance.remove import Removal, remove
+from sparsefeat.store.maintenance.vacuum import Vacuum, vacuum
+from sparsefeat.store.maintenance.verify import Finding, VerifyReport, verify
 from sparsefeat.store.part.layers import encoding
 from sparsefeat.store.values import Loss, Values
 
@@ -29,26 +35,40 @@ __all__ = [
     "BATCH_MEMORY",
     "JSON",
     "SHARD",
+    "Commit",
+    "Compaction",
+    "Finding",
     "Index",
     "Loss",
+    "Merge",
     "Numbers",
+    "Removal",
     "Rows",
     "Status",
     "Store",
     "StoreWriter",
+    "Vacuum",
     "Values",
+    "VerifyReport",
     "Zeros",
     "check_count",
     "check_memory",
     "choose_stored",
+    "compact",
     "csr_rows",
     "differences",
     "encoding",
     "fitting",
+    "history",
+    "info",
     "is_store",
     "layer_key",
+    "merge",
     "open",
     "open_store",
+    "remove",
     "row_numbers",
     "spans",
+    "vacuum",
+    "verify",
 ]

@@ -36,7 +36,7 @@ from sparsefeat.store.format.documents import (
 from sparsefeat.store.part.read import read_refusal
 from sparsefeat.types import Layer
 
-_LONGEST_CHAIN: Final = 3  # snapshots that must be read to know one
+LONGEST_CHAIN: Final = 3  # snapshots that must be read to know one
 _TRIES: Final = 10_000  # commits of others that one commit may lose against
 
 
@@ -164,8 +164,19 @@ class Log:
             )
         return self.read(number)
 
-    def read(self, number: int, expected: str | None = None) -> Snapshot:
-        """Read one snapshot, and those that it refers to."""
+    def document(self, number: int) -> SnapshotDocument:
+        """Read one snapshot's file alone.
+
+        Raises
+        ------
+        StoreCorruptError
+            It is not what was written.
+        StoreReadError
+            The system refused.
+        """
+        return self._document(number)[0]
+
+    def _document(self, number: int) -> tuple[SnapshotDocument, str]:
         key = snapshot_key(number)
         where = self._storage.name(key)
         try:
@@ -177,13 +188,31 @@ class Log:
                 f"{where} can't be read ({exc}), expected what was written: see sparsefeat verify"
             ) from exc
         document = unseal(content, where=where)
-        found = seal_checksum(content)
-        if document.number != number or (expected is not None and found != expected):
+        if document.number != number:
             raise StoreCorruptError(
-                f"{where} is another snapshot than the one that was written here: see sparsefeat "
-                "verify"
+                f"{where} is snapshot {document.number}, expected {number}: see sparsefeat verify"
             )
-        base = None if document.base is None else self.read(*document.base)
+        return document, seal_checksum(content)
+
+    def read(
+        self, number: int, expected: str | None = None, *, depth: int = LONGEST_CHAIN
+    ) -> Snapshot:
+        """Read one snapshot, and those that it refers to; raises as `document` does.
+
+        `expected` is its checksum, where another snapshot has said it.
+        """
+        where = self._storage.name(snapshot_key(number))
+        document, found = self._document(number)
+        if expected not in (None, found):
+            raise StoreCorruptError(
+                f"{where} is not the snapshot that later ones refer to: see sparsefeat verify"
+            )
+        if document.base is not None and depth == 1:
+            raise StoreCorruptError(
+                f"{where} refers to another one, expected at most {LONGEST_CHAIN} in a chain: see "
+                "sparsefeat verify"
+            )
+        base = None if document.base is None else self.read(*document.base, depth=depth - 1)
         snapshot = _resolved(document, base, found, where)
         if snapshot.n_rows != document.rows:
             raise StoreCorruptError(
@@ -295,7 +324,7 @@ def _base(after: Snapshot, before: Snapshot) -> Snapshot | None:
     limits = {1: max(64, round(full ** (2 / 3))), 2: max(16, round(full ** (1 / 3)))}
     for candidate in before.chain:
         depth = len(candidate.chain)
-        if depth < _LONGEST_CHAIN and _continues(after, candidate):
+        if depth < LONGEST_CHAIN and _continues(after, candidate):
             if len(_changes(after, candidate)) <= limits[depth]:
                 return candidate
     return None

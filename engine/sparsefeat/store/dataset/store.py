@@ -120,6 +120,11 @@ class Store:
         return tuple(self._parts)
 
     @property
+    def opened(self) -> Parts:
+        """The parts, each opened when it is first needed."""
+        return self._parts
+
+    @property
     def provenance(self) -> list[dict[str, JSON]]:
         """What the parts record about how their rows were made, in the order of the rows."""
         return [origin.provenance for part in self._parts for origin in part.header.all_origins()]
@@ -408,7 +413,7 @@ class Store:
         return matrix
 
     def stored_values(self, layer: str) -> list[dict[str, JSON]]:
-        """Say how a layer's values are stored where not as float32 to the last bit, each way once."""
+        """Say how a layer's values are stored, each way once; of float32 to the last bit nothing."""
         place = [*self.layers].index(self.layer(layer).name)
         if all(entry.layers[place].form == "float32" for entry in self.snapshot.parts):
             return []

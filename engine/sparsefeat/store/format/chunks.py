@@ -147,7 +147,7 @@ _ENTRY_BYTES = 16  # offset, length
 
 
 def shard_index(lengths: list[int], n_chunks: int) -> bytes:
-    """Give the index of a shard with room for `n_chunks`, of which those of these lengths lie in it."""
+    """Give the index of a shard with room for `n_chunks`, and chunks of these lengths."""
     index = np.full((n_chunks, 2), _ABSENT, "<u8")
     index[: len(lengths), 1] = lengths
     index[: len(lengths), 0] = np.cumsum([0, *lengths[:-1]])

@@ -1,7 +1,8 @@
 """Reading one part."""
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -52,6 +53,10 @@ class _Attributes(msgspec.Struct):
 
 class _Consolidated(msgspec.Struct):
     metadata: dict[str, msgspec.Raw]
+
+
+class _Node(msgspec.Struct):
+    node_type: str
 
 
 class _Root(msgspec.Struct):
@@ -129,6 +134,12 @@ class Part:
     def _open(self, name: str) -> StoredArray:
         node = msgspec.json.decode(self._nodes[name])
         return StoredArray(self.storage, f"{self.key}/{name}", node)
+
+    def files(self, most: int) -> Iterator[str]:
+        """Name the files that its arrays lie in; of an array that claims more, the first `most`."""
+        for name, node in self._nodes.items():
+            if msgspec.json.decode(node, type=_Node).node_type == "array":
+                yield from (f"{name}/{file}" for file in islice(self.array(name).files(), most))
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> npt.NDArray[Any]:
         """Read an array, or its elements (rows) from `start` to `stop`.

@@ -1,0 +1,42 @@
+"""`sparsefeat history`."""
+
+import dataclasses
+
+import click
+
+from sparsefeat.cli.output import print_json, print_table
+
+EXAMPLES = """
+\b
+Examples:
+  sparsefeat history features/
+  sparsefeat history features/ --json
+From Python, sparsefeat.open("features/", snapshot=3) opens one of them.
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("store")
+@click.option("--json", "as_json", is_flag=True, help="Print the snapshots as JSON.")
+def history(store: str, as_json: bool) -> None:
+    """List the snapshots of STORE: when they were made, by what, and how many rows they have.
+
+    Each commit makes one; sparsefeat vacuum deletes old ones.
+    """
+    from sparsefeat.store import history as list_commits
+
+    commits = list_commits(store)
+    if as_json:
+        print_json([dataclasses.asdict(commit) for commit in commits])
+        return
+    rows = [
+        (
+            str(commit.snapshot),
+            commit.created,
+            commit.operation,
+            f"{commit.rows:,}",
+            "" if commit.added is None else f"{commit.added:+,}",
+        )
+        for commit in commits
+    ]
+    print_table(("snapshot", "made", "by", "rows", "change"), rows, left=3)

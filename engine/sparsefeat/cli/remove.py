@@ -1,0 +1,43 @@
+"""`sparsefeat remove`."""
+
+import dataclasses
+
+import click
+
+from sparsefeat.cli.output import print_json, printable
+from sparsefeat.system.text import counted
+
+EXAMPLES = """
+\b
+Examples:
+  sparsefeat remove features/ --where "label == 'trash'"
+  sparsefeat remove features/ --where "width < 64 or height < 64" --dry-run
+To free the space, too: sparsefeat compact, then sparsefeat vacuum.
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("store")
+@click.option(
+    "--where",
+    required=True,
+    metavar="CONDITION",
+    help="Which rows: a condition on the columns of obs, as pandas' DataFrame.query takes it.",
+)
+@click.option("-n", "--dry-run", is_flag=True, help="Only say how many rows it holds for.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+def remove(store: str, where: str, dry_run: bool, as_json: bool) -> None:
+    """Remove the rows of STORE that a condition holds for.
+
+    Their images are new to a later extraction: it adds them again if it finds them.
+    """
+    from sparsefeat.store import remove as remove_rows
+
+    outcome = remove_rows(store, where, dry_run=dry_run)
+    if as_json:
+        print_json({"store": store, **dataclasses.asdict(outcome)})
+        return
+    verb = "would be removed" if dry_run else "removed"
+    click.echo(
+        f"{printable(store)}: {counted(outcome.rows, 'row')} {verb}, {outcome.rows_left:,} left"
+    )

@@ -1,0 +1,72 @@
+"""`sparsefeat vacuum`."""
+
+import dataclasses
+import re
+
+import click
+
+from sparsefeat.cli.output import print_json, printable
+from sparsefeat.system.text import counted, human_bytes
+
+EXAMPLES = """
+\b
+Examples:
+  sparsefeat vacuum features/ --dry-run
+  sparsefeat vacuum features/
+  sparsefeat vacuum features/ --older-than 0    (if nobody else reads or writes it)
+"""
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
+
+
+class Duration(click.ParamType[float]):
+    """A time such as ``30m``, ``24h`` or ``7d``, in seconds."""
+
+    name = "TIME"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Take number and unit apart."""
+        found = re.fullmatch(r"([0-9]+)([smhd]?)", value.strip().lower())
+        if not found or (not found[2] and int(found[1])):
+            self.fail(f"got {value!r}, expected a time such as 30m, 24h or 7d", param, ctx)
+        return float(int(found[1]) * _UNITS[found[2] or "s"])
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("store")
+@click.option(
+    "--older-than",
+    default="24h",
+    show_default=True,
+    type=Duration(),
+    help="Keep what was part of the store, or changed, within that time.",
+)
+@click.option("-n", "--dry-run", is_flag=True, help="Only say what would be deleted.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+def vacuum(store: str, older_than: float, dry_run: bool, as_json: bool) -> None:
+    """Delete what is no longer part of STORE: replaced parts, and what killed writers left.
+
+    Nothing else deletes anything. Who has opened STORE within the time of --older-than reads on.
+    """
+    from sparsefeat.cli.progress import shown
+    from sparsefeat.store import vacuum as vacuum_store
+
+    with shown("parts") as show:
+        outcome = vacuum_store(
+            store,
+            older_than=older_than,
+            dry_run=dry_run,
+            progress=lambda done, total: show(done, total, ""),
+        )
+    if as_json:
+        print_json({"store": store, **dataclasses.asdict(outcome)})
+        return
+    verb = "would be deleted" if dry_run else "deleted"
+    waiting = f"; {counted(outcome.waiting, 'part')} kept for now" * bool(outcome.waiting)
+    click.echo(
+        f"{printable(store)}: {counted(outcome.parts, 'part')} of "
+        f"{human_bytes(outcome.stored_bytes)} and {counted(outcome.snapshots, 'snapshot')} "
+        f"{verb}{waiting}"
+    )
