@@ -80,7 +80,7 @@ class Snapshot:
 
     @property
     def chain(self) -> "tuple[Snapshot, ...]":
-        """This snapshot, and those that its file refers to."""
+        """The snapshot itself, and those that its file refers to."""
         return (self,) if self.base is None else (self, *self.base.chain)
 
     def identity(self) -> dict[str, JSON]:
@@ -324,9 +324,12 @@ def _base(after: Snapshot, before: Snapshot) -> Snapshot | None:
     limits = {1: max(64, round(full ** (2 / 3))), 2: max(16, round(full ** (1 / 3)))}
     for candidate in before.chain:
         depth = len(candidate.chain)
-        if depth < LONGEST_CHAIN and _continues(after, candidate):
-            if len(_changes(after, candidate)) <= limits[depth]:
-                return candidate
+        if (
+            depth < LONGEST_CHAIN
+            and _continues(after, candidate)
+            and len(_changes(after, candidate)) <= limits[depth]
+        ):
+            return candidate
     return None
 
 

@@ -413,7 +413,7 @@ class Store:
         return matrix
 
     def stored_values(self, layer: str) -> list[dict[str, JSON]]:
-        """Say how a layer's values are stored, each way once; of float32 to the last bit nothing."""
+        """Say how a layer is stored where not as float32 to the last bit, each way once."""
         place = [*self.layers].index(self.layer(layer).name)
         if all(entry.layers[place].form == "float32" for entry in self.snapshot.parts):
             return []
