@@ -298,10 +298,12 @@ class LocalStorage:
 
 def _make_below(folder: Path, top: Path) -> None:
     """Make a folder and those above it up to `top`, which must be there."""
+    if folder == top:
+        return
     try:
         folder.mkdir(exist_ok=True)
     except FileNotFoundError:
-        if folder == top:
+        if folder.parent == top:
             raise
         _make_below(folder.parent, top)
         folder.mkdir(exist_ok=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from sparsefeat.store.layout import is_store
+from sparsefeat.store.format.documents import is_store
 
 import sparsefeat
 from sparsefeat import InputError, LayerError, RejectWarning

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from sparsefeat.store.choosing import choose_stored
+from sparsefeat.store.dataset.choosing import choose_stored
 
 from sparsefeat.model import ModelFile, choose
 from sparsefeat.model.layer_names import GROUPS

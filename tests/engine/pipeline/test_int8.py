@@ -62,7 +62,7 @@ def _check_codes(store: sparsefeat.Store, extractor: sparsefeat.Extractor, photo
             assert stored.values is None
             continue
         assert stored.values is not None
-        assert (stored.values.kind, stored.values.law) == ("codes", "linear")
+        assert (stored.values.kind, stored.values.companding) == ("codes", "linear")
         split = name in ("block1_pool", "block5_pool")
         assert stored.values.dtype == (np.uint16 if split else np.uint8)
 

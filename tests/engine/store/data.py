@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.store import StoreWriter
+from sparsefeat.store import Store, StoreWriter, is_store
 from sparsefeat.types import Batch, Layer, Reject, Row
-from sparsefeat_kernels import encode
+from sparsefeat_kernels import Csr, encode
 
 SMALL = (
     Layer(name="block5_pool", shape=(3, 3, 8)),
@@ -61,7 +61,7 @@ def make_batch(
     layers: Sequence[Layer] = SMALL,
     rejects: Sequence[Reject] = (),
     make: Callable[[Layer, Sequence[int]], npt.NDArray[np.float32]] = dense_rows,
-) -> Batch:
+) -> Batch[Csr]:
     return Batch(
         rows=tuple(make_row(number) for number in numbers),
         layers={layer.name: encode(make(layer, numbers)) for layer in layers},
@@ -69,19 +69,33 @@ def make_batch(
     )
 
 
+def part_folders(folder: Path) -> list[Path]:
+    """The folders of the parts that the newest snapshot lists, in their order."""
+    return [folder / part.key for part in Store(folder).parts]
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """What lies among the parts and is not listed: left by a killed writer, or replaced."""
+    if not (folder / "parts").exists():
+        return []
+    listed = {part.name for part in part_folders(folder)} if is_store(folder) else set()
+    return [path for path in sorted((folder / "parts").iterdir()) if path.name not in listed]
+
+
 def digests(folder: Path) -> dict[str, str]:
-    """The SHA-256 of every file of the committed parts."""
+    """The SHA-256 of every file of the committed parts, and of every snapshot."""
+    if not is_store(folder):
+        return {}
+    files = [file for part in part_folders(folder) for file in part.rglob("*") if file.is_file()]
     return {
         str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
-        for part in sorted(folder.glob("part-*.zarr"))
-        for file in sorted(part.rglob("*"))
-        if file.is_file()
+        for file in sorted([*files, *(folder / "snapshots").glob("*.json")])
     }
 
 
 def write_store(
     folder: Path,
-    batches: Iterable[Batch],
+    batches: Iterable[Batch[Any]],
     layers: Sequence[Layer] = SMALL,
     **options: Any,
 ) -> None:

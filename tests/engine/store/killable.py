@@ -10,7 +10,6 @@ import resource
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from sparsefeat.errors import StoreError
 from sparsefeat.store import StoreWriter, compact
 from sparsefeat_kernels import csr_zeros_per_channel, to_dense
 
-from .data import SMALL, make_batch, make_reject, make_row
+from .data import SMALL, leftovers, make_batch, make_reject, make_row
 
 BATCH = 4
 
@@ -35,7 +34,7 @@ def extract(folder: str, count: int) -> None:
         todo = []
         for number in range(count):
             row = make_row(number)
-            status = writer.known.row(
+            status = writer.index.status(
                 root=row.root, path=row.path, bytes=row.bytes, mtime_ns=row.mtime_ns
             )
             if status == "new":
@@ -44,13 +43,6 @@ def extract(folder: str, count: int) -> None:
             numbers = todo[start : start + BATCH]
             rejects = [make_reject(number) for number in numbers if number % 5 == 0]
             writer.append(make_batch(numbers, rejects=rejects))
-
-
-def hold(folder: str) -> None:
-    """Open a store, and keep it."""
-    with open_writer(folder):
-        report({"holds": folder})
-        time.sleep(600)
 
 
 def limited(folder: str, bytes_per_file: int, count: int) -> None:
@@ -80,7 +72,7 @@ def compacting(folder: str, dies_at: int) -> None:
 
         return count
 
-    for name in ("mkdir", "rename", "replace", "unlink", "rmdir"):
+    for name in ("mkdir", "rename", "replace", "link", "unlink", "rmdir"):
         setattr(os, name, counted(getattr(os, name)))
     # A killed process loses nothing that it wrote; only a machine without power does.
     os.fsync = counted(lambda descriptor: None)
@@ -101,10 +93,11 @@ def barred(folder: str, count: int, where: str) -> None:
     store = Path(folder)
     with open_writer(folder, rows_per_part=6) as writer:
         writer.append(make_batch(range(8)))  # a part, and two rows in flight
-        (in_flight,) = store.glob(".part-*")
+        (in_flight,) = leftovers(store)
         match where:
             case "store":
-                store.chmod(0o555)
+                for each in (store, store / "parts", store / "snapshots"):
+                    each.chmod(0o555)
             case "part":
                 in_flight.chmod(0o555)
             case "everything":
@@ -133,7 +126,7 @@ def main() -> None:
     for layer in SMALL:
         to_dense(warm.layers[layer.name])
         csr_zeros_per_channel(warm.layers[layer.name], layer.n_channels)
-    functions = (compacting, compacting_limited, extract, hold, limited, nobody, barred)
+    functions = (compacting, compacting_limited, extract, limited, nobody, barred)
     commands = {function.__name__: function for function in functions}
     while line := sys.stdin.readline():
         arguments = json.loads(line)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sparsefeat.store.tables import row_id
+from sparsefeat.store.part.tables import row_id
 
 from sparsefeat.store import Store
 from sparsefeat.types import Row

@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from sparsefeat.store.choosing import choose_stored
+from sparsefeat.store.dataset.choosing import choose_stored
 
 from sparsefeat.errors import LayerError
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sparsefeat.store.bounds import JSON_BYTES
+from sparsefeat.store.format.documents import JSON_BYTES
 
 from sparsefeat.errors import (
     InputError,
@@ -369,7 +369,7 @@ def test_writing_goes_on_where_it_was(store: Path) -> None:
     assert list(Store(store).obs["bytes"]) == [1000 + number for number in range(27)]
     with StoreWriter.open(store, layers=SMALL, settings={"pool": "none"}, provenance={}) as writer:
         reject = make_reject(99)
-        status = writer.known.row(
+        status = writer.index.status(
             root=reject.root, path=reject.path, bytes=reject.bytes, mtime_ns=reject.mtime_ns
         )
         assert status == "rejected"

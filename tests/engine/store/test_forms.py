@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sparsefeat.store.codecs import Chain
-from sparsefeat.store.forms import Roots, StoredValues, root_steps
-from sparsefeat.store.group import PartGroup
+from sparsefeat.store.format.codecs import Chain
+from sparsefeat.store.part.forms import Roots, StoredValues, root_scales
+from sparsefeat.store.part.layers import PartGroup
 from sparsefeat.store.stream import ArrayStream
 
 from sparsefeat.errors import InputError, StoreCorruptError, StoreError, StoreMismatchError
@@ -240,7 +240,7 @@ def test_the_bound_of_roots(seed: int, n_channels: int, scale: float, spread: fl
     csr = encode(x)
     maxima = np.zeros(n_channels, np.float32)
     raise_maxima(csr, maxima)
-    form = Roots(root_steps(maxima))
+    form = Roots(root_scales(maxima))
     assert form.steps is not None
     assert (np.isfinite(form.steps) & (form.steps > 0)).all()
     codes = form.written(csr).values

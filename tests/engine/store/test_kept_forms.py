@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sparsefeat.store.kept_forms import kept_form
-from sparsefeat.store.part_writer import PartLimits, PartWriter
+from sparsefeat.store.part.forms import common_form
+from sparsefeat.store.part.write import PartLimits, PartWriter
 
 from sparsefeat.store import Store, verify
-from sparsefeat.store.part import Part
+from sparsefeat.store.part.read import Part
 from sparsefeat.store.values import Loss, Values
 from sparsefeat.types import ChannelSteps
 from sparsefeat_kernels import to_dense
@@ -22,7 +22,7 @@ def rewrite(store: Store, folder: Path, parts: list[Part]) -> Store:
     folder.mkdir()
     forms = {}
     for layer in LAYERS:
-        form = kept_form(parts, layer.name)
+        form = common_form(parts, layer.name)
         assert form is not None
         forms[layer.name] = form
     values = Values.parse(parts[0].header.values)
@@ -67,8 +67,8 @@ def test_codes_of_one_part(tmp_path: Path, number: int) -> None:
 
 def test_codes_with_other_steps_do_not_mix(tmp_path: Path) -> None:
     store = write(tmp_path, "uint8")
-    assert kept_form(store.parts, SPARSE.name) is None
-    assert kept_form([store.parts[0], store.parts[0]], SPARSE.name) is not None
+    assert common_form(store.parts, SPARSE.name) is None
+    assert common_form([store.parts[0], store.parts[0]], SPARSE.name) is not None
 
 
 def test_whole_numbers_stay_so(tmp_path: Path) -> None:

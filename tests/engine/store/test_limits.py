@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sparsefeat.store.limits import csr_bytes, fitting, require_memory
+from sparsefeat.store.dataset.batches import csr_bytes, fitting, require_memory
 
 from sparsefeat.errors import InputError, StoreMemoryError
 from sparsefeat.store import Store, limits, open_store

@@ -63,7 +63,7 @@ def write(folder: Path, committed: Callable[[str], None]) -> None:
     settings = {"pool": "none"}
     with StoreWriter.open(folder, layers=SMALL, settings=settings, provenance={}) as writer:
         for number in (1, 3, 5):
-            if writer.known.holds(make_row(number)):
+            if writer.index.holds(make_row(number)):
                 continue
             writer.append(make_batch([number, number + 1]))
             writer.commit()

@@ -7,11 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparsefeat.errors import StoreLockedError, StoreNotFoundError
+from sparsefeat.errors import StoreNotFoundError
 from sparsefeat.store import Store, StoreWriter, verify
 
 from .conftest import Forge
-from .data import SMALL, assert_same_floats, digests, make_batch, make_row, write_store
+from .data import (
+    SMALL,
+    assert_same_floats,
+    digests,
+    leftovers,
+    make_batch,
+    make_row,
+    write_store,
+)
 
 COUNT = 40
 KILLS = 14
@@ -41,24 +49,24 @@ def test_kills_at_random_moments_lose_and_double_nothing(
 ) -> None:
     expected, seconds = Store(calm[0]), calm[1]
     moments = random.Random(seed)
-    killed = leftovers = number = 0
+    killed = torn = number = 0
     while killed < KILLS:
         folder = tmp_path / str(number)
         before = digests(folder)
         forge.start("extract", folder=str(folder), count=COUNT)
         if moments.random() < 0.7:  # else it may die before it has begun
-            while not (any(folder.glob(".part-*")) or forge.has_ended()):
+            while not (leftovers(folder) or forge.has_ended()):
                 time.sleep(0.001)
         if forge.kill(moments.uniform(0, 0.2) * seconds):
             killed += 1
-            leftovers += any(folder.glob(".part-*"))
+            torn += bool(leftovers(folder))
         else:
             number += 1  # it was done: the next one begins anew
         assert before.items() <= digests(folder).items()
         if (store := committed(folder)) is not None:
             assert store.obs.index.is_unique
             assert set(store.obs.index) <= set(expected.obs.index)
-    assert leftovers > 0  # some were killed in the middle of a part
+    assert torn > 0  # some were killed in the middle of a part
 
     before = digests(folder)
     forge.start("extract", folder=str(folder), count=COUNT)
@@ -69,8 +77,7 @@ def test_kills_at_random_moments_lose_and_double_nothing(
 
 
 def assert_same_store(folder: Path, expected: Store) -> None:
-    assert not any(folder.glob(".part-*"))
-    assert verify(folder).findings == ()
+    assert verify(folder).ok
     got = Store(folder)
     assert got.obs.equals(expected.obs)
     assert got.rejected.sort_index().equals(expected.rejected.sort_index())
@@ -79,25 +86,6 @@ def assert_same_store(folder: Path, expected: Store) -> None:
         zeros = got.zeros(layer), expected.zeros(layer)
         np.testing.assert_array_equal(zeros[0].per_row, zeros[1].per_row)
         np.testing.assert_array_equal(zeros[0].per_channel, zeros[1].per_channel)
-
-
-def test_a_second_writer_is_refused_while_the_first_lives(forge: Forge, tmp_path: Path) -> None:
-    folder = tmp_path / "store"
-    forge.start("hold", folder=str(folder))
-    assert forge.answer("holds") == str(folder)
-    with pytest.raises(StoreLockedError, match="another process is writing"):
-        StoreWriter.open(folder, layers=SMALL, settings={"pool": "none"}, provenance={})
-    assert forge.kill()
-    write_store(folder, [make_batch([1])])
-    assert len(Store(folder)) == 1
-
-
-def test_a_second_writer_in_the_same_process_is_refused(tmp_path: Path) -> None:
-    with (
-        StoreWriter.open(tmp_path, layers=SMALL, settings={}, provenance={}),
-        pytest.raises(StoreLockedError),
-    ):
-        StoreWriter.open(tmp_path, layers=SMALL, settings={}, provenance={})
 
 
 def test_an_interrupt_commits_what_was_appended(tmp_path: Path) -> None:
@@ -122,7 +110,7 @@ def test_interrupts_at_random_moments_tear_nothing(
             break
         folder = tmp_path / str(number)
         forge.start("extract", folder=str(folder), count=COUNT)
-        while not (any(folder.glob(".part-*")) or forge.has_ended()):
+        while not (leftovers(folder) or forge.has_ended()):
             time.sleep(0.001)
         interrupted += forge.interrupt(moments.uniform(0, 0.3) * seconds)
         if (store := committed(folder)) is not None:
@@ -134,20 +122,16 @@ def test_interrupts_at_random_moments_tear_nothing(
     assert interrupted > 0
 
 
-def test_leftovers_of_killed_writers_go_and_strangers_stay(tmp_path: Path) -> None:
+def test_what_killed_writers_left_is_not_read(tmp_path: Path) -> None:
     write_store(tmp_path, [make_batch([0])])
-    (tmp_path / ".part-00001.0123abcd.tmp" / "obs").mkdir(parents=True)
-    (tmp_path / ".part-00001.0123abcd.tmp" / "obs" / "zarr.json").write_text("{")
-    strangers = [tmp_path / ".part-00001.tmp", tmp_path / ".part-1.0123abcd.tmp", tmp_path / "x"]
-    for stranger in strangers:
-        stranger.mkdir()
+    for name in ("0123456789abcdef.zarr", ".0123456789abcdef.tmp", "x"):
+        (tmp_path / "parts" / name / "obs").mkdir(parents=True)
+        (tmp_path / "parts" / name / "zarr.json").write_text("{")
+    (tmp_path / "snapshots" / ".0123456789abcdef.tmp").write_text("{")
     write_store(tmp_path, [make_batch([1])])
-    assert not (tmp_path / ".part-00001.0123abcd.tmp").exists()
-    assert all(stranger.exists() for stranger in strangers)
-    assert [part.path.name for part in Store(tmp_path).parts] == [
-        "part-00000.zarr",
-        "part-00001.zarr",
-    ]
+    assert len(Store(tmp_path)) == 2
+    assert all(finding.harmless for finding in verify(tmp_path).findings)
+    assert len(leftovers(tmp_path)) == 3
 
 
 def test_a_store_is_a_snapshot(tmp_path: Path) -> None:
@@ -160,6 +144,6 @@ def test_a_store_is_a_snapshot(tmp_path: Path) -> None:
 
 
 def _ids(numbers: list[int]) -> list[str]:
-    from sparsefeat.store.tables import row_id
+    from sparsefeat.store.part.tables import row_id
 
     return [row_id(make_row(number)) for number in numbers]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sparsefeat.store.tables import row_id
+from sparsefeat.store.part.tables import row_id
 
 from sparsefeat.errors import InputError, LayerError
 from sparsefeat.store import Store, info, open_store

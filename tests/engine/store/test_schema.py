@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
-from sparsefeat.store.array_metadata import ArrayMetadata
-from sparsefeat.store.header import Header
-from sparsefeat.store.layout import FORMAT
+from sparsefeat.store.format.arrays import ArrayMetadata
+from sparsefeat.store.format.documents import Header
+from sparsefeat.store.format.documents import FORMAT
 
 from sparsefeat.errors import StoreError
 

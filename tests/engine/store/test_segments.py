@@ -2,7 +2,7 @@ import numpy as np
 import numpy.typing as npt
 from hypothesis import given
 from hypothesis import strategies as st
-from sparsefeat.store.segments import Segments
+from sparsefeat.store.part.array import Segments
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=8), st.data())

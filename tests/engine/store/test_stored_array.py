@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import zarr
-from sparsefeat.store.array_metadata import ArrayMetadata
-from sparsefeat.store.codecs import Chain
-from sparsefeat.store.group import PartGroup
-from sparsefeat.store.layout import CHUNK, SHARD
-from sparsefeat.store.segments import Segments
-from sparsefeat.store.stored_array import StoredArray
+from sparsefeat.store.format.arrays import ArrayMetadata
+from sparsefeat.store.format.codecs import Chain
+from sparsefeat.store.part.layers import PartGroup
+from sparsefeat.store.format.documents import CHUNK, SHARD
+from sparsefeat.store.part.array import Segments
+from sparsefeat.store.part.array import StoredArray
 from sparsefeat.store.stream import ArrayStream
 
 RNG = np.random.default_rng(0)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sparsefeat.store.bounds import NNZ
-from sparsefeat.store.part_writer import PartLimits, PartWriter
+from sparsefeat.store.format.documents import NNZ
+from sparsefeat.store.part.write import PartLimits, PartWriter
 
 from sparsefeat.errors import StoreMemoryError
 from sparsefeat.store import Store, StoreWriter, gather, info

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from sparsefeat.errors import SourceError, StoreCorruptError, StoreError
 from sparsefeat.images import encode_path
 from sparsefeat.store import Store, VerifyReport, verify
-from sparsefeat.store.part import Part
+from sparsefeat.store.part.read import Part
 from sparsefeat.types import Batch, Layer
 from sparsefeat_kernels import encode
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sparsefeat.store.layout import FORMAT
+from sparsefeat.store.format.documents import FORMAT
 
 from sparsefeat.errors import (
     InputError,
@@ -91,7 +91,7 @@ def test_known_tells_what_is_stored(tmp_path: Path) -> None:
         row, reject = make_row(0), make_reject(5)
         where: dict[str, Any] = {"root": row.root, "path": row.path}
         same: dict[str, Any] = {"bytes": row.bytes, "mtime_ns": row.mtime_ns}
-        ask = writer.known.row
+        ask = writer.index.status
         assert ask(**where, **same) == "stored"
         assert ask(root="/moved", path=row.path, **same) == "elsewhere"
         assert ask(root="/moved", path=row.path, **same, sha256=row.sha256) == "stored"

@@ -356,6 +356,8 @@ class StoreWriter:
             return
         entry, header = part.finish(self._settings, self._provenance)
         self._check_folder()
+        # From here on nothing of it is removed: where a commit fails, it may have been made.
+        self._part = None
         if self._latest is None:
             change = Change(operation=self._operation, parts=[entry])
             self._latest = (
@@ -367,7 +369,6 @@ class StoreWriter:
             self._latest = self._log.commit(
                 self._latest, lambda latest: self._appended(latest, entry, part, duplicates)
             )
-        self._part = None
         self._loaded[entry.name] = entry
         for stored in header.layers:
             if stored.values is not None and stored.values.loss is not None:

@@ -15,7 +15,7 @@ from sparsefeat.store.dataset.index import row_ids
 from sparsefeat.store.dataset.log import Change, Log, Snapshot, claim, excluding
 from sparsefeat.store.dataset.store import Store
 from sparsefeat.store.dataset.tables import standing_rejects
-from sparsefeat.store.format.documents import PartEntry, differences, part_key
+from sparsefeat.store.format.documents import PartEntry, differences
 from sparsefeat.store.maintenance.compact import RowCounter, Source, pack, write_group
 from sparsefeat.store.part.read import Part
 from sparsefeat.store.part.tables import INDEX, ROWS
@@ -217,8 +217,4 @@ def _append(
         parts = [*latest.parts, excluding(entry, sorted(duplicates))]
         return Change(operation="merge", parts=parts)
 
-    try:
-        return log.commit(latest, appended)
-    except BaseException:
-        storage.delete(part_key(entry.name))
-        raise
+    return log.commit(latest, appended)

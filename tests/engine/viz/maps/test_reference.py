@@ -9,7 +9,7 @@ import sparsefeat
 from sparsefeat.errors import LayerError, SourceError, StoreMismatchError
 from sparsefeat.images import list_pictures
 from sparsefeat.pipeline.extractor import Extractor
-from sparsefeat.store.part import Part
+from sparsefeat.store.part.read import Part
 from sparsefeat.types import RejectWarning
 from sparsefeat.viz.maps.criteria import selectivity
 from sparsefeat.viz.maps.reference import channel_means
