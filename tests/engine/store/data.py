@@ -1,14 +1,20 @@
 """Data for the store's tests: pictures' records, and batches of several kinds of layers."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import structs
 
+from sparsefeat.storage import LocalStorage
 from sparsefeat.store import Store, StoreWriter, is_store
+from sparsefeat.store.dataset.log import Log
+from sparsefeat.store.format.documents import checksum, part_key, plain, snapshot_key
 from sparsefeat.types import Batch, Layer, Reject, Row
 from sparsefeat_kernels import Csr, encode
 
@@ -112,3 +118,52 @@ def assert_same_floats(got: npt.NDArray[np.float32], expected: npt.NDArray[np.fl
     assert got.shape == expected.shape
     kept = np.where(expected == 0, np.float32(0), expected)
     np.testing.assert_array_equal(got.view(np.uint32), kept.view(np.uint32))
+
+
+def edit_root(folder: Path, edit: Callable[[Any], Any], place: int = 0) -> None:
+    """Edit a part's zarr.json, and put right what the newest snapshot says of it."""
+    (*_, number) = Log(LocalStorage(folder)).numbers()
+    snapshot = Log(LocalStorage(folder)).read(number)
+    entry = snapshot.parts[place]
+    file = folder / part_key(entry.name) / "zarr.json"
+    root = json.loads(file.read_bytes())
+    edit(root)
+    file.write_bytes(json.dumps(root).encode())
+    told = root["attributes"]["sparsefeat"]
+    changed = structs.replace(entry, crc32c=checksum(file.read_bytes()))
+    with suppress(Exception):  # what is no header says nothing
+        layers = [
+            structs.replace(listed, encoding=layer["encoding"], nnz=layer["nnz"])
+            for listed, layer in zip(entry.layers, told["layers"], strict=True)
+        ]
+        changed = structs.replace(
+            changed, rows=told["rows"], rejected=told["rejected"], layers=tuple(layers)
+        )
+    edit_snapshot(folder, lambda parts: parts.__setitem__(place, plain(changed)))
+
+
+def edit_snapshot(folder: Path, edit: Callable[[list[Any]], Any], **fields: Any) -> None:
+    """Edit the parts that the newest snapshot lists, or its fields, and seal it again."""
+    (*_, number) = Log(LocalStorage(folder)).numbers()
+    snapshot = Log(LocalStorage(folder)).read(number)
+    parts = [plain(entry) for entry in snapshot.parts]
+    edit(parts)
+    document: dict[str, Any] = {
+        "format": 1,
+        "number": number,
+        "created": snapshot.created,
+        "operation": snapshot.operation,
+        "rows": sum(part[1] - sum(b - a for a, b in (part[6:] or [[]])[0]) for part in parts),
+        "parts": parts,
+        "settings": snapshot.settings,
+        "layers": {layer.name: layer.shape for layer in snapshot.layers},
+        "values": snapshot.values,
+    } | fields
+    write_snapshot(folder, number, document)
+
+
+def write_snapshot(folder: Path, number: int, document: dict[str, Any]) -> None:
+    """Write a snapshot's file, checksum in front."""
+    body = json.dumps(document).encode()[1:]
+    sealed = b'{"crc32c":"' + checksum(body).encode() + b'",' + body
+    (folder / snapshot_key(number)).write_bytes(sealed)

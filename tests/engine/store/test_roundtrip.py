@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sparsefeat.store.part.tables import row_id
 
 from sparsefeat.errors import InputError, LayerError
 from sparsefeat.store import Store, info, open_store
+from sparsefeat.store.part.tables import row_id
 from sparsefeat.types import Batch, Layer
 from sparsefeat_kernels import encode, to_dense
 
@@ -24,6 +24,7 @@ from .data import (
     make_batch,
     make_reject,
     make_row,
+    part_folders,
     write_store,
 )
 
@@ -50,9 +51,9 @@ def test_encoding_is_chosen_per_layer(store: Store) -> None:
     encodings = {name: stored.encoding for name, stored in store.parts[0].layers.items()}
     assert encodings == {"block5_pool": "csr", "block5_conv3/pre": "csr", "fc": "dense"}
     for stored in store.parts[0].layers.values():
-        smaller = "dense" if stored.dense_bytes < stored.csr_bytes else "csr"
-        assert stored.encoding == smaller
-        assert stored.measured_rows == 5
+        measured = stored.measured
+        assert stored.encoding == ("dense" if measured.dense_bytes < measured.csr_bytes else "csr")
+        assert measured.rows == 5
 
 
 @pytest.mark.parametrize("layer", SMALL, ids=lambda layer: layer.name)
@@ -254,7 +255,7 @@ def test_rows_larger_than_a_shard(tmp_path: Path) -> None:
     for number in range(3):
         assert_same_floats(store.dense(layer.name, number).reshape(1, -1), make(layer, [number]))
     assert store[layer.name, 1].nnz == (layer.n_features - 1 + 1) // 2
-    part = store.parts[1].path
+    part = part_folders(tmp_path)[1]
     assert len([file for file in part.rglob("*") if file.is_file()]) < 100
 
 

@@ -7,16 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sparsefeat.store.format.documents import NNZ
-from sparsefeat.store.part.write import PartLimits, PartWriter
 
 from sparsefeat.errors import StoreMemoryError
-from sparsefeat.store import Store, StoreWriter, gather, info
+from sparsefeat.storage import LocalStorage
+from sparsefeat.store import Store, StoreWriter, info
+from sparsefeat.store.dataset import gather
+from sparsefeat.store.dataset.log import claim
+from sparsefeat.store.format.documents import NNZ, part_key
+from sparsefeat.store.part.write import PartLimits, PartWriter
 from sparsefeat.store.values import Values
 from sparsefeat.types import Batch, Layer
 from sparsefeat_kernels import Csr
 
-from .data import make_row, write_store
+from .data import edit_snapshot, make_row, part_folders, write_store
 
 WIDTH = 1 << 22  # block1_conv1 has 3.2 million
 ROW_NNZ = WIDTH // 2
@@ -42,9 +45,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for start in range(0, ROWS, BATCH):
             rows = tuple(make_row(number) for number in range(start, start + BATCH))
             writer.append(Batch(rows=rows, layers={LAYER.name: csr}))
-    (part,) = folder.glob("part-*")
-    for number in range(1, PARTS):
-        shutil.copytree(part, folder / f"part-{number:05d}.zarr")
+    (part,) = part_folders(folder)
+    names = [f"{number:016x}" for number in range(1, PARTS)]
+    for name in names:
+        shutil.copytree(part, folder / part_key(name))
+    edit_snapshot(folder, lambda parts: parts.extend([name, *parts[0][1:]] for name in names))
     yield folder
     shutil.rmtree(folder)
 
@@ -88,7 +93,9 @@ def test_indptr_is_int64_where_it_must_be(store: Path, monkeypatch: pytest.Monke
 def test_a_part_is_full_before_it_passes_int32(tmp_path: Path) -> None:
     """What was written before is only claimed; rows that fit exactly, and one too many."""
     limits = PartLimits(rows=100, n_bytes=1 << 60)
-    part = PartWriter(tmp_path, 0, [LAYER], limits, Values())
+    storage = LocalStorage(tmp_path)
+    claim(storage)
+    part = PartWriter(storage, [LAYER], limits, Values())
     csr = wide_rows(3)
     part.append([make_row(0)], {"wide": csr.rows(0, 1)})
     (writer,) = part._layers.values()
@@ -100,7 +107,7 @@ def test_a_part_is_full_before_it_passes_int32(tmp_path: Path) -> None:
 
 def test_parts_are_closed_by_their_nnz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bound is lowered to two and a half rows."""
-    monkeypatch.setattr("sparsefeat.store.part_writer.NNZ_PER_PART", 25)
+    monkeypatch.setattr("sparsefeat.store.part.layers.NNZ", 25)
     layer = Layer(name="x", shape=(20,))
     csr = Csr(np.arange(8) * 10, np.tile(np.arange(10, dtype=np.int32), 7), np.ones(70, "f4"), 20)
     rows = tuple(make_row(number) for number in range(7))

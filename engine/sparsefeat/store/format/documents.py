@@ -5,6 +5,7 @@ CRC-32C, before anything is done with it. docs/format.md describes them for othe
 JSON schemas beside this module are generated from the classes here.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -408,27 +409,16 @@ def plain_json(given: Mapping[str, JSON], *, what: str) -> dict[str, JSON]:
         It holds something that JSON can't.
     """
     try:
-        document = msgspec.json.encode(dict(given))
+        document = json.dumps(dict(given), allow_nan=False)
         if len(document) > JSON_BYTES // 8:  # a part has more besides
             raise ValueError(f"{len(document)} bytes, at most {JSON_BYTES // 8} are read again")
-        copy: dict[str, JSON] = msgspec.json.decode(document)
-        if not _is_finite(given):  # which msgspec writes as null
-            raise ValueError("a number is not finite")
+        copy: dict[str, JSON] = json.loads(document)
     except (TypeError, ValueError, RecursionError) as exc:
         raise InputError(
             f"{what} can't be written as JSON ({exc}), expected text, finite numbers, "
             "lists and dicts of them: convert it"
         ) from exc
     return copy
-
-
-def _is_finite(value: object) -> bool:
-    if isinstance(value, float):
-        return bool(np.isfinite(value))
-    inner = value.values() if isinstance(value, Mapping) else value
-    if isinstance(inner, str) or not isinstance(inner, list | tuple | type({}.values())):
-        return True
-    return all(map(_is_finite, inner))
 
 
 def differences(got: Mapping[str, JSON], expected: Mapping[str, JSON]) -> list[str]:
