@@ -19,6 +19,7 @@ from .errors import (
     StoreMemoryError,
     StoreMismatchError,
     StoreNotFoundError,
+    StoreReadError,
     StoreWriteError,
 )
 from .extraction import extract_to_store
@@ -76,6 +77,7 @@ __all__ = [
     "StoreMemoryError",
     "StoreMismatchError",
     "StoreNotFoundError",
+    "StoreReadError",
     "StoreWriteError",
     "analyse",
     "build_report",

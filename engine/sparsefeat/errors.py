@@ -21,6 +21,7 @@
         ├── StoreChangedError                   it was compacted since it was opened
         ├── StoreCorruptError                   what is on disk is not what was written
         ├── StoreMemoryError (MemoryError)      what was asked for takes more memory than it may
+        ├── StoreReadError (OSError)            the system refused to read it
         └── StoreWriteError (OSError)           the disk refused
 
 Each message is one line: what was got, what was expected, what to do.
@@ -101,6 +102,10 @@ class StoreCorruptError(StoreError):
 
 class StoreMemoryError(StoreError, MemoryError):
     """What was asked for takes more memory than there may be used for it."""
+
+
+class StoreReadError(StoreError, OSError):
+    """The system refused to read a file of the store, which says nothing of what is in it."""
 
 
 class StoreWriteError(StoreError, OSError):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.errors import StoreCorruptError
+from sparsefeat.errors import StoreCorruptError, StoreReadError
 from sparsefeat.store.header import StoredLayer
 from sparsefeat.store.layout import CHUNK, SHARD, layer_key
 from sparsefeat.store.part import Part
@@ -31,6 +31,8 @@ def check_layer(part: Part, stored: StoredLayer) -> Iterator[Finding]:
         try:
             csr = part.rows(name, start, stop)
             zeros += csr_zeros_per_channel(csr, stored.layer.n_channels)
+        except StoreReadError:
+            raise
         except (StoreCorruptError, ValueError) as exc:
             sound = False
             yield from _locate(part, stored, start, stop, exc)

@@ -1,16 +1,18 @@
 """Checking one part: its metadata, its tables and its layers."""
 
+import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sparsefeat.errors import StoreCorruptError, StoreError
+from sparsefeat.errors import StoreCorruptError, StoreError, StoreReadError
 from sparsefeat.records import Reject, Row
 from sparsefeat.store.check_layer import check_layer
 from sparsefeat.store.group import consolidated, encoding
 from sparsefeat.store.json_file import read_json
 from sparsefeat.store.part import Part
+from sparsefeat.store.regular_file import read_refusal
 from sparsefeat.store.report import Finding
 from sparsefeat.store.tables import COLUMNS, INDEX, REJECTED, ROWS, row_id
 
@@ -31,16 +33,35 @@ class PartCheck:
         self.rows: dict[str, Any] = {}
 
     def run(self) -> Iterator[Finding]:
-        """Yield what is wrong."""
+        """Yield what is wrong.
+
+        Raises
+        ------
+        StoreReadError
+            The system refused to read something, so that nothing can be said of it.
+        """
         try:
-            self.files = sorted(file for file in self.path.rglob("*") if file.is_file())
+            self.files = sorted(self._list_files())
             self.n_bytes = sum(file.stat().st_size for file in self.files)
             yield from self._check(Part(self.path, confirm=False))
+        except StoreReadError:
+            raise
         except StoreError as exc:
             yield self._finding(str(exc))
         except Exception as exc:
+            self._raise_refusal(exc)
             # Whatever damage nobody thought of is still damage, and other parts may be sound.
             yield self._finding(f"can't be checked any further: {type(exc).__name__}: {exc}")
+
+    def _list_files(self) -> Iterator[Path]:
+        # Not `rglob`, which passes over the folders that it may not list.
+        for folder, _, names in os.walk(self.path, onerror=self._raise_refusal):
+            yield from (file for name in names if (file := Path(folder, name)).is_file())
+
+    def _raise_refusal(self, exc: Exception) -> None:
+        """Raise StoreReadError if `exc` says nothing of the part."""
+        if refused := read_refusal(self.path, exc):
+            raise refused from exc
 
     def _check(self, part: Part) -> Iterator[Finding]:
         yield from self._metadata(part)
@@ -71,7 +92,10 @@ class PartCheck:
                 yield self._finding("the root is not marked as an AnnData group in Zarr v3")
             if not part.header_is_its_copy():
                 yield self._finding("the header in uns is not that of the root")
+        except StoreReadError:
+            raise
         except Exception as exc:  # JSON of any shape, and no shape at all
+            self._raise_refusal(exc)
             yield self._finding(f"metadata can't be read: {exc}")
 
     def _tables(self, part: Part) -> Iterator[Finding]:
@@ -117,6 +141,8 @@ class PartCheck:
                     # an array that claims to be huge is not worth listing.
                     files = islice(part.array(name).files(), len(self.files) + 1)
                     expected |= {node.parent / file for file in files}
+            except StoreReadError:
+                raise
             except (StoreCorruptError, ValueError, KeyError, TypeError):
                 return  # found by others above, and nothing can be said of its files
         for stranger in sorted(set(self.files) - expected):

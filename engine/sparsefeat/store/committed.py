@@ -14,6 +14,7 @@ from sparsefeat.errors import (
     StoreCorruptError,
     StoreError,
     StoreMismatchError,
+    StoreReadError,
 )
 from sparsefeat.store.header import differences
 from sparsefeat.store.layout import list_parts, part_name, part_number
@@ -71,6 +72,8 @@ def survey(folder: Path) -> Survey:
     ------
     StoreError
         The folder changed each time that it was looked at.
+    StoreReadError
+        The system refused to read a part.
     FileNotFoundError, NotADirectoryError
         There is no folder.
     """
@@ -127,7 +130,7 @@ def _read(listed: list[Path], read: dict[Path, Part]) -> Survey:
                     part.confirm()  # a flipped bit in it would hide other parts
                 read[path] = part
             part = read[path]
-        except StoreChangedError:
+        except (StoreChangedError, StoreReadError):
             raise
         except StoreError as exc:
             damaged[path] = exc

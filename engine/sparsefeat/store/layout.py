@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from sparsefeat.errors import StoreNotFoundError
+from sparsefeat.store.regular_file import read_refusal
 
 FORMAT: Final = 2  # the newest that is understood; a part says the oldest that it needs
 CHUNK: Final = 1 << 18  # elements that are compressed and checked together
@@ -80,6 +81,8 @@ def require_parts(folder: Path) -> list[Path]:
     ------
     StoreNotFoundError
         The folder is missing, is a file, or holds no part.
+    StoreReadError
+        The system refused to list it.
     """
     try:
         parts = list_parts(folder)
@@ -87,6 +90,10 @@ def require_parts(folder: Path) -> list[Path]:
         raise StoreNotFoundError(
             f"{folder} is not a folder, expected a store: check the path, or extract into it first"
         ) from exc
+    except OSError as exc:
+        if refused := read_refusal(folder, exc):
+            raise refused from exc
+        raise
     if not parts:
         raise StoreNotFoundError(
             f"{folder} holds no part-*.zarr, expected at least one: extract into it first"

@@ -13,7 +13,7 @@ from sparsefeat.store.decoding import expand_rows, scale_rows, scale_stretches
 from sparsefeat.store.header import Header, StoredLayer
 from sparsefeat.store.json_file import parse_json, read_json
 from sparsefeat.store.layout import folder_bytes, layer_key
-from sparsefeat.store.regular_file import refuse_links
+from sparsefeat.store.regular_file import read_refusal, refuse_links
 from sparsefeat.store.segments import Segments
 from sparsefeat.store.stored_array import StoredArray
 from sparsefeat.store.tables import COLUMNS, INDEX, REJECTED, ROWS
@@ -339,6 +339,8 @@ class Part:
         except (StoreError, MemoryError):
             raise
         except Exception as exc:
+            if refused := read_refusal(self.path / name, exc):
+                raise refused from exc
             # Damaged metadata and damaged chunks raise nearly every kind of exception.
             raise self._corrupt(name, f"{type(exc).__name__}: {exc}") from exc
 

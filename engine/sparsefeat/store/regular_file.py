@@ -1,14 +1,45 @@
 """Opening a file of a part: where it should be, somebody may have put anything."""
 
+import errno
 import os
 import stat
 from pathlib import Path
 from typing import IO
 
+from sparsefeat.errors import StoreReadError
+
 # Without waiting for the other end of a pipe, and without following a link out of the part.
 _FLAGS = os.O_RDONLY | sum(
     getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_CLOEXEC", "O_BINARY")
 )
+
+
+# What a part that is damaged, or made to harm, can bring about. Whatever else the system says is
+# of the system: a permission, a drive, a network.
+_OF_PART = frozenset(
+    {
+        None,
+        errno.EINVAL,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.ENXIO,  # a socket
+        errno.EOVERFLOW,
+    }
+)
+
+
+def read_refusal(path: Path, exc: BaseException) -> StoreReadError | None:
+    """Say that the system refused to read a file below `path`; None if that isn't what `exc` is."""
+    if not isinstance(exc, OSError) or exc.errno in _OF_PART:
+        return None
+    file = path if exc.filename is None else os.fsdecode(exc.filename)
+    return StoreReadError(
+        f"{file} can't be read: {exc.strerror}: see to the permission, the drive or the network, "
+        "and run the same command again"
+    )
 
 
 def open_regular(path: Path) -> IO[bytes]:

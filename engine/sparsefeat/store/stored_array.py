@@ -4,7 +4,6 @@ zarr would read it too; this takes a third of the time, writes each element wher
 without a copy between, and refuses what no store holds before memory is allocated for it.
 """
 
-import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from sparsefeat.store.bounds import most_text_bytes
 from sparsefeat.store.chunks import LEAST_BYTES, OVERHEAD_BYTES, decode_into, decode_text
 from sparsefeat.store.json_file import read_json
 from sparsefeat.store.pool import in_threads, scratch
-from sparsefeat.store.regular_file import open_regular, read_regular, refuse_links
+from sparsefeat.store.regular_file import open_regular, read_refusal, read_regular, refuse_links
 from sparsefeat.store.segments import Segments
 from sparsefeat.store.shards import read_index
 
@@ -136,8 +135,11 @@ class StoredArray:
         for name in self.files():
             if missing <= 0:
                 return
-            with contextlib.suppress(OSError):
+            try:
                 missing -= os.lstat(f"{self.folder}/{name}").st_size
+            except OSError as exc:
+                if read_refusal(self.folder, exc):
+                    raise
         if missing > 0:
             raise ValueError(f"there are no files for its {self.metadata.n_elements} elements")
 

@@ -8,6 +8,7 @@ from sparsefeat.errors import StoreCorruptError
 from sparsefeat.store.json_file import read_json
 from sparsefeat.store.layout import layer_key
 from sparsefeat.store.part import Part
+from sparsefeat.store.regular_file import read_refusal
 from sparsefeat.store.tables import COLUMNS, INDEX
 
 _GROUPS = ("obs", "var", "obsm", "varm", "obsp", "varp", "layers", "uns", "uns/sparsefeat")
@@ -37,7 +38,7 @@ def strangers(part: Part) -> list[str]:
         for entry, layer in zip(header["layers"], part.layers.values(), strict=True):
             keys |= {f"layers.{key}" for key in entry if key not in layer.to_json()}
     except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise StoreCorruptError(
+        raise read_refusal(part.path / "zarr.json", exc) or StoreCorruptError(
             f"{part.path}/zarr.json is damaged ({exc}), expected what was written: "
             "see sparsefeat verify"
         ) from exc

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sparsefeat.errors import SourceError, StoreChangedError, StoreError
+from sparsefeat.errors import SourceError, StoreChangedError, StoreError, StoreReadError
 from sparsefeat.store.check_part import PartCheck
 from sparsefeat.store.check_source import check_source
 from sparsefeat.store.committed import Survey, survey
@@ -51,6 +51,8 @@ def verify(
         A `source` is not a folder, or vanishes meanwhile.
     StoreChangedError
         The store was compacted meanwhile.
+    StoreReadError
+        The system refused to read a file, so that nothing can be said of it.
 
     Examples
     --------
@@ -135,6 +137,8 @@ def _replaced_finding(path: Path, found: Survey) -> Finding:
         lost = lost_with(Part(path), [*found.parts.values()])
     except StoreChangedError:
         lost = set()  # removed by now, as it should be
+    except StoreReadError:
+        raise
     except StoreError as exc:
         return Finding(what=str(exc), part=path.name)
     if lost:

@@ -136,6 +136,8 @@ class StoreWriter:
             except BaseException:
                 hold.release()
                 raise
+        except StoreError:
+            raise
         except OSError as exc:
             raise write_error(folder, exc) from exc
 
@@ -286,7 +288,7 @@ class StoreWriter:
             raise StoreError(f"the writer of {self._folder} is closed, expected an open one")
         try:
             return self._thread.submit(self._attempt, task).result()
-        except StoreWriteError:
+        except StoreError:
             raise
         except OSError as exc:
             raise write_error(self._folder, exc) from exc

@@ -1,12 +1,13 @@
 """Only regular files of a part's own are read."""
 
+import errno
 import os
 import socket
 from pathlib import Path
 
 import pytest
 
-from sparsefeat.store.regular_file import open_regular, read_regular, refuse_links
+from sparsefeat.store.regular_file import open_regular, read_refusal, read_regular, refuse_links
 
 
 def test_a_file_is_read(tmp_path: Path) -> None:
@@ -54,3 +55,22 @@ def test_folders_on_the_way_are_no_links(tmp_path: Path) -> None:
     refuse_links(tmp_path, "a/missing")
     with pytest.raises(ValueError, match="link is a link"):
         refuse_links(tmp_path, "link/b")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.ETIMEDOUT])
+def test_what_is_of_the_system_is_told_from_damage(tmp_path: Path, number: int) -> None:
+    said = os.strerror(number)
+    refused = read_refusal(tmp_path, OSError(number, said, str(tmp_path / "x")))
+    assert str(refused).startswith(f"{tmp_path / 'x'} can't be read: {said}: see to ")
+    assert str(read_refusal(tmp_path, OSError(number, said))).startswith(f"{tmp_path} can't be")
+
+
+@pytest.mark.parametrize("name", ["missing", "file/inside", "folder", "loop", "long" * 100])
+def test_what_a_part_has_brought_about_is_damage(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(OSError, match=name) as caught:
+        (tmp_path / name).read_bytes()
+    assert read_refusal(tmp_path, caught.value) is None
+    assert read_refusal(tmp_path, ValueError("no JSON")) is None

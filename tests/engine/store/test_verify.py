@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,16 @@ import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sparsefeat.errors import SourceError, StoreCorruptError, StoreError
+from sparsefeat.errors import SourceError, StoreCorruptError, StoreError, StoreReadError
 from sparsefeat.pictures import encode_path
 from sparsefeat.records import Batch, Layer
-from sparsefeat.store import Store, VerifyReport, verify
+from sparsefeat.store import Store, StoreWriter, VerifyReport, verify
 from sparsefeat.store.part import Part
 from sparsefeat_kernels import encode
 
-from .data import make_batch, make_reject, make_row, write_store
+from ..command import assert_one_line, run
+from ..nobody import as_nobody
+from .data import SMALL, make_batch, make_reject, make_row, write_store
 
 PART = "part-00000.zarr"
 
@@ -360,3 +363,43 @@ def test_a_path_never_leads_out_of_the_source(tmp_path: Path, path: str) -> None
     (tmp_path / "source").mkdir()
     (finding,) = verify(tmp_path / "store", source=tmp_path / "source").changes
     assert "leads out" in finding.what or "can't be read" in finding.what
+
+
+def test_what_may_not_be_read_is_not_called_damaged(sound: Path) -> None:
+    with TemporaryDirectory() as name:  # pytest's own folders are closed to others
+        store = Path(shutil.copytree(sound, Path(name) / "store"))
+        for each in (Path(name), store):
+            each.chmod(0o755)
+        for each in (store, store / PART, *sorted((store / PART).rglob("*"))):
+            mode = each.stat().st_mode
+            each.chmod(0)
+            with as_nobody(), pytest.raises(StoreReadError, match="Permission denied") as caught:
+                verify(store)
+            assert not isinstance(caught.value, StoreCorruptError)
+            if each.is_dir() and each.name not in ("store", PART):
+                each.chmod(0o311)  # its files may be read, and not listed
+                with as_nobody(), pytest.raises(StoreReadError, match="Permission denied"):
+                    verify(store)
+            each.chmod(mode)
+        with as_nobody():
+            assert verify(store).ok
+
+
+def test_who_else_meets_a_file_that_may_not_be_read_names_it(sound: Path) -> None:
+    with TemporaryDirectory() as name:
+        store = Path(shutil.copytree(sound, Path(name) / "store"))
+        for each in (Path(name), store, store / ".sparsefeat.lock"):
+            each.chmod(0o777)
+        chunk, column = store / PART / "obsm/block5_pool/data/c/0", store / PART / "obs/path/c/0"
+        for file in (chunk, column):
+            file.chmod(0)
+        said = "can't be read: Permission denied: see to the permission"
+        with as_nobody():
+            with pytest.raises(StoreReadError, match=f"^{chunk} {said}"):
+                Store(store)["block5_pool"]
+            with pytest.raises(StoreReadError, match=f"^{column} {said}"):
+                StoreWriter.open(store, layers=SMALL, settings={"pool": "none"}, provenance={})
+            done = run(Path(name), "verify", "store")
+        assert_one_line(done)
+        assert f"{said}, the drive or the network" in done.stderr
+        assert "DAMAGED" not in done.stdout
