@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sparsefeat.errors import InputError
+from sparsefeat.paths import checked_path
 
 
 def write_file(file: str | os.PathLike[str], content: str | bytes) -> int:
@@ -22,7 +23,7 @@ def write_file(file: str | os.PathLike[str], content: str | bytes) -> int:
         The file can't be written.
     """
     data = content.encode() if isinstance(content, str) else content
-    path = Path(file)
+    path = checked_path(file, "the output")
     try:
         if is_special(path):
             return path.write_bytes(data)

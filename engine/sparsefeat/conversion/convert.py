@@ -13,6 +13,7 @@ from sparsefeat.conversion.source import Advance, Source
 from sparsefeat.conversion.target import target
 from sparsefeat.dependencies import importing
 from sparsefeat.errors import InputError, SparsefeatError, StoreWriteError
+from sparsefeat.paths import checked_path
 from sparsefeat.store import Store
 from sparsefeat.store.choosing import choose_stored
 from sparsefeat.store.selection import Rows
@@ -117,13 +118,13 @@ def convert(
     >>> convert("features/", "features.h5ad", layers="pools").bytes  # doctest: +SKIP
     173969124
     """
-    path = Path(output)
+    path = checked_path(output, "the output")
     to = _chosen(path, to)
     writer = FORMATS[to]
     _require(writer.NEEDS, to)
     if memory < 1:
         raise InputError(f"got {memory} bytes of memory, expected at least 1: leave it out")
-    opened = store if isinstance(store, Store) else Store(os.fspath(store))
+    opened = store if isinstance(store, Store) else Store(checked_path(store, "a store"))
     most = memory if opened.memory_limit is None else min(memory, opened.memory_limit)
     source = Source(
         opened,

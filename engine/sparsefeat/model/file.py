@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from sparsefeat.errors import ModelCorruptError, ModelError, ModelNotFoundError
 from sparsefeat.model.metadata import KEY, Metadata, parse
+from sparsefeat.paths import checked_path
 
 # The graph alone is some 40 KB; whatever is far larger isn't one of ours, and isn't parsed.
 MAX_GRAPH_BYTES = 64 << 20
@@ -69,7 +70,7 @@ class ModelFile:
             or its weights are missing.
         """
         # Not resolved: the weights lie beside the name that was given, which may be a link.
-        path = Path(path).absolute()
+        path = checked_path(path, "a model").absolute()
         graph, metadata = _read(path)
         data = _find_data(path, graph)
         for tensor in graph.graph.initializer:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from sparsefeat.paths import checked_path
 from sparsefeat.store.committed import check_alike, survey
 from sparsefeat.store.folder import locked, remove_replaced
 from sparsefeat.store.layout import folder_bytes, part_number, require_parts
@@ -108,7 +109,7 @@ def compact(
     >>> compact("features/").parts_after  # doctest: +SKIP
     3
     """
-    folder = Path(folder)
+    folder = checked_path(folder, "a store")
     limits = PartLimits(rows=rows_per_part, n_bytes=bytes_per_part)
     require_parts(folder)
     if dry_run:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sparsefeat.errors import InputError, StoreError
+from sparsefeat.paths import checked_path, checked_paths
 from sparsefeat.store.committed import check_alike, survey
 from sparsefeat.store.folder import locked
 from sparsefeat.store.kept import first_rows, standing_rejects
@@ -98,9 +99,7 @@ def merge(
     >>> merge(["monday/", "tuesday/"], "week/").rows  # doctest: +SKIP
     2000
     """
-    if isinstance(sources, str | os.PathLike):
-        sources = [sources]
-    folders, output = [Path(source) for source in sources], Path(output)
+    folders, output = checked_paths(sources, "a store"), checked_path(output, "a store")
     limits = PartLimits(rows=rows_per_part, n_bytes=bytes_per_part)
     _check_apart(folders, output)
     parts = [part for folder in folders for part in _read(folder)]

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError, LayerError, StoreChangedError
+from sparsefeat.paths import checked_path
 from sparsefeat.records import Layer
 from sparsefeat.store.annotated import annotated
 from sparsefeat.store.batches import Numbers, csr_batches, dense_batches
@@ -68,7 +69,7 @@ class Store:
     """
 
     def __init__(self, folder: str | Path, *, memory_limit: int | None = None) -> None:
-        self.folder = Path(folder)
+        self.folder = checked_path(folder, "a store")
         self.memory_limit = check_limit(memory_limit)
         require_parts(self.folder)
         self._parts = survey(self.folder).sound()

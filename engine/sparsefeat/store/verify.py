@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sparsefeat.errors import SourceError, StoreChangedError, StoreError, StoreReadError
+from sparsefeat.paths import checked_path, checked_paths
 from sparsefeat.store.check_part import PartCheck
 from sparsefeat.store.check_source import check_source
 from sparsefeat.store.committed import Survey, survey
@@ -59,8 +60,8 @@ def verify(
     >>> verify("features/").ok  # doctest: +SKIP
     True
     """
-    folder = Path(folder)
-    sources = [Path(each) for each in ([source] if isinstance(source, str | Path) else source)]
+    folder = checked_path(folder, "a store")
+    sources = checked_paths(source, "the images")
     _check_folders(sources)
     require_parts(folder)
     found = survey(folder)

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from sparsefeat.errors import InputError, StoreError, StoreMismatchError, StoreWriteError
+from sparsefeat.paths import checked_path
 from sparsefeat.records import Batch, Layer, ReadFailure, Reject
 from sparsefeat.store.bounds import AXES
 from sparsefeat.store.folder import Hold, settle, write_error
@@ -123,7 +124,7 @@ class StoreWriter:
         InputError
             An argument is unusable.
         """
-        folder = Path(folder)
+        folder = checked_path(folder, "a store")
         values = Values.parse(values) if isinstance(values, str) else values
         _check_layers(layers)
         values.check_layers(layers)
