@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from sparsefeat.dependencies import importing
 from sparsefeat.store.part import Part
 from sparsefeat.store.tables import COLUMNS, INDEX
 
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
 
 def read_frame(parts: Sequence[Part], table: str) -> "pd.DataFrame":
     """Read one table of all parts, indexed by row id."""
-    import pandas as pd
+    with importing("pandas"):
+        import pandas as pd
 
     tables = [part.table(table) for part in parts]
     columns: dict[str, list[object]] = {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from sparsefeat.dependencies import importing
 from sparsefeat.errors import InputError, LayerError, StoreChangedError
 from sparsefeat.paths import checked_path
 from sparsefeat.records import Layer
@@ -159,8 +160,8 @@ class Store:
         StoreChangedError
             The store was compacted since it was opened.
         """
-        from scipy.sparse import csr_array
-
+        with importing("scipy"):
+            from scipy.sparse import csr_array
         layer, rows = key if isinstance(key, tuple) and len(key) == 2 else (key, slice(None))
         if not isinstance(layer, str):
             raise InputError(
