@@ -33,5 +33,6 @@ def checked_path(path: object, what: str) -> Path:
 
 def checked_paths(paths: object, what: str) -> list[Path]:
     """Give one path or several as `Path`s; raises as `checked_path` does."""
-    several = isinstance(paths, Iterable) and not isinstance(paths, str | bytes | os.PathLike)
-    return [checked_path(path, what) for path in (paths if several else [paths])]
+    if not isinstance(paths, Iterable) or isinstance(paths, str | bytes | os.PathLike):
+        paths = [paths]
+    return [checked_path(path, what) for path in paths]

@@ -1,5 +1,6 @@
 """Where things lie in a store's folder, and what its sizes are."""
 
+import errno
 import os
 import re
 from pathlib import Path
@@ -91,12 +92,19 @@ def require_parts(folder: Path) -> list[Path]:
             f"{folder} is not a folder, expected a store: check the path, or extract into it first"
         ) from exc
     except OSError as exc:
+        if exc.errno == errno.ELOOP:
+            raise StoreNotFoundError(
+                f"{folder} is a link that leads back to itself, expected a store: check the path"
+            ) from exc
         if refused := read_refusal(folder, exc):
             raise refused from exc
         raise
     if not parts:
+        names = sorted(entry.name for entry in folder.iterdir())
+        models = [name for name in names if name.endswith(".onnx")]
         raise StoreNotFoundError(
-            f"{folder} holds no part-*.zarr, expected at least one: extract into it first"
+            f"{folder} {'holds no part-*.zarr' if names else 'is an empty folder'}, expected a "
+            f"store: {f'name {folder / models[0]}, or ' if models else ''}extract into it first"
         )
     return parts
 
