@@ -396,8 +396,8 @@ def test_an_excluded_folder_is_not_entered(tmp_path: Path) -> None:
 def test_addresses_are_not_fetched(inside: Path) -> None:
     with pytest.raises(SourceError, match="fetches nothing"):
         list_pictures("https://example.org/a.jpg?size=2")
-    (inside / "list").write_text("file:///p/a.jpg\n")
-    (item,) = list_pictures([], files_from="list")
+    (inside / "list").write_text("file:///p/a.jpg\np/a.jpg\n")
+    item, _ = list_pictures([], files_from="list")
     assert isinstance(item, Reject)
     assert (item.path, item.reason) == ("file:///p/a.jpg", str(Reason.ADDRESS))
 
