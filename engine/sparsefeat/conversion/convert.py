@@ -17,6 +17,7 @@ from sparsefeat.paths import checked_path
 from sparsefeat.store import Store
 from sparsefeat.store.choosing import choose_stored
 from sparsefeat.store.selection import Rows
+from sparsefeat.whole_file import refusal
 
 MEMORY: Final = 512 << 20
 SHARE: Final = 4  # of the memory for a stretch of rows: it is there raw, copied and compressed
@@ -146,10 +147,7 @@ def convert(
     except SparsefeatError:
         raise
     except OSError as exc:
-        raise StoreWriteError(
-            f"{str(output)!r} can't be written ({exc.strerror or exc}), expected room and "
-            "permission: make some and convert again, nothing is left of it"
-        ) from exc
+        raise StoreWriteError(refusal(path, exc)) from exc
     return Conversion(
         path=str(output),
         to=to,
