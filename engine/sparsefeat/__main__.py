@@ -1,5 +1,22 @@
-"""``python -m sparsefeat``."""
+"""``python -m sparsefeat``, and what the installed command calls."""
 
-from sparsefeat.cli import main
+import sys
 
-main(prog_name="sparsefeat")
+
+def run() -> None:
+    """Run the command; say it in one line if what it is made with does not load."""
+    try:
+        from sparsefeat.cli import main
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as exc:  # whatever a broken package raises
+        from sparsefeat.system.dependencies import AGAIN, failed_import, reason
+
+        said = failed_import(exc) or f"sparsefeat does not load ({reason(exc)}); {AGAIN}"
+        sys.stderr.write(f"Error: {said}\n")
+        sys.exit(2)
+    main(prog_name="sparsefeat")
+
+
+if __name__ == "__main__":
+    run()

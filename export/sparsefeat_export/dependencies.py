@@ -6,6 +6,14 @@ from typing import Any
 from sparsefeat_export.errors import DependencyError, MissingDependencyError
 
 INSTALL = "pip install 'sparsefeat[cpu,export]'"
+# What a package has, unless little is left of it or a file of the user's own has its name.
+MARKS = {
+    "h5py": "File",
+    "keras": "Model",
+    "onnxruntime": "InferenceSession",
+    "tensorflow": "Variable",
+    "tf2onnx": "convert",
+}
 
 
 def load(*modules: str) -> Any:
@@ -41,6 +49,12 @@ def load(*modules: str) -> Any:
             raise DependencyError(
                 f"{package} does not load: {next(iter(module.__path__), name)} has no __init__.py; "
                 f"remove the folder, and install it with: {INSTALL}"
+            )
+        mark = MARKS.get(name)
+        if mark is not None and not hasattr(module, mark):
+            raise DependencyError(
+                f"{package} does not load: {module.__file__} has no {mark}; remove the file if it "
+                f"is another package's, and install it with: {INSTALL}"
             )
     return module
 

@@ -1,5 +1,6 @@
 """Weights beside the graph: written one after the other, read with their digests checked."""
 
+import errno
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from sparsefeat_export.errors import WeightsError
+from sparsefeat_export.errors import WeightsError, WeightsNotFoundError
 
 # ONNX Runtime maps weights into memory where they start on a page; Windows maps at 64 KiB.
 PAGE = 4096
@@ -119,6 +120,16 @@ def check_content(path: Path, more: Mapping[bytes, str] | None = None) -> None:
         with path.open("rb") as file:
             head = file.read(64)
     except OSError as exc:
+        if isinstance(exc, FileNotFoundError) and path.is_symlink():
+            raise WeightsNotFoundError(
+                f"{path} is a link to {path.readlink()}, which is missing; copy or download it "
+                "again"
+            ) from exc
+        if exc.errno == errno.ELOOP:
+            raise WeightsError(
+                f"{path} is a link that leads back to itself, expected a file: copy or download "
+                "it again"
+            ) from exc
         raise WeightsError(f"{path} can't be read: {exc.strerror}") from exc
     if not head:
         raise WeightsError(f"{path} is empty; copy it again")

@@ -355,6 +355,12 @@ def test_other_names_are_refused(name: str, tmp_path: Path) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(WeightsNotFoundError, match=r"no weights file .*gone\.h5"):
         resolve(tmp_path / "gone.h5", tmp_path)
+    (tmp_path / "link.h5").symlink_to("gone.h5")
+    with pytest.raises(WeightsNotFoundError, match=r"link\.h5 is a link to gone\.h5, which is"):
+        resolve(tmp_path / "link.h5", tmp_path)
+    (tmp_path / "loop.onnx").symlink_to("loop.onnx")
+    with pytest.raises(WeightsError, match=r"loop\.onnx is a link that leads back to itself"):
+        resolve(tmp_path / "loop.onnx", tmp_path)
 
 
 def test_an_object_that_is_no_model(tmp_path: Path) -> None:

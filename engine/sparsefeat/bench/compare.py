@@ -22,7 +22,14 @@ from sparsefeat.bench.engines import (
     choose_engines,
     engine_names,
 )
-from sparsefeat.bench.images import Pictures, find_files, load_images, pass_length
+from sparsefeat.bench.images import (
+    Files,
+    Images,
+    Pictures,
+    find_files,
+    load_images,
+    pass_length,
+)
 from sparsefeat.bench.job import Job, make_job
 from sparsefeat.bench.process import WorkerProcess
 from sparsefeat.bench.result import Measurement, Result
@@ -155,7 +162,7 @@ def compare(
     machine = environment()  # before there is any load of ours
     with tempfile.TemporaryDirectory(prefix="sparsefeat-bench-") as name, ExitStack() as stack:
         folder = Path(name)
-        work, paths, own = _work(photos, job, n_images, folder, from_files, preprocess)
+        work, pictures = _work(photos, job, n_images, folder, from_files, preprocess)
         workers, left_out = _start(
             wanted,
             job,
@@ -204,8 +211,7 @@ def compare(
             "preprocess": preset(preprocess).name,
             "from_files": from_files,
             "images": max(n_images.values()),
-            "pictures": paths,
-            "own_pictures": own,
+            **pictures,
             "threads": job.threads,
             "batch_sizes": list(job.batch_sizes),
             "rounds": None if seconds else rounds,
@@ -230,17 +236,26 @@ def _work(
     folder: Path,
     from_files: bool,
     preprocess: str | Preset,
-) -> tuple[dict[str, Any], list[str], bool]:
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Make what all workers are given; say which photographs it is made of, and if of the user."""
     most = max(n_images.values())
     if from_files:
         found = find_files(photos, most, size=job.size)
         passes = {str(size): found.repeated(count) for size, count in n_images.items()}
-        return {"files": passes, "size": list(job.size)}, list(found.paths), found.own
+        return {"files": passes, "size": list(job.size)}, _pictures(found)
     scaling = job.file.metadata.preprocessing.scaling
     images = load_images(photos, most, size=job.size, preprocess=preprocess, scaling=scaling)
     np.save(folder / "images.npy", images.array)
-    return {"images": str(folder / "images.npy")}, list(images.paths), images.own
+    return {"images": str(folder / "images.npy")}, _pictures(images)
+
+
+def _pictures(used: Images | Files) -> dict[str, Any]:
+    """Say which photographs were used, as a result's settings do."""
+    return {
+        "pictures": list(used.paths),
+        "pictures_failed": used.failed,
+        "own_pictures": used.own,
+    }
 
 
 def _start(

@@ -15,7 +15,7 @@ from PIL import Image
 from sparsefeat.errors import InputError, SourceError
 from sparsefeat.images import CAFFE, Preset, Scaling, Source, each_picture, normalize, preset
 from sparsefeat.images.decode import Decoded, Picture, decode
-from sparsefeat.types import Reject, RejectWarning, reject_message
+from sparsefeat.types import Reject, RejectWarning, failures_apart, reject_message
 
 Float32 = NDArray[np.float32]
 T = TypeVar("T", bound=Picture)
@@ -37,21 +37,24 @@ MODES = ("RGB", "L")
 class Images:
     """Preprocessed pictures: float32 (N, H, W, 3), of `paths`, over and over if they are fewer.
 
-    `own` says whether they are the user's, not those that sparsefeat ships.
+    `own` says whether they are the user's, not those that sparsefeat ships; `failed` how many of
+    those needed could not be read this time, for a cause that lies in the system.
     """
 
     array: Float32
     paths: tuple[str, ...]
     own: bool
+    failed: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Files:
-    """JPEG files: `files` to open, and their `paths` as they are told; `own` as of `Images`."""
+    """JPEG files: `files` to open, and their `paths` as they are told; the rest as of `Images`."""
 
     files: tuple[str, ...]
     paths: tuple[str, ...]
     own: bool
+    failed: int
 
     def repeated(self, count: int) -> list[str]:
         """Give so many files to open, over and over if they are fewer."""
@@ -96,7 +99,8 @@ def load_images(
     _note(paths, rejects, "image")
     repeated = [pixels[index % len(pixels)] for index in range(count)]
     array = normalize(np.stack(repeated), scaling)
-    return Images(array=array, paths=tuple(paths), own=_own(photos))
+    failed = len(failures_apart(rejects)[1])
+    return Images(array=array, paths=tuple(paths), own=_own(photos), failed=failed)
 
 
 def find_files(photos: Pictures, count: int, *, size: tuple[int, int]) -> Files:
@@ -138,7 +142,8 @@ def find_files(photos: Pictures, count: int, *, size: tuple[int, int]) -> Files:
         if len(files) == count:
             break
     _note(paths, rejects, "JPEG file in colour or grey")
-    return Files(files=tuple(files), paths=tuple(paths), own=_own(photos))
+    failed = len(failures_apart(rejects)[1])
+    return Files(files=tuple(files), paths=tuple(paths), own=_own(photos), failed=failed)
 
 
 def _decoded(

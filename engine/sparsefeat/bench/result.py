@@ -96,7 +96,8 @@ class Result:
     Attributes
     ----------
     settings
-        What was asked for: model, layers, size, pictures, threads, seed.
+        What was asked for: model, layers, size, pictures (and how many of them could not be read
+        this time), threads, seed.
     engines
         What each engine really is: versions, device, precision, probe's error.
     left_out

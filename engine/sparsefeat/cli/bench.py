@@ -182,6 +182,8 @@ def bench(
         log("stopped before anything was measured")
     if stopped_by is not None:
         raise click.exceptions.Exit(128 + stopped_by)
+    if result.settings["pictures_failed"]:
+        raise click.exceptions.Exit(1)
 
 
 def _print(result: "Result") -> None:

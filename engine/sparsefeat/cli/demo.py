@@ -81,8 +81,9 @@ def copy_photographs(folder: Path) -> list[Path]:
         purpose = "the demo's photographs come from it"
         with importing(package, "pip install 'sparsefeat[demo]'", purpose=purpose):
             source = resources.files(package).joinpath(*inside.split("/"))
-        for name in names:
-            content, file = (source / name).read_bytes(), folder / name
+            contents = [(source / name).read_bytes() for name in names]
+        for name, content in zip(names, contents, strict=True):
+            file = folder / name
             if not (file.is_file() and file.read_bytes() == content):
                 write_file(file, content)
             copied.append(file)

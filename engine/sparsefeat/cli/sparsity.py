@@ -315,19 +315,20 @@ def _show(found: "Sparsity", by: Any, as_json: bool, csv_file: str | None) -> No
     from sparsefeat.analysis import words
     from sparsefeat.analysis.tables import long_table
 
+    table = None if csv_file is None else long_table(found, by)  # before anything is printed
     if as_json:
         print_json(found.to_json(channels=by == "channel", positions=by == "position"))
-    if csv_file is not None:
-        _write_csv(long_table(found, by), csv_file)
+    if table is not None and csv_file is not None:
+        _write_csv(table, csv_file)
     if as_json or csv_file == "-":
         return
+    columns, rows = words.correlation_table(found) if by == "layer" else ((), [])
     click.echo(printable(words.heading(found)))
     if by == "position":
         _print_grids(found)
         return
     if by == "layer":
         print_table(*words.layer_table(found), left=2)
-        columns, rows = words.correlation_table(found)
         if rows:
             click.echo("\nA picture's zeros against the share of its 8x8 blocks that are flat:")
             print_table(columns, rows)

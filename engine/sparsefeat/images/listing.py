@@ -5,13 +5,12 @@
 
 import glob
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from sparsefeat.errors import InputError, SourceError
-from sparsefeat.images.path_list import read_path_list
+from sparsefeat.images.path_list import ADDRESS, read_path_list
 from sparsefeat.images.patterns import Choice, folded
 from sparsefeat.images.source import Source, decode_path
 from sparsefeat.images.unreadable import Reason, UnreadableError
@@ -21,8 +20,6 @@ from sparsefeat.types import Reject
 
 AnyPath = str | os.PathLike[str]
 T = TypeVar("T")
-
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 class Listing(list[Source | Reject]):
@@ -190,7 +187,7 @@ def find_picture(path: AnyPath, *, root: str | None = None) -> Source | Reject:
     base, inside = _split(file, root)
     if os.path.isdir(file):
         return lost_file(base, inside, UnreadableError(Reason.FOLDER))
-    if _ADDRESS.match(named) and not os.path.lexists(file):
+    if ADDRESS.match(named) and not os.path.lexists(file):
         return lost_file("", named, UnreadableError(Reason.ADDRESS))
     folder, slash, name = inside.rpartition("/")
     special = UnreadableError(Reason.SPECIAL)
@@ -241,7 +238,7 @@ def _named(
             found = Walk(skip, choice).files(folder, pattern)
             if found or len(choice.companions) + choice.left_out > passed_over:
                 return found
-    if _ADDRESS.match(argument):
+    if ADDRESS.match(argument):
         raise SourceError(
             f"got {argument!r}, expected a file, a folder or a pattern: sparsefeat fetches nothing;"
             " download it and name the file"

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from sparsefeat.errors import SourceError
+from sparsefeat.system.text import one_line
 
 # The longer marks first: that of UTF-32 begins with that of UTF-16.
 _MARKS = (
@@ -16,6 +17,10 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+# What hardly any name has, and every picture and archive; and how much is looked at.
+_CONTROL = re.compile(r"[\x01-\x08\x0e-\x1f]")
+_CHARACTERS, _ENTRIES = 1 << 16, 1000
 _ODD = re.compile(r"^[\s\"'].*|.*[\s\"']$", re.DOTALL)
 _ESCAPE = re.compile(rb"\\([0-7]{1,3})|\\(.)", re.DOTALL)
 _ESCAPED = dict(zip(b"abfnrtv", b"\a\b\f\n\r\t\v", strict=True))
@@ -33,10 +38,11 @@ def read_path_list(files_from: str | os.PathLike[str]) -> list[str]:
     Raises
     ------
     SourceError
-        The list can't be read, or isn't in the encoding that its first bytes promise.
+        The list can't be read, isn't in the encoding that its first bytes promise, or is no list
+        of paths but a picture, an archive or a list of addresses.
     """
     content = _read(files_from)
-    listed = os.fspath(files_from)
+    listed = "standard input" if files_from == "-" else repr(os.fspath(files_from))
     for mark, encoding in _MARKS:
         if content.startswith(mark):
             errors = "surrogateescape" if encoding == "utf-8" else "strict"
@@ -44,7 +50,7 @@ def read_path_list(files_from: str | os.PathLike[str]) -> list[str]:
                 text = content[len(mark) :].decode(encoding, errors)
             except UnicodeDecodeError as exc:
                 raise SourceError(
-                    f"{listed!r} begins with the mark of {encoding.upper()} and isn't in it "
+                    f"{listed} begins with the mark of {encoding.upper()} and isn't in it "
                     f"({exc.reason}), expected a list of paths: write it as UTF-8"
                 ) from exc
             return _entries(text, listed)
@@ -59,18 +65,38 @@ def _read(files_from: str | os.PathLike[str]) -> bytes:
     try:
         return sys.stdin.buffer.read() if files_from == "-" else Path(files_from).read_bytes()
     except OSError as exc:
+        advice = "check the path"
+        if ADDRESS.match(os.fspath(files_from)):
+            advice = "it is an address, and sparsefeat fetches nothing: give the path of a file"
         raise SourceError(
             f"got {os.fspath(files_from)!r} as a list of photographs, expected a file with"
-            f" one path a line: {exc.strerror}; check the path"
+            f" one path a line: {exc.strerror}; {advice}"
         ) from exc
 
 
 def _entries(text: str, listed: str) -> list[str]:
+    entries = _split(text, listed)
+    if entries and all(ADDRESS.match(entry) and not os.path.lexists(entry) for entry in entries):
+        raise SourceError(
+            f"{listed} lists addresses, such as {one_line(entries[0], most=80)}, expected paths of "
+            "files: sparsefeat fetches nothing; download them, or write file:///a/b.jpg as /a/b.jpg"
+        )
+    return entries
+
+
+def _split(text: str, listed: str) -> list[str]:
+    if _CONTROL.search(text, 0, _CHARACTERS) and not any(
+        os.path.lexists(entry) for entry in re.split(r"[\0\r\n]+", text)[:_ENTRIES] if entry
+    ):
+        raise SourceError(
+            f"{listed} is no text, expected a list of paths, one a line: name the list, and a "
+            "picture itself without --files-from; or write the list as UTF-8"
+        )
     if "\0" in text:
         entries = [entry for entry in text.split("\0") if entry]
         if sum(len(entry) == 1 for entry in entries) > max(3, len(entries) / 2):
             raise SourceError(
-                f"{listed!r} looks like UTF-16 without a byte-order mark, expected a list of "
+                f"{listed} looks like UTF-16 without a byte-order mark, expected a list of "
                 "paths: write it as UTF-8"
             )
         return entries

@@ -1,5 +1,6 @@
 """A model file on disk: its graph without the weights, and what it says of itself."""
 
+import errno
 import math
 import os
 import stat
@@ -18,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from sparsefeat.errors import ModelCorruptError, ModelError, ModelNotFoundError
 from sparsefeat.model.metadata import KEY, Metadata, parse
+from sparsefeat.system.paths import checked_path
 
 # The graph alone is some 40 KB; whatever is far larger isn't one of ours, and isn't parsed.
 MAX_GRAPH_BYTES = 64 << 20
@@ -69,7 +71,7 @@ class ModelFile:
             or its weights are missing.
         """
         # Not resolved: the weights lie beside the name that was given, which may be a link.
-        path = Path(path).absolute()
+        path = checked_path(path, "a model").absolute()
         graph, metadata = _read(path)
         data = _find_data(path, graph)
         for tensor in graph.graph.initializer:
@@ -213,9 +215,11 @@ def _check_content(path: Path) -> None:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            models = sorted(one.name for one in path.glob("*.onnx"))
-            inside = f", such as {path / models[0]} in it" if models else ""
-            raise ModelError(f"{path} is a folder, expected a file{inside}")
+            names = sorted(one.name for one in path.iterdir())
+            models = [name for name in names if name.endswith(".onnx")]
+            inside = f", such as {path / models[0]} in it" if models else ": name the model's file"
+            empty = "a" if names else "an empty"
+            raise ModelError(f"{path} is {empty} folder, expected a file{inside}")
         if not stat.S_ISREG(mode):
             raise ModelError(f"{path} is a pipe or a device, expected a file")
         with path.open("rb") as file:
@@ -225,6 +229,11 @@ def _check_content(path: Path) -> None:
             f"{path} is a link to {path.readlink()}, which is missing; copy or download it again"
         ) from exc
     except OSError as exc:
+        if exc.errno == errno.ELOOP:
+            raise ModelError(
+                f"{path} is a link that leads back to itself, expected a file: copy or download "
+                "it again"
+            ) from exc
         raise ModelError(f"{path} can't be read: {exc.strerror}") from exc
     if not head:
         raise ModelError(f"{path} is empty; copy it again, or export it again")

@@ -347,7 +347,7 @@ class Extractor:
             for VGG16 itself Keras' ``preprocess_input`` gives the same: BGR minus the means of
             the training set. N may be anything, 0 included.
         check
-            Warn where the values look like those of no preprocessed picture.
+            Warn where the values look like those of no preprocessed picture, or aren't finite.
 
         Returns
         -------

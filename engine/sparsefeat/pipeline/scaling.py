@@ -1,5 +1,6 @@
 """Whether an array is scaled as a model expects its pixels, told by its values."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,7 +10,9 @@ import numpy.typing as npt
 from sparsefeat.errors import InputError
 from sparsefeat.images.preprocess import CAFFE, MEAN_BGR, SCALINGS, Scaling, pixels_of
 
-Mistake = Literal["0..255", "0..1", "-1..1", "unit variance", "caffe", "means of RGB", "twice"]
+Mistake = Literal[
+    "0..255", "0..1", "-1..1", "unit variance", "caffe", "means of RGB", "twice", "not finite"
+]
 
 _GOT: dict[Mistake, str] = {
     "0..255": "pixels from 0 to 255, as they are",
@@ -19,6 +22,7 @@ _GOT: dict[Mistake, str] = {
     "caffe": "pixels from which means were subtracted, as for Keras' VGG16",
     "means of RGB": "channels in the order red, green, blue, less the means in that order",
     "twice": "values from which the means were subtracted twice",
+    "not finite": "values that are no finite numbers",
 }
 _NAMED: dict[str, Mistake] = {
     "none": "0..255",
@@ -50,7 +54,7 @@ class ScalingFinding:
     """What is wrong with an array.
 
     `scaling` says which mistake it is; `got` says it in words, `expected` what is right; `low` and
-    `high` are the least and the greatest value seen.
+    `high` are the least and the greatest value seen, NaN where some are not finite.
     """
 
     scaling: Mistake
@@ -60,16 +64,16 @@ class ScalingFinding:
     high: float
 
     def __str__(self) -> str:
+        seen = "" if math.isnan(self.low) else f" ({self.low:.4g} to {self.high:.4g} seen)"
         return (
-            f"images look unlike the model's input: got {self.got} "
-            f"({self.low:.4g} to {self.high:.4g} seen), expected {self.expected}"
+            f"images look unlike the model's input: got {self.got}{seen}, expected {self.expected}"
         )
 
 
 def check_scaling(
     images: npt.NDArray[np.floating], scaling: Scaling = CAFFE
 ) -> ScalingFinding | None:
-    """Tell a wrongly scaled array from a right one.
+    """Tell a wrongly scaled array, or one with NaN or infinities, from a right one.
 
     Values that are whole pixels, scaled, are right, however dark, bright or flat the picture is.
     Where pixels were interpolated they aren't whole, and only what can't be right is found: for
@@ -80,8 +84,8 @@ def check_scaling(
     Parameters
     ----------
     images
-        Floats (N, H, W, 3) or (H, W, 3), meant as the model's input. Up to 16,384 pixels are
-        looked at, spread evenly.
+        Floats (N, H, W, 3) or (H, W, 3), meant as the model's input. All are looked at
+        for NaN and infinities, and up to 16,384 pixels, spread evenly, for their scaling.
     scaling
         What the model expects, `Extractor.scaling`; by default as Keras' VGG16.
 
@@ -109,9 +113,13 @@ def check_scaling(
         got = getattr(images, "shape", type(images).__name__)
         raise InputError(f"got images of {got}, expected an array (N, H, W, 3)")
     values = _sampled(images)
-    if not len(values) or not np.isfinite(values).all():
+    mistake: Mistake | None
+    if not np.isfinite(images).all():
+        mistake, values = "not finite", np.array([np.nan])
+    elif not len(values):
         return None  # nothing to go by
-    mistake = _mistake(values, scaling)
+    else:
+        mistake = _mistake(values, scaling)
     if mistake is None:
         return None
     return ScalingFinding(

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sparsefeat.errors import InputError
+from sparsefeat.system.paths import checked_path
 
 
 def write_file(file: str | os.PathLike[str], content: str | bytes) -> int:
@@ -20,16 +21,20 @@ def write_file(file: str | os.PathLike[str], content: str | bytes) -> int:
     ------
     InputError
         The file can't be written.
+    BrokenPipeError
+        It is a pipe, and whoever reads it has closed it.
     """
     data = content.encode() if isinstance(content, str) else content
-    path = Path(file)
+    path = checked_path(file, "the output")
     try:
         if is_special(path):
             return path.write_bytes(data)
         with replacing(path) as temporary:
             temporary.write_bytes(data)
+    except BrokenPipeError:
+        raise
     except OSError as exc:
-        raise InputError(f"{refusal(path)} ({exc.strerror or exc})") from exc
+        raise InputError(refusal(path, exc)) from exc
     return len(data)
 
 
@@ -106,11 +111,12 @@ def check_replaceable(file: str | os.PathLike[str]) -> None:
         raise InputError(refusal(Path(file)))
 
 
-def refusal(path: Path) -> str:
-    """Say that a file can't be written, and what can."""
+def refusal(path: Path, exc: OSError | None = None) -> str:
+    """Say that a file, or a folder of files, can't be written, and what can."""
+    why = "" if exc is None else f" ({exc.strerror or exc})"
     return (
-        f"can't write {str(path)!r}, expected a file that may be written, in a folder that may be "
-        "written to: name another one"
+        f"can't write {str(path)!r}{why}, expected a file that may be written, in a folder that "
+        "may be written to and has room: make room, or name another one"
     )
 
 

@@ -1,20 +1,32 @@
 """Importing other packages late, and saying why one can't be imported."""
 
+import itertools
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.machinery import PathFinder
+from pathlib import Path
 
 from sparsefeat.errors import DependencyError, MissingDependencyError
 from sparsefeat.system.text import one_line
 
 AGAIN = "install sparsefeat again, with its dependencies: pip install --force-reinstall sparsefeat"
+# What a package has, unless little is left of it or a file of the user's own has its name.
+MARKS = {
+    "anndata": "AnnData",
+    "h5py": "File",
+    "jinja2": "Environment",
+    "onnxruntime": "InferenceSession",
+    "onnxruntime_ep_openvino": "get_library_path",
+    "pandas": "DataFrame",
+    "torch": "Tensor",
+}
 OURS = ("__main__", "sparsefeat", "sparsefeat_export", "sparsefeat_kernels")
 
 
 @contextmanager
-def importing(package: str, install: str, *, purpose: str = "") -> Iterator[None]:
+def importing(package: str, install: str = "", *, purpose: str = "") -> Iterator[None]:
     """Translate what importing a package inside raises.
 
     Parameters
@@ -22,7 +34,7 @@ def importing(package: str, install: str, *, purpose: str = "") -> Iterator[None
     package
         Its top module.
     install
-        The command that installs it.
+        The command that installs it; by default pip's for a package that came with sparsefeat.
     purpose
         What it is needed for, as the end of a sentence: "pages are made with it".
 
@@ -36,6 +48,7 @@ def importing(package: str, install: str, *, purpose: str = "") -> Iterator[None
         Ctrl-C was pressed meanwhile, whatever the package made of it.
     """
     needed = f", and {purpose}" if purpose else ""
+    install = install or f"pip install --force-reinstall {package}"
     try:
         yield
     except (Exception, SystemExit) as exc:
@@ -56,6 +69,12 @@ def importing(package: str, install: str, *, purpose: str = "") -> Iterator[None
             f"{package} does not load: {folder or 'what is there'} has no __init__.py{needed}; "
             f"remove the folder, and install it with: {install}"
         )
+    mark = MARKS.get(package)
+    if module is not None and mark is not None and not hasattr(module, mark):
+        raise DependencyError(
+            f"{package} does not load: {one_line(str(module.__file__))} has no {mark}{needed}; "
+            f"remove the file if it is another package's, and install it with: {install}"
+        )
 
 
 def failed_import(exc: BaseException) -> DependencyError | None:
@@ -66,7 +85,7 @@ def failed_import(exc: BaseException) -> DependencyError | None:
     if isinstance(exc, ModuleNotFoundError) and exc.name and _raised_by(exc) is None:
         package = exc.name.partition(".")[0]
         return MissingDependencyError(f"{package} is not installed; {AGAIN}")
-    package = _raised_by(exc) or (isinstance(exc, ImportError) and exc.name) or ""
+    package = _raised_by(exc) or (isinstance(exc, ImportError) and exc.name) or _unparsed(exc)
     if not package:
         return None
     return DependencyError(
@@ -81,6 +100,16 @@ def _raised_by(exc: BaseException) -> str | None:
         if frame.f_code.co_name == "<module>" and name not in OURS:
             return name
     return None
+
+
+def _unparsed(exc: BaseException) -> str:
+    """Name the package whose file is no Python; empty if `exc` isn't that, or the file is ours."""
+    if not isinstance(exc, SyntaxError) or not exc.filename:
+        return ""
+    file = Path(exc.filename)
+    folders = itertools.takewhile(lambda each: (each / "__init__.py").exists(), file.parents)
+    name = [file.stem, *(folder.name for folder in folders)][-1]
+    return "" if name in OURS else name
 
 
 def interrupted(exc: BaseException) -> bool:

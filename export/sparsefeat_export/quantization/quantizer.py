@@ -1,5 +1,6 @@
 """Quantization from end to end: calibrate, write, measure, commit."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from sparsefeat_export.errors import (
     WeightsError,
     WeightsNotFoundError,
 )
-from sparsefeat_export.external import data_files, load_tensor
+from sparsefeat_export.external import check_content, data_files, load_tensor
 from sparsefeat_export.photographs import MIN_EXTENT, Photograph
 from sparsefeat_export.probe import probe_pixels, summarise
 from sparsefeat_export.quantization.agreement import Agreement, measure
@@ -131,8 +132,9 @@ def quantize(
 def _read(source: Path, output: Path) -> tuple[onnx.ModelProto, dict[str, Any]]:
     """Read a float32 model with its weights, and its metadata; `output` may be no file of its."""
     advice = "make one with: sparsefeat export -o vgg16.onnx"
-    if not source.exists():
+    if not os.path.lexists(source):
         raise WeightsNotFoundError(f"no model at {source}; {advice}")
+    check_content(source)
     model, described = metadata.read_model(source)
     if described is None:
         raise WeightsError(f"{source} was not exported by sparsefeat; {advice}")

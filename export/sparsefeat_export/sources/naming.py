@@ -1,5 +1,6 @@
 """What a user may call weights."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def resolve(weights: Any, folder: Path) -> str:
     path = Path(name).expanduser().absolute()
     if path.suffix.lower() not in SUFFIXES:
         raise WeightsError(f"weights {name!r}: expected {EXPECTED}")
-    if not path.exists():
+    if not os.path.lexists(path):
         raise WeightsNotFoundError(f"there is no weights file {path}: expected {EXPECTED}")
     check_content(path)
     return str(path)

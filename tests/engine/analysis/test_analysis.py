@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from sparsefeat.store.format.documents import is_store
 
 import sparsefeat
 from sparsefeat import InputError, LayerError, RejectWarning
 from sparsefeat.images import list_pictures
+from sparsefeat.store.format.documents import is_store
 
 
 def test_a_store_and_its_photographs_give_the_same_figures(

@@ -3,11 +3,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sparsefeat.store.part.array import StoredArray
 
 import sparsefeat
 from sparsefeat.analysis import LayerZeros, count_store
 from sparsefeat.errors import LayerError, StoreCorruptError
+from sparsefeat.store.part.array import StoredArray
 from sparsefeat.store.part.read import Part
 from sparsefeat.types import Layer
 from sparsefeat_kernels import Csr

@@ -7,8 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 from skimage import data
+
+from sparsefeat.system.text import counted
 
 # The command, but every turn is a line on standard error.
 TALKATIVE = """
@@ -75,6 +78,32 @@ def test_from_files(small_vgg16: Path, tmp_path: Path) -> None:
     assert document["settings"]["pictures"] == ["a.jpg", "b.jpg"]
     assert document["measurements"][0]["images"] == 16
     assert "Timed was a pass from JPEG files" in (tmp_path / "b.html").read_text()
+
+
+@pytest.mark.parametrize("words", ["", "--from-files"])
+def test_photographs_that_could_not_be_read_this_time(
+    small_vgg16: Path, tmp_path: Path, words: str
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.fromarray(data.coffee()).save(photos / "b.jpg")
+    (photos / "a.jpg").write_text("no picture")
+    common = f"photos --batch-sizes 2 --rounds 1 --threads 1 --json b.json {words}"
+    for failed in (0, 1):  # a picture that is damaged is no reason, as with extract
+        if failed:
+            (photos / "0.jpg").symlink_to("gone.jpg")
+        done = subprocess.run(
+            command(small_vgg16, *common.split()),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == failed, done.stderr
+        assert f"{counted(1 + failed, 'image')} could not be read" in done.stderr
+        settings = json.loads((tmp_path / "b.json").read_text())["settings"]
+        assert settings["pictures"] == ["b.jpg"]
+        assert settings["pictures_failed"] == failed
 
 
 def test_interrupted_it_prints_what_it_has(small_vgg16: Path, tmp_path: Path) -> None:

@@ -47,6 +47,20 @@ def test_standard_output_that_takes_nothing(folder: Path, words: str, to: str, r
     assert (done.returncode, done.stderr) == (2, said)
 
 
+@pytest.mark.parametrize("output", ["-", "/dev/stdout"])
+def test_a_reader_that_has_enough(folder: Path, output: str) -> None:
+    line = [sys.executable, "-m", "sparsefeat", "report", "store", "-o", output]
+    with subprocess.Popen(
+        line, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(1) == "<"
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+
+
 @pytest.mark.parametrize("to", ["2>/dev/full", "2>&-"])
 def test_standard_error_that_takes_nothing(folder: Path, to: str) -> None:
     assert shell(folder, f"sparsefeat info nowhere {to}").returncode == 2

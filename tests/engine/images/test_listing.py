@@ -3,8 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ from sparsefeat.images.listing import find_picture, list_pictures
 from sparsefeat.images.source import Source, decode_path
 from sparsefeat.images.unreadable import Reason
 from sparsefeat.types import Reject
+
+from ..nobody import as_nobody
 
 
 def make(folder: Path, *names: str | bytes) -> Path:
@@ -35,19 +36,6 @@ def paths(found: Sequence[Source | Reject]) -> list[str]:
 def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """Permissions don't bind root; another user they do."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def test_a_folder_in_the_order_of_bytes(inside: Path) -> None:
@@ -408,8 +396,8 @@ def test_an_excluded_folder_is_not_entered(tmp_path: Path) -> None:
 def test_addresses_are_not_fetched(inside: Path) -> None:
     with pytest.raises(SourceError, match="fetches nothing"):
         list_pictures("https://example.org/a.jpg?size=2")
-    (inside / "list").write_text("file:///p/a.jpg\n")
-    (item,) = list_pictures([], files_from="list")
+    (inside / "list").write_text("file:///p/a.jpg\np/a.jpg\n")
+    item, _ = list_pictures([], files_from="list")
     assert isinstance(item, Reject)
     assert (item.path, item.reason) == ("file:///p/a.jpg", str(Reason.ADDRESS))
 

@@ -1,10 +1,15 @@
 """Lists of paths as other programs write them."""
 
+import io
 import os
 import subprocess
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from sparsefeat.errors import SourceError
 from sparsefeat.images.path_list import read_path_list
@@ -44,6 +49,48 @@ def test_utf_16_of_either_order_as_powershell_writes_it(mark: bytes) -> None:
 def test_utf_16_without_a_mark_is_an_error(encoding: str) -> None:
     with pytest.raises(SourceError, match=r"UTF-16 without a byte-order mark.*write it as UTF-8"):
         read("\n".join(NAMES).encode(encoding))
+
+
+def a_picture() -> bytes:
+    stream = io.BytesIO()
+    Image.effect_noise((64, 64), 50).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def an_archive() -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in NAMES:
+            archive.writestr(name, a_picture())
+    return stream.getvalue()
+
+
+def numbers() -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, np.arange(2000, dtype=np.float32))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("make", [a_picture, an_archive, numbers])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_file_that_is_no_text_is_an_error(make: Callable[[], bytes], mark: bytes) -> None:
+    with pytest.raises(SourceError, match=r"^'list' is no text, expected a list of paths, one a"):
+        read(mark + make())
+
+
+def test_names_with_control_characters_are_names_where_they_are_there() -> None:
+    for name in ("p/bell\a", "p/escape\x1b[1m"):
+        Path(name).touch()
+        assert read(f"p/gone.jpg\n{name}\n".encode()) == ["p/gone.jpg", name]
+
+
+def test_a_list_of_addresses_is_an_error() -> None:
+    addresses = ["file:///p/a.jpg", "https://example.org/b.jpg"]
+    with pytest.raises(SourceError, match=r"lists addresses, such as file:///p/a\.jpg, expected"):
+        read("\n".join(addresses).encode())
+    assert read(f"{addresses[0]}\np/a.jpg".encode()) == [addresses[0], "p/a.jpg"]
+    with pytest.raises(SourceError, match="it is an address, and sparsefeat fetches nothing"):
+        read_path_list("file:///p/list")
 
 
 def test_a_mark_that_lies_is_an_error() -> None:

@@ -76,7 +76,9 @@ def test_not_onnx(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_folder(tmp_path: Path) -> None:
-    assert str(tmp_path) in message(tmp_path)
+    assert f"{tmp_path} is an empty folder, expected a file: name the" in message(tmp_path)
+    (tmp_path / "notes.txt").touch()
+    assert f"{tmp_path} is a folder, expected a file: name the" in message(tmp_path)
 
 
 def test_an_onnx_file_of_somebody_else(copy: Path) -> None:
@@ -204,7 +206,7 @@ def test_a_folder_a_pipe_and_the_weights(copy: Path) -> None:
     assert f"name {copy} instead" in message(data)
     data.unlink()
     data.mkdir()
-    assert f"{data} is a folder" in message(copy)
+    assert f"{data} is an empty folder" in message(copy)
     copy.unlink()
     os.mkfifo(copy)
     assert "is a pipe" in message(copy)
@@ -216,6 +218,14 @@ def test_a_link_to_nothing(copy: Path) -> None:
         path.unlink()
         path.symlink_to("gone")
         assert f"{path} is a link to gone, which is missing" in message(copy, ModelNotFoundError)
+
+
+def test_a_link_to_itself(copy: Path) -> None:
+    data = copy.with_name(f"{copy.name}.data")
+    for path in (data, copy):
+        path.unlink()
+        path.symlink_to(path.name)
+        assert f"{path} is a link that leads back to itself" in message(copy)
 
 
 LINKS: dict[str, Callable[[Path, Path], Path]] = {}

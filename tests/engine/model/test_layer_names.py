@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from sparsefeat.store.dataset.choosing import choose_stored
 
 from sparsefeat.model import ModelFile, choose
 from sparsefeat.model.layer_names import GROUPS
+from sparsefeat.store.dataset.choosing import choose_stored
 
 
 @pytest.mark.parametrize("word", GROUPS)

@@ -93,7 +93,17 @@ def test_odd_but_right_arrays() -> None:
     assert check_scaling(padded) is None, "0 is what Keras pads with"
     assert check_scaling(np.zeros((1, 32, 32, 3), np.float32)) is None
     assert check_scaling(np.zeros((0, 32, 32, 3), np.float32)) is None
-    assert check_scaling(np.full((1, 32, 32, 3), np.nan, np.float32)) is None
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_one_value_that_is_not_finite_is_found(value: float) -> None:
+    x = np.concatenate([normalize(pixels(name)) for name in PHOTOGRAPHS * 3])
+    x[-1, -1, -2, 1] = value
+    for images in (x, np.full_like(x, value)):
+        finding = check_scaling(images)
+        assert finding is not None
+        assert finding.scaling == "not finite"
+        assert "got values that are no finite numbers, expected blue, green, red" in str(finding)
 
 
 def test_one_picture_without_a_batch_and_other_shapes() -> None:
@@ -115,3 +125,5 @@ def test_an_extractor_warns_once_of_each_mistake(small_vgg16: Path) -> None:
         sparsefeat.Extractor(small_vgg16).run(raw, check=False)
     with pytest.warns(ScalingWarning, match="0 to 1"):
         extractor.run(raw / np.float32(255))
+    with pytest.warns(ScalingWarning, match="no finite numbers"):
+        extractor.run(np.full_like(raw, np.nan))

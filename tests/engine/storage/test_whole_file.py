@@ -113,6 +113,15 @@ def test_a_pipe_is_written_to_as_it_is(tmp_path: Path) -> None:
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
+def test_a_pipe_whose_reader_has_enough(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = threading.Thread(target=lambda: (tmp_path / "pipe").open("rb").close())
+    reader.start()
+    with pytest.raises(BrokenPipeError):
+        write_file(tmp_path / "pipe", "text" * 100_000)
+    reader.join()
+
+
 def test_an_exception_leaves_the_former_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("old")
 

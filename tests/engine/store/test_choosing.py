@@ -1,9 +1,9 @@
 from typing import Any
 
 import pytest
-from sparsefeat.store.dataset.choosing import choose_stored
 
 from sparsefeat.errors import LayerError
+from sparsefeat.store.dataset.choosing import choose_stored
 
 NAMES = ["block1_conv1/pre", "block1_conv1", "block4_pool", "block5_pool", "fc1/pre", "fc1"]
 

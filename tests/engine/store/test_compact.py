@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sparsefeat.store.format.documents import JSON_BYTES
 
 from sparsefeat.errors import (
     InputError,
@@ -22,6 +21,7 @@ from sparsefeat.errors import (
 )
 from sparsefeat.store import Store, StoreWriter, compact, group, info, merge, packing, verify
 from sparsefeat.store import part_writer as writing
+from sparsefeat.store.format.documents import JSON_BYTES
 from sparsefeat.types import Batch, Layer
 from sparsefeat_kernels import encode
 

@@ -7,6 +7,7 @@ import numcodecs
 import numpy as np
 import numpy.typing as npt
 import pytest
+
 from sparsefeat.store.format.compression import compress
 
 from .test_size import CHUNK, feature_maps

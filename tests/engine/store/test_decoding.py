@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from sparsefeat.store.part.decoding import scale_rows, scale_stretches
-from sparsefeat.store.part.array import Segments
 
 from sparsefeat.store import decoding
+from sparsefeat.store.part.array import Segments
+from sparsefeat.store.part.decoding import scale_rows, scale_stretches
 
 STEPS = np.array([1, 0.5, 0.25], np.float32)
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from sparsefeat.store.check_layer import check_layer
-from sparsefeat.store.format.documents import CHUNK, layer_key
 
 from sparsefeat.errors import StoreError
 from sparsefeat.store import Store
+from sparsefeat.store.format.documents import CHUNK, layer_key
 from sparsefeat.store.part.read import Part
 
 from .attacks import FULL, PART, WIDE, write_target

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sparsefeat.store.dataset.batches import csr_bytes, fitting, require_memory
 
 from sparsefeat.errors import InputError, StoreMemoryError
 from sparsefeat.store import Store, limits, open_store
+from sparsefeat.store.dataset.batches import csr_bytes, fitting, require_memory
 
 from .data import make_batch, write_store
 

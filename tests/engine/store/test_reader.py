@@ -22,6 +22,23 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "features", memory_limit=1 << 20)
 
 
+def test_what_is_there_in_place_of_a_store(tmp_path: Path) -> None:
+    def said(path: Path) -> str:
+        with pytest.raises(StoreNotFoundError) as caught:
+            Store(path)
+        return str(caught.value)
+
+    assert said(tmp_path) == (
+        f"{tmp_path} is an empty folder, expected a store: extract into it first"
+    )
+    model, loop = tmp_path / "vgg16.onnx", tmp_path / "loop"
+    model.touch()
+    assert f"{tmp_path} holds no part-*.zarr, expected a store: name {model}, or" in said(tmp_path)
+    loop.symlink_to("loop")
+    assert f"{loop} is a link that leads back to itself, expected a store" in said(loop)
+    assert f"{model} is not a folder, expected a store" in said(model)
+
+
 @pytest.mark.parametrize("layer", SMALL, ids=lambda layer: layer.name)
 def test_non_zeros_are_counted_by_row(store: Store, layer: Layer) -> None:
     name = layer.name

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
-from sparsefeat.store.format.arrays import ArrayMetadata
-from sparsefeat.store.format.documents import Header
-from sparsefeat.store.format.documents import FORMAT
 
 from sparsefeat.errors import StoreError
+from sparsefeat.store.format.arrays import ArrayMetadata
+from sparsefeat.store.format.documents import FORMAT, Header
 
 from .attacks import HEADERS, NODES, PART, write_target
 from .test_format import FIXTURES

@@ -2,6 +2,7 @@ import numpy as np
 import numpy.typing as npt
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sparsefeat.store.part.array import Segments
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import zarr
+from sparsefeat.store.stream import ArrayStream
+
 from sparsefeat.store.format.arrays import ArrayMetadata
 from sparsefeat.store.format.codecs import Chain
-from sparsefeat.store.part.layers import PartGroup
 from sparsefeat.store.format.documents import CHUNK, SHARD
-from sparsefeat.store.part.array import Segments
-from sparsefeat.store.part.array import StoredArray
-from sparsefeat.store.stream import ArrayStream
+from sparsefeat.store.part.array import Segments, StoredArray
+from sparsefeat.store.part.layers import PartGroup
 
 RNG = np.random.default_rng(0)
 

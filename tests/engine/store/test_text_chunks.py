@@ -6,8 +6,9 @@ from typing import Any
 import numcodecs
 import numpy as np
 import pytest
-from sparsefeat.store.format.documents import TEXT_BYTES, TEXTS_BYTES, most_text_bytes
+
 from sparsefeat.store.format.chunks import decode_text, encode_text, sealed
+from sparsefeat.store.format.documents import TEXT_BYTES, TEXTS_BYTES, most_text_bytes
 
 
 def texts(*values: str) -> Any:

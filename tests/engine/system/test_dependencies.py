@@ -128,6 +128,58 @@ def test_what_does_not_load_is_not_called_missing(
     assert f"does not load (ImportError: {MISSING})" in said
 
 
+@pytest.mark.parametrize("package", OPTIONAL)
+def test_what_little_is_left_of_is_not_taken_for_it(
+    folder: Path, small_vgg16: Path, package: str
+) -> None:
+    line = OPTIONAL[package]
+    said = last_line(run(folder, line, small_vgg16, put(folder, package, "")), line)
+    assert f"{'anndata' if package == 'dask' else package} " in said
+    assert "does not load" in said
+    assert "install it " in said
+
+
+@pytest.mark.parametrize("line", ["open('store').obs", "open('store')['block5_pool']"])
+def test_required_ones_from_python(folder: Path, line: str) -> None:
+    package = "pandas" if "obs" in line else "scipy"
+    env = put(folder, package, BROKEN["ImportError"])
+    said = last_line(run(folder, f"import sparsefeat; sparsefeat.{line}", folder, env), "import ")
+    assert said.startswith("sparsefeat.errors.DependencyError: ")
+    assert f"{package} is installed at " in said
+    assert f"(ImportError: {MISSING})" in said
+
+
+UNREADABLE = {"SyntaxError": "def :", "ValueError": "\0", "gutted": ""}
+
+
+@pytest.mark.parametrize("kind", ["ImportError", "OSError", "AttributeError", *UNREADABLE])
+def test_click_that_does_not_load(folder: Path, kind: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sparsefeat", "info", "store"],
+        cwd=folder,
+        env=put(folder, "click", {**BROKEN, **UNREADABLE}[kind]),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (said,) = done.stderr.splitlines()
+    named = "sparsefeat does not load" if kind in ("ValueError", "gutted") else "click is installed"
+    assert said.startswith(f"Error: {named}")
+    assert "pip install --force-reinstall sparsefeat" in said
+
+
+def test_a_table_is_not_printed_by_half(folder: Path, small_vgg16: Path) -> None:
+    for number in range(4):
+        Image.radial_gradient("L").rotate(number * 9).save(folder / f"photos/{number}.png")
+    env = put(folder, "scipy", BROKEN["ImportError"])
+    line = "sparsity photos -m MODEL --layers block5_pool --size 32x32"
+    done = run(folder, line, small_vgg16, env)
+    assert "scipy is installed at " in last_line(done, line)
+    assert done.stdout == ""
+
+
 @pytest.mark.parametrize("kind", BROKEN)
 def test_whatever_it_raises_is_the_reason(folder: Path, small_vgg16: Path, kind: str) -> None:
     line = "convert store -o store.h5ad"
@@ -181,6 +233,17 @@ def test_export(folder: Path, package: str) -> None:
     assert f"{named} is installed but does not load (OSError: {MISSING})" in said
     assert "sparsefeat[cpu,export]" in said
     assert not (folder / "new.onnx").exists()
+
+
+@pytest.mark.parametrize("package", ["tensorflow", "keras", "onnxruntime"])
+def test_an_export_with_what_little_is_left(folder: Path, package: str) -> None:
+    line = "export -o new.onnx --weights random:0"
+    if package == "onnxruntime":
+        line = f"quantize {folder / 'any.onnx'} --calibration photos -o new.onnx"
+    said = last_line(run(folder, line, folder, put(folder, package, "")), line)
+    assert f"{package} " in said
+    assert "does not load" in said
+    assert "sparsefeat[cpu,export]" in said
 
 
 def test_an_export_without_tensorflow(folder: Path) -> None:

@@ -227,6 +227,9 @@ def test_what_is_no_float32_model_of_ours(
         sparsefeat_export.quantize(small_int8.path, output, calibration=calibration)
     with pytest.raises(sparsefeat_export.WeightsNotFoundError, match="no model at"):
         sparsefeat_export.quantize(tmp_path / "none.onnx", output, calibration=calibration)
+    (tmp_path / "loop.onnx").symlink_to("loop.onnx")
+    with pytest.raises(sparsefeat_export.WeightsError, match="is a link that leads back to itself"):
+        sparsefeat_export.quantize(tmp_path / "loop.onnx", output, calibration=calibration)
     (tmp_path / "text.onnx").write_text("no model")
     with pytest.raises(sparsefeat_export.WeightsError, match="can't be read"):
         sparsefeat_export.quantize(tmp_path / "text.onnx", output, calibration=calibration)

@@ -12,8 +12,10 @@ from sparsefeat.errors import InputError, SparsefeatError, StoreWriteError
 from sparsefeat.interop.conversion import h5ad, npz, parquet
 from sparsefeat.interop.conversion.source import Advance, Source
 from sparsefeat.interop.conversion.target import target
+from sparsefeat.storage.whole_file import refusal
 from sparsefeat.store import Rows, Store, choose_stored
 from sparsefeat.system.dependencies import importing
+from sparsefeat.system.paths import checked_path
 
 MEMORY: Final = 512 << 20
 SHARE: Final = 4  # of the memory for a stretch of rows: it is there raw, copied and compressed
@@ -115,13 +117,13 @@ def convert(
     >>> convert("features/", "features.h5ad", layers="pools").bytes  # doctest: +SKIP
     173969124
     """
-    path = Path(output)
+    path = checked_path(output, "the output")
     to = _chosen(path, to)
     writer = FORMATS[to]
     _require(writer.NEEDS, to)
     if memory < 1:
         raise InputError(f"got {memory} bytes of memory, expected at least 1: leave it out")
-    opened = store if isinstance(store, Store) else Store(os.fspath(store))
+    opened = store if isinstance(store, Store) else Store(checked_path(store, "a store"))
     most = memory if opened.memory_limit is None else min(memory, opened.memory_limit)
     source = Source(
         opened,
@@ -143,10 +145,7 @@ def convert(
     except SparsefeatError:
         raise
     except OSError as exc:
-        raise StoreWriteError(
-            f"{str(output)!r} can't be written ({exc.strerror or exc}), expected room and "
-            "permission: make some and convert again, nothing is left of it"
-        ) from exc
+        raise StoreWriteError(refusal(path, exc)) from exc
     return Conversion(
         path=str(output),
         to=to,

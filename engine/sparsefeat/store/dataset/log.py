@@ -1,5 +1,6 @@
 """The log of a store's snapshots: reading one, and committing the next."""
 
+import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ from sparsefeat.store.format.documents import (
     unseal,
 )
 from sparsefeat.store.part.read import read_refusal
+from sparsefeat.system.paths import checked_path
 from sparsefeat.types import Layer
 
 LONGEST_CHAIN: Final = 3  # snapshots that must be read to know one
@@ -145,16 +147,7 @@ class Log:
         """
         numbers = self.numbers()
         if not numbers:
-            name = self._storage.name("")
-            if not self._storage.is_folder():
-                raise StoreNotFoundError(
-                    f"{name} is not a folder, expected a store: check the path, or extract into "
-                    "it first"
-                )
-            raise StoreNotFoundError(
-                f"{name} has no {SNAPSHOTS}/*.json, expected a store: check the path, or extract "
-                "into it first"
-            )
+            raise self._no_store()
         if number is None:
             return self.read(numbers[-1])
         if isinstance(number, bool) or not isinstance(number, int) or number not in numbers:
@@ -193,6 +186,19 @@ class Log:
                 f"{where} is snapshot {document.number}, expected {number}: see sparsefeat verify"
             )
         return document, seal_checksum(content)
+
+    def _no_store(self) -> StoreNotFoundError:
+        name = self._storage.name("")
+        if not self._storage.is_folder():
+            what = "leads back to itself" if _is_loop(self._storage.root) else "is not a folder"
+            return StoreNotFoundError(
+                f"{name} {what}, expected a store: check the path, or extract into it first"
+            )
+        names = self._storage.names("")
+        models = [each for each in names if each.endswith(".onnx")]
+        has = f"has no {SNAPSHOTS}/*.json" if names else "is an empty folder"
+        advice = f"name {self._storage.name(models[0])}, or " if models else ""
+        return StoreNotFoundError(f"{name} {has}, expected a store: {advice}extract into it first")
 
     def read(
         self, number: int, expected: str | None = None, *, depth: int = LONGEST_CHAIN
@@ -463,6 +469,25 @@ def write_error(storage: LocalStorage, exc: OSError) -> StoreWriteError:
         f"{name} can't be written ({exc.strerror or exc}), expected room and permission: "
         "make some and run the same command again, committed parts are safe"
     )
+
+
+def _is_loop(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError as exc:
+        return exc.errno == errno.ELOOP
+    return False
+
+
+def storage_of(folder: str | os.PathLike[str]) -> LocalStorage:
+    """Give the place where a store lies, or is to lie.
+
+    Raises
+    ------
+    InputError
+        It is no path.
+    """
+    return LocalStorage(checked_path(folder, "a store"))
 
 
 def is_store(source: object) -> bool:

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError, LayerError
-from sparsefeat.storage import LocalStorage
 from sparsefeat.store.dataset.annotated import annotated
 from sparsefeat.store.dataset.batches import (
     Numbers,
@@ -22,7 +21,7 @@ from sparsefeat.store.dataset.batches import (
     require_memory,
 )
 from sparsefeat.store.dataset.gather import Parts, by_part, read_csr, read_dense
-from sparsefeat.store.dataset.log import Log, Snapshot
+from sparsefeat.store.dataset.log import Log, Snapshot, storage_of
 from sparsefeat.store.dataset.rows import Rows, row_numbers, runs
 from sparsefeat.store.dataset.tables import read_frame, standing_rejects
 from sparsefeat.store.dataset.where import matching
@@ -88,11 +87,9 @@ class Store:
         memory_limit: int | None = None,
         snapshot: int | None = None,
     ) -> None:
-        if not isinstance(folder, str | os.PathLike):
-            raise InputError(f"got {folder!r} as a store, expected a path to its folder")
-        self.folder = Path(folder)
+        self.storage = storage_of(folder)
+        self.folder = self.storage.root
         self.memory_limit = check_limit(memory_limit)
-        self.storage = LocalStorage(self.folder)
         self.snapshot: Snapshot = Log(self.storage).require(snapshot)
         self.layers: dict[str, Layer] = {layer.name: layer for layer in self.snapshot.layers}
         self.settings: dict[str, JSON] = self.snapshot.settings
@@ -196,7 +193,7 @@ class Store:
         StoreChangedError
             The store was compacted since it was opened.
         """
-        with importing("scipy.sparse", "pip install scipy"):
+        with importing("scipy"):
             from scipy.sparse import csr_array
 
         layer, rows = key if isinstance(key, tuple) and len(key) == 2 else (key, slice(None))

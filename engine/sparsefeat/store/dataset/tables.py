@@ -19,7 +19,7 @@ Lines = npt.NDArray[np.int64]
 
 def read_frame(parts: Iterable[Part], table: str, lines: Sequence[Lines | None]) -> "pd.DataFrame":
     """Read lines of one table of all parts, indexed by row id; None for all of a part's."""
-    with importing("pandas", "pip install pandas"):
+    with importing("pandas"):
         import pandas as pd
 
     columns: dict[str, list[npt.NDArray[np.generic]]] = {

@@ -1,15 +1,23 @@
 """Appending to a store."""
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 from sparsefeat.errors import InputError, StoreError, StoreMismatchError, StoreWriteError
 from sparsefeat.storage import LocalStorage
 from sparsefeat.store.dataset.index import Index, Locations, row_ids
-from sparsefeat.store.dataset.log import Change, Log, Snapshot, claim, excluding, write_error
+from sparsefeat.store.dataset.log import (
+    Change,
+    Log,
+    Snapshot,
+    claim,
+    excluding,
+    storage_of,
+    write_error,
+)
 from sparsefeat.store.format.documents import (
     AXES,
     JSON,
@@ -44,8 +52,7 @@ class StoreWriter:
     Examples
     --------
     >>> import tempfile
-    >>> from pathlib import Path
-    >>> import numpy as np
+    >>>     >>> import numpy as np
     >>> from sparsefeat.types import Batch, Layer, Row
     >>> row = Row(path="a.jpg", root="/photos", label="", bytes=9, mtime_ns=1, sha256="00",
     ...           width=2, height=2, format="JPEG")
@@ -98,7 +105,7 @@ class StoreWriter:
     @classmethod
     def open(
         cls,
-        folder: str | Path,
+        folder: str | os.PathLike[str],
         *,
         layers: Sequence[Layer],
         settings: Mapping[str, JSON],
@@ -158,7 +165,7 @@ class StoreWriter:
         values.check_layers(layers)
         kept = plain_json(settings, what="settings"), plain_json(provenance, what="provenance")
         limits = PartLimits(rows=rows_per_part, n_bytes=bytes_per_part)
-        storage = LocalStorage(Path(folder))
+        storage = storage_of(folder)
         try:
             return cls(
                 storage,

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import groupby
-from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
@@ -15,7 +14,7 @@ import numpy.typing as npt
 
 from sparsefeat.errors import StoreCorruptError, StoreError
 from sparsefeat.storage import LocalStorage
-from sparsefeat.store.dataset.log import Change, Log, Snapshot, write_error
+from sparsefeat.store.dataset.log import Change, Log, Snapshot, storage_of, write_error
 from sparsefeat.store.dataset.rows import runs
 from sparsefeat.store.dataset.tables import standing_rejects
 from sparsefeat.store.format.documents import (
@@ -131,7 +130,7 @@ def compact(
     >>> compact("features/").parts_after  # doctest: +SKIP
     3
     """
-    storage = LocalStorage(Path(folder))
+    storage = storage_of(folder)
     limits = PartLimits(rows=rows_per_part, n_bytes=bytes_per_part)
     log = Log(storage)
     before = latest = log.require()

@@ -2,10 +2,8 @@
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
-from sparsefeat.storage import LocalStorage
-from sparsefeat.store.dataset.log import Log
+from sparsefeat.store.dataset.log import Log, storage_of
 from sparsefeat.store.dataset.store import Store
 from sparsefeat.store.format.documents import JSON
 from sparsefeat.store.values import Loss
@@ -106,7 +104,7 @@ def history(folder: str | os.PathLike[str]) -> list[Commit]:
     >>> [commit.rows for commit in history("features/")]  # doctest: +SKIP
     [1024, 2048, 2500]
     """
-    log = Log(LocalStorage(Path(folder)))
+    log = Log(storage_of(folder))
     log.require()
     commits: list[Commit] = []
     for number in log.numbers():

@@ -20,6 +20,7 @@ from sparsefeat.store.maintenance.compact import RowCounter, Source, pack, write
 from sparsefeat.store.part.read import Part
 from sparsefeat.store.part.tables import INDEX, ROWS
 from sparsefeat.store.part.write import PartLimits
+from sparsefeat.system.paths import checked_path, checked_paths
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,9 +102,8 @@ def merge(
     >>> merge(["monday/", "tuesday/"], "week/").rows  # doctest: +SKIP
     2000
     """
-    if isinstance(sources, str | os.PathLike):
-        sources = [sources]
-    folders, output = [Path(source) for source in sources], Path(output)
+    folders = checked_paths(sources, "a store to merge")
+    output = checked_path(output, "the output")
     limits = PartLimits(rows=rows_per_part, n_bytes=bytes_per_part)
     _check_apart(folders, output)
     stores = [Store(folder) for folder in folders]

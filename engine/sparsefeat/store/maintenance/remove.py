@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from sparsefeat.store.dataset.gather import by_part
 from sparsefeat.store.dataset.log import Change, Log, Snapshot
@@ -50,7 +49,7 @@ def remove(folder: str | os.PathLike[str], where: str, *, dry_run: bool = False)
     >>> remove("features/", "label == 'trash'").rows  # doctest: +SKIP
     12
     """
-    store = Store(Path(folder))
+    store = Store(folder)
     numbers = store.where(where)
     if dry_run or not len(numbers):
         return Removal(rows=len(numbers), rows_left=store.n_rows - len(numbers))

@@ -4,12 +4,11 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from sparsefeat.errors import InputError, StoreError
 from sparsefeat.storage import LocalStorage, Usage
-from sparsefeat.store.dataset.log import Log, Snapshot, write_error
+from sparsefeat.store.dataset.log import Log, Snapshot, storage_of, write_error
 from sparsefeat.store.format.documents import PARTS, SNAPSHOTS, part_key, part_name, snapshot_key
 
 DAY: Final = 24 * 3600.0
@@ -83,7 +82,7 @@ def vacuum(
     """
     if not 0 <= older_than < float("inf"):
         raise InputError(f"got older_than={older_than!r}, expected seconds from 0 on")
-    storage = LocalStorage(Path(folder))
+    storage = storage_of(folder)
     log = Log(storage)
     numbers = log.numbers()
     kept = _kept(storage, log, numbers, older_than)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from sparsefeat.errors import SourceError, StoreChangedError, StoreError, StoreReadError
 from sparsefeat.images import decode_path
 from sparsefeat.storage import LocalStorage
-from sparsefeat.store.dataset.log import Log, Snapshot
+from sparsefeat.store.dataset.log import Log, Snapshot, storage_of
 from sparsefeat.store.dataset.rows import spans
 from sparsefeat.store.format.documents import (
     CHUNK,
@@ -30,6 +30,7 @@ from sparsefeat.store.format.documents import (
 )
 from sparsefeat.store.part.read import Part, read_refusal
 from sparsefeat.store.part.tables import COLUMNS, INDEX, REJECTED, ROWS, row_id
+from sparsefeat.system.paths import checked_paths
 from sparsefeat.system.text import counted, one_line
 from sparsefeat.types import Reject, Row
 from sparsefeat_kernels import Csr, csr_zeros_per_channel
@@ -142,11 +143,9 @@ def verify(
     >>> verify("features/").ok  # doctest: +SKIP
     True
     """
-    sources = [
-        Path(each) for each in ([source] if isinstance(source, str | os.PathLike) else source)
-    ]
+    sources = checked_paths(source, "a folder of images")
     _check_folders(sources)
-    storage = LocalStorage(Path(folder))
+    storage = storage_of(folder)
     log = Log(storage)
     snapshot = log.require()
     findings = [*_snapshot_findings(log, snapshot), *_leftovers(storage, snapshot)]

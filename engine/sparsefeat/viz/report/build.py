@@ -3,12 +3,12 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from sparsefeat.analysis import count_store
 from sparsefeat.errors import InputError
 from sparsefeat.store import Store, choose_stored
+from sparsefeat.system.paths import checked_path
 from sparsefeat.viz.report.extremes import rank_rows, telling_layer
 from sparsefeat.viz.report.outliers import find_outliers
 from sparsefeat.viz.report.result import Picture, Rejects, Report
@@ -63,7 +63,7 @@ def build_report(
     """
     if seed < 0:
         raise InputError(f"got seed {seed}, expected an integer from 0 on: name another one")
-    store = Store(Path(folder))
+    store = Store(checked_path(folder, "a store"))
     names = choose_stored(layers, list(store.layers))
     zeros = count_store(store, names, report=progress)
     obs = store.obs

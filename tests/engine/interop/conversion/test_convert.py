@@ -118,7 +118,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, to: str) -> None:
         )
         assert (done.returncode, done.stderr) == (0, "")
         assert "No space left on device" in done.stdout
-        assert "expected room" in done.stdout
+        assert "has room: make room, or name another one" in done.stdout
         assert len(done.stdout.splitlines()) == 1
         assert list(disk.iterdir()) == []
     finally:
