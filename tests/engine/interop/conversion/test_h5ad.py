@@ -141,6 +141,5 @@ def test_rounded_values_are_written_as_they_are_read(tmp_path: Path) -> None:
     data = anndata.read_h5ad(tmp_path / "all.h5ad")
     assert_same_matrix(data.obsm["block5_pool"], store["block5_pool"])
     header = json.loads(data.uns["sparsefeat"]["header"])
-    stored = [part.layers["block5_pool"].values for part in store.parts]
-    assert header["layers"][0]["values"] == [values.to_json() for values in stored if values]
+    assert header["layers"][0]["values"] == store.stored_values("block5_pool")
     assert len(header["layers"][0]["values"]) == 2

@@ -16,7 +16,7 @@ def on_disk(folder: Path, pattern: str = "**/*") -> int:
 
 def test_sizes_are_what_is_on_disk_and_in_memory(real: Real) -> None:
     sizes = real.report.sizes
-    assert sizes.total == on_disk(real.folder, "part-*/**/*")
+    assert sizes.total == on_disk(real.folder, "parts/**/*")
     assert (sizes.others, sizes.others_stored) == (0, 0)
     for size in sizes.layers:
         x = real.dense[size.layer]
@@ -25,7 +25,7 @@ def test_sizes_are_what_is_on_disk_and_in_memory(real: Real) -> None:
         pointers = 8 * (len(x) + 1)
         assert size.csr == rows.data.nbytes + 4 * len(rows.indices) + pointers
         key = size.layer.replace("/", ".")
-        assert size.stored == on_disk(real.folder, f"part-*/obsm/{key}/**/*")
+        assert size.stored == on_disk(real.folder, f"parts/*/obsm/{key}/**/*")
     assert sizes.tables == sizes.total - sum(size.stored for size in sizes.layers)
     encodings = {size.layer: size.encoding for size in sizes.layers}
     assert encodings["block5_pool"] == "csr"
@@ -38,7 +38,7 @@ def test_layers_left_out_are_counted_as_others(tmp_path: Path) -> None:
     assert [size.layer for size in sizes.layers] == ["block5_pool"]
     assert sizes.others == 2
     assert sizes.others_stored == sum(
-        on_disk(tmp_path, f"part-*/obsm/{key}/**/*") for key in ("block5_conv3.pre", "fc")
+        on_disk(tmp_path, f"parts/*/obsm/{key}/**/*") for key in ("block5_conv3.pre", "fc")
     )
     assert sizes.layers[0].csr == 8 * np.count_nonzero(dense_rows(SMALL[0], range(9))) + 8 * 10
-    assert sizes.total == on_disk(tmp_path, "part-*/**/*")
+    assert sizes.total == on_disk(tmp_path, "parts/**/*")
