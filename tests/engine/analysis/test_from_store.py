@@ -53,7 +53,7 @@ def test_counts_are_numpys(store: sparsefeat.Store) -> None:
 def test_rows_are_read_some_at_a_time(
     store: sparsefeat.Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sparsefeat.analysis.from_store.SHARD", 30)
+    monkeypatch.setattr("sparsefeat.store.dataset.store.SHARD", 30)
     progress: list[tuple[int, int, str]] = []
     found = count_store(store, report=lambda *told: progress.append(told))
     for layer in SMALL:

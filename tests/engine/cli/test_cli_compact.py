@@ -33,7 +33,7 @@ def test_what_it_would_do_and_does(store: Path) -> None:
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.startswith("features: 6 parts became 2, 6 rows written anew; ")
     assert ok("info features", folder).startswith("features: 6 rows, 1 rejected, 2 parts")
-    assert ok("verify features", folder).startswith("features: undamaged; 6 rows, 2 parts")
+    assert "\nfeatures: undamaged; 6 rows, 2 parts" in ok("verify features", folder)
     again = ok("compact features --rows-per-part 4", folder)
     assert again == "features: nothing to do in 2 parts\n"
     facts = json.loads(ok("compact features --json", folder))

@@ -374,7 +374,8 @@ def test_two_commands_at_once_store_each_image_once(
         for _ in range(2)
     ]
     for process in processes:
-        assert process.wait() == 0, process.communicate()[1]
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
     opened = sparsefeat.open(store)
     assert len(opened) == opened.obs["path"].nunique() == 24
     assert sparsefeat.verify(store).ok
