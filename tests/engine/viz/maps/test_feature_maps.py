@@ -12,7 +12,9 @@ from skimage import data
 import sparsefeat
 from sparsefeat.errors import InputError, LayerError, SourceError
 from sparsefeat.pipeline.extractor import Extractor
-from sparsefeat.viz.maps.criteria import OF_ONE_PICTURE
+from sparsefeat.viz.maps.channels import OF_ONE_PICTURE
+
+from .made import made
 
 LAYERS = ("block1_conv1", "block2_conv2", "block4_conv1", "block5_conv3")
 
@@ -176,3 +178,16 @@ def test_pictures_that_can_not_be_read(extractor: Extractor, tmp_path: Path) -> 
     with pytest.raises(InputError, match="the picture: the file is empty"):
         sparsefeat.maps(extractor, b"")
     assert sparsefeat.maps(extractor, np.zeros((9, 9, 3), np.uint8)).picture == ""
+
+
+def test_the_ending_decides(tmp_path: Path) -> None:
+    maps = made(stage="post")
+    maps.save(tmp_path / "a.HTML")
+    maps.save(tmp_path / "a.png")
+    assert (tmp_path / "a.HTML").read_text().startswith("<!DOCTYPE html>")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("a.svg", "a"):
+        with pytest.raises(InputError, match=r"\.html or \.png"):
+            maps.save(tmp_path / name)
+    with pytest.raises(InputError, match="can't write"):
+        maps.save(tmp_path / "a.png" / "a.png")

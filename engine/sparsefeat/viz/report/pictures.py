@@ -1,17 +1,50 @@
-"""Pictures whose share of zeros is far from that of the others."""
+"""The pictures that a report shows: the sparsest, the densest, those unlike the others."""
 
+import base64
+import io
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from sparsefeat.analysis import LayerZeros
-from sparsefeat.model.layer_names import PRE
+from sparsefeat.images import PRESETS
+from sparsefeat.images.opening import MAX_PIXELS, open_picture, pillow_errors
+from sparsefeat.images.originals import read_original
+from sparsefeat.images.render import render, upright_size
+from sparsefeat.images.unreadable import UnreadableError
+from sparsefeat.model import PRE
 
 LEAST_ROWS = 10  # of fewer, none can be said to be unusual
 FAR = 3.5
 LEAST_SPREAD = 0.001  # of a layer's elements: who differs from hardly any zeros is not unusual
+
+LONG_SIDE = 200  # pixels
+_QUALITY = 75
+
+
+def telling_layer(counts: Mapping[str, LayerZeros]) -> str:
+    """Choose the layer by which pictures are ranked.
+
+    It is the last one in which pictures differ, one before ReLU only if there is no other: the
+    deeper a layer, the more its zeros have to do with what is in a picture.
+    """
+    after = [name for name in counts if not name.endswith(PRE)] or list(counts)
+    differing = [name for name in after if len(np.unique(counts[name].per_row)) > 1]
+    return (differing or after)[-1]
+
+
+def rank_rows(zeros: LayerZeros, most: int) -> tuple[list[int], list[int]]:
+    """Give the rows with the most zeros, and those with the fewest, the furthest first.
+
+    No row is in both: of few rows, the middle one, if there is one, is in neither.
+    """
+    count = min(most, zeros.n_rows // 2)
+    order = np.argsort(zeros.per_row, kind="stable")
+    return order[::-1][:count].tolist(), order[:count].tolist()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,3 +121,47 @@ def robust_z(numbers: npt.NDArray[np.int64], *, floor: float = 0.0) -> npt.NDArr
     away = numbers - np.median(numbers)
     mad = float(np.median(np.abs(away)))
     return 0.6745 * away / max(mad, floor) if mad else np.zeros(len(numbers))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Thumbnail:
+    """A picture as the ``src`` of an image, or the reason why there is none."""
+
+    src: str = ""
+    missing: str = ""
+
+
+def make_thumbnail(
+    path: str, root: str, sha256: str, photos: str | os.PathLike[str] | None = None
+) -> Thumbnail:
+    """Make a small JPEG of the picture that gave a row.
+
+    Parameters
+    ----------
+    path, root, sha256, photos
+        As `sparsefeat.images.originals.read_original` takes them.
+
+    Returns
+    -------
+    At most 200 pixels wide and high, some 5 to 10 kB, upright, in its own proportions. There is
+    none where the file is gone, can't be read, or has other bytes than when it was stored.
+    """
+    content = read_original(path, root, sha256, photos)
+    if isinstance(content, str):
+        return Thumbnail(missing=content)
+    try:
+        with pillow_errors():
+            return Thumbnail(src=_data_url(content))
+    except UnreadableError as exc:
+        return Thumbnail(missing=str(exc.reason))
+
+
+def _data_url(content: bytes) -> str:
+    picture = open_picture(io.BytesIO(content), MAX_PIXELS)
+    width, height = upright_size(picture)
+    scale = min(1.0, LONG_SIDE / max(width, height))
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    pixels, _ = render(picture, PRESETS["bilinear"], size)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=_QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

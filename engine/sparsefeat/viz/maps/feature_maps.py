@@ -1,27 +1,142 @@
-"""One photograph through one layer."""
+"""One photograph through one layer, and the ways to show its feature maps."""
 
+import base64
 import os
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.errors import InputError, LayerError
+from sparsefeat.errors import DependencyError, InputError, LayerError
+from sparsefeat.images import normalize
 from sparsefeat.images.decode import Picture
-from sparsefeat.images.preprocess import normalize
 from sparsefeat.model import PRE, ModelLayer, choose, layer_of
-from sparsefeat.viz.maps.criteria import CRITERIA, OF_ONE_PICTURE, Criterion, selectivity
-from sparsefeat.viz.maps.panels import STAGES, Stage
-from sparsefeat.viz.maps.reference import channel_means
-from sparsefeat.viz.maps.result import FeatureMaps
-from sparsefeat.viz.maps.selection import parse_channels
+from sparsefeat.storage.whole_file import is_special, write_file
+from sparsefeat.viz.maps.arrays import STAGES, MapArrays, Scale, Stage, checked_scale
+from sparsefeat.viz.maps.channels import (
+    CRITERIA,
+    OF_ONE_PICTURE,
+    Criterion,
+    channel_means,
+    parse_channels,
+    selectivity,
+)
+from sparsefeat.viz.maps.figure import draw_figure
+from sparsefeat.viz.maps.mosaic import draw_png
+from sparsefeat.viz.maps.page import render_maps
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
     from sparsefeat.pipeline.extractor import Extractor
     from sparsefeat.types import Reject
 
 AnyPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FeatureMaps(MapArrays):
+    """A layer's feature maps of one photograph; `maps` makes it.
+
+    Attributes
+    ----------
+    layer
+        The layer's Keras name.
+    picture
+        The photograph's path, percent-encoded as in a store; empty for what has none.
+    pixels
+        uint8 (height, width, 3), red first: the photograph as the network saw it, but for the
+        mean that is subtracted.
+    channels
+        int64 (k,): the numbers of the channels that were chosen, best first if there is a
+        criterion. `pre`, `post` and all that is per channel are in this order.
+    n_channels
+        Channels that the layer has.
+    stage
+        What is to be shown: ``pre``, ``post`` or ``both``.
+    rectified
+        Whether the layer has a ReLU.
+    pre
+        float32 (H, W, k) before ReLU; None where only the output was asked for.
+    post
+        float32 (H, W, k): the layer's output, after ReLU where it has one.
+    best, scores
+        The criterion and float64 (k,), what it gave; None without one.
+    settings
+        Model, preprocessing and size, as `Extractor.settings`.
+    """
+
+    def figure(self, *, scale: Scale = "shared", relu_split: bool = False) -> "go.Figure":
+        """Draw the maps as a plotly figure; Jupyter shows it.
+
+        Parameters
+        ----------
+        scale
+            ``shared`` colours for all channels, or each ``channel`` its own.
+        relu_split
+            Show what ReLU keeps and what it clips, instead of before and after.
+
+        Raises
+        ------
+        InputError
+            It would be larger than 15 MB, or have more than 32 channels: `html` holds more.
+        DependencyError
+            plotly isn't installed, or doesn't load.
+        """
+        return draw_figure(self, scale=checked_scale(scale), relu_split=relu_split)
+
+    def html(self, *, scale: Scale = "shared", relu_split: bool = False) -> str:
+        """Write a page that stands alone, for any number of channels; options as in `figure`.
+
+        Raises
+        ------
+        InputError
+            It would be larger than 15 MB.
+        DependencyError
+            plotly or Jinja2 isn't installed, or doesn't load.
+        """
+        return render_maps(self, scale=checked_scale(scale), relu_split=relu_split)
+
+    def png(self, *, scale: Scale = "shared", relu_split: bool = False) -> bytes:
+        """Draw a plain picture, as the bytes of a PNG file; options as in `figure`.
+
+        Raises
+        ------
+        DependencyError
+            matplotlib isn't installed, or doesn't load.
+        """
+        return draw_png(self, scale=checked_scale(scale), relu_split=relu_split)
+
+    def save(
+        self, path: str | os.PathLike[str], *, scale: Scale = "shared", relu_split: bool = False
+    ) -> None:
+        """Write what the file's ending says, .html or .png; options as in `figure`.
+
+        A pipe or a device may have any name, and gets a page unless the name ends in .png.
+
+        Raises
+        ------
+        InputError
+            The ending is another one, or the file can't be written.
+        """
+        file = Path(path)
+        ending = _ending(file)
+        if ending == ".html":
+            content = self.html(scale=scale, relu_split=relu_split).encode()
+        else:
+            content = self.png(scale=scale, relu_split=relu_split)
+        write_file(file, content)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """Give Jupyter the plain picture; without matplotlib words alone, rather than an error."""
+        bundle = {"text/plain": repr(self)}
+        with suppress(DependencyError):
+            bundle["image/png"] = base64.b64encode(self.png()).decode()
+        return bundle
 
 
 def maps(
@@ -50,7 +165,7 @@ def maps(
         ``all``, ``0-15``, ``3,8,12``, ``top:16``, a number or several.
     best
         Puts the best channels first: ``energy`` (the default for ``top:N``), ``variance``,
-        ``contrast`` or ``selectivity``; `sparsefeat.viz.maps.criteria` defines them.
+        ``contrast`` or ``selectivity``; `sparsefeat.viz.maps.channels` defines them.
     stage
         ``pre`` for before ReLU, ``post`` for after it, or ``both``, the default where the
         layer has a ReLU.
@@ -94,11 +209,11 @@ def maps(
     computed = runner.run(normalize(decoded.pixels, runner.scaling)[None])
     post = computed[found.name][0]
     scores = None
-    if best is not None:
-        others = None
-        if reference is not None:
-            others = channel_means(extractor.with_layers((found.name,)), reference)
-        scores = _scores(post, best, others)
+    if best is not None and reference is None:
+        scores = OF_ONE_PICTURE[best](post)
+    elif reference is not None:
+        others = channel_means(extractor.with_layers((found.name,)), reference)
+        scores = selectivity(post, others)
     numbers = selection.pick(post.shape[-1], scores)
     return FeatureMaps(
         layer=found.name,
@@ -184,9 +299,17 @@ def _stage(layer: ModelLayer, stage: Stage | None) -> Stage:
     return stage
 
 
-def _scores(
-    post: npt.NDArray[np.float32], best: Criterion, others: npt.NDArray[np.float64] | None
-) -> npt.NDArray[np.float64]:
-    if others is None:
-        return OF_ONE_PICTURE[best](post)
-    return selectivity(post, others)
+def _ending(file: Path) -> str:
+    """Give the ending of a file that maps can be written to.
+
+    Raises
+    ------
+    InputError
+        It is neither .html nor .png, and the file is no pipe or device.
+    """
+    ending = file.suffix.lower()
+    if ending != ".png" and is_special(file):
+        return ".html"
+    if ending not in (".html", ".png"):
+        raise InputError(f"got {str(file)!r}, expected a name that ends in .html or .png")
+    return ending
