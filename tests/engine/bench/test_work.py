@@ -6,7 +6,7 @@ from PIL import Image
 from skimage import data
 
 import sparsefeat
-from sparsefeat.bench.images import find_files, load_images, pass_length
+from sparsefeat.bench.work import find_files, load_images, pass_length
 from sparsefeat.errors import InputError, SourceError
 from sparsefeat.types import RejectWarning
 
