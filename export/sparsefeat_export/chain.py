@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sparsefeat_export import plan
 from sparsefeat_export.errors import WeightsError
+from sparsefeat_export.sources import BLOCKS, planned_convolutions
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")  # what a store can hold
-N_BASE_LAYERS = sum(count + 1 for count, _ in plan.BLOCKS)  # with the pools
+N_BASE_LAYERS = sum(count + 1 for count, _ in BLOCKS)  # with the pools
 
 
 def open_operations(model: Any) -> Iterator[Any]:
@@ -146,8 +146,8 @@ def check_usable(layers: list[Any], source: str) -> None:
 
 
 def _expected(channels_divisor: int) -> Iterator[tuple[str, tuple[int, ...] | None]]:
-    planned = iter(plan.convolutions(channels_divisor))
-    for block, (count, _) in enumerate(plan.BLOCKS, start=1):
+    planned = iter(planned_convolutions(channels_divisor))
+    for block, (count, _) in enumerate(BLOCKS, start=1):
         for _ in range(count):
             one = next(planned)
             yield one.name, one.kernel

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from sparsefeat_export import plan
 from sparsefeat_export.chain import (
     N_BASE_LAYERS,
     check_base,
@@ -21,10 +20,15 @@ from sparsefeat_export.chain import (
     split_front,
 )
 from sparsefeat_export.errors import WeightsError
-from sparsefeat_export.request import Request
 from sparsefeat_export.scaling import MODES, Scaling, measure, scale_as_keras
-from sparsefeat_export.sources import is_whole_model, read_weights
-from sparsefeat_export.weights import Weights, check_finite
+from sparsefeat_export.sources import (
+    DEFAULT_SIZE,
+    Request,
+    Weights,
+    check_finite,
+    is_whole_model,
+    read_weights,
+)
 
 UNLOADABLE = {
     "Lambda": "whose Python code is not run from a file",
@@ -226,7 +230,7 @@ def _flat(
             "expected 3: red, green, blue"
         )
     fixed = model.input_shape[1:3]
-    size = (fixed[0] or plan.DEFAULT_SIZE, fixed[1] or plan.DEFAULT_SIZE)
+    size = (fixed[0] or DEFAULT_SIZE, fixed[1] or DEFAULT_SIZE)
     inside, idle = _scaling_inside(model, front, layers[0], size, source)
     scaling, scaled, notes = _settle(inside, asked, known, front, idle, source)
     own = Own(model=model, scaled=scaled)

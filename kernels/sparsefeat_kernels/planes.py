@@ -7,7 +7,6 @@ import numpy.typing as npt
 
 _COMPILED_FROM = 1 << 14  # elements; fewer don't repay loading the compiled kernel
 
-
 _COMPILED_SIZE = 4  # bytes of an element for which there are compiled kernels
 
 

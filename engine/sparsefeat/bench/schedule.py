@@ -38,7 +38,6 @@ MIN_WARM_BATCHES = 3
 MAX_WARM_BATCHES = 30
 MAX_WARM_SECONDS = 10.0
 
-
 PROC = Path("/proc")
 
 # The columns of /proc/stat that count time in which a processor did nothing; those behind `steal`

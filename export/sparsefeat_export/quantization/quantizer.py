@@ -9,9 +9,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from sparsefeat_export import metadata
 from sparsefeat_export.committing import commit, data_path, working_folder
-from sparsefeat_export.comparison import open_session
+from sparsefeat_export.comparison import open_session, probe_pixels, summarise
 from sparsefeat_export.dependencies import load
 from sparsefeat_export.errors import (
     OutputError,
@@ -19,9 +18,8 @@ from sparsefeat_export.errors import (
     WeightsError,
     WeightsNotFoundError,
 )
-from sparsefeat_export.external import data_files, load_tensor
+from sparsefeat_export.model_file import data_files, load_tensor, read_model, write_model
 from sparsefeat_export.photographs import MIN_EXTENT, Photograph
-from sparsefeat_export.probe import probe_pixels, summarise
 from sparsefeat_export.quantization.agreement import Agreement, measure
 from sparsefeat_export.quantization.calibration import calibrate, n_passes
 from sparsefeat_export.quantization.graph import quantized_graph
@@ -122,7 +120,7 @@ def quantize(
             "probe": _probes(folder / GRAPH, described, scaling),
             "quantization": _describe(seen, held_out, len(measured), layers),
         }
-        metadata.write_model(folder / GRAPH, graph, described)
+        write_model(folder / GRAPH, graph, described)
         onnx.checker.check_model(folder / GRAPH, full_check=True)
         commit(folder / GRAPH, data, path)
     return QuantizeResult(path=path, layers=tuple(layers), metadata=described)
@@ -133,7 +131,7 @@ def _read(source: Path, output: Path) -> tuple[onnx.ModelProto, dict[str, Any]]:
     advice = "make one with: sparsefeat export -o vgg16.onnx"
     if not source.exists():
         raise WeightsNotFoundError(f"no model at {source}; {advice}")
-    model, described = metadata.read_model(source)
+    model, described = read_model(source)
     if described is None:
         raise WeightsError(f"{source} was not exported by sparsefeat; {advice}")
     _check_graph(model, source)

@@ -25,7 +25,7 @@ from sparsefeat.errors import (
     ProviderError,
 )
 from sparsefeat.model import ModelFile
-from sparsefeat_export.metadata import write_model
+from sparsefeat_export.model_file import write_model
 
 SMALL: dict[str, Any] = {"size": (64, 64), "rounds": 2}
 # Keras can't give these: the CPU provider is what answers are compared with, and no test but

@@ -33,7 +33,6 @@ Criterion = Literal["energy", "variance", "contrast", "selectivity"]
 
 CRITERIA: tuple[str, ...] = get_args(Criterion)
 
-
 _ITEM = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 _TOP = re.compile(r"top:(\d{1,9})")
 FORMS = "all, 5, 3,8,12, 0-15 or top:16"

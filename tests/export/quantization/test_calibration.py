@@ -1,8 +1,7 @@
 import numpy as np
 
-from sparsefeat_export.quantization.convolve import View, convolution, pooled
-from sparsefeat_export.quantization.patches import POSITIONS, exact_outputs, inputs
-from sparsefeat_export.quantization.stack import Convolution, Pooling
+from sparsefeat_export.quantization.calibration import POSITIONS, exact_outputs, inputs
+from sparsefeat_export.quantization.stack import Convolution, Pooling, View, convolution, pooled
 
 
 def stack(generator: np.random.Generator) -> list[Convolution | Pooling]:

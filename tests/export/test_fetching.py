@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sparsefeat_export.errors import DownloadError
-from sparsefeat_export.sources.pretrained import WHEEL_SHA256, read_pretrained, wheel_path
+from sparsefeat_export.sources.fetching import WHEEL_SHA256, read_pretrained, wheel_path
 
 
 @pytest.fixture

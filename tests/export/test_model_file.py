@@ -9,7 +9,7 @@ import pytest
 from onnx.external_data_helper import load_external_data_for_model
 
 from sparsefeat_export.errors import WeightsError
-from sparsefeat_export.metadata import read_metadata, read_model
+from sparsefeat_export.model_file import read_metadata, read_model
 
 MEAN = [103.939, 116.779, 123.68]
 

@@ -1,5 +1,9 @@
-"""Weights beside the graph: written one after the other, read with their digests checked."""
+"""The model file: a graph, the JSON that it carries about itself, and its weights beside it.
 
+Weights are written one after the other, and read with their digests checked.
+"""
+
+import json
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -9,6 +13,7 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 import onnx
+from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, numpy_helper
 
 from sparsefeat_export.errors import WeightsError
@@ -27,6 +32,89 @@ HDF5 = {
     b"\x89hdf": "a Keras file, expected an ONNX model; let its name end in .h5, and make one "
     "with: sparsefeat export --weights"
 }
+
+KEY = "sparsefeat"
+SEAL = "sparsefeat/crc32c"  # the last bytes of the file: the digest of all before them
+
+
+def write_model(path: Path, model: onnx.ModelProto, metadata: dict[str, Any]) -> None:
+    """Write a graph with its metadata, to which the digests of all weights beside it are added."""
+    metadata["crc32c"] = digests(model, path)
+    attach(model, metadata)
+    path.write_bytes(sealed(model))
+
+
+def attach(model: onnx.ModelProto, metadata: dict[str, Any]) -> None:
+    """Put the metadata, and who made the file, into `model`."""
+    model.producer_name = "sparsefeat"
+    model.producer_version = metadata["tools"]["sparsefeat"]
+    model.doc_string = "VGG16 with every layer an output, exported from Keras by sparsefeat"
+    onnx.helper.set_model_props(
+        model, {KEY: json.dumps(metadata, separators=(",", ":"), allow_nan=False)}
+    )
+
+
+def sealed(model: onnx.ModelProto) -> bytes:
+    """Give a model file's bytes: the graph, and as its last metadata the CRC-32C of all before.
+
+    Whoever reads the file with ONNX finds one more entry in ``metadata_props``.
+    """
+    kept = [one for one in model.metadata_props if one.key != SEAL]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    content: bytes = model.SerializeToString()
+    return content + _seal(content)
+
+
+def read_model(path: Path) -> tuple[onnx.ModelProto, dict[str, Any] | None]:
+    """Read a graph without its weights, and the metadata if it was exported by sparsefeat.
+
+    Raises
+    ------
+    WeightsError
+        It is no ONNX file, or not what the exporter wrote.
+    """
+    check_content(path, HDF5)
+    damaged = f"{path} is damaged: its bytes are not those that were written; copy it again"
+    model = onnx.ModelProto()
+    try:
+        content = path.read_bytes()
+        is_sealed = content.endswith(_seal(content[: -len(_seal(b""))]))
+        if SEAL.encode() in content and not is_sealed:
+            raise WeightsError(damaged)
+        model.ParseFromString(content)
+    except (DecodeError, OSError) as exc:
+        if isinstance(exc, DecodeError) and KEY.encode() in content:
+            raise WeightsError(damaged) from exc
+        raise WeightsError(f"{path} can't be read as an ONNX model: {exc}") from exc
+    text = {one.key: one.value for one in model.metadata_props}.get(KEY)
+    if text is None:
+        return model, None
+    if not is_sealed:
+        raise WeightsError(damaged)
+    try:
+        metadata = json.loads(text)
+        if not isinstance(metadata, dict) or not isinstance(metadata["crc32c"], dict):
+            raise TypeError("no digests")
+    except (ValueError, TypeError, LookupError, RecursionError) as exc:
+        raise WeightsError(
+            f"{path} has metadata that can't be read: {exc!r}; export it again"
+        ) from exc
+    return model, metadata
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Read the metadata of an exported model file."""
+    _, metadata = read_model(path)
+    if metadata is None:
+        raise WeightsError(f"{path} was not exported by sparsefeat")
+    return metadata
+
+
+def _seal(content: bytes) -> bytes:
+    entry = onnx.StringStringEntryProto(key=SEAL, value=f"{google_crc32c.value(content):08x}")
+    seal: bytes = onnx.ModelProto(metadata_props=[entry]).SerializeToString()
+    return seal
 
 
 def write_external(

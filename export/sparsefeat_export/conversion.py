@@ -1,7 +1,14 @@
-"""What depends on weights alone, computed once and not at every run."""
+"""From a Keras network to the finished graph and its data file.
+
+tf2onnx keeps several copies of every constant while it works, which for the whole VGG16 is more
+memory than most machines have. Weights that are inputs are never constants: only their shapes
+take part, and the arrays are bound to the finished graph afterwards. What depends on weights alone
+is computed once, then, and not at every run.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,10 +16,95 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from sparsefeat_export import graph as graphs
-from sparsefeat_export.evaluation import evaluate
+from sparsefeat_export.graph import (
+    declare_shapes,
+    drop_unread,
+    evaluate,
+    explicit_padding,
+    keep,
+    name_tensors,
+    rename_inputs,
+    rewire_round_trips,
+    settle_copies,
+    static_flatten,
+    transpose_single_positions,
+)
+from sparsefeat_export.model_file import write_external
+from sparsefeat_export.network import Network
+
+OPSET = 18  # the newest that tf2onnx writes
 
 Array = npt.NDArray[Any]
+
+
+def build(network: Network, layers: list[dict[str, Any]], data: Path) -> onnx.ModelProto:
+    """Convert `network`, write its weights to `data`, and give the graph that reads them.
+
+    `layers` is what `description.describe` says of the network.
+    """
+    traced = convert(network)
+    model = traced.graph
+    folded = fold(model.graph, list(traced.variables))
+    transpose_single_positions(model.graph, layers)
+    rewire_round_trips(model.graph)
+    explicit_padding(model.graph)
+    static_flatten(model.graph, layers)
+    arrays = bind(folded, traced.variables)
+    model.graph.initializer.extend(write_external(data, arrays, location=data.name))
+    settle_copies(model.graph)
+    name_tensors(model.graph, layers)
+    return declare_shapes(model, layers, network.height, network.width)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traced:
+    """A graph whose weights are inputs named ``<layer>/<weight>``, and the variables they are."""
+
+    graph: onnx.ModelProto
+    variables: dict[str, Any]  # in network order
+
+
+def convert(network: Network) -> Traced:
+    """Convert `network`; the graph's outputs carry the layers' names, in network order."""
+    import tensorflow as tf
+    import tf2onnx
+
+    variables = {
+        f"{layer.name}/{variable.name}": variable
+        for layer in network.layers
+        for variable in layer.weights
+    }
+    model = network.model
+    # Not all are weights: a dropout's random state stays what it is.
+    states = {id(one): one.numpy() for one in model.variables if one.dtype != "float32"}
+
+    def run(images: Any, *weights: Any) -> Any:
+        bound = {id(one): value for one, value in zip(variables.values(), weights, strict=True)}
+        outputs, _ = model.stateless_call(
+            [(states | bound)[id(one)] for one in model.trainable_variables],
+            [(states | bound)[id(one)] for one in model.non_trainable_variables],
+            images,
+            training=False,
+        )
+        return outputs
+
+    signature = [tf.TensorSpec((None, network.height, network.width, 3), tf.float32, "images")]
+    signature += [
+        tf.TensorSpec(variable.shape, tf.float32, f"weight_{index}")
+        for index, variable in enumerate(variables.values())
+    ]
+    function = tf.function(run, input_signature=signature, autograph=False)
+    graph, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
+    names = {f"weight_{index}": name for index, name in enumerate(variables)}
+    for node in graph.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+    for value in graph.graph.input:
+        value.name = names.get(value.name, value.name)
+    outputs = {output.name: output for output in graph.graph.output}
+    ordered = [outputs[layer.name] for layer in network.layers]
+    del graph.graph.output[:]
+    graph.graph.output.extend(ordered)
+    return Traced(graph=graph, variables=variables)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,10 +166,10 @@ def fold(graph: onnx.GraphProto, weights: list[str]) -> list[Folded]:
                 constants=constants,
             )
         )
-    graphs.keep(graph, kept)
-    graphs.rename_inputs(graph, renamed)
+    keep(graph, kept)
+    rename_inputs(graph, renamed)
     _keep_inputs(graph, without=set(weights))
-    graphs.drop_unread(graph)
+    drop_unread(graph)
     return folded
 
 

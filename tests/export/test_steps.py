@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from sparsefeat_export.errors import OutputError, StepError, WeightsError
-from sparsefeat_export.processes import run_step
+from sparsefeat_export.steps import run_step
 
 
 def job(weights: Path) -> dict[str, object]:

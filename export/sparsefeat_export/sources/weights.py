@@ -1,4 +1,4 @@
-"""Weights found in some file, matched to VGG16's layers by order and shape."""
+"""VGG16's layers, and weights found in some file that are matched to them by order and shape."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,14 +7,71 @@ from math import isqrt
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat_export import plan
 from sparsefeat_export.errors import WeightsError
 from sparsefeat_export.scaling import Scaling
+
+BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))  # (convolutions, channels)
+DENSE_UNITS = 4096
+IMAGENET_CLASSES = 1000
+DEFAULT_SIZE = 224  # height and width, in pixels
+STRIDE: int = 2 ** len(BLOCKS)  # of the last pool, in pixels
 
 # What may follow a layer, where it isn't a ReLU: Keras can leave the softmax out.
 ACTIVATIONS = {"predictions": (None, "Softmax", "")}
 
 Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """Which network to export.
+
+    `weights` is a name or an absolute path; `top` is None where the weights decide, `scaling`
+    where the model does.
+    """
+
+    weights: str
+    top: bool | None
+    scaling: str | None = None
+    channels_divisor: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """One layer with weights: its name and kernel shape, (3, 3, in, out) or (in, out)."""
+
+    name: str
+    kernel: tuple[int, ...]
+
+    @property
+    def bias(self) -> tuple[int]:
+        """Shape of the bias, (out,)."""
+        return (self.kernel[-1],)
+
+
+def planned_convolutions(channels_divisor: int = 1) -> list[Plan]:
+    """List the 13 convolutions in network order, each narrowed by `channels_divisor`."""
+    plans = []
+    channels_in = 3
+    for block, (count, channels) in enumerate(BLOCKS, start=1):
+        for index in range(1, count + 1):
+            kernel = (3, 3, channels_in, channels // channels_divisor)
+            plans.append(Plan(name=f"block{block}_conv{index}", kernel=kernel))
+            channels_in = kernel[-1]
+    return plans
+
+
+def planned_dense(
+    channels_divisor: int = 1, *, size: int = DEFAULT_SIZE, classes: int = IMAGENET_CLASSES
+) -> list[Plan]:
+    """List the three dense layers of a VGG16 for pictures of (size, size) pixels."""
+    features = (size // STRIDE) ** 2 * (BLOCKS[-1][1] // channels_divisor)
+    units = DENSE_UNITS // channels_divisor
+    return [
+        Plan(name="fc1", kernel=(features, units)),
+        Plan(name="fc2", kernel=(units, units)),
+        Plan(name="predictions", kernel=(units, classes)),
+    ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +94,7 @@ class Weights:
     """The weights of a VGG16: its layers in network order, and what its top implies."""
 
     source: str
-    layers: tuple[tuple[plan.Plan, Found], ...]
+    layers: tuple[tuple[Plan, Found], ...]
     top: bool
     size: int
     classes: int
@@ -101,9 +158,9 @@ def match(
     WeightsError
         A layer is missing, extra or has another shape. The message names it.
     """
-    planned = plan.convolutions(channels_divisor)
+    planned = planned_convolutions(channels_divisor)
     _match(convolutions, planned, source)
-    size, classes = plan.DEFAULT_SIZE, plan.IMAGENET_CLASSES
+    size, classes = DEFAULT_SIZE, IMAGENET_CLASSES
     if top is None:
         top = bool(dense)
     if top:
@@ -114,9 +171,9 @@ def match(
             )
         size = _size(dense[0], channels_divisor, source)
         classes = dense[-1].kernel[-1]
-        planned_dense = plan.dense(channels_divisor, size=size, classes=classes)
-        _match(dense, planned_dense, source)
-        planned = planned + planned_dense
+        top_layers = planned_dense(channels_divisor, size=size, classes=classes)
+        _match(dense, top_layers, source)
+        planned = planned + top_layers
     found = [*convolutions, *(dense if top else ())]
     return Weights(
         source=source,
@@ -128,7 +185,7 @@ def match(
     )
 
 
-def _match(found: Sequence[Found], planned: Sequence[plan.Plan], source: str) -> None:
+def _match(found: Sequence[Found], planned: Sequence[Plan], source: str) -> None:
     for one, expected in zip(found, planned, strict=False):
         called = "" if one.name == expected.name else f" (called {one.name!r} there)"
         if one.kernel != expected.kernel:
@@ -163,8 +220,8 @@ def _match(found: Sequence[Found], planned: Sequence[plan.Plan], source: str) ->
 
 def _size(fc1: Found, channels_divisor: int, source: str) -> int:
     """Tell the picture size, in pixels of either side, that the first dense layer is for."""
-    expected = plan.dense(channels_divisor)[0].kernel
-    channels = plan.BLOCKS[-1][1] // channels_divisor
+    expected = planned_dense(channels_divisor)[0].kernel
+    channels = BLOCKS[-1][1] // channels_divisor
     cells = fc1.kernel[0] // channels
     side: int = isqrt(cells)
     if fc1.kernel[0] != channels * side * side or side == 0 or fc1.kernel[1:] != expected[1:]:
@@ -173,4 +230,4 @@ def _size(fc1: Found, channels_divisor: int, source: str) -> int:
             f"expected {expected}; a model with another top exports from its saved .keras "
             "file, and --no-top leaves the top out"
         )
-    return side * plan.STRIDE
+    return side * STRIDE

@@ -4,9 +4,8 @@ import numpy as np
 import onnx
 import pytest
 
-from sparsefeat_export.comparison import open_session
-from sparsefeat_export.metadata import read_metadata
-from sparsefeat_export.probe import probe_pixels, summarise
+from sparsefeat_export.comparison import open_session, probe_pixels, summarise
+from sparsefeat_export.model_file import read_metadata
 from sparsefeat_export.scaling import MODES
 
 
