@@ -6,7 +6,7 @@ Criteria are measured on the layer's output, after ReLU, whatever stage is shown
 import operator
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -16,10 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError, LayerError, SourceError, StoreMismatchError
+from sparsefeat.store import Store
 from sparsefeat.store.header import differences
-from sparsefeat.store.layout import SHARD, is_store
-from sparsefeat.store.selection import spans
-from sparsefeat_kernels import Csr
+from sparsefeat.store.layout import is_store
 
 if TYPE_CHECKING:
     from sparsefeat.images.decode import Picture
@@ -36,6 +35,7 @@ CRITERIA: tuple[str, ...] = get_args(Criterion)
 _ITEM = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 _TOP = re.compile(r"top:(\d{1,9})")
 FORMS = "all, 5, 3,8,12, 0-15 or top:16"
+AT_ONCE = 1 << 23  # elements of a store that are read together, 64 MiB if none is zero
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -246,14 +246,16 @@ def channel_means(
     """
     (layer,) = extractor.layers.values()
     if isinstance(reference, str | os.PathLike) and is_store(reference):
-        rows = _stored(extractor, Path(reference))
+        store = _opened(Path(reference), extractor)
+        batches = store.batches(layer.name, batch_size=max(1, AT_ONCE // layer.n_features))
+        found = ((matrix.indices, matrix.data, len(rows)) for rows, matrix in batches)
     else:
-        rows = (batch.layers[layer.name] for batch in extractor.extract(reference))
+        rows_of = (batch.layers[layer.name] for batch in extractor.extract(reference))
+        found = ((csr.indices, csr.values, csr.n_rows) for csr in rows_of)
     sums, n_rows = np.zeros(layer.n_channels), 0
-    for csr in rows:
-        channels = csr.indices % layer.n_channels
-        sums += np.bincount(channels, weights=csr.values, minlength=layer.n_channels)
-        n_rows += csr.n_rows
+    for indices, values, count in found:
+        sums += np.bincount(indices % layer.n_channels, weights=values, minlength=layer.n_channels)
+        n_rows += count
     if not n_rows:
         raise SourceError(
             "the reference has no photograph that could be read, expected at least one: name others"
@@ -261,9 +263,8 @@ def channel_means(
     return sums / (n_rows * (layer.n_features // layer.n_channels))
 
 
-def _stored(extractor: "Extractor", folder: Path) -> Iterator[Csr]:
-    from sparsefeat.store import Store
-
+def _opened(folder: Path, extractor: "Extractor") -> Store:
+    """Open a store that holds the extractor's layer, made with the same settings."""
     store = Store(folder)
     (layer,) = extractor.layers
     if different := differences(store.settings, extractor.settings):
@@ -276,7 +277,4 @@ def _stored(extractor: "Extractor", folder: Path) -> Iterator[Csr]:
             f"{folder} has no layer {layer}, it holds {', '.join(store.layers)}: take a store of "
             "that layer, or photographs"
         )
-    for part in store.parts:
-        rows = np.arange(part.header.rows)
-        for start, stop in spans(rows, part.offsets(layer), gap=0, most=SHARD):
-            yield part.rows(layer, start, stop)
+    return store
