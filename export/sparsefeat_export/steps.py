@@ -14,8 +14,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sparsefeat_export.comparison import (
+    compare_photographs,
+    expected_probe,
+    write_photographs,
+    write_probes,
+)
+from sparsefeat_export.conversion import build
 from sparsefeat_export.dependencies import load, quiet_tensorflow
 from sparsefeat_export.errors import BY_NAME, ExportError, OutputError, StepError, WeightsError
+from sparsefeat_export.network import describe, digest
+from sparsefeat_export.network import load as load_network
+from sparsefeat_export.scaling import as_json
 from sparsefeat_export.sources import Request
 
 GRAPH = "graph.onnx"
@@ -101,13 +111,7 @@ def convert(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     import tensorflow as tf
     import tf2onnx
 
-    from sparsefeat_export import network
-    from sparsefeat_export.comparison import write_photographs, write_probes
-    from sparsefeat_export.conversion import build
-    from sparsefeat_export.description import describe, digest
-    from sparsefeat_export.scaling import as_json
-
-    loaded = network.load(Request(**job["request"]))
+    loaded = load_network(Request(**job["request"]))
     layers = describe(loaded)
     graph = build(loaded, layers, folder / job["data"])
     (folder / GRAPH).write_bytes(graph.SerializeToString())
@@ -138,11 +142,8 @@ def convert(job: dict[str, Any], folder: Path) -> dict[str, Any]:
 def reference(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Load the network again and write references for more photographs."""
     load("tensorflow", "keras")
-    from sparsefeat_export import network
-    from sparsefeat_export.comparison import write_photographs
-    from sparsefeat_export.description import digest
 
-    loaded = network.load(Request(**job["request"]))
+    loaded = load_network(Request(**job["request"]))
     if digest(loaded) != job["network"]["sha256"]:
         raise WeightsError(f"{loaded.source} changed while it was exported: start again")
     write_photographs(loaded, job["photographs"], folder)
@@ -151,8 +152,6 @@ def reference(job: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def compare(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Run the graph on the same photographs and compare."""
-    from sparsefeat_export.comparison import compare_photographs
-
     errors = compare_photographs(folder / GRAPH, folder, job["layers"], len(job["photographs"]))
     return {"errors": {layer: asdict(one) for layer, one in errors.items()}}
 
@@ -161,8 +160,6 @@ def probe(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Compute the probes' expected numbers."""
     load("onnxruntime")
     import onnxruntime
-
-    from sparsefeat_export.comparison import expected_probe
 
     return {
         "probes": [

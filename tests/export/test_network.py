@@ -12,7 +12,7 @@ import json, sys
 from pathlib import Path
 from sparsefeat_export.dependencies import quiet_tensorflow
 quiet_tensorflow()
-from sparsefeat_export.description import describe
+from sparsefeat_export.network import describe
 from sparsefeat_export.errors import WeightsError
 from sparsefeat_export.network import load
 from sparsefeat_export.sources import Request

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from sparsefeat_export.chain import (
+from sparsefeat_export.errors import WeightsError
+from sparsefeat_export.network.chain import (
     N_BASE_LAYERS,
     check_base,
     check_usable,
@@ -19,7 +20,6 @@ from sparsefeat_export.chain import (
     recorded,
     split_front,
 )
-from sparsefeat_export.errors import WeightsError
 from sparsefeat_export.scaling import MODES, Scaling, measure, scale_as_keras
 from sparsefeat_export.sources import (
     DEFAULT_SIZE,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sparsefeat_export.errors import WeightsError
-from sparsefeat_export.network import Network
+from sparsefeat_export.network.loading import Network
 
 KINDS = {"Conv2D": "conv", "MaxPooling2D": "pool"}
 
