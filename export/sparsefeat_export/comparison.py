@@ -128,7 +128,7 @@ def _write(
 def compare_photographs(
     graph: Path, folder: Path, layers: Sequence[str], n_photographs: int
 ) -> dict[str, Errors]:
-    """Errors of every layer over photographs that `reference.write_photographs` has written."""
+    """Errors of every layer over photographs that `write_photographs` has written."""
     session = open_session(onnx.load(graph, load_external_data=False), graph.parent)
     errors = {layer: Errors() for layer in layers}
     for index in range(n_photographs):

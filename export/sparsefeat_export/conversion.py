@@ -40,7 +40,7 @@ Array = npt.NDArray[Any]
 def build(network: Network, layers: list[dict[str, Any]], data: Path) -> onnx.ModelProto:
     """Convert `network`, write its weights to `data`, and give the graph that reads them.
 
-    `layers` is what `description.describe` says of the network.
+    `layers` is what `describe` says of the network.
     """
     traced = convert(network)
     model = traced.graph

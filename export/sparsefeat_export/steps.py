@@ -142,7 +142,6 @@ def convert(job: dict[str, Any], folder: Path) -> dict[str, Any]:
 def reference(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Load the network again and write references for more photographs."""
     load("tensorflow", "keras")
-
     loaded = load_network(Request(**job["request"]))
     if digest(loaded) != job["network"]["sha256"]:
         raise WeightsError(f"{loaded.source} changed while it was exported: start again")
