@@ -93,5 +93,5 @@ def test_an_older_snapshot(store: Store) -> None:
     old = Store(store.folder, snapshot=2)
     np.testing.assert_array_equal(old["fc"].toarray(), dense_rows(SMALL[2], range(10)))
     for wrong in (0, 4, -1, "1", True, 1.0):
-        with pytest.raises(InputError, match="has no snapshot .*expected one of 1 to 3"):
+        with pytest.raises(InputError, match=r"has no snapshot .*expected one of 1 to 3"):
             Store(store.folder, snapshot=wrong)  # type: ignore[arg-type]

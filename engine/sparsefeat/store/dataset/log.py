@@ -190,7 +190,11 @@ class Log:
     def _no_store(self) -> StoreNotFoundError:
         name = self._storage.name("")
         if not self._storage.is_folder():
-            what = "is a link that leads back to itself" if _is_loop(self._storage.root) else "is not a folder"
+            what = (
+                "is a link that leads back to itself"
+                if _is_loop(self._storage.root)
+                else "is not a folder"
+            )
             return StoreNotFoundError(
                 f"{name} {what}, expected a store: check the path, or extract into it first"
             )
