@@ -74,9 +74,9 @@ def _record(number: int) -> Row:
 def open_store(path: Path, layer: Layer) -> Opened:
     store = sparsefeat.open(path)
     return Opened(
-        csr=lambda: store[layer.name],
-        dense=lambda: store.dense(layer.name).reshape(-1, layer.n_features),
-        rows=lambda numbers: store[layer.name, numbers],
+        csr=lambda: store[layer.name].to_scipy(),
+        dense=lambda: store[layer.name].to_numpy().reshape(-1, layer.n_features),
+        rows=lambda numbers: store[layer.name][numbers],
     )
 
 

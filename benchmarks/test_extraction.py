@@ -122,7 +122,7 @@ class Comparison:
             self.missing[way] = str(exc)
             return None
         store = sparsefeat.open(extraction(self._sample))
-        self.check(way, {name: store.dense(name) for name in store.layers})
+        self.check(way, {name: store[name].to_numpy() for name in store.layers})
         self.clear()
         return extraction
 

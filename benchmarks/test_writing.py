@@ -60,7 +60,7 @@ def test_cost(
     assert ways["without"]() == ways["with"]() == count
     store = sparsefeat.open(tmp_path / "store")
     for name, values in ready.items():
-        last = store[name, count - (count % BATCH or BATCH) :]
+        last = store[name][count - (count % BATCH or BATCH) :]
         assert np.array_equal(last.data, values)
 
     paired = Paired(ways=ways, between=clear)

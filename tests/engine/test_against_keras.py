@@ -74,7 +74,7 @@ def test_stored_features_are_those_of_keras(
     facts: Any = sparsefeat.info(store.folder)
     assert store.obs["path"].tolist() == sorted(path.name for path in photos.iterdir())
     for name in POOLS:
-        ours, theirs = store.dense(name), keras[name]
+        ours, theirs = store[name].to_numpy(), keras[name]
         assert ours.shape == theirs.shape
         error = np.linalg.norm(ours.astype(np.float64) - theirs) / np.linalg.norm(theirs)
         assert error < 1e-5
@@ -91,7 +91,7 @@ def test_counted_zeros_are_those_of_keras(
     from_store = sparsefeat.analyse(store)
     from_photos = sparsefeat.analyse(photos, extractor=sparsefeat.Extractor(vgg16, "pools"))
     for name in POOLS:
-        ours, theirs = store.dense(name), keras[name]
+        ours, theirs = store[name].to_numpy(), keras[name]
         for sparsity in (from_store, from_photos):
             zeros = sparsity.counts[name]
             assert zeros.share == np.mean(ours == 0)

@@ -45,7 +45,7 @@ def count_store(
         What is on disk is not what was written.
     """
     names = list(store.layers) if layers is None else list(layers)
-    recorded = {name: store.zeros(name) for name in names}
+    recorded = {name: store[name].zeros() for name in names}
     total, done = len(names) * store.n_rows, 0
     found = {}
     for name in names:
@@ -59,7 +59,7 @@ def count_store(
             )
         counted = Places(layer) if places else None
         if counted is not None:
-            for csr in store.supports(name):
+            for csr in store[name].supports():
                 try:
                     counted.add(csr)
                 except ValueError as exc:  # the kernels check the indices' order as they go

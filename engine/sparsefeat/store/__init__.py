@@ -18,8 +18,9 @@ from sparsefeat.store.dataset.choosing import choose_stored
 from sparsefeat.store.dataset.index import Index, Status
 from sparsefeat.store.dataset.log import is_store
 from sparsefeat.store.dataset.rows import Rows, row_numbers, spans
-from sparsefeat.store.dataset.store import Store, Zeros, open_store
+from sparsefeat.store.dataset.store import Store, open_store
 from sparsefeat.store.dataset.store import open_store as open
+from sparsefeat.store.dataset.view import LayerView, Zeros
 from sparsefeat.store.dataset.writer import StoreWriter
 from sparsefeat.store.format.documents import JSON, SHARD, differences, layer_key
 from sparsefeat.store.maintenance.compact import Compaction, compact
@@ -39,6 +40,7 @@ __all__ = [
     "Compaction",
     "Finding",
     "Index",
+    "LayerView",
     "Loss",
     "Merge",
     "Numbers",

@@ -48,7 +48,7 @@ def test_a_pooled_store(small_vgg16: Path, photos: Path, tmp_path: Path) -> None
     extractor = sparsefeat.Extractor(small_vgg16, "block5_conv3", pool="max", size=(64, 64))
     sparsefeat.extract_to_store(extractor, list_pictures([photos]), tmp_path / "features")
     found = sparsefeat.analyse(tmp_path / "features")
-    x = sparsefeat.open(tmp_path / "features").dense("block5_conv3")
+    x = sparsefeat.open(tmp_path / "features")["block5_conv3"].to_numpy()
     assert found.layers.loc["block5_conv3", "zeros"] == np.mean(x == 0)
     assert found.layers.loc["block5_conv3", "always_on"] == (x != 0).all(axis=0).sum()
     with pytest.raises(LayerError, match="has no positions"):

@@ -17,7 +17,7 @@ def found(store: sparsefeat.Store) -> sparsefeat.Sparsity:
 
 def test_frames_hold_what_numpy_finds(found: sparsefeat.Sparsity, store: sparsefeat.Store) -> None:
     for name, layer in store.layers.items():
-        x = store.dense(name)
+        x = store[name].to_numpy()
         line = found.layers.loc[name]
         shares = (x == 0).mean(axis=tuple(range(1, x.ndim)))
         assert line["zeros"] == np.mean(x == 0)

@@ -88,7 +88,7 @@ def test_a_store_says_what_its_photographs_say(folder: Path, small_vgg16: Path) 
     store = sparsefeat.open(folder / "features")
     pictures = lines_of(ok("features --by picture --csv -", folder, small_vgg16))
     for name in store.layers:
-        expected = [np.mean(row == 0) for row in store.dense(name)]
+        expected = [np.mean(row == 0) for row in store[name].to_numpy()]
         assert [float(each["zeros"]) for each in pictures if each["layer"] == name] == expected
 
 

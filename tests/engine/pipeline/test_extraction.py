@@ -54,7 +54,7 @@ def extract(model: Path, photos: Sequence[Path], store: Path, **options: object)
 def contents(store: Path) -> dict[str, bytes]:
     """Every row by its picture, bit for bit."""
     opened = sparsefeat.open(store)
-    layers = [opened.dense(name) for name in opened.layers]
+    layers = [opened[name].to_numpy() for name in opened.layers]
     return {
         path: b"".join(layer[row].tobytes() for layer in layers)
         for row, path in enumerate(opened.obs["path"])
@@ -90,7 +90,7 @@ def test_a_run_and_running_it_again(small_vgg16: Path, photos: Path, tmp_path: P
     extractor = sparsefeat.Extractor(small_vgg16, "block5_pool", size=(64, 64))
     (batch,) = extractor.extract([photos / "even/08.png"])
     row = opened.obs["path"].tolist().index("even/08.png")
-    stored = opened["block5_pool", row]
+    stored = opened["block5_pool"][row]
     np.testing.assert_array_equal(stored.indices, batch.layers["block5_pool"].indices)
     np.testing.assert_array_equal(stored.data, batch.layers["block5_pool"].values)
 

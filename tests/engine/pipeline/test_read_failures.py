@@ -74,7 +74,7 @@ def extract(
 def contents(store: Path) -> dict[str, bytes]:
     """Every row by its picture, bit for bit."""
     opened = sparsefeat.open(store)
-    layers = [opened.dense(name) for name in opened.layers]
+    layers = [opened[name].to_numpy() for name in opened.layers]
     return {
         path: b"".join(layer[row].tobytes() for layer in layers)
         for row, path in enumerate(opened.obs["path"])

@@ -68,10 +68,10 @@ class DamageError(Exception):
 
 
 LOOKS: dict[str, Look] = {
-    "matrix": every_layer(lambda store, layer: store[layer]),
-    "row": every_layer(lambda store, layer: store[layer, 1]),
-    "dense": every_layer(lambda store, layer: store.dense(layer)),
-    "zeros": every_layer(lambda store, layer: store.zeros(layer)),
+    "matrix": every_layer(lambda store, layer: store[layer][:]),
+    "row": every_layer(lambda store, layer: store[layer][1]),
+    "dense": every_layer(lambda store, layer: store[layer].to_numpy()),
+    "zeros": every_layer(lambda store, layer: store[layer].zeros()),
     "obs": lambda folder: Store(folder).obs,
     "rejected": lambda folder: Store(folder).rejected,
     "info": info,

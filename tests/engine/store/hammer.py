@@ -27,9 +27,9 @@ def main(folder: Path, most: int) -> None:
         seen = len(store)
         numbers = store.obs["bytes"].to_numpy() - 1000
         assert numbers.tolist() == list(range(seen)), numbers
-        got = store.dense(layer.name).reshape(seen, -1)
+        got = store[layer.name].to_numpy().reshape(seen, -1)
         assert np.array_equal(got, expected[:seen]), "other values"
-        zeros = store.zeros(layer.name).per_row
+        zeros = store[layer.name].zeros().per_row
         assert np.array_equal(zeros, (expected[:seen] == 0).sum(axis=1)), "other zeros"
         reads += 1
     sys.stdout.write(f"{reads}\n")

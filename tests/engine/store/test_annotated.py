@@ -11,7 +11,7 @@ from anndata import AnnData
 from scipy.sparse import csr_matrix, issparse
 
 from sparsefeat.errors import DependencyError, InputError, LayerError, StoreCorruptError
-from sparsefeat.store import Store
+from sparsefeat.store import LayerView, Store
 
 from .data import SMALL, dense_rows, make_batch, make_reject, part_folders, write_store
 
@@ -66,7 +66,7 @@ def test_the_whole_store_is_one_object(store: Store, is_lazy: bool) -> None:
     assert json.loads(kept["provenance"]) == store.provenance
     assert json.loads(kept["layers"]) == {layer.name: [*layer.shape] for layer in SMALL}
     for key, layer in KEYS.items():
-        expected = store.zeros(layer.name).per_channel
+        expected = store[layer.name].zeros().per_channel
         np.testing.assert_array_equal(kept["zeros_per_channel"][key], expected)
 
 
@@ -100,13 +100,13 @@ def test_rows_can_be_found_by_a_condition(store: Store, lazy: AnnData) -> None:
 
 def test_only_what_is_asked_for_is_read(lazy: AnnData, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[slice] = []
-    read = Store.__getitem__
+    read = LayerView.__getitem__
 
-    def counting(self: Store, key: Any) -> Any:
-        asked.append(key[1])
-        return read(self, key)
+    def counting(self: LayerView, rows: Any) -> Any:
+        asked.append(rows)
+        return read(self, rows)
 
-    monkeypatch.setattr(Store, "__getitem__", counting)
+    monkeypatch.setattr(LayerView, "__getitem__", counting)
     part = lazy[5:7].obsm["block5_pool"]
     assert asked == []
     assert part.compute().shape == (2, 72)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsefeat.errors import InputError, LayerError, StoreMemoryError
-from sparsefeat.store import Store
+from sparsefeat.store import LayerView, Store
 from sparsefeat.system.threads import available_threads
 from sparsefeat.types import Layer
 
@@ -48,11 +48,12 @@ def test_batches_are_the_layer(
     read_ahead: int,
 ) -> None:
     ascending = sorted(number % ROWS for number in (range(ROWS) if rows is None else rows))
+    wanted: Any = slice(None) if rows is None else rows
     caps: dict[str, Any] = {"memory": memory, "batch_size": batch_size}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sparsefeat.store.dataset.batches.READ_AHEAD", read_ahead)
-        sparse = [*store.batches("block5_pool", rows, **caps)]
-        dense = [*store.dense_batches("block5_pool", rows, **caps)]
+        sparse = [*store["block5_pool"].batches(wanted, **caps)]
+        dense = [*store["block5_pool"].dense_batches(wanted, **caps)]
     for found in (sparse, dense):
         assert [number for numbers, _ in found for number in numbers] == ascending
         for numbers, matrix in found:
@@ -60,33 +61,33 @@ def test_batches_are_the_layer(
             assert 0 < len(numbers) <= (batch_size or ROWS * 99)
             assert memory is None or size(matrix) <= memory
     for numbers, matrix in sparse:
-        expected = store["block5_pool", numbers]
+        expected = store["block5_pool"][numbers]
         assert matrix.indices.dtype == matrix.indptr.dtype == np.int32
         assert matrix.has_canonical_format
         assert matrix.shape == expected.shape
         np.testing.assert_array_equal(matrix.toarray(), expected.toarray())
     for numbers, array in dense:
-        np.testing.assert_array_equal(array, store.dense("block5_pool", numbers))
+        np.testing.assert_array_equal(array, store["block5_pool"].to_numpy(numbers))
 
 
 def test_a_batch_is_as_large_as_it_can_be(store: Store) -> None:
     memory = 1000
-    found = [*store.batches("block5_pool", memory=memory)]
+    found = [*store["block5_pool"].batches(memory=memory)]
     assert len(found) > 2
     for (numbers, _), (following, _) in pairwise(found):
-        assert size(store["block5_pool", [*numbers, following[0]]]) > memory
+        assert size(store["block5_pool"][[*numbers, following[0]]]) > memory
 
 
 def test_small_batches_are_read_many_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    read = Store.__getitem__
+    read = LayerView.__getitem__
 
-    def counting(self: Store, key: Any) -> Any:
-        asked.append(len(key[1]))
-        return read(self, key)
+    def counting(self: LayerView, rows: Any) -> Any:
+        asked.append(len(rows))
+        return read(self, rows)
 
-    monkeypatch.setattr(Store, "__getitem__", counting)
-    assert len([*store.batches("block5_pool", batch_size=2)]) == 12
+    monkeypatch.setattr(LayerView, "__getitem__", counting)
+    assert len([*store["block5_pool"].batches(batch_size=2)]) == 12
     assert asked == [ROWS]
 
 
@@ -95,31 +96,31 @@ def test_a_row_that_does_not_fit_is_refused_at_once(store: Store, method: str) -
     with pytest.raises(
         InputError, match=r"row \d+ of fc takes .* say memory=\d+ or more"
     ) as raised:
-        getattr(store, method)("fc", [7, 9], memory=100)
+        getattr(store["fc"], method)([7, 9], memory=100)
     least = int(str(raised.value).split("memory=")[2].split()[0])
-    assert len([*getattr(store, method)("fc", [7, 9], memory=least)]) == 2
+    assert len([*getattr(store["fc"], method)([7, 9], memory=least)]) == 2
 
 
 @pytest.mark.parametrize("caps", [{"memory": 0}, {"memory": 1.5}, {"batch_size": 0}])
 def test_caps_are_whole_numbers(store: Store, caps: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=rf"got {next(iter(caps))}="):
-        store.batches("fc", **caps)
+        store["fc"].batches(**caps)
 
 
 def test_a_wrong_name_or_row_is_said_at_once(store: Store) -> None:
     with pytest.raises(LayerError):
-        store.batches("nothing")
+        store["nothing"].batches()
     with pytest.raises(InputError):
-        store.dense_batches("fc", [ROWS])
+        store["fc"].dense_batches([ROWS])
 
 
 def test_the_store_s_own_limit_holds_as_well(store: Store) -> None:
     tight = Store(store.folder, memory_limit=700)
-    assert len([*tight.batches("fc")]) > 10
-    assert len([*tight.dense_batches("fc", batch_size=1)]) == ROWS
-    assert all(size(matrix) <= 700 for _, matrix in tight.batches("fc", batch_size=10))
+    assert len([*tight["fc"].batches()]) > 10
+    assert len([*tight["fc"].dense_batches(batch_size=1)]) == ROWS
+    assert all(size(matrix) <= 700 for _, matrix in tight["fc"].batches(batch_size=10))
     with pytest.raises(StoreMemoryError):
-        next(Store(store.folder, memory_limit=300).batches("fc", batch_size=10))
+        next(Store(store.folder, memory_limit=300)["fc"].batches(batch_size=10))
 
 
 def sparse_rows(layer: Layer, numbers: Any) -> npt.NDArray[np.float32]:
@@ -134,14 +135,14 @@ def test_memory_stays_below_the_cap(tmp_path: Path, caps: dict[str, Any]) -> Non
         batch = make_batch(range(start, start + 32), [WIDE], make=sparse_rows)
         write_store(tmp_path, [batch], [WIDE])
     store = Store(tmp_path)
-    seen = [numbers for numbers, _ in store.batches("wide", [0, 40, 95], **caps)]  # warmed up
+    seen = [numbers for numbers, _ in store["wide"].batches([0, 40, 95], **caps)]  # warmed up
     tracemalloc.start()
-    for numbers, matrix in store.batches("wide", **caps):
+    for numbers, matrix in store["wide"].batches(**caps):
         seen.append(numbers)
         del matrix
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert sum(map(len, seen)) == n_rows + 3
-    assert size(store["wide"]) > 28 << 20
+    assert size(store["wide"][:]) > 28 << 20
     # Besides, each thread decodes a chunk of 1 MiB at a time.
     assert peak < caps["memory"] + available_threads() * (3 << 20)

@@ -34,7 +34,7 @@ def assert_every_row_once(folder: Path, expected: Store) -> None:
     assert got.obs.equals(expected.obs)
     assert got.rejected.equals(expected.rejected)
     for name in expected.layers:
-        np.testing.assert_array_equal(got.dense(name), expected.dense(name))
+        np.testing.assert_array_equal(got[name].to_numpy(), expected[name].to_numpy())
 
 
 def test_a_compaction_killed_at_any_moment(forge: Forge, pieces: Path, tmp_path: Path) -> None:

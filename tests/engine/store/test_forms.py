@@ -97,14 +97,16 @@ def test_what_is_stored_and_what_it_has_lost(tmp_path: Path, values: str, worst:
     assert info(tmp_path)["values"] == str(Values.parse(values))
     for layer in LAYERS:
         expected = activations(layer, range(33))
-        got = store[layer.name].toarray()
+        got = store[layer.name].to_scipy().toarray()
         np.testing.assert_array_equal(got != 0, expected != 0)
-        assert_same_floats(store.dense(layer.name).reshape(33, -1), got)
+        assert_same_floats(store[layer.name].to_numpy().reshape(33, -1), got)
         for rows in (5, [31, 2, 2], slice(7, 29, 3)):
             some = np.atleast_2d(got[rows])
-            assert_same_floats(store[layer.name, rows].toarray(), some)
-            assert_same_floats(store.dense(layer.name, rows).reshape(len(some), -1), some)
-        np.testing.assert_array_equal(store.zeros(layer.name).per_row, (expected == 0).sum(axis=1))
+            assert_same_floats(store[layer.name][rows].toarray(), some)
+            assert_same_floats(store[layer.name].to_numpy(rows).reshape(len(some), -1), some)
+        np.testing.assert_array_equal(
+            store[layer.name].zeros().per_row, (expected == 0).sum(axis=1)
+        )
         errors = relative(got, expected)
         loss = layer_facts(tmp_path, layer.name)["loss"]
         assert loss["rows"] == 33
@@ -130,7 +132,7 @@ def test_stock_anndata_reads_them(tmp_path: Path, values: str) -> None:
             assert got.dtype == np.uint8
             steps = store.parts[0].scales(layer.name)
             got = np.tile(steps, layer.n_features // len(steps)) * got.astype(np.float32) ** 2
-        assert_same_floats(got, store[layer.name, :12].toarray())
+        assert_same_floats(got, store[layer.name][:12].toarray())
 
 
 def test_float16_is_stored_in_two_bytes(tmp_path: Path) -> None:
@@ -144,13 +146,13 @@ def test_float16_is_stored_in_two_bytes(tmp_path: Path) -> None:
         assert astype["configuration"] == {"encode_dtype": "<f2", "decode_dtype": "<f4"}
         assert blosc["configuration"]["typesize"] == 2
     expected = round_half(activations(DENSE, range(33)).reshape(-1)).reshape(33, -1)
-    assert_same_floats(store["dense"].toarray(), expected)
+    assert_same_floats(store["dense"].to_scipy().toarray(), expected)
 
 
 def test_fewer_bits_are_float32_to_every_reader(tmp_path: Path) -> None:
     store = write(tmp_path, "bits:5")
     expected = round_mantissa(activations(SPARSE, range(33)).reshape(-1), 5).reshape(33, -1)
-    assert_same_floats(store["sparse"].toarray(), expected)
+    assert_same_floats(store["sparse"].to_scipy().toarray(), expected)
 
 
 def test_whole_numbers_of_steps_are_kept_to_the_last_bit(tmp_path: Path) -> None:
@@ -162,8 +164,8 @@ def test_whole_numbers_of_steps_are_kept_to_the_last_bit(tmp_path: Path) -> None
         assert part.array("obsm/sparse/data").metadata.dtype == np.uint8
         assert_same_floats(part.scales("sparse"), STEPS.steps)
     expected = np.concatenate([counted(SPARSE, r) for r in ([0], range(1, 20), range(20, 33))])
-    assert_same_floats(store["sparse"].toarray(), expected)
-    assert_same_floats(store.dense("sparse").reshape(33, -1), expected)
+    assert_same_floats(store["sparse"].to_scipy().toarray(), expected)
+    assert_same_floats(store["sparse"].to_numpy().reshape(33, -1), expected)
     facts = layer_facts(tmp_path, "sparse")
     assert (facts["values"], facts["loss"]) == ("uint8 linear codes", None)
 
@@ -179,8 +181,8 @@ def test_numbers_beyond_a_byte_take_two(tmp_path: Path) -> None:
         write_store(folder, [batch], [layer], steps={"x": steps})
         (part,) = Store(folder).parts
         assert part.layers["x"].dtype == np.uint16
-        assert_same_floats(Store(folder)["x"].toarray(), x)
-        assert_same_floats(Store(folder).dense("x"), x)
+        assert_same_floats(Store(folder)["x"].to_scipy().toarray(), x)
+        assert_same_floats(Store(folder)["x"].to_numpy(), x)
         assert verify(folder).findings == ()
 
 
@@ -199,7 +201,7 @@ def test_a_row_that_is_no_whole_number_of_steps_begins_a_part_of_its_own(tmp_pat
     assert kinds == [True, False]
     assert [part.header.rows for part in store.parts] == [25, 15]
     expected = np.concatenate([batch.layers["sparse"].values for batch in batches])
-    assert_same_floats(store["sparse"].data, expected)
+    assert_same_floats(store["sparse"].to_scipy().data, expected)
     assert verify(tmp_path).findings == ()
 
 
@@ -228,7 +230,7 @@ def test_first_rows_that_are_no_whole_numbers_are_stored_as_they_are(tmp_path: P
     store = write(tmp_path, "float32", counted, steps={"sparse": other})
     for part in part_folders(tmp_path):
         assert not (part / "uns" / "sparsefeat" / "scales").exists()
-    assert_same_floats(store["sparse", 1:20].toarray(), counted(SPARSE, range(1, 20)))
+    assert_same_floats(store["sparse"][1:20].toarray(), counted(SPARSE, range(1, 20)))
 
 
 def test_steps_are_no_matter_where_bits_are_dropped(tmp_path: Path) -> None:
@@ -266,7 +268,7 @@ def test_a_largest_value_that_comes_last_is_not_clipped(tmp_path: Path) -> None:
     x[-1] = 1000
     batches = [make_batch([n], [layer], make=lambda _, n: x[n]) for n in range(30)]
     write_store(tmp_path, batches, [layer], values="uint8")
-    got = Store(tmp_path).dense("x")
+    got = Store(tmp_path)["x"].to_numpy()
     np.testing.assert_allclose(got[-1], 1000, rtol=1e-6)
     assert (np.abs(got[:-1] - 1) <= 1000 / 255**2 * 8.5).all()
 
@@ -283,7 +285,7 @@ def test_a_batch_that_can_not_be_kept_leaves_no_trace(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="has the value 70000 in x, beyond 65,504"):
             writer.append(batches[1])
         assert writer.append(batches[2]) == 1
-    assert Store(tmp_path)["x"].toarray().tolist() == [[5, 0], [7, 0]]
+    assert Store(tmp_path)["x"].to_scipy().toarray().tolist() == [[5, 0], [7, 0]]
     assert writer.losses == {"x": Loss(rows=2)}
 
 
@@ -310,7 +312,7 @@ def test_damaged_scales_are_found(tmp_path: Path, scales: Float32) -> None:
     write(tmp_path, "uint8")
     put_numbers(tmp_path, 1, "uns/sparsefeat/scales/sparse", scales.astype(np.float32))
     with pytest.raises(StoreCorruptError, match="scales/sparse is damaged"):
-        Store(tmp_path)["sparse"]
+        Store(tmp_path)["sparse"][:]
     assert any("scales/sparse is damaged" in str(finding) for finding in verify(tmp_path).findings)
 
 
@@ -362,7 +364,7 @@ def test_a_form_from_anybody(tmp_path: Path, entry: object) -> None:
 
     edit_root(tmp_path, edit)
     with pytest.raises(StoreError, match="is damaged"):
-        Store(tmp_path)["sparse"]
+        Store(tmp_path)["sparse"][:]
 
 
 def rewrite(store: Store, folder: Path, parts: list[Part]) -> Store:
@@ -395,7 +397,9 @@ def test_rounded_values(tmp_path: Path, values: str) -> None:
     store = write(tmp_path / "store", values)
     again = rewrite(store, tmp_path / "again", list(store.parts))
     for layer in LAYERS:
-        assert_same_floats(again[layer.name].toarray(), store[layer.name].toarray())
+        assert_same_floats(
+            again[layer.name].to_scipy().toarray(), store[layer.name].to_scipy().toarray()
+        )
         stored = [part.layers[layer.name].values for part in store.parts]
         losses = [one.loss for one in stored if one is not None and one.loss is not None]
         kept = again.parts[0].layers[layer.name].values
@@ -428,7 +432,9 @@ def test_whole_numbers_stay_so(tmp_path: Path) -> None:
     assert again.parts[0].layers["sparse"].values == store.parts[0].layers["sparse"].values
     assert again.parts[0].array("obsm/sparse/data").metadata.dtype == np.uint8
     for layer in LAYERS:
-        assert_same_floats(again[layer.name].toarray(), store[layer.name].toarray())
+        assert_same_floats(
+            again[layer.name].to_scipy().toarray(), store[layer.name].to_scipy().toarray()
+        )
 
 
 def test_whole_numbers_beside_others_are_float32(tmp_path: Path) -> None:
@@ -443,4 +449,4 @@ def test_whole_numbers_beside_others_are_float32(tmp_path: Path) -> None:
         again = rewrite(stores[0], tmp_path / str(number), parts)
         assert again.parts[0].layers["sparse"].values is None
         expected = np.concatenate([to_dense(part.rows("sparse", 0, 12)) for part in parts])
-        assert_same_floats(again.dense("sparse").reshape(24, -1), expected)
+        assert_same_floats(again["sparse"].to_numpy().reshape(24, -1), expected)

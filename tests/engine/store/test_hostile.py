@@ -61,9 +61,9 @@ def test_another_number_of_rows(store: Path, layer: str) -> None:
     change_header(store, lambda header: header.update(rows=2**20))
     opened = Store(store)
     for read in (
-        lambda: opened[layer],
-        lambda: opened.dense(layer, [0]),
-        lambda: opened.zeros(layer),
+        lambda: opened[layer][:],
+        lambda: opened[layer].to_numpy([0]),
+        lambda: opened[layer].zeros(),
         lambda: opened.obs,
     ):
         with pytest.raises(StoreCorruptError, match="the header says"):
@@ -102,7 +102,7 @@ def test_counts_that_are_not_those_of_the_rows(tmp_path: Path) -> None:
     opened = Store(tmp_path)
     for rows in (slice(None), [1]):
         with pytest.raises(StoreCorruptError, match="not as many as were counted"):
-            _ = opened["fc", rows]
+            _ = opened["fc"][rows]
 
 
 def test_rejects_alone_make_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

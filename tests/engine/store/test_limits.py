@@ -29,8 +29,8 @@ def size(matrix: Any) -> int:
 
 
 READS: dict[str, tuple[Read, Read]] = {
-    "csr": (lambda store: store["block5_pool"], lambda store: store["block5_pool", ::2]),
-    "dense": (lambda store: store.dense("fc"), lambda store: store.dense("fc", [3])),
+    "csr": (lambda store: store["block5_pool"][:], lambda store: store["block5_pool"][::2]),
+    "dense": (lambda store: store["fc"].to_numpy(), lambda store: store["fc"].to_numpy([3])),
 }
 
 
@@ -46,7 +46,7 @@ def test_a_matrix_may_take_exactly_the_limit(folder: Path, form: str) -> None:
     message = str(raised.value)
     assert message.count("\n") == 0
     assert message.startswith("12 rows of ")
-    assert re.search(r"fewer rows.*store\.batches\('\w+'\).*larger memory_limit", message)
+    assert re.search(r"fewer rows.*store\['\w+'\]\.batches\(\).*larger memory_limit", message)
     read_less(tight)
 
 
@@ -54,9 +54,9 @@ def test_nothing_is_read_of_what_is_refused(folder: Path, monkeypatch: pytest.Mo
     def read(*arguments: object) -> None:
         raise AssertionError("reads")
 
-    monkeypatch.setattr("sparsefeat.store.dataset.store.read_csr", read)
+    monkeypatch.setattr("sparsefeat.store.dataset.view.read_csr", read)
     with pytest.raises(MemoryError):
-        _ = Store(folder, memory_limit=100)["fc"]
+        _ = Store(folder, memory_limit=100)["fc"][:]
 
 
 def test_by_default_three_quarters_of_what_is_available(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,7 @@ def read(folder: Path) -> list[int]:
     numbers = [int(size) - 1000 for size in store.obs["bytes"]]
     expected = make_batch(numbers)
     for layer in SMALL:
-        dense = store.dense(layer.name).reshape(len(numbers), -1)
+        dense = store[layer.name].to_numpy().reshape(len(numbers), -1)
         assert_same_floats(dense, to_dense(expected.layers[layer.name]))
     return numbers
 

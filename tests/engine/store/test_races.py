@@ -51,9 +51,9 @@ def assert_each_row_once(folder: Path, count: int) -> None:
     assert sorted(numbers) == [*range(count)]
     for layer in SMALL:
         expected = dense_rows(layer, numbers)
-        assert_same_floats(store[layer.name].toarray(), expected)
+        assert_same_floats(store[layer.name].to_scipy().toarray(), expected)
         np.testing.assert_array_equal(
-            store.zeros(layer.name).per_channel,
+            store[layer.name].zeros().per_channel,
             (expected.reshape(-1, layer.n_channels) == 0).sum(axis=0),
         )
 
@@ -170,12 +170,12 @@ def test_a_reader_keeps_its_snapshot(tmp_path: Path) -> None:
     for number in range(5):
         write_store(tmp_path, [make_batch([number])])
     before = Store(tmp_path)
-    expected = before["fc"].toarray()
+    expected = before["fc"].to_scipy().toarray()
     write_store(tmp_path, [make_batch([5])])
     remove(tmp_path, "bytes < 1003")
     compact(tmp_path, everything=True)
     vacuum(tmp_path)  # within the time of grace
     assert len(before) == 5
-    assert_same_floats(before["fc"].toarray(), expected)
-    assert_same_floats(Store(tmp_path, snapshot=5)["fc"].toarray(), expected)
+    assert_same_floats(before["fc"].to_scipy().toarray(), expected)
+    assert_same_floats(Store(tmp_path, snapshot=5)["fc"].to_scipy().toarray(), expected)
     assert Store(tmp_path).obs["bytes"].tolist() == [1003, 1004, 1005]

@@ -82,8 +82,8 @@ def assert_same_store(folder: Path, expected: Store) -> None:
     assert got.obs.equals(expected.obs)
     assert got.rejected.sort_index().equals(expected.rejected.sort_index())
     for layer in expected.layers:
-        assert_same_floats(got.dense(layer), expected.dense(layer))
-        zeros = got.zeros(layer), expected.zeros(layer)
+        assert_same_floats(got[layer].to_numpy(), expected[layer].to_numpy())
+        zeros = got[layer].zeros(), expected[layer].zeros()
         np.testing.assert_array_equal(zeros[0].per_row, zeros[1].per_row)
         np.testing.assert_array_equal(zeros[0].per_channel, zeros[1].per_channel)
 

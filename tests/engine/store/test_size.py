@@ -140,7 +140,7 @@ def test_bytes_of_a_network_s_features(vgg16: Path, tmp_path: Path) -> None:
         assert isinstance(entry, dict)
         stored = entry["bytes_stored"]
         assert isinstance(stored, int)
-        csr = encode(store.dense(name).reshape(-1, layer.n_features))
+        csr = encode(store[name].to_numpy().reshape(-1, layer.n_features))
         assert stored < reference_bytes(csr), name
 
 
@@ -162,11 +162,11 @@ def test_rows_are_read_without_the_rest(tmp_path: Path) -> None:
     write_store(tmp_path, [batch], [layer], rows_per_part=150)
     everything = sum(f.stat().st_size for f in tmp_path.glob("parts/*/obsm/**/*") if f.is_file())
     store = Store(tmp_path)
-    store["x", 0]  # row starts are kept from here on
+    store["x"][0]  # row starts are kept from here on
     costs = {}
     for rows in (7, [7, 280], slice(40, 60), [20, 22, 24, 26, 28]):
         before = bytes_read()
-        matrix = store["x", rows]
+        matrix = store["x"][rows]
         costs[str(rows)] = (bytes_read() - before) / everything
         expected = np.atleast_2d(values[rows]).astype(np.float32)
         np.testing.assert_array_equal(matrix.toarray(), expected)
@@ -183,12 +183,12 @@ def test_indices_are_int64_where_int32_is_too_narrow(
     layer = Layer(name="x", shape=(7200,))
     values = feature_maps()["block5"]
     write_store(tmp_path, [make_batch(range(24), [layer], make=lambda *_: values)], [layer])
-    narrow = Store(tmp_path)["x"]
+    narrow = Store(tmp_path)["x"].to_scipy()
     # 2**31 elements would be 16 GB: the limit comes to the data instead.
     monkeypatch.setattr(gather, "_INT32", narrow.nnz - 1)
-    wide = Store(tmp_path)["x"]
+    wide = Store(tmp_path)["x"].to_scipy()
     assert wide.indices.dtype == wide.indptr.dtype == np.int64
-    assert Store(tmp_path)["x", :23].indices.dtype == np.int32
+    assert Store(tmp_path)["x"][:23].indices.dtype == np.int32
     np.testing.assert_array_equal(wide.indices, narrow.indices)
     np.testing.assert_array_equal(wide.data, narrow.data)
 
@@ -215,7 +215,7 @@ def test_a_matrix_is_allocated_once(tmp_path: Path) -> None:
         gc.collect()
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
-        matrix = store["x", :n_rows]
+        matrix = store["x"][:n_rows]
         peak = tracemalloc.get_traced_memory()[1] - before
         beyond[n_rows] = peak - 2 * matrix.data.nbytes
         assert 2 * matrix.data.nbytes > n_rows * 3.9e6

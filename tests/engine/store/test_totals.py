@@ -58,7 +58,7 @@ def test_counts_pass_int32(store: Path) -> None:
     total = PARTS * ROWS * ROW_NNZ
     assert total > 1 << 31
     opened = Store(store)
-    zeros = opened.zeros("wide")
+    zeros = opened["wide"].zeros()
     assert zeros.per_row.dtype == zeros.per_channel.dtype == np.int64
     assert (zeros.per_row == WIDTH - ROW_NNZ).all()
     assert int(zeros.per_channel.sum()) == len(opened) * WIDTH - total
@@ -71,12 +71,12 @@ def test_counts_pass_int32(store: Path) -> None:
 def test_rows_beyond_int32_are_read(store: Path) -> None:
     opened = Store(store)
     last = len(opened) - 1
-    matrix = opened["wide", [last, 0, last - 1]]
+    matrix = opened["wide"][[last, 0, last - 1]]
     assert matrix.shape == (3, WIDTH)
     assert matrix.nnz == 3 * ROW_NNZ
     assert matrix.indices.dtype == matrix.indptr.dtype == np.int32
     assert [matrix.data[start] for start in matrix.indptr[:-1]] == [BATCH, 1, BATCH - 1]
-    dense = opened.dense("wide", [last]).reshape(-1)
+    dense = opened["wide"].to_numpy([last]).reshape(-1)
     assert dense[::2].min() == dense[::2].max() == BATCH
     assert not dense[1::2].any()
 
@@ -84,7 +84,7 @@ def test_rows_beyond_int32_are_read(store: Path) -> None:
 def test_indptr_is_int64_where_it_must_be(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bound is lowered: a matrix of 2**31 non-zeros takes 24 GiB."""
     monkeypatch.setattr(gather, "_INT32", 2 * ROW_NNZ - 1)
-    matrix = Store(store)["wide", [-1, 0]]
+    matrix = Store(store)["wide"][[-1, 0]]
     assert matrix.indices.dtype == matrix.indptr.dtype == np.int64
     assert matrix.indptr.tolist() == [0, ROW_NNZ, 2 * ROW_NNZ]
     assert (matrix.indices[:ROW_NNZ] == matrix.indices[ROW_NNZ:]).all()
@@ -117,6 +117,6 @@ def test_parts_are_closed_by_their_nnz(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_reading_all_is_refused_with_advice(store: Path) -> None:
     with pytest.raises(StoreMemoryError, match=r"store\.batches"):
-        _ = Store(store, memory_limit=1 << 30)["wide"]
+        _ = Store(store, memory_limit=1 << 30)["wide"][:]
     with pytest.raises(StoreMemoryError, match=r"store\.batches"):
-        Store(store, memory_limit=1 << 30).dense("wide")
+        Store(store, memory_limit=1 << 30)["wide"].to_numpy()

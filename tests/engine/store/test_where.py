@@ -48,8 +48,8 @@ def test_a_condition_gives_row_numbers(store: Store, condition: str) -> None:
     found = store.where(condition)
     assert found.dtype == np.int64
     assert found.tolist() == [*expected]
-    read = store["block5_pool", found]
-    np.testing.assert_array_equal(read.toarray(), store["block5_pool", [*expected]].toarray())
+    read = store["block5_pool"][found]
+    np.testing.assert_array_equal(read.toarray(), store["block5_pool"][[*expected]].toarray())
 
 
 def test_a_row_is_found_by_its_id(store: Store) -> None:

@@ -69,8 +69,8 @@ def test_a_picture_is_stored_once(tmp_path: Path) -> None:
     assert [int(size) - 1000 for size in store.obs["bytes"]] == [0, 1, 2, 3, 4, 5, 7, 8]
     assert verify(tmp_path).ok
     expected = make_batch([0, 1, 2, 3, 4, 5, 7, 8]).layers["block5_pool"]
-    np.testing.assert_array_equal(store["block5_pool"].indices, expected.indices)
-    np.testing.assert_array_equal(store["block5_pool"].data, expected.values)
+    np.testing.assert_array_equal(store["block5_pool"].to_scipy().indices, expected.indices)
+    np.testing.assert_array_equal(store["block5_pool"].to_scipy().data, expected.values)
 
 
 def test_another_picture_of_the_same_size_and_time_is_another_row(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def convert(
     layers
         Names, groups and patterns, as text separated by commas or as a list; None for all.
     rows
-        Which rows, in which order, as in ``store[layer, rows]``; None for all.
+        Which rows, in which order, as in ``store[layer][rows]``; None for all.
     force
         Replace what `output` names now.
     memory

@@ -32,7 +32,7 @@ class Source:
     layers
         Names of its layers.
     rows
-        Which rows, as in ``store[layer, rows]``; None for all.
+        Which rows, as in ``store[layer][rows]``; None for all.
     stretch_bytes
         How much is read at once, at 8 bytes for each non-zero; a row is never split.
     advance
@@ -102,7 +102,7 @@ class Source:
         Codes of one byte are smaller dense where float32 are not.
         """
         n_elements = self.n_rows * self._store.layers[layer].n_features
-        return self._store.is_dense(layer) and 2 * int(self._nnz[layer].sum()) >= n_elements
+        return self._store[layer].is_dense and 2 * int(self._nnz[layer].sum()) >= n_elements
 
     def read_times(self, passes: int) -> None:
         """Say that every layer will be read so many times."""
@@ -125,11 +125,11 @@ class Source:
 
     def csr(self, layer: str, start: int, stop: int) -> "csr_array":
         """Read a stretch of a layer as float32, indices int32."""
-        return self._store[layer, self._rows(start, stop)]
+        return self._store[layer][self._rows(start, stop)]
 
     def dense(self, layer: str, start: int, stop: int) -> npt.NDArray[np.float32]:
         """Read a stretch of a layer, float32 (rows, features)."""
-        return self._store.dense(layer, self._rows(start, stop)).reshape(stop - start, -1)
+        return self._store[layer].to_numpy(self._rows(start, stop)).reshape(stop - start, -1)
 
     def wrote(self, layer: str, start: int, stop: int) -> None:
         """Say that a stretch is written."""
@@ -143,12 +143,12 @@ class Source:
         return slice(start, stop) if self._numbers is None else self._numbers[start:stop]
 
     def _count(self, layer: Layer) -> npt.NDArray[np.int64]:
-        nnz = self._store.nnz(layer.name)
+        nnz = self._store[layer.name].nnz_per_row
         return nnz if self._numbers is None else nnz[self._numbers]
 
     def _layer_facts(self, layer: Layer) -> dict[str, JSON]:
         """Say what a layer is, and where its values were rounded in the store, how."""
-        values = self._store.stored_values(layer.name)
+        values = self._store[layer.name].stored_values()
         facts: dict[str, JSON] = {
             "name": layer.name,
             "shape": [*layer.shape],

@@ -26,7 +26,7 @@ class StoreDataset(Dataset):  # type: ignore[misc]  # PyTorch may be missing
     layer
         The layer's name.
     rows
-        Which rows, as ``store[layer, rows]`` takes them (see `Store.where`); None for all.
+        Which rows, as ``store[layer][rows]`` takes them (see `Store.where`); None for all.
     label
         A column of `obs` to give with each row, as an int64: of text the place in `classes`.
     sparse

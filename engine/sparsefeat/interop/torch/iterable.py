@@ -40,7 +40,7 @@ class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch ma
     layer
         The layer's name.
     rows
-        Which rows, as ``store[layer, rows]`` takes them (see `Store.where`); None for all.
+        Which rows, as ``store[layer][rows]`` takes them (see `Store.where`); None for all.
     label
         A column of `obs` to give with each row, as an int64: of text the place in `classes`.
     sparse

@@ -45,9 +45,9 @@ class RowSource:
         opened = store if isinstance(store, Store) else Store(store)
         self._opening = opened.__reduce__()
         self._opened: tuple[int, Store] | None = (os.getpid(), opened)
-        self.layer = opened.layer(layer)
+        self.layer = opened[layer].layer
         self.numbers = row_numbers(slice(None) if rows is None else rows, opened.n_rows)
-        self.as_csr = sparse or not opened.is_dense(layer)
+        self.as_csr = sparse or not opened[layer].is_dense
         self.labels: npt.NDArray[np.int64] | None = None
         self.classes: list[str] = []
         if label is not None:
@@ -76,15 +76,15 @@ class RowSource:
     def row_bytes(self) -> Numbers:
         """Bytes that each row takes while it is held, int64 (n,)."""
         if self.as_csr:
-            return self.store.csr_row_bytes(self.layer.name)[self.numbers]
+            return self.store[self.layer.name].csr_row_bytes[self.numbers]
         return np.full(len(self.numbers), 4 * self.layer.n_features, np.int64)
 
     def read(self, places: Numbers) -> Block:
         """Read rows by their places in `numbers`, in one call of the store."""
         numbers = self.numbers[places]
         if self.as_csr:
-            return self.store[self.layer.name, numbers]
-        return self.store.dense(self.layer.name, numbers)
+            return self.store[self.layer.name][numbers]
+        return self.store[self.layer.name].to_numpy(numbers)
 
 
 def _labels(store: Store, column: str) -> tuple[npt.NDArray[np.int64], list[str]]:

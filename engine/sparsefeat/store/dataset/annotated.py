@@ -29,7 +29,7 @@ def annotated(
         import anndata
     names = choose_stored(layers, store.layers)
     read = _lazy if lazy else _in_memory
-    zeros = {layer_key(name): store.zeros(name).per_channel for name in names}
+    zeros = {layer_key(name): store[name].zeros().per_channel for name in names}
     return anndata.AnnData(
         obs=store.obs,
         obsm={layer_key(name): read(store, name, memory) for name in names},
@@ -58,10 +58,10 @@ def _lazy(store: "Store", layer: str, memory: int | None) -> Any:
         import dask.array as da
         from dask.base import tokenize
     n_features = store.layers[layer].n_features
-    if store.is_dense(layer):
+    if store[layer].is_dense:
         row_bytes, overhead = np.full(store.n_rows, 4 * n_features, np.int64), 0
     else:
-        row_bytes, overhead = store.csr_row_bytes(layer), csr_bytes(0, 0, n_features)
+        row_bytes, overhead = store[layer].csr_row_bytes, csr_bytes(0, 0, n_features)
     if memory is not None:
         check_memory(memory, layer, np.arange(store.n_rows), row_bytes + overhead)
     cuts = fitting(row_bytes, memory or MEMORY, overhead=overhead) or [(0, 0)]
@@ -82,8 +82,8 @@ def _read(
     from scipy.sparse import csr_matrix
 
     rows = slice(start, stop)
-    if store.is_dense(layer):
-        dense: npt.NDArray[np.float32] = store.dense(layer, rows)
+    if store[layer].is_dense:
+        dense: npt.NDArray[np.float32] = store[layer].to_numpy(rows)
         return dense.reshape(stop - start, store.layers[layer].n_features)
-    matrix: csr_matrix[np.float32] = csr_matrix(store[layer, rows])
+    matrix: csr_matrix[np.float32] = csr_matrix(store[layer][rows])
     return matrix

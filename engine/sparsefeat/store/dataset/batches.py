@@ -80,7 +80,7 @@ def require_memory(needed: int, limit: int | None, *, layer: str, n_rows: int, f
         raise StoreMemoryError(
             f"{counted(n_rows, 'row')} of {layer} take {human_bytes(needed)} as {form}, expected "
             f"at most {human_bytes(most)} ({whence}): ask for fewer rows, go through them with "
-            f"store.batches({layer!r}), or open the store with a larger memory_limit"
+            f"store[{layer!r}].batches(), or open the store with a larger memory_limit"
         )
 
 

@@ -245,7 +245,7 @@ def channel_means(
     (layer,) = extractor.layers.values()
     if isinstance(reference, str | os.PathLike) and is_store(reference):
         store = _opened(Path(reference), extractor)
-        batches = store.batches(layer.name, batch_size=max(1, AT_ONCE // layer.n_features))
+        batches = store[layer.name].batches(batch_size=max(1, AT_ONCE // layer.n_features))
         found = ((matrix.indices, matrix.data, len(rows)) for rows, matrix in batches)
     else:
         rows_of = (batch.layers[layer.name] for batch in extractor.extract(reference))

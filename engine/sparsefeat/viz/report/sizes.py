@@ -138,7 +138,7 @@ def estimate_floor(store: Store, layer: str, *, seed: int = 0) -> Floor:
     StoreCorruptError
         What is on disk is not what was written.
     """
-    zeros = store.zeros(layer)
+    zeros = store[layer].zeros()
     shape = store.layers[layer]
     n_elements = store.n_rows * shape.n_features
     nnz = n_elements - int(zeros.per_row.sum())
@@ -147,7 +147,7 @@ def estimate_floor(store: Store, layer: str, *, seed: int = 0) -> Floor:
     values = ValueCounts()
     step = max(1, _GROUP_ELEMENTS // shape.n_features)
     for start in range(0, len(rows), step):
-        values.add(store.as_stored(layer, rows[start : start + step]).data)
+        values.add(store[layer].as_stored(rows[start : start + step]).data)
     value_bits = values.entropy() if values.n_values >= LEAST_VALUES else None
     return Floor(
         n_bytes=None if value_bits is None else round((index_bits + nnz * value_bits) / 8),

@@ -146,7 +146,7 @@ import sparsefeat
 from sparsefeat.interop.conversion import {to}
 import anndata, h5py, pyarrow.parquet, scipy.sparse
 store = sparsefeat.open(sys.argv[1])
-store["x", 0], store.obs  # what reading one row takes is there before
+store["x"][0], store.obs  # what reading one row takes is there before
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 sparsefeat.convert(store, sys.argv[2], to="{to}", memory=16 << 20)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
@@ -156,7 +156,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 @pytest.mark.parametrize("to", FORMATS)
 def test_memory_is_bounded(tmp_path: Path, to: str) -> None:
     store = big_store(tmp_path / "store", rows=64, features=1 << 20)
-    raw = 8 * int(store["x", 0].nnz) * store.n_rows
+    raw = 8 * int(store["x"][0].nnz) * store.n_rows
     assert raw == 256 << 20
     done = subprocess.run(
         [sys.executable, "-c", PEAK.format(to=to), str(store.folder), str(tmp_path / NAMES[to])],
@@ -173,7 +173,7 @@ def test_a_store_s_memory_limit_is_kept(tmp_path: Path, to: str) -> None:
     odd_store(tmp_path / "store")
     store = sparsefeat.open(tmp_path / "store", memory_limit=1000)
     with pytest.raises(StoreMemoryError):
-        store["block5_pool"]
+        store["block5_pool"][:]
     assert sparsefeat.convert(store, tmp_path / NAMES[to], to=to).rows == 11
 
 

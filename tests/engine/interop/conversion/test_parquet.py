@@ -50,7 +50,9 @@ def test_the_lists_are_the_store_s_rows(tmp_path: Path) -> None:
     store = odd_store(tmp_path / "store")
     done = sparsefeat.convert(store, tmp_path / "all.parquet", memory=1)
     for layer in SMALL:
-        assert_same_matrix(matrix(tmp_path / "all.parquet", layer.name), store[layer.name])
+        assert_same_matrix(
+            matrix(tmp_path / "all.parquet", layer.name), store[layer.name].to_scipy()
+        )
     file = pq.ParquetFile(tmp_path / "all.parquet", page_checksum_verification=True)
     assert file.num_row_groups == 11
     assert file.read().num_rows == 11
@@ -67,7 +69,7 @@ def test_pandas_has_obs_and_the_row_ids(tmp_path: Path) -> None:
     frame = pd.read_parquet(tmp_path / "all.parquet")
     assert frame[[*store.obs.columns]].equals(store.obs)
     assert frame.index.name == "row_id"
-    first = store["block5_pool", 0]
+    first = store["block5_pool"][0]
     np.testing.assert_array_equal(frame["block5_pool_values"].iloc[0], first.data)
     np.testing.assert_array_equal(frame["block5_pool_indices"].iloc[0], first.indices)
     assert len(frame["block5_pool_indices"].iloc[3]) == 0
@@ -142,7 +144,7 @@ def test_row_groups_never_pass_int32_offsets(
     sparsefeat.convert(store, tmp_path / "all.parquet", layers="block5_pool", memory=1 << 40)
     metadata = pq.read_metadata(tmp_path / "all.parquet")
     assert metadata.num_row_groups > 1
-    nnz = np.diff(store["block5_pool"].indptr)
+    nnz = np.diff(store["block5_pool"].to_scipy().indptr)
     start = 0
     for number in range(metadata.num_row_groups):
         rows = metadata.row_group(number).num_rows

@@ -26,7 +26,7 @@ def test_stretches_cover_the_rows_within_bounds(
     for start, stop in stretches:
         taken = sum(8 * found.nnz(name)[start:stop].sum() for name in NAMES[:2])
         assert stop == start + 1 or taken <= stretch_bytes
-        expected = store["block5_pool", list(range(11) if rows is None else rows)][start:stop]
+        expected = store["block5_pool"][list(range(11) if rows is None else rows)][start:stop]
         assert_same_matrix(found.csr("block5_pool", start, stop), expected)
 
 

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 from torch.utils.data import DataLoader  # noqa: E402
 
 from sparsefeat.errors import InputError, LayerError, StoreError  # noqa: E402
-from sparsefeat.store import Store  # noqa: E402
+from sparsefeat.store import LayerView, Store  # noqa: E402
 from sparsefeat.torch import StoreDataset, collate  # noqa: E402
 
 from ...store.data import make_batch, part_folders, write_store  # noqa: E402
@@ -26,7 +26,7 @@ def test_a_sample_is_a_row(store: Store, sparse: bool) -> None:
     assert len(dataset) == ROWS
     for index in (3, -1):
         tensor = dataset[index]
-        expected = store.dense("block5_pool", [index])
+        expected = store["block5_pool"].to_numpy([index])
         if sparse:
             assert tensor.layout == torch.sparse_csr
             np.testing.assert_array_equal(tensor.to_dense(), expected.reshape(1, -1))
@@ -41,7 +41,7 @@ def test_rows_keep_the_order_they_were_asked_for_in(store: Store) -> None:
     rows = [20, 3, 3, -1]
     dataset = StoreDataset(store, "fc", rows, label="height")
     samples = [dataset[index] for index in range(4)]
-    np.testing.assert_array_equal(torch.stack([s[0] for s in samples]), store.dense("fc", rows))
+    np.testing.assert_array_equal(torch.stack([s[0] for s in samples]), store["fc"].to_numpy(rows))
     assert [label for _, label in samples] == [500, 483, 483, 502]
     found = StoreDataset(store, "fc", store.where("height > 500"))
     assert len(found) == 2
@@ -70,23 +70,23 @@ def test_a_loader_gives_the_layer(store: Store, sparse: bool, context: str | Non
     assert [len(batch) for batch in tensors] == [5, 5, 5, 5, 3]
     assert all((batch.layout == torch.sparse_csr) == sparse for batch in tensors)
     whole = torch.cat([batch.to_dense().reshape(len(batch), -1) for batch in tensors])
-    np.testing.assert_array_equal(whole, store["block5_pool"].toarray())
+    np.testing.assert_array_equal(whole, store["block5_pool"].to_scipy().toarray())
     assert torch.cat(labels).tolist() == LABELS
 
 
 def test_a_batch_is_one_call_of_the_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[int]] = []
-    dense = Store.dense
+    dense = LayerView.to_numpy
 
-    def counting(self: Store, layer: str, rows: Any = None) -> Any:
+    def counting(self: LayerView, rows: Any) -> Any:
         asked.append(rows.tolist())
-        return dense(self, layer, rows)
+        return dense(self, rows)
 
-    monkeypatch.setattr(Store, "dense", counting)
+    monkeypatch.setattr(LayerView, "to_numpy", counting)
     sampler = [[4, 9, 1], [0, 22]]
     batches = [*DataLoader(StoreDataset(store, "fc"), batch_sampler=sampler)]
     assert asked == sampler
-    np.testing.assert_array_equal(batches[0], dense(store, "fc", [4, 9, 1]))
+    np.testing.assert_array_equal(batches[0], dense(store["fc"], [4, 9, 1]))
 
 
 def test_it_can_be_sent_before_and_after_it_was_used(store: Store) -> None:

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 from torch.utils.data import DataLoader  # noqa: E402
 
 from sparsefeat.errors import InputError  # noqa: E402
-from sparsefeat.store import Store  # noqa: E402
+from sparsefeat.store import LayerView, Store  # noqa: E402
 from sparsefeat.torch import StoreIterableDataset, collate  # noqa: E402
 
 ROWS = 23
@@ -61,7 +61,7 @@ def test_every_row_comes_once_over_workers_and_ranks(
             assert (tensor.layout == torch.sparse_csr) == sparse
             shape = (len(labels), 72) if sparse else (len(labels), 3, 3, 8)
             assert tensor.shape == shape
-            expected = store.dense("block5_pool", numbers(labels)).reshape(shape)
+            expected = store["block5_pool"].to_numpy(numbers(labels)).reshape(shape)
             np.testing.assert_array_equal(tensor.to_dense(), expected)
             found += numbers(labels)
         assert len(found) == dataset.n_rows
@@ -73,7 +73,7 @@ def test_every_row_comes_once_over_workers_and_ranks(
 
 def test_without_a_loader_samples_are_as_of_the_other_data_set(store: Store) -> None:
     samples = [*StoreIterableDataset(store, "fc", [5, 2])]
-    np.testing.assert_array_equal(torch.stack(samples), store.dense("fc", [2, 5]))
+    np.testing.assert_array_equal(torch.stack(samples), store["fc"].to_numpy([2, 5]))
     sparse, label = next(iter(StoreIterableDataset(store, "fc", [7], label="label", sparse=True)))
     assert sparse.shape == (1, 40)
     assert label == 1
@@ -122,20 +122,20 @@ def test_workers_may_be_spawned(store: Store) -> None:
     loader = DataLoader(dataset, None, num_workers=1, multiprocessing_context="spawn")
     batches = [*loader]
     assert [len(labels) for _, labels in batches] == [10, 10, 3]
-    np.testing.assert_array_equal(batches[2][0].to_dense(), store.dense("fc", slice(20, None)))
+    np.testing.assert_array_equal(batches[2][0].to_dense(), store["fc"].to_numpy(slice(20, None)))
 
 
 def test_reads_are_as_large_as_memory_lets_them(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    dense = Store.dense
+    dense = LayerView.to_numpy
 
-    def counting(self: Store, layer: str, rows: Any = None) -> Any:
+    def counting(self: LayerView, rows: Any) -> Any:
         asked.append(len(rows))
-        return dense(self, layer, rows)
+        return dense(self, rows)
 
-    monkeypatch.setattr(Store, "dense", counting)
+    monkeypatch.setattr(LayerView, "to_numpy", counting)
     row_bytes = 40 * 4
     assert len([*StoreIterableDataset(store, "fc", memory=10 * row_bytes)]) == ROWS
     assert asked == [10, 10, 3]

@@ -141,7 +141,7 @@ def store(extractor: Extractor, photos: Path, folder: Path) -> Path:
 
 def test_a_store_and_its_photographs_mean_the_same(extractor: Extractor, photos: Path) -> None:
     folder = store(extractor, photos, photos.parent / "features")
-    expected = sparsefeat.open(folder).dense(LAYER).mean(axis=(0, 1, 2), dtype=np.float64)
+    expected = sparsefeat.open(folder)[LAYER].to_numpy().mean(axis=(0, 1, 2), dtype=np.float64)
     for reference in (folder, photos, f"{photos}/*.png"):
         got = channel_means(extractor, reference)
         np.testing.assert_allclose(got, expected, rtol=1e-12)

@@ -42,7 +42,7 @@ def value_bits(values: npt.NDArray[np.float32]) -> float:
 def test_it_is_what_counting_one_by_one_gives(real: Real, layer: str) -> None:
     store = sparsefeat.open(real.folder)
     floor = estimate_floor(store, layer)
-    dense = store.dense(layer)
+    dense = store[layer].to_numpy()
     by_channel = dense.reshape(-1, dense.shape[-1])
     index_bits = sum(
         math.log2(math.comb(len(channel), int((channel != 0).sum()))) + math.log2(len(channel) + 1)
