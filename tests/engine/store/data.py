@@ -148,12 +148,15 @@ def edit_snapshot(folder: Path, edit: Callable[[list[Any]], Any], **fields: Any)
     snapshot = Log(LocalStorage(folder)).read(number)
     parts = [plain(entry) for entry in snapshot.parts]
     edit(parts)
+    rows = fields.get("rows")
+    if rows is None:
+        rows = sum(part[1] - sum(b - a for a, b in (part[6:] or [[]])[0]) for part in parts)
     document: dict[str, Any] = {
         "format": 1,
         "number": number,
         "created": snapshot.created,
         "operation": snapshot.operation,
-        "rows": sum(part[1] - sum(b - a for a, b in (part[6:] or [[]])[0]) for part in parts),
+        "rows": rows,
         "parts": parts,
         "settings": snapshot.settings,
         "layers": {layer.name: layer.shape for layer in snapshot.layers},

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sparsefeat.errors import StoreCorruptError
 from sparsefeat.storage import LocalStorage
 from sparsefeat.store.format.documents import SHARD, PartEntry
 from sparsefeat.store.part.read import Part
@@ -24,10 +25,14 @@ class Parts:
         The store's.
     entries
         In the order of the rows.
+    layers
+        What each of them must have.
     """
 
-    def __init__(self, storage: LocalStorage, entries: Sequence[PartEntry]) -> None:
-        self.storage, self.entries = storage, tuple(entries)
+    def __init__(
+        self, storage: LocalStorage, entries: Sequence[PartEntry], layers: Sequence[Layer]
+    ) -> None:
+        self.storage, self.entries, self._layers = storage, tuple(entries), tuple(layers)
         self.starts: npt.NDArray[np.int64] = np.cumsum(
             [0, *(entry.n_rows for entry in entries)], dtype=np.int64
         )
@@ -42,7 +47,13 @@ class Parts:
     def part(self, place: int) -> Part:
         """Give one of them."""
         if place not in self._parts:
-            self._parts[place] = Part(self.storage, self.entries[place])
+            part = Part(self.storage, self.entries[place])
+            if tuple(stored.layer for stored in part.header.layers) != self._layers:
+                raise StoreCorruptError(
+                    f"{self.storage.name(part.key)} has other layers than the store, expected the "
+                    "same: see sparsefeat verify"
+                )
+            self._parts[place] = part
         return self._parts[place]
 
 

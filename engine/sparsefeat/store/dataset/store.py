@@ -70,7 +70,7 @@ class Store:
         self.snapshot: Snapshot = Log(self.storage).require(snapshot)
         self.layers: dict[str, Layer] = {layer.name: layer for layer in self.snapshot.layers}
         self.settings: dict[str, JSON] = self.snapshot.settings
-        self._parts = Parts(self.storage, self.snapshot.parts)
+        self._parts = Parts(self.storage, self.snapshot.parts, self.snapshot.layers)
         self._frames: dict[str, pd.DataFrame] = {}
         self._views: dict[str, LayerView] = {}
 

@@ -29,7 +29,8 @@ SHARD: Final = 16 * CHUNK  # elements in one file
 # What a part may hold at most. Readers refuse more before they allocate memory for it: a few
 # bytes can claim to be terabytes.
 JSON_BYTES: Final = 8 << 20  # a part's zarr.json
-SNAPSHOT_BYTES: Final = 1 << 30
+SNAPSHOT_BYTES: Final = 1 << 28
+JSON_DEPTH: Final = 64  # of settings and provenance
 AXES: Final = 8  # of a layer
 CHUNK_ELEMENTS: Final = 1 << 23  # so that no column has more than 64 MiB
 CHUNKS: Final = 1 << 18  # in an array
@@ -52,9 +53,11 @@ Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 Extent = Annotated[int, Meta(ge=1, le=FEATURES)]
 Rows = Annotated[int, Meta(ge=0, lt=CHUNK_ELEMENTS)]
 Nnz = Annotated[int, Meta(ge=0, le=NNZ)]
-Checksum = Annotated[str, Meta(pattern="^[0-9a-f]{8}$")]
-PartName = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
-LayerName = Annotated[str, Meta(pattern=f"^{_LAYER.pattern}$")]
+_END: Final = r"$(?!\n)"  # in Python, "$" alone matches before a line's end, too
+Checksum = Annotated[str, Meta(pattern=f"^[0-9a-f]{{8}}{_END}")]
+PartName = Annotated[str, Meta(pattern=f"^[0-9a-f]{{16}}{_END}")]
+LayerName = Annotated[str, Meta(pattern=f"^{_LAYER.pattern}{_END}")]
+Word = Annotated[str, Meta(max_length=100)]
 Shape = Annotated[tuple[Extent, ...], Meta(min_length=1, max_length=AXES)]
 Encoding: TypeAlias = Literal["csr", "dense"]
 Companding: TypeAlias = Literal["linear", "square"]
@@ -153,6 +156,19 @@ class StoredLayer(_Document, frozen=True, kw_only=True):
         return "float32" if self.values is None else str(self.values)
 
 
+def _check_depth(document: object) -> None:
+    """Refuse what is nested so deep that programs that read it later would fail."""
+    level = [document]
+    for _ in range(JSON_DEPTH):
+        inner = [each.values() if isinstance(each, dict) else each for each in level]
+        level = [
+            one for each in inner if isinstance(each, list | type({}.values())) for one in each
+        ]
+        if not level:
+            return
+    raise ValueError(f"values nested more than {JSON_DEPTH} deep")
+
+
 class Origin(_Document, frozen=True, kw_only=True):
     """So many consecutive rows of a part, and how they were made."""
 
@@ -187,6 +203,8 @@ class Header(_Document, frozen=True, kw_only=True):
                 raise ValueError(
                     f"{self.rows} rows of {n_features} features with {stored.nnz} non-zeros"
                 )
+        for document in (self.settings, self.provenance, *(o.provenance for o in self.origins)):
+            _check_depth(document)
         if self.origins and sum(origin.rows for origin in self.origins) != self.rows:
             raise ValueError("origins of other rows")
 
@@ -195,16 +213,16 @@ class Header(_Document, frozen=True, kw_only=True):
         return self.origins or (Origin(rows=self.rows, provenance=self.provenance),)
 
 
-class PartLayer(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+class PartLayer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A layer of a part, as a snapshot lists it: in the order of the snapshot's layers."""
 
     encoding: Encoding
     nnz: Nnz
     n_bytes: Count
-    form: str = "float32"
+    form: Word = "float32"
 
 
-class PartEntry(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+class PartEntry(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A part, as a snapshot lists it.
 
     `crc32c` is that of its ``zarr.json``, `n_bytes` the size of all its files, and `excluded` are
@@ -247,8 +265,8 @@ class SnapshotDocument(_Document, frozen=True, kw_only=True):
 
     format: Literal[1]
     number: Count
-    created: str  # as the writer's clock said; nothing depends on it
-    operation: str
+    created: Word  # as the writer's clock said; nothing depends on it
+    operation: Word
     rows: Count
     parts: tuple[PartEntry, ...]
     base: tuple[Count, Checksum] | None = None
@@ -260,6 +278,7 @@ class SnapshotDocument(_Document, frozen=True, kw_only=True):
         full = [self.settings, self.layers, self.values]
         if any((each is None) != (self.base is not None) for each in full):
             raise ValueError("settings, layers and values, or a base")
+        _check_depth(self.settings)
         if self.base is not None and self.base[0] >= self.number:
             raise ValueError(f"snapshot {self.number} with base {self.base[0]}")
 
