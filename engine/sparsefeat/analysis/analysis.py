@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
-from sparsefeat.analysis.from_pictures import PictureZeros, count_pictures
-from sparsefeat.analysis.from_store import count_store
+from sparsefeat.analysis.counting import count_pictures, count_store
+from sparsefeat.analysis.flatness import stored_flatness
 from sparsefeat.analysis.result import FLATNESS, Sparsity
-from sparsefeat.analysis.stored_pictures import stored_flatness
 from sparsefeat.errors import InputError
 from sparsefeat.images import each_picture
 from sparsefeat.store import Store, choose_stored, is_store
@@ -155,7 +154,7 @@ def _of_pictures(
 
     total = len(pictures) if isinstance(pictures, Sized) else 0
     flatness = flatness is None or flatness
-    found: PictureZeros = count_pictures(
+    found = count_pictures(
         extractor,
         pictures,
         flatness=flatness,

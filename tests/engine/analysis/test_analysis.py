@@ -8,7 +8,7 @@ from PIL import Image
 import sparsefeat
 from sparsefeat import InputError, LayerError, RejectWarning
 from sparsefeat.images import list_pictures
-from sparsefeat.store.format.documents import is_store
+from sparsefeat.store import is_store
 
 
 def test_a_store_and_its_photographs_give_the_same_figures(
