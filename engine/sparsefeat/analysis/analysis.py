@@ -15,7 +15,7 @@ from sparsefeat.store import Store, choose_stored, is_store
 from sparsefeat.types import Reject, RejectWarning, Row, reject_message
 
 if TYPE_CHECKING:
-    from sparsefeat.images.decode import Picture
+    from sparsefeat.images import Picture
     from sparsefeat.pipeline.extractor import Extractor
 
 Report = Callable[[int, int, str], None]

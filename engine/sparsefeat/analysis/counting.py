@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sparsefeat.analysis.counts import Accumulator, LayerZeros, Places
 from sparsefeat.analysis.flatness import Flatness, flatness_of
 from sparsefeat.errors import StoreCorruptError
-from sparsefeat.images.decode import Decoded, Picture
+from sparsefeat.images import Decoded, Picture
 from sparsefeat.model import ModelLayer, behind_base, choose
 from sparsefeat.pipeline.extractor import Extractor
 from sparsefeat.store import Store

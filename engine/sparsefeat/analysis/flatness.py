@@ -9,9 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError
-from sparsefeat.images import PRESETS, Preset
-from sparsefeat.images.decode import Decoded, decode
-from sparsefeat.images.originals import read_original
+from sparsefeat.images import PRESETS, Decoded, Preset, decode, read_original
 from sparsefeat.store import Store
 from sparsefeat.system.ordered import map_ordered
 from sparsefeat.system.threads import available_threads

@@ -13,8 +13,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sparsefeat.errors import InputError, SourceError
-from sparsefeat.images import CAFFE, Preset, Scaling, Source, each_picture, normalize, preset
-from sparsefeat.images.decode import Decoded, Picture, decode
+from sparsefeat.images import (
+    CAFFE,
+    Decoded,
+    Picture,
+    Preset,
+    Scaling,
+    Source,
+    decode,
+    each_picture,
+    normalize,
+    preset,
+)
 from sparsefeat.types import Reject, RejectWarning, failures_apart, reject_message
 
 Float32 = NDArray[np.float32]

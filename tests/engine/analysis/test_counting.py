@@ -15,8 +15,7 @@ from sparsefeat.analysis import (
     missing_of_walk,
 )
 from sparsefeat.errors import LayerError, StoreCorruptError
-from sparsefeat.images import list_pictures
-from sparsefeat.images.decode import Decoded, decode
+from sparsefeat.images import Decoded, decode, list_pictures
 from sparsefeat.model import ModelFile, ModelLayer, choose
 from sparsefeat.types import Layer
 

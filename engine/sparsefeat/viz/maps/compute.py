@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError, LayerError
-from sparsefeat.images.decode import Picture
-from sparsefeat.images.preprocess import normalize
+from sparsefeat.images import Picture, normalize
 from sparsefeat.model import PRE, ModelLayer, choose, layer_of
 from sparsefeat.viz.maps.criteria import CRITERIA, OF_ONE_PICTURE, Criterion, selectivity
 from sparsefeat.viz.maps.panels import STAGES, Stage

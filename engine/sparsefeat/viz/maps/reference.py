@@ -13,7 +13,7 @@ from sparsefeat.store import differences, is_store
 from sparsefeat_kernels import Csr
 
 if TYPE_CHECKING:
-    from sparsefeat.images.decode import Picture
+    from sparsefeat.images import Picture
     from sparsefeat.pipeline.extractor import Extractor
     from sparsefeat.types import Reject
 

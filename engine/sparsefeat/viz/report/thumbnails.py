@@ -7,11 +7,16 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from sparsefeat.images import PRESETS
-from sparsefeat.images.opening import MAX_PIXELS, open_picture, pillow_errors
-from sparsefeat.images.originals import read_original
-from sparsefeat.images.render import render, upright_size
-from sparsefeat.images.unreadable import UnreadableError
+from sparsefeat.images import (
+    MAX_PIXELS,
+    PRESETS,
+    UnreadableError,
+    open_picture,
+    pillow_errors,
+    read_original,
+    render,
+    upright_size,
+)
 
 LONG_SIDE = 200  # pixels
 _QUALITY = 75
@@ -33,7 +38,7 @@ def make_thumbnail(
     Parameters
     ----------
     path, root, sha256, photos
-        As `sparsefeat.images.originals.read_original` takes them.
+        As `sparsefeat.images.read_original` takes them.
 
     Returns
     -------
