@@ -73,8 +73,8 @@ class RowSource:
 
         Raises
         ------
-        StoreError
-            Its parts are others than when the data set was made.
+        InputError
+            The snapshot that the data set was made of was vacuumed.
         """
         pid = os.getpid()
         # A fork inherits the parent's, whose locks and threads are of no use to it.

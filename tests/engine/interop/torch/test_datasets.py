@@ -1,5 +1,4 @@
 import pickle
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,11 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from torch.utils.data import DataLoader  # noqa: E402
 
-from sparsefeat.errors import InputError, LayerError, StoreError  # noqa: E402
-from sparsefeat.store import Store  # noqa: E402
+from sparsefeat.errors import InputError, LayerError  # noqa: E402
+from sparsefeat.store import Store, compact, vacuum  # noqa: E402
 from sparsefeat.torch import StoreDataset, StoreIterableDataset, collate  # noqa: E402
 
-from ...store.data import make_batch, part_folders, write_store  # noqa: E402
+from ...store.data import make_batch, write_store  # noqa: E402
 
 ROWS = 23
 LABELS = [number % 3 for number in range(ROWS)]
@@ -99,16 +98,15 @@ def test_it_can_be_sent_before_and_after_it_was_used(store: Store) -> None:
         assert other[0][1] == 2
 
 
-def test_a_store_that_changed_is_refused_where_it_is_opened(tmp_path: Path) -> None:
+def test_it_keeps_to_the_snapshot_that_it_was_made_of(tmp_path: Path) -> None:
     write_store(tmp_path, [make_batch(range(9))], rows_per_part=4)
-    dataset = StoreDataset(tmp_path, "fc")
-    sent = pickle.dumps(dataset)
+    sent = pickle.dumps(StoreDataset(tmp_path, "fc"))
     write_store(tmp_path, [make_batch(range(9, 11))])
+    compact(tmp_path)
     assert len([*pickle.loads(sent)]) == 9
-    shutil.rmtree(part_folders(tmp_path)[1])
-    other = pickle.loads(sent)
-    with pytest.raises(StoreError, match="are others than"):
-        other[0]
+    vacuum(tmp_path, older_than=0)
+    with pytest.raises(InputError, match="that vacuum has not deleted"):
+        pickle.loads(sent)[0]
 
 
 def test_wrong_names_are_said(store: Store) -> None:
