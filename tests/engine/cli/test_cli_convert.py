@@ -80,7 +80,7 @@ def test_a_condition_that_holds_for_no_row_gives_none(folder: Path) -> None:
     [
         (("store", "-o", "all.csv"), "expected one of h5ad, parquet, npz"),
         (("store", "-o", "all.npz"), "for one .npz file"),
-        (("store", "-o", "store/part-00000.zarr/zarr.json/all.h5ad"), "can't write"),
+        (("store", "-o", "store/snapshots/00000001.json/all.h5ad"), "can't write"),
         (("store", "-o", ""), "empty name"),
         (("store", "-o", "-", "--to", "npz"), "standard output"),
         (("store", "-o", "all.h5ad", "--to", "parquet"), "ends in .parquet"),
