@@ -34,6 +34,12 @@ BEGIN_WITH = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--race-seconds", default=8.0, type=float, help="how long writers of one store race"
+    )
+
+
 def pytest_configure() -> None:
     """Let signals work in the processes that tests start.
 

@@ -21,7 +21,7 @@ from sparsefeat.images import decode, preset
 from sparsefeat.system.environment import environment, load_average
 from sparsefeat.types import Reject
 from sparsefeat_export import quantization
-from sparsefeat_export.sources.pretrained import cache_dir
+from sparsefeat_export.sources.fetching import cache_dir
 
 from .claims import Claim, table
 from .engines import SIZE

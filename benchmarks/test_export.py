@@ -9,7 +9,7 @@ import onnx
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from sparsefeat_export.metadata import read_metadata
+from sparsefeat_export.model_file import read_metadata
 
 from .claims import Claim
 from .conftest import MakeClaim
@@ -29,7 +29,7 @@ sparsefeat_export.export(
 # What tf2onnx' documentation shows, without the top: with it, no ordinary machine has the memory.
 NAIVE = """
 import sys
-from sparsefeat_export.quiet import quiet_tensorflow
+from sparsefeat_export.dependencies import quiet_tensorflow
 quiet_tensorflow()
 import keras, tensorflow as tf, tf2onnx
 model = keras.applications.VGG16(weights=None, include_top=False, input_shape=(224, 224, 3))

@@ -1,7 +1,7 @@
 """The small frozen records that the stages of an extraction hand on."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -114,7 +114,7 @@ class Batch(Generic[Values]):
     """
 
     rows: tuple[Row, ...]
-    layers: dict[str, Values]
+    layers: Mapping[str, Values]
     rejects: tuple[Reject, ...] = field(default=())
 
 

@@ -1,4 +1,10 @@
-"""What ONNX Runtime makes of the same inputs, at the level that production uses."""
+"""What Keras makes of photographs and probes, and what ONNX Runtime makes of the same.
+
+Keras' activations are written to disk for the other process; ONNX Runtime's are computed at the
+level that production uses. A probe is an input that anyone can compute: a model file carries a few
+numbers of what each tensor makes of it, so that a session can prove at its start which precision
+it really computes in, without a photograph at hand.
+"""
 
 import os
 from collections.abc import Sequence
@@ -11,14 +17,118 @@ import onnx
 
 from sparsefeat_export.certificate import Errors
 from sparsefeat_export.dependencies import load
-from sparsefeat_export.probe import summarise
-from sparsefeat_export.reference import photograph_folder, probe_folder, read_images, read_layer
+from sparsefeat_export.network import Network
+
+N_CHANNELS = 8
+
+
+def probe_pixels(height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Make the probe's picture: uint8 (1, height, width, 3). It is scaled as the model's are.
+
+    Its values depend on their position alone, so a larger one continues a smaller.
+
+    Examples
+    --------
+    >>> probe_pixels(32, 32)[0, 1, :3, 0]
+    array([ 44, 108, 172], dtype=uint8)
+    """
+    y, x, c = np.ogrid[:height, :width, :3]
+    values = (37 * y + 61 * x + 89 * c + 3 * y * x + 7 * y * y) % 256
+    pixels: npt.NDArray[np.uint8] = values[np.newaxis].astype(np.uint8)
+    return pixels
+
+
+def summarise(activation: npt.NDArray[np.float32]) -> dict[str, list[int] | list[float]]:
+    """Take a few numbers of one picture's activation, (H, W, C) or (F,).
+
+    Returns
+    -------
+    dict
+        ``channels``, the eight that are largest in the corner, ascending; their values there,
+        and for spatial activations their ``avg`` and ``max`` over height and width.
+    """
+    spatial = activation.ndim == 3
+    corner = activation[0, 0] if spatial else activation
+    largest = np.argsort(-np.abs(corner), kind="stable")[:N_CHANNELS]
+    channels = np.sort(largest)
+    summary: dict[str, Any] = {"channels": channels.tolist(), "corner": _digits(corner[channels])}
+    if spatial:
+        chosen = activation[..., channels].astype(np.float64)
+        summary["avg"] = _digits(chosen.mean(axis=(0, 1)))
+        summary["max"] = _digits(chosen.max(axis=(0, 1)))
+    return summary
+
+
+def _digits(values: npt.NDArray[Any]) -> list[float]:
+    """Nine significant digits, which tell any two float32 apart."""
+    return [float(f"{value:.9g}") for value in values.tolist()]
+
+
+def write_photographs(network: Network, photographs: Sequence[str], folder: Path) -> None:
+    """Run Keras on one photograph at a time and write every layer, for `read_layer`.
+
+    From the file to the last layer as users do it: the picture by Keras' functions, then
+    `Model.predict` of the model as it was built. The input that is written beside it is scaled as
+    the metadata say, so that the comparison is one of scalings too.
+    """
+    for index, path in enumerate(photographs):
+        pixels = read_pixels(path, network.size)
+        images = network.scaling.apply(pixels)
+        _write(network, images, network.predict(pixels), photograph_folder(folder, index))
+
+
+def write_probes(network: Network, sizes: Sequence[tuple[int, int]], folder: Path) -> None:
+    """Run Keras on the probes of `sizes`, (height, width), and write every layer."""
+    for height, width in sizes:
+        images = network.scaling.apply(probe_pixels(height, width))
+        activations = network.model(images, training=False)
+        _write(network, images, activations, probe_folder(folder, height, width))
+
+
+def read_pixels(path: str, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Read a photograph by Keras' own functions: RGB in 0..255, float32 (1, H, W, 3)."""
+    import keras
+
+    picture = keras.utils.load_img(path, target_size=size)
+    pixels: npt.NDArray[np.float32] = keras.utils.img_to_array(picture)[np.newaxis]
+    return pixels
+
+
+def photograph_folder(folder: Path, index: int) -> Path:
+    """Where a photograph's activations are written."""
+    return folder / f"photograph-{index}"
+
+
+def probe_folder(folder: Path, height: int, width: int) -> Path:
+    """Where a probe's activations are written."""
+    return folder / f"probe-{height}x{width}"
+
+
+def read_layer(folder: Path, index: int) -> npt.NDArray[np.float32]:
+    """Activations of the layer at `index` in network order, mapped: (1, H, W, C) or (1, F)."""
+    mapped: npt.NDArray[np.float32] = np.load(folder / f"{index}.npy", mmap_mode="r")
+    return mapped
+
+
+def read_images(folder: Path) -> npt.NDArray[np.float32]:
+    """Read the input, float32 (1, H, W, 3)."""
+    images: npt.NDArray[np.float32] = np.load(folder / "images.npy")
+    return images
+
+
+def _write(
+    network: Network, images: npt.NDArray[np.float32], activations: dict[str, Any], folder: Path
+) -> None:
+    folder.mkdir()
+    np.save(folder / "images.npy", images)
+    for index, layer in enumerate(network.layers):
+        np.save(folder / f"{index}.npy", np.asarray(activations[layer.name]))
 
 
 def compare_photographs(
     graph: Path, folder: Path, layers: Sequence[str], n_photographs: int
 ) -> dict[str, Errors]:
-    """Errors of every layer over photographs that `reference.write_photographs` has written."""
+    """Errors of every layer over photographs that `write_photographs` has written."""
     session = open_session(onnx.load(graph, load_external_data=False), graph.parent)
     errors = {layer: Errors() for layer in layers}
     for index in range(n_photographs):

@@ -1,6 +1,7 @@
-"""Importing what only some exports need, and saying why it can't be imported."""
+"""Importing what only some exports need, TensorFlow without its chatter; or saying why not."""
 
 import importlib
+import os
 from typing import Any
 
 from sparsefeat_export.errors import DependencyError, MissingDependencyError
@@ -72,3 +73,14 @@ def _interrupted(exc: BaseException) -> bool:
         seen.add(id(one))
         waiting += [one.__cause__, one.__context__]
     return False
+
+
+def quiet_tensorflow() -> None:
+    """Set what TensorFlow reads when it is first imported.
+
+    On the processor even where there is a GPU: TensorFloat-32 there would make the reference
+    less exact than what is compared with it.
+    """
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    os.environ["KERAS_BACKEND"] = "tensorflow"

@@ -3,23 +3,24 @@
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import onnx
 
-from sparsefeat_export import metadata
 from sparsefeat_export.certificate import Certificate, Errors, LayerErrors
 from sparsefeat_export.committing import commit, data_path, working_folder
 from sparsefeat_export.errors import DownloadError, ExportError, OutputError
+from sparsefeat_export.model_file import write_model
 from sparsefeat_export.photographs import Photograph, photographs
-from sparsefeat_export.processes import run_step
-from sparsefeat_export.request import Request
 from sparsefeat_export.scaling import MODES
-from sparsefeat_export.sources.naming import resolve
-from sparsefeat_export.steps import GRAPH
+from sparsefeat_export.sources import Request, resolve
+from sparsefeat_export.steps import GRAPH, run_step
 
 Report = Callable[[str], object]
+
+FORMAT = 1  # of the metadata
 
 # The activations of one photograph are 56 MB on disk while it waits for its comparison.
 BLOCK = 12
@@ -163,13 +164,37 @@ def _certify(
     )
     certificate.check()
     probed = run_step("probe", job, folder)
-    described = metadata.compose(
-        job["network"], certificate, probed["probes"], probed["onnxruntime"]
-    )
+    described = _described(job["network"], certificate, probed["probes"], probed["onnxruntime"])
     model = onnx.load(folder / GRAPH, load_external_data=False)
-    metadata.write_model(folder / GRAPH, model, described)
+    write_model(folder / GRAPH, model, described)
     onnx.checker.check_model(folder / GRAPH, full_check=True)
     return ExportResult(path=path, certificate=certificate, metadata=described)
+
+
+def _described(
+    network: dict[str, Any],
+    certificate: Certificate,
+    probes: list[dict[str, Any]],
+    onnxruntime_version: str,
+) -> dict[str, Any]:
+    """Put the metadata together; `network` is the result of the convert step."""
+    height, width = network["height"], network["width"]
+    return {
+        "format": FORMAT,
+        "architecture": "vgg16",
+        "input": {"name": "images", "height": height, "width": width},
+        "layers": network["layers"],
+        "preprocessing": {"scaling": network["scaling"], "size": network["size"]},
+        "weights": {"source": network["source"], "sha256": network["sha256"]},
+        "tools": {
+            **network["tools"],
+            "onnxruntime": onnxruntime_version,
+            "sparsefeat": version("sparsefeat"),
+        },
+        "precision": "fp32",
+        "certificate": certificate.as_json(),
+        "probe": probes,
+    }
 
 
 def _counted(things: Sequence[object], what: str) -> str:

@@ -7,8 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
+
+BATCH = "N"
 
 TO_NCHW = [0, 3, 1, 2]
 TO_NHWC = [0, 2, 3, 1]
@@ -200,3 +203,45 @@ def keep(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> None:
     nodes = list(nodes)
     del graph.node[:]
     graph.node.extend(nodes)
+
+
+def declare_shapes(
+    model: onnx.ModelProto, layers: list[dict[str, Any]], height: int | None, width: int | None
+) -> onnx.ModelProto:
+    """Declare the input and the outputs, and infer what lies between.
+
+    The batch is the symbol ``N``. Without `height` and `width` they are symbols too, and a
+    layer's extents are named after what they are: ``height//2``.
+    """
+    graph = model.graph
+    images = [BATCH, height or "height", width or "width", 3]
+    outputs = []
+    for layer in layers:
+        shape = layer["shape"]
+        if len(shape) == 3:
+            shape = [
+                extent or (f"{name}//{layer['stride']}" if layer["stride"] > 1 else name)
+                for extent, name in zip(shape, ("height", "width", ""), strict=True)
+            ]
+        outputs.append(
+            helper.make_tensor_value_info(layer["name"], TensorProto.FLOAT, [BATCH, *shape])
+        )
+    del graph.input[:], graph.output[:], graph.value_info[:]
+    graph.input.append(helper.make_tensor_value_info("images", TensorProto.FLOAT, images))
+    graph.output.extend(outputs)
+    return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+
+
+def evaluate(node: onnx.NodeProto, feeds: dict[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+    """Compute the outputs of `node` by ONNX' own reference implementation.
+
+    Examples
+    --------
+    >>> node = onnx.helper.make_node("Transpose", ["x"], ["y"], perm=[1, 0])
+    >>> evaluate(node, {"x": np.zeros((2, 3))})[0].shape
+    (3, 2)
+    """
+    from onnx.reference import ReferenceEvaluator
+
+    outputs = ReferenceEvaluator(node).run(None, feeds)
+    return [np.asarray(output) for output in outputs]

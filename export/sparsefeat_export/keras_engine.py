@@ -8,15 +8,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat_export.dependencies import load
-from sparsefeat_export.description import digest
+from sparsefeat_export.dependencies import load, quiet_tensorflow
 from sparsefeat_export.errors import WeightsError
-from sparsefeat_export.metadata import read_metadata
+from sparsefeat_export.model_file import read_metadata
+from sparsefeat_export.network import digest
 from sparsefeat_export.network import load as load_network
-from sparsefeat_export.plan import BLOCKS
-from sparsefeat_export.quiet import quiet_tensorflow
-from sparsefeat_export.request import Request
 from sparsefeat_export.scaling import KERAS_MODES, Scaling, scale_as_keras
+from sparsefeat_export.sources import BLOCKS, Request
 
 Float32 = npt.NDArray[np.float32]
 Way = Literal["predict", "function", "jit"]

@@ -4,20 +4,100 @@ A step reads ``<step>.in.json`` in its working folder and writes ``<step>.out.js
 """
 
 import json
+import os
+import signal
+import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sparsefeat_export.dependencies import load
-from sparsefeat_export.errors import ExportError, WeightsError
-from sparsefeat_export.processes import CANNOT_WRITE, end_with_parent
-from sparsefeat_export.quiet import quiet_tensorflow
-from sparsefeat_export.request import Request
+from sparsefeat_export.comparison import (
+    compare_photographs,
+    expected_probe,
+    write_photographs,
+    write_probes,
+)
+from sparsefeat_export.conversion import build
+from sparsefeat_export.dependencies import load, quiet_tensorflow
+from sparsefeat_export.errors import BY_NAME, ExportError, OutputError, StepError, WeightsError
+from sparsefeat_export.network import describe, digest
+from sparsefeat_export.network import load as load_network
+from sparsefeat_export.scaling import as_json
+from sparsefeat_export.sources import Request
 
 GRAPH = "graph.onnx"
 PROBE_SIZES = ((32, 32), (224, 224))  # of a model that takes any size
+
+# A step's exit status where not even its result could be written; sysexits.h has the number.
+CANNOT_WRITE = 74
+
+
+def run_step(step: str, job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Run one of `sparsefeat_export.steps` and give its result.
+
+    However this process ends, the step's ends too.
+
+    Raises
+    ------
+    ExportError
+        What the step raised, or StepError if it died.
+    """
+    (folder / f"{step}.in.json").write_text(json.dumps(job))
+    log = folder / f"{step}.log"
+    # -P: a module in the user's folder must not stand in for one of ours. The package itself
+    # may be on this process' path by the user's own doing.
+    roots = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            [sys.executable, "-P", "-m", "sparsefeat_export.steps", step, str(folder)],
+            stdin=subprocess.PIPE,  # `end_with_parent` watches it
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(roots)},
+        ) as child,
+    ):
+        try:
+            returncode = child.wait()
+        except BaseException:
+            child.kill()
+            raise
+    if returncode == CANNOT_WRITE:
+        raise OutputError(f"{step} cannot write to {folder.parent}: is its disk full?")
+    if returncode:
+        raise StepError(f"{step}: the process {_cause(returncode, log)}")
+    result: dict[str, Any] = json.loads((folder / f"{step}.out.json").read_text())
+    if "error" in result:
+        raise BY_NAME[result["error"]](result["message"])
+    return result
+
+
+def end_with_parent() -> None:
+    """End this process as soon as the one that started it is gone.
+
+    The other end of standard input is the parent's alone, and closes with it even if it is
+    killed.
+    """
+
+    def watch() -> None:
+        while os.read(0, 1):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _cause(returncode: int, log: Path) -> str:
+    if returncode < 0:
+        name = signal.Signals(-returncode).name
+        if name == "SIGKILL":
+            return "was killed, most likely because the machine ran out of memory"
+        return f"was ended by {name}"
+    lines = log.read_text(errors="replace").strip().splitlines() or ["no message"]
+    return f"failed: {lines[-1]}"
 
 
 def convert(job: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -31,13 +111,9 @@ def convert(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     import tensorflow as tf
     import tf2onnx
 
-    from sparsefeat_export import build, description, network
-    from sparsefeat_export.reference import write_photographs, write_probes
-    from sparsefeat_export.scaling import as_json
-
-    loaded = network.load(Request(**job["request"]))
-    layers = description.describe(loaded)
-    graph = build.build(loaded, layers, folder / job["data"])
+    loaded = load_network(Request(**job["request"]))
+    layers = describe(loaded)
+    graph = build(loaded, layers, folder / job["data"])
     (folder / GRAPH).write_bytes(graph.SerializeToString())
     sizes: tuple[tuple[int, int], ...] = PROBE_SIZES
     if loaded.height is not None and loaded.width is not None:
@@ -53,7 +129,7 @@ def convert(job: dict[str, Any], folder: Path) -> dict[str, Any]:
         "scaling": as_json(loaded.scaling),
         "notes": loaded.notes,
         "probes": sizes,
-        "sha256": description.digest(loaded),
+        "sha256": digest(loaded),
         "tools": {
             "tensorflow": tf.__version__,
             "keras": keras.__version__,
@@ -66,11 +142,8 @@ def convert(job: dict[str, Any], folder: Path) -> dict[str, Any]:
 def reference(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Load the network again and write references for more photographs."""
     load("tensorflow", "keras")
-    from sparsefeat_export import description, network
-    from sparsefeat_export.reference import write_photographs
-
-    loaded = network.load(Request(**job["request"]))
-    if description.digest(loaded) != job["network"]["sha256"]:
+    loaded = load_network(Request(**job["request"]))
+    if digest(loaded) != job["network"]["sha256"]:
         raise WeightsError(f"{loaded.source} changed while it was exported: start again")
     write_photographs(loaded, job["photographs"], folder)
     return {}
@@ -78,8 +151,6 @@ def reference(job: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def compare(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Run the graph on the same photographs and compare."""
-    from sparsefeat_export.comparison import compare_photographs
-
     errors = compare_photographs(folder / GRAPH, folder, job["layers"], len(job["photographs"]))
     return {"errors": {layer: asdict(one) for layer, one in errors.items()}}
 
@@ -88,8 +159,6 @@ def probe(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Compute the probes' expected numbers."""
     load("onnxruntime")
     import onnxruntime
-
-    from sparsefeat_export.comparison import expected_probe
 
     return {
         "probes": [

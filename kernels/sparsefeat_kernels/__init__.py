@@ -1,13 +1,30 @@
-"""Dense activations to compressed sparse rows and back; their zeros, columns and values."""
+"""Dense activations to compressed sparse rows and back; their zeros, columns and values.
 
-from sparsefeat_kernels.buffers import CsrBuffers
-from sparsefeat_kernels.codes import count_roots, count_steps, raise_maxima, scale_numbers
-from sparsefeat_kernels.csr import Csr
-from sparsefeat_kernels.decode import to_dense
-from sparsefeat_kernels.differences import sum_differences
-from sparsefeat_kernels.encode import encode
-from sparsefeat_kernels.planes import byte_planes
-from sparsefeat_kernels.values import error_sums, round_half, round_mantissa
+=============  ==================================================================
+`csr`          compressed sparse rows: from dense ones, and back
+`zeros`        how many elements are zero, where
+`values`       values of fewer bits, or as whole numbers of steps
+`planes`       numbers to byte planes, and differences of neighbours
+`zstandard`    bytes to Zstandard frames
+`winograd`     3x3 convolutions with a quarter of the multiplications
+`reference`    the same in plain numpy, to compare with
+=============  ==================================================================
+
+What is compiled lies in the module of the same name that begins with an underscore, and is
+imported, numba with it, when it is first called.
+"""
+
+from sparsefeat_kernels.csr import Csr, CsrBuffers, encode, to_dense
+from sparsefeat_kernels.planes import byte_planes, sum_differences
+from sparsefeat_kernels.values import (
+    count_roots,
+    count_steps,
+    error_sums,
+    raise_maxima,
+    round_half,
+    round_mantissa,
+    scale_numbers,
+)
 from sparsefeat_kernels.winograd import (
     WinogradConvolution,
     compile_winograd,

@@ -1,4 +1,4 @@
-"""The compiled kernels that lay the bytes of numbers apart."""
+"""The compiled kernels that lay the bytes of numbers apart, and sum differences up."""
 
 import numpy as np
 import numpy.typing as npt
@@ -34,3 +34,12 @@ def split_differences(words: npt.NDArray[np.uint32], planes: npt.NDArray[np.uint
         second[i + 1] = np.uint8(word >> np.uint32(8))
         third[i + 1] = np.uint8(word >> np.uint32(16))
         fourth[i + 1] = np.uint8(word >> np.uint32(24))
+
+
+@kernel
+def accumulate(values: npt.NDArray[np.int32]) -> None:
+    """Replace each element by the sum of all up to it."""
+    total = np.int32(0)
+    for place in range(len(values)):
+        total = np.int32(total + values[place])
+        values[place] = total

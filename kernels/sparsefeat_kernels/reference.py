@@ -5,12 +5,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat_kernels._check import refuse_row
-from sparsefeat_kernels.csr import Csr
+from sparsefeat_kernels.csr import Csr, refuse_row
 
 
 def encode(x: npt.NDArray[np.float32]) -> Csr:
-    """Keep what isn't zero, as `sparsefeat_kernels.encode` does."""
+    """Keep what isn't zero, as `sparsefeat_kernels.csr` does."""
     kept = x != 0
     indptr = np.zeros(len(x) + 1, np.int64)
     np.cumsum(np.count_nonzero(kept, axis=1), out=indptr[1:])

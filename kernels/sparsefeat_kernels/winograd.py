@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat_kernels._check import read_only
+from sparsefeat_kernels.csr import read_only
 
 Float32 = npt.NDArray[np.float32]
 

@@ -5,8 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat_kernels._check import dense_bits, read_only, refuse_row
-from sparsefeat_kernels.csr import Csr
+from sparsefeat_kernels.csr import Csr, dense_bits, read_only, refuse_row
 
 
 def count_zeros_per_row(x: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
@@ -32,11 +31,11 @@ def count_zeros_per_row(x: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
     >>> count_zeros_per_row(np.array([[0, 5, -0.0], [1, 2, np.nan]], np.float32))
     array([2, 0])
     """
-    from sparsefeat_kernels import _count
+    from sparsefeat_kernels import _csr
 
     bits = dense_bits(x)
     counts = np.empty(x.shape[0], np.int64)
-    _count.nonzeros_per_row(bits, counts)
+    _csr.nonzeros_per_row(bits, counts)
     return np.subtract(x.shape[1], counts, out=counts)
 
 
@@ -65,12 +64,12 @@ def count_zeros_per_channel(x: npt.NDArray[np.float32], n_channels: int) -> npt.
     >>> count_zeros_per_channel(np.array([[0, 5, 0, 6], [7, 0, 0, 0]], np.float32), 2)
     array([3, 2])
     """
-    from sparsefeat_kernels import _count
+    from sparsefeat_kernels import _csr
 
     bits = dense_bits(x)
     places = _places(x.shape[1], n_channels)
     counts = np.zeros(n_channels, np.int64)
-    _count.nonzeros_per_channel(bits, counts)
+    _csr.nonzeros_per_channel(bits, counts)
     return np.subtract(len(x) * places, counts, out=counts)
 
 
@@ -121,11 +120,11 @@ def csr_zeros_per_channel(csr: Csr, n_channels: int) -> npt.NDArray[np.int64]:
     >>> csr_zeros_per_channel(encode(np.array([[0, 5, 0, 6], [7, 0, 0, 0]], np.float32)), 2)
     array([3, 2])
     """
-    from sparsefeat_kernels import _unpack
+    from sparsefeat_kernels import _csr
 
     places = _places(csr.n_columns, n_channels)
     counts = np.zeros(n_channels, np.int64)
-    _count_stored(csr, _unpack.stored_per_channel, counts)
+    _count_stored(csr, _csr.stored_per_channel, counts)
     return np.subtract(csr.n_rows * places, counts, out=counts)
 
 
@@ -156,10 +155,10 @@ def csr_zeros_per_position(csr: Csr, n_channels: int) -> npt.NDArray[np.int64]:
     >>> csr_zeros_per_position(encode(np.array([[0, 5, 0, 6], [7, 8, 0, 0]], np.float32)), 2)
     array([1, 3])
     """
-    from sparsefeat_kernels import _unpack
+    from sparsefeat_kernels import _csr
 
     counts = np.zeros(_places(csr.n_columns, n_channels), np.int64)
-    _count_stored(csr, _unpack.stored_per_position, n_channels, counts)
+    _count_stored(csr, _csr.stored_per_position, n_channels, counts)
     return np.subtract(csr.n_rows * n_channels, counts, out=counts)
 
 
@@ -191,11 +190,11 @@ def csr_active_rows_per_channel(csr: Csr, n_channels: int) -> npt.NDArray[np.int
     >>> csr_active_rows_per_channel(encode(np.array([[0, 5, 0, 6], [7, 8, 0, 0]], np.float32)), 2)
     array([1, 2])
     """
-    from sparsefeat_kernels import _unpack
+    from sparsefeat_kernels import _csr
 
     _places(csr.n_columns, n_channels)
     counts = np.zeros(n_channels, np.int64)
-    _count_stored(csr, _unpack.rows_per_channel, counts)
+    _count_stored(csr, _csr.rows_per_channel, counts)
     return counts
 
 

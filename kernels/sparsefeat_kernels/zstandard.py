@@ -53,13 +53,13 @@ def sampled_literal_bits(data: npt.NDArray[np.uint8], size: int = 4096) -> float
     >>> sampled_literal_bits(np.arange(256, dtype=np.uint8))
     8.0
     """
-    from sparsefeat_kernels import _huffman
+    from sparsefeat_kernels import _zstandard
 
-    return float(_huffman.sampled_bits(data, size))
+    return float(_zstandard.sampled_bits(data, size))
 
 
 def _block(data: npt.NDArray[np.uint8]) -> list[bytes]:
-    from sparsefeat_kernels import _huffman, _runs
+    from sparsefeat_kernels import _zstandard
 
     n = len(data)
     if n < _FEWEST:
@@ -67,23 +67,23 @@ def _block(data: npt.NDArray[np.uint8]) -> list[bytes]:
     # Two of three: the commonest, if there is one that nearly all are.
     common = sorted(data[[n // 4, n // 2, n - 1]])[1]
     room = n // 8  # bytes, at least, with a code: it has one bit or more
-    n_others = _runs.count_others(data, common, room // _runs.BYTES_PER_OTHER)
-    if _runs.BYTES_PER_OTHER * n_others < room:
+    n_others = _zstandard.count_others(data, common, room // _zstandard.BYTES_PER_OTHER)
+    if _zstandard.BYTES_PER_OTHER * n_others < room:
         out = np.empty(room + 4, np.uint8)
-        n_bytes = _runs.write_runs(data, common, out)
+        n_bytes = _zstandard.write_runs(data, common, out)
         return [out[:n_bytes].tobytes()] if n_bytes >= 0 else _raw(data)
     lengths, codes = np.empty(256, np.uint8), np.empty(256, np.uint16)
     sizes = np.empty(4, np.int64)
-    _huffman.plan(data, lengths, codes, sizes)
+    _zstandard.plan(data, lengths, codes, sizes)
     n_coded = int(sizes.sum())
     # What is nearly noise isn't worth the time that it takes to read.
     table = _table(lengths)
     if table is None or len(table) + _OVERHEAD + n_coded > n - n // 64:
         return _raw(data)
     # As much memory as the longest codes take: another thread may write to `data`.
-    room = (n + 3) // 4 * _huffman.LONGEST // 8 + _huffman.SLACK
+    room = (n + 3) // 4 * _zstandard.LONGEST // 8 + _zstandard.SLACK
     starts, out = np.arange(4) * room, np.empty(4 * room, np.uint8)
-    _huffman.write_streams(data, codes, out, starts)
+    _zstandard.write_streams(data, codes, out, starts)
     streams = [
         out[start : start + size].tobytes()
         for start, size in zip(starts.tolist(), sizes.tolist(), strict=True)
@@ -104,12 +104,12 @@ def _header(kind: int, size: int) -> bytes:
 
 def _table(lengths: npt.NDArray[np.uint8]) -> bytes | None:
     """Describe a code by its symbols' weights; the last one follows from the others."""
-    from sparsefeat_kernels import _fse
+    from sparsefeat_kernels import _zstandard
 
     last = int(np.flatnonzero(lengths)[-1])
     weights = np.where(lengths, lengths.max() + 1 - lengths, 0)[:last].astype(np.uint8)
-    out = np.empty(_fse.ROOM, np.uint8)
-    n_bytes = _fse.compress_weights(weights, out)
+    out = np.empty(_zstandard.TABLE_ROOM, np.uint8)
+    n_bytes = _zstandard.compress_weights(weights, out)
     if 0 < n_bytes < min(_LONGEST_TABLE, (last + 1) // 2 if last <= _LONGEST_TABLE else 256):
         return bytes([n_bytes]) + out[:n_bytes].tobytes()
     if last > _LONGEST_TABLE:

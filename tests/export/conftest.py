@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import sparsefeat_export
-from sparsefeat_export.sources.pretrained import wheel_path
+from sparsefeat_export.sources.fetching import wheel_path
 
 NARROW = ("finetuned.keras", "other_top.keras", "convolutional_top.keras")
 

@@ -14,7 +14,7 @@ import skimage.data
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from sparsefeat_export.metadata import read_metadata
+from sparsefeat_export.model_file import read_metadata
 
 COMMAND = [sys.executable, "-c", "from sparsefeat.cli import main; main()", "export"]
 

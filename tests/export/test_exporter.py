@@ -20,7 +20,7 @@ from sparsefeat_export.errors import (
     WeightsNotFoundError,
 )
 from sparsefeat_export.exporter import export
-from sparsefeat_export.metadata import read_metadata
+from sparsefeat_export.model_file import read_metadata
 from sparsefeat_export.photographs import SHIPPED
 
 

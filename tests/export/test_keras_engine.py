@@ -8,7 +8,7 @@ from typing import Any
 import onnx
 import pytest
 
-from sparsefeat_export.metadata import read_metadata, write_model
+from sparsefeat_export.model_file import read_metadata, write_model
 
 # In a process of its own: threads can be set only before TensorFlow runs anything.
 PROGRAM = """
@@ -16,7 +16,7 @@ import json, sys
 import numpy as np
 from sparsefeat_export.errors import WeightsError
 from sparsefeat_export.keras_engine import KerasEngine
-from sparsefeat_export.probe import probe_pixels
+from sparsefeat_export.comparison import probe_pixels
 from sparsefeat_export.scaling import MODES
 found = {}
 for way in ("predict", "function", "jit"):

@@ -10,12 +10,12 @@ import pytest
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from sparsefeat_export.quiet import quiet_tensorflow
+from sparsefeat_export.dependencies import quiet_tensorflow
 quiet_tensorflow()
-from sparsefeat_export.description import describe
+from sparsefeat_export.network import describe
 from sparsefeat_export.errors import WeightsError
 from sparsefeat_export.network import load
-from sparsefeat_export.request import Request
+from sparsefeat_export.sources import Request
 
 folder, requests = Path(sys.argv[1]), json.loads(sys.argv[2])
 errors = {}

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from sparsefeat_export.comparison import open_session
-from sparsefeat_export.metadata import read_metadata
+from sparsefeat_export.model_file import read_metadata
 
 Array = npt.NDArray[np.float32]
 

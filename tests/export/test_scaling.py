@@ -66,11 +66,11 @@ REFUSED: dict[str, tuple[str, str | None, list[str]]] = {
 LOAD = """
 import json, sys
 from pathlib import Path
-from sparsefeat_export.quiet import quiet_tensorflow
+from sparsefeat_export.dependencies import quiet_tensorflow
 quiet_tensorflow()
 from sparsefeat_export.errors import WeightsError
 from sparsefeat_export.network import load
-from sparsefeat_export.request import Request
+from sparsefeat_export.sources import Request
 
 found = {}
 for name, (file, scaling) in json.loads(sys.argv[2]).items():

@@ -9,10 +9,7 @@ import onnx
 import pytest
 
 from sparsefeat_export.errors import WeightsError, WeightsNotFoundError
-from sparsefeat_export.request import Request
-from sparsefeat_export.sources import read_weights
-from sparsefeat_export.sources.naming import resolve
-from sparsefeat_export.weights import Weights
+from sparsefeat_export.sources import Request, Weights, read_weights, resolve
 
 N_CONVOLUTIONS = 13
 

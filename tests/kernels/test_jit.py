@@ -8,7 +8,7 @@ import numba
 import pytest
 
 import sparsefeat_kernels
-from sparsefeat_kernels import _count, _pack, _unpack, _values
+from sparsefeat_kernels import _csr, _planes, _values, _zstandard
 
 USE = """
 import sys
@@ -18,8 +18,8 @@ assert "numba" not in sys.modules, "importing the package imported numba"
 x = np.array([[0, 1, 2, 0]], np.float32)
 csr = k.encode(x)
 assert (k.to_dense(csr) == x).all()
-from sparsefeat_kernels import _pack, _unpack
-for kernel in (_pack.pack, _unpack.unpack):
+from sparsefeat_kernels import _csr
+for kernel in (_csr.pack, _csr.unpack):
     stats = kernel.stats
     print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()), stats.cache_path)
 print(k.__file__)
@@ -79,7 +79,7 @@ def test_a_processor_without_compress_instruction_packs_the_same(tmp_path: Path)
     code = """
 import numpy as np
 from sparsefeat_kernels import encode, reference
-from sparsefeat_kernels._pack import pack
+from sparsefeat_kernels._csr import pack
 rng = np.random.default_rng(3)
 x = rng.standard_normal((5, 2055), np.float32)
 x[rng.random(x.shape) < 0.6] = 0
@@ -130,9 +130,9 @@ assert not failed, failed
 def test_every_kernel_releases_the_interpreter() -> None:
     kernels = [
         value
-        for module in (_count, _pack, _unpack, _values)
+        for module in (_csr, _planes, _values, _zstandard)
         for value in vars(module).values()
         if isinstance(value, numba.core.dispatcher.Dispatcher)
     ]
-    assert len(kernels) == 16
+    assert len(kernels) == 32
     assert all(kernel.targetoptions.get("nogil") for kernel in kernels)

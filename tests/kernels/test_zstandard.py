@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from numcodecs import Zstd
 
-from sparsefeat_kernels import _huffman, _runs, literals_frame, sampled_literal_bits
+from sparsefeat_kernels import _zstandard, literals_frame, sampled_literal_bits
 
 from .laws import property_settings
 
@@ -60,7 +60,7 @@ def test_runs_that_have_no_room_are_told() -> None:
     """As if another thread had written to the bytes since they were counted."""
     data = np.arange(200, dtype=np.uint8) % 2
     out = np.full(40, 77, np.uint8)
-    assert _runs.write_runs(data, data[0], out[:30]) == -1
+    assert _zstandard.write_runs(data, data[0], out[:30]) == -1
     assert (out[30:] == 77).all()
 
 
@@ -69,14 +69,14 @@ def test_streams_stay_within_the_longest_codes() -> None:
     data = draw(0, 4000, 200, -1.0)
     lengths, codes = np.empty(256, np.uint8), np.empty(256, np.uint16)
     sizes = np.empty(4, np.int64)
-    _huffman.plan(data, lengths, codes, sizes)
+    _zstandard.plan(data, lengths, codes, sizes)
     data[:] = np.argmax(lengths)
-    room = 1000 * _huffman.LONGEST // 8 + _huffman.SLACK
+    room = 1000 * _zstandard.LONGEST // 8 + _zstandard.SLACK
     out = np.full(5 * room, 77, np.uint8)
-    _huffman.write_streams(data, codes, out, np.arange(4) * room)
+    _zstandard.write_streams(data, codes, out, np.arange(4) * room)
     assert (out[4 * room :] == 77).all()
     data[:] = np.arange(4000) % 256
-    _huffman.write_streams(data, codes, out, np.arange(4) * room)
+    _zstandard.write_streams(data, codes, out, np.arange(4) * room)
     assert (out[4 * room :] == 77).all()
 
 
@@ -118,14 +118,14 @@ def test_code_lengths(seed: int, symbols: int, spread: float) -> None:
     drawn = (2 ** (spread * rng.random(symbols))).astype(np.int64)
     counts[rng.permutation(256)[:symbols]] = drawn
     lengths = np.empty(256, np.uint8)
-    longest = _huffman.code_lengths(counts, lengths)
+    longest = _zstandard.code_lengths(counts, lengths)
     assert np.array_equal(lengths > 0, counts > 0)
-    assert longest == lengths.max() <= _huffman.LONGEST
+    assert longest == lengths.max() <= _zstandard.LONGEST
     kraft = (2.0 ** -lengths[lengths > 0].astype(float)).sum()
     assert kraft == 1
     bits = int((counts * lengths).sum())
     assert bits >= optimal_bits(counts)
-    if longest < _huffman.LONGEST:
+    if longest < _zstandard.LONGEST:
         assert bits == optimal_bits(counts)
 
 
@@ -135,7 +135,7 @@ def test_counts_like_fibonacci_s_meet_the_limit() -> None:
     for symbol in range(2, 30):
         counts[symbol] = counts[symbol - 1] + counts[symbol - 2]
     lengths = np.empty(256, np.uint8)
-    assert _huffman.code_lengths(counts, lengths) == _huffman.LONGEST
+    assert _zstandard.code_lengths(counts, lengths) == _zstandard.LONGEST
     assert (2.0 ** -lengths[:30].astype(float)).sum() == 1
 
 

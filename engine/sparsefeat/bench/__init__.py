@@ -3,15 +3,13 @@
 ===============  ====================================================================
 `compare`        the comparison: engines started, checked, timed
 `engines`        the ways of running the network there are
-`images`         the arrays, or files, that they are given
-`job`            what else they are given, and whether it can be
+`work`           what they are given to do, and whether it can be
 `worker`         the process that an engine lives in
 `process`        the same, as its parent sees it
 `ort_engine`     the exported network as extraction runs it, inside a worker
 `torch_engine`   the same network in PyTorch, inside a worker
 `agreement`      whether engines compute the same
-`others`         how much of the processors other programs had meanwhile
-`schedule`       warming up, rounds, turns
+`schedule`       warming up, rounds, turns, and how busy the machine was meanwhile
 `ratios`         what paired times say, and what they don't
 `result`         what was found
 `words`          the same in sentences and rows of text

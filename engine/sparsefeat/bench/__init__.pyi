@@ -4,8 +4,10 @@ from .engines import ENGINES, Engine
 from .ratios import Interval, Ratio
 from .report import render_report
 from .result import Measurement, Result, Row
+from .words import COLUMNS, cautions, findings, heading, table
 
 __all__ = [
+    "COLUMNS",
     "ENGINES",
     "Agreement",
     "Engine",
@@ -14,6 +16,10 @@ __all__ = [
     "Ratio",
     "Result",
     "Row",
+    "cautions",
     "compare",
+    "findings",
+    "heading",
     "render_report",
+    "table",
 ]

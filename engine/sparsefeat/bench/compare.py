@@ -22,18 +22,19 @@ from sparsefeat.bench.engines import (
     choose_engines,
     engine_names,
 )
-from sparsefeat.bench.images import (
-    Files,
-    Images,
-    Pictures,
-    find_files,
-    load_images,
-    pass_length,
-)
-from sparsefeat.bench.job import Job, make_job
 from sparsefeat.bench.process import WorkerProcess
 from sparsefeat.bench.result import Measurement, Result
 from sparsefeat.bench.schedule import Report, Schedule, Turns, n_turns
+from sparsefeat.bench.work import (
+    Files,
+    Images,
+    Job,
+    Pictures,
+    find_files,
+    load_images,
+    make_job,
+    pass_length,
+)
 from sparsefeat.errors import (
     BenchmarkError,
     DependencyError,

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Literal
 
 import numpy as np
@@ -59,24 +58,12 @@ def median_interval(values: Float64) -> Interval:
     >>> median_interval(np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]))
     Interval(median=5.0, low=2.0, high=8.0)
     """
-    ordered = np.sort(values)
-    depth = _depth(len(values))
-    return Interval(
-        median=float(np.median(values)), low=float(ordered[depth]), high=float(ordered[-1 - depth])
-    )
+    from scipy.stats import quantile_test
 
-
-def _depth(count: int) -> int:
-    """Say how many of so many values may be left out at either end."""
-    tail = int(2**count * Fraction(1 - CONFIDENCE).limit_denominator(100) / 2)
-    # Of 2**count equally likely ways to lie above or below, those with `depth`, and with at most
-    # `depth`, below: integers, as there is no float for a thousand rounds.
-    exactly, at_most, depth = 1, 1, 0
-    while at_most <= tail:
-        depth += 1
-        exactly = exactly * (count - depth + 1) // depth
-        at_most += exactly
-    return max(0, depth - 1)
+    low, high = np.asarray(quantile_test(values, p=0.5).confidence_interval(CONFIDENCE))
+    if np.isnan(low):
+        low, high = values.min(), values.max()
+    return Interval(median=float(np.median(values)), low=float(low), high=float(high))
 
 
 def noise(first: Float64, second: Float64, *, seed: int = 0) -> float:

@@ -187,7 +187,7 @@ def bench(
 
 
 def _print(result: "Result") -> None:
-    from sparsefeat.bench.words import COLUMNS, cautions, findings, heading, table
+    from sparsefeat.bench import COLUMNS, cautions, findings, heading, table
 
     click.echo(heading(result))
     print_table(COLUMNS, table(result.rows()))

@@ -110,7 +110,7 @@ def maps(
     import sparsefeat
     from sparsefeat.model import ModelFile
     from sparsefeat.pipeline.extractor import Extractor
-    from sparsefeat.viz.maps.compute import outputs
+    from sparsefeat.viz.maps import outputs
 
     if output is None and (scale is not None or relu_split):
         raise click.UsageError(
@@ -161,7 +161,7 @@ def maps(
 
 def _check_output(output: str) -> None:
     """Find out whether it can be made, before the work for it."""
-    from sparsefeat.viz.maps.mosaic import check_matplotlib
+    from sparsefeat.viz.maps import check_matplotlib
     from sparsefeat.viz.pages import check_installed
 
     if Path(output).suffix.lower() == ".png":

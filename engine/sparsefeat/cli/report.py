@@ -51,8 +51,7 @@ def report(
     """
     from sparsefeat.cli.progress import shown
     from sparsefeat.viz.pages import check_installed
-    from sparsefeat.viz.report import build_report, render_report
-    from sparsefeat.viz.report.words import findings, heading
+    from sparsefeat.viz.report import build_report, findings, heading, render_report
 
     check_one_printed(("--json", as_json), ("-o -", output))
     page = output

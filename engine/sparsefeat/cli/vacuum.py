@@ -13,7 +13,8 @@ EXAMPLES = """
 Examples:
   sparsefeat vacuum features/ --dry-run
   sparsefeat vacuum features/
-  sparsefeat vacuum features/ --older-than 0    (if nobody else reads or writes it)
+  sparsefeat vacuum features/ --older-than 0
+The last is for a store that nobody else reads or writes.
 """
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}

@@ -11,8 +11,8 @@ import onnx
 
 from sparsefeat_export.certificate import Errors
 from sparsefeat_export.comparison import open_session
-from sparsefeat_export.external import folder_of_weights
 from sparsefeat_export.graph import drop_unread
+from sparsefeat_export.model_file import folder_of_weights
 
 NEIGHBOURS = 5
 

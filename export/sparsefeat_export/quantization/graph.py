@@ -18,8 +18,8 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from sparsefeat_export.external import write_external
 from sparsefeat_export.graph import sort
+from sparsefeat_export.model_file import write_external
 from sparsefeat_export.quantization.calibration import Quantized
 from sparsefeat_export.quantization.stack import Stage
 from sparsefeat_export.quantization.steps import Counts

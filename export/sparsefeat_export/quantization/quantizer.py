@@ -10,9 +10,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from sparsefeat_export import metadata
 from sparsefeat_export.committing import commit, data_path, working_folder
-from sparsefeat_export.comparison import open_session
+from sparsefeat_export.comparison import open_session, probe_pixels, summarise
 from sparsefeat_export.dependencies import load
 from sparsefeat_export.errors import (
     OutputError,
@@ -20,9 +19,14 @@ from sparsefeat_export.errors import (
     WeightsError,
     WeightsNotFoundError,
 )
-from sparsefeat_export.external import check_content, data_files, load_tensor
+from sparsefeat_export.model_file import (
+    check_content,
+    data_files,
+    load_tensor,
+    read_model,
+    write_model,
+)
 from sparsefeat_export.photographs import MIN_EXTENT, Photograph
-from sparsefeat_export.probe import probe_pixels, summarise
 from sparsefeat_export.quantization.agreement import Agreement, measure
 from sparsefeat_export.quantization.calibration import calibrate, n_passes
 from sparsefeat_export.quantization.graph import quantized_graph
@@ -123,7 +127,7 @@ def quantize(
             "probe": _probes(folder / GRAPH, described, scaling),
             "quantization": _describe(seen, held_out, len(measured), layers),
         }
-        metadata.write_model(folder / GRAPH, graph, described)
+        write_model(folder / GRAPH, graph, described)
         onnx.checker.check_model(folder / GRAPH, full_check=True)
         commit(folder / GRAPH, data, path)
     return QuantizeResult(path=path, layers=tuple(layers), metadata=described)
@@ -135,7 +139,7 @@ def _read(source: Path, output: Path) -> tuple[onnx.ModelProto, dict[str, Any]]:
     if not os.path.lexists(source):
         raise WeightsNotFoundError(f"no model at {source}; {advice}")
     check_content(source)
-    model, described = metadata.read_model(source)
+    model, described = read_model(source)
     if described is None:
         raise WeightsError(f"{source} was not exported by sparsefeat; {advice}")
     _check_graph(model, source)

@@ -1,16 +1,22 @@
 """The part of a graph that is quantized: convolutions and poolings, one behind the other."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
+from sparsefeat_export.comparison import open_session
 from sparsefeat_export.errors import WeightsError
 from sparsefeat_export.graph import TO_NCHW, is_transpose
+
+Activation = npt.NDArray[np.float32]
+View = npt.NDArray[np.float32] | npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+Pooled = TypeVar("Pooled", bound=View)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,3 +105,39 @@ def _array(weights: Mapping[str, onnx.TensorProto], name: str) -> npt.NDArray[np
 def _check_finite(layer: str, *arrays: npt.NDArray[np.float32]) -> None:
     if not all(np.isfinite(array).all() for array in arrays):
         raise WeightsError(f"{layer} has weights that are not finite: export the model again")
+
+
+def convolution(
+    kernel: npt.NDArray[np.floating], bias: npt.NDArray[np.floating]
+) -> Callable[[View], Activation]:
+    """Make a function of one view, (I, H, W), to its rectified 3x3 convolution, (O, H, W)."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["x", "kernel", "bias"], ["pre"], pads=[1, 1, 1, 1]),
+            helper.make_node("Relu", ["pre"], ["y"]),
+        ],
+        "convolution",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, kernel.shape[1], "H", "W"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, kernel.shape[0], "H", "W"])],
+        [
+            numpy_helper.from_array(kernel.astype(np.float32), "kernel"),
+            numpy_helper.from_array(bias.astype(np.float32), "bias"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    session = open_session(model, Path())
+
+    def run(view: View) -> Activation:
+        (output,) = session.run(["y"], {"x": view[np.newaxis].astype(np.float32, copy=False)})
+        rectified: Activation = output[0]
+        return rectified
+
+    return run
+
+
+def pooled(view: Pooled) -> Pooled:
+    """Take the maximum of each 2x2 square of (C, H, W); an odd edge is dropped."""
+    height, width = view.shape[1:]
+    even = view[:, : height // 2 * 2, : width // 2 * 2]
+    rows = np.maximum(even[:, ::2], even[:, 1::2])
+    return cast(Pooled, np.maximum(rows[:, :, ::2], rows[:, :, 1::2]))

@@ -9,7 +9,7 @@ import numpy as np
 
 from sparsefeat_export.dependencies import load
 from sparsefeat_export.errors import WeightsError
-from sparsefeat_export.weights import Array, Found
+from sparsefeat_export.sources.weights import Array, Found
 
 
 def is_whole_model(path: Path) -> bool:

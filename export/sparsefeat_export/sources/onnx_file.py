@@ -8,11 +8,10 @@ import numpy as np
 import onnx
 
 from sparsefeat_export.errors import WeightsError
-from sparsefeat_export.evaluation import evaluate
-from sparsefeat_export.external import load_tensor
-from sparsefeat_export.metadata import read_model
+from sparsefeat_export.graph import evaluate
+from sparsefeat_export.model_file import load_tensor, read_model
 from sparsefeat_export.scaling import Scaling, from_json, measure
-from sparsefeat_export.weights import Array, Found
+from sparsefeat_export.sources.weights import Array, Found
 
 # What tf2onnx leaves between a weight and its use. None makes more elements than it is given,
 # so that computing them is safe whatever a file holds.

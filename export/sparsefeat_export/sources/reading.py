@@ -1,18 +1,72 @@
 """From what the user named to VGG16's weights, for sources without an architecture."""
 
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from sparsefeat_export import plan
-from sparsefeat_export.request import Request
+import numpy as np
+
+from sparsefeat_export.errors import WeightsError, WeightsNotFoundError
+from sparsefeat_export.model_file import check_content
 from sparsefeat_export.scaling import MODES, Scaling
+from sparsefeat_export.sources.fetching import fetch_imagenet, read_pretrained
 from sparsefeat_export.sources.h5_file import read_h5
-from sparsefeat_export.sources.imagenet import fetch_imagenet
 from sparsefeat_export.sources.onnx_file import read_onnx, read_scaling
-from sparsefeat_export.sources.pretrained import read_pretrained
-from sparsefeat_export.sources.seeded import read_random
-from sparsefeat_export.weights import Found, Weights, match
+from sparsefeat_export.sources.weights import (
+    Array,
+    Found,
+    Plan,
+    Request,
+    Weights,
+    match,
+    planned_convolutions,
+    planned_dense,
+)
+
+# Pictures reach the network as values up to 150; the first kernel brings them down to about 1,
+# so that the softmax at the end neither saturates nor underflows to zero.
+INPUT_SCALE = 64.0
+# The last kernel keeps the logits small: the softmax multiplies their error by their size.
+LOGIT_SCALE = 8.0
+BIAS_SCALE = 0.1
+
+SUFFIXES = (".keras", ".h5", ".hdf5", ".onnx")
+EXPECTED = f"imagenet, pretrained, random:SEED or a file ending in {', '.join(SUFFIXES)}"
+
+
+def resolve(weights: Any, folder: Path) -> str:
+    """Give the name that the steps know weights by: a keyword, or an absolute path.
+
+    A Keras model is saved in `folder`.
+
+    Raises
+    ------
+    WeightsError
+        It is none of these.
+    """
+    if not isinstance(weights, str | Path):
+        return _save(weights, folder)
+    name = str(weights)
+    if name in ("imagenet", "pretrained") or re.fullmatch(r"random:[0-9]{1,18}", name):
+        return name
+    path = Path(name).expanduser().absolute()
+    if path.suffix.lower() not in SUFFIXES:
+        raise WeightsError(f"weights {name!r}: expected {EXPECTED}")
+    if not os.path.lexists(path):
+        raise WeightsNotFoundError(f"there is no weights file {path}: expected {EXPECTED}")
+    check_content(path)
+    return str(path)
+
+
+def _save(model: Any, folder: Path) -> str:
+    if not hasattr(model, "save") or not hasattr(model, "layers"):
+        raise WeightsError(f"weights is a {type(model).__name__}, expected {EXPECTED}")
+    path = folder / f"{model.name}.keras"
+    model.save(path)
+    return str(path)
 
 
 def read_weights(request: Request) -> Weights:
@@ -62,5 +116,43 @@ def read_weights(request: Request) -> Weights:
 
 def _is_top(request: Request, dense: Sequence[Found]) -> bool:
     """Whether these dense layers are meant as VGG16's three, by the units of the first two."""
-    units = plan.dense(request.channels_divisor)[0].kernel[-1]
+    units = planned_dense(request.channels_divisor)[0].kernel[-1]
     return any(one.kernel[-1] == units for one in dense[:2])
+
+
+def read_random(
+    seed: int, *, top: bool = True, channels_divisor: int = 1
+) -> tuple[list[Found], list[Found]]:
+    """Draw He-normal kernels and small normal biases; the same seed gives the same weights.
+
+    Returns
+    -------
+    convolutions, dense
+        In network order. `dense` is empty without `top`. The convolutions of a seed are the
+        same with the top and without.
+
+    Examples
+    --------
+    >>> convolutions, dense = read_random(0, top=False)
+    >>> convolutions[0].kernel
+    (3, 3, 3, 64)
+    """
+    convolutions = planned_convolutions(channels_divisor)
+    dense = planned_dense(channels_divisor) if top else []
+    found = [_drawn(seed, index, planned) for index, planned in enumerate(convolutions + dense)]
+    return found[: len(convolutions)], found[len(convolutions) :]
+
+
+def _drawn(seed: int, index: int, planned: Plan) -> Found:
+    scale = {"block1_conv1": INPUT_SCALE, "predictions": LOGIT_SCALE}
+
+    def read() -> tuple[Array, Array]:
+        rng = np.random.default_rng([seed, index])
+        kernel = rng.standard_normal(planned.kernel, dtype=np.float32)
+        fan_in = kernel.size // kernel.shape[-1]
+        kernel *= np.sqrt(2 / fan_in) / scale.get(planned.name, 1.0)
+        bias = rng.standard_normal(planned.bias, dtype=np.float32)
+        bias *= BIAS_SCALE
+        return kernel, bias
+
+    return Found(name=planned.name, kernel=planned.kernel, bias=planned.bias, read=read)

@@ -18,7 +18,7 @@ class FakeEngine:
 
     def __init__(self, *, behave: str = "", sleep: float = 0.0) -> None:
         self._behave, self._sleep = behave, sleep
-        self.facts: dict[str, Any] = {"device": "cpu"}
+        self.facts: dict[str, Any] = {"device": "cpu", "pid": os.getpid()}
         if behave == "missing":
             import no_such_package  # type: ignore[import-not-found]  # noqa: F401
         if behave == "refuse":

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import threading
 from importlib.util import find_spec
@@ -12,8 +13,8 @@ import pytest
 from PIL import Image
 
 from sparsefeat.bench import ENGINES, Result, compare
-from sparsefeat.bench import process as process_module
 from sparsefeat.bench.agreement import LIMITS
+from sparsefeat.bench.process import WorkerProcess
 from sparsefeat.errors import (
     BenchmarkError,
     InputError,
@@ -24,7 +25,7 @@ from sparsefeat.errors import (
     ProviderError,
 )
 from sparsefeat.model import ModelFile
-from sparsefeat_export.metadata import write_model
+from sparsefeat_export.model_file import write_model
 
 SMALL: dict[str, Any] = {"size": (64, 64), "rounds": 2}
 # Keras can't give these: the CPU provider is what answers are compared with, and no test but
@@ -195,7 +196,7 @@ def test_pytorch_takes_checked_weights_behind_hard_links(small_vgg16: Path, tmp_
 
     def build() -> None:
         engine = ENGINES["torch-eager"]
-        process_module.WorkerProcess(engine, options=options, work=work, folder=tmp_path).close()
+        WorkerProcess(engine, options=options, work=work, folder=tmp_path).close()
 
     build()
     content = bytearray(data.read_bytes())
@@ -231,8 +232,7 @@ def test_pytorch_that_is_not_installed(
 ) -> None:
     absent = "raise ModuleNotFoundError('No module named torch', name='torch')"
     (tmp_path / "torch.py").write_text(absent)
-    python_path = process_module._python_path()
-    monkeypatch.setattr(process_module, "_python_path", lambda: f"{tmp_path}:{python_path}")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     with pytest.raises(MissingDependencyError, match=r"is not installed.*sparsefeat\[torch\]"):
         compare(small_vgg16, engines="torch-eager", **PRE)
 
@@ -254,15 +254,14 @@ def test_pytorch_that_is_not_installed(
     ],
 )
 def test_what_is_wrong_is_said_before_anything_runs(
-    small_vgg16: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    options: dict[str, Any],
-    error: type[Exception],
-    says: str,
+    small_vgg16: Path, options: dict[str, Any], error: type[Exception], says: str
 ) -> None:
-    monkeypatch.setattr(process_module, "subprocess", None)
+    told: list[str] = []
     with pytest.raises(error, match=says):
-        compare(small_vgg16, **(SMALL | options))
+        compare(
+            small_vgg16, report=lambda done, total, what: told.append(what), **(SMALL | options)
+        )
+    assert told == []
     with pytest.raises(ModelNotFoundError):
         compare("nowhere.onnx")
 
@@ -305,15 +304,15 @@ def test_engines_are_never_compared_with_themselves_alone(small_vgg16: Path) -> 
 def test_layers_in_another_order_are_an_error(
     small_vgg16: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = process_module.WorkerProcess.ask
+    real = WorkerProcess.ask
 
-    def turned(self: process_module.WorkerProcess, **command: Any) -> dict[str, Any]:
+    def turned(self: WorkerProcess, **command: Any) -> dict[str, Any]:
         answer = real(self, **command)
         if command.get("do") == "answer" and self.engine.name == "onnxruntime-cpu":
             answer["layers"].reverse()
         return answer
 
-    monkeypatch.setattr(process_module.WorkerProcess, "ask", turned)
+    monkeypatch.setattr(WorkerProcess, "ask", turned)
     says = "onnxruntime-cpu gives the layers block5_conv3/pre, block5_conv2/pre"
     with pytest.raises(BenchmarkError, match=says):
         compare(small_vgg16, engines="onnxruntime-cpu", **PRE)
@@ -329,8 +328,7 @@ def test_tensorflow_that_is_not_installed(
 ) -> None:
     absent = "raise ModuleNotFoundError('No module named tensorflow', name='tensorflow')"
     (tmp_path / "tensorflow.py").write_text(absent)
-    python_path = process_module._python_path()
-    monkeypatch.setattr(process_module, "_python_path", lambda: f"{tmp_path}:{python_path}")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     with pytest.raises(MissingDependencyError, match=r"sparsefeat\[cpu,export\]"):
         compare(small_vgg16, engines="tf-jit", **SMALL)
     found = compare(small_vgg16, engines="onnxruntime-cpu", batch_sizes=[1], **SMALL)

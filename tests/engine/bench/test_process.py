@@ -38,7 +38,7 @@ def worker(folder: Path, **options: Any) -> WorkerProcess:
 
 def test_facts_answers_and_times(tmp_path: Path) -> None:
     with worker(tmp_path, sleep=0.01) as one:
-        assert one.facts == {"device": "cpu"}
+        assert one.facts["device"] == "cpu"
         answer = one.ask(do="answer", batch_size=3, rows=[0, 2], folder=str(tmp_path))
         assert answer == {"layers": ["twice"]}
         assert np.array_equal(np.load(tmp_path / "0.npy"), 2 * IMAGES[[0, 2]])
@@ -78,7 +78,7 @@ def test_what_goes_wrong_is_one_line(
 
 def test_a_worker_is_ended_even_if_it_computes(tmp_path: Path) -> None:
     with worker(tmp_path) as one:
-        pid = one._process.pid
+        pid = one.facts["pid"]
         assert psutil.pid_exists(pid)
     assert not psutil.pid_exists(pid)
 
@@ -111,7 +111,7 @@ def test_a_process_that_an_engine_forks_starts_and_ends_with_it(tmp_path: Path) 
     """Loaders fork with `multiprocessing`, which closes standard input in the new process."""
     with worker(tmp_path, behave="fork") as one:
         one.ask(do="time", batch_size=1, repeats=1, untimed=0)
-        (child,) = psutil.Process(one._process.pid).children()
+        (child,) = psutil.Process(one.facts["pid"]).children()
     child.wait(60)
     assert not child.is_running()
 
@@ -129,7 +129,7 @@ engine = Engine(name="fake", label="", framework="tensorflow", precision="fp32",
                 build="fake:FakeEngine")
 work = {{"images": str(folder / "images.npy")}}
 one = WorkerProcess(engine, options={{"sleep": 600}}, work=work, folder=folder)
-print(one._process.pid, flush=True)
+print(one.facts["pid"], flush=True)
 one.ask(do="time", batch_size=1, repeats=1, untimed=0)
 """
     with subprocess.Popen(

@@ -17,6 +17,7 @@ from skimage import data
 from sparsefeat.cli.main import COMMANDS
 
 from .. import command
+from ..store.data import part_folders
 
 
 @pytest.fixture
@@ -260,13 +261,14 @@ def test_all_rejected_is_exit_1(small_vgg16: Path, tmp_path: Path) -> None:
 
 
 def test_damage_is_exit_1_and_named(store: Path) -> None:
-    (data_file,) = (store / "part-00000.zarr/obsm/block4_pool/data/c").rglob("*0")
+    (part,) = part_folders(store)
+    data_file = part / "obsm/block4_pool/data/c.0"
     damaged = bytearray(data_file.read_bytes())
     damaged[len(damaged) // 2] ^= 4
     data_file.write_bytes(damaged)
     done = run("verify features", store.parent)
     assert done.exit_code == 1
-    assert "part-00000.zarr, block4_pool" in done.stdout
+    assert f"{part.stem}, block4_pool" in done.stdout
     assert "DAMAGED" in done.stdout
 
 

@@ -42,7 +42,7 @@ def test_json_needs_no_page(folder: Path) -> None:
     [
         (("features", "--layers", "block6_pool"), "the store has no layer 'block6_pool'"),
         (("photos",), "expected a store"),
-        (("features", "-o", "features/part-00000.zarr/zarr.json/a.html"), "can't write"),
+        (("features", "-o", "features/snapshots/00000001.json/a.html"), "can't write"),
         (("photos", "-o", "page.pdf"), "ends in .html"),
         (("features", "-o", "page"), "ends in .html"),
         (("features", "-o", ""), "empty name"),

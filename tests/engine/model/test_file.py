@@ -13,7 +13,7 @@ import sparsefeat_export
 from sparsefeat.errors import ModelCorruptError, ModelError, ModelNotFoundError
 from sparsefeat.model import ModelFile, verify_model
 from sparsefeat.pipeline.extractor import Extractor
-from sparsefeat_export.metadata import sealed
+from sparsefeat_export.model_file import sealed
 
 
 @pytest.fixture

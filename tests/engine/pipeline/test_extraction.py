@@ -17,7 +17,7 @@ from PIL import Image
 from skimage import data
 
 import sparsefeat
-from sparsefeat.errors import InputError, StoreLockedError, StoreMismatchError
+from sparsefeat.errors import InputError, StoreMismatchError
 from sparsefeat.images import decode_path, list_pictures
 from sparsefeat.pipeline.extraction import extract_to_store
 from sparsefeat.pipeline.progress import Progress
@@ -64,8 +64,7 @@ def contents(store: Path) -> dict[str, bytes]:
 def digests(store: Path) -> dict[str, str]:
     return {
         str(file.relative_to(store)): hashlib.sha256(file.read_bytes()).hexdigest()
-        for part in store.glob("part-*.zarr")
-        for file in part.rglob("*")
+        for file in store.rglob("*")
         if file.is_file()
     }
 
@@ -349,7 +348,7 @@ def test_a_signal_commits_what_is_finished(
     line = command(small_vgg16, [photos], store, "--size", "640x640", "--threads", "1")
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not list(store.glob("part-*.zarr")):
+    while not list(store.glob("snapshots/*.json")):
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.005)
@@ -365,25 +364,42 @@ def test_a_signal_commits_what_is_finished(
     assert f"{24 - rows} rows added" in finished.stdout
 
 
-def test_two_writers_at_once_are_refused(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+def test_two_commands_at_once_store_each_image_once(
+    small_vgg16: Path, photos: Path, tmp_path: Path
+) -> None:
     store = tmp_path / "features"
-    # Large pictures, so that the first is busy while two others start.
-    line = command(small_vgg16, [photos], store, "--size", "1920x1920", "--threads", "1")
-    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 60
-        while not store.exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        time.sleep(0.1)
-        second = subprocess.run(line, capture_output=True, text=True, check=False)
-        assert process.poll() is None, "the first had finished: this test proves nothing"
-        assert second.returncode == 2
-        assert "another process is writing" in second.stderr
-        with pytest.raises(StoreLockedError):
-            extract(small_vgg16, [photos], store)
-    finally:
-        process.kill()
-        process.wait()
-    subprocess.run(line, check=True, capture_output=True)
+    line = command(small_vgg16, [photos], store, "--rows-per-part", "3")
+    processes = [
+        subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    for process in processes:
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+    opened = sparsefeat.open(store)
+    assert len(opened) == opened.obs["path"].nunique() == 24
+    assert sparsefeat.verify(store).ok
+    extract(small_vgg16, [photos], tmp_path / "calm")
+    assert contents(store) == contents(tmp_path / "calm")
+
+
+def test_changed_images_are_updated(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+    store = tmp_path / "features"
+    extract(small_vgg16, [photos], store)
+    before = contents(store)
+    changed = sorted(path for path in photos.rglob("*.png"))[:2]
+    for path in changed:
+        Image.fromarray(data.rocket()).save(path)
+    names = {path.relative_to(photos).as_posix() for path in changed}
+    untouched = extract(small_vgg16, [photos], store)
+    assert set(untouched.changed) == names
+    assert contents(store) == before
+    outcome = extract(small_vgg16, [photos], store, update=True)
+    assert (outcome.rows, outcome.changed) == (2, [])
+    after = contents(store)
+    assert after.keys() == before.keys()
+    assert {path for path in after if after[path] != before[path]} == names
     assert len(sparsefeat.open(store)) == 24
+    operations = [commit.operation for commit in sparsefeat.history(store)]
+    assert operations == [*["extract"] * 5, "update"]
+    assert extract(small_vgg16, [photos], store, update=True).rows == 0

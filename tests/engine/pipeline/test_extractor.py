@@ -52,7 +52,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def together(batches: list[Batch], layer: str) -> Float32:
+def together(batches: list[Batch[Csr]], layer: str) -> Float32:
     return np.concatenate([to_dense(batch.layers[layer]) for batch in batches])
 
 
@@ -261,7 +261,7 @@ def test_what_came_before_an_error_comes_out(small_vgg16: Path, folder: Path, wh
             raise RuntimeError("the source broke")
         yield 3.5
 
-    batches: list[Batch] = []
+    batches: list[Batch[Csr]] = []
     error: type[Exception] = RuntimeError if where == "source" else InputError
     with pytest.raises(error):
         batches.extend(Extractor(small_vgg16, batch_size=4).extract(source()))
@@ -280,7 +280,7 @@ def test_a_network_that_fails_loses_nothing_before(
         run(*arguments)
 
     monkeypatch.setattr(extractor._network, "run", failing)
-    batches: list[Batch] = []
+    batches: list[Batch[Csr]] = []
     with pytest.raises(ProviderError, match="the network failed"):
         batches.extend(extractor.extract(sorted(folder.glob("?.png"))))
     assert [Path(batch.rows[0].path).name for batch in batches] == ["0.png", "1.png"]
@@ -437,7 +437,7 @@ def test_missing_rows_can_be_errors(small_vgg16: Path, folder: Path) -> None:
         (folder / "9-cut.png", InputError, "9-cut.png: the picture is truncated"),
         (find_picture(folder / "gone.png"), SourceError, "gone.png: no such file"),
     ):
-        batches: list[Batch] = []
+        batches: list[Batch[Csr]] = []
         pictures: list[Any] = [folder / "0.png", folder / "1.png", broken, folder / "2.png"]
         with pytest.raises(error, match=re.escape(says)):
             batches.extend(extractor.extract(pictures, errors="raise"))

@@ -95,7 +95,7 @@ def test_an_extraction_s_stages(small_vgg16: Path, photos: Path, tmp_path: Path)
     )
     stages = by_stage(profile)
     assert stages["decode"].threads == 3
-    for name in ("decode", "inference", "encode", "write"):
+    for name in ("decode", "inference", "write"):
         assert 0 < stages[name].busy_seconds <= stages[name].threads * profile.seconds
     # No more than what calling the network and the disk leaves over.
     assert 0 <= stages["other"].busy_seconds < profile.seconds / 2
@@ -105,7 +105,7 @@ def test_the_command_prints_it(small_vgg16: Path, photos: Path, tmp_path: Path) 
     line = ["sparsefeat", "extract", photos, "-o", "f", "-m", small_vgg16, "--profile"]
     command = [sys.executable, "-m", *map(str, line)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    for stage in ("list", "decode", "inference", "encode", "write", "other"):
+    for stage in ("list", "decode", "inference", "write", "other"):
         assert f"\n{stage}" in done.stdout
     command[command.index("f")] = "g"
     done = subprocess.run(

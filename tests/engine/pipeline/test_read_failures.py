@@ -113,7 +113,7 @@ def test_the_command_says_so_in_one_line(small_vgg16: Path, photos: Path, tmp_pa
         *("--rows-per-part", "3", "--batch-size", "1"),
     ]
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not list(store.glob("part-*.zarr")):
+    while not list(store.glob("snapshots/*.json")):
         assert process.poll() is None
         time.sleep(0.005)
     photos.rename(tmp_path / "away")
@@ -247,7 +247,7 @@ def test_a_root_that_becomes_forbidden_stops_the_run(
     process = subprocess.Popen(
         bound(words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    while not list(store.glob("part-*.zarr")) and process.poll() is None:
+    while not list(store.glob("snapshots/*.json")) and process.poll() is None:
         time.sleep(0.005)
     photos.chmod(0)
     _, err = process.communicate()
@@ -349,7 +349,7 @@ def test_another_folder_in_the_stores_place_gets_no_rows(
 
     with pytest.raises(StoreWriteError, match="bring it back"):
         extract(extractor, [photos], store, After(12, replace))
-    assert not list(store.glob("part-*"))
+    assert not list(store.glob("snapshots/*.json"))
 
 
 DATES = {

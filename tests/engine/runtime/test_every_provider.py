@@ -23,7 +23,7 @@ from sparsefeat.pipeline.extractor import Extractor
 from sparsefeat.runtime import openvino, precision
 from sparsefeat.runtime.probe import probe_input
 from sparsefeat.system.cpuinfo import CPUINFO
-from sparsefeat_export.metadata import write_model
+from sparsefeat_export.model_file import write_model
 
 Float32 = NDArray[np.float32]
 

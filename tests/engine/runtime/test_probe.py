@@ -11,7 +11,7 @@ from sparsefeat.images import MEAN_BGR, SCALINGS
 from sparsefeat.model import ModelFile
 from sparsefeat.pipeline.extractor import Extractor
 from sparsefeat.runtime.probe import probe_input
-from sparsefeat_export.metadata import read_metadata, write_model
+from sparsefeat_export.model_file import read_metadata, write_model
 
 Float32 = NDArray[np.float32]
 

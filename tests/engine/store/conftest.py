@@ -96,3 +96,9 @@ def forge() -> Iterator[Forge]:
     assert process.stdout is not None
     with process:
         yield Forge(process.stdin, process.stdout)
+
+
+@pytest.fixture
+def race_seconds(pytestconfig: pytest.Config) -> float:
+    """How long writers race: ``--race-seconds``."""
+    return float(pytestconfig.getoption("--race-seconds"))

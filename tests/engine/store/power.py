@@ -156,7 +156,7 @@ def recorded(root: Path, patch: pytest.MonkeyPatch) -> Iterator[Recorder]:
 
     with patch.context() as context:
         context.setattr(os, "fsync", synced)
-        for name in ("rename", "replace", "unlink", "remove", "rmdir"):
+        for name in ("rename", "replace", "link", "unlink", "remove", "rmdir"):
             context.setattr(os, name, watched(name, getattr(os, name)))
         yield recorder
 

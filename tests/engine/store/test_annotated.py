@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix, issparse
 from sparsefeat.errors import DependencyError, InputError, LayerError, StoreCorruptError
 from sparsefeat.store import Store
 
-from .data import SMALL, dense_rows, make_batch, make_reject, write_store
+from .data import SMALL, dense_rows, make_batch, make_reject, part_folders, write_store
 
 ROWS = 23
 KEYS = {layer.name.replace("/", "."): layer for layer in SMALL}
@@ -169,7 +169,7 @@ def test_a_store_without_rows(tmp_path: Path, is_lazy: bool) -> None:
 def test_damage_shows_when_it_is_computed(tmp_path: Path) -> None:
     write_store(tmp_path, [make_batch(range(ROWS))], rows_per_part=12)
     data = Store(tmp_path).anndata(memory=900)
-    file = tmp_path / "part-00001.zarr/obsm/block5_pool/data/c/0"
+    file = part_folders(tmp_path)[1] / "obsm/block5_pool/data/c.0"
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsefeat.errors import InputError, LayerError, StoreMemoryError
-from sparsefeat.store import Store, batches
+from sparsefeat.store import Store
 from sparsefeat.system.threads import available_threads
 from sparsefeat.types import Layer
 
@@ -50,7 +50,7 @@ def test_batches_are_the_layer(
     ascending = sorted(number % ROWS for number in (range(ROWS) if rows is None else rows))
     caps: dict[str, Any] = {"memory": memory, "batch_size": batch_size}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches, "READ_AHEAD", read_ahead)
+        patch.setattr("sparsefeat.store.dataset.batches.READ_AHEAD", read_ahead)
         sparse = [*store.batches("block5_pool", rows, **caps)]
         dense = [*store.dense_batches("block5_pool", rows, **caps)]
     for found in (sparse, dense):

@@ -13,7 +13,7 @@ import pytest
 from sparsefeat.store import Store, compact, verify
 
 from .conftest import ROOT, Forge
-from .data import digests, make_batch, make_reject, write_store
+from .data import digests, leftovers, make_batch, make_reject, part_folders, write_store
 
 ROWS = 24
 KILLS = 18
@@ -51,7 +51,7 @@ def test_a_compaction_killed_at_any_moment(forge: Forge, pieces: Path, tmp_path:
             shutil.copytree(pieces, folder)
         forge.start("compacting", folder=str(folder), dies_at=moments.randrange(1, calls))
         killed = forge.was_killed()
-        states.add(frozenset(path.name for path in folder.glob("part-*")))
+        states.add(frozenset(path.name for path in part_folders(folder)))
         assert_every_row_once(folder, expected)
         if not killed:  # less was left to do
             assert_finished(folder, expected)
@@ -69,7 +69,7 @@ def test_a_compaction_whose_files_may_not_grow(forge: Forge, pieces: Path, tmp_p
     forge.start("compacting_limited", folder=str(folder), bytes_per_file=600)
     assert forge.finish() == "StoreWriteError"
     assert digests(folder) == before
-    assert not any(folder.glob(".part-*"))
+    assert len(leftovers(folder)) == 0
     assert_every_row_once(folder, expected)
     compact(folder, rows_per_part=8)
     assert_finished(folder, expected)
@@ -77,8 +77,7 @@ def test_a_compaction_whose_files_may_not_grow(forge: Forge, pieces: Path, tmp_p
 
 def assert_finished(folder: Path, expected: Store) -> None:
     assert len(Store(folder).parts) == ROWS // 8
-    assert len(list(folder.glob("*part-*"))) == ROWS // 8
-    assert verify(folder).findings == ()
+    assert verify(folder).ok
     assert_every_row_once(folder, expected)
 
 
@@ -118,7 +117,6 @@ def test_readers_see_every_row_once_while_others_write_and_compact(
     for process in hammers:
         out, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
-        reads, _ = map(int, out.split())
-        assert reads > 0
+        assert int(out) > 0
     assert len(Store(tmp_path)) == ROWS
-    assert verify(tmp_path).findings == ()
+    assert verify(tmp_path).ok

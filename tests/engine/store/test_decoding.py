@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sparsefeat.store import decoding
+from sparsefeat.store.part import decoding
 from sparsefeat.store.part.array import Segments
 from sparsefeat.store.part.decoding import scale_rows, scale_stretches
 

@@ -18,7 +18,8 @@ from sparsefeat.store.format.arrays import ArrayMetadata
 from sparsefeat.store.format.chunks import ChunkEncoder
 from sparsefeat.store.format.codecs import Chain
 from sparsefeat.store.format.documents import CodedValues
-from sparsefeat.store.part.forms import SquareCodes, common_form, root_scales
+from sparsefeat.store.maintenance.compact import common_form
+from sparsefeat.store.part.forms import SquareCodes, root_scales
 from sparsefeat.store.part.layers import encoding
 from sparsefeat.store.part.read import Part
 from sparsefeat.store.part.write import PartLimits, PartWriter

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from sparsefeat.errors import InputError, StoreMemoryError
-from sparsefeat.store import Store, limits, open_store
+from sparsefeat.store import Store, open_store
+from sparsefeat.store.dataset import batches
 from sparsefeat.store.dataset.batches import csr_bytes, fitting, require_memory
 
 from .data import make_batch, write_store
@@ -53,22 +54,22 @@ def test_nothing_is_read_of_what_is_refused(folder: Path, monkeypatch: pytest.Mo
     def read(*arguments: object) -> None:
         raise AssertionError("reads")
 
-    monkeypatch.setattr("sparsefeat.store.reader.read_csr", read)
+    monkeypatch.setattr("sparsefeat.store.dataset.store.read_csr", read)
     with pytest.raises(MemoryError):
         _ = Store(folder, memory_limit=100)["fc"]
 
 
 def test_by_default_three_quarters_of_what_is_available(monkeypatch: pytest.MonkeyPatch) -> None:
     described = {"layer": "x", "n_rows": 3, "form": "a CSR matrix"}
-    monkeypatch.setattr(limits, "available_memory", lambda: 400 << 20)
+    monkeypatch.setattr(batches, "available_memory", lambda: 400 << 20)
     require_memory(300 << 20, None, **described)  # type: ignore[arg-type]
     with pytest.raises(StoreMemoryError, match="three quarters of what is available"):
         require_memory((300 << 20) + 1, None, **described)  # type: ignore[arg-type]
     require_memory((300 << 20) + 1, 1 << 40, **described)  # type: ignore[arg-type]
-    monkeypatch.setattr(limits, "available_memory", lambda: None)
+    monkeypatch.setattr(batches, "available_memory", lambda: None)
     require_memory(1 << 60, None, **described)  # type: ignore[arg-type]
-    monkeypatch.setattr(limits, "available_memory", lambda: 0)
-    require_memory(limits.HARMLESS, None, **described)  # type: ignore[arg-type]
+    monkeypatch.setattr(batches, "available_memory", lambda: 0)
+    require_memory(batches.HARMLESS, None, **described)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1.5, "1 GB", True])

@@ -1,5 +1,6 @@
 """Power is lost between any two calls: what was committed is there, and whole."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -7,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from sparsefeat.errors import StoreNotFoundError
-from sparsefeat.store import Store, StoreWriter, compact, folder, part_writer, verify
+from sparsefeat.store import Store, StoreWriter, compact, remove, verify
 from sparsefeat_kernels import to_dense
 
-from .data import SMALL, assert_same_floats, make_batch, make_row, write_store
+from .data import SMALL, assert_same_floats, make_batch, make_row, part_folders, write_store
 from .power import Recorder, put, recorded
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="open files are found in /proc")
@@ -29,9 +30,7 @@ def rows_after(recorder: Recorder, tmp_path: Path) -> dict[str, list[int]]:
     for moment in recorder.moments:
         for names in ("synced", "now", "below"):
             found = recorder.after(moment, names)
-            # What is under a hidden name is nobody's.
-            visible = {name: stored for name, stored in found.items() if "/." not in f"/{name}"}
-            key = tuple(sorted(visible.items(), key=lambda item: item[0]))
+            key = tuple(sorted(found.items(), key=lambda item: item[0]))
             if key not in seen:
                 put(found, tmp_path / "after")
                 seen[key] = read(tmp_path / "after" / "store")
@@ -82,11 +81,10 @@ def test_a_new_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_store_that_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A killed writer left something, which is removed first."""
     disk = tmp_path / "disk"
     disk.mkdir()
     write_store(disk / "store", [make_batch([1, 2])])
-    leftover = disk / "store" / ".part-00001.0123abcd.tmp"
+    leftover = disk / "store" / "parts" / "0123456789abcdef.zarr"
     leftover.mkdir()
     (leftover / "zarr.json").write_text("{")
     with recorded(disk, monkeypatch) as recorder:
@@ -96,74 +94,67 @@ def test_a_store_that_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert set(counts["synced"]) == {2, 4, 6}
 
 
-def test_a_compaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compaction_and_a_vacuum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All rows are there once, whether the parts that were replaced are, or some of their files."""
     disk = tmp_path / "disk"
     disk.mkdir()
     write_store(disk / "store", [make_batch([1, 2]), make_batch([3, 4])], rows_per_part=2)
-    names = len(list((disk / "store").glob("part-*")))
     with recorded(disk, monkeypatch) as recorder:
         recorder.marks = ("1", "2", "3", "4")
-        outcome = compact(disk / "store")
-    assert (names, outcome.parts_after) == (2, 1)
+        outcome = compact(disk / "store", vacuum=True)
+    assert (outcome.parts_before, outcome.parts_after) == (2, 1)
     assert any(moment.what in ("unlink", "rmdir") for moment in recorder.moments)
     assert set(rows_after(recorder, tmp_path)["now"]) == {4}
 
 
-class Killed(BaseException):
-    """Ends a process where nothing can be said any more."""
-
-
-def test_a_compaction_killed_before_names_are_safe(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Neither the new part's name nor the old ones' going is on the disk: others see to that."""
-    store = tmp_path / "disk" / "store"
-    store.parent.mkdir()
-    write_store(store, [make_batch([1, 2]), make_batch([3, 4])], rows_per_part=2)
-
-    def killed(path: Path) -> None:
-        raise Killed
-
-    with recorded(store.parent, monkeypatch) as recorder:
-        recorder.marks = ("1", "2", "3", "4")
-        for module in (part_writer, folder):
-            with monkeypatch.context() as context:
-                context.setattr(module, "sync", killed)
-                with pytest.raises(Killed):
-                    compact(store)
-        compact(store)
-    assert set(rows_after(recorder, tmp_path)["below"]) == {4}
-    assert [path.name for path in store.glob("*part*")] == ["part-00002.zarr"]
+def test_a_removal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    write_store(disk / "store", [make_batch([1, 2, 3])])
+    with recorded(disk, monkeypatch) as recorder:
+        recorder.marks = ("1", "2")
+        remove(disk / "store", "bytes == 1003")
+    assert set(rows_after(recorder, tmp_path)["synced"]) == {2, 3}
 
 
 def test_the_order_of_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every file, every folder, then the name, then the folder that holds it."""
+    """Every file and folder of the part, the snapshot's content, its name, and its folder."""
     disk = tmp_path / "disk"
     disk.mkdir()
     with recorded(disk, monkeypatch) as recorder:
         write_store(disk / "store", [make_batch([1, 2])])
     calls = [(moment.what, moment.path) for moment in recorder.moments]
-    rename = calls.index(("rename", "store/part-00000.zarr"))
-    assert calls[rename + 1] == ("fsync", "store")
-    synced = {path.split(".tmp", 1)[1] for what, path in calls[:rename] if ".tmp" in path}
-    part = disk / "store" / "part-00000.zarr"
-    there = {f"/{path.relative_to(part).as_posix()}" for path in part.rglob("*")}
-    assert synced == there | {""}
-    # The store's folder is named before anything can be in it.
-    assert calls.index(("fsync", ".")) < rename
+    link = calls.index(("link", "store/snapshots/00000001.json"))
+    what, path = calls[link - 1]
+    assert (what, path.startswith("store/snapshots/.")) == ("fsync", True)
+    assert ("fsync", "store/snapshots") in calls[link:]
+    (part,) = part_folders(disk / "store")
+    there = {str(each.relative_to(disk)) for each in (part, part.parent, *part.rglob("*"))}
+    assert there <= {path for what, path in calls[:link] if what == "fsync"}
+    # The store's folders are named before anything can be in them.
+    assert {("fsync", "."), ("fsync", "store")} <= set(calls[:link])
 
 
+@pytest.mark.parametrize("forgotten", ["part", "snapshot", "names"])
 def test_a_writer_that_does_not_sync_is_found_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgotten: str
 ) -> None:
-    """What this test is worth: each call that is left out is noticed."""
-    for forgotten in ("sync_tree", "sync"):
-        disk = tmp_path / forgotten
-        disk.mkdir()
-        with monkeypatch.context() as context:
-            context.setattr(part_writer, forgotten, lambda path: None)
-            with recorded(disk, context) as recorder:
-                write(disk / "store", recorder.mark)
-        with pytest.raises(Exception):  # noqa: B017  lost rows, or damage of any kind
-            rows_after(recorder, tmp_path)
+    """What these tests are worth: each call that is left out is noticed."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with recorded(disk, monkeypatch) as recorder:
+        recording = os.fsync
+
+        def recorded_unless_forgotten(descriptor: int) -> None:
+            path = Path(f"/proc/self/fd/{descriptor}").readlink()
+            kind = "snapshot" if path.name.endswith(".tmp") else "part"
+            if path.name == "snapshots":
+                kind = "names"
+            if kind != forgotten:
+                recording(descriptor)
+
+        monkeypatch.setattr(os, "fsync", recorded_unless_forgotten)
+        write(disk / "store", recorder.mark)
+        monkeypatch.setattr(os, "fsync", recording)
+    with pytest.raises(Exception):  # noqa: B017  lost rows, or damage of any kind
+        rows_after(recorder, tmp_path)

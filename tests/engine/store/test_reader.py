@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sparsefeat.errors import InputError, StoreError, StoreNotFoundError
+from sparsefeat.errors import InputError, StoreChangedError, StoreNotFoundError
 from sparsefeat.store import Store
 from sparsefeat.types import Layer
 
-from .data import SMALL, dense_rows, make_batch, write_store
+from .data import SMALL, dense_rows, make_batch, part_folders, write_store
 
 ROWS = 12
 
@@ -33,7 +33,9 @@ def test_what_is_there_in_place_of_a_store(tmp_path: Path) -> None:
     )
     model, loop = tmp_path / "vgg16.onnx", tmp_path / "loop"
     model.touch()
-    assert f"{tmp_path} holds no part-*.zarr, expected a store: name {model}, or" in said(tmp_path)
+    assert f"{tmp_path} has no snapshots/*.json, expected a store: name {model}, or" in said(
+        tmp_path
+    )
     loop.symlink_to("loop")
     assert f"{loop} is a link that leads back to itself, expected a store" in said(loop)
     assert f"{model} is not a folder, expected a store" in said(model)
@@ -76,11 +78,20 @@ def test_what_was_appended_since_does_not_count_there(store: Store) -> None:
     np.testing.assert_array_equal(other["fc"].toarray(), dense_rows(SMALL[2], range(ROWS)))
 
 
-def test_a_store_whose_parts_are_others_is_refused_there(store: Store) -> None:
+def test_a_store_that_is_not_there_any_more(store: Store) -> None:
     sent = pickle.dumps(store)
-    shutil.rmtree(store.folder / "part-00001.zarr")
-    with pytest.raises(StoreError, match="are others than when it was opened first"):
-        pickle.loads(sent)
+    shutil.rmtree(part_folders(store.folder)[1])
+    with pytest.raises(StoreChangedError, match="is not there any more"):
+        pickle.loads(sent)["fc"]
     shutil.rmtree(store.folder)
     with pytest.raises(StoreNotFoundError):
         pickle.loads(sent)
+
+
+def test_an_older_snapshot(store: Store) -> None:
+    assert [len(Store(store.folder, snapshot=n)) for n in (1, 2, 3)] == [5, 10, ROWS]
+    old = Store(store.folder, snapshot=2)
+    np.testing.assert_array_equal(old["fc"].toarray(), dense_rows(SMALL[2], range(10)))
+    for wrong in (0, 4, -1, "1", True, 1.0):
+        with pytest.raises(InputError, match=r"has no snapshot .*expected one of 1 to 3"):
+            Store(store.folder, snapshot=wrong)  # type: ignore[arg-type]

@@ -8,27 +8,28 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import zarr
-from sparsefeat.store.stream import ArrayStream
 
+from sparsefeat.storage import LocalStorage
 from sparsefeat.store.format.arrays import ArrayMetadata
 from sparsefeat.store.format.codecs import Chain
 from sparsefeat.store.format.documents import CHUNK, SHARD
 from sparsefeat.store.part.array import Segments, StoredArray
-from sparsefeat.store.part.layers import PartGroup
+from sparsefeat.store.part.layers import ArrayStream, PartGroup
 
 RNG = np.random.default_rng(0)
 
 
-def write(folder: Path, values: npt.NDArray[Any], **options: Any) -> Path:
-    """Write an array in uneven pieces."""
-    group = PartGroup(folder)
-    group.group("", "dict")
+def write(folder: Path, values: npt.NDArray[Any], **options: Any) -> tuple[StoredArray, Path]:
+    """Write an array in uneven pieces, and open it."""
+    LocalStorage(folder).make("parts")
+    group = PartGroup(LocalStorage(folder), "parts/one")
     width = values.shape[1] if values.ndim > 1 else None
     stream = ArrayStream(group, "x", Chain(dtype=values.dtype, **options), width=width)
     for piece in np.array_split(values, 3):
         stream.append(piece)
     stream.finish()
-    return folder / "x"
+    array = StoredArray(LocalStorage(folder), "parts/one/x", group.nodes["x"])
+    return array, folder / "parts" / "one" / "x"
 
 
 # Shorter than a chunk, some chunks, more than a shard; rows that share chunks, and rows of several.
@@ -53,25 +54,20 @@ def test_reads_what_zarr_reads(tmp_path: Path, shape: tuple[int, ...]) -> None:
     values = RNG.integers(-9, 9, shape, np.int32)
     if not differences:
         values = values.astype(np.float32)
-    folder = write(tmp_path / "part", values, differences=differences)
-    array = StoredArray(folder)
+    array, folder = write(tmp_path / "store", values, differences=differences)
     assert array.shape == shape
     assert np.array_equal(array.read(), values)
+    assert {path.name for path in folder.glob("*")} == {*array.files()}
+    folder.mkdir(exist_ok=True)  # an array without elements has no files
+    node = ArrayMetadata.to_json(array.metadata)
+    (folder / "zarr.json").write_text(json.dumps(node))
     assert np.array_equal(zarr.open_array(folder, mode="r")[...], values)
-    assert sorted(map(str, folder.rglob("c/**/*"))) == sorted(
-        {str(folder / parent) for file in array.files() for parent in _with_parents(file)}
-    )
-
-
-def _with_parents(file: str) -> list[str]:
-    names = file.split("/")
-    return ["/".join(names[:count]) for count in range(2, len(names) + 1)]
 
 
 @pytest.mark.parametrize("shape", SHAPES[1:], ids=str)
 def test_gathers_stretches(tmp_path: Path, shape: tuple[int, ...]) -> None:
     values = RNG.random(shape, np.float32)
-    array = StoredArray(write(tmp_path / "part", values))
+    array, _ = write(tmp_path / "store", values)
     flat = values.reshape(-1)
     cuts = np.sort(RNG.integers(0, flat.size, 40))
     cuts = np.append(cuts, flat.size)
@@ -93,7 +89,7 @@ def test_gathers_stretches(tmp_path: Path, shape: tuple[int, ...]) -> None:
 
 def test_rows_in_part(tmp_path: Path) -> None:
     values = RNG.random((9, 100), np.float32)
-    array = StoredArray(write(tmp_path / "part", values))
+    array, _ = write(tmp_path / "store", values)
     assert np.array_equal(array.read(2, 5), values[2:5])
     assert array.read(5, 2).shape == (0, 100)
 
@@ -132,6 +128,7 @@ CHAIN = Chain(dtype=np.dtype(np.float32)).to_json()
         {"zarr_format": 2},
         {"storage_transformers": [{"name": "odd"}]},
         {"chunk_key_encoding": {"name": "v2", "configuration": {"separator": "."}}},
+        {"chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}}},
         grid(0),
         grid(55),
         grid(50, 50),
@@ -157,9 +154,9 @@ def test_metadata_that_no_store_has(changes: dict[str, Any]) -> None:
 
 def test_elements_that_no_file_can_hold(tmp_path: Path) -> None:
     """A chunk takes some bytes at least: more can't be claimed than there are bytes for."""
-    (tmp_path / "zarr.json").write_text(json.dumps(metadata_of()))
+    storage = LocalStorage(tmp_path)
     with pytest.raises(ValueError, match="no files for its 100 elements"):
-        StoredArray(tmp_path)
-    (tmp_path / "c").mkdir()
-    (tmp_path / "c" / "1").write_bytes(bytes(10 * 20))
-    StoredArray(tmp_path)
+        StoredArray(storage, "part/x", metadata_of())
+    (tmp_path / "part" / "x").mkdir(parents=True)
+    (tmp_path / "part" / "x" / "c.1").write_bytes(bytes(10 * 20))
+    StoredArray(storage, "part/x", metadata_of())

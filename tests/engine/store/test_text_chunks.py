@@ -7,8 +7,8 @@ import numcodecs
 import numpy as np
 import pytest
 
-from sparsefeat.store.format.chunks import decode_text, encode_text, sealed
-from sparsefeat.store.format.documents import TEXT_BYTES, TEXTS_BYTES, most_text_bytes
+from sparsefeat.store.format.chunks import decode_text, encode_text, most_text_bytes, sealed
+from sparsefeat.store.format.documents import TEXT_BYTES, TEXTS_BYTES
 
 
 def texts(*values: str) -> Any:

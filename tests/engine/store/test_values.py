@@ -1,6 +1,7 @@
 import math
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -12,9 +13,13 @@ from sparsefeat_kernels import Csr, encode
 from .data import make_row
 
 
-def batch(x: Any, name: str = "x") -> Batch:
+def batch(x: Any, name: str = "x") -> Batch[Csr]:
     rows = np.asarray(x, np.float32)
     return Batch(rows=tuple(map(make_row, range(len(rows)))), layers={name: encode(rows)})
+
+
+def check(values: Values, given: Batch[Csr]) -> None:
+    values.check(given.rows, given.layers)
 
 
 @pytest.mark.parametrize(
@@ -52,21 +57,21 @@ def test_what_can_not_be_built(kind: Any, bits: int) -> None:
 
 def test_what_float16_can_not_hold_is_said() -> None:
     values = Values.parse("float16")
-    values.check(batch([[1, 0], [65519, np.inf]]))
+    check(values, batch([[1, 0], [65519, np.inf]]))
     with pytest.raises(InputError, match=r"bild-1-ä\.jpg' has the value 65520 in x, beyond 65,504"):
-        values.check(batch([[1, 0], [-0.0, 65520]]))
+        check(values, batch([[1, 0], [-0.0, 65520]]))
     with pytest.raises(InputError, match="has the value -70000 in x"):
-        values.check(batch([[-70000, 0]]))
+        check(values, batch([[-70000, 0]]))
 
 
 @pytest.mark.parametrize("value", [-1e-9, np.nan, np.inf])
 def test_what_uint8_can_not_hold_is_said(value: float) -> None:
     values = Values.parse("uint8")
-    values.check(batch([[1, 0], [1e38, 1e-45]]))
+    check(values, batch([[1, 0], [1e38, 1e-45]]))
     with pytest.raises(InputError, match="not a positive number, as uint8 holds them: choose"):
-        values.check(batch([[1, 0], [0, value]]))
+        check(values, batch([[1, 0], [0, value]]))
     for other in ("float32", "float16", "bits:3"):
-        Values.parse(other).check(batch([[value]]))
+        check(Values.parse(other), batch([[value]]))
 
 
 def test_layers_before_relu_are_not_for_uint8() -> None:
@@ -85,7 +90,7 @@ def test_the_loss_of_rows() -> None:
     cosine = 29 / (5 * math.sqrt(34))
     assert loss.cosine_min == pytest.approx(cosine, rel=1e-12)
     assert loss.cosine_mean == pytest.approx((cosine + 2) / 3, rel=1e-12)
-    assert Loss.from_json(loss.to_json()) == loss
+    assert msgspec.convert(loss.to_json(), Loss) == loss
 
 
 def test_losses_add_up() -> None:
@@ -112,11 +117,9 @@ def test_no_rows_lose_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"rows": -1}, {"rows": True}, {"relative_l2": math.nan}, {"cosine_min": "1"}]
+    "change", [{"rows": -1}, {"rows": True}, {"relative_l2": None}, {"cosine_min": "1"}]
 )
 def test_a_loss_from_anybody(change: dict[str, Any]) -> None:
     fields: dict[str, object] = {**Loss(rows=1).to_json(), **change}
-    with pytest.raises(TypeError, match="expected a"):
-        Loss.from_json(fields)
-    with pytest.raises(KeyError):
-        Loss.from_json({"rows": 1})
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(fields, Loss)

@@ -48,4 +48,4 @@ def test_any_kind_of_path_is_taken(tmp_path: Path) -> None:
 
     for path in (tmp_path, str(tmp_path), Kind()):
         with pytest.raises(sparsefeat.StoreNotFoundError, match="is an empty folder"):
-            sparsefeat.open(path)  # type: ignore[arg-type]
+            sparsefeat.open(path)

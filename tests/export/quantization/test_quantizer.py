@@ -14,9 +14,9 @@ import onnxruntime
 import pytest
 
 import sparsefeat_export
-from sparsefeat_export.metadata import read_metadata, sealed
+from sparsefeat_export.comparison import probe_pixels
+from sparsefeat_export.model_file import read_metadata, sealed
 from sparsefeat_export.photographs import SHIPPED, photographs
-from sparsefeat_export.probe import probe_pixels
 from sparsefeat_export.quantization.calibration import SPLIT, calibrate
 from sparsefeat_export.quantization.graph import quantized_graph, steps_name
 from sparsefeat_export.quantization.pictures import views_of

@@ -120,10 +120,10 @@ class Log:
         """
         try:
             names = self._storage.names(SNAPSHOTS)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
         except OSError as exc:
-            raise self._refused(SNAPSHOTS, exc) from exc
+            if refused := read_refusal(self._storage.name(SNAPSHOTS), exc):
+                raise refused from exc
+            return []  # there is no such folder, nor a store
         return sorted(n for name in names if (n := snapshot_number(name)) is not None)
 
     def newest(self) -> Snapshot | None:
@@ -190,7 +190,11 @@ class Log:
     def _no_store(self) -> StoreNotFoundError:
         name = self._storage.name("")
         if not self._storage.is_folder():
-            what = "leads back to itself" if _is_loop(self._storage.root) else "is not a folder"
+            what = (
+                "is a link that leads back to itself"
+                if _is_loop(self._storage.root)
+                else "is not a folder"
+            )
             return StoreNotFoundError(
                 f"{name} {what}, expected a store: check the path, or extract into it first"
             )
@@ -308,10 +312,6 @@ class Log:
         if not made:
             return None
         return Snapshot(**{**_fields(after), "base": base, "checksum": seal_checksum(content)})
-
-    def _refused(self, key: str, exc: OSError) -> StoreError:
-        name = self._storage.name(key)
-        return read_refusal(name, exc) or StoreCorruptError(f"{name} can't be listed ({exc})")
 
 
 def _fields(snapshot: Snapshot) -> dict[str, Any]:

@@ -23,17 +23,21 @@ from sparsefeat.store.format.documents import (
     JSON_BYTES,
     NNZ,
     SHARD,
+    AnyValues,
+    CodedValues,
+    HalfValues,
     Origin,
     PartEntry,
+    RoundedValues,
     part_key,
 )
 from sparsefeat.store.maintenance.vacuum import vacuum as delete_unlisted
-from sparsefeat.store.part.forms import Form, common_form
+from sparsefeat.store.part.forms import Form, LinearCodes, Rewritten, Rounded, SquareCodes
 from sparsefeat.store.part.read import Part
 from sparsefeat.store.part.tables import COLUMNS, REJECTED, ROWS
 from sparsefeat.store.part.write import MOST_BYTES, REJECTS_PER_PART, PartLimits, PartWriter
-from sparsefeat.store.values import Values
-from sparsefeat.types import Layer, Reject, Row
+from sparsefeat.store.values import Loss, Values
+from sparsefeat.types import ChannelSteps, Layer, Reject, Row
 
 T = TypeVar("T")
 Lines = npt.NDArray[np.int64]
@@ -428,3 +432,44 @@ def _origins(parts: Sequence[Part], group: Sequence[Source]) -> list[Origin]:
             elif rows or not len(source.rows):
                 origins.append(Origin(rows=rows, provenance=origin.provenance))
     return origins or [Origin(rows=0, provenance={})]
+
+
+def common_form(parts: Sequence[Part], layer: str) -> Form | None:
+    """Give the form in which one part can hold a layer of all of these; None if there is none.
+
+    That is theirs, if they agree in it and in the scales of codes; float32 where they don't, but
+    all are linear codes or float32 to the last bit. Parts with other scales for ``uint8`` can't
+    lie in one: their values would have to be rounded again.
+
+    Raises
+    ------
+    StoreCorruptError
+        Scales are not what was written.
+    """
+    stored = [part.layers[layer] for part in parts]
+    first = stored[0].values
+    lossless = all(each.values is None or each.companding == "linear" for each in stored)
+    kinds = {_kind(each.values) for each in stored}
+    if first is None or len(kinds) > 1:
+        return Form() if lossless else None
+    losses = [each.values.loss for each in stored if each.values and each.values.loss]
+    loss = sum(losses, Loss()) if losses else None
+    if isinstance(first, HalfValues):
+        return Rewritten(Rounded(Values(kind="float16")), loss)
+    if isinstance(first, RoundedValues):
+        return Rewritten(Rounded(Values(kind="bits", bits=first.bits)), loss)
+    scales = [part.scales(layer) for part in parts]
+    if not all(np.array_equal(one, scales[0]) for one in scales):
+        return Form() if lossless else None
+    if first.companding == "square":
+        return Rewritten(SquareCodes(scales[0]), loss)
+    largest = max(int(np.iinfo(each.dtype).max) for each in stored)
+    return Rewritten(LinearCodes(ChannelSteps(steps=scales[0], largest=largest)), loss)
+
+
+def _kind(values: AnyValues | None) -> tuple[object, ...]:
+    if isinstance(values, RoundedValues):
+        return "bits", values.bits
+    if isinstance(values, CodedValues):
+        return "codes", values.companding
+    return (None if values is None else "float16",)

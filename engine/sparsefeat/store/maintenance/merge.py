@@ -112,7 +112,7 @@ def merge(
     latest = log.newest()
     _check_alike([store.snapshot for store in stores], folders)
     if latest is not None:
-        _check_alike([stores[0].snapshot, latest], [folders[0], output])
+        _check_alike([latest, stores[0].snapshot], [output, folders[0]])
     wanted, duplicates = _wanted(stores, where, storage, latest)
     made = claim(storage)
     groups = list(pack((each for each in wanted if len(each.rows) or len(each.rejects)), limits))

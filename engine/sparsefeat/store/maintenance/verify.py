@@ -267,7 +267,8 @@ class _PartCheck:
         root = self._storage.root / self.key
 
         def refused(exc: OSError) -> None:
-            raise exc
+            if not isinstance(exc, FileNotFoundError):  # of which reading it says more
+                raise exc
 
         # Not `rglob`, which passes over the folders that it may not list.
         for folder, folders, names in os.walk(root, onerror=refused):

@@ -95,7 +95,7 @@ class StoredArray:
     """
 
     def __init__(self, storage: LocalStorage, key: str, node: object) -> None:
-        self._storage, self._key = storage, key
+        self._storage, self.key = storage, key
         self.metadata = ArrayMetadata.from_json(node)
         if self.metadata.chain.dtype is None:
             n_bytes = most_text_bytes(self.metadata.chunk_elements)
@@ -191,7 +191,7 @@ class StoredArray:
             if missing <= 0:
                 return
             with contextlib.suppress(OSError):
-                missing -= self._storage.size(f"{self._key}/{name}")
+                missing -= self._storage.size(f"{self.key}/{name}")
         if missing > 0:
             raise ValueError(f"there are no files for its {self.metadata.n_elements} elements")
 
@@ -209,7 +209,7 @@ class StoredArray:
     def _stored(self, chunk: int) -> bytes:
         """Read a chunk's bytes."""
         number, place = divmod(chunk, self.metadata.chunks_per_file)
-        file = f"{self._key}/{self.metadata.file_name(number)}"
+        file = f"{self.key}/{self.metadata.file_name(number)}"
         most = self._most_bytes
         if self.metadata.chunks_per_file == 1:
             return self._storage.read(file, most)

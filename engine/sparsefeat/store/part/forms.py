@@ -1,8 +1,7 @@
 """The forms in which a part can hold a layer's values: all bits, fewer bits, or codes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -22,9 +21,6 @@ from sparsefeat_kernels import (
 )
 
 Float32: TypeAlias = npt.NDArray[np.float32]
-
-if TYPE_CHECKING:
-    from sparsefeat.store.part.read import Part
 
 LARGEST_ROOT: Final = 255
 
@@ -184,47 +180,6 @@ class Rewritten(Form):
         """Say in what form the values are, and what they had lost."""
         values = self._form.stored()
         return None if values is None else msgspec.structs.replace(values, loss=self._loss)
-
-
-def common_form(parts: "Sequence[Part]", layer: str) -> Form | None:
-    """Give the form in which one part can hold a layer of all of these; None if there is none.
-
-    That is theirs, if they agree in it and in the scales of codes; float32 where they don't, but
-    all are linear codes or float32 to the last bit. Parts with other scales for ``uint8`` can't
-    lie in one: their values would have to be rounded again.
-
-    Raises
-    ------
-    StoreCorruptError
-        Scales are not what was written.
-    """
-    stored = [part.layers[layer] for part in parts]
-    first = stored[0].values
-    lossless = all(each.values is None or each.companding == "linear" for each in stored)
-    kinds = {_kind(each.values) for each in stored}
-    if first is None or len(kinds) > 1:
-        return Form() if lossless else None
-    losses = [each.values.loss for each in stored if each.values and each.values.loss]
-    loss = sum(losses, Loss()) if losses else None
-    if isinstance(first, HalfValues):
-        return Rewritten(Rounded(Values(kind="float16")), loss)
-    if isinstance(first, RoundedValues):
-        return Rewritten(Rounded(Values(kind="bits", bits=first.bits)), loss)
-    scales = [part.scales(layer) for part in parts]
-    if not all(np.array_equal(one, scales[0]) for one in scales):
-        return Form() if lossless else None
-    if first.companding == "square":
-        return Rewritten(SquareCodes(scales[0]), loss)
-    largest = max(int(np.iinfo(each.dtype).max) for each in stored)
-    return Rewritten(LinearCodes(ChannelSteps(steps=scales[0], largest=largest)), loss)
-
-
-def _kind(values: AnyValues | None) -> tuple[object, ...]:
-    if isinstance(values, RoundedValues):
-        return "bits", values.bits
-    if isinstance(values, CodedValues):
-        return "codes", values.companding
-    return (None if values is None else "float16",)
 
 
 def _code_dtype(chain: Chain) -> Literal["uint8", "uint16"]:

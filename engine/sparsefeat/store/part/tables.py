@@ -8,8 +8,7 @@ from typing import Final
 import numpy as np
 
 from sparsefeat.errors import InputError
-from sparsefeat.store.format.documents import JSON, TEXT_BYTES
-from sparsefeat.store.part.layers import PartGroup
+from sparsefeat.store.format.documents import TEXT_BYTES
 from sparsefeat.system.text import one_line
 from sparsefeat.types import Reject, Row
 
@@ -36,20 +35,6 @@ def row_id(record: Row | Reject) -> str:
 def place(root: str, path: str) -> str:
     """Say where a picture lies, whichever of the folders above it was called its root."""
     return f"{root.rstrip('/')}/{path}"
-
-
-def write_table(group: PartGroup, name: str, records: Sequence[Row] | Sequence[Reject]) -> None:
-    """Write one table in AnnData's dataframe encoding."""
-    columns = COLUMNS[name]
-    attributes: dict[str, JSON] = {INDEX: INDEX, "column-order": [*columns]}
-    group.group(name, "dataframe", {**attributes})
-    group.put_texts(f"{name}/{INDEX}", [row_id(record) for record in records])
-    for column, kind in columns.items():
-        values = [getattr(record, column) for record in records]
-        if kind is int:
-            group.put(f"{name}/{column}", np.array(values, np.int64))
-        else:
-            group.put_texts(f"{name}/{column}", values)
 
 
 def check_records(records: Sequence[Row] | Sequence[Reject]) -> None:

@@ -35,7 +35,7 @@ from sparsefeat.store.part.layers import (
     group_node,
     n_rows,
 )
-from sparsefeat.store.part.tables import REJECTED, ROWS, write_table
+from sparsefeat.store.part.tables import COLUMNS, INDEX, REJECTED, ROWS, row_id
 from sparsefeat.store.values import Values
 from sparsefeat.types import ChannelSteps, Layer, Reject, Row
 
@@ -188,9 +188,9 @@ class PartWriter:
             self.finish_layer(name)
         if any(stored.encoding == "dense" for stored in self._stored.values()):
             group.group("uns/sparsefeat/zeros_per_row", "dict")
-        write_table(group, ROWS, self.rows)
+        _write_table(group, ROWS, self.rows)
         if self.rejects:
-            write_table(group, REJECTED, self.rejects)
+            _write_table(group, REJECTED, self.rejects)
         group.group("var", "dataframe", {"_index": "_index", "column-order": []})
         group.put_texts("var/_index", [])
         header = Header(
@@ -249,3 +249,17 @@ class PartWriter:
 
 
 _ARRAYS: Final = ("", "/data", "/indices", "/indptr")
+
+
+def _write_table(group: PartGroup, name: str, records: Sequence[Row] | Sequence[Reject]) -> None:
+    """Write one table in AnnData's dataframe encoding."""
+    columns = COLUMNS[name]
+    attributes: dict[str, JSON] = {INDEX: INDEX, "column-order": [*columns]}
+    group.group(name, "dataframe", {**attributes})
+    group.put_texts(f"{name}/{INDEX}", [row_id(record) for record in records])
+    for column, kind in columns.items():
+        values = [getattr(record, column) for record in records]
+        if kind is int:
+            group.put(f"{name}/{column}", np.array(values, np.int64))
+        else:
+            group.put_texts(f"{name}/{column}", values)

@@ -1,12 +1,9 @@
 """Feature maps: what a layer's channels see in one photograph, before and after ReLU.
 
 =================  ==================================================================
-`compute`          one photograph through one layer
-`selection`        which channels: ``0-15``, ``3,8,12``, ``top:16``
-`criteria`         what makes a channel a good one: energy, variance, contrast, selectivity
-`reference`        what channels do on other photographs, for selectivity
-`result`           the arrays, their zeros, and the ways to show them
-`panels`           what stands side by side: the stages, or what ReLU keeps and clips
+`feature_maps`     one photograph through one layer, and the ways to show it
+`channels`         which channels: by number, or the best by a criterion
+`arrays`           the arrays, their zeros, and what of them stands side by side
 `colours`          colour maps, and the colour of zero
 `figure`           a plotly figure, for notebooks
 `mosaic`           a plain picture, through matplotlib
@@ -15,9 +12,19 @@
 =================  ==================================================================
 """
 
-from sparsefeat.viz.maps.compute import maps
-from sparsefeat.viz.maps.criteria import CRITERIA, Criterion
-from sparsefeat.viz.maps.panels import STAGES, Scale, Stage
-from sparsefeat.viz.maps.result import FeatureMaps
+from sparsefeat.viz.maps.arrays import STAGES, Scale, Stage
+from sparsefeat.viz.maps.channels import CRITERIA, Criterion
+from sparsefeat.viz.maps.feature_maps import FeatureMaps, maps, outputs
+from sparsefeat.viz.maps.mosaic import check_matplotlib
 
-__all__ = ["CRITERIA", "STAGES", "Criterion", "FeatureMaps", "Scale", "Stage", "maps"]
+__all__ = [
+    "CRITERIA",
+    "STAGES",
+    "Criterion",
+    "FeatureMaps",
+    "Scale",
+    "Stage",
+    "check_matplotlib",
+    "maps",
+    "outputs",
+]

@@ -7,15 +7,12 @@ import numpy as np
 
 from sparsefeat.errors import InputError
 from sparsefeat.system.dependencies import importing
-from sparsefeat.system.text import percent
+from sparsefeat.system.text import one_line, percent
+from sparsefeat.viz.maps.arrays import MapArrays, Panel, Scale
 from sparsefeat.viz.maps.colours import STOPS, ZERO, extent
-from sparsefeat.viz.maps.panels import Panel, Scale
-from sparsefeat.viz.maps.words import printable
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-
-    from sparsefeat.viz.maps.result import FeatureMaps
 
 MAX_CHANNELS = 32  # more axes than these make plotly slow
 MAX_BYTES = 15_000_000  # of JSON, as for a page
@@ -29,7 +26,7 @@ LABEL = 24
 BAR = 85
 
 
-def draw_figure(maps: "FeatureMaps", *, scale: Scale, relu_split: bool) -> "go.Figure":
+def draw_figure(maps: MapArrays, *, scale: Scale, relu_split: bool) -> "go.Figure":
     """Draw the maps; see `FeatureMaps.figure`."""
     with importing("plotly", "pip install 'sparsefeat[viz]'", purpose="figures are made with it"):
         import plotly.graph_objects as go
@@ -72,7 +69,7 @@ def draw_figure(maps: "FeatureMaps", *, scale: Scale, relu_split: bool) -> "go.F
     return figure
 
 
-def _check_size(maps: "FeatureMaps", n_panels: int) -> None:
+def _check_size(maps: MapArrays, n_panels: int) -> None:
     """Refuse what would be too much for a browser to take at once."""
     height, width, n = maps.shape
     of_a_channel = n_panels * (height * width * PLACE_BYTES + PLOT_BYTES)
@@ -90,12 +87,12 @@ def _check_size(maps: "FeatureMaps", n_panels: int) -> None:
 
 def _plain(text: str) -> str:
     """Write text so that plotly takes none of it for markup or, with MathJax, for a formula."""
-    return html.escape(printable(text), quote=False).replace("$", "&#36;")
+    return html.escape(one_line(text), quote=False).replace("$", "&#36;")
 
 
 def _add(
     figure: "go.Figure",
-    maps: "FeatureMaps",
+    maps: MapArrays,
     panel: Panel,
     index: int,
     number: int,
@@ -147,7 +144,7 @@ def _bar(panel: Panel, at: int, width: int) -> dict[str, Any]:
 
 def _place(
     figure: "go.Figure",
-    maps: "FeatureMaps",
+    maps: MapArrays,
     number: int,
     column: int,
     row: int,
@@ -181,7 +178,7 @@ def _place(
 
 
 def _name(
-    figure: "go.Figure", maps: "FeatureMaps", panel: Panel, index: int, number: int, *, first: bool
+    figure: "go.Figure", maps: MapArrays, panel: Panel, index: int, number: int, *, first: bool
 ) -> None:
     text = f"<b>{maps.channels[index]}</b> {panel.title}" if first else panel.title
     if not first and maps.clipped is not None:

@@ -11,15 +11,12 @@ import numpy.typing as npt
 from sparsefeat.errors import InputError
 from sparsefeat.system.dependencies import importing
 from sparsefeat.system.text import percent
+from sparsefeat.viz.maps.arrays import MapArrays, Panel, Scale
 from sparsefeat.viz.maps.colours import STOPS, ZERO, extent, paint
-from sparsefeat.viz.maps.panels import Panel, Scale
-from sparsefeat.viz.maps.words import heading
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from sparsefeat.viz.maps.result import FeatureMaps
 
 WIDTH = 1600  # pixels of the grid of maps
 DPI = 100
@@ -31,7 +28,7 @@ MAX_TILE_HEIGHT = 4000  # of a map much higher than wide
 MAX_SIDE = 60_000  # Agg draws nothing of 65,536 pixels or more
 
 
-def draw_png(maps: "FeatureMaps", *, scale: Scale, relu_split: bool) -> bytes:
+def draw_png(maps: MapArrays, *, scale: Scale, relu_split: bool) -> bytes:
     """Draw the maps; see `FeatureMaps.png`."""
     check_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -91,7 +88,7 @@ def check_matplotlib() -> None:
 class _Grid:
     """Sizes in pixels: of one map, and of all of them."""
 
-    def __init__(self, maps: "FeatureMaps", n_panels: int) -> None:
+    def __init__(self, maps: MapArrays, n_panels: int) -> None:
         rows, columns, n = maps.shape
         ratio = rows / columns
         # As wide as lets all be seen at once; small maps are enlarged by whole numbers.
@@ -107,9 +104,7 @@ class _Grid:
         self.height = math.ceil(n / self.across) * self.step_y
 
 
-def _maps(
-    axes: "Axes", maps: "FeatureMaps", panels: list[Panel], grid: _Grid, scale: Scale
-) -> None:
+def _maps(axes: "Axes", maps: MapArrays, panels: list[Panel], grid: _Grid, scale: Scale) -> None:
     canvas = np.full((grid.height, grid.width, 3), 255, np.uint8)
     shares = maps.zeros if maps.clipped is None else maps.clipped
     what = "zero" if maps.clipped is None else "clipped"
@@ -138,13 +133,13 @@ def _resized(painted: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDA
     return np.asarray(Image.fromarray(painted).resize((width, height), how))
 
 
-def _title(figure: "Figure", maps: "FeatureMaps", height: int) -> None:
+def _title(figure: "Figure", maps: MapArrays, height: int) -> None:
     x = MARGIN / (figure.get_figwidth() * DPI)
     style: dict[str, Any] = {"va": "center", "ha": "left"}
     figure.text(
         x, 1 - 18 / height, f"Feature maps of {maps.layer}", size=14, weight="bold", **style
     )
-    said = heading(maps).replace("$", r"\$")
+    said = maps.heading().replace("$", r"\$")
     figure.text(x, 1 - 40 / height, said, size=9, color="#55606e", **style)
 
 

@@ -4,27 +4,34 @@ import base64
 import io
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError
 from sparsefeat.system.text import percent
+from sparsefeat.viz.maps.arrays import TOP, MapArrays, Panel, Scale
 from sparsefeat.viz.maps.codes import pack
 from sparsefeat.viz.maps.colours import STOPS, ZERO
-from sparsefeat.viz.maps.panels import TOP, Panel, Scale
-from sparsefeat.viz.maps.words import CRITERIA_WORDS, heading, notes
 from sparsefeat.viz.pages import Part, Section, Widget, check_installed, render_page
-
-if TYPE_CHECKING:
-    from sparsefeat.viz.maps.result import FeatureMaps
 
 FOLDER = Path(__file__).parent
 MAX_BYTES = 15_000_000
 
+CRITERIA_WORDS = MappingProxyType(
+    {
+        "energy": "energy is the mean of the squared activation over all places.",
+        "variance": "variance of the activation over all places.",
+        "contrast": "contrast is the mean absolute difference between neighbouring places.",
+        "selectivity": "selectivity is (a - r) / (a + r + m), from -1 to 1: a is the channel's "
+        "mean here, r its mean over the reference set, m the mean of r over all channels.",
+    }
+)
 
-def render_maps(maps: "FeatureMaps", *, scale: Scale, relu_split: bool) -> str:
+
+def render_maps(maps: MapArrays, *, scale: Scale, relu_split: bool) -> str:
     """Write the page as HTML that stands alone.
 
     Raises
@@ -62,7 +69,7 @@ def render_maps(maps: "FeatureMaps", *, scale: Scale, relu_split: bool) -> str:
         packed=packed,
         script=(FOLDER / "maps.js").read_text(encoding="utf-8"),
     )
-    reading: list[Part] = [notes(maps, panels)]
+    reading: list[Part] = [_notes(maps, panels)]
     if maps.best is not None:
         reading.append(f"Best first: {CRITERIA_WORDS[maps.best]}")
     page = render_page(
@@ -72,14 +79,45 @@ def render_maps(maps: "FeatureMaps", *, scale: Scale, relu_split: bool) -> str:
             Section(title=_all(maps), parts=[Widget(html=second)]),
             Section(title="How to read it", parts=reading),
         ],
-        lead=heading(maps),
+        lead=maps.heading(),
     )
     if len(page.encode()) > MAX_BYTES:
         raise _too_large(maps)
     return page
 
 
-def _packed(maps: "FeatureMaps", panels: list[Panel]) -> tuple[dict[str, str], dict[str, int]]:
+def _notes(maps: MapArrays, panels: list[Panel]) -> list[str]:
+    """Say how to read what is shown."""
+    sentences = [
+        (
+            "Grey is exactly zero, which no colour of the scales is: a small activation is pale, "
+            "and still no zero. Values are rounded to three significant digits; a zero is only "
+            "ever an exact one."
+        ),
+        (
+            f"Each scale ends at the value that {100 * TOP:g} % of the values other than zero stay "
+            "below; what is beyond has the scale's last colour, and hovering says its value."
+        ),
+    ]
+    if maps.pre is not None:
+        sentences.append(
+            "Keras' layer has its ReLU inside: its output is already rectified, and applying "
+            "ReLU to it changes nothing. What is before ReLU here is the pre-activation, from "
+            "inside the graph."
+        )
+        sentences.append(
+            "Clipped is the share of a channel's places that are below 0 before ReLU, and so "
+            "become 0."
+        )
+    elif not maps.rectified:
+        sentences.append("This layer has no ReLU of its own: its output is all there is to show.")
+    if len(panels) > 1:
+        titles = " and ".join(panel.title for panel in panels)
+        sentences.append(f"Side by side, from left to right: {titles}.")
+    return sentences
+
+
+def _packed(maps: MapArrays, panels: list[Panel]) -> tuple[dict[str, str], dict[str, int]]:
     """Give the values that are sent, and their lowest decades."""
     packed: dict[str, str] = {}
     lowest: dict[str, int] = {}
@@ -94,7 +132,7 @@ def _packed(maps: "FeatureMaps", panels: list[Panel]) -> tuple[dict[str, str], d
     return packed, lowest
 
 
-def _too_large(maps: "FeatureMaps") -> InputError:
+def _too_large(maps: MapArrays) -> InputError:
     height, width, n = maps.shape
     return InputError(
         f"{n} channels of {height}x{width} make a page of more than {MAX_BYTES / 1e6:.0f} MB, "
@@ -103,7 +141,7 @@ def _too_large(maps: "FeatureMaps") -> InputError:
     )
 
 
-def _all(maps: "FeatureMaps") -> str:
+def _all(maps: MapArrays) -> str:
     n = maps.shape[2]
     if n == maps.n_channels:
         return f"All {n} channels"

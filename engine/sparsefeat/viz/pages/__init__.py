@@ -1,7 +1,6 @@
 """Pages that stand alone: one HTML file with its plots, that needs no network."""
 
-from sparsefeat.viz.pages.page import check_installed, render_page
-from sparsefeat.viz.pages.parts import (
+from sparsefeat.viz.pages.page import (
     Card,
     Details,
     Figure,
@@ -13,6 +12,8 @@ from sparsefeat.viz.pages.parts import (
     Tile,
     Tiles,
     Widget,
+    check_installed,
+    render_page,
 )
 
 __all__ = [

@@ -1,21 +1,35 @@
 """A report on a store: what is zero, where, what it takes, and how it was made.
 
 ===============  ====================================================================
-`build`          a report's figures, gathered from a store
-`result`         the same as a value
-`sizes`          what layers take
-`floor`          what they could take: an estimate
-`extremes`       the pictures with the most zeros, and those with the fewest
-`outliers`       pictures unlike the others
-`thumbnails`     small pictures of the originals
+`report`         its figures, gathered from a store
+`sizes`          what layers take, and an estimate of what they could take
+`pictures`       which pictures are shown, and small versions of them
 `words`          a report in sentences
 `plots`          its plots, and tables that say the same
 `page`           all of it as one page
 ===============  ====================================================================
-
-Each name loads its module when first used.
 """
 
-import lazy_loader
+from sparsefeat.viz.report.page import render_report, write_report
+from sparsefeat.viz.report.pictures import Outlier, Thumbnail, find_outliers
+from sparsefeat.viz.report.report import Picture, Rejects, Report, build_report
+from sparsefeat.viz.report.sizes import Floor, LayerSize, Sizes, estimate_floor
+from sparsefeat.viz.report.words import findings, heading
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__ = [
+    "Floor",
+    "LayerSize",
+    "Outlier",
+    "Picture",
+    "Rejects",
+    "Report",
+    "Sizes",
+    "Thumbnail",
+    "build_report",
+    "estimate_floor",
+    "find_outliers",
+    "findings",
+    "heading",
+    "render_report",
+    "write_report",
+]

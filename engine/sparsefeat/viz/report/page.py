@@ -19,9 +19,8 @@ from sparsefeat.viz.pages import (
     render_page,
 )
 from sparsefeat.viz.report import plots
-from sparsefeat.viz.report.build import SHOWN_OUTLIERS
-from sparsefeat.viz.report.outliers import LEAST_ROWS, Outlier
-from sparsefeat.viz.report.result import Report
+from sparsefeat.viz.report.pictures import LEAST_ROWS, Outlier
+from sparsefeat.viz.report.report import SHOWN_OUTLIERS, Report
 from sparsefeat.viz.report.words import (
     channel_sentences,
     findings,

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from sparsefeat.analysis import LayerZeros
 from sparsefeat.system.text import human_bytes, percent
 from sparsefeat.viz.pages import Figure, Table
-from sparsefeat.viz.report.result import Report
+from sparsefeat.viz.report.report import Report
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

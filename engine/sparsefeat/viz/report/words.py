@@ -7,9 +7,9 @@ from typing import Any
 from sparsefeat.analysis import LayerZeros
 from sparsefeat.model import PRE
 from sparsefeat.system.text import counted, human_bytes, percent, ranges
-from sparsefeat.viz.report.floor import LEAST_VALUES, SAMPLE_ROWS
-from sparsefeat.viz.report.outliers import FAR, LEAST_ROWS
-from sparsefeat.viz.report.result import Report
+from sparsefeat.viz.report.pictures import FAR, LEAST_ROWS
+from sparsefeat.viz.report.report import Report
+from sparsefeat.viz.report.sizes import LEAST_VALUES, SAMPLE_ROWS
 
 FEW_PICTURES = 100  # of which "dead" says little
 LISTED_RANGES = 200

@@ -68,18 +68,6 @@ def test_channels_have_one_lowest_decade() -> None:
     assert decode(codes, done.lowest).tolist() == rounded(values)
 
 
-def test_it_stops_where_it_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-
-    def counted(values: npt.NDArray[np.float32], lowest: int | None = None) -> object:
-        seen.append(values.shape)
-        return encode(values, lowest)
-
-    monkeypatch.setattr("sparsefeat.viz.maps.codes.encode", counted)
-    assert pack(noise(100, 100, 64), most=50_000) is None
-    assert len(seen) < 10
-
-
 def test_packing_takes_little_memory() -> None:
     values = noise(112, 112, 64)
     tracemalloc.start()

@@ -276,3 +276,13 @@ def test_no_name_becomes_markup(open_page: OpenPage, tmp_path: Path) -> None:
     assert page.title() == "Feature maps of block1_conv1"
     assert HOSTILE in page.locator("figcaption").inner_text()
     assert page.get_by_alt_text("as the network saw it").count() == 1
+
+
+def test_the_page_says_how_to_read_it() -> None:
+    both = made().html()
+    assert "left to right: before ReLU and after ReLU." in both
+    assert "Clipped is" in both
+    output = made(stage="post").html()
+    assert "Clipped is" not in output
+    assert "left to right" not in output
+    assert "no ReLU of its own" in made(stage="post", rectified=False).html()

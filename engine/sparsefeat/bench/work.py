@@ -1,0 +1,322 @@
+"""What all engines are given to do: the model, the layers, and ready arrays or files."""
+
+import importlib.util
+import math
+import os
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Sequence, Sized
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sparsefeat.bench.engines import Engine
+from sparsefeat.errors import InputError, LayerError, ProviderError, SourceError
+from sparsefeat.images import (
+    CAFFE,
+    Decoded,
+    Picture,
+    Preset,
+    Scaling,
+    Source,
+    decode,
+    each_picture,
+    normalize,
+    preset,
+)
+from sparsefeat.model import PRE, ModelFile, Size, check_size, choose
+from sparsefeat.system.threads import checked_count, chosen_threads
+from sparsefeat.types import Reject, RejectWarning, failures_apart, reject_message
+
+Float32 = NDArray[np.float32]
+T = TypeVar("T", bound=Picture)
+Pictures = str | os.PathLike[str] | Iterable[Picture | Reject]
+
+# In the package that makes models, which isn't imported for them.
+SHIPPED_IN = "sparsefeat_export"
+
+# From files, a turn goes through so many of them at least, and in so many batches: a pipeline has
+# to fill before it runs.
+MIN_FILES = 16
+MIN_BATCHES = 4
+
+# Of JPEG files all loaders make the same pixels if these are their modes, and no CMYK.
+MODES = ("RGB", "L")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """The same for all engines: what to compute, of which model, with how many threads."""
+
+    file: ModelFile
+    int8: ModelFile | None
+    layers: tuple[str, ...]
+    size: Size
+    batch_sizes: tuple[int, ...]
+    threads: int
+
+    def options(self, engine: Engine) -> dict[str, Any]:
+        """Say what a worker builds the engine with, besides the engine's own options.
+
+        Raises
+        ------
+        ProviderError, LayerError
+            There is no model, or there are no layers, for this engine.
+        """
+        file = self.file
+        if engine.precision == "int8":
+            if self.int8 is None:
+                raise ProviderError(
+                    f"engine {engine.name} needs an int8 model: make one with sparsefeat quantize "
+                    "and name it with --int8"
+                )
+            file = self.int8
+        common = {"model": str(file.path), "layers": list(self.layers), "threads": self.threads}
+        if engine.framework != "tensorflow":
+            return common | {"size": list(self.size), "batch_sizes": list(self.batch_sizes)}
+        inner = [layer for layer in self.layers if layer.endswith(PRE)]
+        if inner:
+            raise LayerError(
+                f"engine {engine.name} can't give {inner[0]}: Keras' layers are rectified already; "
+                "leave it out, or compare the others without this engine"
+            )
+        return common
+
+
+def make_job(
+    model: str | os.PathLike[str],
+    int8: str | os.PathLike[str] | None,
+    layers: str | Sequence[str],
+    size: Size | None,
+    batch_sizes: Collection[int],
+    threads: int | None,
+    rounds: int,
+    seconds: float | None,
+) -> Job:
+    """Check what `compare` was asked for, before anything is started.
+
+    Raises
+    ------
+    ModelError, LayerError, InputError
+        Something of it can't be.
+    """
+    sizes = tuple(sorted(set(batch_sizes)))
+    checked_count("rounds", rounds)
+    for batch_size in sizes or (0,):
+        checked_count("batch size", batch_size)
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise InputError(f"seconds is {seconds}, expected a finite number of more than 0")
+    file = ModelFile.open(model)
+    if file.metadata.precision != "fp32":
+        raise InputError(
+            f"{file.path.name} is an int8 model, expected the float32 one that it was made of; "
+            "name this one with --int8 beside it"
+        )
+    quantized = None if int8 is None else ModelFile.open(int8)
+    if quantized is not None:
+        _check_same(file, quantized)
+    return Job(
+        file=file,
+        int8=quantized,
+        layers=choose(layers, file.metadata.layers),
+        size=check_size(file, size) or file.metadata.preprocessing.size,
+        batch_sizes=sizes,
+        threads=chosen_threads(threads),
+    )
+
+
+def _check_same(file: ModelFile, quantized: ModelFile) -> None:
+    if quantized.metadata.precision != "int8":
+        raise InputError(
+            f"{quantized.path.name} is a {quantized.metadata.precision} model, expected an int8 "
+            "one; make it with sparsefeat quantize"
+        )
+    if quantized.metadata.weights.sha256 != file.metadata.weights.sha256:
+        raise InputError(
+            f"{quantized.path.name} was not made of {file.path.name}: their weights are others"
+        )
+    if quantized.metadata.preprocessing.scaling != file.metadata.preprocessing.scaling:
+        raise InputError(
+            f"{quantized.path.name} was not made of {file.path.name}: it was exported with another "
+            "scaling"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """Preprocessed pictures: float32 (N, H, W, 3), of `paths`, over and over if they are fewer.
+
+    `own` says whether they are the user's, not those that sparsefeat ships; `failed` how many of
+    those needed could not be read this time, for a cause that lies in the system.
+    """
+
+    array: Float32
+    paths: tuple[str, ...]
+    own: bool
+    failed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """JPEG files: `files` to open, and their `paths` as they are told; the rest as of `Images`."""
+
+    files: tuple[str, ...]
+    paths: tuple[str, ...]
+    own: bool
+    failed: int
+
+    def repeated(self, count: int) -> list[str]:
+        """Give so many files to open, over and over if they are fewer."""
+        return [self.files[index % len(self.files)] for index in range(count)]
+
+
+def load_images(
+    photos: Pictures,
+    count: int,
+    *,
+    size: tuple[int, int],
+    preprocess: str | Preset = "keras",
+    scaling: Scaling = CAFFE,
+) -> Images:
+    """Decode as many photographs as there are needed, in the order of their names.
+
+    Parameters
+    ----------
+    photos
+        As `Extractor.extract` takes them; nothing means the ten photographs that sparsefeat
+        ships.
+    count
+        How many arrays to make.
+
+    Raises
+    ------
+    SourceError
+        None of them can be read.
+
+    Warns
+    -----
+    RejectWarning
+        Some of those needed can't be read, and others were taken.
+    """
+    pixels, paths = [], []
+    rejects: list[Reject] = []
+    for _, decoded in _decoded(_pictures(photos), preset(preprocess), size, rejects):
+        pixels.append(decoded.pixels)
+        paths.append(decoded.row.path)
+        if len(pixels) == count:
+            break
+    _note(paths, rejects, "image")
+    repeated = [pixels[index % len(pixels)] for index in range(count)]
+    array = normalize(np.stack(repeated), scaling)
+    failed = len(failures_apart(rejects)[1])
+    return Images(array=array, paths=tuple(paths), own=_own(photos), failed=failed)
+
+
+def find_files(photos: Pictures, count: int, *, size: tuple[int, int]) -> Files:
+    """Find as many JPEG files as there are needed, in the order of their names.
+
+    Files of other formats are passed over, and JPEG files of four channels.
+
+    Parameters
+    ----------
+    photos
+        As `load_images` takes them, but files alone.
+    count
+        How many files to find at most.
+    size
+        (height, width) to decode them to, to see that they can be.
+
+    Raises
+    ------
+    SourceError
+        There is none.
+    InputError
+        A photograph is no file.
+
+    Warns
+    -----
+    RejectWarning
+        Some of those needed can't be read, and others were taken.
+    """
+    files, paths = [], []
+    rejects: list[Reject] = []
+    named = map(_named, _pictures(photos))
+    readable: Iterator[tuple[Source | str, Decoded]]
+    readable = _decoded(named, preset("keras"), size, rejects)
+    for picture, decoded in readable:
+        file = picture.file if isinstance(picture, Source) else picture
+        if decoded.row.format == "JPEG" and _mode(file) in MODES:
+            files.append(file)
+            paths.append(decoded.row.path)
+        if len(files) == count:
+            break
+    _note(paths, rejects, "JPEG file in colour or grey")
+    failed = len(failures_apart(rejects)[1])
+    return Files(files=tuple(files), paths=tuple(paths), own=_own(photos), failed=failed)
+
+
+def _decoded(
+    pictures: Iterable[T | Reject], chosen: Preset, size: tuple[int, int], rejects: list[Reject]
+) -> Iterator[tuple[T, Decoded]]:
+    """Decode one picture after another; those that can't be read are appended to `rejects`."""
+    for picture in pictures:
+        decoded = picture if isinstance(picture, Reject) else decode(picture, chosen, size)
+        if isinstance(decoded, Reject):
+            rejects.append(decoded)
+        else:
+            yield picture, decoded  # type: ignore[misc]  # a Reject went the other way
+
+
+def _note(paths: Sequence[str], rejects: Sequence[Reject], what: str) -> None:
+    """Raise `SourceError` if nothing was found, and warn of what could not be read."""
+    if not paths:
+        raise SourceError(
+            f"there is no {what} that can be read; name others, or none to use those that "
+            "sparsefeat ships"
+        )
+    if rejects:
+        warnings.warn(reject_message(rejects), RejectWarning, stacklevel=3)
+
+
+def _named(picture: Picture | Reject) -> Source | Reject | str:
+    if isinstance(picture, Source | Reject):
+        return picture
+    if isinstance(picture, str | os.PathLike):
+        return str(Path(picture).absolute())
+    raise InputError(
+        f"got a {type(picture).__name__} as a photograph, expected the path of a JPEG file"
+    )
+
+
+def pass_length(batch_size: int) -> int:
+    """Say how many files a turn goes through: whole batches, and enough of them.
+
+    Examples
+    --------
+    >>> [pass_length(size) for size in (1, 3, 8)]
+    [16, 18, 32]
+    """
+    return batch_size * max(MIN_BATCHES, -(-MIN_FILES // batch_size))
+
+
+def _pictures(photos: Pictures) -> Iterator[Picture | Reject]:
+    return each_picture(photos if _own(photos) else _shipped())
+
+
+def _own(photos: Pictures) -> bool:
+    return not isinstance(photos, Sized) or len(photos) > 0
+
+
+def _mode(file: str) -> str:
+    with Image.open(file) as image:
+        return image.mode
+
+
+def _shipped() -> Path:
+    spec = importlib.util.find_spec(SHIPPED_IN)
+    if spec is None or spec.origin is None:
+        raise SourceError(f"the package {SHIPPED_IN} is missing: install sparsefeat again")
+    return Path(spec.origin).parent / "photos"

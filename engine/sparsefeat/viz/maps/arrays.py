@@ -1,0 +1,188 @@
+"""A layer's feature maps of one photograph as arrays, and what of them stands side by side."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from sparsefeat.errors import InputError
+from sparsefeat.system.text import one_line
+from sparsefeat.viz.maps.channels import Criterion
+from sparsefeat.viz.maps.colours import Colours
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+
+Stage = Literal["pre", "post", "both"]
+STAGES: tuple[str, ...] = get_args(Stage)
+Scale = Literal["shared", "channel"]
+SCALES: tuple[str, ...] = get_args(Scale)
+
+TOP = 0.999
+"""Share of the values other than zero that lie within the colours' limit."""
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One way to see each channel: float32 (H, W, C), and the colours for it.
+
+    `part` says what of `source`, the layer's pre-activation or its output, is shown.
+    """
+
+    title: str
+    source: Literal["pre", "post"]
+    part: Literal["all", "positive", "negative"]
+    values: Float32 = field(repr=False)
+    colours: Colours
+
+    @cached_property
+    def shared_limit(self) -> float:
+        """Absolute value at which the colours end, for all channels together."""
+        return _limit(self.values)
+
+    @cached_property
+    def limits(self) -> Float64:
+        """The same for each channel by itself, float64 (C,)."""
+        return np.array([_limit(self.values[..., i]) for i in range(self.values.shape[-1])])
+
+    def limit(self, index: int, scale: Scale) -> float:
+        """Give the limit for one of the channels."""
+        return self.shared_limit if scale == "shared" else float(self.limits[index])
+
+
+def checked_scale(scale: str) -> Scale:
+    """Give the scale back, or say what it can be."""
+    if scale not in SCALES:
+        raise InputError(f"unknown scale {scale!r}, expected one of: {', '.join(SCALES)}")
+    return "shared" if scale == "shared" else "channel"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MapArrays:
+    """What `FeatureMaps` holds, and what is drawn."""
+
+    layer: str
+    picture: str
+    pixels: npt.NDArray[np.uint8] = field(repr=False)
+    channels: npt.NDArray[np.int64] = field(repr=False)
+    n_channels: int
+    stage: Stage
+    rectified: bool
+    pre: Float32 | None = field(repr=False)
+    post: Float32 = field(repr=False)
+    best: Criterion | None
+    scores: Float64 | None = field(repr=False)
+    settings: dict[str, Any] = field(repr=False)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, columns, and channels chosen."""
+        height, width, n = self.post.shape
+        return height, width, n
+
+    @property
+    def zero_mask(self) -> npt.NDArray[np.bool_]:
+        """Where the output is exactly zero, bool (H, W, k)."""
+        mask: npt.NDArray[np.bool_] = self.post == 0
+        return mask
+
+    @property
+    def zeros(self) -> Float64:
+        """Share of the places of each channel where the output is exactly zero, float64 (k,)."""
+        shares: Float64 = self.zero_mask.mean(axis=(0, 1))
+        return shares
+
+    @property
+    def clipped(self) -> Float64 | None:
+        """Share of the places of each channel that ReLU clips: below 0 before it, float64 (k,).
+
+        None where there is no pre-activation. A place that was exactly 0 before isn't clipped,
+        so this may be less than `zeros`; an int8 model also rounds small values to 0.
+        """
+        return None if self.pre is None else (self.pre < 0).mean(axis=(0, 1))
+
+    def panels(self, *, relu_split: bool = False) -> list[Panel]:
+        """Give what stands side by side for each channel, from left to right.
+
+        Raises
+        ------
+        InputError
+            `relu_split` without a pre-activation.
+        """
+        pre, post = self.pre, self.post
+        if relu_split:
+            if pre is None:
+                raise InputError(
+                    "what ReLU clips is in the pre-activation alone, expected stage pre or both"
+                    ", of a layer that has a ReLU"
+                )
+            kept, clipped = np.maximum(pre, 0), np.minimum(pre, 0)
+            return [
+                Panel("kept by ReLU", "pre", "positive", kept, "positive"),
+                Panel("clipped by ReLU", "pre", "negative", clipped, "negative"),
+            ]
+        shown = []
+        if pre is not None and self.stage != "post":
+            shown.append(Panel("before ReLU", "pre", "all", pre, "signed"))
+        if self.stage != "pre":
+            title = "after ReLU" if self.rectified else "output"
+            # Only the one is sent to a page where the other follows from it.
+            if pre is not None and np.array_equal(np.maximum(pre, 0), post):
+                shown.append(Panel(title, "pre", "positive", post, "positive"))
+            else:
+                shown.append(Panel(title, "post", "all", post, "positive"))
+        return shown
+
+    def heading(self) -> str:
+        """Say what is shown, in one line."""
+        height, width, n = self.shape
+        shown = f"all {n}" if n == self.n_channels else f"{n} of {self.n_channels}"
+        model, preset = self.settings["model"], self.settings["preprocess"]["name"]
+        rows, columns = self.settings["size"]
+        order = f", best {self.best} first" if self.best else ""
+        return (
+            f"{one_line(self.picture) or 'a picture'} · {shown} channels of {height}×{width}{order}"
+            f" · {model['architecture'].upper()} {model['precision']}, weights "
+            f"{model['weights_sha256'][:12]} · preprocessing {preset}, {rows}×{columns}"
+        )
+
+    def frame(self) -> "pd.DataFrame":
+        """Sum up each channel: shares, and least, mean and largest activation."""
+        import pandas as pd
+
+        columns: dict[str, Any] = {"channel": self.channels, "zeros": self.zeros}
+        if self.clipped is not None:
+            columns["clipped"] = self.clipped
+        if self.pre is not None:
+            columns["pre_min"] = self.pre.min(axis=(0, 1))
+            columns["pre_mean"] = self.pre.mean(axis=(0, 1), dtype=np.float64)
+        columns["mean"] = self.post.mean(axis=(0, 1), dtype=np.float64)
+        columns["max"] = self.post.max(axis=(0, 1))
+        if self.scores is not None:
+            columns[str(self.best)] = self.scores
+        return pd.DataFrame(columns)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give all but the arrays, in JSON's types."""
+        height, width, _ = self.shape
+        return {
+            "layer": self.layer,
+            "picture": self.picture,
+            "shape": [height, width, self.n_channels],
+            "stage": self.stage,
+            "best": self.best,
+            "settings": self.settings,
+            "channels": self.frame().to_dict(orient="records"),
+        }
+
+
+def _limit(values: Float32) -> float:
+    magnitudes = np.abs(values[values != 0])
+    if not magnitudes.size:
+        return 1.0
+    return float(np.quantile(magnitudes, TOP, method="higher"))

@@ -1,0 +1,278 @@
+"""Which channels: the words that a user writes, and what makes a channel worth looking at.
+
+Criteria are measured on the layer's output, after ReLU, whatever stage is shown.
+"""
+
+import operator
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, SupportsIndex, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from sparsefeat.errors import InputError, LayerError, SourceError, StoreMismatchError
+from sparsefeat.store import Store, differences, is_store
+
+if TYPE_CHECKING:
+    from sparsefeat.images import Picture
+    from sparsefeat.pipeline.extractor import Extractor
+    from sparsefeat.types import Reject
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+
+Criterion = Literal["energy", "variance", "contrast", "selectivity"]
+
+CRITERIA: tuple[str, ...] = get_args(Criterion)
+
+_ITEM = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
+_TOP = re.compile(r"top:(\d{1,9})")
+FORMS = "all, 5, 3,8,12, 0-15 or top:16"
+AT_ONCE = 1 << 23  # elements of a store that are read together, 64 MiB if none is zero
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selection:
+    """Channels by number, in the order written, or the best `top` of all.
+
+    `numbers` is None for all channels.
+    """
+
+    numbers: tuple[int, ...] | None = None
+    top: int | None = None
+
+    def pick(
+        self, n_channels: int, scores: npt.NDArray[np.float64] | None
+    ) -> npt.NDArray[np.int64]:
+        """Give the channels' numbers, int64 (k,).
+
+        Parameters
+        ----------
+        n_channels
+            Channels that the layer has.
+        scores
+            float64 (n_channels,): the best come first, of equal ones the lower number. Without
+            them channels stay as they were written, and there must be no `top`.
+
+        Raises
+        ------
+        InputError
+            The layer has fewer channels.
+        """
+        if self.top is not None and not 1 <= self.top <= n_channels:
+            raise InputError(
+                f"got channels top:{self.top}, expected top:1 to top:{n_channels}, "
+                "as many as the layer has"
+            )
+        numbers = np.array(range(n_channels) if self.numbers is None else self.numbers, np.int64)
+        if numbers.max() >= n_channels:
+            raise InputError(
+                f"got channel {numbers.max()}, expected 0 to {n_channels - 1}: "
+                f"the layer has {n_channels} channels"
+            )
+        if scores is not None:
+            numbers = numbers[np.lexsort((numbers, -scores[numbers]))]
+        return numbers[: self.top]
+
+
+def parse_channels(channels: str | int | Sequence[int]) -> Selection:
+    """Read ``all``, ``5``, ``3,8,12``, ``0-15``, mixtures of these, or ``top:16``.
+
+    A channel that is named twice counts once. From Python a number or a sequence of numbers
+    will do as well.
+
+    Raises
+    ------
+    InputError
+        It is none of these.
+
+    Examples
+    --------
+    >>> parse_channels("0-2,7").numbers
+    (0, 1, 2, 7)
+    >>> parse_channels("top:16").top
+    16
+    """
+    if not isinstance(channels, str):
+        if isinstance(channels, bytes | Mapping) or not isinstance(
+            channels, Iterable | SupportsIndex
+        ):
+            raise InputError(f"got channels as a {type(channels).__name__}, expected {FORMS}")
+        numbers: list[object]
+        try:
+            numbers = [channels] if isinstance(channels, bool) else [operator.index(channels)]  # type: ignore[arg-type]
+        except TypeError:
+            numbers = list(channels)  # type: ignore[arg-type]
+        channels = ",".join(map(str, numbers))
+    if channels.strip() == "all":
+        return Selection()
+    if top := _TOP.fullmatch(channels.strip()):
+        return Selection(top=int(top[1]))
+    found: dict[int, None] = {}
+    for word in channels.split(","):
+        item = _ITEM.fullmatch(word.strip())
+        if item is None:
+            raise InputError(f"got channels {channels!r}, expected {FORMS}")
+        first, last = int(item[1]), int(item[2] or item[1])
+        if not first <= last < 1 << 20:
+            raise InputError(f"got channels {word.strip()!r}, expected them to rise, such as 0-15")
+        found.update(dict.fromkeys(range(first, last + 1)))
+    return Selection(numbers=tuple(found))
+
+
+def energy(maps: Float32) -> Float64:
+    """Mean over all places of the squared activation.
+
+    Parameters
+    ----------
+    maps
+        float32 (H, W, C); squares and sums are in double.
+
+    Returns
+    -------
+    float64 (C,)
+
+    Examples
+    --------
+    >>> energy(np.array([[[3.0], [1.0]]], np.float32))
+    array([5.])
+    """
+    means: Float64 = np.square(maps, dtype=np.float64).mean(axis=(0, 1))
+    return means
+
+
+def variance(maps: Float32) -> Float64:
+    """Variance over all places: mean squared distance from the channel's mean. As `energy`.
+
+    Examples
+    --------
+    >>> variance(np.array([[[3.0], [1.0]]], np.float32))
+    array([1.])
+    """
+    variances: Float64 = maps.var(axis=(0, 1), dtype=np.float64)
+    return variances
+
+
+def contrast(maps: Float32) -> Float64:
+    """Mean absolute difference between neighbours, along rows and along columns. As `energy`.
+
+    Every pair of neighbours counts once: H * (W - 1) along the rows and (H - 1) * W along the
+    columns. Sharp edges give much, smooth blobs little; a map of one place gives 0.
+
+    Examples
+    --------
+    >>> contrast(np.array([[[3.0], [1.0]]], np.float32))
+    array([2.])
+    """
+    exact = maps.astype(np.float64)
+    height, width, _ = maps.shape
+    total: Float64 = np.abs(np.diff(exact, axis=0)).sum(axis=(0, 1))
+    total += np.abs(np.diff(exact, axis=1)).sum(axis=(0, 1))
+    pairs: int = height * (width - 1) + (height - 1) * width
+    return total / max(pairs, 1)
+
+
+def selectivity(maps: Float32, reference: Float64) -> Float64:
+    """How much more a channel does here than on other photographs, from -1 to 1.
+
+    With ``a`` the channel's mean over all places here, ``r`` the same over the reference set,
+    and ``m`` the mean of ``r`` over all channels of the layer::
+
+        (a - r) / (a + r + m)
+
+    This is the contrast index (a - r) / (a + r), damped by ``m``: without it, a channel that is
+    nearly silent here and quite silent elsewhere would count as the most selective one.
+
+    Parameters
+    ----------
+    maps
+        float32 (H, W, C), not negative.
+    reference
+        float64 (C,): mean activation of each channel over places and photographs.
+
+    Returns
+    -------
+    float64 (C,)
+
+    Examples
+    --------
+    >>> selectivity(np.array([[[3.0, 0.0]]], np.float32), np.array([1.0, 1.0]))
+    array([ 0.4, -0.5])
+    """
+    here: Float64 = maps.mean(axis=(0, 1), dtype=np.float64)
+    total = here + reference + reference.mean()
+    index: Float64 = np.zeros_like(here)
+    np.divide(here - reference, total, out=index, where=total > 0)
+    return index
+
+
+OF_ONE_PICTURE: MappingProxyType[str, Callable[[Float32], Float64]] = MappingProxyType(
+    {"energy": energy, "variance": variance, "contrast": contrast}
+)
+
+
+def channel_means(
+    extractor: "Extractor", reference: "str | os.PathLike[str] | Iterable[Picture | Reject]"
+) -> npt.NDArray[np.float64]:
+    """Average each channel over all places of all photographs of a reference set.
+
+    Parameters
+    ----------
+    extractor
+        Of the one layer wanted, not pooled.
+    reference
+        A store that holds the layer, made with the same settings; or photographs, one or several
+        as `Extractor.extract` takes them, which go through the network now.
+
+    Returns
+    -------
+    float64 (C,), summed in double.
+
+    Raises
+    ------
+    StoreMismatchError
+        The store was made with other settings.
+    LayerError
+        It doesn't hold the layer.
+    SourceError
+        There are no photographs, or none of them could be read.
+    """
+    (layer,) = extractor.layers.values()
+    if isinstance(reference, str | os.PathLike) and is_store(reference):
+        store = _opened(Path(reference), extractor)
+        batches = store.batches(layer.name, batch_size=max(1, AT_ONCE // layer.n_features))
+        found = ((matrix.indices, matrix.data, len(rows)) for rows, matrix in batches)
+    else:
+        rows_of = (batch.layers[layer.name] for batch in extractor.extract(reference))
+        found = ((csr.indices, csr.values, csr.n_rows) for csr in rows_of)
+    sums, n_rows = np.zeros(layer.n_channels), 0
+    for indices, values, count in found:
+        sums += np.bincount(indices % layer.n_channels, weights=values, minlength=layer.n_channels)
+        n_rows += count
+    if not n_rows:
+        raise SourceError(
+            "the reference has no photograph that could be read, expected at least one: name others"
+        )
+    return sums / (n_rows * (layer.n_features // layer.n_channels))
+
+
+def _opened(folder: Path, extractor: "Extractor") -> Store:
+    """Open a store that holds the extractor's layer, made with the same settings."""
+    store = Store(folder)
+    (layer,) = extractor.layers
+    if different := differences(store.settings, extractor.settings):
+        raise StoreMismatchError(
+            f"{folder} was made otherwise: {'; '.join(different)}: take a store made with the same "
+            "model and preprocessing, or photographs"
+        )
+    if layer not in store.layers:
+        raise LayerError(
+            f"{folder} has no layer {layer}, it holds {', '.join(store.layers)}: take a store of "
+            "that layer, or photographs"
+        )
+    return store

@@ -1,0 +1,172 @@
+"""The pictures that a report shows: the sparsest, the densest, those unlike the others."""
+
+import base64
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from sparsefeat.analysis import LayerZeros
+from sparsefeat.images import (
+    MAX_PIXELS,
+    PRESETS,
+    UnreadableError,
+    open_picture,
+    pillow_errors,
+    read_original,
+    render,
+    upright_size,
+)
+from sparsefeat.model import PRE
+
+LEAST_ROWS = 10  # of fewer, none can be said to be unusual
+FAR = 3.5
+LEAST_SPREAD = 0.001  # of a layer's elements: who differs from hardly any zeros is not unusual
+
+LONG_SIDE = 200  # pixels
+_QUALITY = 75
+
+
+def telling_layer(counts: Mapping[str, LayerZeros]) -> str:
+    """Choose the layer by which pictures are ranked.
+
+    It is the last one in which pictures differ, one before ReLU only if there is no other: the
+    deeper a layer, the more its zeros have to do with what is in a picture.
+    """
+    after = [name for name in counts if not name.endswith(PRE)] or list(counts)
+    differing = [name for name in after if len(np.unique(counts[name].per_row)) > 1]
+    return (differing or after)[-1]
+
+
+def rank_rows(zeros: LayerZeros, most: int) -> tuple[list[int], list[int]]:
+    """Give the rows with the most zeros, and those with the fewest, the furthest first.
+
+    No row is in both: of few rows, the middle one, if there is one, is in neither.
+    """
+    count = min(most, zeros.n_rows // 2)
+    order = np.argsort(zeros.per_row, kind="stable")
+    return order[::-1][:count].tolist(), order[:count].tolist()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outlier:
+    """A picture, and the layer in which it is furthest from the others."""
+
+    row: int
+    path: str
+    layer: str
+    zeros: float  # share of zeros there
+    z: float  # negative: fewer zeros than the others
+    layers: tuple[str, ...]  # all in which it is far
+
+
+def find_outliers(counts: Mapping[str, LayerZeros], paths: Sequence[str]) -> tuple[Outlier, ...]:
+    """Find pictures whose share of zeros is far from that of the others.
+
+    In each layer, the robust z score of a picture is 0.6745 (x - median) / MAD, where x is its
+    share of zeros and MAD the median of the distances from the median: of normally distributed
+    numbers, it would be the distance from the mean in standard deviations. From 3.5 on a picture
+    is far (Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993). The MAD is taken as at
+    least one element and a thousandth of the layer's, so that a far picture is half a percentage
+    point away or more.
+
+    Nothing is said of fewer than 10 pictures, nor of a layer in which more than half of them
+    have the same share, nor of one before ReLU, where the few zeros are accidents.
+
+    Parameters
+    ----------
+    counts
+        What was counted of each layer.
+    paths
+        What the N pictures are called.
+
+    Returns
+    -------
+    The furthest first.
+    """
+    found: dict[int, list[tuple[float, str]]] = {}
+    for layer, zeros in counts.items():
+        if layer.endswith(PRE):
+            continue
+        scores = robust_z(zeros.per_row, floor=max(1.0, LEAST_SPREAD * zeros.layer.n_features))
+        for row in np.flatnonzero(np.abs(scores) >= FAR).tolist():
+            found.setdefault(row, []).append((float(scores[row]), layer))
+    outliers = []
+    for row, entries in found.items():
+        z, layer = max(entries, key=lambda entry: abs(entry[0]))
+        outliers.append(
+            Outlier(
+                row=row,
+                path=paths[row],
+                layer=layer,
+                zeros=float(counts[layer].row_shares[row]),
+                z=z,
+                layers=tuple(name for _, name in entries),
+            )
+        )
+    return tuple(sorted(outliers, key=lambda outlier: (-abs(outlier.z), outlier.row)))
+
+
+def robust_z(numbers: npt.NDArray[np.int64], *, floor: float = 0.0) -> npt.NDArray[np.float64]:
+    """Score each number by its distance from the median: see `find_outliers`.
+
+    The MAD is taken as at least `floor`, unless it is 0.
+
+    Examples
+    --------
+    >>> robust_z(np.array([3, 4, 5, 6, 7, 4, 5, 6, 5, 50])).round(1).tolist()[-2:]
+    [0.0, 30.4]
+    """
+    if len(numbers) < LEAST_ROWS:
+        return np.zeros(len(numbers))
+    away = numbers - np.median(numbers)
+    mad = float(np.median(np.abs(away)))
+    return 0.6745 * away / max(mad, floor) if mad else np.zeros(len(numbers))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Thumbnail:
+    """A picture as the ``src`` of an image, or the reason why there is none."""
+
+    src: str = ""
+    missing: str = ""
+
+
+def make_thumbnail(
+    path: str, root: str, sha256: str, photos: str | os.PathLike[str] | None = None
+) -> Thumbnail:
+    """Make a small JPEG of the picture that gave a row.
+
+    Parameters
+    ----------
+    path, root, sha256, photos
+        As `sparsefeat.images.read_original` takes them.
+
+    Returns
+    -------
+    At most 200 pixels wide and high, some 5 to 10 kB, upright, in its own proportions. There is
+    none where the file is gone, can't be read, or has other bytes than when it was stored.
+    """
+    content = read_original(path, root, sha256, photos)
+    if isinstance(content, str):
+        return Thumbnail(missing=content)
+    try:
+        with pillow_errors():
+            return Thumbnail(src=_data_url(content))
+    except UnreadableError as exc:
+        return Thumbnail(missing=str(exc.reason))
+
+
+def _data_url(content: bytes) -> str:
+    picture = open_picture(io.BytesIO(content), MAX_PIXELS)
+    width, height = upright_size(picture)
+    scale = min(1.0, LONG_SIDE / max(width, height))
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    pixels, _ = render(picture, PRESETS["bilinear"], size)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=_QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

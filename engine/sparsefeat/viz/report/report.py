@@ -1,0 +1,219 @@
+"""A report as a value: the figures on a store, gathered and kept."""
+
+import dataclasses
+import os
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sparsefeat.analysis import LayerZeros, count_store, layer_facts
+from sparsefeat.errors import InputError
+from sparsefeat.store import JSON, Store, choose_stored
+from sparsefeat.system.paths import checked_path
+from sparsefeat.viz.report.pictures import (
+    Outlier,
+    Thumbnail,
+    find_outliers,
+    make_thumbnail,
+    rank_rows,
+    telling_layer,
+)
+from sparsefeat.viz.report.sizes import Sizes, measure_sizes
+
+EXTREMES = 6  # of each kind
+SHOWN_OUTLIERS = 12
+SHOWN_REJECTS = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Picture:
+    """A picture that is shown: `width` and `height` as stored in its file."""
+
+    row: int
+    path: str
+    width: int
+    height: int
+    thumbnail: Thumbnail
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rejects:
+    """What gave no row: how many for each reason, and the first of them as (path, reason)."""
+
+    reasons: dict[str, int]
+    first: tuple[tuple[str, str], ...]
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return sum(self.reasons.values())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Report:
+    """All figures of a report on a store.
+
+    Attributes
+    ----------
+    folder
+        The store's.
+    n_rows, n_parts
+        Its rows and parts.
+    zeros
+        For each layer what was counted, over all rows.
+    sizes
+        What layers take.
+    ranked_by
+        The layer by whose share of zeros pictures are ranked.
+    sparsest, densest
+        Rows with the most and the fewest zeros there, the furthest first.
+    outliers
+        Pictures far from the others in any layer, the furthest first.
+    rejects
+        What gave no row.
+    pictures
+        Those rows of these that are shown, by number.
+    settings, provenance
+        As the store has them: the provenance of each part, or of each stretch of its rows.
+    seed
+        Of the rows drawn for the floor estimate.
+    """
+
+    folder: str
+    n_rows: int
+    n_parts: int
+    zeros: dict[str, LayerZeros]
+    sizes: Sizes
+    ranked_by: str
+    sparsest: tuple[int, ...]
+    densest: tuple[int, ...]
+    outliers: tuple[Outlier, ...]
+    rejects: Rejects
+    pictures: dict[int, Picture]
+    settings: dict[str, JSON]
+    provenance: tuple[dict[str, JSON], ...]
+    seed: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Give all figures in JSON's types, but for zeros per row and thumbnails.
+
+        ``sparsefeat sparsity`` gives the zeros of every row.
+        """
+        return {
+            "store": self.folder,
+            "n_pictures": self.n_rows,
+            "n_parts": self.n_parts,
+            "layers": {name: layer_facts(zeros) for name, zeros in self.zeros.items()},
+            "sizes": dataclasses.asdict(self.sizes) | {"tables": self.sizes.tables},
+            "ranked_by": self.ranked_by,
+            "sparsest": [self._ranked(row) for row in self.sparsest],
+            "densest": [self._ranked(row) for row in self.densest],
+            "outliers": [dataclasses.asdict(outlier) for outlier in self.outliers],
+            "rejects": {"count": self.rejects.count, "reasons": self.rejects.reasons},
+            "settings": self.settings,
+            "provenance": list(self.provenance),
+            "seed": self.seed,
+        }
+
+    def _ranked(self, row: int) -> dict[str, Any]:
+        zeros = self.zeros[self.ranked_by]
+        return {
+            "row": row,
+            "path": self.pictures[row].path,
+            "zeros": int(zeros.per_row[row]) / zeros.layer.n_features,
+        }
+
+
+def build_report(
+    folder: str | os.PathLike[str],
+    *,
+    layers: str | Sequence[str] | None = None,
+    photos: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Report:
+    """Gather what a report on a store says.
+
+    Of each layer the indices are read, 64 MiB at a time, and the values of a few rows.
+
+    Parameters
+    ----------
+    folder
+        The store.
+    layers
+        Names and patterns, separated by commas or as a sequence; by default all that it holds.
+    photos
+        Where the photographs are now, if they were moved. Only for thumbnails.
+    seed
+        Of the rows drawn for the floor estimate, 0 or more.
+    progress
+        Called with the rows counted, of how many, and the layer's name.
+
+    Raises
+    ------
+    StoreNotFoundError, StoreMismatchError, StoreCorruptError, StoreError
+        As `sparsefeat.open` does.
+    LayerError
+        The store has no such layer.
+    InputError
+        The seed is negative.
+
+    Examples
+    --------
+    >>> import sparsefeat
+    >>> found = sparsefeat.build_report("features/")  # doctest: +SKIP
+    >>> found.zeros["block5_pool"].share  # doctest: +SKIP
+    0.883...
+    """
+    if seed < 0:
+        raise InputError(f"got seed {seed}, expected an integer from 0 on: name another one")
+    store = Store(checked_path(folder, "a store"))
+    names = choose_stored(layers, list(store.layers))
+    zeros = count_store(store, names, report=progress)
+    obs = store.obs
+    ranked_by = telling_layer(zeros)
+    sparsest, densest = rank_rows(zeros[ranked_by], EXTREMES)
+    outliers = find_outliers(zeros, obs["path"].tolist())
+    far = [outlier.row for outlier in outliers[:SHOWN_OUTLIERS]]
+    shown = list(dict.fromkeys([*sparsest, *densest, *far]))
+    return Report(
+        folder=os.fspath(folder),
+        n_rows=store.n_rows,
+        n_parts=len(store.snapshot.parts),
+        zeros=zeros,
+        sizes=measure_sizes(store, names, seed=seed),
+        ranked_by=ranked_by,
+        sparsest=tuple(sparsest),
+        densest=tuple(densest),
+        outliers=outliers,
+        rejects=_rejects(store),
+        pictures={
+            row: _picture(row, line, photos)
+            for row, line in zip(shown, obs.iloc[shown].to_dict("records"), strict=True)
+        },
+        settings=store.settings,
+        provenance=tuple(store.provenance),
+        seed=seed,
+    )
+
+
+def _picture(
+    row: int, line: Mapping[Hashable, Any], photos: str | os.PathLike[str] | None
+) -> Picture:
+    return Picture(
+        row=row,
+        path=line["path"],
+        width=line["width"],
+        height=line["height"],
+        thumbnail=make_thumbnail(line["path"], line["root"], line["sha256"], photos),
+    )
+
+
+def _rejects(store: Store) -> Rejects:
+    rejected = store.rejected
+    first = rejected.head(SHOWN_REJECTS)
+    return Rejects(
+        reasons=dict(Counter(rejected["reason"].tolist()).most_common()),
+        first=tuple(zip(first["path"].tolist(), first["reason"].tolist(), strict=True)),
+    )

@@ -1,0 +1,265 @@
+"""The compiled kernels that write and read compressed rows, and count what isn't zero."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from sparsefeat_kernels._jit import intrinsic, ir, kernel, types
+
+# Elements at a time: 4 KiB read and at most 8 KiB written between two looks at the room left; and
+# what was checked, or cleared, is still in the nearest cache when used.
+PACK_BLOCK, READ_BLOCK = 1024, 512
+LANES = 16  # a multiple of it fits in PACK_BLOCK
+MAGNITUDE = 0x7FFFFFFF  # all of a float32's bits but its sign
+
+_INT32 = ir.IntType(32)
+_VECTOR = ir.VectorType(_INT32, LANES)
+_MASK = ir.VectorType(ir.IntType(1), LANES)
+_ZEROS = ir.Constant(_VECTOR, [0] * LANES)
+_ANYTHING = ir.Constant(_VECTOR, ir.Undefined)
+
+
+def _type_pack_lanes(
+    typing_context: Any, bits: Any, source: Any, column: Any, indices: Any, values: Any, nnz: Any
+) -> Any:
+    signature = types.int64(bits, types.int64, types.int64, indices, values, types.int64)
+    return signature, _emit_pack_lanes
+
+
+def _emit_pack_lanes(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Write the non-zeros among ``bits[source:source + LANES]`` from `nnz` on; give their number.
+
+    `bits` is flat, its first lane lies in `column`. LANES elements of `indices` and `values` are
+    overwritten whatever the number. Nothing is checked.
+
+    Written in LLVM's vector operations because no loop makes the compiler use the processor's
+    compress instruction. Where there is none (before AVX-512, not x86), LLVM expands the same
+    operation into a branchless sequence as fast as the scalar loop.
+    """
+    bits, source, column, indices, values, nnz = arguments
+    bits_type, _, _, indices_type, values_type, _ = signature.args
+
+    def address(array_type: Any, array: Any, offset: Any) -> Any:
+        data = context.make_array(array_type)(context, builder, array).data
+        return builder.bitcast(builder.gep(data, [offset]), _VECTOR.as_pointer())
+
+    elements = builder.load(address(bits_type, bits, source), align=4)
+    magnitudes = builder.and_(elements, ir.Constant(_VECTOR, [MAGNITUDE] * LANES))
+    kept = builder.icmp_unsigned("!=", magnitudes, _ZEROS)
+
+    first = builder.insert_element(_ANYTHING, builder.trunc(column, _INT32), _INT32(0))
+    columns = builder.shuffle_vector(first, _ANYTHING, _ZEROS)
+    columns = builder.add(columns, ir.Constant(_VECTOR, list(range(LANES))))
+
+    # Not the masked store that compresses: it is reported slow on AMD's processors, and where
+    # there is no such instruction it becomes a branch per element.
+    compress = builder.module.declare_intrinsic(
+        f"llvm.experimental.vector.compress.v{LANES}i32",
+        fnty=ir.FunctionType(_VECTOR, [_VECTOR, _MASK, _VECTOR]),
+    )
+    for array_type, array, lanes in (
+        (values_type, values, elements),
+        (indices_type, indices, columns),
+    ):
+        packed = builder.call(compress, [lanes, kept, _ANYTHING])
+        builder.store(packed, address(array_type, array, nnz), align=4)
+
+    return builder.zext(builder.ctpop(builder.bitcast(kept, ir.IntType(LANES))), ir.IntType(64))
+
+
+pack_lanes = cast(Callable[..., int], intrinsic(_type_pack_lanes))
+
+
+@kernel
+def pack(
+    bits: npt.NDArray[np.int32],
+    first_row: int,
+    indptr: npt.NDArray[np.int64],
+    indices: npt.NDArray[np.int32],
+    values: npt.NDArray[np.int32],
+) -> int:
+    """Append the rows of `bits` (rows, features) from `first_row` on; give the first without room.
+
+    A row starts where ``indptr[row]`` says. There is room while PACK_BLOCK elements, whatever they
+    hold, can be written within `indices` and `values`.
+    """
+    n_rows, n_features = len(bits), bits.shape[1]
+    capacity = min(len(indices), len(values))
+    flat = bits.reshape(-1)
+    for row in range(first_row, n_rows):
+        nnz = indptr[row]
+        for start in range(0, n_features, PACK_BLOCK):
+            if nnz + PACK_BLOCK > capacity:
+                return row
+            stop = min(start + PACK_BLOCK, n_features)
+            tail = stop - (stop - start) % LANES
+            for column in range(start, tail, LANES):
+                source = row * n_features + column
+                nnz += pack_lanes(flat, source, column, indices, values, nnz)
+            for column in range(tail, stop):
+                # Written always, kept by moving on: a branch would be guessed wrong too often.
+                element = bits[row, column]
+                indices[nnz] = column
+                values[nnz] = element
+                nnz += (element & MAGNITUDE) != 0
+        indptr[row + 1] = nnz
+    return n_rows
+
+
+@kernel
+def row_lies_within(indptr: npt.NDArray[np.int64], nnz: int, row: int) -> bool:
+    """Say whether the row's ends are in order and inside the stored elements."""
+    return bool(0 <= indptr[row] <= indptr[row + 1] <= nnz)
+
+
+@kernel
+def block_is_sound(block: npt.NDArray[np.uint32], floor: int, n_columns: int) -> bool:
+    """Say whether the columns strictly increase from `floor` at least to under `n_columns`.
+
+    They are seen as unsigned, so that a negative one is too large.
+    """
+    disorder = np.uint32(0)  # no early exit: that couldn't be vectorised
+    for i in range(1, len(block)):
+        disorder |= np.uint32(block[i] <= block[i - 1])
+    return bool(disorder == 0 and block[0] >= floor and block[-1] < n_columns)
+
+
+@kernel
+def unpack(
+    indptr: npt.NDArray[np.int64],
+    indices: npt.NDArray[np.uint32],
+    values: npt.NDArray[np.int32],
+    dense: npt.NDArray[np.int32],
+) -> int:
+    """Overwrite `dense` (rows, columns) with all rows; stop at the first unsound one and give it.
+
+    Gives the number of rows where all are sound.
+    """
+    n_rows, n_columns = len(dense), dense.shape[1]
+    for row in range(n_rows):
+        if not row_lies_within(indptr, len(indices), row):
+            return row
+        target = dense[row]
+        cleared = 0
+        for start in range(indptr[row], indptr[row + 1], READ_BLOCK):
+            stop = min(start + READ_BLOCK, indptr[row + 1])
+            columns, elements = indices[start:stop], values[start:stop]
+            if not block_is_sound(columns, cleared, n_columns):
+                return row
+            end = int(columns[-1]) + 1
+            target[cleared:end] = 0
+            cleared = end
+            for i in range(len(columns)):
+                target[columns[i]] = elements[i]
+        target[cleared:] = 0
+    return n_rows
+
+
+@kernel
+def stored_per_channel(
+    indptr: npt.NDArray[np.int64],
+    indices: npt.NDArray[np.uint32],
+    n_columns: int,
+    counts: npt.NDArray[np.int64],
+) -> int:
+    """Add each channel's stored elements to `counts` (channels,); stop and give as `unpack`."""
+    n_rows, n_channels = len(indptr) - 1, np.uint32(len(counts))
+    for row in range(n_rows):
+        if not row_lies_within(indptr, len(indices), row):
+            return row
+        floor = 0
+        place = np.uint32(0)  # column of the current place's first channel
+        for start in range(indptr[row], indptr[row + 1], READ_BLOCK):
+            columns = indices[start : min(start + READ_BLOCK, indptr[row + 1])]
+            if not block_is_sound(columns, floor, n_columns):
+                return row
+            floor = int(columns[-1]) + 1
+            for i in range(len(columns)):
+                # Columns increase, so walking the places beats a division each.
+                while columns[i] - place >= n_channels:
+                    place += n_channels
+                counts[columns[i] - place] += 1
+    return n_rows
+
+
+@kernel
+def stored_per_position(
+    indptr: npt.NDArray[np.int64],
+    indices: npt.NDArray[np.uint32],
+    n_columns: int,
+    n_channels: int,
+    counts: npt.NDArray[np.int64],
+) -> int:
+    """Add each position's stored elements to `counts` (positions,); stop and give as `unpack`."""
+    n_rows, extent = len(indptr) - 1, np.uint32(n_channels)
+    for row in range(n_rows):
+        if not row_lies_within(indptr, len(indices), row):
+            return row
+        floor = 0
+        position, place, count = 0, np.uint32(0), 0
+        for start in range(indptr[row], indptr[row + 1], READ_BLOCK):
+            columns = indices[start : min(start + READ_BLOCK, indptr[row + 1])]
+            if not block_is_sound(columns, floor, n_columns):
+                return row
+            floor = int(columns[-1]) + 1
+            for i in range(len(columns)):
+                while columns[i] - place >= extent:
+                    counts[position] += count  # seldom: memory is slower than a register
+                    position, place, count = position + 1, place + extent, 0
+                count += 1
+        if count:
+            counts[position] += count
+    return n_rows
+
+
+@kernel
+def rows_per_channel(
+    indptr: npt.NDArray[np.int64],
+    indices: npt.NDArray[np.uint32],
+    n_columns: int,
+    counts: npt.NDArray[np.int64],
+) -> int:
+    """Add 1 to `counts` (channels,) for each row that stores any of a channel; as `unpack`."""
+    n_rows, n_channels = len(indptr) - 1, np.uint32(len(counts))
+    latest = np.full(len(counts), -1)  # row that each channel was last met in
+    for row in range(n_rows):
+        if not row_lies_within(indptr, len(indices), row):
+            return row
+        floor = 0
+        place = np.uint32(0)
+        for start in range(indptr[row], indptr[row + 1], READ_BLOCK):
+            columns = indices[start : min(start + READ_BLOCK, indptr[row + 1])]
+            if not block_is_sound(columns, floor, n_columns):
+                return row
+            floor = int(columns[-1]) + 1
+            for i in range(len(columns)):
+                while columns[i] - place >= n_channels:
+                    place += n_channels
+                channel = columns[i] - place
+                counts[channel] += latest[channel] != row
+                latest[channel] = row
+    return n_rows
+
+
+@kernel
+def nonzeros_per_row(bits: npt.NDArray[np.int32], counts: npt.NDArray[np.int64]) -> None:
+    """Set `counts` (rows,) to each row's elements other than 0 and -0."""
+    for row in range(len(bits)):
+        features = bits[row]  # a slice: numba then knows that no index is negative, and vectorises
+        count = 0
+        for feature in range(len(features)):
+            count += (features[feature] & MAGNITUDE) != 0
+        counts[row] = count
+
+
+@kernel
+def nonzeros_per_channel(bits: npt.NDArray[np.int32], counts: npt.NDArray[np.int64]) -> None:
+    """Add each channel's elements other than 0 and -0 to `counts` (channels,)."""
+    n_channels = len(counts)
+    for row in range(len(bits)):
+        for start in range(0, bits.shape[1], n_channels):
+            place = bits[row, start : start + n_channels]
+            for channel in range(n_channels):
+                counts[channel] += (place[channel] & MAGNITUDE) != 0

@@ -1,0 +1,168 @@
+import base64
+import hashlib
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from sparsefeat.analysis import LayerZeros
+from sparsefeat.images import encode_path
+from sparsefeat.types import Layer
+from sparsefeat.viz.report import find_outliers
+from sparsefeat.viz.report.pictures import make_thumbnail, rank_rows, robust_z, telling_layer
+
+
+def counted(name: str, per_row: list[int]) -> LayerZeros:
+    return LayerZeros(
+        layer=Layer(name=name, shape=(1000,)),
+        per_row=np.array(per_row),
+        per_channel=np.zeros(1000, np.int64),
+        per_position=None,
+        active_rows=None,
+    )
+
+
+def test_scores_are_standard_deviations_of_normal_numbers() -> None:
+    # The median is 80, the median distance from it 20: 0.6745 of a deviation of normal numbers.
+    scores = robust_z(np.array([0, 40, 60, 80, 80, 80, 80, 100, 120, 800]))
+    expected = [-2.698, -1.349, -0.6745, 0, 0, 0, 0, 0.6745, 1.349, 24.282]
+    assert scores.tolist() == pytest.approx(expected)
+    numbers = np.random.default_rng(0).normal(500, 20, 10_001).round().astype(np.int64)
+    assert robust_z(numbers).std() == pytest.approx(1, abs=0.05)
+
+
+def test_the_furthest_come_first_with_the_layer_they_are_furthest_in() -> None:
+    usual = [500, 501, 502, 503, 504, 505, 506, 507, 508, 509]
+    counts = {
+        "a": counted("a", [*usual, 900, 520]),
+        "b": counted("b", [*usual, 300, 504]),
+    }
+    found = find_outliers(counts, [f"{row}.jpg" for row in range(12)])
+    assert [outlier.row for outlier in found] == [10]
+    (one,) = found
+    assert (one.path, one.layer, one.zeros, one.layers) == ("10.jpg", "a", 0.9, ("a", "b"))
+    assert one.z > 3.5
+    low = find_outliers({"b": counts["b"]}, [""] * 12)[0]
+    assert low.z < -3.5
+
+
+def test_accidental_zeros_make_nobody_unusual() -> None:
+    usual, few = [500, 502, 504, 506, 508] * 3, [0, 1, 2, 3, 4] * 3
+    pre = {"a/pre": counted("a/pre", [*usual, 900])}
+    assert find_outliers(pre, [""] * 16) == ()
+    large = LayerZeros(
+        layer=Layer(name="a", shape=(1_000_000,)),
+        per_row=np.array([*few, 60]),
+        per_channel=np.zeros(1_000_000, np.int64),
+        per_position=None,
+        active_rows=None,
+    )
+    assert find_outliers({"a": large}, [""] * 16) == ()
+    assert [each.row for each in find_outliers({"a": counted("a", [*few, 60])}, [""] * 16)] == [15]
+    halves = [3, 4] * 8
+    assert find_outliers({"a": counted("a", [*halves, 7])}, [""] * 17) == ()
+
+
+@pytest.mark.parametrize("per_row", [[1, 1, 1, 1, 1, 1, 1, 1, 900], [7] * 12 + [900], []])
+def test_too_few_or_too_equal_to_tell(per_row: list[int]) -> None:
+    assert find_outliers({"a": counted("a", per_row)}, [""] * len(per_row)) == ()
+
+
+def test_the_last_layer_in_which_pictures_differ_ranks_them() -> None:
+    pools = {"block4_pool": counted("any", [3, 4]), "block5_pool": counted("any", [5, 4])}
+    assert telling_layer(pools) == "block5_pool"
+    assert telling_layer(pools | {"predictions": counted("any", [0, 0])}) == "block5_pool"
+    assert telling_layer(pools | {"fc1/pre": counted("any", [0, 1])}) == "block5_pool"
+    assert telling_layer({"fc1/pre": counted("any", [0, 1])}) == "fc1/pre"
+    assert telling_layer({"a": counted("any", []), "b": counted("any", [])}) == "b"
+
+
+def test_the_furthest_first_and_nobody_twice() -> None:
+    assert rank_rows(counted("any", [5, 9, 1, 7, 3]), 2) == ([1, 3], [2, 4])
+    assert rank_rows(counted("any", [5, 9, 1, 7, 3]), 6) == ([1, 3], [2, 4])
+    assert rank_rows(counted("any", [5]), 6) == rank_rows(counted("any", []), 6) == ([], [])
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def opened(src: str) -> Image.Image:
+    start = "data:image/jpeg;base64,"
+    assert src.startswith(start)
+    content = base64.b64decode(src.removeprefix(start))
+    assert len(content) < 20_000
+    return Image.open(io.BytesIO(content))
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A photograph that a camera stored lying on its side, in a folder of an awkward name."""
+    from skimage import data
+
+    path = tmp_path / "photos" / "50% off" / "é\udce9.jpg"
+    path.parent.mkdir(parents=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(data.coffee()).save(path, exif=exif.tobytes(), quality=95)
+    return path
+
+
+def thumbnail_of(path: Path, **changes: str | Path) -> tuple[str, str]:
+    root = path.parents[1]
+    facts: dict[str, str | Path] = {
+        "path": encode_path(f"{path.parent.name}/{path.name}"),
+        "root": encode_path(str(root)),
+        "sha256": digest(path) if path.is_file() else "",
+    }
+    made = make_thumbnail(**(facts | changes))  # type: ignore[arg-type]
+    return made.src, made.missing
+
+
+def test_it_is_small_upright_and_the_same_picture(photo: Path) -> None:
+    src, missing = thumbnail_of(photo)
+    assert missing == ""
+    small = opened(src)
+    assert small.size == (133, 200)
+    upright = ImageOps.exif_transpose(Image.open(photo)).resize(small.size)
+    apart = np.abs(np.asarray(small, float) - np.asarray(upright, float))
+    assert apart.mean() < 6
+
+
+def test_a_folder_that_was_moved(photo: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere"
+    known = digest(photo)
+    shutil.move(photo.parents[1], moved)
+    assert thumbnail_of(photo, sha256=known) == ("", "no such file")
+    src, _ = thumbnail_of(photo, sha256=known, photos=moved)
+    assert opened(src).size == (133, 200)
+
+
+def test_other_bytes_of_the_same_size_and_time_are_told_apart(photo: Path) -> None:
+    known = digest(photo)
+    content = bytearray(photo.read_bytes())
+    content[-100] ^= 1
+    photo.write_bytes(content)
+    assert thumbnail_of(photo, sha256=known) == ("", "the file changed since it was stored")
+
+
+def test_what_cannot_be_shown_says_why(photo: Path, tmp_path: Path) -> None:
+    photo.write_bytes(b"no picture")
+    assert thumbnail_of(photo) == ("", "not a picture")
+    photo.unlink()
+    assert thumbnail_of(photo) == ("", "no such file")
+    photo.mkdir()
+    assert thumbnail_of(photo) == ("", "a folder, not a file")
+    assert make_thumbnail("", "", "").missing == "not from a file"
+
+
+def test_a_tiny_picture_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "dot.png"
+    path.parent.mkdir()
+    Image.new("RGBA", (3, 1), (255, 0, 0, 0)).save(path)
+    src, _ = thumbnail_of(path)
+    assert opened(src).size == (3, 1)
+    assert opened(src).getpixel((1, 0)) == (255, 255, 255)  # transparent, on white
