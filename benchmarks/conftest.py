@@ -17,8 +17,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 import sparsefeat
 import sparsefeat_export
 from sparsefeat.bench import ENGINES
-from sparsefeat.images.decode import decode
-from sparsefeat.images.presets import preset
+from sparsefeat.images import decode, preset
 from sparsefeat.system.environment import environment, load_average
 from sparsefeat.types import Reject
 from sparsefeat_export import quantization

@@ -19,8 +19,7 @@ from PIL import Image
 
 import sparsefeat
 from sparsefeat.analysis import LayerZeros, compare_scalings
-from sparsefeat.images import list_pictures
-from sparsefeat.images.decode import Decoded, decode
+from sparsefeat.images import Decoded, decode, list_pictures
 
 HERE = Path(__file__).parent
 SIZE = (224, 224)

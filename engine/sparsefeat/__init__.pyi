@@ -21,8 +21,7 @@ from .errors import (
     StoreReadError,
     StoreWriteError,
 )
-from .images import PRESETS, Preset, QuirkWarning, list_pictures
-from .images.preprocess import normalize
+from .images import PRESETS, Preset, QuirkWarning, list_pictures, normalize
 from .interop.conversion import Conversion, convert
 from .model import ModelReport, verify_model
 from .pipeline.extraction import extract_to_store

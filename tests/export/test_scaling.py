@@ -19,8 +19,7 @@ import sparsefeat_export
 from sparsefeat import normalize
 from sparsefeat.cli import main
 from sparsefeat.errors import InputError, LayerError, StoreMismatchError
-from sparsefeat.images import list_pictures
-from sparsefeat.images.preprocess import SCALINGS
+from sparsefeat.images import SCALINGS, list_pictures
 from sparsefeat_export.errors import WeightsError
 from sparsefeat_export.photographs import SHIPPED
 from sparsefeat_export.scaling import MODES

@@ -6,17 +6,16 @@ from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
-from sparsefeat.analysis.from_pictures import PictureZeros, count_pictures
-from sparsefeat.analysis.from_store import count_store
+from sparsefeat.analysis.counting import count_pictures, count_store
+from sparsefeat.analysis.flatness import stored_flatness
 from sparsefeat.analysis.result import FLATNESS, Sparsity
-from sparsefeat.analysis.stored_pictures import stored_flatness
 from sparsefeat.errors import InputError
 from sparsefeat.images import each_picture
 from sparsefeat.store import Store, choose_stored, is_store
 from sparsefeat.types import Reject, RejectWarning, Row, reject_message
 
 if TYPE_CHECKING:
-    from sparsefeat.images.decode import Picture
+    from sparsefeat.images import Picture
     from sparsefeat.pipeline.extractor import Extractor
 
 Report = Callable[[int, int, str], None]
@@ -155,7 +154,7 @@ def _of_pictures(
 
     total = len(pictures) if isinstance(pictures, Sized) else 0
     flatness = flatness is None or flatness
-    found: PictureZeros = count_pictures(
+    found = count_pictures(
         extractor,
         pictures,
         flatness=flatness,

@@ -1,15 +1,53 @@
 """How many elements of a layer are zero, and where: counted, never estimated."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.analysis.spread import Spread, spread_of
 from sparsefeat.types import Layer
+from sparsefeat_kernels import (
+    Csr,
+    csr_active_rows_per_channel,
+    csr_zeros_per_channel,
+    csr_zeros_per_position,
+    csr_zeros_per_row,
+)
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spread:
+    """Mean and spread over pictures.
+
+    `std` is the sample's, with N - 1 below; None for fewer than two pictures. The rest is None
+    where there are no pictures.
+    """
+
+    mean: float | None
+    std: float | None
+    min: float | None
+    lower_quartile: float | None
+    median: float | None
+    upper_quartile: float | None
+    max: float | None
+
+
+def spread_of(values: Float64) -> Spread:
+    """Sum up float64 (N,), as `pandas.Series.describe` does.
+
+    Examples
+    --------
+    >>> spread_of(np.array([0.5, 0.75, 1.0])).upper_quartile
+    0.875
+    """
+    import pandas as pd
+
+    _, *figures = pd.Series(values, dtype="float64").describe().tolist()
+    named = zip(fields(Spread), figures, strict=True)
+    return Spread(**{field.name: None if np.isnan(value) else value for field, value in named})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -136,6 +174,77 @@ class LayerZeros:
 
     def _channels(self, chosen: npt.NDArray[np.bool_]) -> Int64:
         return np.flatnonzero(chosen & (self.n_rows > 0)).astype(np.int64)
+
+
+class Places:
+    """Counts, of one layer, what only the indices tell: zeros by position, and active channels.
+
+    Its memory doesn't grow with the number of rows.
+    """
+
+    def __init__(self, layer: Layer) -> None:
+        self._layer = layer
+        self._per_position = np.zeros(layer.n_features // layer.n_channels, np.int64)
+        self._active_rows = np.zeros(layer.n_channels, np.int64)
+
+    def add(self, csr: Csr) -> None:
+        """Count some rows; the values are not looked at."""
+        if len(self.shape) == 2:
+            self._per_position += csr_zeros_per_position(csr, self._layer.n_channels)
+        self._active_rows += csr_active_rows_per_channel(csr, self._layer.n_channels)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The positions' extents: (H, W), or () where there are none."""
+        return self._layer.shape[:-1]
+
+    @property
+    def per_position(self) -> Int64 | None:
+        """As in `LayerZeros`."""
+        return self._per_position.reshape(self.shape) if len(self.shape) == 2 else None
+
+    @property
+    def active_rows(self) -> Int64:
+        """As in `LayerZeros`."""
+        return self._active_rows
+
+
+class Accumulator:
+    """Counts all there is to count of one layer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sparsefeat_kernels import encode
+    >>> accumulator = Accumulator(Layer(name="conv", shape=(1, 2, 2)))
+    >>> accumulator.add(encode(np.array([[0, 5, 0, 6]], np.float32)))
+    >>> accumulator.add(encode(np.array([[7, 8, 0, 0]], np.float32)))
+    >>> zeros = accumulator.result()
+    >>> zeros.per_row, zeros.per_channel, zeros.per_position, zeros.active_rows
+    (array([2, 2]), array([3, 1]), array([[1, 3]]), array([1, 2]))
+    """
+
+    def __init__(self, layer: Layer) -> None:
+        self._layer = layer
+        self._per_row: list[Int64] = []
+        self._per_channel = np.zeros(layer.n_channels, np.int64)
+        self._places = Places(layer)
+
+    def add(self, csr: Csr) -> None:
+        """Count some rows, which hold no stored zeros."""
+        self._per_row.append(csr_zeros_per_row(csr))
+        self._per_channel += csr_zeros_per_channel(csr, self._layer.n_channels)
+        self._places.add(csr)
+
+    def result(self) -> LayerZeros:
+        """Give what was counted so far."""
+        return LayerZeros(
+            layer=self._layer,
+            per_row=np.concatenate([np.empty(0, np.int64), *self._per_row]),
+            per_channel=self._per_channel.copy(),
+            per_position=None if (found := self._places.per_position) is None else found.copy(),
+            active_rows=self._places.active_rows.copy(),
+        )
 
 
 def _shares(counts: Int64, of: int) -> Float64:

@@ -1,17 +1,17 @@
 """What was found out about the zeros of a set of pictures, as frames."""
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsefeat.analysis.comparison import Difference, compare_shares
-from sparsefeat.analysis.correlation import Correlation, correlate
 from sparsefeat.analysis.counts import Float64, LayerZeros
+from sparsefeat.analysis.statistics import Correlation, Difference, compare_shares, correlate
 from sparsefeat.errors import InputError, LayerError
 from sparsefeat.store import differences
-from sparsefeat.types import Reject
+from sparsefeat.types import Reject, failures_apart
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,23 +112,16 @@ class Sparsity:
         """One line for each layer and label: `pictures`, and mean and spread of their shares."""
         import pandas as pd
 
-        lines = []
-        for name, zeros in self.counts.items():
-            for label, shares in self._by_label(zeros).items():
-                std = shares.std(ddof=1) if len(shares) > 1 else np.nan
-                lines.append(
-                    {
-                        "layer": name,
-                        "label": label,
-                        "pictures": len(shares),
-                        "zeros": shares.mean(),
-                        "std": std,
-                        "min": shares.min(),
-                        "max": shares.max(),
-                    }
-                )
-        columns = ["layer", "label", "pictures", "zeros", "std", "min", "max"]
-        return pd.DataFrame(lines, columns=columns)
+        labels = self.obs["label"].to_numpy()
+        columns = ["pictures", "zeros", "std", "min", "max"]
+        frames = {
+            name: pd.Series(zeros.row_shares)
+            .groupby(labels)
+            .agg(["size", "mean", "std", "min", "max"])
+            .set_axis(columns, axis="columns")
+            for name, zeros in self.counts.items()
+        }
+        return pd.concat(frames, names=["layer", "label"]).reset_index()
 
     def channels(self, layer: str) -> "pd.DataFrame":
         """One line for each channel of a layer, in their order.
@@ -247,9 +240,27 @@ class Sparsity:
         channels, positions
             Whether to give the zeros of every channel and at every position.
         """
-        from sparsefeat.analysis.json_form import to_json
-
-        return to_json(self, channels=channels, positions=positions)
+        correlations = self.correlations()
+        rejected, failed = failures_apart(self.rejects)
+        layers = {}
+        for name, zeros in self.counts.items():
+            facts = layer_facts(zeros, channels=channels, positions=positions)
+            if name in correlations:
+                facts["with_flatness"] = {
+                    measure: dataclasses.asdict(found)
+                    for measure, found in correlations[name].items()
+                }
+            layers[name] = facts
+        return {
+            "source": self.source,
+            "n_pictures": self.n_pictures,
+            "settings": self.settings,
+            "layers": layers,
+            "pictures": [_picture(line) for line in self.pictures.to_dict("records")],
+            "flatness_unmeasured": self.unmeasured,
+            "rejected": [{"path": each.path, "reason": each.reason} for each in rejected],
+            "failed": [{"path": each.path, "reason": each.reason} for each in failed],
+        }
 
     def _zeros(self, layer: str) -> LayerZeros:
         if layer not in self.counts:
@@ -269,3 +280,49 @@ def _difference(
 ) -> Difference | None:
     (name, shares), (baseline, baseline_shares) = ours, theirs
     return compare_shares(shares, baseline_shares, layer=layer, name=name, baseline=baseline)
+
+
+def layer_facts(
+    zeros: LayerZeros, *, channels: bool = True, positions: bool = True
+) -> dict[str, Any]:
+    """Give one layer's figures; channels by their numbers from 0.
+
+    Parameters
+    ----------
+    zeros
+        What was counted.
+    channels, positions
+        Whether to give the zeros of every channel and at every position; None where they weren't
+        counted.
+    """
+    facts = {
+        "shape": list(zeros.shape),
+        "n_elements": zeros.n_elements,
+        "n_zeros": zeros.n_zeros,
+        "zeros": zeros.share,
+        "over_pictures": dataclasses.asdict(zeros.spread),
+        "dead": zeros.dead.tolist(),
+        "always_on": _listed(zeros.always_on),
+        "never_zero": zeros.never_zero.tolist(),
+    }
+    if channels:
+        facts["zeros_per_channel"] = zeros.per_channel.tolist()
+        facts["active_pictures_per_channel"] = _listed(zeros.active_rows)
+    if positions:
+        facts["zeros_per_position"] = _listed(zeros.per_position)
+    return facts
+
+
+def _picture(line: dict[Any, Any]) -> dict[str, Any]:
+    """Put the layers' shares below one key; JSON has no NaN."""
+    plain = {
+        str(key): None if isinstance(value, float) and math.isnan(value) else value
+        for key, value in line.items()
+    }
+    known = [key for key in ("path", "label", *FLATNESS) if key in plain]
+    named = {key: plain.pop(key) for key in known}
+    return {**named, "zeros": plain}
+
+
+def _listed(counts: "np.ndarray[Any, Any] | None") -> Any:
+    return None if counts is None else counts.tolist()

@@ -1,18 +1,209 @@
-"""What was found out as one long table: for CSV, and for whoever reads that."""
+"""What was found out as tables: in text, and long ones for CSV and whoever reads that."""
 
 import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from sparsefeat.analysis.comparison import Difference
-from sparsefeat.analysis.result import Sparsity
+import numpy as np
+
+from sparsefeat.analysis.counts import Float64, Int64, LayerZeros, Spread
+from sparsefeat.analysis.result import FLATNESS, Sparsity
+from sparsefeat.analysis.statistics import Difference, Estimate
 from sparsefeat.analysis.wrong_scalings import ScalingZeros
 from sparsefeat.errors import LayerError
+from sparsefeat.system.text import counted, percent
+from sparsefeat.types import failures_apart
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Row = tuple[str, ...]
+
+GRID = 14
+"""Rows and columns of positions that text shows at most; more are taken together."""
+
 By = Literal["layer", "picture", "channel", "position", "label"]
+
+
+def points(difference: float) -> str:
+    """Write a difference of shares in percentage points."""
+    return f"{100 * difference:+.2f}"
+
+
+def pictures_read(n_pictures: int, n_rejected: int, n_failed: int) -> str:
+    """Say how many pictures were read and how many not.
+
+    >>> pictures_read(2, 0, 0), pictures_read(1, 3, 1)
+    ('2 pictures, 0 rejected', '1 picture, 3 rejected, 1 could not be read this time')
+    """
+    failed = f", {n_failed:,} could not be read this time" if n_failed else ""
+    return f"{counted(n_pictures, 'picture')}, {n_rejected:,} rejected{failed}"
+
+
+def heading(sparsity: Sparsity) -> str:
+    """Say what was counted, in one line."""
+    n = sparsity.n_pictures
+    rejected, failed = failures_apart(sparsity.rejects)
+    said = f"{sparsity.source}: {pictures_read(n, len(rejected), len(failed))}"
+    if n == 1 and sparsity.has_flatness:
+        flat = float(sparsity.obs[FLATNESS[0]].iloc[0])
+        said += f"; {percent(flat)} of its 8x8 blocks are flat"
+    return said
+
+
+def layer_table(sparsity: Sparsity) -> tuple[Row, list[Row]]:
+    """Give a line for each layer; the spread only where there is more than one picture."""
+    counted = any(zeros.always_on is not None for zeros in sparsity.counts.values())
+    spread = sparsity.n_pictures > 1
+    columns: Row = ("layer", "shape", "zeros")
+    columns += ("std", "min", "25 %", "median", "75 %", "max") if spread else ()
+    columns += ("dead", *(("always on",) if counted else ()), "never zero")
+    rows = []
+    for name, zeros in sparsity.counts.items():
+        row: Row = (name, "x".join(map(str, zeros.shape)), percent(zeros.share))
+        row += _spread(zeros.spread) if spread else ()
+        row += (f"{len(zeros.dead):,}",)
+        if counted:
+            row += ("-" if zeros.always_on is None else f"{len(zeros.always_on):,}",)
+        rows.append((*row, f"{len(zeros.never_zero):,}"))
+    return columns, rows
+
+
+def _spread(spread: Spread) -> Row:
+    shares = (spread.std, spread.min, spread.lower_quartile, spread.median)
+    return tuple(map(percent, (*shares, spread.upper_quartile, spread.max)))
+
+
+def correlation_table(sparsity: Sparsity) -> tuple[Row, list[Row]]:
+    """Give a line for each layer: how its zeros go with flat blocks; none for too few pictures."""
+    rows = []
+    for name, measures in sparsity.correlations().items():
+        found = measures[FLATNESS[0]]
+        if found.spearman is not None:
+            rows.append((name, *_estimate(found.spearman), *_estimate(found.pearson)))
+    return ("layer", "Spearman", "95 % interval", "Pearson", "95 % interval"), rows
+
+
+def _estimate(estimate: Estimate | None) -> Row:
+    if estimate is None:
+        return "-", "-"
+    return f"{estimate.value:.2f}", f"{estimate.low:.2f} to {estimate.high:.2f}"
+
+
+def picture_table(sparsity: Sparsity) -> tuple[Row, list[Row]]:
+    """Give a line for each picture, in their order."""
+    measured = ("flat blocks",) if sparsity.has_flatness else ()
+    frame = sparsity.pictures
+    names = [*(FLATNESS[:1] if sparsity.has_flatness else ()), *sparsity.counts]
+    shares = frame[names].to_numpy(np.float64).tolist()
+    rows = [
+        (path, *map(percent, line))
+        for path, line in zip(frame["path"].tolist(), shares, strict=True)
+    ]
+    return ("picture", *measured, *sparsity.counts), rows
+
+
+def channel_table(sparsity: Sparsity) -> tuple[Row, list[Row]]:
+    """Give a line for each channel: by layer, and within it the one with most zeros first."""
+    rows: list[Row] = []
+    for name, zeros in sparsity.counts.items():
+        shares, active, words = zeros.channel_shares, zeros.active_rows, channel_words(zeros)
+        for channel in np.argsort(-shares, kind="stable").tolist():
+            pictures = "-" if active is None else f"{active[channel]:,} of {zeros.n_rows:,}"
+            state = words[channel]
+            rows.append((name, str(channel), percent(shares[channel]), pictures, state))
+    return ("layer", "channel", "zeros", "active in", ""), rows
+
+
+def channel_words(zeros: LayerZeros) -> list[str]:
+    """Say what is remarkable about each channel, if anything is."""
+    words = [""] * zeros.layer.n_channels
+    always_on = np.empty(0, np.int64) if zeros.always_on is None else zeros.always_on
+    for word, numbers in (
+        ("always on", always_on),
+        ("never zero", zeros.never_zero),  # which is always on, and more
+        ("dead", zeros.dead),
+    ):
+        for channel in numbers.tolist():
+            words[channel] = word
+    return words
+
+
+def position_grid(zeros: LayerZeros) -> list[Row]:
+    """Give the share of zeros at each position, in percent, as it lies in the picture.
+
+    A layer of more than 14x14 positions is shown in 14x14 cells, each taken together.
+    """
+    assert zeros.per_position is not None
+    return [tuple(f"{100 * share:.0f}" for share in row) for row in _cells(zeros).tolist()]
+
+
+def _cells(zeros: LayerZeros) -> Float64:
+    assert zeros.per_position is not None
+    counts: Int64 = zeros.per_position
+    sizes = np.full(counts.shape, zeros.n_rows * zeros.layer.n_channels)
+    for axis in (0, 1):
+        extent = counts.shape[axis]
+        starts = np.unique(np.arange(min(extent, GRID)) * extent // min(extent, GRID))
+        counts = np.add.reduceat(counts, starts, axis=axis)
+        sizes = np.add.reduceat(sizes, starts, axis=axis)
+    shares: Float64 = counts / np.maximum(sizes, 1)
+    return shares
+
+
+def label_table(sparsity: Sparsity) -> tuple[Row, list[Row]]:
+    """Give a line for each layer and label."""
+    rows = [
+        (
+            str(line["layer"]),
+            str(line["label"]),
+            f"{line['pictures']:,}",
+            *(percent(float(line[column])) for column in ("zeros", "std", "min", "max")),
+        )
+        for line in sparsity.labels.to_dict("records")
+    ]
+    return ("layer", "label", "pictures", "zeros", "std", "min", "max"), rows
+
+
+def difference_table(differences: Sequence[Difference]) -> tuple[Row, list[Row]]:
+    """Give a line for each layer and set that was compared, in percentage points."""
+    rows: list[Row] = []
+    for found in differences:
+        interval = (
+            "-"
+            if found.low is None or found.high is None
+            else f"{points(found.low)} to {points(found.high)}"
+        )
+        rows.append(
+            (
+                found.layer,
+                found.name,
+                found.baseline,
+                percent(found.mean),
+                percent(found.baseline_mean),
+                points(found.difference),
+                interval,
+                found.verdict,
+            )
+        )
+    columns = ("layer", "set", "against", "zeros", "zeros there", "points", "95 % interval", "")
+    return columns, rows
+
+
+def scaling_table(found: Sequence[ScalingZeros]) -> tuple[Row, list[Row]]:
+    """Give a line for each scaling: zeros by layer, and how wrong the deepest layer is."""
+    layers = list(found[0].shares)
+    deepest = layers[-1]
+    rows = [
+        (
+            each.scaling,
+            *(percent(each.shares[name]) for name in layers),
+            percent(each.relative_errors[deepest]),
+            each.noticed or "-",
+        )
+        for each in found
+    ]
+    return ("input", *layers, f"error of {deepest}", "noticed as"), rows
 
 
 def long_table(sparsity: Sparsity, by: By) -> "pd.DataFrame":
@@ -50,7 +241,7 @@ def long_table(sparsity: Sparsity, by: By) -> "pd.DataFrame":
 
 def _with_correlations(sparsity: Sparsity) -> "pd.DataFrame":
     frame = sparsity.layers.reset_index()
-    for measure in ("flat_share", "log_variance"):
+    for measure in FLATNESS:
         for kind in ("spearman", "pearson"):
             found = [
                 None if name not in all_found else getattr(all_found[name][measure], kind)

@@ -10,9 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import SourceError
-from sparsefeat.images import each_picture
-from sparsefeat.images.decode import Decoded, Picture, decode
-from sparsefeat.images.preprocess import CAFFE, MEAN_BGR, SCALINGS, Scaling, normalize
+from sparsefeat.images import (
+    CAFFE,
+    MEAN_BGR,
+    SCALINGS,
+    Decoded,
+    Picture,
+    Scaling,
+    decode,
+    each_picture,
+    normalize,
+)
 from sparsefeat.pipeline.extractor import Extractor
 from sparsefeat.pipeline.scaling import check_scaling
 from sparsefeat.types import Reject, RejectWarning, failures_apart, reject_message

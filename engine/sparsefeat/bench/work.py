@@ -15,8 +15,18 @@ from PIL import Image
 
 from sparsefeat.bench.engines import Engine
 from sparsefeat.errors import InputError, LayerError, ProviderError, SourceError
-from sparsefeat.images import CAFFE, Preset, Scaling, Source, each_picture, normalize, preset
-from sparsefeat.images.decode import Decoded, Picture, decode
+from sparsefeat.images import (
+    CAFFE,
+    Decoded,
+    Picture,
+    Preset,
+    Scaling,
+    Source,
+    decode,
+    each_picture,
+    normalize,
+    preset,
+)
 from sparsefeat.model import PRE, ModelFile, Size, check_size, choose
 from sparsefeat.system.threads import checked_count, chosen_threads
 from sparsefeat.types import Reject, RejectWarning, failures_apart, reject_message

@@ -273,14 +273,14 @@ def _analyse(
 
 
 def _scalings(pictures: "list[Source | Reject]", extractor: "Extractor") -> "list[ScalingZeros]":
-    from sparsefeat.analysis import compare_scalings, words
+    from sparsefeat.analysis import compare_scalings, pictures_read
 
     with shown("pictures") as show:
         found = compare_scalings(
             extractor, pictures, report=lambda done: show(done, len(pictures), "")
         )
     first = found[0]
-    log(words.read(first.n_pictures, first.n_rejected, first.n_failed))
+    log(pictures_read(first.n_pictures, first.n_rejected, first.n_failed))
     return found
 
 
@@ -312,8 +312,15 @@ def _note_walk(
 
 
 def _show(found: "Sparsity", by: Any, as_json: bool, csv_file: str | None) -> None:
-    from sparsefeat.analysis import words
-    from sparsefeat.analysis.tables import long_table
+    from sparsefeat.analysis import (
+        channel_table,
+        correlation_table,
+        heading,
+        label_table,
+        layer_table,
+        long_table,
+        picture_table,
+    )
 
     table = None if csv_file is None else long_table(found, by)  # before anything is printed
     if as_json:
@@ -322,21 +329,21 @@ def _show(found: "Sparsity", by: Any, as_json: bool, csv_file: str | None) -> No
         _write_csv(table, csv_file)
     if as_json or csv_file == "-":
         return
-    columns, rows = words.correlation_table(found) if by == "layer" else ((), [])
-    click.echo(printable(words.heading(found)))
+    columns, rows = correlation_table(found) if by == "layer" else ((), [])
+    click.echo(printable(heading(found)))
     if by == "position":
         _print_grids(found)
         return
     if by == "layer":
-        print_table(*words.layer_table(found), left=2)
+        print_table(*layer_table(found), left=2)
         if rows:
             click.echo("\nA picture's zeros against the share of its 8x8 blocks that are flat:")
             print_table(columns, rows)
         return
     tables = {
-        "picture": words.picture_table,
-        "channel": words.channel_table,
-        "label": words.label_table,
+        "picture": picture_table,
+        "channel": channel_table,
+        "label": label_table,
     }
     columns, rows = tables[by](found)
     rows = [tuple(map(printable, row)) for row in rows]
@@ -344,14 +351,14 @@ def _show(found: "Sparsity", by: Any, as_json: bool, csv_file: str | None) -> No
 
 
 def _print_grids(found: "Sparsity") -> None:
-    from sparsefeat.analysis import words
+    from sparsefeat.analysis import position_grid
 
     for name, zeros in found.counts.items():
         if zeros.per_position is None:
             log(f"{name} has no positions")
             continue
         height, width = zeros.per_position.shape
-        grid = words.position_grid(zeros)
+        grid = position_grid(zeros)
         shown_as = f", in {len(grid)}x{len(grid[0])} cells" * (len(grid) < height)
         click.echo(f"\n{name}: percent of zeros at {height}x{width} positions{shown_as}")
         for row in grid:
@@ -361,8 +368,7 @@ def _print_grids(found: "Sparsity") -> None:
 def _show_differences(
     found: "list[Sparsity]", by: str, as_json: bool, csv_file: str | None
 ) -> None:
-    from sparsefeat.analysis import words
-    from sparsefeat.analysis.tables import difference_frame
+    from sparsefeat.analysis import difference_frame, difference_table
 
     differences: list[Difference] = []
     if by == "label":
@@ -378,20 +384,19 @@ def _show_differences(
         _write_csv(difference_frame(differences), csv_file)
     if as_json or csv_file == "-":
         return
-    columns, rows = words.difference_table(differences)
+    columns, rows = difference_table(differences)
     print_table(columns, [tuple(map(printable, row)) for row in rows], left=3)
 
 
 def _show_scalings(found: "list[ScalingZeros]", as_json: bool, csv_file: str | None) -> None:
-    from sparsefeat.analysis import words
-    from sparsefeat.analysis.tables import scaling_frame
+    from sparsefeat.analysis import scaling_frame, scaling_table
 
     if as_json:
         print_json([dataclasses.asdict(each) for each in found])
     if csv_file is not None:
         _write_csv(scaling_frame(found), csv_file)
     if not as_json and csv_file != "-":
-        print_table(*words.scaling_table(found))
+        print_table(*scaling_table(found))
 
 
 def _write_csv(table: "pd.DataFrame", file: str) -> None:

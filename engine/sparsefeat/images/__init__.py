@@ -2,49 +2,20 @@
 
 =================  ==================================================================
 `listing`          which files there are, in a stable order, and what to call them
-`source`           one file found, and how its name is written down
-`presets`          the named ways from a picture to pixels of the model's size
-`decode`           one picture to 8-bit RGB pixels, or a reject with its reason
-`quirks`           what a preset makes of an unusual picture, in one warning each
-`preprocess`       pixels to the network's input: blue first, the mean subtracted
-`patterns`         which names a pattern means, and which files are no photographs
 `path_list`        the paths in a list that another program wrote
+`patterns`         which names a pattern means, and which files are no photographs
 `walk`             a folder's files, each once, whatever links there are
-`reading`          a file's bytes, read once, or why not
-`originals`        the bytes of a stored row's file, if they are still the same
-`opening`          the one boundary to Pillow's decoders and their errors
-`render`           a decoded picture to pixels, as a preset says
-`unreadable`       the reasons of rejects
+`source`           one file found, how its name is written, and the reasons of rejects
+`reading`          a file's bytes, read once, or those of a stored row's file
+`decoding`         one picture to 8-bit RGB pixels, or a reject with its reason
+`pillow`           the one boundary to Pillow: its decoders, their errors, resizing
+`presets`          the named ways from a picture to pixels, and what they make of odd ones
+`preprocess`       pixels to the network's input: blue first, the mean subtracted
 =================  ==================================================================
 
-Only what doesn't load Pillow is imported here; `decode` comes from its module.
+Each name loads its module when first used: listing loads no Pillow.
 """
 
-from sparsefeat.images.listing import (
-    Listing,
-    describe_companions,
-    each_picture,
-    list_pictures,
-)
-from sparsefeat.images.preprocess import CAFFE, Scaling, normalize
-from sparsefeat.images.presets import PRESETS, Preset, preset
-from sparsefeat.images.quirks import QuirkWarning, quirk_message
-from sparsefeat.images.source import Source, decode_path, encode_path
+import lazy_loader
 
-__all__ = [
-    "CAFFE",
-    "PRESETS",
-    "Listing",
-    "Preset",
-    "QuirkWarning",
-    "Scaling",
-    "Source",
-    "decode_path",
-    "describe_companions",
-    "each_picture",
-    "encode_path",
-    "list_pictures",
-    "normalize",
-    "preset",
-    "quirk_message",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

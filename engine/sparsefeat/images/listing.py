@@ -12,8 +12,7 @@ from typing import TypeVar
 from sparsefeat.errors import InputError, SourceError
 from sparsefeat.images.path_list import ADDRESS, read_path_list
 from sparsefeat.images.patterns import Choice, folded
-from sparsefeat.images.source import Source, decode_path
-from sparsefeat.images.unreadable import Reason, UnreadableError
+from sparsefeat.images.source import Reason, Source, UnreadableError, decode_path
 from sparsefeat.images.walk import Found, Walk, found_file, lost_file
 from sparsefeat.system.text import counted
 from sparsefeat.types import Reject

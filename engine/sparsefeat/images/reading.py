@@ -1,12 +1,21 @@
-"""The bytes of a file, read once, whatever the file may be."""
+"""The bytes of a file, read once, whatever the file may be, or of the file of a stored row."""
 
+import hashlib
 import os
 import stat
+from pathlib import Path
 from typing import IO
 
-from sparsefeat.images.opening import open_picture
-from sparsefeat.images.source import Source, storable_mtime
-from sparsefeat.images.unreadable import Reason, UnreadableError, os_refusal
+from sparsefeat.images.listing import find_picture
+from sparsefeat.images.pillow import MAX_PIXELS, open_picture, pillow_errors
+from sparsefeat.images.source import (
+    Reason,
+    Source,
+    UnreadableError,
+    decode_path,
+    os_refusal,
+    storable_mtime,
+)
 
 # Opening a FIFO without O_NONBLOCK waits for a writer, for ever if there is none.
 _FLAGS = (
@@ -42,6 +51,39 @@ def read_file(source: Source, max_pixels: int) -> bytes:
 def largest_file(max_pixels: int) -> int:
     """Bytes beyond which no file is an image of at most `max_pixels`; it is never read."""
     return max_pixels * _BYTES_PER_PIXEL + _LARGE_BYTES
+
+
+def read_original(
+    path: str, root: str, sha256: str, photos: str | os.PathLike[str] | None = None
+) -> bytes | str:
+    """Read the file that gave a row.
+
+    Parameters
+    ----------
+    path, root, sha256
+        As in `sparsefeat.types.Row`.
+    photos
+        Where the pictures are now, if they were moved: stands for `root`.
+
+    Returns
+    -------
+    Its bytes; or why there are none: the file is gone, can't be read, or has other bytes than
+    when it was stored.
+    """
+    if not path:
+        return "not from a file"
+    folder = decode_path(root) if photos is None else os.fspath(photos)
+    source = find_picture(Path(folder, decode_path(path)))
+    if not isinstance(source, Source):
+        return source.reason
+    try:
+        with pillow_errors():
+            content = read_file(source, MAX_PIXELS)
+    except UnreadableError as exc:
+        return str(exc)
+    if hashlib.sha256(content).hexdigest() != sha256:
+        return "the file changed since it was stored"
+    return content
 
 
 def _read(stream: IO[bytes], source: Source, max_pixels: int) -> bytes:

@@ -11,8 +11,14 @@ from collections.abc import Iterator, Sequence
 
 from sparsefeat.errors import SourceError
 from sparsefeat.images.patterns import Choice, matches, may_hold
-from sparsefeat.images.source import Source, decode_path, encode_path, storable_mtime
-from sparsefeat.images.unreadable import UnreadableError, os_refusal
+from sparsefeat.images.source import (
+    Source,
+    UnreadableError,
+    decode_path,
+    encode_path,
+    os_refusal,
+    storable_mtime,
+)
 from sparsefeat.types import ReadFailure, Reject
 
 Found = Source | Reject

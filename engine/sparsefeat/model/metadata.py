@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from sparsefeat.images.preprocess import SCALINGS, Scaling
+from sparsefeat.images import SCALINGS, Scaling
 from sparsefeat.model.layer_names import PRE
 
 KEY = "sparsefeat"

@@ -4,9 +4,7 @@ import warnings
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 
-from sparsefeat.images.decode import Decoded
-from sparsefeat.images.presets import Preset
-from sparsefeat.images.quirks import QuirkWarning, quirk_message
+from sparsefeat.images import Decoded, Preset, QuirkWarning, quirk_message
 from sparsefeat.types import Reject
 
 # Rejects go with the next batch, but a million files that are no pictures don't wait for one.

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from sparsefeat.errors import InputError, SourceError
-from sparsefeat.images import Source, each_picture
-from sparsefeat.images.listing import AnyPath, find_picture
+from sparsefeat.images import AnyPath, Source, each_picture, find_picture
 from sparsefeat.pipeline.extractor import Extractor
 from sparsefeat.pipeline.profile import Profile
 from sparsefeat.pipeline.progress import Progress

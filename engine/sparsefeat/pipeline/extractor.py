@@ -12,11 +12,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sparsefeat.errors import InputError, SourceError
-from sparsefeat.images import each_picture
-from sparsefeat.images.decode import Decoded, Picture, checked_size, decode
-from sparsefeat.images.preprocess import Scaling
-from sparsefeat.images.presets import Preset, preset
-from sparsefeat.images.unreadable import Reason
+from sparsefeat.images import (
+    Decoded,
+    Picture,
+    Preset,
+    Reason,
+    Scaling,
+    checked_size,
+    decode,
+    each_picture,
+    preset,
+)
 from sparsefeat.model import (
     POOLS,
     Metadata,

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsefeat.errors import ProviderError
-from sparsefeat.images.preprocess import CAFFE, Scaling, normalize
+from sparsefeat.images import CAFFE, Scaling, normalize
 from sparsefeat.model import Size
 from sparsefeat.pipeline.batching import Group
 from sparsefeat.types import Batch, Layer

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError
-from sparsefeat.images.preprocess import CAFFE, MEAN_BGR, SCALINGS, Scaling, pixels_of
+from sparsefeat.images import CAFFE, MEAN_BGR, SCALINGS, Scaling, pixels_of
 
 Mistake = Literal[
     "0..255", "0..1", "-1..1", "unit variance", "caffe", "means of RGB", "twice", "not finite"

@@ -6,9 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sparsefeat.errors import InputError
-from sparsefeat.images.opening import MAX_PIXELS
-from sparsefeat.images.reading import largest_file
-from sparsefeat.images.source import Source
+from sparsefeat.images import MAX_PIXELS, Source, largest_file
 from sparsefeat.pipeline.progress import Progress
 from sparsefeat.store import Index, Status
 from sparsefeat.types import ReadFailure, Reject

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsefeat.errors import ModelError, PrecisionError
-from sparsefeat.images.preprocess import CAFFE, Scaling, normalize
+from sparsefeat.images import CAFFE, Scaling, normalize
 from sparsefeat.model import ModelFile, Pool, Probe, Size
 from sparsefeat.runtime import Precision
 

@@ -1,11 +1,31 @@
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import sparsefeat
 from sparsefeat import LayerError
-from sparsefeat.analysis import compare_scalings
-from sparsefeat.analysis.tables import By, difference_frame, long_table, scaling_frame
+from sparsefeat.analysis import (
+    Accumulator,
+    By,
+    channel_table,
+    compare_scalings,
+    compare_shares,
+    correlation_table,
+    difference_frame,
+    difference_table,
+    heading,
+    label_table,
+    layer_table,
+    long_table,
+    picture_table,
+    position_grid,
+    scaling_frame,
+)
+from sparsefeat.system.text import percent
+from sparsefeat.types import Layer
+from sparsefeat_kernels import encode
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +87,85 @@ def test_differences_and_scalings(
     lines = scaling_frame(scalings)
     assert len(lines) == len(scalings) * len(found.counts)
     assert lines["relative_error"].iloc[0] == 0
+
+
+def test_tables_fit_their_headings(found: sparsefeat.Sparsity) -> None:
+    tables = {
+        "layers": (layer_table(found), 4),
+        "correlations": (correlation_table(found), 3),
+        "pictures": (picture_table(found), 4),
+        "channels": (
+            channel_table(found),
+            sum(z.layer.n_channels for z in found.counts.values()),
+        ),
+        "labels": (label_table(found), 8),
+        "differences": (difference_table(found.compare_labels()), 4),
+    }
+    for name, ((columns, rows), n_rows) in tables.items():
+        assert len(rows) == n_rows, name
+        assert {len(row) for row in rows} == {len(columns)}, name
+
+
+def test_heading(
+    found: sparsefeat.Sparsity, extractor: sparsefeat.Extractor, photos: object
+) -> None:
+    assert heading(found).endswith("features: 4 pictures, 1 rejected")
+    one = sparsefeat.analyse(f"{photos}/things/coffee.png", extractor=extractor)
+    flat = percent(one.obs["flat_share"].iloc[0])
+    assert heading(one).endswith(f": 1 picture, 0 rejected; {flat} of its 8x8 blocks are flat")
+    columns, _ = layer_table(one)
+    assert "std" not in columns
+
+
+def test_channels_come_with_the_most_zeros_first_and_a_word() -> None:
+    layer = Layer(name="conv", shape=(1, 2, 4))
+    accumulator = Accumulator(layer)
+    accumulator.add(
+        encode(np.array([[0, 1, 1, 1, 0, 0, 2, 0], [0, 0, 1, 0, 0, 3, 3, 0]], np.float32))
+    )
+    set_of_two = sparsefeat.Sparsity(
+        source="two",
+        counts={"conv": accumulator.result()},
+        obs=pd.DataFrame({"path": ["a", "b"], "label": ["", ""]}),
+        rejects=(),
+        settings={},
+    )
+    columns, rows = channel_table(set_of_two)
+    assert columns[:4] == ("layer", "channel", "zeros", "active in")
+    assert rows == [
+        ("conv", "0", "100 %", "0 of 2", "dead"),
+        ("conv", "3", "75.0 %", "1 of 2", ""),
+        ("conv", "1", "50.0 %", "2 of 2", "always on"),
+        ("conv", "2", "0 %", "2 of 2", "never zero"),
+    ]
+
+
+@pytest.mark.parametrize(("height", "width"), [(7, 7), (14, 9), (112, 112), (15, 29)])
+def test_cells_hold_all_positions_once(height: int, width: int) -> None:
+    rng = np.random.default_rng(height)
+    x = (rng.random((2, height, width, 3)) < 0.5).astype(np.float32)
+    accumulator = Accumulator(Layer(name="conv", shape=(height, width, 3)))
+    accumulator.add(encode(x.reshape(2, -1)))
+    grid = position_grid(accumulator.result())
+    assert (len(grid), len(grid[0])) == (min(height, 14), min(width, 14))
+    if max(height, width) <= 14:
+        expected = (x == 0).mean(axis=(0, 3))
+    elif height == width == 112:
+        expected = (x == 0).reshape(2, 14, 8, 14, 8, 3).mean(axis=(0, 2, 4, 5))
+    else:  # a cell may be one or two positions high, two or three wide: 14 x 14 have them all
+        assert np.mean(np.array(grid, float)) == pytest.approx(50, abs=5)
+        return
+    assert grid == [tuple(f"{100 * share:.0f}" for share in row) for row in expected]
+
+
+def test_differences_in_points() -> None:
+    difference = compare_shares(
+        np.array([0.6, 0.61]), np.array([0.5, 0.51]), layer="fc1", name="b", baseline="a"
+    )
+    alone = compare_shares(np.array([0.6]), np.array([0.5]), layer="fc1", name="b", baseline="a")
+    assert difference is not None
+    assert alone is not None
+    _, rows = difference_table([difference, alone])
+    assert rows[0][:6] == ("fc1", "b", "a", "60.5 %", "50.5 %", "+10.00")
+    assert rows[0][7] == "more zeros"
+    assert rows[1][6:] == ("-", "too few pictures")

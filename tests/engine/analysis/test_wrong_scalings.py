@@ -6,8 +6,7 @@ import pytest
 import sparsefeat
 from sparsefeat.analysis import compare_scalings, scalings
 from sparsefeat.errors import SourceError
-from sparsefeat.images import list_pictures
-from sparsefeat.images.decode import Decoded, decode
+from sparsefeat.images import Decoded, decode, list_pictures
 from sparsefeat.types import RejectWarning
 
 

@@ -12,9 +12,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from sparsefeat.images.decode import Decoded, decode
-from sparsefeat.images.preprocess import normalize
-from sparsefeat.images.presets import PRESETS
+from sparsefeat.images import PRESETS, Decoded, decode, normalize
 from sparsefeat.types import Reject
 
 Size = tuple[int, int]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sparsefeat.images.decode import Decoded
+from sparsefeat.images import Decoded
 from sparsefeat.types import Reject
 
 Size = tuple[int, int]

@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 
 from sparsefeat.errors import InputError, SourceError
-from sparsefeat.images.listing import find_picture, list_pictures
-from sparsefeat.images.source import Source, decode_path
-from sparsefeat.images.unreadable import Reason
+from sparsefeat.images import Reason, Source, decode_path, find_picture, list_pictures
 from sparsefeat.types import Reject
 
 from ..nobody import as_nobody
@@ -196,7 +194,7 @@ def test_a_list_with_nul_may_hold_newlines_and_any_bytes(inside: Path) -> None:
 def test_a_list_from_standard_input(inside: Path) -> None:
     make(inside, b"a.jpg", b"caf\xe9.jpg")
     code = (
-        "from sparsefeat.images.listing import list_pictures\n"
+        "from sparsefeat.images import list_pictures\n"
         "print([item.path for item in list_pictures([], files_from='-')])"
     )
     done = subprocess.run(

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from sparsefeat.errors import SourceError
-from sparsefeat.images.path_list import read_path_list
+from sparsefeat.images import read_path_list
 
 NAMES = ["p/a.jpg", "p/été 二.jpg", "p/b b.jpg"]
 

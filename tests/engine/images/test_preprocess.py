@@ -3,7 +3,7 @@ import numpy.typing as npt
 import pytest
 
 from sparsefeat.errors import InputError
-from sparsefeat.images.preprocess import normalize
+from sparsefeat.images import normalize
 
 
 def reference(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

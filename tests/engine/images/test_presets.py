@@ -3,7 +3,7 @@ import json
 import pytest
 
 from sparsefeat.errors import InputError
-from sparsefeat.images.presets import PRESETS, preset
+from sparsefeat.images import PRESETS, QUIRKS, preset, quirk_message
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -29,3 +29,18 @@ def test_recipes_differ() -> None:
 def test_an_unknown_name_gives_the_nearest(typo: str, meant: str) -> None:
     with pytest.raises(InputError, match=f"got preprocess '{typo}'.*did you mean {meant}"):
         preset(typo)
+
+
+@pytest.mark.parametrize("note", QUIRKS)
+def test_keras_has_every_quirk_and_the_message_names_a_better_preset(note: str) -> None:
+    message = quirk_message(note, PRESETS["keras"])
+    assert message is not None
+    assert "as Keras does" in message
+    assert "--preprocess bilinear" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("note", QUIRKS)
+@pytest.mark.parametrize("name", ["bilinear", "bicubic", "crop"])
+def test_the_other_presets_honour_everything(note: str, name: str) -> None:
+    assert quirk_message(note, PRESETS[name]) is None

@@ -1,18 +1,26 @@
 """Whatever a file may be: files that change, vanish, aren't files, or are too large."""
 
+import hashlib
 import os
+import shutil
 import socket
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from sparsefeat.images.listing import find_picture
-from sparsefeat.images.opening import MAX_PIXELS
-from sparsefeat.images.reading import read_file
-from sparsefeat.images.source import Source
-from sparsefeat.images.unreadable import Reason, UnreadableError
+from sparsefeat.images import (
+    MAX_PIXELS,
+    Reason,
+    Source,
+    UnreadableError,
+    encode_path,
+    find_picture,
+    read_file,
+    read_original,
+)
 
 from ..nobody import as_nobody
 
@@ -103,3 +111,29 @@ def test_a_film_is_not_read_into_memory(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert peak < 32 << 20
     assert reason(listed(film), max_pixels=1_000_000) is Reason.OVERSIZED
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photos" / "50% off" / "dot.png"
+    path.parent.mkdir(parents=True)
+    Image.new("RGB", (9, 9), (255, 0, 0)).save(path)
+    return path
+
+
+def test_bytes_where_they_are_and_where_they_were_moved(photo: Path, tmp_path: Path) -> None:
+    content, root = photo.read_bytes(), photo.parents[1]
+    facts = (encode_path("50% off/dot.png"), encode_path(str(root)))
+    digest = hashlib.sha256(content).hexdigest()
+    assert read_original(*facts, digest) == content
+    shutil.move(root, tmp_path / "moved")
+    assert read_original(*facts, digest) == "no such file"
+    assert read_original(*facts, digest, tmp_path / "moved") == content
+
+
+def test_other_bytes_and_none(photo: Path) -> None:
+    root = encode_path(str(photo.parent))
+    assert read_original("dot.png", root, "0" * 64) == "the file changed since it was stored"
+    photo.write_bytes(b"")
+    assert read_original("dot.png", root, "0" * 64) == "the file is empty"
+    assert read_original("", "", "") == "not from a file"

@@ -1,11 +1,13 @@
+import errno
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sparsefeat.errors import InputError
-from sparsefeat.images.source import decode_path, encode_path
+from sparsefeat.images import PRESETS, QUIRKS, Reason, decode_path, encode_path, os_refusal
 
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()))
 
@@ -36,3 +38,41 @@ def test_valid_text_without_percent_is_untouched(name: str) -> None:
 def test_what_encode_never_writes_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="encode_path"):
         decode_path(text)
+
+
+GUIDE = Path(__file__).parents[3] / "docs" / "pictures.md"
+
+
+@pytest.mark.parametrize("word", [*Reason, *PRESETS, *QUIRKS])
+def test_the_guide_explains_every_reason_preset_and_quirk(word: str) -> None:
+    assert f"`{word}`" in GUIDE.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_reasons_are_short_and_begin_in_lower_case(reason: Reason) -> None:
+    assert reason.value[0].islower()
+    assert len(reason.value) < 80
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (errno.EACCES, Reason.FORBIDDEN),
+        (errno.EPERM, Reason.FORBIDDEN),
+        (errno.ENOENT, Reason.MISSING),
+        (errno.ENOTDIR, Reason.MISSING),
+        (errno.EISDIR, Reason.FOLDER),
+        (errno.ENXIO, Reason.SPECIAL),
+        (errno.ENOMEM, Reason.NO_MEMORY),
+        (errno.EIO, Reason.READ_FAILED),
+        (errno.EMFILE, Reason.READ_FAILED),
+        (errno.ESTALE, Reason.READ_FAILED),
+        (errno.ETIMEDOUT, Reason.READ_FAILED),
+    ],
+)
+def test_the_systems_refusals(code: int, expected: Reason) -> None:
+    refusal = os_refusal(OSError(code, os.strerror(code), "/secret/path"))
+    assert refusal.reason is expected
+    assert refusal.reason.of_system
+    detail = f": {os.strerror(code)}" if expected is Reason.READ_FAILED else ""
+    assert str(refusal) == f"{expected}{detail}"

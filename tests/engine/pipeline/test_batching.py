@@ -4,8 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sparsefeat.images import QuirkWarning, preset
-from sparsefeat.images.decode import Decoded, decode
+from sparsefeat.images import Decoded, QuirkWarning, decode, preset
 from sparsefeat.pipeline.batching import MAX_WAITING_REJECTS, Group, groups
 from sparsefeat.types import Reject
 

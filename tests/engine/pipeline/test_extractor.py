@@ -19,10 +19,16 @@ from PIL import Image
 from skimage import data
 
 from sparsefeat.errors import InputError, LayerError, ProviderError, SourceError
-from sparsefeat.images import PRESETS, QuirkWarning, list_pictures, preset
-from sparsefeat.images.decode import Decoded, decode
-from sparsefeat.images.listing import find_picture
-from sparsefeat.images.preprocess import normalize
+from sparsefeat.images import (
+    PRESETS,
+    Decoded,
+    QuirkWarning,
+    decode,
+    find_picture,
+    list_pictures,
+    normalize,
+    preset,
+)
 from sparsefeat.pipeline.extractor import Extractor
 from sparsefeat.types import Batch, RejectWarning
 from sparsefeat_kernels import Csr, to_dense

@@ -5,9 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sparsefeat.errors import ProviderError
-from sparsefeat.images import preset
-from sparsefeat.images.decode import Decoded, decode
-from sparsefeat.images.preprocess import normalize
+from sparsefeat.images import Decoded, decode, normalize, preset
 from sparsefeat.pipeline.batching import Group
 from sparsefeat.pipeline.inference import BUFFERS, Inference, empty_outputs, suitable_batch_size
 from sparsefeat.types import Layer

@@ -17,9 +17,7 @@ from skimage import data
 
 import sparsefeat
 from sparsefeat.errors import SourceError, StoreWriteError
-from sparsefeat.images import Source, list_pictures
-from sparsefeat.images.decode import Decoded, decode
-from sparsefeat.images.presets import PRESETS
+from sparsefeat.images import PRESETS, Decoded, Source, decode, list_pictures
 from sparsefeat.pipeline.extraction import extract_to_store
 from sparsefeat.pipeline.progress import Progress
 from sparsefeat.types import ReadFailure, Reject
@@ -286,8 +284,8 @@ def test_an_error_of_the_device_is_no_corrupt_image() -> None:
 
 WITH_LITTLE_MEMORY = """
 import resource, sys
-from sparsefeat.images.decode import decode
-from sparsefeat.images.presets import PRESETS
+from sparsefeat.images import decode
+from sparsefeat.images import PRESETS
 
 size = int(sys.argv[1])
 small, large = sys.stdin.buffer.read(size), sys.stdin.buffer.read()

@@ -12,7 +12,7 @@ from skimage import data
 import sparsefeat
 from sparsefeat import ScalingWarning, check_scaling, normalize
 from sparsefeat.errors import InputError
-from sparsefeat.images.preprocess import MEAN_BGR
+from sparsefeat.images import MEAN_BGR
 
 Float32 = npt.NDArray[np.float32]
 MEAN = np.array(MEAN_BGR, np.float32)

@@ -16,7 +16,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from skimage import data
 
 from sparsefeat.errors import PrecisionError, ProviderError
-from sparsefeat.images.preprocess import normalize
+from sparsefeat.images import normalize
 from sparsefeat.model import ModelFile, choose, cut
 from sparsefeat.model.metadata import Metadata
 from sparsefeat.pipeline.extractor import Extractor

@@ -16,7 +16,7 @@ from skimage import data
 import sparsefeat
 from sparsefeat.cli.demo import copy_photographs
 from sparsefeat.errors import InputError, ModelError, ProviderError
-from sparsefeat.images.preprocess import normalize
+from sparsefeat.images import normalize
 from sparsefeat.model import ModelFile
 from sparsefeat.runtime.network import Network
 from sparsefeat_kernels import suitable_variant

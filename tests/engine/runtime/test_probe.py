@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sparsefeat.errors import PrecisionError
-from sparsefeat.images.preprocess import MEAN_BGR, SCALINGS
+from sparsefeat.images import MEAN_BGR, SCALINGS
 from sparsefeat.model import ModelFile
 from sparsefeat.pipeline.extractor import Extractor
 from sparsefeat.runtime.probe import probe_input

@@ -709,7 +709,7 @@ def entry_attack(name: str, edit: Callable[[list[Any]], Any]) -> None:
     SNAPSHOTS[name] = lambda folder: edit_snapshot(folder, lambda parts: edit(parts[0]), rows=ROWS)
 
 
-for _name, _fields in {
+_FIELDS: dict[str, dict[str, Any]] = {
     "format 0": {"format": 0},
     "another number": {"number": 7},
     "rows below 0": {"rows": -1},
@@ -724,7 +724,8 @@ for _name, _fields in {
     "a base and settings": {"base": [0, "00000000"]},
     "a field of tomorrow": {"author": "somebody"},
     "a long text": {"operation": "x\n" * 1_000_000},
-}.items():
+}
+for _name, _fields in _FIELDS.items():
     snapshot_attack(_name, **_fields)
 for _name, _change in {
     "a part that leads out": lambda entry: entry.__setitem__(0, "../../../etc/x"),

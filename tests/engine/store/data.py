@@ -137,7 +137,7 @@ def edit_root(folder: Path, edit: Callable[[Any], Any], place: int = 0) -> None:
             for listed, layer in zip(entry.layers, told["layers"], strict=True)
         ]
         changed = structs.replace(
-            changed, rows=told["rows"], rejected=told["rejected"], layers=tuple(layers)
+            changed, rows=told["rows"] + 0, rejected=told["rejected"] + 0, layers=tuple(layers)
         )
     edit_snapshot(folder, lambda parts: parts.__setitem__(place, plain(changed)))
 

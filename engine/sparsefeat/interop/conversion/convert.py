@@ -10,8 +10,8 @@ from typing import Final, Protocol
 
 from sparsefeat.errors import InputError, SparsefeatError, StoreWriteError
 from sparsefeat.interop.conversion import h5ad, npz, parquet
+from sparsefeat.interop.conversion.output import target
 from sparsefeat.interop.conversion.source import Advance, Source
-from sparsefeat.interop.conversion.target import target
 from sparsefeat.storage.whole_file import refusal
 from sparsefeat.store import Rows, Store, choose_stored
 from sparsefeat.system.dependencies import importing

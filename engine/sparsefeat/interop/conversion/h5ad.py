@@ -1,18 +1,19 @@
 """A store as an h5ad file: AnnData's encoding in HDF5.
 
-The encodings are those of AnnData's on-disk format (anndata 0.12, `anndata._io.specs`), the same
-as a part's in Zarr; its package is not needed to write them.
+anndata writes all but the matrices, which are compressed in several threads and written a chunk at
+a time: see ADR 004.
 """
 
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sparsefeat.errors import InputError
-from sparsefeat.interop.conversion.hdf5 import GZIP, ArrayStream
-from sparsefeat.interop.conversion.sink import Sink
+from sparsefeat.interop.conversion.output import Sink
 from sparsefeat.interop.conversion.source import Source
 from sparsefeat.store import encoding, layer_key
 from sparsefeat.system.threads import available_threads
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 NEEDS: tuple[str, ...] = ("h5py",)
 EMPTY = ("layers", "varm", "obsp", "varp")  # what AnnData expects, and a store has nothing for
+CHUNK = 1 << 17  # elements; two of these chunks fit the cache that HDF5 has by default
+LEVEL = 1
+GZIP: dict[str, Any] = {"compression": "gzip", "compression_opts": LEVEL, "shuffle": True}
+"""What every HDF5 library has: shuffled bytes, gzip, and with it a checksum (Adler-32)."""
 
 
 def write(source: Source, path: Path) -> dict[str, int]:
@@ -35,7 +40,9 @@ def write(source: Source, path: Path) -> dict[str, int]:
         A text holds a NUL, which ends texts in HDF5.
     """
     import h5py
+    from anndata.io import write_elem
 
+    _refuse_nul(source.obs, source.rejected)
     sizes = {}
     with (
         ThreadPoolExecutor(available_threads(), thread_name_prefix="sparsefeat-gzip") as pool,
@@ -43,17 +50,17 @@ def write(source: Source, path: Path) -> dict[str, int]:
         h5py.File(sink, "w") as file,
     ):
         file.attrs.update(encoding("anndata"))
-        groups = {name: _group(file, name) for name in ("obsm", "uns", *EMPTY)}
-        _table(file, "obs", source.obs)
-        _table(file, "var", source.obs.iloc[:0, :0])
+        write_elem(file, "obs", source.obs)
+        write_elem(file, "var", source.obs.iloc[:0, :0])
         # Opened with backed="r", AnnData insists on an X.
-        file.create_dataset("X", (source.n_rows, 0), "<f4").attrs.update(encoding("array"))
-        uns = _group(groups["uns"], "sparsefeat")
-        _text(uns, "header", source.header())
-        _table(uns, "rejected", source.rejected)
+        write_elem(file, "X", np.empty((source.n_rows, 0), np.float32))
+        uns = {"header": source.header(), "rejected": source.rejected}
+        write_elem(file, "uns", {"sparsefeat": uns})
+        for name in ("obsm", *EMPTY):
+            write_elem(file, name, {})
         for layer in source.layers:
             writer = _dense if source.is_dense(layer.name) else _csr
-            sizes[layer.name] = writer(source, layer, groups["obsm"], pool, sink)
+            sizes[layer.name] = writer(source, layer, file["obsm"], pool, sink)
     return sizes
 
 
@@ -61,7 +68,8 @@ def _csr(
     source: Source, layer: Layer, obsm: "h5py.Group", pool: ThreadPoolExecutor, sink: Sink
 ) -> int:
     name = layer.name
-    group = _group(obsm, layer_key(name), "csr_matrix")
+    group = obsm.create_group(layer_key(name))
+    group.attrs.update(encoding("csr_matrix"))
     group.attrs["shape"] = np.array([source.n_rows, layer.n_features], np.int64)
     indptr = source.indptr(name)
     group.create_dataset("indptr", data=indptr, chunks=(min(len(indptr), 1 << 16),), **GZIP)
@@ -97,40 +105,87 @@ def _dense(
     return array.n_bytes
 
 
-def _group(parent: "h5py.Group", name: str, kind: str = "dict") -> "h5py.Group":
-    group = parent.create_group(name)
-    group.attrs.update(encoding(kind))
-    return group
+def _refuse_nul(*tables: "pd.DataFrame") -> None:
+    for table in tables:
+        for name, column in table.reset_index().items():
+            odd = next((text for text in column if isinstance(text, str) and "\0" in text), None)
+            if odd is not None:
+                raise InputError(
+                    f"{name} {odd!r} holds a NUL, expected none in h5ad: convert to parquet"
+                )
 
 
-def _table(parent: "h5py.Group", name: str, table: "pd.DataFrame") -> None:
-    import h5py
+class ArrayStream:
+    """Compresses chunks in several threads: HDF5 itself would do it in one.
 
-    group = _group(parent, name, "dataframe")
-    group.attrs["_index"] = "_index"
-    group.attrs["column-order"] = np.array([*table.columns], dtype=h5py.string_dtype())
-    _texts(group, "_index", [*table.index])
-    for column in table.columns:
-        if table[column].dtype == np.int64:
-            values = table[column].to_numpy()
-            group.create_dataset(column, data=values).attrs.update(encoding("array"))
-        else:
-            _texts(group, column, [*table[column]])
+    Parameters
+    ----------
+    group, name
+        Where the array is made.
+    shape
+        Of (n,) elements or (n, width).
+    dtype
+        Of 4 bytes, little-endian.
+    pool
+        The threads.
+    """
+
+    def __init__(
+        self,
+        group: "h5py.Group",
+        name: str,
+        shape: tuple[int, ...],
+        dtype: npt.DTypeLike,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        self._width, self._pool = int(np.prod(shape[1:])), pool
+        self._rows = max(1, min(CHUNK // self._width, shape[0]))
+        self.dataset = group.create_dataset(
+            name,
+            shape,
+            dtype,
+            maxshape=(None, *shape[1:]),
+            chunks=(self._rows, *shape[1:]),
+            **GZIP,
+        )
+        self._chunk = np.zeros(self._rows * self._width, dtype)
+        self._filled = self._n_chunks = 0
+
+    def append(self, values: npt.NDArray[Any]) -> None:
+        """Append elements; of two axes, in C order."""
+        values = values.reshape(-1)
+        size = len(self._chunk)
+        room = size - self._filled
+        full = []
+        self._chunk[self._filled : self._filled + room][: len(values)] = values[:room]
+        self._filled += min(room, len(values))
+        if self._filled == size:
+            rest = len(values) - room
+            full = [self._chunk]
+            full += [values[room + start :][:size] for start in range(0, rest - size + 1, size)]
+            self._filled = rest % size
+            self._chunk = np.zeros(size, self._chunk.dtype)
+            self._chunk[: self._filled] = values[len(values) - self._filled :]
+        self._write(full)
+
+    def finish(self) -> None:
+        """Write the last chunk, filled up with zeros."""
+        if self._filled:
+            self._write([self._chunk])
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes written."""
+        return int(self.dataset.id.get_storage_size())
+
+    def _write(self, chunks: list[npt.NDArray[Any]]) -> None:
+        for compressed in self._pool.map(compress, chunks):
+            place = (self._n_chunks * self._rows, *(0 for _ in self.dataset.shape[1:]))
+            self.dataset.id.write_direct_chunk(place, compressed)
+            self._n_chunks += 1
 
 
-def _texts(group: "h5py.Group", name: str, texts: list[str]) -> None:
-    import h5py
-
-    odd = next((text for text in texts if "\0" in text), None)
-    if odd is not None:
-        raise InputError(f"{name} {odd!r} holds a NUL, expected none in h5ad: convert to parquet")
-    values = np.array(texts, object)
-    dataset = group.create_dataset(name, (len(texts),), h5py.string_dtype(), data=values)
-    dataset.attrs.update(encoding("string-array"))
-
-
-def _text(group: "h5py.Group", name: str, text: str) -> None:
-    import h5py
-
-    dataset = group.create_dataset(name, data=text, dtype=h5py.string_dtype())
-    dataset.attrs.update(encoding("string"))
+def compress(chunk: npt.NDArray[Any]) -> bytes:
+    """Do what HDF5's filters shuffle and gzip do."""
+    shuffled = chunk.view(np.uint8).reshape(-1, chunk.itemsize).T
+    return zlib.compress(np.ascontiguousarray(shuffled).data, LEVEL)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.interop.conversion.sink import Sink
+from sparsefeat.interop.conversion.output import Sink
 from sparsefeat.interop.conversion.source import Source
 from sparsefeat.store import layer_key
 from sparsefeat.types import Layer

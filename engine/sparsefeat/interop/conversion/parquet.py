@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsefeat.errors import InputError
-from sparsefeat.interop.conversion.sink import Sink
+from sparsefeat.interop.conversion.output import Sink
 from sparsefeat.interop.conversion.source import Source
 
 if TYPE_CHECKING:

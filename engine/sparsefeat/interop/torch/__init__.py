@@ -5,8 +5,7 @@ from sparsefeat.system.dependencies import importing
 with importing("torch", "pip install 'sparsefeat[torch]', or a build of your choice"):
     import torch  # noqa: F401
 
-from sparsefeat.interop.torch.dataset import StoreDataset
-from sparsefeat.interop.torch.iterable import StoreIterableDataset
-from sparsefeat.interop.torch.tensors import collate
+from sparsefeat.interop.torch.datasets import StoreDataset, StoreIterableDataset
+from sparsefeat.interop.torch.rows import collate, csr_tensor
 
-__all__ = ["StoreDataset", "StoreIterableDataset", "collate"]
+__all__ = ["StoreDataset", "StoreIterableDataset", "collate", "csr_tensor"]

@@ -135,9 +135,9 @@ class Store:
         Parameters
         ----------
         condition
-            As `pandas.DataFrame.query` takes it, of columns, ``index``, constants, comparisons,
-            arithmetic, ``and``, ``or``, ``not``, ``in``, and methods of text such as
-            ``path.str.startswith("2024/")``. Nothing else is evaluated.
+            As `pandas.DataFrame.query` takes it, on the columns of `obs` and its ``index``:
+            ``width > 500 and path.str.startswith("2024/")``. ``@name`` reaches no variables. It
+            can call any method of a column: take it from nobody who may not run Python.
 
         Returns
         -------

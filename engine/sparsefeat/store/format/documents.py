@@ -160,10 +160,8 @@ def _check_depth(document: object) -> None:
     """Refuse what is nested so deep that programs that read it later would fail."""
     level = [document]
     for _ in range(JSON_DEPTH):
-        inner = [each.values() if isinstance(each, dict) else each for each in level]
-        level = [
-            one for each in inner if isinstance(each, list | type({}.values())) for one in each
-        ]
+        nested = [[*each.values()] if isinstance(each, dict) else each for each in level]
+        level = [one for each in nested if isinstance(each, list) for one in each]
         if not level:
             return
     raise ValueError(f"values nested more than {JSON_DEPTH} deep")

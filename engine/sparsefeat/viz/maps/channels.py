@@ -19,7 +19,7 @@ from sparsefeat.errors import InputError, LayerError, SourceError, StoreMismatch
 from sparsefeat.store import Store, differences, is_store
 
 if TYPE_CHECKING:
-    from sparsefeat.images.decode import Picture
+    from sparsefeat.images import Picture
     from sparsefeat.pipeline.extractor import Extractor
     from sparsefeat.types import Reject
 

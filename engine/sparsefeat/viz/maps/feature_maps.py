@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import DependencyError, InputError, LayerError
-from sparsefeat.images import normalize
-from sparsefeat.images.decode import Picture
+from sparsefeat.images import Picture, normalize
 from sparsefeat.model import PRE, ModelLayer, choose, layer_of
 from sparsefeat.storage.whole_file import is_special, write_file
 from sparsefeat.viz.maps.arrays import STAGES, MapArrays, Scale, Stage, checked_scale

@@ -11,11 +11,16 @@ import numpy.typing as npt
 from PIL import Image
 
 from sparsefeat.analysis import LayerZeros
-from sparsefeat.images import PRESETS
-from sparsefeat.images.opening import MAX_PIXELS, open_picture, pillow_errors
-from sparsefeat.images.originals import read_original
-from sparsefeat.images.render import render, upright_size
-from sparsefeat.images.unreadable import UnreadableError
+from sparsefeat.images import (
+    MAX_PIXELS,
+    PRESETS,
+    UnreadableError,
+    open_picture,
+    pillow_errors,
+    read_original,
+    render,
+    upright_size,
+)
 from sparsefeat.model import PRE
 
 LEAST_ROWS = 10  # of fewer, none can be said to be unusual
@@ -139,7 +144,7 @@ def make_thumbnail(
     Parameters
     ----------
     path, root, sha256, photos
-        As `sparsefeat.images.originals.read_original` takes them.
+        As `sparsefeat.images.read_original` takes them.
 
     Returns
     -------

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from sparsefeat.interop.conversion import source
@@ -30,17 +31,20 @@ def test_stretches_cover_the_rows_within_bounds(
         assert_same_matrix(found.csr("block5_pool", start, stop), expected)
 
 
-def test_starts_are_int32_as_long_as_they_fit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Full(Store):
+    """Says that its rows hold as many non-zeros as a row can."""
+
+    def nnz(self, layer: str) -> npt.NDArray[np.int64]:
+        return np.full(self.n_rows, 2**31 - 1)
+
+
+def test_starts_are_int32_as_long_as_they_fit(tmp_path: Path) -> None:
     store = odd_store(tmp_path / "store")
-    found = Source(store, NAMES, None, stretch_bytes=1)
-    assert found.indptr("fc").dtype == np.int32
-    huge = np.full(11, 2**31 - 1)  # as many as a row can have
-    monkeypatch.setitem(found._nnz, "fc", huge)
-    assert found.indptr("fc").dtype == np.int64
-    assert found.indptr("fc")[-1] == 11 * (2**31 - 1)
-    assert len(list(found.stretches("fc"))) == 11
+    assert Source(store, NAMES, None, stretch_bytes=1).indptr("fc").dtype == np.int32
+    full = Source(Full(store.folder), NAMES, None, stretch_bytes=1)
+    assert full.indptr("fc").dtype == np.int64
+    assert full.indptr("fc")[-1] == 11 * (2**31 - 1)
+    assert len(list(full.stretches("fc"))) == 11
     assert source.MOST_BYTES // source.BYTES_PER_NONZERO < 2**31
 
 

@@ -9,9 +9,7 @@ import pytest
 
 from sparsefeat import Extractor, Report, build_report, extract_to_store, list_pictures
 from sparsefeat.cli.demo import copy_photographs
-from sparsefeat.images.decode import Decoded, decode
-from sparsefeat.images.preprocess import normalize
-from sparsefeat.images.presets import PRESETS
+from sparsefeat.images import PRESETS, Decoded, decode, normalize
 
 LAYERS = "pools,block5_conv3/pre"
 

@@ -13,19 +13,18 @@ from PIL import Image
 
 from sparsefeat.errors import InputError
 from sparsefeat.images.listing import find_picture
-from sparsefeat.images.opening import (
+from sparsefeat.images.pillow import (
     MAX_PIXELS,
     check_extent,
     open_picture,
     pillow_errors,
+    render,
     stored_size,
 )
 from sparsefeat.images.presets import Preset
 from sparsefeat.images.presets import preset as named_preset
 from sparsefeat.images.reading import read_file
-from sparsefeat.images.render import render
-from sparsefeat.images.source import Source, decode_path, encode_path
-from sparsefeat.images.unreadable import Reason, UnreadableError
+from sparsefeat.images.source import Reason, Source, UnreadableError, decode_path, encode_path
 from sparsefeat.images.walk import check_root
 from sparsefeat.types import ReadFailure, Reject, Row
 
@@ -45,7 +44,7 @@ class Decoded:
     """A picture that became pixels.
 
     `pixels` is uint8 (height, width, 3), red first, C-contiguous and perhaps read-only;
-    `notes` are the quirks met, keys of `sparsefeat.images.quirks.QUIRKS`.
+    `notes` are the quirks met, keys of `sparsefeat.images.QUIRKS`.
     """
 
     row: Row

@@ -12,9 +12,7 @@ import pytest
 from PIL import Image
 
 from sparsefeat.errors import InputError
-from sparsefeat.images.decode import Decoded, decode
-from sparsefeat.images.listing import find_picture
-from sparsefeat.images.presets import PRESETS
+from sparsefeat.images import PRESETS, Decoded, decode, find_picture
 from sparsefeat.types import Reject, Row
 
 KERAS = PRESETS["keras"]

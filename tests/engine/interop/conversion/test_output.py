@@ -1,17 +1,21 @@
-from contextlib import AbstractContextManager
+import resource
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import h5py
 import pytest
 
 from sparsefeat.errors import InputError
-from sparsefeat.interop.conversion import target as module
+from sparsefeat.interop.conversion import output as made
 from sparsefeat.interop.conversion.npz import made_here
+from sparsefeat.interop.conversion.output import Sink
 
 
 def target(
     path: Path, *, folder: bool = False, force: bool = False
 ) -> AbstractContextManager[Path]:
-    return module.target(path, folder=folder, force=force, ours=made_here)
+    return made.target(path, folder=folder, force=force, ours=made_here)
 
 
 def names(folder: Path) -> set[str]:
@@ -99,3 +103,39 @@ def test_the_old_folder_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         replace()
     assert names(tmp_path) == {"x"}
     assert (tmp_path / "x" / "obs.csv").read_text() == "old"
+
+
+def test_it_is_a_file(tmp_path: Path) -> None:
+    with Sink(tmp_path / "x") as sink:
+        assert sink.write(b"0123456789") == 10
+        assert sink.write(b"") == 0
+        assert sink.seek(2) == 2
+        assert sink.read(3) == b"234"
+        assert sink.tell() == 5
+        sink.truncate(7)
+        sink.check()
+    assert (tmp_path / "x").read_bytes() == b"0123456"
+    with pytest.raises(FileExistsError):
+        Sink(tmp_path / "x")
+
+
+@contextmanager
+def no_file_beyond(size: int) -> Iterator[None]:
+    """Have the system refuse longer files, as it does on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_the_first_error_is_raised_whatever_the_library_makes_of_it(tmp_path: Path) -> None:
+    def fill() -> None:
+        with no_file_beyond(1000), Sink(tmp_path / "x") as sink, h5py.File(sink, "w") as file:
+            for number in range(100):
+                file[f"{number}"] = [number] * 1000
+
+    with pytest.raises(OSError, match="File too large"):
+        fill()
+    assert (tmp_path / "x").stat().st_size <= 1000

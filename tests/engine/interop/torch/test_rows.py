@@ -4,7 +4,7 @@ from scipy.sparse import csr_array
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
-from sparsefeat.interop.torch.tensors import csr_tensor  # noqa: E402
+from sparsefeat.interop.torch import csr_tensor  # noqa: E402
 from sparsefeat.torch import collate  # noqa: E402
 
 DENSE = np.array([[0, 1, 2], [0, 0, 0], [3, 0, 0]], np.float32)

@@ -1,0 +1,311 @@
+"""Pillow: opening pictures and bringing them to size, and the boundary where its errors are caught.
+
+`open_picture` is `PIL.Image.open` without three things: the warning about large pictures
+(ours is a limit, and suppressing warnings isn't thread-safe before Python 3.14), the warning
+about missing decoders, and the formats that make Pillow run another program.
+"""
+
+import errno
+import functools
+import importlib
+import math
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image, JpegImagePlugin, TiffImagePlugin
+
+from sparsefeat.errors import DependencyError, MissingDependencyError
+from sparsefeat.images.presets import Preset
+from sparsefeat.images.source import Reason, UnreadableError, os_refusal
+from sparsefeat.system.dependencies import importing
+
+MAX_PIXELS = 178_956_970
+"""Pixels above which Pillow, and so Keras, refuses a picture as a decompression bomb."""
+
+# EPS runs Ghostscript on the file, WMF hands it to Windows; the others decode nothing.
+_REFUSED_FORMATS = frozenset({"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"})
+# What a HEIF file says it is, first of all: pictures by HEVC, of one kind or another.
+_HEIF_BRANDS = frozenset(
+    {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+)
+_RESAMPLE = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIDEWAYS = tuple(_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    Image.preinit()  # first, as in PIL.Image.open: the common formats win over lenient ones
+    Image.init()
+    return tuple(name for name in Image.ID if name not in _REFUSED_FORMATS)
+
+
+@functools.cache
+def _heif() -> str | None:
+    """Have Pillow read HEIF (HEIC), by the first of two plug-ins that loads.
+
+    Imported for the first such picture, since nobody else needs it.
+
+    Returns
+    -------
+    None; or, where neither loads, why the first one that is installed doesn't: empty if none is.
+    """
+    broken = ""
+    for plugin in ("pi_heif", "pillow_heif"):
+        try:
+            with importing(plugin, f"pip install --force-reinstall {plugin.replace('_', '-')}"):
+                module = importlib.import_module(plugin)
+                module.libheif_version()  # its library is loaded no earlier
+                module.register_heif_opener()
+        except MissingDependencyError:
+            continue
+        except DependencyError as exc:
+            broken = broken or str(exc)
+        else:
+            return None
+    return broken
+
+
+@contextmanager
+def pillow_errors() -> Iterator[None]:
+    """Turn whatever a decoder raises into an `UnreadableError`.
+
+    Everything is caught because Pillow's decoders let any exception through on broken files:
+    ValueError, KeyError, OverflowError, zlib.error and more have been seen.
+    """
+    try:
+        yield
+    except UnreadableError:
+        raise
+    except Exception as exc:
+        raise _cause(exc) from exc
+
+
+def _cause(error: Exception) -> UnreadableError:
+    said = str(error).lower()
+    # A decoder without memory raises an OSError that only its words tell from others.
+    if isinstance(error, MemoryError) or "out of memory" in said:
+        return UnreadableError(Reason.NO_MEMORY)
+    if isinstance(error, Image.DecompressionBombError):
+        return UnreadableError(Reason.TOO_MANY_PIXELS)
+    if isinstance(error, Warning):
+        return UnreadableError(Reason.WARNED)
+    # Decoders' own OSErrors have no number. EINVAL is theirs too: they sought where no file goes.
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+        return os_refusal(error)
+    truncated = isinstance(error, EOFError) or "truncated" in said
+    return UnreadableError(Reason.TRUNCATED if truncated else Reason.CORRUPT)
+
+
+def open_picture(stream: IO[bytes], max_pixels: int) -> Image.Image:
+    """Identify a picture and read its header.
+
+    Raises
+    ------
+    UnreadableError
+        If no decoder knows it, its header is damaged, or it has no pixels or too many.
+    """
+    with pillow_errors():
+        picture = _identify(stream)
+        check_extent(picture.size, max_pixels)
+    return picture
+
+
+def _identify(stream: IO[bytes]) -> Image.Image:
+    prefix = stream.read(16)
+    formats, known = _formats(), False
+    missing: UnreadableError | None = None
+    if prefix[4:8] == b"ftyp" and prefix[8:12] in _HEIF_BRANDS and "HEIF" not in formats:
+        if (why := _heif()) is None:
+            formats += ("HEIF",)
+        else:
+            missing = UnreadableError(Reason.NO_HEIF, why)
+    for name in formats:
+        factory, accept = Image.OPEN[name]
+        try:
+            answer = True if accept is None else accept(prefix)
+        except (IndexError, TypeError, struct.error):  # fewer bytes than it looks at
+            continue
+        if isinstance(answer, str):  # a decoder that isn't compiled in
+            missing = UnreadableError(Reason.NO_DECODER)
+        if answer is not True:
+            continue
+        stream.seek(0)
+        try:
+            return factory(stream, "")
+        except (SyntaxError, IndexError, TypeError, struct.error):
+            # As in PIL.Image.open: not this format, perhaps another one.
+            known = known or accept is not None
+    raise missing or UnreadableError(Reason.HEADER if known else Reason.NO_PICTURE)
+
+
+def check_extent(size: tuple[int, int], max_pixels: int) -> None:
+    """Raise `UnreadableError` unless there are between one and `max_pixels` pixels."""
+    pixels = size[0] * size[1]
+    if pixels < 1:
+        raise UnreadableError(Reason.NO_PIXELS)
+    if pixels > max_pixels:
+        raise UnreadableError(Reason.TOO_MANY_PIXELS)
+
+
+def stored_size(picture: Image.Image) -> tuple[int, int]:
+    """Width and height as the file has them; Pillow reports a turned TIFF as upright."""
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):
+        return picture.tag_v2[256], picture.tag_v2[257]
+    return picture.size
+
+
+def load(picture: Image.Image) -> None:
+    """Decode the pixels."""
+    if isinstance(picture, TiffImagePlugin.TiffImageFile) and picture.tile:
+        # Pillow checks a TIFF for being a bomb once more when it allocates the memory.
+        # Allocated here, within our own limit, that check and its warning don't come up.
+        picture.im = Image.new(picture.mode, stored_size(picture)).im
+    picture.load()
+
+
+def render(
+    picture: Image.Image, preset: Preset, size: tuple[int, int]
+) -> tuple[npt.NDArray[np.uint8], frozenset[str]]:
+    """Decode `picture` and bring it to `size`, (height, width).
+
+    With a preset that ignores every quirk this does what ``keras.utils.load_img`` does, call
+    for call. Returns uint8 (height, width, 3) and the quirks met, honoured or not.
+    """
+    notes = set()
+    if preset.jpeg_margin is not None:
+        _reduce(picture, preset, size, preset.jpeg_margin)
+    load(picture)
+    upright = _upright(picture)
+    if upright is not None:
+        notes.add("exif-orientation")
+    if depth := _depth(picture):
+        notes.add(depth)
+        if preset.full_depth:
+            picture = _to_eight_bits(picture)
+    if _is_transparent(picture):
+        notes.add("transparency")
+        if preset.background is not None:
+            picture = _on_background(picture, preset.background)
+    picture = _to_rgb(picture)
+    if preset.orient and upright is not None:
+        picture = picture.transpose(upright)
+    return np.asarray(_fit(picture, preset, size)), frozenset(notes)
+
+
+def upright_size(picture: Image.Image) -> tuple[int, int]:
+    """Width and height once it is turned as its EXIF orientation says; before it is decoded."""
+    width, height = picture.size
+    # Pillow reports a turned TIFF as upright already.
+    if not isinstance(picture, TiffImagePlugin.TiffImageFile) and _upright(picture) in _SIDEWAYS:
+        return height, width
+    return width, height
+
+
+def _reduce(picture: Image.Image, preset: Preset, size: tuple[int, int], margin: float) -> None:
+    """Have a JPEG decoded at a fraction of its size, which its transform gives for less work."""
+    if not isinstance(picture, JpegImagePlugin.JpegImageFile):
+        return
+    height, width = size
+    if _upright(picture) in _SIDEWAYS:
+        height, width = width, height
+    # What is cut away needn't be there in full either: the cut is what is resized.
+    needed = margin / preset.crop_share
+    picture.draft(None, (math.ceil(needed * width), math.ceil(needed * height)))
+
+
+def _upright(picture: Image.Image) -> Image.Transpose | None:
+    # Pixels matter more than metadata: a picture with damaged EXIF is one without.
+    with suppress(Exception):
+        return _UPRIGHT.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    return None
+
+
+def _depth(picture: Image.Image) -> str | None:
+    if picture.mode == "F":
+        return "float"
+    if picture.mode.startswith("I;16"):
+        return "sixteen-bit"
+    if picture.mode == "I" and np.asarray(picture).max() > 255:
+        return "sixteen-bit"
+    return None
+
+
+def _to_eight_bits(picture: Image.Image) -> Image.Image:
+    levels = np.asarray(picture)
+    if picture.mode == "F":
+        finite = np.nan_to_num(levels, nan=0.0)
+        eight_bit = finite * 255.0 if finite.max() <= 1.0 else finite
+    else:
+        eight_bit = levels * (255.0 / 65535.0)
+    grey = Image.fromarray(np.rint(np.clip(eight_bit, 0.0, 255.0)).astype(np.uint8))
+    transparent_level = picture.info.get("transparency")
+    if isinstance(transparent_level, int):
+        alpha = np.where(levels == transparent_level, 0, 255).astype(np.uint8)
+        return Image.merge("LA", (grey, Image.fromarray(alpha)))
+    return grey
+
+
+def _is_transparent(picture: Image.Image) -> bool:
+    if not picture.has_transparency_data:
+        return False
+    # Pillow can't tell for some damaged palettes; Keras never looks.
+    with suppress(ValueError):
+        return bool(np.asarray(_with_alpha(picture).getchannel("A")).min() < 255)
+    return False
+
+
+def _with_alpha(picture: Image.Image) -> Image.Image:
+    if picture.mode == "La":  # Pillow converts premultiplied grey to LA only
+        picture = picture.convert("LA")
+    return picture.convert("RGBA")
+
+
+def _on_background(picture: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
+    background = Image.new("RGBA", picture.size, (*colour, 255))
+    return Image.alpha_composite(background, _with_alpha(picture))
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode == "RGB":
+        return picture
+    info: dict[Any, Any] = picture.info
+    if isinstance(info.get("transparency"), bytes):
+        # Pillow warns that converting drops a palette's alpha, which is what is meant here.
+        picture = picture.copy()
+        del picture.info["transparency"]
+    try:
+        return picture.convert("RGB")
+    except ValueError as exc:
+        raise UnreadableError(Reason.UNSUPPORTED) from exc
+
+
+def _fit(picture: Image.Image, preset: Preset, size: tuple[int, int]) -> Image.Image:
+    height, width = size
+    resample = _RESAMPLE[preset.resample]
+    if preset.fit == "crop":
+        # One resampling of the centre, rather than resizing and then cutting.
+        scale = preset.crop_share * min(picture.width / width, picture.height / height)
+        left = (picture.width - width * scale) / 2
+        upper = (picture.height - height * scale) / 2
+        box = (left, upper, left + width * scale, upper + height * scale)
+        return picture.resize((width, height), resample, box=box)
+    if picture.size == (width, height):
+        return picture
+    return picture.resize((width, height), resample)

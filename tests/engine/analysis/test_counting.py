@@ -1,0 +1,200 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+
+import sparsefeat
+from sparsefeat.analysis import (
+    LayerZeros,
+    count_pictures,
+    count_store,
+    end_of_walk,
+    flatness_of,
+    missing_of_walk,
+)
+from sparsefeat.errors import LayerError, StoreCorruptError
+from sparsefeat.images import Decoded, decode, list_pictures
+from sparsefeat.model import ModelFile, ModelLayer, choose
+from sparsefeat.types import Layer
+
+from ..store.data import SMALL, dense_rows, make_batch, make_reject, part_folders, write_store
+
+ROWS = 11
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> sparsefeat.Store:
+    """Eleven rows in three parts; `fc` is stored dense."""
+    batches = [make_batch(range(start, min(start + 3, ROWS))) for start in range(0, ROWS, 3)]
+    write_store(tmp_path / "store", batches, rows_per_part=5)
+    return sparsefeat.open(tmp_path / "store")
+
+
+def assert_counts(zeros: LayerZeros, layer: Layer, n_rows: int) -> None:
+    """Compare with what numpy counts in the dense rows."""
+    x = dense_rows(layer, range(n_rows)).reshape(n_rows, -1, layer.n_channels)
+    assert zeros.share == np.mean(x == 0)
+    assert zeros.per_row.tolist() == (x == 0).sum(axis=(1, 2)).tolist()
+    assert zeros.per_channel.tolist() == (x == 0).sum(axis=(0, 1)).tolist()
+    assert zeros.active_rows is not None
+    assert zeros.active_rows.tolist() == (x != 0).any(axis=1).sum(axis=0).tolist()
+    if len(layer.shape) == 1:
+        assert zeros.per_position is None
+        return
+    assert zeros.per_position is not None
+    assert zeros.per_position.shape == layer.shape[:2]
+    assert zeros.per_position.ravel().tolist() == (x == 0).sum(axis=(0, 2)).tolist()
+
+
+def test_counts_are_numpys(store: sparsefeat.Store) -> None:
+    assert store["fc"].is_dense
+    found = count_store(store)
+    assert list(found) == [layer.name for layer in SMALL]
+    for layer in SMALL:
+        assert_counts(found[layer.name], layer, ROWS)
+
+
+def test_what_is_read(store: sparsefeat.Store) -> None:
+    """Damage tells: the values are never looked at, and the indices only to count by position."""
+    for folder in part_folders(store.folder):
+        for chunk in (folder / "obsm/block5_pool/data").iterdir():
+            chunk.write_bytes(b"damaged")
+    progress: list[tuple[int, int, str]] = []
+    found = count_store(store, report=lambda *told: progress.append(told))
+    for layer in SMALL:
+        assert_counts(found[layer.name], layer, ROWS)
+    assert [told[0] for told in progress] == [5, 10, 11, 16, 21, 22, 27, 32, 33]
+    assert progress[-1] == (3 * ROWS, 3 * ROWS, "fc")
+
+    for folder in part_folders(store.folder):
+        for chunk in (folder / "obsm/block5_pool/indices").iterdir():
+            chunk.write_bytes(b"damaged")
+    with pytest.raises(StoreCorruptError):
+        count_store(store, ["block5_pool"])
+    found = count_store(store, ["block5_pool", "fc"], places=False)
+    zeros = found["block5_pool"]
+    assert zeros.n_zeros == (dense_rows(SMALL[0], range(ROWS)) == 0).sum()
+    assert zeros.per_position is None
+    assert zeros.always_on is None
+    assert found["fc"].always_on is not None, "a unit has one position: nothing else to count"
+
+
+def test_a_store_without_rows(tmp_path: Path) -> None:
+    write_store(tmp_path / "store", [make_batch([], rejects=[make_reject(1)])])
+    zeros = count_store(sparsefeat.open(tmp_path / "store"))["block5_pool"]
+    assert zeros.share is None
+    assert zeros.spread.mean is None
+    assert np.isnan(zeros.channel_shares).all()
+    assert zeros.dead.size == zeros.never_zero.size == 0
+    assert zeros.always_on is not None
+    assert zeros.always_on.size == 0
+
+
+def array(store: sparsefeat.Store, name: str) -> Any:
+    """An array of the first part, to write into with the right checksums."""
+    return zarr.open_group(part_folders(store.folder)[0], mode="r+")[name]
+
+
+@pytest.mark.filterwarnings("ignore:Numcodecs codecs are not in the Zarr version 3")
+def test_indices_out_of_order_are_damage(store: sparsefeat.Store) -> None:
+    indices = array(store, "obsm/block5_pool/indices")
+    indices[:2] = indices[:2][::-1]
+    with pytest.raises(StoreCorruptError, match="block5_pool: row 0 of the Csr"):
+        count_store(store, ["block5_pool"])
+
+
+def test_an_unknown_layer(store: sparsefeat.Store) -> None:
+    with pytest.raises(LayerError, match="block5_pool"):
+        count_store(store, ["block5_pol"])
+
+
+@pytest.mark.filterwarnings("ignore:Numcodecs codecs are not in the Zarr version 3")
+def test_counts_that_contradict_each_other(store: sparsefeat.Store) -> None:
+    array(store, "uns/sparsefeat/zeros_per_channel/block5_pool")[:] = 1
+    with pytest.raises(StoreCorruptError, match="block5_pool by channel"):
+        count_store(store, ["block5_pool"])
+
+
+def test_counts_are_numpys_on_the_dense_activations(
+    extractor: sparsefeat.Extractor, photos: Path
+) -> None:
+    told: list[int] = []
+    pictures = list_pictures([photos])
+    found = count_pictures(extractor, pictures, report=told.append)
+    assert [row.path for row in found.rows] == [
+        "animals/astronaut.png",
+        "animals/chelsea.png",
+        "things/coffee.png",
+        "things/rocket.png",
+    ]
+    assert [reject.path for reject in found.rejects] == ["things/notes.jpg"]
+    assert told[-1] == 5
+    decoded = [decode(each, extractor.preset, extractor.picture_size) for each in pictures]  # type: ignore[arg-type]
+    pixels = [each.pixels for each in decoded if isinstance(each, Decoded)]
+    assert found.flatness == tuple(map(flatness_of, pixels))
+    outputs = extractor.run(sparsefeat.normalize(np.stack(pixels)))
+    assert list(found.counts) == list(outputs)
+    for name, x in outputs.items():
+        zeros = found.counts[name]
+        assert zeros.share == np.mean(x == 0)
+        assert zeros.row_shares.tolist() == [np.mean(each == 0) for each in x]
+        assert zeros.channel_shares.tolist() == np.mean(x == 0, axis=(0, 1, 2)).tolist()
+        assert zeros.position_shares is not None
+        assert zeros.position_shares.tolist() == np.mean(x == 0, axis=(0, 3)).tolist()
+        assert zeros.active_rows is not None
+        assert zeros.active_rows.tolist() == (x != 0).any(axis=(1, 2)).sum(axis=0).tolist()
+
+
+def test_the_same_picture_twice(extractor: sparsefeat.Extractor, photos: Path) -> None:
+    path = photos / "things" / "coffee.png"
+    found = count_pictures(extractor, [path] * 5)
+    assert len(found.flatness) == 5
+    assert len(set(found.flatness)) == 1
+    assert len(set(found.counts["block4_pool"].per_row.tolist())) == 1
+
+
+def test_flatness_that_nobody_asked_for_is_not_measured(
+    extractor: sparsefeat.Extractor, photos: Path
+) -> None:
+    path = photos / "things" / "coffee.png"
+    found = count_pictures(extractor, [path], flatness=False)
+    assert (len(found.rows), found.flatness) == (1, ())
+    assert not sparsefeat.analyse(path, extractor=extractor, flatness=False).has_flatness
+    assert sparsefeat.analyse(path, extractor=extractor).has_flatness
+
+
+def test_no_pictures_at_all(extractor: sparsefeat.Extractor) -> None:
+    found = count_pictures(extractor, [])
+    assert not found.rows
+    assert not found.rejects
+    assert found.counts["block4_pool"].share is None
+
+
+def test_the_walk_is_what_a_model_gives_for_it(small_vgg16: Path, small_vgg16_top: Path) -> None:
+    layers = ModelFile.open(small_vgg16_top).metadata.layers
+    whole = choose("walk", layers)
+    assert whole[5:] == ("fc1", "fc2")
+    assert missing_of_walk(whole) == []
+    assert end_of_walk(layers) is None
+    base = ModelFile.open(small_vgg16).metadata.layers
+    assert choose("walk", base) == whole[:5]
+    assert missing_of_walk(whole[:5]) == ["layers behind block5_pool"]
+    assert missing_of_walk(whole[1:]) == ["block1_pool"]
+    assert end_of_walk(base) == "the model was exported without its top"
+
+
+def test_the_hidden_layers_of_another_top_are_walked(small_vgg16: Path) -> None:
+    base = ModelFile.open(small_vgg16).metadata.layers
+
+    def layer(name: str, kind: str, *, rectified: bool = False) -> ModelLayer:
+        return ModelLayer(name=name, kind=kind, shape=(8,), rectified=rectified)
+
+    gap, classes = layer("gap", "global_average_pooling2d"), layer("classes", "dense")
+    hidden = layer("hidden", "dense"), layer("rectify", "re_lu", rectified=True)
+    layers = (*base, gap, *hidden, layer("drop", "dropout"), classes)
+    assert choose("walk", layers)[5:] == ("hidden", "rectify")
+    assert end_of_walk(layers) is None
+    said = end_of_walk((*base, gap, classes))
+    assert said == "behind it the model has gap, classes, none of them a hidden layer"
