@@ -52,7 +52,8 @@ class StoreWriter:
     Examples
     --------
     >>> import tempfile
-    >>>     >>> import numpy as np
+    >>> from pathlib import Path
+    >>> import numpy as np
     >>> from sparsefeat.types import Batch, Layer, Row
     >>> row = Row(path="a.jpg", root="/photos", label="", bytes=9, mtime_ns=1, sha256="00",
     ...           width=2, height=2, format="JPEG")
