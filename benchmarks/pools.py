@@ -29,7 +29,7 @@ class Pool:
     @property
     def scipy(self) -> csr_array[np.float32]:
         return csr_array(
-            (self.csr.values, self.csr.indices, self.csr.indptr.astype(np.int32)),
+            (self.csr.data, self.csr.indices, self.csr.indptr.astype(np.int32)),
             shape=self.x.shape,
         )
 
@@ -49,5 +49,5 @@ def same_rows(got: Csr, expected: Csr) -> bool:
     return (
         np.array_equal(got.indptr, expected.indptr)
         and np.array_equal(got.indices, expected.indices)
-        and np.array_equal(got.values.view(np.int32), expected.values.view(np.int32))
+        and np.array_equal(got.data.view(np.int32), expected.data.view(np.int32))
     )

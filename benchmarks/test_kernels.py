@@ -139,7 +139,7 @@ class TestDecode:
 
         def scatter() -> None:
             out.fill(0)
-            out[rows, pool.csr.indices] = pool.csr.values
+            out[rows, pool.csr.indices] = pool.csr.data
 
         scatter()
         assert np.array_equal(out, pool.x)

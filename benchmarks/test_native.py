@@ -75,7 +75,7 @@ class Native:
             A row's columns aren't sound.
         """
         sizes = (ctypes.c_int64(csr.n_rows), ctypes.c_int64(csr.n_columns))
-        arrays = (_pointer(csr.indptr), _pointer(csr.indices), _pointer(csr.values))
+        arrays = (_pointer(csr.indptr), _pointer(csr.indices), _pointer(csr.data))
         done = self._library.decode(WAYS[way], scatter, *arrays, *sizes, _pointer(out))
         if done != csr.n_rows:
             raise ValueError(f"row {done}")
@@ -118,7 +118,7 @@ def test_same_as_ours(native: Native, pool: Pool, way: str) -> None:
     for x in (pool.x, odd_rows()):
         csr = encode(x)
         assert same_rows(native.encode(way, x, *make_buffers(x)), csr)
-        unsound = Csr(csr.indptr, csr.indices.copy(), csr.values, csr.n_columns)
+        unsound = Csr(csr.indptr, csr.indices.copy(), csr.data, csr.n_columns)
         unsound.indices[csr.nnz // 2] = csr.n_columns
         for scatter in (False, True):
             out = np.full_like(x, 7)

@@ -56,7 +56,7 @@ def test_cost(
 
     ready = dict[str, np.ndarray]()
     for batch in extractor.extract(list_pictures([folder])):
-        ready = {name: csr.values.copy() for name, csr in batch.layers.items()}
+        ready = {name: csr.data.copy() for name, csr in batch.layers.items()}
     assert ways["without"]() == ways["with"]() == count
     store = sparsefeat.open(tmp_path / "store")
     for name, values in ready.items():

@@ -1,10 +1,13 @@
 """Compressed sparse rows of float32, as scipy.sparse.csr_array lays them out."""
 
 from dataclasses import dataclass
-from typing import NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -13,7 +16,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 class Csr:
     """Rows of which only the non-zero elements are kept.
 
-    Row ``r`` holds ``values[indptr[r]:indptr[r + 1]]`` at the columns
+    Row ``r`` holds ``data[indptr[r]:indptr[r + 1]]`` at the columns
     ``indices[indptr[r]:indptr[r + 1]]``.
 
     Parameters
@@ -22,8 +25,8 @@ class Csr:
         int64 (rows + 1,), starts at 0, never decreases, ends at the number of values.
     indices
         int32 (nnz,), column numbers, strictly increasing within a row.
-    values
-        float32 (nnz,).
+    data
+        float32 (nnz,), the values.
     n_columns
         Elements in a dense row.
 
@@ -41,22 +44,22 @@ class Csr:
     >>> csr = Csr(
     ...     indptr=np.array([0, 1, 3]),
     ...     indices=np.array([2, 0, 1], np.int32),
-    ...     values=np.array([5, 6, 7], np.float32),
+    ...     data=np.array([5, 6, 7], np.float32),
     ...     n_columns=3,
     ... )
     >>> csr.n_rows, csr.nnz
     (2, 3)
-    >>> csr.rows(1, 2).values
+    >>> csr.rows(1, 2).data
     array([6., 7.], dtype=float32)
     """
 
     indptr: npt.NDArray[np.int64]
     indices: npt.NDArray[np.int32]
-    values: npt.NDArray[np.float32]
+    data: npt.NDArray[np.float32]
     n_columns: int
 
     def __post_init__(self) -> None:
-        for name, dtype in (("indptr", np.int64), ("indices", np.int32), ("values", np.float32)):
+        for name, dtype in (("indptr", np.int64), ("indices", np.int32), ("data", np.float32)):
             array = getattr(self, name)
             if not isinstance(array, np.ndarray) or array.dtype != dtype:
                 got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
@@ -70,15 +73,25 @@ class Csr:
                 )
         if not 0 <= self.n_columns < 2**31:
             raise ValueError(f"n_columns is {self.n_columns}, expected 0 to 2**31 - 1")
-        if len(self.indices) != len(self.values):
+        if len(self.indices) != len(self.data):
             raise ValueError(
-                f"{len(self.indices)} indices for {len(self.values)} values: pass as many"
+                f"{len(self.indices)} indices for {len(self.data)} values: pass as many"
             )
         if not len(self.indptr) or self.indptr[0] != 0 or self.indptr[-1] != self.nnz:
             raise ValueError(
                 f"indptr runs from {self.indptr[:1]} to {self.indptr[-1:]}, "
                 f"expected 0 to {self.nnz}, the number of values"
             )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.n_rows, self.n_columns
+
+    @property
+    def dtype(self) -> np.dtype[np.float32]:
+        """Type of the values: float32."""
+        return np.dtype(np.float32)
 
     @property
     def n_rows(self) -> int:
@@ -88,10 +101,10 @@ class Csr:
     @property
     def nnz(self) -> int:
         """Number of stored elements."""
-        return len(self.values)
+        return len(self.data)
 
     def rows(self, start: int, stop: int) -> Self:
-        """Rows `start` to `stop` (exclusive); indices and values are views, not copies.
+        """Rows `start` to `stop` (exclusive); indices and data are views, not copies.
 
         Raises
         ------
@@ -104,9 +117,23 @@ class Csr:
         return type(self)(
             self.indptr[start : stop + 1] - first,
             self.indices[first:last],
-            self.values[first:last],
+            self.data[first:last],
             self.n_columns,
         )
+
+    def to_scipy(self) -> "csr_array[np.float32]":
+        """Give a `scipy.sparse.csr_array` of the same data, which are not copied."""
+        from scipy.sparse import csr_array
+
+        matrix: csr_array[np.float32] = csr_array(
+            (self.data, self.indices, self.indptr), shape=self.shape
+        )
+        matrix.has_canonical_format = True
+        return matrix
+
+    def toarray(self) -> npt.NDArray[np.float32]:
+        """Give the dense rows, float32 (rows, columns)."""
+        return to_dense(self)
 
 
 class CsrBuffers:
@@ -283,7 +310,7 @@ def to_dense(csr: Csr, *, out: npt.NDArray[np.float32] | None = None) -> npt.NDA
     if not out.flags.writeable:
         raise ValueError("out is read-only, expected a writeable array: pass a copy")
     target = np.asarray(out).view(np.int32)
-    indices, values = read_only(csr.indices.view(np.uint32)), read_only(csr.values.view(np.int32))
+    indices, values = read_only(csr.indices.view(np.uint32)), read_only(csr.data.view(np.int32))
     row = _csr.unpack(read_only(csr.indptr), indices, values, target)
     if row != csr.n_rows:
         refuse_row(csr, row)

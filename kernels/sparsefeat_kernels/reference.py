@@ -24,7 +24,7 @@ def to_dense(csr: Csr) -> npt.NDArray[np.float32]:
     dense = np.zeros((csr.n_rows, csr.n_columns), np.float32)
     for row in range(csr.n_rows):
         stored = slice(csr.indptr[row], csr.indptr[row + 1])
-        dense[row, csr.indices[stored]] = csr.values[stored]
+        dense[row, csr.indices[stored]] = csr.data[stored]
     return dense
 
 
@@ -110,7 +110,7 @@ def round_half(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 def raise_maxima(csr: Csr, maxima: npt.NDArray[np.float32]) -> None:
     """Raise maxima, as `sparsefeat_kernels.raise_maxima` does."""
-    np.fmax.at(maxima, csr.indices % len(maxima), csr.values)
+    np.fmax.at(maxima, csr.indices % len(maxima), csr.data)
 
 
 def count_steps(
@@ -118,8 +118,8 @@ def count_steps(
 ) -> tuple[npt.NDArray[np.float32], int]:
     """Count steps, as `sparsefeat_kernels.count_steps` does; exact rows' numbers alone."""
     step = steps[csr.indices % len(steps)]
-    numbers = np.rint(csr.values / step.astype(np.float64)).astype(np.float32)
-    exact = (numbers * step == csr.values) & (numbers >= 1) & (numbers <= largest)
+    numbers = np.rint(csr.data / step.astype(np.float64)).astype(np.float32)
+    exact = (numbers * step == csr.data) & (numbers >= 1) & (numbers <= largest)
     rows = [bool(exact[a:b].all()) for a, b in zip(csr.indptr, csr.indptr[1:], strict=False)]
     n_rows = rows.index(False) if False in rows else csr.n_rows
     return numbers[: csr.indptr[n_rows]], n_rows
@@ -130,7 +130,7 @@ def count_roots(
 ) -> npt.NDArray[np.float32]:
     """Find the nearest square of all, as `sparsefeat_kernels.count_roots` does."""
     squares = np.arange(1, largest + 1, dtype=np.float64) ** 2
-    ratios = csr.values / steps.astype(np.float64)[csr.indices % len(steps)]
+    ratios = csr.data / steps.astype(np.float64)[csr.indices % len(steps)]
     nearest: npt.NDArray[np.float32] = 1 + np.abs(ratios[:, None] - squares).argmin(axis=1).astype(
         np.float32
     )
@@ -154,8 +154,8 @@ def error_sums(csr: Csr, stored: npt.NDArray[np.float32]) -> npt.NDArray[np.floa
     sums = np.zeros((csr.n_rows, 4))
     for row in range(csr.n_rows):
         place = slice(csr.indptr[row], csr.indptr[row + 1])
-        finite = np.isfinite(csr.values[place])
-        exact = csr.values[place][finite].astype(np.float64)
+        finite = np.isfinite(csr.data[place])
+        exact = csr.data[place][finite].astype(np.float64)
         other = stored[place][finite].astype(np.float64)
         pairs = ((exact - other, exact - other), (exact, exact), (other, other), (exact, other))
         sums[row] = [np.vdot(one, two) for one, two in pairs]

@@ -117,7 +117,7 @@ def error_sums(csr: Csr, stored: Float32) -> npt.NDArray[np.float64]:
 
     check_values(stored, csr.nnz)
     sums = np.zeros((csr.n_rows, 4))
-    _values.error_sums(read_only(csr.indptr), read_only(csr.values), read_only(stored), sums)
+    _values.error_sums(read_only(csr.indptr), read_only(csr.data), read_only(stored), sums)
     return sums
 
 
@@ -172,7 +172,7 @@ def raise_maxima(csr: Csr, maxima: Float32) -> None:
     from sparsefeat_kernels import _values
 
     _check_steps(maxima)
-    _values.raise_maxima(_columns(csr.indices), read_only(csr.values), maxima)
+    _values.raise_maxima(_columns(csr.indices), read_only(csr.data), maxima)
 
 
 def count_steps(
@@ -222,7 +222,7 @@ def count_steps(
     n_rows = _values.count_steps(
         read_only(csr.indptr),
         _columns(csr.indices),
-        read_only(csr.values),
+        read_only(csr.data),
         read_only(steps),
         read_only(per_value),
         np.float32(largest),
@@ -272,7 +272,7 @@ def count_roots(
     _check_steps(steps)
     numbers = _numbers(csr, out)
     per_value = 1 / steps.astype(np.float64)
-    columns, values = _columns(csr.indices), read_only(csr.values)
+    columns, values = _columns(csr.indices), read_only(csr.data)
     _values.count_roots(columns, values, read_only(per_value), float(largest), numbers)
     return numbers
 

@@ -60,7 +60,7 @@ def assert_same_dense(got: npt.NDArray[np.float32], expected: npt.NDArray[np.flo
 def assert_same_csr(got: Csr, expected: Csr) -> None:
     np.testing.assert_array_equal(got.indptr, expected.indptr, strict=True)
     np.testing.assert_array_equal(got.indices, expected.indices, strict=True)
-    assert_same_dense(got.values, expected.values)
+    assert_same_dense(got.data, expected.data)
     assert got.n_columns == expected.n_columns
 
 

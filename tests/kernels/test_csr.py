@@ -37,7 +37,7 @@ def test_a_slice_of_rows_is_the_encoded_slice(
     csr = encode(x)
     part = csr.rows(start, stop)
     assert_same_csr(part, reference.encode(x[start:stop]))
-    assert part.nnz == 0 or np.shares_memory(part.values, csr.values)
+    assert part.nnz == 0 or np.shares_memory(part.data, csr.data)
     assert part.nnz == 0 or np.shares_memory(part.indices, csr.indices)
 
 
@@ -141,7 +141,7 @@ def test_one_special_element_keeps_its_bits(pattern: int, column: int) -> None:
     csr = encode(x)
     is_zero = pattern in (0, 0x80000000)
     assert csr.indices.tolist() == ([] if is_zero else [column])
-    assert bits(csr.values).tolist() == ([] if is_zero else [pattern])
+    assert bits(csr.data).tolist() == ([] if is_zero else [pattern])
 
 
 def test_rectified_responses_to_a_photograph() -> None:
@@ -162,7 +162,7 @@ def test_scipy_makes_the_same(x: npt.NDArray[np.float32]) -> None:
     ours, theirs = encode(x), csr_array(x)
     np.testing.assert_array_equal(ours.indptr, theirs.indptr)
     np.testing.assert_array_equal(ours.indices, theirs.indices)
-    assert_same_dense(ours.values, theirs.data)
+    assert_same_dense(ours.data, theirs.data)
 
 
 @given(st.lists(dense_rows(), min_size=2, max_size=5))
@@ -184,13 +184,13 @@ def test_a_steady_stream_stays_in_the_same_memory() -> None:
         assert (buffers.indptr, buffers.indices, buffers.values) == held
         assert np.shares_memory(csr.indptr, held[0])
         assert np.shares_memory(csr.indices, held[1])
-        assert np.shares_memory(csr.values, held[2])
+        assert np.shares_memory(csr.data, held[2])
 
 
 def test_without_buffers_the_result_owns_its_memory() -> None:
     first = encode(random_rows(2, 300, 0.5, seed=1))
     second = encode(random_rows(2, 300, 0.5, seed=2))
-    assert not np.shares_memory(first.values, second.values)
+    assert not np.shares_memory(first.data, second.data)
     assert_same_csr(first, reference.encode(random_rows(2, 300, 0.5, seed=1)))
 
 

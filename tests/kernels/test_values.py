@@ -100,7 +100,7 @@ def test_in_place_and_into_memory_that_is_there() -> None:
 @property_settings
 def test_sums_of_errors(x: Float32) -> None:
     csr = encode(x)
-    stored = round_mantissa(csr.values, 5)
+    stored = round_mantissa(csr.data, 5)
     with np.errstate(over="ignore"):
         np.testing.assert_allclose(
             error_sums(csr, stored), reference.error_sums(csr, stored), rtol=1e-9
@@ -109,7 +109,7 @@ def test_sums_of_errors(x: Float32) -> None:
 
 def test_equal_values_have_no_error() -> None:
     csr = encode(np.array([[1, 2, 0], [0, 0, 0]], np.float32))
-    assert error_sums(csr, csr.values).tolist() == [[0, 5, 5, 5], [0, 0, 0, 0]]
+    assert error_sums(csr, csr.data).tolist() == [[0, 5, 5, 5], [0, 0, 0, 0]]
 
 
 @pytest.mark.parametrize(
@@ -166,9 +166,9 @@ def test_whole_numbers_come_back(drawn: tuple[Csr, Csr, Float32]) -> None:
     whole, exact, steps = drawn
     numbers, n_rows = count_steps(exact, steps, largest=65535)
     assert n_rows == exact.n_rows
-    assert_same_dense(numbers, whole.values)
+    assert_same_dense(numbers, whole.data)
     scale_numbers(numbers, exact.indices, steps, squared=False)
-    assert_same_dense(numbers, exact.values)
+    assert_same_dense(numbers, exact.data)
 
 
 @given(counted_rows(), st.data())
@@ -181,7 +181,7 @@ def test_the_first_row_that_is_not_exact_ends_them(
         return
     at = data.draw(st.integers(0, exact.nnz - 1))
     with np.errstate(over="ignore"):
-        exact.values[at] = np.nextafter(exact.values[at], np.float32(np.inf))
+        exact.data[at] = np.nextafter(exact.data[at], np.float32(np.inf))
     numbers, n_rows = count_steps(exact, steps, largest=65535)
     expected, n_expected = reference.count_steps(exact, steps, largest=65535)
     assert n_rows == n_expected
@@ -235,7 +235,7 @@ def test_roots_are_the_nearest(n_channels: int, largest: int) -> None:
     scale_numbers(values, csr.indices, steps, squared=True)
     assert_same_dense(values, reference.scale_numbers(numbers, csr.indices, steps, squared=True))
     bound = steps[csr.indices % n_channels] * (numbers + 0.5)
-    assert (np.abs(values.astype(np.float64) - csr.values) <= bound * (1 + 1e-6)).all()
+    assert (np.abs(values.astype(np.float64) - csr.data) <= bound * (1 + 1e-6)).all()
 
 
 def test_no_value_becomes_zero() -> None:

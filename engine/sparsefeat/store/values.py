@@ -112,10 +112,10 @@ class Values:
         """
         for name, csr in layers.items():
             if self.kind == "float16":
-                beyond = np.isfinite(csr.values) & (np.abs(csr.values) >= _INFINITE_HALF)
+                beyond = np.isfinite(csr.data) & (np.abs(csr.data) >= _INFINITE_HALF)
                 what = f"beyond {LARGEST_HALF:,.0f}, the largest that float16 holds"
             elif self.kind == "uint8":
-                beyond = ~(np.isfinite(csr.values) & (csr.values > 0))
+                beyond = ~(np.isfinite(csr.data) & (csr.data > 0))
                 what = "not a positive number, as uint8 holds them"
             else:
                 return
@@ -124,7 +124,7 @@ class Values:
             place = int(beyond.argmax())
             row = int(np.searchsorted(csr.indptr, place, side="right")) - 1
             raise InputError(
-                f"{rows[row].path!r} has the value {csr.values[place]:g} in {name}, {what}: "
+                f"{rows[row].path!r} has the value {csr.data[place]:g} in {name}, {what}: "
                 "choose bfloat16 or bits:N"
             )
 

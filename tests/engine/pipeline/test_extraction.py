@@ -92,7 +92,7 @@ def test_a_run_and_running_it_again(small_vgg16: Path, photos: Path, tmp_path: P
     row = opened.obs["path"].tolist().index("even/08.png")
     stored = opened["block5_pool"][row]
     np.testing.assert_array_equal(stored.indices, batch.layers["block5_pool"].indices)
-    np.testing.assert_array_equal(stored.data, batch.layers["block5_pool"].values)
+    np.testing.assert_array_equal(stored.data, batch.layers["block5_pool"].data)
 
 
 def test_paths_are_taken_as_what_they_list(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:

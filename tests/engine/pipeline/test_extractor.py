@@ -197,9 +197,9 @@ def test_reused_memory_holds_the_same_until_the_next_batch(small_vgg16: Path, fo
         for name, csr in one.layers.items():
             np.testing.assert_array_equal(to_dense(csr), to_dense(other.layers[name]))
         reused.append(one.layers["block1_pool"])
-    assert np.shares_memory(reused[0].values, reused[-1].values)
+    assert np.shares_memory(reused[0].data, reused[-1].data)
     assert not np.shares_memory(
-        fresh[0].layers["block1_pool"].values, fresh[-1].layers["block1_pool"].values
+        fresh[0].layers["block1_pool"].data, fresh[-1].layers["block1_pool"].data
     )
 
 

@@ -56,7 +56,7 @@ def _check_codes(store: sparsefeat.Store, extractor: sparsefeat.Extractor, photo
     for name in store.layers:
         (part,) = store.parts
         stored = part.layers[name]
-        computed = np.concatenate([batch.layers[name].values for batch in batches])
+        computed = np.concatenate([batch.layers[name].data for batch in batches])
         np.testing.assert_array_equal(store[name].to_scipy().data, computed)
         if name.endswith("/pre"):
             assert stored.values is None

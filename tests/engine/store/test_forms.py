@@ -200,7 +200,7 @@ def test_a_row_that_is_no_whole_number_of_steps_begins_a_part_of_its_own(tmp_pat
     kinds = [part.layers["sparse"].values is not None for part in store.parts]
     assert kinds == [True, False]
     assert [part.header.rows for part in store.parts] == [25, 15]
-    expected = np.concatenate([batch.layers["sparse"].values for batch in batches])
+    expected = np.concatenate([batch.layers["sparse"].data for batch in batches])
     assert_same_floats(store["sparse"].to_scipy().data, expected)
     assert verify(tmp_path).findings == ()
 
@@ -252,14 +252,14 @@ def test_the_bound_of_roots(seed: int, n_channels: int, scale: float, spread: fl
     form = SquareCodes(root_scales(maxima))
     assert form.scales is not None
     assert (np.isfinite(form.scales) & (form.scales > 0)).all()
-    codes = form.written(csr).values
+    codes = form.written(csr).data
     assert set(np.unique(codes)) <= set(range(1, 256))
     step = form.scales[csr.indices % n_channels]
     values = step * codes**2
     assert np.isfinite(values).all()
     assert (values > 0).all()
     bound = step.astype(np.float64) * (codes + 0.5)
-    assert (np.abs(values.astype(np.float64) - csr.values) <= bound * (1 + 1e-6)).all()
+    assert (np.abs(values.astype(np.float64) - csr.data) <= bound * (1 + 1e-6)).all()
 
 
 def test_a_largest_value_that_comes_last_is_not_clipped(tmp_path: Path) -> None:

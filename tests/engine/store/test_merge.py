@@ -70,7 +70,7 @@ def test_every_row_once_in_the_order_of_the_sources(stores: tuple[Path, Path, Pa
     for name, csr in expected.layers.items():
         got = Store(week)[name].to_scipy()
         np.testing.assert_array_equal(got.indices, csr.indices)
-        np.testing.assert_array_equal(got.data.view(np.uint32), csr.values.view(np.uint32))
+        np.testing.assert_array_equal(got.data.view(np.uint32), csr.data.view(np.uint32))
     assert list(Store(week).rejected["reason"]) == ["late", "truncated"]
     (part,) = Store(week).parts
     assert [(origin.rows, origin.provenance) for origin in part.header.origins] == [

@@ -192,9 +192,7 @@ def test_edges_keep_their_bits(tmp_path: Path, name: str) -> None:
     matrix = read["x"].to_scipy()
     np.testing.assert_array_equal(matrix.indptr, encode(values).indptr)
     np.testing.assert_array_equal(matrix.indices, encode(values).indices)
-    np.testing.assert_array_equal(
-        matrix.data.view(np.uint32), encode(values).values.view(np.uint32)
-    )
+    np.testing.assert_array_equal(matrix.data.view(np.uint32), encode(values).data.view(np.uint32))
 
 
 def test_a_store_without_rows(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def reference_bytes(csr: Csr) -> int:
         np.diff(csr.indices[start : start + CHUNK], prepend=np.int32(0))
         for start in range(0, csr.nnz, CHUNK)
     ]
-    values = [csr.values[start : start + CHUNK] for start in range(0, csr.nnz, CHUNK)]
+    values = [csr.data[start : start + CHUNK] for start in range(0, csr.nnz, CHUNK)]
     return sum(len(blosc.encode(chunk)) for chunk in [*differences, *values, csr.indptr])
 
 

@@ -108,12 +108,12 @@ def test_losses_add_up() -> None:
 
 def test_what_is_not_finite_is_not_counted() -> None:
     csr = encode(np.array([[3, np.nan, 4, np.inf]], np.float32))
-    assert Loss.of(csr, csr.values) == Loss(rows=1)
+    assert Loss.of(csr, csr.data) == Loss(rows=1)
 
 
 def test_no_rows_lose_nothing() -> None:
     empty = Csr(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), 4)
-    assert Loss.of(empty, empty.values) == Loss()
+    assert Loss.of(empty, empty.data) == Loss()
 
 
 @pytest.mark.parametrize(

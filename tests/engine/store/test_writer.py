@@ -70,7 +70,7 @@ def test_a_picture_is_stored_once(tmp_path: Path) -> None:
     assert verify(tmp_path).ok
     expected = make_batch([0, 1, 2, 3, 4, 5, 7, 8]).layers["block5_pool"]
     np.testing.assert_array_equal(store["block5_pool"].to_scipy().indices, expected.indices)
-    np.testing.assert_array_equal(store["block5_pool"].to_scipy().data, expected.values)
+    np.testing.assert_array_equal(store["block5_pool"].to_scipy().data, expected.data)
 
 
 def test_another_picture_of_the_same_size_and_time_is_another_row(tmp_path: Path) -> None:
@@ -357,7 +357,7 @@ def test_a_damaged_part_is_not_continued(tmp_path: Path) -> None:
 def test_an_unsound_csr_costs_the_part_in_flight_only(tmp_path: Path) -> None:
     layer = Layer(name="x", shape=(3,))
     sound = encode(np.array([[1, 0, 2]], np.float32))
-    unsound = type(sound)(sound.indptr, sound.indices[::-1].copy(), sound.values, 3)
+    unsound = type(sound)(sound.indptr, sound.indices[::-1].copy(), sound.data, 3)
 
     def append() -> None:
         with StoreWriter.open(tmp_path, layers=[layer], settings={}, provenance={}) as writer:

@@ -124,7 +124,7 @@ def read_csr(
             for row, place in enumerate(wanted.places[group].tolist()):
                 source = slice(csr.indptr[row], csr.indptr[row + 1])
                 target = slice(indptr[place], indptr[place + 1])
-                indices[target], values[target] = csr.indices[source], csr.values[source]
+                indices[target], values[target] = csr.indices[source], csr.data[source]
     return values, indices, indptr
 
 

@@ -371,8 +371,8 @@ def _suspicious(
     if len(other):
         yield "the stored zero counts are not those of the data", other
     for what, suspicious in (
-        ("values that are not finite", ~np.isfinite(csr.values)),
-        ("stored zeros", csr.values == 0),
+        ("values that are not finite", ~np.isfinite(csr.data)),
+        ("stored zeros", csr.data == 0),
     ):
         places = np.flatnonzero(suspicious)
         if len(places):

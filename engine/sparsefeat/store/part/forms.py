@@ -69,13 +69,13 @@ class Rounded(Form):
     def written(self, csr: Csr) -> Csr:
         """Round."""
         values = (
-            round_half(csr.values) if self._bits is None else round_mantissa(csr.values, self._bits)
+            round_half(csr.data) if self._bits is None else round_mantissa(csr.data, self._bits)
         )
         return Csr(csr.indptr, csr.indices, values, csr.n_columns)
 
     def note(self, csr: Csr, written: Csr) -> None:
         """Sum up the errors."""
-        self.loss += Loss.of(csr, written.values)
+        self.loss += Loss.of(csr, written.data)
 
     def stored(self) -> AnyValues:
         """Say how many bits."""
@@ -144,7 +144,7 @@ class SquareCodes(Form):
     def note(self, csr: Csr, written: Csr) -> None:
         """Sum up the errors."""
         assert self.scales is not None
-        values = written.values.copy()
+        values = written.data.copy()
         scale_numbers(values, csr.indices, self.scales, squared=True)
         self.loss += Loss.of(csr, values)
 

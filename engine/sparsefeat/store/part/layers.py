@@ -279,7 +279,7 @@ class CsrWriter:
 
     def append(self, csr: Csr) -> None:
         """Append rows."""
-        self._data.append(csr.values)
+        self._data.append(csr.data)
         self._indices.append(csr.indices)
         self._indptr.append(csr.indptr[1:] + self._indptr[-1][-1])
 
@@ -418,7 +418,7 @@ class LayerWriter:
             raise_maxima(rows, self._maxima)
             self._spool.append(rows)
         else:
-            held = Csr(rows.indptr.copy(), rows.indices.copy(), rows.values.copy(), rows.n_columns)
+            held = Csr(rows.indptr.copy(), rows.indices.copy(), rows.data.copy(), rows.n_columns)
             self._held.append(held)
             if self.n_rows >= self._sample_rows:
                 self._decide()
@@ -483,7 +483,7 @@ class LayerWriter:
             stored, columns = self._form.chain.stored, np.dtype(np.int32)
             csr_bytes = (
                 8 * len(sample)
-                + _compressed(np.concatenate([row.values for row in sample]), stored)
+                + _compressed(np.concatenate([row.data for row in sample]), stored)
                 + _compressed(np.concatenate([row.indices for row in sample]), columns)
             )
             dense = np.concatenate([to_dense(row)[0] for row in sample])
@@ -507,7 +507,7 @@ class _Spool:
         """Append rows; nothing of `csr` is kept."""
         if self._file is None:
             self._file = tempfile.TemporaryFile()  # noqa: SIM115  # until `close`
-        for array in (csr.indptr, csr.indices, csr.values):
+        for array in (csr.indptr, csr.indices, csr.data):
             self._file.write(array.data)
         self._batches.append((csr.n_rows, csr.nnz))
 

@@ -248,7 +248,7 @@ class Part:
         stored = self.layers[layer]
         if stored.encoding == "dense":
             csr = self.rows(layer, start, stop)
-            csr.values.fill(1)
+            csr.data.fill(1)
             return csr
         indptr = self.indptr(layer)[start : stop + 1]
         indices = np.empty(indptr[-1] - indptr[0], np.int32)

@@ -249,7 +249,7 @@ def channel_means(
         found = ((matrix.indices, matrix.data, len(rows)) for rows, matrix in batches)
     else:
         rows_of = (batch.layers[layer.name] for batch in extractor.extract(reference))
-        found = ((csr.indices, csr.values, csr.n_rows) for csr in rows_of)
+        found = ((csr.indices, csr.data, csr.n_rows) for csr in rows_of)
     sums, n_rows = np.zeros(layer.n_channels), 0
     for indices, values, count in found:
         sums += np.bincount(indices % layer.n_channels, weights=values, minlength=layer.n_channels)
