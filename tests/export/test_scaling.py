@@ -235,7 +235,7 @@ def test_rows_of_two_scalings_are_never_in_one_store(
     ).path
     store = tmp_path / "features"
     pictures = list_pictures([PHOTOGRAPHS[0]])
-    sparsefeat.extract_to_store(sparsefeat.Extractor(exported("plain"), "gap"), pictures, store)
+    sparsefeat.extract(pictures, store, model=sparsefeat.Extractor(exported("plain"), "gap"))
     scaling = sparsefeat.open(store).settings["scaling"]
     assert scaling == {
         "mode": "0..1",
@@ -245,7 +245,7 @@ def test_rows_of_two_scalings_are_never_in_one_store(
         "std": [1.0, 1.0, 1.0],
     }
     with pytest.raises(StoreMismatchError, match="scaling"):
-        sparsefeat.extract_to_store(sparsefeat.Extractor(other, "gap"), pictures, store)
+        sparsefeat.extract(pictures, store, model=sparsefeat.Extractor(other, "gap"))
 
 
 KERAS = """

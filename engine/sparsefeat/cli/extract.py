@@ -35,9 +35,9 @@ from sparsefeat.cli.stopping import run_stoppable
 from sparsefeat.system.text import counted
 
 if TYPE_CHECKING:
+    import sparsefeat
     from sparsefeat.pipeline.extractor import Extractor
     from sparsefeat.pipeline.profile import Profile
-    from sparsefeat.pipeline.progress import Progress
     from sparsefeat.store import Values
 
 EXAMPLES = """
@@ -174,11 +174,11 @@ def extract(
     the command stops; what was finished is committed.
     Files that accompany photographs (.mov, .xmp, Thumbs.db, ...) are counted and skipped.
     """
+    import sparsefeat
     from sparsefeat.images import list_pictures
-    from sparsefeat.pipeline.extraction import extract_to_store
+    from sparsefeat.pipeline.extraction import ExtractionResult
     from sparsefeat.pipeline.extractor import Extractor
     from sparsefeat.pipeline.profile import Profile
-    from sparsefeat.pipeline.progress import Progress
     from sparsefeat.runtime import bf16_only_in_vectors
     from sparsefeat.store import Values
 
@@ -210,7 +210,7 @@ def extract(
             listed = "standard input" if files_from == "-" else printable(str(files_from))
             log(f"{listed} lists no images: there is nothing to do")
             if as_json:
-                _print_json(output, Progress(total=0), time.monotonic() - start)
+                _print_json(output, ExtractionResult(total=0), time.monotonic() - start)
             return
         extractor = Extractor(
             model,
@@ -236,10 +236,10 @@ def extract(
         setup_seconds = time.monotonic() - start
         with extraction_shown() as report:
             outcome, stopped_by = run_stoppable(
-                lambda stop: extract_to_store(
-                    extractor,
+                lambda stop: sparsefeat.extract(
                     pictures,
                     output,
+                    model=extractor,
                     rows_per_part=rows_per_part,
                     values=kept,
                     identity=identity,  # type: ignore[arg-type]
@@ -289,13 +289,13 @@ def _chosen(extractor: "Extractor") -> str:
 
 
 def _print_json(
-    output: str, outcome: "Progress", seconds: float, profile: dict[str, Any] | None = None
+    output: str, outcome: "ExtractionResult", seconds: float, profile: dict[str, Any] | None = None
 ) -> None:
     facts = {"store": output, "seconds": seconds, **dataclasses.asdict(outcome)}
     print_json(facts if profile is None else facts | {"profile": profile})
 
 
-def _print(output: str, outcome: "Progress", seconds: float) -> None:
+def _print(output: str, outcome: "ExtractionResult", seconds: float) -> None:
     rate = outcome.worked / seconds
     failed = f"{outcome.failed:,} could not be read this time, " * bool(outcome.failed)
     click.echo(
@@ -330,7 +330,7 @@ def _print(output: str, outcome: "Progress", seconds: float) -> None:
         log("stopped early; the same command takes up from here")
 
 
-def _print_losses(outcome: "Progress", values: "Values") -> None:
+def _print_losses(outcome: "ExtractionResult", values: "Values") -> None:
     click.echo(f"stored as {values}; rows stored against rows computed:")
     rows = [
         (

@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, small_vgg16: Path) -> Path:
     (folder / "notes.jpg").write_text("no picture")
     extractor = sparsefeat.Extractor(small_vgg16, "pools", size=(64, 64))
     pictures = list_pictures([folder / "photos"])
-    sparsefeat.extract_to_store(extractor, pictures, folder / "features")
+    sparsefeat.extract(pictures, folder / "features", model=extractor)
     return folder
 
 
@@ -183,7 +183,7 @@ def test_flatness_of_a_store_whose_photographs_were_moved(
     shutil.copytree(folder / "photos", tmp_path / "photos")
     extractor = sparsefeat.Extractor(small_vgg16, "block5_pool", size=(64, 64))
     pictures = list_pictures([tmp_path / "photos"])
-    sparsefeat.extract_to_store(extractor, pictures, tmp_path / "features")
+    sparsefeat.extract(pictures, tmp_path / "features", model=extractor)
     here = run("features --flatness --json", tmp_path, small_vgg16)
     assert "flatness" not in here.stderr
     (tmp_path / "photos").rename(tmp_path / "moved")
