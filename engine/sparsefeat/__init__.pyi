@@ -49,6 +49,8 @@ from .types import Batch, Layer, ReadFailure, Reject, RejectWarning, Row
 from .viz.maps import FeatureMaps, maps
 from .viz.report import Report, build_report, write_report
 
+__version__: str
+
 __all__ = [
     "PRESETS",
     "Batch",

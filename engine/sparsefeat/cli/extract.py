@@ -35,7 +35,7 @@ from sparsefeat.cli.stopping import run_stoppable
 from sparsefeat.system.text import counted
 
 if TYPE_CHECKING:
-    import sparsefeat
+    from sparsefeat.pipeline.extraction import ExtractionResult
     from sparsefeat.pipeline.extractor import Extractor
     from sparsefeat.pipeline.profile import Profile
     from sparsefeat.store import Values

@@ -1,5 +1,6 @@
 """Photographs in, activations out: the library's main object."""
 
+import inspect
 import os
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -193,6 +194,22 @@ class Extractor:
             pool=pool,
             size=fixed,
         )
+
+    def __repr__(self) -> str:
+        changed = "".join(
+            f", {name}={value!r}"
+            for name, value in self._options.items()
+            if value != _DEFAULTS[name]
+        )
+        return f"Extractor({str(self._file.path)!r}, {','.join(self._names)!r}{changed})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Give what makes a copy, here or in another process: it loads the network again."""
+        return _made, (str(self._file.path), self._names, self._options)
+
+    def __call__(self, images: Float32) -> dict[str, Float32]:
+        """Run preprocessed images through the network: see `run`."""
+        return self.run(images)
 
     @property
     def layers(self) -> dict[str, Layer]:
@@ -575,6 +592,16 @@ class Extractor:
                 "the size that this extractor is fixed to"
             )
         check_size(self._file, (height, width))
+
+
+_DEFAULTS: dict[str, Any] = {
+    name: parameter.default
+    for name, parameter in inspect.signature(Extractor.__init__).parameters.items()
+}
+
+
+def _made(model: str, layers: tuple[str, ...], options: dict[str, Any]) -> Extractor:
+    return Extractor(model, layers, **options)
 
 
 def _taken(picture: Picture | Reject) -> Picture | Reject:
