@@ -1,7 +1,7 @@
 """Options that several commands take, and types of options."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -10,6 +10,8 @@ from click.core import ParameterSource
 
 from sparsefeat.errors import InputError, StoreNotFoundError
 from sparsefeat.storage.whole_file import check_replaceable, is_special
+from sparsefeat.system.choices import unknown
+from sparsefeat.system.paths import refuse_empty
 
 LONGEST_NUMBER = 9  # digits: what has more is no number of pixels or pictures
 
@@ -45,6 +47,17 @@ class Counts(click.ParamType[tuple[int, ...]]):
         if not all(_is_count(word) and int(word) for word in words):
             self.fail(f"got {value!r}, expected numbers from 1 such as 1,8,32", param, ctx)
         return tuple(map(int, words))
+
+
+class Word(click.Choice[str]):
+    """One of some words, in small or capital letters."""
+
+    def __init__(self, words: Iterable[str]) -> None:
+        super().__init__(tuple(words), case_sensitive=False)
+
+    def get_invalid_choice_message(self, value: object, ctx: click.Context | None) -> str:
+        """Say which of the words is near."""
+        return unknown(value, self.choices, "word")
 
 
 class NamedValue(click.ParamType[tuple[str, str]]):
@@ -110,9 +123,12 @@ def is_model(path: str) -> bool:
 
     Raises
     ------
+    InputError
+        It is empty.
     StoreNotFoundError
         There is neither.
     """
+    refuse_empty(path, "a store or a model")
     if Path(path).is_file():
         return True
     if not os.path.lexists(path):
@@ -176,9 +192,10 @@ layers_option = click.option(
 )
 preprocess_option = click.option(
     "--preprocess",
+    type=Word(["keras", "bilinear", "bicubic", "crop"]),
     default="keras",
     show_default=True,
-    help="How a picture becomes an array: keras, bilinear, bicubic, crop.",
+    help="How a picture becomes an array.",
 )
 size_option = click.option(
     "--size",
@@ -188,14 +205,14 @@ size_option = click.option(
 )
 provider_option = click.option(
     "--provider",
-    type=click.Choice(["cpu", "openvino", "cuda", "auto"]),
+    type=Word(["cpu", "openvino", "cuda", "auto"]),
     default="cpu",
     show_default=True,
     help="What runs the network; auto takes the fastest that can be had here.",
 )
 convolution_option = click.option(
     "--convolution",
-    type=click.Choice(["auto", "direct", "winograd"]),
+    type=Word(["auto", "direct", "winograd"]),
     default="auto",
     show_default=True,
     help="How 3x3 convolutions are computed; auto takes Winograd's for float32 on the CPU.",

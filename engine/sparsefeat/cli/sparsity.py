@@ -7,6 +7,7 @@ import click
 
 from sparsefeat.cli.options import (
     OutputFile,
+    Word,
     check_one_printed,
     convolution_option,
     listing_options,
@@ -61,7 +62,7 @@ Examples:
 )
 @click.option(
     "--by",
-    type=click.Choice(["layer", "picture", "channel", "position", "label"]),
+    type=Word(["layer", "picture", "channel", "position", "label"]),
     default="layer",
     show_default=True,
     help="What there is one line for. A store's indices are read for channel and position alone.",

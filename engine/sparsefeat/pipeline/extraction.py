@@ -4,16 +4,17 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from pathlib import Path
 from typing import Literal, get_args
 
-from sparsefeat.errors import InputError, SourceError
+from sparsefeat.errors import SourceError
 from sparsefeat.images import AnyPath, Source, each_picture, find_picture
 from sparsefeat.pipeline.extractor import Extractor
 from sparsefeat.pipeline.profile import Profile
 from sparsefeat.pipeline.progress import Progress
 from sparsefeat.pipeline.todo import pick
 from sparsefeat.store import StoreWriter, Values
+from sparsefeat.system.choices import check_choice
+from sparsefeat.system.paths import checked_path
 from sparsefeat.system.text import counted
 from sparsefeat.types import Reject
 
@@ -83,8 +84,7 @@ def extract_to_store(
     StoreWriteError
         The disk refused. What was committed before stays.
     """
-    if identity not in IDENTITIES:
-        raise InputError(f"unknown identity {identity!r}, expected one of: {', '.join(IDENTITIES)}")
+    check_choice(identity, IDENTITIES, "identity")
     listed = [
         find_picture(each) if isinstance(each, str | os.PathLike) else each
         for each in each_picture(pictures)
@@ -93,7 +93,7 @@ def extract_to_store(
     with (
         profile.running(),
         StoreWriter.open(
-            Path(folder),
+            checked_path(folder, "a store"),
             layers=list(extractor.layers.values()),
             settings=extractor.settings,
             provenance=extractor.provenance,
