@@ -12,8 +12,10 @@ from sparsefeat.errors import InputError, StoreNotFoundError
 from sparsefeat.storage.whole_file import check_replaceable, is_special
 from sparsefeat.system.choices import unknown
 from sparsefeat.system.paths import refuse_empty
+from sparsefeat.system.threads import LARGEST_BATCH
 
 LONGEST_NUMBER = 9  # digits: what has more is no number of pixels or pictures
+MAX_PIXELS = 1 << 24  # of sparsefeat.model.graph, which the help need not load
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,11 +33,13 @@ class Size(click.ParamType[tuple[int, int]]):
         height, cross, width = value.lower().partition("x")
         if not (cross and _is_count(height) and _is_count(width)):
             self.fail(f"got {value!r}, expected height and width such as 224x224", param, ctx)
+        if int(height) * int(width) > MAX_PIXELS:
+            self.fail(f"got {value!r}, expected at most {MAX_PIXELS:,} pixels", param, ctx)
         return int(height), int(width)
 
 
 class Counts(click.ParamType[tuple[int, ...]]):
-    """Whole numbers of at least 1, such as ``1,8,32``."""
+    """Whole numbers from 1 to 4096, such as ``1,8,32``."""
 
     name = "N,N,..."
 
@@ -44,8 +48,9 @@ class Counts(click.ParamType[tuple[int, ...]]):
     ) -> tuple[int, ...]:
         """Take the numbers apart."""
         words = [word.strip() for word in value.split(",")]
-        if not all(_is_count(word) and int(word) for word in words):
-            self.fail(f"got {value!r}, expected numbers from 1 such as 1,8,32", param, ctx)
+        if not all(_is_count(word) and 1 <= int(word) <= LARGEST_BATCH for word in words):
+            expected = f"numbers from 1 to {LARGEST_BATCH:,} such as 1,8,32"
+            self.fail(f"got {value!r}, expected {expected}", param, ctx)
         return tuple(map(int, words))
 
 

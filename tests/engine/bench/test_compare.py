@@ -249,6 +249,7 @@ def test_pytorch_that_is_not_installed(
             "baseline 'tf-jit'",
         ),
         ({"batch_sizes": [0, 8]}, InputError, "batch size is 0"),
+        ({"batch_sizes": [4097]}, InputError, "batch size is 4097, .* from 1 to 4,096"),
         ({"batch_sizes": []}, InputError, "batch size is 0"),
         ({"rounds": 0}, InputError, "rounds is 0"),
         ({"seconds": 0.0}, InputError, "seconds is 0"),
