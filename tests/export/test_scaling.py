@@ -1,5 +1,6 @@
 """Models that were trained on pixels scaled otherwise than VGG16's: the scaling is exported too."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -80,7 +81,8 @@ for name, (file, scaling) in json.loads(sys.argv[2]).items():
     except WeightsError as exc:
         found[name] = str(exc)
     else:
-        found[name] = [network.scaling.mode, network.size, *network.notes]
+        said = network.notes or (network.assumed,)
+        found[name] = [network.scaling.mode, network.size, *said]
 print(json.dumps(found))
 """
 
@@ -169,6 +171,22 @@ def test_a_model_that_says_nothing_is_taken_for_caffe_and_the_user_is_told(
     assert mode == "caffe"
     assert "does not say how its pixels are scaled: assuming --scaling caffe" in line
     assert "say --scaling tf, torch, 0..1 or none" in line
+
+
+def test_the_command_prints_what_was_assumed_as_one_line(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrow = functools.partial(sparsefeat_export.export, channels_divisor=16)
+    monkeypatch.setattr(sparsefeat_export, "export", narrow)
+    options = ["--weights", models / "plain.keras", "-o", tmp_path / "plain.onnx"]
+    done = CliRunner().invoke(main, ["export", *map(str, options)])
+    assert done.exit_code == 0, done.stderr
+    converting, assumed, certifying = done.stderr.splitlines()
+    assert converting.startswith("converting")
+    assert assumed.startswith(
+        "warning: plain.keras does not say how its pixels are scaled: assuming --scaling caffe"
+    )
+    assert certifying.startswith("certifying")
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -13,6 +13,7 @@ import click
 from sparsefeat.cli.options import (
     NamedValue,
     OutputFolder,
+    Word,
     convolution_option,
     layers_option,
     listing_options,
@@ -32,6 +33,8 @@ from sparsefeat.cli.output import (
 )
 from sparsefeat.cli.progress import extraction_shown
 from sparsefeat.cli.stopping import run_stoppable
+from sparsefeat.errors import InputError
+from sparsefeat.system.choices import near
 from sparsefeat.system.text import counted
 
 if TYPE_CHECKING:
@@ -39,6 +42,9 @@ if TYPE_CHECKING:
     from sparsefeat.pipeline.extractor import Extractor
     from sparsefeat.pipeline.profile import Profile
     from sparsefeat.store import Values
+
+# Of sparsefeat.store.Values, but for bits:N.
+VALUES = ("float32", "float16", "bfloat16", "uint8")
 
 EXAMPLES = """
 \b
@@ -67,7 +73,7 @@ Running the same command again takes up where the last run ended.
 @layers_option
 @click.option(
     "--pool",
-    type=click.Choice(["none", "avg", "max"]),
+    type=Word(["none", "avg", "max"]),
     default="none",
     show_default=True,
     help="Global pooling over rows and columns.",
@@ -100,7 +106,7 @@ Running the same command again takes up where the last run ended.
 )
 @click.option(
     "--identity",
-    type=click.Choice(["mtime", "digest"]),
+    type=Word(["mtime", "digest"]),
     default="mtime",
     show_default=True,
     help="What tells a stored picture from a new one.",
@@ -115,7 +121,7 @@ Running the same command again takes up where the last run ended.
 @provider_option
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "bf16", "int8"]),
+    type=Word(["fp32", "bf16", "int8"]),
     help="What it computes in; by default the model's own.",
 )
 @click.option(
@@ -180,9 +186,8 @@ def extract(
     from sparsefeat.pipeline.extractor import Extractor
     from sparsefeat.pipeline.profile import Profile
     from sparsefeat.runtime import bf16_only_in_vectors
-    from sparsefeat.store import Values
 
-    kept = Values.parse(values)  # before the model is loaded
+    kept = _parsed(values)  # before the model is loaded
     if not photos and files_from is None:
         raise click.UsageError("name folders, files or patterns with PHOTOS, or use --files-from")
     if root is not None and files_from is None and not any(Path(one).is_file() for one in photos):
@@ -264,6 +269,16 @@ def extract(
         raise click.exceptions.Exit(128 + stopped_by)
     if outcome.failed or outcome.nothing_readable:
         raise click.exceptions.Exit(1)
+
+
+def _parsed(values: str) -> "Values":
+    from sparsefeat.store import Values
+
+    try:
+        return Values.parse(values.lower())
+    except InputError as exc:
+        likely = near(values, VALUES, 1)
+        raise InputError(str(exc) + (f"; did you mean {likely[0]}?" if likely else "")) from exc
 
 
 def _load_kernels(convolution: str) -> None:

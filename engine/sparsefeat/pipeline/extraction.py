@@ -21,6 +21,8 @@ from sparsefeat.images import (
 from sparsefeat.pipeline.extractor import Extractor
 from sparsefeat.pipeline.profile import Profile
 from sparsefeat.store import Index, Loss, Status, StoreWriter, Values
+from sparsefeat.system.choices import check_choice
+from sparsefeat.system.paths import checked_path
 from sparsefeat.system.text import counted
 from sparsefeat.types import ReadFailure, Reject, failures_apart
 
@@ -176,8 +178,7 @@ def extract(
     >>> result.rows  # doctest: +SKIP
     1000
     """
-    if identity not in IDENTITIES:
-        raise InputError(f"unknown identity {identity!r}, expected one of: {', '.join(IDENTITIES)}")
+    check_choice(identity, IDENTITIES, "identity")
     if isinstance(model, Extractor):
         if options:
             raise InputError(
@@ -197,7 +198,7 @@ def extract(
     with (
         profile.running(),
         StoreWriter.open(
-            Path(store),
+            checked_path(store, "a store"),
             layers=list(extractor.layers.values()),
             settings=extractor.settings,
             provenance=extractor.provenance,

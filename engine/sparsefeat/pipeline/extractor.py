@@ -43,6 +43,7 @@ from sparsefeat.pipeline.scaling import ScalingWarning, check_scaling
 from sparsefeat.runtime import CudaOptions, Precision, choose_precision
 from sparsefeat.runtime.network import Convolution, Network
 from sparsefeat.runtime.probe import can_prove_fixed, prove
+from sparsefeat.system.choices import check_choice
 from sparsefeat.system.ordered import map_ordered
 from sparsefeat.system.text import one_line
 from sparsefeat.system.threads import checked_count, checked_threads, chosen_threads
@@ -147,8 +148,7 @@ class Extractor:
             "decode_threads": decode_threads,
         }
         self._others: dict[tuple[tuple[str, ...], Pool], Extractor] = {}
-        if pool not in POOLS:
-            raise InputError(f"unknown pool {pool!r}, expected one of: {', '.join(POOLS)}")
+        check_choice(pool, POOLS, "pool")
         self._threads = chosen_threads(threads)
         self._decode_threads = self._threads
         if decode_threads is not None:
@@ -451,8 +451,7 @@ class Extractor:
         QuirkWarning
             Once for each way in which the preset treats a picture worse than another would.
         """
-        if errors not in ERRORS:
-            raise InputError(f"unknown errors {errors!r}, expected one of: {', '.join(ERRORS)}")
+        check_choice(errors, ERRORS, "errors")
         profile = profile or Profile()
         batches = self.activations(pictures, errors=errors, profile=profile, on_decoded=on_decoded)
         return self._encoded(batches, reuse, profile)

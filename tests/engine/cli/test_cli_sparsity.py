@@ -232,6 +232,17 @@ def test_rejects_are_counted_and_nothing_readable_is_exit_1(
     assert nothing.stdout == ""
 
 
+def test_a_store_of_rejects_alone_says_where_they_are(folder: Path, small_vgg16: Path) -> None:
+    (folder / "no photos").mkdir()
+    (folder / "no photos" / "bad.png").write_text("no picture")
+    extract = ["extract", "no photos", "-o", "bad store", "-m", str(small_vgg16)]
+    assert command.run(folder, *extract, "--size", "64x64").exit_code == 1
+    done = command.run(folder, "sparsity", "bad store")
+    assert (done.exit_code, done.stdout) == (1, "")
+    said = "nothing was counted; its 1 reject: sparsefeat info 'bad store' --rejects\n"
+    assert done.stderr.endswith(said)
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [
