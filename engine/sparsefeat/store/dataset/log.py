@@ -157,8 +157,8 @@ class Log:
             )
         return self.read(number)
 
-    def document(self, number: int) -> SnapshotDocument:
-        """Read one snapshot's file alone.
+    def document(self, number: int) -> tuple[SnapshotDocument, str] | None:
+        """Read one snapshot's file alone, and its checksum; None if `vacuum` has deleted it.
 
         Raises
         ------
@@ -167,7 +167,12 @@ class Log:
         StoreReadError
             The system refused.
         """
-        return self._document(number)[0]
+        try:
+            return self._document(number)
+        except StoreCorruptError:
+            if self._storage.exists(snapshot_key(number)):
+                raise
+            return None
 
     def _document(self, number: int) -> tuple[SnapshotDocument, str]:
         key = snapshot_key(number)
