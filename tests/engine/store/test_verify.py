@@ -353,16 +353,12 @@ def test_snapshots_that_refer_to_others(tmp_path: Path) -> None:
     document = json.loads(first.read_bytes())
     del document["crc32c"]
     write_snapshot(tmp_path, 1, {**document, "created": "later"})
-    assert damage(verify(tmp_path)) == [
-        f"snapshot {number} refers to another snapshot 1 than there is" for number in (2, 3, 4)
-    ]
-    # Who deleted it, deletes the others too.
+    assert damage(verify(tmp_path)) == ["snapshot 2 refers to another snapshot 1 than there is"]
+    # As a vacuum that was cut off by a power failure may leave it.
     first.unlink()
     report = verify(tmp_path)
     assert report.ok
-    assert (
-        len([finding for finding in report.findings if "vacuum deletes both" in str(finding)]) == 3
-    )
+    assert "snapshot 2 can't be opened, since it refers to snapshot 1" in str(report.findings[0])
     vacuum(tmp_path, older_than=0)
     assert verify(tmp_path).findings == ()
     assert [path.name for path in (tmp_path / "snapshots").iterdir()] == ["00000005.json"]

@@ -213,7 +213,10 @@ def _snapshot_findings(log: Log, newest: Snapshot) -> Iterator[Finding]:
             continue
         base, expected = document.base
         if base not in numbers:
-            what = f"snapshot {number} refers to {base}, which is not there: vacuum deletes both"
+            what = (
+                f"snapshot {number} can't be opened, since it refers to snapshot {base}, which was "
+                "deleted; sparsefeat vacuum deletes it, too, in time"
+            )
             yield Finding(what=what, harmless=True)
         elif checksums.get(base, expected) != expected:
             yield Finding(what=f"snapshot {number} refers to another snapshot {base} than there is")
