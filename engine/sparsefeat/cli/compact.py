@@ -83,8 +83,9 @@ def compact(
 
 def _said(outcome: "Compaction", seconds: float) -> str:
     kept = outcome.parts_before - sum(map(len, outcome.groups))
+    lost = f"; {counted(outcome.lost, 'group')} changed by others meanwhile" * bool(outcome.lost)
     if not outcome.groups:
-        return f"nothing to do in {counted(kept, 'part')}"
+        return f"nothing {'done' if outcome.lost else 'to do'} in {counted(kept, 'part')}{lost}"
     planned = outcome.bytes_after is None
     said = (
         f"{counted(outcome.parts_before, 'part')} "
@@ -95,5 +96,4 @@ def _said(outcome: "Compaction", seconds: float) -> str:
     )
     if outcome.bytes_after is None:
         return said
-    lost = f"; {counted(outcome.lost, 'group')} changed by others meanwhile" * bool(outcome.lost)
     return f"{said} by {human_bytes(outcome.bytes_after)}{lost}; {seconds:.1f} s"

@@ -19,7 +19,7 @@ From Python, sparsefeat.open("features/", snapshot=3) opens one of them.
 @click.argument("store")
 @click.option("--json", "as_json", is_flag=True, help="Print the snapshots as JSON.")
 def history(store: str, as_json: bool) -> None:
-    """List the snapshots of STORE: when they were made, by what, and how many rows they have.
+    """List the snapshots of STORE: when they were made, by what, and what they hold.
 
     Each commit makes one; sparsefeat vacuum deletes old ones.
     """
@@ -36,7 +36,8 @@ def history(store: str, as_json: bool) -> None:
             commit.operation,
             f"{commit.rows:,}",
             "" if commit.added is None else f"{commit.added:+,}",
+            "" if commit.parts is None else f"{commit.parts:,}",
         )
         for commit in commits
     ]
-    print_table(("snapshot", "made", "by", "rows", "change"), rows, left=3)
+    print_table(("snapshot", "made", "by", "rows", "change", "parts"), rows, left=3)

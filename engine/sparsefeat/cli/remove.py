@@ -4,7 +4,7 @@ import dataclasses
 
 import click
 
-from sparsefeat.cli.output import print_json, printable
+from sparsefeat.cli.output import log, print_json, printable
 from sparsefeat.system.text import counted
 
 EXAMPLES = """
@@ -41,3 +41,5 @@ def remove(store: str, where: str, dry_run: bool, as_json: bool) -> None:
     click.echo(
         f"{printable(store)}: {counted(outcome.rows, 'row')} {verb}, {outcome.rows_left:,} left"
     )
+    if outcome.rows and not dry_run:
+        log("sparsefeat extract adds them again if it finds their images")

@@ -67,7 +67,8 @@ def vacuum(store: str, older_than: float, dry_run: bool, as_json: bool) -> None:
     verb = "would be deleted" if dry_run else "deleted"
     waiting = f"; {counted(outcome.waiting, 'part')} kept for now" * bool(outcome.waiting)
     click.echo(
-        f"{printable(store)}: {counted(outcome.parts, 'part')} of "
-        f"{human_bytes(outcome.stored_bytes)} and {counted(outcome.snapshots, 'snapshot')} "
-        f"{verb}{waiting}"
+        f"{printable(store)}: {counted(outcome.parts, 'part')} "
+        f"({human_bytes(outcome.allocated_bytes)} on the disk), "
+        f"{counted(outcome.snapshots, 'snapshot')} and "
+        f"{counted(outcome.leftovers, 'temporary file')} {verb}{waiting}"
     )

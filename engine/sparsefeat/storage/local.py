@@ -249,10 +249,9 @@ class LocalStorage:
         shutil.rmtree(path)
 
     def usage(self, prefix: str = "") -> Usage:
-        """Add up what lies below a key."""
+        """Add up what lies below a key, but for what others delete meanwhile."""
         total = Usage()
-        for file in (self.root / prefix).rglob("*"):
-            status = file.lstat()
+        for status in _statuses(self.root / prefix):
             if stat.S_ISREG(status.st_mode):
                 # Windows says nothing of blocks.
                 allocated = getattr(status, "st_blocks", -1) * 512
@@ -266,10 +265,10 @@ class LocalStorage:
         Both times are those of the machine that keeps the files, whatever the clock here says.
         """
         path = self.root / prefix
-        times = [path.lstat().st_mtime]
-        if path.is_dir() and not path.is_symlink():
-            times += [each.lstat().st_mtime for each in path.rglob("*")]
-        return self._now() - max(times)
+        status = path.lstat()
+        inner = _statuses(path) if stat.S_ISDIR(status.st_mode) else ()
+        latest = max([status.st_mtime, *(each.st_mtime for each in inner)])
+        return max(0.0, self._now() - latest)
 
     def identity(self) -> tuple[int, int]:
         """Tell this folder from another one that may come to lie in its place."""
@@ -294,6 +293,18 @@ class LocalStorage:
                 if stat.S_ISLNK((self.root / folder).lstat().st_mode):
                     raise ValueError(f"{parts[depth - 1]} is a link, expected a folder")
             self._checked.add(folder)
+
+
+def _statuses(folder: Path) -> Iterator[os.stat_result]:
+    """Look at all that lies below a folder, but for what others delete meanwhile."""
+    waiting = [folder]
+    while waiting:
+        with suppress(FileNotFoundError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    yield entry.stat(follow_symlinks=False)
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(Path(entry.path))
 
 
 def _make_below(folder: Path, top: Path) -> None:

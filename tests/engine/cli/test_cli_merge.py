@@ -29,6 +29,16 @@ def test_one_store_of_two(folder: Path) -> None:
     assert (facts["rows"], facts["duplicates"], facts["store"]) == (0, 2, "week")
 
 
+def test_rows_of_a_condition(folder: Path) -> None:
+    said = ok("merge a b -o some --where 'bytes >= 1001'", folder)
+    assert said.startswith("some: 2 rows and 0 rejects added in 1 part, ")
+    assert [int(size) for size in Store(folder / "some").obs["bytes"]] == [1001, 1002]
+    refused = run("merge a b -o none --where 'size > 3'", folder)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "there is no column 'size'" in refused.stderr
+    assert not (folder / "none").exists()
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [

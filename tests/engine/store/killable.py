@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsefeat.errors import StoreError
-from sparsefeat.store import StoreWriter, compact
+from sparsefeat.store import StoreWriter, compact, remove, vacuum
 from sparsefeat_kernels import csr_zeros_per_channel, to_dense
 
 from .data import SMALL, leftovers, make_batch, make_reject, make_row
@@ -58,8 +58,8 @@ def nobody(folder: str, count: int) -> None:
     extract(folder, count)
 
 
-def compacting(folder: str, dies_at: int) -> None:
-    """Compact, and be killed before the so manieth call by which the disk changes."""
+def dying(work: str, folder: str, dies_at: int) -> None:
+    """Do some maintenance, and be killed before the so manieth call by which the disk changes."""
     calls = 0
 
     def counted(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -76,7 +76,13 @@ def compacting(folder: str, dies_at: int) -> None:
         setattr(os, name, counted(getattr(os, name)))
     # A killed process loses nothing that it wrote; only a machine without power does.
     os.fsync = counted(lambda descriptor: None)
-    compact(Path(folder), rows_per_part=8)
+    match work:
+        case "compact":
+            compact(Path(folder), rows_per_part=8)
+        case "remove":
+            remove(Path(folder), "bytes % 3 == 0")
+        case "vacuum":
+            vacuum(Path(folder), older_than=0)
     report({"calls": calls})
 
 
@@ -126,7 +132,7 @@ def main() -> None:
     for layer in SMALL:
         to_dense(warm.layers[layer.name])
         csr_zeros_per_channel(warm.layers[layer.name], layer.n_channels)
-    functions = (compacting, compacting_limited, extract, limited, nobody, barred)
+    functions = (dying, compacting_limited, extract, limited, nobody, barred)
     commands = {function.__name__: function for function in functions}
     while line := sys.stdin.readline():
         arguments = json.loads(line)

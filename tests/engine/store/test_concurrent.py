@@ -40,7 +40,7 @@ def assert_every_row_once(folder: Path, expected: Store) -> None:
 def test_a_compaction_killed_at_any_moment(forge: Forge, pieces: Path, tmp_path: Path) -> None:
     expected = Store(pieces)
     calm: Path = shutil.copytree(pieces, tmp_path / "calm")
-    forge.start("compacting", folder=str(calm), dies_at=0)
+    forge.start("dying", work="compact", folder=str(calm), dies_at=0)
     calls = forge.answer("calls")
     assert forge.finish() is None
     moments = random.Random(0)
@@ -49,7 +49,9 @@ def test_a_compaction_killed_at_any_moment(forge: Forge, pieces: Path, tmp_path:
     for _ in range(KILLS):
         if not folder.exists():
             shutil.copytree(pieces, folder)
-        forge.start("compacting", folder=str(folder), dies_at=moments.randrange(1, calls))
+        forge.start(
+            "dying", work="compact", folder=str(folder), dies_at=moments.randrange(1, calls)
+        )
         killed = forge.was_killed()
         states.add(frozenset(path.name for path in part_folders(folder)))
         assert_every_row_once(folder, expected)

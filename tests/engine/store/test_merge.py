@@ -16,7 +16,7 @@ from sparsefeat.errors import (
     StoreWriteError,
 )
 from sparsefeat.storage import LocalStorage
-from sparsefeat.store import Store, StoreWriter, merge, verify
+from sparsefeat.store import Store, StoreWriter, compact, merge, remove, verify
 from sparsefeat.types import Batch, Layer
 
 from .data import (
@@ -176,6 +176,55 @@ def test_an_output_that_is_being_written(stores: tuple[Path, Path, Path]) -> Non
         merge([tuesday], week)
     assert sorted(numbers(week)) == [*range(9), 20]
     assert verify(week).ok
+
+
+def test_rows_that_another_writer_adds_between_two_parts(
+    stores: tuple[Path, Path, Path],
+) -> None:
+    """Whatever part of the merge they would come in: the part in hand, or a later one."""
+    monday, tuesday, week = stores
+    write_store(week, [make_batch([20])])
+
+    def meanwhile(done: int, total: int) -> None:
+        if not seen:
+            seen.append(done)
+            write_store(week, [make_batch([8, 1])])
+
+    seen: list[int] = []
+    done = merge([monday, tuesday], week, rows_per_part=2, progress=meanwhile)
+    assert numbers(week) == [20, 8, 1, 0, 2, 3, 4, 5, 6, 7]
+    assert (done.rows, done.duplicates) == (7, 4)
+    assert verify(week).ok
+
+
+def test_an_output_that_is_compacted_between_two_parts(stores: tuple[Path, Path, Path]) -> None:
+    monday, tuesday, week = stores
+    before: list[int] = []
+
+    def meanwhile(done: int, total: int) -> None:
+        if week.joinpath("snapshots", "00000002.json").exists() and not before:
+            before.extend(numbers(week))
+            assert len(compact(week).groups) == 1
+
+    done = merge([monday, tuesday], week, rows_per_part=2, progress=meanwhile)
+    assert before == [0, 1, 2, 3]
+    assert numbers(week) == list(range(9))
+    assert (done.rows, done.duplicates) == (9, 2)
+    assert verify(week).ok
+
+
+def test_copies_of_a_store_that_have_become_different(stores: tuple[Path, Path, Path]) -> None:
+    """Their parts have the same names."""
+    monday, _, week = stores
+    copy: Path = shutil.copytree(monday, monday.parent / "copy")
+    remove(copy, "bytes == 1000")
+    remove(monday, "bytes == 1005")
+    done = merge([monday, copy], week)
+    assert (done.rows, done.duplicates) == (6, 4)
+    assert sorted(numbers(week)) == list(range(6))
+    merge(monday, copy)
+    assert sorted(numbers(copy)) == list(range(6))
+    assert verify(copy).ok
 
 
 def test_rows_of_a_condition(stores: tuple[Path, Path, Path]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sparsefeat.errors import StoreNotFoundError
-from sparsefeat.store import Store, StoreWriter, compact, remove, verify
+from sparsefeat.store import Store, StoreWriter, compact, remove, vacuum, verify
 from sparsefeat_kernels import to_dense
 
 from .data import SMALL, assert_same_floats, make_batch, make_row, part_folders, write_store
@@ -105,6 +105,20 @@ def test_a_compaction_and_a_vacuum(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (outcome.parts_before, outcome.parts_after) == (2, 1)
     assert any(moment.what in ("unlink", "rmdir") for moment in recorder.moments)
     assert set(rows_after(recorder, tmp_path)["now"]) == {4}
+
+
+def test_a_vacuum_of_snapshots_that_refer_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    for number in range(1, 4):
+        write_store(disk / "store", [make_batch([number])])
+    compact(disk / "store")
+    with recorded(disk, monkeypatch) as recorder:
+        recorder.marks = ("1", "2", "3")
+        assert vacuum(disk / "store", older_than=0).snapshots == 3
+    assert {*rows_after(recorder, tmp_path)["synced"]} == {3}
 
 
 def test_a_removal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,6 +145,18 @@ def test_a_row_is_replaced_though_its_part_was_compacted(tmp_path: Path) -> None
     assert verify(tmp_path).ok
 
 
+def test_a_row_is_replaced_though_its_part_was_deleted(tmp_path: Path) -> None:
+    """A writer that works for days has seen parts that vacuum has deleted since."""
+    for number in range(4):
+        write_store(tmp_path, [make_batch([number])])
+    changed = Batch(rows=(make_row(2, bytes=7),), layers=make_batch([2]).layers)
+    with writer(tmp_path, replace=True) as update:
+        compact(tmp_path, vacuum=True)
+        update.append(changed)
+    assert Store(tmp_path).obs["bytes"].tolist() == [1000, 1001, 1003, 7]
+    assert verify(tmp_path).ok
+
+
 def test_appending_and_removing_while_it_is_compacted(tmp_path: Path) -> None:
     """Each is a commit after the other: neither is lost, and a part that changed stays."""
     for number in range(6):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from sparsefeat.errors import SourceError, StoreCorruptError, StoreError
 from sparsefeat.images import encode_path
-from sparsefeat.store import Store, VerifyReport, verify
+from sparsefeat.store import Store, VerifyReport, compact, vacuum, verify
 from sparsefeat.store.format.documents import checksum, plain
 from sparsefeat.types import Batch, Layer
 from sparsefeat_kernels import encode
@@ -29,6 +29,7 @@ from .data import (
     make_reject,
     make_row,
     part_folders,
+    write_snapshot,
     write_store,
 )
 
@@ -325,11 +326,54 @@ def test_leftovers_and_unknown_files_are_harmless(store: Path) -> None:
     (part, *_) = part_folders(store)
     shutil.copytree(part, store / "parts" / "0123456789abcdef.zarr")
     (part / "obs" / "._c.0").write_text("from a Mac")
+    (store / "parts" / "copy of a part.zarr").mkdir()
+    (store / "snapshots" / "3.json").write_text("{}")
+    (store / "snapshots" / ".0123.tmp").write_text("{")
     report = verify(store)
     assert report.ok
-    assert [finding.harmless for finding in report.findings] == [True, True]
-    assert "1 part that this snapshot doesn't list" in str(report.findings[0])
-    assert "obs/._c.0 belongs to nothing" in str(report.findings[1])
+    assert all(finding.harmless for finding in report.findings)
+    of_parts, of_snapshots, unlisted, in_part = map(str, report.findings)
+    assert of_parts == "parts/copy of a part.zarr belongs to nothing"
+    assert of_snapshots == "snapshots/3.json belongs to nothing"
+    assert "1 part that this snapshot doesn't list" in unlisted
+    assert "obs/._c.0 belongs to nothing" in in_part
+
+
+def test_all_parts_are_missing(store: Path) -> None:
+    shutil.rmtree(store / "parts")
+    assert len([line for line in damage(verify(store)) if "is not there any more" in line]) == 2
+
+
+def test_snapshots_that_refer_to_others(tmp_path: Path) -> None:
+    for number in range(4):
+        write_store(tmp_path, [make_batch([number])])
+    compact(tmp_path)
+    first = tmp_path / "snapshots" / "00000001.json"
+    assert verify(tmp_path).findings[1:] == ()
+    document = json.loads(first.read_bytes())
+    del document["crc32c"]
+    write_snapshot(tmp_path, 1, {**document, "created": "later"})
+    assert damage(verify(tmp_path)) == ["snapshot 2 refers to another snapshot 1 than there is"]
+    # As a vacuum that was cut off by a power failure may leave it.
+    first.unlink()
+    report = verify(tmp_path)
+    assert report.ok
+    assert "snapshot 2 can't be opened, since it refers to snapshot 1" in str(report.findings[0])
+    vacuum(tmp_path, older_than=0)
+    assert verify(tmp_path).findings == ()
+    assert [path.name for path in (tmp_path / "snapshots").iterdir()] == ["00000005.json"]
+
+
+def test_without_its_newest_snapshot_it_is_the_store_before(store: Path) -> None:
+    (*_, newest) = sorted((store / "snapshots").iterdir())
+    flip(newest, 200)
+    with pytest.raises(StoreCorruptError, match=newest.name):
+        verify(store)
+    newest.unlink()
+    report = verify(store)
+    assert (report.ok, report.rows, report.snapshot) == (True, 4, 1)
+    write_store(store, [make_batch(range(4, 7))])
+    assert (verify(store).ok, verify(store).rows) == (True, 7)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes have no place in a folder there")

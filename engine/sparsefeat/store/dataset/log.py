@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -157,8 +157,8 @@ class Log:
             )
         return self.read(number)
 
-    def document(self, number: int) -> SnapshotDocument:
-        """Read one snapshot's file alone.
+    def document(self, number: int) -> tuple[SnapshotDocument, str] | None:
+        """Read one snapshot's file alone, and its checksum; None if `vacuum` has deleted it.
 
         Raises
         ------
@@ -167,7 +167,12 @@ class Log:
         StoreReadError
             The system refused.
         """
-        return self._document(number)[0]
+        try:
+            return self._document(number)
+        except StoreCorruptError:
+            if self._storage.exists(snapshot_key(number)):
+                raise
+            return None
 
     def _document(self, number: int) -> tuple[SnapshotDocument, str]:
         key = snapshot_key(number)
@@ -421,6 +426,14 @@ def excluding(entry: PartEntry, rows: Sequence[int]) -> PartEntry:
         else:
             ranges.append([row, row + 1])
     return msgspec.structs.replace(entry, excluded=tuple((start, stop) for start, stop in ranges))
+
+
+def exclude_rows(parts: Iterable[PartEntry], rows: Mapping[str, Sequence[int]]) -> list[PartEntry]:
+    """Exclude rows, by the names of their parts; a part of which nothing counts is left out."""
+    changed = [
+        excluding(entry, rows[entry.name]) if entry.name in rows else entry for entry in parts
+    ]
+    return [entry for entry in changed if entry.n_rows or entry.rejected]
 
 
 def claim(storage: LocalStorage) -> list[Path]:

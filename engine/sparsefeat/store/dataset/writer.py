@@ -14,6 +14,7 @@ from sparsefeat.store.dataset.log import (
     Log,
     Snapshot,
     claim,
+    exclude_rows,
     excluding,
     storage_of,
     write_error,
@@ -30,7 +31,7 @@ from sparsefeat.store.format.documents import (
 from sparsefeat.store.format.threads import in_threads
 from sparsefeat.store.part.layers import Rows, cut_rows, n_rows
 from sparsefeat.store.part.read import Part
-from sparsefeat.store.part.tables import INDEX, ROWS, check_records, place, row_id
+from sparsefeat.store.part.tables import check_records, place, row_id
 from sparsefeat.store.part.write import PartLimits, PartWriter
 from sparsefeat.store.values import Loss, Values
 from sparsefeat.types import Batch, ChannelSteps, Layer, ReadFailure, Reject, Row
@@ -402,9 +403,8 @@ class StoreWriter:
         parts = [*latest.parts, excluding(entry, sorted(duplicates))]
         if self._locations is not None:
             new = [row for number, row in enumerate(part.rows) if number not in duplicates]
-            replaced = replaced_rows(self._locations, new)
-            rows = located(self._storage, latest, replaced, self._loaded)
-            parts = exclude_rows(parts, rows)
+            # In parts that are gone, too: those that took their places are in the index as well.
+            parts = exclude_rows(parts, _replaced_rows(self._locations, new))
         return Change(operation=self._operation, parts=parts)
 
     def _run(self, task: Callable[[], T]) -> T:
@@ -434,47 +434,13 @@ class StoreWriter:
             raise
 
 
-Exclusions = dict[str, list[int]]
-"""Rows that are not to count any more, by the name of their part."""
-
-
-def replaced_rows(locations: Locations, rows: Iterable[Row]) -> Exclusions:
-    """Find the rows of the same files as some new ones."""
-    replaced: Exclusions = {}
+def _replaced_rows(locations: Locations, rows: Iterable[Row]) -> dict[str, list[int]]:
+    """Find the rows of the same files as some new ones, by the name of their part."""
+    replaced: dict[str, list[int]] = {}
     for row in rows:
         for name, number in locations.find(place(row.root, row.path)):
             replaced.setdefault(name, []).append(number)
     return replaced
-
-
-def located(
-    storage: LocalStorage, latest: Snapshot, rows: Exclusions, known: Mapping[str, PartEntry]
-) -> Exclusions:
-    """Find rows in the parts of a snapshot, of which some may have been compacted meanwhile.
-
-    `known` are the parts that `rows` were found in.
-    """
-    found = {name: [*numbers] for name, numbers in rows.items() if name in latest.by_name}
-    if found.keys() == rows.keys():
-        return found
-    wanted: set[str] = set()
-    for name in rows.keys() - found.keys():
-        ids = Part(storage, known[name]).column(ROWS, INDEX)
-        wanted.update(ids[rows[name]].tolist())
-    for entry in latest.parts:
-        if entry.name in known:
-            continue
-        if numbers := [n for n, id in row_ids(Part(storage, entry)) if id in wanted]:
-            found[entry.name] = numbers
-    return found
-
-
-def exclude_rows(parts: Iterable[PartEntry], rows: Exclusions) -> list[PartEntry]:
-    """Exclude rows of some parts; a part of which nothing counts any more is left out."""
-    changed = [
-        excluding(entry, rows[entry.name]) if entry.name in rows else entry for entry in parts
-    ]
-    return [entry for entry in changed if entry.n_rows or entry.rejected]
 
 
 def _recorded(batch: Batch[Rows]) -> list[Reject]:

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import groupby
@@ -152,7 +153,8 @@ def compact(
                 bytes_after += entry.n_bytes
                 done.append(group)
             else:
-                storage.delete(part_key(entry.name))
+                with suppress(OSError):  # `vacuum` will
+                    storage.delete(part_key(entry.name))
                 lost += 1
         if vacuum:
             delete_unlisted(folder, older_than=0)

@@ -2,10 +2,12 @@
 
 import os
 from dataclasses import dataclass
+from functools import cache
 
 from sparsefeat.store.dataset.log import Log, storage_of
 from sparsefeat.store.dataset.store import Store
-from sparsefeat.store.format.documents import JSON
+from sparsefeat.store.format.documents import JSON, PARTS, SNAPSHOTS, SnapshotDocument
+from sparsefeat.store.part.read import read_refusal
 from sparsefeat.store.values import Loss
 
 
@@ -28,6 +30,12 @@ def info(folder: str | os.PathLike[str], *, snapshot: int | None = None) -> dict
         As `Store` does.
     """
     store = Store(folder, snapshot=snapshot)
+    try:
+        usage = store.storage.usage(PARTS) + store.storage.usage(SNAPSHOTS)
+    except OSError as exc:
+        if refused := read_refusal(store.storage.name(""), exc):
+            raise refused from exc
+        raise
     entries = store.snapshot.parts
     return {
         "snapshot": store.snapshot.number,
@@ -37,7 +45,7 @@ def info(folder: str | os.PathLike[str], *, snapshot: int | None = None) -> dict
         "rejected": store.n_rejected,
         "parts": len(entries),
         "bytes": sum(entry.n_bytes for entry in entries),
-        "allocated_bytes": store.storage.usage().allocated_bytes,
+        "allocated_bytes": usage.allocated_bytes,
         "settings": store.settings,
         "values": store.snapshot.values,
         "layers": {
@@ -77,9 +85,11 @@ def _loss(values: object) -> Loss | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Commit:
-    """One snapshot: its number, when and by what it was made, its rows, and how many more.
+    """One snapshot: its number, when and by what it was made, its rows and parts.
 
-    `added` is None for the oldest snapshot that `vacuum` has left, where others came before.
+    `added` is how many more rows these are than in the snapshot before it in the list; None for
+    the oldest that `vacuum` has left. `parts` is None where a snapshot that this one refers to is
+    not there any more.
     """
 
     snapshot: int
@@ -87,6 +97,7 @@ class Commit:
     operation: str
     rows: int
     added: int | None
+    parts: int | None
 
 
 def history(folder: str | os.PathLike[str]) -> list[Commit]:
@@ -106,10 +117,24 @@ def history(folder: str | os.PathLike[str]) -> list[Commit]:
     """
     log = Log(storage_of(folder))
     log.require()
+
+    @cache  # few snapshots are referred to, each by many
+    def names(number: int) -> frozenset[str] | None:
+        found = log.document(number)
+        return None if found is None else _names(found[0])
+
+    def _names(document: SnapshotDocument) -> frozenset[str] | None:
+        base = frozenset[str]() if document.base is None else names(document.base[0])
+        return None if base is None else base.union(entry.name for entry in document.parts)
+
     commits: list[Commit] = []
     for number in log.numbers():
-        document = log.document(number)
+        found = log.document(number)
+        if found is None:
+            continue
+        document, _ = found
         before = commits[-1].rows if commits else (0 if number == 1 else None)
+        listed = _names(document)
         commits.append(
             Commit(
                 snapshot=number,
@@ -117,6 +142,7 @@ def history(folder: str | os.PathLike[str]) -> list[Commit]:
                 operation=document.operation,
                 rows=document.rows,
                 added=None if before is None else document.rows - before,
+                parts=None if listed is None else len(listed),
             )
         )
     return commits

@@ -16,7 +16,7 @@ from sparsefeat.store.dataset.log import Change, Log, Snapshot, claim, excluding
 from sparsefeat.store.dataset.store import Store
 from sparsefeat.store.dataset.tables import standing_rejects
 from sparsefeat.store.format.documents import PartEntry, differences
-from sparsefeat.store.maintenance.compact import RowCounter, Source, pack, write_group
+from sparsefeat.store.maintenance.compact import Lines, RowCounter, Source, pack, write_group
 from sparsefeat.store.part.read import Part
 from sparsefeat.store.part.tables import INDEX, ROWS
 from sparsefeat.store.part.write import PartLimits
@@ -108,13 +108,13 @@ def merge(
     _check_apart(folders, output)
     stores = [Store(folder) for folder in folders]
     storage = LocalStorage(output)
-    log = Log(storage)
-    latest = log.newest()
+    latest = Log(storage).newest()
     _check_alike([store.snapshot for store in stores], folders)
     if latest is not None:
         _check_alike([latest, stores[0].snapshot], [output, folders[0]])
     wanted, duplicates = _wanted(stores, where, storage, latest)
     made = claim(storage)
+    target = _Output(storage, latest, like=stores[0].snapshot)
     groups = list(pack((each for each in wanted if len(each.rows) or len(each.rejects)), limits))
     counter = RowCounter(wanted, progress)
     added: list[PartEntry] = []
@@ -122,12 +122,10 @@ def merge(
         for group in groups:
             if stop is not None and stop.is_set():
                 break
-            first = stores[0].snapshot
-            entry = write_group(storage, first.layers, group, wrote=counter.add)
-            latest = _append(log, storage, latest, first, entry)
-            added.append(latest.by_name[entry.name])
+            entry = write_group(storage, stores[0].snapshot.layers, group, wrote=counter.add)
+            added.append(target.append(entry))
     finally:
-        if latest is None:
+        if target.latest is None:
             storage.unmake(made)
     return Merge(
         rows=sum(entry.n_rows for entry in added),
@@ -164,57 +162,68 @@ def _wanted(
 ) -> tuple[list[Source], int]:
     """Find out what of the sources is to be written, and how many rows are there already."""
     there = [Part(storage, entry) for entry in output.parts] if output else []
-    parts = [part for store in stores for part in store.parts]
+    parts: list[Part] = []
+    chosen: list[Lines] = []
+    for store in stores:
+        numbers = np.arange(store.n_rows) if where is None else store.where(where)
+        # By the part itself: a copy of a store has parts of the same names.
+        rows = {id(each.part): each.rows for each in by_part(store.opened, numbers)}
+        parts += store.parts
+        chosen += [rows.get(id(part), np.empty(0, np.int64)) for part in store.parts]
     # The output's own count as the later ones, or each merge would add the same again.
     rejects = standing_rejects([*parts, *there])[: len(parts)]
-    seen = {id for part in there for _, id in row_ids(part)}
-    chosen = {
-        wanted.part.entry.name: wanted.rows
-        for store in stores
-        for wanted in by_part(
-            store.opened, np.arange(store.n_rows) if where is None else store.where(where)
-        )
-    }
+    seen = {row for part in there for _, row in row_ids(part)}
     sources = []
     duplicates = 0
-    for part, lines in zip(parts, rejects, strict=True):
-        rows = chosen.get(part.entry.name, np.empty(0, np.int64))
-        ids = part.column(ROWS, INDEX)[rows].tolist()
+    for part, numbers, lines in zip(parts, chosen, rejects, strict=True):
         fresh = []
-        for row, id in zip(rows.tolist(), ids, strict=True):
-            if id not in seen:
-                seen.add(id)
-                fresh.append(row)
-        duplicates += len(rows) - len(fresh)
+        for number, row in zip(
+            numbers.tolist(), part.column(ROWS, INDEX)[numbers].tolist(), strict=True
+        ):
+            if row not in seen:
+                seen.add(row)
+                fresh.append(number)
+        duplicates += len(numbers) - len(fresh)
         kept = lines if where is None else lines[:0]
         sources.append(Source(part=part, rows=np.array(fresh, np.int64), rejects=kept))
     return sources, duplicates
 
 
-def _append(
-    log: Log, storage: LocalStorage, latest: Snapshot | None, like: Snapshot, entry: PartEntry
-) -> Snapshot:
-    """Commit a part, without rows that another writer has committed meanwhile."""
-    if latest is None:
-        change = Change(operation="merge", parts=[entry])
-        first = log.create(like.settings, like.layers, like.values, change)
-        if first is not None:
-            return first
-        latest = log.require()
-        _check_alike([like, latest], [storage.root, storage.root])
-        known: set[str] = set()
-    else:
-        known = {each.name for each in latest.parts}
-    ids = {id: number for number, id in row_ids(Part(storage, entry))}
-    duplicates: set[int] = set()
+class _Output:
+    """The store that is appended to, while others may append to it too.
 
-    def appended(latest: Snapshot) -> Change:
+    `latest` is its newest snapshot, that `_wanted` has looked at; `like` is what it becomes if
+    there is none.
+    """
+
+    def __init__(self, storage: LocalStorage, latest: Snapshot | None, *, like: Snapshot) -> None:
+        self._storage, self._log, self._like = storage, Log(storage), like
+        self.latest = latest
+        self._known = set() if latest is None else {*latest.by_name}
+        self._others: set[str] = set()  # ids of rows that others have committed since
+
+    def append(self, entry: PartEntry) -> PartEntry:
+        """Commit a part, without rows that others have committed meanwhile."""
+        if self.latest is None:
+            like, change = self._like, Change(operation="merge", parts=[entry])
+            self.latest = self._log.create(like.settings, like.layers, like.values, change)
+            if self.latest is None:  # another writer was faster
+                self.latest = self._log.require()
+                _check_alike([self._like, self.latest], [self._storage.root] * 2)
+        if entry.name not in self.latest.by_name:
+            ids = [*row_ids(Part(self._storage, entry))]
+            self.latest = self._log.commit(
+                self.latest, lambda latest: self._appended(latest, entry, ids)
+            )
+        self._known.add(entry.name)
+        return self.latest.by_name[entry.name]
+
+    def _appended(
+        self, latest: Snapshot, entry: PartEntry, ids: Sequence[tuple[int, str]]
+    ) -> Change:
         for other in latest.parts:
-            if other.name not in known:
-                known.add(other.name)
-                theirs = (id for _, id in row_ids(Part(storage, other)))
-                duplicates.update(ids[id] for id in theirs if id in ids)
-        parts = [*latest.parts, excluding(entry, sorted(duplicates))]
-        return Change(operation="merge", parts=parts)
-
-    return log.commit(latest, appended)
+            if other.name not in self._known:
+                self._known.add(other.name)
+                self._others.update(row for _, row in row_ids(Part(self._storage, other)))
+        duplicates = [number for number, row in ids if row in self._others]
+        return Change(operation="merge", parts=[*latest.parts, excluding(entry, duplicates)])

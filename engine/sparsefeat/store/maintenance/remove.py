@@ -1,12 +1,14 @@
 """Removing rows from a store."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sparsefeat.store.dataset.gather import by_part
-from sparsefeat.store.dataset.log import Change, Log, Snapshot
+from sparsefeat.store.dataset.index import row_ids
+from sparsefeat.store.dataset.log import Change, Log, Snapshot, exclude_rows
 from sparsefeat.store.dataset.store import Store
-from sparsefeat.store.dataset.writer import exclude_rows, located
+from sparsefeat.store.part.read import Part
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +43,8 @@ def remove(folder: str | os.PathLike[str], where: str, *, dry_run: bool = False)
         It is no such condition.
     StoreCorruptError
         A part is damaged.
+    StoreChangedError
+        A part was deleted by `vacuum` meanwhile.
     StoreReadError, StoreWriteError
         The system refused.
 
@@ -53,14 +57,34 @@ def remove(folder: str | os.PathLike[str], where: str, *, dry_run: bool = False)
     numbers = store.where(where)
     if dry_run or not len(numbers):
         return Removal(rows=len(numbers), rows_left=store.n_rows - len(numbers))
+    ids = store.obs.index[numbers]
     rows = {
-        wanted.part.entry.name: wanted.rows.tolist() for wanted in by_part(store.opened, numbers)
+        wanted.part.entry.name: dict(
+            zip(wanted.rows.tolist(), ids[wanted.places].tolist(), strict=True)
+        )
+        for wanted in by_part(store.opened, numbers)
     }
-    known = store.snapshot.by_name
 
     def removed(latest: Snapshot) -> Change | None:
-        parts = exclude_rows(latest.parts, located(store.storage, latest, rows, known))
+        parts = exclude_rows(latest.parts, _found(store, latest, rows))
         return None if parts == [*latest.parts] else Change(operation="remove", parts=parts)
 
     after = Log(store.storage).commit(store.snapshot, removed)
     return Removal(rows=len(numbers), rows_left=after.n_rows)
+
+
+def _found(
+    store: Store, latest: Snapshot, rows: Mapping[str, Mapping[int, str]]
+) -> dict[str, list[int]]:
+    """Find rows in the parts of a later snapshot, of which some may have been compacted.
+
+    `rows` are numbers and ids by the name of the part in which the store has them.
+    """
+    found = {name: [*numbers] for name, numbers in rows.items() if name in latest.by_name}
+    ids = {id for name in rows.keys() - found.keys() for id in rows[name].values()}
+    if ids:
+        for entry in latest.parts:
+            if entry.name not in store.snapshot.by_name:
+                there = row_ids(Part(store.storage, entry))
+                found[entry.name] = [number for number, id in there if id in ids]
+    return found

@@ -83,59 +83,80 @@ def vacuum(
     if not 0 <= older_than < float("inf"):
         raise InputError(f"got older_than={older_than!r}, expected seconds from 0 on")
     storage = storage_of(folder)
-    log = Log(storage)
-    numbers = log.numbers()
-    kept = _kept(storage, log, numbers, older_than)
-    listed = {entry.name for snapshot in kept for entry in snapshot.parts}
-    needed = {each.number for snapshot in kept for each in snapshot.chain}
-    old = [number for number in numbers if number not in needed and number < kept[-1].number]
-    unlisted = [
-        name
-        for folder_name in storage.names(PARTS)
-        if (name := part_name(folder_name)) is not None and name not in listed
-    ]
-    usage, deleted, waiting = Usage(), 0, 0
     try:
-        # First the snapshots, so that none lists a part that is gone.
-        if not dry_run:
-            for number in old:
-                storage.delete(snapshot_key(number))
-        for done, name in enumerate(unlisted, start=1):
-            if _age(storage, part_key(name)) < older_than:
-                waiting += 1
-            else:
-                deleted += 1
-                usage += storage.usage(part_key(name))
-                if not dry_run:
-                    storage.delete(part_key(name))
-            if progress is not None:
-                progress(done, len(unlisted))
-        leftovers = _delete_leftovers(storage, older_than, dry_run=dry_run)
+        return _vacuum(storage, older_than, dry_run=dry_run, progress=progress)
     except StoreError:
         raise
     except OSError as exc:
         raise write_error(storage, exc) from exc
+
+
+def _vacuum(
+    storage: LocalStorage,
+    older_than: float,
+    *,
+    dry_run: bool,
+    progress: Callable[[int, int], None] | None,
+) -> Vacuum:
+    log = Log(storage)
+    numbers = log.numbers()
+    newest = log.require()
+    needed, listed = _kept(storage, log, newest, numbers, older_than)
+    old = [number for number in numbers if number not in needed and number < newest.number]
+    unlisted = [
+        name
+        for folder_name in _names(storage, PARTS)
+        if (name := part_name(folder_name)) is not None and name not in listed
+    ]
+    usage, deleted, waiting = Usage(), 0, 0
+    # First the snapshots, so that none lists a part that is gone; and from the newest on, so that
+    # none refers to one that is gone.
+    for number in reversed(old):
+        if not dry_run:
+            _delete(storage, snapshot_key(number))
+    for done, name in enumerate(unlisted, start=1):
+        if _age(storage, part_key(name)) < older_than:
+            waiting += 1
+        else:
+            deleted += 1
+            usage += storage.usage(part_key(name))
+            if not dry_run:
+                _delete(storage, part_key(name))
+        if progress is not None:
+            progress(done, len(unlisted))
     return Vacuum(
         parts=deleted,
         snapshots=len(old),
-        leftovers=leftovers,
+        leftovers=_delete_leftovers(storage, older_than, dry_run=dry_run),
         stored_bytes=usage.stored_bytes,
         allocated_bytes=usage.allocated_bytes,
         waiting=waiting,
     )
 
 
-def _kept(storage: LocalStorage, log: Log, numbers: list[int], older_than: float) -> list[Snapshot]:
-    """Read the newest snapshot, and those that were it within the grace period, oldest first."""
-    kept = [log.require()]
-    earlier = [number for number in numbers if number < kept[0].number]
-    successor = kept[0].number
-    for number in reversed(earlier):
+def _kept(
+    storage: LocalStorage, log: Log, newest: Snapshot, numbers: list[int], older_than: float
+) -> tuple[set[int], set[str]]:
+    """Find the snapshots that stay, and the parts that they list.
+
+    These are the newest one, those that it was within the grace period, and those that any of
+    them refers to. A snapshot lists what it refers to lists, so that each file is read once.
+    """
+    needed = {each.number for each in newest.chain}
+    listed = {*newest.by_name}
+    successor = newest.number
+    for number in reversed([each for each in numbers if each < newest.number]):
         if _age(storage, snapshot_key(successor)) >= older_than:
             break
-        kept.append(log.read(number))
+        waiting = [number]
+        while waiting:
+            each = waiting.pop()
+            if each not in needed and (found := log.document(each)) is not None:
+                needed.add(each)
+                listed.update(entry.name for entry in found[0].parts)
+                waiting += [] if found[0].base is None else [found[0].base[0]]
         successor = number
-    return kept[::-1]
+    return needed, listed
 
 
 def _age(storage: LocalStorage, key: str) -> float:
@@ -149,14 +170,25 @@ def _age(storage: LocalStorage, key: str) -> float:
 def _delete_leftovers(storage: LocalStorage, older_than: float, *, dry_run: bool) -> int:
     """Delete the temporary files and folders of killed writers and vacuums."""
     found = 0
-    for prefix in (PARTS, SNAPSHOTS):
-        for name in storage.names(prefix):
+    for prefix in ("", PARTS, SNAPSHOTS):
+        for name in _names(storage, prefix):
             if not (name.startswith(".") and name.endswith(".tmp")):
                 continue
-            key = f"{prefix}/{name}"
+            key = f"{prefix}/{name}" if prefix else name
             if _age(storage, key) >= older_than:
                 found += 1
                 if not dry_run:
-                    with suppress(FileNotFoundError):
-                        storage.delete(key)
+                    _delete(storage, key)
     return found
+
+
+def _delete(storage: LocalStorage, key: str) -> None:
+    with suppress(FileNotFoundError):  # somebody else was faster
+        storage.delete(key)
+
+
+def _names(storage: LocalStorage, prefix: str) -> list[str]:
+    try:
+        return storage.names(prefix)
+    except FileNotFoundError:  # a store of no rows may have lost its folder of parts
+        return []

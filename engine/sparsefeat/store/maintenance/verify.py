@@ -20,6 +20,7 @@ from sparsefeat.store.format.documents import (
     CHUNK,
     PARTS,
     SHARD,
+    SNAPSHOTS,
     PartEntry,
     StoredLayer,
     differences,
@@ -27,6 +28,7 @@ from sparsefeat.store.format.documents import (
     layer_key,
     part_key,
     part_name,
+    snapshot_number,
 )
 from sparsefeat.store.part.read import Part, read_refusal
 from sparsefeat.store.part.tables import COLUMNS, INDEX, REJECTED, ROWS, row_id
@@ -194,23 +196,51 @@ def _check_folders(sources: Sequence[Path]) -> None:
 
 def _snapshot_findings(log: Log, newest: Snapshot) -> Iterator[Finding]:
     """Look at the snapshots before the newest one: a damaged one loses nothing of the store."""
-    for number in log.numbers():
-        if number >= newest.number:
-            break
+    checksums: dict[int, str] = {}
+    numbers = [number for number in log.numbers() if number < newest.number]
+    for number in numbers:
         try:
-            log.document(number)
+            found = log.document(number)
         except StoreReadError:
             raise
         except StoreError as exc:
             yield Finding(what=str(exc))
+            continue
+        if found is None:  # deleted by `vacuum` meanwhile
+            continue
+        document, checksums[number] = found
+        if document.base is None:
+            continue
+        base, expected = document.base
+        if base not in numbers:
+            what = (
+                f"snapshot {number} can't be opened, since it refers to snapshot {base}, which was "
+                "deleted; sparsefeat vacuum deletes it, too, in time"
+            )
+            yield Finding(what=what, harmless=True)
+        elif checksums.get(base, expected) != expected:
+            yield Finding(what=f"snapshot {number} refers to another snapshot {base} than there is")
 
 
 def _leftovers(storage: LocalStorage, snapshot: Snapshot) -> Iterator[Finding]:
-    names = [part_name(each) for each in storage.names(PARTS)]
-    unlisted = [name for name in names if name is not None and name not in snapshot.by_name]
+    """Find what belongs to no part, and to no snapshot."""
+    unlisted = 0
+    for prefix in (PARTS, SNAPSHOTS):
+        try:
+            names = storage.names(prefix)
+        except OSError as exc:
+            if refused := read_refusal(storage.name(prefix), exc):
+                raise refused from exc
+            names = []  # each part that is not there is told of
+        for name in names:
+            part = part_name(name) if prefix == PARTS else None
+            if part is not None:
+                unlisted += part not in snapshot.by_name
+            elif not name.startswith(".") and (prefix == PARTS or snapshot_number(name) is None):
+                yield Finding(what=f"{prefix}/{name} belongs to nothing", harmless=True)
     if unlisted:
         what = (
-            f"{counted(len(unlisted), 'part')} that this snapshot doesn't list: of older "
+            f"{counted(unlisted, 'part')} that this snapshot doesn't list: of older "
             "snapshots, of writers at work or killed; sparsefeat vacuum deletes them in time"
         )
         yield Finding(what=what, harmless=True)

@@ -1,0 +1,94 @@
+"""`sparsefeat vacuum` says what it deletes, and `sparsefeat history` what there is."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from sparsefeat.store import Store, verify
+
+from ..store.data import leftovers, make_batch, write_store
+from ..store.test_vacuum import age
+from .test_cli import ok, run
+
+PARTS = 3
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    folder = tmp_path / "features"
+    for number in range(PARTS):
+        write_store(folder, [make_batch([number])])
+    ok("compact features", tmp_path)
+    return folder
+
+
+def test_what_it_would_do_and_does(store: Path) -> None:
+    nothing = "features: 0 parts (0 B on the disk), 0 snapshots and 0 temporary files deleted\n"
+    assert ok("vacuum features", store.parent) == nothing
+    assert len(leftovers(store)) == PARTS
+    age(store, hours=3)
+    assert ok("vacuum features --older-than 4h", store.parent) == nothing
+    says = r"features: 3 parts \([\d.]+ \w+ on the disk\), 3 snapshots and 0 temporary files %s\n"
+    planned = ok("vacuum features --older-than 120m -n", store.parent)
+    assert re.fullmatch(says % "would be deleted", planned)
+    assert len(leftovers(store)) == PARTS
+    done = run("vacuum features --older-than 2h", store.parent)
+    assert re.fullmatch(says % "deleted", done.stdout)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert leftovers(store) == []
+    assert verify(store).findings == ()
+
+
+def test_what_waits_is_said(store: Path) -> None:
+    age(store, hours=25)
+    (store / "parts" / "0123456789abcdef.zarr").mkdir()
+    said = ok("vacuum features", store.parent)
+    assert said.startswith("features: 3 parts (")
+    assert said.endswith("deleted; 1 part kept for now\n")
+    facts = json.loads(ok("vacuum features --older-than 0 --json", store.parent))
+    assert (facts["store"], facts["parts"], facts["waiting"]) == ("features", 1, 0)
+
+
+def test_at_once_after_a_compaction(store: Path) -> None:
+    write_store(store, [make_batch([7])])
+    assert "2 parts became 1" in ok("compact features --vacuum", store.parent)
+    assert leftovers(store) == []
+    assert [int(size) - 1000 for size in Store(store).obs["bytes"]] == [0, 1, 2, 7]
+
+
+def test_history(store: Path) -> None:
+    lines = ok("history features", store.parent).splitlines()
+    assert lines[0].split() == ["snapshot", "made", "by", "rows", "change", "parts"]
+    assert [line.split()[0] for line in lines[1:]] == ["1", "2", "3", "4"]
+    assert lines[1].split()[2:] == ["extract", "1", "+1", "1"]
+    assert lines[4].split()[2:] == ["compact", "3", "+0", "1"]
+    facts = json.loads(ok("history features --json", store.parent))
+    assert [each["rows"] for each in facts] == [1, 2, 3, 3]
+    assert [each["parts"] for each in facts] == [1, 2, 3, 1]
+    ok("vacuum features --older-than 0", store.parent)
+    (commit,) = json.loads(ok("history features --json", store.parent))
+    assert (commit["snapshot"], commit["added"]) == (4, None)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("vacuum nowhere", "nowhere is not a folder"),
+        ("vacuum .", "extract into it first"),
+        ("vacuum features --older-than soon", "expected a time such as 30m, 24h or 7d"),
+        ("vacuum features --older-than 90", "expected a time such as"),
+        ("vacuum features --older-than -1h", "expected a time such as"),
+        ("vacuum", "STORE"),
+        ("history nowhere", "nowhere is not a folder"),
+        ("history .", "extract into it first"),
+    ],
+)
+def test_errors_are_one_line(store: Path, line: str, says: str) -> None:
+    before = sorted(store.rglob("*"))
+    done = run(line, store.parent)
+    assert done.exit_code == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(store.rglob("*")) == before
