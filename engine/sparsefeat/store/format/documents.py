@@ -6,6 +6,7 @@ JSON schemas beside this module are generated from the classes here.
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -279,6 +280,10 @@ class SnapshotDocument(_Document, frozen=True, kw_only=True):
         _check_depth(self.settings)
         if self.base is not None and self.base[0] >= self.number:
             raise ValueError(f"snapshot {self.number} with base {self.base[0]}")
+        if len({entry.name for entry in self.parts}) < len(self.parts):
+            raise ValueError("a part listed twice")
+        if any(math.prod(shape) > FEATURES for shape in (self.layers or {}).values()):
+            raise ValueError(f"layers {self.layers}")
 
 
 _PREFIX: Final = b'{"crc32c":"'
