@@ -316,6 +316,9 @@ def unseal(content: bytes, *, where: str) -> SnapshotDocument:
         checksum(body).encode() + b'",'
     ):
         raise _corrupt(where, "its checksum is wrong")
+    settings = _decode(b"{" + body, _Settings, where).settings
+    if len(bytes(settings)) > JSON_BYTES:  # many times that in memory
+        raise _corrupt(where, f"settings of {len(bytes(settings))} bytes")
     document: SnapshotDocument = _decode(b"{" + body, SnapshotDocument, where)
     return document
 
@@ -358,6 +361,10 @@ def _decode(content: bytes, kind: type[Any], where: str) -> Any:
                 "upgrade sparsefeat"
             ) from exc
         raise _corrupt(where, str(exc)) from exc
+
+
+class _Settings(msgspec.Struct):
+    settings: msgspec.Raw = msgspec.Raw()
 
 
 class _Version(msgspec.Struct):
