@@ -123,7 +123,7 @@ def test_extraction(
 
     def extract(way: str) -> None:
         folder = tmp_path / f"{way}-{len(list(tmp_path.iterdir()))}"
-        sparsefeat.extract_to_store(extractors[way], pictures, folder)
+        sparsefeat.extract(pictures, folder, model=extractors[way])
 
     def bare() -> None:
         extractors["winograd"].run(ready, check=False)

@@ -69,7 +69,7 @@ class Extraction:
 
     def __call__(self, folder: Path) -> Path:
         store = self._output / "features"
-        sparsefeat.extract_to_store(self._extractor, list_pictures([folder]), store)
+        sparsefeat.extract(list_pictures([folder]), store, model=self._extractor)
         return store
 
 
@@ -196,11 +196,11 @@ def test_against_the_bare_network(
     extraction = comparison.extraction("onnxruntime-cpu")
     assert extraction is not None
     ways: Ways = {
-        "extract_to_store fp32": partial(extraction, folder),
+        "extract fp32": partial(extraction, folder),
         "bare session loop": comparison.bare("onnxruntime-cpu", images(count)),
     }
     paired = comparison.run(ways, count, "bare session loop")
-    comparison.claim(paired, "extract_to_store fp32", "bare session loop", 0.95)
+    comparison.claim(paired, "extract fp32", "bare session loop", 0.95)
 
 
 def test_against_keras_scripts(
@@ -210,13 +210,13 @@ def test_against_keras_scripts(
     extraction = comparison.extraction("sparsefeat")
     assert extraction is not None
     ways: Ways = {
-        "extract_to_store fp32": partial(extraction, folder),
+        "extract fp32": partial(extraction, folder),
         "Keras script, one by one": partial(comparison.script(model, 1), folder),
         "Keras script, batches of 16": partial(comparison.script(model, KERAS_BATCH), folder),
     }
-    paired = comparison.run(ways, count, "extract_to_store fp32")
-    comparison.claim(paired, "extract_to_store fp32", "Keras script, one by one", 4)
-    comparison.claim(paired, "extract_to_store fp32", "Keras script, batches of 16", 2)
+    paired = comparison.run(ways, count, "extract fp32")
+    comparison.claim(paired, "extract fp32", "Keras script, one by one", 4)
+    comparison.claim(paired, "extract fp32", "Keras script, batches of 16", 2)
 
 
 def test_precisions(
@@ -232,17 +232,17 @@ def test_precisions(
     ):
         extraction = comparison.extraction(way)
         if extraction is not None:
-            ways[f"extract_to_store {way}"] = partial(extraction, folder)
+            ways[f"extract {way}"] = partial(extraction, folder)
     if "onnxruntime-openvino-int8" not in comparison.missing:
         loop = comparison.bare("onnxruntime-openvino-int8", images(count))
         ways["bare session loop onnxruntime-openvino-int8"] = loop
-    ours = "extract_to_store onnxruntime-cpu"
+    ours = "extract onnxruntime-cpu"
     paired = comparison.run(ways, count, ours)
     for fast, slow, bar, remark in (
-        ("extract_to_store onnxruntime-openvino-bf16", ours, 2.2, " (bar for AMX)"),
-        ("extract_to_store onnxruntime-openvino-int8", ours, 5, " (bar for AMX)"),
+        ("extract onnxruntime-openvino-bf16", ours, 2.2, " (bar for AMX)"),
+        ("extract onnxruntime-openvino-int8", ours, 5, " (bar for AMX)"),
         (
-            "extract_to_store onnxruntime-openvino-int8",
+            "extract onnxruntime-openvino-int8",
             "bare session loop onnxruntime-openvino-int8",
             0.75,
             "",

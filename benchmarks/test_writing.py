@@ -29,7 +29,7 @@ def extract(extractor: sparsefeat.Extractor, folder: Path) -> int:
 
 
 def extract_and_write(extractor: sparsefeat.Extractor, folder: Path, output: Path) -> int:
-    return sparsefeat.extract_to_store(extractor, list_pictures([folder]), output / "store").rows
+    return sparsefeat.extract(list_pictures([folder]), output / "store", model=extractor).rows
 
 
 @pytest.mark.parametrize("layers", BARS)

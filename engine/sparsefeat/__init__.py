@@ -4,6 +4,16 @@ What there is to import stands in ``__init__.pyi``; each name loads its module w
 so that ``import sparsefeat`` costs nothing.
 """
 
+from typing import Any
+
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_attribute, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("sparsefeat")
+    return _attribute(name)

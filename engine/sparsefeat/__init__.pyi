@@ -24,9 +24,8 @@ from .errors import (
 from .images import PRESETS, Preset, QuirkWarning, list_pictures, normalize
 from .interop.conversion import Conversion, convert
 from .model import ModelReport, verify_model
-from .pipeline.extraction import extract_to_store
+from .pipeline.extraction import ExtractionResult, extract
 from .pipeline.extractor import Extractor
-from .pipeline.progress import Progress
 from .pipeline.scaling import ScalingWarning, check_scaling
 from .runtime import CudaOptions, Precision
 from .store import (
@@ -50,6 +49,8 @@ from .types import Batch, Layer, ReadFailure, Reject, RejectWarning, Row
 from .viz.maps import FeatureMaps, maps
 from .viz.report import Report, build_report, write_report
 
+__version__: str
+
 __all__ = [
     "PRESETS",
     "Batch",
@@ -59,6 +60,7 @@ __all__ = [
     "Conversion",
     "CudaOptions",
     "DependencyError",
+    "ExtractionResult",
     "Extractor",
     "FeatureMaps",
     "InputError",
@@ -73,7 +75,6 @@ __all__ = [
     "Precision",
     "PrecisionError",
     "Preset",
-    "Progress",
     "ProviderError",
     "QuirkWarning",
     "ReadFailure",
@@ -102,7 +103,7 @@ __all__ = [
     "check_scaling",
     "compact",
     "convert",
-    "extract_to_store",
+    "extract",
     "history",
     "info",
     "list_pictures",

@@ -2,6 +2,7 @@
 
 from sparsefeat_export.certificate import Certificate, LayerErrors
 from sparsefeat_export.errors import (
+    AssumedScalingWarning,
     CertificateError,
     DependencyError,
     DownloadError,
@@ -18,6 +19,7 @@ from sparsefeat_export.quantization import Agreement, QuantizeResult, quantize
 
 __all__ = [
     "Agreement",
+    "AssumedScalingWarning",
     "Certificate",
     "CertificateError",
     "DependencyError",

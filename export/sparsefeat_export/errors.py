@@ -1,4 +1,4 @@
-"""Every error that a user of the exporter can cause.
+"""Every error that a user of the exporter can cause, and its warning.
 
 ::
 
@@ -12,6 +12,8 @@
     ├── OutputError                     the output path cannot be written
     └── DependencyError (ImportError)   a dependency is installed, but does not load
         └── MissingDependencyError      it is not installed
+
+    AssumedScalingWarning (UserWarning) how pixels are scaled had to be assumed
 
 Each message is one line: what was got, what was expected, what to do.
 """
@@ -55,6 +57,10 @@ class DependencyError(ExportError, ImportError):
 
 class MissingDependencyError(DependencyError):
     """A dependency is not installed."""
+
+
+class AssumedScalingWarning(UserWarning):
+    """Nothing says how the weights' pixels are scaled, so that it was assumed."""
 
 
 BY_NAME: dict[str, type[ExportError]] = {

@@ -1,6 +1,7 @@
 """The export from end to end: convert, certify, commit."""
 
 import shutil
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
@@ -11,7 +12,12 @@ import onnx
 
 from sparsefeat_export.certificate import Certificate, Errors, LayerErrors
 from sparsefeat_export.committing import commit, data_path, working_folder
-from sparsefeat_export.errors import DownloadError, ExportError, OutputError
+from sparsefeat_export.errors import (
+    AssumedScalingWarning,
+    DownloadError,
+    ExportError,
+    OutputError,
+)
 from sparsefeat_export.model_file import write_model
 from sparsefeat_export.photographs import Photograph, photographs
 from sparsefeat_export.scaling import MODES
@@ -81,6 +87,11 @@ def export(
     ExportError
         See `sparsefeat_export.errors`; every message is one line.
 
+    Warns
+    -----
+    AssumedScalingWarning
+        Neither `scaling` nor the weights say how pixels are scaled, and ``"caffe"`` was assumed.
+
     Examples
     --------
     >>> result = export("vgg16.onnx", weights="pretrained")  # doctest: +SKIP
@@ -93,7 +104,7 @@ def export(
         raise ExportError(f"channels_divisor is {channels_divisor}, expected a power of 2 up to 64")
     if scaling is not None and scaling not in MODES:
         raise ExportError(f"scaling is {scaling!r}, expected one of: {', '.join(MODES)}")
-    pictures = photographs(None if photos is None else Path(photos), report)
+    pictures = photographs(photos, report)
     with working_folder(path) as folder:
         request = Request(
             weights="imagenet" if weights is None else resolve(weights, folder),
@@ -137,6 +148,8 @@ def _convert(
         network = run_step("convert", job, folder)
     for note in network["notes"]:
         report(note)
+    if network["assumed"]:
+        warnings.warn(network["assumed"], AssumedScalingWarning, stacklevel=3)
     return job | {
         "network": network,
         "layers": [layer["name"] for layer in network["layers"]],

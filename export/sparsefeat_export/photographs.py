@@ -23,7 +23,7 @@ class Photograph:
     sha256: str
 
 
-def photographs(folder: Path | None, report: Callable[[str], object]) -> list[Photograph]:
+def photographs(folder: str | Path | None, report: Callable[[str], object]) -> list[Photograph]:
     """List the photographs to certify on: under `folder`, or those that the package ships.
 
     Where there are very many, 32 of them, evenly spaced by name.
@@ -43,7 +43,7 @@ def photographs(folder: Path | None, report: Callable[[str], object]) -> list[Ph
 
 
 def readable_photographs(
-    folder: Path, least: int, purpose: str, *, most: int | None = None
+    folder: str | Path, least: int, purpose: str, *, most: int | None = None
 ) -> list[Photograph]:
     """List different usable pictures under `folder`, sorted by their paths.
 
@@ -60,8 +60,11 @@ def readable_photographs(
     Raises
     ------
     PhotographsError
-        There are fewer than `least`.
+        There are fewer than `least`, or the path is empty.
     """
+    if not str(folder):
+        raise PhotographsError("got '' for the folder of photographs, expected a path")
+    folder = Path(folder)
     if not folder.is_dir():
         raise PhotographsError(f"{folder} is not a folder: expected one with photographs")
     files = sorted(path for path in folder.rglob("*") if path.is_file())

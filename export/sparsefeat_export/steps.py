@@ -128,6 +128,7 @@ def convert(job: dict[str, Any], folder: Path) -> dict[str, Any]:
         "size": loaded.size,
         "scaling": as_json(loaded.scaling),
         "notes": loaded.notes,
+        "assumed": loaded.assumed,
         "probes": sizes,
         "sha256": digest(loaded),
         "tools": {

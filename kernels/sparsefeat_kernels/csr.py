@@ -122,11 +122,14 @@ class Csr:
         )
 
     def to_scipy(self) -> "csr_array[np.float32]":
-        """Give a `scipy.sparse.csr_array` of the same data, which are not copied."""
+        """Give a `scipy.sparse.csr_array` of the same data and indices, which are not copied."""
         from scipy.sparse import csr_array
 
+        # scipy makes int64 of the indices, too, where the row starts are; scikit-learn takes none.
+        narrow = self.nnz <= np.iinfo(np.int32).max
+        indptr = self.indptr.astype(np.int32) if narrow else self.indptr
         matrix: csr_array[np.float32] = csr_array(
-            (self.data, self.indices, self.indptr), shape=self.shape
+            (self.data, self.indices, indptr), shape=self.shape
         )
         matrix.has_canonical_format = True
         return matrix

@@ -64,7 +64,7 @@ def keras(
 def store(vgg16: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> sparsefeat.Store:
     folder = tmp_path_factory.mktemp("store") / "features"
     extractor = sparsefeat.Extractor(vgg16, "pools")
-    sparsefeat.extract_to_store(extractor, list_pictures([photos]), folder)
+    sparsefeat.extract(list_pictures([photos]), folder, model=extractor)
     return sparsefeat.open(folder)
 
 

@@ -78,8 +78,8 @@ def test_extracting_and_reading_load_no_tensorflow(small_vgg16: Path, tmp_path: 
         f"extractor = sparsefeat.Extractor({str(small_vgg16)!r}, size=(32, 32))\n"
         f"picture = {str(tmp_path / 'grey.png')!r}\n"
         "from PIL import Image; Image.new('L', (9, 9)).save(picture)\n"
-        "sparsefeat.extract_to_store(extractor, list_pictures([picture]), "
-        f"{str(tmp_path / 'features')!r})\n"
+        "sparsefeat.extract(list_pictures([picture]), "
+        f"{str(tmp_path / 'features')!r}, model=extractor)\n"
         f"sparsefeat.open({str(tmp_path / 'features')!r})['block5_pool']\n"
     )
     loaded = loaded_by(code)

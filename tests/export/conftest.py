@@ -40,7 +40,7 @@ def narrow_export(
     def export(name: str, folder: Path) -> Path:
         weights = keras_files / name
         return sparsefeat_export.export(
-            folder / "model.onnx", weights=weights, channels_divisor=16
+            folder / "model.onnx", weights=weights, scaling="caffe", channels_divisor=16
         ).path
 
     with ThreadPoolExecutor(2) as pool:

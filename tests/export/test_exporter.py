@@ -84,6 +84,7 @@ def test_weights_that_change_meanwhile_are_noticed(keras_files: Path, tmp_path: 
             tmp_path / "model.onnx",
             weights=weights,
             photos=photos,
+            scaling="caffe",
             channels_divisor=16,
             report=swap,
         )
@@ -145,6 +146,8 @@ def test_refusals_that_need_no_keras(tmp_path: Path, small_vgg16: Path) -> None:
         export(tmp_path / "model.onnx", weights="gone.keras")
     with pytest.raises(PhotographsError):
         export(tmp_path / "model.onnx", photos=tmp_path / "folder.onnx")
+    with pytest.raises(PhotographsError, match="got '' for the folder of photographs"):
+        export(tmp_path / "model.onnx", photos="")
 
 
 def test_importing_loads_no_tensorflow() -> None:
@@ -181,5 +184,8 @@ def test_a_model_in_memory_is_exported_too(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    (warned,) = [line for line in done.stderr.splitlines() if "Warning" in line]
+    assert warned.startswith("<string>:1: AssumedScalingWarning: ")
+    assert "assuming --scaling caffe" in warned
     assert read_metadata(output)["layers"][-1]["shape"] == [3]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "model.onnx.data"]

@@ -1,5 +1,6 @@
 """Models that were trained on pixels scaled otherwise than VGG16's: the scaling is exported too."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -80,7 +81,8 @@ for name, (file, scaling) in json.loads(sys.argv[2]).items():
     except WeightsError as exc:
         found[name] = str(exc)
     else:
-        found[name] = [network.scaling.mode, network.size, *network.notes]
+        said = network.notes or (network.assumed,)
+        found[name] = [network.scaling.mode, network.size, *said]
 print(json.dumps(found))
 """
 
@@ -171,6 +173,23 @@ def test_a_model_that_says_nothing_is_taken_for_caffe_and_the_user_is_told(
     assert "say --scaling tf, torch, 0..1 or none" in line
 
 
+@pytest.mark.filterwarnings("always::sparsefeat_export.AssumedScalingWarning")  # not an error
+def test_the_command_prints_what_was_assumed_as_one_line(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrow = functools.partial(sparsefeat_export.export, channels_divisor=16)
+    monkeypatch.setattr(sparsefeat_export, "export", narrow)
+    options = ["--weights", models / "plain.keras", "-o", tmp_path / "plain.onnx"]
+    done = CliRunner().invoke(main, ["export", *map(str, options)])
+    assert done.exit_code == 0, done.stderr
+    converting, assumed, certifying = done.stderr.splitlines()
+    assert converting.startswith("converting")
+    assert assumed.startswith(
+        "warning: plain.keras does not say how its pixels are scaled: assuming --scaling caffe"
+    )
+    assert certifying.startswith("certifying")
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_exported_is_refused_in_one_line(loaded: dict[str, Any], name: str) -> None:
     message = loaded[name]
@@ -235,7 +254,7 @@ def test_rows_of_two_scalings_are_never_in_one_store(
     ).path
     store = tmp_path / "features"
     pictures = list_pictures([PHOTOGRAPHS[0]])
-    sparsefeat.extract_to_store(sparsefeat.Extractor(exported("plain"), "gap"), pictures, store)
+    sparsefeat.extract(pictures, store, model=sparsefeat.Extractor(exported("plain"), "gap"))
     scaling = sparsefeat.open(store).settings["scaling"]
     assert scaling == {
         "mode": "0..1",
@@ -245,7 +264,7 @@ def test_rows_of_two_scalings_are_never_in_one_store(
         "std": [1.0, 1.0, 1.0],
     }
     with pytest.raises(StoreMismatchError, match="scaling"):
-        sparsefeat.extract_to_store(sparsefeat.Extractor(other, "gap"), pictures, store)
+        sparsefeat.extract(pictures, store, model=sparsefeat.Extractor(other, "gap"))
 
 
 KERAS = """

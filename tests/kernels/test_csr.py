@@ -72,10 +72,10 @@ VALUES = np.array([1, 2], np.float32)
     [
         ((INDPTR.astype(np.int32), INDICES, VALUES, 3), TypeError, "indptr is int32, .* int64"),
         ((INDPTR, INDICES.astype(np.int64), VALUES, 3), TypeError, "indices is int64, .* int32"),
-        ((INDPTR, INDICES, VALUES.astype(float), 3), TypeError, "values is float64, .* float32"),
+        ((INDPTR, INDICES, VALUES.astype(float), 3), TypeError, "data is float64, .* float32"),
         (([0, 1, 2], INDICES, VALUES, 3), TypeError, "indptr is list"),
         ((INDPTR, INDICES[:, np.newaxis], VALUES, 3), ValueError, "indices has shape"),
-        ((INDPTR, INDICES, np.repeat(VALUES, 2)[::2], 3), ValueError, "values has shape .* strid"),
+        ((INDPTR, INDICES, np.repeat(VALUES, 2)[::2], 3), ValueError, "data has shape .* strid"),
         ((INDPTR, INDICES[:1], VALUES, 3), ValueError, "1 indices for 2 values"),
         ((INDPTR[:0], INDICES, VALUES, 3), ValueError, "indptr runs from"),
         ((INDPTR[:2], INDICES, VALUES, 3), ValueError, "expected 0 to 2"),

@@ -84,7 +84,7 @@ rng = np.random.default_rng(3)
 x = rng.standard_normal((5, 2055), np.float32)
 x[rng.random(x.shape) < 0.6] = 0
 ours, plain = encode(x), reference.encode(x)
-for name in ("indptr", "indices", "values"):
+for name in ("indptr", "indices", "data"):
     assert np.array_equal(getattr(ours, name), getattr(plain, name)), name
 assert not any("vpcompress" in assembly for assembly in pack.inspect_asm().values())
 """

@@ -44,6 +44,7 @@ from sparsefeat.errors import (
 )
 from sparsefeat.images import Preset, preset
 from sparsefeat.model import Size
+from sparsefeat.system.choices import check_choice
 from sparsefeat.system.environment import environment
 
 DEFAULT_ROUNDS = 15
@@ -152,11 +153,8 @@ def compare(
             "what the other engines' loaders do as well"
         )
     n_images = {size: pass_length(size) if from_files else size for size in job.batch_sizes}
-    if baseline is not None and baseline not in {engine.name for engine in wanted}:
-        raise InputError(
-            f"baseline {baseline!r} is not among the engines, expected one of: "
-            f"{', '.join(engine.name for engine in wanted)}"
-        )
+    if baseline is not None:
+        check_choice(baseline, [engine.name for engine in wanted], "baseline")
     turns_planned = rounds * n_turns(len(wanted)) * len(job.batch_sizes)
     tell = report or (lambda done, total, what: None)
     started, begun = datetime.datetime.now(datetime.UTC), time.monotonic()

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sparsefeat.errors import InputError
+from sparsefeat.system.choices import check_choice
 
 KERAS = "sparsefeat_export.keras_engine:KerasEngine"
 TORCH = "sparsefeat.bench.torch_engine:TorchEngine"
@@ -130,12 +130,8 @@ def choose_engines(wanted: str | Collection[str]) -> tuple[Engine, ...]:
     ['tf-function', 'onnxruntime-cpu']
     """
     names = engine_names(wanted)
-    unknown = sorted(names - {ALL, *ENGINES})
-    if unknown or not names:
-        raise InputError(
-            f"unknown engine {(unknown or [''])[0]!r}, expected some of: "
-            f"{', '.join([ALL, *ENGINES])}; separate them by commas"
-        )
+    for name in sorted(names) or [""]:
+        check_choice(name, [ALL, *ENGINES], "engine")
     return tuple(engine for name, engine in ENGINES.items() if ALL in names or name in names)
 
 

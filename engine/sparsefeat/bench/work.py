@@ -28,7 +28,7 @@ from sparsefeat.images import (
     preset,
 )
 from sparsefeat.model import PRE, ModelFile, Size, check_size, choose
-from sparsefeat.system.threads import checked_count, chosen_threads
+from sparsefeat.system.threads import LARGEST_BATCH, checked_count, chosen_threads
 from sparsefeat.types import Reject, RejectWarning, failures_apart, reject_message
 
 Float32 = NDArray[np.float32]
@@ -106,7 +106,7 @@ def make_job(
     sizes = tuple(sorted(set(batch_sizes)))
     checked_count("rounds", rounds)
     for batch_size in sizes or (0,):
-        checked_count("batch size", batch_size)
+        checked_count("batch size", batch_size, LARGEST_BATCH)
     if seconds is not None and not 0 < seconds < math.inf:
         raise InputError(f"seconds is {seconds}, expected a finite number of more than 0")
     file = ModelFile.open(model)

@@ -62,7 +62,13 @@ onnxruntime-cuda; with --int8 onnxruntime-cpu-int8, onnxruntime-openvino-int8.
     is_flag=True,
     help="Time JPEG files to features, each engine with its usual loader; not the network alone.",
 )
-@click.option("--batch-sizes", type=Counts(), default="1,8", show_default=True)
+@click.option(
+    "--batch-sizes",
+    type=Counts(),
+    default="1,8",
+    show_default=True,
+    help="Pictures that go through the network together, at most 4,096; each is measured.",
+)
 @click.option(
     "--engines",
     default="all",
@@ -159,8 +165,8 @@ def bench(
                 preprocess=preprocess,
                 from_files=from_files,
                 batch_sizes=batch_sizes,
-                engines=engines,
-                baseline=baseline,
+                engines=engines.lower(),
+                baseline=baseline and baseline.lower(),
                 threads=threads,
                 rounds=rounds,
                 seconds=seconds,

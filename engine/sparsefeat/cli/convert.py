@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sparsefeat.cli.options import OutputFolder
+from sparsefeat.cli.options import OutputFolder, Word
 from sparsefeat.cli.output import print_json, print_table, printable
 from sparsefeat.system.text import counted, human_bytes, percent
 
@@ -38,7 +38,7 @@ Examples:
 )
 @click.option(
     "--to",
-    type=click.Choice(["h5ad", "parquet", "npz"]),
+    type=Word(["h5ad", "parquet", "npz"]),
     help="What it becomes.  [default: what OUT ends in]",
 )
 @click.option("-l", "--layers", help="Names and patterns, separated by commas.  [default: all]")

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from sparsefeat.cli.main import UserError
-from sparsefeat.cli.options import OutputFile
-from sparsefeat.cli.output import log, print_json, print_table, printable
+from sparsefeat.cli.options import OutputFile, Word
+from sparsefeat.cli.output import log, print_json, print_table, printable, warnings_as_lines
 from sparsefeat.system.text import counted, human_bytes
 
 # Those of sparsefeat.images.preprocess, which the help need not load.
@@ -52,7 +52,7 @@ Examples:
 )
 @click.option(
     "--scaling",
-    type=click.Choice(SCALINGS),
+    type=Word(SCALINGS),
     help="How pixels are scaled before the weights' model is given them: as Keras' "
     "preprocess_input in one of its modes does, 0..1 (pixels / 255) or none (0 to 255).  "
     "[default: what the model does itself, else caffe, as for VGG16]",
@@ -77,7 +77,7 @@ def export(
     The file is compared with Keras on real photographs, layer by layer, and not written unless
     their numbers agree. Needs pip install 'sparsefeat[cpu,export]'.
     """
-    with export_package() as package:
+    with export_package() as package, warnings_as_lines():
         result = package.export(
             output, weights=weights, top=top, scaling=scaling, photos=photos, report=log
         )

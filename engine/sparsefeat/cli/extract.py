@@ -13,6 +13,7 @@ import click
 from sparsefeat.cli.options import (
     NamedValue,
     OutputFolder,
+    Word,
     convolution_option,
     layers_option,
     listing_options,
@@ -32,13 +33,18 @@ from sparsefeat.cli.output import (
 )
 from sparsefeat.cli.progress import extraction_shown
 from sparsefeat.cli.stopping import run_stoppable
+from sparsefeat.errors import InputError
+from sparsefeat.system.choices import near
 from sparsefeat.system.text import counted
 
 if TYPE_CHECKING:
+    from sparsefeat.pipeline.extraction import ExtractionResult
     from sparsefeat.pipeline.extractor import Extractor
     from sparsefeat.pipeline.profile import Profile
-    from sparsefeat.pipeline.progress import Progress
     from sparsefeat.store import Values
+
+# Of sparsefeat.store.Values, but for bits:N.
+VALUES = ("float32", "float16", "bfloat16", "uint8")
 
 EXAMPLES = """
 \b
@@ -67,7 +73,7 @@ Running the same command again takes up where the last run ended.
 @layers_option
 @click.option(
     "--pool",
-    type=click.Choice(["none", "avg", "max"]),
+    type=Word(["none", "avg", "max"]),
     default="none",
     show_default=True,
     help="Global pooling over rows and columns.",
@@ -100,7 +106,7 @@ Running the same command again takes up where the last run ended.
 )
 @click.option(
     "--identity",
-    type=click.Choice(["mtime", "digest"]),
+    type=Word(["mtime", "digest"]),
     default="mtime",
     show_default=True,
     help="What tells a stored picture from a new one.",
@@ -115,7 +121,7 @@ Running the same command again takes up where the last run ended.
 @provider_option
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "bf16", "int8"]),
+    type=Word(["fp32", "bf16", "int8"]),
     help="What it computes in; by default the model's own.",
 )
 @click.option(
@@ -174,15 +180,14 @@ def extract(
     the command stops; what was finished is committed.
     Files that accompany photographs (.mov, .xmp, Thumbs.db, ...) are counted and skipped.
     """
+    import sparsefeat
     from sparsefeat.images import list_pictures
-    from sparsefeat.pipeline.extraction import extract_to_store
+    from sparsefeat.pipeline.extraction import ExtractionResult
     from sparsefeat.pipeline.extractor import Extractor
     from sparsefeat.pipeline.profile import Profile
-    from sparsefeat.pipeline.progress import Progress
     from sparsefeat.runtime import bf16_only_in_vectors
-    from sparsefeat.store import Values
 
-    kept = Values.parse(values)  # before the model is loaded
+    kept = _parsed(values)  # before the model is loaded
     if not photos and files_from is None:
         raise click.UsageError("name folders, files or patterns with PHOTOS, or use --files-from")
     if root is not None and files_from is None and not any(Path(one).is_file() for one in photos):
@@ -210,7 +215,7 @@ def extract(
             listed = "standard input" if files_from == "-" else printable(str(files_from))
             log(f"{listed} lists no images: there is nothing to do")
             if as_json:
-                _print_json(output, Progress(total=0), time.monotonic() - start)
+                _print_json(output, ExtractionResult(total=0), time.monotonic() - start)
             return
         extractor = Extractor(
             model,
@@ -236,10 +241,10 @@ def extract(
         setup_seconds = time.monotonic() - start
         with extraction_shown() as report:
             outcome, stopped_by = run_stoppable(
-                lambda stop: extract_to_store(
-                    extractor,
+                lambda stop: sparsefeat.extract(
                     pictures,
                     output,
+                    model=extractor,
                     rows_per_part=rows_per_part,
                     values=kept,
                     identity=identity,  # type: ignore[arg-type]
@@ -266,6 +271,16 @@ def extract(
         raise click.exceptions.Exit(1)
 
 
+def _parsed(values: str) -> "Values":
+    from sparsefeat.store import Values
+
+    try:
+        return Values.parse(values.lower())
+    except InputError as exc:
+        likely = near(values, VALUES, 1)
+        raise InputError(str(exc) + (f"; did you mean {likely[0]}?" if likely else "")) from exc
+
+
 def _load_kernels(convolution: str) -> None:
     """Load the compiled kernels while the model is loaded: the first row waits for both."""
     # What goes wrong here goes wrong again where the kernels are needed, and is reported there.
@@ -289,13 +304,13 @@ def _chosen(extractor: "Extractor") -> str:
 
 
 def _print_json(
-    output: str, outcome: "Progress", seconds: float, profile: dict[str, Any] | None = None
+    output: str, outcome: "ExtractionResult", seconds: float, profile: dict[str, Any] | None = None
 ) -> None:
     facts = {"store": output, "seconds": seconds, **dataclasses.asdict(outcome)}
     print_json(facts if profile is None else facts | {"profile": profile})
 
 
-def _print(output: str, outcome: "Progress", seconds: float) -> None:
+def _print(output: str, outcome: "ExtractionResult", seconds: float) -> None:
     rate = outcome.worked / seconds
     failed = f"{outcome.failed:,} could not be read this time, " * bool(outcome.failed)
     click.echo(
@@ -330,7 +345,7 @@ def _print(output: str, outcome: "Progress", seconds: float) -> None:
         log("stopped early; the same command takes up from here")
 
 
-def _print_losses(outcome: "Progress", values: "Values") -> None:
+def _print_losses(outcome: "ExtractionResult", values: "Values") -> None:
     click.echo(f"stored as {values}; rows stored against rows computed:")
     rows = [
         (

@@ -54,6 +54,7 @@ Exit codes:
   2  it could not be done: one line on standard error says why and what to do
   70  a fault of sparsefeat itself: one line says what to report
   130, 143  interrupted (SIGINT, SIGTERM); whatever was committed is safe
+  141  the reader of standard output, such as head, has closed it
 """
 
 EX_SOFTWARE = 70  # sysexits.h has the number
@@ -115,6 +116,15 @@ class _Commands(click.Group):
         command = getattr(importlib.import_module(f"sparsefeat.cli.{name}"), name)
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            from sparsefeat.system.choices import unknown
+
+            ctx.fail(unknown(args[0], COMMANDS, "command"))
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -7,6 +7,7 @@ import click
 
 from sparsefeat.cli.options import (
     OutputFile,
+    Word,
     check_one_printed,
     convolution_option,
     model_option,
@@ -49,7 +50,7 @@ Examples:
 )
 @click.option(
     "--best",
-    type=click.Choice(["energy", "variance", "contrast", "selectivity"]),
+    type=Word(["energy", "variance", "contrast", "selectivity"]),
     help="Put the best channels first, by this criterion.  [default with top:N: energy]",
 )
 @click.option(
@@ -59,13 +60,13 @@ Examples:
 )
 @click.option(
     "--stage",
-    type=click.Choice(["pre", "post", "both"]),
+    type=Word(["pre", "post", "both"]),
     help="Before ReLU, after it, or both.  [default: both where the layer has a ReLU]",
 )
 @click.option("--relu-split", is_flag=True, help="Show what ReLU keeps and what it clips.")
 @click.option(
     "--scale",
-    type=click.Choice(["shared", "channel"]),
+    type=Word(["shared", "channel"]),
     help="One scale of colours for all channels, or one for each.  [default: shared]",
 )
 @preprocess_option
@@ -74,7 +75,7 @@ Examples:
 @convolution_option
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "bf16", "int8"]),
+    type=Word(["fp32", "bf16", "int8"]),
     help="What it computes in; by default the model's own.",
 )
 @click.option(

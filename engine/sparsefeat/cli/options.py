@@ -1,7 +1,7 @@
 """Options that several commands take, and types of options."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -10,8 +10,12 @@ from click.core import ParameterSource
 
 from sparsefeat.errors import InputError, StoreNotFoundError
 from sparsefeat.storage.whole_file import check_replaceable, is_special
+from sparsefeat.system.choices import unknown
+from sparsefeat.system.paths import refuse_empty
+from sparsefeat.system.threads import LARGEST_BATCH
 
 LONGEST_NUMBER = 9  # digits: what has more is no number of pixels or pictures
+MAX_PIXELS = 1 << 24  # of sparsefeat.model.graph, which the help need not load
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,11 +33,13 @@ class Size(click.ParamType[tuple[int, int]]):
         height, cross, width = value.lower().partition("x")
         if not (cross and _is_count(height) and _is_count(width)):
             self.fail(f"got {value!r}, expected height and width such as 224x224", param, ctx)
+        if int(height) * int(width) > MAX_PIXELS:
+            self.fail(f"got {value!r}, expected at most {MAX_PIXELS:,} pixels", param, ctx)
         return int(height), int(width)
 
 
 class Counts(click.ParamType[tuple[int, ...]]):
-    """Whole numbers of at least 1, such as ``1,8,32``."""
+    """Whole numbers from 1 to 4096, such as ``1,8,32``."""
 
     name = "N,N,..."
 
@@ -42,9 +48,21 @@ class Counts(click.ParamType[tuple[int, ...]]):
     ) -> tuple[int, ...]:
         """Take the numbers apart."""
         words = [word.strip() for word in value.split(",")]
-        if not all(_is_count(word) and int(word) for word in words):
-            self.fail(f"got {value!r}, expected numbers from 1 such as 1,8,32", param, ctx)
+        if not all(_is_count(word) and 1 <= int(word) <= LARGEST_BATCH for word in words):
+            expected = f"numbers from 1 to {LARGEST_BATCH:,} such as 1,8,32"
+            self.fail(f"got {value!r}, expected {expected}", param, ctx)
         return tuple(map(int, words))
+
+
+class Word(click.Choice[str]):
+    """One of some words, in small or capital letters."""
+
+    def __init__(self, words: Iterable[str]) -> None:
+        super().__init__(tuple(words), case_sensitive=False)
+
+    def get_invalid_choice_message(self, value: object, ctx: click.Context | None) -> str:
+        """Say which of the words is near."""
+        return unknown(value, self.choices, "word")
 
 
 class NamedValue(click.ParamType[tuple[str, str]]):
@@ -110,9 +128,12 @@ def is_model(path: str) -> bool:
 
     Raises
     ------
+    InputError
+        It is empty.
     StoreNotFoundError
         There is neither.
     """
+    refuse_empty(path, "a store or a model")
     if Path(path).is_file():
         return True
     if not os.path.lexists(path):
@@ -176,9 +197,10 @@ layers_option = click.option(
 )
 preprocess_option = click.option(
     "--preprocess",
+    type=Word(["keras", "bilinear", "bicubic", "crop"]),
     default="keras",
     show_default=True,
-    help="How a picture becomes an array: keras, bilinear, bicubic, crop.",
+    help="How a picture becomes an array.",
 )
 size_option = click.option(
     "--size",
@@ -188,14 +210,14 @@ size_option = click.option(
 )
 provider_option = click.option(
     "--provider",
-    type=click.Choice(["cpu", "openvino", "cuda", "auto"]),
+    type=Word(["cpu", "openvino", "cuda", "auto"]),
     default="cpu",
     show_default=True,
     help="What runs the network; auto takes the fastest that can be had here.",
 )
 convolution_option = click.option(
     "--convolution",
-    type=click.Choice(["auto", "direct", "winograd"]),
+    type=Word(["auto", "direct", "winograd"]),
     default="auto",
     show_default=True,
     help="How 3x3 convolutions are computed; auto takes Winograd's for float32 on the CPU.",

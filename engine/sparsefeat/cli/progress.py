@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sparsefeat.cli.output import log
 
 if TYPE_CHECKING:
-    from sparsefeat.pipeline.progress import Progress
+    from sparsefeat.pipeline.extraction import ExtractionResult
 
 LOG_EVERY_SECONDS = 30.0
 
@@ -48,12 +48,12 @@ def shown(what: str) -> Iterator[Show]:
 
 
 @contextmanager
-def extraction_shown() -> Iterator[Callable[["Progress"], None]]:
+def extraction_shown() -> Iterator[Callable[["ExtractionResult"], None]]:
     """Show how an extraction goes, with its rate, the time left and the number of rejects."""
     start = time.monotonic()
     with shown("pictures") as show:
 
-        def report(progress: "Progress") -> None:
+        def report(progress: "ExtractionResult") -> None:
             # Pictures that are passed over take no time, and say nothing of those to come.
             rate = progress.worked / (time.monotonic() - start)
             left = (progress.total - progress.done) / rate if rate else 0.0

@@ -1,12 +1,14 @@
 """`sparsefeat sparsity`."""
 
 import dataclasses
+import shlex
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from sparsefeat.cli.options import (
     OutputFile,
+    Word,
     check_one_printed,
     convolution_option,
     listing_options,
@@ -61,7 +63,7 @@ Examples:
 )
 @click.option(
     "--by",
-    type=click.Choice(["layer", "picture", "channel", "position", "label"]),
+    type=Word(["layer", "picture", "channel", "position", "label"]),
     default="layer",
     show_default=True,
     help="What there is one line for. A store's indices are read for channel and position alone.",
@@ -187,7 +189,12 @@ def sparsity(
     for each in found:
         _note_unmeasured(each)
     if not compare and not found[0].n_pictures:
-        log(f"{printable(found[0].source)}: nothing was read, so nothing was counted")
+        source = found[0].source
+        rejects = f"; its {counted(len(found[0].rejects), 'reject')}: sparsefeat info "
+        rejects += f"{shlex.quote(source)} --rejects"
+        has_some = stores and found[0].rejects
+        said = f"{source}: nothing was read, so nothing was counted{rejects * bool(has_some)}"
+        log(printable(said))
         raise click.exceptions.Exit(1)
     for each, names in zip(found, sets, strict=True):
         _note_walk(each, layers, extractor, is_stored=names[0] in stores)

@@ -11,10 +11,11 @@ from typing import TypeVar
 
 from sparsefeat.errors import InputError, SourceError
 from sparsefeat.images.path_list import ADDRESS, read_path_list
-from sparsefeat.images.patterns import Choice, folded
+from sparsefeat.images.patterns import RAW, Choice, folded
 from sparsefeat.images.source import Reason, Source, UnreadableError, decode_path
 from sparsefeat.images.walk import Found, Walk, found_file, lost_file
-from sparsefeat.system.text import counted
+from sparsefeat.system.paths import refuse_empty
+from sparsefeat.system.text import counted, one_line
 from sparsefeat.types import Reject
 
 AnyPath = str | os.PathLike[str]
@@ -86,8 +87,8 @@ def list_pictures(
         One of `inputs` names nothing or vanishes meanwhile; or there are some, or entries in the
         list, and no file in any of them; or `root` is not a folder.
     InputError
-        One of `inputs` is no path, or `include` or `exclude` no pattern, or one that begins at "/"
-        or has "..".
+        One of `inputs` is no path, or a path is empty; or `include` or `exclude` is no pattern, or
+        one that begins at "/" or has "..".
 
     Notes
     -----
@@ -96,9 +97,12 @@ def list_pictures(
     Links to folders are followed, but no folder is entered twice.
     """
     names = _paths(inputs)
-    base = None if root is None else _absolute(os.fspath(root))
-    if base is not None and not (os.fspath(root or "") and os.path.isdir(base)):
-        raise SourceError(f"got {os.fspath(root or '')!r} as root, expected a folder: check it")
+    base = None
+    if root is not None:
+        refuse_empty(root, "the root of photographs")
+        base = _absolute(os.fspath(root))
+        if not os.path.isdir(base):
+            raise SourceError(f"got {os.fspath(root)!r} as root, expected a folder: check it")
     choice = Choice(include, exclude)
     folders = Walk(skip, choice)
     found: dict[str, Found] = {}
@@ -113,6 +117,12 @@ def list_pictures(
             found.setdefault(_file(item), item)
     companions = Counter(choice.companions.values())
     if given and not found:
+        if choice.missed and choice.left_out:
+            raise SourceError(
+                f"got {', '.join(given)}, expected photographs: of"
+                f" {counted(choice.left_out, 'file')} in it none matches --include"
+                f" {' or '.join(map(repr, choice.missed))}; try another pattern"
+            )
         raise SourceError(
             f"got {', '.join(given)}, expected photographs: there are no files in it"
             f" (hidden ones don't count){_passed_over(companions, choice)}; name another"
@@ -217,6 +227,7 @@ def _paths(inputs: AnyPath | Iterable[AnyPath]) -> list[str]:
                 f"got a {type(each).__name__} among the paths, expected text or a Path: pictures"
                 " that aren't files go to Extractor.extract"
             )
+        refuse_empty(each, "photographs")
         names.append(os.fsdecode(each))
     return names
 
@@ -301,17 +312,26 @@ def _passed_over(companions: Mapping[str, int], choice: Choice) -> str:
 
 
 def describe_companions(companions: Mapping[str, int]) -> str:
-    """Say how many files were passed over as companions of photographs.
+    """Say how many files were passed over as companions of photographs, and how many raw ones.
 
     >>> describe_companions({".mov": 12, ".ini": 1})
     '13 files that accompany photographs were skipped: 12 .mov, 1 .ini'
+    >>> describe_companions({".cr2": 2, ".mov": 1})
+    '1 file that accompanies photographs was skipped: 1 .mov; 2 raw files were skipped: 2 .cr2'
     """
-    kinds = sorted(companions.items(), key=lambda kind: -kind[1])
-    n = sum(companions.values())
-    return (
-        f"{counted(n, 'file')} that {'accompanies' if n == 1 else 'accompany'} photographs"
-        f" {'was' if n == 1 else 'were'} skipped: {', '.join(f'{n:,} {kind}' for kind, n in kinds)}"
-    )
+    raw = {kind: n for kind, n in companions.items() if kind in RAW}
+    others = {kind: n for kind, n in companions.items() if kind not in RAW}
+    n = sum(others.values())
+    what = f"that {'accompanies' if n == 1 else 'accompany'} photographs"
+    said = [_skipped(others, f"file {what}", f"files {what}")] * bool(others)
+    return "; ".join(said + [_skipped(raw, "raw file", "raw files")] * bool(raw))
+
+
+def _skipped(kinds: Mapping[str, int], one: str, several: str) -> str:
+    n = sum(kinds.values())
+    often = sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))
+    listed = ", ".join(f"{n:,} {one_line(kind)}" for kind, n in often)
+    return f"{counted(n, one, several)} {'was' if n == 1 else 'were'} skipped: {listed}"
 
 
 def _in_store(file: str, skip: AnyPath | None) -> bool:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from sparsefeat.errors import SourceError
+from sparsefeat.system.paths import refuse_empty
 from sparsefeat.system.text import one_line
 
 # The longer marks first: that of UTF-32 begins with that of UTF-16.
@@ -37,10 +38,13 @@ def read_path_list(files_from: str | os.PathLike[str]) -> list[str]:
 
     Raises
     ------
+    InputError
+        The list's own path is empty.
     SourceError
         The list can't be read, isn't in the encoding that its first bytes promise, or is no list
         of paths but a picture, an archive or a list of addresses.
     """
+    refuse_empty(files_from, "a list of photographs")
     content = _read(files_from)
     listed = "standard input" if files_from == "-" else repr(os.fspath(files_from))
     for mark, encoding in _MARKS:

@@ -7,17 +7,25 @@ from pathlib import Path
 
 from sparsefeat.errors import InputError
 
-COMPANIONS = frozenset(
+RAW = frozenset(
+    [".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"],
+)
+"""Photographs as a camera's sensor gives them, which nothing here decodes."""
+
+COMPANIONS = RAW | frozenset(
     [
         *(".mov", ".mp4", ".m4v", ".avi", ".mkv", ".webm", ".3gp", ".mts", ".m2ts", ".lrv"),
         *(".mpg", ".mpeg", ".wmv", ".wav", ".mp3", ".m4a", ".aac"),
+        *(".insv", ".thm", ".psd", ".gpx", ".lrcat", ".lrdata"),
         *(".xmp", ".aae", ".pp3", ".dop", ".json", ".xml", ".yaml", ".yml"),
         *(".txt", ".csv", ".md", ".html", ".log", ".ini", ".db", ".lnk", ".url"),
         ".ds_store",
         "._*",
+        "icon\r",
     ]
 )
-"""What lies beside photographs: films and sound, edits and metadata, notes, files of systems."""
+"""What lies beside photographs: raw photographs, films and sound, edits, metadata and catalogues,
+notes, files of systems."""
 
 
 def folded(pattern: str) -> tuple[str, ...]:
@@ -89,9 +97,10 @@ class Choice:
     def __init__(
         self, include: str | Iterable[str] = (), exclude: str | Iterable[str] = ()
     ) -> None:
-        self._include = [*_anywhere("include", include).values()]
+        self._include = _anywhere("include", include)
         self._exclude = _anywhere("exclude", exclude)
         self._matched: set[str] = set()
+        self._included = False
         self.companions: dict[str, str] = {}
         self.left_out = 0
 
@@ -105,6 +114,11 @@ class Choice:
     def unmatched(self) -> tuple[str, ...]:
         """The patterns of `exclude` that matched nothing so far."""
         return tuple(text for text in self._exclude if text not in self._matched)
+
+    @property
+    def missed(self) -> tuple[str, ...]:
+        """The patterns of `include` if none of them matched a file so far."""
+        return () if self._included else tuple(self._include)
 
     @property
     def leaves_out(self) -> bool:
@@ -124,7 +138,8 @@ class Choice:
             It was named by itself: a companion is listed too.
         """
         excluded = self.excludes(names)
-        included = bool(self._include) and any(matches(names, one) for one in self._include)
+        included = any(matches(names, one) for one in self._include.values())
+        self._included = self._included or included
         if (self._include and not included) or excluded:
             self.left_out += 1
             return False
@@ -156,5 +171,7 @@ def _companion(name: str) -> str | None:
     name = name.lower()
     if name.startswith("._"):
         return "._*"
+    if name in COMPANIONS:
+        return name
     kind = name[max(0, name.rfind(".")) :]
     return kind if kind in COMPANIONS else None

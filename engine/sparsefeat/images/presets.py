@@ -1,12 +1,12 @@
 """The named ways from a picture to pixels of the model's size, and what they make of odd ones."""
 
-import difflib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
 from sparsefeat.errors import InputError
+from sparsefeat.system.choices import unknown
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,9 +87,7 @@ def preset(name: str | Preset) -> Preset:
         return name
     if isinstance(name, str) and (found := PRESETS.get(name)):
         return found
-    nearest = difflib.get_close_matches(name, PRESETS, n=1) if isinstance(name, str) else []
-    meant = f"; did you mean {nearest[0]}?" if nearest else ""
-    raise InputError(f"got preprocess {name!r}, expected one of {', '.join(PRESETS)}{meant}")
+    raise InputError(unknown(name, PRESETS, "preprocess"))
 
 
 class QuirkWarning(UserWarning):

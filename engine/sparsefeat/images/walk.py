@@ -28,7 +28,7 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 class Walk:
-    """Walks that never enter a folder twice, nor `skip`, nor any folder ``*.zarr``."""
+    """Walks that never enter a folder twice, nor `skip`, nor a ``*.zarr`` or ``*.lrdata``."""
 
     def __init__(self, skip: str | os.PathLike[str] | None, choice: Choice | None = None) -> None:
         self._choice = choice or Choice()
@@ -106,6 +106,7 @@ class Walk:
                             names.append(entry.name)
                     elif (
                         entry.name.endswith(".zarr")
+                        or entry.name.lower().endswith(".lrdata")  # Lightroom's previews
                         or not may_hold(inside, pattern)
                         or self._choice.excludes(inside)
                     ):

@@ -10,6 +10,9 @@ from sparsefeat.system.text import one_line
 PRE = "/pre"
 """How the name of a layer's pre-activation ends."""
 
+PENULTIMATE = "penultimate"
+"""The word for the layer before a model's classifier."""
+
 
 def layer_words(wanted: object) -> list[str]:
     """Take apart what names layers: text separated by commas, or several texts.

@@ -1,12 +1,12 @@
 """Choosing layers by name, group or pattern."""
 
-import difflib
 import fnmatch
 from collections.abc import Iterable, Sequence
 
 from sparsefeat.errors import LayerError
-from sparsefeat.model.layer_names import GROUPS, PRE, layer_words
+from sparsefeat.model.layer_names import GROUPS, PENULTIMATE, PRE, layer_words
 from sparsefeat.model.metadata import ModelLayer
+from sparsefeat.system.choices import near
 
 TOP = ("flatten", "fc1", "fc2", "predictions")
 N_BASE_LAYERS = 18  # VGG16's convolutions and pools, which every model begins with
@@ -20,8 +20,10 @@ def choose(wanted: str | Iterable[str], layers: Sequence[ModelLayer]) -> tuple[s
     wanted
         Names separated by commas, or a sequence of them. A name is a Keras layer's
         (``block5_pool``), its pre-activation's (``block5_conv3/pre``), ``all``, ``pools``,
-        ``convs``, ``walk`` (the pools, and the hidden layers behind them: ``fc1`` and ``fc2``, or
-        those of a model's own top), or a pattern (``block[45]_*``, ``*/pre``).
+        ``convs``, ``penultimate`` (what the classifier is given: ``fc2``; of a model without a
+        classifier its last layer), ``walk`` (the pools, and the hidden layers behind them:
+        ``fc1`` and ``fc2``, or those of a model's own top), or a pattern (``block[45]_*``,
+        ``*/pre``).
     layers
         The model's layers, in network order.
 
@@ -37,11 +39,17 @@ def choose(wanted: str | Iterable[str], layers: Sequence[ModelLayer]) -> tuple[s
     ]
     chosen: set[str] = set()
     for word in layer_words(wanted):
-        found = _matching(word, names, layers)
+        found = {penultimate(layers)} if word == PENULTIMATE else _matching(word, names, layers)
         if not found:
             raise LayerError(_unknown(word, names, behind_base(layers)))
         chosen.update(found)
     return tuple(name for name in names if name in chosen)
+
+
+def penultimate(layers: Sequence[ModelLayer]) -> str:
+    """Name the layer before the classifier, or the last one of a model that has none."""
+    last = layers[-1]
+    return layers[-2].name if last.kind == "dense" and len(layers) > 1 else last.name
 
 
 def layer_of(name: str, layers: Sequence[ModelLayer]) -> ModelLayer:
@@ -87,6 +95,6 @@ def _unknown(word: str, names: Sequence[str], top: Sequence[ModelLayer]) -> str:
         return f"the model has no layer {word!r}: it was exported without its top"
     if any(sign in word for sign in "*?["):
         return f"no layer matches {word!r}; all of them: {', '.join(names)}"
-    near = difflib.get_close_matches(word.lower(), [*names, *GROUPS], n=3, cutoff=0.5)
-    hint = f"nearest: {', '.join(near)}" if near else "all of them: " + ", ".join(names)
+    likely = near(word, [*names, *GROUPS])
+    hint = f"nearest: {', '.join(likely)}" if likely else "all of them: " + ", ".join(names)
     return f"the model has no layer {word!r}; {hint}"

@@ -1,40 +1,118 @@
 """An extraction run: photographs through the network into a store, resumably."""
 
+import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from sparsefeat.errors import InputError, SourceError
-from sparsefeat.images import AnyPath, Source, each_picture, find_picture
+from sparsefeat.images import (
+    MAX_PIXELS,
+    Source,
+    each_picture,
+    find_picture,
+    largest_file,
+    list_pictures,
+)
 from sparsefeat.pipeline.extractor import Extractor
 from sparsefeat.pipeline.profile import Profile
-from sparsefeat.pipeline.progress import Progress
-from sparsefeat.pipeline.todo import pick
-from sparsefeat.store import StoreWriter, Values
+from sparsefeat.store import Index, Loss, Status, StoreWriter, Values
+from sparsefeat.system.choices import check_choice
+from sparsefeat.system.paths import checked_path
 from sparsefeat.system.text import counted
-from sparsefeat.types import Reject
+from sparsefeat.types import ReadFailure, Reject, failures_apart
 
+AnyPath = str | os.PathLike[str]
 Identity = Literal["mtime", "digest"]
 IDENTITIES: tuple[str, ...] = get_args(Identity)
+MOST_SHOWN = 5  # all rejects are in the store
 
 
-def extract_to_store(
-    extractor: Extractor,
-    pictures: AnyPath | Iterable[AnyPath | Source | Reject],
-    folder: str | os.PathLike[str],
+@dataclass(kw_only=True)
+class ExtractionResult:
+    """How far a run is, and at its end what came of it.
+
+    Attributes
+    ----------
+    total
+        Pictures that were listed.
+    rows, rejected, failed
+        What became of those worked on so far. What failed could not be read for a cause that lies
+        in the system; it is not recorded, and the next run tries it again.
+    already_stored, already_rejected
+        Pictures met so far that the store holds, or has rejected, and that were passed over.
+    changed
+        Paths of pictures that the store holds but that have changed on disk since; their rows
+        stay as they are.
+    first_rejects, first_failures
+        The first few of the rejected, and of what failed.
+    stopped
+        The run was told to stop, and has committed what it had.
+    losses
+        Of each layer that isn't kept to the last bit, how far its stored values are from what was
+        computed; once the run is over.
+    """
+
+    total: int
+    rows: int = 0
+    rejected: int = 0
+    failed: int = 0
+    already_stored: int = 0
+    already_rejected: int = 0
+    changed: list[str] = field(default_factory=list)
+    first_rejects: list[Reject] = field(default_factory=list)
+    first_failures: list[ReadFailure] = field(default_factory=list)
+    stopped: bool = False
+    losses: dict[str, Loss] = field(default_factory=dict)
+
+    def appended(self, *, rows: int, copies: int, rejects: Sequence[Reject]) -> None:
+        """Count what was handed to the store; `copies` are pictures that it held already."""
+        self.rows += rows
+        self.already_stored += copies
+        recorded, failures = failures_apart(rejects)
+        self.rejected += len(recorded)
+        self.failed += len(failures)
+        self.first_rejects += recorded[: MOST_SHOWN - len(self.first_rejects)]
+        self.first_failures += failures[: MOST_SHOWN - len(self.first_failures)]
+
+    @property
+    def worked(self) -> int:
+        """Pictures worked on so far."""
+        return self.rows + self.rejected + self.failed
+
+    @property
+    def done(self) -> int:
+        """Pictures dealt with so far, those passed over included."""
+        return self.worked + self.already_stored + self.already_rejected + len(self.changed)
+
+    @property
+    def nothing_readable(self) -> bool:
+        """Whether there were pictures, and none of them could be read."""
+        readable = self.rows + self.already_stored + len(self.changed)
+        return not readable and self.rejected + self.failed + self.already_rejected > 0
+
+
+def extract(
+    images: AnyPath | Iterable[AnyPath | Source | Reject],
+    store: AnyPath,
     *,
+    model: AnyPath | Extractor = "vgg16.onnx",
+    include: str | Iterable[str] = (),
+    exclude: str | Iterable[str] = (),
     rows_per_part: int = 1024,
     values: str | Values = "float32",
     identity: Identity = "mtime",
     retry_rejects: bool = False,
     update: bool = False,
-    report: Callable[[Progress], None] | None = None,
+    report: Callable[[ExtractionResult], None] | None = None,
     stop: threading.Event | None = None,
     profile: Profile | None = None,
-) -> Progress:
+    **options: Any,
+) -> ExtractionResult:
     """Extract what the store doesn't hold yet, and commit it part by part.
 
     What can't be read for a cause that lies in the system is counted in the result and not
@@ -42,12 +120,15 @@ def extract_to_store(
 
     Parameters
     ----------
-    extractor
-        Its settings and layers must be those of the store, if there is one already.
-    pictures
-        What `list_pictures` found; or a folder, a file or a pattern, or several of them.
-    folder
-        The store; made if it isn't there.
+    images
+        A folder, a file or a pattern, or several of them; or what `list_pictures` found.
+    store
+        The store's folder; made if it isn't there.
+    model
+        A file that ``sparsefeat export`` made, or an `Extractor`. Settings and layers must be
+        those of the store, if there is one already.
+    include, exclude
+        Which files of folders, as `list_pictures` takes them.
     rows_per_part
         Rows that are committed together: what a killed run loses at most.
     values
@@ -62,13 +143,20 @@ def extract_to_store(
         Try again what an earlier run rejected.
     update
         Give images that changed on disk since they were stored a new row, in place of the old
-        one. Without it their rows stay as they are, and `Progress.changed` lists them.
+        one. Without it their rows stay as they are, and `ExtractionResult.changed` lists them.
     report
         Called after every batch and at the end; always with the same object.
     stop
         Once set, the run ends after the batch in hand and commits it.
     profile
         Measures the stages.
+    options
+        Of the `Extractor` that is made of a model file: ``layers``, ``pool``, ``preprocess``, ...
+
+    Returns
+    -------
+    ExtractionResult
+        What came of it: rows added, rejects, images that had changed, ...
 
     Raises
     ------
@@ -82,18 +170,35 @@ def extract_to_store(
         The store was made with other settings, layers or values.
     StoreWriteError
         The disk refused. What was committed before stays.
+
+    Examples
+    --------
+    >>> import sparsefeat
+    >>> result = sparsefeat.extract("photos/", "features/", layers="pools")  # doctest: +SKIP
+    >>> result.rows  # doctest: +SKIP
+    1000
     """
-    if identity not in IDENTITIES:
-        raise InputError(f"unknown identity {identity!r}, expected one of: {', '.join(IDENTITIES)}")
+    check_choice(identity, IDENTITIES, "identity")
+    if isinstance(model, Extractor):
+        if options:
+            raise InputError(
+                f"got options {', '.join(options)} and an Extractor, which has its own: give a "
+                "model file, or make the Extractor with them"
+            )
+        extractor = model
+    else:
+        extractor = Extractor(model, **options)
+    if include or exclude:
+        images = list_pictures(images, include=include, exclude=exclude)  # type: ignore[arg-type]
     listed = [
         find_picture(each) if isinstance(each, str | os.PathLike) else each
-        for each in each_picture(pictures)
+        for each in each_picture(images)
     ]
-    progress, profile = Progress(total=len(listed)), profile or Profile()
+    progress, profile = ExtractionResult(total=len(listed)), profile or Profile()
     with (
         profile.running(),
         StoreWriter.open(
-            Path(folder),
+            checked_path(store, "a store"),
             layers=list(extractor.layers.values()),
             settings=extractor.settings,
             provenance=extractor.provenance,
@@ -104,7 +209,7 @@ def extract_to_store(
             operation="update" if update else "extract",
         ) as writer,
     ):
-        todo = pick(
+        todo = _pending(
             listed,
             writer.index,
             progress,
@@ -135,3 +240,66 @@ def extract_to_store(
     if report is not None:
         report(progress)
     return progress
+
+
+def _pending(
+    pictures: Sequence[Source | Reject],
+    index: Index,
+    progress: ExtractionResult,
+    *,
+    by_digest: bool = False,
+    retry_rejects: bool = False,
+    update: bool = False,
+    stop: threading.Event | None = None,
+) -> Iterator[Source | Reject]:
+    """Yield what the store doesn't know yet; count in `progress` what is passed over.
+
+    Parameters
+    ----------
+    by_digest
+        Compare the bytes of every file with those stored, rather than its size and time.
+    retry_rejects
+        Yield what an earlier run rejected, too.
+    update
+        Yield what has changed on disk since it was stored, too.
+    stop
+        Once set, no more is yielded.
+    """
+    for picture in pictures:
+        if stop is not None and stop.is_set():
+            return
+        if not isinstance(picture, Source | Reject):
+            raise InputError(
+                f"got a {type(picture).__name__} among the pictures, expected what "
+                "list_pictures gives: call it with your paths"
+            )
+        if isinstance(picture, ReadFailure):  # what the store has of it says nothing of today
+            yield picture
+            continue
+        status = _status(picture, index, by_digest=by_digest)
+        if status == "stored":
+            progress.already_stored += 1
+        elif status == "changed" and not update:
+            progress.changed.append(picture.path)
+        elif status == "rejected" and not retry_rejects:
+            progress.already_rejected += 1
+        else:
+            yield picture
+
+
+def _status(picture: Source | Reject, index: Index, *, by_digest: bool) -> Status:
+    root, path, size, mtime_ns = picture.root, picture.path, picture.bytes, picture.mtime_ns
+    is_read = isinstance(picture, Source) and size <= largest_file(MAX_PIXELS)
+    if not by_digest or not is_read:
+        status = index.status(root=root, path=path, bytes=size, mtime_ns=mtime_ns)
+        if status != "elsewhere" or not is_read:
+            return status
+    assert isinstance(picture, Source)
+    # The same path, size and time below another root: either the folder was moved, or two
+    # folders hold different pictures that look alike from outside. Only the bytes can tell.
+    try:
+        with Path(picture.file).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return "new"  # decoding it will say why it can't be read
+    return index.status(root=root, path=path, bytes=size, mtime_ns=mtime_ns, sha256=digest)

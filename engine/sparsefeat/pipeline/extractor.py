@@ -1,5 +1,6 @@
 """Photographs in, activations out: the library's main object."""
 
+import inspect
 import os
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -42,6 +43,7 @@ from sparsefeat.pipeline.scaling import ScalingWarning, check_scaling
 from sparsefeat.runtime import CudaOptions, Precision, choose_precision
 from sparsefeat.runtime.network import Convolution, Network
 from sparsefeat.runtime.probe import can_prove_fixed, prove
+from sparsefeat.system.choices import check_choice
 from sparsefeat.system.ordered import map_ordered
 from sparsefeat.system.text import one_line
 from sparsefeat.system.threads import checked_count, checked_threads, chosen_threads
@@ -146,8 +148,7 @@ class Extractor:
             "decode_threads": decode_threads,
         }
         self._others: dict[tuple[tuple[str, ...], Pool], Extractor] = {}
-        if pool not in POOLS:
-            raise InputError(f"unknown pool {pool!r}, expected one of: {', '.join(POOLS)}")
+        check_choice(pool, POOLS, "pool")
         self._threads = chosen_threads(threads)
         self._decode_threads = self._threads
         if decode_threads is not None:
@@ -193,6 +194,22 @@ class Extractor:
             pool=pool,
             size=fixed,
         )
+
+    def __repr__(self) -> str:
+        changed = "".join(
+            f", {name}={value!r}"
+            for name, value in self._options.items()
+            if value != _DEFAULTS[name]
+        )
+        return f"Extractor({str(self._file.path)!r}, {','.join(self._names)!r}{changed})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Give what makes a copy, here or in another process: it loads the network again."""
+        return _made, (str(self._file.path), self._names, self._options)
+
+    def __call__(self, images: Float32) -> dict[str, Float32]:
+        """Run preprocessed images through the network: see `run`."""
+        return self.run(images)
 
     @property
     def layers(self) -> dict[str, Layer]:
@@ -434,8 +451,7 @@ class Extractor:
         QuirkWarning
             Once for each way in which the preset treats a picture worse than another would.
         """
-        if errors not in ERRORS:
-            raise InputError(f"unknown errors {errors!r}, expected one of: {', '.join(ERRORS)}")
+        check_choice(errors, ERRORS, "errors")
         profile = profile or Profile()
         batches = self.activations(pictures, errors=errors, profile=profile, on_decoded=on_decoded)
         return self._encoded(batches, reuse, profile)
@@ -575,6 +591,16 @@ class Extractor:
                 "the size that this extractor is fixed to"
             )
         check_size(self._file, (height, width))
+
+
+_DEFAULTS: dict[str, Any] = {
+    name: parameter.default
+    for name, parameter in inspect.signature(Extractor.__init__).parameters.items()
+}
+
+
+def _made(model: str, layers: tuple[str, ...], options: dict[str, Any]) -> Extractor:
+    return Extractor(model, layers, **options)
 
 
 def _taken(picture: Picture | Reject) -> Picture | Reject:

@@ -21,7 +21,7 @@ class StageTimes:
 
 
 class Profile:
-    """Measures an extraction; give it to `Extractor.extract` or `extract_to_store`.
+    """Measures an extraction; give it to `Extractor.extract` or `sparsefeat.extract`.
 
     Decoding and inference have threads of their own: busy and waiting make up the whole run, for
     each thread. One more thread finds the next images (``list``: what the store holds already is

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from sparsefeat.errors import InputError
+from sparsefeat.system.choices import check_choice
 
 ConvSearch = Literal["exhaustive", "heuristic", "default"]
 
@@ -46,11 +47,7 @@ class CudaOptions:
             raise InputError(
                 f"memory_limit is {self.memory_limit!r}, expected a whole number of bytes"
             )
-        if self.conv_search not in get_args(ConvSearch):
-            raise InputError(
-                f"unknown conv_search {self.conv_search!r}, expected one of: "
-                f"{', '.join(get_args(ConvSearch))}"
-            )
+        check_choice(self.conv_search, get_args(ConvSearch), "conv_search")
 
     @classmethod
     def of(cls, values: Mapping[str, object]) -> "CudaOptions":
@@ -68,10 +65,7 @@ class CudaOptions:
         """
         known = [field.name for field in fields(cls)]
         for name in values:
-            if name not in known:
-                raise InputError(
-                    f"the cuda provider has no option {name!r}, expected one of: {', '.join(known)}"
-                )
+            check_choice(name, known, "cuda option")
         return cls(
             **{
                 name: int(value) if isinstance(value, str) and _is_number(value) else value

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from sparsefeat.errors import InputError, PrecisionError, ProviderError
+from sparsefeat.errors import PrecisionError, ProviderError
+from sparsefeat.system.choices import check_choice, unknown
 
 Precision = Literal["fp32", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -73,16 +74,11 @@ def candidates(provider: str, precision: Precision) -> tuple[Provider, ...]:
     >>> [provider.ort_name for provider in candidates("openvino", "bf16")]
     ['OpenVINOExecutionProvider']
     """
-    if precision not in PRECISIONS:
-        raise InputError(
-            f"unknown precision {precision!r}, expected one of: {', '.join(PRECISIONS)}"
-        )
+    check_choice(precision, PRECISIONS, "precision")
     if provider == AUTO:
         return tuple(PROVIDERS[name] for name in _FASTEST[precision])
     if provider not in PROVIDERS:
-        raise ProviderError(
-            f"unknown provider {provider!r}, expected one of: {', '.join([AUTO, *PROVIDERS])}"
-        )
+        raise ProviderError(unknown(provider, [AUTO, *PROVIDERS], "provider"))
     if precision not in PROVIDERS[provider].precisions:
         others = [name for name, other in PROVIDERS.items() if precision in other.precisions]
         raise PrecisionError(

@@ -19,11 +19,12 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from sparsefeat.errors import InputError, ModelError, ProviderError
+from sparsefeat.errors import ModelError, ProviderError
 from sparsefeat.model import PRE, ModelFile, ModelLayer, Pool, Size, cut
 from sparsefeat.runtime import CudaOptions, Precision, Provider, Setup, candidates, set_up
 from sparsefeat.runtime.session import Session
 from sparsefeat.runtime.stages import ConvolvedStage, GraphStage, Memory, Stage, Targets
+from sparsefeat.system.choices import check_choice
 from sparsefeat_kernels import (
     WinogradConvolution,
     compile_winograd,
@@ -90,10 +91,7 @@ class Network:
         threads: int,
         options: CudaOptions | Mapping[str, object] | None,
     ) -> None:
-        if convolution not in CONVOLUTIONS:
-            raise InputError(
-                f"unknown convolution {convolution!r}, expected one of: {', '.join(CONVOLUTIONS)}"
-            )
+        check_choice(convolution, CONVOLUTIONS, "convolution")
         self._file, self._names, self._pool, self._size = file, names, pool, size
         self._precision, self._threads = precision, threads
         self._running = threading.Lock()

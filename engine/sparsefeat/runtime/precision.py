@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from sparsefeat.errors import InputError, PrecisionError
+from sparsefeat.errors import PrecisionError
 from sparsefeat.model import ModelFile
 from sparsefeat.runtime.known import PRECISIONS, Precision
+from sparsefeat.system.choices import check_choice
 from sparsefeat.system.cpuinfo import CPUINFO, first_processor
 
 # What multiplies bfloat16 in hardware: tiles or vectors on x86.
@@ -31,8 +32,7 @@ def choose_precision(
     own = file.metadata.precision
     if asked is None or asked == own:
         return own
-    if asked not in PRECISIONS:
-        raise InputError(f"unknown precision {asked!r}, expected one of: {', '.join(PRECISIONS)}")
+    check_choice(asked, PRECISIONS, "precision")
     if own == "int8":
         raise PrecisionError(
             f"precision {asked} was asked for, but {file.path.name} is an int8 model; "

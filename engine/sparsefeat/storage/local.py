@@ -22,6 +22,9 @@ from filelock import FileLock
 _SYNCS_AT_ONCE: Final = 16
 _FREE_LEVELS: Final = 2  # parts/<name>: the store's own folders may be links to another disk
 
+# What a file system says that has no hard links.
+_NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
 # Without waiting for the other end of a pipe, and without following a link out of the store.
 _FLAGS: Final = os.O_RDONLY | sum(
     getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_CLOEXEC", "O_BINARY")
@@ -335,9 +338,9 @@ def _take_name(temporary: Path, path: Path) -> bool:
             return True  # it was done, and only the answer of a network's server was lost
         if isinstance(exc, FileExistsError):
             return False
-        if exc.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+        if exc.errno not in _NO_LINKS:
             raise
-        # Such as exFAT, which has no hard links. The system gives the lock up with the process.
+        # Such as exFAT. The system gives the lock up with the process.
         with FileLock(path.parent / ".lock", fallback_to_soft=False):
             if path.exists():
                 return False
@@ -352,5 +355,9 @@ def sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as exc:
+        # Some mounted folders can't be synced, and say so; what can't, loses nothing by it.
+        if exc.errno != errno.EINVAL or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)

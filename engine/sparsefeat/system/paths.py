@@ -13,7 +13,7 @@ def checked_path(path: object, what: str) -> Path:
     Raises
     ------
     InputError
-        It is no text and no path, or text that the system takes for none.
+        It is no text and no path, or text that the system takes for none, or empty.
 
     Examples
     --------
@@ -24,11 +24,18 @@ def checked_path(path: object, what: str) -> Path:
         raise InputError(
             f"got {path!r:.60} for the path of {what}, expected text or a pathlib.Path"
         )
+    refuse_empty(path, what)
     if "\0" in os.fspath(path):
         raise InputError(
             f"got {path!r:.60} for the path of {what}, expected one without a NUL character"
         )
     return Path(path)
+
+
+def refuse_empty(path: str | os.PathLike[str], what: str) -> None:
+    """Raise `InputError` where a path is empty: `Path("")` would be the current folder."""
+    if not os.fspath(path):
+        raise InputError(f"got '' for the path of {what}, expected a path: this one is empty")
 
 
 def checked_paths(paths: object, what: str) -> list[Path]:

@@ -14,6 +14,7 @@ from sparsefeat.system.text import counted
 MOST_PER_PROCESSOR: Final = 4
 MOST_ANYWHERE: Final = 64  # allowed on any machine, since a quota may not be what it seems
 COUNT: Final = (1 << 31) - 1  # what libraries take for a number of things
+LARGEST_BATCH: Final = 4096  # of a benchmark: pictures that no machine has memory for are far above
 
 
 def chosen_threads(threads: int | None) -> int:
@@ -54,20 +55,20 @@ def checked_threads(name: str, threads: int) -> int:
     return count
 
 
-def checked_count(name: str, value: int) -> int:
+def checked_count(name: str, value: int, most: int = COUNT) -> int:
     """Give a number of things, if it is one.
 
     Raises
     ------
     InputError
-        It is no whole number from 1 to 2,147,483,647.
+        It is no whole number from 1 to `most`.
     """
     try:
         count = operator.index(value)
     except TypeError:
         count = 0
-    if not 1 <= count <= COUNT:
-        raise InputError(f"{name} is {value!r}, expected a whole number from 1 to {COUNT:,}")
+    if not 1 <= count <= most:
+        raise InputError(f"{name} is {value!r}, expected a whole number from 1 to {most:,}")
     return count
 
 

@@ -52,7 +52,8 @@ class Network:
     source: str  # of the weights, in words
     scaling: Scaling  # from RGB pixels to the first convolution
     own: "Own"  # the model as it was built
-    notes: tuple[str, ...] = ()  # what was found or had to be assumed, a line each
+    notes: tuple[str, ...] = ()  # what was found, a line each
+    assumed: str = ""  # what had to be assumed of the scaling, a line
 
     def predict(self, pixels: Any) -> dict[str, Any]:
         """Give what each layer gives in `Model.predict` of the model as it was built.
@@ -232,7 +233,7 @@ def _flat(
     fixed = model.input_shape[1:3]
     size = (fixed[0] or DEFAULT_SIZE, fixed[1] or DEFAULT_SIZE)
     inside, idle = _scaling_inside(model, front, layers[0], size, source)
-    scaling, scaled, notes = _settle(inside, asked, known, front, idle, source)
+    scaling, scaled, notes, assumed = _settle(inside, asked, known, front, idle, source)
     own = Own(model=model, scaled=scaled)
     height, width = fixed if with_top else (None, None)
     images = keras.Input((height, width, 3), name="images")
@@ -249,6 +250,7 @@ def _flat(
         scaling=scaling,
         own=own,
         notes=notes,
+        assumed=assumed,
     )
 
 
@@ -324,8 +326,8 @@ def _settle(
     front: list[Any],
     idle: list[Any],
     source: str,
-) -> tuple[Scaling, Scaling, tuple[str, ...]]:
-    """Decide on the whole scaling, and on its part before the model; and say why.
+) -> tuple[Scaling, Scaling, tuple[str, ...], str]:
+    """Decide on the whole scaling, and on its part before the model; say why, or what was assumed.
 
     Raises
     ------
@@ -342,19 +344,19 @@ def _settle(
                 "well, export keras.Model(x, model(scaled(x))), which does both"
             )
         note = f"{source} scales pixels itself, by {doing}: {inside} ({inside.mode})"
-        return inside, MODES["none"], (note + dropped,)
+        return inside, MODES["none"], (note + dropped,), ""
     if asked is not None:
         said = "" if known in (None, MODES[asked]) else f", not {known} ({known.mode})"
         note = f"pixels are scaled as --scaling {asked} says: {MODES[asked]}{said}"
-        return MODES[asked], MODES[asked], (note + dropped,)
+        return MODES[asked], MODES[asked], (note + dropped,), ""
     if known is not None:
-        return known, known, ()
+        return known, known, (), ""
     assumed = MODES["caffe"]
     note = (
         f"{source} does not say how its pixels are scaled: assuming --scaling caffe, as for Keras' "
         f"VGG16 ({assumed}); if it was trained otherwise, say --scaling tf, torch, 0..1 or none"
     )
-    return assumed, assumed, (note + dropped,)
+    return assumed, assumed, (), note + dropped
 
 
 def _names(operations: Sequence[Any]) -> str:

@@ -17,7 +17,9 @@ MAX_PHOTOGRAPHS = 64  # of a folder: more take minutes and gain little
 HELD_OUT_EVERY = 4
 
 
-def split(calibration: Path, validation: Path | None) -> tuple[list[Photograph], list[Photograph]]:
+def split(
+    calibration: str | Path, validation: str | Path | None
+) -> tuple[list[Photograph], list[Photograph]]:
     """Choose the photographs to calibrate on and those to hold out.
 
     Without a folder for `validation`, every fourth photograph by name is held out.

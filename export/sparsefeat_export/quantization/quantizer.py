@@ -104,7 +104,7 @@ def quantize(
     scaling = from_json(described["preprocessing"]["scaling"])
     _check_scaling(scaling, source)
     stages = _for_levels(read_stack(model), scaling)
-    seen, held_out = split(Path(calibration), None if validation is None else Path(validation))
+    seen, held_out = split(calibration, validation)
     size = described["preprocessing"]["size"]
     names = [layer["name"] for layer in described["layers"]]
     with working_folder(path) as folder:

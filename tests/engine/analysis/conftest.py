@@ -33,5 +33,5 @@ def extractor(small_vgg16: Path) -> sparsefeat.Extractor:
 @pytest.fixture(scope="package")
 def store(extractor: sparsefeat.Extractor, photos: Path) -> sparsefeat.Store:
     folder = photos.parent / "features"
-    sparsefeat.extract_to_store(extractor, list_pictures([photos]), folder, rows_per_part=2)
+    sparsefeat.extract(list_pictures([photos]), folder, model=extractor, rows_per_part=2)
     return sparsefeat.open(folder)

@@ -46,7 +46,7 @@ def test_a_generator_of_pictures(extractor: sparsefeat.Extractor, photos: Path) 
 
 def test_a_pooled_store(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
     extractor = sparsefeat.Extractor(small_vgg16, "block5_conv3", pool="max", size=(64, 64))
-    sparsefeat.extract_to_store(extractor, list_pictures([photos]), tmp_path / "features")
+    sparsefeat.extract(list_pictures([photos]), tmp_path / "features", model=extractor)
     found = sparsefeat.analyse(tmp_path / "features")
     x = sparsefeat.open(tmp_path / "features")["block5_conv3"].to_numpy()
     assert found.layers.loc["block5_conv3", "zeros"] == np.mean(x == 0)
@@ -91,7 +91,7 @@ def test_flatness_of_what_is_gone_or_changed_is_unknown(
     for name in "abc":
         array = rng.integers(0, 256, (40, 40, 3)).astype(np.uint8)
         Image.fromarray(array).save(photos / f"{name}.png")
-    sparsefeat.extract_to_store(extractor, list_pictures([photos]), tmp_path / "features")
+    sparsefeat.extract(list_pictures([photos]), tmp_path / "features", model=extractor)
     (photos / "a.png").unlink()
     (photos / "b.png").write_bytes((photos / "c.png").read_bytes())
     found = sparsefeat.analyse(tmp_path / "features", flatness=True)

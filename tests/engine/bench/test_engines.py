@@ -15,7 +15,7 @@ def test_all_of_them_and_some() -> None:
 
 @pytest.mark.parametrize("wanted", ["onnxruntime-gpu", "", ",", "onnxruntime-cpu,tf"])
 def test_unknown_names_are_refused_with_the_known_ones(wanted: str) -> None:
-    with pytest.raises(InputError, match=r"unknown engine .*tf-jit.*commas"):
+    with pytest.raises(InputError, match=r"unknown engine .*expected one of: .*tf-jit"):
         choose_engines(wanted)
 
 

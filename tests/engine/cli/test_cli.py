@@ -90,7 +90,7 @@ def test_info_of_a_model(small_vgg16: Path, tmp_path: Path) -> None:
 
 
 def test_values_of_fewer_bits(small_vgg16: Path, photos: Path) -> None:
-    line = f"extract photos -o small -m {small_vgg16} -l pools --size 64x64 --values bfloat16"
+    line = f"extract photos -o small -m {small_vgg16} -l pools --size 64x64 --values BFloat16"
     said = ok(line, photos.parent)
     assert "stored as bits:7" in said
     assert said.count("1.00000") + said.count("0.99999") == 10
@@ -102,14 +102,15 @@ def test_values_of_fewer_bits(small_vgg16: Path, photos: Path) -> None:
         assert f"{layer['loss']['relative_l2']:.1e}" in said
     assert "worst error" in ok("info small", photos.parent)
     assert "small: undamaged; " in ok("verify small", photos.parent)
-    mismatch = run(line.replace("bfloat16", "float16"), photos.parent)
+    mismatch = run(line.replace("BFloat16", "FLOAT16"), photos.parent)
     assert mismatch.exit_code == 2
     assert "values: got 'float16', expected 'bits:7'" in mismatch.stderr
 
 
 def test_json_of_an_extraction(small_vgg16: Path, photos: Path) -> None:
     (photos / "notes.jpg").write_text("no")
-    line = f"extract photos -o features -m {small_vgg16} --size 64x64 --json"
+    words = "--provider CPU --preprocess KERAS --pool None --convolution Auto"
+    line = f"extract photos -o features -m {small_vgg16} --size 64x64 {words} --json"
     outcome = json.loads(ok(line, photos.parent))
     assert (outcome["rows"], outcome["rejected"], outcome["total"]) == (2, 1, 3)
 

@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, small_vgg16: Path) -> Path:
     (folder / "notes.jpg").write_text("no picture")
     extractor = sparsefeat.Extractor(small_vgg16, "pools", size=(64, 64))
     pictures = list_pictures([folder / "photos"])
-    sparsefeat.extract_to_store(extractor, pictures, folder / "features")
+    sparsefeat.extract(pictures, folder / "features", model=extractor)
     return folder
 
 
@@ -183,7 +183,7 @@ def test_flatness_of_a_store_whose_photographs_were_moved(
     shutil.copytree(folder / "photos", tmp_path / "photos")
     extractor = sparsefeat.Extractor(small_vgg16, "block5_pool", size=(64, 64))
     pictures = list_pictures([tmp_path / "photos"])
-    sparsefeat.extract_to_store(extractor, pictures, tmp_path / "features")
+    sparsefeat.extract(pictures, tmp_path / "features", model=extractor)
     here = run("features --flatness --json", tmp_path, small_vgg16)
     assert "flatness" not in here.stderr
     (tmp_path / "photos").rename(tmp_path / "moved")
@@ -230,6 +230,17 @@ def test_rejects_are_counted_and_nothing_readable_is_exit_1(
     nothing = run("notes.jpg --size 64x64", folder, small_vgg16)
     assert nothing.exit_code == 1
     assert nothing.stdout == ""
+
+
+def test_a_store_of_rejects_alone_says_where_they_are(folder: Path, small_vgg16: Path) -> None:
+    (folder / "no photos").mkdir()
+    (folder / "no photos" / "bad.png").write_text("no picture")
+    extract = ["extract", "no photos", "-o", "bad store", "-m", str(small_vgg16)]
+    assert command.run(folder, *extract, "--size", "64x64").exit_code == 1
+    done = command.run(folder, "sparsity", "bad store")
+    assert (done.exit_code, done.stdout) == (1, "")
+    said = "nothing was counted; its 1 reject: sparsefeat info 'bad store' --rejects\n"
+    assert done.stderr.endswith(said)
 
 
 @pytest.mark.parametrize(

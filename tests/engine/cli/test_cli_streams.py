@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from sparsefeat.cli import main
 from sparsefeat.cli.main import COMMANDS
+from sparsefeat.model.graph import MAX_PIXELS
 
 from ..command import assert_one_line, run
 from ..store.data import make_batch, write_store
@@ -209,6 +210,21 @@ def test_numbers_that_are_none(folder: Path, small_vgg16: Path, line: str, optio
         said = done.stderr.splitlines()[-1]
         assert any(word and word in said for word in (option, option[2:].replace("-", "_"), number))
         assert not list(folder.glob("new*"))
+
+
+@pytest.mark.parametrize(
+    ("option", "limit"),
+    [
+        ("--size=999999x999999", f"at most {MAX_PIXELS:,} pixels"),
+        ("--batch-sizes=8,4097", "numbers from 1 to 4,096"),
+        ("--batch-sizes=99999999999", "numbers from 1 to 4,096"),
+    ],
+)
+def test_numbers_beyond_a_limit_are_refused_at_once(folder: Path, option: str, limit: str) -> None:
+    """Before there is a model."""
+    done = run(folder, "bench", option)
+    assert_one_line(done)
+    assert limit in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no ulimit")

@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 from sparsefeat.errors import InputError, SourceError
-from sparsefeat.images import Reason, Source, decode_path, find_picture, list_pictures
+from sparsefeat.images import (
+    Reason,
+    Source,
+    decode_path,
+    describe_companions,
+    find_picture,
+    list_pictures,
+)
 from sparsefeat.types import Reject
 
 from ..nobody import as_nobody
@@ -210,7 +217,6 @@ def test_a_list_from_standard_input(inside: Path) -> None:
         ["empty"],
         ["empty/*.jpg"],
         ["nowhere/*.jpg"],
-        [""],
         ["a.jpg", "b*"],
         ["dangling"],
     ],
@@ -316,6 +322,29 @@ def test_companions_are_counted_and_not_listed(inside: Path) -> None:
         list_pictures("p/*.ini")
 
 
+def test_raw_photographs_are_counted_by_themselves(inside: Path) -> None:
+    make(inside / "p", "a.CR2", "a.jpg", "b.nef", "b.xmp", "c.nef", "Icon\r")
+    make(inside / "p" / "Previews.lrdata", "d.jpg")
+    found = list_pictures("p")
+    assert paths(found) == ["a.jpg"]
+    assert describe_companions(found.companions) == (
+        "2 files that accompany photographs were skipped: 1 .xmp, 1 icon\\r; "
+        "3 raw files were skipped: 2 .nef, 1 .cr2"
+    )
+    (inside / "p" / "a.jpg").unlink()
+    with pytest.raises(SourceError, match=r"no files in it .*; 3 raw files were skipped: 2 \.nef"):
+        list_pictures("p")
+
+
+def test_an_include_that_matches_nothing_is_named(inside: Path) -> None:
+    make(inside / "p", "a.jpg", "b.jpg", "x/c.png")
+    with pytest.raises(
+        SourceError, match=r"of 3 files in it none matches --include '\*\.tif' or 'y';"
+    ):
+        list_pictures("p", include=["*.tif", "y"])
+    assert paths(list_pictures("p", include=["*.tif", "x"])) == ["x/c.png"]
+
+
 def test_include_and_exclude(inside: Path) -> None:
     make(inside / "p", "a.jpg", "b.PNG", "raw/c.jpg", "x/raw/d.jpg", "x/e-edit.jpg", "x/f.jpg")
     for options, expected in (
@@ -330,11 +359,17 @@ def test_include_and_exclude(inside: Path) -> None:
     assert paths(list_pictures(["p/a.jpg", "p/b.PNG", "p/x"], exclude="*.jpg")) == ["p/b.PNG"]
     (inside / "list").write_text("p/a.jpg\np/b.PNG\n")
     assert paths(list_pictures([], files_from="list", exclude="*.png")) == ["p/a.jpg"]
-    for options in ({"include": "*.gif"}, {"exclude": "p"}):
-        with pytest.raises(SourceError, match="--include and --exclude left the others out"):
+    for options, says in (
+        ({"include": "*.gif"}, r"none matches --include '\*\.gif'"),
+        ({"exclude": "p"}, "--include and --exclude left the others out"),
+    ):
+        with pytest.raises(SourceError, match=says):
             list_pictures([], files_from="list", **options)
-    for options in ({"include": "*.gif"}, {"exclude": ["x", "raw", "*.*"]}):
-        with pytest.raises(SourceError, match="--include and --exclude left the others out"):
+    for options, says in (
+        ({"include": "*.gif"}, r"none matches --include '\*\.gif'"),
+        ({"exclude": ["x", "raw", "*.*"]}, "--include and --exclude left the others out"),
+    ):
+        with pytest.raises(SourceError, match=says):
             list_pictures("p", **options)
     for pattern in ("", "/", ".", 3):
         with pytest.raises(InputError, match="expected a pattern"):

@@ -34,7 +34,10 @@ def test_a_folder_that_may_hold_some() -> None:
     [
         *((name, False) for name in ("a.mov", "A.MP4", "._a.jpg", ".DS_Store", "a.jpg.xmp")),
         *((name, False) for name in ("Thumbs.db", "desktop.ini", "IMG_1.AAE", "a.jpg.json")),
-        *((name, True) for name in ("a.jpg", "mov", "txt", "a.mov.jpg", "a.cr2", "a", ".jpg")),
+        *((name, True) for name in ("a.jpg", "mov", "txt", "a.mov.jpg", "a", ".jpg", "icon")),
+        *((name, False) for name in ("a.cr2", "A.CR3", "a.nef", "a.arw", "a.DNG", "a.raf")),
+        *((name, False) for name in ("a.orf", "a.rw2", "a.psd", "a.thm", "a.insv", "a.gpx")),
+        *((name, False) for name in ("a.lrcat", "a.lrdata", "Icon\r")),
     ],
 )
 def test_companions(name: str, listed: bool) -> None:

@@ -27,7 +27,7 @@ def test_recipes_differ() -> None:
 
 @pytest.mark.parametrize(("typo", "meant"), [("kears", "keras"), ("bilinar", "bilinear")])
 def test_an_unknown_name_gives_the_nearest(typo: str, meant: str) -> None:
-    with pytest.raises(InputError, match=f"got preprocess '{typo}'.*did you mean {meant}"):
+    with pytest.raises(InputError, match=f"unknown preprocess '{typo}'.*did you mean {meant}"):
         preset(typo)
 
 

@@ -61,6 +61,7 @@ def test_convs_are_the_thirteen() -> None:
         ("block5_pool/pre", "block5_pool is not rectified"),
         ("fc9*", "no layer matches 'fc9*'"),
         ("zzzz", "all of them: block1_conv1/pre"),
+        ("foo", "no layer 'foo'; all of them: block1_conv1/pre"),
         ("", "no layer was named"),
         (" , ", "no layer was named"),
     ],

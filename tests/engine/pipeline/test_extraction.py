@@ -19,8 +19,8 @@ from skimage import data
 import sparsefeat
 from sparsefeat.errors import InputError, StoreMismatchError
 from sparsefeat.images import decode_path, list_pictures
-from sparsefeat.pipeline.extraction import extract_to_store
-from sparsefeat.pipeline.progress import Progress
+from sparsefeat.pipeline.extraction import ExtractionResult
+from sparsefeat.pipeline.extraction import extract as extract_images
 
 
 @pytest.fixture
@@ -45,10 +45,12 @@ def command(model: Path, photos: Sequence[Path], store: Path, *options: str) -> 
     ]
 
 
-def extract(model: Path, photos: Sequence[Path], store: Path, **options: object) -> Progress:
+def extract(
+    model: Path, photos: Sequence[Path], store: Path, **options: object
+) -> ExtractionResult:
     extractor = sparsefeat.Extractor(model, "block3_pool,block5_pool", size=(64, 64), batch_size=2)
     pictures = list_pictures(photos)
-    return extract_to_store(extractor, pictures, store, rows_per_part=5, **options)  # type: ignore[arg-type]
+    return extract_images(pictures, store, model=extractor, rows_per_part=5, **options)  # type: ignore[arg-type]
 
 
 def contents(store: Path) -> dict[str, bytes]:
@@ -98,13 +100,13 @@ def test_a_run_and_running_it_again(small_vgg16: Path, photos: Path, tmp_path: P
 def test_paths_are_taken_as_what_they_list(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
     store = tmp_path / "features"
     extractor = sparsefeat.Extractor(small_vgg16, "block5_pool", size=(64, 64))
-    first = extract_to_store(extractor, photos / "even", store)
+    first = extract_images(photos / "even", store, model=extractor)
     assert (first.total, first.rows) == (12, 12)
     assert sparsefeat.open(store).obs["path"].tolist()[0] == "00.png"
-    again = extract_to_store(extractor, [str(photos / "even"), photos / "typo.png"], store)
+    again = extract_images([str(photos / "even"), photos / "typo.png"], store, model=extractor)
     assert (again.total, again.rows, again.already_stored) == (13, 0, 12)
     with pytest.raises(InputError, match="expected several pictures"):
-        extract_to_store(extractor, None, store)  # type: ignore[arg-type]
+        extract_images(None, store, model=extractor)  # type: ignore[arg-type]
 
 
 def test_a_second_folder_appends_and_copies_are_known(
@@ -177,7 +179,7 @@ def test_settings_that_differ_are_refused(
         options = {**usual, "batch_size": batch_size, **options}
         extractor = sparsefeat.Extractor(small_vgg16, **options)
         with pytest.raises(StoreMismatchError, match=says):
-            extract_to_store(extractor, list_pictures([photos]), store)
+            extract_images(list_pictures([photos]), store, model=extractor)
     assert digests(store) == before
 
 
@@ -230,7 +232,7 @@ def test_a_source_that_raises_keeps_what_came_before(
     extractor = sparsefeat.Extractor(small_vgg16, size=(64, 64), batch_size=4)
     pictures: list[Any] = [*list_pictures([photos])[:6], 3.5]
     with pytest.raises(InputError, match="list_pictures"):
-        extract_to_store(extractor, pictures, store)
+        extract_images(pictures, store, model=extractor)
     assert len(sparsefeat.open(store)) == 6
 
 

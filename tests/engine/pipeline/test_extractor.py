@@ -451,9 +451,9 @@ def test_a_preset_is_as_good_as_its_name(small_vgg16: Path) -> None:
     assert Extractor(small_vgg16, preprocess=PRESETS["bilinear"]).settings == by_name.settings
     wrong: list[Any] = [None, 3, ["keras"], b"keras", "bilinaer"]
     for name in wrong:
-        with pytest.raises(InputError, match="expected one of keras, bilinear, bicubic, crop"):
+        with pytest.raises(InputError, match="expected one of: keras, bilinear, bicubic, crop"):
             Extractor(small_vgg16, preprocess=name)
-    with pytest.raises(InputError, match="expected one of keras"):
+    with pytest.raises(InputError, match="expected one of: keras"):
         decode(PICTURE, "foo", (32, 32))
 
 

@@ -35,10 +35,10 @@ def test_it_is_extracted_from_like_any_model(
         pytest.skip(str(exc))
     assert extractor.precision == "int8"
     pictures = list_pictures([photos])
-    sparsefeat.extract_to_store(extractor, pictures, tmp_path / "int8")
+    sparsefeat.extract(pictures, tmp_path / "int8", model=extractor)
     _check_codes(sparsefeat.open(tmp_path / "int8"), extractor, photos)
     float32 = sparsefeat.Extractor(small_vgg16, "pools,block5_conv3/pre")
-    sparsefeat.extract_to_store(float32, pictures, tmp_path / "fp32")
+    sparsefeat.extract(pictures, tmp_path / "fp32", model=float32)
     ours, reference = (sparsefeat.open(tmp_path / name) for name in ("int8", "fp32"))
     for name in ours.layers:
         got, expected = ours[name].to_numpy(), reference[name].to_numpy().astype(np.float64)
@@ -47,7 +47,7 @@ def test_it_is_extracted_from_like_any_model(
         if not name.endswith("/pre"):
             assert got.min() == 0
     with pytest.raises(sparsefeat.StoreMismatchError, match="precision"):
-        sparsefeat.extract_to_store(float32, pictures, tmp_path / "int8")
+        sparsefeat.extract(pictures, tmp_path / "int8", model=float32)
 
 
 def _check_codes(store: sparsefeat.Store, extractor: sparsefeat.Extractor, photos: Path) -> None:

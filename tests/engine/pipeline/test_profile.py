@@ -90,8 +90,8 @@ def test_what_fails_is_measured_too() -> None:
 def test_an_extraction_s_stages(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
     profile = Profile()
     extractor = sparsefeat.Extractor(small_vgg16, "pools", batch_size=2, decode_threads=3)
-    sparsefeat.extract_to_store(
-        extractor, list_pictures([photos]), tmp_path / "features", profile=profile
+    sparsefeat.extract(
+        list_pictures([photos]), tmp_path / "features", model=extractor, profile=profile
     )
     stages = by_stage(profile)
     assert stages["decode"].threads == 3

@@ -18,8 +18,8 @@ from skimage import data
 import sparsefeat
 from sparsefeat.errors import SourceError, StoreWriteError
 from sparsefeat.images import PRESETS, Decoded, Source, decode, list_pictures
-from sparsefeat.pipeline.extraction import extract_to_store
-from sparsefeat.pipeline.progress import Progress
+from sparsefeat.pipeline.extraction import ExtractionResult
+from sparsefeat.pipeline.extraction import extract as extract_images
 from sparsefeat.types import ReadFailure, Reject
 
 
@@ -51,7 +51,7 @@ class After:
     def __init__(self, done: int, what: object) -> None:
         self._done, self._what = done, what
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: ExtractionResult) -> None:
         if self._what is not None and progress.done >= self._done:
             what, self._what = self._what, None
             assert callable(what)
@@ -64,9 +64,9 @@ def extract(
     store: Path,
     report: After | None = None,
     files_from: Path | None = None,
-) -> Progress:
+) -> ExtractionResult:
     pictures = list_pictures(inputs, files_from=files_from)
-    return extract_to_store(extractor, pictures, store, rows_per_part=5, report=report)
+    return extract_images(pictures, store, model=extractor, rows_per_part=5, report=report)
 
 
 def contents(store: Path) -> dict[str, bytes]:
@@ -425,8 +425,8 @@ def test_a_file_too_large_for_any_image_is_not_read_for_its_digest(
     with (photos / "film.jpg").open("wb") as film:
         film.truncate(8 << 40)
     for already_rejected in (0, 2):
-        progress = extract_to_store(
-            extractor, list_pictures([photos]), tmp_path / "features", identity="digest"
+        progress = extract_images(
+            list_pictures([photos]), tmp_path / "features", model=extractor, identity="digest"
         )
         assert progress.already_rejected == already_rejected
     assert progress.already_stored == 24

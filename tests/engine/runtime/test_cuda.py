@@ -36,7 +36,7 @@ def test_from_text_as_from_numbers() -> None:
         ({"memory_limit": 0}, "memory_limit is 0"),
         ({"memory_limit": 1.5}, "memory_limit is 1.5"),
         ({"conv_search": "EXHAUSTIVE"}, "expected one of: exhaustive"),
-        ({"use_tf32": 1}, "no option 'use_tf32'"),
+        ({"use_tf32": 1}, "unknown cuda option 'use_tf32', expected one of: device_id"),
     ],
 )
 def test_refusals(values: dict[str, Any], says: str) -> None:

@@ -341,7 +341,7 @@ def test_what_was_begun_by_one_convolution_is_continued_by_the_other(
     for number, way in enumerate(("direct", "winograd"), start=1):
         pictures = sparsefeat.list_pictures([photos])[: 3 * number]
         extractor = sparsefeat.Extractor(small_vgg16, convolution=way)  # type: ignore[arg-type]
-        sparsefeat.extract_to_store(extractor, pictures, tmp_path / "features")
+        sparsefeat.extract(pictures, tmp_path / "features", model=extractor)
     store = sparsefeat.open(tmp_path / "features")
     assert len(store.obs) == 6
     documents = [

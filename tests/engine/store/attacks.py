@@ -16,10 +16,18 @@ import numpy as np
 import numpy.typing as npt
 from numcodecs import VLenUTF8
 
-from sparsefeat.store.format.documents import checksum
+from sparsefeat.store.format.documents import checksum, seal_checksum
 from sparsefeat.types import Layer
 
-from .data import SMALL, dense_rows, edit_snapshot, make_batch, make_reject, write_store
+from .data import (
+    SMALL,
+    dense_rows,
+    edit_snapshot,
+    make_batch,
+    make_reject,
+    write_snapshot,
+    write_store,
+)
 
 # Both so large that they are sharded: two chunks in a file.
 WIDE = Layer(name="wide", shape=(20, 20, 1000))
@@ -718,6 +726,7 @@ _FIELDS: dict[str, dict[str, Any]] = {
     "no layers": {"layers": {}},
     "layers that lead out": {"layers": {"../x": [1]}},
     "a shape that overflows": {"layers": {"x": [1 << 62]}},
+    "a shape whose product overflows": {"layers": {"wide": [1 << 30, 1 << 30], "full": [1 << 30]}},
     "settings as a list": {"settings": []},
     "settings nested deep": {"settings": {"a": nested(400)}},
     "a base that is itself": {"base": [1, "00000000"], "settings": None},
@@ -761,6 +770,49 @@ SNAPSHOTS["many small objects"] = lambda folder: write_sealed(
     folder, b'"a":[' + b"[]," * (10 << 20) + b"[]]}"
 )
 SNAPSHOTS["nothing"] = lambda folder: write_sealed(folder, b"}")
+
+
+SNAPSHOTS["settings of a million lists"] = lambda folder: edit_snapshot(
+    folder, lambda parts: None, settings={"a": [[]] * (4 << 20)}
+)
+
+
+def crowd(folder: Path) -> None:
+    """Name parts that are not there, of as many rows as a part may have."""
+
+    def append(parts: list[Any]) -> None:
+        parts += [[f"{n:016x}", (1 << 23) - 1, *parts[0][2:]] for n in range(1 << 13)]
+
+    edit_snapshot(folder, append)
+
+
+def chain_attack(name: str, *bases: Any, parts: Callable[[list[Any]], Any] = list) -> None:
+    """Put snapshots behind the first: the first of `bases` is what the second one refers to."""
+
+    def attack(folder: Path) -> None:
+        first = (folder / "snapshots/00000001.json").read_bytes()
+        listed = json.loads(first)
+        checksums = [seal_checksum(first)]
+        for number, base in enumerate(bases, start=2):
+            told = [base, checksums[base - 1]] if base in range(1, number) else base
+            document = {"format": 1, "number": number, "created": "", "operation": "", "base": told}
+            more = {"rows": listed["rows"], "parts": parts(listed["parts"])}
+            write_snapshot(folder, number, document | more)
+            file = folder / f"snapshots/{number:08d}.json"
+            checksums.append(seal_checksum(file.read_bytes()))
+
+    SNAPSHOTS[name] = attack
+
+
+chain_attack("a chain of four", 1, 2, 3)
+chain_attack("a base that is itself, behind another", [2, "00000000"])
+chain_attack("a base to come", 1, [4, "00000000"])
+chain_attack("a base that is another", [1, "00000000"])
+chain_attack("a base that is not there", 1, [0, "00000000"])
+chain_attack("a base below 0", [-1, "00000000"])
+chain_attack("a base in words", ["1", "00000000"])
+chain_attack("a part twice behind a base", 1, parts=lambda parts: [*parts, *parts])
+chain_attack("other rows than the base has", 1, parts=lambda parts: [[*parts[0][:6], [[0, 1]]]])
 
 
 def write_sealed(folder: Path, body: bytes) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .attacks import ATTACKS, SNAPSHOTS, edit_header, reseal, write_target
+from .attacks import ATTACKS, SNAPSHOTS, crowd, edit_header, reseal, write_target
 from .conftest import ROOT
 
 REFUSALS = ("StoreCorruptError", "StoreMismatchError", "StoreError")
@@ -102,6 +102,20 @@ def test_a_snapshot_is_refused_in_one_line(ask: Ask, store: Path, name: str) -> 
         assert error.split(": ")[0] in REFUSALS, (look, error)
         assert error.isprintable()
         assert len(error) < 1000
+
+
+def test_rows_that_are_claimed_take_no_memory(ask: Ask, store: Path) -> None:
+    crowd(store)
+    outcomes = ask(folder=str(store))
+    assert outcomes.pop("info") == ""  # it says what the snapshot does
+    for name in ("matrix", "dense"):
+        assert outcomes.pop(name).startswith("StoreMemoryError: 68,719,4"), outcomes
+    assert outcomes.pop("row") == ""
+    for look, error in outcomes.items():
+        assert error.split(": ")[0] in (*REFUSALS, "StoreChangedError", "DamageError"), (
+            look,
+            error,
+        )
 
 
 # One of each kind: the commands see what the looks above see.

@@ -1,6 +1,7 @@
 """Writers that append the same rows to one store at the same time, some of them killed."""
 
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -9,13 +10,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 
-from sparsefeat.errors import StoreMismatchError
+from sparsefeat.errors import StoreMismatchError, StoreWriteError
+from sparsefeat.storage import LocalStorage
 from sparsefeat.store import Store, StoreWriter, compact, history, remove, vacuum, verify
+from sparsefeat.store.dataset.log import Change, Log
 from sparsefeat.types import Batch
 
 from .conftest import ROOT
-from .data import SMALL, assert_same_floats, dense_rows, make_batch, make_row, write_store
+from .data import (
+    SMALL,
+    assert_same_floats,
+    dense_rows,
+    make_batch,
+    make_row,
+    part_folders,
+    write_store,
+)
 
 WRITERS = 4
 ROWS = 120
@@ -104,8 +116,11 @@ def test_the_first_snapshot_of_two_writers(tmp_path: Path) -> None:
     with writer(tmp_path) as first, writer(tmp_path) as second:
         first.append(make_batch([0]))
         second.append(make_batch([0, 1]))
-    assert_each_row_once(tmp_path, 2)
-    assert [commit.rows for commit in history(tmp_path)] == [2, 2]
+        second.commit()
+        first.commit()  # one row, which is in the store by then
+        first.append(make_batch([2]))
+    assert_each_row_once(tmp_path, 3)
+    assert [commit.rows for commit in history(tmp_path)] == [2, 3]
 
 
 def test_a_store_that_another_writer_has_just_made_otherwise(tmp_path: Path) -> None:
@@ -115,6 +130,66 @@ def test_a_store_that_another_writer_has_just_made_otherwise(tmp_path: Path) -> 
     with pytest.raises(StoreMismatchError, match="pool: got 'avg', expected 'none'"):
         other.close()
     assert len(Store(tmp_path)) == 1
+
+
+def test_a_store_that_another_writer_has_just_made_in_another_order(tmp_path: Path) -> None:
+    other = writer(tmp_path)
+    other.append(make_batch([0]))
+    write_store(tmp_path, [make_batch([1], SMALL[::-1])], SMALL[::-1])
+    with pytest.raises(StoreMismatchError, match="in another order: run the same command again"):
+        other.close()
+    write_store(tmp_path, [make_batch([0])])
+    assert (Store(tmp_path).obs["bytes"] - 1000).tolist() == [1, 0]
+    assert verify(tmp_path).ok
+
+
+def test_a_writer_that_had_nothing_to_commit_takes_no_folder_from_another(tmp_path: Path) -> None:
+    """It removes those that it made: whether the other one has begun a part or not."""
+    for begun in (False, True):
+        folder = tmp_path / f"store {begun}"
+        idle, busy = writer(folder), writer(folder)
+        if begun:
+            busy.append(make_batch([0]))
+        idle.close()
+        assert folder.exists() == begun
+        busy.append(make_batch([0, 1]))
+        busy.close()
+        assert_each_row_once(folder, 2)
+    idle, busy = writer(tmp_path / "nothing"), writer(tmp_path / "nothing")
+    idle.close()
+    busy.close()
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_writer_that_slept_while_others_committed_and_deleted(tmp_path: Path) -> None:
+    """The number after the snapshot that it knows is free again: it must not be taken."""
+    write_store(tmp_path, [make_batch([0])])
+    sleeper, fresh = writer(tmp_path), tmp_path / "fresh"
+    unborn = writer(fresh)  # knows of no snapshot at all
+    for folder in (tmp_path, fresh):
+        for number in range(1, 5):
+            write_store(folder, [make_batch([number])])
+        compact(folder, everything=True)
+        vacuum(folder, older_than=0)
+    assert not (tmp_path / "snapshots/00000002.json").exists()
+    assert not (fresh / "snapshots/00000001.json").exists()
+    sleeper.append(make_batch([5]))
+    sleeper.close()
+    assert_each_row_once(tmp_path, 6)
+    unborn.append(make_batch([0]))
+    unborn.close()
+    assert_each_row_once(fresh, 5)
+
+
+def test_a_part_that_is_deleted_before_its_commit(tmp_path: Path) -> None:
+    """Nobody lists it yet, and so a vacuum without grace takes it for garbage."""
+    write_store(tmp_path, [make_batch([0])])
+    log = Log(LocalStorage(tmp_path))
+    (entry,) = Store(tmp_path).snapshot.parts
+    gone = structs.replace(entry, name="0123456789abcdef")
+    with pytest.raises(StoreWriteError, match="was deleted before it was committed"):
+        log.commit(log.require(), lambda latest: Change(operation="", parts=[*latest.parts, gone]))
+    assert_each_row_once(tmp_path, 1)
 
 
 def test_rows_replaced_by_two_writers(tmp_path: Path) -> None:
@@ -138,9 +213,12 @@ def test_a_row_is_replaced_though_its_part_was_compacted(tmp_path: Path) -> None
     for number in range(4):
         write_store(tmp_path, [make_batch([number])])
     changed = Batch(rows=(make_row(2, bytes=7),), layers=make_batch([2]).layers)
+    before = part_folders(tmp_path)
     with writer(tmp_path, replace=True) as update:
         update.append(changed)
         assert compact(tmp_path).parts_after == 1
+        for part in before:  # what a vacuum does
+            shutil.rmtree(part)
     assert Store(tmp_path).obs["bytes"].tolist() == [1000, 1001, 1003, 7]
     assert verify(tmp_path).ok
 

@@ -25,6 +25,8 @@ from sparsefeat_kernels import encode
 from .conftest import Forge
 from .data import (
     SMALL,
+    assert_same_floats,
+    dense_rows,
     digests,
     leftovers,
     make_batch,
@@ -159,6 +161,17 @@ def test_other_settings_are_refused_and_named(tmp_path: Path) -> None:
     ):
         StoreWriter.open(tmp_path, layers=SMALL[1:], settings=ours, provenance={})
     write_store(tmp_path, [make_batch([1])], settings=ours)
+
+
+def test_layers_may_be_given_in_another_order(tmp_path: Path) -> None:
+    """The store's stays."""
+    write_store(tmp_path, [make_batch([0])])
+    write_store(tmp_path, [make_batch([1], SMALL[::-1])], SMALL[::-1])
+    store = Store(tmp_path)
+    assert [*store.layers] == [layer.name for layer in SMALL]
+    for layer in SMALL:
+        assert_same_floats(store[layer.name][:].toarray(), dense_rows(layer, [0, 1]))
+    assert verify(tmp_path).ok
 
 
 def test_equal_settings_may_be_written_differently(tmp_path: Path) -> None:

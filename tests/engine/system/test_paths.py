@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+from PIL import Image
 
 import sparsefeat
+from sparsefeat.cli import main
 from sparsefeat.errors import InputError
 
 TAKE: dict[str, Callable[[Any], object]] = {
@@ -26,6 +29,26 @@ TAKE: dict[str, Callable[[Any], object]] = {
     "analyse": sparsefeat.analyse,
     "list_pictures": sparsefeat.list_pictures,
 }
+TAKE_EMPTY = {name: take for name, take in TAKE.items() if name != "analyse"} | {
+    "list_pictures, several": lambda path: sparsefeat.list_pictures([path]),
+    "list_pictures, list": lambda path: sparsefeat.list_pictures([], files_from=path),
+    "list_pictures, root": lambda path: sparsefeat.list_pictures(["a.jpg"], root=path),
+}
+COMMANDS = (
+    "info EMPTY",
+    "verify EMPTY",
+    "verify . --source EMPTY",
+    "merge EMPTY -o new",
+    "convert EMPTY -o new.h5ad",
+    "extract EMPTY -o new",
+    "extract photos -o new -m EMPTY",
+    "extract --files-from EMPTY -o new",
+    "extract photos/a.png -o new --root EMPTY",
+    "sparsity EMPTY",
+    "sparsity photos -m EMPTY",
+    "bench photos -m EMPTY",
+    "maps photos/a.png --layer block1_conv1 -m EMPTY",
+)
 
 
 @pytest.mark.parametrize("take", TAKE)
@@ -39,6 +62,29 @@ def test_what_is_no_path_is_refused(take: str, path: object) -> None:
 def test_a_path_that_no_system_takes_is_refused(take: str) -> None:
     with pytest.raises(InputError, match="expected one without a NUL character"):
         TAKE[take]("a\0b")
+
+
+@pytest.mark.parametrize("take", TAKE_EMPTY)
+def test_an_empty_path_is_not_the_current_folder(take: str) -> None:
+    with pytest.raises(InputError, match=r"^got '' for the path of [^\n]+, expected a path"):
+        TAKE_EMPTY[take]("")
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_nor_is_it_for_a_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    """In a folder that is a store, as far as the commands look at it."""
+    (tmp_path / "snapshots").mkdir()
+    (tmp_path / "snapshots" / "1.json").write_text("{}")
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (64, 64)).save(tmp_path / "photos" / "a.png")
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, [word.replace("EMPTY", "") for word in line.split()])
+    assert done.exit_code == 2, done.output
+    assert "Error: got '' for the path of " in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "new").exists()
 
 
 def test_any_kind_of_path_is_taken(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Rows of a store with their labels, which can be sent to other processes, and as tensors."""
 
-import difflib
 import os
 import warnings
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from torch.utils.data import default_collate
 
 from sparsefeat.errors import InputError
 from sparsefeat.store import Numbers, Rows, Store, csr_rows, row_numbers
+from sparsefeat.system.choices import near
 from sparsefeat.types import Layer
 from sparsefeat_kernels import Csr, to_dense
 
@@ -100,9 +100,9 @@ class RowSource:
 def _labels(store: Store, column: str) -> tuple[npt.NDArray[np.int64], list[str]]:
     obs = store.obs
     if column not in obs:
-        near = difflib.get_close_matches(column, obs.columns) or [*obs.columns]
+        likely = near(column, obs.columns) or [*obs.columns]
         raise InputError(
-            f"obs has no column {column!r}, expected one for labels: try {', '.join(near)}"
+            f"obs has no column {column!r}, expected one for labels: try {', '.join(likely)}"
         )
     if obs[column].dtype.kind != "i":
         classes, codes = np.unique(obs[column].to_numpy().astype(str), return_inverse=True)

@@ -15,6 +15,7 @@ Status: TypeAlias = Literal["stored", "rejected", "elsewhere", "changed", "new"]
 Keys: TypeAlias = npt.NDArray[np.int64]
 
 _RECENT: Final = 1 << 16
+_SIDES: Final = ("left", "right")
 
 
 class _Stored(NamedTuple):
@@ -207,11 +208,6 @@ class Locations:
             order = np.argsort(hashes, kind="stable")
             self._hashes, self._parts, self._rows = hashes[order], parts[order], rows[order]
             self._waiting.clear()
-        first, last = np.searchsorted(self._hashes, hash(here), "left"), None
-        last = np.searchsorted(self._hashes, hash(here), "right")
-        return [
-            (self._names[part], row)
-            for part, row in zip(
-                self._parts[first:last].tolist(), self._rows[first:last].tolist(), strict=True
-            )
-        ]
+        first, last = (int(np.searchsorted(self._hashes, hash(here), side)) for side in _SIDES)
+        found = zip(self._parts[first:last].tolist(), self._rows[first:last], strict=True)
+        return [(self._names[part], int(row)) for part, row in found]

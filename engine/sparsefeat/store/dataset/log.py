@@ -28,6 +28,7 @@ from sparsefeat.store.format.documents import (
     PartEntry,
     SnapshotDocument,
     identity,
+    part_key,
     seal,
     seal_checksum,
     snapshot_key,
@@ -129,7 +130,15 @@ class Log:
     def newest(self) -> Snapshot | None:
         """Read the newest snapshot; None where there is none, and so no store."""
         numbers = self.numbers()
-        return self.read(numbers[-1]) if numbers else None
+        while numbers:
+            try:
+                return self.read(numbers[-1])
+            except StoreCorruptError:
+                before, numbers = numbers[-1], self.numbers()
+                if not numbers or numbers[-1] <= before:
+                    raise
+                # Otherwise others have committed, and deleted this one, since it was listed.
+        return None
 
     def require(self, number: int | None = None) -> Snapshot:
         """Read the newest snapshot, or the one of that number.
@@ -145,11 +154,12 @@ class Log:
         StoreReadError
             The system refused to read it.
         """
-        numbers = self.numbers()
-        if not numbers:
-            raise self._no_store()
         if number is None:
-            return self.read(numbers[-1])
+            if (newest := self.newest()) is None:
+                raise self._no_store()
+            return newest
+        if not (numbers := self.numbers()):
+            raise self._no_store()
         if isinstance(number, bool) or not isinstance(number, int) or number not in numbers:
             raise InputError(
                 f"{self._storage.name('')} has no snapshot {number!r}, expected one of "
@@ -243,7 +253,9 @@ class Log:
         values: str,
         change: Change,
     ) -> Snapshot | None:
-        """Commit the first snapshot; return None where another writer has just done so."""
+        """Commit the first snapshot; return None where another writer has done so."""
+        if self.numbers():
+            return None
         first = Snapshot(
             number=1,
             created="",
@@ -276,27 +288,34 @@ class Log:
         StoreWriteError
             The disk refused; or others are always faster.
         """
+        taken = latest.number
         for _ in range(_TRIES):
+            latest = self._newest_from(latest, taken)
             wanted = change(latest)
             if wanted is None:
                 return latest
-            if (made := self._put(latest, wanted, number=latest.number + 1)) is not None:
+            taken = latest.number + 1
+            if (made := self._put(latest, wanted, number=taken)) is not None:
                 return made
-            latest = self._after(latest)
         raise StoreWriteError(
             f"{self._storage.name('')} got {_TRIES} commits from other writers before this one, "
             "expected a chance: run the same command again"
         )
 
-    def _after(self, snapshot: Snapshot) -> Snapshot:
-        """Read the newest snapshot, one that is later than this."""
-        latest = self.newest()
-        if latest is None or latest.number <= snapshot.number:
+    def _newest_from(self, known: Snapshot, number: int) -> Snapshot:
+        """Give the newest snapshot, where one is known, and there is one of that number."""
+        # Listed before every commit: the number after that of a snapshot which isn't the newest
+        # any more may be free again, because `vacuum` has deleted the one that had it.
+        numbers = self.numbers()
+        if not numbers or numbers[-1] < known.number:
             raise StoreWriteError(
-                f"{self._storage.name(snapshot_key(snapshot.number + 1))} is there and is not "
-                "listed, expected the store that was there: run the same command again"
+                f"{self._storage.name(snapshot_key(known.number))} is not there any more, "
+                "expected the store that was there: run the same command again"
             )
-        return latest
+        if max(numbers[-1], number) == known.number:
+            return known
+        # A listing of a network's folder may be some seconds old.
+        return self.read(number) if numbers[-1] < number else self.require()
 
     def _put(self, before: Snapshot, change: Change, *, number: int) -> Snapshot | None:
         after = Snapshot(
@@ -310,6 +329,18 @@ class Log:
         )
         base = _base(after, before) if before.number < number else None
         content = seal(_document(after, base))
+        if len(content) > SNAPSHOT_BYTES:
+            raise StoreWriteError(
+                f"{self._storage.name('')} has {len(after.parts):,} parts, too many for a list of "
+                f"{SNAPSHOT_BYTES:,} bytes: see sparsefeat compact"
+            )
+        for entry in after.parts:
+            key = part_key(entry.name)
+            if entry.name not in before.by_name and not self._storage.exists(f"{key}/zarr.json"):
+                raise StoreWriteError(
+                    f"{self._storage.name(key)} was deleted before it was committed, expected it "
+                    "to stay: run the same command again, and vacuum with a longer grace period"
+                )
         try:
             made = self._storage.create(snapshot_key(number), content)
         except OSError as exc:
@@ -388,13 +419,12 @@ def _resolved(
     else:
         settings, values, layers = base.settings, base.values, base.layers
         changed = {entry.name: entry for entry in document.parts}
+        known = base.by_name
         parts = (
-            *(changed.pop(entry.name, entry) for entry in base.parts),
-            *changed.values(),
+            *(changed.get(entry.name, entry) for entry in base.parts),
+            *(entry for entry in document.parts if entry.name not in known),
         )
-    if not layers or len({entry.name for entry in parts}) < len(parts):
-        raise StoreCorruptError(f"{where} lists a part twice, or no layers: see sparsefeat verify")
-    if any(len(entry.layers) != len(layers) for entry in parts):
+    if not layers or any(len(entry.layers) != len(layers) for entry in parts):
         raise StoreCorruptError(f"{where} lists parts of other layers: see sparsefeat verify")
     return Snapshot(
         number=document.number,
@@ -441,7 +471,7 @@ def claim(storage: LocalStorage) -> list[Path]:
 
     Returns
     -------
-    Those that were made.
+    Those that were made, for `LocalStorage.unmake`.
 
     Raises
     ------
@@ -462,8 +492,9 @@ def claim(storage: LocalStorage) -> list[Path]:
                     f"{name} holds {foreign[0]} and no {SNAPSHOTS}/, expected a store or an empty "
                     "folder: choose another one"
                 )
-        made = [*storage.make(PARTS)]
-        return [*storage.make(SNAPSHOTS), *made]
+        made = storage.make(SNAPSHOTS)
+        # Parts first: `unmake` stops there where another writer has begun one.
+        return [*storage.make(PARTS), *made]
     except OSError as exc:
         if isinstance(exc, StoreError):
             raise

@@ -27,7 +27,7 @@ def row_numbers(rows: Rows, n_rows: int) -> npt.NDArray[np.int64]:
     [9, 0, 0]
     """
     if isinstance(rows, slice):
-        return np.arange(n_rows, dtype=np.int64)[rows]
+        return np.arange(*rows.indices(n_rows), dtype=np.int64)
     try:
         index = np.asarray(rows)
     except (TypeError, ValueError) as exc:

@@ -121,7 +121,7 @@ class LayerView:
     def nnz_per_row(self) -> Numbers:
         """Non-zeros of each row, int64 (N,), read-only; the data are not read for it."""
         if self._nnz is None:
-            counts = self._count(np.arange(len(self)))
+            counts = self._count(self._numbers(slice(None)))
             counts.flags.writeable = False
             self._nnz = counts
         return self._nnz
@@ -141,7 +141,7 @@ class LayerView:
         with importing("scipy"):
             from scipy.sparse import csr_array
 
-        numbers, n_columns = row_numbers(rows, len(self)), self.layer.n_features
+        numbers, n_columns = self._numbers(rows), self.layer.n_features
         nnz = self._count(numbers)
         needed = csr_bytes(len(numbers), int(nnz.sum()), n_columns)
         self._require(needed, len(numbers), "a CSR matrix")
@@ -166,7 +166,7 @@ class LayerView:
         -------
         float32 (n, H, W, C), or (n, F) for a layer without positions.
         """
-        numbers = row_numbers(rows, len(self))
+        numbers = self._numbers(rows)
         self._require(4 * len(numbers) * self.layer.n_features, len(numbers), "a dense array")
         dense = read_dense(self._parts, self.layer, numbers)
         return dense.reshape(len(numbers), *self.layer.shape)
@@ -216,7 +216,7 @@ class LayerView:
         Of what was handed out nothing is kept. But a loop's variable holds its batch until the
         next one has been read: count on two of them, or ``del`` it.
         """
-        numbers = np.sort(row_numbers(rows, len(self)))
+        numbers = np.sort(self._numbers(rows))
         return batches(
             numbers,
             self.csr_row_bytes[numbers],
@@ -237,7 +237,7 @@ class LayerView:
         batch_size: int | None = None,
     ) -> Iterator[tuple[Numbers, npt.NDArray[np.float32]]]:
         """Go through rows as `batches` does, with what `to_numpy` gives: float32 (n, H, W, C)."""
-        numbers = np.sort(row_numbers(rows, len(self)))
+        numbers = np.sort(self._numbers(rows))
         return batches(
             numbers,
             np.full(len(numbers), 4 * self.layer.n_features, np.int64),
@@ -297,6 +297,13 @@ class LayerView:
         """Whether every part stores the layer dense: as CSR it would take more memory."""
         entries = self._parts.entries
         return all(entry.layers[self._place].encoding == "dense" for entry in entries)
+
+    def _numbers(self, rows: Rows) -> Numbers:
+        """Give row numbers; a store may claim more of them than their numbers have room for."""
+        if isinstance(rows, slice):
+            count = len(range(*rows.indices(len(self))))
+            self._require(8 * count, count, "row numbers")
+        return row_numbers(rows, len(self))
 
     def _count(self, numbers: Numbers) -> Numbers:
         """Count the non-zeros of some rows; only their parts are looked at."""

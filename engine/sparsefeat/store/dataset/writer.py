@@ -97,6 +97,7 @@ class StoreWriter:
         self._loaded: dict[str, PartEntry] = {}  # the parts that are in the index
         if self._latest is not None:
             self._check_alike(self._latest)
+            self._layers = self._latest.layers  # in its order
             self._load(self._latest)
         self._part: PartWriter | None = None
         self._buffers = {layer.name: CsrBuffers() for layer in layers}
@@ -126,7 +127,7 @@ class StoreWriter:
         folder
             Made if missing.
         layers
-            What every row has, in the order in which `Store.layers` will list them.
+            What every row has, in the order in which `Store.layers` of a new store lists them.
         settings
             What all parts of the store must agree on: model, preprocessing, ...
         provenance
@@ -348,11 +349,23 @@ class StoreWriter:
 
     def _in_flight(self) -> PartWriter:
         if self._part is None:
+            if self._latest is None:
+                self._claim_again()
             self._check_folder()
             self._part = PartWriter(
                 self._storage, self._layers, self._limits, self._values, self._steps
             )
         return self._part
+
+    def _claim_again(self) -> None:
+        """Make folders that another writer, which had nothing to commit, has removed again."""
+        device, _ = self._folder
+        if made := claim(self._storage):
+            self._folder = self._storage.identity()
+            if self._folder[0] != device:  # that of a drive which isn't there any more
+                self._storage.unmake(made)
+                raise FileNotFoundError("it was replaced by another folder")
+            self._made = made
 
     def _check_folder(self) -> None:
         """See that no other folder is in the store's place, such as that of an unmounted drive."""
@@ -385,13 +398,18 @@ class StoreWriter:
                 self.losses[stored.name] = before + stored.values.loss
 
     def _first_of_another(self) -> Snapshot:
-        self._latest = self._log.require()
-        self._check_alike(self._latest)
-        return self._latest
+        first = self._latest = self._log.require()
+        self._check_alike(first)
+        if first.layers != tuple(self._layers):
+            raise StoreMismatchError(
+                f"{self._storage.name('')} was made meanwhile by another writer, with the same "
+                "layers in another order: run the same command again"
+            )
+        return first
 
     def _appended(
         self, latest: Snapshot, entry: PartEntry, part: PartWriter, duplicates: set[int]
-    ) -> Change:
+    ) -> Change | None:
         """Put a part behind those of a snapshot, without rows that these hold.
 
         `duplicates` are such rows of the part, found when it lost against another commit.
@@ -400,12 +418,15 @@ class StoreWriter:
         theirs = {id for other in self._load(latest) for _, id in row_ids(other)}
         if theirs:
             duplicates |= {n for n, row in enumerate(part.rows) if row_id(row) in theirs}
-        parts = [*latest.parts, excluding(entry, sorted(duplicates))]
+        ours = excluding(entry, sorted(duplicates))
+        if not (ours.n_rows or ours.rejected):
+            return None
+        parts: Sequence[PartEntry] = latest.parts
         if self._locations is not None:
             new = [row for number, row in enumerate(part.rows) if number not in duplicates]
             # In parts that are gone, too: those that took their places are in the index as well.
             parts = exclude_rows(parts, _replaced_rows(self._locations, new))
-        return Change(operation=self._operation, parts=parts)
+        return Change(operation=self._operation, parts=[*parts, ours])
 
     def _run(self, task: Callable[[], T]) -> T:
         if self._closed:

@@ -6,6 +6,7 @@ JSON schemas beside this module are generated from the classes here.
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -279,6 +280,10 @@ class SnapshotDocument(_Document, frozen=True, kw_only=True):
         _check_depth(self.settings)
         if self.base is not None and self.base[0] >= self.number:
             raise ValueError(f"snapshot {self.number} with base {self.base[0]}")
+        if len({entry.name for entry in self.parts}) < len(self.parts):
+            raise ValueError("a part listed twice")
+        if any(math.prod(shape) > FEATURES for shape in (self.layers or {}).values()):
+            raise ValueError(f"layers {self.layers}")
 
 
 _PREFIX: Final = b'{"crc32c":"'
@@ -311,6 +316,9 @@ def unseal(content: bytes, *, where: str) -> SnapshotDocument:
         checksum(body).encode() + b'",'
     ):
         raise _corrupt(where, "its checksum is wrong")
+    settings = _decode(b"{" + body, _Settings, where).settings
+    if len(bytes(settings)) > JSON_BYTES:  # many times that in memory
+        raise _corrupt(where, f"settings of {len(bytes(settings))} bytes")
     document: SnapshotDocument = _decode(b"{" + body, SnapshotDocument, where)
     return document
 
@@ -353,6 +361,10 @@ def _decode(content: bytes, kind: type[Any], where: str) -> Any:
                 "upgrade sparsefeat"
             ) from exc
         raise _corrupt(where, str(exc)) from exc
+
+
+class _Settings(msgspec.Struct):
+    settings: msgspec.Raw = msgspec.Raw()
 
 
 class _Version(msgspec.Struct):

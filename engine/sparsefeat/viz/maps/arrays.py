@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError
+from sparsefeat.system.choices import check_choice
 from sparsefeat.system.text import one_line
 from sparsefeat.viz.maps.channels import Criterion
 from sparsefeat.viz.maps.colours import Colours
@@ -57,8 +58,7 @@ class Panel:
 
 def checked_scale(scale: str) -> Scale:
     """Give the scale back, or say what it can be."""
-    if scale not in SCALES:
-        raise InputError(f"unknown scale {scale!r}, expected one of: {', '.join(SCALES)}")
+    check_choice(scale, SCALES, "scale")
     return "shared" if scale == "shared" else "channel"
 
 

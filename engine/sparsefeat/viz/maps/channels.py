@@ -8,7 +8,6 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, SupportsIndex, get_args
 
@@ -244,7 +243,7 @@ def channel_means(
     """
     (layer,) = extractor.layers.values()
     if isinstance(reference, str | os.PathLike) and is_store(reference):
-        store = _opened(Path(reference), extractor)
+        store = _opened(reference, extractor)
         batches = store[layer.name].batches(batch_size=max(1, AT_ONCE // layer.n_features))
         found = ((matrix.indices, matrix.data, len(rows)) for rows, matrix in batches)
     else:
@@ -261,18 +260,18 @@ def channel_means(
     return sums / (n_rows * (layer.n_features // layer.n_channels))
 
 
-def _opened(folder: Path, extractor: "Extractor") -> Store:
+def _opened(folder: str | os.PathLike[str], extractor: "Extractor") -> Store:
     """Open a store that holds the extractor's layer, made with the same settings."""
-    store = Store(folder)
+    store, name = Store(folder), os.fspath(folder)
     (layer,) = extractor.layers
     if different := differences(store.settings, extractor.settings):
         raise StoreMismatchError(
-            f"{folder} was made otherwise: {'; '.join(different)}: take a store made with the same "
+            f"{name} was made otherwise: {'; '.join(different)}: take a store made with the same "
             "model and preprocessing, or photographs"
         )
     if layer not in store.layers:
         raise LayerError(
-            f"{folder} has no layer {layer}, it holds {', '.join(store.layers)}: take a store of "
+            f"{name} has no layer {layer}, it holds {', '.join(store.layers)}: take a store of "
             "that layer, or photographs"
         )
     return store

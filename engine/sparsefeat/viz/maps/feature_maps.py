@@ -15,6 +15,7 @@ from sparsefeat.errors import DependencyError, InputError, LayerError
 from sparsefeat.images import Picture, normalize
 from sparsefeat.model import PRE, ModelLayer, choose, layer_of
 from sparsefeat.storage.whole_file import is_special, write_file
+from sparsefeat.system.choices import check_choice
 from sparsefeat.viz.maps.arrays import STAGES, MapArrays, Scale, Stage, checked_scale
 from sparsefeat.viz.maps.channels import (
     CRITERIA,
@@ -251,8 +252,8 @@ def _taken(
 
 
 def _check(best: str | None, reference: object) -> None:
-    if best is not None and best not in CRITERIA:
-        raise InputError(f"unknown criterion {best!r}, expected one of: {', '.join(CRITERIA)}")
+    if best is not None:
+        check_choice(best, CRITERIA, "criterion")
     if (best == "selectivity") != (reference is not None):
         raise InputError(
             "selectivity is measured against a reference, and nothing else is: give a store of the "
@@ -289,8 +290,7 @@ def _spatial(name: str, layers: Sequence[ModelLayer]) -> ModelLayer:
 def _stage(layer: ModelLayer, stage: Stage | None) -> Stage:
     if stage is None:
         return "both" if layer.rectified else "post"
-    if stage not in STAGES:
-        raise InputError(f"unknown stage {stage!r}, expected one of: {', '.join(STAGES)}")
+    check_choice(stage, STAGES, "stage")
     if stage != "post" and not layer.rectified:
         raise LayerError(
             f"{layer.name} has no ReLU, so there is nothing before it; expected stage post"

@@ -135,7 +135,7 @@ def extractor(small_vgg16: Path) -> Extractor:
 
 
 def store(extractor: Extractor, photos: Path, folder: Path) -> Path:
-    sparsefeat.extract_to_store(extractor, list_pictures([photos]), folder, rows_per_part=2)
+    sparsefeat.extract(list_pictures([photos]), folder, model=extractor, rows_per_part=2)
     return folder
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sparsefeat import Extractor, Report, build_report, extract_to_store, list_pictures
+import sparsefeat
+from sparsefeat import Extractor, Report, build_report, list_pictures
 from sparsefeat.cli.demo import copy_photographs
 from sparsefeat.images import PRESETS, Decoded, decode, normalize
 
@@ -32,7 +33,9 @@ def real(vgg16: Path, tmp_path_factory: pytest.TempPathFactory) -> Real:
     names = sorted(path.name for path in copy_photographs(photos))
     (photos / "zz-broken.jpg").write_text("no picture")
     extractor = Extractor(vgg16, layers=LAYERS)
-    extract_to_store(extractor, list_pictures([photos]), folder / "features", rows_per_part=4)
+    sparsefeat.extract(
+        list_pictures([photos]), folder / "features", model=extractor, rows_per_part=4
+    )
     pictures = [decode(photos / name, PRESETS["keras"], (224, 224)) for name in names]
     pixels = [picture.pixels for picture in pictures if isinstance(picture, Decoded)]
     return Real(

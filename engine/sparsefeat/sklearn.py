@@ -1,0 +1,139 @@
+"""VGG16 features as a scikit-learn transformer."""
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from sparsefeat.errors import InputError
+from sparsefeat.images import Picture, each_picture
+from sparsefeat.pipeline.extractor import Extractor
+from sparsefeat.system.dependencies import importing
+
+with importing("sklearn", "pip install scikit-learn"):
+    from sklearn.base import BaseEstimator, TransformerMixin
+    from sklearn.utils.validation import check_is_fitted
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+Images = str | os.PathLike[str] | Iterable[Picture]
+
+
+class VGG16Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # without types
+    """Makes a sparse matrix of images: the first step of a pipeline.
+
+    Parameters
+    ----------
+    model
+        A file that ``sparsefeat export`` made.
+    layers, pool, size, preprocess, provider, precision, threads, batch_size
+        As `sparsefeat.Extractor` takes them. Several layers stand side by side in a row.
+
+    Attributes
+    ----------
+    extractor_
+        The `sparsefeat.Extractor`, made by `fit`.
+    n_features_out_
+        Columns of what `transform` gives.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.svm import LinearSVC
+    >>> from sparsefeat.sklearn import VGG16Features
+    >>> classifier = make_pipeline(VGG16Features("vgg16.onnx", pool="avg"), LinearSVC())
+    >>> classifier.fit(["cat.jpg", "dog.jpg"], ["cat", "dog"])  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = "vgg16.onnx",
+        *,
+        layers: str = "block5_pool",
+        pool: str = "none",
+        size: tuple[int, int] | None = None,
+        preprocess: str = "keras",
+        provider: str = "cpu",
+        precision: str | None = None,
+        threads: int | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        self.model = model
+        self.layers = layers
+        self.pool = pool
+        self.size = size
+        self.preprocess = preprocess
+        self.provider = provider
+        self.precision = precision
+        self.threads = threads
+        self.batch_size = batch_size
+
+    def fit(self, X: Images, y: object = None) -> Self:  # noqa: N803  # scikit-learn's name
+        """Load the model; nothing is learnt from the images.
+
+        Raises
+        ------
+        ModelError, LayerError, ProviderError, PrecisionError, InputError
+            As `sparsefeat.Extractor` does.
+        """
+        options = self.get_params(deep=False)
+        self.extractor_ = Extractor(options.pop("model"), options.pop("layers"), **options)
+        layers = self.extractor_.layers.values()
+        self.n_features_out_ = sum(layer.n_features for layer in layers)
+        return self
+
+    def transform(self, X: Images) -> "csr_array[np.float32]":  # noqa: N803
+        """Extract the features of images.
+
+        Parameters
+        ----------
+        X
+            Paths of images, a folder, uint8 arrays (H, W, 3) in RGB or one (N, H, W, 3), PIL
+            images, or the bytes of files.
+
+        Returns
+        -------
+        float32 (images, features), a row for each image.
+
+        Raises
+        ------
+        InputError, SourceError
+            An image can't be read: it would have no row.
+        """
+        from scipy.sparse import csr_array, hstack, vstack
+
+        check_is_fitted(self, "extractor_")
+        extractor: Extractor = self.extractor_
+        rows = [
+            hstack([csr.to_scipy() for csr in batch.layers.values()], format="csr")
+            for batch in extractor.extract(each_picture(X), errors="raise")
+            if batch.rows
+        ]
+        if not rows:
+            rows = [csr_array(np.zeros((0, self.n_features_out_), np.float32))]
+        matrix: csr_array[np.float32] = csr_array(vstack(rows, format="csr"))
+        return matrix
+
+    def get_feature_names_out(self, input_features: object = None) -> npt.NDArray[np.object_]:
+        """Name the columns: the layer, and the number of the element in it."""
+        check_is_fitted(self, "extractor_")
+        if input_features is not None and not hasattr(input_features, "__len__"):
+            raise InputError(f"got input_features={input_features!r}, expected None or a list")
+        names = [
+            f"{layer.name}_{number}"
+            for layer in self.extractor_.layers.values()
+            for number in range(layer.n_features)
+        ]
+        return np.array(names, object)
+
+    def __sklearn_tags__(self) -> Any:
+        """Say that images are no table of numbers, and that nothing is learnt from them."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        tags.input_tags.string = True
+        tags.no_validation = True
+        return tags
