@@ -321,15 +321,15 @@ def test_a_store_without_rows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("refuses", ["delete", "age", "names"])
 def test_a_disk_that_refuses(store: Path, monkeypatch: pytest.MonkeyPatch, refuses: str) -> None:
-    def refused(storage: LocalStorage, key: str) -> None:
+    call: Callable[..., object] = getattr(LocalStorage, refuses)
+
+    def refused(storage: LocalStorage, key: str = "") -> object:
         if key != "snapshots":
             raise OSError(30, "Read-only file system")
+        return call(storage, key)
 
     before = digests(store)
-    call: Callable[..., object] = getattr(LocalStorage, refuses)
-    monkeypatch.setattr(
-        LocalStorage, refuses, lambda storage, key="": refused(storage, key) or call(storage, key)
-    )
+    monkeypatch.setattr(LocalStorage, refuses, refused)
     with pytest.raises(StoreWriteError, match="Read-only file system"):
         vacuum(store, older_than=1e-9)
     monkeypatch.undo()
