@@ -321,15 +321,15 @@ def test_a_store_without_rows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("refuses", ["delete", "age", "names"])
 def test_a_disk_that_refuses(store: Path, monkeypatch: pytest.MonkeyPatch, refuses: str) -> None:
+    before = digests(store)
     call: Callable[..., object] = getattr(LocalStorage, refuses)
 
-    def refused(storage: LocalStorage, key: str = "") -> object:
+    def refusing(storage: LocalStorage, key: str = "") -> object:
         if key != "snapshots":
             raise OSError(30, "Read-only file system")
         return call(storage, key)
 
-    before = digests(store)
-    monkeypatch.setattr(LocalStorage, refuses, refused)
+    monkeypatch.setattr(LocalStorage, refuses, refusing)
     with pytest.raises(StoreWriteError, match="Read-only file system"):
         vacuum(store, older_than=1e-9)
     monkeypatch.undo()
