@@ -157,7 +157,7 @@ def verify(
     for done, entry in enumerate(snapshot.parts, start=1):
         check = _PartCheck(storage, entry, snapshot)
         of_part = [*check.run()]
-        if not storage.exists(check.key) and _is_replaced(log, entry):
+        if not storage.exists(check.key) and _is_replaced(log, entry, snapshot):
             raise StoreChangedError(
                 f"{storage.name(check.key)} was deleted by vacuum meanwhile: run verify again"
             )
@@ -246,7 +246,9 @@ def _leftovers(storage: LocalStorage, snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding(what=what, harmless=True)
 
 
-def _is_replaced(log: Log, entry: PartEntry) -> bool:
+def _is_replaced(log: Log, entry: PartEntry, snapshot: Snapshot) -> bool:
+    if log.numbers()[-1:] == [snapshot.number]:
+        return False
     newest = log.newest()
     return newest is not None and entry.name not in newest.by_name
 
