@@ -251,7 +251,7 @@ def encode(x: npt.NDArray[np.float32], *, out: CsrBuffers | None = None) -> Csr:
     --------
     >>> import numpy as np
     >>> csr = encode(np.array([[0, 5, 0], [6, 0, 7]], np.float32))
-    >>> csr.indptr.tolist(), csr.indices.tolist(), csr.values.tolist()
+    >>> csr.indptr.tolist(), csr.indices.tolist(), csr.data.tolist()
     ([0, 1, 3], [1, 0, 2], [5.0, 6.0, 7.0])
     """
     from sparsefeat_kernels import _csr

@@ -57,7 +57,7 @@ def demo(ctx: click.Context, output: str) -> None:
     ctx.invoke(info, path=str(store))
     click.echo()
     python = os.path.relpath(sys.executable)
-    line = f'import sparsefeat; print(sparsefeat.open("{store}")["block5_pool"])'
+    line = f'import sparsefeat; print(sparsefeat.open("{store}")["block5_pool"].to_scipy())'
     click.echo(f"To open it:\n{python} -c '{line}'")
     click.echo()
     page = folder / "report.html"
