@@ -47,6 +47,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="at most so many rounds of what has a fixed number of them",
     )
+    group.addoption(
+        "--scale-rows",
+        type=int,
+        default=30_000,
+        help="rows of the smallest of three synthetic stores; the largest has ten times as many "
+        "(30,000)",
+    )
+    group.addoption(
+        "--scale-parts",
+        type=int,
+        default=1000,
+        help="parts of one row that are committed one by one (1,000)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

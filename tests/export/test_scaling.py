@@ -173,6 +173,7 @@ def test_a_model_that_says_nothing_is_taken_for_caffe_and_the_user_is_told(
     assert "say --scaling tf, torch, 0..1 or none" in line
 
 
+@pytest.mark.filterwarnings("always::sparsefeat_export.AssumedScalingWarning")  # not an error
 def test_the_command_prints_what_was_assumed_as_one_line(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,7 +65,11 @@ def vacuum(store: str, older_than: float, dry_run: bool, as_json: bool) -> None:
         print_json({"store": store, **dataclasses.asdict(outcome)})
         return
     verb = "would be deleted" if dry_run else "deleted"
-    waiting = f"; {counted(outcome.waiting, 'part')} kept for now" * bool(outcome.waiting)
+    waiting = (
+        f"; {counted(outcome.waiting, 'part')} kept: changed or replaced too recently"
+        if outcome.waiting
+        else ""
+    )
     click.echo(
         f"{printable(store)}: {counted(outcome.parts, 'part')} "
         f"({human_bytes(outcome.allocated_bytes)} on the disk), "

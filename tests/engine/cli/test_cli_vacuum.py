@@ -25,7 +25,10 @@ def store(tmp_path: Path) -> Path:
 
 
 def test_what_it_would_do_and_does(store: Path) -> None:
-    nothing = "features: 0 parts (0 B on the disk), 0 snapshots and 0 temporary files deleted\n"
+    nothing = (
+        "features: 0 parts (0 B on the disk), 0 snapshots and 0 temporary files deleted; "
+        "3 parts kept: changed or replaced too recently\n"
+    )
     assert ok("vacuum features", store.parent) == nothing
     assert len(leftovers(store)) == PARTS
     age(store, hours=3)
@@ -46,7 +49,7 @@ def test_what_waits_is_said(store: Path) -> None:
     (store / "parts" / "0123456789abcdef.zarr").mkdir()
     said = ok("vacuum features", store.parent)
     assert said.startswith("features: 3 parts (")
-    assert said.endswith("deleted; 1 part kept for now\n")
+    assert said.endswith("deleted; 1 part kept: changed or replaced too recently\n")
     facts = json.loads(ok("vacuum features --older-than 0 --json", store.parent))
     assert (facts["store"], facts["parts"], facts["waiting"]) == ("features", 1, 0)
 

@@ -22,6 +22,7 @@ from sparsefeat.types import Batch, Layer
 from .data import (
     SMALL,
     digests,
+    leftovers,
     make_batch,
     make_reject,
     make_row,
@@ -225,6 +226,41 @@ def test_copies_of_a_store_that_have_become_different(stores: tuple[Path, Path, 
     merge(monday, copy)
     assert sorted(numbers(copy)) == list(range(6))
     assert verify(copy).ok
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_layers_in_another_order(tmp_path: Path, existing: bool) -> None:
+    """Stores whose layers are the same, but were named in another order."""
+    a, b, out = tmp_path / "a", tmp_path / "b", tmp_path / "out"
+    turned = SMALL[::-1]
+    write_store(a, [make_batch([0, 1])])
+    write_store(b, [make_batch([2, 3], turned)], turned)
+    if existing:
+        write_store(out, [make_batch([9])])
+    merge([b, a], out)
+    merged = Store(out)
+    assert list(merged.layers) == [layer.name for layer in (SMALL if existing else turned)]
+    assert verify(out).findings == ()
+    for layer in SMALL:
+        expected = make_batch([9] * existing + [2, 3, 0, 1]).layers[layer.name]
+        got = merged[layer.name].to_scipy()
+        np.testing.assert_array_equal(got.toarray(), expected.to_scipy().toarray())
+
+
+def test_rows_that_have_all_been_added_meanwhile(stores: tuple[Path, Path, Path]) -> None:
+    monday, _, week = stores
+    write_store(week, [make_batch([20])])
+
+    def meanwhile(done: int, total: int) -> None:
+        if not seen:
+            seen.append(done)
+            write_store(week, [make_batch(range(4))])
+
+    seen: list[int] = []
+    done = merge(monday, week, rows_per_part=2, progress=meanwhile, where="bytes < 1004")
+    assert (done.rows, done.duplicates, done.parts, done.bytes_added) == (0, 4, 0, 0)
+    assert numbers(week) == [20, 0, 1, 2, 3]
+    assert leftovers(week) == []
 
 
 def test_rows_of_a_condition(stores: tuple[Path, Path, Path]) -> None:

@@ -369,6 +369,7 @@ def test_without_its_newest_snapshot_it_is_the_store_before(store: Path) -> None
     flip(newest, 200)
     with pytest.raises(StoreCorruptError, match=newest.name):
         verify(store)
+    assert len(Store(store, snapshot=1)) == 4
     newest.unlink()
     report = verify(store)
     assert (report.ok, report.rows, report.snapshot) == (True, 4, 1)

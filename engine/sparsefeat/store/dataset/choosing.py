@@ -1,11 +1,11 @@
 """Which of a store's layers are meant."""
 
-import difflib
 import fnmatch
 from collections.abc import Collection, Sequence
 
 from sparsefeat.errors import LayerError
 from sparsefeat.model.layer_names import GROUPS, PRE, layer_words
+from sparsefeat.system.choices import near
 
 
 def choose_stored(wanted: str | Sequence[str] | None, names: Collection[str]) -> tuple[str, ...]:
@@ -30,9 +30,9 @@ def choose_stored(wanted: str | Sequence[str] | None, names: Collection[str]) ->
     for word in layer_words(wanted):
         found = [name for name in names if _is_meant(name, word)]
         if not found:
-            near = difflib.get_close_matches(word, names, cutoff=0.5) or list(names)
+            likely = near(word, names) or list(names)
             raise LayerError(
-                f"the store has no layer {word!r}, expected one it holds: try {', '.join(near)}"
+                f"the store has no layer {word!r}, expected one it holds: try {', '.join(likely)}"
             )
         chosen.update(found)
     return tuple(name for name in names if name in chosen)

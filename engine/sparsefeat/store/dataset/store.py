@@ -1,6 +1,5 @@
 """A store, opened for reading."""
 
-import difflib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from sparsefeat.store.dataset.where import matching
 from sparsefeat.store.format.documents import JSON
 from sparsefeat.store.part.read import Part
 from sparsefeat.store.part.tables import REJECTED, ROWS
+from sparsefeat.system.choices import near
 from sparsefeat.types import Layer
 
 if TYPE_CHECKING:
@@ -165,9 +165,9 @@ class Store:
         """
         if layer not in self.layers:
             _check_name(layer, next(iter(self.layers)))
-            near = difflib.get_close_matches(layer, self.layers, cutoff=0.5) or list(self.layers)
+            likely = near(layer, self.layers) or list(self.layers)
             raise LayerError(
-                f"the store has no layer {layer!r}, expected one it holds: try {', '.join(near)}"
+                f"the store has no layer {layer!r}, expected one it holds: try {', '.join(likely)}"
             )
         if layer not in self._views:
             place = [*self.layers].index(layer)

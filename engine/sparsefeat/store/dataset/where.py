@@ -1,12 +1,12 @@
 """Conditions on a store's rows, in the language of pandas' `DataFrame.query`."""
 
-import difflib
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError
+from sparsefeat.system.choices import near
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,8 +26,8 @@ def matching(obs: "pd.DataFrame", condition: str) -> npt.NDArray[np.int64]:
         found = obs.eval(condition, engine="python", local_dict={}, global_dict={})
     except UndefinedVariableError as exc:
         name, columns = str(exc).split("'")[1], ["index", *map(str, obs.columns)]
-        near = difflib.get_close_matches(name, columns) or columns
-        _refuse(condition, f"there is no column {name!r}: try {', '.join(near)}", exc)
+        likely = near(name, columns) or columns
+        _refuse(condition, f"there is no column {name!r}: try {', '.join(likely)}", exc)
     except SyntaxError as exc:
         _refuse(condition, exc.msg, exc)
     except Exception as exc:  # pandas, NumPy, re and Python's parser raise what they like

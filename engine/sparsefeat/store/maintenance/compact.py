@@ -285,7 +285,7 @@ def pack(sources: Iterable[Source], limits: PartLimits) -> Iterator[list[Source]
 def _form_of(part: Part) -> list[tuple[object, ...]]:
     """Give what parts must agree in for `common_form` to find one."""
     form: list[tuple[object, ...]] = []
-    for name, stored in part.layers.items():
+    for name, stored in sorted(part.layers.items()):
         scales = b""
         if stored.companding is not None:
             # Of a part opened for this, so that not the scales of all are kept.
@@ -298,7 +298,7 @@ def _sizes(source: Source) -> npt.NDArray[np.int64]:
     """Give what is limited: rows, bytes, rejects, bytes of origins, and the nnz of each layer."""
     counts = len(source.rows), source.n_bytes, len(source.rejects)
     origins = len(msgspec.json.encode(source.part.header.all_origins()))
-    nnz = (stored.nnz for stored in source.part.header.layers)
+    nnz = (stored.nnz for _, stored in sorted(source.part.layers.items()))
     return np.array([*counts, origins, *nnz], np.int64)
 
 

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from sparsefeat.store.dataset.index import row_ids
 from sparsefeat.store.dataset.log import Change, Log, Snapshot, claim, excluding
 from sparsefeat.store.dataset.store import Store
 from sparsefeat.store.dataset.tables import standing_rejects
-from sparsefeat.store.format.documents import PartEntry, differences
+from sparsefeat.store.format.documents import PartEntry, differences, part_key
 from sparsefeat.store.maintenance.compact import Lines, RowCounter, Source, pack, write_group
 from sparsefeat.store.part.read import Part
 from sparsefeat.store.part.tables import INDEX, ROWS
@@ -115,6 +116,7 @@ def merge(
     wanted, duplicates = _wanted(stores, where, storage, latest)
     made = claim(storage)
     target = _Output(storage, latest, like=stores[0].snapshot)
+    layers = (latest or stores[0].snapshot).layers  # a source may have them in another order
     groups = list(pack((each for each in wanted if len(each.rows) or len(each.rejects)), limits))
     counter = RowCounter(wanted, progress)
     added: list[PartEntry] = []
@@ -122,17 +124,18 @@ def merge(
         for group in groups:
             if stop is not None and stop.is_set():
                 break
-            entry = write_group(storage, stores[0].snapshot.layers, group, wrote=counter.add)
+            entry = write_group(storage, layers, group, wrote=counter.add)
             added.append(target.append(entry))
     finally:
         if target.latest is None:
             storage.unmake(made)
+    listed = [entry for entry in added if entry.n_rows or entry.rejected]
     return Merge(
         rows=sum(entry.n_rows for entry in added),
         rejected=sum(entry.rejected for entry in added),
         duplicates=duplicates + sum(entry.n_excluded for entry in added),
-        parts=len(added),
-        bytes_added=sum(entry.n_bytes for entry in added),
+        parts=len(listed),
+        bytes_added=sum(entry.n_bytes for entry in listed),
         stopped=len(added) < len(groups),
     )
 
@@ -203,27 +206,42 @@ class _Output:
         self._others: set[str] = set()  # ids of rows that others have committed since
 
     def append(self, entry: PartEntry) -> PartEntry:
-        """Commit a part, without rows that others have committed meanwhile."""
+        """Commit a part, without rows that others have committed meanwhile.
+
+        A part of which nothing is left is not committed.
+        """
         if self.latest is None:
             like, change = self._like, Change(operation="merge", parts=[entry])
             self.latest = self._log.create(like.settings, like.layers, like.values, change)
             if self.latest is None:  # another writer was faster
                 self.latest = self._log.require()
-                _check_alike([self._like, self.latest], [self._storage.root] * 2)
+                _check_alike([self.latest, self._like], [self._storage.root] * 2)
+                if self.latest.layers != self._like.layers:
+                    raise StoreMismatchError(
+                        f"{self._storage.root} was made meanwhile by another process, with the "
+                        "same layers in another order: run the same command again"
+                    )
         if entry.name not in self.latest.by_name:
             ids = [*row_ids(Part(self._storage, entry))]
             self.latest = self._log.commit(
                 self.latest, lambda latest: self._appended(latest, entry, ids)
             )
         self._known.add(entry.name)
-        return self.latest.by_name[entry.name]
+        if entry.name in self.latest.by_name:
+            return self.latest.by_name[entry.name]
+        with suppress(OSError):  # `vacuum` will
+            self._storage.delete(part_key(entry.name))
+        return excluding(entry, range(entry.rows))
 
     def _appended(
         self, latest: Snapshot, entry: PartEntry, ids: Sequence[tuple[int, str]]
-    ) -> Change:
+    ) -> Change | None:
         for other in latest.parts:
             if other.name not in self._known:
                 self._known.add(other.name)
                 self._others.update(row for _, row in row_ids(Part(self._storage, other)))
         duplicates = [number for number, row in ids if row in self._others]
-        return Change(operation="merge", parts=[*latest.parts, excluding(entry, duplicates)])
+        ours = excluding(entry, duplicates)
+        if not (ours.n_rows or ours.rejected):
+            return None
+        return Change(operation="merge", parts=[*latest.parts, ours])

@@ -29,7 +29,8 @@ class Vacuum:
     stored_bytes, allocated_bytes
         What the parts took: their bytes, and what the disk gave them.
     waiting
-        Parts that nobody lists, but that changed or were listed too recently.
+        Parts that are kept, though the newest snapshot doesn't list them: they changed, or were
+        replaced, too recently.
     """
 
     parts: int
@@ -103,12 +104,10 @@ def _vacuum(
     newest = log.require()
     needed, listed = _kept(storage, log, newest, numbers, older_than)
     old = [number for number in numbers if number not in needed and number < newest.number]
-    unlisted = [
-        name
-        for folder_name in _names(storage, PARTS)
-        if (name := part_name(folder_name)) is not None and name not in listed
-    ]
-    usage, deleted, waiting = Usage(), 0, 0
+    there = [name for each in _names(storage, PARTS) if (name := part_name(each)) is not None]
+    unlisted = [name for name in there if name not in listed]
+    waiting = sum(name not in newest.by_name for name in there) - len(unlisted)
+    usage, deleted = Usage(), 0
     # First the snapshots, so that none lists a part that is gone; and from the newest on, so that
     # none refers to one that is gone.
     for number in reversed(old):

@@ -1,0 +1,215 @@
+"""How a store's costs grow with its rows: synthetic rows, of 512 features, one in ten not zero.
+
+Each operation runs in a process of its own, which says how long it took and how much memory it
+had at most beyond what the process had before. Sizes are n, 3n and 10n: what is linear in the
+rows takes ten times as long for the last as for the first.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from sparsefeat.store import StoreWriter, history
+from sparsefeat.types import Batch, Layer, Row
+from sparsefeat_kernels import encode
+
+from .claims import Claim
+from .conftest import MakeClaim
+
+LAYER = Layer(name="features", shape=(512,))
+GROWTH = (1, 3, 10)
+SETTINGS = {"made": "for a benchmark"}
+
+MEASURE = """
+import json, resource, sys, time
+import numpy as np
+import pandas, scipy.sparse
+import sparsefeat, sparsefeat.store
+from sparsefeat.store import StoreWriter
+from sparsefeat.types import Layer
+from sparsefeat_kernels import encode, to_dense
+to_dense(encode(np.ones((1, 2), np.float32)))
+
+def peak():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
+
+folder, operation = sys.argv[1:]
+layer = Layer(name="features", shape=(512,))
+store = None
+if operation in ("first random row", "1,000 random rows", "obs"):
+    store = sparsefeat.open(folder)
+writer = None
+if operation == "rerun":
+    writer = StoreWriter.open(
+        folder, layers=[layer], settings={"made": "for a benchmark"}, provenance={}
+    )
+    listed = [
+        dict(root="/photos", path=f"{n // 1000:05}/{n:09}.jpg", bytes=100_000 + n, mtime_ns=n)
+        for n in range(int(sys.stdin.read()))
+    ]
+with open("/proc/self/clear_refs", "w") as clear:
+    clear.write("5")
+before, start = peak(), time.perf_counter()
+if operation == "open":
+    sparsefeat.open(folder)
+elif operation == "first random row":
+    store["features"][len(store) * 2 // 3]
+elif operation == "1,000 random rows":
+    store["features"][np.random.default_rng(0).integers(0, len(store), 1000)]
+elif operation == "obs":
+    store.obs
+elif operation == "info":
+    sparsefeat.info(folder)
+elif operation == "open for writing":
+    StoreWriter.open(
+        folder, layers=[layer], settings={"made": "for a benchmark"}, provenance={}
+    ).index.status(root="", path="", bytes=0, mtime_ns=0)
+elif operation == "rerun":
+    assert all(writer.index.status(**image) == "stored" for image in listed)
+seconds = time.perf_counter() - start
+print(json.dumps({"seconds": seconds, "bytes": peak() - before}))
+"""
+OPERATIONS = (
+    *("open", "first random row", "1,000 random rows", "obs", "info"),
+    *("open for writing", "rerun"),
+)
+
+
+def make_row(number: int) -> Row:
+    return Row(
+        path=f"{number // 1000:05}/{number:09}.jpg",
+        root="/photos",
+        label=f"{number // 1000:05}",
+        bytes=100_000 + number,
+        mtime_ns=number,
+        sha256=f"{number:064x}",
+        width=800,
+        height=600,
+        format="JPEG",
+    )
+
+
+def write(folder: Path, n_rows: int, rows_per_part: int) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.random((rows_per_part, 512), np.float32)
+    values[rng.random(values.shape) >= 0.1] = 0
+    csr = encode(values)
+    with StoreWriter.open(
+        folder, layers=[LAYER], settings={**SETTINGS}, provenance={}, rows_per_part=rows_per_part
+    ) as writer:
+        for start in range(0, n_rows, rows_per_part):
+            rows = tuple(make_row(number) for number in range(start, start + rows_per_part))
+            writer.append(Batch(rows=rows, layers={"features": csr}))
+
+
+def measure(folder: Path, operation: str, n_rows: int) -> dict[str, float]:
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(folder), operation],
+        input=str(n_rows),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def stores(
+    request: pytest.FixtureRequest, timing: bool, tmp_path_factory: pytest.TempPathFactory
+) -> dict[int, Path]:
+    """Stores of n, 3n and 10n rows, in parts of 1,000."""
+    smallest = request.config.getoption("scale_rows") if timing else 1000
+    folders = {}
+    for times in GROWTH if timing else GROWTH[:2]:
+        folders[smallest * times] = tmp_path_factory.mktemp("scale") / "store"
+        write(folders[smallest * times], smallest * times, 1000)
+    return folders
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_growth(
+    benchmark: BenchmarkFixture, claim: MakeClaim, stores: dict[int, Path], operation: str
+) -> None:
+    found = benchmark.pedantic(
+        lambda: {n: measure(folder, operation, n) for n, folder in stores.items()}, rounds=1
+    )
+    benchmark.extra_info["growth"] = found
+    largest = max(stores)
+    seconds, n_bytes = found[largest]["seconds"], found[largest]["bytes"]
+    per_row = operation in ("open for writing", "rerun", "obs", "info")
+    targets = {
+        "open": (0.05e-3, largest / 1000),
+        "first random row": (0.05, 1),
+        "1,000 random rows": (0.4, 1),
+        "obs": (1e-6, largest),
+        "info": (0.5e-6, largest),
+        "open for writing": (5e-6, largest),
+        "rerun": (5e-6, largest),
+    }
+    each, count = targets[operation]
+    claim(
+        Claim(
+            text=f"{operation}, {largest:,} rows",
+            measured=seconds,
+            bar=each * count,
+            most=True,
+            unit="s",
+        )
+    )
+    if per_row:
+        first = found[min(stores)]["seconds"]
+        growth = seconds / first
+        claim(
+            Claim(
+                text=f"{operation}: 10 times the rows, times as long",
+                measured=growth,
+                bar=13,
+                most=True,
+                unit="x",
+            )
+        )
+    benchmark.extra_info["peak_bytes"] = n_bytes
+
+
+def test_parts_committed_one_by_one(
+    benchmark: BenchmarkFixture,
+    claim: MakeClaim,
+    timing: bool,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+) -> None:
+    """Bytes of all snapshots, and how long a commit takes, where each part is one row."""
+    n_parts = request.config.getoption("scale_parts") if timing else 50
+    benchmark.pedantic(lambda: write(tmp_path / "store", n_parts, 1), rounds=1)
+    commits = len(history(tmp_path / "store"))
+    assert commits == n_parts
+    files = [file.stat().st_size for file in (tmp_path / "store" / "snapshots").iterdir()]
+    per_commit = sum(files) / n_parts
+    benchmark.extra_info["snapshot_bytes_per_commit"] = per_commit
+    if benchmark.stats is not None:
+        claim(
+            Claim(
+                text=f"one commit of {n_parts:,}",
+                measured=benchmark.stats.stats.mean / n_parts,
+                bar=0.1,
+                most=True,
+                unit="s",
+            )
+        )
+        claim(
+            Claim(
+                text="bytes of snapshots a commit",
+                measured=per_commit,
+                bar=3000,
+                most=True,
+                unit=" B",
+            )
+        )
