@@ -4,6 +4,7 @@ Reads a JSON command in a line, and answers with the child's pid and what the ch
 after one more line, with its exit status. Run it with ``python -m tests.engine.store.killable``.
 """
 
+import io
 import json
 import os
 import resource
@@ -59,13 +60,13 @@ def nobody(folder: str, count: int) -> None:
 
 
 def dying(work: str, folder: str, dies_at: int) -> None:
-    """Do some maintenance, and be killed before the so manieth call by which the disk changes."""
-    calls = 0
+    """Do some work, and be killed before the so manieth call by which the disk changes."""
+    calls, opening = 0, io.open
 
     def counted(call: Callable[..., Any]) -> Callable[..., Any]:
         def count(*arguments: Any, **options: Any) -> Any:
             nonlocal calls
-            calls += 1
+            calls += call is not opening or "r" not in arguments[1]
             if calls == dies_at:
                 os.kill(os.getpid(), signal.SIGKILL)
             return call(*arguments, **options)
@@ -74,9 +75,12 @@ def dying(work: str, folder: str, dies_at: int) -> None:
 
     for name in ("mkdir", "rename", "replace", "link", "unlink", "rmdir"):
         setattr(os, name, counted(getattr(os, name)))
+    io.open = counted(opening)
     # A killed process loses nothing that it wrote; only a machine without power does.
-    os.fsync = counted(lambda descriptor: None)
+    os.fsync = lambda fd: None
     match work:
+        case "extract":
+            extract(folder, count=8)  # two parts
         case "compact":
             compact(Path(folder), rows_per_part=8)
         case "remove":

@@ -76,6 +76,32 @@ def test_kills_at_random_moments_lose_and_double_nothing(
         assert_same_store(finished, expected)
 
 
+def test_a_kill_before_every_call_that_changes_the_disk(forge: Forge, tmp_path: Path) -> None:
+    """What was committed is a prefix of what an undisturbed run commits; the next run ends so."""
+    calm = tmp_path / "calm"
+    forge.start("dying", work="extract", folder=str(calm), dies_at=0)
+    calls = forge.answer("calls")
+    assert forge.finish() is None
+    expected = Store(calm)
+    seen = set()
+    for dies_at in range(1, calls + 1):
+        folder = tmp_path / str(dies_at)
+        forge.start("dying", work="extract", folder=str(folder), dies_at=dies_at)
+        assert forge.was_killed()
+        before, store = digests(folder), committed(folder)
+        rows = 0 if store is None else len(store)
+        seen.add(rows)
+        if store is not None:
+            assert [f for f in verify(folder).findings if not f.harmless] == []
+            assert store.obs.equals(expected.obs[:rows])
+        if dies_at % 6 == 0 or dies_at == calls:
+            forge.start("extract", folder=str(folder), count=len(expected))
+            assert forge.finish() is None
+            assert before.items() <= digests(folder).items()
+            assert_same_store(folder, expected)
+    assert seen == {0, 6, 8}
+
+
 def assert_same_store(folder: Path, expected: Store) -> None:
     assert verify(folder).ok
     got = Store(folder)
