@@ -24,6 +24,7 @@ from .errors import (
 from .images import PRESETS, Preset, QuirkWarning, list_pictures, normalize
 from .interop.conversion import Conversion, convert
 from .model import ModelReport, verify_model
+from .model.making import ExportError, ExportResult, QuantizeResult, export, quantize
 from .pipeline.extraction import ExtractionResult, extract
 from .pipeline.extractor import Extractor
 from .pipeline.scaling import ScalingWarning, check_scaling
@@ -31,6 +32,7 @@ from .runtime import CudaOptions, Precision
 from .store import (
     Commit,
     Compaction,
+    LayerView,
     Merge,
     Removal,
     Store,
@@ -60,12 +62,15 @@ __all__ = [
     "Conversion",
     "CudaOptions",
     "DependencyError",
+    "ExportError",
+    "ExportResult",
     "ExtractionResult",
     "Extractor",
     "FeatureMaps",
     "InputError",
     "Layer",
     "LayerError",
+    "LayerView",
     "Merge",
     "MissingDependencyError",
     "ModelCorruptError",
@@ -76,6 +81,7 @@ __all__ = [
     "PrecisionError",
     "Preset",
     "ProviderError",
+    "QuantizeResult",
     "QuirkWarning",
     "ReadFailure",
     "Reject",
@@ -103,6 +109,7 @@ __all__ = [
     "check_scaling",
     "compact",
     "convert",
+    "export",
     "extract",
     "history",
     "info",
@@ -111,6 +118,7 @@ __all__ = [
     "merge",
     "normalize",
     "open",
+    "quantize",
     "remove",
     "vacuum",
     "verify",

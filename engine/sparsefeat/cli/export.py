@@ -110,7 +110,7 @@ def model_files(path: Path) -> dict[Path, int]:
 
 @contextmanager
 def export_package() -> Iterator[Any]:
-    """Import what makes model files, from this one place of the engine, and use it.
+    """Import what makes model files, and use it.
 
     Its errors become the user's, and a signal has it clean up.
     """
