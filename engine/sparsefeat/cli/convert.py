@@ -83,13 +83,12 @@ def convert(
             show(done, total)
 
         try:
-            opened = sparsefeat.open(store)
             return sparsefeat.convert(
-                opened,
+                store,
                 output,
                 to=to,
                 layers=layers,
-                rows=None if where is None else opened.where(where),
+                where=where,
                 force=force,
                 memory=memory << 20,
                 progress=advance,

@@ -66,6 +66,7 @@ def convert(
     to: str | None = None,
     layers: str | Sequence[str] | None = None,
     rows: Rows | None = None,
+    where: str | None = None,
     force: bool = False,
     memory: int = MEMORY,
     progress: Advance | None = None,
@@ -85,6 +86,8 @@ def convert(
         Names, groups and patterns, as text separated by commas or as a list; None for all.
     rows
         Which rows, in which order, as in ``store[layer][rows]``; None for all.
+    where
+        In place of `rows`: those that a condition holds for, as `Store.where` takes it.
     force
         Replace what `output` names now.
     memory
@@ -106,7 +109,8 @@ def convert(
     LayerError
         There is no such layer.
     InputError
-        `output` is taken, can't be written, or can't hold what was asked for.
+        `output` is taken, can't be written, or can't hold what was asked for; or both `rows`
+        and `where` are given.
     StoreWriteError
         The disk refused.
     DependencyError
@@ -123,12 +127,14 @@ def convert(
     _require(writer.NEEDS, to)
     if memory < 1:
         raise InputError(f"got {memory} bytes of memory, expected at least 1: leave it out")
+    if rows is not None and where is not None:
+        raise InputError("got rows and where, expected one of them: leave one out")
     opened = store if isinstance(store, Store) else Store(checked_path(store, "a store"))
     most = memory if opened.memory_limit is None else min(memory, opened.memory_limit)
     source = Source(
         opened,
         choose_stored(layers, opened.layers),
-        rows,
+        rows if where is None else opened.where(where),
         stretch_bytes=max(1, most // SHARE),
         advance=progress,
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy.sparse import load_npz
 
 import sparsefeat
 from sparsefeat.errors import (
@@ -19,7 +20,7 @@ from sparsefeat.errors import (
 from sparsefeat.interop.conversion import FORMATS, Conversion
 
 from ...store.data import part_folders
-from .stores import big_store, odd_store, only_store_left
+from .stores import assert_same_matrix, big_store, odd_store, only_store_left
 
 NAMES = {"h5ad": "all.h5ad", "parquet": "all.parquet", "npz": "all"}
 
@@ -204,3 +205,13 @@ def test_what_cannot_be_converted(tmp_path: Path) -> None:
     with pytest.raises(StoreNotFoundError):
         sparsefeat.convert(tmp_path / "photos", tmp_path / "a.h5ad")
     assert only_store_left(tmp_path)
+
+
+def test_a_condition_chooses_rows(tmp_path: Path) -> None:
+    store = odd_store(tmp_path / "store")
+    done = convert(tmp_path, "npz", where="height in [481, 489]")
+    assert done.rows == 2
+    converted = load_npz(tmp_path / "all" / "block5_pool.npz")
+    assert_same_matrix(converted, store["block5_pool"][[1, 9]])
+    with pytest.raises(InputError, match="got rows and where, expected one of them"):
+        convert(tmp_path, "npz", where="height > 0", rows=[0])
