@@ -172,7 +172,7 @@ def test_a_dash_is_standard_output_and_nothing_else_is_printed(
         ("extract photos -o new --root photos", "--root is for single files"),
         ("extract photos/a.png -o new --root nowhere", "'nowhere' as root"),
         ("extract photos/a.png -o new --root photos/a.png", "as root"),
-        ("extract photos/a.png -o new --root ''", "as root"),
+        ("extract photos/a.png -o new --root ''", "the root of photographs"),
         ("bench --rounds 3 --seconds 3", "--rounds: --seconds"),
         ("bench --int8 MODEL --engines onnxruntime-cpu", "int8 model was given"),
         ("bench --json - --html -", "both print"),

@@ -139,7 +139,7 @@ def test_what_little_is_left_of_is_not_taken_for_it(
     assert "install it " in said
 
 
-@pytest.mark.parametrize("line", ["open('store').obs", "open('store')['block5_pool']"])
+@pytest.mark.parametrize("line", ["open('store').obs", "open('store')['block5_pool'][0]"])
 def test_required_ones_from_python(folder: Path, line: str) -> None:
     package = "pandas" if "obs" in line else "scipy"
     env = put(folder, package, BROKEN["ImportError"])

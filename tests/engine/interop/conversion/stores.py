@@ -135,7 +135,7 @@ def read_without_us(
 def assert_kept(arrays: dict[str, npt.NDArray[Any]], store: Store) -> None:
     """Compare what `keep` kept of every layer with the store."""
     for layer in SMALL:
-        expected = store[layer.name]
+        expected = store[layer.name].to_scipy()
         for part in ("data", "indices", "indptr", "shape"):
             got = arrays[f"{layer.name}|{part}"]
             assert got.tobytes() == np.asarray(getattr(expected, part), got.dtype).tobytes()
