@@ -9,7 +9,7 @@ import pytest
 from sparsefeat.store import Store, verify
 
 from ..store.data import leftovers, make_batch, write_store
-from ..store.test_vacuum import age
+from ..store.maintenance.test_vacuum import age
 from .test_cli import ok, run
 
 PARTS = 3

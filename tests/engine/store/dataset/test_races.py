@@ -1,0 +1,271 @@
+"""Writers that append the same rows to one store at the same time, some of them killed."""
+
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from msgspec import structs
+
+from sparsefeat.errors import StoreMismatchError, StoreWriteError
+from sparsefeat.storage import LocalStorage
+from sparsefeat.store import Store, StoreWriter, compact, history, remove, vacuum, verify
+from sparsefeat.store.dataset.log import Change, Log
+from sparsefeat.types import Batch
+
+from ..conftest import ROOT
+from ..data import (
+    SMALL,
+    assert_same_floats,
+    dense_rows,
+    make_batch,
+    make_row,
+    part_folders,
+    write_store,
+)
+
+WRITERS = 4
+ROWS = 120
+
+Process = subprocess.Popen[str]
+
+
+def start(folder: Path, count: int, seed: int) -> Process:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.engine.store.racer", str(folder), str(count), str(seed)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def racers() -> Iterator[list[Process]]:
+    """Processes that are ended, come what may."""
+    processes: list[Process] = []
+    yield processes
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def assert_each_row_once(folder: Path, count: int) -> None:
+    report = verify(folder)
+    assert report.ok, report.findings
+    store = Store(folder)
+    numbers = (store.obs["bytes"].to_numpy() - 1000).tolist()
+    assert sorted(numbers) == [*range(count)]
+    for layer in SMALL:
+        expected = dense_rows(layer, numbers)
+        assert_same_floats(store[layer.name].to_scipy().toarray(), expected)
+        np.testing.assert_array_equal(
+            store[layer.name].zeros().per_channel,
+            (expected.reshape(-1, layer.n_channels) == 0).sum(axis=0),
+        )
+
+
+def test_racing_writers_of_which_some_are_killed(
+    tmp_path: Path, racers: list[Process], race_seconds: float
+) -> None:
+    folder, moments = tmp_path / "store", random.Random(0)
+    running = [start(folder, ROWS, seed) for seed in range(WRITERS)]
+    racers += running
+    killed, deadline = 0, time.monotonic() + race_seconds
+    while time.monotonic() < deadline:
+        time.sleep(moments.uniform(0, 0.6))
+        place = moments.randrange(WRITERS)
+        if running[place].poll() is None:
+            running[place].kill()
+            killed += 1
+        running[place].communicate()
+        running[place] = start(folder, ROWS, seed=moments.randrange(1000))
+        racers.append(running[place])
+    for process in running:
+        out, err = process.communicate(timeout=300)
+        assert out.endswith("done\n"), err
+    assert killed > 2
+    assert_each_row_once(folder, ROWS)
+    compact(folder)
+    assert_each_row_once(folder, ROWS)
+    vacuum(folder, older_than=0)
+    assert_each_row_once(folder, ROWS)
+
+
+def writer(folder: Path, **options: object) -> StoreWriter:
+    settings = {"settings": {"pool": "none"}, "provenance": {}, "rows_per_part": 4}
+    return StoreWriter.open(folder, layers=SMALL, **(settings | options))  # type: ignore[arg-type]
+
+
+def test_rows_that_both_have_count_once(tmp_path: Path) -> None:
+    with writer(tmp_path) as first, writer(tmp_path) as second:
+        first.append(make_batch([0, 1, 2]))
+        second.append(make_batch([1, 2, 3, 4, 5]))  # commits a part of four
+        first.commit()
+        second.append(make_batch([0, 6]))
+    assert_each_row_once(tmp_path, 7)
+    assert [entry.n_excluded for entry in Store(tmp_path).snapshot.parts] == [0, 2, 1]
+
+
+def test_the_first_snapshot_of_two_writers(tmp_path: Path) -> None:
+    with writer(tmp_path) as first, writer(tmp_path) as second:
+        first.append(make_batch([0]))
+        second.append(make_batch([0, 1]))
+        second.commit()
+        first.commit()  # one row, which is in the store by then
+        first.append(make_batch([2]))
+    assert_each_row_once(tmp_path, 3)
+    assert [commit.rows for commit in history(tmp_path)] == [2, 3]
+
+
+def test_a_store_that_another_writer_has_just_made_otherwise(tmp_path: Path) -> None:
+    other = writer(tmp_path, settings={"pool": "avg"})
+    other.append(make_batch([0]))
+    write_store(tmp_path, [make_batch([1])])
+    with pytest.raises(StoreMismatchError, match="pool: got 'avg', expected 'none'"):
+        other.close()
+    assert len(Store(tmp_path)) == 1
+
+
+def test_a_store_that_another_writer_has_just_made_in_another_order(tmp_path: Path) -> None:
+    other = writer(tmp_path)
+    other.append(make_batch([0]))
+    write_store(tmp_path, [make_batch([1], SMALL[::-1])], SMALL[::-1])
+    with pytest.raises(StoreMismatchError, match="in another order: run the same command again"):
+        other.close()
+    write_store(tmp_path, [make_batch([0])])
+    assert (Store(tmp_path).obs["bytes"] - 1000).tolist() == [1, 0]
+    assert verify(tmp_path).ok
+
+
+def test_a_writer_that_had_nothing_to_commit_takes_no_folder_from_another(tmp_path: Path) -> None:
+    """It removes those that it made: whether the other one has begun a part or not."""
+    for begun in (False, True):
+        folder = tmp_path / f"store {begun}"
+        idle, busy = writer(folder), writer(folder)
+        if begun:
+            busy.append(make_batch([0]))
+        idle.close()
+        assert folder.exists() == begun
+        busy.append(make_batch([0, 1]))
+        busy.close()
+        assert_each_row_once(folder, 2)
+    idle, busy = writer(tmp_path / "nothing"), writer(tmp_path / "nothing")
+    idle.close()
+    busy.close()
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_writer_that_slept_while_others_committed_and_deleted(tmp_path: Path) -> None:
+    """The number after the snapshot that it knows is free again: it must not be taken."""
+    write_store(tmp_path, [make_batch([0])])
+    sleeper, fresh = writer(tmp_path), tmp_path / "fresh"
+    unborn = writer(fresh)  # knows of no snapshot at all
+    for folder in (tmp_path, fresh):
+        for number in range(1, 5):
+            write_store(folder, [make_batch([number])])
+        compact(folder, everything=True)
+        vacuum(folder, older_than=0)
+    assert not (tmp_path / "snapshots/00000002.json").exists()
+    assert not (fresh / "snapshots/00000001.json").exists()
+    sleeper.append(make_batch([5]))
+    sleeper.close()
+    assert_each_row_once(tmp_path, 6)
+    unborn.append(make_batch([0]))
+    unborn.close()
+    assert_each_row_once(fresh, 5)
+
+
+def test_a_part_that_is_deleted_before_its_commit(tmp_path: Path) -> None:
+    """Nobody lists it yet, and so a vacuum without grace takes it for garbage."""
+    write_store(tmp_path, [make_batch([0])])
+    log = Log(LocalStorage(tmp_path))
+    (entry,) = Store(tmp_path).snapshot.parts
+    gone = structs.replace(entry, name="0123456789abcdef")
+    with pytest.raises(StoreWriteError, match="was deleted before it was committed"):
+        log.commit(log.require(), lambda latest: Change(operation="", parts=[*latest.parts, gone]))
+    assert_each_row_once(tmp_path, 1)
+
+
+def test_rows_replaced_by_two_writers(tmp_path: Path) -> None:
+    """Both saw the old row; of two equal new ones one counts, and of others the later."""
+    write_store(tmp_path, [make_batch([0, 1, 2])])
+    same, later = make_row(1, bytes=7), make_row(1, bytes=8)
+    layers = make_batch([1]).layers
+    with (
+        writer(tmp_path, replace=True) as first,
+        writer(tmp_path, replace=True) as second,
+        writer(tmp_path, replace=True) as third,
+    ):
+        for each, row in ((first, same), (second, same), (third, later)):
+            each.append(Batch(rows=(row,), layers=layers))
+            each.commit()
+    assert Store(tmp_path).obs["bytes"].tolist() == [1000, 1002, 8]
+    assert verify(tmp_path).ok
+
+
+def test_a_row_is_replaced_though_its_part_was_compacted(tmp_path: Path) -> None:
+    for number in range(4):
+        write_store(tmp_path, [make_batch([number])])
+    changed = Batch(rows=(make_row(2, bytes=7),), layers=make_batch([2]).layers)
+    before = part_folders(tmp_path)
+    with writer(tmp_path, replace=True) as update:
+        update.append(changed)
+        assert compact(tmp_path).parts_after == 1
+        for part in before:  # what a vacuum does
+            shutil.rmtree(part)
+    assert Store(tmp_path).obs["bytes"].tolist() == [1000, 1001, 1003, 7]
+    assert verify(tmp_path).ok
+
+
+def test_a_row_is_replaced_though_its_part_was_deleted(tmp_path: Path) -> None:
+    """A writer that works for days has seen parts that vacuum has deleted since."""
+    for number in range(4):
+        write_store(tmp_path, [make_batch([number])])
+    changed = Batch(rows=(make_row(2, bytes=7),), layers=make_batch([2]).layers)
+    with writer(tmp_path, replace=True) as update:
+        compact(tmp_path, vacuum=True)
+        update.append(changed)
+    assert Store(tmp_path).obs["bytes"].tolist() == [1000, 1001, 1003, 7]
+    assert verify(tmp_path).ok
+
+
+def test_appending_and_removing_while_it_is_compacted(tmp_path: Path) -> None:
+    """Each is a commit after the other: neither is lost, and a part that changed stays."""
+    for number in range(6):
+        write_store(tmp_path, [make_batch([number])])
+
+    def meanwhile(done: int, total: int) -> None:
+        if not seen:
+            seen.append(done)
+            write_store(tmp_path, [make_batch([6])])
+            remove(tmp_path, "bytes == 1001")
+
+    seen: list[int] = []
+    outcome = compact(tmp_path, rows_per_part=3, progress=meanwhile)
+    assert outcome.lost == 1
+    assert sorted(Store(tmp_path).obs["bytes"] - 1000) == [0, 2, 3, 4, 5, 6]
+    assert verify(tmp_path).ok
+    compact(tmp_path)
+    assert (Store(tmp_path).obs["bytes"] - 1000).tolist() == [0, 2, 3, 4, 5, 6]
+    assert Store(tmp_path).snapshot.parts[0].n_excluded == 0
+
+
+def test_a_reader_keeps_its_snapshot(tmp_path: Path) -> None:
+    for number in range(5):
+        write_store(tmp_path, [make_batch([number])])
+    before = Store(tmp_path)
+    expected = before["fc"].to_scipy().toarray()
+    write_store(tmp_path, [make_batch([5])])
+    remove(tmp_path, "bytes < 1003")
+    compact(tmp_path, everything=True)
+    vacuum(tmp_path)  # within the time of grace
+    assert len(before) == 5
+    assert_same_floats(before["fc"].to_scipy().toarray(), expected)
+    assert_same_floats(Store(tmp_path, snapshot=5)["fc"].to_scipy().toarray(), expected)
+    assert Store(tmp_path).obs["bytes"].tolist() == [1003, 1004, 1005]

@@ -1,0 +1,102 @@
+"""Blosc frames made here, read by Blosc."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numcodecs
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from sparsefeat.store.format.compression import compress
+
+from ..part.test_size import CHUNK, feature_maps
+
+BLOSC = numcodecs.Blosc("zstd", clevel=1, shuffle=numcodecs.Blosc.SHUFFLE, blocksize=1 << 20)
+RNG = np.random.default_rng(0)
+EXPONENTS = RNG.normal(size=100_000).astype(np.float32)
+TILE = np.tile(EXPONENTS[:700], 140)
+
+NUMBERS = {
+    "normal": EXPONENTS,
+    "positive": np.abs(EXPONENTS),
+    "bfloat16": (EXPONENTS.view(np.uint32) & 0xFFFF0000).view(np.float32),
+    "zeros": np.zeros(70_000, np.float32),
+    "mostly zeros": np.where(RNG.random(70_000) < 0.9, 0, RNG.random(70_000)).astype(np.float32),
+    "signs": np.where(RNG.random(70_000) < 0.95, 1, -1).astype(np.float32),
+    "tiles": TILE,
+    "half tiles": np.concatenate([EXPONENTS, TILE]),
+    "special": np.tile(np.array([np.nan, np.inf, -0.0, 1e-42], np.float32), 5000),
+    "few": EXPONENTS[:10],
+    "one short of enough": EXPONENTS[:1023],
+    "just enough": EXPONENTS[:1024],
+    "half precision": EXPONENTS.astype(np.float16),
+    "codes": np.minimum(RNG.geometric(0.05, 100_000), 255).astype(np.uint8),
+    "integers": RNG.integers(0, 1 << 40, 20_000),
+    "more than a chunk": RNG.random(400_000).astype(np.float32),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_blosc_reads_every_frame(name: str) -> None:
+    numbers: npt.NDArray[Any] = NUMBERS[name]
+    frame = compress(numbers, differences=False)
+    assert numcodecs.Blosc().decode(frame) == numbers.tobytes()
+    # Little is lost even where all is left to Blosc in the end, or its own way was better.
+    assert len(frame) <= 1.01 * len(BLOSC.encode(numbers)) + 64
+
+
+@pytest.mark.parametrize("density", [0.9, 0.5, 0.1, 0.003])
+@pytest.mark.parametrize("size", [500, 100_000])
+def test_differences(density: float, size: int) -> None:
+    width = 50_000  # columns start again with each row
+    gaps = RNG.geometric(density, size)
+    columns = (np.cumsum(gaps) % width).astype(np.int32)
+    differences = np.diff(columns, prepend=np.int32(0))
+    frame = compress(columns, differences=True)
+    assert numcodecs.Blosc().decode(frame) == differences.tobytes()
+    assert len(frame) <= 1.05 * len(BLOSC.encode(differences)) + 32
+
+
+def test_a_frame_says_what_it_holds() -> None:
+    """Checked before anything is decompressed, and by libraries that look into frames."""
+    frame = compress(EXPONENTS, differences=False)
+    assert frame[:4] == bytes([2, 1, 0x81, 4])
+    sizes = np.frombuffer(frame, "<u4", 3, offset=4).tolist()
+    assert sizes == [EXPONENTS.nbytes, EXPONENTS.nbytes, len(frame)]
+
+
+@pytest.mark.parametrize("name", ["block1", "block3", "block5"])
+def test_smaller_than_blosc_s_own_frames(name: str) -> None:
+    """Crops that overlap repeat each other: there matches are what counts, and are found."""
+    values = feature_maps()[name].reshape(-1)
+    columns = np.flatnonzero(values).astype(np.int32)
+    values = values[columns]
+    ours = theirs = 0
+    for start in range(0, len(values), CHUNK):
+        chunk, places = values[start : start + CHUNK], columns[start : start + CHUNK]
+        ours += len(compress(chunk, differences=False)) + len(compress(places, differences=True))
+        differences = np.diff(places, prepend=np.int32(0))
+        theirs += len(BLOSC.encode(chunk)) + len(BLOSC.encode(differences))
+    assert ours <= theirs
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16])
+@pytest.mark.parametrize("name", ["block1", "block3", "block5"])
+def test_no_larger_than_blosc_s_own_where_numbers_are_small(
+    name: str, dtype: npt.DTypeLike
+) -> None:
+    maps = feature_maps()[name][:4]
+    codes = np.sqrt(maps / maps.max()) * 255
+    for start in range(0, codes.size - CHUNK, CHUNK):
+        numbers = codes.reshape(-1)[start : start + CHUNK].astype(dtype)
+        frame = compress(numbers, differences=False)
+        assert numcodecs.Blosc().decode(frame) == numbers.tobytes()
+        assert len(frame) <= len(BLOSC.encode(numbers))
+
+
+def test_the_same_frame_in_every_thread() -> None:
+    chunks = [*NUMBERS.values()] * 4
+    alone = [compress(chunk, differences=False) for chunk in chunks]
+    with ThreadPoolExecutor(4) as threads:
+        assert [*threads.map(lambda chunk: compress(chunk, differences=False), chunks)] == alone

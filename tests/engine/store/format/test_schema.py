@@ -1,0 +1,59 @@
+"""The JSON schemas of the two documents say what readers take, as far as a schema can."""
+
+import json
+from copy import deepcopy
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from jsonschema import Draft202012Validator
+
+from sparsefeat.errors import StoreError
+from sparsefeat.store.format.documents import read_header
+from sparsefeat.store.format.schemas import schemas
+
+from ..attacks import HEADERS, write_target
+from ..data import make_batch, part_folders, write_store
+
+
+@pytest.fixture(scope="module")
+def header(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("target")
+    write_target(folder)
+    (part,) = part_folders(folder)
+    root = json.loads((part / "zarr.json").read_bytes())
+    found: dict[str, Any] = root["attributes"]["sparsefeat"]
+    return found
+
+
+def faults(name: str, document: object) -> list[str]:
+    validator: Any = Draft202012Validator(schemas()[name])
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(document)]
+
+
+@pytest.mark.parametrize("name", schemas())
+def test_the_schemas_that_are_shipped_are_those_of_the_documents(name: str) -> None:
+    """``python -m sparsefeat.store.format.schemas`` writes them anew."""
+    shipped = files("sparsefeat.store.format").joinpath(name).read_text(encoding="utf-8")
+    assert json.loads(shipped) == json.loads(json.dumps(schemas()[name]))
+    Draft202012Validator.check_schema(schemas()[name])
+
+
+def test_what_is_written_is_valid(header: dict[str, Any], tmp_path: Path) -> None:
+    assert faults("header.schema.json", header) == []
+    for number in range(3):
+        write_store(tmp_path, [make_batch([number])])
+    found = [json.loads(file.read_bytes()) for file in sorted((tmp_path / "snapshots").iterdir())]
+    assert [faults("snapshot.schema.json", document) for document in found] == [[], [], []]
+    assert ["base" in document for document in found] == [False, True, True]
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_what_is_not_valid_is_refused(header: dict[str, Any], name: str) -> None:
+    document = deepcopy(header)
+    HEADERS[name](document)
+    if faults("header.schema.json", document):
+        with pytest.raises(StoreError):
+            read_header(msgspec.json.encode(document), where="")

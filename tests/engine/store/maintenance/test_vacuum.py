@@ -1,0 +1,350 @@
+"""Vacuum deletes what is no longer part of a store, and only after a time of grace."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sparsefeat.errors import (
+    InputError,
+    StoreChangedError,
+    StoreCorruptError,
+    StoreNotFoundError,
+    StoreWriteError,
+)
+from sparsefeat.storage import LocalStorage
+from sparsefeat.store import (
+    Store,
+    StoreWriter,
+    compact,
+    history,
+    info,
+    open_store,
+    remove,
+    vacuum,
+    verify,
+)
+
+from ..conftest import Forge
+from ..data import SMALL, assert_same_floats, digests, leftovers, make_batch, write_store
+
+N_PARTS = 4
+HOUR = 3600
+
+pytestmark = pytest.mark.usefixtures("without_fsync")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A store of one part, and the four smaller ones that it replaced."""
+    folder = tmp_path / "store"
+    for number in range(N_PARTS):
+        write_store(folder, [make_batch([2 * number, 2 * number + 1])])
+    compact(folder)
+    return folder
+
+
+def age(folder: Path, hours: float) -> None:
+    """Make all that is in a folder, and the folder, older."""
+    for path in (folder, *folder.rglob("*")):
+        status = path.lstat()
+        moment = status.st_mtime - hours * HOUR
+        os.utime(path, (moment, moment), follow_symlinks=False)
+
+
+def snapshots(folder: Path) -> list[int]:
+    return [commit.snapshot for commit in history(folder)]
+
+
+def assert_rows(opened: Store, numbers: list[int]) -> None:
+    assert (opened.obs["bytes"] - 1000).tolist() == numbers
+    expected = make_batch(numbers)
+    for layer in SMALL:
+        got = opened[layer.name].to_scipy().toarray()
+        assert_same_floats(got, expected.layers[layer.name].to_scipy().toarray())
+
+
+def assert_whole(folder: Path, numbers: list[int]) -> None:
+    assert verify(folder).ok
+    assert_rows(Store(folder), numbers)
+
+
+def test_nothing_goes_within_the_time_of_grace(store: Path) -> None:
+    before = digests(store)
+    done = vacuum(store)
+    assert (done.parts, done.snapshots, done.leftovers, done.waiting) == (0, 0, 0, N_PARTS)
+    assert len(leftovers(store)) == N_PARTS
+    assert digests(store) == before
+    assert snapshots(store) == [1, 2, 3, 4, 5]
+
+
+def test_what_was_replaced_goes_when_the_time_is_over(store: Path) -> None:
+    replaced = leftovers(store)
+    files = [file for part in replaced for file in part.rglob("*") if file.is_file()]
+    stored = sum(file.stat().st_size for file in files)
+    age(store, 25)
+    calls: list[tuple[int, int]] = []
+    planned = vacuum(store, dry_run=True, progress=lambda *now: calls.append(now))
+    assert calls == [(number + 1, N_PARTS) for number in range(N_PARTS)]
+    assert leftovers(store) == replaced
+    done = vacuum(store)
+    assert done == planned
+    assert (done.parts, done.snapshots, done.waiting) == (N_PARTS, 4, 0)
+    assert done.stored_bytes == stored
+    assert done.allocated_bytes % 512 == 0
+    assert done.allocated_bytes >= stored
+    assert leftovers(store) == []
+    assert snapshots(store) == [5]
+    assert verify(store).findings == ()
+    assert_whole(store, [*range(8)])
+    assert vacuum(store).parts == 0
+
+
+def test_a_reader_of_what_was_the_newest_has_all_the_time_of_grace(tmp_path: Path) -> None:
+    """However old its parts and its snapshot are: what counts is when they were replaced."""
+    for number in range(3):
+        write_store(tmp_path, [make_batch([number])])
+    age(tmp_path, 1000)
+    reader = open_store(tmp_path)
+    compact(tmp_path)
+    assert vacuum(tmp_path).parts == 0
+    assert snapshots(tmp_path)[-2:] == [3, 4]
+    assert_rows(reader, [0, 1, 2])
+    age(tmp_path, 23)
+    assert vacuum(tmp_path).parts == 0
+    assert_rows(open_store(tmp_path, snapshot=3), [0, 1, 2])
+    age(tmp_path, 2)
+    assert vacuum(tmp_path).parts == 3
+    assert snapshots(tmp_path) == [4]
+    with pytest.raises(StoreChangedError, match="vacuum deleted it, open the store again"):
+        open_store(tmp_path).parts[0].__class__(reader.storage, reader.snapshot.parts[0])
+    assert_whole(tmp_path, [0, 1, 2])
+
+
+def test_a_part_at_work_is_kept(store: Path) -> None:
+    """Which no snapshot lists yet, nor ever will if its writer was killed."""
+    age(store, 1000)
+    with StoreWriter.open(store, layers=SMALL, settings={"pool": "none"}, provenance={}) as writer:
+        writer.append(make_batch([8]))
+        done = vacuum(store)
+        assert (done.parts, done.waiting) == (N_PARTS, 1)
+    assert_whole(store, [*range(9)])
+
+
+def test_what_a_killed_writer_left(store: Path) -> None:
+    vacuum(store, older_than=0)
+    (listed,) = (store / "parts").iterdir()
+    for name in ("0123456789abcdef", "fedcba9876543210"):
+        shutil.copytree(listed, store / "parts" / f"{name}.zarr")
+    (store / "parts" / "00112233aabbccdd.zarr").mkdir()  # it had only just begun
+    age(store, 25)
+    # Of one, a file deep inside is new.
+    (store / "parts" / "0123456789abcdef.zarr" / "obs" / "path" / "c.0").touch()
+    done = vacuum(store)
+    assert (done.parts, done.waiting) == (2, 1)
+    assert [path.stem for path in leftovers(store)] == ["0123456789abcdef"]
+    assert_whole(store, [*range(8)])
+
+
+def test_hidden_temporary_files_go_and_nothing_else(store: Path) -> None:
+    vacuum(store, older_than=0)
+    temporary = [store / each / ".0123.tmp" for each in ("", "parts", "snapshots")]
+    others = [
+        *(store / each / ".DS_Store" for each in ("", "parts", "snapshots")),
+        *(store / each / "notes.tmp" for each in ("", "parts", "snapshots")),
+        store / "snapshots" / ".lock",
+        store / "snapshots" / "6.json",
+        store / "parts" / "0123456789abcdef",
+    ]
+    for file in [*temporary[1:], *others]:
+        file.write_text("")
+    temporary[0].mkdir()
+    (temporary[0] / "zarr.json").write_text("{}")
+    assert vacuum(store).leftovers == 0
+    age(store, 25)
+    assert vacuum(store, dry_run=True).leftovers == 3
+    assert vacuum(store).leftovers == 3
+    assert not any(file.exists() for file in temporary)
+    assert all(file.exists() for file in others)
+    assert_whole(store, [*range(8)])
+
+
+def test_snapshots_that_others_refer_to_stay(tmp_path: Path) -> None:
+    for number in range(40):
+        write_store(tmp_path, [make_batch([number])])
+    expected = Store(tmp_path)
+    chain = [each.number for each in expected.snapshot.chain]
+    assert len(chain) > 1
+    done = vacuum(tmp_path, older_than=0)
+    assert (done.parts, done.snapshots) == (0, 40 - len(chain))
+    assert snapshots(tmp_path) == sorted(chain)
+    assert verify(tmp_path).findings == ()
+    assert Store(tmp_path).obs.equals(expected.obs)
+    write_store(tmp_path, [make_batch([40])])
+    assert_whole(tmp_path, [*range(41)])
+
+
+def test_an_older_snapshot_of_the_time_of_grace_keeps_what_it_refers_to(tmp_path: Path) -> None:
+    """The newest one is a full one: all before are kept for readers of the last but one."""
+    for number in range(30):
+        write_store(tmp_path, [make_batch([number])])
+    before = [each.number for each in Store(tmp_path).snapshot.chain]
+    age(tmp_path, 1000)
+    compact(tmp_path)
+    done = vacuum(tmp_path)
+    assert done.snapshots == 30 - len(before)
+    assert snapshots(tmp_path) == [*sorted(before), 31]
+    assert_rows(Store(tmp_path, snapshot=30), [*range(30)])
+
+
+def test_removed_rows_can_be_read_for_the_time_of_grace(tmp_path: Path) -> None:
+    write_store(tmp_path, [make_batch([0, 1]), make_batch([2, 3])], rows_per_part=2)
+    remove(tmp_path, "bytes < 1002")  # all of a part
+    vacuum(tmp_path)
+    assert_rows(Store(tmp_path, snapshot=2), [0, 1, 2, 3])
+    age(tmp_path, 25)
+    assert vacuum(tmp_path).parts == 1
+    assert_whole(tmp_path, [2, 3])
+
+
+def test_a_vacuum_killed_at_any_moment(forge: Forge, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    for number in range(5):
+        write_store(made, [make_batch([number])])
+    compact(made)
+    (made / "parts" / ".0123.tmp").mkdir()
+    calm: Path = shutil.copytree(made, tmp_path / "calm")
+    forge.start("dying", work="vacuum", folder=str(calm), dies_at=0)
+    calls = forge.answer("calls")
+    assert forge.finish() is None
+    moments = np.linspace(1, calls, 14, dtype=int).tolist()
+    folder = tmp_path / "killed"
+    counts = set()
+    for dies_at in moments:
+        shutil.copytree(made, folder)
+        forge.start("dying", work="vacuum", folder=str(folder), dies_at=dies_at)
+        assert forge.was_killed()
+        counts.add((len(leftovers(folder)), len(snapshots(folder))))
+        assert_whole(folder, [*range(5)])
+        # Whatever can still be opened is whole, as long as its parts are there.
+        for number in snapshots(folder):
+            assert len(Store(folder, snapshot=number)) == min(number, 5)
+        vacuum(folder, older_than=0)
+        assert leftovers(folder) == []
+        assert snapshots(folder) == [6]
+        assert verify(folder).findings == ()
+        shutil.rmtree(folder)
+    assert len(counts) > 5
+
+
+def test_commits_meanwhile_are_not_touched(store: Path) -> None:
+    def meanwhile(done: int, total: int) -> None:
+        if done == 1:
+            write_store(store, [make_batch([8])])
+
+    age(store, 25)
+    assert vacuum(store, progress=meanwhile).parts == N_PARTS
+    assert_whole(store, [*range(9)])
+
+
+def test_two_at_once(store: Path) -> None:
+    def meanwhile(done: int, total: int) -> None:
+        if done == 1:
+            vacuum(store, older_than=0)
+
+    assert vacuum(store, older_than=0, progress=meanwhile).snapshots == 4
+    assert leftovers(store) == []
+    assert_whole(store, [*range(8)])
+
+
+def test_files_of_the_future(store: Path) -> None:
+    """From a machine whose clock was wrong: they are kept while others may read them."""
+    age(store, -48)
+    assert vacuum(store).parts == 0
+    assert vacuum(store, older_than=0).parts == N_PARTS
+    assert_whole(store, [*range(8)])
+
+
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def test_nothing_is_deleted_while_a_snapshot_that_counts_is_damaged(store: Path) -> None:
+    before = sorted(store.rglob("*"))
+    flip(store / "snapshots" / "00000004.json")
+    with pytest.raises(StoreCorruptError, match=r"00000004\.json"):
+        vacuum(store)
+    assert sorted(store.rglob("*")) == before
+    # Out of the time of grace it is not needed.
+    assert vacuum(store, older_than=0).snapshots == 4
+    assert_whole(store, [*range(8)])
+    flip(store / "snapshots" / "00000005.json")
+    before = sorted(store.rglob("*"))
+    with pytest.raises(StoreCorruptError, match=r"00000005\.json"):
+        vacuum(store, older_than=0)
+    assert sorted(store.rglob("*")) == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a permission there")
+def test_parts_on_another_disk(store: Path, tmp_path: Path) -> None:
+    away = tmp_path / "away"
+    (store / "parts").rename(away)
+    (store / "parts").symlink_to(away)
+    (part,) = (away / each.key.removeprefix("parts/") for each in Store(store).parts)
+    assert info(store)["allocated_bytes"] > info(store)["bytes"]  # type: ignore[operator]
+    # Of a part that is a link, only the link goes.
+    elsewhere = tmp_path / "elsewhere"
+    replaced = leftovers(store)[0]
+    replaced.rename(elsewhere)
+    replaced.symlink_to(elsewhere)
+    assert vacuum(store, older_than=0).parts == N_PARTS
+    assert [*away.iterdir()] == [part]
+    assert (elsewhere / "zarr.json").exists()
+    assert_whole(store, [*range(8)])
+
+
+def test_a_store_without_rows(tmp_path: Path) -> None:
+    write_store(tmp_path, [make_batch([0, 1])])
+    remove(tmp_path, "bytes > 0")
+    assert vacuum(tmp_path, older_than=0).parts == 1
+    (tmp_path / "parts").rmdir()  # as some copying tools drop empty folders
+    assert vacuum(tmp_path, older_than=0).parts == 0
+    assert verify(tmp_path).ok
+    write_store(tmp_path, [make_batch([1])])
+    assert_whole(tmp_path, [1])
+
+
+@pytest.mark.parametrize("refuses", ["delete", "age", "names"])
+def test_a_disk_that_refuses(store: Path, monkeypatch: pytest.MonkeyPatch, refuses: str) -> None:
+    before = digests(store)
+    call: Callable[..., object] = getattr(LocalStorage, refuses)
+
+    def refusing(storage: LocalStorage, key: str = "") -> object:
+        if key != "snapshots":
+            raise OSError(30, "Read-only file system")
+        return call(storage, key)
+
+    monkeypatch.setattr(LocalStorage, refuses, refusing)
+    with pytest.raises(StoreWriteError, match="Read-only file system"):
+        vacuum(store, older_than=1e-9)
+    monkeypatch.undo()
+    assert digests(store) == before
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf")])
+def test_no_time(store: Path, seconds: float) -> None:
+    with pytest.raises(InputError, match="expected seconds from 0 on"):
+        vacuum(store, older_than=seconds)
+
+
+def test_what_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "0123456789abcdef.zarr").mkdir()
+    with pytest.raises(StoreNotFoundError):
+        vacuum(tmp_path, older_than=0)
+    assert (tmp_path / "parts" / "0123456789abcdef.zarr").exists()
