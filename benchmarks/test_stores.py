@@ -43,7 +43,7 @@ OURS = "sparsefeat"
 READ_GIGABYTES_PER_SECOND = 0.9
 ROW_MILLISECONDS = 6
 
-READ = "import sys, sparsefeat; store = sparsefeat.open(sys.argv[1]); matrix = store[sys.argv[2]{}]"
+READ = "import sys, sparsefeat; store = sparsefeat.open(sys.argv[1]); matrix = store[sys.argv[2]][{}]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,7 +266,7 @@ def test_memory_of_reading_all(
     def measure() -> tuple[float, float]:
         peaks = [
             peak_memory([*command[:2], READ.format(part), *command[3:]]).rss_gb
-            for part in (", :1", "")
+            for part in (":1", ":")
         ]
         return peaks[0], peaks[1]
 
