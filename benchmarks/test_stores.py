@@ -43,7 +43,9 @@ OURS = "sparsefeat"
 READ_GIGABYTES_PER_SECOND = 0.9
 ROW_MILLISECONDS = 6
 
-READ = "import sys, sparsefeat; store = sparsefeat.open(sys.argv[1]); matrix = store[sys.argv[2]][{}]"
+READ = (
+    "import sys, sparsefeat; store = sparsefeat.open(sys.argv[1]); matrix = store[sys.argv[2]][{}]"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
