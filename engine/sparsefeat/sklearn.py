@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from sparsefeat.errors import InputError
 from sparsefeat.images import Picture, each_picture
-from sparsefeat.pipeline.extractor import Extractor
-from sparsefeat.system.dependencies import importing
+from sparsefeat.pipeline import Extractor
+from sparsefeat.system import importing
 
 with importing("sklearn", "pip install scikit-learn"):
     from sklearn.base import BaseEstimator, TransformerMixin

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.system.text import counted, one_line
+from sparsefeat.system import counted, one_line
 from sparsefeat_kernels import Csr
 
 Values = TypeVar("Values", bound="Csr | npt.NDArray[np.float32]", covariant=True)

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from sparsefeat.store.dataset.batches import check_memory, csr_bytes, fitting
 from sparsefeat.store.dataset.choosing import choose_stored
-from sparsefeat.store.format.documents import layer_key
-from sparsefeat.system.dependencies import importing
+from sparsefeat.store.format import layer_key
+from sparsefeat.system import importing
 
 MEMORY: Final = 64 << 20  # bytes of a chunk where nothing else was said; several are in work
 

@@ -15,10 +15,9 @@ from sparsefeat.store.dataset.log import Log, Snapshot, storage_of
 from sparsefeat.store.dataset.tables import read_frame, standing_rejects
 from sparsefeat.store.dataset.view import LayerView
 from sparsefeat.store.dataset.where import matching
-from sparsefeat.store.format.documents import JSON
-from sparsefeat.store.part.read import Part
-from sparsefeat.store.part.tables import REJECTED, ROWS
-from sparsefeat.system.choices import near
+from sparsefeat.store.format import JSON
+from sparsefeat.store.part import REJECTED, ROWS, Part
+from sparsefeat.system import close_matches
 from sparsefeat.types import Layer
 
 if TYPE_CHECKING:
@@ -165,7 +164,7 @@ class Store:
         """
         if layer not in self.layers:
             _check_name(layer, next(iter(self.layers)))
-            likely = near(layer, self.layers) or list(self.layers)
+            likely = close_matches(layer, self.layers) or list(self.layers)
             raise LayerError(
                 f"the store has no layer {layer!r}, expected one it holds: try {', '.join(likely)}"
             )
