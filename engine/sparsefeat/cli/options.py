@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from sparsefeat.errors import InputError, StoreNotFoundError
-from sparsefeat.storage import check_replaceable, is_special
+from sparsefeat.storage import check_replaceable, is_special, is_url
 from sparsefeat.system import LARGEST_BATCH, refuse_empty, unknown_choice
 
 LONGEST_NUMBER = 9  # digits: what has more is no number of pixels or pictures
@@ -132,6 +132,8 @@ def is_model(path: str) -> bool:
         There is neither.
     """
     refuse_empty(path, "a store or a model")
+    if is_url(path):
+        return False
     if Path(path).is_file():
         return True
     if not os.path.lexists(path):

@@ -20,8 +20,9 @@ from sparsefeat.images import (
 )
 from sparsefeat.pipeline.extractor import Extractor
 from sparsefeat.pipeline.profile import Profile
+from sparsefeat.storage import checked_place
 from sparsefeat.store import Index, Loss, Status, StoreWriter, Values
-from sparsefeat.system import check_choice, checked_path, counted
+from sparsefeat.system import check_choice, counted
 from sparsefeat.types import ReadFailure, Reject, failures_apart
 
 AnyPath = str | os.PathLike[str]
@@ -196,7 +197,7 @@ def extract(
     with (
         profile.running(),
         StoreWriter.open(
-            checked_path(store, "a store"),
+            checked_place(store),
             layers=list(extractor.layers.values()),
             settings=extractor.settings,
             provenance=extractor.provenance,

@@ -1,6 +1,9 @@
-"""Where bytes live: the folder of a store, and the files that commands write."""
+"""Where bytes live: the place of a store, on a disk or in a bucket, and the files of commands."""
 
-from sparsefeat.storage.local import LocalStorage, StoredFile, Usage, sync
+from sparsefeat.storage.interface import Storage, StoredFile, Usage
+from sparsefeat.storage.local import LocalStorage, sync
+from sparsefeat.storage.objects import ObjectStorage
+from sparsefeat.storage.opening import checked_place, is_url, open_storage
 from sparsefeat.storage.whole_file import (
     check_replaceable,
     is_special,
@@ -12,11 +15,16 @@ from sparsefeat.storage.whole_file import (
 
 __all__ = [
     "LocalStorage",
+    "ObjectStorage",
+    "Storage",
     "StoredFile",
     "Usage",
     "check_replaceable",
+    "checked_place",
     "is_special",
+    "is_url",
     "made_folder",
+    "open_storage",
     "refusal",
     "replacing",
     "sync",

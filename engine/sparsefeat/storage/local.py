@@ -13,11 +13,12 @@ import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from filelock import FileLock
+
+from sparsefeat.storage.interface import Usage
 
 _SYNCS_AT_ONCE: Final = 16
 _FREE_LEVELS: Final = 2  # parts/<name>: the store's own folders may be links to another disk
@@ -31,7 +32,7 @@ _FLAGS: Final = os.O_RDONLY | sum(
 )
 
 
-class StoredFile:
+class LocalFile:
     """A file opened for reading ranges of it; safe in several threads."""
 
     def __init__(self, descriptor: int, size: int) -> None:
@@ -59,24 +60,8 @@ else:
             return os.read(descriptor, length)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Usage:
-    """What lies below a key: files, their bytes, and the bytes that the disk gives them."""
-
-    files: int = 0
-    stored_bytes: int = 0
-    allocated_bytes: int = 0
-
-    def __add__(self, other: "Usage") -> "Usage":
-        return Usage(
-            files=self.files + other.files,
-            stored_bytes=self.stored_bytes + other.stored_bytes,
-            allocated_bytes=self.allocated_bytes + other.allocated_bytes,
-        )
-
-
 class LocalStorage:
-    """The operations that a store needs of the place where it lies.
+    """The operations that a store needs, on files in a folder.
 
     Every method raises `OSError` where the system refuses: `FileNotFoundError` for what is not
     there.
@@ -87,9 +72,16 @@ class LocalStorage:
         The store's folder.
     """
 
+    reads_at_once = 1
+
     def __init__(self, root: Path) -> None:
         self.root = root
         self._checked: set[str] = set()  # folders that are no links
+
+    @property
+    def location(self) -> Path:
+        """The store's folder."""
+        return self.root
 
     def __str__(self) -> str:
         return str(self.root)
@@ -119,8 +111,28 @@ class LocalStorage:
         """List the names directly below a key, sorted."""
         return sorted(os.listdir(self.root / prefix))  # noqa: PTH208  # names are all that is needed
 
+    def walk(self, prefix: str) -> Iterator[tuple[str, int | None]]:
+        """Give the names of all files below a key, relative to it, and their sizes in bytes.
+
+        The size is None for what is no regular file: links, pipes and devices lead elsewhere.
+        """
+        root = self.root / prefix
+
+        def refused(exc: OSError) -> None:
+            if not isinstance(exc, FileNotFoundError):  # of which reading it says more
+                raise exc
+
+        # Not `rglob`, which passes over the folders that it may not list.
+        for folder, folders, names in os.walk(root, onerror=refused):
+            for name in sorted([*folders, *names]):
+                path = Path(folder, name)
+                status = path.lstat()
+                if not stat.S_ISDIR(status.st_mode):
+                    regular = stat.S_ISREG(status.st_mode)
+                    yield path.relative_to(root).as_posix(), status.st_size if regular else None
+
     @contextmanager
-    def open(self, key: str) -> Iterator[StoredFile]:
+    def open(self, key: str) -> Iterator[LocalFile]:
         """Open a file for reading ranges of it.
 
         Raises
@@ -140,7 +152,7 @@ class LocalStorage:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise ValueError(f"{path.name} is no regular file")
-            yield StoredFile(descriptor, status.st_size)
+            yield LocalFile(descriptor, status.st_size)
         finally:
             os.close(descriptor)
 
@@ -161,7 +173,7 @@ class LocalStorage:
         """Give the size of a file in bytes."""
         return (self.root / key).lstat().st_size
 
-    def make(self, prefix: str) -> list[Path]:
+    def claim(self, prefix: str) -> list[Path]:
         """Make a folder and those above it, the root's too, and see their names onto the disk.
 
         Returns

@@ -58,7 +58,7 @@ def test_counts_are_numpys(store: sparsefeat.Store) -> None:
 
 def test_what_is_read(store: sparsefeat.Store) -> None:
     """Damage tells: the values are never looked at, and the indices only to count by position."""
-    for folder in part_folders(store.folder):
+    for folder in part_folders(Path(store.folder)):
         for chunk in (folder / "obsm/block5_pool/data").iterdir():
             chunk.write_bytes(b"damaged")
     progress: list[tuple[int, int, str]] = []
@@ -68,7 +68,7 @@ def test_what_is_read(store: sparsefeat.Store) -> None:
     assert [told[0] for told in progress] == [5, 10, 11, 16, 21, 22, 27, 32, 33]
     assert progress[-1] == (3 * ROWS, 3 * ROWS, "fc")
 
-    for folder in part_folders(store.folder):
+    for folder in part_folders(Path(store.folder)):
         for chunk in (folder / "obsm/block5_pool/indices").iterdir():
             chunk.write_bytes(b"damaged")
     with pytest.raises(StoreCorruptError):
@@ -94,7 +94,7 @@ def test_a_store_without_rows(tmp_path: Path) -> None:
 
 def array(store: sparsefeat.Store, name: str) -> Any:
     """An array of the first part, to write into with the right checksums."""
-    return zarr.open_group(part_folders(store.folder)[0], mode="r+")[name]
+    return zarr.open_group(part_folders(Path(store.folder))[0], mode="r+")[name]
 
 
 @pytest.mark.filterwarnings("ignore:Numcodecs codecs are not in the Zarr version 3")

@@ -28,8 +28,8 @@ def refusing(code: int) -> Callable[..., NoReturn]:
 @pytest.fixture
 def storage(tmp_path: Path) -> LocalStorage:
     made = LocalStorage(tmp_path / "store")
-    made.make("snapshots")
-    made.make("parts")
+    made.claim("snapshots")
+    made.claim("parts")
     return made
 
 
@@ -164,8 +164,8 @@ def test_a_folder_that_was_removed_is_not_made_again(storage: LocalStorage) -> N
 
 def test_folders_that_were_made_are_unmade_while_empty(tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path / "a" / "b")
-    made = [*storage.make("parts"), *storage.make("snapshots")]
-    assert storage.make("parts") == []
+    made = [*storage.claim("parts"), *storage.claim("snapshots")]
+    assert storage.claim("parts") == []
     (tmp_path / "a" / "note").touch()
     storage.unmake([tmp_path / "a/b/snapshots", *made])
     assert [path.name for path in tmp_path.rglob("*")] == ["a", "note"]
@@ -229,7 +229,7 @@ def test_the_store_s_own_folders_may_be_links(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     (tmp_path / "store/parts").symlink_to(tmp_path / "disk")
     storage = LocalStorage(tmp_path / "store")
-    assert storage.make("parts") == []
+    assert storage.claim("parts") == []
     storage.make_new("parts/a.zarr")
     storage.write("parts/a.zarr/zarr.json", [b"{}"])
     storage.sync("parts/a.zarr")
@@ -308,7 +308,7 @@ def test_another_folder_in_the_same_place(storage: LocalStorage, part: Path) -> 
     before = storage.identity()
     assert LocalStorage(storage.root).identity() == before
     storage.root.rename(storage.root.with_name("away"))
-    storage.make("parts")
+    storage.claim("parts")
     assert storage.identity() != before
 
 

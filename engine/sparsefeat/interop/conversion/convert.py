@@ -128,7 +128,7 @@ def convert(
         raise InputError(f"got {memory} bytes of memory, expected at least 1: leave it out")
     if rows is not None and where is not None:
         raise InputError("got rows and where, expected one of them: leave one out")
-    opened = store if isinstance(store, Store) else Store(checked_path(store, "a store"))
+    opened = store if isinstance(store, Store) else Store(store)
     most = memory if opened.memory_limit is None else min(memory, opened.memory_limit)
     source = Source(
         opened,

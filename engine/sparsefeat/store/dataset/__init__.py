@@ -19,7 +19,6 @@ from sparsefeat.store.dataset.log import (
     exclude_rows,
     excluding,
     is_store,
-    storage_of,
     write_error,
 )
 from sparsefeat.store.dataset.rows import RowIndex, row_numbers, runs, spans
@@ -57,6 +56,5 @@ __all__ = [
     "runs",
     "spans",
     "standing_rejects",
-    "storage_of",
     "write_error",
 ]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import StoreCorruptError
-from sparsefeat.storage import LocalStorage
+from sparsefeat.storage import Storage
 from sparsefeat.store.format import SHARD, PartEntry
 from sparsefeat.store.part import Part
 from sparsefeat.types import Layer
@@ -30,7 +30,7 @@ class Parts:
     """
 
     def __init__(
-        self, storage: LocalStorage, entries: Sequence[PartEntry], layers: Sequence[Layer]
+        self, storage: Storage, entries: Sequence[PartEntry], layers: Sequence[Layer]
     ) -> None:
         self.storage, self.entries, self._layers = storage, tuple(entries), tuple(layers)
         self.starts: npt.NDArray[np.int64] = np.cumsum(

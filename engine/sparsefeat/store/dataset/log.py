@@ -18,7 +18,7 @@ from sparsefeat.errors import (
     StoreNotFoundError,
     StoreWriteError,
 )
-from sparsefeat.storage import LocalStorage
+from sparsefeat.storage import Storage, open_storage
 from sparsefeat.store.format import (
     FORMAT,
     JSON,
@@ -36,7 +36,6 @@ from sparsefeat.store.format import (
     unseal,
 )
 from sparsefeat.store.part import read_refusal
-from sparsefeat.system import checked_path
 from sparsefeat.types import Layer
 
 LONGEST_CHAIN: Final = 3  # snapshots that must be read to know one
@@ -108,7 +107,7 @@ class Log:
         Where it lies.
     """
 
-    def __init__(self, storage: LocalStorage) -> None:
+    def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
     def numbers(self) -> list[int]:
@@ -207,7 +206,7 @@ class Log:
         if not self._storage.is_folder():
             what = (
                 "is a link that leads back to itself"
-                if _is_loop(self._storage.root)
+                if _is_loop(self._storage)
                 else "is not a folder"
             )
             return StoreNotFoundError(
@@ -466,12 +465,12 @@ def exclude_rows(parts: Iterable[PartEntry], rows: Mapping[str, Sequence[int]]) 
     return [entry for entry in changed if entry.n_rows or entry.rejected]
 
 
-def claim(storage: LocalStorage) -> list[Path]:
+def claim(storage: Storage) -> list[Path]:
     """Make the folders of a store, or see that they are there.
 
     Returns
     -------
-    Those that were made, for `LocalStorage.unmake`.
+    Those that were made, for `Storage.unmake`.
 
     Raises
     ------
@@ -492,16 +491,16 @@ def claim(storage: LocalStorage) -> list[Path]:
                     f"{name} holds {foreign[0]} and no {SNAPSHOTS}/, expected a store or an empty "
                     "folder: choose another one"
                 )
-        made = storage.make(SNAPSHOTS)
+        made = storage.claim(SNAPSHOTS)
         # Parts first: `unmake` stops there where another writer has begun one.
-        return [*storage.make(PARTS), *made]
+        return [*storage.claim(PARTS), *made]
     except OSError as exc:
         if isinstance(exc, StoreError):
             raise
         raise write_error(storage, exc) from exc
 
 
-def write_error(storage: LocalStorage, exc: OSError) -> StoreWriteError:
+def write_error(storage: Storage, exc: OSError) -> StoreWriteError:
     """Say that the disk refused, or dropped out."""
     name = storage.name("")
     if isinstance(exc, FileNotFoundError | NotADirectoryError):
@@ -515,28 +514,17 @@ def write_error(storage: LocalStorage, exc: OSError) -> StoreWriteError:
     )
 
 
-def _is_loop(path: Path) -> bool:
+def _is_loop(storage: Storage) -> bool:
     try:
-        path.stat()
+        Path(storage.location).stat()
     except OSError as exc:
         return exc.errno == errno.ELOOP
     return False
 
 
-def storage_of(folder: str | os.PathLike[str]) -> LocalStorage:
-    """Give the place where a store lies, or is to lie.
-
-    Raises
-    ------
-    InputError
-        It is no path.
-    """
-    return LocalStorage(checked_path(folder, "a store"))
-
-
 def is_store(source: object) -> bool:
-    """Say whether a path is a store's folder: one with ``snapshots/*.json``."""
+    """Say whether there is a store at a path or URL: something with ``snapshots/*.json``."""
     if not isinstance(source, str | os.PathLike) or isinstance(source, bytes):
         return False
-    folder = Path(source)
-    return folder.is_dir() and bool(Log(LocalStorage(folder)).numbers())
+    storage = open_storage(source)
+    return storage.is_folder() and bool(Log(storage).numbers())

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsefeat.errors import InputError, LayerError
+from sparsefeat.storage import open_storage
 from sparsefeat.store.dataset.annotated import annotated
 from sparsefeat.store.dataset.batches import Numbers, check_limit
 from sparsefeat.store.dataset.gather import Parts
-from sparsefeat.store.dataset.log import Log, Snapshot, storage_of
+from sparsefeat.store.dataset.log import Log, Snapshot
 from sparsefeat.store.dataset.tables import read_frame, standing_rejects
 from sparsefeat.store.dataset.view import LayerView
 from sparsefeat.store.dataset.where import matching
@@ -63,8 +64,8 @@ class Store:
         memory_limit: int | None = None,
         snapshot: int | None = None,
     ) -> None:
-        self.storage = storage_of(folder)
-        self.folder = self.storage.root
+        self.storage = open_storage(folder)
+        self.folder = self.storage.location
         self.memory_limit = check_limit(memory_limit)
         self.snapshot: Snapshot = Log(self.storage).require(snapshot)
         self.layers: dict[str, Layer] = {layer.name: layer for layer in self.snapshot.layers}

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from sparsefeat.errors import InputError, StoreError, StoreMismatchError, StoreWriteError
-from sparsefeat.storage import LocalStorage
+from sparsefeat.storage import Storage, open_storage
 from sparsefeat.store.dataset.index import Index, Locations, row_ids
 from sparsefeat.store.dataset.log import (
     Change,
@@ -16,7 +16,6 @@ from sparsefeat.store.dataset.log import (
     claim,
     exclude_rows,
     excluding,
-    storage_of,
     write_error,
 )
 from sparsefeat.store.format import (
@@ -78,7 +77,7 @@ class StoreWriter:
 
     def __init__(
         self,
-        storage: LocalStorage,
+        storage: Storage,
         layers: Sequence[Layer],
         limits: PartLimits,
         settings: dict[str, JSON],
@@ -176,7 +175,7 @@ class StoreWriter:
         values.check_layers(layers)
         kept = plain_json(settings, what="settings"), plain_json(provenance, what="provenance")
         limits = PartLimits(rows=rows_per_part, n_bytes=bytes_per_part)
-        storage = storage_of(folder)
+        storage = open_storage(folder)
         try:
             return cls(
                 storage,

@@ -18,12 +18,13 @@ R = TypeVar("R")
 _scratch = threading.local()
 
 
-def in_threads(task: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+def in_threads(task: Callable[[T], R], items: Iterable[T], at_least: int = 1) -> Iterator[R]:
     """Run a task on each item in as many threads as there are processors; results in order.
 
-    Tasks must not wait for others of their kind.
+    Tasks that wait for a network want more threads: `at_least`. They must not wait for others of
+    their kind.
     """
-    return _threads().map(task, items)
+    return _threads(max(available_threads(), at_least)).map(task, items)
 
 
 def scratch(count: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
@@ -36,8 +37,8 @@ def scratch(count: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 
 
 @functools.cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(available_threads(), thread_name_prefix="sparsefeat-chunks")
+def _threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, thread_name_prefix="sparsefeat-chunks")
 
 
 if hasattr(os, "register_at_fork"):  # threads don't survive a fork: the child starts its own

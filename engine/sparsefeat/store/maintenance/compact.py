@@ -14,14 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import StoreCorruptError, StoreError
-from sparsefeat.storage import LocalStorage
+from sparsefeat.storage import Storage, open_storage
 from sparsefeat.store.dataset import (
     Change,
     Log,
     Snapshot,
     runs,
     standing_rejects,
-    storage_of,
     write_error,
 )
 from sparsefeat.store.format import (
@@ -153,7 +152,7 @@ def compact(
     >>> compact("features/").parts_after  # doctest: +SKIP
     3
     """
-    storage = storage_of(folder)
+    storage = open_storage(folder)
     limits = PartLimits(rows=rows_per_part, n_bytes=bytes_per_part)
     log = Log(storage)
     before = latest = log.require()
@@ -210,7 +209,7 @@ def _commit(log: Log, latest: Snapshot, group: Sequence["Source"], entry: PartEn
 
 
 def _groups(
-    storage: LocalStorage, snapshot: Snapshot, limits: PartLimits, *, everything: bool
+    storage: Storage, snapshot: Snapshot, limits: PartLimits, *, everything: bool
 ) -> list[list["Source"]]:
     """Group neighbours that are worth writing anew."""
 
@@ -321,7 +320,7 @@ def _sizes(source: Source) -> npt.NDArray[np.int64]:
 
 
 def write_group(
-    storage: LocalStorage,
+    storage: Storage,
     layers: Sequence[Layer],
     group: Sequence[Source],
     *,

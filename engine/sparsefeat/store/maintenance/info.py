@@ -4,7 +4,8 @@ import os
 from dataclasses import dataclass
 from functools import cache
 
-from sparsefeat.store.dataset import Log, Store, storage_of
+from sparsefeat.storage import open_storage
+from sparsefeat.store.dataset import Log, Store
 from sparsefeat.store.format import JSON, PARTS, SNAPSHOTS, Loss, SnapshotDocument
 from sparsefeat.store.part import read_refusal
 
@@ -113,7 +114,7 @@ def history(folder: str | os.PathLike[str]) -> list[Commit]:
     >>> [commit.rows for commit in history("features/")]  # doctest: +SKIP
     [1024, 2048, 2500]
     """
-    log = Log(storage_of(folder))
+    log = Log(open_storage(folder))
     log.require()
 
     @cache  # few snapshots are referred to, each by many

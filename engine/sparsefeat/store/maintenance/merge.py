@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sparsefeat.errors import InputError, StoreMismatchError
-from sparsefeat.storage import LocalStorage
+from sparsefeat.storage import Storage, checked_place, open_storage
 from sparsefeat.store.dataset import (
     Change,
     Log,
@@ -25,7 +25,6 @@ from sparsefeat.store.dataset import (
 from sparsefeat.store.format import PartEntry, differences, part_key
 from sparsefeat.store.maintenance.compact import Lines, RowCounter, Source, pack, write_group
 from sparsefeat.store.part import INDEX, ROWS, Part, PartLimits
-from sparsefeat.system import checked_path, checked_paths
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,12 +106,14 @@ def merge(
     >>> merge(["monday/", "tuesday/"], "week/").rows  # doctest: +SKIP
     2000
     """
-    folders = checked_paths(sources, "a store to merge")
-    output = checked_path(output, "the output")
+    if isinstance(sources, str | bytes | os.PathLike) or not isinstance(sources, Iterable):
+        sources = [sources]
+    folders = [checked_place(source, "a store to merge") for source in sources]
+    output = checked_place(output, "the output")
     limits = PartLimits(rows=rows_per_part, n_bytes=bytes_per_part)
     _check_apart(folders, output)
     stores = [Store(folder) for folder in folders]
-    storage = LocalStorage(output)
+    storage = open_storage(output)
     latest = Log(storage).newest()
     _check_alike([store.snapshot for store in stores], folders)
     if latest is not None:
@@ -144,18 +145,24 @@ def merge(
     )
 
 
-def _check_apart(folders: Sequence[Path], output: Path) -> None:
+def _check_apart(folders: Sequence[Path | str], output: Path | str) -> None:
     if not folders:
         raise InputError("no store was named, expected at least one: name those to merge")
     for folder in folders:
-        if output.resolve().is_relative_to(folder.resolve()):
+        if _lies_in(output, folder):
             raise InputError(
                 f"the output {output} is or lies in {folder}, one of the stores to merge, "
                 "expected another folder: choose one, or merge the others into it"
             )
 
 
-def _check_alike(snapshots: Sequence[Snapshot], folders: Sequence[Path]) -> None:
+def _lies_in(output: Path | str, folder: Path | str) -> bool:
+    if isinstance(output, Path) and isinstance(folder, Path):
+        return output.resolve().is_relative_to(folder.resolve())
+    return f"{output}/".startswith(f"{folder}/")
+
+
+def _check_alike(snapshots: Sequence[Snapshot], folders: Sequence[Path | str]) -> None:
     for snapshot, folder in zip(snapshots[1:], folders[1:], strict=True):
         if different := differences(snapshot.identity(), snapshots[0].identity()):
             raise StoreMismatchError(
@@ -165,7 +172,7 @@ def _check_alike(snapshots: Sequence[Snapshot], folders: Sequence[Path]) -> None
 
 
 def _wanted(
-    stores: Sequence[Store], where: str | None, storage: LocalStorage, output: Snapshot | None
+    stores: Sequence[Store], where: str | None, storage: Storage, output: Snapshot | None
 ) -> tuple[list[Source], int]:
     """Find out what of the sources is to be written, and how many rows are there already."""
     there = [Part(storage, entry) for entry in output.parts] if output else []
@@ -203,7 +210,7 @@ class _Output:
     there is none.
     """
 
-    def __init__(self, storage: LocalStorage, latest: Snapshot | None, *, like: Snapshot) -> None:
+    def __init__(self, storage: Storage, latest: Snapshot | None, *, like: Snapshot) -> None:
         self._storage, self._log, self._like = storage, Log(storage), like
         self.latest = latest
         self._known = set() if latest is None else {*latest.by_name}
@@ -219,10 +226,10 @@ class _Output:
             self.latest = self._log.create(like.settings, like.layers, like.values, change)
             if self.latest is None:  # another writer was faster
                 self.latest = self._log.require()
-                _check_alike([self.latest, self._like], [self._storage.root] * 2)
+                _check_alike([self.latest, self._like], [self._storage.location] * 2)
                 if self.latest.layers != self._like.layers:
                     raise StoreMismatchError(
-                        f"{self._storage.root} was made meanwhile by another process, with the "
+                        f"{self._storage.location} was made meanwhile by another process, with the "
                         "same layers in another order: run the same command again"
                     )
         if entry.name not in self.latest.by_name:

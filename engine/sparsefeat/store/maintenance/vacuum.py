@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from sparsefeat.errors import InputError, StoreError
-from sparsefeat.storage import LocalStorage, Usage
-from sparsefeat.store.dataset import Log, Snapshot, storage_of, write_error
+from sparsefeat.storage import Storage, Usage, open_storage
+from sparsefeat.store.dataset import Log, Snapshot, write_error
 from sparsefeat.store.format import PARTS, SNAPSHOTS, part_key, part_name, snapshot_key
 
 DAY: Final = 24 * 3600.0
@@ -83,7 +83,7 @@ def vacuum(
     """
     if not 0 <= older_than < float("inf"):
         raise InputError(f"got older_than={older_than!r}, expected seconds from 0 on")
-    storage = storage_of(folder)
+    storage = open_storage(folder)
     try:
         return _vacuum(storage, older_than, dry_run=dry_run, progress=progress)
     except StoreError:
@@ -93,7 +93,7 @@ def vacuum(
 
 
 def _vacuum(
-    storage: LocalStorage,
+    storage: Storage,
     older_than: float,
     *,
     dry_run: bool,
@@ -134,7 +134,7 @@ def _vacuum(
 
 
 def _kept(
-    storage: LocalStorage, log: Log, newest: Snapshot, numbers: list[int], older_than: float
+    storage: Storage, log: Log, newest: Snapshot, numbers: list[int], older_than: float
 ) -> tuple[set[int], set[str]]:
     """Find the snapshots that stay, and the parts that they list.
 
@@ -158,7 +158,7 @@ def _kept(
     return needed, listed
 
 
-def _age(storage: LocalStorage, key: str) -> float:
+def _age(storage: Storage, key: str) -> float:
     """Give how long nothing has changed; 0 for what somebody else has just deleted."""
     try:
         return storage.age(key)
@@ -166,7 +166,7 @@ def _age(storage: LocalStorage, key: str) -> float:
         return 0.0
 
 
-def _delete_leftovers(storage: LocalStorage, older_than: float, *, dry_run: bool) -> int:
+def _delete_leftovers(storage: Storage, older_than: float, *, dry_run: bool) -> int:
     """Delete the temporary files and folders of killed writers and vacuums."""
     found = 0
     for prefix in ("", PARTS, SNAPSHOTS):
@@ -181,12 +181,12 @@ def _delete_leftovers(storage: LocalStorage, older_than: float, *, dry_run: bool
     return found
 
 
-def _delete(storage: LocalStorage, key: str) -> None:
+def _delete(storage: Storage, key: str) -> None:
     with suppress(FileNotFoundError):  # somebody else was faster
         storage.delete(key)
 
 
-def _names(storage: LocalStorage, prefix: str) -> list[str]:
+def _names(storage: Storage, prefix: str) -> list[str]:
     try:
         return storage.names(prefix)
     except FileNotFoundError:  # a store of no rows may have lost its folder of parts

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,8 @@ import numpy.typing as npt
 
 from sparsefeat.errors import SourceError, StoreChangedError, StoreError, StoreReadError
 from sparsefeat.images import decode_path
-from sparsefeat.storage import LocalStorage
-from sparsefeat.store.dataset import Log, Snapshot, spans, storage_of
+from sparsefeat.storage import Storage, open_storage
+from sparsefeat.store.dataset import Log, Snapshot, spans
 from sparsefeat.store.format import (
     CHUNK,
     PARTS,
@@ -144,7 +143,7 @@ def verify(
     """
     sources = checked_paths(source, "a folder of images")
     _check_folders(sources)
-    storage = storage_of(folder)
+    storage = open_storage(folder)
     log = Log(storage)
     snapshot = log.require()
     findings = [*_snapshot_findings(log, snapshot), *_leftovers(storage, snapshot)]
@@ -219,7 +218,7 @@ def _snapshot_findings(log: Log, newest: Snapshot) -> Iterator[Finding]:
             yield Finding(what=f"snapshot {number} refers to another snapshot {base} than there is")
 
 
-def _leftovers(storage: LocalStorage, snapshot: Snapshot) -> Iterator[Finding]:
+def _leftovers(storage: Storage, snapshot: Snapshot) -> Iterator[Finding]:
     """Find what belongs to no part, and to no snapshot."""
     unlisted = 0
     for prefix in (PARTS, SNAPSHOTS):
@@ -253,7 +252,7 @@ def _is_replaced(log: Log, entry: PartEntry, snapshot: Snapshot) -> bool:
 class _PartCheck:
     """Looks at everything in one part; `rows` is its table of rows, if that can be read."""
 
-    def __init__(self, storage: LocalStorage, entry: PartEntry, snapshot: Snapshot) -> None:
+    def __init__(self, storage: Storage, entry: PartEntry, snapshot: Snapshot) -> None:
         self._storage, self._entry, self._snapshot = storage, entry, snapshot
         self.key = part_key(entry.name)
         self.files: list[str] = []
@@ -293,25 +292,12 @@ class _PartCheck:
 
     def _list_files(self) -> Iterator[Finding]:
         """List the files, and find links, pipes and devices, which lead elsewhere."""
-        root = self._storage.root / self.key
-
-        def refused(exc: OSError) -> None:
-            if not isinstance(exc, FileNotFoundError):  # of which reading it says more
-                raise exc
-
-        # Not `rglob`, which passes over the folders that it may not list.
-        for folder, folders, names in os.walk(root, onerror=refused):
-            for name in sorted([*folders, *names]):
-                path = Path(folder, name)
-                mode = path.lstat().st_mode
-                inside = path.relative_to(root).as_posix()
-                if stat.S_ISREG(mode):
-                    self.files.append(inside)
-                    self.n_bytes += path.lstat().st_size
-                elif stat.S_ISLNK(mode):
-                    yield self._finding(f"{inside} is a link")
-                elif not stat.S_ISDIR(mode):
-                    yield self._finding(f"{inside} is neither a file nor a folder")
+        for inside, size in self._storage.walk(self.key):
+            if size is None:
+                yield self._finding(f"{inside} is a link, a pipe or a device, expected a file")
+            else:
+                self.files.append(inside)
+                self.n_bytes += size
 
     def _identity(self, part: Part) -> Iterator[Finding]:
         header = part.header

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.storage import LocalStorage
+from sparsefeat.storage import Storage
 from sparsefeat.store.format import (
     LEAST_BYTES,
     OVERHEAD_BYTES,
@@ -95,7 +95,7 @@ class StoredArray:
         The metadata are not such as a store's; or files are missing.
     """
 
-    def __init__(self, storage: LocalStorage, key: str, node: object) -> None:
+    def __init__(self, storage: Storage, key: str, node: object) -> None:
         self._storage, self.key = storage, key
         self.metadata = ArrayMetadata.from_json(node)
         if self.metadata.chain.dtype is None:
@@ -178,7 +178,7 @@ class StoredArray:
         if len(chunks) == 1:
             copy(chunks[0])
             return
-        for _ in in_threads(copy, chunks):
+        for _ in in_threads(copy, chunks, self._storage.reads_at_once):
             pass
 
     def files(self) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import IO, Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.storage import LocalStorage
+from sparsefeat.storage import Storage
 from sparsefeat.store.format import (
     CHUNK,
     JSON,
@@ -90,7 +90,7 @@ class PartGroup:
         The key of the part, which is made here.
     """
 
-    def __init__(self, storage: LocalStorage, prefix: str) -> None:
+    def __init__(self, storage: Storage, prefix: str) -> None:
         self._storage, self._prefix = storage, prefix
         self.nodes: dict[str, Mapping[str, Any]] = {}
         self.n_bytes: dict[str, int] = {}  # of each array's files

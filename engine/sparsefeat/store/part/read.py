@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import StoreChangedError, StoreCorruptError, StoreError, StoreReadError
-from sparsefeat.storage import LocalStorage
+from sparsefeat.storage import Storage
 from sparsefeat.store.format import (
     JSON_BYTES,
     Header,
@@ -86,7 +86,7 @@ class Part:
         The part is of a newer format.
     """
 
-    def __init__(self, storage: LocalStorage, entry: PartEntry) -> None:
+    def __init__(self, storage: Storage, entry: PartEntry) -> None:
         self.storage, self.entry = storage, entry
         self.key = part_key(entry.name)
         root = self._guard("zarr.json", self._read_root)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError
-from sparsefeat.storage import LocalStorage
+from sparsefeat.storage import Storage
 from sparsefeat.store.format import (
     CHUNK_ELEMENTS,
     FORMAT,
@@ -85,7 +85,7 @@ class PartWriter:
 
     def __init__(
         self,
-        storage: LocalStorage,
+        storage: Storage,
         layers: Sequence[Layer],
         limits: PartLimits,
         values: Values,

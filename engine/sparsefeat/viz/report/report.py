@@ -10,7 +10,6 @@ from typing import Any
 from sparsefeat.analysis import LayerZeros, count_store, layer_facts
 from sparsefeat.errors import InputError
 from sparsefeat.store import JSON, Store, choose_stored
-from sparsefeat.system import checked_path
 from sparsefeat.viz.report.pictures import (
     Outlier,
     Thumbnail,
@@ -168,7 +167,7 @@ def build_report(
     """
     if seed < 0:
         raise InputError(f"got seed {seed}, expected an integer from 0 on: name another one")
-    store = Store(checked_path(folder, "a store"))
+    store = Store(folder)
     names = choose_stored(layers, list(store.layers))
     zeros = count_store(store, names, report=progress)
     obs = store.obs

@@ -60,7 +60,7 @@ def test_damage_leaves_nothing_and_replaces_nothing(tmp_path: Path, to: str) -> 
     store = odd_store(tmp_path / "store")
     convert(tmp_path, to)
     before = {file: file.read_bytes() for file in tmp_path.rglob("all*") if file.is_file()}
-    part = part_folders(store.folder)[1]
+    part = part_folders(Path(store.folder))[1]
     values = next((part / "obsm/block5_pool/data").iterdir())
     content = bytearray(values.read_bytes())
     content[len(content) // 2] ^= 1
@@ -130,7 +130,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, to: str) -> None:
 
 def test_a_folder_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = odd_store(tmp_path / "store")
-    (document, *_) = store.folder.glob("snapshots/*")
+    (document, *_) = Path(store.folder).glob("snapshots/*")
     with pytest.raises(InputError, match="can't write"):
         sparsefeat.convert(store, document / "all.h5ad")
 

@@ -59,7 +59,7 @@ def test_stock_anndata_reads_its_parts(kind: str, tmp_path: Path) -> None:
     start = 0
     with np.load(FROZEN / "expected.npz") as expected:
         for part in store.parts:
-            told, arrays = read_with_anndata(store.folder / part.key, tmp_path)
+            told, arrays = read_with_anndata(Path(store.folder) / part.key, tmp_path)
             kept = np.arange(part.entry.rows) if part.kept is None else part.kept
             assert np.array(told["index"])[kept].tolist() == (
                 store.obs.index[start : start + len(kept)].tolist()

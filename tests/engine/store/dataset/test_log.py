@@ -40,8 +40,8 @@ class Book:
         """A part that is there: of it nothing is read but that it is."""
         made = entry(self.made)
         self.made += 1
-        self.storage.make(part_key(made.name))
-        self.storage.make("snapshots")
+        self.storage.claim(part_key(made.name))
+        self.storage.claim("snapshots")
         (self.storage.root / part_key(made.name) / "zarr.json").touch()
         return made
 

@@ -71,7 +71,7 @@ def test_a_store_can_be_sent_to_another_process(store: Store) -> None:
 
 def test_what_was_appended_since_does_not_count_there(store: Store) -> None:
     sent = pickle.dumps(store)
-    write_store(store.folder, [make_batch(range(ROWS, ROWS + 4))])
+    write_store(Path(store.folder), [make_batch(range(ROWS, ROWS + 4))])
     other = pickle.loads(sent)
     assert len(Store(store.folder)) == ROWS + 4
     assert len(other) == len(other.obs) == other["fc"].shape[0] == ROWS
@@ -82,7 +82,7 @@ def test_what_was_appended_since_does_not_count_there(store: Store) -> None:
 
 def test_a_store_that_is_not_there_any_more(store: Store) -> None:
     sent = pickle.dumps(store)
-    shutil.rmtree(part_folders(store.folder)[1])
+    shutil.rmtree(part_folders(Path(store.folder))[1])
     with pytest.raises(StoreChangedError, match="is not there any more"):
         pickle.loads(sent)["fc"][:]
     shutil.rmtree(store.folder)

@@ -158,7 +158,7 @@ def test_info_sums_up(store: Store) -> None:
         dense = dense_rows(layer, range(ROWS))
         assert entry["zeros"] == pytest.approx(np.mean(dense == 0))
         assert entry["bytes_dense"] == dense.nbytes
-        files = store.folder.glob(f"parts/*/obsm/{layer.name.replace('/', '.')}/**/*")
+        files = Path(store.folder).glob(f"parts/*/obsm/{layer.name.replace('/', '.')}/**/*")
         assert entry["bytes_stored"] == sum(f.stat().st_size for f in files if f.is_file())
 
 

@@ -21,7 +21,7 @@ RNG = np.random.default_rng(0)
 
 def write(folder: Path, values: npt.NDArray[Any], **options: Any) -> tuple[StoredArray, Path]:
     """Write an array in uneven pieces, and open it."""
-    LocalStorage(folder).make("parts")
+    LocalStorage(folder).claim("parts")
     group = PartGroup(LocalStorage(folder), "parts/one")
     width = values.shape[1] if values.ndim > 1 else None
     stream = ArrayStream(group, "x", Chain(dtype=values.dtype, **options), width=width)
