@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from sparsefeat.errors import InputError, SourceError
 from sparsefeat.images import (
@@ -19,6 +19,7 @@ from sparsefeat.images import (
     list_pictures,
 )
 from sparsefeat.pipeline.extractor import Extractor
+from sparsefeat.pipeline.options import ExtractorOptions
 from sparsefeat.pipeline.profile import Profile
 from sparsefeat.store import Index, Loss, Status, StoreWriter, Values
 from sparsefeat.system.choices import check_choice
@@ -101,6 +102,7 @@ def extract(
     store: AnyPath,
     *,
     model: AnyPath | Extractor = "vgg16.onnx",
+    options: ExtractorOptions | None = None,
     include: str | Iterable[str] = (),
     exclude: str | Iterable[str] = (),
     rows_per_part: int = 1024,
@@ -111,7 +113,6 @@ def extract(
     report: Callable[[ExtractionResult], None] | None = None,
     stop: threading.Event | None = None,
     profile: Profile | None = None,
-    **options: Any,
 ) -> ExtractionResult:
     """Extract what the store doesn't hold yet, and commit it part by part.
 
@@ -127,6 +128,8 @@ def extract(
     model
         A file that ``sparsefeat export`` made, or an `Extractor`. Settings and layers must be
         those of the store, if there is one already.
+    options
+        What an `Extractor` is made with of a model file.
     include, exclude
         Which files of folders, as `list_pictures` takes them.
     rows_per_part
@@ -150,8 +153,6 @@ def extract(
         Once set, the run ends after the batch in hand and commits it.
     profile
         Measures the stages.
-    options
-        Of the `Extractor` that is made of a model file: ``layers``, ``pool``, ``preprocess``, ...
 
     Returns
     -------
@@ -174,20 +175,21 @@ def extract(
     Examples
     --------
     >>> import sparsefeat
-    >>> result = sparsefeat.extract("photos/", "features/", layers="pools")  # doctest: +SKIP
+    >>> options = sparsefeat.ExtractorOptions("pools")
+    >>> result = sparsefeat.extract("photos/", "features/", options=options)  # doctest: +SKIP
     >>> result.rows  # doctest: +SKIP
     1000
     """
     check_choice(identity, IDENTITIES, "identity")
-    if isinstance(model, Extractor):
-        if options:
-            raise InputError(
-                f"got options {', '.join(options)} and an Extractor, which has its own: give a "
-                "model file, or make the Extractor with them"
-            )
+    if not isinstance(model, Extractor):
+        extractor = Extractor.of(model, options or ExtractorOptions())
+    elif options is None:
         extractor = model
     else:
-        extractor = Extractor(model, **options)
+        raise InputError(
+            "got options and an Extractor, which has its own: give a model file, or make the "
+            "Extractor with them"
+        )
     if include or exclude:
         images = list_pictures(images, include=include, exclude=exclude)  # type: ignore[arg-type]
     listed = [

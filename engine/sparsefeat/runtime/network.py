@@ -24,7 +24,6 @@ from sparsefeat.model import PRE, ModelFile, ModelLayer, Pool, Size, cut
 from sparsefeat.runtime import CudaOptions, Precision, Provider, Setup, candidates, set_up
 from sparsefeat.runtime.session import Session
 from sparsefeat.runtime.stages import ConvolvedStage, GraphStage, Memory, Stage, Targets
-from sparsefeat.system.choices import check_choice
 from sparsefeat_kernels import (
     WinogradConvolution,
     compile_winograd,
@@ -65,12 +64,10 @@ class Network:
     threads
         Threads that share the work of one layer.
     options
-        The provider's own.
+        Of ``cuda``; others have none.
 
     Raises
     ------
-    InputError
-        There is no such kind of convolution.
     ProviderError
         There is no such provider, it can't be had here, or it doesn't run all of the graph; or
         Winograd's convolutions can't be had.
@@ -89,9 +86,8 @@ class Network:
         provider: str,
         precision: Precision,
         threads: int,
-        options: CudaOptions | Mapping[str, object] | None,
+        options: CudaOptions | None,
     ) -> None:
-        check_choice(convolution, CONVOLUTIONS, "convolution")
         self._file, self._names, self._pool, self._size = file, names, pool, size
         self._precision, self._threads = precision, threads
         self._running = threading.Lock()
@@ -168,7 +164,7 @@ class Network:
         self,
         provider: Provider,
         convolution: Convolution,
-        options: CudaOptions | Mapping[str, object] | None,
+        options: CudaOptions | None,
     ) -> None:
         variant = _variant(convolution, provider, self._precision)
         parts = _parts(self._file, self._names, convolve=variant is not None)
