@@ -50,6 +50,7 @@ from sparsefeat.types import Batch, ChannelSteps, Layer, Reject, RejectWarning, 
 from sparsefeat_kernels import Csr, CsrBuffers, encode
 
 Float32 = NDArray[np.float32]
+Load = Callable[[], Picture | None]
 Errors = Literal["warn", "raise", "ignore"]
 ERRORS: tuple[str, ...] = get_args(Errors)
 KEPT = 2  # extractors of other layers
@@ -404,7 +405,7 @@ class Extractor:
 
     def activations(
         self,
-        pictures: str | os.PathLike[str] | Iterable[Picture | Reject],
+        pictures: str | os.PathLike[str] | Iterable[Picture | Reject | Load],
         *,
         errors: Errors = "warn",
         profile: Profile | None = None,
@@ -412,7 +413,9 @@ class Extractor:
     ) -> Generator[Batch[Float32], None, None]:
         """Extract as `extract` does, with dense layers: float32 (rows, features).
 
-        A batch's memory is used again: it is valid until the next one is asked for.
+        A batch's memory is used again: it is valid until the next one is asked for. A picture may
+        also be a function, called in the threads that decode: it gives one, or None to pass it
+        over.
         """
         listed = map(_taken, each_picture(pictures))
         return self._activations(listed, errors, profile or Profile(), on_decoded)
@@ -435,20 +438,23 @@ class Extractor:
 
     def _activations(
         self,
-        pictures: Iterator[Picture | Reject],
+        pictures: Iterator[Picture | Reject | Load],
         errors: Errors,
         profile: Profile,
         on_decoded: Callable[[Decoded], None] | None,
     ) -> Generator[Batch[Float32], None, None]:
         profile.decode_threads = self._decode_threads
 
-        def decode_one(picture: Picture | Reject) -> Decoded | Reject:
+        def decode_one(picture: Picture | Reject | Load) -> Decoded | Reject | None:
             with profile.busy("decode"):
                 decoded: Decoded | Reject
-                if isinstance(picture, Reject):  # when it was listed
-                    decoded = picture
+                found = picture() if callable(picture) else picture
+                if found is None:
+                    return None
+                if isinstance(found, Reject):  # when it was listed
+                    decoded = found
                 else:
-                    decoded = decode(picture, self._preset, self._picture_size)
+                    decoded = decode(found, self._preset, self._picture_size)
                 if isinstance(decoded, Reject) and errors == "raise":
                     raise _refusal(decoded)
                 if on_decoded is not None and isinstance(decoded, Decoded):
@@ -466,7 +472,7 @@ class Extractor:
         ahead = 2 * self._batch_size + self._decode_threads
         listed = profile.listing(pictures)
         decoded = map_ordered(decode_one, listed, threads=self._decode_threads, ahead=ahead)
-        collected = groups(decoded, self._preset, self._batch_size)
+        collected = groups(filter(None, decoded), self._preset, self._batch_size)
         computed = map_ordered(infer, collected, threads=1, ahead=BUFFERS)
         rejected = warned = 0
         first: tuple[Reject, ...] = ()
@@ -539,7 +545,7 @@ class Extractor:
         check_size(self._file, (height, width))
 
 
-def _taken(picture: Picture | Reject) -> Picture | Reject:
+def _taken(picture: Picture | Reject | Load) -> Picture | Reject | Load:
     """Make what another thread will decode later independent of what becomes of it here."""
     if isinstance(picture, np.ndarray):
         return picture.copy()
