@@ -39,13 +39,8 @@ from sparsefeat.pipeline.inference import BUFFERS, Inference, empty_outputs, sui
 from sparsefeat.pipeline.options import ExtractorOptions, taking
 from sparsefeat.pipeline.profile import Profile
 from sparsefeat.pipeline.scaling import ScalingWarning, check_scaling
-from sparsefeat.runtime import Precision, choose_precision
-from sparsefeat.runtime.network import Network
-from sparsefeat.runtime.probe import can_prove_fixed, prove
-from sparsefeat.system.choices import check_choice
-from sparsefeat.system.ordered import map_ordered
-from sparsefeat.system.text import one_line
-from sparsefeat.system.threads import chosen_threads
+from sparsefeat.runtime import Network, Precision, can_prove_fixed, choose_precision, prove
+from sparsefeat.system import check_choice, chosen_threads, map_ordered, one_line
 from sparsefeat.types import Batch, ChannelSteps, Layer, Reject, RejectWarning, reject_message
 from sparsefeat_kernels import Csr, CsrBuffers, encode
 

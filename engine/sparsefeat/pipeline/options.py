@@ -4,15 +4,13 @@ import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, fields
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, get_args
 
 from sparsefeat.errors import InputError
 from sparsefeat.images import Preset, checked_size, preset
 from sparsefeat.model import POOLS, Pool, Size
-from sparsefeat.runtime import AUTO, CudaOptions, Precision, candidates
-from sparsefeat.runtime.network import CONVOLUTIONS, Convolution
-from sparsefeat.system.choices import check_choice
-from sparsefeat.system.threads import checked_count, checked_threads
+from sparsefeat.runtime import AUTO, Convolution, CudaOptions, Precision, candidates
+from sparsefeat.system import check_choice, checked_count, checked_threads
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -89,7 +87,7 @@ class ExtractorOptions:
         check_choice(self.pool, POOLS, "pool")
         preset(self.preprocess)
         *_, last = candidates(self.provider, self.precision or "fp32")
-        check_choice(self.convolution, CONVOLUTIONS, "convolution")
+        check_choice(self.convolution, get_args(Convolution), "convolution")
         for name in ("threads", "decode_threads"):
             if getattr(self, name) is not None:
                 checked_threads(name, getattr(self, name))

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -34,7 +34,6 @@ from sparsefeat_kernels import (
 Float32 = NDArray[np.float32]
 
 Convolution = Literal["auto", "direct", "winograd"]
-CONVOLUTIONS: tuple[str, ...] = get_args(Convolution)
 
 _log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from sparsefeat.store import Store, StoreWriter, info
 from sparsefeat.store.dataset import gather
 from sparsefeat.store.dataset.log import claim
 from sparsefeat.store.format.documents import NNZ, part_key
+from sparsefeat.store.format.values import Values
 from sparsefeat.store.part.write import PartLimits, PartWriter
-from sparsefeat.store.values import Values
 from sparsefeat.types import Batch, Layer
 from sparsefeat_kernels import Csr
 
