@@ -1,5 +1,14 @@
 """From images to rows: the extractor and the extraction run."""
 
-import lazy_loader
+from sparsefeat.pipeline.extraction import ExtractionResult, extract
+from sparsefeat.pipeline.extractor import Extractor
+from sparsefeat.pipeline.profile import Profile
+from sparsefeat.pipeline.scaling import check_scaling
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__ = [
+    "ExtractionResult",
+    "Extractor",
+    "Profile",
+    "check_scaling",
+    "extract",
+]
