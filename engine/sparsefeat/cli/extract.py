@@ -26,7 +26,7 @@ from sparsefeat.cli.output import (
     printable,
     warnings_as_lines,
 )
-from sparsefeat.cli.progress import extraction_shown
+from sparsefeat.cli.progress import shown
 from sparsefeat.cli.stopping import run_stoppable
 from sparsefeat.errors import InputError
 from sparsefeat.system import close_matches, counted
@@ -175,7 +175,7 @@ def extract(
                 "fp32 here; sparsefeat bench measures both"
             )
         setup_seconds = time.monotonic() - start
-        with extraction_shown() as report:
+        with shown("images") as show:
             outcome, stopped_by = run_stoppable(
                 lambda stop: sparsefeat.extract(
                     pictures,
@@ -186,7 +186,12 @@ def extract(
                     identity=identity,  # type: ignore[arg-type]
                     retry_rejects=retry_rejects,
                     update=update,
-                    report=report,
+                    report=lambda so_far: show(
+                        so_far.done,
+                        so_far.total,
+                        f"{so_far.rejected:,} rejected",
+                        worked=so_far.worked,
+                    ),
                     stop=stop,
                     profile=profile,
                 )

@@ -1,5 +1,6 @@
 """Photographs in, activations out: the library's main object."""
 
+import logging
 import os
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -48,6 +49,7 @@ Float32 = NDArray[np.float32]
 Load = Callable[[], Picture | None]
 Errors = Literal["warn", "raise", "ignore"]
 ERRORS: tuple[str, ...] = get_args(Errors)
+_log = logging.getLogger(__name__)
 KEPT = 2  # extractors of other layers
 
 
@@ -128,6 +130,12 @@ class Extractor:
             precision=self._precision,
             pool=given.pool,
             size=fixed,
+        )
+
+        _log.info(
+            "%s: %s in %s, convolution %s, %d threads, batches of %d, error on the probe %.1e",
+            *(self._file.path, self.provider, self._precision, self.convolution),
+            *(self._threads, self._batch_size, self._probe_error),
         )
 
     @classmethod
