@@ -21,7 +21,7 @@ from sparsefeat.images import (
 )
 from sparsefeat.types import Reject
 
-from ..nobody import as_nobody
+from ..refusals import as_nobody
 
 
 def make(folder: Path, *names: str | bytes) -> Path:
