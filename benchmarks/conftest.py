@@ -18,7 +18,7 @@ import sparsefeat
 import sparsefeat_export
 from sparsefeat.bench import ENGINES
 from sparsefeat.images import decode, preset
-from sparsefeat.system.environment import environment, load_average
+from sparsefeat.system.environment import describe_environment, load_average
 from sparsefeat.types import Reject
 from sparsefeat_export import quantization
 from sparsefeat_export.sources.fetching import cache_dir
@@ -76,7 +76,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
     """Add what stays the same from run to run: results of different machines are told apart."""
-    record = environment()
+    record = describe_environment()
     del record["load_average"], record["memory"]["available_bytes"]
     machine_info["environment"] = record
 

@@ -10,9 +10,12 @@ def run() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as exc:  # whatever a broken package raises
-        from sparsefeat.system.dependencies import AGAIN, failed_import, reason
+        from sparsefeat.system import REINSTALL, describe_exception, failed_import
 
-        said = failed_import(exc) or f"sparsefeat does not load ({reason(exc)}); {AGAIN}"
+        said = (
+            failed_import(exc)
+            or f"sparsefeat does not load ({describe_exception(exc)}); {REINSTALL}"
+        )
         sys.stderr.write(f"Error: {said}\n")
         sys.exit(2)
     main(prog_name="sparsefeat")

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from sparsefeat.errors import InputError
 from sparsefeat.images import Picture, each_picture
-from sparsefeat.pipeline.extractor import Extractor
-from sparsefeat.system.dependencies import importing
+from sparsefeat.pipeline import Extractor
+from sparsefeat.system import importing
 
 with importing("sklearn", "pip install scikit-learn"):
     from sklearn.base import BaseEstimator, TransformerMixin
@@ -122,11 +122,8 @@ class VGG16Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # w
         check_is_fitted(self, "extractor_")
         if input_features is not None and not hasattr(input_features, "__len__"):
             raise InputError(f"got input_features={input_features!r}, expected None or a list")
-        names = [
-            f"{layer.name}_{number}"
-            for layer in self.extractor_.layers.values()
-            for number in range(layer.n_features)
-        ]
+        layers = self.extractor_.layers.values()
+        names = [name for layer in layers for name in layer.feature_names]
         return np.array(names, object)
 
     def __sklearn_tags__(self) -> Any:

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.system.text import counted, one_line
+from sparsefeat.system import counted, one_line
 from sparsefeat_kernels import Csr
 
 Values = TypeVar("Values", bound="Csr | npt.NDArray[np.float32]", covariant=True)
@@ -97,6 +97,17 @@ class Layer:
     def n_features(self) -> int:
         """Elements per row."""
         return math.prod(self.shape)
+
+    @property
+    def feature_names(self) -> list[str]:
+        """A name for each element of a row: the layer's, and the element's number.
+
+        Examples
+        --------
+        >>> Layer("fc2", (3,)).feature_names
+        ['fc2_0', 'fc2_1', 'fc2_2']
+        """
+        return [f"{self.name}_{number}" for number in range(self.n_features)]
 
     @property
     def n_channels(self) -> int:

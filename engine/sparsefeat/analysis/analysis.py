@@ -16,7 +16,7 @@ from sparsefeat.types import Reject, RejectWarning, Row, reject_message
 
 if TYPE_CHECKING:
     from sparsefeat.images import Picture
-    from sparsefeat.pipeline.extractor import Extractor
+    from sparsefeat.pipeline import Extractor
 
 Report = Callable[[int, int, str], None]
 """Takes how many are done, of how many, and what they are."""

@@ -10,7 +10,7 @@ from sparsefeat.analysis.flatness import Flatness, flatness_of
 from sparsefeat.errors import StoreCorruptError
 from sparsefeat.images import Decoded, Picture
 from sparsefeat.model import ModelLayer, behind_base, choose
-from sparsefeat.pipeline.extractor import Extractor
+from sparsefeat.pipeline import Extractor
 from sparsefeat.store import Store
 from sparsefeat.types import Reject, Row
 

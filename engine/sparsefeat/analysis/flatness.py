@@ -11,8 +11,7 @@ import numpy.typing as npt
 from sparsefeat.errors import InputError
 from sparsefeat.images import PRESETS, Decoded, Preset, decode, read_original
 from sparsefeat.store import Store
-from sparsefeat.system.ordered import map_ordered
-from sparsefeat.system.threads import available_threads
+from sparsefeat.system import available_threads, map_ordered
 
 Float64 = npt.NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from sparsefeat.analysis.result import FLATNESS, Sparsity
 from sparsefeat.analysis.statistics import Difference, Estimate
 from sparsefeat.analysis.wrong_scalings import ScalingZeros
 from sparsefeat.errors import LayerError
-from sparsefeat.system.text import counted, percent
+from sparsefeat.system import counted, percent
 from sparsefeat.types import failures_apart
 
 if TYPE_CHECKING:

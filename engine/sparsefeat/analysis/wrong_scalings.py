@@ -21,8 +21,7 @@ from sparsefeat.images import (
     each_picture,
     normalize,
 )
-from sparsefeat.pipeline.extractor import Extractor
-from sparsefeat.pipeline.scaling import check_scaling
+from sparsefeat.pipeline import Extractor, check_scaling
 from sparsefeat.types import Reject, RejectWarning, failures_apart, reject_message
 
 Float32 = npt.NDArray[np.float32]

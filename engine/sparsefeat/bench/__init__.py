@@ -1,7 +1,7 @@
 """Comparing ways of running the network on the same machine, model and photographs.
 
 ===============  ====================================================================
-`compare`        the comparison: engines started, checked, timed
+`comparison`     the comparison: engines started, checked, timed
 `engines`        the ways of running the network there are
 `work`           what they are given to do, and whether it can be
 `worker`         the process that an engine lives in

@@ -1,5 +1,5 @@
 from .agreement import Agreement
-from .compare import compare
+from .comparison import compare
 from .engines import ENGINES, Engine
 from .ratios import Interval, Ratio
 from .report import render_report

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sparsefeat.system.choices import check_choice
+from sparsefeat.system import check_choice
 
 KERAS = "sparsefeat_export.keras_engine:KerasEngine"
 TORCH = "sparsefeat.bench.torch_engine:TorchEngine"

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsefeat.pipeline.extractor import Extractor
-from sparsefeat.system.dependencies import importing
+from sparsefeat.pipeline import Extractor
+from sparsefeat.system import importing
 from sparsefeat_kernels import Csr, to_dense
 
 Float32 = NDArray[np.float32]

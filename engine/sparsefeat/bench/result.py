@@ -105,7 +105,7 @@ class Result:
     measurements
         By batch size and engine, in the order of `ENGINES`.
     environment
-        The machine; see `sparsefeat.system.environment`.
+        The machine; see `sparsefeat.system.describe_environment`.
     stopped
         Whether it was ended early.
     """

@@ -17,8 +17,7 @@ import numpy as np
 from sparsefeat.bench.engines import choose_baseline
 from sparsefeat.bench.process import WorkerProcess
 from sparsefeat.bench.ratios import MIN_ROUNDS
-from sparsefeat.system.cgroup import read_text
-from sparsefeat.system.threads import affinity
+from sparsefeat.system import affinity, read_text
 
 Report = Callable[[int, int, str], None]
 """Takes how many turns are done, of how many, and what is being done."""

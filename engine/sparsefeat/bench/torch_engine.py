@@ -14,7 +14,7 @@ from PIL import Image
 from sparsefeat.errors import ProviderError
 from sparsefeat.images import Scaling, normalize
 from sparsefeat.model import ModelFile, cut
-from sparsefeat.system.dependencies import importing
+from sparsefeat.system import importing
 
 if TYPE_CHECKING:
     import torch

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sparsefeat.bench.engines import FALLBACK
 from sparsefeat.bench.ratios import MIN_ROUNDS
 from sparsefeat.bench.result import Result, Row
-from sparsefeat.system.text import counted
+from sparsefeat.system import counted
 
 # Which share of the processors that the engines want others may use before it is worth a word.
 BUSY = 0.1

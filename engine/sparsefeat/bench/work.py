@@ -28,7 +28,7 @@ from sparsefeat.images import (
     preset,
 )
 from sparsefeat.model import PRE, ModelFile, Size, check_size, choose
-from sparsefeat.system.threads import LARGEST_BATCH, checked_count, chosen_threads
+from sparsefeat.system import LARGEST_BATCH, checked_count, chosen_threads
 from sparsefeat.types import Reject, RejectWarning, failures_apart, reject_message
 
 Float32 = NDArray[np.float32]

@@ -31,7 +31,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsefeat.system.dependencies import failed_import
+from sparsefeat.system import failed_import
 
 Float32 = NDArray[np.float32]
 

@@ -10,7 +10,7 @@ from sparsefeat.cli.options import bytes_per_part_option, rows_per_part_option
 from sparsefeat.cli.output import print_json, printable
 from sparsefeat.cli.progress import rate_shown
 from sparsefeat.cli.stopping import exit_if_stopped, run_stoppable
-from sparsefeat.system.text import counted, human_bytes
+from sparsefeat.system import counted, human_bytes
 
 if TYPE_CHECKING:
     from sparsefeat.store import Compaction

@@ -8,7 +8,7 @@ import click
 
 from sparsefeat.cli.options import OutputFolder, Word
 from sparsefeat.cli.output import print_json, print_table, printable
-from sparsefeat.system.text import counted, human_bytes, percent
+from sparsefeat.system import counted, human_bytes, percent
 
 if TYPE_CHECKING:
     import threading

@@ -9,9 +9,8 @@ import click
 
 from sparsefeat.cli.options import OutputFolder
 from sparsefeat.cli.output import log, printable
-from sparsefeat.storage.whole_file import write_file
-from sparsefeat.system.dependencies import importing
-from sparsefeat.system.text import counted
+from sparsefeat.storage import write_file
+from sparsefeat.system import counted, importing
 
 # Package, folder inside it, files, and what installs it.
 SHIPPED = (

@@ -12,7 +12,7 @@ import click
 from sparsefeat.cli.main import UserError
 from sparsefeat.cli.options import OutputFile, Word
 from sparsefeat.cli.output import log, print_json, print_table, printable, warnings_as_lines
-from sparsefeat.system.text import counted, human_bytes
+from sparsefeat.system import counted, human_bytes
 
 # Those of sparsefeat.images.preprocess, which the help need not load.
 SCALINGS = ("caffe", "tf", "torch", "0..1", "none")

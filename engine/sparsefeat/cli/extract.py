@@ -34,13 +34,10 @@ from sparsefeat.cli.output import (
 from sparsefeat.cli.progress import extraction_shown
 from sparsefeat.cli.stopping import run_stoppable
 from sparsefeat.errors import InputError
-from sparsefeat.system.choices import near
-from sparsefeat.system.text import counted
+from sparsefeat.system import close_matches, counted
 
 if TYPE_CHECKING:
-    from sparsefeat.pipeline.extraction import ExtractionResult
-    from sparsefeat.pipeline.extractor import Extractor
-    from sparsefeat.pipeline.profile import Profile
+    from sparsefeat.pipeline import ExtractionResult, Extractor, Profile
     from sparsefeat.store import Values
 
 # Of sparsefeat.store.Values, but for bits:N.
@@ -182,9 +179,7 @@ def extract(
     """
     import sparsefeat
     from sparsefeat.images import list_pictures
-    from sparsefeat.pipeline.extraction import ExtractionResult
-    from sparsefeat.pipeline.extractor import Extractor
-    from sparsefeat.pipeline.profile import Profile
+    from sparsefeat.pipeline import ExtractionResult, Extractor, Profile
     from sparsefeat.runtime import bf16_only_in_vectors
 
     kept = _parsed(values)  # before the model is loaded
@@ -277,7 +272,7 @@ def _parsed(values: str) -> "Values":
     try:
         return Values.parse(values.lower())
     except InputError as exc:
-        likely = near(values, VALUES, 1)
+        likely = close_matches(values, VALUES, 1)
         raise InputError(str(exc) + (f"; did you mean {likely[0]}?" if likely else "")) from exc
 
 
@@ -287,7 +282,7 @@ def _load_kernels(convolution: str) -> None:
     with contextlib.suppress(BaseException):
         import numpy as np
 
-        from sparsefeat.runtime.network import load_convolutions
+        from sparsefeat.runtime import load_convolutions
         from sparsefeat_kernels import encode
 
         encode(np.ones((1, 1), np.float32))

@@ -6,7 +6,7 @@ import click
 
 from sparsefeat.cli.options import is_model
 from sparsefeat.cli.output import log, print_json, print_table, printable
-from sparsefeat.system.text import counted, human_bytes, percent
+from sparsefeat.system import counted, human_bytes, percent
 
 EXAMPLES = """
 \b

@@ -85,7 +85,7 @@ class UserError(click.ClickException):
     exit_code = 2
 
     def __init__(self, message: str) -> None:
-        from sparsefeat.system.text import one_line
+        from sparsefeat.system import one_line
 
         super().__init__(one_line(message, most=len(message)))
 
@@ -96,11 +96,12 @@ class Fault(click.ClickException):
     exit_code = EX_SOFTWARE
 
     def __init__(self, exc: Exception) -> None:
-        from sparsefeat.system.dependencies import reason
+        from sparsefeat.system import describe_exception
 
         super().__init__(
-            f"sparsefeat has failed ({reason(exc)}); this is a fault of its own: please report "
-            "the command and this line, and what it prints as sparsefeat --debug COMMAND"
+            f"sparsefeat has failed ({describe_exception(exc)}); this is a fault of its own: "
+            "please report the command and this line, and what it prints as "
+            "sparsefeat --debug COMMAND"
         )
 
 
@@ -121,9 +122,9 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            from sparsefeat.system.choices import unknown
+            from sparsefeat.system import unknown_choice
 
-            ctx.fail(unknown(args[0], COMMANDS, "command"))
+            ctx.fail(unknown_choice(args[0], COMMANDS, "command"))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -203,7 +204,7 @@ def _tell(exc: Exception) -> NoReturn:
             f"the system refused ({exc.strerror}{where}), expected room, permission and a name "
             "that it takes: see to that, and run the same command again"
         ) from exc
-    from sparsefeat.system.dependencies import failed_import, interrupted
+    from sparsefeat.system import failed_import, interrupted
 
     failed = failed_import(exc)
     if failed is None:

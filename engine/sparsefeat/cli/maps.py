@@ -23,7 +23,7 @@ from sparsefeat.cli.output import (
     warnings_as_lines,
     write_text,
 )
-from sparsefeat.system.text import percent
+from sparsefeat.system import percent
 
 if TYPE_CHECKING:
     from sparsefeat.viz.maps import FeatureMaps
@@ -110,7 +110,7 @@ def maps(
     """
     import sparsefeat
     from sparsefeat.model import ModelFile
-    from sparsefeat.pipeline.extractor import Extractor
+    from sparsefeat.pipeline import Extractor
     from sparsefeat.viz.maps import outputs
 
     if output is None and (scale is not None or relu_split):

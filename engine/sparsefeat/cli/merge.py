@@ -9,7 +9,7 @@ from sparsefeat.cli.options import OutputFolder, bytes_per_part_option, rows_per
 from sparsefeat.cli.output import print_json, printable
 from sparsefeat.cli.progress import rate_shown
 from sparsefeat.cli.stopping import exit_if_stopped, run_stoppable
-from sparsefeat.system.text import counted, human_bytes
+from sparsefeat.system import counted, human_bytes
 
 EXAMPLES = """
 \b

@@ -9,10 +9,8 @@ import click
 from click.core import ParameterSource
 
 from sparsefeat.errors import InputError, StoreNotFoundError
-from sparsefeat.storage.whole_file import check_replaceable, is_special
-from sparsefeat.system.choices import unknown
-from sparsefeat.system.paths import refuse_empty
-from sparsefeat.system.threads import LARGEST_BATCH
+from sparsefeat.storage import check_replaceable, is_special
+from sparsefeat.system import LARGEST_BATCH, refuse_empty, unknown_choice
 
 LONGEST_NUMBER = 9  # digits: what has more is no number of pixels or pictures
 MAX_PIXELS = 1 << 24  # of sparsefeat.model.graph, which the help need not load
@@ -62,7 +60,7 @@ class Word(click.Choice[str]):
 
     def get_invalid_choice_message(self, value: object, ctx: click.Context | None) -> str:
         """Say which of the words is near."""
-        return unknown(value, self.choices, "word")
+        return unknown_choice(value, self.choices, "word")
 
 
 class NamedValue(click.ParamType[tuple[str, str]]):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sparsefeat.storage.whole_file import write_file
-from sparsefeat.system.text import human_bytes, one_line
+from sparsefeat.storage import write_file
+from sparsefeat.system import human_bytes, one_line
 
 LONGEST_TEXT = 40  # characters that a column of text is wide at most
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sparsefeat.cli.output import log
 
 if TYPE_CHECKING:
-    from sparsefeat.pipeline.extraction import ExtractionResult
+    from sparsefeat.pipeline import ExtractionResult
 
 LOG_EVERY_SECONDS = 30.0
 

@@ -6,7 +6,7 @@ from sparsefeat.cli.export import export_package, model_files
 from sparsefeat.cli.options import OutputFile
 from sparsefeat.cli.output import log, print_json, print_table, printable
 from sparsefeat.cli.progress import rate_shown
-from sparsefeat.system.text import counted, human_bytes
+from sparsefeat.system import counted, human_bytes
 
 EXAMPLES = """
 \b

@@ -5,7 +5,7 @@ import dataclasses
 import click
 
 from sparsefeat.cli.output import log, print_json, printable
-from sparsefeat.system.text import counted
+from sparsefeat.system import counted
 
 EXAMPLES = """
 \b

@@ -28,14 +28,14 @@ from sparsefeat.cli.output import (
     write_text,
 )
 from sparsefeat.cli.progress import shown
-from sparsefeat.system.text import counted
+from sparsefeat.system import counted
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from sparsefeat.analysis import Difference, ScalingZeros, Sparsity
     from sparsefeat.images import Source
-    from sparsefeat.pipeline.extractor import Extractor
+    from sparsefeat.pipeline import Extractor
     from sparsefeat.types import Reject
 
 EXAMPLES = """
@@ -157,7 +157,7 @@ def sparsity(
     with warnings_as_lines():
         extractor = None
         if any(listed):
-            from sparsefeat.pipeline.extractor import Extractor
+            from sparsefeat.pipeline import Extractor
 
             extractor = Extractor(
                 model,

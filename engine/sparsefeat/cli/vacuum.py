@@ -6,7 +6,7 @@ import re
 import click
 
 from sparsefeat.cli.output import print_json, printable
-from sparsefeat.system.text import counted, human_bytes
+from sparsefeat.system import counted, human_bytes
 
 EXAMPLES = """
 \b

@@ -7,7 +7,7 @@ import click
 
 from sparsefeat.cli.options import is_model
 from sparsefeat.cli.output import print_json, printable
-from sparsefeat.system.text import counted, human_bytes
+from sparsefeat.system import counted, human_bytes
 
 EXAMPLES = """
 \b

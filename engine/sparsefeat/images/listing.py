@@ -14,8 +14,7 @@ from sparsefeat.images.path_list import ADDRESS, read_path_list
 from sparsefeat.images.patterns import RAW, Choice, folded
 from sparsefeat.images.source import Reason, Source, UnreadableError, decode_path
 from sparsefeat.images.walk import Found, Walk, found_file, lost_file
-from sparsefeat.system.paths import refuse_empty
-from sparsefeat.system.text import counted, one_line
+from sparsefeat.system import counted, one_line, refuse_empty
 from sparsefeat.types import Reject
 
 AnyPath = str | os.PathLike[str]

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 from sparsefeat.errors import SourceError
-from sparsefeat.system.paths import refuse_empty
-from sparsefeat.system.text import one_line
+from sparsefeat.system import one_line, refuse_empty
 
 # The longer marks first: that of UTF-32 begins with that of UTF-16.
 _MARKS = (

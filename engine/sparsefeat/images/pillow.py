@@ -21,7 +21,7 @@ from PIL import ExifTags, Image, JpegImagePlugin, TiffImagePlugin
 from sparsefeat.errors import DependencyError, MissingDependencyError
 from sparsefeat.images.presets import Preset
 from sparsefeat.images.source import Reason, UnreadableError, os_refusal
-from sparsefeat.system.dependencies import importing
+from sparsefeat.system import importing
 
 MAX_PIXELS = 178_956_970
 """Pixels above which Pillow, and so Keras, refuses a picture as a decompression bomb."""

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from sparsefeat.errors import InputError
-from sparsefeat.system.choices import unknown
+from sparsefeat.system import unknown_choice
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +87,7 @@ def preset(name: str | Preset) -> Preset:
         return name
     if isinstance(name, str) and (found := PRESETS.get(name)):
         return found
-    raise InputError(unknown(name, PRESETS, "preprocess"))
+    raise InputError(unknown_choice(name, PRESETS, "preprocess"))
 
 
 class QuirkWarning(UserWarning):

@@ -2,13 +2,14 @@
 
 from sparsefeat.model.file import ModelFile
 from sparsefeat.model.graph import POOLS, Cut, Pool, Size, check_size, cut, output_layer
-from sparsefeat.model.layer_names import PRE
+from sparsefeat.model.layer_names import GROUPS, PRE, layer_words
 from sparsefeat.model.layers import behind_base, choose, layer_of
 from sparsefeat.model.metadata import Metadata, ModelLayer, Probe
 from sparsefeat.model.steps import channel_steps
 from sparsefeat.model.verify import ModelReport, verify_model
 
 __all__ = [
+    "GROUPS",
     "POOLS",
     "PRE",
     "Cut",
@@ -25,6 +26,7 @@ __all__ = [
     "choose",
     "cut",
     "layer_of",
+    "layer_words",
     "output_layer",
     "verify_model",
 ]

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from sparsefeat.errors import ModelCorruptError, ModelError, ModelNotFoundError
 from sparsefeat.model.metadata import KEY, Metadata, parse
-from sparsefeat.system.paths import checked_path
+from sparsefeat.system import checked_path
 
 # The graph alone is some 40 KB; whatever is far larger isn't one of ours, and isn't parsed.
 MAX_GRAPH_BYTES = 64 << 20

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from sparsefeat.errors import LayerError
-from sparsefeat.system.text import one_line
+from sparsefeat.system import one_line
 
 PRE = "/pre"
 """How the name of a layer's pre-activation ends."""

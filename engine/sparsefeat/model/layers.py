@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from sparsefeat.errors import LayerError
 from sparsefeat.model.layer_names import GROUPS, PENULTIMATE, PRE, layer_words
 from sparsefeat.model.metadata import ModelLayer
-from sparsefeat.system.choices import near
+from sparsefeat.system import close_matches
 
 TOP = ("flatten", "fc1", "fc2", "predictions")
 N_BASE_LAYERS = 18  # VGG16's convolutions and pools, which every model begins with
@@ -95,6 +95,6 @@ def _unknown(word: str, names: Sequence[str], top: Sequence[ModelLayer]) -> str:
         return f"the model has no layer {word!r}: it was exported without its top"
     if any(sign in word for sign in "*?["):
         return f"no layer matches {word!r}; all of them: {', '.join(names)}"
-    likely = near(word, [*names, *GROUPS])
+    likely = close_matches(word, [*names, *GROUPS])
     hint = f"nearest: {', '.join(likely)}" if likely else "all of them: " + ", ".join(names)
     return f"the model has no layer {word!r}; {hint}"

@@ -21,9 +21,7 @@ from sparsefeat.images import (
 from sparsefeat.pipeline.extractor import Extractor
 from sparsefeat.pipeline.profile import Profile
 from sparsefeat.store import Index, Loss, Status, StoreWriter, Values
-from sparsefeat.system.choices import check_choice
-from sparsefeat.system.paths import checked_path
-from sparsefeat.system.text import counted
+from sparsefeat.system import check_choice, checked_path, counted
 from sparsefeat.types import ReadFailure, Reject, failures_apart
 
 AnyPath = str | os.PathLike[str]

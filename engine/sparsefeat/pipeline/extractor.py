@@ -40,13 +40,23 @@ from sparsefeat.pipeline.batching import Group, groups
 from sparsefeat.pipeline.inference import BUFFERS, Inference, empty_outputs, suitable_batch_size
 from sparsefeat.pipeline.profile import Profile
 from sparsefeat.pipeline.scaling import ScalingWarning, check_scaling
-from sparsefeat.runtime import CudaOptions, Precision, choose_precision
-from sparsefeat.runtime.network import Convolution, Network
-from sparsefeat.runtime.probe import can_prove_fixed, prove
-from sparsefeat.system.choices import check_choice
-from sparsefeat.system.ordered import map_ordered
-from sparsefeat.system.text import one_line
-from sparsefeat.system.threads import checked_count, checked_threads, chosen_threads
+from sparsefeat.runtime import (
+    Convolution,
+    CudaOptions,
+    Network,
+    Precision,
+    can_prove_fixed,
+    choose_precision,
+    prove,
+)
+from sparsefeat.system import (
+    check_choice,
+    checked_count,
+    checked_threads,
+    chosen_threads,
+    map_ordered,
+    one_line,
+)
 from sparsefeat.types import Batch, ChannelSteps, Layer, Reject, RejectWarning, reject_message
 from sparsefeat_kernels import Csr, CsrBuffers, encode
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from sparsefeat.errors import InputError
-from sparsefeat.system.choices import check_choice
+from sparsefeat.system import check_choice
 
 ConvSearch = Literal["exhaustive", "heuristic", "default"]
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from sparsefeat.errors import PrecisionError, ProviderError
-from sparsefeat.system.choices import check_choice, unknown
+from sparsefeat.system import check_choice, unknown_choice
 
 Precision = Literal["fp32", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -78,7 +78,7 @@ def candidates(provider: str, precision: Precision) -> tuple[Provider, ...]:
     if provider == AUTO:
         return tuple(PROVIDERS[name] for name in _FASTEST[precision])
     if provider not in PROVIDERS:
-        raise ProviderError(unknown(provider, [AUTO, *PROVIDERS], "provider"))
+        raise ProviderError(unknown_choice(provider, [AUTO, *PROVIDERS], "provider"))
     if precision not in PROVIDERS[provider].precisions:
         others = [name for name, other in PROVIDERS.items() if precision in other.precisions]
         raise PrecisionError(

@@ -24,7 +24,7 @@ from sparsefeat.model import PRE, ModelFile, ModelLayer, Pool, Size, cut
 from sparsefeat.runtime import CudaOptions, Precision, Provider, Setup, candidates, set_up
 from sparsefeat.runtime.session import Session
 from sparsefeat.runtime.stages import ConvolvedStage, GraphStage, Memory, Stage, Targets
-from sparsefeat.system.choices import check_choice
+from sparsefeat.system import check_choice
 from sparsefeat_kernels import (
     WinogradConvolution,
     compile_winograd,

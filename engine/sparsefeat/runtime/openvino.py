@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparsefeat.errors import DependencyError, ProviderError
 from sparsefeat.runtime.known import PROVIDERS, Precision
-from sparsefeat.system.dependencies import importing, reason
+from sparsefeat.system import describe_exception, importing
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -78,5 +78,5 @@ def _register(ort: Any) -> None:
     except Exception as exc:  # onnxruntime's exceptions share no other base
         raise ProviderError(
             f"provider openvino was asked for, but ONNX Runtime {ort.__version__} can't load its "
-            f"plug-in ({reason(exc)}); install both anew: {OPENVINO.install}"
+            f"plug-in ({describe_exception(exc)}); install both anew: {OPENVINO.install}"
         ) from exc

@@ -5,8 +5,7 @@ from pathlib import Path
 from sparsefeat.errors import PrecisionError
 from sparsefeat.model import ModelFile
 from sparsefeat.runtime.known import PRECISIONS, Precision
-from sparsefeat.system.choices import check_choice
-from sparsefeat.system.cpuinfo import CPUINFO, first_processor
+from sparsefeat.system import CPUINFO, check_choice, first_processor
 
 # What multiplies bfloat16 in hardware: tiles or vectors on x86.
 BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})

@@ -9,7 +9,7 @@ from sparsefeat.runtime import openvino
 from sparsefeat.runtime.active import RECORD_ASSIGNMENT
 from sparsefeat.runtime.cuda import CudaOptions
 from sparsefeat.runtime.known import PROVIDERS, Precision, Provider
-from sparsefeat.system.dependencies import importing
+from sparsefeat.system import importing
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sparsefeat.errors import InputError
-from sparsefeat.system.paths import checked_path
+from sparsefeat.system import checked_path
 
 
 def write_file(file: str | os.PathLike[str], content: str | bytes) -> int:

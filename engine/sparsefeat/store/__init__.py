@@ -6,31 +6,45 @@
 ``maintenance``  info, history, verify, compact, merge, remove, vacuum
 """
 
-from sparsefeat.store.dataset.batches import (
+from sparsefeat.store.dataset import (
     BATCH_MEMORY,
+    Index,
+    LayerView,
     Numbers,
+    RowIndex,
+    Status,
+    Store,
+    StoreWriter,
+    Zeros,
     check_count,
     check_memory,
+    choose_stored,
     csr_rows,
     fitting,
+    is_store,
+    open_store,
+    row_numbers,
+    spans,
 )
-from sparsefeat.store.dataset.choosing import choose_stored
-from sparsefeat.store.dataset.index import Index, Status
-from sparsefeat.store.dataset.log import is_store
-from sparsefeat.store.dataset.rows import Rows, row_numbers, spans
-from sparsefeat.store.dataset.store import Store, open_store
-from sparsefeat.store.dataset.store import open_store as open
-from sparsefeat.store.dataset.view import LayerView, Zeros
-from sparsefeat.store.dataset.writer import StoreWriter
-from sparsefeat.store.format.documents import JSON, SHARD, differences, layer_key
-from sparsefeat.store.maintenance.compact import Compaction, compact
-from sparsefeat.store.maintenance.info import Commit, history, info
-from sparsefeat.store.maintenance.merge import Merge, merge
-from sparsefeat.store.maintenance.remove import Removal, remove
-from sparsefeat.store.maintenance.vacuum import Vacuum, vacuum
-from sparsefeat.store.maintenance.verify import Finding, VerifyReport, verify
-from sparsefeat.store.part.layers import encoding
-from sparsefeat.store.values import Loss, Values
+from sparsefeat.store.dataset import open_store as open
+from sparsefeat.store.format import JSON, SHARD, Loss, Values, differences, layer_key
+from sparsefeat.store.maintenance import (
+    Commit,
+    Compaction,
+    Finding,
+    Merge,
+    Removal,
+    Vacuum,
+    VerifyReport,
+    compact,
+    history,
+    info,
+    merge,
+    remove,
+    vacuum,
+    verify,
+)
+from sparsefeat.store.part import encoding
 
 __all__ = [
     "BATCH_MEMORY",
@@ -45,7 +59,7 @@ __all__ = [
     "Merge",
     "Numbers",
     "Removal",
-    "Rows",
+    "RowIndex",
     "Status",
     "Store",
     "StoreWriter",

@@ -11,7 +11,9 @@ from pathlib import Path
 from sparsefeat.errors import DependencyError, MissingDependencyError
 from sparsefeat.system.text import one_line
 
-AGAIN = "install sparsefeat again, with its dependencies: pip install --force-reinstall sparsefeat"
+REINSTALL = (
+    "install sparsefeat again, with its dependencies: pip install --force-reinstall sparsefeat"
+)
 # What a package has, unless little is left of it or a file of the user's own has its name.
 MARKS = {
     "anndata": "AnnData",
@@ -59,8 +61,8 @@ def importing(package: str, install: str = "", *, purpose: str = "") -> Iterator
                 f"{package} is not installed{needed}; install it with: {install}"
             ) from exc
         raise DependencyError(
-            f"{package} is installed{_where(package)} but does not load ({reason(exc)}){needed}; "
-            f"repair it, or install it again with: {install}"
+            f"{package} is installed{_where(package)} but does not load ({describe_exception(exc)})"
+            f"{needed}; repair it, or install it again with: {install}"
         ) from exc
     module = sys.modules.get(package)
     if module is not None and getattr(module, "__file__", None) is None:
@@ -84,12 +86,13 @@ def failed_import(exc: BaseException) -> DependencyError | None:
     """
     if isinstance(exc, ModuleNotFoundError) and exc.name and _raised_by(exc) is None:
         package = exc.name.partition(".")[0]
-        return MissingDependencyError(f"{package} is not installed; {AGAIN}")
+        return MissingDependencyError(f"{package} is not installed; {REINSTALL}")
     package = _raised_by(exc) or (isinstance(exc, ImportError) and exc.name) or _unparsed(exc)
     if not package:
         return None
     return DependencyError(
-        f"{package} is installed{_where(package)} but does not load ({reason(exc)}); {AGAIN}"
+        f"{package} is installed{_where(package)} but does not load "
+        f"({describe_exception(exc)}); {REINSTALL}"
     )
 
 
@@ -127,7 +130,7 @@ def interrupted(exc: BaseException) -> bool:
     return False
 
 
-def reason(exc: BaseException) -> str:
+def describe_exception(exc: BaseException) -> str:
     """Write an exception's type and message in one line."""
     said = " ".join(str(exc).split())
     return one_line(f"{type(exc).__name__}: {said}" if said else type(exc).__name__)

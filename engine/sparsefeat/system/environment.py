@@ -45,7 +45,7 @@ TELLING_VARIABLES = (
 CPU = Path("/sys/devices/system/cpu")
 
 
-def environment() -> dict[str, Any]:
+def describe_environment() -> dict[str, Any]:
     """Describe the machine and the installation, as plain values that JSON can hold.
 
     Versions are read from the packages' metadata: none of them is imported. What the system
@@ -53,7 +53,7 @@ def environment() -> dict[str, Any]:
 
     Examples
     --------
-    >>> sorted(environment())
+    >>> sorted(describe_environment())
     ['limits', 'load_average', 'memory', 'packages', 'processor', 'python', 'system', 'variables']
     """
     fields = first_processor()

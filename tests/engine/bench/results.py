@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from sparsefeat.bench import ENGINES, Agreement, Measurement, Result
-from sparsefeat.system.environment import environment
+from sparsefeat.system.environment import describe_environment
 
 
 def measurement(
@@ -69,7 +69,7 @@ def result(*measurements: Measurement, **changes: Any) -> Result:
         }
         for one in measurements
     }
-    machine = environment() | {"load_average": [0.0, 0.0, 0.0]}
+    machine = describe_environment() | {"load_average": [0.0, 0.0, 0.0]}
     made: dict[str, Any] = {
         "settings": {**settings, **changes.pop("settings", {})},
         "engines": facts,

@@ -9,7 +9,7 @@ import pytest
 
 from sparsefeat.system import environment as module
 from sparsefeat.system.cpuinfo import first_processor
-from sparsefeat.system.environment import environment
+from sparsefeat.system.environment import describe_environment
 from sparsefeat.system.threads import available_threads
 
 CPUINFO = """\
@@ -23,7 +23,7 @@ model name\t: Another One
 
 
 def test_it_is_plain_json_and_says_what_there_is() -> None:
-    record = json.loads(json.dumps(environment()))
+    record = json.loads(json.dumps(describe_environment()))
     assert record["packages"]["numpy"] == numpy.__version__
     assert record["limits"]["available_threads"] == available_threads()
     assert record["python"].endswith(".".join(map(str, sys.version_info[:3])))
@@ -39,14 +39,14 @@ def test_the_processor_is_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     fields = first_processor(path)
     assert fields["model name"] == "Some Processor @ 2.00GHz"
     monkeypatch.setattr(module, "first_processor", lambda: fields)
-    assert environment()["processor"]["flags"] == ["amx_bf16", "avx2", "avx512f"]
+    assert describe_environment()["processor"]["flags"] == ["amx_bf16", "avx2", "avx512f"]
 
 
 def test_a_system_that_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert first_processor(tmp_path / "none") == {}
     monkeypatch.setattr(module, "CPU", tmp_path)
     monkeypatch.setattr(module, "MEMINFO", tmp_path / "none")
-    record = environment()
+    record = describe_environment()
     assert record["processor"]["governor"] is record["processor"]["boost"] is None
     assert record["memory"]["total_bytes"] is None
 
@@ -56,23 +56,23 @@ def test_governor_and_boost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for name, text in (("cpu0/cpufreq/scaling_governor", "powersave"), ("cpufreq/boost", "1")):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"{text}\n")
-    processor = environment()["processor"]
+    processor = describe_environment()["processor"]
     assert (processor["governor"], processor["boost"]) == ("powersave", True)
     (tmp_path / "intel_pstate").mkdir()
     (tmp_path / "intel_pstate/no_turbo").write_text("1\n")
-    assert environment()["processor"]["boost"] is False
+    assert describe_environment()["processor"]["boost"] is False
 
 
 def test_variables_that_change_threads_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.setenv("SECRET_TOKEN", "x")
-    assert environment()["variables"]["OMP_NUM_THREADS"] == "3"
-    assert "x" not in environment()["variables"].values()
+    assert describe_environment()["variables"]["OMP_NUM_THREADS"] == "3"
+    assert "x" not in describe_environment()["variables"].values()
 
 
 def test_no_package_is_imported_for_its_version() -> None:
     code = (
-        "import sys, sparsefeat.system.environment as e; e.environment()\n"
+        "import sys, sparsefeat.system.environment as e; e.describe_environment()\n"
         "print(*{n.split('.')[0] for n in sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,10 +12,9 @@ from sparsefeat.errors import InputError, SparsefeatError, StoreWriteError
 from sparsefeat.interop.conversion import h5ad, npz, parquet
 from sparsefeat.interop.conversion.output import target
 from sparsefeat.interop.conversion.source import Advance, Source
-from sparsefeat.storage.whole_file import refusal
-from sparsefeat.store import Rows, Store, choose_stored
-from sparsefeat.system.dependencies import importing
-from sparsefeat.system.paths import checked_path
+from sparsefeat.storage import refusal
+from sparsefeat.store import RowIndex, Store, choose_stored
+from sparsefeat.system import checked_path, importing
 
 MEMORY: Final = 512 << 20
 SHARE: Final = 4  # of the memory for a stretch of rows: it is there raw, copied and compressed
@@ -65,7 +64,7 @@ def convert(
     *,
     to: str | None = None,
     layers: str | Sequence[str] | None = None,
-    rows: Rows | None = None,
+    rows: RowIndex | None = None,
     where: str | None = None,
     force: bool = False,
     memory: int = MEMORY,

@@ -16,7 +16,7 @@ from sparsefeat.errors import InputError
 from sparsefeat.interop.conversion.output import Sink
 from sparsefeat.interop.conversion.source import Source
 from sparsefeat.store import encoding, layer_key
-from sparsefeat.system.threads import available_threads
+from sparsefeat.system import available_threads
 from sparsefeat.types import Layer
 
 if TYPE_CHECKING:

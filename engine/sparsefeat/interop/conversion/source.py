@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.store import JSON, Rows, Store, row_numbers, spans
+from sparsefeat.store import JSON, RowIndex, Store, row_numbers, spans
 from sparsefeat.types import Layer
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Source:
         self,
         store: Store,
         layers: Sequence[str],
-        rows: Rows | None,
+        rows: RowIndex | None,
         *,
         stretch_bytes: int,
         advance: Advance | None = None,
@@ -139,7 +139,7 @@ class Source:
             share = self._done / total if total else 1.0
             self._advance(int(self.n_rows * share), self.n_rows)
 
-    def _rows(self, start: int, stop: int) -> Rows:
+    def _rows(self, start: int, stop: int) -> RowIndex:
         return slice(start, stop) if self._numbers is None else self._numbers[start:stop]
 
     def _count(self, layer: Layer) -> npt.NDArray[np.int64]:

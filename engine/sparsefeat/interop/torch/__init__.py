@@ -1,6 +1,6 @@
 """A store's rows for PyTorch: data sets for a `DataLoader`, dense or sparse."""
 
-from sparsefeat.system.dependencies import importing
+from sparsefeat.system import importing
 
 with importing("torch", "pip install 'sparsefeat[torch]', or a build of your choice"):
     import torch  # noqa: F401

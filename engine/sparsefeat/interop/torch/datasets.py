@@ -13,13 +13,13 @@ from sparsefeat.interop.torch.rows import RowSource, dense_rows, sparse_rows
 from sparsefeat.store import (
     BATCH_MEMORY,
     Numbers,
-    Rows,
+    RowIndex,
     Store,
     check_count,
     check_memory,
     fitting,
 )
-from sparsefeat.system.text import human_bytes
+from sparsefeat.system import human_bytes
 
 BLOCKS: Final = 16  # stretches of neighbours that are shuffled together
 
@@ -65,7 +65,7 @@ class StoreDataset(Dataset):  # type: ignore[misc]  # PyTorch may be missing
         self,
         store: Store | str | Path,
         layer: str,
-        rows: Rows | None = None,
+        rows: RowIndex | None = None,
         *,
         label: str | None = None,
         sparse: bool = False,
@@ -151,7 +151,7 @@ class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch ma
         self,
         store: Store | str | Path,
         layer: str,
-        rows: Rows | None = None,
+        rows: RowIndex | None = None,
         *,
         label: str | None = None,
         sparse: bool = False,

@@ -12,8 +12,8 @@ import torch
 from torch.utils.data import default_collate
 
 from sparsefeat.errors import InputError
-from sparsefeat.store import Numbers, Rows, Store, csr_rows, row_numbers
-from sparsefeat.system.choices import near
+from sparsefeat.store import Numbers, RowIndex, Store, csr_rows, row_numbers
+from sparsefeat.system import close_matches
 from sparsefeat.types import Layer
 from sparsefeat_kernels import Csr, to_dense
 
@@ -47,7 +47,7 @@ class RowSource:
         self,
         store: Store | str | Path,
         layer: str,
-        rows: Rows | None,
+        rows: RowIndex | None,
         label: str | None,
         *,
         sparse: bool,
@@ -100,7 +100,7 @@ class RowSource:
 def _labels(store: Store, column: str) -> tuple[npt.NDArray[np.int64], list[str]]:
     obs = store.obs
     if column not in obs:
-        likely = near(column, obs.columns) or [*obs.columns]
+        likely = close_matches(column, obs.columns) or [*obs.columns]
         raise InputError(
             f"obs has no column {column!r}, expected one for labels: try {', '.join(likely)}"
         )

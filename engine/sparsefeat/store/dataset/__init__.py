@@ -1,1 +1,62 @@
 """A whole store: its log of snapshots, reading it, appending to it."""
+
+from sparsefeat.store.dataset.batches import (
+    BATCH_MEMORY,
+    Numbers,
+    check_count,
+    check_memory,
+    csr_rows,
+    fitting,
+)
+from sparsefeat.store.dataset.choosing import choose_stored
+from sparsefeat.store.dataset.gather import by_part
+from sparsefeat.store.dataset.index import Index, Status, row_ids
+from sparsefeat.store.dataset.log import (
+    Change,
+    Log,
+    Snapshot,
+    claim,
+    exclude_rows,
+    excluding,
+    is_store,
+    storage_of,
+    write_error,
+)
+from sparsefeat.store.dataset.rows import RowIndex, row_numbers, runs, spans
+from sparsefeat.store.dataset.store import Store, open_store
+from sparsefeat.store.dataset.tables import standing_rejects
+from sparsefeat.store.dataset.view import LayerView, Zeros
+from sparsefeat.store.dataset.writer import StoreWriter
+
+__all__ = [
+    "BATCH_MEMORY",
+    "Change",
+    "Index",
+    "LayerView",
+    "Log",
+    "Numbers",
+    "RowIndex",
+    "Snapshot",
+    "Status",
+    "Store",
+    "StoreWriter",
+    "Zeros",
+    "by_part",
+    "check_count",
+    "check_memory",
+    "choose_stored",
+    "claim",
+    "csr_rows",
+    "exclude_rows",
+    "excluding",
+    "fitting",
+    "is_store",
+    "open_store",
+    "row_ids",
+    "row_numbers",
+    "runs",
+    "spans",
+    "standing_rejects",
+    "storage_of",
+    "write_error",
+]

@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError, StoreMemoryError
-from sparsefeat.system.memory import available_memory
-from sparsefeat.system.text import counted, human_bytes
+from sparsefeat.system import available_memory, counted, human_bytes
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -4,8 +4,8 @@ import fnmatch
 from collections.abc import Collection, Sequence
 
 from sparsefeat.errors import LayerError
-from sparsefeat.model.layer_names import GROUPS, PRE, layer_words
-from sparsefeat.system.choices import near
+from sparsefeat.model import GROUPS, PRE, layer_words
+from sparsefeat.system import close_matches
 
 
 def choose_stored(wanted: str | Sequence[str] | None, names: Collection[str]) -> tuple[str, ...]:
@@ -30,7 +30,7 @@ def choose_stored(wanted: str | Sequence[str] | None, names: Collection[str]) ->
     for word in layer_words(wanted):
         found = [name for name in names if _is_meant(name, word)]
         if not found:
-            likely = near(word, names) or list(names)
+            likely = close_matches(word, names) or list(names)
             raise LayerError(
                 f"the store has no layer {word!r}, expected one it holds: try {', '.join(likely)}"
             )

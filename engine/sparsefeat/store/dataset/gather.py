@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from sparsefeat.errors import StoreCorruptError
 from sparsefeat.storage import LocalStorage
-from sparsefeat.store.format.documents import SHARD, PartEntry
-from sparsefeat.store.part.read import Part
+from sparsefeat.store.format import SHARD, PartEntry
+from sparsefeat.store.part import Part
 from sparsefeat.types import Layer
 
 _INT32 = np.iinfo(np.int32).max

@@ -7,8 +7,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.store.part.read import Part
-from sparsefeat.store.part.tables import REJECTED, ROWS, place
+from sparsefeat.store.part import REJECTED, ROWS, Part, full_path
 from sparsefeat.types import Reject, Row
 
 Status: TypeAlias = Literal["stored", "rejected", "elsewhere", "changed", "new"]
@@ -101,7 +100,7 @@ class Index:
             "changed": there is a row for this path under this root, of another size or time,
             or digest.
         """
-        here = place(root, path)
+        here = full_path(root, path)
         if sha256 is not None:
             digest = hash((path, sha256))
             if digest in self._rows.digests:
@@ -126,7 +125,7 @@ class Index:
     def add_row(self, image: Image) -> None:
         """Note an image that gave a row."""
         _add(self._rows, image)
-        self._places.add(hash(place(image.root, image.path)))
+        self._places.add(hash(full_path(image.root, image.path)))
 
     def add_reject(self, image: Image) -> None:
         """Note an image that could not be read."""
@@ -152,7 +151,7 @@ def _columns(part: Part, table: str, kept: npt.NDArray[np.int64] | None) -> Colu
     if kept is not None:
         read = {name: column[kept] for name, column in read.items()}
     root, path, size, mtime_ns, sha256 = (read[name].tolist() for name in _Stored._fields)
-    return [*map(place, root, path)], path, size, mtime_ns, sha256
+    return [*map(full_path, root, path)], path, size, mtime_ns, sha256
 
 
 def _load(identities: _Identities, columns: Columns) -> None:
@@ -168,7 +167,7 @@ def _hashes(keys: Iterable[object]) -> Keys:
 
 
 def _add(identities: _Identities, image: Image) -> None:
-    here, path = place(image.root, image.path), image.path
+    here, path = full_path(image.root, image.path), image.path
     identities.files.add(hash((here, image.bytes, image.mtime_ns)))
     identities.names.add(hash((path, image.bytes, image.mtime_ns)))
     identities.digests.add(hash((path, image.sha256)))

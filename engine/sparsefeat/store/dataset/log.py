@@ -19,7 +19,7 @@ from sparsefeat.errors import (
     StoreWriteError,
 )
 from sparsefeat.storage import LocalStorage
-from sparsefeat.store.format.documents import (
+from sparsefeat.store.format import (
     FORMAT,
     JSON,
     PARTS,
@@ -35,8 +35,8 @@ from sparsefeat.store.format.documents import (
     snapshot_number,
     unseal,
 )
-from sparsefeat.store.part.read import read_refusal
-from sparsefeat.system.paths import checked_path
+from sparsefeat.store.part import read_refusal
+from sparsefeat.system import checked_path
 from sparsefeat.types import Layer
 
 LONGEST_CHAIN: Final = 3  # snapshots that must be read to know one

@@ -8,12 +8,12 @@ import numpy.typing as npt
 
 from sparsefeat.errors import InputError
 
-Rows: TypeAlias = (
+RowIndex: TypeAlias = (
     int | slice | Sequence[int] | Sequence[bool] | npt.NDArray[np.integer[Any] | np.bool_]
 )
 
 
-def row_numbers(rows: Rows, n_rows: int) -> npt.NDArray[np.int64]:
+def row_numbers(rows: RowIndex, n_rows: int) -> npt.NDArray[np.int64]:
     """Turn an index as NumPy takes it into row numbers from 0 to `n_rows` - 1.
 
     Raises

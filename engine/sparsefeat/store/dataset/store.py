@@ -15,10 +15,9 @@ from sparsefeat.store.dataset.log import Log, Snapshot, storage_of
 from sparsefeat.store.dataset.tables import read_frame, standing_rejects
 from sparsefeat.store.dataset.view import LayerView
 from sparsefeat.store.dataset.where import matching
-from sparsefeat.store.format.documents import JSON
-from sparsefeat.store.part.read import Part
-from sparsefeat.store.part.tables import REJECTED, ROWS
-from sparsefeat.system.choices import near
+from sparsefeat.store.format import JSON
+from sparsefeat.store.part import REJECTED, ROWS, Part
+from sparsefeat.system import close_matches
 from sparsefeat.types import Layer
 
 if TYPE_CHECKING:
@@ -165,7 +164,7 @@ class Store:
         """
         if layer not in self.layers:
             _check_name(layer, next(iter(self.layers)))
-            likely = near(layer, self.layers) or list(self.layers)
+            likely = close_matches(layer, self.layers) or list(self.layers)
             raise LayerError(
                 f"the store has no layer {layer!r}, expected one it holds: try {', '.join(likely)}"
             )
@@ -183,6 +182,7 @@ class Store:
         self,
         layers: str | Sequence[str] | None = None,
         *,
+        x: str | None = None,
         lazy: bool = True,
         memory: int | None = None,
     ) -> "AnnData":
@@ -192,6 +192,8 @@ class Store:
         ----------
         layers
             Names, groups and patterns, as text separated by commas or as a list; None for all.
+        x
+            The layer that `X` is, with ``var_names`` such as ``fc2_0``, instead of one of `obsm`.
         lazy
             Whether layers are dask arrays, read and checked when computed, or are read now.
         memory
@@ -199,9 +201,10 @@ class Store:
 
         Returns
         -------
-        AnnData (N, 0): `obs` as here; ``obsm[key]`` of shape (N, features), ``csr_matrix``, or
-        dense where every part stores the layer so; ``uns["sparsefeat"]`` settings, provenance
-        and shapes as JSON, and zeros per channel. In a key "/" is written ".".
+        AnnData (N, 0), or (N, features) with `x`: `obs` as here; ``obsm[key]`` of shape
+        (N, features), ``csr_matrix``, or dense where every part stores the layer so;
+        ``uns["sparsefeat"]`` settings, provenance and shapes as JSON, and zeros per channel. In a
+        key "/" is written ".".
 
         Raises
         ------
@@ -214,7 +217,7 @@ class Store:
         DependencyError
             dask isn't installed, or doesn't load.
         """
-        return annotated(self, layers, lazy=lazy, memory=memory)
+        return annotated(self, layers, x=x, lazy=lazy, memory=memory)
 
 
 def _check_name(layer: object, example: str) -> None:

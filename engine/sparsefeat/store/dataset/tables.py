@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.store.part.read import Part
-from sparsefeat.store.part.tables import COLUMNS, INDEX, REJECTED, ROWS, place
-from sparsefeat.system.dependencies import importing
+from sparsefeat.store.part import COLUMNS, INDEX, REJECTED, ROWS, Part, full_path
+from sparsefeat.system import importing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,6 +73,6 @@ def _identities(part: Part, table: str, lines: Lines | None) -> list[tuple[objec
     columns = [part.column(table, column) for column in _IDENTITY]
     some = (column if lines is None else column[lines] for column in columns)
     return [
-        (place(root, path), size, mtime_ns)
+        (full_path(root, path), size, mtime_ns)
         for root, path, size, mtime_ns in zip(*(each.tolist() for each in some), strict=True)
     ]

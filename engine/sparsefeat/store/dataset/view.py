@@ -17,9 +17,9 @@ from sparsefeat.store.dataset.batches import (
     require_memory,
 )
 from sparsefeat.store.dataset.gather import Parts, by_part, read_csr, read_dense
-from sparsefeat.store.dataset.rows import Rows, row_numbers, runs
-from sparsefeat.store.format.documents import JSON, SHARD, plain
-from sparsefeat.system.dependencies import importing
+from sparsefeat.store.dataset.rows import RowIndex, row_numbers, runs
+from sparsefeat.store.format import JSON, SHARD, plain
+from sparsefeat.system import importing
 from sparsefeat.types import Layer
 from sparsefeat_kernels import Csr, csr_zeros_per_channel
 
@@ -136,7 +136,7 @@ class LayerView:
                 per_channel -= csr_zeros_per_channel(some, self.layer.n_channels)
         return Zeros(per_row=self.layer.n_features - self.nnz_per_row, per_channel=per_channel)
 
-    def __getitem__(self, rows: Rows) -> "csr_array":
+    def __getitem__(self, rows: RowIndex) -> "csr_array":
         """Read rows into one float32 matrix; indices are int32 where they fit."""
         with importing("scipy"):
             from scipy.sparse import csr_array
@@ -155,11 +155,11 @@ class LayerView:
         """Rows by their ids, which ``store.obs.index`` lists: ``view.loc[ids]``."""
         return _ById(self)
 
-    def to_scipy(self, rows: Rows = slice(None)) -> "csr_array":
+    def to_scipy(self, rows: RowIndex = slice(None)) -> "csr_array":
         """Read all rows, or some, into one matrix: ``view[rows]``."""
         return self[rows]
 
-    def to_numpy(self, rows: Rows = slice(None)) -> npt.NDArray[np.float32]:
+    def to_numpy(self, rows: RowIndex = slice(None)) -> npt.NDArray[np.float32]:
         """Read all rows, or some, as the network gave them.
 
         Returns
@@ -182,7 +182,7 @@ class LayerView:
 
     def batches(
         self,
-        rows: Rows = slice(None),
+        rows: RowIndex = slice(None),
         *,
         memory: int | None = None,
         batch_size: int | None = None,
@@ -231,7 +231,7 @@ class LayerView:
 
     def dense_batches(
         self,
-        rows: Rows = slice(None),
+        rows: RowIndex = slice(None),
         *,
         memory: int | None = None,
         batch_size: int | None = None,
@@ -260,7 +260,7 @@ class LayerView:
             for start, stop in runs(rows, part.offsets(self.name), most=SHARD):
                 yield part.support(self.name, start, stop)
 
-    def as_stored(self, rows: Rows) -> "csr_array":
+    def as_stored(self, rows: RowIndex) -> "csr_array":
         """Read rows as ``view[rows]`` does, but codes in place of their values."""
         matrix = self[rows]
         for wanted in by_part(self._parts, row_numbers(rows, len(self))):
@@ -298,7 +298,7 @@ class LayerView:
         entries = self._parts.entries
         return all(entry.layers[self._place].encoding == "dense" for entry in entries)
 
-    def _numbers(self, rows: Rows) -> Numbers:
+    def _numbers(self, rows: RowIndex) -> Numbers:
         """Give row numbers; a store may claim more of them than their numbers have room for."""
         if isinstance(rows, slice):
             count = len(range(*rows.indices(len(self))))

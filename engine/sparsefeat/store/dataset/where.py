@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError
-from sparsefeat.system.choices import near
+from sparsefeat.system import close_matches
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,7 @@ def matching(obs: "pd.DataFrame", condition: str) -> npt.NDArray[np.int64]:
         found = obs.eval(condition, engine="python", local_dict={}, global_dict={})
     except UndefinedVariableError as exc:
         name, columns = str(exc).split("'")[1], ["index", *map(str, obs.columns)]
-        likely = near(name, columns) or columns
+        likely = close_matches(name, columns) or columns
         _refuse(condition, f"there is no column {name!r}: try {', '.join(likely)}", exc)
     except SyntaxError as exc:
         _refuse(condition, exc.msg, exc)

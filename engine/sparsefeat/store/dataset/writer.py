@@ -19,21 +19,29 @@ from sparsefeat.store.dataset.log import (
     storage_of,
     write_error,
 )
-from sparsefeat.store.format.documents import (
+from sparsefeat.store.format import (
     AXES,
     JSON,
+    Loss,
     PartEntry,
+    Values,
     differences,
     identity,
+    in_threads,
     is_layer_name,
     plain_json,
 )
-from sparsefeat.store.format.threads import in_threads
-from sparsefeat.store.part.layers import Rows, cut_rows, n_rows
-from sparsefeat.store.part.read import Part
-from sparsefeat.store.part.tables import check_records, place, row_id
-from sparsefeat.store.part.write import PartLimits, PartWriter
-from sparsefeat.store.values import Loss, Values
+from sparsefeat.store.part import (
+    LayerRows,
+    Part,
+    PartLimits,
+    PartWriter,
+    check_records,
+    cut_rows,
+    full_path,
+    n_rows,
+    row_id,
+)
 from sparsefeat.types import Batch, ChannelSteps, Layer, ReadFailure, Reject, Row
 from sparsefeat_kernels import Csr, CsrBuffers, encode
 
@@ -185,7 +193,7 @@ class StoreWriter:
         except OSError as exc:
             raise write_error(storage, exc) from exc
 
-    def append(self, batch: Batch[Rows]) -> int:
+    def append(self, batch: Batch[LayerRows]) -> int:
         """Append a batch; full parts are committed on the way.
 
         A row whose image (same path, size, time and digest) is in the store is left out, and so
@@ -269,7 +277,7 @@ class StoreWriter:
         self._loaded |= {entry.name: entry for entry in entries}
         return parts
 
-    def _checked(self, batch: Batch[Rows]) -> Batch[Rows]:
+    def _checked(self, batch: Batch[LayerRows]) -> Batch[LayerRows]:
         got = {
             name: (n_rows(rows), rows.n_columns if isinstance(rows, Csr) else rows.shape[-1])
             for name, rows in batch.layers.items()
@@ -291,7 +299,7 @@ class StoreWriter:
             return Batch(rows=batch.rows, layers=layers, rejects=batch.rejects)
         return batch
 
-    def _append(self, batch: Batch[Rows]) -> int:
+    def _append(self, batch: Batch[LayerRows]) -> int:
         if rejects := _recorded(batch):
             self._in_flight().reject(rejects)
             for reject in rejects:
@@ -320,7 +328,7 @@ class StoreWriter:
             seen.add(id)
         return len(rows)
 
-    def _append_rows(self, batch: Batch[Rows], start: int, stop: int) -> int:
+    def _append_rows(self, batch: Batch[LayerRows], start: int, stop: int) -> int:
         """Append rows as far as the part has room for them, and commit it where it is full."""
         part = self._in_flight()
         layers = self._prepared(part, batch.layers, start, stop)
@@ -340,9 +348,9 @@ class StoreWriter:
         return count
 
     def _prepared(
-        self, part: PartWriter, layers: Mapping[str, Rows], start: int, stop: int
-    ) -> dict[str, Rows]:
-        def prepare(name: str) -> Rows:
+        self, part: PartWriter, layers: Mapping[str, LayerRows], start: int, stop: int
+    ) -> dict[str, LayerRows]:
+        def prepare(name: str) -> LayerRows:
             return part.prepare(name, cut_rows(layers[name], start, stop), self._buffers[name])
 
         return dict(zip(layers, in_threads(prepare, layers), strict=True))
@@ -459,12 +467,12 @@ def _replaced_rows(locations: Locations, rows: Iterable[Row]) -> dict[str, list[
     """Find the rows of the same files as some new ones, by the name of their part."""
     replaced: dict[str, list[int]] = {}
     for row in rows:
-        for name, number in locations.find(place(row.root, row.path)):
+        for name, number in locations.find(full_path(row.root, row.path)):
             replaced.setdefault(name, []).append(number)
     return replaced
 
 
-def _recorded(batch: Batch[Rows]) -> list[Reject]:
+def _recorded(batch: Batch[LayerRows]) -> list[Reject]:
     return [each for each in batch.rejects if not isinstance(each, ReadFailure)]
 
 

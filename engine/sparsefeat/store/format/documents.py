@@ -17,8 +17,8 @@ import numpy as np
 from msgspec import Meta
 
 from sparsefeat.errors import InputError, StoreCorruptError, StoreError
-from sparsefeat.store.values import Loss
-from sparsefeat.system.text import one_line
+from sparsefeat.store.format.values import Loss
+from sparsefeat.system import one_line
 from sparsefeat.types import Layer
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
@@ -52,7 +52,7 @@ _SHAPES_SHOWN: Final = 3
 
 Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 Extent = Annotated[int, Meta(ge=1, le=FEATURES)]
-Rows = Annotated[int, Meta(ge=0, lt=CHUNK_ELEMENTS)]
+RowCount = Annotated[int, Meta(ge=0, lt=CHUNK_ELEMENTS)]
 Nnz = Annotated[int, Meta(ge=0, le=NNZ)]
 _END: Final = r"$(?!\n)"  # in Python, "$" alone matches before a line's end, too
 Checksum = Annotated[str, Meta(pattern=f"^[0-9a-f]{{8}}{_END}")]
@@ -171,7 +171,7 @@ def _check_depth(document: object) -> None:
 class Origin(_Document, frozen=True, kw_only=True):
     """So many consecutive rows of a part, and how they were made."""
 
-    rows: Rows
+    rows: RowCount
     provenance: dict[str, Any]
 
 
@@ -179,13 +179,13 @@ class Header(_Document, frozen=True, kw_only=True):
     """A part's account of itself: the attribute ``sparsefeat`` of its root.
 
     `origins` says how its rows were made, in their order, where not all of them were made as
-    `provenance` says. `values` is what was asked for, as `sparsefeat.store.values.Values` writes
+    `provenance` says. `values` is what was asked for, as `sparsefeat.store.Values` writes
     it.
     """
 
     format: Literal[1]
-    rows: Rows
-    rejected: Rows
+    rows: RowCount
+    rejected: RowCount
     layers: Annotated[tuple[StoredLayer, ...], Meta(min_length=1)]
     settings: dict[str, Any]
     provenance: dict[str, Any]
@@ -229,12 +229,12 @@ class PartEntry(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     """
 
     name: PartName
-    rows: Rows
-    rejected: Rows
+    rows: RowCount
+    rejected: RowCount
     n_bytes: Count
     crc32c: Checksum
     layers: tuple[PartLayer, ...]
-    excluded: tuple[tuple[Rows, Rows], ...] = ()
+    excluded: tuple[tuple[RowCount, RowCount], ...] = ()
 
     def __post_init__(self) -> None:
         before = -1

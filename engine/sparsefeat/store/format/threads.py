@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.system.threads import available_threads
+from sparsefeat.system import available_threads
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -15,10 +15,16 @@ import numpy.typing as npt
 
 from sparsefeat.errors import StoreCorruptError, StoreError
 from sparsefeat.storage import LocalStorage
-from sparsefeat.store.dataset.log import Change, Log, Snapshot, storage_of, write_error
-from sparsefeat.store.dataset.rows import runs
-from sparsefeat.store.dataset.tables import standing_rejects
-from sparsefeat.store.format.documents import (
+from sparsefeat.store.dataset import (
+    Change,
+    Log,
+    Snapshot,
+    runs,
+    standing_rejects,
+    storage_of,
+    write_error,
+)
+from sparsefeat.store.format import (
     CHUNK_ELEMENTS,
     JSON,
     JSON_BYTES,
@@ -27,17 +33,29 @@ from sparsefeat.store.format.documents import (
     AnyValues,
     CodedValues,
     HalfValues,
+    Loss,
     Origin,
     PartEntry,
     RoundedValues,
+    Values,
     part_key,
 )
 from sparsefeat.store.maintenance.vacuum import vacuum as delete_unlisted
-from sparsefeat.store.part.forms import Form, LinearCodes, Rewritten, Rounded, SquareCodes
-from sparsefeat.store.part.read import Part
-from sparsefeat.store.part.tables import COLUMNS, REJECTED, ROWS
-from sparsefeat.store.part.write import MOST_BYTES, REJECTS_PER_PART, PartLimits, PartWriter
-from sparsefeat.store.values import Loss, Values
+from sparsefeat.store.part import (
+    COLUMNS,
+    MOST_BYTES,
+    REJECTED,
+    REJECTS_PER_PART,
+    ROWS,
+    Form,
+    LinearCodes,
+    Part,
+    PartLimits,
+    PartWriter,
+    Rewritten,
+    Rounded,
+    SquareCodes,
+)
 from sparsefeat.types import ChannelSteps, Layer, Reject, Row
 
 T = TypeVar("T")

@@ -4,11 +4,9 @@ import os
 from dataclasses import dataclass
 from functools import cache
 
-from sparsefeat.store.dataset.log import Log, storage_of
-from sparsefeat.store.dataset.store import Store
-from sparsefeat.store.format.documents import JSON, PARTS, SNAPSHOTS, SnapshotDocument
-from sparsefeat.store.part.read import read_refusal
-from sparsefeat.store.values import Loss
+from sparsefeat.store.dataset import Log, Store, storage_of
+from sparsefeat.store.format import JSON, PARTS, SNAPSHOTS, Loss, SnapshotDocument
+from sparsefeat.store.part import read_refusal
 
 
 def info(folder: str | os.PathLike[str], *, snapshot: int | None = None) -> dict[str, JSON]:

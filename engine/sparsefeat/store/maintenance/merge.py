@@ -11,17 +11,21 @@ import numpy as np
 
 from sparsefeat.errors import InputError, StoreMismatchError
 from sparsefeat.storage import LocalStorage
-from sparsefeat.store.dataset.gather import by_part
-from sparsefeat.store.dataset.index import row_ids
-from sparsefeat.store.dataset.log import Change, Log, Snapshot, claim, excluding
-from sparsefeat.store.dataset.store import Store
-from sparsefeat.store.dataset.tables import standing_rejects
-from sparsefeat.store.format.documents import PartEntry, differences, part_key
+from sparsefeat.store.dataset import (
+    Change,
+    Log,
+    Snapshot,
+    Store,
+    by_part,
+    claim,
+    excluding,
+    row_ids,
+    standing_rejects,
+)
+from sparsefeat.store.format import PartEntry, differences, part_key
 from sparsefeat.store.maintenance.compact import Lines, RowCounter, Source, pack, write_group
-from sparsefeat.store.part.read import Part
-from sparsefeat.store.part.tables import INDEX, ROWS
-from sparsefeat.store.part.write import PartLimits
-from sparsefeat.system.paths import checked_path, checked_paths
+from sparsefeat.store.part import INDEX, ROWS, Part, PartLimits
+from sparsefeat.system import checked_path, checked_paths
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,11 +4,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sparsefeat.store.dataset.gather import by_part
-from sparsefeat.store.dataset.index import row_ids
-from sparsefeat.store.dataset.log import Change, Log, Snapshot, exclude_rows
-from sparsefeat.store.dataset.store import Store
-from sparsefeat.store.part.read import Part
+from sparsefeat.store.dataset import Change, Log, Snapshot, Store, by_part, exclude_rows, row_ids
+from sparsefeat.store.part import Part
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,8 +8,8 @@ from typing import Final
 
 from sparsefeat.errors import InputError, StoreError
 from sparsefeat.storage import LocalStorage, Usage
-from sparsefeat.store.dataset.log import Log, Snapshot, storage_of, write_error
-from sparsefeat.store.format.documents import PARTS, SNAPSHOTS, part_key, part_name, snapshot_key
+from sparsefeat.store.dataset import Log, Snapshot, storage_of, write_error
+from sparsefeat.store.format import PARTS, SNAPSHOTS, part_key, part_name, snapshot_key
 
 DAY: Final = 24 * 3600.0
 

@@ -14,9 +14,8 @@ import numpy.typing as npt
 from sparsefeat.errors import SourceError, StoreChangedError, StoreError, StoreReadError
 from sparsefeat.images import decode_path
 from sparsefeat.storage import LocalStorage
-from sparsefeat.store.dataset.log import Log, Snapshot, storage_of
-from sparsefeat.store.dataset.rows import spans
-from sparsefeat.store.format.documents import (
+from sparsefeat.store.dataset import Log, Snapshot, spans, storage_of
+from sparsefeat.store.format import (
     CHUNK,
     PARTS,
     SHARD,
@@ -30,10 +29,8 @@ from sparsefeat.store.format.documents import (
     part_name,
     snapshot_number,
 )
-from sparsefeat.store.part.read import Part, read_refusal
-from sparsefeat.store.part.tables import COLUMNS, INDEX, REJECTED, ROWS, row_id
-from sparsefeat.system.paths import checked_paths
-from sparsefeat.system.text import counted, one_line
+from sparsefeat.store.part import COLUMNS, INDEX, REJECTED, ROWS, Part, read_refusal, row_id
+from sparsefeat.system import checked_paths, counted, one_line
 from sparsefeat.types import Reject, Row
 from sparsefeat_kernels import Csr, csr_zeros_per_channel
 

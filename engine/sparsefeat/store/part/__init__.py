@@ -1,1 +1,40 @@
 """Writing and reading one part of a store."""
+
+from sparsefeat.store.part.forms import Form, LinearCodes, Rewritten, Rounded, SquareCodes
+from sparsefeat.store.part.layers import LayerRows, cut_rows, encoding, n_rows
+from sparsefeat.store.part.read import Part, read_refusal
+from sparsefeat.store.part.tables import (
+    COLUMNS,
+    INDEX,
+    REJECTED,
+    ROWS,
+    check_records,
+    full_path,
+    row_id,
+)
+from sparsefeat.store.part.write import MOST_BYTES, REJECTS_PER_PART, PartLimits, PartWriter
+
+__all__ = [
+    "COLUMNS",
+    "INDEX",
+    "MOST_BYTES",
+    "REJECTED",
+    "REJECTS_PER_PART",
+    "ROWS",
+    "Form",
+    "LayerRows",
+    "LinearCodes",
+    "Part",
+    "PartLimits",
+    "PartWriter",
+    "Rewritten",
+    "Rounded",
+    "SquareCodes",
+    "check_records",
+    "cut_rows",
+    "encoding",
+    "full_path",
+    "n_rows",
+    "read_refusal",
+    "row_id",
+]

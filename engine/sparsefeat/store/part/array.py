@@ -13,16 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.storage import LocalStorage
-from sparsefeat.store.format.arrays import ArrayMetadata
-from sparsefeat.store.format.chunks import (
+from sparsefeat.store.format import (
     LEAST_BYTES,
     OVERHEAD_BYTES,
+    ArrayMetadata,
     decode_into,
     decode_text,
+    in_threads,
     most_text_bytes,
     read_index,
+    scratch,
 )
-from sparsefeat.store.format.threads import in_threads, scratch
 
 Check = Callable[[npt.NDArray[Any]], None]
 Int64 = npt.NDArray[np.int64]

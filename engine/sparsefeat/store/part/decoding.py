@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.store.format.threads import in_threads
+from sparsefeat.store.format import in_threads
 from sparsefeat.store.part.array import Segments
 from sparsefeat_kernels import Csr, scale_numbers, to_dense
 

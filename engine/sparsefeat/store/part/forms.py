@@ -7,9 +7,15 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.store.format.codecs import Chain
-from sparsefeat.store.format.documents import AnyValues, CodedValues, HalfValues, RoundedValues
-from sparsefeat.store.values import Loss, Values
+from sparsefeat.store.format import (
+    AnyValues,
+    Chain,
+    CodedValues,
+    HalfValues,
+    Loss,
+    RoundedValues,
+    Values,
+)
 from sparsefeat.types import ChannelSteps
 from sparsefeat_kernels import (
     Csr,

@@ -13,21 +13,23 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.storage import LocalStorage
-from sparsefeat.store.format.arrays import ArrayMetadata
-from sparsefeat.store.format.chunks import ChunkEncoder, encode_text, shard_index
-from sparsefeat.store.format.codecs import Chain
-from sparsefeat.store.format.documents import (
+from sparsefeat.store.format import (
     CHUNK,
     JSON,
     NNZ,
     SHARD,
+    ArrayMetadata,
+    Chain,
+    ChunkEncoder,
     Measured,
     StoredLayer,
+    Values,
+    encode_text,
+    in_threads,
     layer_key,
+    shard_index,
 )
-from sparsefeat.store.format.threads import in_threads
 from sparsefeat.store.part.forms import Form, LinearCodes, Rounded, SquareCodes, root_scales
-from sparsefeat.store.values import Values
 from sparsefeat.types import ChannelSteps, Layer
 from sparsefeat_kernels import (
     Csr,
@@ -41,7 +43,7 @@ from sparsefeat_kernels import (
 )
 
 Float32: TypeAlias = npt.NDArray[np.float32]
-Rows: TypeAlias = Csr | Float32
+LayerRows: TypeAlias = Csr | Float32
 """Some rows of a layer: compressed, or float32 (rows, features)."""
 
 SAMPLE_ROWS: Final = 8
@@ -63,12 +65,12 @@ def encoding(kind: str) -> dict[str, JSON]:
     return {"encoding-type": kind, "encoding-version": _VERSIONS[kind]}
 
 
-def n_rows(rows: Rows) -> int:
+def n_rows(rows: LayerRows) -> int:
     """Count rows."""
     return rows.n_rows if isinstance(rows, Csr) else len(rows)
 
 
-def cut_rows(rows: Rows, start: int, stop: int) -> Rows:
+def cut_rows(rows: LayerRows, start: int, stop: int) -> LayerRows:
     """Give consecutive rows without copying them; all of them as they are."""
     if (start, stop) == (0, n_rows(rows)):
         return rows
@@ -305,7 +307,7 @@ class DenseWriter:
         )
         self._zeros: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)]
 
-    def append(self, rows: Rows) -> None:
+    def append(self, rows: LayerRows) -> None:
         """Append rows; -0.0 becomes 0.0."""
         start, count = 0, n_rows(rows)
         while start < count:
@@ -373,7 +375,7 @@ class LayerWriter:
         self.n_bytes = 0  # before compression
         self._held: list[Csr] = []
 
-    def prepare(self, rows: Rows, buffers: Any = None) -> Rows:
+    def prepare(self, rows: LayerRows, buffers: Any = None) -> LayerRows:
         """Give rows as this layer's encoding wants them: dense ones stay so where they can.
 
         `buffers` are those of `sparsefeat_kernels.encode`.
@@ -384,7 +386,7 @@ class LayerWriter:
             return rows
         return encode(rows, out=buffers)
 
-    def n_fitting(self, rows: Rows) -> int:
+    def n_fitting(self, rows: LayerRows) -> int:
         """Count the rows, from the first on, that the part can hold."""
         most = NNZ - self.nnz
         if not isinstance(rows, Csr):
@@ -392,14 +394,14 @@ class LayerWriter:
         count = int(np.searchsorted(rows.indptr[1:], most, side="right"))
         return min(count, self._form.n_fitting(rows))
 
-    def row_bytes(self, rows: Rows) -> npt.NDArray[np.int64]:
+    def row_bytes(self, rows: LayerRows) -> npt.NDArray[np.int64]:
         """Bytes that each row takes before compression, int64 (n,)."""
         if isinstance(self._writer, DenseWriter) or not isinstance(rows, Csr):
             return np.full(n_rows(rows), 4 * self.layer.n_features, np.int64)
         bytes_per_row: npt.NDArray[np.int64] = 8 * np.diff(rows.indptr) + 8
         return bytes_per_row
 
-    def append(self, rows: Rows) -> None:
+    def append(self, rows: LayerRows) -> None:
         """Append rows as `prepare` gave them; nothing of them is kept."""
         self.n_rows += n_rows(rows)
         self.n_bytes += int(self.row_bytes(rows).sum())

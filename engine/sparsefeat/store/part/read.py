@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from sparsefeat.errors import StoreChangedError, StoreCorruptError, StoreError, StoreReadError
 from sparsefeat.storage import LocalStorage
-from sparsefeat.store.format.documents import (
+from sparsefeat.store.format import (
     JSON_BYTES,
     Header,
     PartEntry,
@@ -24,7 +24,7 @@ from sparsefeat.store.format.documents import (
 from sparsefeat.store.part.array import Segments, StoredArray
 from sparsefeat.store.part.decoding import expand_rows, scale_rows, scale_stretches
 from sparsefeat.store.part.tables import COLUMNS, INDEX, REJECTED, ROWS
-from sparsefeat.system.text import one_line
+from sparsefeat.system import one_line
 from sparsefeat_kernels import Csr, encode
 
 T = TypeVar("T")

@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 
 from sparsefeat.errors import InputError
-from sparsefeat.store.format.documents import TEXT_BYTES
-from sparsefeat.system.text import one_line
+from sparsefeat.store.format import TEXT_BYTES
+from sparsefeat.system import one_line
 from sparsefeat.types import Reject, Row
 
 INDEX: Final = "_index"
@@ -32,7 +32,7 @@ def row_id(record: Row | Reject) -> str:
     return blake2b(identity.encode(), digest_size=16).hexdigest()
 
 
-def place(root: str, path: str) -> str:
+def full_path(root: str, path: str) -> str:
     """Say where a picture lies, whichever of the folders above it was called its root."""
     return f"{root.rstrip('/')}/{path}"
 

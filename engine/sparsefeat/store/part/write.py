@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from sparsefeat.errors import InputError
 from sparsefeat.storage import LocalStorage
-from sparsefeat.store.format.documents import (
+from sparsefeat.store.format import (
     CHUNK_ELEMENTS,
     FORMAT,
     JSON,
@@ -22,21 +22,21 @@ from sparsefeat.store.format.documents import (
     PartEntry,
     PartLayer,
     StoredLayer,
+    Values,
     checksum,
     part_key,
     plain,
 )
 from sparsefeat.store.part.forms import Form
 from sparsefeat.store.part.layers import (
+    LayerRows,
     LayerWriter,
     PartGroup,
-    Rows,
     cut_rows,
     group_node,
     n_rows,
 )
 from sparsefeat.store.part.tables import COLUMNS, INDEX, REJECTED, ROWS, row_id
-from sparsefeat.store.values import Values
 from sparsefeat.types import ChannelSteps, Layer, Reject, Row
 
 REJECTS_PER_PART: Final = 1 << 16
@@ -121,11 +121,11 @@ class PartWriter:
             or self.n_bytes >= self._limits.n_bytes
         )
 
-    def prepare(self, name: str, rows: Rows, buffers: Any = None) -> Rows:
+    def prepare(self, name: str, rows: LayerRows, buffers: Any = None) -> LayerRows:
         """Give rows as a layer's encoding wants them: see `LayerWriter.prepare`."""
         return self._layers[name].prepare(rows, buffers)
 
-    def room(self, layers: Mapping[str, Rows]) -> int:
+    def room(self, layers: Mapping[str, LayerRows]) -> int:
         """Count how many of some prepared rows fit; a part without rows takes one in any case."""
         fits = self._limits.rows - len(self.rows)
         n_bytes: npt.NDArray[np.int64] = np.zeros(n_rows(next(iter(layers.values()))), np.int64)
@@ -137,7 +137,7 @@ class PartWriter:
         fits = min(fits, int(np.searchsorted(np.cumsum(n_bytes), left, side="right")))
         return fits if self.rows else max(1, fits)
 
-    def misfits(self, layers: Mapping[str, Rows]) -> set[str]:
+    def misfits(self, layers: Mapping[str, LayerRows]) -> set[str]:
         """Name the layers of which the first of the rows isn't in the part's form."""
         return {
             name
@@ -145,13 +145,13 @@ class PartWriter:
             if not writer.n_fitting(cut_rows(layers[name], 0, 1))
         }
 
-    def append(self, rows: Sequence[Row], layers: Mapping[str, Rows]) -> None:
+    def append(self, rows: Sequence[Row], layers: Mapping[str, LayerRows]) -> None:
         """Append prepared rows that there is room for."""
         for name, some in layers.items():
             self.append_layer(name, some)
         self.append_records(rows)
 
-    def append_layer(self, name: str, rows: Rows) -> None:
+    def append_layer(self, name: str, rows: LayerRows) -> None:
         """Append rows of one layer; every layer must have as many of them in the end."""
         self._layers[name].append(rows)
 

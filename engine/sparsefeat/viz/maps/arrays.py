@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError
-from sparsefeat.system.choices import check_choice
-from sparsefeat.system.text import one_line
+from sparsefeat.system import check_choice, one_line
 from sparsefeat.viz.maps.channels import Criterion
 from sparsefeat.viz.maps.colours import Colours
 

@@ -19,7 +19,7 @@ from sparsefeat.store import Store, differences, is_store
 
 if TYPE_CHECKING:
     from sparsefeat.images import Picture
-    from sparsefeat.pipeline.extractor import Extractor
+    from sparsefeat.pipeline import Extractor
     from sparsefeat.types import Reject
 
 Float32 = npt.NDArray[np.float32]

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from sparsefeat.errors import DependencyError, InputError, LayerError
 from sparsefeat.images import Picture, normalize
 from sparsefeat.model import PRE, ModelLayer, choose, layer_of
-from sparsefeat.storage.whole_file import is_special, write_file
-from sparsefeat.system.choices import check_choice
+from sparsefeat.storage import is_special, write_file
+from sparsefeat.system import check_choice
 from sparsefeat.viz.maps.arrays import STAGES, MapArrays, Scale, Stage, checked_scale
 from sparsefeat.viz.maps.channels import (
     CRITERIA,
@@ -32,7 +32,7 @@ from sparsefeat.viz.maps.page import render_maps
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from sparsefeat.pipeline.extractor import Extractor
+    from sparsefeat.pipeline import Extractor
     from sparsefeat.types import Reject
 
 AnyPath = str | os.PathLike[str]

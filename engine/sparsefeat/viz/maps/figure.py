@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsefeat.errors import InputError
-from sparsefeat.system.dependencies import importing
-from sparsefeat.system.text import one_line, percent
+from sparsefeat.system import importing, one_line, percent
 from sparsefeat.viz.maps.arrays import MapArrays, Panel, Scale
 from sparsefeat.viz.maps.colours import STOPS, ZERO, extent
 

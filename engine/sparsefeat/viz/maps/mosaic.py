@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError
-from sparsefeat.system.dependencies import importing
-from sparsefeat.system.text import percent
+from sparsefeat.system import importing, percent
 from sparsefeat.viz.maps.arrays import MapArrays, Panel, Scale
 from sparsefeat.viz.maps.colours import STOPS, ZERO, extent, paint
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError
-from sparsefeat.system.text import percent
+from sparsefeat.system import percent
 from sparsefeat.viz.maps.arrays import TOP, MapArrays, Panel, Scale
 from sparsefeat.viz.maps.codes import pack
 from sparsefeat.viz.maps.colours import STOPS, ZERO

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from sparsefeat.system.dependencies import importing
+from sparsefeat.system import importing
 
 FOLDER = Path(__file__).parent
 TEMPLATE = "page.html.j2"

@@ -3,8 +3,8 @@
 import os
 
 from sparsefeat.model import PRE
-from sparsefeat.storage.whole_file import write_file
-from sparsefeat.system.text import counted, human_bytes, percent
+from sparsefeat.storage import write_file
+from sparsefeat.system import counted, human_bytes, percent
 from sparsefeat.viz.pages import (
     Card,
     Details,

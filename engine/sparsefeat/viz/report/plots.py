@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.analysis import LayerZeros
-from sparsefeat.system.text import human_bytes, percent
+from sparsefeat.system import human_bytes, percent
 from sparsefeat.viz.pages import Figure, Table
 from sparsefeat.viz.report.report import Report
 

@@ -10,7 +10,7 @@ from typing import Any
 from sparsefeat.analysis import LayerZeros, count_store, layer_facts
 from sparsefeat.errors import InputError
 from sparsefeat.store import JSON, Store, choose_stored
-from sparsefeat.system.paths import checked_path
+from sparsefeat.system import checked_path
 from sparsefeat.viz.report.pictures import (
     Outlier,
     Thumbnail,

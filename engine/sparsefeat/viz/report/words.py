@@ -6,7 +6,7 @@ from typing import Any
 
 from sparsefeat.analysis import LayerZeros
 from sparsefeat.model import PRE
-from sparsefeat.system.text import counted, human_bytes, percent, ranges
+from sparsefeat.system import counted, human_bytes, percent, ranges
 from sparsefeat.viz.report.pictures import FAR, LEAST_ROWS
 from sparsefeat.viz.report.report import Report
 from sparsefeat.viz.report.sizes import LEAST_VALUES, SAMPLE_ROWS

@@ -144,6 +144,21 @@ def test_layers_can_be_chosen(store: Store) -> None:
 
 
 @pytest.mark.parametrize("is_lazy", [True, False])
+def test_a_layer_can_be_x_with_names_for_its_columns(store: Store, is_lazy: bool) -> None:
+    layer = SMALL[0]
+    data = store.anndata(x=layer.name, lazy=is_lazy)
+    np.testing.assert_array_equal(whole(data.X), dense_rows(layer, range(ROWS)))
+    assert list(data.var_names[:2]) == [f"{layer.name}_0", f"{layer.name}_1"]
+    assert layer.name.replace("/", ".") not in data.obsm
+    assert len(data.obsm) == len(SMALL) - 1
+    assert set(data.uns["sparsefeat"]["zeros_per_channel"]) == set(KEYS)
+    column = whole(data[:, f"{layer.name}_7"].X)
+    np.testing.assert_array_equal(column, dense_rows(layer, range(ROWS))[:, 7:8])
+    with pytest.raises(LayerError, match="no layer 'fc9'"):
+        store.anndata(x="fc9")
+
+
+@pytest.mark.parametrize("is_lazy", [True, False])
 def test_a_store_without_rows(tmp_path: Path, is_lazy: bool) -> None:
     write_store(tmp_path, [make_batch([], rejects=[make_reject(1)])])
     data = Store(tmp_path).anndata(lazy=is_lazy)

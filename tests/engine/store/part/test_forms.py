@@ -18,12 +18,12 @@ from sparsefeat.store.format.arrays import ArrayMetadata
 from sparsefeat.store.format.chunks import ChunkEncoder
 from sparsefeat.store.format.codecs import Chain
 from sparsefeat.store.format.documents import CodedValues
+from sparsefeat.store.format.values import Loss, Values
 from sparsefeat.store.maintenance.compact import common_form
 from sparsefeat.store.part.forms import SquareCodes, root_scales
 from sparsefeat.store.part.layers import encoding
 from sparsefeat.store.part.read import Part
 from sparsefeat.store.part.write import PartLimits, PartWriter
-from sparsefeat.store.values import Loss, Values
 from sparsefeat.types import Batch, ChannelSteps, Layer
 from sparsefeat_kernels import encode, raise_maxima, round_half, round_mantissa, to_dense
 

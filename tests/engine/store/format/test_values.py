@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from sparsefeat.errors import InputError
-from sparsefeat.store.values import Loss, Values
+from sparsefeat.store.format.values import Loss, Values
 from sparsefeat.types import Batch, Layer
 from sparsefeat_kernels import Csr, encode
 
-from .data import make_row
+from ..data import make_row
 
 
 def batch(x: Any, name: str = "x") -> Batch[Csr]:

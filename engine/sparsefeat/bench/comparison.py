@@ -44,8 +44,7 @@ from sparsefeat.errors import (
 )
 from sparsefeat.images import Preset, preset
 from sparsefeat.model import Size
-from sparsefeat.system.choices import check_choice
-from sparsefeat.system.environment import environment
+from sparsefeat.system import check_choice, describe_environment
 
 DEFAULT_ROUNDS = 15
 
@@ -158,7 +157,7 @@ def compare(
     turns_planned = rounds * n_turns(len(wanted)) * len(job.batch_sizes)
     tell = report or (lambda done, total, what: None)
     started, begun = datetime.datetime.now(datetime.UTC), time.monotonic()
-    machine = environment()  # before there is any load of ours
+    machine = describe_environment()  # before there is any load of ours
     with tempfile.TemporaryDirectory(prefix="sparsefeat-bench-") as name, ExitStack() as stack:
         folder = Path(name)
         work, pictures = _work(photos, job, n_images, folder, from_files, preprocess)

@@ -1,0 +1,39 @@
+"""Other rooms import what a room's table of contents names, never a module inside it."""
+
+import ast
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import sparsefeat
+import sparsefeat_export
+
+
+def modules(root: Path) -> Iterator[tuple[str, str, Path]]:
+    """Give each module's name, the name of its room, and its file."""
+    for path in sorted(root.rglob("*.py")):
+        name = ".".join(path.relative_to(root.parent).with_suffix("").parts)
+        yield name.removesuffix(".__init__"), name.rpartition(".")[0], path
+
+
+@pytest.mark.parametrize("package", [sparsefeat, sparsefeat_export], ids=lambda each: each.__name__)
+def test_rooms_are_entered_by_their_doors(package: ModuleType) -> None:
+    root = Path(str(package.__file__)).parent
+    room_of = {name: room for name, room, _ in modules(root)}
+    rooms = set(room_of.values())
+    entered = 0
+    for name, room, path in modules(root):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ImportFrom) or node.module not in room_of:
+                continue
+            target = node.module
+            if target not in rooms:
+                assert room_of[target] in (room, root.name), f"{name} imports from inside {target}"
+            elif target not in (room, root.name):
+                offered = set(importlib.import_module(target).__all__)
+                assert offered.issuperset(alias.name for alias in node.names), name
+                entered += 1
+    assert entered
