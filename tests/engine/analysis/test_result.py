@@ -24,7 +24,7 @@ def test_frames_hold_what_numpy_finds(found: sparsefeat.Sparsity, store: sparsef
         assert line["zeros"] == np.mean(x == 0)
         assert line["std"] == pytest.approx(shares.std(ddof=1), abs=1e-15)
         assert line["min"] == shares.min()
-        quartiles = line[["lower_quartile", "median", "upper_quartile"]].tolist()
+        quartiles = [line[word] for word in ("lower_quartile", "median", "upper_quartile")]
         expected = quantiles(shares.tolist(), method="inclusive")
         assert quartiles == pytest.approx(expected, abs=1e-15)
         assert line["shape"] == "x".join(map(str, layer.shape))
