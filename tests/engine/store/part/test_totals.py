@@ -10,7 +10,6 @@ import pytest
 
 from sparsefeat.errors import StoreMemoryError
 from sparsefeat.store import Store, StoreWriter, info
-from sparsefeat.store.dataset import gather
 from sparsefeat.store.format.documents import NNZ, part_key
 from sparsefeat.types import Batch, Layer
 from sparsefeat_kernels import Csr
@@ -75,15 +74,6 @@ def test_rows_beyond_int32_are_read(store: Path) -> None:
     dense = opened["wide"].to_numpy([last]).reshape(-1)
     assert dense[::2].min() == dense[::2].max() == BATCH
     assert not dense[1::2].any()
-
-
-def test_indptr_is_int64_where_it_must_be(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bound is lowered: a matrix of 2**31 non-zeros takes 24 GiB."""
-    monkeypatch.setattr(gather, "_INT32", 2 * ROW_NNZ - 1)
-    matrix = Store(store)["wide"][[-1, 0]]
-    assert matrix.indices.dtype == matrix.indptr.dtype == np.int64
-    assert matrix.indptr.tolist() == [0, ROW_NNZ, 2 * ROW_NNZ]
-    assert (matrix.indices[:ROW_NNZ] == matrix.indices[ROW_NNZ:]).all()
 
 
 @pytest.mark.parametrize(
