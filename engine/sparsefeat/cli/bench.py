@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,13 +12,10 @@ from sparsefeat.cli.options import (
     Counts,
     OutputFile,
     check_one_printed,
-    layers_option,
+    extractor_options,
     listing_options,
     model_option,
-    preprocess_option,
     refuse_given,
-    size_option,
-    threads_option,
 )
 from sparsefeat.cli.output import (
     log,
@@ -54,9 +51,7 @@ onnxruntime-cuda; with --int8 onnxruntime-cpu-int8, onnxruntime-openvino-int8.
 @model_option
 @click.option("--int8", metavar="FILE", help="The int8 model that sparsefeat quantize made of it.")
 @listing_options
-@layers_option
-@size_option
-@preprocess_option
+@extractor_options("layers", "size", "preprocess", "threads")
 @click.option(
     "--from-files",
     is_flag=True,
@@ -82,7 +77,6 @@ onnxruntime-cuda; with --int8 onnxruntime-cpu-int8, onnxruntime-openvino-int8.
     help="What the others are compared with.  "
     "[default: the fastest of TensorFlow's, else onnxruntime-cpu]",
 )
-@threads_option
 @click.option(
     "--rounds",
     type=click.IntRange(1),
@@ -119,14 +113,11 @@ def bench(
     int8: str | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
-    layers: str,
-    size: tuple[int, int] | None,
-    preprocess: str,
+    options: dict[str, Any],
     from_files: bool,
     batch_sizes: tuple[int, ...],
     engines: str,
     baseline: str | None,
-    threads: int | None,
     rounds: int,
     seconds: float | None,
     seed: int,
@@ -160,19 +151,16 @@ def bench(
                 model,
                 pictures,
                 int8=int8,
-                layers=layers,
-                size=size,
-                preprocess=preprocess,
                 from_files=from_files,
                 batch_sizes=batch_sizes,
                 engines=engines.lower(),
                 baseline=baseline and baseline.lower(),
-                threads=threads,
                 rounds=rounds,
                 seconds=seconds,
                 seed=seed,
                 report=report,
                 stop=stop,
+                **options,
             ),
             unit="turn",
         )

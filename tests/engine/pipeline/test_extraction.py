@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 import random
 import shutil
@@ -7,11 +8,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from skimage import data
@@ -141,6 +144,59 @@ def test_a_changed_picture_is_told_and_keeps_its_row(
     # By their digests only the one with other bytes has changed.
     assert extract(small_vgg16, [photos], store, identity="digest").changed == ["even/00.png"]
     assert contents(store) == before
+
+
+def opened(arguments: list[str], photos: Path) -> tuple[dict[str, Any], Counter[str]]:
+    """Run a command that prints JSON; count how often it opens each photograph."""
+    program = (
+        "import collections, json, os, sys\n"
+        "opened = collections.Counter()\n"
+        "def hook(event, args):\n"
+        "    if event == 'open' and str(args[0]).startswith(sys.argv[1]): opened[args[0]] += 1\n"
+        "sys.addaudithook(hook)\n"
+        "from sparsefeat.cli.main import main\n"
+        "try: main(sys.argv[2:])\n"
+        "finally: print(json.dumps(opened), file=sys.stderr)\n"
+    )
+    command = [sys.executable, "-c", program, f"{photos}{os.sep}", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    counts = json.loads(done.stderr.splitlines()[-1])
+    names = {str(Path(file).relative_to(photos)): count for file, count in counts.items()}
+    return json.loads(done.stdout), Counter({name: n for name, n in names.items() if "." in name})
+
+
+def test_a_file_is_read_once_whatever_tells_it(
+    small_vgg16: Path, photos: Path, tmp_path: Path
+) -> None:
+    stores = [tmp_path / "by-digest", tmp_path / "by-time"]
+    lines = [
+        command(small_vgg16, [photos], store, "--json", "--identity", identity)[3:]
+        for store, identity in zip(stores, ("digest", "mtime"), strict=True)
+    ]
+    every = {str(each.relative_to(photos)): 1 for each in photos.rglob("*.*")}
+    for line in lines:
+        result, counts = opened(line, photos)
+        assert (result["rows"], result["rejected"]) == (24, 1)
+        assert counts == every
+    by_digest, by_time = (sparsefeat.open(store) for store in stores)
+    assert contents(stores[0]) == contents(stores[1])
+    pd.testing.assert_frame_equal(by_digest.obs, by_time.obs)
+    # What was stored is read for its digest, and what is new for both.
+    (photos / "even/00.png").rename(photos / "even/99.png")
+    del every["even/00.png"]
+    for line, again in zip(lines, ({**every, "even/99.png": 1}, {"even/99.png": 1}), strict=True):
+        result, counts = opened(line, photos)
+        assert (result["rows"], result["already_stored"], result["already_rejected"]) == (1, 23, 1)
+        assert counts == again
+    # A folder that was moved is told from another by its bytes.
+    moved = photos.rename(tmp_path / "moved")
+    shutil.copy(moved / "odd/01.png", moved / "odd/new.png")
+    result, counts = opened(
+        [str(moved) if part == str(photos) else part for part in lines[1]], moved
+    )
+    assert (result["rows"], result["already_stored"]) == (1, 24)
+    assert set(counts.values()) == {1}
+    assert len(counts) == 26
 
 
 def test_rejects_are_tried_again_only_when_asked(

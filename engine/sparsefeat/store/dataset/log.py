@@ -334,20 +334,33 @@ class Log:
                 f"{self._storage.name('')} has {len(after.parts):,} parts, too many for a list of "
                 f"{SNAPSHOT_BYTES:,} bytes: see sparsefeat compact"
             )
-        for entry in after.parts:
-            key = part_key(entry.name)
-            if entry.name not in before.by_name and not self._storage.exists(f"{key}/zarr.json"):
-                raise StoreWriteError(
-                    f"{self._storage.name(key)} was deleted before it was committed, expected it "
-                    "to stay: run the same command again, and vacuum with a longer grace period"
-                )
+
+        def is_next() -> bool:
+            # With the file written: if it sleeps between this and the link for so long that
+            # `vacuum` makes the number free again, `vacuum` deletes that file first.
+            if max(self.numbers(), default=0) >= number:
+                return False
+            self._check_there(each for each in after.parts if each.name not in before.by_name)
+            return True
+
         try:
-            made = self._storage.create(snapshot_key(number), content)
+            made = self._storage.create(snapshot_key(number), content, allowed=is_next)
+        except StoreError:
+            raise
         except OSError as exc:
             raise write_error(self._storage, exc) from exc
         if not made:
             return None
         return Snapshot(**{**_fields(after), "base": base, "checksum": seal_checksum(content)})
+
+    def _check_there(self, entries: Iterable[PartEntry]) -> None:
+        for entry in entries:
+            key = part_key(entry.name)
+            if not self._storage.exists(f"{key}/zarr.json"):
+                raise StoreWriteError(
+                    f"{self._storage.name(key)} was deleted before it was committed, expected it "
+                    "to stay: run the same command again, and vacuum with a longer grace period"
+                )
 
 
 def _fields(snapshot: Snapshot) -> dict[str, Any]:
