@@ -13,8 +13,8 @@ from typing import TypeVar
 from sparsefeat.errors import InputError, SourceError
 from sparsefeat.images.path_list import ADDRESS, read_path_list
 from sparsefeat.images.patterns import RAW, Choice, folded
-from sparsefeat.images.source import Reason, Source, UnreadableError, decode_path
-from sparsefeat.images.walk import Found, Walk, found_file, lost_file
+from sparsefeat.images.source import Found, Reason, Source, UnreadableError, decode_path
+from sparsefeat.images.walk import Walk, found_file, lost_file
 from sparsefeat.system import counted, one_line, refuse_empty
 from sparsefeat.types import Reject
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
+from sparsefeat.images.containers import read_member
 from sparsefeat.images.listing import find_picture
 from sparsefeat.images.pillow import MAX_PIXELS, open_picture, pillow_errors
 from sparsefeat.images.source import (
@@ -17,6 +18,7 @@ from sparsefeat.images.source import (
     os_refusal,
     storable_mtime,
 )
+from sparsefeat.storage import is_url, read_object
 
 # Opening a FIFO without O_NONBLOCK waits for a writer, for ever if there is none.
 _FLAGS = (
@@ -41,12 +43,32 @@ def read_file(source: Source, max_pixels: int) -> bytes:
     UnreadableError
         If it isn't, or can't be read, or can't be a picture of at most `max_pixels`.
     """
+    if source.member is not None:
+        return read_member(source, largest_file(max_pixels))
+    if is_url(source.file):
+        return _read_object(source, max_pixels)
     try:
         descriptor = os.open(source.file, _FLAGS)
         with os.fdopen(descriptor, "rb") as stream:
             return _read(stream, source, max_pixels)
     except OSError as exc:
         raise os_refusal(exc) from exc
+
+
+def _read_object(source: Source, max_pixels: int) -> bytes:
+    if source.bytes > largest_file(max_pixels):
+        raise UnreadableError(Reason.OVERSIZED)
+    try:
+        content, mtime_ns = read_object(source.file, source.bytes)
+    except OSError as exc:
+        raise os_refusal(exc) from exc
+    except ValueError as exc:  # longer
+        raise UnreadableError(Reason.CHANGED) from exc
+    if (len(content), mtime_ns) != (source.bytes, source.mtime_ns):
+        raise UnreadableError(Reason.CHANGED)
+    if not content:
+        raise UnreadableError(Reason.EMPTY)
+    return content
 
 
 def load(source: Source) -> Source:

@@ -3,10 +3,16 @@
 import errno
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
+from typing import IO, Any, Self
 
 from sparsefeat.errors import InputError
+from sparsefeat.storage import is_url, open_object
+from sparsefeat.types import Reject
 
 Content = bytes  # a field is called so
 _UNSAFE = re.compile("[%\ud800-\udfff]")
@@ -27,6 +33,70 @@ class Source:
     bytes: int  # size of the file
     mtime_ns: int  # as `storable_mtime` gives it
     content: Content | None = field(default=None, repr=False)  # what was read already
+    member: "Member | None" = None  # where it lies in `file`, if that holds others
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Member:
+    """Where an image lies in a file that holds others."""
+
+    file: tuple[int, int]  # size and time of change of that file, as it was listed
+    offset: int  # of its bytes; of its header in a zip; the row group in a Parquet file
+    length: int  # of its bytes as they are stored; the row in its row group
+    crc32: int = 0  # in a zip
+    deflated: bool = False
+    column: str = ""  # in a Parquet file
+
+    @classmethod
+    def of(cls, container: Source, **where: Any) -> Self:
+        """Say where an image lies in a file that was listed."""
+        return cls(file=(container.bytes, container.mtime_ns), **where)
+
+
+def member_source(
+    container: Source,
+    name: str,
+    size: int,
+    *,
+    member: Member | None = None,
+    content: Content | None = None,
+    label: str | None = None,
+) -> Source:
+    """Give an image in a file that holds others; its label is its folder there, if it has one."""
+    folder = name.rpartition("/")[0].rpartition("/")[2]
+    return Source(
+        file=container.file,
+        root=container.root,
+        path=f"{container.path}/{encode_path(name)}",
+        label=label or encode_path(folder) or container.label,
+        bytes=size,
+        mtime_ns=0,  # an archive says when it was made, not when an image was
+        content=content,
+        member=member,
+    )
+
+
+class DamagedContainerError(Exception):
+    """What is left of a file that holds others can't be listed; never leaves this package."""
+
+
+@contextmanager
+def open_container(path: str, expected: tuple[int, int] | None = None) -> Iterator[IO[bytes]]:
+    """Open a file that holds others, on a disk or in a bucket, to be read at any place.
+
+    Raises
+    ------
+    UnreadableError
+        Its size and time are not the `expected` ones any more.
+    OSError
+        The system or the server refused.
+    """
+    with open_object(path) if is_url(path) else Path(path).open("rb") as file:
+        if expected is not None and not is_url(path):
+            status = os.fstat(file.fileno())
+            if (status.st_size, storable_mtime(status)) != expected:
+                raise UnreadableError(Reason.CHANGED)
+        yield file
 
 
 def storable_mtime(status: os.stat_result) -> int:
@@ -88,6 +158,9 @@ def _unescape(match: re.Match[str]) -> str:
     return chr(0xDC00 + int(escape[1:], 16))
 
 
+Found = Source | Reject
+
+
 class Reason(StrEnum):
     """What a reject's `reason` can say."""
 
@@ -110,6 +183,11 @@ class Reason(StrEnum):
     TOO_MANY_PIXELS = "the picture has more pixels than the limit"
     NO_MEMORY = "not enough memory to decode the picture"
     UNSUPPORTED = "the picture's kind of pixels is not supported"
+    CONTAINER = "the file that holds it is damaged"
+    DUPLICATE = "another image in the same file has its name"
+    OUTSIDE = "a name that leads out of the file that holds it"
+    ENCRYPTED = "encrypted"
+    COMPRESSION = "compressed in another way than by deflate"
     WARNED = "the decoder warned, and warnings are errors"
 
     @property

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from sparsefeat.errors import SourceError
 from sparsefeat.images.patterns import Choice, matches, may_hold
 from sparsefeat.images.source import (
+    Found,
     Source,
     UnreadableError,
     decode_path,
@@ -20,8 +21,6 @@ from sparsefeat.images.source import (
     storable_mtime,
 )
 from sparsefeat.types import ReadFailure, Reject
-
-Found = Source | Reject
 
 # What says nothing of a folder: too many open files, here or in all of the system; no memory.
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})

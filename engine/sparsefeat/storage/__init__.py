@@ -2,7 +2,7 @@
 
 from sparsefeat.storage.interface import Storage, StoredFile, Usage
 from sparsefeat.storage.local import LocalStorage, sync
-from sparsefeat.storage.objects import ObjectStorage
+from sparsefeat.storage.objects import ObjectStorage, list_objects, open_object, read_object
 from sparsefeat.storage.opening import checked_place, is_url, open_storage
 from sparsefeat.storage.whole_file import (
     check_replaceable,
@@ -23,8 +23,11 @@ __all__ = [
     "checked_place",
     "is_special",
     "is_url",
+    "list_objects",
     "made_folder",
+    "open_object",
     "open_storage",
+    "read_object",
     "refusal",
     "replacing",
     "sync",

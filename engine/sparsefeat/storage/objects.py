@@ -5,6 +5,7 @@ created with ``If-None-Match: *``; the answer may get lost, so what is there aft
 """
 
 import errno
+import io
 import os
 import secrets
 import threading
@@ -12,9 +13,10 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from sparsefeat.errors import StoreWriteError
 from sparsefeat.storage.interface import Usage
@@ -24,6 +26,7 @@ _UPLOADS_AT_ONCE: Final = 8
 _MOST_WAITING_BYTES: Final = 128 << 20
 _TRIES: Final = 8  # to create an object whose fate isn't known, .1 s to 12.8 s apart
 _PARTS_REMEMBERED: Final = 1024
+_READ_AHEAD_BYTES: Final = 8 << 20
 
 
 class ObjectFile:
@@ -123,6 +126,31 @@ class ObjectStorage:
             if size > most:
                 raise ValueError(f"{key} has {size} bytes, expected at most {most}")
             return bytes(result.bytes())
+
+    def read_dated(self, key: str, most: int) -> tuple[bytes, int]:
+        """Read a whole object as `read` does, and give the time of its last change, too."""
+        with self._translated(key):
+            result = self._obstore.get(self._store, key, options={"range": (0, most + 1)})
+            if int(result.meta["size"]) > most:
+                raise ValueError(f"{key} has {result.meta['size']} bytes, expected at most {most}")
+            return bytes(result.bytes()), _nanoseconds(result.meta["last_modified"])
+
+    def objects(self, prefix: str) -> Iterator[tuple[str, int, int]]:
+        """List objects: see `list_objects`."""
+        start = len(prefix) + 1 if prefix else 0
+        with self._translated(prefix):
+            if prefix and self._has_object(prefix):
+                found = self._obstore.head(self._store, prefix)
+                yield "", int(found["size"]), _nanoseconds(found["last_modified"])
+            for page in self._obstore.list(self._store, prefix or None, chunk_size=1000):
+                for each in page:
+                    changed = _nanoseconds(each["last_modified"])
+                    yield each["path"][start:], int(each["size"]), changed
+
+    def object_size(self, key: str) -> int:
+        """Give the size of an object that is no part's, in bytes."""
+        with self._translated(key):
+            return int(self._obstore.head(self._store, key)["size"])
 
     def read_range(self, key: str, offset: int, length: int) -> bytes:
         """Read a range of an object; fewer bytes where it ends before."""
@@ -318,6 +346,87 @@ class ObjectStorage:
             raise OSError(errno.EIO, _brief(exc), self.name(key)) from exc
 
 
+@lru_cache(16)
+def _bucket(url: str) -> ObjectStorage:
+    return ObjectStorage(url)
+
+
+def _in_bucket(url: str) -> tuple[ObjectStorage, str]:
+    """Give the bucket of a URL, and the name of the object in it.
+
+    Connections are shared by all that is read from a bucket.
+    """
+    scheme, _, rest = url.partition("://")
+    bucket, _, key = rest.partition("/")
+    return _bucket(f"{scheme}://{bucket}"), key
+
+
+def list_objects(url: str) -> Iterator[tuple[str, int, int]]:
+    """List the objects at or below a URL, by their names' bytes, a page at a time.
+
+    Returns
+    -------
+    Of each its name relative to `url` (empty for an object of just that name), its size in bytes,
+    and the time of its last change in nanoseconds since 1970.
+
+    Raises
+    ------
+    OSError
+        The server refused.
+    """
+    storage, key = _in_bucket(url)
+    yield from storage.objects(key.rstrip("/"))
+
+
+def read_object(url: str, most: int) -> tuple[bytes, int]:
+    """Read a whole object; give its bytes and the time of its last change in nanoseconds.
+
+    Raises
+    ------
+    OSError
+        It isn't there, or the server refused.
+    ValueError
+        It has more than `most` bytes.
+    """
+    storage, key = _in_bucket(url)
+    return storage.read_dated(key, most)
+
+
+def open_object(url: str) -> IO[bytes]:
+    """Open an object for reading at any place; it is read ahead by some megabytes."""
+    storage, key = _in_bucket(url)
+    return io.BufferedReader(_ObjectReader(storage, key), _READ_AHEAD_BYTES)
+
+
+class _ObjectReader(io.RawIOBase):
+    """An object as a file that can be read."""
+
+    def __init__(self, storage: ObjectStorage, key: str) -> None:
+        self._storage, self._key = storage, key
+        self._size, self._position = storage.object_size(key), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        self._position = max(0, start + offset)
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        length = max(0, min(len(buffer), self._size - self._position))
+        content = self._storage.read_range(self._key, self._position, length)
+        buffer[: len(content)] = content
+        self._position += len(content)
+        return len(content)
+
+
 class _Budget:
     """Bytes that may wait to be uploaded; one object larger than all of them may, alone."""
 
@@ -352,6 +461,10 @@ def _split(key: str) -> tuple[str, str]:
 def _has_plain_endpoint(environment: Mapping[str, str] = os.environ) -> bool:
     names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
     return any(environment.get(name, "").startswith("http://") for name in names)
+
+
+def _nanoseconds(moment: datetime) -> int:
+    return int(moment.timestamp()) * 1_000_000_000  # servers count whole seconds
 
 
 def _brief(exc: BaseException) -> str:
