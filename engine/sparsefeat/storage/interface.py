@@ -1,6 +1,6 @@
 """What a store needs of the place where it lies."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,10 +116,13 @@ class Storage(Protocol):
         """Return when all files that were written below a key are safely stored."""
         ...
 
-    def create(self, key: str, content: bytes) -> bool:
+    def create(
+        self, key: str, content: bytes, *, allowed: Callable[[], bool] = lambda: True
+    ) -> bool:
         """Create a file, whole and safely stored, unless there is one: then return False.
 
         Of several that try at the same time, in processes or on machines, one succeeds.
+        `allowed` is asked at the last moment; where it says no, False is returned, too.
         """
         ...
 

@@ -19,7 +19,7 @@ from sparsefeat.errors import (
     StoreNotFoundError,
     StoreWriteError,
 )
-from sparsefeat.storage import Storage, open_storage
+from sparsefeat.storage import Storage, is_url, open_storage
 from sparsefeat.store.format import (
     FORMAT,
     JSON,
@@ -207,6 +207,11 @@ class Log:
     def _no_store(self) -> StoreNotFoundError:
         name = self._storage.name("")
         if not self._storage.is_folder():
+            if is_url(name):
+                return StoreNotFoundError(
+                    f"there is nothing at {name}, expected a store: check the URL, or extract "
+                    "into it first"
+                )
             what = (
                 "is a link that leads back to itself"
                 if _is_loop(self._storage)
@@ -352,18 +357,19 @@ class Log:
         except OSError as exc:
             raise write_error(self._storage, exc) from exc
         if not made:
-            _logger.info("%s: another writer made snapshot %d first", self._storage.root, number)
+            _logger.info("%s: another writer made snapshot %d first", self._storage, number)
             return None
         _logger.info(
             "%s: snapshot %d committed (%s), %d rows in %d parts",
-            *(self._storage.root, number, after.operation, after.n_rows, len(after.parts)),
+            *(self._storage, number, after.operation, after.n_rows, len(after.parts)),
         )
         return Snapshot(**{**_fields(after), "base": base, "checksum": seal_checksum(content)})
 
     def _check_there(self, entries: Iterable[PartEntry]) -> None:
         for entry in entries:
             key = part_key(entry.name)
-            if not self._storage.exists(f"{key}/zarr.json"):
+            # In a bucket somebody may have deleted what was there while the rest was uploaded.
+            if self._storage.usage(key).stored_bytes != entry.n_bytes:
                 raise StoreWriteError(
                     f"{self._storage.name(key)} was deleted before it was committed, expected it "
                     "to stay: run the same command again, and vacuum with a longer grace period"
@@ -502,9 +508,10 @@ def claim(storage: Storage) -> list[Path]:
     """
     name = storage.name("")
     try:
-        if storage.exists("") and not storage.is_folder():
+        is_folder = storage.is_folder()
+        if not is_folder and storage.exists(""):
             raise StoreError(f"{name} is a file, expected a folder: choose another path")
-        if storage.exists(""):
+        if is_folder:
             names = [each for each in storage.names("") if not each.startswith(".")]
             foreign = [each for each in names if each not in (PARTS, SNAPSHOTS)]
             if foreign and SNAPSHOTS not in names:
@@ -524,6 +531,11 @@ def claim(storage: Storage) -> list[Path]:
 def write_error(storage: Storage, exc: OSError) -> StoreWriteError:
     """Say that the disk refused, or dropped out."""
     name = storage.name("")
+    if is_url(name):
+        return StoreWriteError(
+            f"{name} can't be written ({exc.strerror or exc}), expected a service that answers, "
+            "and permission: run the same command again, committed parts are safe"
+        )
     if isinstance(exc, FileNotFoundError | NotADirectoryError):
         return StoreWriteError(
             f"{name} can't be written ({exc.strerror or exc}), expected the store that was "

@@ -231,7 +231,8 @@ def _leftovers(storage: Storage, snapshot: Snapshot) -> Iterator[Finding]:
         for name in names:
             part = part_name(name) if prefix == PARTS else None
             if part is not None:
-                unlisted += part not in snapshot.by_name
+                # Some services keep the names of folders in which there is nothing any more.
+                unlisted += part not in snapshot.by_name and storage.exists(part_key(part))
             elif not name.startswith(".") and (prefix == PARTS or snapshot_number(name) is None):
                 yield Finding(what=f"{prefix}/{name} belongs to nothing", harmless=True)
     if unlisted:
