@@ -7,6 +7,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from sparsefeat.store.format import overlapped
 from sparsefeat.store.part import REJECTED, ROWS, Part, full_path
 from sparsefeat.types import Reject, Row
 
@@ -131,13 +132,16 @@ class Index:
         """Note an image that could not be read."""
         _add(self._rejects, image)
 
-    def load(self, parts: Iterable[Part]) -> None:
-        """Add the images that the parts hold."""
-        for part in parts:
-            columns = _columns(part, ROWS, part.kept)
-            _load(self._rows, columns)
-            self._places.update(_hashes(columns[0]))
-            _load(self._rejects, _columns(part, REJECTED, None))
+    def load(self, parts: Iterable[Part], at_once: int = 1) -> None:
+        """Add the images that the parts hold, some of which are read at once."""
+
+        def read(part: Part) -> tuple[Columns, Columns]:
+            return _columns(part, ROWS, part.kept), _columns(part, REJECTED, None)
+
+        for rows, rejects in overlapped(read, parts, at_once):
+            _load(self._rows, rows)
+            self._places.update(_hashes(rows[0]))
+            _load(self._rejects, rejects)
 
 
 Columns: TypeAlias = tuple[
@@ -191,11 +195,11 @@ class Locations:
         self._parts: npt.NDArray[np.int64] = np.empty(0, np.int64)
         self._rows: npt.NDArray[np.int64] = np.empty(0, np.int64)
 
-    def load(self, parts: Iterable[Part]) -> None:
-        """Add the rows of parts."""
-        for part in parts:
+    def load(self, parts: Sequence[Part], at_once: int = 1) -> None:
+        """Add the rows of parts, some of which are read at once."""
+        read = overlapped(lambda part: _columns(part, ROWS, part.kept)[0], parts, at_once)
+        for part, here in zip(parts, read, strict=True):
             rows = np.arange(part.header.rows) if part.kept is None else part.kept
-            here = _columns(part, ROWS, part.kept)[0]
             self._waiting.append((_hashes(here), np.full(len(rows), len(self._names)), rows))
             self._names.append(part.entry.name)
 

@@ -108,7 +108,7 @@ class Store:
         """One line per row, in the order of the rows, indexed by row id."""
         if ROWS not in self._frames:
             kept = [part.kept for part in self._parts]
-            self._frames[ROWS] = read_frame(self._parts, ROWS, kept)
+            self._frames[ROWS] = read_frame(self._parts, ROWS, kept, self.storage.reads_at_once)
         return self._frames[ROWS].copy()
 
     @property
@@ -116,7 +116,9 @@ class Store:
         """One line per image that gave no row, with its latest reason."""
         if REJECTED not in self._frames:
             standing = self._standing_rejects()
-            self._frames[REJECTED] = read_frame(self._parts, REJECTED, standing)
+            self._frames[REJECTED] = read_frame(
+                self._parts, REJECTED, standing, self.storage.reads_at_once
+            )
         return self._frames[REJECTED].copy()
 
     @property

@@ -1,11 +1,12 @@
 """A store's tables: rows, and images that gave none."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from sparsefeat.store.format import overlapped
 from sparsefeat.store.part import COLUMNS, INDEX, REJECTED, ROWS, Part, full_path
 from sparsefeat.system import importing
 
@@ -16,7 +17,9 @@ _IDENTITY = ("root", "path", "bytes", "mtime_ns")
 Lines = npt.NDArray[np.int64]
 
 
-def read_frame(parts: Iterable[Part], table: str, lines: Sequence[Lines | None]) -> "pd.DataFrame":
+def read_frame(
+    parts: Iterable[Part], table: str, lines: Sequence[Lines | None], at_once: int
+) -> "pd.DataFrame":
     """Read lines of one table of all parts, indexed by row id; None for all of a part's."""
     with importing("pandas"):
         import pandas as pd
@@ -24,10 +27,13 @@ def read_frame(parts: Iterable[Part], table: str, lines: Sequence[Lines | None])
     columns: dict[str, list[npt.NDArray[np.generic]]] = {
         column: [] for column in (INDEX, *COLUMNS[table])
     }
-    for part, some in zip(parts, lines, strict=True):
-        for column, read in columns.items():
-            values = part.column(table, column)
-            read.append(values if some is None else values[some])
+
+    def read(part: Part) -> list[npt.NDArray[Any]]:
+        return [part.column(table, column) for column in columns]
+
+    for found, some in zip(overlapped(read, parts, at_once), lines, strict=True):
+        for values, all_values in zip(found, columns.values(), strict=True):
+            all_values.append(values if some is None else values[some])
     joined = {
         column: np.concatenate(values) if values else np.empty(0, object)
         for column, values in columns.items()
@@ -54,9 +60,12 @@ def standing_rejects(parts: Sequence[Part]) -> list[Lines]:
             last[identity] = number, line
     if last:
         times = np.array([identity[2] for identity in last], np.int64)
-        for part in parts:
+        read = overlapped(
+            lambda part: part.column(ROWS, "mtime_ns"), parts, parts[0].storage.reads_at_once
+        )
+        for part, stored in zip(parts, read, strict=True):
             # Most images were never rejected: only those of the same time are looked at.
-            rows = np.flatnonzero(np.isin(part.column(ROWS, "mtime_ns"), times))
+            rows = np.flatnonzero(np.isin(stored, times))
             rows = rows if part.kept is None else np.intersect1d(rows, part.kept)
             if len(rows):
                 for identity in _identities(part, ROWS, rows):

@@ -28,6 +28,7 @@ from sparsefeat.store.format import (
     identity,
     in_threads,
     is_layer_name,
+    overlapped,
     plain_json,
 )
 from sparsefeat.store.part import (
@@ -269,10 +270,11 @@ class StoreWriter:
     def _load(self, snapshot: Snapshot) -> list[Part]:
         """Add to the index what others have committed."""
         entries = [entry for entry in snapshot.parts if entry.name not in self._loaded]
-        parts = [Part(self._storage, entry) for entry in entries]
-        self.index.load(parts)
+        at_once = self._storage.reads_at_once
+        parts = [*overlapped(lambda entry: Part(self._storage, entry), entries, at_once)]
+        self.index.load(parts, at_once)
         if self._locations is not None:
-            self._locations.load(parts)
+            self._locations.load(parts, at_once)
         self._loaded |= {entry.name: entry for entry in entries}
         return parts
 

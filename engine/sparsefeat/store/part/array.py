@@ -178,8 +178,9 @@ class StoredArray:
         if len(chunks) == 1:
             copy(chunks[0])
             return
-        for _ in in_threads(copy, chunks, self._storage.reads_at_once):
-            pass
+        for work, items in ((self._index, self._unknown(chunks)), (copy, chunks)):
+            for _ in in_threads(work, items, self._storage.reads_at_once):
+                pass
 
     def files(self) -> Iterator[str]:
         """Name the files that it lies in, relative to its folder."""
@@ -207,20 +208,33 @@ class StoredArray:
                 chunks += range(start, beyond)
         return chunks
 
+    def _unknown(self, chunks: list[int]) -> list[int]:
+        """List the files of these chunks whose index isn't known yet."""
+        if self.metadata.chunks_per_file == 1:
+            return []
+        return sorted({each // self.metadata.chunks_per_file for each in chunks} - {*self._indexes})
+
+    def _index(self, number: int) -> list[tuple[int, int] | None]:
+        """Give where a file's chunks lie, kept once read."""
+        if number not in self._indexes:
+            with self._storage.open(self._file(number)) as file:
+                index = read_index(file, self.metadata.chunks_per_file, self._most_bytes)
+            self._indexes[number] = index
+        return self._indexes[number]
+
+    def _file(self, number: int) -> str:
+        return f"{self.key}/{self.metadata.file_name(number)}"
+
     def _stored(self, chunk: int) -> bytes:
         """Read a chunk's bytes."""
         number, place = divmod(chunk, self.metadata.chunks_per_file)
-        file = f"{self.key}/{self.metadata.file_name(number)}"
-        most = self._most_bytes
+        file = self._file(number)
         if self.metadata.chunks_per_file == 1:
-            return self._storage.read(file, most)
+            return self._storage.read(file, self._most_bytes)
+        where = self._index(number)[place]
+        if where is None:
+            raise ValueError(f"chunk {chunk} is missing")
         with self._storage.open(file) as opened:
-            if number not in self._indexes:
-                index = read_index(opened, self.metadata.chunks_per_file, most)
-                self._indexes[number] = index
-            where = self._indexes[number][place]
-            if where is None:
-                raise ValueError(f"chunk {chunk} is missing")
             return opened.read(*where)
 
     def _texts(self) -> npt.NDArray[Any]:
