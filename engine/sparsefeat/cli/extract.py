@@ -130,7 +130,7 @@ def extract(
     """
     import sparsefeat
     from sparsefeat.images import list_pictures
-    from sparsefeat.pipeline import ExtractionResult, Extractor, Profile
+    from sparsefeat.pipeline import ExtractionResult, Extractor
     from sparsefeat.runtime import bf16_only_in_vectors
 
     kept = _parsed(values)  # before the model is loaded
@@ -143,7 +143,7 @@ def extract(
         )
     if any(Path(output).absolute() == Path(photo).absolute() for photo in photos):
         raise click.UsageError(f"{output} is where the photographs are, expected another folder")
-    start, profile = time.monotonic(), Profile()
+    start = time.monotonic()
     with warnings_as_lines():
         threading.Thread(
             target=_load_kernels,
@@ -193,19 +193,19 @@ def extract(
                         worked=so_far.worked,
                     ),
                     stop=stop,
-                    profile=profile,
                 )
             )
     seconds = time.monotonic() - start
     if as_json:
-        profile_facts = _profile_facts(profile, setup_seconds, extractor) if profiled else None
-        _print_json(output, outcome, seconds, profile_facts)
+        measured = profiled and outcome.profile
+        facts = _profile_facts(measured, setup_seconds, extractor) if measured else None
+        _print_json(output, outcome, seconds, facts)
     else:
         _print(output, outcome, seconds)
         if outcome.losses:
             _print_losses(outcome, kept)
-        if profiled:
-            _print_profile(profile, setup_seconds, extractor)
+        if profiled and outcome.profile:
+            _print_profile(outcome.profile, setup_seconds, extractor)
     if stopped_by is not None:
         raise click.exceptions.Exit(128 + stopped_by)
     if outcome.failed or outcome.nothing_readable:
@@ -248,6 +248,7 @@ def _print_json(
     output: str, outcome: "ExtractionResult", seconds: float, profile: dict[str, Any] | None = None
 ) -> None:
     facts = {"store": output, "seconds": seconds, **dataclasses.asdict(outcome)}
+    del facts["profile"]
     print_json(facts if profile is None else facts | {"profile": profile})
 
 
@@ -308,14 +309,14 @@ def _profile_facts(
         "convolution_variant": extractor.convolution_variant,
         "setup_seconds": setup_seconds,
         "run_seconds": profile.seconds,
-        "stages": [dataclasses.asdict(times) for times in profile.stages()],
+        "stages": [dataclasses.asdict(times) for times in profile.stages],
     }
 
 
 def _print_profile(profile: "Profile", setup_seconds: float, extractor: "Extractor") -> None:
     click.echo()
     rows = []
-    for times in profile.stages():
+    for times in profile.stages:
         share = times.busy_seconds / (times.threads * profile.seconds)
         rows.append(
             (
