@@ -31,8 +31,8 @@ from sparsefeat.cli.output import (
     printable,
     warnings_as_lines,
 )
-from sparsefeat.cli.progress import extraction_shown
-from sparsefeat.cli.stopping import run_stoppable
+from sparsefeat.cli.progress import ExtractionShown, shown
+from sparsefeat.cli.stopping import WAKE_SECONDS, run_stoppable
 from sparsefeat.errors import InputError
 from sparsefeat.system import close_matches, counted
 
@@ -178,9 +178,10 @@ def extract(
     Files that accompany photographs (.mov, .xmp, Thumbs.db, ...) are counted and skipped.
     """
     import sparsefeat
-    from sparsefeat.images import list_pictures
+    from sparsefeat.images import PictureStream, Search
     from sparsefeat.pipeline import ExtractionResult, Extractor, Profile
     from sparsefeat.runtime import bf16_only_in_vectors
+    from sparsefeat.store import check_output
 
     kept = _parsed(values)  # before the model is loaded
     if not photos and files_from is None:
@@ -197,7 +198,8 @@ def extract(
         threading.Thread(
             target=_load_kernels, args=(convolution,), name="sparsefeat-load", daemon=True
         ).start()
-        pictures = list_pictures(
+        check_output(output)  # before anything that takes time
+        search = Search(
             photos,
             files_from=files_from,
             root=root,
@@ -205,12 +207,16 @@ def extract(
             include=include,
             exclude=exclude,
         )
-        note_listing(pictures)
-        if not pictures:
+        pictures = PictureStream(search)
+        with shown("pictures listed", transient=True) as show:
+            while not pictures.wait(WAKE_SECONDS):
+                show(pictures.n_listed, None, "")
+        if pictures.complete and not pictures.n_listed:
+            note_listing(search)
             listed = "standard input" if files_from == "-" else printable(str(files_from))
             log(f"{listed} lists no images: there is nothing to do")
             if as_json:
-                _print_json(output, ExtractionResult(total=0), time.monotonic() - start)
+                _print_json(output, ExtractionResult(all_listed=True), time.monotonic() - start)
             return
         extractor = Extractor(
             model,
@@ -234,7 +240,7 @@ def extract(
                 "fp32 here; sparsefeat bench measures both"
             )
         setup_seconds = time.monotonic() - start
-        with extraction_shown() as report:
+        with ExtractionShown() as display:
             outcome, stopped_by = run_stoppable(
                 lambda stop: sparsefeat.extract(
                     pictures,
@@ -245,11 +251,14 @@ def extract(
                     identity=identity,  # type: ignore[arg-type]
                     retry_rejects=retry_rejects,
                     update=update,
-                    report=report,
+                    report=display.report,
+                    opening=display.opening,
                     stop=stop,
                     profile=profile,
                 )
             )
+    if pictures.complete:
+        note_listing(search)
     seconds = time.monotonic() - start
     if as_json:
         profile_facts = _profile_facts(profile, setup_seconds, extractor) if profiled else None

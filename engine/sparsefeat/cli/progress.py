@@ -3,28 +3,31 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Self
 
 from sparsefeat.cli.output import log
 
 if TYPE_CHECKING:
     from sparsefeat.pipeline import ExtractionResult
 
+LOG_FIRST_SECONDS = 2.0
 LOG_EVERY_SECONDS = 30.0
 
-Show = Callable[[int, int, str], None]
-"""Takes how many are done, of how many, and what else to say."""
+Show = Callable[[int, int | None, str], None]
+"""Takes how many are done, of how many if that is known, and what else to say."""
 
 
 @contextmanager
-def shown(what: str) -> Iterator[Show]:
+def shown(what: str, *, transient: bool = False) -> Iterator[Show]:
     """Show how many of something are done, on standard error.
 
     Parameters
     ----------
     what
         The things counted: "pictures", "parts".
+    transient
+        Remove the bar in the end.
     """
     if not sys.stderr.isatty():
         yield _Lines(what)
@@ -38,32 +41,54 @@ def shown(what: str) -> Iterator[Show]:
         TextColumn(what),
         TextColumn("{task.description}"),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=transient) as bar:
         task = bar.add_task("", total=None)
 
-        def show(done: int, total: int, note: str) -> None:
+        def show(done: int, total: int | None, note: str) -> None:
             bar.update(task, completed=done, total=total, description=note)
 
         yield show
 
 
-@contextmanager
-def extraction_shown() -> Iterator[Callable[["ExtractionResult"], None]]:
-    """Show how an extraction goes, with its rate, the time left and the number of rejects."""
-    start = time.monotonic()
-    with shown("pictures") as show:
+class ExtractionShown:
+    """Shows how an extraction goes: what of the store is known, and then the pictures."""
 
-        def report(progress: "ExtractionResult") -> None:
-            # Pictures that are passed over take no time, and say nothing of those to come.
-            rate = progress.worked / (time.monotonic() - start)
-            left = (progress.total - progress.done) / rate if rate else 0.0
-            show(
-                progress.done,
-                progress.total,
-                f"{rate:.1f} images/s, {human_seconds(left)} left, {progress.rejected:,} rejected",
+    def __init__(self) -> None:
+        self._shown = ExitStack()
+        self._show: Show | None = None
+        self._is_opening = False
+        self._start = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._shown.close()
+
+    def opening(self, done: int, total: int) -> None:
+        """Show how many of the store's parts are known."""
+        if self._show is None:
+            self._show = self._shown.enter_context(
+                shown("parts of the store looked at", transient=True)
             )
+            self._is_opening = True
+        self._show(done, total, "")
+        self._start = time.monotonic()
 
-        yield report
+    def report(self, progress: "ExtractionResult") -> None:
+        """Show the pictures, with their rate, the time left and the number of rejects."""
+        if self._show is None or self._is_opening:
+            self._shown.close()
+            self._show, self._is_opening = self._shown.enter_context(shown("pictures")), False
+        # Pictures that are passed over take no time, and say nothing of those to come.
+        rate = progress.worked / max(time.monotonic() - self._start, 1e-9)
+        notes = [f"{rate:.1f} images/s"]
+        if progress.all_listed:
+            left = (progress.total - progress.done) / rate if rate else 0.0
+            notes.append(f"{human_seconds(left)} left")
+        notes.append(f"{progress.rejected:,} rejected")
+        total = progress.total if progress.all_listed else None
+        self._show(progress.done, total, ", ".join(notes))
 
 
 @contextmanager
@@ -97,13 +122,14 @@ def rows_shown() -> Iterator[Callable[[int, int], None]]:
 class _Lines:
     def __init__(self, what: str) -> None:
         self._what = what
-        self._last = time.monotonic()
+        self._next = time.monotonic() + LOG_FIRST_SECONDS
 
-    def __call__(self, done: int, total: int, note: str) -> None:
+    def __call__(self, done: int, total: int | None, note: str) -> None:
         now = time.monotonic()
-        if now - self._last >= LOG_EVERY_SECONDS:
-            self._last = now
-            log(", ".join(filter(None, [f"{done:,} of {total:,} {self._what}", note])))
+        if now >= self._next:
+            self._next = now + LOG_EVERY_SECONDS
+            of = "" if total is None else f" of {total:,}"
+            log(", ".join(filter(None, [f"{done:,}{of} {self._what}", note])))
 
 
 def human_seconds(seconds: float) -> str:

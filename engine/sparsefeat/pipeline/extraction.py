@@ -6,17 +6,19 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from sparsefeat.errors import InputError, SourceError
 from sparsefeat.images import (
     MAX_PIXELS,
+    PictureStream,
+    Search,
     Source,
     each_picture,
     find_picture,
     largest_file,
-    list_pictures,
 )
 from sparsefeat.pipeline.extractor import Extractor
 from sparsefeat.pipeline.profile import Profile
@@ -28,6 +30,7 @@ AnyPath = str | os.PathLike[str]
 Identity = Literal["mtime", "digest"]
 IDENTITIES: tuple[str, ...] = get_args(Identity)
 MOST_SHOWN = 5  # all rejects are in the store
+ASKED_TOGETHER = 1024  # pictures
 
 
 @dataclass(kw_only=True)
@@ -37,7 +40,9 @@ class ExtractionResult:
     Attributes
     ----------
     total
-        Pictures that were listed.
+        Pictures that were listed so far.
+    all_listed
+        Whether these are all.
     rows, rejected, failed
         What became of those worked on so far. What failed could not be read for a cause that lies
         in the system; it is not recorded, and the next run tries it again.
@@ -55,7 +60,8 @@ class ExtractionResult:
         computed; once the run is over.
     """
 
-    total: int
+    total: int = 0
+    all_listed: bool = False
     rows: int = 0
     rejected: int = 0
     failed: int = 0
@@ -95,7 +101,7 @@ class ExtractionResult:
 
 
 def extract(
-    images: AnyPath | Iterable[AnyPath | Source | Reject],
+    images: AnyPath | Iterable[AnyPath | Source | Reject] | PictureStream,
     store: AnyPath,
     *,
     model: AnyPath | Extractor = "vgg16.onnx",
@@ -107,6 +113,7 @@ def extract(
     retry_rejects: bool = False,
     update: bool = False,
     report: Callable[[ExtractionResult], None] | None = None,
+    opening: Callable[[int, int], None] | None = None,
     stop: threading.Event | None = None,
     profile: Profile | None = None,
     **options: Any,
@@ -119,7 +126,8 @@ def extract(
     Parameters
     ----------
     images
-        A folder, a file or a pattern, or several of them; or what `list_pictures` found.
+        A folder, a file or a pattern, or several of them; or what `list_pictures` found. They
+        are listed while the first of them are worked on.
     store
         The store's folder; made if it isn't there.
     model
@@ -143,7 +151,10 @@ def extract(
         Give images that changed on disk since they were stored a new row, in place of the old
         one. Without it their rows stay as they are, and `ExtractionResult.changed` lists them.
     report
-        Called after every batch and at the end; always with the same object.
+        Called after every batch, now and then while stored images are passed over, and at the
+        end; always with the same object.
+    opening
+        Called while a store is opened, with how many of its parts are known, and of how many.
     stop
         Once set, the run ends after the batch in hand and commits it.
     profile
@@ -186,16 +197,23 @@ def extract(
         extractor = model
     else:
         extractor = Extractor(model, **options)
+    stop, progress, profile = stop or threading.Event(), ExtractionResult(), profile or Profile()
     if include or exclude:
-        images = list_pictures(images, include=include, exclude=exclude)  # type: ignore[arg-type]
-    listed = [
-        find_picture(each) if isinstance(each, str | os.PathLike) else each
-        for each in each_picture(images)
-    ]
-    progress, profile = ExtractionResult(total=len(listed)), profile or Profile()
-    with (
-        profile.running(),
-        StoreWriter.open(
+        images = Search(images, include=include, exclude=exclude)  # type: ignore[arg-type]
+    found = (
+        images
+        if isinstance(images, PictureStream)
+        else PictureStream(map(_listed, each_picture(images)))
+    )
+
+    def opened(done: int, total: int) -> None:
+        if stop.is_set():
+            raise _Stopped
+        if opening is not None:
+            opening(done, total)
+
+    try:
+        writer = StoreWriter.open(
             checked_path(store, "a store"),
             layers=list(extractor.layers.values()),
             settings=extractor.settings,
@@ -205,12 +223,18 @@ def extract(
             steps=extractor.steps,
             replace=update,
             operation="update" if update else "extract",
-        ) as writer,
-    ):
+            opening=opened,
+        )
+    except _Stopped:
+        found.close()
+        progress.stopped = True
+        return progress
+    with profile.running(), closing(found), writer:
         todo = _pending(
-            listed,
+            found,
             writer.index,
             progress,
+            report,
             by_digest=identity == "digest",
             retry_rejects=retry_rejects,
             update=update,
@@ -224,31 +248,49 @@ def extract(
                         added = writer.append(batch)
                     copies = len(batch.rows) - added
                     progress.appended(rows=added, copies=copies, rejects=batch.rejects)
+                    progress.total, progress.all_listed = found.n_listed, found.complete
                     if report is not None:
                         report(progress)
-                    if stop is not None and stop.is_set():
+                    if stop.is_set():
                         break
         except SourceError as exc:
             writer.commit()
             raise SourceError(f"{exc} ({counted(progress.rows, 'row')} added before)") from exc
         with profile.busy("write"):
             writer.commit()
+    progress.total, progress.all_listed = found.n_listed, found.complete
     progress.losses = dict(writer.losses)
-    progress.stopped = progress.done < progress.total
+    progress.stopped = progress.done < progress.total or not progress.all_listed
     if report is not None:
         report(progress)
     return progress
 
 
+class _Stopped(Exception):  # noqa: N818  # no error
+    """The run was told to stop while the store was opened."""
+
+
+def _listed(picture: object) -> Source | Reject:
+    if isinstance(picture, str | os.PathLike):
+        return find_picture(picture)
+    if not isinstance(picture, Source | Reject):
+        raise InputError(
+            f"got a {type(picture).__name__} among the pictures, expected what list_pictures "
+            "gives: call it with your paths"
+        )
+    return picture
+
+
 def _pending(
-    pictures: Sequence[Source | Reject],
+    pictures: PictureStream,
     index: Index,
     progress: ExtractionResult,
+    report: Callable[[ExtractionResult], None] | None,
     *,
-    by_digest: bool = False,
-    retry_rejects: bool = False,
-    update: bool = False,
-    stop: threading.Event | None = None,
+    by_digest: bool,
+    retry_rejects: bool,
+    update: bool,
+    stop: threading.Event,
 ) -> Iterator[Source | Reject]:
     """Yield what the store doesn't know yet; count in `progress` what is passed over.
 
@@ -263,36 +305,35 @@ def _pending(
     stop
         Once set, no more is yielded.
     """
-    for picture in pictures:
-        if stop is not None and stop.is_set():
-            return
-        if not isinstance(picture, Source | Reject):
-            raise InputError(
-                f"got a {type(picture).__name__} among the pictures, expected what "
-                "list_pictures gives: call it with your paths"
-            )
-        if isinstance(picture, ReadFailure):  # what the store has of it says nothing of today
-            yield picture
-            continue
-        status = _status(picture, index, by_digest=by_digest)
-        if status == "stored":
-            progress.already_stored += 1
-        elif status == "changed" and not update:
-            progress.changed.append(picture.path)
-        elif status == "rejected" and not retry_rejects:
-            progress.already_rejected += 1
-        else:
-            yield picture
+    listed = pictures.pictures(stop)
+    while some := [*islice(listed, ASKED_TOGETHER)]:
+        passed_over = True
+        for picture, known in zip(some, index.statuses(some), strict=True):
+            if stop.is_set():
+                return
+            status = _status(picture, known, index, by_digest=by_digest)
+            if status == "stored":
+                progress.already_stored += 1
+            elif status == "changed" and not update:
+                progress.changed.append(picture.path)
+            elif status == "rejected" and not retry_rejects:
+                progress.already_rejected += 1
+            else:
+                passed_over = False
+                yield picture
+        if passed_over and report is not None:
+            progress.total, progress.all_listed = pictures.n_listed, pictures.complete
+            report(progress)
 
 
-def _status(picture: Source | Reject, index: Index, *, by_digest: bool) -> Status:
-    root, path, size, mtime_ns = picture.root, picture.path, picture.bytes, picture.mtime_ns
-    is_read = isinstance(picture, Source) and size <= largest_file(MAX_PIXELS)
-    if not by_digest or not is_read:
-        status = index.status(root=root, path=path, bytes=size, mtime_ns=mtime_ns)
-        if status != "elsewhere" or not is_read:
-            return status
-    assert isinstance(picture, Source)
+def _status(picture: Source | Reject, known: Status, index: Index, *, by_digest: bool) -> Status:
+    """Tell what the store knows of a picture, by its bytes where it isn't `known` without them."""
+    if isinstance(picture, ReadFailure):  # what the store has of it says nothing of today
+        return "new"
+    if not isinstance(picture, Source) or picture.bytes > largest_file(MAX_PIXELS):
+        return known
+    if not by_digest and known != "elsewhere":
+        return known
     # The same path, size and time below another root: either the folder was moved, or two
     # folders hold different pictures that look alike from outside. Only the bytes can tell.
     try:
@@ -300,4 +341,10 @@ def _status(picture: Source | Reject, index: Index, *, by_digest: bool) -> Statu
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return "new"  # decoding it will say why it can't be read
-    return index.status(root=root, path=path, bytes=size, mtime_ns=mtime_ns, sha256=digest)
+    return index.status(
+        root=picture.root,
+        path=picture.path,
+        bytes=picture.bytes,
+        mtime_ns=picture.mtime_ns,
+        sha256=digest,
+    )

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from sparsefeat.store.dataset.batches import check_memory, csr_bytes, fitting
 from sparsefeat.store.dataset.choosing import choose_stored
+from sparsefeat.store.dataset.tables import with_objects
 from sparsefeat.store.format import layer_key
 from sparsefeat.system import importing
 
@@ -31,7 +32,7 @@ def annotated(
     read = _lazy if lazy else _in_memory
     zeros = {layer_key(name): store[name].zeros().per_channel for name in names}
     return anndata.AnnData(
-        obs=store.obs,
+        obs=with_objects(store.obs),
         obsm={layer_key(name): read(store, name, memory) for name in names},
         uns={
             "sparsefeat": {

@@ -1,7 +1,7 @@
 """A store's tables: rows, and images that gave none."""
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,33 +16,58 @@ _IDENTITY = ("root", "path", "bytes", "mtime_ns")
 Lines = npt.NDArray[np.int64]
 
 
-def read_frame(parts: Iterable[Part], table: str, lines: Sequence[Lines | None]) -> "pd.DataFrame":
-    """Read lines of one table of all parts, indexed by row id; None for all of a part's."""
+def read_frame(parts: Iterable[tuple[Part, Lines | None]], table: str) -> "pd.DataFrame":
+    """Read lines of one table of parts, indexed by row id; None for all of a part's."""
     with importing("pandas"):
         import pandas as pd
 
-    columns: dict[str, list[npt.NDArray[np.generic]]] = {
-        column: [] for column in (INDEX, *COLUMNS[table])
-    }
-    for part, some in zip(parts, lines, strict=True):
+    text: Any = pd.StringDtype(na_value=np.nan)
+    columns: dict[str, list[Any]] = {column: [] for column in (INDEX, *COLUMNS[table])}
+    for part, some in parts:
         for column, read in columns.items():
             values = part.column(table, column)
-            read.append(values if some is None else values[some])
-    joined = {
-        column: np.concatenate(values) if values else np.empty(0, object)
-        for column, values in columns.items()
-    }
-    index = pd.Index(joined.pop(INDEX), dtype=object)
-    return pd.DataFrame(
-        {
-            column: pd.Series(values, index, "int64" if COLUMNS[table][column] is int else object)
-            for column, values in joined.items()
-        },
-        index=index,
+            values = values if some is None else values[some]
+            in_arrow = text.storage == "pyarrow" and values.dtype == np.object_
+            read.append(_in_arrow(values) if in_arrow else values)
+    joined: dict[str, Any] = {}
+    for column in [*columns]:
+        pieces = columns.pop(column)
+        if COLUMNS[table].get(column) is int:
+            joined[column] = np.concatenate([np.empty(0, np.int64), *pieces])
+        elif text.storage == "pyarrow":
+            import pyarrow
+
+            joined[column] = text.__from_arrow__(
+                pyarrow.chunked_array(pieces, pyarrow.large_string())
+            )
+        else:
+            joined[column] = pd.array(np.concatenate([np.empty(0, object), *pieces]), text)
+    index = pd.Index(joined.pop(INDEX))
+    return pd.DataFrame(joined, index=index, copy=False)
+
+
+def with_objects(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Give a table whose text is Python's, as every AnnData can write it."""
+    import pandas as pd
+
+    text = [name for name, dtype in frame.dtypes.items() if isinstance(dtype, pd.StringDtype)]
+    return frame.astype(dict.fromkeys(text, object)).set_axis(frame.index.astype(object))
+
+
+def _in_arrow(texts: npt.NDArray[np.object_]) -> Any:
+    """Make Arrow's array of texts, in just the memory that it takes."""
+    import pyarrow
+
+    joined = "".join(texts)
+    data = joined.encode()
+    lengths = map(len, texts if len(data) == len(joined) else map(str.encode, texts))
+    offsets = np.cumsum([0, *lengths], dtype=np.int64)
+    return pyarrow.LargeStringArray.from_buffers(
+        len(texts), pyarrow.py_buffer(offsets), pyarrow.py_buffer(data)
     )
 
 
-def standing_rejects(parts: Sequence[Part]) -> list[Lines]:
+def standing_rejects(parts: Collection[Part]) -> list[Lines]:
     """Give for each part the lines of its rejects that stand, ascending.
 
     An image that gave a row, in whatever part, is no reject; of several rejects of the same

@@ -3,8 +3,10 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, Self
 
+import msgspec
 import numpy as np
 
 from sparsefeat.store.format.codecs import Chain, count, mapping, sequence, sharded, unsharded
@@ -128,6 +130,12 @@ class ArrayMetadata:
             "node_type": "array",
             "storage_transformers": [],
         }
+
+    @staticmethod
+    @lru_cache(maxsize=1024)  # of the parts of a store, most say the same
+    def parse(node: bytes) -> "ArrayMetadata":
+        """Read ``zarr.json`` as `from_json` does, given its text."""
+        return ArrayMetadata.from_json(msgspec.json.decode(node))
 
     @classmethod
     def from_json(cls, node: object) -> Self:
