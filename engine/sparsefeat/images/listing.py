@@ -126,7 +126,8 @@ class Search:
                 raise SourceError(f"got {os.fspath(root)!r} as root, expected a folder: check it")
         self._skip, self._choice = skip, Choice(include, exclude)
         for name in self._names:
-            if not os.path.lexists(name) and not glob.has_magic(name):
+            is_pattern = glob.has_magic(name) and not os.path.lexists(name)
+            if not os.path.exists(name) and not is_pattern:
                 raise _nothing(name)
         self._given = [*map(repr, self._names)]
         self._entries: list[str] = []

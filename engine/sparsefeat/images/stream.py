@@ -60,8 +60,8 @@ class PictureStream:
                 raise self._failure
             return bool(self._waiting) or self._ended
 
-    def pictures(self, stop: threading.Event) -> Iterator[Source | Reject]:
-        """Yield the pictures, until `stop` is set.
+    def blocks(self, stop: threading.Event) -> Iterator[list[Source | Reject]]:
+        """Yield the pictures, some together, until `stop` is set.
 
         Raises
         ------
@@ -76,7 +76,7 @@ class PictureStream:
             some = self._waiting.popleft()
             if isinstance(some, bytes):
                 some = pickle.loads(zlib.decompress(some))  # our own
-            yield from some
+            yield some
 
     def close(self) -> None:
         """End listing."""

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -30,7 +29,6 @@ AnyPath = str | os.PathLike[str]
 Identity = Literal["mtime", "digest"]
 IDENTITIES: tuple[str, ...] = get_args(Identity)
 MOST_SHOWN = 5  # all rejects are in the store
-ASKED_TOGETHER = 1024  # pictures
 
 
 @dataclass(kw_only=True)
@@ -305,8 +303,7 @@ def _pending(
     stop
         Once set, no more is yielded.
     """
-    listed = pictures.pictures(stop)
-    while some := [*islice(listed, ASKED_TOGETHER)]:
+    for some in pictures.blocks(stop):
         passed_over = True
         for picture, known in zip(some, index.statuses(some), strict=True):
             if stop.is_set():

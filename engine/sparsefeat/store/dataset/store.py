@@ -12,9 +12,8 @@ from sparsefeat.store.dataset.annotated import annotated
 from sparsefeat.store.dataset.batches import Numbers, check_limit
 from sparsefeat.store.dataset.gather import Parts
 from sparsefeat.store.dataset.log import Log, Snapshot, storage_of
-from sparsefeat.store.dataset.tables import read_frame, standing_rejects
+from sparsefeat.store.dataset.tables import matching, read_frame, standing_rejects
 from sparsefeat.store.dataset.view import LayerView
-from sparsefeat.store.dataset.where import matching
 from sparsefeat.store.format import JSON
 from sparsefeat.store.part import REJECTED, ROWS, Part
 from sparsefeat.system import close_matches

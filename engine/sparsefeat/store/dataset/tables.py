@@ -1,13 +1,14 @@
-"""A store's tables: rows, and images that gave none."""
+"""A store's tables: rows, images that gave none, and conditions on them."""
 
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
+from sparsefeat.errors import InputError
 from sparsefeat.store.part import COLUMNS, INDEX, REJECTED, ROWS, Part, full_path
-from sparsefeat.system import importing
+from sparsefeat.system import close_matches, importing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +62,8 @@ def _in_arrow(texts: npt.NDArray[np.object_]) -> Any:
     joined = "".join(texts)
     data = joined.encode()
     lengths = map(len, texts if len(data) == len(joined) else map(str.encode, texts))
-    offsets = np.cumsum([0, *lengths], dtype=np.int64)
+    offsets = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum(np.fromiter(lengths, np.int64, len(texts)), out=offsets[1:])
     return pyarrow.LargeStringArray.from_buffers(
         len(texts), pyarrow.py_buffer(offsets), pyarrow.py_buffer(data)
     )
@@ -101,3 +103,37 @@ def _identities(part: Part, table: str, lines: Lines | None) -> list[tuple[objec
         (full_path(root, path), size, mtime_ns)
         for root, path, size, mtime_ns in zip(*(each.tolist() for each in some), strict=True)
     ]
+
+
+def matching(obs: "pd.DataFrame", condition: str) -> npt.NDArray[np.int64]:
+    """Find the lines of a table that a condition holds for: see `Store.where`."""
+    from pandas.errors import UndefinedVariableError
+
+    if not isinstance(condition, str) or not condition.strip():
+        raise InputError(
+            f"got {condition!r} as a condition, expected text such as 'width > 500' (--where)"
+        )
+    try:
+        # `query` would locate rows by whatever comes out, numbers and labels too; so its mask is
+        # taken. Without the two dictionaries, @name would be a variable of these functions.
+        found = obs.eval(condition, engine="python", local_dict={}, global_dict={})
+    except UndefinedVariableError as exc:
+        name, columns = str(exc).split("'")[1], ["index", *map(str, obs.columns)]
+        likely = close_matches(name, columns) or columns
+        _refuse(condition, f"there is no column {name!r}: try {', '.join(likely)}", exc)
+    except SyntaxError as exc:
+        _refuse(condition, exc.msg, exc)
+    except Exception as exc:  # pandas, NumPy, re and Python's parser raise what they like
+        _refuse(condition, f"{type(exc).__name__}: {exc}", exc)
+    mask = np.asarray(found)
+    if mask.shape != (len(obs),) or mask.dtype != np.bool_:
+        _refuse(condition, f"it gives {mask.dtype} of shape {mask.shape}, not True or False a row")
+    return np.flatnonzero(mask)
+
+
+def _refuse(condition: str, why: str, cause: Exception | None = None) -> NoReturn:
+    shown = condition if len(condition) <= 100 else f"{condition[:100]}..."
+    raise InputError(
+        f"{shown!r} is no condition on rows ({' '.join(why.split())}), expected one such as "
+        "'width > 500 and label == \"cat\"'"
+    ) from cause

@@ -119,6 +119,8 @@ class StoredArray:
             A file is missing, or a chunk is not what was written.
         """
         metadata = self.metadata
+        if metadata.constant is not None:
+            return np.full(self.shape, metadata.constant, metadata.dtype)[start:stop]
         if metadata.chain.dtype is None:
             return self._texts()[start:stop] if self.shape else self._texts().reshape(())
         if not self.shape:
