@@ -14,7 +14,7 @@ from sparsefeat.system import human_bytes, one_line
 LONGEST_TEXT = 40  # characters that a column of text is wide at most
 
 if TYPE_CHECKING:
-    from sparsefeat.images import Listing
+    from sparsefeat.images import Listing, Search
 
 
 def print_json(value: Any) -> None:
@@ -33,7 +33,7 @@ def printable(name: str) -> str:
     return one_line(name, most=len(name))
 
 
-def note_listing(*listings: "Listing") -> None:
+def note_listing(*listings: "Listing | Search") -> None:
     """Say how many files were passed over as companions, and which --exclude matched nothing."""
     from sparsefeat.images import describe_companions
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec import structs
 from PIL import Image
 from skimage import data
 
@@ -25,6 +26,9 @@ from sparsefeat.errors import InputError, StoreMismatchError
 from sparsefeat.images import decode_path, list_pictures
 from sparsefeat.pipeline.extraction import ExtractionResult
 from sparsefeat.pipeline.extraction import extract as extract_images
+from sparsefeat.storage import LocalStorage
+from sparsefeat.store.dataset import Change, Log
+from sparsefeat.store.format import part_key
 
 
 @pytest.fixture
@@ -362,6 +366,22 @@ def test_a_stop_that_is_set_beforehand_starts_nothing(
     assert (outcome.done, outcome.stopped) == (0, True)
 
 
+def test_a_stop_while_the_store_is_opened(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+    store, stop = tmp_path / "features", threading.Event()
+    extract(small_vgg16, [photos / "even"], store)
+    before, seen = digests(store), []
+
+    def opening(done: int, total: int) -> None:
+        seen.append((done, total))
+        if done == 1:
+            stop.set()
+
+    outcome = extract(small_vgg16, [photos], store, stop=stop, opening=opening)
+    assert (outcome.done, outcome.stopped) == (0, True)
+    assert seen == [(0, 3), (1, 3)]
+    assert digests(store) == before
+
+
 def test_stopping_commits_what_is_done(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
     store, stop = tmp_path / "features", threading.Event()
     stopped = extract(small_vgg16, [photos], store, stop=stop, report=lambda _: stop.set())
@@ -450,6 +470,33 @@ def test_a_signal_commits_what_is_finished(
     assert rows < 24
     finished = subprocess.run(line, check=True, capture_output=True, text=True)
     assert f"{24 - rows} rows added" in finished.stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a permission there")
+def test_a_signal_while_a_large_store_is_opened(
+    small_vgg16: Path, photos: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "features"
+    extract(small_vgg16, [photos / "even"], store)
+    log = Log(LocalStorage(store))
+    entry = log.require().parts[0]
+    copies = [structs.replace(entry, name=f"{number:016x}") for number in range(30_000)]
+    for copy in copies:
+        (store / f"{part_key(copy.name)}").symlink_to(store / part_key(entry.name))
+    log.commit(log.require(), lambda latest: Change(operation="copy", parts=copies))
+    line = command(small_vgg16, [photos], store)
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert "of 30,000 parts of the store looked at" in process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "features: 0 rows added, 0 rejected, 0 already in the store" in out
+    assert err.splitlines() == [
+        "stopping after the batch in hand; once more to stop at once",
+        "stopped early; the same command takes up from here",
+    ]
+    assert log.require().operation == "copy"
 
 
 def test_two_commands_at_once_store_each_image_once(

@@ -8,7 +8,7 @@ from typing import Self, TypeVar
 
 from sparsefeat.errors import InputError, StoreError, StoreMismatchError, StoreWriteError
 from sparsefeat.storage import LocalStorage
-from sparsefeat.store.dataset.index import Index, Locations, row_ids
+from sparsefeat.store.dataset.index import Index, row_ids
 from sparsefeat.store.dataset.log import (
     Change,
     Log,
@@ -88,6 +88,7 @@ class StoreWriter:
         *,
         replace: bool,
         operation: str,
+        opening: Callable[[int, int], None] | None,
     ) -> None:
         self._storage, self._layers, self._limits = storage, layers, limits
         self._settings, self._provenance = settings, provenance
@@ -95,18 +96,18 @@ class StoreWriter:
         self._operation = operation
         self.losses: dict[str, Loss] = {}
         """What the committed parts of this writer have lost of each layer, where they have."""
-        self.index = Index()
+        self.index = Index(locate=replace)
         """The images that gave a row or a reject: extended by what others commit."""
-        self._locations = Locations() if replace else None
+        self._replace = replace
         self._log = Log(storage)
         self._made = claim(storage)
         self._folder = storage.identity()
         self._latest = self._log.newest()
-        self._loaded: dict[str, PartEntry] = {}  # the parts that are in the index
+        self._loaded: set[str] = set()  # names of the parts that are in the index
         if self._latest is not None:
             self._check_alike(self._latest)
             self._layers = self._latest.layers  # in its order
-            self._load(self._latest)
+            self._load(self._latest, opening)
         self._part: PartWriter | None = None
         self._buffers = {layer.name: CsrBuffers() for layer in layers}
         self._failed = self._closed = False
@@ -127,6 +128,7 @@ class StoreWriter:
         steps: Mapping[str, ChannelSteps] | None = None,
         replace: bool = False,
         operation: str = "extract",
+        opening: Callable[[int, int], None] | None = None,
     ) -> Self:
         """Make a store, or continue one.
 
@@ -157,6 +159,9 @@ class StoreWriter:
             store: they count no more once it is committed.
         operation
             What the snapshots say that made them.
+        opening
+            Called with how many parts are known, and of how many, while an existing store is
+            opened; what it raises ends that.
 
         Raises
         ------
@@ -187,6 +192,7 @@ class StoreWriter:
                 steps or {},
                 replace=replace,
                 operation=operation,
+                opening=opening,
             )
         except StoreError:
             raise
@@ -267,15 +273,17 @@ class StoreWriter:
                 "use the same ones, or choose another folder"
             )
 
-    def _load(self, snapshot: Snapshot) -> list[Part]:
-        """Add to the index what others have committed."""
+    def _load(
+        self, snapshot: Snapshot, opening: Callable[[int, int], None] | None = None
+    ) -> list[PartEntry]:
+        """Add to the index what others have committed, and list its parts."""
         entries = [entry for entry in snapshot.parts if entry.name not in self._loaded]
-        parts = [Part(self._storage, entry) for entry in entries]
-        self.index.load(parts)
-        if self._locations is not None:
-            self._locations.load(parts)
-        self._loaded |= {entry.name: entry for entry in entries}
-        return parts
+        for number, entry in enumerate(entries):
+            if opening is not None:
+                opening(number, len(entries))
+            self.index.load(Part(self._storage, entry))
+            self._loaded.add(entry.name)
+        return entries
 
     def _checked(self, batch: Batch[LayerRows]) -> Batch[LayerRows]:
         got = {
@@ -302,8 +310,7 @@ class StoreWriter:
     def _append(self, batch: Batch[LayerRows]) -> int:
         if rejects := _recorded(batch):
             self._in_flight().reject(rejects)
-            for reject in rejects:
-                self.index.add_reject(reject)
+            self.index.add_rejects(rejects)
             if self._in_flight().full:
                 self._commit()
         added = start = 0
@@ -336,8 +343,7 @@ class StoreWriter:
         if count:
             rows = batch.rows[start : start + count]
             part.append(rows, {name: cut_rows(some, 0, count) for name, some in layers.items()})
-            for row in rows:
-                self.index.add_row(row)
+            self.index.add_rows(rows)
         else:
             # Rows that fit now and then would end one small part after another.
             misfits = part.misfits(layers)
@@ -399,7 +405,7 @@ class StoreWriter:
             self._latest = self._log.commit(
                 self._latest, lambda latest: self._appended(latest, entry, part, duplicates)
             )
-        self._loaded[entry.name] = entry
+        self._loaded.add(entry.name)
         for stored in header.layers:
             if stored.values is not None and stored.values.loss is not None:
                 before = self.losses.get(stored.name, Loss())
@@ -423,17 +429,18 @@ class StoreWriter:
         `duplicates` are such rows of the part, found when it lost against another commit.
         """
         # What lies in parts that were in the index already was not appended here.
-        theirs = {id for other in self._load(latest) for _, id in row_ids(other)}
+        others = (Part(self._storage, other) for other in self._load(latest))
+        theirs = {id for other in others for _, id in row_ids(other)}
         if theirs:
             duplicates |= {n for n, row in enumerate(part.rows) if row_id(row) in theirs}
         ours = excluding(entry, sorted(duplicates))
         if not (ours.n_rows or ours.rejected):
             return None
         parts: Sequence[PartEntry] = latest.parts
-        if self._locations is not None:
+        if self._replace:
             new = [row for number, row in enumerate(part.rows) if number not in duplicates]
             # In parts that are gone, too: those that took their places are in the index as well.
-            parts = exclude_rows(parts, _replaced_rows(self._locations, new))
+            parts = exclude_rows(parts, _replaced_rows(self.index, new))
         return Change(operation=self._operation, parts=[*parts, ours])
 
     def _run(self, task: Callable[[], T]) -> T:
@@ -463,11 +470,11 @@ class StoreWriter:
             raise
 
 
-def _replaced_rows(locations: Locations, rows: Iterable[Row]) -> dict[str, list[int]]:
+def _replaced_rows(index: Index, rows: Iterable[Row]) -> dict[str, list[int]]:
     """Find the rows of the same files as some new ones, by the name of their part."""
     replaced: dict[str, list[int]] = {}
     for row in rows:
-        for name, number in locations.find(full_path(row.root, row.path)):
+        for name, number in index.find(full_path(row.root, row.path)):
             replaced.setdefault(name, []).append(number)
     return replaced
 
