@@ -230,9 +230,12 @@ def extract(
                         break
         except SourceError as exc:
             writer.commit()
-            raise SourceError(f"{exc} ({counted(progress.rows, 'row')} added before)") from exc
+            rows = progress.rows - writer.duplicates
+            raise SourceError(f"{exc} ({counted(rows, 'row')} added before)") from exc
         with profile.busy("write"):
             writer.commit()
+    progress.rows -= writer.duplicates
+    progress.already_stored += writer.duplicates
     progress.losses = dict(writer.losses)
     progress.stopped = progress.done < progress.total
     if report is not None:

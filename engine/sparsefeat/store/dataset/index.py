@@ -181,6 +181,15 @@ def row_ids(part: Part) -> Iterator[tuple[int, str]]:
     return ((number, ids[number]) for number in numbers)
 
 
+def row_files(part: Part) -> Iterator[str]:
+    """Give the full path of each row that counts, but of pictures that were no files."""
+    roots, paths = (part.column(ROWS, name) for name in ("root", "path"))
+    if part.kept is not None:
+        roots, paths = roots[part.kept], paths[part.kept]
+    rows = zip(roots.tolist(), paths.tolist(), strict=True)
+    return (full_path(root, path) for root, path in rows if root)
+
+
 class Locations:
     """Where the rows of images lie, looked up by the place of the file: in 20 bytes a row."""
 

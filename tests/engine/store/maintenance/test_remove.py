@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,10 +122,10 @@ def beaten(monkeypatch: pytest.MonkeyPatch, other: Callable[[], object]) -> None
     """Let another process commit just before the next commit."""
     create = LocalStorage.create
 
-    def late(storage: LocalStorage, key: str, content: bytes) -> bool:
+    def late(storage: LocalStorage, key: str, content: bytes, **options: Any) -> bool:
         monkeypatch.setattr(LocalStorage, "create", create)
         other()
-        return create(storage, key, content)
+        return create(storage, key, content, **options)
 
     monkeypatch.setattr(LocalStorage, "create", late)
 
@@ -201,7 +202,7 @@ def test_a_removal_killed_at_any_moment(forge: Forge, store: Path, tmp_path: Pat
 
 
 def test_a_disk_that_refuses(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(storage: LocalStorage, key: str, content: bytes) -> bool:
+    def full(storage: LocalStorage, key: str, content: bytes, **options: Any) -> bool:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
