@@ -34,16 +34,16 @@ def printable(name: str) -> str:
 
 
 def note_listing(*listings: "Listing") -> None:
-    """Say how many files were passed over as companions, and which --exclude matched nothing."""
+    """Say how many files were passed over as companions, and which patterns matched nothing."""
     from sparsefeat.images import describe_companions
 
     for pictures in listings:
         if pictures.companions:
             log(describe_companions(pictures.companions))
-    for pattern in listings[0].unmatched:
-        if all(pattern in pictures.unmatched for pictures in listings):
+    for option, pattern in listings[0].unmatched:
+        if all((option, pattern) in pictures.unmatched for pictures in listings):
             log(
-                f"warning: --exclude {printable(pattern)} matched nothing: it is compared with "
+                f"warning: --{option} {printable(pattern)} matched nothing: it is compared with "
                 "paths inside the folder that is searched, without that folder's own name"
             )
 

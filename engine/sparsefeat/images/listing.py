@@ -30,11 +30,15 @@ class Listing(list[Source | Reject]):
         How many files were passed over because they accompany photographs, by their kind:
         ``{".mov": 12, ".ini": 1}``.
     unmatched
-        The patterns of `exclude` that matched no file and no folder.
+        The patterns of `include` that matched no file, and those of `exclude` that matched no
+        file and no folder: ``("exclude", "raw")``.
     """
 
     def __init__(
-        self, found: Iterable[Found], companions: Mapping[str, int], unmatched: Iterable[str] = ()
+        self,
+        found: Iterable[Found],
+        companions: Mapping[str, int],
+        unmatched: Iterable[tuple[str, str]] = (),
     ) -> None:
         super().__init__(found)
         self.companions = dict(companions)
