@@ -93,17 +93,18 @@ def dying(work: str, folder: str, dies_at: int) -> None:
 
 def sleeping(work: str, folder: str, before: str) -> None:
     """Do some work, and wait before a snapshot is written, or is linked, for a file ``.awake``."""
-    calls = {"open": io.open, "link": os.link}
+    module = io if before == "open" else os
+    original: Callable[..., Any] = getattr(module, before)
 
     def late(*arguments: Any, **options: Any) -> Any:
         if before == "link" or "x" in arguments[1]:
-            io.open, os.link = calls["open"], calls["link"]
+            setattr(module, before, original)
             report({"sleeps": True})
             while not Path(folder, ".awake").exists():
                 time.sleep(0.01)
-        return calls[before](*arguments, **options)
+        return original(*arguments, **options)
 
-    setattr({"open": io, "link": os}[before], before, late)
+    setattr(module, before, late)
     if work == "remove":
         remove(Path(folder), "bytes == 1000")
     else:
