@@ -51,8 +51,10 @@ def note_listing(*listings: "Listing") -> None:
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
     """Print rows below headings; the first `left` columns are text, the others numbers.
 
-    A line with a very long text is longer than the others, which are not padded to it.
+    A line with a very long text is longer than the others, which are not padded to it. What is in
+    a file that may be anybody's can hold a terminal's commands: they are escaped.
     """
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [
         min(max(map(len, cells)), LONGEST_TEXT if index < left else 1000)
         for index, cells in enumerate(zip(columns, *rows, strict=True))
