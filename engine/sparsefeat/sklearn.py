@@ -80,7 +80,7 @@ class VGG16Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # w
             As `sparsefeat.Extractor` does.
         """
         options = self.get_params(deep=False)
-        self.extractor_ = Extractor(options.pop("model"), options.pop("layers"), **options)
+        self.extractor_ = Extractor(options.pop("model"), **options)
         layers = self.extractor_.layers.values()
         self.n_features_out_ = sum(layer.n_features for layer in layers)
         return self

@@ -11,17 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sparsefeat.cli.options import (
-    NamedValue,
+    EXTRACTOR_OPTIONS,
     OutputFolder,
     Word,
-    convolution_option,
-    layers_option,
+    extractor_options,
     listing_options,
     model_option,
-    preprocess_option,
-    provider_option,
-    size_option,
-    threads_option,
 )
 from sparsefeat.cli.output import (
     log,
@@ -31,7 +26,7 @@ from sparsefeat.cli.output import (
     printable,
     warnings_as_lines,
 )
-from sparsefeat.cli.progress import extraction_shown
+from sparsefeat.cli.progress import shown
 from sparsefeat.cli.stopping import run_stoppable
 from sparsefeat.errors import InputError
 from sparsefeat.system import close_matches, counted
@@ -67,16 +62,7 @@ Running the same command again takes up where the last run ended.
     help="Folder of the store.",
 )
 @model_option
-@layers_option
-@click.option(
-    "--pool",
-    type=Word(["none", "avg", "max"]),
-    default="none",
-    show_default=True,
-    help="Global pooling over rows and columns.",
-)
-@preprocess_option
-@size_option
+@extractor_options(*EXTRACTOR_OPTIONS)
 @click.option(
     "--values",
     default="float32",
@@ -115,41 +101,13 @@ Running the same command again takes up where the last run ended.
     help="Give images that changed on disk since they were stored a new row in place of the old.",
 )
 @listing_options
-@provider_option
-@click.option(
-    "--precision",
-    type=Word(["fp32", "bf16", "int8"]),
-    help="What it computes in; by default the model's own.",
-)
-@click.option(
-    "--provider-option",
-    "provider_options",
-    type=NamedValue(),
-    multiple=True,
-    help="For cuda: device_id, memory_limit (bytes), conv_search.",
-)
-@convolution_option
-@threads_option
-@click.option(
-    "--decode-threads",
-    type=click.IntRange(1),
-    help="Pictures decoded at the same time; by default as --threads.",
-)
-@click.option(
-    "--batch-size",
-    type=click.IntRange(1),
-    help="Pictures that go through the network together; by default what suits the machine.",
-)
 @click.option("--profile", "profiled", is_flag=True, help="Print where the time went, by stage.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def extract(
     photos: tuple[str, ...],
     output: str,
     model: str,
-    layers: str,
-    pool: str,
-    preprocess: str,
-    size: tuple[int, int] | None,
+    options: dict[str, Any],
     values: str,
     files_from: str | None,
     root: str | None,
@@ -159,13 +117,6 @@ def extract(
     update: bool,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
-    provider: str,
-    precision: str | None,
-    provider_options: tuple[tuple[str, str], ...],
-    convolution: str,
-    threads: int | None,
-    decode_threads: int | None,
-    batch_size: int | None,
     profiled: bool,
     as_json: bool,
 ) -> None:
@@ -195,7 +146,10 @@ def extract(
     start, profile = time.monotonic(), Profile()
     with warnings_as_lines():
         threading.Thread(
-            target=_load_kernels, args=(convolution,), name="sparsefeat-load", daemon=True
+            target=_load_kernels,
+            args=(options["convolution"],),
+            name="sparsefeat-load",
+            daemon=True,
         ).start()
         pictures = list_pictures(
             photos,
@@ -212,21 +166,8 @@ def extract(
             if as_json:
                 _print_json(output, ExtractionResult(total=0), time.monotonic() - start)
             return
-        extractor = Extractor(
-            model,
-            layers,
-            pool=pool,  # type: ignore[arg-type]  # click.Choice gives str
-            size=size,
-            preprocess=preprocess,
-            provider=provider,
-            precision=precision,  # type: ignore[arg-type]
-            provider_options=dict(provider_options),
-            convolution=convolution,  # type: ignore[arg-type]
-            threads=threads,
-            batch_size=batch_size,
-            decode_threads=decode_threads,
-        )
-        if provider == "auto" or extractor.precision != "fp32":
+        extractor = Extractor(model, **options)
+        if options["provider"] == "auto" or extractor.precision != "fp32":
             log(_chosen(extractor))
         if extractor.precision == "bf16" and bf16_only_in_vectors():
             log(
@@ -234,7 +175,7 @@ def extract(
                 "fp32 here; sparsefeat bench measures both"
             )
         setup_seconds = time.monotonic() - start
-        with extraction_shown() as report:
+        with shown("images") as show:
             outcome, stopped_by = run_stoppable(
                 lambda stop: sparsefeat.extract(
                     pictures,
@@ -245,7 +186,12 @@ def extract(
                     identity=identity,  # type: ignore[arg-type]
                     retry_rejects=retry_rejects,
                     update=update,
-                    report=report,
+                    report=lambda so_far: show(
+                        so_far.done,
+                        so_far.total,
+                        f"{so_far.rejected:,} rejected",
+                        worked=so_far.worked,
+                    ),
                     stop=stop,
                     profile=profile,
                 )

@@ -2,12 +2,14 @@
 
 from sparsefeat.pipeline.extraction import ExtractionResult, extract
 from sparsefeat.pipeline.extractor import Extractor
+from sparsefeat.pipeline.options import ExtractorOptions
 from sparsefeat.pipeline.profile import Profile
 from sparsefeat.pipeline.scaling import check_scaling
 
 __all__ = [
     "ExtractionResult",
     "Extractor",
+    "ExtractorOptions",
     "Profile",
     "check_scaling",
     "extract",

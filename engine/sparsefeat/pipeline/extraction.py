@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, get_args
+from functools import partial
+from typing import Literal, get_args
 
 from sparsefeat.errors import InputError, SourceError
 from sparsefeat.images import (
@@ -17,8 +17,10 @@ from sparsefeat.images import (
     find_picture,
     largest_file,
     list_pictures,
+    load,
 )
-from sparsefeat.pipeline.extractor import Extractor
+from sparsefeat.pipeline.extractor import Extractor, Load
+from sparsefeat.pipeline.options import ExtractorOptions
 from sparsefeat.pipeline.profile import Profile
 from sparsefeat.store import Index, Loss, Status, StoreWriter, Values
 from sparsefeat.system import check_choice, checked_path, counted
@@ -99,6 +101,7 @@ def extract(
     store: AnyPath,
     *,
     model: AnyPath | Extractor = "vgg16.onnx",
+    options: ExtractorOptions | None = None,
     include: str | Iterable[str] = (),
     exclude: str | Iterable[str] = (),
     rows_per_part: int = 1024,
@@ -109,7 +112,6 @@ def extract(
     report: Callable[[ExtractionResult], None] | None = None,
     stop: threading.Event | None = None,
     profile: Profile | None = None,
-    **options: Any,
 ) -> ExtractionResult:
     """Extract what the store doesn't hold yet, and commit it part by part.
 
@@ -125,6 +127,8 @@ def extract(
     model
         A file that ``sparsefeat export`` made, or an `Extractor`. Settings and layers must be
         those of the store, if there is one already.
+    options
+        What an `Extractor` is made with of a model file.
     include, exclude
         Which files of folders, as `list_pictures` takes them.
     rows_per_part
@@ -148,8 +152,6 @@ def extract(
         Once set, the run ends after the batch in hand and commits it.
     profile
         Measures the stages.
-    options
-        Of the `Extractor` that is made of a model file: ``layers``, ``pool``, ``preprocess``, ...
 
     Returns
     -------
@@ -172,20 +174,21 @@ def extract(
     Examples
     --------
     >>> import sparsefeat
-    >>> result = sparsefeat.extract("photos/", "features/", layers="pools")  # doctest: +SKIP
+    >>> options = sparsefeat.ExtractorOptions("pools")
+    >>> result = sparsefeat.extract("photos/", "features/", options=options)  # doctest: +SKIP
     >>> result.rows  # doctest: +SKIP
     1000
     """
     check_choice(identity, IDENTITIES, "identity")
-    if isinstance(model, Extractor):
-        if options:
-            raise InputError(
-                f"got options {', '.join(options)} and an Extractor, which has its own: give a "
-                "model file, or make the Extractor with them"
-            )
+    if not isinstance(model, Extractor):
+        extractor = Extractor.of(model, options or ExtractorOptions())
+    elif options is None:
         extractor = model
     else:
-        extractor = Extractor(model, **options)
+        raise InputError(
+            "got options and an Extractor, which has its own: give a model file, or make the "
+            "Extractor with them"
+        )
     if include or exclude:
         images = list_pictures(images, include=include, exclude=exclude)  # type: ignore[arg-type]
     listed = [
@@ -236,6 +239,7 @@ def extract(
             writer.commit()
     progress.rows -= writer.duplicates
     progress.already_stored += writer.duplicates
+    progress.changed.sort()  # threads found them
     progress.losses = dict(writer.losses)
     progress.stopped = progress.done < progress.total
     if report is not None:
@@ -252,8 +256,10 @@ def _pending(
     retry_rejects: bool = False,
     update: bool = False,
     stop: threading.Event | None = None,
-) -> Iterator[Source | Reject]:
+) -> Iterator[Source | Reject | Load]:
     """Yield what the store doesn't know yet; count in `progress` what is passed over.
+
+    Where a file's bytes decide, what is yielded reads them, once.
 
     Parameters
     ----------
@@ -266,6 +272,27 @@ def _pending(
     stop
         Once set, no more is yielded.
     """
+    counting = threading.Lock()
+
+    def is_wanted(picture: Source | Reject, status: Status) -> bool:
+        with counting:
+            if status == "stored":
+                progress.already_stored += 1
+            elif status == "changed" and not update:
+                progress.changed.append(picture.path)
+            elif status == "rejected" and not retry_rejects:
+                progress.already_rejected += 1
+            else:
+                return True
+        return False
+
+    def load_wanted(picture: Source) -> Source | None:
+        loaded = load(picture)
+        if loaded.content is None:
+            return loaded
+        digest = hashlib.sha256(loaded.content).hexdigest()
+        return loaded if is_wanted(picture, _status(picture, index, digest)) else None
+
     for picture in pictures:
         if stop is not None and stop.is_set():
             return
@@ -277,30 +304,21 @@ def _pending(
         if isinstance(picture, ReadFailure):  # what the store has of it says nothing of today
             yield picture
             continue
-        status = _status(picture, index, by_digest=by_digest)
-        if status == "stored":
-            progress.already_stored += 1
-        elif status == "changed" and not update:
-            progress.changed.append(picture.path)
-        elif status == "rejected" and not retry_rejects:
-            progress.already_rejected += 1
-        else:
+        status = _status(picture, index)
+        # The same path, size and time below another root: either the folder was moved, or two
+        # folders hold different pictures that look alike from outside. Only the bytes can tell.
+        unclear = by_digest or status == "elsewhere"
+        if unclear and isinstance(picture, Source) and picture.bytes <= largest_file(MAX_PIXELS):
+            yield partial(load_wanted, picture)
+        elif is_wanted(picture, status):
             yield picture
 
 
-def _status(picture: Source | Reject, index: Index, *, by_digest: bool) -> Status:
-    root, path, size, mtime_ns = picture.root, picture.path, picture.bytes, picture.mtime_ns
-    is_read = isinstance(picture, Source) and size <= largest_file(MAX_PIXELS)
-    if not by_digest or not is_read:
-        status = index.status(root=root, path=path, bytes=size, mtime_ns=mtime_ns)
-        if status != "elsewhere" or not is_read:
-            return status
-    assert isinstance(picture, Source)
-    # The same path, size and time below another root: either the folder was moved, or two
-    # folders hold different pictures that look alike from outside. Only the bytes can tell.
-    try:
-        with Path(picture.file).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return "new"  # decoding it will say why it can't be read
-    return index.status(root=root, path=path, bytes=size, mtime_ns=mtime_ns, sha256=digest)
+def _status(picture: Source | Reject, index: Index, sha256: str | None = None) -> Status:
+    return index.status(
+        root=picture.root,
+        path=picture.path,
+        bytes=picture.bytes,
+        mtime_ns=picture.mtime_ns,
+        sha256=sha256,
+    )

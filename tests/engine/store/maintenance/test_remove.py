@@ -1,9 +1,9 @@
 """Rows that were removed count no more; all others are as they were."""
 
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,6 +11,7 @@ from sparsefeat.errors import InputError, StoreNotFoundError, StoreWriteError
 from sparsefeat.storage import LocalStorage
 from sparsefeat.store import Store, StoreWriter, compact, history, info, merge, remove, verify
 
+from ...refusals import no_more_than
 from ..conftest import Forge
 from ..data import (
     SMALL,
@@ -122,10 +123,10 @@ def beaten(monkeypatch: pytest.MonkeyPatch, other: Callable[[], object]) -> None
     """Let another process commit just before the next commit."""
     create = LocalStorage.create
 
-    def late(storage: LocalStorage, key: str, content: bytes, **options: Any) -> bool:
+    def late(storage: LocalStorage, key: str, content: bytes) -> bool:
         monkeypatch.setattr(LocalStorage, "create", create)
         other()
-        return create(storage, key, content, **options)
+        return create(storage, key, content)
 
     monkeypatch.setattr(LocalStorage, "create", late)
 
@@ -201,14 +202,12 @@ def test_a_removal_killed_at_any_moment(forge: Forge, store: Path, tmp_path: Pat
     assert all(each in ([*range(9)], left) for each in seen)
 
 
-def test_a_disk_that_refuses(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(storage: LocalStorage, key: str, content: bytes, **options: Any) -> bool:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(LocalStorage, "create", full)
-        with pytest.raises(StoreWriteError, match="No space left"):
-            remove(store, "bytes == 1001")
+def test_a_disk_that_refuses(store: Path) -> None:
+    with (
+        no_more_than(resource.RLIMIT_FSIZE, 100),
+        pytest.raises(StoreWriteError, match="File too large"),
+    ):
+        remove(store, "bytes == 1001")
     assert_rows(store, [*range(9)])
 
 
