@@ -404,7 +404,8 @@ class StoreWriter:
                 lambda latest: self._appended(latest, entry, part, duplicates),
                 part=entry.name,
             )
-        self._loaded[entry.name] = entry
+        if self._locations is None:  # its rows, too, may be replaced by later ones
+            self._loaded[entry.name] = entry
         self.duplicates += len(duplicates)
         for stored in header.layers:
             if stored.values is not None and stored.values.loss is not None:

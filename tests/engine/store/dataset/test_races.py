@@ -261,6 +261,19 @@ def test_two_writers_that_saw_a_file_before_and_after_it_changed(
     assert len(leftovers(tmp_path)) == int(stands == 8)
 
 
+def test_a_writer_replaces_rows_that_it_has_committed_itself(tmp_path: Path) -> None:
+    """A file changes more than once while a writer is open."""
+    layers = make_batch([1]).layers
+    with writer(tmp_path, replace=True) as update:
+        for size in (7, 8, 9):
+            update.append(Batch(rows=(make_row(1, bytes=size),), layers=layers))
+            update.append(make_batch([size]))
+            update.commit()
+    assert Store(tmp_path).obs["bytes"].tolist() == [1007, 1008, 9, 1009]
+    assert update.duplicates == 0
+    assert verify(tmp_path).ok
+
+
 def test_pictures_that_are_no_files_are_known_by_more_than_their_names(tmp_path: Path) -> None:
     layers = make_batch([1]).layers
     with writer(tmp_path) as first, writer(tmp_path) as second:
