@@ -257,9 +257,12 @@ def extract(
                         break
         except SourceError as exc:
             writer.commit()
-            raise SourceError(f"{exc} ({counted(progress.rows, 'row')} added before)") from exc
+            rows = progress.rows - writer.duplicates
+            raise SourceError(f"{exc} ({counted(rows, 'row')} added before)") from exc
         with stopwatch.busy("write"):
             writer.commit()
+    progress.rows -= writer.duplicates
+    progress.already_stored += writer.duplicates
     progress.total, progress.all_listed = found.n_listed, found.complete
     progress.changed.sort()  # threads found them
     progress.losses = dict(writer.losses)
