@@ -99,6 +99,10 @@ class Storage(Protocol):
         """Remove what `claim` made, as far as it is empty."""
         ...
 
+    def check_writable(self, prefix: str) -> None:
+        """See, before there is anything to write, that `claim` would not be refused."""
+        ...
+
     def make_new(self, prefix: str) -> None:
         """Make a folder that is not there, in one that is."""
         ...

@@ -173,6 +173,10 @@ class ObjectStorage:
     def unmake(self, folders: Iterable[Path]) -> None:
         """Do nothing: `claim` leaves nothing."""
 
+    def check_writable(self, prefix: str) -> None:
+        """See that objects can be created, as `claim` does."""
+        self.claim(prefix)
+
     def make_new(self, prefix: str) -> None:
         """Do nothing: there are no folders."""
 

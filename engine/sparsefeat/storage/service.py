@@ -20,10 +20,8 @@ _ENDPOINT_NAMES: Final = (*_ENDPOINTS, "AZURE_STORAGE_ENDPOINT")
 # One request. The uploads that wait at any time, 64 MiB, need 4.5 Mbit/s to be done in it.
 _REQUEST: Final = timedelta(seconds=120)
 # At first, a wrong address is more likely than a server that is about to come back.
-_FIRST: Final = {
-    "client_options": {"timeout": timedelta(seconds=15), "connect_timeout": timedelta(seconds=3)},
-    "retry_config": {"max_retries": 5, "retry_timeout": timedelta(seconds=10)},
-}
+_FIRST: Final = {"timeout": timedelta(seconds=15), "connect_timeout": timedelta(seconds=3)}
+_FEW: Final = {"max_retries": 5, "retry_timeout": timedelta(seconds=10)}
 
 _CREDENTIALS: Final = {
     "s3": 'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, such as by eval "$(aws configure '
@@ -88,14 +86,10 @@ def _connect(url: str, environment: tuple[tuple[str, str], ...]) -> Any:
     # Whoever names an endpoint without TLS means it.
     plain = {"allow_http": True} if any(v.startswith("http:") for _, v in endpoints) else {}
     _process = os.getpid()
+    open_url: Any = stores.from_url  # whose signature differs from service to service
     try:
-        first: Any = stores.from_url(
-            url,
-            client_options={**_FIRST["client_options"], **plain},  # type: ignore[arg-type]
-            retry_config=_FIRST["retry_config"],  # type: ignore[arg-type]
-        )
-        obstore.list_with_delimiter(first)
-        return stores.from_url(url, client_options={"timeout": _REQUEST, **plain})
+        obstore.list_with_delimiter(open_url(url, client_options=_FIRST | plain, retry_config=_FEW))
+        return open_url(url, client_options={"timeout": _REQUEST, **plain})
     except Exception as exc:  # of obstore's own kinds, and ValueError for names of buckets
         raise StoreReadError(f"{url} can't be reached: {_why(scheme, url, exc)}") from exc
 
