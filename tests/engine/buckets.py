@@ -3,14 +3,12 @@
 import http.client
 import importlib.metadata
 import json
-import os
 import secrets
-import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -18,7 +16,7 @@ from typing import Any, Final
 
 import pytest
 
-BUCKET: Final = "bucket"
+BUCKET, OPEN_BUCKET = "bucket", "open"  # which needs no keys
 _ADMIN, _USER = ("admin", "of the admin"), ("user", "of the user")
 _NAMES: Final = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")
 _PORTS: Final = ("s3.port", "master.port", "volume.port", "filer.port")
@@ -44,15 +42,18 @@ def free_ports(count: int) -> list[int]:
 
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
-    """Run SeaweedFS on loopback, with one bucket; give the endpoint."""
-    identities = [
+    """Run SeaweedFS on loopback, with two buckets; give the endpoint."""
+    rights = ("Read", "Write", "List")
+    identities: list[dict[str, object]] = [
         {
             "name": name,
             "credentials": [{"accessKey": name, "secretKey": secret}],
             "actions": actions,
         }
-        for (name, secret), actions in ((_ADMIN, ["Admin"]), (_USER, ["Read", "Write", "List"]))
+        for (name, secret), actions in ((_ADMIN, ["Admin"]), (_USER, rights))
     ]
+    anybody = [f"{right}:{OPEN_BUCKET}" for right in rights]
+    identities.append({"name": "anonymous", "actions": anybody})
     (folder / "identities.json").write_text(json.dumps({"identities": identities}))
     (folder / "data").mkdir()
     ports = free_ports(2 * len(_PORTS))
@@ -68,7 +69,8 @@ def serving(folder: Path) -> Iterator[str]:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
     try:
         endpoint = f"http://127.0.0.1:{ports[0]}"
-        _make_bucket(endpoint, process, folder / "log")
+        for bucket in (BUCKET, OPEN_BUCKET):
+            _make_bucket(bucket, endpoint, process, folder / "log")
         yield endpoint
     finally:
         process.kill()  # it takes half a minute to say goodbye
@@ -78,14 +80,14 @@ def serving(folder: Path) -> Iterator[str]:
                 Path(f"/tmp/seaweedfs-{name}-{port}.sock").unlink(missing_ok=True)
 
 
-def _make_bucket(endpoint: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def _make_bucket(bucket: str, endpoint: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     """Wait for the server; what an administrator puts first makes the bucket."""
     import obstore
     from obstore.store import S3Store
 
     key, secret = _ADMIN
     store = S3Store(
-        BUCKET,
+        bucket,
         endpoint=endpoint,
         access_key_id=key,
         secret_access_key=secret,
@@ -111,9 +113,9 @@ def environment(endpoint: str) -> dict[str, str]:
     return dict(zip(_NAMES, (endpoint, *_USER, "us-east-1"), strict=True))
 
 
-def new_url() -> str:
+def new_url(bucket: str = BUCKET) -> str:
     """A place where nothing lies."""
-    return f"s3://{BUCKET}/{secrets.token_hex(4)}/features"
+    return f"s3://{bucket}/{secrets.token_hex(4)}/features"
 
 
 Fault = str | int | float | None
@@ -225,16 +227,3 @@ def proxying(endpoint: str) -> Iterator[Proxy]:
         finally:
             proxy.closing = True
             proxy.shutdown()
-
-
-@contextmanager
-def served_for(root: Path) -> Iterator[str]:
-    """Run the server in a folder that is deleted in the end."""
-    folder = root / f"weed-{os.getpid()}"
-    folder.mkdir()
-    try:
-        with serving(folder) as endpoint:
-            yield endpoint
-    finally:
-        with suppress(OSError):
-            shutil.rmtree(folder)

@@ -18,14 +18,13 @@ from typing import Any, Final, TypeVar
 
 from sparsefeat.errors import StoreWriteError
 from sparsefeat.storage.interface import Usage
-from sparsefeat.storage.service import connect, translating
+from sparsefeat.storage.service import connect, repeated, translating
 
 T = TypeVar("T")
 
 _UPLOADS_AT_ONCE: Final = 8
 _MOST_WAITING_BYTES: Final = 64 << 20
 _TRIES: Final = 8  # to create an object whose fate isn't known, .1 s to 12.8 s apart
-_BROKEN_ANSWERS: Final = 3  # to what may be asked again, each after obstore's own tries
 _PARTS_REMEMBERED: Final = 1024
 
 
@@ -102,7 +101,10 @@ class ObjectStorage:
             prefix, lambda: self._obstore.list_with_delimiter(self._store, prefix or None)
         )
         paths = [*found["common_prefixes"], *(each["path"] for each in found["objects"])]
-        return sorted(path.rstrip("/").rpartition("/")[2] for path in paths)
+        # Some services list an empty folder in itself.
+        return sorted(
+            path.rstrip("/").rpartition("/")[2] for path in paths if path.strip("/") != prefix
+        )
 
     def walk(self, prefix: str) -> Iterator[tuple[str, int | None]]:
         """Give the names of all objects below a key, relative to it, and their sizes in bytes."""
@@ -123,7 +125,12 @@ class ObjectStorage:
                 raise ValueError(f"{key} has {size} bytes, expected at most {most}")
             return bytes(result.bytes())
 
-        return self._asked(key, get)
+        try:
+            return self._asked(key, get)
+        except OSError as exc:
+            if " 416 " in str(exc.__cause__):  # it has no first byte
+                return b""
+            raise
 
     def read_range(self, key: str, offset: int, length: int) -> bytes:
         """Read a range of an object; fewer bytes where it ends before."""
@@ -316,9 +323,8 @@ class ObjectStorage:
         return iter(self._obstore.list(self._store, prefix or None, chunk_size=size))
 
     def _upload(self, key: str, content: bytes) -> None:
-        with translating(self.name(key)):
-            # In one request: what is begun in several, and never completed, is paid for.
-            self._obstore.put(self._store, key, content, use_multipart=False)
+        # In one request: what is begun in several, and never completed, is paid for.
+        self._asked(key, lambda: self._obstore.put(self._store, key, content, use_multipart=False))
 
     def _put_new(self, key: str, content: bytes) -> bool:
         with translating(self.name(key)):
@@ -329,22 +335,12 @@ class ObjectStorage:
         return True
 
     def _delete(self, keys: str | list[str]) -> None:
-        with translating(self.name(keys if isinstance(keys, str) else keys[0])):
-            self._obstore.delete(self._store, keys)
+        key = keys if isinstance(keys, str) else keys[0]
+        self._asked(key, lambda: self._obstore.delete(self._store, keys))
 
     def _asked(self, key: str, ask: Callable[[], T]) -> T:
-        """Ask for something that may be asked for again.
-
-        obstore repeats a request that gets no answer, but not one whose answer breaks off.
-        """
-        for number in range(_BROKEN_ANSWERS):
-            try:
-                with translating(self.name(key)):
-                    return ask()
-            except OSError as exc:
-                if number == _BROKEN_ANSWERS - 1 or " body" not in str(exc.__cause__):
-                    raise
-        raise AssertionError
+        with translating(self.name(key)):
+            return repeated(ask)
 
 
 class _Budget:

@@ -3,16 +3,19 @@
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from sparsefeat.errors import StoreError, StoreReadError
 from sparsefeat.system import importing, one_line
 
+T = TypeVar("T")
+
+_BROKEN_ANSWERS: Final = 4
 _PREFIXES: Final = ("AWS_", "GOOGLE_", "AZURE_")
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _ENDPOINT_NAMES: Final = (*_ENDPOINTS, "AZURE_STORAGE_ENDPOINT")
@@ -88,7 +91,8 @@ def _connect(url: str, environment: tuple[tuple[str, str], ...]) -> Any:
     _process = os.getpid()
     open_url: Any = stores.from_url  # whose signature differs from service to service
     try:
-        obstore.list_with_delimiter(open_url(url, client_options=_FIRST | plain, retry_config=_FEW))
+        first = open_url(url, client_options=_FIRST | plain, retry_config=_FEW)
+        repeated(lambda: obstore.list_with_delimiter(first))
         return open_url(url, client_options={"timeout": _REQUEST, **plain})
     except Exception as exc:  # of obstore's own kinds, and ValueError for names of buckets
         raise StoreReadError(f"{url} can't be reached: {_why(scheme, url, exc)}") from exc
@@ -108,6 +112,20 @@ def _why(scheme: str, url: str, exc: Exception) -> str:
         where = " or ".join(_ENDPOINTS[:2]) if scheme == "s3" else "the endpoint"
         return f"{shown}: see to the network, and to {where} if it is set"
     return f"{shown}: see to the URL and the environment"
+
+
+def repeated(ask: Callable[[], T]) -> T:
+    """Ask for something, and again where the answer breaks off.
+
+    obstore repeats a request that gets no answer, but not one of whose answer the end is missing.
+    """
+    for _ in range(_BROKEN_ANSWERS):
+        try:
+            return ask()
+        except Exception as exc:
+            if " body" not in str(exc):
+                raise
+    return ask()
 
 
 @contextmanager

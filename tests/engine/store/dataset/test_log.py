@@ -37,12 +37,13 @@ class Book:
         self.made = 0
 
     def new(self) -> PartEntry:
-        """A part that is there: of it nothing is read but that it is."""
+        """A part that is there: of it nothing is read but how large it is."""
         made = entry(self.made)
         self.made += 1
         self.storage.claim(part_key(made.name))
         self.storage.claim("snapshots")
-        (self.storage.root / part_key(made.name) / "zarr.json").touch()
+        with (self.storage.root / part_key(made.name) / "zarr.json").open("wb") as file:
+            file.truncate(made.n_bytes)
         return made
 
     def commit(self, parts: Sequence[PartEntry]) -> None:
