@@ -96,6 +96,8 @@ def run(command: str, folder: Path) -> None:
 def test_a_page_s_commands_and_code_run(page: Path, request: pytest.FixtureRequest) -> None:
     real = page.name in ("README.md", "maps.md")
     sandbox: Path = request.getfixturevalue("sandbox" if real else "small_sandbox")
+    if "s3://" in "".join(console(page)):
+        request.getfixturevalue("url")  # sets the environment
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for command in console(page):
         words = shlex.split(command)
