@@ -27,6 +27,7 @@ from .model import ModelReport, verify_model
 from .model.making import ExportError, ExportResult, QuantizeResult, export, quantize
 from .pipeline.extraction import ExtractionResult, extract
 from .pipeline.extractor import Extractor
+from .pipeline.options import ExtractorOptions
 from .pipeline.scaling import ScalingWarning, check_scaling
 from .runtime import CudaOptions, Precision
 from .store import (
@@ -66,6 +67,7 @@ __all__ = [
     "ExportResult",
     "ExtractionResult",
     "Extractor",
+    "ExtractorOptions",
     "FeatureMaps",
     "InputError",
     "Layer",

@@ -80,7 +80,7 @@ class VGG16Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # w
             As `sparsefeat.Extractor` does.
         """
         options = self.get_params(deep=False)
-        self.extractor_ = Extractor(options.pop("model"), options.pop("layers"), **options)
+        self.extractor_ = Extractor(options.pop("model"), **options)
         layers = self.extractor_.layers.values()
         self.n_features_out_ = sum(layer.n_features for layer in layers)
         return self
@@ -122,11 +122,8 @@ class VGG16Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # w
         check_is_fitted(self, "extractor_")
         if input_features is not None and not hasattr(input_features, "__len__"):
             raise InputError(f"got input_features={input_features!r}, expected None or a list")
-        names = [
-            f"{layer.name}_{number}"
-            for layer in self.extractor_.layers.values()
-            for number in range(layer.n_features)
-        ]
+        layers = self.extractor_.layers.values()
+        names = [name for layer in layers for name in layer.feature_names]
         return np.array(names, object)
 
     def __sklearn_tags__(self) -> Any:
@@ -135,5 +132,6 @@ class VGG16Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # w
         tags.input_tags.two_d_array = False
         tags.input_tags.three_d_array = True
         tags.input_tags.string = True
+        tags.transformer_tags.preserves_dtype = []  # float32, whatever the images are
         tags.no_validation = True
         return tags

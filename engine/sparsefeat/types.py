@@ -99,6 +99,17 @@ class Layer:
         return math.prod(self.shape)
 
     @property
+    def feature_names(self) -> list[str]:
+        """A name for each element of a row: the layer's, and the element's number.
+
+        Examples
+        --------
+        >>> Layer(name="fc2", shape=(3,)).feature_names
+        ['fc2_0', 'fc2_1', 'fc2_2']
+        """
+        return [f"{self.name}_{number}" for number in range(self.n_features)]
+
+    @property
     def n_channels(self) -> int:
         """Extent of the last axis."""
         return self.shape[-1]

@@ -1,7 +1,7 @@
 """The exported network as extraction runs it: by sparsefeat, on ONNX Runtime."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,16 +47,15 @@ class OrtEngine:
         with importing("onnxruntime", "pip install 'sparsefeat[cpu]'"):
             import onnxruntime
 
-        height, width = size
-        self._arguments: dict[str, Any] = {
-            "model": model,
-            "layers": layers,
-            "size": (height, width),
-            "threads": threads,
+        self._model = model
+        self._extractor = Extractor(
+            model,
+            layers,
+            size=(size[0], size[1]),
+            threads=threads,
+            batch_size=max(batch_sizes),
             **options,
-        }
-        self._batch_size = max(batch_sizes)
-        self._extractor = self._make(self._batch_size)
+        )
         self.facts: dict[str, Any] = {
             "device": "gpu" if options["provider"] == "cuda" else "cpu",
             "precision": self._extractor.precision,
@@ -80,14 +79,12 @@ class OrtEngine:
 
         They are valid until the next batch is asked for. `size` is that of the engine.
         """
-        if batch_size != self._batch_size:
-            self._extractor, self._batch_size = self._make(batch_size), batch_size
+        if batch_size != self._extractor.options.batch_size:
+            options = replace(self._extractor.options, batch_size=batch_size)
+            self._extractor = Extractor.of(self._model, options)
         shapes = {name: layer.shape for name, layer in self._extractor.layers.items()}
         for batch in self._extractor.extract(files, reuse=True):
             yield {name: Rows(csr, shapes[name]) for name, csr in batch.layers.items()}
-
-    def _make(self, batch_size: int) -> Extractor:
-        return Extractor(**self._arguments, batch_size=batch_size)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,7 @@
 """`sparsefeat bench`."""
 
 import json
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,13 +9,10 @@ from sparsefeat.cli.options import (
     Counts,
     OutputFile,
     check_one_printed,
-    layers_option,
+    extractor_options,
     listing_options,
     model_option,
-    preprocess_option,
     refuse_given,
-    size_option,
-    threads_option,
 )
 from sparsefeat.cli.output import (
     log,
@@ -27,7 +21,7 @@ from sparsefeat.cli.output import (
     warnings_as_lines,
     write_text,
 )
-from sparsefeat.cli.progress import human_seconds, shown
+from sparsefeat.cli.progress import shown
 from sparsefeat.cli.stopping import run_stoppable
 
 if TYPE_CHECKING:
@@ -54,9 +48,7 @@ onnxruntime-cuda; with --int8 onnxruntime-cpu-int8, onnxruntime-openvino-int8.
 @model_option
 @click.option("--int8", metavar="FILE", help="The int8 model that sparsefeat quantize made of it.")
 @listing_options
-@layers_option
-@size_option
-@preprocess_option
+@extractor_options("layers", "size", "preprocess", "threads")
 @click.option(
     "--from-files",
     is_flag=True,
@@ -82,7 +74,6 @@ onnxruntime-cuda; with --int8 onnxruntime-cpu-int8, onnxruntime-openvino-int8.
     help="What the others are compared with.  "
     "[default: the fastest of TensorFlow's, else onnxruntime-cpu]",
 )
-@threads_option
 @click.option(
     "--rounds",
     type=click.IntRange(1),
@@ -119,14 +110,11 @@ def bench(
     int8: str | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
-    layers: str,
-    size: tuple[int, int] | None,
-    preprocess: str,
+    options: dict[str, Any],
     from_files: bool,
     batch_sizes: tuple[int, ...],
     engines: str,
     baseline: str | None,
-    threads: int | None,
     rounds: int,
     seconds: float | None,
     seed: int,
@@ -154,25 +142,22 @@ def bench(
         check_installed()
     pictures = list_pictures(photos, include=include, exclude=exclude)
     note_listing(pictures)
-    with warnings_as_lines(), _turns_shown() as report:
+    with warnings_as_lines(), shown("turns") as show:
         result, stopped_by = run_stoppable(
             lambda stop: compare(
                 model,
                 pictures,
                 int8=int8,
-                layers=layers,
-                size=size,
-                preprocess=preprocess,
                 from_files=from_files,
                 batch_sizes=batch_sizes,
                 engines=engines.lower(),
                 baseline=baseline and baseline.lower(),
-                threads=threads,
                 rounds=rounds,
                 seconds=seconds,
                 seed=seed,
-                report=report,
+                report=show,
                 stop=stop,
+                **options,
             ),
             unit="turn",
         )
@@ -201,22 +186,3 @@ def _print(result: "Result") -> None:
         click.echo(sentence)
     for sentence in cautions(result):
         log(sentence)
-
-
-@contextmanager
-def _turns_shown() -> Iterator[Callable[[int, int, str], None]]:
-    """Show how many turns are done, and how long the others will take."""
-    begun: float | None = None
-    with shown("turns") as show:
-
-        def report(done: int, total: int, what: str) -> None:
-            nonlocal begun
-            if not done:
-                begun = time.monotonic()
-                show(done, total, what)
-                return
-            assert begun is not None
-            left = (time.monotonic() - begun) / done * (total - done)
-            show(done, total, f"{what}, about {human_seconds(left)} left")
-
-        yield report

@@ -11,17 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sparsefeat.cli.options import (
-    NamedValue,
+    EXTRACTOR_OPTIONS,
     OutputFolder,
     Word,
-    convolution_option,
-    layers_option,
+    extractor_options,
     listing_options,
     model_option,
-    preprocess_option,
-    provider_option,
-    size_option,
-    threads_option,
 )
 from sparsefeat.cli.output import (
     log,
@@ -31,7 +26,7 @@ from sparsefeat.cli.output import (
     printable,
     warnings_as_lines,
 )
-from sparsefeat.cli.progress import ExtractionShown, shown
+from sparsefeat.cli.progress import shown
 from sparsefeat.cli.stopping import WAKE_SECONDS, run_stoppable
 from sparsefeat.errors import InputError
 from sparsefeat.system import close_matches, counted
@@ -67,16 +62,7 @@ Running the same command again takes up where the last run ended.
     help="Folder of the store.",
 )
 @model_option
-@layers_option
-@click.option(
-    "--pool",
-    type=Word(["none", "avg", "max"]),
-    default="none",
-    show_default=True,
-    help="Global pooling over rows and columns.",
-)
-@preprocess_option
-@size_option
+@extractor_options(*EXTRACTOR_OPTIONS)
 @click.option(
     "--values",
     default="float32",
@@ -115,41 +101,13 @@ Running the same command again takes up where the last run ended.
     help="Give images that changed on disk since they were stored a new row in place of the old.",
 )
 @listing_options
-@provider_option
-@click.option(
-    "--precision",
-    type=Word(["fp32", "bf16", "int8"]),
-    help="What it computes in; by default the model's own.",
-)
-@click.option(
-    "--provider-option",
-    "provider_options",
-    type=NamedValue(),
-    multiple=True,
-    help="For cuda: device_id, memory_limit (bytes), conv_search.",
-)
-@convolution_option
-@threads_option
-@click.option(
-    "--decode-threads",
-    type=click.IntRange(1),
-    help="Pictures decoded at the same time; by default as --threads.",
-)
-@click.option(
-    "--batch-size",
-    type=click.IntRange(1),
-    help="Pictures that go through the network together; by default what suits the machine.",
-)
 @click.option("--profile", "profiled", is_flag=True, help="Print where the time went, by stage.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def extract(
     photos: tuple[str, ...],
     output: str,
     model: str,
-    layers: str,
-    pool: str,
-    preprocess: str,
-    size: tuple[int, int] | None,
+    options: dict[str, Any],
     values: str,
     files_from: str | None,
     root: str | None,
@@ -159,13 +117,6 @@ def extract(
     update: bool,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
-    provider: str,
-    precision: str | None,
-    provider_options: tuple[tuple[str, str], ...],
-    convolution: str,
-    threads: int | None,
-    decode_threads: int | None,
-    batch_size: int | None,
     profiled: bool,
     as_json: bool,
 ) -> None:
@@ -179,7 +130,7 @@ def extract(
     """
     import sparsefeat
     from sparsefeat.images import PictureStream, Search
-    from sparsefeat.pipeline import ExtractionResult, Extractor, Profile
+    from sparsefeat.pipeline import ExtractionResult, Extractor
     from sparsefeat.runtime import bf16_only_in_vectors
     from sparsefeat.store import check_output
 
@@ -193,10 +144,13 @@ def extract(
         )
     if any(Path(output).absolute() == Path(photo).absolute() for photo in photos):
         raise click.UsageError(f"{output} is where the photographs are, expected another folder")
-    start, profile = time.monotonic(), Profile()
+    start = time.monotonic()
     with warnings_as_lines():
         threading.Thread(
-            target=_load_kernels, args=(convolution,), name="sparsefeat-load", daemon=True
+            target=_load_kernels,
+            args=(options["convolution"],),
+            name="sparsefeat-load",
+            daemon=True,
         ).start()
         check_output(output)  # before anything that takes time
         search = Search(
@@ -208,7 +162,7 @@ def extract(
             exclude=exclude,
         )
         pictures = PictureStream(search)
-        with shown("pictures listed", transient=True) as show:
+        with shown("images listed", transient=True) as show:
             while not pictures.wait(WAKE_SECONDS):
                 show(pictures.n_listed, None, "")
         if pictures.complete and not pictures.n_listed:
@@ -218,21 +172,8 @@ def extract(
             if as_json:
                 _print_json(output, ExtractionResult(all_listed=True), time.monotonic() - start)
             return
-        extractor = Extractor(
-            model,
-            layers,
-            pool=pool,  # type: ignore[arg-type]  # click.Choice gives str
-            size=size,
-            preprocess=preprocess,
-            provider=provider,
-            precision=precision,  # type: ignore[arg-type]
-            provider_options=dict(provider_options),
-            convolution=convolution,  # type: ignore[arg-type]
-            threads=threads,
-            batch_size=batch_size,
-            decode_threads=decode_threads,
-        )
-        if provider == "auto" or extractor.precision != "fp32":
+        extractor = Extractor(model, **options)
+        if options["provider"] == "auto" or extractor.precision != "fp32":
             log(_chosen(extractor))
         if extractor.precision == "bf16" and bf16_only_in_vectors():
             log(
@@ -240,7 +181,7 @@ def extract(
                 "fp32 here; sparsefeat bench measures both"
             )
         setup_seconds = time.monotonic() - start
-        with ExtractionShown() as display:
+        with shown("images") as show:
             outcome, stopped_by = run_stoppable(
                 lambda stop: sparsefeat.extract(
                     pictures,
@@ -251,24 +192,29 @@ def extract(
                     identity=identity,  # type: ignore[arg-type]
                     retry_rejects=retry_rejects,
                     update=update,
-                    report=display.report,
-                    opening=display.opening,
+                    report=lambda so_far: show(
+                        so_far.done,
+                        so_far.total if so_far.all_listed else None,
+                        f"{so_far.rejected:,} rejected",
+                        worked=so_far.worked,
+                    ),
+                    opening=lambda done, total: show(done, total, what="parts of the store"),
                     stop=stop,
-                    profile=profile,
                 )
             )
     if pictures.complete:
         note_listing(search)
     seconds = time.monotonic() - start
     if as_json:
-        profile_facts = _profile_facts(profile, setup_seconds, extractor) if profiled else None
-        _print_json(output, outcome, seconds, profile_facts)
+        measured = profiled and outcome.profile
+        facts = _profile_facts(measured, setup_seconds, extractor) if measured else None
+        _print_json(output, outcome, seconds, facts)
     else:
         _print(output, outcome, seconds)
         if outcome.losses:
             _print_losses(outcome, kept)
-        if profiled:
-            _print_profile(profile, setup_seconds, extractor)
+        if profiled and outcome.profile:
+            _print_profile(outcome.profile, setup_seconds, extractor)
     if stopped_by is not None:
         raise click.exceptions.Exit(128 + stopped_by)
     if outcome.failed or outcome.nothing_readable:
@@ -311,6 +257,7 @@ def _print_json(
     output: str, outcome: "ExtractionResult", seconds: float, profile: dict[str, Any] | None = None
 ) -> None:
     facts = {"store": output, "seconds": seconds, **dataclasses.asdict(outcome)}
+    del facts["profile"]
     print_json(facts if profile is None else facts | {"profile": profile})
 
 
@@ -371,14 +318,14 @@ def _profile_facts(
         "convolution_variant": extractor.convolution_variant,
         "setup_seconds": setup_seconds,
         "run_seconds": profile.seconds,
-        "stages": [dataclasses.asdict(times) for times in profile.stages()],
+        "stages": [dataclasses.asdict(times) for times in profile.stages],
     }
 
 
 def _print_profile(profile: "Profile", setup_seconds: float, extractor: "Extractor") -> None:
     click.echo()
     rows = []
-    for times in profile.stages():
+    for times in profile.stages:
         share = times.busy_seconds / (times.threads * profile.seconds)
         rows.append(
             (

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sparsefeat.cli.options import (
+    COMPUTING,
     OutputFile,
     Word,
     check_one_printed,
-    convolution_option,
+    extractor_options,
     model_option,
-    preprocess_option,
-    provider_option,
-    size_option,
 )
 from sparsefeat.cli.output import (
     log,
@@ -69,15 +67,7 @@ Examples:
     type=Word(["shared", "channel"]),
     help="One scale of colours for all channels, or one for each.  [default: shared]",
 )
-@preprocess_option
-@size_option
-@provider_option
-@convolution_option
-@click.option(
-    "--precision",
-    type=Word(["fp32", "bf16", "int8"]),
-    help="What it computes in; by default the model's own.",
-)
+@extractor_options(*COMPUTING)
 @click.option(
     "-o",
     "--output",
@@ -95,11 +85,7 @@ def maps(
     stage: str | None,
     relu_split: bool,
     scale: str | None,
-    preprocess: str,
-    size: tuple[int, int] | None,
-    provider: str,
-    convolution: str,
-    precision: str | None,
+    options: dict[str, Any],
     output: str | None,
     as_json: bool,
 ) -> None:
@@ -129,17 +115,8 @@ def maps(
         names = outputs(layer, stage, ModelFile.open(model).metadata.layers)  # type: ignore[arg-type]
         if relu_split and len(names) == 1:
             raise click.UsageError(f"{layer} has no ReLU: --relu-split has nothing to split")
-        extractor = Extractor(
-            model,
-            names,
-            size=size,
-            preprocess=preprocess,
-            provider=provider,
-            precision=precision,  # type: ignore[arg-type]
-            convolution=convolution,  # type: ignore[arg-type]
-        )
         found = sparsefeat.maps(
-            extractor,
+            Extractor(model, names, **options),
             photo,
             layer,
             channels=channels,
@@ -148,11 +125,11 @@ def maps(
             reference=reference,
         )
         if output is not None:
-            options: dict[str, Any] = {"scale": scale or "shared", "relu_split": relu_split}
+            drawn: dict[str, Any] = {"scale": scale or "shared", "relu_split": relu_split}
             if output == "-":
-                write_text(output, found.html(**options))
+                write_text(output, found.html(**drawn))
             else:
-                found.save(output, **options)
+                found.save(output, **drawn)
                 log(f"{printable(output)}: written")
     if as_json:
         print_json(found.to_json())

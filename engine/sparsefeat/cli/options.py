@@ -1,9 +1,10 @@
 """Options that several commands take, and types of options."""
 
+import functools
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -185,41 +186,95 @@ model_option = click.option(
     show_envvar=True,
     help="Model file made by sparsefeat export.",
 )
-layers_option = click.option(
-    "-l",
-    "--layers",
-    default="block5_pool",
-    show_default=True,
-    help="Layers, separated by commas: names, NAME/pre (before ReLU), pools, convs, walk, all, "
-    "patterns.",
-)
-preprocess_option = click.option(
-    "--preprocess",
-    type=Word(["keras", "bilinear", "bicubic", "crop"]),
-    default="keras",
-    show_default=True,
-    help="How a picture becomes an array.",
-)
-size_option = click.option(
-    "--size",
-    type=Size(),
-    metavar="HEIGHTxWIDTH",
-    help="Size of the pictures, when the model leaves it open.",
-)
-provider_option = click.option(
-    "--provider",
-    type=Word(["cpu", "openvino", "cuda", "auto"]),
-    default="cpu",
-    show_default=True,
-    help="What runs the network; auto takes the fastest that can be had here.",
-)
-convolution_option = click.option(
-    "--convolution",
-    type=Word(["auto", "direct", "winograd"]),
-    default="auto",
-    show_default=True,
-    help="How 3x3 convolutions are computed; auto takes Winograd's for float32 on the CPU.",
-)
+EXTRACTOR_OPTIONS = {
+    "layers": click.option(
+        "-l",
+        "--layers",
+        default="block5_pool",
+        show_default=True,
+        help="Layers, separated by commas: names, NAME/pre (before ReLU), pools, convs, walk, all, "
+        "patterns.",
+    ),
+    "pool": click.option(
+        "--pool",
+        type=Word(["none", "avg", "max"]),
+        default="none",
+        show_default=True,
+        help="Global pooling over rows and columns.",
+    ),
+    "preprocess": click.option(
+        "--preprocess",
+        type=Word(["keras", "bilinear", "bicubic", "crop"]),
+        default="keras",
+        show_default=True,
+        help="How a picture becomes an array.",
+    ),
+    "size": click.option(
+        "--size",
+        type=Size(),
+        metavar="HEIGHTxWIDTH",
+        help="Size of the pictures, when the model leaves it open.",
+    ),
+    "provider": click.option(
+        "--provider",
+        type=Word(["cpu", "openvino", "cuda", "auto"]),
+        default="cpu",
+        show_default=True,
+        help="What runs the network; auto takes the fastest that can be had here.",
+    ),
+    "precision": click.option(
+        "--precision",
+        type=Word(["fp32", "bf16", "int8"]),
+        help="What it computes in; by default the model's own.",
+    ),
+    "provider_options": click.option(
+        "--provider-option",
+        "provider_options",
+        type=NamedValue(),
+        multiple=True,
+        callback=lambda ctx, param, given: dict(given),
+        help="For cuda: device_id, memory_limit (bytes), conv_search.",
+    ),
+    "convolution": click.option(
+        "--convolution",
+        type=Word(["auto", "direct", "winograd"]),
+        default="auto",
+        show_default=True,
+        help="How 3x3 convolutions are computed; auto takes Winograd's for float32 on the CPU.",
+    ),
+    "threads": click.option(
+        "--threads",
+        type=click.IntRange(1),
+        help="Threads that share an operator's work; by default as many as there are processors "
+        "that this process may use.",
+    ),
+    "decode_threads": click.option(
+        "--decode-threads",
+        type=click.IntRange(1),
+        help="Pictures decoded at the same time; by default as --threads.",
+    ),
+    "batch_size": click.option(
+        "--batch-size",
+        type=click.IntRange(1),
+        help="Pictures that go through the network together; by default what suits the machine.",
+    ),
+}
+COMPUTING = ("preprocess", "size", "provider", "precision", "convolution")
+
+
+def extractor_options(*names: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """Add options of `sparsefeat.ExtractorOptions`; the command gets a dict of them, `options`."""
+
+    def decorate(command: Callable[..., R]) -> Callable[..., R]:
+        @functools.wraps(command)
+        def gathered(*args: Any, **given: Any) -> R:
+            return command(*args, options={name: given.pop(name) for name in names}, **given)
+
+        for name in reversed(names):
+            EXTRACTOR_OPTIONS[name](gathered)
+        return gathered
+
+    return decorate
 
 
 def listing_options(command: Callable[P, R]) -> Callable[P, R]:
@@ -248,10 +303,4 @@ bytes_per_part_option = click.option(
     default=1 << 30,
     show_default=True,
     help="Bytes in a full part, before compression.",
-)
-threads_option = click.option(
-    "--threads",
-    type=click.IntRange(1),
-    help="Threads that share an operator's work; by default as many as there are processors that "
-    "this process may use.",
 )

@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from sparsefeat.cli.options import (
+    COMPUTING,
     OutputFile,
     Word,
     check_one_printed,
-    convolution_option,
+    extractor_options,
     listing_options,
     model_option,
-    preprocess_option,
-    provider_option,
     refuse_given,
-    size_option,
 )
 from sparsefeat.cli.output import (
     log,
@@ -89,10 +87,7 @@ Examples:
     "--scaling", is_flag=True, help="Show what wrongly scaled input does to the zeros of PHOTOS."
 )
 @listing_options
-@preprocess_option
-@size_option
-@provider_option
-@convolution_option
+@extractor_options(*COMPUTING)
 @click.option(
     "--json",
     "as_json",
@@ -115,10 +110,7 @@ def sparsity(
     scaling: bool,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
-    preprocess: str,
-    size: tuple[int, int] | None,
-    provider: str,
-    convolution: str,
+    options: dict[str, Any],
     as_json: bool,
     csv_file: str | None,
 ) -> None:
@@ -136,9 +128,8 @@ def sparsity(
     if (include or exclude) and len(stores) == len(sources):
         raise click.UsageError("--include and --exclude choose among photographs: name some")
     if len(stores) == len(sources):
-        computing = ("model", "size", "preprocess", "provider", "convolution")
         why = "a store holds what was computed, and nothing is computed anew"
-        refuse_given(ctx, computing, why)
+        refuse_given(ctx, ("model", *COMPUTING), why)
     _check(sources, stores, by=by, compare=compare, scaling=scaling)
     _check_flatness(stores, flatness, photos, compare=compare, scaling=scaling)
     if (flatness or photos) and by in ("channel", "position", "label") and not as_json:
@@ -159,14 +150,7 @@ def sparsity(
         if any(listed):
             from sparsefeat.pipeline import Extractor
 
-            extractor = Extractor(
-                model,
-                layers or "walk",
-                size=size,
-                preprocess=preprocess,
-                provider=provider,
-                convolution=convolution,  # type: ignore[arg-type]
-            )
+            extractor = Extractor(model, layers or "walk", **options)
         if scaling:
             assert extractor is not None
             scaled = _scalings(listed[0], extractor)
@@ -256,11 +240,7 @@ def _analyse(
     from sparsefeat.analysis import analyse
 
     stored = not pictures
-    with shown("rows" if stored else "pictures") as show:
-
-        def report(done: int, total: int, what: str) -> None:
-            show(done, total, "looked at for flatness" if stored and what == "pictures" else "")
-
+    with shown("rows" if stored else "images") as show:
         if stored:
             return analyse(
                 sources[0],
@@ -268,24 +248,22 @@ def _analyse(
                 flatness=flatness,
                 photos=photos,
                 places=by in ("channel", "position"),
-                report=report,
+                report=show,
             )
         return analyse(
             pictures,
             extractor=extractor,
             flatness=flatness,
             name=", ".join(sources),
-            report=report,
+            report=show,
         )
 
 
 def _scalings(pictures: "list[Source | Reject]", extractor: "Extractor") -> "list[ScalingZeros]":
     from sparsefeat.analysis import compare_scalings, pictures_read
 
-    with shown("pictures") as show:
-        found = compare_scalings(
-            extractor, pictures, report=lambda done: show(done, len(pictures), "")
-        )
+    with shown("images") as show:
+        found = compare_scalings(extractor, pictures, report=lambda done: show(done, len(pictures)))
     first = found[0]
     log(pictures_read(first.n_pictures, first.n_rejected, first.n_failed))
     return found

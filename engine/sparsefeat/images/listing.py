@@ -4,6 +4,7 @@
 # ruff: noqa: PTH100, PTH109, PTH110, PTH112, PTH118, PTH120, PTH206
 
 import glob
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,6 +20,8 @@ from sparsefeat.types import Reject
 
 AnyPath = str | os.PathLike[str]
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 
 class Listing(list[Source | Reject]):
@@ -150,12 +153,15 @@ class Search:
         found = self._found()
         if len(self._names) != 1 or self._entries:
             found = _once(found)
-        first = next(found, None)
-        if first is not None:
-            yield first
-            yield from found
-        elif self._given:
+        count = 0
+        for item in found:
+            count += 1
+            yield item
+        if self._given and not count:
             raise self._no_photographs()
+        _log.debug("%d files listed", count)
+        if companions := self.companions:
+            _log.debug("%s", describe_companions(companions))
 
     def _found(self) -> Iterator[Found]:
         folders = Walk(self._skip, self._choice)

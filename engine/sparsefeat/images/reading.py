@@ -3,6 +3,7 @@
 import hashlib
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -46,6 +47,15 @@ def read_file(source: Source, max_pixels: int) -> bytes:
             return _read(stream, source, max_pixels)
     except OSError as exc:
         raise os_refusal(exc) from exc
+
+
+def load(source: Source) -> Source:
+    """Read a file for all that needs its bytes; what can't be read is given back without them."""
+    try:
+        with pillow_errors():
+            return replace(source, content=read_file(source, MAX_PIXELS))
+    except UnreadableError:
+        return source  # decoding it will say why
 
 
 def largest_file(max_pixels: int) -> int:

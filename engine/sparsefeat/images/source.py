@@ -3,11 +3,12 @@
 import errno
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from sparsefeat.errors import InputError
 
+Content = bytes  # a field is called so
 _UNSAFE = re.compile("[%\ud800-\udfff]")
 _ESCAPE = re.compile("%(?:25|u[0-9A-F]{4}|[89A-F][0-9A-F])")
 
@@ -25,6 +26,7 @@ class Source:
     label: str  # name of the parent folder
     bytes: int  # size of the file
     mtime_ns: int  # as `storable_mtime` gives it
+    content: Content | None = field(default=None, repr=False)  # what was read already
 
 
 def storable_mtime(status: os.stat_result) -> int:

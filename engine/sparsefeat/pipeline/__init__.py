@@ -1,5 +1,16 @@
 """From images to rows: the extractor and the extraction run."""
 
-import lazy_loader
+from sparsefeat.pipeline.extraction import ExtractionResult, extract
+from sparsefeat.pipeline.extractor import Extractor
+from sparsefeat.pipeline.options import ExtractorOptions
+from sparsefeat.pipeline.profile import Profile
+from sparsefeat.pipeline.scaling import check_scaling
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__ = [
+    "ExtractionResult",
+    "Extractor",
+    "ExtractorOptions",
+    "Profile",
+    "check_scaling",
+    "extract",
+]

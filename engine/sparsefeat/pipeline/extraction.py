@@ -4,10 +4,10 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, get_args
+from functools import partial
+from typing import Literal, get_args
 
 from sparsefeat.errors import InputError, SourceError
 from sparsefeat.images import (
@@ -18,9 +18,11 @@ from sparsefeat.images import (
     each_picture,
     find_picture,
     largest_file,
+    load,
 )
-from sparsefeat.pipeline.extractor import Extractor
-from sparsefeat.pipeline.profile import Profile
+from sparsefeat.pipeline.extractor import Extractor, Load
+from sparsefeat.pipeline.options import ExtractorOptions
+from sparsefeat.pipeline.profile import Profile, Stopwatch
 from sparsefeat.store import Index, Loss, Status, StoreWriter, Values
 from sparsefeat.system import check_choice, checked_path, counted
 from sparsefeat.types import ReadFailure, Reject, failures_apart
@@ -56,6 +58,8 @@ class ExtractionResult:
     losses
         Of each layer that isn't kept to the last bit, how far its stored values are from what was
         computed; once the run is over.
+    profile
+        Where the time went; once the run is over.
     """
 
     total: int = 0
@@ -70,6 +74,7 @@ class ExtractionResult:
     first_failures: list[ReadFailure] = field(default_factory=list)
     stopped: bool = False
     losses: dict[str, Loss] = field(default_factory=dict)
+    profile: Profile | None = None
 
     def appended(self, *, rows: int, copies: int, rejects: Sequence[Reject]) -> None:
         """Count what was handed to the store; `copies` are pictures that it held already."""
@@ -103,6 +108,7 @@ def extract(
     store: AnyPath,
     *,
     model: AnyPath | Extractor = "vgg16.onnx",
+    options: ExtractorOptions | None = None,
     include: str | Iterable[str] = (),
     exclude: str | Iterable[str] = (),
     rows_per_part: int = 1024,
@@ -113,8 +119,6 @@ def extract(
     report: Callable[[ExtractionResult], None] | None = None,
     opening: Callable[[int, int], None] | None = None,
     stop: threading.Event | None = None,
-    profile: Profile | None = None,
-    **options: Any,
 ) -> ExtractionResult:
     """Extract what the store doesn't hold yet, and commit it part by part.
 
@@ -131,6 +135,8 @@ def extract(
     model
         A file that ``sparsefeat export`` made, or an `Extractor`. Settings and layers must be
         those of the store, if there is one already.
+    options
+        What an `Extractor` is made with of a model file.
     include, exclude
         Which files of folders, as `list_pictures` takes them.
     rows_per_part
@@ -155,10 +161,6 @@ def extract(
         Called while a store is opened, with how many of its parts are known, and of how many.
     stop
         Once set, the run ends after the batch in hand and commits it.
-    profile
-        Measures the stages.
-    options
-        Of the `Extractor` that is made of a model file: ``layers``, ``pool``, ``preprocess``, ...
 
     Returns
     -------
@@ -181,21 +183,22 @@ def extract(
     Examples
     --------
     >>> import sparsefeat
-    >>> result = sparsefeat.extract("photos/", "features/", layers="pools")  # doctest: +SKIP
+    >>> options = sparsefeat.ExtractorOptions("pools")
+    >>> result = sparsefeat.extract("photos/", "features/", options=options)  # doctest: +SKIP
     >>> result.rows  # doctest: +SKIP
     1000
     """
     check_choice(identity, IDENTITIES, "identity")
-    if isinstance(model, Extractor):
-        if options:
-            raise InputError(
-                f"got options {', '.join(options)} and an Extractor, which has its own: give a "
-                "model file, or make the Extractor with them"
-            )
+    if not isinstance(model, Extractor):
+        extractor = Extractor.of(model, options or ExtractorOptions())
+    elif options is None:
         extractor = model
     else:
-        extractor = Extractor(model, **options)
-    stop, progress, profile = stop or threading.Event(), ExtractionResult(), profile or Profile()
+        raise InputError(
+            "got options and an Extractor, which has its own: give a model file, or make the "
+            "Extractor with them"
+        )
+    stop, progress, stopwatch = stop or threading.Event(), ExtractionResult(), Stopwatch()
     if include or exclude:
         images = Search(images, include=include, exclude=exclude)  # type: ignore[arg-type]
     found = (
@@ -210,24 +213,25 @@ def extract(
         if opening is not None:
             opening(done, total)
 
-    try:
-        writer = StoreWriter.open(
-            checked_path(store, "a store"),
-            layers=list(extractor.layers.values()),
-            settings=extractor.settings,
-            provenance=extractor.provenance,
-            rows_per_part=rows_per_part,
-            values=values,
-            steps=extractor.steps,
-            replace=update,
-            operation="update" if update else "extract",
-            opening=opened,
-        )
-    except _Stopped:
-        found.close()
-        progress.stopped = True
-        return progress
-    with profile.running(), closing(found), writer:
+    with ExitStack() as context:
+        context.enter_context(closing(found))
+        try:
+            writer = StoreWriter.open(
+                checked_path(store, "a store"),
+                layers=list(extractor.layers.values()),
+                settings=extractor.settings,
+                provenance=extractor.provenance,
+                rows_per_part=rows_per_part,
+                values=values,
+                steps=extractor.steps,
+                replace=update,
+                operation="update" if update else "extract",
+                opening=opened,
+            )
+        except _Stopped:
+            progress.stopped = True
+            return progress
+        context.enter_context(writer)
         todo = _pending(
             found,
             writer.index,
@@ -238,11 +242,11 @@ def extract(
             update=update,
             stop=stop,
         )
-        batches = extractor.activations(todo, errors="ignore", profile=profile)
+        batches = extractor.activations(todo, errors="ignore", stopwatch=stopwatch)
         try:
             with closing(batches):
                 for batch in batches:
-                    with profile.busy("write"):
+                    with stopwatch.busy("write"):
                         added = writer.append(batch)
                     copies = len(batch.rows) - added
                     progress.appended(rows=added, copies=copies, rejects=batch.rejects)
@@ -254,10 +258,12 @@ def extract(
         except SourceError as exc:
             writer.commit()
             raise SourceError(f"{exc} ({counted(progress.rows, 'row')} added before)") from exc
-        with profile.busy("write"):
+        with stopwatch.busy("write"):
             writer.commit()
     progress.total, progress.all_listed = found.n_listed, found.complete
+    progress.changed.sort()  # threads found them
     progress.losses = dict(writer.losses)
+    progress.profile = stopwatch.profile(decode_threads=extractor.decode_threads)
     progress.stopped = progress.done < progress.total or not progress.all_listed
     if report is not None:
         report(progress)
@@ -289,8 +295,10 @@ def _pending(
     retry_rejects: bool,
     update: bool,
     stop: threading.Event,
-) -> Iterator[Source | Reject]:
+) -> Iterator[Source | Reject | Load]:
     """Yield what the store doesn't know yet; count in `progress` what is passed over.
+
+    Where a file's bytes decide, what is yielded reads them, once.
 
     Parameters
     ----------
@@ -303,12 +311,10 @@ def _pending(
     stop
         Once set, no more is yielded.
     """
-    for some in pictures.blocks(stop):
-        passed_over = True
-        for picture, known in zip(some, index.statuses(some), strict=True):
-            if stop.is_set():
-                return
-            status = _status(picture, known, index, by_digest=by_digest)
+    counting = threading.Lock()
+
+    def is_wanted(picture: Source | Reject, status: Status) -> bool:
+        with counting:
             if status == "stored":
                 progress.already_stored += 1
             elif status == "changed" and not update:
@@ -316,32 +322,38 @@ def _pending(
             elif status == "rejected" and not retry_rejects:
                 progress.already_rejected += 1
             else:
+                return True
+        return False
+
+    def load_wanted(picture: Source) -> Source | None:
+        loaded = load(picture)
+        if loaded.content is None:
+            return loaded
+        status = index.status(
+            root=picture.root,
+            path=picture.path,
+            bytes=picture.bytes,
+            mtime_ns=picture.mtime_ns,
+            sha256=hashlib.sha256(loaded.content).hexdigest(),
+        )
+        return loaded if is_wanted(picture, status) else None
+
+    most = largest_file(MAX_PIXELS)
+    for some in pictures.blocks(stop):
+        passed_over = True
+        for picture, status in zip(some, index.statuses(some), strict=True):
+            if stop.is_set():
+                return
+            # The same path, size and time below another root: either the folder was moved, or two
+            # folders hold different pictures that look alike from outside. Only the bytes can tell.
+            unclear = by_digest or status == "elsewhere"
+            if unclear and isinstance(picture, Source) and picture.bytes <= most:
+                passed_over = False
+                yield partial(load_wanted, picture)
+            # What the store has of a file that failed says nothing of today.
+            elif isinstance(picture, ReadFailure) or is_wanted(picture, status):
                 passed_over = False
                 yield picture
         if passed_over and report is not None:
             progress.total, progress.all_listed = pictures.n_listed, pictures.complete
             report(progress)
-
-
-def _status(picture: Source | Reject, known: Status, index: Index, *, by_digest: bool) -> Status:
-    """Tell what the store knows of a picture, by its bytes where it isn't `known` without them."""
-    if isinstance(picture, ReadFailure):  # what the store has of it says nothing of today
-        return "new"
-    if not isinstance(picture, Source) or picture.bytes > largest_file(MAX_PIXELS):
-        return known
-    if not by_digest and known != "elsewhere":
-        return known
-    # The same path, size and time below another root: either the folder was moved, or two
-    # folders hold different pictures that look alike from outside. Only the bytes can tell.
-    try:
-        with Path(picture.file).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return "new"  # decoding it will say why it can't be read
-    return index.status(
-        root=picture.root,
-        path=picture.path,
-        bytes=picture.bytes,
-        mtime_ns=picture.mtime_ns,
-        sha256=digest,
-    )

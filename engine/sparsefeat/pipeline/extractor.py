@@ -1,12 +1,13 @@
 """Photographs in, activations out: the library's main object."""
 
-import inspect
+import logging
 import os
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from typing import Any, Literal, get_args
+from dataclasses import replace
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +20,11 @@ from sparsefeat.images import (
     Preset,
     Reason,
     Scaling,
-    checked_size,
     decode,
     each_picture,
     preset,
 )
 from sparsefeat.model import (
-    POOLS,
     Metadata,
     ModelFile,
     Pool,
@@ -38,31 +37,19 @@ from sparsefeat.model import (
 )
 from sparsefeat.pipeline.batching import Group, groups
 from sparsefeat.pipeline.inference import BUFFERS, Inference, empty_outputs, suitable_batch_size
-from sparsefeat.pipeline.profile import Profile
+from sparsefeat.pipeline.options import ExtractorOptions, taking
+from sparsefeat.pipeline.profile import Stopwatch
 from sparsefeat.pipeline.scaling import ScalingWarning, check_scaling
-from sparsefeat.runtime import (
-    Convolution,
-    CudaOptions,
-    Network,
-    Precision,
-    can_prove_fixed,
-    choose_precision,
-    prove,
-)
-from sparsefeat.system import (
-    check_choice,
-    checked_count,
-    checked_threads,
-    chosen_threads,
-    map_ordered,
-    one_line,
-)
+from sparsefeat.runtime import Network, Precision, can_prove_fixed, choose_precision, prove
+from sparsefeat.system import check_choice, chosen_threads, map_ordered, one_line
 from sparsefeat.types import Batch, ChannelSteps, Layer, Reject, RejectWarning, reject_message
 from sparsefeat_kernels import Csr, CsrBuffers, encode
 
 Float32 = NDArray[np.float32]
+Load = Callable[[], Picture | None]
 Errors = Literal["warn", "raise", "ignore"]
 ERRORS: tuple[str, ...] = get_args(Errors)
+_log = logging.getLogger(__name__)
 KEPT = 2  # extractors of other layers
 
 
@@ -75,37 +62,8 @@ class Extractor:
     ----------
     model
         A file that ``sparsefeat export`` made.
-    layers
-        Names separated by commas, or a sequence of them: ``block5_pool``, ``block5_conv3/pre``
-        (before ReLU), ``pools``, ``all``, or patterns such as ``block[45]_*``.
-    pool
-        Global pooling of spatial layers over rows and columns: ``none``, ``avg`` or ``max``.
-    size
-        (height, width) of the pictures. By default the model's own (224x224 for VGG16 itself) for
-        pictures, and any size of at least 32x32 for arrays given to `run`. A model with layers
-        behind block5_pool has the one size that it was exported with.
-    preprocess
-        The preset that makes an array of a picture, or its name: ``keras``, ``bilinear``, ...
-    provider
-        ``cpu``, ``openvino``, ``cuda``, or ``auto`` for the fastest that can be had here. What
-        was asked for runs all of the graph, or it is an error.
-    precision
-        ``fp32``, ``bf16`` (on processors that have it, with ``openvino``) or ``int8`` (of a
-        model that was quantized); by default the model's own.
-    provider_options
-        `CudaOptions`, or the same as a mapping.
-    convolution
-        ``direct`` for ONNX Runtime's convolutions, ``winograd`` for ours, which need a quarter of
-        the multiplications and are as exact as float32 allows, ``auto`` for the faster ones: ours
-        with ``cpu`` in ``fp32`` on a processor that has vectors for them.
-    threads
-        Threads that share the work of one operator; by default as many as this process may
-        really use. More than these are slower, and warned of.
-    batch_size
-        Pictures that go through the network together; by default what suits the provider, and
-        fewer where their outputs would take much memory.
-    decode_threads
-        Pictures that are decoded at the same time; by default as many as `threads`.
+    layers, pool, size, ...
+        As `ExtractorOptions` takes them, which says what they mean.
 
     Raises
     ------
@@ -129,69 +87,38 @@ class Extractor:
     2 25088
     """
 
-    def __init__(
-        self,
-        model: str | os.PathLike[str],
-        layers: str | Sequence[str] = "block5_pool",
-        *,
-        pool: Pool = "none",
-        size: Size | None = None,
-        preprocess: str | Preset = "keras",
-        provider: str = "cpu",
-        precision: Precision | None = None,
-        provider_options: CudaOptions | Mapping[str, object] | None = None,
-        convolution: Convolution = "auto",
-        threads: int | None = None,
-        batch_size: int | None = None,
-        decode_threads: int | None = None,
-    ) -> None:
-        self._options: dict[str, Any] = {
-            "pool": pool,
-            "size": size,
-            "preprocess": preprocess,
-            "provider": provider,
-            "precision": precision,
-            "provider_options": provider_options,
-            "convolution": convolution,
-            "threads": threads,
-            "batch_size": batch_size,
-            "decode_threads": decode_threads,
-        }
+    @taking(ExtractorOptions)
+    def __init__(self, model: str | os.PathLike[str], *layers: Any, **options: Any) -> None:
+        self._options = given = ExtractorOptions(*layers, **options)
         self._others: dict[tuple[tuple[str, ...], Pool], Extractor] = {}
-        check_choice(pool, POOLS, "pool")
-        self._threads = chosen_threads(threads)
-        self._decode_threads = self._threads
-        if decode_threads is not None:
-            self._decode_threads = checked_threads("decode_threads", decode_threads)
-        if batch_size is not None:
-            checked_count("batch_size", batch_size)
-        self._preset = preset(preprocess)
-        self._pool: Pool = pool
+        self._threads = chosen_threads(given.threads)
+        self._decode_threads = given.decode_threads or self._threads
+        self._preset = preset(given.preprocess)
         self._warned: set[str] = set()
 
         self._file = ModelFile.open(model)
         metadata = self._file.metadata
-        self._precision = choose_precision(self._file, precision)
-        self._size = check_size(self._file, None if size is None else checked_size(size))
+        self._precision = choose_precision(self._file, given.precision)
+        self._size = check_size(self._file, given.size)
         self._picture_size = self._size or metadata.preprocessing.size
-        self._names = names = choose(layers, metadata.layers)
+        self._names = names = choose(given.layers, metadata.layers)
         # A graph is fixed to a size only where the fixed one can still be probed.
         fixed = self._size
-        if fixed is not None and not can_prove_fixed(self._file, fixed, pool):
+        if fixed is not None and not can_prove_fixed(self._file, fixed, given.pool):
             fixed = None
         self._network = Network(
             self._file,
             names,
-            pool=pool,
+            pool=given.pool,
             size=fixed,
-            convolution=convolution,
-            provider=provider,
+            convolution=given.convolution,
+            provider=given.provider,
             precision=self._precision,
             threads=self._threads,
-            options=provider_options,
+            options=given.provider_options,  # type: ignore[arg-type]  # no mapping any more
         )
         self._picture_layers = self._layers(self._picture_size)
-        self._batch_size = batch_size or suitable_batch_size(
+        self._batch_size = given.batch_size or suitable_batch_size(
             list(self._picture_layers.values()),
             self._network.provider,
             largest=self._largest(self._picture_size),
@@ -201,25 +128,36 @@ class Extractor:
             self._file,
             provider=self._network.provider,
             precision=self._precision,
-            pool=pool,
+            pool=given.pool,
             size=fixed,
         )
 
-    def __repr__(self) -> str:
-        changed = "".join(
-            f", {name}={value!r}"
-            for name, value in self._options.items()
-            if value != _DEFAULTS[name]
+        _log.info(
+            "%s: %s in %s, convolution %s, %d threads, batches of %d, error on the probe %.1e",
+            *(self._file.path, self.provider, self._precision, self.convolution),
+            *(self._threads, self._batch_size, self._probe_error),
         )
-        return f"Extractor({str(self._file.path)!r}, {','.join(self._names)!r}{changed})"
+
+    @classmethod
+    def of(cls, model: str | os.PathLike[str], options: ExtractorOptions) -> Self:
+        """Make one with options that are there already."""
+        return cls(model, **vars(options))
+
+    def __repr__(self) -> str:
+        return f"Extractor.of({str(self._file.path)!r}, {self._options})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Give what makes a copy, here or in another process: it loads the network again."""
-        return _made, (str(self._file.path), self._names, self._options)
+        return Extractor.of, (str(self._file.path), self._options)
 
     def __call__(self, images: Float32) -> dict[str, Float32]:
         """Run preprocessed images through the network: see `run`."""
         return self.run(images)
+
+    @property
+    def options(self) -> ExtractorOptions:
+        """What this was made with."""
+        return self._options
 
     @property
     def layers(self) -> dict[str, Layer]:
@@ -245,6 +183,11 @@ class Extractor:
     def provider(self) -> str:
         """ONNX Runtime's name of the provider that is really active."""
         return self._network.provider
+
+    @property
+    def decode_threads(self) -> int:
+        """Pictures that are decoded at the same time."""
+        return self._decode_threads
 
     @property
     def passed_over(self) -> dict[str, str]:
@@ -289,7 +232,7 @@ class Extractor:
                 "precision": self._precision,
                 **self._quantization,
             },
-            "pool": self._pool,
+            "pool": self._options.pool,
             "preprocess": self._preset.recipe(),
             # With lists for tuples, as a store gives it back.
             "scaling": msgspec.json.decode(msgspec.json.encode(self.scaling)),
@@ -301,7 +244,7 @@ class Extractor:
         """What the values of some chosen layers are whole numbers of: those of an int8 model."""
         if self._precision != "int8":
             return {}
-        return channel_steps(self._file, self._names, self._pool)
+        return channel_steps(self._file, self._names, self._options.pool)
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -310,6 +253,7 @@ class Extractor:
 
         metadata = self._file.metadata
         return {
+            "options": self._options.to_json(),
             "weights_source": metadata.weights.source,
             "exported_with": metadata.tools,
             "onnxruntime": onnxruntime.__version__,
@@ -333,11 +277,12 @@ class Extractor:
             As for a new one.
         """
         key = (choose(layers, self._file.metadata.layers), pool)
-        if key == (self._names, self._pool):
+        if key == (self._names, self._options.pool):
             return self
         other = self._others.pop(key, None)
         if other is None:
-            other = Extractor(self._file.path, key[0], **{**self._options, "pool": pool})
+            options = replace(self._options, layers=key[0], pool=pool)
+            other = Extractor.of(self._file.path, options)
         self._others[key] = other
         # Each holds a network's weights; maps with a reference go back and forth between two.
         while len(self._others) > KEPT:
@@ -410,7 +355,6 @@ class Extractor:
         *,
         errors: Errors = "warn",
         reuse: bool = False,
-        profile: Profile | None = None,
         on_decoded: Callable[[Decoded], None] | None = None,
     ) -> Generator[Batch[Csr], None, None]:
         """Decode pictures, run them, and compress what isn't zero.
@@ -430,8 +374,6 @@ class Extractor:
             or ``ignore`` it, for those who look at each batch's `rejects` themselves.
         reuse
             Give every batch in the same memory: it is valid until the next one is asked for.
-        profile
-            Measures the stages.
         on_decoded
             Called with each picture's pixels, as the network will see them, before its row comes;
             in the threads that decode, several at a time.
@@ -462,27 +404,29 @@ class Extractor:
             Once for each way in which the preset treats a picture worse than another would.
         """
         check_choice(errors, ERRORS, "errors")
-        profile = profile or Profile()
-        batches = self.activations(pictures, errors=errors, profile=profile, on_decoded=on_decoded)
-        return self._encoded(batches, reuse, profile)
+        return self._encoded(
+            self.activations(pictures, errors=errors, on_decoded=on_decoded), reuse
+        )
 
     def activations(
         self,
-        pictures: str | os.PathLike[str] | Iterable[Picture | Reject],
+        pictures: str | os.PathLike[str] | Iterable[Picture | Reject | Load],
         *,
         errors: Errors = "warn",
-        profile: Profile | None = None,
+        stopwatch: Stopwatch | None = None,
         on_decoded: Callable[[Decoded], None] | None = None,
     ) -> Generator[Batch[Float32], None, None]:
         """Extract as `extract` does, with dense layers: float32 (rows, features).
 
-        A batch's memory is used again: it is valid until the next one is asked for.
+        A batch's memory is used again: it is valid until the next one is asked for. A picture may
+        also be a function, called in the threads that decode: it gives one, or None to pass it
+        over.
         """
         listed = map(_taken, each_picture(pictures))
-        return self._activations(listed, errors, profile or Profile(), on_decoded)
+        return self._activations(listed, errors, stopwatch or Stopwatch(), on_decoded)
 
     def _encoded(
-        self, batches: Generator[Batch[Float32], None, None], reuse: bool, profile: Profile
+        self, batches: Generator[Batch[Float32], None, None], reuse: bool
     ) -> Generator[Batch[Csr], None, None]:
         buffers = {name: CsrBuffers() if reuse else None for name in self._names}
 
@@ -490,29 +434,29 @@ class Extractor:
             return encode(dense, out=buffers[name])
 
         encoders = ThreadPoolExecutor(self._threads, thread_name_prefix="sparsefeat-encode")
-        with encoders, profile.running(), closing(batches):
+        with encoders, closing(batches):
             for batch in batches:
-                with profile.busy("encode"):
-                    compressed = encoders.map(encode_one, batch.layers, batch.layers.values())
-                    layers = dict(zip(batch.layers, compressed, strict=True))
+                compressed = encoders.map(encode_one, batch.layers, batch.layers.values())
+                layers = dict(zip(batch.layers, compressed, strict=True))
                 yield Batch(rows=batch.rows, layers=layers, rejects=batch.rejects)
 
     def _activations(
         self,
-        pictures: Iterator[Picture | Reject],
+        pictures: Iterator[Picture | Reject | Load],
         errors: Errors,
-        profile: Profile,
+        stopwatch: Stopwatch,
         on_decoded: Callable[[Decoded], None] | None,
     ) -> Generator[Batch[Float32], None, None]:
-        profile.decode_threads = self._decode_threads
-
-        def decode_one(picture: Picture | Reject) -> Decoded | Reject:
-            with profile.busy("decode"):
+        def decode_one(picture: Picture | Reject | Load) -> Decoded | Reject | None:
+            with stopwatch.busy("decode"):
                 decoded: Decoded | Reject
-                if isinstance(picture, Reject):  # when it was listed
-                    decoded = picture
+                found = picture() if callable(picture) else picture
+                if found is None:
+                    return None
+                if isinstance(found, Reject):  # when it was listed
+                    decoded = found
                 else:
-                    decoded = decode(picture, self._preset, self._picture_size)
+                    decoded = decode(found, self._preset, self._picture_size)
                 if isinstance(decoded, Reject) and errors == "raise":
                     raise _refusal(decoded)
                 if on_decoded is not None and isinstance(decoded, Decoded):
@@ -523,20 +467,20 @@ class Extractor:
         inference = Inference(self._network.run, outputs, self._picture_size, self.scaling)
 
         def infer(group: Group) -> Batch[Float32]:
-            with profile.busy("inference"):
+            with stopwatch.busy("inference"):
                 return inference(group)
 
         # Enough is decoded ahead to fill the next batch while this one runs.
         ahead = 2 * self._batch_size + self._decode_threads
-        listed = profile.listing(pictures)
+        listed = stopwatch.listing(pictures)
         decoded = map_ordered(decode_one, listed, threads=self._decode_threads, ahead=ahead)
-        collected = groups(decoded, self._preset, self._batch_size)
+        collected = groups(filter(None, decoded), self._preset, self._batch_size)
         computed = map_ordered(infer, collected, threads=1, ahead=BUFFERS)
         rejected = warned = 0
         first: tuple[Reject, ...] = ()
-        with profile.running(), closing(decoded), closing(computed):
+        with closing(decoded), closing(computed):
             while True:
-                with profile.next_batch():
+                with stopwatch.busy("next batch"):
                     batch = next(computed, None)
                 if batch is None:
                     break
@@ -574,7 +518,7 @@ class Extractor:
     def _layers(self, size: Size) -> dict[str, Layer]:
         layers = self._file.metadata.layers
         return {
-            name: output_layer(name, layer_of(name, layers), size, self._pool)
+            name: output_layer(name, layer_of(name, layers), size, self._options.pool)
             for name in self._names
         }
 
@@ -603,17 +547,7 @@ class Extractor:
         check_size(self._file, (height, width))
 
 
-_DEFAULTS: dict[str, Any] = {
-    name: parameter.default
-    for name, parameter in inspect.signature(Extractor.__init__).parameters.items()
-}
-
-
-def _made(model: str, layers: tuple[str, ...], options: dict[str, Any]) -> Extractor:
-    return Extractor(model, layers, **options)
-
-
-def _taken(picture: Picture | Reject) -> Picture | Reject:
+def _taken(picture: Picture | Reject | Load) -> Picture | Reject | Load:
     """Make what another thread will decode later independent of what becomes of it here."""
     if isinstance(picture, np.ndarray):
         return picture.copy()

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -24,7 +24,6 @@ from sparsefeat.model import PRE, ModelFile, ModelLayer, Pool, Size, cut
 from sparsefeat.runtime import CudaOptions, Precision, Provider, Setup, candidates, set_up
 from sparsefeat.runtime.session import Session
 from sparsefeat.runtime.stages import ConvolvedStage, GraphStage, Memory, Stage, Targets
-from sparsefeat.system import check_choice
 from sparsefeat_kernels import (
     WinogradConvolution,
     compile_winograd,
@@ -35,7 +34,6 @@ from sparsefeat_kernels import (
 Float32 = NDArray[np.float32]
 
 Convolution = Literal["auto", "direct", "winograd"]
-CONVOLUTIONS: tuple[str, ...] = get_args(Convolution)
 
 _log = logging.getLogger(__name__)
 
@@ -65,12 +63,10 @@ class Network:
     threads
         Threads that share the work of one layer.
     options
-        The provider's own.
+        Of ``cuda``; others have none.
 
     Raises
     ------
-    InputError
-        There is no such kind of convolution.
     ProviderError
         There is no such provider, it can't be had here, or it doesn't run all of the graph; or
         Winograd's convolutions can't be had.
@@ -89,9 +85,8 @@ class Network:
         provider: str,
         precision: Precision,
         threads: int,
-        options: CudaOptions | Mapping[str, object] | None,
+        options: CudaOptions | None,
     ) -> None:
-        check_choice(convolution, CONVOLUTIONS, "convolution")
         self._file, self._names, self._pool, self._size = file, names, pool, size
         self._precision, self._threads = precision, threads
         self._running = threading.Lock()
@@ -103,6 +98,7 @@ class Network:
                 self._build(candidate, convolution, options)
             except ProviderError as exc:
                 self._passed_over[candidate.name] = str(exc)
+                _log.info("provider %s is passed over: %s", candidate.name, exc)
             else:
                 return
         # Options are for the provider that has them: without it, nobody asked for them.
@@ -168,7 +164,7 @@ class Network:
         self,
         provider: Provider,
         convolution: Convolution,
-        options: CudaOptions | Mapping[str, object] | None,
+        options: CudaOptions | None,
     ) -> None:
         variant = _variant(convolution, provider, self._precision)
         parts = _parts(self._file, self._names, convolve=variant is not None)
@@ -406,7 +402,7 @@ def load_convolutions(variant: str | None = None) -> None:
     if variant is not None:
         compile_winograd(
             variant,
-            on_compile=lambda: _log.info(
+            on_compile=lambda: _log.warning(
                 "compiling the convolutions for this processor; this is done once"
             ),
         )

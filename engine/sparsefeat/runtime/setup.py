@@ -1,10 +1,9 @@
 """Setting up ONNX Runtime's session options for a provider."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sparsefeat.errors import InputError, ProviderError
+from sparsefeat.errors import ProviderError
 from sparsefeat.runtime import openvino
 from sparsefeat.runtime.active import RECORD_ASSIGNMENT
 from sparsefeat.runtime.cuda import CudaOptions
@@ -27,7 +26,7 @@ def set_up(
     *,
     precision: Precision,
     threads: int,
-    options: CudaOptions | Mapping[str, object] | None = None,
+    options: CudaOptions | None = None,
     spin: bool = True,
 ) -> Setup:
     """Set up session options for a provider.
@@ -37,7 +36,7 @@ def set_up(
     threads
         Threads that share the work of one operator.
     options
-        The provider's own; only ``cuda`` has any.
+        Those of ``cuda``; others have none.
     spin
         Let ONNX Runtime's threads wait for work in a loop, which is faster as long as nobody else
         wants the processor.
@@ -48,13 +47,7 @@ def set_up(
         The provider can't be had here.
     DependencyError
         ONNX Runtime isn't installed, or doesn't load.
-    InputError
-        It has no such options.
     """
-    if options and provider.name != "cuda":
-        raise InputError(
-            f"provider {provider.name} has no options, got {options!r}; they are for cuda"
-        )
     ort = _onnxruntime()
     settings = ort.SessionOptions()
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
@@ -70,9 +63,8 @@ def set_up(
         return Setup(provider=provider, settings=settings, providers=None, options=own)
     own = {}
     if provider.name == "cuda":
-        cuda = options if isinstance(options, CudaOptions) else CudaOptions.of(options or {})
         _check_available(ort, provider)
-        own = cuda.for_onnxruntime()
+        own = (options or CudaOptions()).for_onnxruntime()
     return Setup(
         provider=provider, settings=settings, providers=[(provider.ort_name, own)], options=own
     )

@@ -10,7 +10,7 @@ import secrets
 import shutil
 import stat
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -217,10 +217,14 @@ class LocalStorage:
             for _ in pool.map(sync, paths):
                 pass
 
-    def create(self, key: str, content: bytes) -> bool:
+    def create(
+        self, key: str, content: bytes, *, allowed: Callable[[], bool] = lambda: True
+    ) -> bool:
         """Create a file, whole and on the disk, unless there is one: then return False.
 
         Of several that try at the same time, in processes or on machines, one succeeds.
+        `allowed` is asked when only the name is missing. Where it says no, or somebody has
+        deleted the temporary file since, the file isn't made, and False returned, too.
         """
         path = self.root / key
         temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
@@ -229,8 +233,12 @@ class LocalStorage:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            if not _take_name(temporary, path):
+            if not (allowed() and _take_name(temporary, path)):
                 return False
+        except FileNotFoundError:
+            if path.parent.exists():
+                return False
+            raise
         finally:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)

@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 import random
 import shutil
@@ -7,11 +8,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from msgspec import structs
 from PIL import Image
@@ -147,6 +151,59 @@ def test_a_changed_picture_is_told_and_keeps_its_row(
     assert contents(store) == before
 
 
+def opened(arguments: list[str], photos: Path) -> tuple[dict[str, Any], Counter[str]]:
+    """Run a command that prints JSON; count how often it opens each photograph."""
+    program = (
+        "import collections, json, os, sys\n"
+        "opened = collections.Counter()\n"
+        "def hook(event, args):\n"
+        "    if event == 'open' and str(args[0]).startswith(sys.argv[1]): opened[args[0]] += 1\n"
+        "sys.addaudithook(hook)\n"
+        "from sparsefeat.cli.main import main\n"
+        "try: main(sys.argv[2:])\n"
+        "finally: print(json.dumps(opened), file=sys.stderr)\n"
+    )
+    command = [sys.executable, "-c", program, f"{photos}{os.sep}", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    counts = json.loads(done.stderr.splitlines()[-1])
+    names = {str(Path(file).relative_to(photos)): count for file, count in counts.items()}
+    return json.loads(done.stdout), Counter({name: n for name, n in names.items() if "." in name})
+
+
+def test_a_file_is_read_once_whatever_tells_it(
+    small_vgg16: Path, photos: Path, tmp_path: Path
+) -> None:
+    stores = [tmp_path / "by-digest", tmp_path / "by-time"]
+    lines = [
+        command(small_vgg16, [photos], store, "--json", "--identity", identity)[3:]
+        for store, identity in zip(stores, ("digest", "mtime"), strict=True)
+    ]
+    every = {str(each.relative_to(photos)): 1 for each in photos.rglob("*.*")}
+    for line in lines:
+        result, counts = opened(line, photos)
+        assert (result["rows"], result["rejected"]) == (24, 1)
+        assert counts == every
+    by_digest, by_time = (sparsefeat.open(store) for store in stores)
+    assert contents(stores[0]) == contents(stores[1])
+    pd.testing.assert_frame_equal(by_digest.obs, by_time.obs)
+    # What was stored is read for its digest, and what is new for both.
+    (photos / "even/00.png").rename(photos / "even/99.png")
+    del every["even/00.png"]
+    for line, again in zip(lines, ({**every, "even/99.png": 1}, {"even/99.png": 1}), strict=True):
+        result, counts = opened(line, photos)
+        assert (result["rows"], result["already_stored"], result["already_rejected"]) == (1, 23, 1)
+        assert counts == again
+    # A folder that was moved is told from another by its bytes.
+    moved = photos.rename(tmp_path / "moved")
+    shutil.copy(moved / "odd/01.png", moved / "odd/new.png")
+    result, counts = opened(
+        [str(moved) if part == str(photos) else part for part in lines[1]], moved
+    )
+    assert (result["rows"], result["already_stored"]) == (1, 24)
+    assert set(counts.values()) == {1}
+    assert len(counts) == 26
+
+
 def test_rejects_are_tried_again_only_when_asked(
     small_vgg16: Path, photos: Path, tmp_path: Path
 ) -> None:
@@ -185,6 +242,35 @@ def test_settings_that_differ_are_refused(
         with pytest.raises(StoreMismatchError, match=says):
             extract_images(list_pictures([photos]), store, model=extractor)
     assert digests(store) == before
+
+
+def test_what_is_done_is_logged(
+    small_vgg16: Path, photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, both = tmp_path / "features", threading.Barrier(2)
+    (photos / "film.mov").write_text("no photograph")
+    caplog.set_level("DEBUG", "sparsefeat")
+
+    def first_batch(progress: ExtractionResult) -> None:
+        if progress.done <= 2:
+            both.wait()
+
+    with ThreadPoolExecutor() as threads:
+        for folder in ("even", "odd"):
+            threads.submit(extract, small_vgg16, [photos / folder], store, report=first_batch)
+    list_pictures(photos)
+    said = {
+        level: [record.getMessage() for record in caplog.records if record.levelname == level]
+        for level in ("DEBUG", "INFO", "WARNING")
+    }
+    assert {record.name.partition(".")[0] for record in caplog.records} == {"sparsefeat"}
+    assert sum("CPUExecutionProvider in fp32" in each for each in said["INFO"]) == 2
+    last = len(sparsefeat.history(store))
+    for number in range(1, last + 1):
+        assert sum(f"snapshot {number} committed (extract)" in each for each in said["INFO"]) == 1
+    assert f"{store}: snapshot {last} committed (extract), 24 rows in {last} parts" in said["INFO"]
+    assert "1 file that accompanies photographs was skipped: 1 .mov" in said["DEBUG"]
+    assert not said["WARNING"]
 
 
 def test_an_unknown_identity_is_refused(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:

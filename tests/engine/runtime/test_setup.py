@@ -6,8 +6,8 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
-from sparsefeat.errors import InputError, ProviderError
-from sparsefeat.runtime import PROVIDERS, CudaOptions, set_up
+from sparsefeat.errors import ProviderError
+from sparsefeat.runtime import PROVIDERS, set_up
 from sparsefeat.runtime.openvino import device, options
 
 HAS_CUDA = PROVIDERS["cuda"].ort_name in onnxruntime.get_available_providers()
@@ -46,9 +46,3 @@ def test_the_plugin_is_registered_once() -> None:
     first, second = device(onnxruntime), device(onnxruntime)
     assert first.ep_name == second.ep_name == PROVIDERS["openvino"].ort_name
     assert first.device.type == onnxruntime.OrtHardwareDeviceType.CPU
-
-
-@pytest.mark.parametrize("name", ["cpu", "openvino"])
-def test_options_go_to_the_provider_that_has_them(name: str) -> None:
-    with pytest.raises(InputError, match=f"provider {name} has no options"):
-        set_up(PROVIDERS[name], precision="fp32", threads=1, options=CudaOptions(device_id=1))

@@ -11,6 +11,7 @@ import resource
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,26 @@ def dying(work: str, folder: str, dies_at: int) -> None:
     report({"calls": calls})
 
 
+def sleeping(work: str, folder: str, before: str) -> None:
+    """Do some work, and wait before a snapshot is written, or is linked, for a file ``.awake``."""
+    modules: dict[str, Any] = {"open": io, "link": os}
+    calls = {name: getattr(module, name) for name, module in modules.items()}
+
+    def late(*arguments: Any, **options: Any) -> Any:
+        if before == "link" or "x" in arguments[1]:
+            setattr(modules[before], before, calls[before])
+            report({"sleeps": True})
+            while not Path(folder, ".awake").exists():
+                time.sleep(0.01)
+        return calls[before](*arguments, **options)
+
+    setattr(modules[before], before, late)
+    if work == "remove":
+        remove(Path(folder), "bytes == 1000")
+    else:
+        extract(folder, count=4)
+
+
 def compacting_limited(folder: str, bytes_per_file: int) -> None:
     """Compact under a limit on the size of files, which acts like a full disk."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_per_file, bytes_per_file))
@@ -136,7 +157,7 @@ def main() -> None:
     for layer in SMALL:
         to_dense(warm.layers[layer.name])
         csr_zeros_per_channel(warm.layers[layer.name], layer.n_channels)
-    functions = (dying, compacting_limited, extract, limited, nobody, barred)
+    functions = (dying, sleeping, compacting_limited, extract, limited, nobody, barred)
     commands = {function.__name__: function for function in functions}
     while line := sys.stdin.readline():
         arguments = json.loads(line)

@@ -23,23 +23,37 @@ if TYPE_CHECKING:
 
 
 def annotated(
-    store: "Store", layers: str | Sequence[str] | None, *, lazy: bool, memory: int | None
+    store: "Store",
+    layers: str | Sequence[str] | None,
+    *,
+    x: str | None,
+    lazy: bool,
+    memory: int | None,
 ) -> "anndata.AnnData":
     """Give a store as AnnData: see `Store.anndata`."""
     with importing("anndata", "pip install anndata"):
         import anndata
+        import pandas as pd
     names = choose_stored(layers, store.layers)
     read = _lazy if lazy else _in_memory
-    zeros = {layer_key(name): store[name].zeros().per_channel for name in names}
+    matrix = var = None
+    if x is not None:
+        matrix = read(store, store[x].name, memory)
+        var = pd.DataFrame(index=store.layers[x].feature_names)
+    described = [name for name in store.layers if name in names or name == x]
     return anndata.AnnData(
+        matrix,
         obs=with_objects(store.obs),
-        obsm={layer_key(name): read(store, name, memory) for name in names},
+        var=var,
+        obsm={layer_key(name): read(store, name, memory) for name in names if name != x},
         uns={
             "sparsefeat": {
-                "layers": json.dumps({name: [*store.layers[name].shape] for name in names}),
+                "layers": json.dumps({name: [*store.layers[name].shape] for name in described}),
                 "settings": json.dumps(store.settings),
                 "provenance": json.dumps(store.provenance),
-                "zeros_per_channel": zeros,
+                "zeros_per_channel": {
+                    layer_key(name): store[name].zeros().per_channel for name in described
+                },
             }
         },
     )

@@ -1,6 +1,7 @@
 """The log of a store's snapshots: reading one, and committing the next."""
 
 import errno
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -39,6 +40,8 @@ from sparsefeat.store.format import (
 from sparsefeat.store.part import read_refusal
 from sparsefeat.system import checked_path
 from sparsefeat.types import Layer
+
+_logger = logging.getLogger(__name__)
 
 LONGEST_CHAIN: Final = 3  # snapshots that must be read to know one
 _TRIES: Final = 10_000  # commits of others that one commit may lose against
@@ -335,20 +338,38 @@ class Log:
                 f"{self._storage.name('')} has {len(after.parts):,} parts, too many for a list of "
                 f"{SNAPSHOT_BYTES:,} bytes: see sparsefeat compact"
             )
-        for entry in after.parts:
+
+        def is_next() -> bool:
+            # With the file written: if it sleeps between this and the link for so long that
+            # `vacuum` makes the number free again, `vacuum` deletes that file first.
+            if max(self.numbers(), default=0) >= number:
+                return False
+            self._check_there(each for each in after.parts if each.name not in before.by_name)
+            return True
+
+        try:
+            made = self._storage.create(snapshot_key(number), content, allowed=is_next)
+        except StoreError:
+            raise
+        except OSError as exc:
+            raise write_error(self._storage, exc) from exc
+        if not made:
+            _logger.info("%s: another writer made snapshot %d first", self._storage.root, number)
+            return None
+        _logger.info(
+            "%s: snapshot %d committed (%s), %d rows in %d parts",
+            *(self._storage.root, number, after.operation, after.n_rows, len(after.parts)),
+        )
+        return Snapshot(**{**_fields(after), "base": base, "checksum": seal_checksum(content)})
+
+    def _check_there(self, entries: Iterable[PartEntry]) -> None:
+        for entry in entries:
             key = part_key(entry.name)
-            if entry.name not in before.by_name and not self._storage.exists(f"{key}/zarr.json"):
+            if not self._storage.exists(f"{key}/zarr.json"):
                 raise StoreWriteError(
                     f"{self._storage.name(key)} was deleted before it was committed, expected it "
                     "to stay: run the same command again, and vacuum with a longer grace period"
                 )
-        try:
-            made = self._storage.create(snapshot_key(number), content)
-        except OSError as exc:
-            raise write_error(self._storage, exc) from exc
-        if not made:
-            return None
-        return Snapshot(**{**_fields(after), "base": base, "checksum": seal_checksum(content)})
 
 
 def _fields(snapshot: Snapshot) -> dict[str, Any]:

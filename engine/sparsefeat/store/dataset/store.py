@@ -180,6 +180,7 @@ class Store:
         self,
         layers: str | Sequence[str] | None = None,
         *,
+        x: str | None = None,
         lazy: bool = True,
         memory: int | None = None,
     ) -> "AnnData":
@@ -189,6 +190,8 @@ class Store:
         ----------
         layers
             Names, groups and patterns, as text separated by commas or as a list; None for all.
+        x
+            The layer that `X` is, with ``var_names`` such as ``fc2_0``, instead of one of `obsm`.
         lazy
             Whether layers are dask arrays, read and checked when computed, or are read now.
         memory
@@ -196,9 +199,10 @@ class Store:
 
         Returns
         -------
-        AnnData (N, 0): `obs` as here; ``obsm[key]`` of shape (N, features), ``csr_matrix``, or
-        dense where every part stores the layer so; ``uns["sparsefeat"]`` settings, provenance
-        and shapes as JSON, and zeros per channel. In a key "/" is written ".".
+        AnnData (N, 0), or (N, features) with `x`: `obs` as here; ``obsm[key]`` of shape
+        (N, features), ``csr_matrix``, or dense where every part stores the layer so;
+        ``uns["sparsefeat"]`` settings, provenance and shapes as JSON, and zeros per channel. In a
+        key "/" is written ".".
 
         Raises
         ------
@@ -211,7 +215,7 @@ class Store:
         DependencyError
             dask isn't installed, or doesn't load.
         """
-        return annotated(self, layers, lazy=lazy, memory=memory)
+        return annotated(self, layers, x=x, lazy=lazy, memory=memory)
 
 
 def _check_name(layer: object, example: str) -> None:

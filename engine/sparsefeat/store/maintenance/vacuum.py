@@ -108,8 +108,10 @@ def _vacuum(
     unlisted = [name for name in there if name not in listed]
     waiting = sum(name not in newest.by_name for name in there) - len(unlisted)
     usage, deleted = Usage(), 0
-    # First the snapshots, so that none lists a part that is gone; and from the newest on, so that
-    # none refers to one that is gone.
+    # First the temporary files: who has slept since it listed the snapshots must not give one a
+    # number that is free again. Then the snapshots, so that none lists a part that is gone; and
+    # from the newest on, so that none refers to one that is gone.
+    leftovers = _delete_leftovers(storage, older_than, dry_run=dry_run)
     for number in reversed(old):
         if not dry_run:
             _delete(storage, snapshot_key(number))
@@ -126,7 +128,7 @@ def _vacuum(
     return Vacuum(
         parts=deleted,
         snapshots=len(old),
-        leftovers=_delete_leftovers(storage, older_than, dry_run=dry_run),
+        leftovers=leftovers,
         stored_bytes=usage.stored_bytes,
         allocated_bytes=usage.allocated_bytes,
         waiting=waiting,

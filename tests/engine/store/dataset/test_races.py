@@ -18,7 +18,7 @@ from sparsefeat.store import Store, StoreWriter, compact, history, remove, vacuu
 from sparsefeat.store.dataset.log import Change, Log
 from sparsefeat.types import Batch
 
-from ..conftest import ROOT
+from ..conftest import ROOT, Forge
 from ..data import (
     SMALL,
     assert_same_floats,
@@ -179,6 +179,32 @@ def test_a_writer_that_slept_while_others_committed_and_deleted(tmp_path: Path) 
     unborn.append(make_batch([0]))
     unborn.close()
     assert_each_row_once(fresh, 5)
+
+
+@pytest.mark.parametrize("before", ["open", "link"])
+@pytest.mark.parametrize("work", ["first", "extract", "remove"])
+def test_a_writer_that_slept_just_before_its_commit(
+    forge: Forge, tmp_path: Path, work: str, before: str
+) -> None:
+    """Its number is free again by then, but below the newest one: the commit would be lost."""
+    if work != "first":
+        write_store(tmp_path, [make_batch([0])])
+    forge.start("sleeping", work=work, folder=str(tmp_path), before=before)
+    forge.answer("sleeps")
+    for number in range(10, 14):
+        write_store(tmp_path, [make_batch([number])])
+    compact(tmp_path, everything=True)
+    vacuum(tmp_path, older_than=0)
+    (newest,) = tmp_path.glob("snapshots/*.json")
+    (tmp_path / ".awake").touch()
+    if work == "remove":
+        assert forge.finish() is None
+        assert 1000 not in Store(tmp_path).obs["bytes"].tolist()
+    else:
+        assert forge.finish() == "StoreWriteError"  # for its part was deleted, too
+        assert [*tmp_path.glob("snapshots/*.json")] == [newest]
+    assert [*tmp_path.glob("snapshots/.*")] == []
+    assert verify(tmp_path).ok
 
 
 def test_a_part_that_is_deleted_before_its_commit(tmp_path: Path) -> None:

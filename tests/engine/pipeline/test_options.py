@@ -1,0 +1,118 @@
+"""The options of an extractor, and what is recorded of them."""
+
+import inspect
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+import sparsefeat
+from sparsefeat import PRESETS, CudaOptions, Extractor, ExtractorOptions, Preset
+
+OPTIONS: list[ExtractorOptions] = [
+    ExtractorOptions(),
+    ExtractorOptions("pools", pool="avg", size=(96, 128), threads=1, batch_size=3),
+    ExtractorOptions(["block5_pool", "block5_conv3/pre"], preprocess=PRESETS["bilinear"]),
+    ExtractorOptions(provider="auto", provider_options={"device_id": "1"}),
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=repr)
+def test_the_repr_is_the_code_that_builds_it(options: ExtractorOptions) -> None:
+    names = {each.__name__: each for each in (ExtractorOptions, CudaOptions, Preset)}
+    again = eval(repr(options), names)
+    assert again == options == pickle.loads(pickle.dumps(options))
+    assert hash(again) == hash(options)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"pool": "mean"}, "unknown pool 'mean', expected one of: none, avg, max"),
+        ({"size": (0, 64)}, "expected \\(height, width\\)"),
+        ({"preprocess": "kears"}, "did you mean keras"),
+        ({"provider": "cdua"}, "did you mean cuda"),
+        ({"precision": "fp16"}, "expected one of: fp32, bf16, int8"),
+        ({"provider": "cuda", "precision": "int8"}, "cuda doesn't compute in int8"),
+        ({"convolution": "fft"}, "auto, direct, winograd"),
+        ({"threads": 0}, "threads is 0"),
+        ({"decode_threads": 100_000}, "decode_threads is 100000"),
+        ({"batch_size": 2.5}, "batch_size is 2.5"),
+        ({"provider": "cuda", "provider_options": {"device": 1}}, "cuda option 'device'"),
+        ({"provider_options": CudaOptions(device_id=1)}, "provider cpu has no options"),
+        (
+            {"provider": "openvino", "provider_options": {"device_id": 1}},
+            "provider openvino has no options",
+        ),
+    ],
+    ids=str,
+)
+def test_what_no_model_takes_is_refused_before_one_is_opened(
+    wrong: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(sparsefeat.SparsefeatError, match=says):
+        ExtractorOptions(**wrong)
+    with pytest.raises(sparsefeat.SparsefeatError, match=says):
+        Extractor("there-is-none.onnx", **wrong)
+
+
+def test_an_extractor_shows_the_same_parameters() -> None:
+    model, *others = inspect.signature(Extractor).parameters.values()
+    assert model.name == "model"
+    assert others == list(inspect.signature(ExtractorOptions).parameters.values())
+
+
+def test_an_extractor_of_options(small_vgg16: Path) -> None:
+    extractor = Extractor(small_vgg16, "block5_pool", size=[64, 96], batch_size=2)  # type: ignore[arg-type]
+    options = ExtractorOptions("block5_pool", size=(64, 96), batch_size=2)
+    assert extractor.options == options
+    assert extractor.with_layers("block4_pool").options.size == (64, 96)
+    for other in (
+        Extractor.of(small_vgg16, options),
+        pickle.loads(pickle.dumps(extractor)),
+        eval(repr(extractor), {"Extractor": Extractor, "ExtractorOptions": ExtractorOptions}),
+    ):
+        assert other.options == options
+        assert other.settings == extractor.settings
+
+
+def test_a_store_records_them_all(small_vgg16: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    runs = [
+        ExtractorOptions("block5_pool", size=(32, 32), batch_size=1, threads=1),
+        ExtractorOptions("block5_*pool", size=(32, 32), preprocess=PRESETS["keras"]),
+    ]
+    for number, options in enumerate(runs):
+        Image.fromarray(data.coffee()[number:]).save(photos / f"{number}.png")
+        result = sparsefeat.extract(photos, tmp_path / "f", model=small_vgg16, options=options)
+        assert (result.rows, result.already_stored) == (1, number)
+    found = sparsefeat.open(tmp_path / "f")
+    recorded: list[Any] = found.provenance
+    first, second = (record["options"] for record in recorded)
+    assert first == {
+        "layers": "block5_pool",
+        "pool": "none",
+        "size": [32, 32],
+        "preprocess": "keras",
+        "provider": "cpu",
+        "precision": None,
+        "provider_options": None,
+        "convolution": "auto",
+        "threads": 1,
+        "batch_size": 1,
+        "decode_threads": None,
+    }
+    assert second["layers"] == "block5_*pool"
+    assert second["preprocess"]["resample"] == "nearest"
+    assert np.isfinite(found["block5_pool"].to_numpy()).all()
+
+
+def test_options_beside_an_extractor_that_has_its_own(small_vgg16: Path, tmp_path: Path) -> None:
+    extractor = Extractor(small_vgg16)
+    with pytest.raises(sparsefeat.InputError, match="an Extractor, which has its own"):
+        sparsefeat.extract([], tmp_path / "f", model=extractor, options=ExtractorOptions())
