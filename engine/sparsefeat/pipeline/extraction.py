@@ -4,7 +4,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, get_args
@@ -214,24 +214,25 @@ def extract(
         if opening is not None:
             opening(done, total)
 
-    try:
-        writer = StoreWriter.open(
-            checked_path(store, "a store"),
-            layers=list(extractor.layers.values()),
-            settings=extractor.settings,
-            provenance=extractor.provenance,
-            rows_per_part=rows_per_part,
-            values=values,
-            steps=extractor.steps,
-            replace=update,
-            operation="update" if update else "extract",
-            opening=opened,
-        )
-    except _Stopped:
-        found.close()
-        progress.stopped = True
-        return progress
-    with closing(found), writer:
+    with ExitStack() as context:
+        context.enter_context(closing(found))
+        try:
+            writer = StoreWriter.open(
+                checked_path(store, "a store"),
+                layers=list(extractor.layers.values()),
+                settings=extractor.settings,
+                provenance=extractor.provenance,
+                rows_per_part=rows_per_part,
+                values=values,
+                steps=extractor.steps,
+                replace=update,
+                operation="update" if update else "extract",
+                opening=opened,
+            )
+        except _Stopped:
+            progress.stopped = True
+            return progress
+        context.enter_context(writer)
         todo = _pending(
             found,
             writer.index,
@@ -332,37 +333,31 @@ def _pending(
         loaded = load(picture)
         if loaded.content is None:
             return loaded
-        digest = hashlib.sha256(loaded.content).hexdigest()
-        return loaded if is_wanted(picture, _status(picture, index, digest)) else None
+        status = index.status(
+            root=picture.root,
+            path=picture.path,
+            bytes=picture.bytes,
+            mtime_ns=picture.mtime_ns,
+            sha256=hashlib.sha256(loaded.content).hexdigest(),
+        )
+        return loaded if is_wanted(picture, status) else None
 
+    most = largest_file(MAX_PIXELS)
     for some in pictures.blocks(stop):
         passed_over = True
-        for picture, known in zip(some, index.statuses(some), strict=True):
+        for picture, status in zip(some, index.statuses(some), strict=True):
             if stop.is_set():
                 return
-            # The same path, size and time below another root: either the folder was moved, or
-            # two folders hold different pictures that look alike from outside. Only the bytes
-            # can tell.
-            unclear = by_digest or known == "elsewhere"
-            if isinstance(picture, ReadFailure):  # what the store has of it says nothing of today
-                wanted: Source | Reject | Load | None = picture
-            elif unclear and isinstance(picture, Source) and picture.bytes <= LARGEST_FILE:
-                wanted = partial(load_wanted, picture)
-            else:
-                wanted = picture if is_wanted(picture, known) else None
-            if wanted is not None:
+            # The same path, size and time below another root: either the folder was moved, or two
+            # folders hold different pictures that look alike from outside. Only the bytes can tell.
+            unclear = by_digest or status == "elsewhere"
+            if unclear and isinstance(picture, Source) and picture.bytes <= most:
                 passed_over = False
-                yield wanted
+                yield partial(load_wanted, picture)
+            # What the store has of a file that failed says nothing of today.
+            elif isinstance(picture, ReadFailure) or is_wanted(picture, status):
+                passed_over = False
+                yield picture
         if passed_over and report is not None:
             progress.total, progress.all_listed = pictures.n_listed, pictures.complete
             report(progress)
-
-
-def _status(picture: Source, index: Index, sha256: str) -> Status:
-    return index.status(
-        root=picture.root,
-        path=picture.path,
-        bytes=picture.bytes,
-        mtime_ns=picture.mtime_ns,
-        sha256=sha256,
-    )
