@@ -4,10 +4,12 @@ What there is to import stands in ``__init__.pyi``; each name loads its module w
 so that ``import sparsefeat`` costs nothing.
 """
 
+import logging
 from typing import Any
 
 import lazy_loader
 
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 _attribute, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 

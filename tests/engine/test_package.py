@@ -88,6 +88,12 @@ def test_what_must_be_quick_loads_nothing_heavy(code: str) -> None:
     assert not loaded_by(code).intersection(HEAVY)
 
 
+def test_the_log_prints_nothing_by_itself() -> None:
+    code = "import logging, sparsefeat; logging.getLogger('sparsefeat.runtime').warning('compiled')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 def test_extracting_and_reading_load_no_tensorflow(small_vgg16: Path, tmp_path: Path) -> None:
     code = (
         "import sparsefeat, numpy as np\n"

@@ -56,8 +56,8 @@ def analyse(
     name
         What to call the set; by default as `source` is.
     report
-        Called as the work goes on; of a generator's pictures the total isn't known, and is what
-        is done.
+        Called as the work goes on with how much is done, of how much, and the layer that is
+        counted or "flatness"; of a generator's pictures the total isn't known, and is what is done.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def _of_store(
         store,
         choose_stored(layers, list(store.layers)),
         places=places,
-        report=None if report is None else lambda done, total, _: report(done, total, "rows"),
+        report=report,
     )
     obs = store.obs
     unmeasured: dict[str, int] = {}
@@ -126,7 +126,7 @@ def _of_store(
         *measured, unmeasured = stored_flatness(
             store,
             photos=photos,
-            report=None if report is None else lambda done, total: report(done, total, "pictures"),
+            report=None if report is None else lambda done, total: report(done, total, "flatness"),
         )
         obs = obs.assign(**dict(zip(FLATNESS, measured, strict=True)))
     rejects = tuple(
@@ -158,7 +158,7 @@ def _of_pictures(
         extractor,
         pictures,
         flatness=flatness,
-        report=None if report is None else lambda done: report(done, max(done, total), "pictures"),
+        report=None if report is None else lambda done: report(done, max(done, total), ""),
     )
     if found.rejects:
         warnings.warn(reject_message(found.rejects), RejectWarning, stacklevel=3)

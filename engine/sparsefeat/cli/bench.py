@@ -1,9 +1,6 @@
 """`sparsefeat bench`."""
 
 import json
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,7 +21,7 @@ from sparsefeat.cli.output import (
     warnings_as_lines,
     write_text,
 )
-from sparsefeat.cli.progress import human_seconds, shown
+from sparsefeat.cli.progress import shown
 from sparsefeat.cli.stopping import run_stoppable
 
 if TYPE_CHECKING:
@@ -145,7 +142,7 @@ def bench(
         check_installed()
     pictures = list_pictures(photos, include=include, exclude=exclude)
     note_listing(pictures)
-    with warnings_as_lines(), _turns_shown() as report:
+    with warnings_as_lines(), shown("turns") as show:
         result, stopped_by = run_stoppable(
             lambda stop: compare(
                 model,
@@ -158,7 +155,7 @@ def bench(
                 rounds=rounds,
                 seconds=seconds,
                 seed=seed,
-                report=report,
+                report=show,
                 stop=stop,
                 **options,
             ),
@@ -189,22 +186,3 @@ def _print(result: "Result") -> None:
         click.echo(sentence)
     for sentence in cautions(result):
         log(sentence)
-
-
-@contextmanager
-def _turns_shown() -> Iterator[Callable[[int, int, str], None]]:
-    """Show how many turns are done, and how long the others will take."""
-    begun: float | None = None
-    with shown("turns") as show:
-
-        def report(done: int, total: int, what: str) -> None:
-            nonlocal begun
-            if not done:
-                begun = time.monotonic()
-                show(done, total, what)
-                return
-            assert begun is not None
-            left = (time.monotonic() - begun) / done * (total - done)
-            show(done, total, f"{what}, about {human_seconds(left)} left")
-
-        yield report

@@ -8,7 +8,7 @@ import click
 
 from sparsefeat.cli.options import bytes_per_part_option, rows_per_part_option
 from sparsefeat.cli.output import print_json, printable
-from sparsefeat.cli.progress import rate_shown
+from sparsefeat.cli.progress import shown
 from sparsefeat.cli.stopping import exit_if_stopped, run_stoppable
 from sparsefeat.system import counted, human_bytes
 
@@ -60,7 +60,7 @@ def compact(
     from sparsefeat.store import compact as compact_store
 
     start = time.monotonic()
-    with rate_shown("rows", "rows") as show:
+    with shown("rows") as show:
         outcome, stopped_by = run_stoppable(
             lambda stop: compact_store(
                 store,

@@ -73,7 +73,7 @@ def convert(
     pip install 'sparsefeat[convert]'.
     """
     import sparsefeat
-    from sparsefeat.cli.progress import rows_shown
+    from sparsefeat.cli.progress import shown
     from sparsefeat.cli.stopping import run_stoppable
 
     def work(stop: "threading.Event") -> "Conversion | None":
@@ -97,7 +97,7 @@ def convert(
             return None
 
     start = time.monotonic()
-    with rows_shown() as show:
+    with shown("rows") as show:
         done, stopped_by = run_stoppable(work, unit="stretch of rows")
     if done is not None:
         seconds = time.monotonic() - start

@@ -26,7 +26,7 @@ from sparsefeat.cli.output import (
     printable,
     warnings_as_lines,
 )
-from sparsefeat.cli.progress import extraction_shown
+from sparsefeat.cli.progress import shown
 from sparsefeat.cli.stopping import run_stoppable
 from sparsefeat.errors import InputError
 from sparsefeat.system import close_matches, counted
@@ -130,7 +130,7 @@ def extract(
     """
     import sparsefeat
     from sparsefeat.images import list_pictures
-    from sparsefeat.pipeline import ExtractionResult, Extractor, Profile
+    from sparsefeat.pipeline import ExtractionResult, Extractor
     from sparsefeat.runtime import bf16_only_in_vectors
 
     kept = _parsed(values)  # before the model is loaded
@@ -143,7 +143,7 @@ def extract(
         )
     if any(Path(output).absolute() == Path(photo).absolute() for photo in photos):
         raise click.UsageError(f"{output} is where the photographs are, expected another folder")
-    start, profile = time.monotonic(), Profile()
+    start = time.monotonic()
     with warnings_as_lines():
         threading.Thread(
             target=_load_kernels,
@@ -175,7 +175,7 @@ def extract(
                 "fp32 here; sparsefeat bench measures both"
             )
         setup_seconds = time.monotonic() - start
-        with extraction_shown() as report:
+        with shown("images") as show:
             outcome, stopped_by = run_stoppable(
                 lambda stop: sparsefeat.extract(
                     pictures,
@@ -186,21 +186,26 @@ def extract(
                     identity=identity,  # type: ignore[arg-type]
                     retry_rejects=retry_rejects,
                     update=update,
-                    report=report,
+                    report=lambda so_far: show(
+                        so_far.done,
+                        so_far.total,
+                        f"{so_far.rejected:,} rejected",
+                        worked=so_far.worked,
+                    ),
                     stop=stop,
-                    profile=profile,
                 )
             )
     seconds = time.monotonic() - start
     if as_json:
-        profile_facts = _profile_facts(profile, setup_seconds, extractor) if profiled else None
-        _print_json(output, outcome, seconds, profile_facts)
+        measured = profiled and outcome.profile
+        facts = _profile_facts(measured, setup_seconds, extractor) if measured else None
+        _print_json(output, outcome, seconds, facts)
     else:
         _print(output, outcome, seconds)
         if outcome.losses:
             _print_losses(outcome, kept)
-        if profiled:
-            _print_profile(profile, setup_seconds, extractor)
+        if profiled and outcome.profile:
+            _print_profile(outcome.profile, setup_seconds, extractor)
     if stopped_by is not None:
         raise click.exceptions.Exit(128 + stopped_by)
     if outcome.failed or outcome.nothing_readable:
@@ -243,6 +248,7 @@ def _print_json(
     output: str, outcome: "ExtractionResult", seconds: float, profile: dict[str, Any] | None = None
 ) -> None:
     facts = {"store": output, "seconds": seconds, **dataclasses.asdict(outcome)}
+    del facts["profile"]
     print_json(facts if profile is None else facts | {"profile": profile})
 
 
@@ -303,14 +309,14 @@ def _profile_facts(
         "convolution_variant": extractor.convolution_variant,
         "setup_seconds": setup_seconds,
         "run_seconds": profile.seconds,
-        "stages": [dataclasses.asdict(times) for times in profile.stages()],
+        "stages": [dataclasses.asdict(times) for times in profile.stages],
     }
 
 
 def _print_profile(profile: "Profile", setup_seconds: float, extractor: "Extractor") -> None:
     click.echo()
     rows = []
-    for times in profile.stages():
+    for times in profile.stages:
         share = times.busy_seconds / (times.threads * profile.seconds)
         rows.append(
             (

@@ -152,7 +152,8 @@ class _Commands(click.Group):
                 buffered = io.BufferedWriter(sys.stdout.buffer)
                 sys.stdout = io.TextIOWrapper(buffered, sys.stdout.encoding, write_through=True)
             sys.stdout.reconfigure(errors="backslashreplace")
-        logging.getLogger("sparsefeat").setLevel(logging.INFO)
+        level = logging.INFO if ctx.params["verbose"] else logging.WARNING
+        logging.getLogger("sparsefeat").setLevel(level)
         logging.getLogger("sparsefeat").handlers = [_Lines()]
         with _errors_in_one_line(debug=ctx.params["debug"]):
             _check_current_folder()
@@ -264,6 +265,12 @@ def _check_current_folder() -> None:
     show_envvar=True,
     help="Print the traceback of an error, too.",
 )
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Print what is done meanwhile: provider, commits, how far it is.",
+)
 @click.version_option(package_name="sparsefeat")
-def main(debug: bool) -> None:
+def main(debug: bool, verbose: bool) -> None:
     """Run a command."""

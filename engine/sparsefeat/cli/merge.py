@@ -7,7 +7,7 @@ import click
 
 from sparsefeat.cli.options import OutputFolder, bytes_per_part_option, rows_per_part_option
 from sparsefeat.cli.output import print_json, printable
-from sparsefeat.cli.progress import rate_shown
+from sparsefeat.cli.progress import shown
 from sparsefeat.cli.stopping import exit_if_stopped, run_stoppable
 from sparsefeat.system import counted, human_bytes
 
@@ -50,7 +50,7 @@ def merge(
     from sparsefeat.store import merge as merge_stores
 
     start = time.monotonic()
-    with rate_shown("rows", "rows") as show:
+    with shown("rows") as show:
         outcome, stopped_by = run_stoppable(
             lambda stop: merge_stores(
                 stores,

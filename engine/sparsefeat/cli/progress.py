@@ -1,109 +1,68 @@
-"""How long work goes: a bar on a terminal, a line now and then elsewhere."""
+"""How far work is: a bar on a terminal, a record of the log now and then elsewhere."""
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-from sparsefeat.cli.output import log
-
-if TYPE_CHECKING:
-    from sparsefeat.pipeline import ExtractionResult
 
 LOG_EVERY_SECONDS = 30.0
 
-Show = Callable[[int, int, str], None]
-"""Takes how many are done, of how many, and what else to say."""
+_log = logging.getLogger("sparsefeat")
+
+Show = Callable[..., None]
+"""Takes how many are done, of how many, and what else to say; and as `worked` how many of them
+took time, where others were passed over."""
 
 
 @contextmanager
 def shown(what: str) -> Iterator[Show]:
-    """Show how many of something are done, on standard error.
+    """Show how many of something are done, how fast, and how long the others will take.
 
     Parameters
     ----------
     what
-        The things counted: "pictures", "parts".
+        The things counted: "images", "parts".
     """
-    if not sys.stderr.isatty():
-        yield _Lines(what)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    start = time.monotonic()
+    with _bar(what) if sys.stderr.isatty() else _records(what) as draw:
 
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(what),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=None)
-
-        def show(done: int, total: int, note: str) -> None:
-            bar.update(task, completed=done, total=total, description=note)
+        def show(done: int, total: int, note: str = "", *, worked: int | None = None) -> None:
+            nonlocal start
+            if not done:  # what came before was preparation
+                start = time.monotonic()
+            seconds = max(time.monotonic() - start, 1e-9)
+            rate = (done if worked is None else worked) / seconds
+            left = human_seconds((total - done) / rate) if rate else "?"
+            draw(done, total, f"{rate:,.1f} {what}/s, {left} left{note and ', '}{note}")
 
         yield show
 
 
 @contextmanager
-def extraction_shown() -> Iterator[Callable[["ExtractionResult"], None]]:
-    """Show how an extraction goes, with its rate, the time left and the number of rejects."""
-    start = time.monotonic()
-    with shown("pictures") as show:
+def _bar(what: str) -> Iterator[Callable[[int, int, str], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-        def report(progress: "ExtractionResult") -> None:
-            # Pictures that are passed over take no time, and say nothing of those to come.
-            rate = progress.worked / (time.monotonic() - start)
-            left = (progress.total - progress.done) / rate if rate else 0.0
-            show(
-                progress.done,
-                progress.total,
-                f"{rate:.1f} images/s, {human_seconds(left)} left, {progress.rejected:,} rejected",
-            )
-
-        yield report
+    columns = BarColumn(), MofNCompleteColumn(), TextColumn(what + " {task.description}")
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total, said: bar.update(
+            task, completed=done, total=total, description=said
+        )
 
 
 @contextmanager
-def rate_shown(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Show how many of something are done, with the rate in `unit` a second and the time left."""
-    start = time.monotonic()
-    with shown(what) as show:
+def _records(what: str) -> Iterator[Callable[[int, int, str], None]]:
+    last = time.monotonic()
 
-        def report(done: int, total: int) -> None:
-            rate = done / (time.monotonic() - start)
-            left = (total - done) / rate if rate else 0.0
-            show(done, total, f"{rate:.1f} {unit}/s, {human_seconds(left)} left")
+    def draw(done: int, total: int, said: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= LOG_EVERY_SECONDS:
+            last = time.monotonic()
+            _log.info("%s of %s %s, %s", f"{done:,}", f"{total:,}", what, said)
 
-        yield report
-
-
-@contextmanager
-def rows_shown() -> Iterator[Callable[[int, int], None]]:
-    """Show how many rows are done, with the rate and the time left."""
-    start = time.monotonic()
-    with shown("rows") as show:
-
-        def report(done: int, total: int) -> None:
-            rate = done / (time.monotonic() - start)
-            left = human_seconds((total - done) / rate) if rate else "?"
-            show(done, total, f"{rate:,.0f} rows/s, {left} left")
-
-        yield report
-
-
-class _Lines:
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._last = time.monotonic()
-
-    def __call__(self, done: int, total: int, note: str) -> None:
-        now = time.monotonic()
-        if now - self._last >= LOG_EVERY_SECONDS:
-            self._last = now
-            log(", ".join(filter(None, [f"{done:,} of {total:,} {self._what}", note])))
+    yield draw
 
 
 def human_seconds(seconds: float) -> str:

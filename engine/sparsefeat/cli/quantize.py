@@ -5,7 +5,7 @@ import click
 from sparsefeat.cli.export import export_package, model_files
 from sparsefeat.cli.options import OutputFile
 from sparsefeat.cli.output import log, print_json, print_table, printable
-from sparsefeat.cli.progress import rate_shown
+from sparsefeat.cli.progress import shown
 from sparsefeat.system import counted, human_bytes
 
 EXAMPLES = """
@@ -60,7 +60,7 @@ def quantize(
     Every layer is compared with float32 on photographs that were not calibrated on. Needs
     pip install 'sparsefeat[cpu]'.
     """
-    with export_package() as package, rate_shown("passes of a picture", "passes") as progress:
+    with export_package() as package, shown("passes of an image") as progress:
         result = package.quantize(
             model,
             output,

@@ -240,11 +240,7 @@ def _analyse(
     from sparsefeat.analysis import analyse
 
     stored = not pictures
-    with shown("rows" if stored else "pictures") as show:
-
-        def report(done: int, total: int, what: str) -> None:
-            show(done, total, "looked at for flatness" if stored and what == "pictures" else "")
-
+    with shown("rows" if stored else "images") as show:
         if stored:
             return analyse(
                 sources[0],
@@ -252,24 +248,22 @@ def _analyse(
                 flatness=flatness,
                 photos=photos,
                 places=by in ("channel", "position"),
-                report=report,
+                report=show,
             )
         return analyse(
             pictures,
             extractor=extractor,
             flatness=flatness,
             name=", ".join(sources),
-            report=report,
+            report=show,
         )
 
 
 def _scalings(pictures: "list[Source | Reject]", extractor: "Extractor") -> "list[ScalingZeros]":
     from sparsefeat.analysis import compare_scalings, pictures_read
 
-    with shown("pictures") as show:
-        found = compare_scalings(
-            extractor, pictures, report=lambda done: show(done, len(pictures), "")
-        )
+    with shown("images") as show:
+        found = compare_scalings(extractor, pictures, report=lambda done: show(done, len(pictures)))
     first = found[0]
     log(pictures_read(first.n_pictures, first.n_rejected, first.n_failed))
     return found

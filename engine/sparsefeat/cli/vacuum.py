@@ -55,12 +55,7 @@ def vacuum(store: str, older_than: float, dry_run: bool, as_json: bool) -> None:
     from sparsefeat.store import vacuum as vacuum_store
 
     with shown("parts") as show:
-        outcome = vacuum_store(
-            store,
-            older_than=older_than,
-            dry_run=dry_run,
-            progress=lambda done, total: show(done, total, ""),
-        )
+        outcome = vacuum_store(store, older_than=older_than, dry_run=dry_run, progress=show)
     if as_json:
         print_json({"store": store, **dataclasses.asdict(outcome)})
         return

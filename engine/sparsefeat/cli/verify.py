@@ -65,9 +65,7 @@ def _store(store: str, source: tuple[str, ...], as_json: bool) -> None:
     from sparsefeat.store import verify as verify_store
 
     with shown("parts") as show:
-        report = verify_store(
-            store, source=source, progress=lambda done, total: show(done, total, "")
-        )
+        report = verify_store(store, source=source, progress=show)
     if as_json:
         print_json({**dataclasses.asdict(report), "ok": report.ok})
     else:

@@ -4,6 +4,7 @@
 # ruff: noqa: PTH100, PTH109, PTH110, PTH112, PTH118, PTH120, PTH206
 
 import glob
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,6 +20,8 @@ from sparsefeat.types import Reject
 
 AnyPath = str | os.PathLike[str]
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 
 class Listing(list[Source | Reject]):
@@ -127,6 +130,9 @@ def list_pictures(
             f" (hidden ones don't count){_passed_over(companions, choice)}; name another"
             " folder, or a file itself"
         )
+    _log.debug("%d files listed", len(found))
+    if companions:
+        _log.debug("%s", describe_companions(companions))
     return Listing(found.values(), companions, choice.unmatched)
 
 

@@ -21,7 +21,7 @@ from sparsefeat.images import (
 )
 from sparsefeat.pipeline.extractor import Extractor, Load
 from sparsefeat.pipeline.options import ExtractorOptions
-from sparsefeat.pipeline.profile import Profile
+from sparsefeat.pipeline.profile import Profile, Stopwatch
 from sparsefeat.store import Index, Loss, Status, StoreWriter, Values
 from sparsefeat.system import check_choice, checked_path, counted
 from sparsefeat.types import ReadFailure, Reject, failures_apart
@@ -55,6 +55,8 @@ class ExtractionResult:
     losses
         Of each layer that isn't kept to the last bit, how far its stored values are from what was
         computed; once the run is over.
+    profile
+        Where the time went; once the run is over.
     """
 
     total: int
@@ -68,6 +70,7 @@ class ExtractionResult:
     first_failures: list[ReadFailure] = field(default_factory=list)
     stopped: bool = False
     losses: dict[str, Loss] = field(default_factory=dict)
+    profile: Profile | None = None
 
     def appended(self, *, rows: int, copies: int, rejects: Sequence[Reject]) -> None:
         """Count what was handed to the store; `copies` are pictures that it held already."""
@@ -111,7 +114,6 @@ def extract(
     update: bool = False,
     report: Callable[[ExtractionResult], None] | None = None,
     stop: threading.Event | None = None,
-    profile: Profile | None = None,
 ) -> ExtractionResult:
     """Extract what the store doesn't hold yet, and commit it part by part.
 
@@ -150,8 +152,6 @@ def extract(
         Called after every batch and at the end; always with the same object.
     stop
         Once set, the run ends after the batch in hand and commits it.
-    profile
-        Measures the stages.
 
     Returns
     -------
@@ -195,9 +195,8 @@ def extract(
         find_picture(each) if isinstance(each, str | os.PathLike) else each
         for each in each_picture(images)
     ]
-    progress, profile = ExtractionResult(total=len(listed)), profile or Profile()
+    progress, stopwatch = ExtractionResult(total=len(listed)), Stopwatch()
     with (
-        profile.running(),
         StoreWriter.open(
             checked_path(store, "a store"),
             layers=list(extractor.layers.values()),
@@ -219,11 +218,11 @@ def extract(
             update=update,
             stop=stop,
         )
-        batches = extractor.activations(todo, errors="ignore", profile=profile)
+        batches = extractor.activations(todo, errors="ignore", stopwatch=stopwatch)
         try:
             with closing(batches):
                 for batch in batches:
-                    with profile.busy("write"):
+                    with stopwatch.busy("write"):
                         added = writer.append(batch)
                     copies = len(batch.rows) - added
                     progress.appended(rows=added, copies=copies, rejects=batch.rejects)
@@ -234,10 +233,11 @@ def extract(
         except SourceError as exc:
             writer.commit()
             raise SourceError(f"{exc} ({counted(progress.rows, 'row')} added before)") from exc
-        with profile.busy("write"):
+        with stopwatch.busy("write"):
             writer.commit()
     progress.changed.sort()  # threads found them
     progress.losses = dict(writer.losses)
+    progress.profile = stopwatch.profile(decode_threads=extractor.decode_threads)
     progress.stopped = progress.done < progress.total
     if report is not None:
         report(progress)

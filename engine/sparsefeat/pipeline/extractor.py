@@ -1,5 +1,6 @@
 """Photographs in, activations out: the library's main object."""
 
+import logging
 import os
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -37,7 +38,7 @@ from sparsefeat.model import (
 from sparsefeat.pipeline.batching import Group, groups
 from sparsefeat.pipeline.inference import BUFFERS, Inference, empty_outputs, suitable_batch_size
 from sparsefeat.pipeline.options import ExtractorOptions, taking
-from sparsefeat.pipeline.profile import Profile
+from sparsefeat.pipeline.profile import Stopwatch
 from sparsefeat.pipeline.scaling import ScalingWarning, check_scaling
 from sparsefeat.runtime import Network, Precision, can_prove_fixed, choose_precision, prove
 from sparsefeat.system import check_choice, chosen_threads, map_ordered, one_line
@@ -48,6 +49,7 @@ Float32 = NDArray[np.float32]
 Load = Callable[[], Picture | None]
 Errors = Literal["warn", "raise", "ignore"]
 ERRORS: tuple[str, ...] = get_args(Errors)
+_log = logging.getLogger(__name__)
 KEPT = 2  # extractors of other layers
 
 
@@ -130,6 +132,12 @@ class Extractor:
             size=fixed,
         )
 
+        _log.info(
+            "%s: %s in %s, convolution %s, %d threads, batches of %d, error on the probe %.1e",
+            *(self._file.path, self.provider, self._precision, self.convolution),
+            *(self._threads, self._batch_size, self._probe_error),
+        )
+
     @classmethod
     def of(cls, model: str | os.PathLike[str], options: ExtractorOptions) -> Self:
         """Make one with options that are there already."""
@@ -175,6 +183,11 @@ class Extractor:
     def provider(self) -> str:
         """ONNX Runtime's name of the provider that is really active."""
         return self._network.provider
+
+    @property
+    def decode_threads(self) -> int:
+        """Pictures that are decoded at the same time."""
+        return self._decode_threads
 
     @property
     def passed_over(self) -> dict[str, str]:
@@ -342,7 +355,6 @@ class Extractor:
         *,
         errors: Errors = "warn",
         reuse: bool = False,
-        profile: Profile | None = None,
         on_decoded: Callable[[Decoded], None] | None = None,
     ) -> Generator[Batch[Csr], None, None]:
         """Decode pictures, run them, and compress what isn't zero.
@@ -362,8 +374,6 @@ class Extractor:
             or ``ignore`` it, for those who look at each batch's `rejects` themselves.
         reuse
             Give every batch in the same memory: it is valid until the next one is asked for.
-        profile
-            Measures the stages.
         on_decoded
             Called with each picture's pixels, as the network will see them, before its row comes;
             in the threads that decode, several at a time.
@@ -394,16 +404,16 @@ class Extractor:
             Once for each way in which the preset treats a picture worse than another would.
         """
         check_choice(errors, ERRORS, "errors")
-        profile = profile or Profile()
-        batches = self.activations(pictures, errors=errors, profile=profile, on_decoded=on_decoded)
-        return self._encoded(batches, reuse, profile)
+        return self._encoded(
+            self.activations(pictures, errors=errors, on_decoded=on_decoded), reuse
+        )
 
     def activations(
         self,
         pictures: str | os.PathLike[str] | Iterable[Picture | Reject | Load],
         *,
         errors: Errors = "warn",
-        profile: Profile | None = None,
+        stopwatch: Stopwatch | None = None,
         on_decoded: Callable[[Decoded], None] | None = None,
     ) -> Generator[Batch[Float32], None, None]:
         """Extract as `extract` does, with dense layers: float32 (rows, features).
@@ -413,10 +423,10 @@ class Extractor:
         over.
         """
         listed = map(_taken, each_picture(pictures))
-        return self._activations(listed, errors, profile or Profile(), on_decoded)
+        return self._activations(listed, errors, stopwatch or Stopwatch(), on_decoded)
 
     def _encoded(
-        self, batches: Generator[Batch[Float32], None, None], reuse: bool, profile: Profile
+        self, batches: Generator[Batch[Float32], None, None], reuse: bool
     ) -> Generator[Batch[Csr], None, None]:
         buffers = {name: CsrBuffers() if reuse else None for name in self._names}
 
@@ -424,24 +434,21 @@ class Extractor:
             return encode(dense, out=buffers[name])
 
         encoders = ThreadPoolExecutor(self._threads, thread_name_prefix="sparsefeat-encode")
-        with encoders, profile.running(), closing(batches):
+        with encoders, closing(batches):
             for batch in batches:
-                with profile.busy("encode"):
-                    compressed = encoders.map(encode_one, batch.layers, batch.layers.values())
-                    layers = dict(zip(batch.layers, compressed, strict=True))
+                compressed = encoders.map(encode_one, batch.layers, batch.layers.values())
+                layers = dict(zip(batch.layers, compressed, strict=True))
                 yield Batch(rows=batch.rows, layers=layers, rejects=batch.rejects)
 
     def _activations(
         self,
         pictures: Iterator[Picture | Reject | Load],
         errors: Errors,
-        profile: Profile,
+        stopwatch: Stopwatch,
         on_decoded: Callable[[Decoded], None] | None,
     ) -> Generator[Batch[Float32], None, None]:
-        profile.decode_threads = self._decode_threads
-
         def decode_one(picture: Picture | Reject | Load) -> Decoded | Reject | None:
-            with profile.busy("decode"):
+            with stopwatch.busy("decode"):
                 decoded: Decoded | Reject
                 found = picture() if callable(picture) else picture
                 if found is None:
@@ -460,20 +467,20 @@ class Extractor:
         inference = Inference(self._network.run, outputs, self._picture_size, self.scaling)
 
         def infer(group: Group) -> Batch[Float32]:
-            with profile.busy("inference"):
+            with stopwatch.busy("inference"):
                 return inference(group)
 
         # Enough is decoded ahead to fill the next batch while this one runs.
         ahead = 2 * self._batch_size + self._decode_threads
-        listed = profile.listing(pictures)
+        listed = stopwatch.listing(pictures)
         decoded = map_ordered(decode_one, listed, threads=self._decode_threads, ahead=ahead)
         collected = groups(filter(None, decoded), self._preset, self._batch_size)
         computed = map_ordered(infer, collected, threads=1, ahead=BUFFERS)
         rejected = warned = 0
         first: tuple[Reject, ...] = ()
-        with profile.running(), closing(decoded), closing(computed):
+        with closing(decoded), closing(computed):
             while True:
-                with profile.next_batch():
+                with stopwatch.busy("next batch"):
                     batch = next(computed, None)
                 if batch is None:
                     break

@@ -98,6 +98,7 @@ class Network:
                 self._build(candidate, convolution, options)
             except ProviderError as exc:
                 self._passed_over[candidate.name] = str(exc)
+                _log.info("provider %s is passed over: %s", candidate.name, exc)
             else:
                 return
         # Options are for the provider that has them: without it, nobody asked for them.
@@ -401,7 +402,7 @@ def load_convolutions(variant: str | None = None) -> None:
     if variant is not None:
         compile_winograd(
             variant,
-            on_compile=lambda: _log.info(
+            on_compile=lambda: _log.warning(
                 "compiling the convolutions for this processor; this is done once"
             ),
         )

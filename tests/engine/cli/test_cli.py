@@ -369,6 +369,10 @@ def test_quirks_are_one_line_on_standard_error(small_vgg16: Path, photos: Path) 
 def test_a_terminal_sees_a_bar_and_a_file_does_not(small_vgg16: Path, photos: Path) -> None:
     line = f"extract photos -o quiet -m {small_vgg16} --size 64x64"
     assert process(line, photos.parent).stderr == ""
+    told = process(f"-v {line.replace('quiet', 'told')}", photos.parent).stderr
+    model, commit = told.splitlines()
+    assert re.search(r"vgg16.*: CPUExecutionProvider in fp32, convolution \w+, \d+ threads", model)
+    assert re.fullmatch(r".*told: snapshot 1 committed \(extract\), 2 rows in 1 parts", commit)
     master, slave = pty.openpty()
     started = subprocess.Popen(
         [sys.executable, "-m", "sparsefeat", *shlex.split(line.replace("quiet", "shown"))],

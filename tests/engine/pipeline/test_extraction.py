@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,35 @@ def test_settings_that_differ_are_refused(
         with pytest.raises(StoreMismatchError, match=says):
             extract_images(list_pictures([photos]), store, model=extractor)
     assert digests(store) == before
+
+
+def test_what_is_done_is_logged(
+    small_vgg16: Path, photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, both = tmp_path / "features", threading.Barrier(2)
+    (photos / "film.mov").write_text("no photograph")
+    caplog.set_level("DEBUG", "sparsefeat")
+
+    def first_batch(progress: ExtractionResult) -> None:
+        if progress.done <= 2:
+            both.wait()
+
+    with ThreadPoolExecutor() as threads:
+        for folder in ("even", "odd"):
+            threads.submit(extract, small_vgg16, [photos / folder], store, report=first_batch)
+    list_pictures(photos)
+    said = {
+        level: [record.getMessage() for record in caplog.records if record.levelname == level]
+        for level in ("DEBUG", "INFO", "WARNING")
+    }
+    assert {record.name.partition(".")[0] for record in caplog.records} == {"sparsefeat"}
+    assert sum("CPUExecutionProvider in fp32" in each for each in said["INFO"]) == 2
+    last = len(sparsefeat.history(store))
+    for number in range(1, last + 1):
+        assert sum(f"snapshot {number} committed (extract)" in each for each in said["INFO"]) == 1
+    assert f"{store}: snapshot {last} committed (extract), 24 rows in {last} parts" in said["INFO"]
+    assert "1 file that accompanies photographs was skipped: 1 .mov" in said["DEBUG"]
+    assert not said["WARNING"]
 
 
 def test_an_unknown_identity_is_refused(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The log of a store's snapshots: reading one, and committing the next."""
 
 import errno
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +39,8 @@ from sparsefeat.store.format import (
 from sparsefeat.store.part import read_refusal
 from sparsefeat.system import checked_path
 from sparsefeat.types import Layer
+
+_logger = logging.getLogger(__name__)
 
 LONGEST_CHAIN: Final = 3  # snapshots that must be read to know one
 _TRIES: Final = 10_000  # commits of others that one commit may lose against
@@ -350,7 +353,12 @@ class Log:
         except OSError as exc:
             raise write_error(self._storage, exc) from exc
         if not made:
+            _logger.info("%s: another writer made snapshot %d first", self._storage.root, number)
             return None
+        _logger.info(
+            "%s: snapshot %d committed (%s), %d rows in %d parts",
+            *(self._storage.root, number, after.operation, after.n_rows, len(after.parts)),
+        )
         return Snapshot(**{**_fields(after), "base": base, "checksum": seal_checksum(content)})
 
     def _check_there(self, entries: Iterable[PartEntry]) -> None:
