@@ -26,8 +26,8 @@ from sparsefeat.cli.output import (
     printable,
     warnings_as_lines,
 )
-from sparsefeat.cli.progress import shown
-from sparsefeat.cli.stopping import run_stoppable
+from sparsefeat.cli.progress import ExtractionShown, shown
+from sparsefeat.cli.stopping import WAKE_SECONDS, run_stoppable
 from sparsefeat.errors import InputError
 from sparsefeat.system import close_matches, counted
 
@@ -129,9 +129,10 @@ def extract(
     Files that accompany photographs (.mov, .xmp, Thumbs.db, ...) are counted and skipped.
     """
     import sparsefeat
-    from sparsefeat.images import list_pictures
+    from sparsefeat.images import PictureStream, Search
     from sparsefeat.pipeline import ExtractionResult, Extractor
     from sparsefeat.runtime import bf16_only_in_vectors
+    from sparsefeat.store import check_output
 
     kept = _parsed(values)  # before the model is loaded
     if not photos and files_from is None:
@@ -151,7 +152,8 @@ def extract(
             name="sparsefeat-load",
             daemon=True,
         ).start()
-        pictures = list_pictures(
+        check_output(output)  # before anything that takes time
+        search = Search(
             photos,
             files_from=files_from,
             root=root,
@@ -159,12 +161,16 @@ def extract(
             include=include,
             exclude=exclude,
         )
-        note_listing(pictures)
-        if not pictures:
+        pictures = PictureStream(search)
+        with shown("images listed", transient=True) as show:
+            while not pictures.wait(WAKE_SECONDS):
+                show(pictures.n_listed, None)
+        if pictures.complete and not pictures.n_listed:
+            note_listing(search)
             listed = "standard input" if files_from == "-" else printable(str(files_from))
             log(f"{listed} lists no images: there is nothing to do")
             if as_json:
-                _print_json(output, ExtractionResult(total=0), time.monotonic() - start)
+                _print_json(output, ExtractionResult(all_listed=True), time.monotonic() - start)
             return
         extractor = Extractor(model, **options)
         if options["provider"] == "auto" or extractor.precision != "fp32":
@@ -175,7 +181,7 @@ def extract(
                 "fp32 here; sparsefeat bench measures both"
             )
         setup_seconds = time.monotonic() - start
-        with shown("images") as show:
+        with ExtractionShown() as display:
             outcome, stopped_by = run_stoppable(
                 lambda stop: sparsefeat.extract(
                     pictures,
@@ -186,15 +192,13 @@ def extract(
                     identity=identity,  # type: ignore[arg-type]
                     retry_rejects=retry_rejects,
                     update=update,
-                    report=lambda so_far: show(
-                        so_far.done,
-                        so_far.total,
-                        f"{so_far.rejected:,} rejected",
-                        worked=so_far.worked,
-                    ),
+                    report=display.report,
+                    opening=display.opening,
                     stop=stop,
                 )
             )
+    if pictures.complete:
+        note_listing(search)
     seconds = time.monotonic() - start
     if as_json:
         measured = profiled and outcome.profile

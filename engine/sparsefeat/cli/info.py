@@ -57,8 +57,8 @@ def _store(path: str, as_json: bool) -> None:
         return
     click.echo(
         f"{printable(path)}: {counted(facts['rows'], 'row')}, {facts['rejected']:,} rejected, "
-        f"{counted(facts['parts'], 'part')}, {human_bytes(facts['bytes'])} "
-        f"({human_bytes(facts['allocated_bytes'])} on the disk), snapshot {facts['snapshot']}"
+        f"{counted(facts['parts'], 'part')}, {human_bytes(facts['bytes'])}, "
+        f"snapshot {facts['snapshot']}"
     )
     lossy = any(layer["loss"] for layer in facts["layers"].values())
     rows = [

@@ -12,11 +12,12 @@ from typing import Literal, get_args
 from sparsefeat.errors import InputError, SourceError
 from sparsefeat.images import (
     MAX_PIXELS,
+    PictureStream,
+    Search,
     Source,
     each_picture,
     find_picture,
     largest_file,
-    list_pictures,
     load,
 )
 from sparsefeat.pipeline.extractor import Extractor, Load
@@ -29,6 +30,7 @@ from sparsefeat.types import ReadFailure, Reject, failures_apart
 AnyPath = str | os.PathLike[str]
 Identity = Literal["mtime", "digest"]
 IDENTITIES: tuple[str, ...] = get_args(Identity)
+LARGEST_FILE = largest_file(MAX_PIXELS)
 MOST_SHOWN = 5  # all rejects are in the store
 
 
@@ -39,7 +41,9 @@ class ExtractionResult:
     Attributes
     ----------
     total
-        Pictures that were listed.
+        Pictures that were listed so far.
+    all_listed
+        Whether these are all.
     rows, rejected, failed
         What became of those worked on so far. What failed could not be read for a cause that lies
         in the system; it is not recorded, and the next run tries it again.
@@ -59,7 +63,8 @@ class ExtractionResult:
         Where the time went; once the run is over.
     """
 
-    total: int
+    total: int = 0
+    all_listed: bool = False
     rows: int = 0
     rejected: int = 0
     failed: int = 0
@@ -100,7 +105,7 @@ class ExtractionResult:
 
 
 def extract(
-    images: AnyPath | Iterable[AnyPath | Source | Reject],
+    images: AnyPath | Iterable[AnyPath | Source | Reject] | PictureStream,
     store: AnyPath,
     *,
     model: AnyPath | Extractor = "vgg16.onnx",
@@ -113,6 +118,7 @@ def extract(
     retry_rejects: bool = False,
     update: bool = False,
     report: Callable[[ExtractionResult], None] | None = None,
+    opening: Callable[[int, int], None] | None = None,
     stop: threading.Event | None = None,
 ) -> ExtractionResult:
     """Extract what the store doesn't hold yet, and commit it part by part.
@@ -123,7 +129,8 @@ def extract(
     Parameters
     ----------
     images
-        A folder, a file or a pattern, or several of them; or what `list_pictures` found.
+        A folder, a file or a pattern, or several of them; or what `list_pictures` found. They
+        are listed while the first of them are worked on.
     store
         The store's folder; made if it isn't there.
     model
@@ -149,7 +156,10 @@ def extract(
         Give images that changed on disk since they were stored a new row, in place of the old
         one. Without it their rows stay as they are, and `ExtractionResult.changed` lists them.
     report
-        Called after every batch and at the end; always with the same object.
+        Called after every batch, now and then while stored images are passed over, and at the
+        end; always with the same object.
+    opening
+        Called while a store is opened, with how many of its parts are known, and of how many.
     stop
         Once set, the run ends after the batch in hand and commits it.
 
@@ -189,15 +199,23 @@ def extract(
             "got options and an Extractor, which has its own: give a model file, or make the "
             "Extractor with them"
         )
+    stop, progress, stopwatch = stop or threading.Event(), ExtractionResult(), Stopwatch()
     if include or exclude:
-        images = list_pictures(images, include=include, exclude=exclude)  # type: ignore[arg-type]
-    listed = [
-        find_picture(each) if isinstance(each, str | os.PathLike) else each
-        for each in each_picture(images)
-    ]
-    progress, stopwatch = ExtractionResult(total=len(listed)), Stopwatch()
-    with (
-        StoreWriter.open(
+        images = Search(images, include=include, exclude=exclude)  # type: ignore[arg-type]
+    found = (
+        images
+        if isinstance(images, PictureStream)
+        else PictureStream(map(_listed, each_picture(images)))
+    )
+
+    def opened(done: int, total: int) -> None:
+        if stop.is_set():
+            raise _Stopped
+        if opening is not None:
+            opening(done, total)
+
+    try:
+        writer = StoreWriter.open(
             checked_path(store, "a store"),
             layers=list(extractor.layers.values()),
             settings=extractor.settings,
@@ -207,12 +225,18 @@ def extract(
             steps=extractor.steps,
             replace=update,
             operation="update" if update else "extract",
-        ) as writer,
-    ):
+            opening=opened,
+        )
+    except _Stopped:
+        found.close()
+        progress.stopped = True
+        return progress
+    with closing(found), writer:
         todo = _pending(
-            listed,
+            found,
             writer.index,
             progress,
+            report,
             by_digest=identity == "digest",
             retry_rejects=retry_rejects,
             update=update,
@@ -226,33 +250,54 @@ def extract(
                         added = writer.append(batch)
                     copies = len(batch.rows) - added
                     progress.appended(rows=added, copies=copies, rejects=batch.rejects)
+                    progress.total, progress.all_listed = found.n_listed, found.complete
                     if report is not None:
                         report(progress)
-                    if stop is not None and stop.is_set():
+                    if stop.is_set():
                         break
         except SourceError as exc:
             writer.commit()
-            raise SourceError(f"{exc} ({counted(progress.rows, 'row')} added before)") from exc
+            rows = progress.rows - writer.duplicates
+            raise SourceError(f"{exc} ({counted(rows, 'row')} added before)") from exc
         with stopwatch.busy("write"):
             writer.commit()
+    progress.rows -= writer.duplicates
+    progress.already_stored += writer.duplicates
+    progress.total, progress.all_listed = found.n_listed, found.complete
     progress.changed.sort()  # threads found them
     progress.losses = dict(writer.losses)
     progress.profile = stopwatch.profile(decode_threads=extractor.decode_threads)
-    progress.stopped = progress.done < progress.total
+    progress.stopped = progress.done < progress.total or not progress.all_listed
     if report is not None:
         report(progress)
     return progress
 
 
+class _Stopped(Exception):  # noqa: N818  # no error
+    """The run was told to stop while the store was opened."""
+
+
+def _listed(picture: object) -> Source | Reject:
+    if isinstance(picture, str | os.PathLike):
+        return find_picture(picture)
+    if not isinstance(picture, Source | Reject):
+        raise InputError(
+            f"got a {type(picture).__name__} among the pictures, expected what list_pictures "
+            "gives: call it with your paths"
+        )
+    return picture
+
+
 def _pending(
-    pictures: Sequence[Source | Reject],
+    pictures: PictureStream,
     index: Index,
     progress: ExtractionResult,
+    report: Callable[[ExtractionResult], None] | None,
     *,
-    by_digest: bool = False,
-    retry_rejects: bool = False,
-    update: bool = False,
-    stop: threading.Event | None = None,
+    by_digest: bool,
+    retry_rejects: bool,
+    update: bool,
+    stop: threading.Event,
 ) -> Iterator[Source | Reject | Load]:
     """Yield what the store doesn't know yet; count in `progress` what is passed over.
 
@@ -290,28 +335,30 @@ def _pending(
         digest = hashlib.sha256(loaded.content).hexdigest()
         return loaded if is_wanted(picture, _status(picture, index, digest)) else None
 
-    for picture in pictures:
-        if stop is not None and stop.is_set():
-            return
-        if not isinstance(picture, Source | Reject):
-            raise InputError(
-                f"got a {type(picture).__name__} among the pictures, expected what "
-                "list_pictures gives: call it with your paths"
-            )
-        if isinstance(picture, ReadFailure):  # what the store has of it says nothing of today
-            yield picture
-            continue
-        status = _status(picture, index)
-        # The same path, size and time below another root: either the folder was moved, or two
-        # folders hold different pictures that look alike from outside. Only the bytes can tell.
-        unclear = by_digest or status == "elsewhere"
-        if unclear and isinstance(picture, Source) and picture.bytes <= largest_file(MAX_PIXELS):
-            yield partial(load_wanted, picture)
-        elif is_wanted(picture, status):
-            yield picture
+    for some in pictures.blocks(stop):
+        passed_over = True
+        for picture, known in zip(some, index.statuses(some), strict=True):
+            if stop.is_set():
+                return
+            # The same path, size and time below another root: either the folder was moved, or
+            # two folders hold different pictures that look alike from outside. Only the bytes
+            # can tell.
+            unclear = by_digest or known == "elsewhere"
+            if isinstance(picture, ReadFailure):  # what the store has of it says nothing of today
+                wanted: Source | Reject | Load | None = picture
+            elif unclear and isinstance(picture, Source) and picture.bytes <= LARGEST_FILE:
+                wanted = partial(load_wanted, picture)
+            else:
+                wanted = picture if is_wanted(picture, known) else None
+            if wanted is not None:
+                passed_over = False
+                yield wanted
+        if passed_over and report is not None:
+            progress.total, progress.all_listed = pictures.n_listed, pictures.complete
+            report(progress)
 
 
-def _status(picture: Source | Reject, index: Index, sha256: str | None = None) -> Status:
+def _status(picture: Source, index: Index, sha256: str) -> Status:
     return index.status(
         root=picture.root,
         path=picture.path,

@@ -15,6 +15,7 @@ from sparsefeat.store.dataset.log import (
     Change,
     Log,
     Snapshot,
+    check_output,
     claim,
     exclude_rows,
     excluding,
@@ -24,7 +25,7 @@ from sparsefeat.store.dataset.log import (
 )
 from sparsefeat.store.dataset.rows import RowIndex, row_numbers, runs, spans
 from sparsefeat.store.dataset.store import Store, open_store
-from sparsefeat.store.dataset.tables import standing_rejects
+from sparsefeat.store.dataset.tables import standing_rejects, with_objects
 from sparsefeat.store.dataset.view import LayerView, Zeros
 from sparsefeat.store.dataset.writer import StoreWriter
 
@@ -44,6 +45,7 @@ __all__ = [
     "by_part",
     "check_count",
     "check_memory",
+    "check_output",
     "choose_stored",
     "claim",
     "csr_rows",
@@ -58,5 +60,6 @@ __all__ = [
     "spans",
     "standing_rejects",
     "storage_of",
+    "with_objects",
     "write_error",
 ]

@@ -41,20 +41,28 @@ class Parts:
     def __len__(self) -> int:
         return len(self.entries)
 
+    def __contains__(self, part: object) -> bool:
+        return any(part is each for each in self._parts.values())
+
     def __iter__(self) -> Iterator[Part]:
-        return map(self.part, range(len(self)))
+        """Give one after another; those that weren't open before aren't kept."""
+        for place in range(len(self)):
+            yield self._parts.get(place) or self._open(place)
 
     def part(self, place: int) -> Part:
-        """Give one of them."""
+        """Give one of them, which stays open."""
         if place not in self._parts:
-            part = Part(self.storage, self.entries[place])
-            if tuple(stored.layer for stored in part.header.layers) != self._layers:
-                raise StoreCorruptError(
-                    f"{self.storage.name(part.key)} has other layers than the store, expected the "
-                    "same: see sparsefeat verify"
-                )
-            self._parts[place] = part
+            self._parts[place] = self._open(place)
         return self._parts[place]
+
+    def _open(self, place: int) -> Part:
+        part = Part(self.storage, self.entries[place])
+        if tuple(stored.layer for stored in part.header.layers) != self._layers:
+            raise StoreCorruptError(
+                f"{self.storage.name(part.key)} has other layers than the store, expected the "
+                "same: see sparsefeat verify"
+            )
+        return part
 
 
 @dataclass(frozen=True, slots=True, eq=False)

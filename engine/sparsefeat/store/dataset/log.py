@@ -3,7 +3,8 @@
 import errno
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -270,7 +271,9 @@ class Log:
         )
         return self._put(first, change, number=1)
 
-    def commit(self, latest: Snapshot, change: Callable[[Snapshot], Change | None]) -> Snapshot:
+    def commit(
+        self, latest: Snapshot, change: Callable[[Snapshot], Change | None], *, part: str = ""
+    ) -> Snapshot:
         """Commit the next snapshot.
 
         Parameters
@@ -281,6 +284,8 @@ class Log:
         change
             Called with the newest snapshot; gives what is to become of its parts, or None for
             nothing.
+        part
+            The name of a new one among them, which is deleted where nothing is committed.
 
         Returns
         -------
@@ -296,6 +301,9 @@ class Log:
             latest = self._newest_from(latest, taken)
             wanted = change(latest)
             if wanted is None:
+                if part:
+                    with suppress(OSError):  # `vacuum` will
+                        self._storage.delete(part_key(part))
                 return latest
             taken = latest.number + 1
             if (made := self._put(latest, wanted, number=taken)) is not None:
@@ -380,8 +388,8 @@ def _base(after: Snapshot, before: Snapshot) -> Snapshot | None:
     """Choose what a snapshot's file refers to; None makes it a full one.
 
     A file must not hold all parts at every commit, nor may many files have to be read. So a
-    snapshot refers to a middle one, which refers to a full one: of N parts, some N**(1/3) in the
-    one and N**(2/3) in the other.
+    snapshot refers to a middle one, which refers to a full one: of N parts, (2N)**(1/3) at most in
+    the one and (2N)**(2/3) in the other.
     """
     full = 2 * len(after.parts)
     limits = {1: max(64, round(full ** (2 / 3))), 2: max(16, round(full ** (1 / 3)))}
@@ -501,25 +509,55 @@ def claim(storage: LocalStorage) -> list[Path]:
     StoreWriteError
         It can't be made.
     """
-    name = storage.name("")
-    try:
-        if storage.exists("") and not storage.is_folder():
-            raise StoreError(f"{name} is a file, expected a folder: choose another path")
-        if storage.exists(""):
-            names = [each for each in storage.names("") if not each.startswith(".")]
-            foreign = [each for each in names if each not in (PARTS, SNAPSHOTS)]
-            if foreign and SNAPSHOTS not in names:
-                raise StoreError(
-                    f"{name} holds {foreign[0]} and no {SNAPSHOTS}/, expected a store or an empty "
-                    "folder: choose another one"
-                )
+    with _claiming(storage):
+        _refuse_others(storage)
         made = storage.make(SNAPSHOTS)
         # Parts first: `unmake` stops there where another writer has begun one.
         return [*storage.make(PARTS), *made]
+
+
+@contextmanager
+def _claiming(storage: LocalStorage) -> Iterator[None]:
+    try:
+        yield
+    except StoreError:
+        raise
     except OSError as exc:
-        if isinstance(exc, StoreError):
-            raise
         raise write_error(storage, exc) from exc
+
+
+def _refuse_others(storage: LocalStorage) -> None:
+    """See that there is nothing yet, an empty folder, or a store."""
+    name = storage.name("")
+    if not storage.exists(""):
+        return
+    if not storage.is_folder():
+        raise StoreError(f"{name} is a file, expected a folder: choose another path")
+    names = [each for each in storage.names("") if not each.startswith(".")]
+    foreign = [each for each in names if each not in (PARTS, SNAPSHOTS)]
+    if foreign and SNAPSHOTS not in names:
+        raise StoreError(
+            f"{name} holds {foreign[0]} and no {SNAPSHOTS}/, expected a store or an empty "
+            "folder: choose another one"
+        )
+
+
+def check_output(folder: str | os.PathLike[str]) -> None:
+    """See that a store can be made in a folder, or continued, as far as is known without settings.
+
+    Raises
+    ------
+    StoreError, StoreCorruptError, StoreReadError, StoreWriteError
+        As `StoreWriter.open` does.
+    """
+    storage = storage_of(folder)
+    with _claiming(storage):
+        _refuse_others(storage)
+        Log(storage).newest()
+        folders = (storage.root / PARTS, *(storage.root / PARTS).parents)
+        nearest = next(each for each in folders if each.exists())
+        if not os.access(nearest, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def write_error(storage: LocalStorage, exc: OSError) -> StoreWriteError:

@@ -86,18 +86,17 @@ class StoredArray:
         The store's.
     key
         The array's folder.
-    node
-        Its metadata.
+    metadata
+        What is known of it.
 
     Raises
     ------
-    OSError, TypeError, ValueError, KeyError
-        The metadata are not such as a store's; or files are missing.
+    ValueError
+        Files are missing.
     """
 
-    def __init__(self, storage: LocalStorage, key: str, node: object) -> None:
-        self._storage, self.key = storage, key
-        self.metadata = ArrayMetadata.from_json(node)
+    def __init__(self, storage: LocalStorage, key: str, metadata: ArrayMetadata) -> None:
+        self._storage, self.key, self.metadata = storage, key, metadata
         if self.metadata.chain.dtype is None:
             n_bytes = most_text_bytes(self.metadata.chunk_elements)
         else:
@@ -120,6 +119,8 @@ class StoredArray:
             A file is missing, or a chunk is not what was written.
         """
         metadata = self.metadata
+        if metadata.constant is not None:
+            return np.full(self.shape, metadata.constant, metadata.dtype)[start:stop]
         if metadata.chain.dtype is None:
             return self._texts()[start:stop] if self.shape else self._texts().reshape(())
         if not self.shape:
@@ -187,6 +188,8 @@ class StoredArray:
 
     def _require_files(self) -> None:
         """See that there are files for what is claimed: not which, which reading them tells."""
+        if self.metadata.n_chunks == 1:  # which isn't large: reading it tells
+            return
         missing = self.metadata.n_chunks * LEAST_BYTES
         for name in self.files():
             if missing <= 0:

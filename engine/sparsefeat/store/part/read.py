@@ -13,6 +13,7 @@ from sparsefeat.errors import StoreChangedError, StoreCorruptError, StoreError, 
 from sparsefeat.storage import LocalStorage
 from sparsefeat.store.format import (
     JSON_BYTES,
+    ArrayMetadata,
     Header,
     PartEntry,
     StoredLayer,
@@ -132,8 +133,8 @@ class Part:
         return self._arrays[name]
 
     def _open(self, name: str) -> StoredArray:
-        node = msgspec.json.decode(self._nodes[name])
-        return StoredArray(self.storage, f"{self.key}/{name}", node)
+        metadata = ArrayMetadata.parse(bytes(self._nodes[name]))
+        return StoredArray(self.storage, f"{self.key}/{name}", metadata)
 
     def files(self, most: int) -> Iterator[str]:
         """Name the files that its arrays lie in; of an array that claims more, the first `most`."""
