@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from sparsefeat.errors import InputError, SourceError
 from sparsefeat.images import (
@@ -19,12 +19,13 @@ from sparsefeat.images import (
     list_pictures,
     load,
 )
+from sparsefeat.pipeline.batching import MAX_WAITING
 from sparsefeat.pipeline.extractor import Extractor, Load
 from sparsefeat.pipeline.options import ExtractorOptions
 from sparsefeat.pipeline.profile import Profile, Stopwatch
 from sparsefeat.store import Index, Loss, Status, StoreWriter, Values
 from sparsefeat.system import check_choice, checked_path, counted
-from sparsefeat.types import ReadFailure, Reject, failures_apart
+from sparsefeat.types import Batch, PassedOver, ReadFailure, Reject, failures_apart
 
 AnyPath = str | os.PathLike[str]
 Identity = Literal["mtime", "digest"]
@@ -72,11 +73,13 @@ class ExtractionResult:
     losses: dict[str, Loss] = field(default_factory=dict)
     profile: Profile | None = None
 
-    def appended(self, *, rows: int, copies: int, rejects: Sequence[Reject]) -> None:
-        """Count what was handed to the store; `copies` are pictures that it held already."""
+    def add(self, batch: Batch[Any], rows: int) -> None:
+        """Count a batch that was handed to the store, which took so many new rows of it."""
         self.rows += rows
-        self.already_stored += copies
-        recorded, failures = failures_apart(rejects)
+        self.already_stored += len(batch.rows) - rows + batch.passed_over.stored
+        self.already_rejected += batch.passed_over.rejected
+        self.changed += batch.passed_over.changed
+        recorded, failures = failures_apart(batch.rejects)
         self.rejected += len(recorded)
         self.failed += len(failures)
         self.first_rejects += recorded[: MOST_SHOWN - len(self.first_rejects)]
@@ -212,7 +215,6 @@ def extract(
         todo = _pending(
             listed,
             writer.index,
-            progress,
             by_digest=identity == "digest",
             retry_rejects=retry_rejects,
             update=update,
@@ -223,9 +225,8 @@ def extract(
             with closing(batches):
                 for batch in batches:
                     with stopwatch.busy("write"):
-                        added = writer.append(batch)
-                    copies = len(batch.rows) - added
-                    progress.appended(rows=added, copies=copies, rejects=batch.rejects)
+                        rows = writer.append(batch) if batch.rows or batch.rejects else 0
+                    progress.add(batch, rows)
                     if report is not None:
                         report(progress)
                     if stop is not None and stop.is_set():
@@ -235,7 +236,6 @@ def extract(
             raise SourceError(f"{exc} ({counted(progress.rows, 'row')} added before)") from exc
         with stopwatch.busy("write"):
             writer.commit()
-    progress.changed.sort()  # threads found them
     progress.losses = dict(writer.losses)
     progress.profile = stopwatch.profile(decode_threads=extractor.decode_threads)
     progress.stopped = progress.done < progress.total
@@ -247,14 +247,13 @@ def extract(
 def _pending(
     pictures: Sequence[Source | Reject],
     index: Index,
-    progress: ExtractionResult,
     *,
     by_digest: bool = False,
     retry_rejects: bool = False,
     update: bool = False,
     stop: threading.Event | None = None,
-) -> Iterator[Source | Reject | Load]:
-    """Yield what the store doesn't know yet; count in `progress` what is passed over.
+) -> Iterator[Source | Reject | PassedOver | Load]:
+    """Yield what the store doesn't know yet, and how many others were passed over.
 
     Where a file's bytes decide, what is yielded reads them, once.
 
@@ -269,46 +268,53 @@ def _pending(
     stop
         Once set, no more is yielded.
     """
-    counting = threading.Lock()
 
-    def is_wanted(picture: Source | Reject, status: Status) -> bool:
-        with counting:
-            if status == "stored":
-                progress.already_stored += 1
-            elif status == "changed" and not update:
-                progress.changed.append(picture.path)
-            elif status == "rejected" and not retry_rejects:
-                progress.already_rejected += 1
-            else:
-                return True
-        return False
+    def known(picture: Source | Reject, status: Status) -> PassedOver | None:
+        if status == "stored":
+            return PassedOver(stored=1)
+        if status == "changed" and not update:
+            return PassedOver(changed=(picture.path,))
+        return PassedOver(rejected=1) if status == "rejected" and not retry_rejects else None
 
-    def load_wanted(picture: Source) -> Source | None:
+    def load_unknown(picture: Source) -> Source | PassedOver:
         loaded = load(picture)
         if loaded.content is None:
             return loaded
         digest = hashlib.sha256(loaded.content).hexdigest()
-        return loaded if is_wanted(picture, _status(picture, index, digest)) else None
+        return known(picture, _status(picture, index, digest)) or loaded
 
-    for picture in pictures:
-        if stop is not None and stop.is_set():
-            return
+    def decided(picture: Source | Reject) -> Source | Reject | PassedOver | Load:
         if not isinstance(picture, Source | Reject):
             raise InputError(
                 f"got a {type(picture).__name__} among the pictures, expected what "
                 "list_pictures gives: call it with your paths"
             )
         if isinstance(picture, ReadFailure):  # what the store has of it says nothing of today
-            yield picture
-            continue
+            return picture
         status = _status(picture, index)
         # The same path, size and time below another root: either the folder was moved, or two
         # folders hold different pictures that look alike from outside. Only the bytes can tell.
         unclear = by_digest or status == "elsewhere"
         if unclear and isinstance(picture, Source) and picture.bytes <= largest_file(MAX_PIXELS):
-            yield partial(load_wanted, picture)
-        elif is_wanted(picture, status):
-            yield picture
+            return partial(load_unknown, picture)
+        return known(picture, status) or picture
+
+    passed_over = PassedOver()
+    for picture in pictures:
+        if stop is not None and stop.is_set():
+            break
+        one = decided(picture)
+        if isinstance(one, PassedOver):
+            passed_over += one
+            if len(passed_over) < MAX_WAITING:
+                continue
+        if passed_over:
+            yield passed_over
+            passed_over = PassedOver()
+        if not isinstance(one, PassedOver):
+            yield one
+    if passed_over:
+        yield passed_over
 
 
 def _status(picture: Source | Reject, index: Index, sha256: str | None = None) -> Status:
