@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Literal, Self, TypeVar, get_args
 
 import numpy as np
@@ -262,7 +262,7 @@ class Extractor:
 
         metadata = self._file.metadata
         return {
-            "options": self._options.to_json(),
+            "options": asdict(self._options),
             "weights_source": metadata.weights.source,
             "exported_with": metadata.tools,
             "onnxruntime": onnxruntime.__version__,
