@@ -4,9 +4,9 @@ BIN := .venv/bin
 EXTRAS := --extra cpu --extra fast --extra export --extra heif --extra viz --extra convert --extra dask --extra demo --extra test --extra dev
 
 # Tests run in two processes where there are two processors; each takes some gigabytes of memory.
-WORKERS := -n logical --maxprocesses 2 --dist loadfile --no-loadscope-reorder
+WORKERS := -n logical --maxprocesses 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: demo test browser torch check bench lock clean
+.PHONY: demo test coverage browser torch check bench lock clean
 
 # Stamped, so that an interrupted installation is taken up again.
 .venv/installed: requirements.lock pyproject.toml
@@ -21,6 +21,13 @@ demo: .venv/installed
 
 test: .venv/installed browser torch
 	$(BIN)/python -m pytest $(WORKERS)
+
+# Lines and branches that tests execute, of all processes; compiled kernels are left out.
+coverage: .venv/installed browser torch
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(WORKERS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 # Tests open pages in Chromium.
 browser:

@@ -85,20 +85,11 @@ def _unit(nodeid: str) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if hasattr(config, "workerinput"):
+    if config.getoption("loadgroup", False):  # in a process of several, with --dist loadgroup
         ranks = {unit: rank for rank, unit in enumerate(BEGIN_WITH)}
         items.sort(key=lambda item: ranks.get(_unit(item.nodeid), len(ranks)))
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    if config.getoption("dist") != "loadfile":
-        return None  # whoever asks for another distribution gets it
-    from xdist.scheduler import LoadScopeScheduling
-
-    scheduling = LoadScopeScheduling(config, log)
-    scheduling._split_scope = _unit
-    return scheduling
+        for item in items:
+            item.add_marker(pytest.mark.xdist_group(_unit(item.nodeid)))
 
 
 class Once:

@@ -126,7 +126,7 @@ class Layer:
 
         Examples
         --------
-        >>> Layer("fc2", (3,)).feature_names
+        >>> Layer(name="fc2", shape=(3,)).feature_names
         ['fc2_0', 'fc2_1', 'fc2_2']
         """
         return [f"{self.name}_{number}" for number in range(self.n_features)]

@@ -12,7 +12,6 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.sparse import csr_array
 
 from sparsefeat_kernels import Csr, CsrBuffers, encode, reference, to_dense
-from sparsefeat_kernels._csr import PACK_BLOCK
 
 from .laws import (
     SPECIAL_BITS,
@@ -206,16 +205,8 @@ def test_nothing_is_written_outside_the_buffers(density: float, width: int) -> N
     x = random_rows(5, width, density)
     nnz = int(np.count_nonzero(x))
     guard, sentinel = 4096, 0x5A5A5A5A
-    for capacity in {
-        0,
-        1,
-        PACK_BLOCK - 1,
-        PACK_BLOCK,
-        PACK_BLOCK + 1,
-        nnz,
-        nnz + PACK_BLOCK - 1,
-        nnz + PACK_BLOCK,
-    }:
+    blocks = {block + one for block in (512, 1024, 2048) for one in (-1, 0, 1)}  # packed at once
+    for capacity in {0, 1, nnz, *blocks, *(nnz + block for block in blocks)}:
         arenas = np.full((2, guard + capacity + guard), sentinel, np.int32)
         buffers = CsrBuffers()
         buffers.indices = arenas[0, guard : guard + capacity]

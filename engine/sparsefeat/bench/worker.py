@@ -142,11 +142,11 @@ class _Server:
             waited, waited_cpu = begun - self._left[0], cpu_begun - self._left[1]
         for _ in range(untimed):
             self._go(batch_size)
-        delays_start = _delays()
+        delays_start = thread_delays()
         start, cpu_start = time.perf_counter(), time.process_time()
         seconds = [self._go(batch_size) for _ in range(repeats)]
         end, cpu_end = time.perf_counter(), time.process_time()
-        delays_end = _delays()
+        delays_end = thread_delays()
         self._left = time.perf_counter(), time.process_time()
         return {
             "seconds": seconds,
@@ -183,7 +183,7 @@ def delay_seconds(before: Mapping[int, int], after: Mapping[int, int]) -> float:
     return waited / 1e9
 
 
-def _delays() -> dict[int, int]:
+def thread_delays() -> dict[int, int]:
     """Ask how many nanoseconds each thread has waited for a processor; Linux alone says it."""
     delays = {}
     for path in Path("/proc/self/task").glob("*/schedstat"):

@@ -11,7 +11,7 @@ def close_matches(word: str, choices: Iterable[str], most: int = 3) -> list[str]
 
     Examples
     --------
-    >>> near("cdua", ["cpu", "cuda"]), near("foo", ["cpu", "pool"])
+    >>> close_matches("cdua", ["cpu", "cuda"]), close_matches("foo", ["cpu", "pool"])
     (['cuda'], [])
     """
     by_lower = {choice.lower(): choice for choice in choices}
@@ -23,7 +23,7 @@ def unknown_choice(value: object, choices: Iterable[str], what: str) -> str:
 
     Examples
     --------
-    >>> unknown("cdua", ["cpu", "cuda"], "provider")
+    >>> unknown_choice("cdua", ["cpu", "cuda"], "provider")
     "unknown provider 'cdua', expected one of: cpu, cuda; did you mean cuda?"
     """
     choices = tuple(choices)

@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from sparsefeat.bench.worker import _delays, delay_seconds
+from sparsefeat.bench.worker import delay_seconds, thread_delays
 
 
 def test_delays_count_threads_that_were_there_all_the_time() -> None:
@@ -19,8 +19,8 @@ def test_each_thread_s_delay_is_known() -> None:
     other = threading.Thread(target=stop.wait)
     other.start()
     try:
-        assert {threading.get_native_id(), other.native_id} <= set(_delays())
+        assert {threading.get_native_id(), other.native_id} <= set(thread_delays())
     finally:
         stop.set()
         other.join()
-    assert other.native_id not in _delays()
+    assert other.native_id not in thread_delays()

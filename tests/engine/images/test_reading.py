@@ -22,7 +22,7 @@ from sparsefeat.images import (
     read_original,
 )
 
-from ..nobody import as_nobody
+from ..refusals import as_nobody
 
 
 def listed(file: Path) -> Source:

@@ -20,16 +20,17 @@ from sparsefeat.images import normalize
 from sparsefeat.model import ModelFile, choose, cut
 from sparsefeat.model.metadata import Metadata
 from sparsefeat.pipeline.extractor import Extractor
-from sparsefeat.runtime import openvino, precision
+from sparsefeat.runtime import openvino
+from sparsefeat.runtime.precision import BF16_FLAGS
 from sparsefeat.runtime.probe import probe_input
-from sparsefeat.system.cpuinfo import CPUINFO
+from sparsefeat.system.cpuinfo import first_processor
 from sparsefeat_export.model_file import write_model
 
 Float32 = NDArray[np.float32]
 
 needs_plugin = pytest.mark.openvino
 needs_bf16 = pytest.mark.skipif(
-    not precision._flags(CPUINFO) & precision.BF16_FLAGS,
+    BF16_FLAGS.isdisjoint(first_processor().get("flags", "").split()),
     reason="this processor has no bfloat16 arithmetic",
 )
 FAST = [

@@ -5,12 +5,7 @@ import pytest
 
 from sparsefeat.errors import InputError, PrecisionError
 from sparsefeat.model import ModelFile
-from sparsefeat.runtime import (
-    Precision,
-    bf16_only_in_vectors,
-    choose_precision,
-    precision,
-)
+from sparsefeat.runtime import Precision, bf16_only_in_vectors, choose_precision
 from sparsefeat.runtime.precision import BF16_FLAGS
 
 
@@ -46,12 +41,10 @@ def test_bf16_in_vectors_alone(tmp_path: Path, flags: list[str], vectors_alone: 
     assert not bf16_only_in_vectors(tmp_path / "nothing")
 
 
-def test_no_bf16_on_a_processor_without_it(
-    small_vgg16: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(precision, "CPUINFO", cpuinfo(tmp_path, "avx2", "avx512f"))
+def test_no_bf16_on_a_processor_without_it(small_vgg16: Path, tmp_path: Path) -> None:
+    info = cpuinfo(tmp_path, "avx2", "avx512f")
     with pytest.raises(PrecisionError, match="this processor has no bfloat16 arithmetic"):
-        choose_precision(ModelFile.open(small_vgg16), "bf16")
+        choose_precision(ModelFile.open(small_vgg16), "bf16", cpuinfo=info)
 
 
 def test_where_the_system_says_nothing_the_probe_will(small_vgg16: Path, tmp_path: Path) -> None:

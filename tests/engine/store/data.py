@@ -99,6 +99,11 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
+def bytes_read() -> int:
+    """Bytes that this process has asked the system for, by any means."""
+    return int(Path("/proc/self/io").read_text().split()[1])
+
+
 def write_store(
     folder: Path,
     batches: Iterable[Batch[Any]],

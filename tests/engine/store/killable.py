@@ -93,17 +93,18 @@ def dying(work: str, folder: str, dies_at: int) -> None:
 
 def sleeping(work: str, folder: str, before: str) -> None:
     """Do some work, and wait before a snapshot is written, or is linked, for a file ``.awake``."""
-    calls = {"open": io.open, "link": os.link}
+    modules: dict[str, Any] = {"open": io, "link": os}
+    calls = {name: getattr(module, name) for name, module in modules.items()}
 
     def late(*arguments: Any, **options: Any) -> Any:
         if before == "link" or "x" in arguments[1]:
-            io.open, os.link = calls["open"], calls["link"]
+            setattr(modules[before], before, calls[before])
             report({"sleeps": True})
             while not Path(folder, ".awake").exists():
                 time.sleep(0.01)
         return calls[before](*arguments, **options)
 
-    setattr({"open": io, "link": os}[before], before, late)
+    setattr(modules[before], before, late)
     if work == "remove":
         remove(Path(folder), "bytes == 1000")
     else:

@@ -1,5 +1,6 @@
 """What all formats have in common: nothing half-made, little memory, clear refusals."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from sparsefeat.errors import (
 )
 from sparsefeat.interop.conversion import FORMATS, Conversion
 
+from ...refusals import as_nobody
 from ...store.data import part_folders
 from .stores import assert_same_matrix, big_store, odd_store, only_store_left
 
@@ -128,18 +130,17 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, to: str) -> None:
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_folder_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
     store = odd_store(tmp_path / "store")
     (document, *_) = store.folder.glob("snapshots/*")
     with pytest.raises(InputError, match="can't write"):
         sparsefeat.convert(store, document / "all.h5ad")
-
-    def refuse(*_: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr("sparsefeat.interop.conversion.npz.Sink", refuse)
-    with pytest.raises(StoreWriteError, match="Permission denied"):
+    convert(tmp_path, "npz")  # imports what another user may not read
+    shutil.rmtree(tmp_path / NAMES["npz"])
+    tmp_path.chmod(0o555)
+    with as_nobody(tmp_path), pytest.raises(StoreWriteError, match="Permission denied"):
         convert(tmp_path, "npz")
+    tmp_path.chmod(0o755)
     assert only_store_left(tmp_path)
 
 

@@ -1,6 +1,5 @@
 import resource
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import h5py
@@ -10,6 +9,8 @@ from sparsefeat.errors import InputError
 from sparsefeat.interop.conversion import output as made
 from sparsefeat.interop.conversion.npz import made_here
 from sparsefeat.interop.conversion.output import Sink
+
+from ...refusals import no_more_than
 
 
 def target(
@@ -119,20 +120,10 @@ def test_it_is_a_file(tmp_path: Path) -> None:
         Sink(tmp_path / "x")
 
 
-@contextmanager
-def no_file_beyond(size: int) -> Iterator[None]:
-    """Have the system refuse longer files, as it does on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_the_first_error_is_raised_whatever_the_library_makes_of_it(tmp_path: Path) -> None:
     def fill() -> None:
-        with no_file_beyond(1000), Sink(tmp_path / "x") as sink, h5py.File(sink, "w") as file:
+        limit = no_more_than(resource.RLIMIT_FSIZE, 1000)
+        with limit, Sink(tmp_path / "x") as sink, h5py.File(sink, "w") as file:
             for number in range(100):
                 file[f"{number}"] = [number] * 1000
 

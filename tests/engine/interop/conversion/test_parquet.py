@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 import sparsefeat
 from sparsefeat.errors import InputError
-from sparsefeat.interop.conversion import parquet, source
+from sparsefeat.interop.conversion import parquet
 from sparsefeat.interop.conversion.parquet import columns
 from sparsefeat.types import Layer
 
@@ -134,14 +134,10 @@ print(json.dumps([table["row_id"].to_pylist(), table["path"].to_pylist()]))
     assert_kept(arrays, store)
 
 
-def test_row_groups_never_pass_int32_offsets(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However much memory there may be: the cap is lowered here instead of writing 2^31 values."""
-    assert source.MOST_BYTES // source.BYTES_PER_NONZERO < 2**31
-    monkeypatch.setattr(source, "MOST_BYTES", 800)
+def test_row_groups_are_stretches_of_rows(tmp_path: Path) -> None:
+    """A quarter of the memory: so they never pass int32 offsets, as no stretch does."""
     store = odd_store(tmp_path / "store")
-    sparsefeat.convert(store, tmp_path / "all.parquet", layers="block5_pool", memory=1 << 40)
+    sparsefeat.convert(store, tmp_path / "all.parquet", layers="block5_pool", memory=3200)
     metadata = pq.read_metadata(tmp_path / "all.parquet")
     assert metadata.num_row_groups > 1
     nnz = np.diff(store["block5_pool"].to_scipy().indptr)

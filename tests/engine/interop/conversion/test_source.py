@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparsefeat.interop.conversion import source
 from sparsefeat.interop.conversion.source import Source
-from sparsefeat.store import LayerView, Store
+from sparsefeat.store import Store
+from sparsefeat.types import Layer
 
 from ...store.data import SMALL, make_batch, write_store
 from .stores import assert_same_matrix, odd_store
@@ -30,19 +30,18 @@ def test_stretches_cover_the_rows_within_bounds(
         assert_same_matrix(found.csr("block5_pool", start, stop), expected)
 
 
-def test_starts_are_int32_as_long_as_they_fit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Rows are said to hold as many non-zeros as a row can."""
-    store = odd_store(tmp_path / "store")
-    assert Source(store, NAMES, None, stretch_bytes=1).indptr("fc").dtype == np.int32
-    most = property(lambda view: np.full(len(view), 2**31 - 1))
-    monkeypatch.setattr(LayerView, "nnz_per_row", most)
-    full = Source(store, NAMES, None, stretch_bytes=1)
-    assert full.indptr("fc").dtype == np.int64
-    assert full.indptr("fc")[-1] == 11 * (2**31 - 1)
-    assert len(list(full.stretches("fc"))) == 11
-    assert source.MOST_BYTES // source.BYTES_PER_NONZERO < 2**31
+def test_starts_are_int32_as_long_as_they_fit(tmp_path: Path) -> None:
+    """One row of 2**20 non-zeros, again and again."""
+    layer = Layer(name="wide", shape=(2**20,))
+    batch = make_batch([0], [layer], make=lambda *_: np.ones((1, 2**20), np.float32))
+    write_store(tmp_path, [batch], [layer])
+    for count, dtype in ((2047, np.int32), (2048, np.int64)):
+        found = Source(Store(tmp_path), ["wide"], [0] * count, stretch_bytes=1 << 60)
+        assert found.indptr("wide").dtype == dtype
+        assert found.indptr("wide").tolist() == [2**20 * number for number in range(count + 1)]
+        stretches = list(found.stretches("wide"))
+        assert (stretches[0][0], stretches[-1][1]) == (0, count)
+        assert max(stop - start for start, stop in stretches) * 2**20 < 2**31
 
 
 def test_what_is_dense_in_fewer_bits_may_be_sparse_in_float32(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Power is lost between any two calls: what was committed is there, and whole."""
 
-import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -158,28 +157,3 @@ def test_the_order_of_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert there <= {path for what, path in calls[:link] if what == "fsync"}
     # The store's folders are named before anything can be in them.
     assert {("fsync", "."), ("fsync", "store")} <= set(calls[:link])
-
-
-@pytest.mark.parametrize("forgotten", ["part", "snapshot", "names"])
-def test_a_writer_that_does_not_sync_is_found_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgotten: str
-) -> None:
-    """What these tests are worth: each call that is left out is noticed."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    with recorded(disk, monkeypatch) as recorder:
-        recording = os.fsync
-
-        def recorded_unless_forgotten(descriptor: int) -> None:
-            path = Path(f"/proc/self/fd/{descriptor}").readlink()
-            kind = "snapshot" if path.name.endswith(".tmp") else "part"
-            if path.name == "snapshots":
-                kind = "names"
-            if kind != forgotten:
-                recording(descriptor)
-
-        monkeypatch.setattr(os, "fsync", recorded_unless_forgotten)
-        write(disk / "store", recorder.mark)
-        monkeypatch.setattr(os, "fsync", recording)
-    with pytest.raises(Exception):  # noqa: B017  lost rows, or damage of any kind
-        rows_after(recorder, tmp_path)

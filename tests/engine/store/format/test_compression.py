@@ -13,28 +13,35 @@ from sparsefeat.store.format.compression import compress
 from ..part.test_size import CHUNK, feature_maps
 
 BLOSC = numcodecs.Blosc("zstd", clevel=1, shuffle=numcodecs.Blosc.SHUFFLE, blocksize=1 << 20)
-RNG = np.random.default_rng(0)
-EXPONENTS = RNG.normal(size=100_000).astype(np.float32)
-TILE = np.tile(EXPONENTS[:700], 140)
 
-NUMBERS = {
-    "normal": EXPONENTS,
-    "positive": np.abs(EXPONENTS),
-    "bfloat16": (EXPONENTS.view(np.uint32) & 0xFFFF0000).view(np.float32),
-    "zeros": np.zeros(70_000, np.float32),
-    "mostly zeros": np.where(RNG.random(70_000) < 0.9, 0, RNG.random(70_000)).astype(np.float32),
-    "signs": np.where(RNG.random(70_000) < 0.95, 1, -1).astype(np.float32),
-    "tiles": TILE,
-    "half tiles": np.concatenate([EXPONENTS, TILE]),
-    "special": np.tile(np.array([np.nan, np.inf, -0.0, 1e-42], np.float32), 5000),
-    "few": EXPONENTS[:10],
-    "one short of enough": EXPONENTS[:1023],
-    "just enough": EXPONENTS[:1024],
-    "half precision": EXPONENTS.astype(np.float16),
-    "codes": np.minimum(RNG.geometric(0.05, 100_000), 255).astype(np.uint8),
-    "integers": RNG.integers(0, 1 << 40, 20_000),
-    "more than a chunk": RNG.random(400_000).astype(np.float32),
-}
+
+def numbers_of() -> dict[str, npt.NDArray[Any]]:
+    rng = np.random.default_rng(0)
+    normal = rng.normal(size=100_000).astype(np.float32)
+    tile = np.tile(normal[:700], 140)
+    return {
+        "normal": normal,
+        "positive": np.abs(normal),
+        "bfloat16": (normal.view(np.uint32) & 0xFFFF0000).view(np.float32),
+        "zeros": np.zeros(70_000, np.float32),
+        "mostly zeros": np.where(rng.random(70_000) < 0.9, 0, rng.random(70_000)).astype(
+            np.float32
+        ),
+        "signs": np.where(rng.random(70_000) < 0.95, 1, -1).astype(np.float32),
+        "tiles": tile,
+        "half tiles": np.concatenate([normal, tile]),
+        "special": np.tile(np.array([np.nan, np.inf, -0.0, 1e-42], np.float32), 5000),
+        "few": normal[:10],
+        "one short of enough": normal[:1023],
+        "just enough": normal[:1024],
+        "half precision": normal.astype(np.float16),
+        "codes": np.minimum(rng.geometric(0.05, 100_000), 255).astype(np.uint8),
+        "integers": rng.integers(0, 1 << 40, 20_000),
+        "more than a chunk": rng.random(400_000).astype(np.float32),
+    }
+
+
+NUMBERS = numbers_of()
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -50,7 +57,7 @@ def test_blosc_reads_every_frame(name: str) -> None:
 @pytest.mark.parametrize("size", [500, 100_000])
 def test_differences(density: float, size: int) -> None:
     width = 50_000  # columns start again with each row
-    gaps = RNG.geometric(density, size)
+    gaps = np.random.default_rng(size).geometric(density, size)
     columns = (np.cumsum(gaps) % width).astype(np.int32)
     differences = np.diff(columns, prepend=np.int32(0))
     frame = compress(columns, differences=True)
@@ -60,10 +67,9 @@ def test_differences(density: float, size: int) -> None:
 
 def test_a_frame_says_what_it_holds() -> None:
     """Checked before anything is decompressed, and by libraries that look into frames."""
-    frame = compress(EXPONENTS, differences=False)
+    frame = compress(NUMBERS["normal"], differences=False)
     assert frame[:4] == bytes([2, 1, 0x81, 4])
-    sizes = np.frombuffer(frame, "<u4", 3, offset=4).tolist()
-    assert sizes == [EXPONENTS.nbytes, EXPONENTS.nbytes, len(frame)]
+    assert np.frombuffer(frame, "<u4", 3, offset=4).tolist() == [400_000, 400_000, len(frame)]
 
 
 @pytest.mark.parametrize("name", ["block1", "block3", "block5"])

@@ -1,9 +1,11 @@
 """Compaction keeps what a reader sees, bit for bit, and takes fewer parts for it."""
 
 import pickle
+import resource
 import shutil
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,13 @@ from sparsefeat.errors import (
     StoreNotFoundError,
     StoreWriteError,
 )
-from sparsefeat.storage import LocalStorage
 from sparsefeat.store import Store, StoreWriter, compact, info, merge, remove, vacuum, verify
 from sparsefeat.store.format.documents import JSON_BYTES
 from sparsefeat.store.part import write
 from sparsefeat.types import Batch, Layer
 from sparsefeat_kernels import encode
 
+from ...refusals import no_more_than
 from ..data import (
     SMALL,
     digests,
@@ -155,13 +157,9 @@ def test_one_provenance_stays_as_it_was(store: Path) -> None:
         assert part.header.origins == ()
 
 
-def test_no_part_says_more_than_can_be_read_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert compacting.ORIGIN_BYTES_PER_PART < JSON_BYTES // 2
-    monkeypatch.setattr(compacting, "ORIGIN_BYTES_PER_PART", 2500)
+def test_no_part_says_more_than_can_be_read_again(tmp_path: Path) -> None:
     for number in range(4):
-        provenance = {"command": "x" * 1000, "run": number}
+        provenance = {"command": "x" * (JSON_BYTES // 10), "run": number}
         write_store(tmp_path, [make_batch([number])], provenance=provenance)
     done = compact(tmp_path)
     assert [len(group) for group in done.groups] == [2, 2]
@@ -379,18 +377,15 @@ def test_an_interrupt_loses_the_part_in_hand_only(store: Path, pieces: Path) -> 
     assert_same(store, Store(pieces))
 
 
-def test_a_disk_that_refuses(store: Path, pieces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    commits = 0
+def test_a_disk_that_refuses(store: Path, pieces: Path) -> None:
+    with ExitStack() as full:
 
-    def full(storage: LocalStorage, prefix: str) -> None:
-        nonlocal commits
-        commits += 1
-        if commits == 2:
-            raise OSError(28, "No space left on device")
+        def fill(done: int, total: int) -> None:
+            if done > total / 2:
+                full.enter_context(no_more_than(resource.RLIMIT_FSIZE, 1000))
 
-    monkeypatch.setattr(LocalStorage, "sync", full)
-    with pytest.raises(StoreWriteError, match=r"No space left.*committed parts are safe"):
-        compact(store, rows_per_part=10)
+        with pytest.raises(StoreWriteError, match=r"File too large.*committed parts are safe"):
+            compact(store, rows_per_part=10, progress=fill)
     assert len(Store(store).parts) == 6
     assert all(each.stem in names(pieces) for each in leftovers(store))
     assert_same(store, Store(pieces))

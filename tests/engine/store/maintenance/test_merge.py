@@ -1,5 +1,6 @@
 """Merging takes every row once, and leaves the sources alone."""
 
+import resource
 import shutil
 import threading
 from pathlib import Path
@@ -15,10 +16,10 @@ from sparsefeat.errors import (
     StoreNotFoundError,
     StoreWriteError,
 )
-from sparsefeat.storage import LocalStorage
 from sparsefeat.store import Store, StoreWriter, compact, merge, remove, verify
 from sparsefeat.types import Batch, Layer
 
+from ...refusals import no_more_than
 from ..data import (
     SMALL,
     digests,
@@ -287,14 +288,11 @@ def test_a_damaged_source(stores: tuple[Path, Path, Path], monkeypatch: pytest.M
     assert numbers(week) == list(range(9))
 
 
-def test_a_disk_that_refuses(
-    stores: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(storage: LocalStorage, prefix: str) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(LocalStorage, "sync", full)
-    with pytest.raises(StoreWriteError, match=r"week can't be written \(No space left"):
+def test_a_disk_that_refuses(stores: tuple[Path, Path, Path]) -> None:
+    with (
+        no_more_than(resource.RLIMIT_FSIZE, 1000),
+        pytest.raises(StoreWriteError, match=r"week can't be written \(File too large"),
+    ):
         merge(stores[:2], stores[2])
     assert not stores[2].exists()
 

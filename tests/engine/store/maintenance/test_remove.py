@@ -1,5 +1,6 @@
 """Rows that were removed count no more; all others are as they were."""
 
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from sparsefeat.errors import InputError, StoreNotFoundError, StoreWriteError
 from sparsefeat.storage import LocalStorage
 from sparsefeat.store import Store, StoreWriter, compact, history, info, merge, remove, verify
 
+from ...refusals import no_more_than
 from ..conftest import Forge
 from ..data import (
     SMALL,
@@ -200,14 +202,12 @@ def test_a_removal_killed_at_any_moment(forge: Forge, store: Path, tmp_path: Pat
     assert all(each in ([*range(9)], left) for each in seen)
 
 
-def test_a_disk_that_refuses(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(storage: LocalStorage, key: str, content: bytes) -> bool:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(LocalStorage, "create", full)
-        with pytest.raises(StoreWriteError, match="No space left"):
-            remove(store, "bytes == 1001")
+def test_a_disk_that_refuses(store: Path) -> None:
+    with (
+        no_more_than(resource.RLIMIT_FSIZE, 100),
+        pytest.raises(StoreWriteError, match="File too large"),
+    ):
+        remove(store, "bytes == 1001")
     assert_rows(store, [*range(9)])
 
 

@@ -103,13 +103,14 @@ def test_counts_that_are_not_those_of_the_rows(tmp_path: Path) -> None:
             _ = opened["fc"][rows]
 
 
-def test_rejects_alone_make_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sparsefeat.store.part.write.REJECTS_PER_PART", 10)
+def test_rejects_alone_make_parts(tmp_path: Path) -> None:
     with StoreWriter.open(tmp_path, layers=SMALL, settings={}, provenance={}) as writer:
-        for number in range(25):
-            writer.append(make_batch([], rejects=[make_reject(number)]))
-        assert len(part_folders(tmp_path)) == 2
-    assert len(Store(tmp_path).rejected) == 25
+        for start in range(0, 80_000, 10_000):
+            rejects = [make_reject(number) for number in range(start, start + 10_000)]
+            writer.append(make_batch([], rejects=rejects))
+        assert len(part_folders(tmp_path)) == 1
+    assert len(part_folders(tmp_path)) == 2
+    assert len(Store(tmp_path).rejected) == 80_000
 
 
 def test_pictures_that_are_alike_in_part_are_others(tmp_path: Path) -> None:

@@ -1,17 +1,21 @@
 import re
+import resource
+import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from sparsefeat.errors import InputError, StoreMemoryError
+from sparsefeat.errors import InputError, StoreCorruptError, StoreMemoryError
 from sparsefeat.store import Store, open_store
 from sparsefeat.store.dataset import batches
-from sparsefeat.store.dataset.batches import csr_bytes, fitting, require_memory
+from sparsefeat.store.dataset.batches import HARMLESS, csr_bytes, fitting, require_memory
 
-from ..data import make_batch, write_store
+from ...refusals import no_more_than
+from ..data import make_batch, part_folders, write_store
 
 ROWS = 12
 Read = Callable[[Store], Any]
@@ -50,26 +54,35 @@ def test_a_matrix_may_take_exactly_the_limit(folder: Path, form: str) -> None:
     read_less(tight)
 
 
-def test_nothing_is_read_of_what_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def read(*arguments: object) -> None:
-        raise AssertionError("reads")
-
-    monkeypatch.setattr("sparsefeat.store.dataset.view.read_csr", read)
+def test_nothing_is_read_of_what_is_refused(tmp_path: Path) -> None:
+    write_store(tmp_path, [make_batch(range(ROWS))])
+    for chunk in part_folders(tmp_path)[0].glob("obsm/fc/**/c.*"):
+        chunk.write_bytes(b"damaged")
+    with pytest.raises(StoreCorruptError):
+        _ = Store(tmp_path)["fc"][:]
     with pytest.raises(MemoryError):
-        _ = Store(folder, memory_limit=100)["fc"][:]
+        _ = Store(tmp_path, memory_limit=100)["fc"][:]
 
 
-def test_by_default_three_quarters_of_what_is_available(monkeypatch: pytest.MonkeyPatch) -> None:
-    described = {"layer": "x", "n_rows": 3, "form": "a CSR matrix"}
-    monkeypatch.setattr(batches, "available_memory", lambda: 400 << 20)
-    require_memory(300 << 20, None, **described)  # type: ignore[arg-type]
-    with pytest.raises(StoreMemoryError, match="three quarters of what is available"):
-        require_memory((300 << 20) + 1, None, **described)  # type: ignore[arg-type]
-    require_memory((300 << 20) + 1, 1 << 40, **described)  # type: ignore[arg-type]
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_by_default_three_quarters_of_what_is_available() -> None:
+    """Of what this process' own limit leaves it, here."""
+    require = partial(require_memory, layer="x", n_rows=3, form="a CSR matrix")
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    with no_more_than(resource.RLIMIT_AS, used + (400 << 20)):
+        require(290 << 20, None)
+        with pytest.raises(StoreMemoryError, match="three quarters of what is available"):
+            require(301 << 20, None)
+        require(301 << 20, 1 << 40)
+    with no_more_than(resource.RLIMIT_AS, used + (40 << 20)):
+        require(HARMLESS, None)
+        with pytest.raises(StoreMemoryError, match="three quarters of what is available"):
+            require(HARMLESS + 1, None)
+
+
+def test_where_the_system_does_not_say_what_is_available(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "available_memory", lambda: None)
-    require_memory(1 << 60, None, **described)  # type: ignore[arg-type]
-    monkeypatch.setattr(batches, "available_memory", lambda: 0)
-    require_memory(batches.HARMLESS, None, **described)  # type: ignore[arg-type]
+    require_memory(1 << 60, None, layer="x", n_rows=3, form="a CSR matrix")
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1.5, "1 GB", True])

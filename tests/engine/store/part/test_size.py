@@ -20,7 +20,7 @@ from sparsefeat.store.dataset import gather
 from sparsefeat.types import Batch, ChannelSteps, Layer
 from sparsefeat_kernels import Csr, encode, round_mantissa
 
-from ..data import make_batch, make_row, write_store
+from ..data import bytes_read, make_batch, make_row, write_store
 
 CHUNK = 256 * 1024
 
@@ -147,11 +147,6 @@ def test_bytes_of_a_network_s_features(vgg16: Path, tmp_path: Path) -> None:
 def test_zeros_of_the_maps_are_like_a_networks() -> None:
     zeros = [np.mean(values == 0) for values in feature_maps().values()]
     assert zeros == pytest.approx([0.22, 0.61, 0.9], abs=0.01)
-
-
-def bytes_read() -> int:
-    """Bytes that this process has asked the system for, by any means."""
-    return int(Path("/proc/self/io").read_text().split()[1])
 
 
 def test_rows_are_read_without_the_rest(tmp_path: Path) -> None:

@@ -16,8 +16,6 @@ from sparsefeat.store.format.documents import CHUNK, SHARD
 from sparsefeat.store.part.array import Segments, StoredArray
 from sparsefeat.store.part.layers import ArrayStream, PartGroup
 
-RNG = np.random.default_rng(0)
-
 
 def write(folder: Path, values: npt.NDArray[Any], **options: Any) -> tuple[StoredArray, Path]:
     """Write an array in uneven pieces, and open it."""
@@ -51,7 +49,7 @@ SHAPES = [
 @pytest.mark.filterwarnings("ignore:.*Zarr version 3 specification")
 def test_reads_what_zarr_reads(tmp_path: Path, shape: tuple[int, ...]) -> None:
     differences = len(shape) == 1
-    values = RNG.integers(-9, 9, shape, np.int32)
+    values = np.random.default_rng(0).integers(-9, 9, shape, np.int32)
     if not differences:
         values = values.astype(np.float32)
     array, folder = write(tmp_path / "store", values, differences=differences)
@@ -66,10 +64,11 @@ def test_reads_what_zarr_reads(tmp_path: Path, shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES[1:], ids=str)
 def test_gathers_stretches(tmp_path: Path, shape: tuple[int, ...]) -> None:
-    values = RNG.random(shape, np.float32)
+    rng = np.random.default_rng(0)
+    values = rng.random(shape, np.float32)
     array, _ = write(tmp_path / "store", values)
     flat = values.reshape(-1)
-    cuts = np.sort(RNG.integers(0, flat.size, 40))
+    cuts = np.sort(rng.integers(0, flat.size, 40))
     cuts = np.append(cuts, flat.size)
     length = np.diff(cuts)
     length[::3] //= 2  # gaps
@@ -88,7 +87,7 @@ def test_gathers_stretches(tmp_path: Path, shape: tuple[int, ...]) -> None:
 
 
 def test_rows_in_part(tmp_path: Path) -> None:
-    values = RNG.random((9, 100), np.float32)
+    values = np.arange(900, dtype=np.float32).reshape(9, 100)
     array, _ = write(tmp_path / "store", values)
     assert np.array_equal(array.read(2, 5), values[2:5])
     assert array.read(5, 2).shape == (0, 100)

@@ -9,13 +9,8 @@ import numpy as np
 import pytest
 
 from sparsefeat.errors import StoreMemoryError
-from sparsefeat.storage import LocalStorage
 from sparsefeat.store import Store, StoreWriter, info
-from sparsefeat.store.dataset import gather
-from sparsefeat.store.dataset.log import claim
 from sparsefeat.store.format.documents import NNZ, part_key
-from sparsefeat.store.format.values import Values
-from sparsefeat.store.part.write import PartLimits, PartWriter
 from sparsefeat.types import Batch, Layer
 from sparsefeat_kernels import Csr
 
@@ -81,38 +76,21 @@ def test_rows_beyond_int32_are_read(store: Path) -> None:
     assert not dense[1::2].any()
 
 
-def test_indptr_is_int64_where_it_must_be(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bound is lowered: a matrix of 2**31 non-zeros takes 24 GiB."""
-    monkeypatch.setattr(gather, "_INT32", 2 * ROW_NNZ - 1)
-    matrix = Store(store)["wide"][[-1, 0]]
-    assert matrix.indices.dtype == matrix.indptr.dtype == np.int64
-    assert matrix.indptr.tolist() == [0, ROW_NNZ, 2 * ROW_NNZ]
-    assert (matrix.indices[:ROW_NNZ] == matrix.indices[ROW_NNZ:]).all()
-
-
-def test_a_part_is_full_before_it_passes_int32(tmp_path: Path) -> None:
-    """What was written before is only claimed; rows that fit exactly, and one too many."""
-    limits = PartLimits(rows=100, n_bytes=1 << 60)
-    storage = LocalStorage(tmp_path)
-    claim(storage)
-    part = PartWriter(storage, [LAYER], limits, Values())
-    csr = wide_rows(3)
-    part.append([make_row(0)], {"wide": csr.rows(0, 1)})
-    (writer,) = part._layers.values()
-    for free, fits in ((2 * ROW_NNZ, 2), (2 * ROW_NNZ - 1, 1), (ROW_NNZ - 1, 0), (0, 0)):
-        writer.nnz = NNZ - free
-        assert part.room({"wide": csr}) == fits
-    part.discard()
-
-
-def test_parts_are_closed_by_their_nnz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bound is lowered to two and a half rows."""
-    monkeypatch.setattr("sparsefeat.store.part.layers.NNZ", 25)
+@pytest.mark.parametrize(
+    ("most", "parts"),
+    [(19, [1] * 7), (20, [2, 2, 2, 1]), (29, [2, 2, 2, 1]), (30, [3, 3, 1]), (69, [6, 1])],
+)
+def test_parts_are_closed_by_their_nnz(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, parts: list[int]
+) -> None:
+    """The bound is lowered: 2**31 non-zeros take 16 GiB."""
+    assert NNZ == 2**31 - 1
+    monkeypatch.setattr("sparsefeat.store.part.layers.NNZ", most)
     layer = Layer(name="x", shape=(20,))
     csr = Csr(np.arange(8) * 10, np.tile(np.arange(10, dtype=np.int32), 7), np.ones(70, "f4"), 20)
     rows = tuple(make_row(number) for number in range(7))
     write_store(tmp_path, [Batch(rows=rows, layers={"x": csr})], [layer])
-    assert [part.header.rows for part in Store(tmp_path).parts] == [2, 2, 2, 1]
+    assert [part.header.rows for part in Store(tmp_path).parts] == parts
 
 
 def test_reading_all_is_refused_with_advice(store: Path) -> None:
