@@ -26,7 +26,7 @@ from sparsefeat.cli.output import (
     printable,
     warnings_as_lines,
 )
-from sparsefeat.cli.progress import ExtractionShown, shown
+from sparsefeat.cli.progress import shown
 from sparsefeat.cli.stopping import WAKE_SECONDS, run_stoppable
 from sparsefeat.errors import InputError
 from sparsefeat.system import close_matches, counted
@@ -164,7 +164,7 @@ def extract(
         pictures = PictureStream(search)
         with shown("images listed", transient=True) as show:
             while not pictures.wait(WAKE_SECONDS):
-                show(pictures.n_listed, None)
+                show(pictures.n_listed, None, "")
         if pictures.complete and not pictures.n_listed:
             note_listing(search)
             listed = "standard input" if files_from == "-" else printable(str(files_from))
@@ -181,7 +181,7 @@ def extract(
                 "fp32 here; sparsefeat bench measures both"
             )
         setup_seconds = time.monotonic() - start
-        with ExtractionShown() as display:
+        with shown("images") as show:
             outcome, stopped_by = run_stoppable(
                 lambda stop: sparsefeat.extract(
                     pictures,
@@ -192,8 +192,13 @@ def extract(
                     identity=identity,  # type: ignore[arg-type]
                     retry_rejects=retry_rejects,
                     update=update,
-                    report=display.report,
-                    opening=display.opening,
+                    report=lambda so_far: show(
+                        so_far.done,
+                        so_far.total if so_far.all_listed else None,
+                        f"{so_far.rejected:,} rejected",
+                        worked=so_far.worked,
+                    ),
+                    opening=lambda done, total: show(done, total, what="parts of the store"),
                     stop=stop,
                 )
             )

@@ -4,111 +4,80 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Self
-
-if TYPE_CHECKING:
-    from sparsefeat.pipeline import ExtractionResult
+from contextlib import contextmanager
 
 LOG_FIRST_SECONDS = 2.0
 LOG_EVERY_SECONDS = 30.0
 
 _log = logging.getLogger("sparsefeat")
 
-Draw = Callable[[int, int | None, str], None]
 Show = Callable[..., None]
-"""Takes how many are done, of how many (None while that isn't known), and what else to say; and
-as `worked` how many of them took time, where others were passed over."""
+"""Takes how many are done, of how many (None if that isn't known yet), and what else to say; as
+`worked` how many of them took time, where others were passed over; and as `what` the things
+counted, where these are others for now."""
 
 
 @contextmanager
-def shown(what: str, *, transient: bool = False) -> Iterator[Show]:
+def shown(things: str, *, transient: bool = False) -> Iterator[Show]:
     """Show how many of something are done, how fast, and how long the others will take.
 
     Parameters
     ----------
-    what
-        The things counted: "images", "parts".
+    things
+        What is counted: "images", "parts".
     transient
         Remove the bar in the end.
     """
-    start = time.monotonic()
-    with _bar(what, transient=transient) if sys.stderr.isatty() else _records(what) as draw:
+    start, counted = time.monotonic(), things
+    with _bar(transient) if sys.stderr.isatty() else _records() as draw:
 
         def show(
-            done: int, total: int | None, note: str = "", *, worked: int | None = None
+            done: int,
+            total: int | None,
+            note: str = "",
+            *,
+            worked: int | None = None,
+            what: str = things,
         ) -> None:
-            nonlocal start
-            if not done:  # what came before was preparation
-                start = time.monotonic()
+            nonlocal start, counted
+            if not done or what != counted:  # what came before was preparation
+                start, counted = time.monotonic(), what
             seconds = max(time.monotonic() - start, 1e-9)
             rate = (done if worked is None else worked) / seconds
-            notes = [f"{rate:,.1f} {what}/s"]
+            notes = [f"{rate:,.1f} {what}/s", note]
             if total is not None:
-                notes.append(f"{human_seconds((total - done) / rate) if rate else '?'} left")
-            draw(done, total, ", ".join([*notes, note] if note else notes))
+                left = human_seconds((total - done) / rate) if rate else "?"
+                notes.insert(1, f"{left} left")
+            draw(done, total, what, ", ".join(filter(None, notes)))
 
         yield show
 
 
 @contextmanager
-def _bar(what: str, *, transient: bool) -> Iterator[Draw]:
+def _bar(transient: bool) -> Iterator[Callable[[int, int | None, str, str], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = BarColumn(), MofNCompleteColumn(), TextColumn(what + " {task.description}")
+    columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}")
     with Progress(*columns, console=Console(stderr=True), transient=transient) as bar:
         task = bar.add_task("", total=None)
-        yield lambda done, total, said: bar.update(
-            task, completed=done, total=total, description=said
+        yield lambda done, total, what, said: bar.update(
+            task, completed=done, total=total, description=f"{what} {said}"
         )
 
 
 @contextmanager
-def _records(what: str) -> Iterator[Draw]:
+def _records() -> Iterator[Callable[[int, int | None, str, str], None]]:
     due = time.monotonic() + LOG_FIRST_SECONDS
 
-    def draw(done: int, total: int | None, said: str) -> None:
+    def draw(done: int, total: int | None, what: str, said: str) -> None:
         nonlocal due
-        if (now := time.monotonic()) >= due:
-            due = now + LOG_EVERY_SECONDS
+        if time.monotonic() >= due:
+            due = time.monotonic() + LOG_EVERY_SECONDS
             of = "" if total is None else f" of {total:,}"
             _log.info("%s%s %s, %s", f"{done:,}", of, what, said)
 
     yield draw
-
-
-class ExtractionShown:
-    """Shows how an extraction goes: how much of the store is known, and then the images."""
-
-    def __init__(self) -> None:
-        self._shown = ExitStack()
-        self._show_parts: Show | None = None
-        self._show_images: Show | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._shown.close()
-
-    def opening(self, done: int, total: int) -> None:
-        """Show how many of the store's parts are known."""
-        if self._show_parts is None:
-            self._show_parts = self._shown.enter_context(shown("parts", transient=True))
-        self._show_parts(done, total, "to know what is stored")
-
-    def report(self, progress: "ExtractionResult") -> None:
-        """Show the images, with their rate, the time left and the number of rejects."""
-        if self._show_images is None:
-            self._shown.close()  # of the parts
-            self._show_images = self._shown.enter_context(shown("images"))
-        self._show_images(
-            progress.done,
-            progress.total if progress.all_listed else None,
-            f"{progress.rejected:,} rejected",
-            worked=progress.worked,
-        )
 
 
 def human_seconds(seconds: float) -> str:

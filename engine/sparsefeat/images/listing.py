@@ -154,14 +154,15 @@ class Search:
         found = self._found()
         if len(self._names) != 1 or self._entries:
             found = _once(found)
-        first = next(found, None)
-        if first is not None:
-            yield first
-            yield from found
-            if self.companions:
-                _log.debug("%s", describe_companions(self.companions))
-        elif self._given:
+        count = 0
+        for item in found:
+            count += 1
+            yield item
+        if self._given and not count:
             raise self._no_photographs()
+        _log.debug("%d files listed", count)
+        if companions := self.companions:
+            _log.debug("%s", describe_companions(companions))
 
     def _found(self) -> Iterator[Found]:
         folders = Walk(self._skip, self._choice)

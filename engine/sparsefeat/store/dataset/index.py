@@ -85,7 +85,7 @@ class _KeySet:
                 places = self._sorted.searchsorted(keys)
                 found = self._sorted.take(places, mode="clip") == keys
             if self._recent:
-                found |= [key in self._recent for key in keys.tolist()]
+                found |= np.array([key in self._recent for key in keys.tolist()], np.bool_)
             return found
 
     def _keys(self, unread: tuple[Storage, PartEntry]) -> Keys:

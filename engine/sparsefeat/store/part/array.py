@@ -120,7 +120,9 @@ class StoredArray:
         """
         metadata = self.metadata
         if metadata.constant is not None:
-            return np.full(self.shape, metadata.constant, metadata.dtype)[start:stop]
+            filled = np.empty(self.shape, metadata.dtype)
+            filled.fill(metadata.constant)  # where np.full would lose NULs at a text's end
+            return filled[start:stop]
         if metadata.chain.dtype is None:
             return self._texts()[start:stop] if self.shape else self._texts().reshape(())
         if not self.shape:
