@@ -62,7 +62,7 @@ def serving(folder: Path) -> Iterator[str]:
         *(weed(), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
         *("-s3", f"-s3.config={folder / 'identities.json'}"),
         *("-s3.port.iceberg=0", "-s3.port.lance=0"),
-        *("-volume.max=20", "-master.volumeSizeLimitMB=64", "-master.telemetry=false"),
+        *("-volume.max=100", "-master.volumeSizeLimitMB=64", "-master.telemetry=false"),
         *(f"-{name}={port}" for name, port in zip(names, ports, strict=True)),
     ]
     with (folder / "log").open("wb") as log:

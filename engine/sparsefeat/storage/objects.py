@@ -44,7 +44,7 @@ class ObjectStorage:
     """The operations that a store needs, on objects whose names begin with a URL.
 
     Everything that the server or the network refuses is an `OSError`; answers of 5xx, dropped
-    connections and timeouts are retried before, for about a minute. Files are uploaded in threads:
+    connections and timeouts are retried before, for two minutes. Files are uploaded in threads:
     what `write` has begun is stored when `sync` returns.
 
     Parameters

@@ -20,8 +20,10 @@ _PREFIXES: Final = ("AWS_", "GOOGLE_", "AZURE_")
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _ENDPOINT_NAMES: Final = (*_ENDPOINTS, "AZURE_STORAGE_ENDPOINT")
 
-# One request. The uploads that wait at any time, 64 MiB, need 4.5 Mbit/s to be done in it.
-_REQUEST: Final = timedelta(seconds=120)
+# One request, and all tries of it that fail sooner. The uploads that wait at any time, 64 MiB, need
+# 4.5 Mbit/s to be done in it.
+_PATIENCE: Final = timedelta(seconds=120)
+_MANY: Final = {"max_retries": 1000, "retry_timeout": _PATIENCE}
 # At first, a wrong address is more likely than a server that is about to come back.
 _FIRST: Final = {"timeout": timedelta(seconds=15), "connect_timeout": timedelta(seconds=3)}
 _FEW: Final = {"max_retries": 5, "retry_timeout": timedelta(seconds=10)}
@@ -93,7 +95,8 @@ def _connect(url: str, environment: tuple[tuple[str, str], ...]) -> Any:
     try:
         first = open_url(url, client_options=_FIRST | plain, retry_config=_FEW)
         repeated(lambda: obstore.list_with_delimiter(first))
-        return open_url(url, client_options={"timeout": _REQUEST, **plain})
+        options = {"timeout": _PATIENCE, **plain}
+        return open_url(url, client_options=options, retry_config=_MANY)
     except Exception as exc:  # of obstore's own kinds, and ValueError for names of buckets
         raise StoreReadError(f"{url} can't be reached: {_why(scheme, url, exc)}") from exc
 

@@ -66,7 +66,7 @@ def test_refusals_end_in_one_line(
     assert "can't be written (" in done.stderr
     assert "403 Forbidden" in done.stderr
     proxy.fault = lambda method, path: "drop"
-    done = run(f"{extract} {url}", photos.parent)
+    done = run(f"{extract} {new_url()}", photos.parent)
     assert_one_line(done)
     assert "no answer" in done.stderr
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")

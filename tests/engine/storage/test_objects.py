@@ -195,7 +195,12 @@ def test_a_name_that_was_given_and_its_answer_lost_is_not_asked_for_again(
     proxy: Proxy, objects: Storage
 ) -> None:
     """Though by then it would not be allowed: others see what was created."""
-    once(proxy, "lose", "PUT", times=99)
+    faults: dict[str, list[Fault]] = {"PUT": ["lose", 400], "GET": [404]}
+
+    def choose(method: str, path: str) -> Fault:
+        return faults[method].pop(0) if faults.get(method) else None
+
+    proxy.fault = choose
     answers = iter([True, False])
     assert objects.create("snapshots/1", b"ours", allowed=lambda: next(answers))
 
