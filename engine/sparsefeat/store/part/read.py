@@ -19,6 +19,7 @@ from sparsefeat.store.format import (
     StoredLayer,
     checksum,
     layer_key,
+    overlapped,
     part_key,
     read_header,
 )
@@ -301,10 +302,14 @@ class Part:
         """
         stored = self.layers[layer]
         segments = Segments.rows(rows, self.indptr(layer), indptr, places)
-        self._gather_indices(stored, segments, indices)
         name = f"obsm/{layer_key(layer)}/data"
         array = self._check(name, (stored.nnz,), stored.dtype)
-        self._guard(name, lambda: array.gather(segments, values))
+        both: list[Callable[[], None]] = [
+            lambda: self._gather_indices(stored, segments, indices),
+            lambda: self._guard(name, lambda: array.gather(segments, values)),
+        ]
+        for _ in overlapped(lambda read: read(), both, min(2, self.storage.reads_at_once)):
+            pass
         if stored.companding is not None:
             scale_stretches(
                 segments, values, indices, self.scales(layer), squared=stored.companding == "square"
