@@ -131,7 +131,10 @@ class Storage(Protocol):
         ...
 
     def delete(self, prefix: str) -> None:
-        """Delete a file or a folder, in an order in which nobody takes half of it for whole."""
+        """Delete a file or a folder, in an order in which nobody takes half of it for whole.
+
+        Whether there was any, an object store doesn't say.
+        """
         ...
 
     def usage(self, prefix: str = "") -> Usage:

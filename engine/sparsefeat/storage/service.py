@@ -16,6 +16,7 @@ from sparsefeat.system import importing, one_line
 T = TypeVar("T")
 
 _BROKEN_ANSWERS: Final = 4
+_DETAILS: Final = "\n\nDebug source"  # obstore's own structures
 _PREFIXES: Final = ("AWS_", "GOOGLE_", "AZURE_")
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _ENDPOINT_NAMES: Final = (*_ENDPOINTS, "AZURE_STORAGE_ENDPOINT")
@@ -102,7 +103,7 @@ def _connect(url: str, environment: tuple[tuple[str, str], ...]) -> Any:
 
 
 def _why(scheme: str, url: str, exc: Exception) -> str:
-    said, shown = str(exc), brief(exc)
+    said, shown = _message(exc), brief(exc)
     if any(f"http://{host}" in said for host in _METADATA) or "error: Missing" in said:
         return f"no credentials were found in the environment: {_CREDENTIALS[scheme]}"
     if "Account must be specified" in said:
@@ -126,7 +127,7 @@ def repeated(ask: Callable[[], T]) -> T:
         try:
             return ask()
         except Exception as exc:
-            if " body" not in str(exc):
+            if "response body" not in _message(exc):
                 raise
     return ask()
 
@@ -144,9 +145,13 @@ def translating(name: str) -> Iterator[None]:
     except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as exc:
         raise PermissionError(errno.EACCES, brief(exc), name) from exc
     except exceptions.BaseError as exc:
-        denied = " 403 " in str(exc) or " 401 " in str(exc)
+        denied = " 403 " in _message(exc) or " 401 " in _message(exc)
         kind = PermissionError if denied else OSError
         raise kind(errno.EACCES if denied else errno.EIO, brief(exc), name) from exc
+
+
+def _message(exc: BaseException) -> str:
+    return str(exc).partition(_DETAILS)[0]
 
 
 def brief(exc: Exception) -> str:
@@ -160,7 +165,7 @@ def brief(exc: Exception) -> str:
     >>> brief(ValueError("... 403 Forbidden: <Error><Code>C</Code><Message>Says.</Message>"))
     'C: Says'
     """
-    said, _, details = str(exc).partition("\n\nDebug source")
+    said, details = _message(exc), str(exc).partition(_DETAILS)[2]
     if code := re.search(r"<Code>([^<]+)</Code>", said):
         message = re.search(r"<Message>([^<]+)</Message>", said)
         return one_line(code[1] + (f": {message[1].rstrip('. ')}" if message else ""))

@@ -317,6 +317,13 @@ def test_a_service_that_is_not_reached(
     assert "\n" not in str(caught.value)
 
 
+def test_a_server_that_is_away_is_given_up(proxy: Proxy, url: str) -> None:
+    proxy.fault = lambda method, path: 503
+    with pytest.raises(StoreReadError, match=r"can't be reached: http://.*: 503 Service Unavail"):
+        open_storage(url)
+    assert len(proxy.requests) == 6
+
+
 def test_a_bucket_that_is_not_there(url: str) -> None:
     with pytest.raises(StoreReadError, match="there is no bucket 'nowhere'"):
         open_storage("s3://nowhere/features")
