@@ -382,7 +382,7 @@ def test_what_is_neither_file_nor_folder(store: Path) -> None:
     os.mkfifo(part_folders(store)[0] / "obs" / "pipe")
     report = verify(store)
     assert not report.ok
-    assert "obs/pipe is neither a file nor a folder" in str(report.findings)
+    assert "obs/pipe is a link, a pipe or a device, expected a file" in str(report.findings)
 
 
 @pytest.fixture
