@@ -22,10 +22,11 @@ demo: .venv/installed
 test: .venv/installed browser torch
 	$(BIN)/python -m pytest $(WORKERS)
 
-# Lines and branches that tests execute, of all processes; compiled kernels are left out.
+# Lines and branches that tests execute, of all processes; compiled kernels are left out. Tests
+# that limit the size of files, or count calls of the system, fail here: that is coverage's own file.
 coverage: .venv/installed browser torch
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(WORKERS)
+	-$(BIN)/coverage run -m pytest $(WORKERS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

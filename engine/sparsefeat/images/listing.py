@@ -33,7 +33,8 @@ class Listing(list[Source | Reject]):
         How many files were passed over because they accompany photographs, by their kind:
         ``{".mov": 12, ".ini": 1}``.
     unmatched
-        The patterns of `exclude` that matched no file and no folder.
+        The patterns of `include` that matched no file, and those of `exclude` that matched no
+        file and no folder: ``("exclude", "raw")``.
     """
 
     def __init__(self, search: "Search") -> None:
@@ -145,8 +146,8 @@ class Search:
         return dict(Counter(self._choice.companions.values()))
 
     @property
-    def unmatched(self) -> tuple[str, ...]:
-        """The patterns of `exclude` that have matched no file and no folder so far."""
+    def unmatched(self) -> tuple[tuple[str, str], ...]:
+        """The patterns of `include` and `exclude` that have matched nothing so far."""
         return self._choice.unmatched
 
     def __iter__(self) -> Iterator[Found]:

@@ -3,11 +3,11 @@
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from sparsefeat.errors import InputError, SourceError
 from sparsefeat.images import (
@@ -25,11 +25,12 @@ from sparsefeat.pipeline.options import ExtractorOptions
 from sparsefeat.pipeline.profile import Profile, Stopwatch
 from sparsefeat.store import Index, Loss, Status, StoreWriter, Values
 from sparsefeat.system import check_choice, checked_path, counted
-from sparsefeat.types import ReadFailure, Reject, failures_apart
+from sparsefeat.types import Batch, PassedOver, ReadFailure, Reject, failures_apart
 
 AnyPath = str | os.PathLike[str]
 Identity = Literal["mtime", "digest"]
 IDENTITIES: tuple[str, ...] = get_args(Identity)
+LARGEST_FILE = largest_file(MAX_PIXELS)
 MOST_SHOWN = 5  # all rejects are in the store
 
 
@@ -76,11 +77,13 @@ class ExtractionResult:
     losses: dict[str, Loss] = field(default_factory=dict)
     profile: Profile | None = None
 
-    def appended(self, *, rows: int, copies: int, rejects: Sequence[Reject]) -> None:
-        """Count what was handed to the store; `copies` are pictures that it held already."""
+    def add(self, batch: Batch[Any], rows: int) -> None:
+        """Count a batch that was handed to the store, which took so many new rows of it."""
         self.rows += rows
-        self.already_stored += copies
-        recorded, failures = failures_apart(rejects)
+        self.already_stored += len(batch.rows) - rows + batch.passed_over.stored
+        self.already_rejected += batch.passed_over.rejected
+        self.changed += batch.passed_over.changed
+        recorded, failures = failures_apart(batch.rejects)
         self.rejected += len(recorded)
         self.failed += len(failures)
         self.first_rejects += recorded[: MOST_SHOWN - len(self.first_rejects)]
@@ -235,8 +238,6 @@ def extract(
         todo = _pending(
             found,
             writer.index,
-            progress,
-            report,
             by_digest=identity == "digest",
             retry_rejects=retry_rejects,
             update=update,
@@ -247,9 +248,8 @@ def extract(
             with closing(batches):
                 for batch in batches:
                     with stopwatch.busy("write"):
-                        added = writer.append(batch)
-                    copies = len(batch.rows) - added
-                    progress.appended(rows=added, copies=copies, rejects=batch.rejects)
+                        rows = writer.append(batch) if batch.rows or batch.rejects else 0
+                    progress.add(batch, rows)
                     progress.total, progress.all_listed = found.n_listed, found.complete
                     if report is not None:
                         report(progress)
@@ -257,9 +257,12 @@ def extract(
                         break
         except SourceError as exc:
             writer.commit()
-            raise SourceError(f"{exc} ({counted(progress.rows, 'row')} added before)") from exc
+            rows = progress.rows - writer.duplicates
+            raise SourceError(f"{exc} ({counted(rows, 'row')} added before)") from exc
         with stopwatch.busy("write"):
             writer.commit()
+    progress.rows -= writer.duplicates
+    progress.already_stored += writer.duplicates
     progress.total, progress.all_listed = found.n_listed, found.complete
     progress.changed.sort()  # threads found them
     progress.losses = dict(writer.losses)
@@ -288,15 +291,13 @@ def _listed(picture: object) -> Source | Reject:
 def _pending(
     pictures: PictureStream,
     index: Index,
-    progress: ExtractionResult,
-    report: Callable[[ExtractionResult], None] | None,
     *,
     by_digest: bool,
     retry_rejects: bool,
     update: bool,
     stop: threading.Event,
-) -> Iterator[Source | Reject | Load]:
-    """Yield what the store doesn't know yet; count in `progress` what is passed over.
+) -> Iterator[Source | Reject | PassedOver | Load]:
+    """Yield what the store doesn't know yet, and how many others were passed over.
 
     Where a file's bytes decide, what is yielded reads them, once.
 
@@ -311,21 +312,15 @@ def _pending(
     stop
         Once set, no more is yielded.
     """
-    counting = threading.Lock()
 
-    def is_wanted(picture: Source | Reject, status: Status) -> bool:
-        with counting:
-            if status == "stored":
-                progress.already_stored += 1
-            elif status == "changed" and not update:
-                progress.changed.append(picture.path)
-            elif status == "rejected" and not retry_rejects:
-                progress.already_rejected += 1
-            else:
-                return True
-        return False
+    def known(picture: Source | Reject, status: Status) -> PassedOver | None:
+        if status == "stored":
+            return PassedOver(stored=1)
+        if status == "changed" and not update:
+            return PassedOver(changed=(picture.path,))
+        return PassedOver(rejected=1) if status == "rejected" and not retry_rejects else None
 
-    def load_wanted(picture: Source) -> Source | None:
+    def load_unknown(picture: Source) -> Source | PassedOver:
         loaded = load(picture)
         if loaded.content is None:
             return loaded
@@ -336,24 +331,27 @@ def _pending(
             mtime_ns=picture.mtime_ns,
             sha256=hashlib.sha256(loaded.content).hexdigest(),
         )
-        return loaded if is_wanted(picture, status) else None
+        return known(picture, status) or loaded
 
     most = largest_file(MAX_PIXELS)
     for some in pictures.blocks(stop):
-        passed_over = True
+        passed_over = PassedOver()
         for picture, status in zip(some, index.statuses(some), strict=True):
             if stop.is_set():
                 return
+            wanted: Source | Reject | Load = picture
             # The same path, size and time below another root: either the folder was moved, or two
             # folders hold different pictures that look alike from outside. Only the bytes can tell.
             unclear = by_digest or status == "elsewhere"
             if unclear and isinstance(picture, Source) and picture.bytes <= most:
-                passed_over = False
-                yield partial(load_wanted, picture)
+                wanted = partial(load_unknown, picture)
             # What the store has of a file that failed says nothing of today.
-            elif isinstance(picture, ReadFailure) or is_wanted(picture, status):
-                passed_over = False
-                yield picture
-        if passed_over and report is not None:
-            progress.total, progress.all_listed = pictures.n_listed, pictures.complete
-            report(progress)
+            elif not isinstance(picture, ReadFailure) and (one := known(picture, status)):
+                passed_over += one
+                continue
+            if passed_over:
+                yield passed_over
+                passed_over = PassedOver()
+            yield wanted
+        if passed_over:
+            yield passed_over

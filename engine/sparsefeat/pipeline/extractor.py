@@ -6,8 +6,8 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import replace
-from typing import Any, Literal, Self, get_args
+from dataclasses import asdict, replace
+from typing import Any, Literal, Self, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,11 +42,20 @@ from sparsefeat.pipeline.profile import Stopwatch
 from sparsefeat.pipeline.scaling import ScalingWarning, check_scaling
 from sparsefeat.runtime import Network, Precision, can_prove_fixed, choose_precision, prove
 from sparsefeat.system import check_choice, chosen_threads, map_ordered, one_line
-from sparsefeat.types import Batch, ChannelSteps, Layer, Reject, RejectWarning, reject_message
+from sparsefeat.types import (
+    Batch,
+    ChannelSteps,
+    Layer,
+    PassedOver,
+    Reject,
+    RejectWarning,
+    reject_message,
+)
 from sparsefeat_kernels import Csr, CsrBuffers, encode
 
 Float32 = NDArray[np.float32]
-Load = Callable[[], Picture | None]
+T = TypeVar("T")
+Load = Callable[[], Picture | PassedOver]
 Errors = Literal["warn", "raise", "ignore"]
 ERRORS: tuple[str, ...] = get_args(Errors)
 _log = logging.getLogger(__name__)
@@ -253,7 +262,7 @@ class Extractor:
 
         metadata = self._file.metadata
         return {
-            "options": self._options.to_json(),
+            "options": asdict(self._options),
             "weights_source": metadata.weights.source,
             "exported_with": metadata.tools,
             "onnxruntime": onnxruntime.__version__,
@@ -410,7 +419,7 @@ class Extractor:
 
     def activations(
         self,
-        pictures: str | os.PathLike[str] | Iterable[Picture | Reject | Load],
+        pictures: str | os.PathLike[str] | Iterable[Picture | Reject | PassedOver | Load],
         *,
         errors: Errors = "warn",
         stopwatch: Stopwatch | None = None,
@@ -419,8 +428,8 @@ class Extractor:
         """Extract as `extract` does, with dense layers: float32 (rows, features).
 
         A batch's memory is used again: it is valid until the next one is asked for. A picture may
-        also be a function, called in the threads that decode: it gives one, or None to pass it
-        over.
+        also be a function, called in the threads that decode: it gives one, or says that it was
+        passed over.
         """
         listed = map(_taken, each_picture(pictures))
         return self._activations(listed, errors, stopwatch or Stopwatch(), on_decoded)
@@ -442,18 +451,18 @@ class Extractor:
 
     def _activations(
         self,
-        pictures: Iterator[Picture | Reject | Load],
+        pictures: Iterator[Picture | Reject | PassedOver | Load],
         errors: Errors,
         stopwatch: Stopwatch,
         on_decoded: Callable[[Decoded], None] | None,
     ) -> Generator[Batch[Float32], None, None]:
-        def decode_one(picture: Picture | Reject | Load) -> Decoded | Reject | None:
+        def decode_one(
+            picture: Picture | Reject | PassedOver | Load,
+        ) -> Decoded | Reject | PassedOver:
             with stopwatch.busy("decode"):
-                decoded: Decoded | Reject
                 found = picture() if callable(picture) else picture
-                if found is None:
-                    return None
-                if isinstance(found, Reject):  # when it was listed
+                decoded: Decoded | Reject | PassedOver
+                if isinstance(found, Reject | PassedOver):  # when it was listed
                     decoded = found
                 else:
                     decoded = decode(found, self._preset, self._picture_size)
@@ -474,7 +483,7 @@ class Extractor:
         ahead = 2 * self._batch_size + self._decode_threads
         listed = stopwatch.listing(pictures)
         decoded = map_ordered(decode_one, listed, threads=self._decode_threads, ahead=ahead)
-        collected = groups(filter(None, decoded), self._preset, self._batch_size)
+        collected = groups(decoded, self._preset, self._batch_size)
         computed = map_ordered(infer, collected, threads=1, ahead=BUFFERS)
         rejected = warned = 0
         first: tuple[Reject, ...] = ()
@@ -547,7 +556,7 @@ class Extractor:
         check_size(self._file, (height, width))
 
 
-def _taken(picture: Picture | Reject | Load) -> Picture | Reject | Load:
+def _taken(picture: T) -> T:
     """Make what another thread will decode later independent of what becomes of it here."""
     if isinstance(picture, np.ndarray):
         return picture.copy()

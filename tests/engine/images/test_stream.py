@@ -97,4 +97,4 @@ def test_a_search_is_what_is_listed(tmp_path: Path) -> None:
     assert found == expected
     assert [picture.path for picture in found] == ["a/1.jpg", "b/2.jpg", "é.jpg"]
     assert search.companions == expected.companions == {".mov": 1}
-    assert search.unmatched == expected.unmatched == ("nothing",)
+    assert search.unmatched == expected.unmatched == (("exclude", "nothing"),)

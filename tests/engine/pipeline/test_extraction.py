@@ -518,6 +518,31 @@ def test_two_commands_at_once_store_each_image_once(
     assert contents(store) == contents(tmp_path / "calm")
 
 
+@pytest.mark.parametrize("update", [False, True])
+def test_an_image_that_changes_between_two_runs_at_once_has_one_row(
+    small_vgg16: Path, photos: Path, tmp_path: Path, update: bool
+) -> None:
+    store = tmp_path / "features"
+    first = sorted(photos.rglob("*.png"))[0]
+
+    def meanwhile(progress: ExtractionResult) -> None:
+        if progress.done == 2:
+            Image.fromarray(data.rocket()).save(first)
+            subprocess.run(command(small_vgg16, [photos], store), check=True, capture_output=True)
+
+    extractor = sparsefeat.Extractor(
+        small_vgg16, "block3_pool,block5_pool", size=(64, 64), batch_size=2
+    )
+    outcome = sparsefeat.extract(photos, store, model=extractor, update=update, report=meanwhile)
+    opened = sparsefeat.open(store)
+    assert len(opened) == opened.obs["path"].nunique() == 24
+    (kept,) = opened.obs["bytes"][opened.obs["path"] == first.relative_to(photos).as_posix()]
+    assert (kept == first.stat().st_size) == (not update)  # the later one of two updates stands
+    assert (outcome.rows, outcome.already_stored) == ((1, 23) if update else (0, 24))
+    again = extract(small_vgg16, [photos], store, update=True)
+    assert (again.rows, again.already_stored) == ((1, 23) if update else (0, 24))
+
+
 def test_changed_images_are_updated(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
     store = tmp_path / "features"
     extract(small_vgg16, [photos], store)

@@ -266,6 +266,13 @@ def row_ids(part: Part) -> Iterator[tuple[int, str]]:
     return ((number, ids[number]) for number in numbers)
 
 
+def row_files(part: Part) -> Iterator[str]:
+    """Give the full path of each row that counts, but of pictures that were no files."""
+    roots, paths = _columns(part, ROWS, "root", "path")
+    rows = zip(roots, paths, strict=True)
+    return (full_path(root, path) for root, path in rows if root)
+
+
 class _Locations:
     """Where the rows of images lie, looked up by their files' full paths: in 24 bytes a row."""
 

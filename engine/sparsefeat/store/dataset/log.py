@@ -4,7 +4,7 @@ import errno
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -271,7 +271,9 @@ class Log:
         )
         return self._put(first, change, number=1)
 
-    def commit(self, latest: Snapshot, change: Callable[[Snapshot], Change | None]) -> Snapshot:
+    def commit(
+        self, latest: Snapshot, change: Callable[[Snapshot], Change | None], *, part: str = ""
+    ) -> Snapshot:
         """Commit the next snapshot.
 
         Parameters
@@ -282,6 +284,8 @@ class Log:
         change
             Called with the newest snapshot; gives what is to become of its parts, or None for
             nothing.
+        part
+            The name of a new one among them, which is deleted where nothing is committed.
 
         Returns
         -------
@@ -297,6 +301,9 @@ class Log:
             latest = self._newest_from(latest, taken)
             wanted = change(latest)
             if wanted is None:
+                if part:
+                    with suppress(OSError):  # `vacuum` will
+                        self._storage.delete(part_key(part))
                 return latest
             taken = latest.number + 1
             if (made := self._put(latest, wanted, number=taken)) is not None:
@@ -381,8 +388,8 @@ def _base(after: Snapshot, before: Snapshot) -> Snapshot | None:
     """Choose what a snapshot's file refers to; None makes it a full one.
 
     A file must not hold all parts at every commit, nor may many files have to be read. So a
-    snapshot refers to a middle one, which refers to a full one: of N parts, some N**(1/3) in the
-    one and N**(2/3) in the other.
+    snapshot refers to a middle one, which refers to a full one: of N parts, (2N)**(1/3) at most in
+    the one and (2N)**(2/3) in the other.
     """
     full = 2 * len(after.parts)
     limits = {1: max(64, round(full ** (2 / 3))), 2: max(16, round(full ** (1 / 3)))}

@@ -8,7 +8,7 @@ from typing import Self, TypeVar
 
 from sparsefeat.errors import InputError, StoreError, StoreMismatchError, StoreWriteError
 from sparsefeat.storage import LocalStorage
-from sparsefeat.store.dataset.index import Index, row_ids
+from sparsefeat.store.dataset.index import Index, row_files, row_ids
 from sparsefeat.store.dataset.log import (
     Change,
     Log,
@@ -52,7 +52,8 @@ class StoreWriter:
     """Appends batches to a store, part by part; made by `StoreWriter.open`.
 
     Any number of writers, in processes or on machines, may append to a store at the same time: a
-    row that another one has committed meanwhile is left out.
+    row that another one has committed meanwhile is left out, and so is one of a file that another
+    one has given a row meanwhile, unless rows are to be replaced.
 
     As a context manager it commits on leaving, after an exception of the caller's
     (a KeyboardInterrupt too) as well. After a `StoreWriteError` of its own it commits nothing:
@@ -96,6 +97,8 @@ class StoreWriter:
         self._operation = operation
         self.losses: dict[str, Loss] = {}
         """What the committed parts of this writer have lost of each layer, where they have."""
+        self.duplicates = 0
+        """Appended rows that were left out, since others had committed their images by then."""
         self.index = Index(locate=replace)
         """The images that gave a row or a reject: extended by what others commit."""
         self._replace = replace
@@ -392,7 +395,7 @@ class StoreWriter:
             return
         entry, header = part.finish(self._settings, self._provenance)
         self._check_folder()
-        # From here on nothing of it is removed: where a commit fails, it may have been made.
+        # After an error nothing of it is removed: the commit may have been made.
         self._part = None
         if self._latest is None:
             change = Change(operation=self._operation, parts=[entry])
@@ -400,12 +403,16 @@ class StoreWriter:
                 self._log.create(self._settings, self._layers, str(self._values), change)
                 or self._first_of_another()
             )
+        duplicates: set[int] = set()
         if entry.name not in self._latest.by_name:
-            duplicates: set[int] = set()
             self._latest = self._log.commit(
-                self._latest, lambda latest: self._appended(latest, entry, part, duplicates)
+                self._latest,
+                lambda latest: self._appended(latest, entry, part, duplicates),
+                part=entry.name,
             )
-        self._loaded.add(entry.name)
+        if not self._replace:  # otherwise its rows, too, may be replaced by later ones
+            self._loaded.add(entry.name)
+        self.duplicates += len(duplicates)
         for stored in header.layers:
             if stored.values is not None and stored.values.loss is not None:
                 before = self.losses.get(stored.name, Loss())
@@ -426,13 +433,19 @@ class StoreWriter:
     ) -> Change | None:
         """Put a part behind those of a snapshot, without rows that these hold.
 
+        Nor those of files that others have given a row meanwhile, unless ours replace them.
         `duplicates` are such rows of the part, found when it lost against another commit.
         """
         # What lies in parts that were in the index already was not appended here.
-        others = (Part(self._storage, other) for other in self._load(latest))
+        others = [Part(self._storage, other) for other in self._load(latest)]
         theirs = {id for other in others for _, id in row_ids(other)}
         if theirs:
             duplicates |= {n for n, row in enumerate(part.rows) if row_id(row) in theirs}
+        if theirs and not self._replace:
+            files = {file for other in others for file in row_files(other)}
+            for number, row in enumerate(part.rows):
+                if row.root and full_path(row.root, row.path) in files:
+                    duplicates.add(number)
         ours = excluding(entry, sorted(duplicates))
         if not (ours.n_rows or ours.rejected):
             return None

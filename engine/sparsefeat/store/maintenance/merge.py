@@ -3,7 +3,6 @@
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from sparsefeat.store.dataset import (
     row_ids,
     standing_rejects,
 )
-from sparsefeat.store.format import PartEntry, differences, part_key
+from sparsefeat.store.format import PartEntry, differences
 from sparsefeat.store.maintenance.compact import Lines, RowCounter, Source, pack, write_group
 from sparsefeat.store.part import INDEX, ROWS, Part, PartLimits
 from sparsefeat.system import checked_path, checked_paths
@@ -228,14 +227,10 @@ class _Output:
         if entry.name not in self.latest.by_name:
             ids = [*row_ids(Part(self._storage, entry))]
             self.latest = self._log.commit(
-                self.latest, lambda latest: self._appended(latest, entry, ids)
+                self.latest, lambda latest: self._appended(latest, entry, ids), part=entry.name
             )
         self._known.add(entry.name)
-        if entry.name in self.latest.by_name:
-            return self.latest.by_name[entry.name]
-        with suppress(OSError):  # `vacuum` will
-            self._storage.delete(part_key(entry.name))
-        return excluding(entry, range(entry.rows))
+        return self.latest.by_name.get(entry.name) or excluding(entry, range(entry.rows))
 
     def _appended(
         self, latest: Snapshot, entry: PartEntry, ids: Sequence[tuple[int, str]]

@@ -1,4 +1,4 @@
-"""Deleting what no snapshot lists any more: nothing else ever deletes."""
+"""Deleting what no snapshot lists any more: nothing else deletes what was ever committed."""
 
 import os
 from collections.abc import Callable

@@ -19,7 +19,7 @@ from sparsefeat.errors import (
 )
 from sparsefeat.store import Store, StoreWriter, verify
 from sparsefeat.store.format.documents import FORMAT
-from sparsefeat.types import Batch, Layer
+from sparsefeat.types import Batch, Layer, Reject, Row
 from sparsefeat_kernels import encode
 
 from ..conftest import Forge
@@ -132,7 +132,7 @@ def test_many_images_are_asked_for_at_once(tmp_path: Path) -> None:
     ) as writer:
         writer.append(make_batch([50], rejects=[make_reject(7)]))
         row = make_row(3)
-        asked = [
+        asked: list[tuple[Row | Reject, str]] = [
             (make_row(0), "stored"),
             (make_row(60), "new"),
             (make_row(50), "stored"),
