@@ -284,11 +284,17 @@ class LocalStorage:
         total = Usage()
         for status in _statuses(self.root / prefix):
             if stat.S_ISREG(status.st_mode):
-                # Windows says nothing of blocks.
-                allocated = getattr(status, "st_blocks", -1) * 512
-                allocated = allocated if allocated >= 0 else status.st_size
-                total += Usage(files=1, stored_bytes=status.st_size, allocated_bytes=allocated)
+                total += Usage(
+                    files=1, stored_bytes=status.st_size, allocated_bytes=_allocated(status)
+                )
         return total
+
+    def allocated_bytes(self) -> int | None:
+        """Add up what the disk gives to all files; None where that takes asking for each."""
+        folders = [self.root / name for name in self.names("") if (self.root / name).is_dir()]
+        paths = [path for folder in folders for path in folder.iterdir()]
+        with ThreadPoolExecutor(_SYNCS_AT_ONCE, thread_name_prefix="sparsefeat-usage") as pool:
+            return sum(pool.map(_allocated_below, paths))
 
     def age(self, prefix: str) -> float:
         """Give the seconds since anything directly at or below a key changed.
@@ -336,6 +342,19 @@ def _statuses(folder: Path) -> Iterator[os.stat_result]:
                     yield entry.stat(follow_symlinks=False)
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(Path(entry.path))
+
+
+def _allocated(status: os.stat_result) -> int:
+    blocks = getattr(status, "st_blocks", None)  # Windows says nothing of them
+    return status.st_size if blocks is None else blocks * 512
+
+
+def _allocated_below(path: Path) -> int:
+    with suppress(FileNotFoundError):  # others may delete it meanwhile
+        status = path.lstat()
+        if not stat.S_ISDIR(status.st_mode):
+            return _allocated(status)
+    return sum(map(_allocated, filter(lambda s: stat.S_ISREG(s.st_mode), _statuses(path))))
 
 
 def _make_below(folder: Path, top: Path) -> None:

@@ -7,6 +7,7 @@ from functools import cache
 from sparsefeat.storage import open_storage
 from sparsefeat.store.dataset import Log, Store
 from sparsefeat.store.format import JSON, Loss, SnapshotDocument
+from sparsefeat.store.part import read_refusal
 
 
 def info(folder: str | os.PathLike[str], *, snapshot: int | None = None) -> dict[str, JSON]:
@@ -15,7 +16,8 @@ def info(folder: str | os.PathLike[str], *, snapshot: int | None = None) -> dict
     Returns
     -------
     A JSON mapping: snapshot (its number), created, rows, excluded (rows that were removed or
-    replaced and still take room), rejected, parts, bytes, settings, values asked for, and for
+    replaced and still take room), rejected, parts, bytes, allocated_bytes (what the disk gives to
+    all files, of older snapshots too; None in a bucket), settings, values asked for, and for
     each layer its shape, its encoding ("csr", "dense" or "mixed"), in what form its values are
     ("float32", "bits:N", "float16", "uint8 linear codes", ..., or "mixed") and what that loses
     (None where nothing is
@@ -37,6 +39,7 @@ def info(folder: str | os.PathLike[str], *, snapshot: int | None = None) -> dict
         "rejected": store.n_rejected,
         "parts": len(entries),
         "bytes": sum(entry.n_bytes for entry in entries),
+        "allocated_bytes": _allocated_bytes(store),
         "settings": store.settings,
         "values": store.snapshot.values,
         "layers": {
@@ -44,6 +47,15 @@ def info(folder: str | os.PathLike[str], *, snapshot: int | None = None) -> dict
             for place, name in enumerate(store.layers)
         },
     }
+
+
+def _allocated_bytes(store: Store) -> int | None:
+    try:
+        return store.storage.allocated_bytes()
+    except OSError as exc:
+        if refused := read_refusal(store.storage.name(""), exc):
+            raise refused from exc
+        raise
 
 
 def _losses(store: Store) -> dict[str, Loss]:

@@ -230,7 +230,7 @@ def put(place: int, value: float | str) -> Callable[[np.ndarray[Any, Any]], None
         (rewrite("uns/sparsefeat/zeros_per_channel/fc", put(7, 1)), "fc", "channels 7"),
         (rewrite("obs/_index", put(0, "00")), "", "obs row 0 has not the id"),
         (rewrite("obs/path", put(2, "other")), "", "obs row 2 has not the id"),
-        (rewrite("uns/sparsefeat/rejected/bytes", put(0, 9)), "", "rejected row 0 has not"),
+        (rewrite("uns/sparsefeat/rejected/_index", put(0, "00")), "", "rejected row 0 has not"),
     ],
 )
 def test_values_that_make_no_sense(
