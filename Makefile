@@ -1,7 +1,7 @@
 # Every target makes what it needs from python3 and a package index alone.
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS := --extra cpu --extra fast --extra export --extra heif --extra viz --extra convert --extra dask --extra demo --extra test --extra dev
+EXTRAS := --extra cpu --extra fast --extra export --extra heif --extra viz --extra convert --extra dask --extra cloud --extra demo --extra test --extra dev
 
 # Tests run in two processes where there are two processors; each takes some gigabytes of memory.
 WORKERS := -n logical --maxprocesses 2 --dist loadgroup --no-loadscope-reorder
@@ -22,10 +22,11 @@ demo: .venv/installed
 test: .venv/installed browser torch
 	$(BIN)/python -m pytest $(WORKERS)
 
-# Lines and branches that tests execute, of all processes; compiled kernels are left out.
+# Lines and branches that tests execute, of all processes; compiled kernels are left out. Tests
+# that limit the size of files, or count calls of the system, fail here: that is coverage's own file.
 coverage: .venv/installed browser torch
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(WORKERS)
+	-$(BIN)/coverage run -m pytest $(WORKERS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -55,6 +55,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "(30,000)",
     )
     group.addoption(
+        "--scale-files",
+        type=int,
+        default=200_000,
+        help="empty files in folders of a thousand that are listed (200,000)",
+    )
+    group.addoption(
         "--scale-parts",
         type=int,
         default=1000,

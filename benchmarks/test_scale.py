@@ -26,10 +26,11 @@ GROWTH = (1, 3, 10)
 SETTINGS = {"made": "for a benchmark"}
 
 MEASURE = """
-import json, resource, sys, time
+import itertools, json, sys, time
 import numpy as np
 import pandas, scipy.sparse
 import sparsefeat, sparsefeat.store
+from sparsefeat.images import Source
 from sparsefeat.store import StoreWriter
 from sparsefeat.types import Layer
 from sparsefeat_kernels import encode, to_dense
@@ -49,10 +50,13 @@ if operation == "rerun":
     writer = StoreWriter.open(
         folder, layers=[layer], settings={"made": "for a benchmark"}, provenance={}
     )
-    listed = [
-        dict(root="/photos", path=f"{n // 1000:05}/{n:09}.jpg", bytes=100_000 + n, mtime_ns=n)
+    listed = (
+        Source(
+            file="", root="/photos", path=f"{n // 1000:05}/{n:09}.jpg", label="",
+            bytes=100_000 + n, mtime_ns=n,
+        )
         for n in range(int(sys.stdin.read()))
-    ]
+    )
 with open("/proc/self/clear_refs", "w") as clear:
     clear.write("5")
 before, start = peak(), time.perf_counter()
@@ -71,7 +75,8 @@ elif operation == "open for writing":
         folder, layers=[layer], settings={"made": "for a benchmark"}, provenance={}
     ).index.status(root="", path="", bytes=0, mtime_ns=0)
 elif operation == "rerun":
-    assert all(writer.index.status(**image) == "stored" for image in listed)
+    while some := [*itertools.islice(listed, 1024)]:
+        assert set(writer.index.statuses(some)) == {"stored"}
 seconds = time.perf_counter() - start
 print(json.dumps({"seconds": seconds, "bytes": peak() - before}))
 """
@@ -79,6 +84,9 @@ OPERATIONS = (
     *("open", "first random row", "1,000 random rows", "obs", "info"),
     *("open for writing", "rerun"),
 )
+
+# Bytes: a million rows', and what is granted to fewer.
+MOST_BYTES = {"obs": (250e6, 50e6), "info": (0.0, 200e6)}
 
 
 def make_row(number: int) -> Row:
@@ -142,6 +150,9 @@ def test_growth(
         lambda: {n: measure(folder, operation, n) for n, folder in stores.items()}, rounds=1
     )
     benchmark.extra_info["growth"] = found
+    benchmark.extra_info["microseconds_per_row"] = {
+        n: 1e6 * each["seconds"] / n for n, each in found.items()
+    }
     largest = max(stores)
     seconds, n_bytes = found[largest]["seconds"], found[largest]["bytes"]
     per_row = operation in ("open for writing", "rerun", "obs", "info")
@@ -176,7 +187,74 @@ def test_growth(
                 unit="x",
             )
         )
+    if operation in MOST_BYTES:
+        per_million, at_least = MOST_BYTES[operation]
+        claim(
+            Claim(
+                text=f"{operation}, {largest:,} rows: memory",
+                measured=n_bytes,
+                bar=max(at_least, per_million * largest / 1e6),
+                most=True,
+                unit=" B",
+            )
+        )
     benchmark.extra_info["peak_bytes"] = n_bytes
+
+
+LIST = """
+import json, sys, time
+from threading import Event
+from sparsefeat.images import PictureStream, Search
+
+def peak():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
+
+with open("/proc/self/clear_refs", "w") as clear:
+    clear.write("5")
+before, start = peak(), time.perf_counter()
+stream = PictureStream(Search(sys.argv[1]))
+stream.wait(600)
+first = time.perf_counter() - start
+while not stream.complete:
+    time.sleep(0.01)
+print(json.dumps({
+    "first_seconds": first,
+    "seconds": time.perf_counter() - start,
+    "bytes": peak() - before,
+    "files": stream.n_listed,
+}))
+"""
+
+
+def test_listing(
+    benchmark: BenchmarkFixture,
+    claim: MakeClaim,
+    timing: bool,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+) -> None:
+    """How long the first file takes, and how much memory a listing that nobody takes from."""
+    n_files = request.config.getoption("scale_files") if timing else 2000
+    for number in range(n_files):
+        if number % 1000 == 0:
+            folder = tmp_path / f"{number // 1000:05}"
+            folder.mkdir()
+        (folder / f"{number:09}.jpg").touch()
+    run = [sys.executable, "-c", LIST, str(tmp_path)]
+    done = benchmark.pedantic(
+        lambda: subprocess.run(run, capture_output=True, text=True, check=True), rounds=1
+    )
+    found: dict[str, float] = json.loads(done.stdout)
+    assert found["files"] == n_files
+    benchmark.extra_info["listing"] = found
+    claims = (
+        (f"first of {n_files:,} files", found["first_seconds"], 5, "s"),
+        ("memory of a file listed", found["bytes"] / n_files, 100, " B"),
+    )
+    for text, measured, bar, unit in claims:
+        if timing:
+            claim(Claim(text=text, measured=measured, bar=bar, most=True, unit=unit))
 
 
 def test_parts_committed_one_by_one(

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from .engine.buckets import Proxy, environment, new_url, proxying, serving
+
 # A page must need nothing but itself; and Chromium's own errands are not what is tested.
 CHROMIUM_OPTIONS = [
     "--no-sandbox",
@@ -17,6 +19,29 @@ CHROMIUM_OPTIONS = [
 ]
 
 OpenPage = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real S3 server on loopback."""
+    with serving(tmp_path_factory.mktemp("weed")) as made:
+        yield made
+
+
+@pytest.fixture
+def url(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A URL where nothing lies, and the environment by which it is reached."""
+    for name, value in environment(endpoint).items():
+        monkeypatch.setenv(name, value)
+    return new_url()
+
+
+@pytest.fixture
+def proxy(url: str, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """What lies between here and the server."""
+    with proxying(endpoint) as made:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", made.endpoint)
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from skimage import data
 
+from sparsefeat.cli import main
 from sparsefeat.cli.bench import bench
 from sparsefeat.cli.export import export
 from sparsefeat.cli.quantize import quantize
@@ -26,6 +28,7 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 # These take minutes with a real model: only their options are parsed here, and tests of their
 # own run them.
 MINUTES = {"export": export, "quantize": quantize, "bench": bench}
+SHELL = {"|", ">", "<"}
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -80,6 +83,7 @@ def console(page: Path) -> list[str]:
 
 
 def run(command: str, folder: Path) -> None:
+    """In a shell and processes of its own."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(
         ["bash", "-c", command],
@@ -92,10 +96,17 @@ def run(command: str, folder: Path) -> None:
     assert done.returncode == 0, f"{command}\n{done.stderr}"
 
 
+@pytest.mark.filterwarnings("default")  # as in a process of its own
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_a_page_s_commands_and_code_run(page: Path, request: pytest.FixtureRequest) -> None:
+def test_a_page_s_commands_and_code_run(
+    page: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What needs neither a shell nor PyTorch runs here: a new process takes seconds to import."""
     real = page.name in ("README.md", "maps.md")
     sandbox: Path = request.getfixturevalue("sandbox" if real else "small_sandbox")
+    if "s3://" in "".join(console(page)):
+        request.getfixturevalue("url")  # sets the environment
+    monkeypatch.chdir(sandbox)
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for command in console(page):
         words = shlex.split(command)
@@ -103,10 +114,15 @@ def test_a_page_s_commands_and_code_run(page: Path, request: pytest.FixtureReque
             assert words[1] in targets
         elif words[0] == "sparsefeat" and words[1] in MINUTES:
             MINUTES[words[1]].make_context(words[1], words[2:])
+        elif words[0] == "sparsefeat" and not SHELL.intersection(words):
+            done = CliRunner().invoke(main, words[1:])
+            assert done.exit_code == 0, f"{command}\n{done.stderr}"
         elif words[:2] != ["pip", "install"]:
             run(command, sandbox)
     for kind, text in blocks(page):
-        if kind == "python" and ("torch" not in text or find_spec("torch")):
+        if kind == "python" and "torch" not in text:
+            exec(compile(text, str(page), "exec"), {"__name__": "__main__"})
+        elif kind == "python" and find_spec("torch"):
             run(f"{shlex.quote(sys.executable)} -c {shlex.quote(text)}", sandbox)
 
 

@@ -132,5 +132,6 @@ class VGG16Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # w
         tags.input_tags.two_d_array = False
         tags.input_tags.three_d_array = True
         tags.input_tags.string = True
+        tags.transformer_tags.preserves_dtype = []  # float32, whatever the images are
         tags.no_validation = True
         return tags

@@ -72,6 +72,28 @@ class ReadFailure(Reject):
     """
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PassedOver:
+    """Inputs that were not worked on, because a store knows them: how many of each kind.
+
+    `changed` are the paths of those that have a row but changed on disk since.
+    """
+
+    stored: int = 0
+    rejected: int = 0
+    changed: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return self.stored + self.rejected + len(self.changed)
+
+    def __add__(self, other: "PassedOver") -> "PassedOver":
+        return PassedOver(
+            stored=self.stored + other.stored,
+            rejected=self.rejected + other.rejected,
+            changed=self.changed + other.changed,
+        )
+
+
 def failures_apart(
     rejects: Iterable[Reject],
 ) -> tuple[list[Reject], list[ReadFailure]]:
@@ -122,11 +144,13 @@ class Batch(Generic[Values]):
     Each layer has ``len(rows)`` rows, in the same order: a `Csr`, or float32 (rows, features).
     `rejects` are the inputs met since the batch before that gave no row, each a `ReadFailure`
     where the system is the cause. A batch may have no rows at all.
+    In an extraction to a store, `passed_over` counts those met since that the store knows.
     """
 
     rows: tuple[Row, ...]
     layers: Mapping[str, Values]
     rejects: tuple[Reject, ...] = field(default=())
+    passed_over: PassedOver = field(default_factory=PassedOver)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

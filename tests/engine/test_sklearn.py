@@ -2,6 +2,7 @@
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +13,30 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
+from sklearn.utils.estimator_checks import check_estimator
 
 import sparsefeat
 from sparsefeat.sklearn import VGG16Features
+
+
+class OfTables(VGG16Features):
+    """Takes what scikit-learn's checks make: the bytes of each row of a table are an image."""
+
+    def transform(self, X: Any) -> Any:  # noqa: N803
+        rows = np.ascontiguousarray(X, np.float64)
+        return super().transform([row.view(np.uint8).reshape(-1, 8) for row in rows])
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = True
+        return tags
+
+
+NOT_OF_IMAGES = {
+    "check_estimator_sparse_tag": "fit looks at no image: nothing is learnt from them",
+    "check_transformer_general": "it wants transform to refuse images of another size than those "
+    "of fit, and images may have any size",
+}
 
 
 @pytest.fixture
@@ -69,6 +91,20 @@ def test_in_a_pipeline(small_vgg16: Path, photos: list[str]) -> None:
     assert list(fitted.predict(photos)) == list(alone.predict(csr))
     again = pickle.loads(pickle.dumps(fitted))
     assert list(again.predict(photos)) == list(fitted.predict(photos))
+
+
+def test_scikit_learn_s_own_checks(small_vgg16: Path) -> None:
+    results = check_estimator(
+        OfTables(small_vgg16, size=(32, 32), threads=1),
+        expected_failed_checks=NOT_OF_IMAGES,
+        on_skip=None,
+    )
+    by_status: dict[str, set[str]] = {}
+    for each in results:
+        by_status.setdefault(each["status"], set()).add(each["check_name"])
+    assert by_status["xfail"] == set(NOT_OF_IMAGES)
+    assert by_status["skipped"] == {"check_array_api_input"}
+    assert len(by_status["passed"]) > 30
 
 
 def test_it_is_cloned_by_its_parameters(small_vgg16: Path) -> None:

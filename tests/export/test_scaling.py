@@ -173,18 +173,24 @@ def test_a_model_that_says_nothing_is_taken_for_caffe_and_the_user_is_told(
     assert "say --scaling tf, torch, 0..1 or none" in line
 
 
-@pytest.mark.filterwarnings("always::sparsefeat_export.AssumedScalingWarning")  # not an error
-def test_the_command_prints_what_was_assumed_as_one_line(
-    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="module")
+def assumed(models: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """What the command exports that is told nothing, and what it prints."""
+    path = tmp_path_factory.mktemp("assumed") / "plain.onnx"
     narrow = functools.partial(sparsefeat_export.export, channels_divisor=16)
-    monkeypatch.setattr(sparsefeat_export, "export", narrow)
-    options = ["--weights", models / "plain.keras", "-o", tmp_path / "plain.onnx"]
-    done = CliRunner().invoke(main, ["export", *map(str, options)])
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("always", sparsefeat_export.AssumedScalingWarning)  # not an error
+        patch.setattr(sparsefeat_export, "export", narrow)
+        options = ["--weights", str(models / "plain.keras"), "-o", str(path)]
+        done = CliRunner().invoke(main, ["export", *options])
     assert done.exit_code == 0, done.stderr
-    converting, assumed, certifying = done.stderr.splitlines()
+    return path, done.stderr
+
+
+def test_the_command_prints_what_was_assumed_as_one_line(assumed: tuple[Path, str]) -> None:
+    converting, warned, certifying = assumed[1].splitlines()
     assert converting.startswith("converting")
-    assert assumed.startswith(
+    assert warned.startswith(
         "warning: plain.keras does not say how its pixels are scaled: assuming --scaling caffe"
     )
     assert certifying.startswith("certifying")
@@ -243,15 +249,10 @@ def test_arrays_are_checked_against_the_models_own_scaling(
 
 
 def test_rows_of_two_scalings_are_never_in_one_store(
-    exported: Callable[[str], Path], models: Path, tmp_path: Path
+    exported: Callable[[str], Path], assumed: tuple[Path, str], tmp_path: Path
 ) -> None:
     """The same weights, exported again for pixels in another range."""
-    other = sparsefeat_export.export(
-        tmp_path / "other.onnx",
-        weights=models / "plain.keras",
-        scaling="none",
-        channels_divisor=16,
-    ).path
+    other, _ = assumed
     store = tmp_path / "features"
     pictures = list_pictures([PHOTOGRAPHS[0]])
     sparsefeat.extract(pictures, store, model=sparsefeat.Extractor(exported("plain"), "gap"))

@@ -27,7 +27,7 @@ from sparsefeat.cli.output import (
     warnings_as_lines,
 )
 from sparsefeat.cli.progress import shown
-from sparsefeat.cli.stopping import run_stoppable
+from sparsefeat.cli.stopping import WAKE_SECONDS, run_stoppable
 from sparsefeat.errors import InputError
 from sparsefeat.system import close_matches, counted
 
@@ -129,9 +129,10 @@ def extract(
     Files that accompany photographs (.mov, .xmp, Thumbs.db, ...) are counted and skipped.
     """
     import sparsefeat
-    from sparsefeat.images import list_pictures
-    from sparsefeat.pipeline import ExtractionResult, Extractor, Profile
+    from sparsefeat.images import PictureStream, Search
+    from sparsefeat.pipeline import ExtractionResult, Extractor
     from sparsefeat.runtime import bf16_only_in_vectors
+    from sparsefeat.store import check_output
 
     kept = _parsed(values)  # before the model is loaded
     if not photos and files_from is None:
@@ -143,7 +144,7 @@ def extract(
         )
     if any(Path(output).absolute() == Path(photo).absolute() for photo in photos):
         raise click.UsageError(f"{output} is where the photographs are, expected another folder")
-    start, profile = time.monotonic(), Profile()
+    start = time.monotonic()
     with warnings_as_lines():
         threading.Thread(
             target=_load_kernels,
@@ -151,7 +152,8 @@ def extract(
             name="sparsefeat-load",
             daemon=True,
         ).start()
-        pictures = list_pictures(
+        check_output(output)  # before anything that takes time
+        search = Search(
             photos,
             files_from=files_from,
             root=root,
@@ -159,12 +161,16 @@ def extract(
             include=include,
             exclude=exclude,
         )
-        note_listing(pictures)
-        if not pictures:
+        pictures = PictureStream(search)
+        with shown("images listed", transient=True) as show:
+            while not pictures.wait(WAKE_SECONDS):
+                show(pictures.n_listed, None, "")
+        if pictures.complete and not pictures.n_listed:
+            note_listing(search)
             listed = "standard input" if files_from == "-" else printable(str(files_from))
             log(f"{listed} lists no images: there is nothing to do")
             if as_json:
-                _print_json(output, ExtractionResult(total=0), time.monotonic() - start)
+                _print_json(output, ExtractionResult(all_listed=True), time.monotonic() - start)
             return
         extractor = Extractor(model, **options)
         if options["provider"] == "auto" or extractor.precision != "fp32":
@@ -188,24 +194,27 @@ def extract(
                     update=update,
                     report=lambda so_far: show(
                         so_far.done,
-                        so_far.total,
+                        so_far.total if so_far.all_listed else None,
                         f"{so_far.rejected:,} rejected",
                         worked=so_far.worked,
                     ),
+                    opening=lambda done, total: show(done, total, what="parts of the store"),
                     stop=stop,
-                    profile=profile,
                 )
             )
+    if pictures.complete:
+        note_listing(search)
     seconds = time.monotonic() - start
     if as_json:
-        profile_facts = _profile_facts(profile, setup_seconds, extractor) if profiled else None
-        _print_json(output, outcome, seconds, profile_facts)
+        measured = profiled and outcome.profile
+        facts = _profile_facts(measured, setup_seconds, extractor) if measured else None
+        _print_json(output, outcome, seconds, facts)
     else:
         _print(output, outcome, seconds)
         if outcome.losses:
             _print_losses(outcome, kept)
-        if profiled:
-            _print_profile(profile, setup_seconds, extractor)
+        if profiled and outcome.profile:
+            _print_profile(outcome.profile, setup_seconds, extractor)
     if stopped_by is not None:
         raise click.exceptions.Exit(128 + stopped_by)
     if outcome.failed or outcome.nothing_readable:
@@ -248,6 +257,7 @@ def _print_json(
     output: str, outcome: "ExtractionResult", seconds: float, profile: dict[str, Any] | None = None
 ) -> None:
     facts = {"store": output, "seconds": seconds, **dataclasses.asdict(outcome)}
+    del facts["profile"]
     print_json(facts if profile is None else facts | {"profile": profile})
 
 
@@ -308,14 +318,14 @@ def _profile_facts(
         "convolution_variant": extractor.convolution_variant,
         "setup_seconds": setup_seconds,
         "run_seconds": profile.seconds,
-        "stages": [dataclasses.asdict(times) for times in profile.stages()],
+        "stages": [dataclasses.asdict(times) for times in profile.stages],
     }
 
 
 def _print_profile(profile: "Profile", setup_seconds: float, extractor: "Extractor") -> None:
     click.echo()
     rows = []
-    for times in profile.stages():
+    for times in profile.stages:
         share = times.busy_seconds / (times.threads * profile.seconds)
         rows.append(
             (

@@ -55,10 +55,12 @@ def _store(path: str, as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
+    allocated = facts["allocated_bytes"]
+    on_disk = "" if allocated is None else f" ({human_bytes(allocated)} on the disk)"
     click.echo(
         f"{printable(path)}: {counted(facts['rows'], 'row')}, {facts['rejected']:,} rejected, "
-        f"{counted(facts['parts'], 'part')}, {human_bytes(facts['bytes'])} "
-        f"({human_bytes(facts['allocated_bytes'])} on the disk), snapshot {facts['snapshot']}"
+        f"{counted(facts['parts'], 'part')}, {human_bytes(facts['bytes'])}{on_disk}, "
+        f"snapshot {facts['snapshot']}"
     )
     lossy = any(layer["loss"] for layer in facts["layers"].values())
     rows = [

@@ -14,7 +14,7 @@ from sparsefeat.system import human_bytes, one_line
 LONGEST_TEXT = 40  # characters that a column of text is wide at most
 
 if TYPE_CHECKING:
-    from sparsefeat.images import Listing
+    from sparsefeat.images import Listing, Search
 
 
 def print_json(value: Any) -> None:
@@ -33,17 +33,17 @@ def printable(name: str) -> str:
     return one_line(name, most=len(name))
 
 
-def note_listing(*listings: "Listing") -> None:
-    """Say how many files were passed over as companions, and which --exclude matched nothing."""
+def note_listing(*listings: "Listing | Search") -> None:
+    """Say how many files were passed over as companions, and which patterns matched nothing."""
     from sparsefeat.images import describe_companions
 
     for pictures in listings:
         if pictures.companions:
             log(describe_companions(pictures.companions))
-    for pattern in listings[0].unmatched:
-        if all(pattern in pictures.unmatched for pictures in listings):
+    for option, pattern in listings[0].unmatched:
+        if all((option, pattern) in pictures.unmatched for pictures in listings):
             log(
-                f"warning: --exclude {printable(pattern)} matched nothing: it is compared with "
+                f"warning: --{option} {printable(pattern)} matched nothing: it is compared with "
                 "paths inside the folder that is searched, without that folder's own name"
             )
 
@@ -51,8 +51,10 @@ def note_listing(*listings: "Listing") -> None:
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
     """Print rows below headings; the first `left` columns are text, the others numbers.
 
-    A line with a very long text is longer than the others, which are not padded to it.
+    A line with a very long text is longer than the others, which are not padded to it. What is in
+    a file that may be anybody's can hold a terminal's commands: they are escaped.
     """
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [
         min(max(map(len, cells)), LONGEST_TEXT if index < left else 1000)
         for index, cells in enumerate(zip(columns, *rows, strict=True))

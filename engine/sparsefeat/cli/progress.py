@@ -6,61 +6,76 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+LOG_FIRST_SECONDS = 2.0
 LOG_EVERY_SECONDS = 30.0
 
 _log = logging.getLogger("sparsefeat")
 
 Show = Callable[..., None]
-"""Takes how many are done, of how many, and what else to say; and as `worked` how many of them
-took time, where others were passed over."""
+"""Takes how many are done, of how many (None if that isn't known yet), and what else to say; as
+`worked` how many of them took time, where others were passed over; and as `what` the things
+counted, where these are others for now."""
 
 
 @contextmanager
-def shown(what: str) -> Iterator[Show]:
+def shown(things: str, *, transient: bool = False) -> Iterator[Show]:
     """Show how many of something are done, how fast, and how long the others will take.
 
     Parameters
     ----------
-    what
-        The things counted: "images", "parts".
+    things
+        What is counted: "images", "parts".
+    transient
+        Remove the bar in the end.
     """
-    start = time.monotonic()
-    with _bar(what) if sys.stderr.isatty() else _records(what) as draw:
+    start, counted = time.monotonic(), things
+    with _bar(transient) if sys.stderr.isatty() else _records() as draw:
 
-        def show(done: int, total: int, note: str = "", *, worked: int | None = None) -> None:
-            nonlocal start
-            if not done:  # what came before was preparation
-                start = time.monotonic()
+        def show(
+            done: int,
+            total: int | None,
+            note: str = "",
+            *,
+            worked: int | None = None,
+            what: str = things,
+        ) -> None:
+            nonlocal start, counted
+            if not done or what != counted:  # what came before was preparation
+                start, counted = time.monotonic(), what
             seconds = max(time.monotonic() - start, 1e-9)
             rate = (done if worked is None else worked) / seconds
-            left = human_seconds((total - done) / rate) if rate else "?"
-            draw(done, total, f"{rate:,.1f} {what}/s, {left} left{note and ', '}{note}")
+            notes = [f"{rate:,.1f} {what}/s", note]
+            if total is not None:
+                left = human_seconds((total - done) / rate) if rate else "?"
+                notes.insert(1, f"{left} left")
+            draw(done, total, what, ", ".join(filter(None, notes)))
 
         yield show
 
 
 @contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int, str], None]]:
+def _bar(transient: bool) -> Iterator[Callable[[int, int | None, str, str], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = BarColumn(), MofNCompleteColumn(), TextColumn(what + " {task.description}")
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}")
+    with Progress(*columns, console=Console(stderr=True), transient=transient) as bar:
         task = bar.add_task("", total=None)
-        yield lambda done, total, said: bar.update(
-            task, completed=done, total=total, description=said
+        yield lambda done, total, what, said: bar.update(
+            task, completed=done, total=total, description=f"{what} {said}"
         )
 
 
 @contextmanager
-def _records(what: str) -> Iterator[Callable[[int, int, str], None]]:
-    last = time.monotonic()
+def _records() -> Iterator[Callable[[int, int | None, str, str], None]]:
+    due = time.monotonic() + LOG_FIRST_SECONDS
 
-    def draw(done: int, total: int, said: str) -> None:
-        nonlocal last
-        if time.monotonic() - last >= LOG_EVERY_SECONDS:
-            last = time.monotonic()
-            _log.info("%s of %s %s, %s", f"{done:,}", f"{total:,}", what, said)
+    def draw(done: int, total: int | None, what: str, said: str) -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            due = time.monotonic() + LOG_EVERY_SECONDS
+            of = "" if total is None else f" of {total:,}"
+            _log.info("%s%s %s, %s", f"{done:,}", of, what, said)
 
     yield draw
 

@@ -49,7 +49,8 @@ class Duration(click.ParamType[float]):
 def vacuum(store: str, older_than: float, dry_run: bool, as_json: bool) -> None:
     """Delete what is no longer part of STORE: replaced parts, and what killed writers left.
 
-    Nothing else deletes anything. Who has opened STORE within the time of --older-than reads on.
+    Nothing else deletes what was ever committed. Who has opened STORE within the time of
+    --older-than reads on.
     """
     from sparsefeat.cli.progress import shown
     from sparsefeat.store import vacuum as vacuum_store

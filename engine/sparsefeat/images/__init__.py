@@ -2,6 +2,7 @@
 
 =================  ==================================================================
 `listing`          which files there are, in a stable order, and what to call them
+`stream`           listing in a thread, while the first pictures are worked on
 `path_list`        the paths in a list that another program wrote
 `patterns`         which names a pattern means, and which files are no photographs
 `walk`             a folder's files, each once, whatever links there are

@@ -2,6 +2,7 @@ from .decoding import Decoded, Picture, checked_size, decode
 from .listing import (
     AnyPath,
     Listing,
+    Search,
     describe_companions,
     each_picture,
     find_picture,
@@ -13,6 +14,7 @@ from .preprocess import CAFFE, MEAN_BGR, SCALINGS, Scaling, normalize, pixels_of
 from .presets import PRESETS, QUIRKS, Preset, QuirkWarning, preset, quirk_message
 from .reading import largest_file, load, read_file, read_original
 from .source import Reason, Source, UnreadableError, decode_path, encode_path, os_refusal
+from .stream import PictureStream
 
 __all__ = [
     "CAFFE",
@@ -25,10 +27,12 @@ __all__ = [
     "Decoded",
     "Listing",
     "Picture",
+    "PictureStream",
     "Preset",
     "QuirkWarning",
     "Reason",
     "Scaling",
+    "Search",
     "Source",
     "UnreadableError",
     "checked_size",

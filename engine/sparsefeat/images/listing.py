@@ -33,15 +33,13 @@ class Listing(list[Source | Reject]):
         How many files were passed over because they accompany photographs, by their kind:
         ``{".mov": 12, ".ini": 1}``.
     unmatched
-        The patterns of `exclude` that matched no file and no folder.
+        The patterns of `include` that matched no file, and those of `exclude` that matched no
+        file and no folder: ``("exclude", "raw")``.
     """
 
-    def __init__(
-        self, found: Iterable[Found], companions: Mapping[str, int], unmatched: Iterable[str] = ()
-    ) -> None:
-        super().__init__(found)
-        self.companions = dict(companions)
-        self.unmatched = tuple(unmatched)
+    def __init__(self, search: "Search") -> None:
+        super().__init__(search)
+        self.companions, self.unmatched = search.companions, search.unmatched
 
 
 def list_pictures(
@@ -79,9 +77,10 @@ def list_pictures(
     -------
     A `Source` for each file and a `ReadFailure` for each that is lost or forbidden, in the order
     of the arguments and then of the list; within a folder, by the bytes of the path relative
-    to it. A file named twice comes once. Companions of photographs (``.mov``, ``.xmp``,
-    ``Thumbs.db``, ...) are counted in `companions` instead, unless `inputs` names the file or
-    `include` matches it. Empty where `inputs` are and the list has no entries.
+    to it, with what only links lead to behind the rest. A file named twice comes once.
+    Companions of photographs (``.mov``, ``.xmp``, ``Thumbs.db``, ...) are counted in
+    `companions` instead, unless `inputs` names the file or `include` matches it. Empty where
+    `inputs` are and the list has no entries.
 
     Raises
     ------
@@ -98,42 +97,102 @@ def list_pictures(
     wildcard. A single file is relative to `root`, else to the current folder, else to "/".
     Links to folders are followed, but no folder is entered twice.
     """
-    names = _paths(inputs)
-    base = None
-    if root is not None:
-        refuse_empty(root, "the root of photographs")
-        base = _absolute(os.fspath(root))
-        if not os.path.isdir(base):
-            raise SourceError(f"got {os.fspath(root)!r} as root, expected a folder: check it")
-    choice = Choice(include, exclude)
-    folders = Walk(skip, choice)
-    found: dict[str, Found] = {}
-    for name in names:
-        for item in _named(name, base, folders, skip, choice):
-            found.setdefault(_file(item), item)
-    given = [*map(repr, names)]
-    if files_from is not None and (entries := read_path_list(files_from)):
-        listed = "standard input" if files_from == "-" else repr(os.fspath(files_from))
-        given.append(f"{counted(len(entries), 'path')} in {listed}")
-        for item in _listed(entries, base, folders, skip, choice):
-            found.setdefault(_file(item), item)
-    companions = Counter(choice.companions.values())
-    if given and not found:
+    return Listing(
+        Search(
+            inputs, files_from=files_from, root=root, skip=skip, include=include, exclude=exclude
+        )
+    )
+
+
+class Search:
+    """What `list_pictures` lists, found while it is gone through: once, and in that order.
+
+    Arguments are those of `list_pictures`. What names nothing at all is refused before anything
+    is searched.
+    """
+
+    def __init__(
+        self,
+        inputs: AnyPath | Iterable[AnyPath],
+        *,
+        files_from: AnyPath | None = None,
+        root: AnyPath | None = None,
+        skip: AnyPath | None = None,
+        include: str | Iterable[str] = (),
+        exclude: str | Iterable[str] = (),
+    ) -> None:
+        self._names = _paths(inputs)
+        self._base = None
+        if root is not None:
+            refuse_empty(root, "the root of photographs")
+            self._base = _absolute(os.fspath(root))
+            if not os.path.isdir(self._base):
+                raise SourceError(f"got {os.fspath(root)!r} as root, expected a folder: check it")
+        self._skip, self._choice = skip, Choice(include, exclude)
+        for name in self._names:
+            is_pattern = glob.has_magic(name) and not os.path.lexists(name)
+            if not os.path.exists(name) and not is_pattern:
+                raise _nothing(name)
+        self._given = [*map(repr, self._names)]
+        self._entries: list[str] = []
+        if files_from is not None and (entries := read_path_list(files_from)):
+            listed = "standard input" if files_from == "-" else repr(os.fspath(files_from))
+            self._given.append(f"{counted(len(entries), 'path')} in {listed}")
+            self._entries = entries
+
+    @property
+    def companions(self) -> dict[str, int]:
+        """Files passed over so far because they accompany photographs, by their kind."""
+        return dict(Counter(self._choice.companions.values()))
+
+    @property
+    def unmatched(self) -> tuple[tuple[str, str], ...]:
+        """The patterns of `include` and `exclude` that have matched nothing so far."""
+        return self._choice.unmatched
+
+    def __iter__(self) -> Iterator[Found]:
+        found = self._found()
+        if len(self._names) != 1 or self._entries:
+            found = _once(found)
+        count = 0
+        for item in found:
+            count += 1
+            yield item
+        if self._given and not count:
+            raise self._no_photographs()
+        _log.debug("%d files listed", count)
+        if companions := self.companions:
+            _log.debug("%s", describe_companions(companions))
+
+    def _found(self) -> Iterator[Found]:
+        folders = Walk(self._skip, self._choice)
+        for name in self._names:
+            yield from _named(name, self._base, folders, self._skip, self._choice)
+        if self._entries:
+            yield from _listed(self._entries, self._base, folders, self._skip, self._choice)
+
+    def _no_photographs(self) -> SourceError:
+        choice, given = self._choice, ", ".join(self._given)
         if choice.missed and choice.left_out:
-            raise SourceError(
-                f"got {', '.join(given)}, expected photographs: of"
+            return SourceError(
+                f"got {given}, expected photographs: of"
                 f" {counted(choice.left_out, 'file')} in it none matches --include"
                 f" {' or '.join(map(repr, choice.missed))}; try another pattern"
             )
-        raise SourceError(
-            f"got {', '.join(given)}, expected photographs: there are no files in it"
-            f" (hidden ones don't count){_passed_over(companions, choice)}; name another"
+        return SourceError(
+            f"got {given}, expected photographs: there are no files in it"
+            f" (hidden ones don't count){_passed_over(self.companions, choice)}; name another"
             " folder, or a file itself"
         )
-    _log.debug("%d files listed", len(found))
-    if companions:
-        _log.debug("%s", describe_companions(companions))
-    return Listing(found.values(), companions, choice.unmatched)
+
+
+def _once(found: Iterable[Found]) -> Iterator[Found]:
+    """Pass on what was not met before."""
+    seen: set[int] = set()  # hashes: they take a fraction of what names do
+    for item in found:
+        if (key := hash(_file(item))) not in seen:
+            seen.add(key)
+            yield item
 
 
 def each_picture(
@@ -155,7 +214,7 @@ def each_picture(
         While it is gone through: a folder has no photographs.
     """
     if isinstance(pictures, str | os.PathLike):
-        return iter(list_pictures(pictures))
+        return iter(Search(pictures))
     n_axes = getattr(pictures, "ndim", 1)  # of an array, a tensor or a table
     if (
         not isinstance(pictures, Iterable)
@@ -239,26 +298,37 @@ def _paths(inputs: AnyPath | Iterable[AnyPath]) -> list[str]:
 
 def _named(
     argument: str, base: str | None, folders: Walk, skip: AnyPath | None, choice: Choice
-) -> list[Found]:
+) -> Iterator[Found]:
     if os.path.isdir(argument):
-        return folders.files(_absolute(argument))
+        yield from folders.files(_absolute(argument))
+        return
     if os.path.exists(argument):
         item = find_picture(argument, root=base)
-        return [item] if _is_taken(item, choice, named=True) else []
+        if _is_taken(item, choice, named=True):
+            yield item
+        return
     passed_over = len(choice.companions) + choice.left_out
     if glob.has_magic(argument) and not os.path.lexists(argument):
         folder, pattern = _fixed_folder(argument)
         if any(map(glob.has_magic, pattern)) and os.path.isdir(folder):
             # A walk of its own: another pattern may have entered these folders for other files.
             found = Walk(skip, choice).files(folder, pattern)
-            if found or len(choice.companions) + choice.left_out > passed_over:
-                return found
+            if (first := next(found, None)) is not None:
+                yield first
+                yield from found
+                return
+            if len(choice.companions) + choice.left_out > passed_over:
+                return
+    raise _nothing(argument)
+
+
+def _nothing(argument: str) -> SourceError:
     if ADDRESS.match(argument):
-        raise SourceError(
+        return SourceError(
             f"got {argument!r}, expected a file, a folder or a pattern: sparsefeat fetches nothing;"
             " download it and name the file"
         )
-    raise SourceError(
+    return SourceError(
         f"got {argument!r}, expected a file, a folder or a pattern that matches some:"
         " there is nothing of that name; check the spelling and the current folder"
     )

@@ -2,7 +2,7 @@
 
 import fnmatch
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sparsefeat.errors import InputError
@@ -99,31 +99,38 @@ class Choice:
     ) -> None:
         self._include = _anywhere("include", include)
         self._exclude = _anywhere("exclude", exclude)
-        self._matched: set[str] = set()
-        self._included = False
+        self._matched: set[tuple[str, str]] = set()
         self.companions: dict[str, str] = {}
         self.left_out = 0
 
     def excludes(self, names: Sequence[str]) -> bool:
         """Whether `exclude` has the file or folder."""
-        found = [text for text, one in self._exclude.items() if matches(names, one)]
+        return self._matches("exclude", self._exclude, names)
+
+    def _matches(
+        self, option: str, patterns: Mapping[str, tuple[str, ...]], names: Sequence[str]
+    ) -> bool:
+        found = [(option, text) for text, one in patterns.items() if matches(names, one)]
         self._matched.update(found)
         return bool(found)
 
     @property
-    def unmatched(self) -> tuple[str, ...]:
-        """The patterns of `exclude` that matched nothing so far."""
-        return tuple(text for text in self._exclude if text not in self._matched)
+    def unmatched(self) -> tuple[tuple[str, str], ...]:
+        """The patterns that matched nothing so far, each behind ``"include"`` or ``"exclude"``."""
+        both = [("include", self._include), ("exclude", self._exclude)]
+        pairs = ((option, text) for option, patterns in both for text in patterns)
+        return tuple(pair for pair in pairs if pair not in self._matched)
 
     @property
     def missed(self) -> tuple[str, ...]:
         """The patterns of `include` if none of them matched a file so far."""
-        return () if self._included else tuple(self._include)
+        unmatched = [text for option, text in self.unmatched if option == "include"]
+        return tuple(unmatched) if len(unmatched) == len(self._include) else ()
 
     @property
     def leaves_out(self) -> bool:
         """Whether `include` or `exclude` left out a file or a folder so far."""
-        return bool(self.left_out or self._matched)
+        return bool(self.left_out or any(option == "exclude" for option, _ in self._matched))
 
     def takes(self, names: Sequence[str], file: str, *, named: bool = False) -> bool:
         """Whether a file is listed; if it isn't, it is counted.
@@ -138,8 +145,7 @@ class Choice:
             It was named by itself: a companion is listed too.
         """
         excluded = self.excludes(names)
-        included = any(matches(names, one) for one in self._include.values())
-        self._included = self._included or included
+        included = self._matches("include", self._include, names)
         if (self._include and not included) or excluded:
             self.left_out += 1
             return False

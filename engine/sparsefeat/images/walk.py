@@ -15,7 +15,6 @@ from sparsefeat.images.source import (
     Found,
     Source,
     UnreadableError,
-    decode_path,
     encode_path,
     os_refusal,
     storable_mtime,
@@ -36,10 +35,11 @@ class Walk:
         if skip is not None and os.path.isdir(skip):
             self._entered.add(_identity(os.fspath(skip)))
 
-    def files(self, root: str, pattern: Sequence[str] = ("**",)) -> list[Found]:
-        """List the files beneath `root` that `pattern` (`folded`) matches and that were chosen.
+    def files(self, root: str, pattern: Sequence[str] = ("**",)) -> Iterator[Found]:
+        """Yield the files beneath `root` that `pattern` (`folded`) matches and that were chosen.
 
-        A folder is entered where it really is before any link to it, so that a new link
+        In the order of the bytes of their paths; then, in that order too, what only links lead
+        to. A folder is entered where it really is before any link to it, so that a new link
         never renames what was there.
 
         Raises
@@ -47,19 +47,14 @@ class Walk:
         SourceError
             If `root` itself can't be read, or vanishes meanwhile.
         """
-        found: list[Found] = []
-        followed = False
         links = [""]
         while links:
             starts, links = sorted(links, key=os.fsencode), []
             for start in starts:
-                found.extend(self._descend(root, start, pattern, links))
-            followed = followed or bool(links)
-        if any(isinstance(item, ReadFailure) for item in found):
-            check_root(root)
-        if followed:
-            found.sort(key=lambda item: os.fsencode(decode_path(item.path)))
-        return found
+                for item in self._descend(root, start, pattern, links):
+                    if isinstance(item, ReadFailure):
+                        check_root(root)
+                    yield item
 
     def _descend(
         self, root: str, start: str, pattern: Sequence[str], links: list[str]
@@ -121,7 +116,7 @@ class Walk:
                 ) from exc
             return (lost_file(root, folder.rstrip("/"), os_refusal(exc)),)
         # With "/" after folders, names in order are paths in order.
-        names.sort(key=os.fsencode)
+        names.sort(key=None if all(map(str.isascii, names)) else os.fsencode)
         return names
 
 

@@ -3,33 +3,35 @@
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from sparsefeat.errors import InputError, SourceError
 from sparsefeat.images import (
     MAX_PIXELS,
+    PictureStream,
+    Search,
     Source,
     each_picture,
     find_picture,
     largest_file,
-    list_pictures,
     load,
 )
 from sparsefeat.pipeline.extractor import Extractor, Load
 from sparsefeat.pipeline.options import ExtractorOptions
-from sparsefeat.pipeline.profile import Profile
+from sparsefeat.pipeline.profile import Profile, Stopwatch
 from sparsefeat.storage import checked_place
 from sparsefeat.store import Index, Loss, Status, StoreWriter, Values
 from sparsefeat.system import check_choice, counted
-from sparsefeat.types import ReadFailure, Reject, failures_apart
+from sparsefeat.types import Batch, PassedOver, ReadFailure, Reject, failures_apart
 
 AnyPath = str | os.PathLike[str]
 Identity = Literal["mtime", "digest"]
 IDENTITIES: tuple[str, ...] = get_args(Identity)
+LARGEST_FILE = largest_file(MAX_PIXELS)
 MOST_SHOWN = 5  # all rejects are in the store
 
 
@@ -40,7 +42,9 @@ class ExtractionResult:
     Attributes
     ----------
     total
-        Pictures that were listed.
+        Pictures that were listed so far.
+    all_listed
+        Whether these are all.
     rows, rejected, failed
         What became of those worked on so far. What failed could not be read for a cause that lies
         in the system; it is not recorded, and the next run tries it again.
@@ -56,9 +60,12 @@ class ExtractionResult:
     losses
         Of each layer that isn't kept to the last bit, how far its stored values are from what was
         computed; once the run is over.
+    profile
+        Where the time went; once the run is over.
     """
 
-    total: int
+    total: int = 0
+    all_listed: bool = False
     rows: int = 0
     rejected: int = 0
     failed: int = 0
@@ -69,12 +76,15 @@ class ExtractionResult:
     first_failures: list[ReadFailure] = field(default_factory=list)
     stopped: bool = False
     losses: dict[str, Loss] = field(default_factory=dict)
+    profile: Profile | None = None
 
-    def appended(self, *, rows: int, copies: int, rejects: Sequence[Reject]) -> None:
-        """Count what was handed to the store; `copies` are pictures that it held already."""
+    def add(self, batch: Batch[Any], rows: int) -> None:
+        """Count a batch that was handed to the store, which took so many new rows of it."""
         self.rows += rows
-        self.already_stored += copies
-        recorded, failures = failures_apart(rejects)
+        self.already_stored += len(batch.rows) - rows + batch.passed_over.stored
+        self.already_rejected += batch.passed_over.rejected
+        self.changed += batch.passed_over.changed
+        recorded, failures = failures_apart(batch.rejects)
         self.rejected += len(recorded)
         self.failed += len(failures)
         self.first_rejects += recorded[: MOST_SHOWN - len(self.first_rejects)]
@@ -98,7 +108,7 @@ class ExtractionResult:
 
 
 def extract(
-    images: AnyPath | Iterable[AnyPath | Source | Reject],
+    images: AnyPath | Iterable[AnyPath | Source | Reject] | PictureStream,
     store: AnyPath,
     *,
     model: AnyPath | Extractor = "vgg16.onnx",
@@ -111,8 +121,8 @@ def extract(
     retry_rejects: bool = False,
     update: bool = False,
     report: Callable[[ExtractionResult], None] | None = None,
+    opening: Callable[[int, int], None] | None = None,
     stop: threading.Event | None = None,
-    profile: Profile | None = None,
 ) -> ExtractionResult:
     """Extract what the store doesn't hold yet, and commit it part by part.
 
@@ -122,7 +132,8 @@ def extract(
     Parameters
     ----------
     images
-        A folder, a file or a pattern, or several of them; or what `list_pictures` found.
+        A folder, a file or a pattern, or several of them; or what `list_pictures` found. They
+        are listed while the first of them are worked on.
     store
         The store's folder; made if it isn't there.
     model
@@ -148,11 +159,12 @@ def extract(
         Give images that changed on disk since they were stored a new row, in place of the old
         one. Without it their rows stay as they are, and `ExtractionResult.changed` lists them.
     report
-        Called after every batch and at the end; always with the same object.
+        Called after every batch, now and then while stored images are passed over, and at the
+        end; always with the same object.
+    opening
+        Called while a store is opened, with how many of its parts are known, and of how many.
     stop
         Once set, the run ends after the batch in hand and commits it.
-    profile
-        Measures the stages.
 
     Returns
     -------
@@ -190,72 +202,103 @@ def extract(
             "got options and an Extractor, which has its own: give a model file, or make the "
             "Extractor with them"
         )
+    stop, progress, stopwatch = stop or threading.Event(), ExtractionResult(), Stopwatch()
     if include or exclude:
-        images = list_pictures(images, include=include, exclude=exclude)  # type: ignore[arg-type]
-    listed = [
-        find_picture(each) if isinstance(each, str | os.PathLike) else each
-        for each in each_picture(images)
-    ]
-    progress, profile = ExtractionResult(total=len(listed)), profile or Profile()
-    with (
-        profile.running(),
-        StoreWriter.open(
-            checked_place(store),
-            layers=list(extractor.layers.values()),
-            settings=extractor.settings,
-            provenance=extractor.provenance,
-            rows_per_part=rows_per_part,
-            values=values,
-            steps=extractor.steps,
-            replace=update,
-            operation="update" if update else "extract",
-        ) as writer,
-    ):
+        images = Search(images, include=include, exclude=exclude)  # type: ignore[arg-type]
+    found = (
+        images
+        if isinstance(images, PictureStream)
+        else PictureStream(map(_listed, each_picture(images)))
+    )
+
+    def opened(done: int, total: int) -> None:
+        if stop.is_set():
+            raise _Stopped
+        if opening is not None:
+            opening(done, total)
+
+    with ExitStack() as context:
+        context.enter_context(closing(found))
+        try:
+            writer = StoreWriter.open(
+                checked_place(store),
+                layers=list(extractor.layers.values()),
+                settings=extractor.settings,
+                provenance=extractor.provenance,
+                rows_per_part=rows_per_part,
+                values=values,
+                steps=extractor.steps,
+                replace=update,
+                operation="update" if update else "extract",
+                opening=opened,
+            )
+        except _Stopped:
+            progress.stopped = True
+            return progress
+        context.enter_context(writer)
         todo = _pending(
-            listed,
+            found,
             writer.index,
-            progress,
             by_digest=identity == "digest",
             retry_rejects=retry_rejects,
             update=update,
             stop=stop,
         )
-        batches = extractor.activations(todo, errors="ignore", profile=profile)
+        batches = extractor.activations(todo, errors="ignore", stopwatch=stopwatch)
         try:
             with closing(batches):
                 for batch in batches:
-                    with profile.busy("write"):
-                        added = writer.append(batch)
-                    copies = len(batch.rows) - added
-                    progress.appended(rows=added, copies=copies, rejects=batch.rejects)
+                    with stopwatch.busy("write"):
+                        rows = writer.append(batch) if batch.rows or batch.rejects else 0
+                    progress.add(batch, rows)
+                    progress.total, progress.all_listed = found.n_listed, found.complete
                     if report is not None:
                         report(progress)
-                    if stop is not None and stop.is_set():
+                    if stop.is_set():
                         break
         except SourceError as exc:
             writer.commit()
-            raise SourceError(f"{exc} ({counted(progress.rows, 'row')} added before)") from exc
-        with profile.busy("write"):
+            rows = progress.rows - writer.duplicates
+            raise SourceError(f"{exc} ({counted(rows, 'row')} added before)") from exc
+        with stopwatch.busy("write"):
             writer.commit()
+    progress.rows -= writer.duplicates
+    progress.already_stored += writer.duplicates
+    progress.total, progress.all_listed = found.n_listed, found.complete
     progress.changed.sort()  # threads found them
     progress.losses = dict(writer.losses)
-    progress.stopped = progress.done < progress.total
+    progress.profile = stopwatch.profile(decode_threads=extractor.decode_threads)
+    progress.stopped = progress.done < progress.total or not progress.all_listed
     if report is not None:
         report(progress)
     return progress
 
 
+class _Stopped(Exception):  # noqa: N818  # no error
+    """The run was told to stop while the store was opened."""
+
+
+def _listed(picture: object) -> Source | Reject:
+    if isinstance(picture, str | os.PathLike):
+        return find_picture(picture)
+    if not isinstance(picture, Source | Reject):
+        raise InputError(
+            f"got a {type(picture).__name__} among the pictures, expected what list_pictures "
+            "gives: call it with your paths"
+        )
+    return picture
+
+
 def _pending(
-    pictures: Sequence[Source | Reject],
+    pictures: PictureStream,
     index: Index,
-    progress: ExtractionResult,
     *,
-    by_digest: bool = False,
-    retry_rejects: bool = False,
-    update: bool = False,
-    stop: threading.Event | None = None,
-) -> Iterator[Source | Reject | Load]:
-    """Yield what the store doesn't know yet; count in `progress` what is passed over.
+    by_digest: bool,
+    retry_rejects: bool,
+    update: bool,
+    stop: threading.Event,
+) -> Iterator[Source | Reject | PassedOver | Load]:
+    """Yield what the store doesn't know yet, and how many others were passed over.
 
     Where a file's bytes decide, what is yielded reads them, once.
 
@@ -270,53 +313,46 @@ def _pending(
     stop
         Once set, no more is yielded.
     """
-    counting = threading.Lock()
 
-    def is_wanted(picture: Source | Reject, status: Status) -> bool:
-        with counting:
-            if status == "stored":
-                progress.already_stored += 1
-            elif status == "changed" and not update:
-                progress.changed.append(picture.path)
-            elif status == "rejected" and not retry_rejects:
-                progress.already_rejected += 1
-            else:
-                return True
-        return False
+    def known(picture: Source | Reject, status: Status) -> PassedOver | None:
+        if status == "stored":
+            return PassedOver(stored=1)
+        if status == "changed" and not update:
+            return PassedOver(changed=(picture.path,))
+        return PassedOver(rejected=1) if status == "rejected" and not retry_rejects else None
 
-    def load_wanted(picture: Source) -> Source | None:
+    def load_unknown(picture: Source) -> Source | PassedOver:
         loaded = load(picture)
         if loaded.content is None:
             return loaded
-        digest = hashlib.sha256(loaded.content).hexdigest()
-        return loaded if is_wanted(picture, _status(picture, index, digest)) else None
+        status = index.status(
+            root=picture.root,
+            path=picture.path,
+            bytes=picture.bytes,
+            mtime_ns=picture.mtime_ns,
+            sha256=hashlib.sha256(loaded.content).hexdigest(),
+        )
+        return known(picture, status) or loaded
 
-    for picture in pictures:
-        if stop is not None and stop.is_set():
-            return
-        if not isinstance(picture, Source | Reject):
-            raise InputError(
-                f"got a {type(picture).__name__} among the pictures, expected what "
-                "list_pictures gives: call it with your paths"
-            )
-        if isinstance(picture, ReadFailure):  # what the store has of it says nothing of today
-            yield picture
-            continue
-        status = _status(picture, index)
-        # The same path, size and time below another root: either the folder was moved, or two
-        # folders hold different pictures that look alike from outside. Only the bytes can tell.
-        unclear = by_digest or status == "elsewhere"
-        if unclear and isinstance(picture, Source) and picture.bytes <= largest_file(MAX_PIXELS):
-            yield partial(load_wanted, picture)
-        elif is_wanted(picture, status):
-            yield picture
-
-
-def _status(picture: Source | Reject, index: Index, sha256: str | None = None) -> Status:
-    return index.status(
-        root=picture.root,
-        path=picture.path,
-        bytes=picture.bytes,
-        mtime_ns=picture.mtime_ns,
-        sha256=sha256,
-    )
+    most = largest_file(MAX_PIXELS)
+    for some in pictures.blocks(stop):
+        passed_over = PassedOver()
+        for picture, status in zip(some, index.statuses(some), strict=True):
+            if stop.is_set():
+                return
+            wanted: Source | Reject | Load = picture
+            # The same path, size and time below another root: either the folder was moved, or two
+            # folders hold different pictures that look alike from outside. Only the bytes can tell.
+            unclear = by_digest or status == "elsewhere"
+            if unclear and isinstance(picture, Source) and picture.bytes <= most:
+                wanted = partial(load_unknown, picture)
+            # What the store has of a file that failed says nothing of today.
+            elif not isinstance(picture, ReadFailure) and (one := known(picture, status)):
+                passed_over += one
+                continue
+            if passed_over:
+                yield passed_over
+                passed_over = PassedOver()
+            yield wanted
+        if passed_over:
+            yield passed_over

@@ -6,8 +6,8 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import replace
-from typing import Any, Literal, Self, get_args
+from dataclasses import asdict, replace
+from typing import Any, Literal, Self, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,15 +38,24 @@ from sparsefeat.model import (
 from sparsefeat.pipeline.batching import Group, groups
 from sparsefeat.pipeline.inference import BUFFERS, Inference, empty_outputs, suitable_batch_size
 from sparsefeat.pipeline.options import ExtractorOptions, taking
-from sparsefeat.pipeline.profile import Profile
+from sparsefeat.pipeline.profile import Stopwatch
 from sparsefeat.pipeline.scaling import ScalingWarning, check_scaling
 from sparsefeat.runtime import Network, Precision, can_prove_fixed, choose_precision, prove
 from sparsefeat.system import check_choice, chosen_threads, map_ordered, one_line
-from sparsefeat.types import Batch, ChannelSteps, Layer, Reject, RejectWarning, reject_message
+from sparsefeat.types import (
+    Batch,
+    ChannelSteps,
+    Layer,
+    PassedOver,
+    Reject,
+    RejectWarning,
+    reject_message,
+)
 from sparsefeat_kernels import Csr, CsrBuffers, encode
 
 Float32 = NDArray[np.float32]
-Load = Callable[[], Picture | None]
+T = TypeVar("T")
+Load = Callable[[], Picture | PassedOver]
 Errors = Literal["warn", "raise", "ignore"]
 ERRORS: tuple[str, ...] = get_args(Errors)
 _log = logging.getLogger(__name__)
@@ -185,6 +194,11 @@ class Extractor:
         return self._network.provider
 
     @property
+    def decode_threads(self) -> int:
+        """Pictures that are decoded at the same time."""
+        return self._decode_threads
+
+    @property
     def passed_over(self) -> dict[str, str]:
         """The providers that ``auto`` would rather have taken, and why it could not."""
         return self._network.passed_over
@@ -248,7 +262,7 @@ class Extractor:
 
         metadata = self._file.metadata
         return {
-            "options": self._options.to_json(),
+            "options": asdict(self._options),
             "weights_source": metadata.weights.source,
             "exported_with": metadata.tools,
             "onnxruntime": onnxruntime.__version__,
@@ -350,7 +364,6 @@ class Extractor:
         *,
         errors: Errors = "warn",
         reuse: bool = False,
-        profile: Profile | None = None,
         on_decoded: Callable[[Decoded], None] | None = None,
     ) -> Generator[Batch[Csr], None, None]:
         """Decode pictures, run them, and compress what isn't zero.
@@ -370,8 +383,6 @@ class Extractor:
             or ``ignore`` it, for those who look at each batch's `rejects` themselves.
         reuse
             Give every batch in the same memory: it is valid until the next one is asked for.
-        profile
-            Measures the stages.
         on_decoded
             Called with each picture's pixels, as the network will see them, before its row comes;
             in the threads that decode, several at a time.
@@ -402,29 +413,29 @@ class Extractor:
             Once for each way in which the preset treats a picture worse than another would.
         """
         check_choice(errors, ERRORS, "errors")
-        profile = profile or Profile()
-        batches = self.activations(pictures, errors=errors, profile=profile, on_decoded=on_decoded)
-        return self._encoded(batches, reuse, profile)
+        return self._encoded(
+            self.activations(pictures, errors=errors, on_decoded=on_decoded), reuse
+        )
 
     def activations(
         self,
-        pictures: str | os.PathLike[str] | Iterable[Picture | Reject | Load],
+        pictures: str | os.PathLike[str] | Iterable[Picture | Reject | PassedOver | Load],
         *,
         errors: Errors = "warn",
-        profile: Profile | None = None,
+        stopwatch: Stopwatch | None = None,
         on_decoded: Callable[[Decoded], None] | None = None,
     ) -> Generator[Batch[Float32], None, None]:
         """Extract as `extract` does, with dense layers: float32 (rows, features).
 
         A batch's memory is used again: it is valid until the next one is asked for. A picture may
-        also be a function, called in the threads that decode: it gives one, or None to pass it
-        over.
+        also be a function, called in the threads that decode: it gives one, or says that it was
+        passed over.
         """
         listed = map(_taken, each_picture(pictures))
-        return self._activations(listed, errors, profile or Profile(), on_decoded)
+        return self._activations(listed, errors, stopwatch or Stopwatch(), on_decoded)
 
     def _encoded(
-        self, batches: Generator[Batch[Float32], None, None], reuse: bool, profile: Profile
+        self, batches: Generator[Batch[Float32], None, None], reuse: bool
     ) -> Generator[Batch[Csr], None, None]:
         buffers = {name: CsrBuffers() if reuse else None for name in self._names}
 
@@ -432,29 +443,26 @@ class Extractor:
             return encode(dense, out=buffers[name])
 
         encoders = ThreadPoolExecutor(self._threads, thread_name_prefix="sparsefeat-encode")
-        with encoders, profile.running(), closing(batches):
+        with encoders, closing(batches):
             for batch in batches:
-                with profile.busy("encode"):
-                    compressed = encoders.map(encode_one, batch.layers, batch.layers.values())
-                    layers = dict(zip(batch.layers, compressed, strict=True))
+                compressed = encoders.map(encode_one, batch.layers, batch.layers.values())
+                layers = dict(zip(batch.layers, compressed, strict=True))
                 yield Batch(rows=batch.rows, layers=layers, rejects=batch.rejects)
 
     def _activations(
         self,
-        pictures: Iterator[Picture | Reject | Load],
+        pictures: Iterator[Picture | Reject | PassedOver | Load],
         errors: Errors,
-        profile: Profile,
+        stopwatch: Stopwatch,
         on_decoded: Callable[[Decoded], None] | None,
     ) -> Generator[Batch[Float32], None, None]:
-        profile.decode_threads = self._decode_threads
-
-        def decode_one(picture: Picture | Reject | Load) -> Decoded | Reject | None:
-            with profile.busy("decode"):
-                decoded: Decoded | Reject
+        def decode_one(
+            picture: Picture | Reject | PassedOver | Load,
+        ) -> Decoded | Reject | PassedOver:
+            with stopwatch.busy("decode"):
                 found = picture() if callable(picture) else picture
-                if found is None:
-                    return None
-                if isinstance(found, Reject):  # when it was listed
+                decoded: Decoded | Reject | PassedOver
+                if isinstance(found, Reject | PassedOver):  # when it was listed
                     decoded = found
                 else:
                     decoded = decode(found, self._preset, self._picture_size)
@@ -468,20 +476,20 @@ class Extractor:
         inference = Inference(self._network.run, outputs, self._picture_size, self.scaling)
 
         def infer(group: Group) -> Batch[Float32]:
-            with profile.busy("inference"):
+            with stopwatch.busy("inference"):
                 return inference(group)
 
         # Enough is decoded ahead to fill the next batch while this one runs.
         ahead = 2 * self._batch_size + self._decode_threads
-        listed = profile.listing(pictures)
+        listed = stopwatch.listing(pictures)
         decoded = map_ordered(decode_one, listed, threads=self._decode_threads, ahead=ahead)
-        collected = groups(filter(None, decoded), self._preset, self._batch_size)
+        collected = groups(decoded, self._preset, self._batch_size)
         computed = map_ordered(infer, collected, threads=1, ahead=BUFFERS)
         rejected = warned = 0
         first: tuple[Reject, ...] = ()
-        with profile.running(), closing(decoded), closing(computed):
+        with closing(decoded), closing(computed):
             while True:
-                with profile.next_batch():
+                with stopwatch.busy("next batch"):
                     batch = next(computed, None)
                 if batch is None:
                     break
@@ -548,7 +556,7 @@ class Extractor:
         check_size(self._file, (height, width))
 
 
-def _taken(picture: Picture | Reject | Load) -> Picture | Reject | Load:
+def _taken(picture: T) -> T:
     """Make what another thread will decode later independent of what becomes of it here."""
     if isinstance(picture, np.ndarray):
         return picture.copy()

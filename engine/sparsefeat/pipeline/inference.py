@@ -71,6 +71,7 @@ class Inference:
                 for layer in self._layers
             },
             rejects=group.rejects,
+            passed_over=group.passed_over,
         )
 
     def _take(self, n: int) -> dict[str, Float32]:

@@ -3,8 +3,8 @@
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, asdict, dataclass, fields
-from typing import Any, Concatenate, ParamSpec, TypeVar, get_args
+from dataclasses import KW_ONLY, dataclass, fields
+from typing import Concatenate, ParamSpec, TypeVar, get_args
 
 from sparsefeat.errors import InputError
 from sparsefeat.images import Preset, checked_size, preset
@@ -113,13 +113,6 @@ class ExtractorOptions:
             if getattr(self, field.name) != field.default
         )
         return f"ExtractorOptions({', '.join([repr(self.layers), *changed])})"
-
-    def to_json(self) -> dict[str, Any]:
-        """Give all of them in JSON's types: what a store records of the runs that wrote it."""
-        options = asdict(self)
-        if isinstance(self.preprocess, Preset):
-            options["preprocess"] = self.preprocess.recipe()
-        return options
 
 
 def taking(options: Callable[P, ExtractorOptions]) -> Callable[[Init[S, ...]], Init[S, P]]:

@@ -1,8 +1,9 @@
 """Where bytes live: the place of a store, on a disk or in a bucket, and the files of commands."""
 
+from sparsefeat.storage.files import list_objects, look_at_object, open_object, read_object
 from sparsefeat.storage.interface import Storage, StoredFile, Usage
 from sparsefeat.storage.local import LocalStorage, sync
-from sparsefeat.storage.objects import ObjectStorage, list_objects, open_object, read_object
+from sparsefeat.storage.objects import ObjectStorage
 from sparsefeat.storage.opening import checked_place, is_url, open_storage
 from sparsefeat.storage.whole_file import (
     check_replaceable,
@@ -24,6 +25,7 @@ __all__ = [
     "is_special",
     "is_url",
     "list_objects",
+    "look_at_object",
     "made_folder",
     "open_object",
     "open_storage",

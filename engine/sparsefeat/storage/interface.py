@@ -1,6 +1,6 @@
 """What a store needs of the place where it lies."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +99,10 @@ class Storage(Protocol):
         """Remove what `claim` made, as far as it is empty."""
         ...
 
+    def check_writable(self, prefix: str) -> None:
+        """See, before there is anything to write, that `claim` would not be refused."""
+        ...
+
     def make_new(self, prefix: str) -> None:
         """Make a folder that is not there, in one that is."""
         ...
@@ -116,15 +120,21 @@ class Storage(Protocol):
         """Return when all files that were written below a key are safely stored."""
         ...
 
-    def create(self, key: str, content: bytes) -> bool:
+    def create(
+        self, key: str, content: bytes, *, allowed: Callable[[], bool] = lambda: True
+    ) -> bool:
         """Create a file, whole and safely stored, unless there is one: then return False.
 
         Of several that try at the same time, in processes or on machines, one succeeds.
+        `allowed` is asked at the last moment; where it says no, False is returned, too.
         """
         ...
 
     def delete(self, prefix: str) -> None:
-        """Delete a file or a folder, in an order in which nobody takes half of it for whole."""
+        """Delete a file or a folder, in an order in which nobody takes half of it for whole.
+
+        Whether there was any, an object store doesn't say.
+        """
         ...
 
     def usage(self, prefix: str = "") -> Usage:

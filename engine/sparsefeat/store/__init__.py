@@ -18,6 +18,7 @@ from sparsefeat.store.dataset import (
     Zeros,
     check_count,
     check_memory,
+    check_output,
     choose_stored,
     csr_rows,
     fitting,
@@ -25,6 +26,7 @@ from sparsefeat.store.dataset import (
     open_store,
     row_numbers,
     spans,
+    with_objects,
 )
 from sparsefeat.store.dataset import open_store as open
 from sparsefeat.store.format import JSON, SHARD, Loss, Values, differences, layer_key
@@ -69,6 +71,7 @@ __all__ = [
     "Zeros",
     "check_count",
     "check_memory",
+    "check_output",
     "choose_stored",
     "compact",
     "csr_rows",
@@ -87,4 +90,5 @@ __all__ = [
     "spans",
     "vacuum",
     "verify",
+    "with_objects",
 ]

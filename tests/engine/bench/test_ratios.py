@@ -53,7 +53,8 @@ def test_the_interval_is_the_narrowest_that_holds_the_median_as_often_as_it_says
     assert interval.high == rounds - 1 - depth
 
     def held(depth: int) -> float:
-        return 1 - 2.0 * sum(math.comb(rounds, below) for below in range(depth + 1)) / 2**rounds
+        outside = 2 * sum(math.comb(rounds, below) for below in range(depth + 1))
+        return 1 - outside / float(2**rounds)
 
     assert held(depth + 1) < 0.95 <= held(depth)
 

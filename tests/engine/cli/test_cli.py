@@ -167,6 +167,9 @@ def test_companions_include_and_exclude(small_vgg16: Path, photos: Path) -> None
     again = run(f"extract photos -o f {common} --include '*.jpg'", photos.parent)
     assert "1 row added, 0 rejected" in again.stdout
     assert "bad.png" not in again.stderr
+    other = run(f"extract photos -o f {common} --include '*.jpg' --include '*.x'", photos.parent)
+    assert other.stderr.count("matched nothing") == 1
+    assert "warning: --include *.x matched nothing: it is compared with" in other.stderr
     named = run(f"extract photos/a.mov -o f {common}", photos.parent)
     assert "rejected: photos/a.mov: not a picture" in named.stderr
     # Rejects are listed where they are asked for.

@@ -5,8 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from sparsefeat.store import Store, verify
+from sparsefeat.store.format import seal, unseal
 
 from ..store.data import leftovers, make_batch, write_store
 from ..store.maintenance.test_vacuum import age
@@ -73,6 +75,15 @@ def test_history(store: Path) -> None:
     ok("vacuum features --older-than 0", store.parent)
     (commit,) = json.loads(ok("history features --json", store.parent))
     assert (commit["snapshot"], commit["added"]) == (4, None)
+
+
+def test_a_history_that_is_anybody_s_says_nothing_to_the_terminal(store: Path) -> None:
+    newest = max((store / "snapshots").iterdir())
+    document = unseal(newest.read_bytes(), where="")
+    newest.write_bytes(seal(structs.replace(document, operation="\x1b[2Jmine\n1", created="\x07")))
+    last = ok("history features", store.parent).splitlines()[-1]
+    assert "\\x07" in last
+    assert "\\x1b[2Jmine\\n1" in last
 
 
 @pytest.mark.parametrize(

@@ -389,12 +389,15 @@ def test_patterns_of_a_shell_are_understood_or_refused(inside: Path) -> None:
             list_pictures("p", include=[pattern])
 
 
-def test_an_exclude_that_matches_nothing_is_told(inside: Path) -> None:
+def test_a_pattern_that_matches_nothing_is_told(inside: Path) -> None:
     make(inside / "p", "a.jpg", "a.png", "raw/b.jpg", "b.mov", "c.jpg")
     patterns = ["p/raw", "raw", "RAW/*.jpg", "a.*", "*.png", "*.mov", "*.gif"]
-    found = list_pictures("p", exclude=patterns, include="*.jpg")
+    found = list_pictures("p", exclude=patterns, include=["*.jpg", "*.jpeg", "raw/b.jpg", "a.*"])
     # An excluded folder is not entered.
-    assert found.unmatched == ("p/raw", "RAW/*.jpg", "*.gif")
+    assert found.unmatched == (
+        *(("include", pattern) for pattern in ("*.jpeg", "raw/b.jpg")),
+        *(("exclude", pattern) for pattern in ("p/raw", "RAW/*.jpg", "*.gif")),
+    )
     assert list_pictures("p").unmatched == ()
     # What is named itself is relative to the current folder.
     assert list_pictures(["p/a.jpg", "p/raw/b.jpg"], exclude="p/raw").unmatched == ()

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from sparsefeat.images import Decoded, QuirkWarning, decode, preset
-from sparsefeat.pipeline.batching import MAX_WAITING_REJECTS, Group, groups
-from sparsefeat.types import Reject
+from sparsefeat.pipeline.batching import MAX_WAITING, Group, groups
+from sparsefeat.types import PassedOver, Reject
 
 KERAS = preset("keras")
 REJECT = Reject(path="a", root="", bytes=0, mtime_ns=0, sha256="", reason="not a picture")
@@ -29,8 +29,18 @@ def test_groups_are_full_but_for_the_last() -> None:
 
 
 def test_rejects_do_not_wait_for_a_picture() -> None:
-    results = [picture()] + [REJECT] * (MAX_WAITING_REJECTS + 1)
-    assert sizes(list(groups(results, KERAS, 2))) == [(0, MAX_WAITING_REJECTS), (1, 1)]
+    results = [picture()] + [REJECT] * (MAX_WAITING + 1)
+    assert sizes(list(groups(results, KERAS, 2))) == [(0, MAX_WAITING), (1, 1)]
+
+
+def test_what_was_passed_over_goes_with_the_next_group() -> None:
+    known = PassedOver(stored=MAX_WAITING - 2, changed=("a.jpg",))
+    one = PassedOver(rejected=1)
+    results: list[Any] = [picture(), known, one, known, picture(), PassedOver(stored=1)]
+    collected = list(groups(results, KERAS, 2))
+    assert [len(group.decoded) for group in collected] == [0, 2, 0]
+    assert [len(group.passed_over) for group in collected] == [MAX_WAITING, MAX_WAITING - 1, 1]
+    assert collected[0].passed_over == known + one
 
 
 def test_what_came_before_an_error_comes_out() -> None:

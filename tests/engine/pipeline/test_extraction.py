@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec import structs
 from PIL import Image
 from skimage import data
 
@@ -25,6 +26,9 @@ from sparsefeat.errors import InputError, StoreMismatchError
 from sparsefeat.images import decode_path, list_pictures
 from sparsefeat.pipeline.extraction import ExtractionResult
 from sparsefeat.pipeline.extraction import extract as extract_images
+from sparsefeat.storage import LocalStorage
+from sparsefeat.store.dataset import Change, Log
+from sparsefeat.store.format import part_key
 
 
 @pytest.fixture
@@ -362,6 +366,22 @@ def test_a_stop_that_is_set_beforehand_starts_nothing(
     assert (outcome.done, outcome.stopped) == (0, True)
 
 
+def test_a_stop_while_the_store_is_opened(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+    store, stop = tmp_path / "features", threading.Event()
+    extract(small_vgg16, [photos / "even"], store)
+    before, seen = digests(store), []
+
+    def opening(done: int, total: int) -> None:
+        seen.append((done, total))
+        if done == 1:
+            stop.set()
+
+    outcome = extract(small_vgg16, [photos], store, stop=stop, opening=opening)
+    assert (outcome.done, outcome.stopped) == (0, True)
+    assert seen == [(0, 3), (1, 3)]
+    assert digests(store) == before
+
+
 def test_stopping_commits_what_is_done(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
     store, stop = tmp_path / "features", threading.Event()
     stopped = extract(small_vgg16, [photos], store, stop=stop, report=lambda _: stop.set())
@@ -452,6 +472,36 @@ def test_a_signal_commits_what_is_finished(
     assert f"{24 - rows} rows added" in finished.stdout
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need a permission there")
+def test_a_signal_while_a_large_store_is_opened(
+    small_vgg16: Path, photos: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "features"
+    extract(small_vgg16, [photos / "even"], store)
+    log = Log(LocalStorage(store))
+    entry = log.require().parts[0]
+    copies = [structs.replace(entry, name=f"{number:016x}") for number in range(30_000)]
+    for copy in copies:
+        (store / f"{part_key(copy.name)}").symlink_to(store / part_key(entry.name))
+    log.commit(log.require(), lambda latest: Change(operation="copy", parts=copies))
+    interpreter, module, name, *arguments = command(small_vgg16, [photos], store)
+    line = [interpreter, module, name, "--verbose", *arguments]
+    with subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        said = iter(process.stderr.readline, "")
+        assert any("of 30,000 parts of the store" in each for each in said)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "features: 0 rows added, 0 rejected, 0 already in the store" in out
+    assert "Traceback" not in err
+    assert "stopping after the batch in hand; once more to stop at once" in err
+    assert "stopped early; the same command takes up from here" in err
+    assert log.require().operation == "copy"
+
+
 def test_two_commands_at_once_store_each_image_once(
     small_vgg16: Path, photos: Path, tmp_path: Path
 ) -> None:
@@ -469,6 +519,31 @@ def test_two_commands_at_once_store_each_image_once(
     assert sparsefeat.verify(store).ok
     extract(small_vgg16, [photos], tmp_path / "calm")
     assert contents(store) == contents(tmp_path / "calm")
+
+
+@pytest.mark.parametrize("update", [False, True])
+def test_an_image_that_changes_between_two_runs_at_once_has_one_row(
+    small_vgg16: Path, photos: Path, tmp_path: Path, update: bool
+) -> None:
+    store = tmp_path / "features"
+    first = sorted(photos.rglob("*.png"))[0]
+
+    def meanwhile(progress: ExtractionResult) -> None:
+        if progress.done == 2:
+            Image.fromarray(data.rocket()).save(first)
+            subprocess.run(command(small_vgg16, [photos], store), check=True, capture_output=True)
+
+    extractor = sparsefeat.Extractor(
+        small_vgg16, "block3_pool,block5_pool", size=(64, 64), batch_size=2
+    )
+    outcome = sparsefeat.extract(photos, store, model=extractor, update=update, report=meanwhile)
+    opened = sparsefeat.open(store)
+    assert len(opened) == opened.obs["path"].nunique() == 24
+    (kept,) = opened.obs["bytes"][opened.obs["path"] == first.relative_to(photos).as_posix()]
+    assert (kept == first.stat().st_size) == (not update)  # the later one of two updates stands
+    assert (outcome.rows, outcome.already_stored) == ((1, 23) if update else (0, 24))
+    again = extract(small_vgg16, [photos], store, update=True)
+    assert (again.rows, again.already_stored) == ((1, 23) if update else (0, 24))
 
 
 def test_changed_images_are_updated(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:

@@ -465,7 +465,7 @@ def _(part: Path) -> None:
 
 @attack("chunk: a Blosc bomb in a column")
 def _(part: Path) -> None:
-    put_numbers(part / "obs/width/c.0", np.zeros(100 << 20, np.int64))
+    put_numbers(part / "obs/height/c.0", np.zeros(100 << 20, np.int64))
 
 
 @attack("chunk: a Blosc header alone")
@@ -606,7 +606,7 @@ def move_out(part: Path, name: str) -> None:
     (part / name).symlink_to(outside)
 
 
-for _name in ("obs/path/c.0", "obsm/fc/c.0.0", "obs/width", "obsm/block5_pool", "zarr.json"):
+for _name in ("obs/path/c.0", "obsm/fc/c.0.0", "obs/height", "obsm/block5_pool", "zarr.json"):
     ATTACKS[f"link: {_name}"] = partial(move_out, name=_name)
 
 

@@ -105,7 +105,7 @@ def bytes_read() -> int:
 
 
 def write_store(
-    folder: Path,
+    folder: Path | str,
     batches: Iterable[Batch[Any]],
     layers: Sequence[Layer] = SMALL,
     **options: Any,

@@ -7,7 +7,6 @@ below the folders that a store is in ("below"), so that what lies in a part goes
 """
 
 import os
-import shutil
 import stat
 import threading
 from collections.abc import Callable, Iterator
@@ -161,11 +160,16 @@ def recorded(root: Path, patch: pytest.MonkeyPatch) -> Iterator[Recorder]:
         yield recorder
 
 
-def put(found: dict[str, bytes | None], folder: Path) -> None:
-    """Write what was found into a new folder."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    for name, content in sorted(found.items(), key=lambda item: item[0]):
+def put(found: dict[str, bytes | None], folder: Path, before: dict[str, bytes | None]) -> None:
+    """Have a folder hold what was found, where it holds what was found before."""
+    both = before.keys() & found.keys()
+    changed = (before.keys() | found.keys()) - {
+        name for name in both if before[name] == found[name]
+    }
+    for name in sorted(changed & before.keys(), reverse=True):
+        (folder / name).rmdir() if before[name] is None else (folder / name).unlink()
+    for name in sorted(changed & found.keys()):
+        content = found[name]
         if content is None:
             (folder / name).mkdir()
         else:

@@ -7,7 +7,6 @@ It prints a line when it is done.
 
 import random
 import sys
-from pathlib import Path
 
 from sparsefeat.store import StoreWriter
 
@@ -16,7 +15,7 @@ from .data import SMALL, make_batch, make_row
 ROWS_PER_PART = 5
 
 
-def main(folder: Path, count: int, seed: int) -> None:
+def main(folder: str, count: int, seed: int) -> None:
     order = random.Random(seed)
     numbers = [*range(count)]
     order.shuffle(numbers)
@@ -32,4 +31,4 @@ def main(folder: Path, count: int, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

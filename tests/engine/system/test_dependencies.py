@@ -267,13 +267,15 @@ def test_a_benchmark(folder: Path, small_vgg16: Path, package: str) -> None:
     assert f"does not load (OSError: {MISSING})" in said
 
 
-@pytest.mark.parametrize("package", ENGINES)
+@pytest.mark.parametrize("packages", [("tensorflow", "torch"), ("onnxruntime", "torch")])
 def test_a_benchmark_leaves_out_what_does_not_load(
-    folder: Path, small_vgg16: Path, package: str
+    folder: Path, small_vgg16: Path, packages: tuple[str, str]
 ) -> None:
-    env = put(folder, package, BROKEN["OSError"])
+    for package in packages:
+        env = put(folder, package, BROKEN["OSError"])
     done = run(folder, f"{BENCH} all --json -", small_vgg16, env)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert f"does not load (OSError: {MISSING})" in found["left_out"][ENGINES[package]]
+    for package in packages:
+        assert f"does not load (OSError: {MISSING})" in found["left_out"][ENGINES[package]]
     assert found["rows"]

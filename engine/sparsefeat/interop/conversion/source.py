@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.store import JSON, RowIndex, Store, row_numbers, spans
+from sparsefeat.store import JSON, RowIndex, Store, row_numbers, spans, with_objects
 from sparsefeat.types import Layer
 
 if TYPE_CHECKING:
@@ -59,13 +59,13 @@ class Source:
     @property
     def obs(self) -> "pd.DataFrame":
         """One line per row, indexed by row id."""
-        obs = self._store.obs
+        obs = with_objects(self._store.obs)
         return obs if self._numbers is None else obs.iloc[self._numbers]
 
     @property
     def rejected(self) -> "pd.DataFrame":
         """One line per picture that gave no row."""
-        return self._store.rejected
+        return with_objects(self._store.rejected)
 
     def header(self) -> str:
         """Say as JSON what the rows are: layers, settings, and how the parts were made.

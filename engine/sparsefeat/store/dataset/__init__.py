@@ -15,6 +15,7 @@ from sparsefeat.store.dataset.log import (
     Change,
     Log,
     Snapshot,
+    check_output,
     claim,
     exclude_rows,
     excluding,
@@ -23,7 +24,7 @@ from sparsefeat.store.dataset.log import (
 )
 from sparsefeat.store.dataset.rows import RowIndex, row_numbers, runs, spans
 from sparsefeat.store.dataset.store import Store, open_store
-from sparsefeat.store.dataset.tables import standing_rejects
+from sparsefeat.store.dataset.tables import standing_rejects, with_objects
 from sparsefeat.store.dataset.view import LayerView, Zeros
 from sparsefeat.store.dataset.writer import StoreWriter
 
@@ -43,6 +44,7 @@ __all__ = [
     "by_part",
     "check_count",
     "check_memory",
+    "check_output",
     "choose_stored",
     "claim",
     "csr_rows",
@@ -56,5 +58,6 @@ __all__ = [
     "runs",
     "spans",
     "standing_rejects",
+    "with_objects",
     "write_error",
 ]

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from sparsefeat.store.dataset.batches import check_memory, csr_bytes, fitting
 from sparsefeat.store.dataset.choosing import choose_stored
+from sparsefeat.store.dataset.tables import with_objects
 from sparsefeat.store.format import layer_key
 from sparsefeat.system import importing
 
@@ -42,7 +43,7 @@ def annotated(
     described = [name for name in store.layers if name in names or name == x]
     return anndata.AnnData(
         matrix,
-        obs=store.obs,
+        obs=with_objects(store.obs),
         var=var,
         obsm={layer_key(name): read(store, name, memory) for name in names if name != x},
         uns={

@@ -1,6 +1,6 @@
 """Reading rows of one layer out of many parts, into one array each."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from sparsefeat.errors import StoreCorruptError
 from sparsefeat.storage import Storage
-from sparsefeat.store.format import SHARD, PartEntry
+from sparsefeat.store.format import SHARD, PartEntry, overlapped
 from sparsefeat.store.part import Part
 from sparsefeat.types import Layer
 
@@ -41,20 +41,35 @@ class Parts:
     def __len__(self) -> int:
         return len(self.entries)
 
+    def __contains__(self, part: object) -> bool:
+        return any(part is each for each in self._parts.values())
+
     def __iter__(self) -> Iterator[Part]:
-        return map(self.part, range(len(self)))
+        """Give one after another; those that weren't open before aren't kept."""
+        return overlapped(
+            lambda place: self._parts.get(place) or self._open(place),
+            range(len(self)),
+            self.storage.reads_at_once,
+        )
+
+    def some(self, places: Iterable[int]) -> Iterator[Part]:
+        """Give some of them, which stay open."""
+        return overlapped(self.part, places, self.storage.reads_at_once)
 
     def part(self, place: int) -> Part:
-        """Give one of them."""
+        """Give one of them, which stays open."""
         if place not in self._parts:
-            part = Part(self.storage, self.entries[place])
-            if tuple(stored.layer for stored in part.header.layers) != self._layers:
-                raise StoreCorruptError(
-                    f"{self.storage.name(part.key)} has other layers than the store, expected the "
-                    "same: see sparsefeat verify"
-                )
-            self._parts[place] = part
+            self._parts[place] = self._open(place)
         return self._parts[place]
+
+    def _open(self, place: int) -> Part:
+        part = Part(self.storage, self.entries[place])
+        if tuple(stored.layer for stored in part.header.layers) != self._layers:
+            raise StoreCorruptError(
+                f"{self.storage.name(part.key)} has other layers than the store, expected the "
+                "same: see sparsefeat verify"
+            )
+        return part
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,9 +104,9 @@ def by_part(parts: Parts, numbers: npt.NDArray[np.int64]) -> Iterator[Wanted]:
     order = np.argsort(numbers, kind="stable")
     ascending = numbers[order]
     bounds = np.searchsorted(ascending, parts.starts)
-    for place in np.flatnonzero(np.diff(bounds)).tolist():
+    places = np.flatnonzero(np.diff(bounds)).tolist()
+    for place, part in zip(places, parts.some(places), strict=True):
         first, last = int(bounds[place]), int(bounds[place + 1])
-        part = parts.part(place)
         rows = ascending[first:last] - parts.starts[place]
         kept = part.kept
         yield Wanted(part, rows if kept is None else kept[rows], order[first:last])
@@ -114,17 +129,21 @@ def read_csr(
     np.cumsum(nnz, out=indptr[1:])
     indices: npt.NDArray[Any] = np.empty(total, dtype)
     values = np.empty(total, np.float32)
-    for wanted in by_part(parts, numbers):
+
+    def read(wanted: Wanted) -> None:
         part = wanted.part
         if part.layers[name].encoding == "csr":
             part.gather_csr(name, wanted.rows, wanted.places, indptr, indices, values)
-            continue
+            return
         for group in wanted.groups(np.full(len(wanted.rows), n_columns)):
             csr = part.some_rows(name, wanted.rows[group])
             for row, place in enumerate(wanted.places[group].tolist()):
                 source = slice(csr.indptr[row], csr.indptr[row + 1])
                 target = slice(indptr[place], indptr[place + 1])
                 indices[target], values[target] = csr.indices[source], csr.data[source]
+
+    for _ in overlapped(read, by_part(parts, numbers), parts.storage.reads_at_once):
+        pass
     return values, indices, indptr
 
 
@@ -134,11 +153,15 @@ def read_dense(
     """Read rows as float32 (rows, features), allocated once."""
     name = layer.name
     out = np.empty((len(numbers), layer.n_features), np.float32)
-    for wanted in by_part(parts, numbers):
+
+    def read(wanted: Wanted) -> None:
         part = wanted.part
         if part.layers[name].encoding == "dense":
             part.gather_dense(name, wanted.rows, wanted.places, out)
-            continue
+            return
         for group in wanted.groups(np.diff(part.indptr(name))[wanted.rows]):
             part.expand(name, wanted.rows[group], wanted.places[group], out)
+
+    for _ in overlapped(read, by_part(parts, numbers), parts.storage.reads_at_once):
+        pass
     return out

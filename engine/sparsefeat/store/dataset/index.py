@@ -1,83 +1,123 @@
 """Which images a store holds already: what resuming asks."""
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, Literal, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.store.part import REJECTED, ROWS, Part, full_path
+from sparsefeat.storage import Storage
+from sparsefeat.store.format import PartEntry, overlapped
+from sparsefeat.store.part import INDEX, REJECTED, ROWS, Part, full_path, row_id
 from sparsefeat.types import Reject, Row
 
 Status: TypeAlias = Literal["stored", "rejected", "elsewhere", "changed", "new"]
 Keys: TypeAlias = npt.NDArray[np.int64]
 
+_STATUSES: Final[tuple[Status, ...]] = ("new", "changed", "elsewhere", "rejected", "stored")
 _RECENT: Final = 1 << 16
 _SIDES: Final = ("left", "right")
 
 
-class _Stored(NamedTuple):
-    root: str
-    path: str
-    bytes: int
-    mtime_ns: int
-    sha256: str
+class Named(Protocol):
+    """What an image is asked for by: a listed file, a row or a reject."""
 
-
-Image: TypeAlias = Row | Reject | _Stored
+    @property
+    def root(self) -> str: ...  # noqa: D102  # fields as in `sparsefeat.types.Row`
+    @property
+    def path(self) -> str: ...  # noqa: D102
+    @property
+    def bytes(self) -> int: ...  # noqa: D102
+    @property
+    def mtime_ns(self) -> int: ...  # noqa: D102
 
 
 class _KeySet:
     """A set of 64-bit hashes in 8 bytes each; safe to ask in one thread while another adds.
 
     Among ten million images, the chance that any is taken for another is 1 in 300,000.
+
+    Parameters
+    ----------
+    read
+        Gives the keys of a part: those of the parts given to `read_later` are read when first
+        asked for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, read: Callable[[Part], Keys] | None = None) -> None:
+        self._read = read
+        self._unread: list[tuple[Storage, PartEntry]] = []
         self._waiting: list[Keys] = []
         self._sorted: Keys = np.empty(0, np.int64)
         self._recent: set[int] = set()
         self._lock = threading.Lock()
 
+    def read_later(self, part: Part) -> None:
+        with self._lock:
+            self._unread.append((part.storage, part.entry))
+
     def update(self, keys: Keys) -> None:
         with self._lock:
             self._waiting.append(keys)
 
-    def add(self, key: int) -> None:
+    def add(self, keys: Keys) -> None:
+        """Add a few: not all are sorted again for them."""
         with self._lock:
-            self._recent.add(key)
+            self._recent.update(keys.tolist())
             if len(self._recent) >= _RECENT + len(self._sorted) // 8:  # so that it stays linear
                 self._waiting.append(np.fromiter(self._recent, np.int64, len(self._recent)))
                 self._recent.clear()
 
-    def __contains__(self, key: int) -> bool:
+    def contains(self, keys: Keys) -> npt.NDArray[np.bool_]:
         with self._lock:
+            if self._unread:
+                self._waiting += overlapped(
+                    self._keys, self._unread, self._unread[0][0].reads_at_once
+                )
+                self._unread.clear()
             if self._waiting:  # sorted once, when first asked
-                self._sorted = np.sort(np.concatenate([self._sorted, *self._waiting]))
+                self._sorted = np.concatenate([self._sorted, *self._waiting])
                 self._waiting.clear()
-            if key in self._recent:
-                return True
-            found = int(self._sorted.searchsorted(key))
-            return found < len(self._sorted) and int(self._sorted[found]) == key
+                self._sorted.sort()
+            found = np.zeros(len(keys), np.bool_)
+            if len(self._sorted):
+                places = self._sorted.searchsorted(keys)
+                found = self._sorted.take(places, mode="clip") == keys
+            if self._recent:
+                found |= np.array([key in self._recent for key in keys.tolist()], np.bool_)
+            return found
+
+    def _keys(self, unread: tuple[Storage, PartEntry]) -> Keys:
+        assert self._read is not None
+        return self._read(Part(*unread))
 
 
-class _Identities:
-    """One kind of outcome's images, by everything they may be looked up by."""
+class _Outcome:
+    """The images of one table, by everything they may be looked up by."""
 
-    def __init__(self) -> None:
-        self.files, self.names, self.digests, self.exact = (_KeySet() for _ in range(4))
+    def __init__(self, table: str) -> None:
+        self.table = table
+        self.files, self.names = _KeySet(), _KeySet()
+        self.digests = _KeySet(lambda part: _digests(*_columns(part, table, "path", "sha256")))
 
 
 class Index:
     """The images that gave a row or a reject, looked up by identity.
 
-    Safe to ask in one thread while another adds. Keys are Python's hashes, which mean nothing in
-    another process.
+    Safe to ask in one thread while another adds. Keys come of Python's hashes, which mean nothing
+    in another process.
+
+    Parameters
+    ----------
+    locate
+        Whether `find` will be asked.
     """
 
-    def __init__(self) -> None:
-        self._rows, self._rejects, self._places = _Identities(), _Identities(), _KeySet()
+    def __init__(self, *, locate: bool = False) -> None:
+        self._rows, self._rejects, self._files = _Outcome(ROWS), _Outcome(REJECTED), _KeySet()
+        self._ids = _KeySet(lambda part: _hashes(*_columns(part, ROWS, INDEX)))
+        self._locations = _Locations() if locate else None
 
     def status(
         self, *, root: str, path: str, bytes: int, mtime_ns: int, sha256: str | None = None
@@ -100,113 +140,170 @@ class Index:
             "changed": there is a row for this path under this root, of another size or time,
             or digest.
         """
-        here = full_path(root, path)
-        if sha256 is not None:
-            digest = hash((path, sha256))
-            if digest in self._rows.digests:
-                return "stored"
-            if digest in self._rejects.digests:
-                return "rejected"
-        else:
-            file = hash((here, bytes, mtime_ns))
-            if file in self._rows.files:
-                return "stored"
-            if file in self._rejects.files:
-                return "rejected"
-            name = hash((path, bytes, mtime_ns))
-            if name in self._rows.names or name in self._rejects.names:
-                return "elsewhere"
-        return "changed" if hash(here) in self._places else "new"
+        if sha256 is None:
+            return self._statuses([root], [path], [bytes], [mtime_ns])[0]
+        digest = _digests([path], [sha256])
+        if self._rows.digests.contains(digest)[0]:
+            return "stored"
+        if self._rejects.digests.contains(digest)[0]:
+            return "rejected"
+        return "changed" if self._files.contains(_hashes([full_path(root, path)]))[0] else "new"
 
-    def holds(self, image: Image) -> bool:
+    def statuses(self, images: Sequence[Named]) -> list[Status]:
+        """Tell what the store knows of many images at once: see `status`."""
+        return self._statuses(*_records(images))
+
+    def _statuses(
+        self, roots: Sequence[str], paths: Sequence[str], sizes: Sequence[int], times: Sequence[int]
+    ) -> list[Status]:
+        here = _hashes(_full_paths(roots, paths))
+        files = _mixed(here, sizes, times)
+        known = np.where(self._rows.files.contains(files), 4, 0)
+        if not known.all():
+            others = np.flatnonzero(known == 0)
+            names = _mixed(_hashes(paths), sizes, times)[others]
+            at, here = files[others], here[others]
+            known[others] = np.select(
+                [
+                    self._rejects.files.contains(at),
+                    self._rows.names.contains(names) | self._rejects.names.contains(names),
+                    self._files.contains(here),
+                ],
+                [3, 2, 1],
+            )
+        return [_STATUSES[number] for number in known.tolist()]
+
+    def holds(self, row: Row) -> bool:
         """Tell whether there is a row of the same path, size, time and digest."""
-        return hash((image.path, image.bytes, image.mtime_ns, image.sha256)) in self._rows.exact
+        _, paths, *numbers = _records([row])
+        if not self._rows.names.contains(_mixed(_hashes(paths), *numbers))[0]:
+            return False
+        return bool(self._ids.contains(_hashes([row_id(row)]))[0])
 
-    def add_row(self, image: Image) -> None:
-        """Note an image that gave a row."""
-        _add(self._rows, image)
-        self._places.add(hash(full_path(image.root, image.path)))
+    def find(self, path: str) -> list[tuple[str, int]]:
+        """Give part and number of each row that was loaded of the file at a full path."""
+        assert self._locations is not None
+        return self._locations.find(path)
 
-    def add_reject(self, image: Image) -> None:
-        """Note an image that could not be read."""
-        _add(self._rejects, image)
+    def add_rows(self, rows: Sequence[Row]) -> None:
+        """Note images that gave a row."""
+        _add(self._rows, rows)
+        self._files.add(_hashes(full_path(row.root, row.path) for row in rows))
+        self._ids.add(_hashes(map(row_id, rows)))
 
-    def load(self, parts: Iterable[Part]) -> None:
-        """Add the images that the parts hold."""
-        for part in parts:
-            columns = _columns(part, ROWS, part.kept)
-            _load(self._rows, columns)
-            self._places.update(_hashes(columns[0]))
-            _load(self._rejects, _columns(part, REJECTED, None))
+    def add_rejects(self, rejects: Sequence[Reject]) -> None:
+        """Note images that could not be read."""
+        _add(self._rejects, rejects)
 
-
-Columns: TypeAlias = tuple[
-    Sequence[str], Sequence[str], Sequence[int], Sequence[int], Sequence[str]
-]
-
-
-def _columns(part: Part, table: str, kept: npt.NDArray[np.int64] | None) -> Columns:
-    """Read where the images lay, their paths, sizes, times and digests."""
-    read = {name: part.column(table, name) for name in _Stored._fields}
-    if kept is not None:
-        read = {name: column[kept] for name, column in read.items()}
-    root, path, size, mtime_ns, sha256 = (read[name].tolist() for name in _Stored._fields)
-    return [*map(full_path, root, path)], path, size, mtime_ns, sha256
+    def load(self, part: Part) -> None:
+        """Add the images that a part holds; several may be loaded at once, in threads."""
+        here = _load(self._rows, part)
+        self._files.update(here)
+        self._ids.read_later(part)
+        if self._locations is not None:
+            self._locations.add(part, here)
+        if part.header.rejected:
+            _load(self._rejects, part)
 
 
-def _load(identities: _Identities, columns: Columns) -> None:
-    places, paths, sizes, times, digests = columns
-    identities.files.update(_hashes(zip(places, sizes, times, strict=True)))
-    identities.names.update(_hashes(zip(paths, sizes, times, strict=True)))
-    identities.digests.update(_hashes(zip(paths, digests, strict=True)))
-    identities.exact.update(_hashes(zip(paths, sizes, times, digests, strict=True)))
+def _columns(part: Part, table: str, *names: str) -> list[list[Any]]:
+    """Read columns: of rows, those that count."""
+    kept = part.kept if table == ROWS else None
+    read = (part.column(table, name) for name in names)
+    return [(column if kept is None else column[kept]).tolist() for column in read]
 
 
-def _hashes(keys: Iterable[object]) -> Keys:
-    return np.fromiter(map(hash, keys), np.int64)
+def _load(outcome: _Outcome, part: Part) -> Keys:
+    """Add the images of a part's table, and give the hashes of their full paths."""
+    table = outcome.table
+    roots, paths, *numbers = _columns(part, table, "root", "path", "bytes", "mtime_ns")
+    here = _hashes(_full_paths(roots, paths))
+    outcome.files.update(_mixed(here, *numbers))
+    outcome.names.update(_mixed(_hashes(paths), *numbers))
+    outcome.digests.read_later(part)
+    return here
 
 
-def _add(identities: _Identities, image: Image) -> None:
-    here, path = full_path(image.root, image.path), image.path
-    identities.files.add(hash((here, image.bytes, image.mtime_ns)))
-    identities.names.add(hash((path, image.bytes, image.mtime_ns)))
-    identities.digests.add(hash((path, image.sha256)))
-    identities.exact.add(hash((path, image.bytes, image.mtime_ns, image.sha256)))
+def _add(outcome: _Outcome, images: Sequence[Row] | Sequence[Reject]) -> None:
+    roots, paths, *numbers = _records(images)
+    outcome.files.add(_mixed(_hashes(_full_paths(roots, paths)), *numbers))
+    outcome.names.add(_mixed(_hashes(paths), *numbers))
+    outcome.digests.add(_digests(paths, [image.sha256 for image in images]))
+
+
+def _records(images: Sequence[Named]) -> tuple[list[str], list[str], list[int], list[int]]:
+    return (
+        [image.root for image in images],
+        [image.path for image in images],
+        [image.bytes for image in images],
+        [image.mtime_ns for image in images],
+    )
+
+
+def _full_paths(roots: Sequence[str], paths: Sequence[str]) -> list[str]:
+    before = {root: full_path(root, "") for root in set(roots)}
+    return [before[root] + path for root, path in zip(roots, paths, strict=True)]
+
+
+def _hashes(texts: Iterable[str]) -> Keys:
+    return np.fromiter(map(hash, texts), np.int64)
+
+
+def _digests(paths: Sequence[str], digests: Sequence[str]) -> Keys:
+    return np.fromiter(map(hash, zip(paths, digests, strict=True)), np.int64)
+
+
+def _mixed(hashes: Keys, *numbers: Sequence[int]) -> Keys:
+    """Hash numbers into hashes, bit for bit as splitmix64 does."""
+    mixed = hashes.view(np.uint64)
+    for each in numbers:
+        mixed = mixed + np.array(each, np.int64).view(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+        mixed ^= mixed >> np.uint64(31)
+    return mixed.view(np.int64)
 
 
 def row_ids(part: Part) -> Iterator[tuple[int, str]]:
     """Give the number in the part, and the id, of each row that counts."""
-    ids = part.column(ROWS, "_index").tolist()
+    ids = part.column(ROWS, INDEX).tolist()
     numbers = range(len(ids)) if part.kept is None else part.kept.tolist()
     return ((number, ids[number]) for number in numbers)
 
 
-class Locations:
-    """Where the rows of images lie, looked up by the place of the file: in 20 bytes a row."""
+def row_files(part: Part) -> Iterator[str]:
+    """Give the full path of each row that counts, but of pictures that were no files."""
+    roots, paths = _columns(part, ROWS, "root", "path")
+    rows = zip(roots, paths, strict=True)
+    return (full_path(root, path) for root, path in rows if root)
+
+
+class _Locations:
+    """Where the rows of images lie, looked up by their files' full paths: in 24 bytes a row."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._names: list[str] = []
         self._waiting: list[tuple[Keys, npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
         self._hashes: Keys = np.empty(0, np.int64)
         self._parts: npt.NDArray[np.int64] = np.empty(0, np.int64)
         self._rows: npt.NDArray[np.int64] = np.empty(0, np.int64)
 
-    def load(self, parts: Iterable[Part]) -> None:
-        """Add the rows of parts."""
-        for part in parts:
-            rows = np.arange(part.header.rows) if part.kept is None else part.kept
-            here = _columns(part, ROWS, part.kept)[0]
-            self._waiting.append((_hashes(here), np.full(len(rows), len(self._names)), rows))
+    def add(self, part: Part, here: Keys) -> None:
+        """Add the rows of a part, given the hashes of their full paths."""
+        rows = np.arange(part.header.rows) if part.kept is None else part.kept
+        with self._lock:
+            self._waiting.append((here, np.full(len(rows), len(self._names)), rows))
             self._names.append(part.entry.name)
 
-    def find(self, here: str) -> list[tuple[str, int]]:
-        """Give the part's name and the row's number in it, for each row of a file's place."""
+    def find(self, path: str) -> list[tuple[str, int]]:
+        """Give the part's name and the row's number in it, for each row of a full path."""
         if self._waiting:
             columns = zip((self._hashes, self._parts, self._rows), *self._waiting, strict=True)
             hashes, parts, rows = (np.concatenate(each) for each in columns)
             order = np.argsort(hashes, kind="stable")
             self._hashes, self._parts, self._rows = hashes[order], parts[order], rows[order]
             self._waiting.clear()
-        first, last = (int(np.searchsorted(self._hashes, hash(here), side)) for side in _SIDES)
+        first, last = (int(np.searchsorted(self._hashes, hash(path), side)) for side in _SIDES)
         found = zip(self._parts[first:last].tolist(), self._rows[first:last], strict=True)
         return [(self._names[part], int(row)) for part, row in found]

@@ -3,7 +3,8 @@
 import errno
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -19,7 +20,7 @@ from sparsefeat.errors import (
     StoreNotFoundError,
     StoreWriteError,
 )
-from sparsefeat.storage import Storage, open_storage
+from sparsefeat.storage import Storage, is_url, open_storage
 from sparsefeat.store.format import (
     FORMAT,
     JSON,
@@ -207,6 +208,11 @@ class Log:
     def _no_store(self) -> StoreNotFoundError:
         name = self._storage.name("")
         if not self._storage.is_folder():
+            if is_url(name):
+                return StoreNotFoundError(
+                    f"there is nothing at {name}, expected a store: check the URL, or extract "
+                    "into it first"
+                )
             what = (
                 "is a link that leads back to itself"
                 if _is_loop(self._storage)
@@ -269,7 +275,9 @@ class Log:
         )
         return self._put(first, change, number=1)
 
-    def commit(self, latest: Snapshot, change: Callable[[Snapshot], Change | None]) -> Snapshot:
+    def commit(
+        self, latest: Snapshot, change: Callable[[Snapshot], Change | None], *, part: str = ""
+    ) -> Snapshot:
         """Commit the next snapshot.
 
         Parameters
@@ -280,6 +288,8 @@ class Log:
         change
             Called with the newest snapshot; gives what is to become of its parts, or None for
             nothing.
+        part
+            The name of a new one among them, which is deleted where nothing is committed.
 
         Returns
         -------
@@ -295,6 +305,9 @@ class Log:
             latest = self._newest_from(latest, taken)
             wanted = change(latest)
             if wanted is None:
+                if part:
+                    with suppress(OSError):  # `vacuum` will
+                        self._storage.delete(part_key(part))
                 return latest
             taken = latest.number + 1
             if (made := self._put(latest, wanted, number=taken)) is not None:
@@ -352,18 +365,19 @@ class Log:
         except OSError as exc:
             raise write_error(self._storage, exc) from exc
         if not made:
-            _logger.info("%s: another writer made snapshot %d first", self._storage.root, number)
+            _logger.info("%s: another writer made snapshot %d first", self._storage, number)
             return None
         _logger.info(
             "%s: snapshot %d committed (%s), %d rows in %d parts",
-            *(self._storage.root, number, after.operation, after.n_rows, len(after.parts)),
+            *(self._storage, number, after.operation, after.n_rows, len(after.parts)),
         )
         return Snapshot(**{**_fields(after), "base": base, "checksum": seal_checksum(content)})
 
     def _check_there(self, entries: Iterable[PartEntry]) -> None:
         for entry in entries:
             key = part_key(entry.name)
-            if not self._storage.exists(f"{key}/zarr.json"):
+            # In a bucket somebody may have deleted what was there while the rest was uploaded.
+            if self._storage.usage(key).stored_bytes != entry.n_bytes:
                 raise StoreWriteError(
                     f"{self._storage.name(key)} was deleted before it was committed, expected it "
                     "to stay: run the same command again, and vacuum with a longer grace period"
@@ -379,8 +393,8 @@ def _base(after: Snapshot, before: Snapshot) -> Snapshot | None:
     """Choose what a snapshot's file refers to; None makes it a full one.
 
     A file must not hold all parts at every commit, nor may many files have to be read. So a
-    snapshot refers to a middle one, which refers to a full one: of N parts, some N**(1/3) in the
-    one and N**(2/3) in the other.
+    snapshot refers to a middle one, which refers to a full one: of N parts, (2N)**(1/3) at most in
+    the one and (2N)**(2/3) in the other.
     """
     full = 2 * len(after.parts)
     limits = {1: max(64, round(full ** (2 / 3))), 2: max(16, round(full ** (1 / 3)))}
@@ -500,30 +514,62 @@ def claim(storage: Storage) -> list[Path]:
     StoreWriteError
         It can't be made.
     """
-    name = storage.name("")
-    try:
-        if storage.exists("") and not storage.is_folder():
-            raise StoreError(f"{name} is a file, expected a folder: choose another path")
-        if storage.exists(""):
-            names = [each for each in storage.names("") if not each.startswith(".")]
-            foreign = [each for each in names if each not in (PARTS, SNAPSHOTS)]
-            if foreign and SNAPSHOTS not in names:
-                raise StoreError(
-                    f"{name} holds {foreign[0]} and no {SNAPSHOTS}/, expected a store or an empty "
-                    "folder: choose another one"
-                )
+    with _claiming(storage):
+        _refuse_others(storage)
         made = storage.claim(SNAPSHOTS)
         # Parts first: `unmake` stops there where another writer has begun one.
         return [*storage.claim(PARTS), *made]
+
+
+@contextmanager
+def _claiming(storage: Storage) -> Iterator[None]:
+    try:
+        yield
+    except StoreError:
+        raise
     except OSError as exc:
-        if isinstance(exc, StoreError):
-            raise
         raise write_error(storage, exc) from exc
+
+
+def _refuse_others(storage: Storage) -> None:
+    """See that there is nothing yet, an empty folder, or a store."""
+    name = storage.name("")
+    if not storage.is_folder():
+        if storage.exists(""):
+            raise StoreError(f"{name} is a file, expected a folder: choose another path")
+        return
+    names = [each for each in storage.names("") if not each.startswith(".")]
+    foreign = [each for each in names if each not in (PARTS, SNAPSHOTS)]
+    if foreign and SNAPSHOTS not in names:
+        raise StoreError(
+            f"{name} holds {foreign[0]} and no {SNAPSHOTS}/, expected a store or an empty "
+            "folder: choose another one"
+        )
+
+
+def check_output(folder: str | os.PathLike[str]) -> None:
+    """See that a store can be made in a folder, or continued, as far as is known without settings.
+
+    Raises
+    ------
+    StoreError, StoreCorruptError, StoreReadError, StoreWriteError
+        As `StoreWriter.open` does.
+    """
+    storage = open_storage(folder)
+    with _claiming(storage):
+        _refuse_others(storage)
+        Log(storage).newest()
+        storage.check_writable(PARTS)
 
 
 def write_error(storage: Storage, exc: OSError) -> StoreWriteError:
     """Say that the disk refused, or dropped out."""
     name = storage.name("")
+    if is_url(name):
+        return StoreWriteError(
+            f"{name} can't be written ({exc.strerror or exc}), expected a service that answers, "
+            "and permission: run the same command again, committed parts are safe"
+        )
     if isinstance(exc, FileNotFoundError | NotADirectoryError):
         return StoreWriteError(
             f"{name} can't be written ({exc.strerror or exc}), expected the store that was "

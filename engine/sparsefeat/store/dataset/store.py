@@ -13,9 +13,8 @@ from sparsefeat.store.dataset.annotated import annotated
 from sparsefeat.store.dataset.batches import Numbers, check_limit
 from sparsefeat.store.dataset.gather import Parts
 from sparsefeat.store.dataset.log import Log, Snapshot
-from sparsefeat.store.dataset.tables import read_frame, standing_rejects
+from sparsefeat.store.dataset.tables import matching, read_frame, standing_rejects
 from sparsefeat.store.dataset.view import LayerView
-from sparsefeat.store.dataset.where import matching
 from sparsefeat.store.format import JSON
 from sparsefeat.store.part import REJECTED, ROWS, Part
 from sparsefeat.system import close_matches
@@ -91,7 +90,7 @@ class Store:
     @property
     def parts(self) -> Sequence[Part]:
         """The parts, in the order of their rows, all of them opened."""
-        return tuple(self._parts)
+        return tuple(map(self._parts.part, range(len(self._parts))))
 
     @property
     def opened(self) -> Parts:
@@ -107,16 +106,16 @@ class Store:
     def obs(self) -> "pd.DataFrame":
         """One line per row, in the order of the rows, indexed by row id."""
         if ROWS not in self._frames:
-            kept = [part.kept for part in self._parts]
-            self._frames[ROWS] = read_frame(self._parts, ROWS, kept)
+            kept = ((part, part.kept) for part in self._parts)
+            self._frames[ROWS] = read_frame(kept, ROWS, self.storage.reads_at_once)
         return self._frames[ROWS].copy()
 
     @property
     def rejected(self) -> "pd.DataFrame":
         """One line per image that gave no row, with its latest reason."""
         if REJECTED not in self._frames:
-            standing = self._standing_rejects()
-            self._frames[REJECTED] = read_frame(self._parts, REJECTED, standing)
+            standing = zip(self._parts, self._standing_rejects(), strict=True)
+            self._frames[REJECTED] = read_frame(standing, REJECTED, self.storage.reads_at_once)
         return self._frames[REJECTED].copy()
 
     @property
@@ -127,7 +126,7 @@ class Store:
     def _standing_rejects(self) -> list[Numbers]:
         if not any(entry.rejected for entry in self.snapshot.parts):
             return [np.empty(0, np.int64)] * len(self._parts)
-        return standing_rejects(self.parts)
+        return standing_rejects(self._parts, self.storage.reads_at_once)
 
     def where(self, condition: str) -> Numbers:
         """Find the rows that a condition on `obs` holds for.

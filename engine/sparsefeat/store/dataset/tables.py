@@ -1,13 +1,15 @@
-"""A store's tables: rows, and images that gave none."""
+"""A store's tables: rows, images that gave none, and conditions on them."""
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
+from sparsefeat.errors import InputError
+from sparsefeat.store.format import overlapped
 from sparsefeat.store.part import COLUMNS, INDEX, REJECTED, ROWS, Part, full_path
-from sparsefeat.system import importing
+from sparsefeat.system import close_matches, importing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,33 +18,69 @@ _IDENTITY = ("root", "path", "bytes", "mtime_ns")
 Lines = npt.NDArray[np.int64]
 
 
-def read_frame(parts: Iterable[Part], table: str, lines: Sequence[Lines | None]) -> "pd.DataFrame":
-    """Read lines of one table of all parts, indexed by row id; None for all of a part's."""
+def read_frame(
+    parts: Iterable[tuple[Part, Lines | None]], table: str, at_once: int
+) -> "pd.DataFrame":
+    """Read lines of one table of parts, indexed by row id; None for all of a part's."""
     with importing("pandas"):
         import pandas as pd
 
-    columns: dict[str, list[npt.NDArray[np.generic]]] = {
-        column: [] for column in (INDEX, *COLUMNS[table])
-    }
-    for part, some in zip(parts, lines, strict=True):
-        for column, read in columns.items():
+    text: Any = pd.StringDtype(na_value=np.nan)
+    columns: dict[str, list[Any]] = {column: [] for column in (INDEX, *COLUMNS[table])}
+
+    def read(wanted: tuple[Part, Lines | None]) -> list[Any]:
+        part, some = wanted
+        found: list[Any] = []
+        for column in (INDEX, *COLUMNS[table]):
             values = part.column(table, column)
-            read.append(values if some is None else values[some])
-    joined = {
-        column: np.concatenate(values) if values else np.empty(0, object)
-        for column, values in columns.items()
-    }
-    index = pd.Index(joined.pop(INDEX), dtype=object)
-    return pd.DataFrame(
-        {
-            column: pd.Series(values, index, "int64" if COLUMNS[table][column] is int else object)
-            for column, values in joined.items()
-        },
-        index=index,
+            values = values if some is None else values[some]
+            in_arrow = text.storage == "pyarrow" and values.dtype == np.object_
+            found.append(_in_arrow(values) if in_arrow else values)
+        return found
+
+    for found in overlapped(read, parts, at_once):
+        for pieces, piece in zip(columns.values(), found, strict=True):
+            pieces.append(piece)
+    joined: dict[str, Any] = {}
+    for column in [*columns]:
+        pieces = columns.pop(column)
+        if COLUMNS[table].get(column) is int:
+            joined[column] = np.concatenate([np.empty(0, np.int64), *pieces])
+        elif text.storage == "pyarrow":
+            import pyarrow
+
+            joined[column] = text.__from_arrow__(
+                pyarrow.chunked_array(pieces, pyarrow.large_string())
+            )
+        else:
+            joined[column] = pd.array(np.concatenate([np.empty(0, object), *pieces]), text)
+    index = pd.Index(joined.pop(INDEX))
+    return pd.DataFrame(joined, index=index, copy=False)
+
+
+def with_objects(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Give a table whose text is Python's, as every AnnData can write it."""
+    import pandas as pd
+
+    text = [name for name, dtype in frame.dtypes.items() if isinstance(dtype, pd.StringDtype)]
+    return frame.astype(dict.fromkeys(text, object)).set_axis(frame.index.astype(object))
+
+
+def _in_arrow(texts: npt.NDArray[np.object_]) -> Any:
+    """Make Arrow's array of texts, in just the memory that it takes."""
+    import pyarrow
+
+    joined = "".join(texts)
+    data = joined.encode()
+    lengths = map(len, texts if len(data) == len(joined) else map(str.encode, texts))
+    offsets = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum(np.fromiter(lengths, np.int64, len(texts)), out=offsets[1:])
+    return pyarrow.LargeStringArray.from_buffers(
+        len(texts), pyarrow.py_buffer(offsets), pyarrow.py_buffer(data)
     )
 
 
-def standing_rejects(parts: Sequence[Part]) -> list[Lines]:
+def standing_rejects(parts: Collection[Part], at_once: int = 1) -> list[Lines]:
     """Give for each part the lines of its rejects that stand, ascending.
 
     An image that gave a row, in whatever part, is no reject; of several rejects of the same
@@ -54,9 +92,9 @@ def standing_rejects(parts: Sequence[Part]) -> list[Lines]:
             last[identity] = number, line
     if last:
         times = np.array([identity[2] for identity in last], np.int64)
-        for part in parts:
+        for part, stored in overlapped(_with_times, parts, at_once):
             # Most images were never rejected: only those of the same time are looked at.
-            rows = np.flatnonzero(np.isin(part.column(ROWS, "mtime_ns"), times))
+            rows = np.flatnonzero(np.isin(stored, times))
             rows = rows if part.kept is None else np.intersect1d(rows, part.kept)
             if len(rows):
                 for identity in _identities(part, ROWS, rows):
@@ -65,6 +103,10 @@ def standing_rejects(parts: Sequence[Part]) -> list[Lines]:
     for number, line in sorted(last.values()):
         standing[number].append(line)
     return [np.array(lines, np.int64) for lines in standing]
+
+
+def _with_times(part: Part) -> tuple[Part, Lines]:
+    return part, part.column(ROWS, "mtime_ns")
 
 
 def _identities(part: Part, table: str, lines: Lines | None) -> list[tuple[object, ...]]:
@@ -76,3 +118,37 @@ def _identities(part: Part, table: str, lines: Lines | None) -> list[tuple[objec
         (full_path(root, path), size, mtime_ns)
         for root, path, size, mtime_ns in zip(*(each.tolist() for each in some), strict=True)
     ]
+
+
+def matching(obs: "pd.DataFrame", condition: str) -> npt.NDArray[np.int64]:
+    """Find the lines of a table that a condition holds for: see `Store.where`."""
+    from pandas.errors import UndefinedVariableError
+
+    if not isinstance(condition, str) or not condition.strip():
+        raise InputError(
+            f"got {condition!r} as a condition, expected text such as 'width > 500' (--where)"
+        )
+    try:
+        # `query` would locate rows by whatever comes out, numbers and labels too; so its mask is
+        # taken. Without the two dictionaries, @name would be a variable of these functions.
+        found = obs.eval(condition, engine="python", local_dict={}, global_dict={})
+    except UndefinedVariableError as exc:
+        name, columns = str(exc).split("'")[1], ["index", *map(str, obs.columns)]
+        likely = close_matches(name, columns) or columns
+        _refuse(condition, f"there is no column {name!r}: try {', '.join(likely)}", exc)
+    except SyntaxError as exc:
+        _refuse(condition, exc.msg, exc)
+    except Exception as exc:  # pandas, NumPy, re and Python's parser raise what they like
+        _refuse(condition, f"{type(exc).__name__}: {exc}", exc)
+    mask = np.asarray(found)
+    if mask.shape != (len(obs),) or mask.dtype != np.bool_:
+        _refuse(condition, f"it gives {mask.dtype} of shape {mask.shape}, not True or False a row")
+    return np.flatnonzero(mask)
+
+
+def _refuse(condition: str, why: str, cause: Exception | None = None) -> NoReturn:
+    shown = condition if len(condition) <= 100 else f"{condition[:100]}..."
+    raise InputError(
+        f"{shown!r} is no condition on rows ({' '.join(why.split())}), expected one such as "
+        "'width > 500 and label == \"cat\"'"
+    ) from cause

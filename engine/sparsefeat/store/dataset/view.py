@@ -16,9 +16,9 @@ from sparsefeat.store.dataset.batches import (
     csr_rows,
     require_memory,
 )
-from sparsefeat.store.dataset.gather import Parts, by_part, read_csr, read_dense
+from sparsefeat.store.dataset.gather import Parts, Wanted, by_part, read_csr, read_dense
 from sparsefeat.store.dataset.rows import RowIndex, row_numbers, runs
-from sparsefeat.store.format import JSON, SHARD, plain
+from sparsefeat.store.format import JSON, SHARD, overlapped, plain
 from sparsefeat.system import importing
 from sparsefeat.types import Layer
 from sparsefeat_kernels import Csr, csr_zeros_per_channel
@@ -310,8 +310,13 @@ class LayerView:
         if self._nnz is not None:
             return self._nnz[numbers]
         counts = np.empty(len(numbers), np.int64)
-        for wanted in by_part(self._parts, numbers):
+
+        def count(wanted: Wanted) -> None:
             counts[wanted.places] = np.diff(wanted.part.indptr(self.name))[wanted.rows]
+
+        some = by_part(self._parts, numbers)
+        for _ in overlapped(count, some, self._parts.storage.reads_at_once):
+            pass
         return counts
 
     def _require(self, needed: int, count: int, form: str) -> None:

@@ -1,14 +1,14 @@
 """Appending to a store."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self, TypeVar
 
 from sparsefeat.errors import InputError, StoreError, StoreMismatchError, StoreWriteError
 from sparsefeat.storage import Storage, open_storage
-from sparsefeat.store.dataset.index import Index, Locations, row_ids
+from sparsefeat.store.dataset.index import Index, row_files, row_ids
 from sparsefeat.store.dataset.log import (
     Change,
     Log,
@@ -28,6 +28,7 @@ from sparsefeat.store.format import (
     identity,
     in_threads,
     is_layer_name,
+    overlapped,
     plain_json,
 )
 from sparsefeat.store.part import (
@@ -51,7 +52,8 @@ class StoreWriter:
     """Appends batches to a store, part by part; made by `StoreWriter.open`.
 
     Any number of writers, in processes or on machines, may append to a store at the same time: a
-    row that another one has committed meanwhile is left out.
+    row that another one has committed meanwhile is left out, and so is one of a file that another
+    one has given a row meanwhile, unless rows are to be replaced.
 
     As a context manager it commits on leaving, after an exception of the caller's
     (a KeyboardInterrupt too) as well. After a `StoreWriteError` of its own it commits nothing:
@@ -87,6 +89,7 @@ class StoreWriter:
         *,
         replace: bool,
         operation: str,
+        opening: Callable[[int, int], None] | None,
     ) -> None:
         self._storage, self._layers, self._limits = storage, layers, limits
         self._settings, self._provenance = settings, provenance
@@ -94,18 +97,20 @@ class StoreWriter:
         self._operation = operation
         self.losses: dict[str, Loss] = {}
         """What the committed parts of this writer have lost of each layer, where they have."""
-        self.index = Index()
+        self.duplicates = 0
+        """Appended rows that were left out, since others had committed their images by then."""
+        self.index = Index(locate=replace)
         """The images that gave a row or a reject: extended by what others commit."""
-        self._locations = Locations() if replace else None
+        self._replace = replace
         self._log = Log(storage)
         self._made = claim(storage)
         self._folder = storage.identity()
         self._latest = self._log.newest()
-        self._loaded: dict[str, PartEntry] = {}  # the parts that are in the index
+        self._loaded: set[str] = set()  # names of the parts that are in the index
         if self._latest is not None:
             self._check_alike(self._latest)
             self._layers = self._latest.layers  # in its order
-            self._load(self._latest)
+            self._load(self._latest, opening)
         self._part: PartWriter | None = None
         self._buffers = {layer.name: CsrBuffers() for layer in layers}
         self._failed = self._closed = False
@@ -126,6 +131,7 @@ class StoreWriter:
         steps: Mapping[str, ChannelSteps] | None = None,
         replace: bool = False,
         operation: str = "extract",
+        opening: Callable[[int, int], None] | None = None,
     ) -> Self:
         """Make a store, or continue one.
 
@@ -156,6 +162,9 @@ class StoreWriter:
             store: they count no more once it is committed.
         operation
             What the snapshots say that made them.
+        opening
+            Called with how many parts are known, and of how many, while an existing store is
+            opened; what it raises ends that.
 
         Raises
         ------
@@ -186,6 +195,7 @@ class StoreWriter:
                 steps or {},
                 replace=replace,
                 operation=operation,
+                opening=opening,
             )
         except StoreError:
             raise
@@ -266,15 +276,25 @@ class StoreWriter:
                 "use the same ones, or choose another folder"
             )
 
-    def _load(self, snapshot: Snapshot) -> list[Part]:
-        """Add to the index what others have committed."""
+    def _load(
+        self, snapshot: Snapshot, opening: Callable[[int, int], None] | None = None
+    ) -> list[PartEntry]:
+        """Add to the index what others have committed, and list its parts."""
         entries = [entry for entry in snapshot.parts if entry.name not in self._loaded]
-        parts = [Part(self._storage, entry) for entry in entries]
-        self.index.load(parts)
-        if self._locations is not None:
-            self._locations.load(parts)
-        self._loaded |= {entry.name: entry for entry in entries}
-        return parts
+
+        def told() -> Iterator[PartEntry]:
+            for number, entry in enumerate(entries):
+                if opening is not None:
+                    opening(number, len(entries))
+                yield entry
+
+        def load(entry: PartEntry) -> None:
+            self.index.load(Part(self._storage, entry))
+
+        for _ in overlapped(load, told(), self._storage.reads_at_once):
+            pass
+        self._loaded.update(entry.name for entry in entries)
+        return entries
 
     def _checked(self, batch: Batch[LayerRows]) -> Batch[LayerRows]:
         got = {
@@ -301,8 +321,7 @@ class StoreWriter:
     def _append(self, batch: Batch[LayerRows]) -> int:
         if rejects := _recorded(batch):
             self._in_flight().reject(rejects)
-            for reject in rejects:
-                self.index.add_reject(reject)
+            self.index.add_rejects(rejects)
             if self._in_flight().full:
                 self._commit()
         added = start = 0
@@ -335,8 +354,7 @@ class StoreWriter:
         if count:
             rows = batch.rows[start : start + count]
             part.append(rows, {name: cut_rows(some, 0, count) for name, some in layers.items()})
-            for row in rows:
-                self.index.add_row(row)
+            self.index.add_rows(rows)
         else:
             # Rows that fit now and then would end one small part after another.
             misfits = part.misfits(layers)
@@ -385,7 +403,7 @@ class StoreWriter:
             return
         entry, header = part.finish(self._settings, self._provenance)
         self._check_folder()
-        # From here on nothing of it is removed: where a commit fails, it may have been made.
+        # After an error nothing of it is removed: the commit may have been made.
         self._part = None
         if self._latest is None:
             change = Change(operation=self._operation, parts=[entry])
@@ -393,12 +411,16 @@ class StoreWriter:
                 self._log.create(self._settings, self._layers, str(self._values), change)
                 or self._first_of_another()
             )
+        duplicates: set[int] = set()
         if entry.name not in self._latest.by_name:
-            duplicates: set[int] = set()
             self._latest = self._log.commit(
-                self._latest, lambda latest: self._appended(latest, entry, part, duplicates)
+                self._latest,
+                lambda latest: self._appended(latest, entry, part, duplicates),
+                part=entry.name,
             )
-        self._loaded[entry.name] = entry
+        if not self._replace:  # otherwise its rows, too, may be replaced by later ones
+            self._loaded.add(entry.name)
+        self.duplicates += len(duplicates)
         for stored in header.layers:
             if stored.values is not None and stored.values.loss is not None:
                 before = self.losses.get(stored.name, Loss())
@@ -419,20 +441,27 @@ class StoreWriter:
     ) -> Change | None:
         """Put a part behind those of a snapshot, without rows that these hold.
 
+        Nor those of files that others have given a row meanwhile, unless ours replace them.
         `duplicates` are such rows of the part, found when it lost against another commit.
         """
         # What lies in parts that were in the index already was not appended here.
-        theirs = {id for other in self._load(latest) for _, id in row_ids(other)}
+        others = [Part(self._storage, other) for other in self._load(latest)]
+        theirs = {id for other in others for _, id in row_ids(other)}
         if theirs:
             duplicates |= {n for n, row in enumerate(part.rows) if row_id(row) in theirs}
+        if theirs and not self._replace:
+            files = {file for other in others for file in row_files(other)}
+            for number, row in enumerate(part.rows):
+                if row.root and full_path(row.root, row.path) in files:
+                    duplicates.add(number)
         ours = excluding(entry, sorted(duplicates))
         if not (ours.n_rows or ours.rejected):
             return None
         parts: Sequence[PartEntry] = latest.parts
-        if self._locations is not None:
+        if self._replace:
             new = [row for number, row in enumerate(part.rows) if number not in duplicates]
             # In parts that are gone, too: those that took their places are in the index as well.
-            parts = exclude_rows(parts, _replaced_rows(self._locations, new))
+            parts = exclude_rows(parts, _replaced_rows(self.index, new))
         return Change(operation=self._operation, parts=[*parts, ours])
 
     def _run(self, task: Callable[[], T]) -> T:
@@ -462,11 +491,11 @@ class StoreWriter:
             raise
 
 
-def _replaced_rows(locations: Locations, rows: Iterable[Row]) -> dict[str, list[int]]:
+def _replaced_rows(index: Index, rows: Iterable[Row]) -> dict[str, list[int]]:
     """Find the rows of the same files as some new ones, by the name of their part."""
     replaced: dict[str, list[int]] = {}
     for row in rows:
-        for name, number in locations.find(full_path(row.root, row.path)):
+        for name, number in index.find(full_path(row.root, row.path)):
             replaced.setdefault(name, []).append(number)
     return replaced
 

@@ -53,7 +53,7 @@ from sparsefeat.store.format.documents import (
     snapshot_number,
     unseal,
 )
-from sparsefeat.store.format.threads import in_threads, scratch
+from sparsefeat.store.format.threads import in_threads, overlapped, scratch
 from sparsefeat.store.format.values import Loss, Values
 
 __all__ = [
@@ -97,6 +97,7 @@ __all__ = [
     "is_layer_name",
     "layer_key",
     "most_text_bytes",
+    "overlapped",
     "part_key",
     "part_name",
     "plain",

@@ -3,12 +3,20 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, Self
 
+import msgspec
 import numpy as np
 
 from sparsefeat.store.format.codecs import Chain, count, mapping, sequence, sharded, unsharded
-from sparsefeat.store.format.documents import CHUNK_ELEMENTS, CHUNKS, CHUNKS_PER_FILE, JSON
+from sparsefeat.store.format.documents import (
+    CHUNK_ELEMENTS,
+    CHUNKS,
+    CHUNKS_PER_FILE,
+    JSON,
+    TEXT_BYTES,
+)
 
 _TEXT: Final = "string"
 _NUMBERS: Final = ("float32", "int32", "int64", "uint8", "uint16")
@@ -30,6 +38,8 @@ class ArrayMetadata:
         Type of the elements, and how a chunk's bytes are made.
     attributes
         The array's own.
+    constant
+        What all elements are, in which case no file holds them; None where files do.
     """
 
     shape: tuple[int, ...]
@@ -37,6 +47,7 @@ class ArrayMetadata:
     file: tuple[int, ...]
     chain: Chain
     attributes: Mapping[str, JSON] = field(default_factory=dict)
+    constant: str | int | None = None
 
     def __post_init__(self) -> None:
         shape, chunk, file = self.shape, self.chunk, self.file
@@ -83,6 +94,8 @@ class ArrayMetadata:
     @property
     def n_chunks(self) -> int:
         """Chunks that hold something of the array."""
+        if self.constant is not None:
+            return 0
         if not self.shape:
             return 1
         return -(-self.shape[0] // self.chunk[0]) * self.n_across if self.n_elements else 0
@@ -115,19 +128,24 @@ class ArrayMetadata:
         """Give the content of ``zarr.json``."""
         codecs = self.chain.to_json()
         text = self.chain.dtype is None
-        fill: JSON = "" if text else 0.0 if self.dtype.kind == "f" else 0
         return {
             "shape": list(self.shape),
             "data_type": _TEXT if text else self.dtype.name,
             "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(self.file)}},
             "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
-            "fill_value": fill,
+            "fill_value": self._fill(self.chain.dtype) if self.constant is None else self.constant,
             "codecs": codecs if self.file == self.chunk else sharded(self.chunk, self.chain),
             "attributes": dict(self.attributes),
             "zarr_format": 3,
             "node_type": "array",
             "storage_transformers": [],
         }
+
+    @staticmethod
+    @lru_cache(maxsize=1024)  # of the parts of a store, most say the same
+    def parse(node: bytes) -> "ArrayMetadata":
+        """Read ``zarr.json`` as `from_json` does, given its text."""
+        return ArrayMetadata.from_json(msgspec.json.decode(node))
 
     @classmethod
     def from_json(cls, node: object) -> Self:
@@ -150,6 +168,7 @@ class ArrayMetadata:
             raise ValueError(f"chunk grid {grid['name']}, keys {keys['name']} with {separator!r}")
         file = _extents(mapping(grid["configuration"])["chunk_shape"])
         dtype = None if name == _TEXT else np.dtype(str(name))
+        fill = fields.get("fill_value")
         chunk, codecs = unsharded(fields["codecs"])
         metadata = cls(
             shape=_extents(fields["shape"]),
@@ -157,14 +176,29 @@ class ArrayMetadata:
             file=file,
             chain=Chain.from_json(codecs, dtype),
             attributes=mapping(fields.get("attributes", {})),
+            constant=None if fill == cls._fill(dtype) else _constant(fill, dtype),
         )
         if (
             metadata.chunk_elements > CHUNK_ELEMENTS
             or metadata.n_chunks > CHUNKS
             or metadata.chunks_per_file > CHUNKS_PER_FILE
+            or (metadata.constant is not None and metadata.n_elements > CHUNK_ELEMENTS)
         ):
             raise ValueError(f"shape {metadata.shape} in chunks {metadata.chunk} in files {file}")
         return metadata
+
+    @staticmethod
+    def _fill(dtype: np.dtype[Any] | None) -> str | float:
+        """Give the fill value of an array whose elements are in files."""
+        return "" if dtype is None else 0.0 if dtype.kind == "f" else 0
+
+
+def _constant(value: object, dtype: np.dtype[Any] | None) -> str | int:
+    if dtype is None and isinstance(value, str) and len(value.encode()) <= TEXT_BYTES:
+        return value
+    if dtype == np.int64 and type(value) is int and -(2**63) <= value < 2**63:
+        return value
+    raise ValueError(f"{value!r} as the value of all elements")
 
 
 def _extents(value: object) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.system import available_threads
+from sparsefeat.system import available_threads, map_ordered
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -25,6 +25,16 @@ def in_threads(task: Callable[[T], R], items: Iterable[T], at_least: int = 1) ->
     their kind.
     """
     return _threads(max(available_threads(), at_least)).map(task, items)
+
+
+def overlapped(task: Callable[[T], R], items: Iterable[T], at_once: int) -> Iterator[R]:
+    """Run a task that waits for a network on each item, some at once; results in order.
+
+    In this thread where `at_once` is 1. Tasks may call `in_threads`.
+    """
+    if at_once == 1:
+        return map(task, items)
+    return map_ordered(task, items, threads=at_once, ahead=at_once)
 
 
 def scratch(count: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:

@@ -3,7 +3,6 @@
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import groupby
@@ -37,7 +36,6 @@ from sparsefeat.store.format import (
     PartEntry,
     RoundedValues,
     Values,
-    part_key,
 )
 from sparsefeat.store.maintenance.vacuum import vacuum as delete_unlisted
 from sparsefeat.store.part import (
@@ -170,8 +168,6 @@ def compact(
                 bytes_after += entry.n_bytes
                 done.append(group)
             else:
-                with suppress(OSError):  # `vacuum` will
-                    storage.delete(part_key(entry.name))
                 lost += 1
         if vacuum:
             delete_unlisted(folder, older_than=0)
@@ -205,7 +201,7 @@ def _commit(log: Log, latest: Snapshot, group: Sequence["Source"], entry: PartEn
         ]
         return Change(operation="compact", parts=parts)
 
-    return log.commit(latest, replaced)
+    return log.commit(latest, replaced, part=entry.name)
 
 
 def _groups(

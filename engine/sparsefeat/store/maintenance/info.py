@@ -6,7 +6,7 @@ from functools import cache
 
 from sparsefeat.storage import open_storage
 from sparsefeat.store.dataset import Log, Store
-from sparsefeat.store.format import JSON, PARTS, SNAPSHOTS, Loss, SnapshotDocument
+from sparsefeat.store.format import JSON, Loss, SnapshotDocument
 from sparsefeat.store.part import read_refusal
 
 
@@ -16,10 +16,11 @@ def info(folder: str | os.PathLike[str], *, snapshot: int | None = None) -> dict
     Returns
     -------
     A JSON mapping: snapshot (its number), created, rows, excluded (rows that were removed or
-    replaced and still take room), rejected, parts, bytes, allocated_bytes (what the disk gives
-    all files of the folder), settings, values asked for, and for each layer its shape, its
-    encoding ("csr", "dense" or "mixed"), in what form its values are ("float32", "bits:N",
-    "float16", "uint8 linear codes", ..., or "mixed") and what that loses (None where nothing is
+    replaced and still take room), rejected, parts, bytes, allocated_bytes (what the disk gives to
+    all files, of older snapshots too; None in a bucket), settings, values asked for, and for
+    each layer its shape, its encoding ("csr", "dense" or "mixed"), in what form its values are
+    ("float32", "bits:N", "float16", "uint8 linear codes", ..., or "mixed") and what that loses
+    (None where nothing is
     lost), nnz, share of zeros, bytes dense and stored, and stored / dense. Figures of layers are of
     all rows of the parts, excluded ones too.
 
@@ -29,13 +30,7 @@ def info(folder: str | os.PathLike[str], *, snapshot: int | None = None) -> dict
         As `Store` does.
     """
     store = Store(folder, snapshot=snapshot)
-    try:
-        usage = store.storage.usage(PARTS) + store.storage.usage(SNAPSHOTS)
-    except OSError as exc:
-        if refused := read_refusal(store.storage.name(""), exc):
-            raise refused from exc
-        raise
-    entries = store.snapshot.parts
+    entries, losses = store.snapshot.parts, _losses(store)
     return {
         "snapshot": store.snapshot.number,
         "created": store.snapshot.created,
@@ -44,42 +39,54 @@ def info(folder: str | os.PathLike[str], *, snapshot: int | None = None) -> dict
         "rejected": store.n_rejected,
         "parts": len(entries),
         "bytes": sum(entry.n_bytes for entry in entries),
-        "allocated_bytes": usage.allocated_bytes,
+        "allocated_bytes": _allocated_bytes(store),
         "settings": store.settings,
         "values": store.snapshot.values,
         "layers": {
-            name: _layer_info(store, name, place) for place, name in enumerate(store.layers)
+            name: _layer_info(store, name, place, losses.get(name))
+            for place, name in enumerate(store.layers)
         },
     }
 
 
-def _layer_info(store: Store, name: str, place: int) -> dict[str, JSON]:
+def _allocated_bytes(store: Store) -> int | None:
+    try:
+        return store.storage.allocated_bytes()
+    except OSError as exc:
+        if refused := read_refusal(store.storage.name(""), exc):
+            raise refused from exc
+        raise
+
+
+def _losses(store: Store) -> dict[str, Loss]:
+    """Sum up what the parts have lost of each layer, where they have."""
+    losses: dict[str, Loss] = {}
+    if any(layer.form != "float32" for entry in store.snapshot.parts for layer in entry.layers):
+        for part in store.opened:
+            for name, stored in part.layers.items():
+                if (loss := getattr(stored.values, "loss", None)) is not None:
+                    losses[name] = losses.get(name, Loss()) + loss
+    return losses
+
+
+def _layer_info(store: Store, name: str, place: int, loss: Loss | None) -> dict[str, JSON]:
     layer = store.layers[name]
     stored = [entry.layers[place] for entry in store.snapshot.parts]
     encodings = {entry.encoding for entry in stored}
     forms = {entry.form for entry in stored}
-    losses = (
-        []
-        if forms <= {"float32"}
-        else [loss for part in store.parts if (loss := _loss(part.layers[name].values))]
-    )
     nnz, n_bytes = sum(entry.nnz for entry in stored), sum(entry.n_bytes for entry in stored)
     n_elements = sum(entry.rows for entry in store.snapshot.parts) * layer.n_features
     return {
         "shape": list(layer.shape),
         "encoding": encodings.pop() if len(encodings) == 1 else "mixed",
         "values": forms.pop() if len(forms) == 1 else "mixed",
-        "loss": {**sum(losses, Loss()).to_json()} if losses else None,
+        "loss": None if loss is None else {**loss.to_json()},
         "nnz": nnz,
         "zeros": (n_elements - nnz) / n_elements if n_elements else None,
         "bytes_dense": 4 * n_elements,
         "bytes_stored": n_bytes,
         "ratio": n_bytes / (4 * n_elements) if n_elements else None,
     }
-
-
-def _loss(values: object) -> Loss | None:
-    return getattr(values, "loss", None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

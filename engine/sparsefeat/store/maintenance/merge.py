@@ -3,7 +3,6 @@
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from sparsefeat.store.dataset import (
     row_ids,
     standing_rejects,
 )
-from sparsefeat.store.format import PartEntry, differences, part_key
+from sparsefeat.store.format import PartEntry, differences
 from sparsefeat.store.maintenance.compact import Lines, RowCounter, Source, pack, write_group
 from sparsefeat.store.part import INDEX, ROWS, Part, PartLimits
 
@@ -185,7 +184,7 @@ def _wanted(
         parts += store.parts
         chosen += [rows.get(id(part), np.empty(0, np.int64)) for part in store.parts]
     # The output's own count as the later ones, or each merge would add the same again.
-    rejects = standing_rejects([*parts, *there])[: len(parts)]
+    rejects = standing_rejects([*parts, *there], storage.reads_at_once)[: len(parts)]
     seen = {row for part in there for _, row in row_ids(part)}
     sources = []
     duplicates = 0
@@ -235,14 +234,10 @@ class _Output:
         if entry.name not in self.latest.by_name:
             ids = [*row_ids(Part(self._storage, entry))]
             self.latest = self._log.commit(
-                self.latest, lambda latest: self._appended(latest, entry, ids)
+                self.latest, lambda latest: self._appended(latest, entry, ids), part=entry.name
             )
         self._known.add(entry.name)
-        if entry.name in self.latest.by_name:
-            return self.latest.by_name[entry.name]
-        with suppress(OSError):  # `vacuum` will
-            self._storage.delete(part_key(entry.name))
-        return excluding(entry, range(entry.rows))
+        return self.latest.by_name.get(entry.name) or excluding(entry, range(entry.rows))
 
     def _appended(
         self, latest: Snapshot, entry: PartEntry, ids: Sequence[tuple[int, str]]

@@ -1,4 +1,4 @@
-"""Deleting what no snapshot lists any more: nothing else ever deletes."""
+"""Deleting what no snapshot lists any more: nothing else deletes what was ever committed."""
 
 import os
 from collections.abc import Callable
@@ -116,9 +116,10 @@ def _vacuum(
         if not dry_run:
             _delete(storage, snapshot_key(number))
     for done, name in enumerate(unlisted, start=1):
-        if _age(storage, part_key(name)) < older_than:
+        age = _age(storage, part_key(name))
+        if age is not None and age < older_than:
             waiting += 1
-        else:
+        elif age is not None:
             deleted += 1
             usage += storage.usage(part_key(name))
             if not dry_run:
@@ -147,7 +148,7 @@ def _kept(
     listed = {*newest.by_name}
     successor = newest.number
     for number in reversed([each for each in numbers if each < newest.number]):
-        if _age(storage, snapshot_key(successor)) >= older_than:
+        if (_age(storage, snapshot_key(successor)) or 0.0) >= older_than:
             break
         waiting = [number]
         while waiting:
@@ -160,12 +161,16 @@ def _kept(
     return needed, listed
 
 
-def _age(storage: Storage, key: str) -> float:
-    """Give how long nothing has changed; 0 for what somebody else has just deleted."""
+def _age(storage: Storage, key: str) -> float | None:
+    """Give how long nothing has changed.
+
+    None for what somebody else has just deleted, and for the names of empty folders, which some
+    object stores keep.
+    """
     try:
         return storage.age(key)
     except FileNotFoundError:
-        return 0.0
+        return None
 
 
 def _delete_leftovers(storage: Storage, older_than: float, *, dry_run: bool) -> int:
@@ -176,7 +181,7 @@ def _delete_leftovers(storage: Storage, older_than: float, *, dry_run: bool) -> 
             if not (name.startswith(".") and name.endswith(".tmp")):
                 continue
             key = f"{prefix}/{name}" if prefix else name
-            if _age(storage, key) >= older_than:
+            if (_age(storage, key) or 0.0) >= older_than:
                 found += 1
                 if not dry_run:
                     _delete(storage, key)

@@ -24,6 +24,7 @@ from sparsefeat.store.format import (
     differences,
     identity,
     layer_key,
+    overlapped,
     part_key,
     part_name,
     snapshot_number,
@@ -150,10 +151,15 @@ def verify(
     changes: list[Finding] = []
     rows = files = n_bytes = images = 0
     places: dict[str, str] = {}
-    for done, entry in enumerate(snapshot.parts, start=1):
+
+    def look(entry: PartEntry) -> tuple[_PartCheck, list[Finding], bool]:
         check = _PartCheck(storage, entry, snapshot)
-        of_part = [*check.run()]
-        if not storage.exists(check.key) and _is_replaced(log, entry, snapshot):
+        return check, [*check.run()], storage.exists(check.key)
+
+    looked = overlapped(look, snapshot.parts, storage.reads_at_once)
+    for done, (entry, found) in enumerate(zip(snapshot.parts, looked, strict=True), start=1):
+        check, of_part, there = found
+        if not there and _is_replaced(log, entry, snapshot):
             raise StoreChangedError(
                 f"{storage.name(check.key)} was deleted by vacuum meanwhile: run verify again"
             )
@@ -231,7 +237,8 @@ def _leftovers(storage: Storage, snapshot: Snapshot) -> Iterator[Finding]:
         for name in names:
             part = part_name(name) if prefix == PARTS else None
             if part is not None:
-                unlisted += part not in snapshot.by_name
+                # Some services keep the names of folders in which there is nothing any more.
+                unlisted += part not in snapshot.by_name and storage.exists(part_key(part))
             elif not name.startswith(".") and (prefix == PARTS or snapshot_number(name) is None):
                 yield Finding(what=f"{prefix}/{name} belongs to nothing", harmless=True)
     if unlisted:

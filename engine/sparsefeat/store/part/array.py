@@ -86,18 +86,17 @@ class StoredArray:
         The store's.
     key
         The array's folder.
-    node
-        Its metadata.
+    metadata
+        What is known of it.
 
     Raises
     ------
-    OSError, TypeError, ValueError, KeyError
-        The metadata are not such as a store's; or files are missing.
+    ValueError
+        Files are missing.
     """
 
-    def __init__(self, storage: Storage, key: str, node: object) -> None:
-        self._storage, self.key = storage, key
-        self.metadata = ArrayMetadata.from_json(node)
+    def __init__(self, storage: Storage, key: str, metadata: ArrayMetadata) -> None:
+        self._storage, self.key, self.metadata = storage, key, metadata
         if self.metadata.chain.dtype is None:
             n_bytes = most_text_bytes(self.metadata.chunk_elements)
         else:
@@ -120,6 +119,10 @@ class StoredArray:
             A file is missing, or a chunk is not what was written.
         """
         metadata = self.metadata
+        if metadata.constant is not None:
+            filled = np.empty(self.shape, metadata.dtype)
+            filled.fill(metadata.constant)  # where np.full would lose NULs at a text's end
+            return filled[start:stop]
         if metadata.chain.dtype is None:
             return self._texts()[start:stop] if self.shape else self._texts().reshape(())
         if not self.shape:
@@ -178,8 +181,9 @@ class StoredArray:
         if len(chunks) == 1:
             copy(chunks[0])
             return
-        for _ in in_threads(copy, chunks, self._storage.reads_at_once):
-            pass
+        for work, items in ((self._index, self._unknown(chunks)), (copy, chunks)):
+            for _ in in_threads(work, items, self._storage.reads_at_once):
+                pass
 
     def files(self) -> Iterator[str]:
         """Name the files that it lies in, relative to its folder."""
@@ -187,6 +191,8 @@ class StoredArray:
 
     def _require_files(self) -> None:
         """See that there are files for what is claimed: not which, which reading them tells."""
+        if self.metadata.n_chunks == 1:  # which isn't large: reading it tells
+            return
         missing = self.metadata.n_chunks * LEAST_BYTES
         for name in self.files():
             if missing <= 0:
@@ -207,20 +213,33 @@ class StoredArray:
                 chunks += range(start, beyond)
         return chunks
 
+    def _unknown(self, chunks: list[int]) -> list[int]:
+        """List the files of these chunks whose index isn't known yet."""
+        if self.metadata.chunks_per_file == 1:
+            return []
+        return sorted({each // self.metadata.chunks_per_file for each in chunks} - {*self._indexes})
+
+    def _index(self, number: int) -> list[tuple[int, int] | None]:
+        """Give where a file's chunks lie, kept once read."""
+        if number not in self._indexes:
+            with self._storage.open(self._file(number)) as file:
+                index = read_index(file, self.metadata.chunks_per_file, self._most_bytes)
+            self._indexes[number] = index
+        return self._indexes[number]
+
+    def _file(self, number: int) -> str:
+        return f"{self.key}/{self.metadata.file_name(number)}"
+
     def _stored(self, chunk: int) -> bytes:
         """Read a chunk's bytes."""
         number, place = divmod(chunk, self.metadata.chunks_per_file)
-        file = f"{self.key}/{self.metadata.file_name(number)}"
-        most = self._most_bytes
+        file = self._file(number)
         if self.metadata.chunks_per_file == 1:
-            return self._storage.read(file, most)
+            return self._storage.read(file, self._most_bytes)
+        where = self._index(number)[place]
+        if where is None:
+            raise ValueError(f"chunk {chunk} is missing")
         with self._storage.open(file) as opened:
-            if number not in self._indexes:
-                index = read_index(opened, self.metadata.chunks_per_file, most)
-                self._indexes[number] = index
-            where = self._indexes[number][place]
-            if where is None:
-                raise ValueError(f"chunk {chunk} is missing")
             return opened.read(*where)
 
     def _texts(self) -> npt.NDArray[Any]:

@@ -7,7 +7,7 @@ is not needed to write them.
 import math
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from typing import IO, Any, Final, TypeAlias
+from typing import IO, Any, Final, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -122,10 +122,35 @@ class PartGroup:
         if texts:
             self.write(name, metadata.file_name(0), [encode_text(np.array(texts, object))])
 
-    def _whole(self, name: str, shape: tuple[int, ...], chain: Chain, kind: str) -> ArrayMetadata:
+    def put_column(self, name: str, values: list[str] | list[int], *, text: bool) -> None:
+        """Write a table's column; one that holds a single value, as metadata alone."""
+        same = len(set(values)) == 1
+        if same and values[0]:  # "" and 0 are what an array has that isn't constant
+            chain = Chain(dtype=None if text else np.dtype(np.int64))
+            kind = "string-array" if text else "array"
+            self._whole(name, (len(values),), chain, kind, constant=values[0])
+        elif text:
+            self.put_texts(name, cast(list[str], values))
+        else:
+            self.put(name, np.array(values, np.int64))
+
+    def _whole(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        chain: Chain,
+        kind: str,
+        *,
+        constant: str | int | None = None,
+    ) -> ArrayMetadata:
         chunk = tuple(max(1, extent) for extent in shape)
         metadata = ArrayMetadata(
-            shape=shape, chunk=chunk, file=chunk, chain=chain, attributes=encoding(kind)
+            shape=shape,
+            chunk=chunk,
+            file=chunk,
+            chain=chain,
+            attributes=encoding(kind),
+            constant=constant,
         )
         self.array(name, metadata)
         return metadata

@@ -13,11 +13,13 @@ from sparsefeat.errors import StoreChangedError, StoreCorruptError, StoreError, 
 from sparsefeat.storage import Storage
 from sparsefeat.store.format import (
     JSON_BYTES,
+    ArrayMetadata,
     Header,
     PartEntry,
     StoredLayer,
     checksum,
     layer_key,
+    overlapped,
     part_key,
     read_header,
 )
@@ -132,8 +134,8 @@ class Part:
         return self._arrays[name]
 
     def _open(self, name: str) -> StoredArray:
-        node = msgspec.json.decode(self._nodes[name])
-        return StoredArray(self.storage, f"{self.key}/{name}", node)
+        metadata = ArrayMetadata.parse(bytes(self._nodes[name]))
+        return StoredArray(self.storage, f"{self.key}/{name}", metadata)
 
     def files(self, most: int) -> Iterator[str]:
         """Name the files that its arrays lie in; of an array that claims more, the first `most`."""
@@ -300,10 +302,14 @@ class Part:
         """
         stored = self.layers[layer]
         segments = Segments.rows(rows, self.indptr(layer), indptr, places)
-        self._gather_indices(stored, segments, indices)
         name = f"obsm/{layer_key(layer)}/data"
         array = self._check(name, (stored.nnz,), stored.dtype)
-        self._guard(name, lambda: array.gather(segments, values))
+        both: list[Callable[[], None]] = [
+            lambda: self._gather_indices(stored, segments, indices),
+            lambda: self._guard(name, lambda: array.gather(segments, values)),
+        ]
+        for _ in overlapped(lambda read: read(), both, min(2, self.storage.reads_at_once)):
+            pass
         if stored.companding is not None:
             scale_stretches(
                 segments, values, indices, self.scales(layer), squared=stored.companding == "square"

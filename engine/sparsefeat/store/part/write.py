@@ -259,7 +259,4 @@ def _write_table(group: PartGroup, name: str, records: Sequence[Row] | Sequence[
     group.put_texts(f"{name}/{INDEX}", [row_id(record) for record in records])
     for column, kind in columns.items():
         values = [getattr(record, column) for record in records]
-        if kind is int:
-            group.put(f"{name}/{column}", np.array(values, np.int64))
-        else:
-            group.put_texts(f"{name}/{column}", values)
+        group.put_column(f"{name}/{column}", values, text=kind is not int)

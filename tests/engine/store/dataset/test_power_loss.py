@@ -35,12 +35,15 @@ def rows_after(recorder: Recorder, tmp_path: Path) -> dict[str, list[int]]:
     """
     seen: dict[tuple[object, ...], list[int]] = {}
     counts: dict[str, list[int]] = {}
+    before: dict[str, bytes | None] = {}
+    (tmp_path / "after").mkdir()
     for moment in recorder.moments:
         for names in ("synced", "now", "below"):
             found = recorder.after(moment, names)
             key = tuple(sorted(found.items(), key=lambda item: item[0]))
             if key not in seen:
-                put(found, tmp_path / "after")
+                put(found, tmp_path / "after", before)
+                before = found
                 seen[key] = read(tmp_path / "after" / "store")
             rows = seen[key]
             assert [int(mark) for mark in moment.marks] == rows[: len(moment.marks)], moment.what

@@ -23,6 +23,7 @@ from ..data import (
     SMALL,
     assert_same_floats,
     dense_rows,
+    leftovers,
     make_batch,
     make_row,
     part_folders,
@@ -233,6 +234,53 @@ def test_rows_replaced_by_two_writers(tmp_path: Path) -> None:
             each.commit()
     assert Store(tmp_path).obs["bytes"].tolist() == [1000, 1002, 8]
     assert verify(tmp_path).ok
+
+
+@pytest.mark.parametrize(
+    ("first_replaces", "second_replaces", "stands"),
+    [(False, False, 7), (True, False, 7), (False, True, 8), (True, True, 8)],
+)
+def test_two_writers_that_saw_a_file_before_and_after_it_changed(
+    tmp_path: Path, first_replaces: bool, second_replaces: bool, stands: int
+) -> None:
+    """It has one row: the first that was committed, unless the second writer replaces rows."""
+    write_store(tmp_path, [make_batch([0])])
+    layers = make_batch([1]).layers
+    one, other = make_row(1, bytes=7), make_row(1, bytes=8)
+    with (
+        writer(tmp_path, replace=first_replaces) as first,
+        writer(tmp_path, replace=second_replaces) as second,
+    ):
+        first.append(Batch(rows=(one,), layers=layers))
+        second.append(Batch(rows=(other,), layers=layers))
+        first.commit()
+        second.commit()
+    assert Store(tmp_path).obs["bytes"].tolist() == [1000, stands]
+    assert (first.duplicates, second.duplicates) == (0, int(stands == 7))
+    # The loser deletes its part; one that was committed is left to vacuum.
+    assert len(leftovers(tmp_path)) == int(stands == 8)
+
+
+def test_a_writer_replaces_rows_that_it_has_committed_itself(tmp_path: Path) -> None:
+    """A file changes more than once while a writer is open."""
+    layers = make_batch([1]).layers
+    with writer(tmp_path, replace=True) as update:
+        for size in (7, 8, 9):
+            update.append(Batch(rows=(make_row(1, bytes=size),), layers=layers))
+            update.append(make_batch([size]))
+            update.commit()
+    assert Store(tmp_path).obs["bytes"].tolist() == [1007, 1008, 9, 1009]
+    assert update.duplicates == 0
+    assert verify(tmp_path).ok
+
+
+def test_pictures_that_are_no_files_are_known_by_more_than_their_names(tmp_path: Path) -> None:
+    layers = make_batch([1]).layers
+    with writer(tmp_path) as first, writer(tmp_path) as second:
+        for each, digest in ((first, "00"), (second, "11")):
+            row = make_row(1, root="", path="0", sha256=digest)
+            each.append(Batch(rows=(row,), layers=layers))
+    assert sorted(Store(tmp_path).obs["sha256"]) == ["00", "11"]
 
 
 def test_a_row_is_replaced_though_its_part_was_compacted(tmp_path: Path) -> None:

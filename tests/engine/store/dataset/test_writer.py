@@ -19,7 +19,7 @@ from sparsefeat.errors import (
 )
 from sparsefeat.store import Store, StoreWriter, verify
 from sparsefeat.store.format.documents import FORMAT
-from sparsefeat.types import Batch, Layer
+from sparsefeat.types import Batch, Layer, Reject, Row
 from sparsefeat_kernels import encode
 
 from ..conftest import Forge
@@ -122,6 +122,34 @@ def test_the_index_tells_what_is_stored(tmp_path: Path) -> None:
             ask(root=late.root, path=late.path, bytes=late.bytes, mtime_ns=late.mtime_ns)
             == "stored"
         )
+
+
+def test_many_images_are_asked_for_at_once(tmp_path: Path) -> None:
+    """Those of a part, and those appended since; several outcomes of one path."""
+    write_store(tmp_path, [make_batch(range(40), rejects=[make_reject(5), make_reject(6)])])
+    with StoreWriter.open(
+        tmp_path, layers=SMALL, settings={"pool": "none"}, provenance={}
+    ) as writer:
+        writer.append(make_batch([50], rejects=[make_reject(7)]))
+        row = make_row(3)
+        asked: list[tuple[Row | Reject, str]] = [
+            (make_row(0), "stored"),
+            (make_row(60), "new"),
+            (make_row(50), "stored"),
+            (make_row(3, bytes=row.bytes + 1), "changed"),
+            (make_row(3, root="/photos/"), "stored"),
+            (make_row(3, root="/", path=f"photos/{row.path}"), "stored"),
+            (make_row(3, root="/moved"), "elsewhere"),
+            (make_row(50, root="/moved"), "elsewhere"),
+            (make_reject(6), "rejected"),
+            (make_reject(7), "rejected"),
+            (make_reject(7, root="/moved"), "elsewhere"),
+            (make_reject(6, bytes=9), "new"),
+        ]
+        assert writer.index.statuses([image for image, _ in asked]) == [told for _, told in asked]
+        assert writer.index.statuses([]) == []
+        assert [writer.index.holds(make_row(n)) for n in (39, 40, 50)] == [True, False, True]
+        assert not writer.index.holds(make_row(3, sha256="0"))
 
 
 def test_other_settings_are_refused_and_named(tmp_path: Path) -> None:
@@ -359,7 +387,7 @@ def test_a_read_only_folder(forge: Forge, readable: Path, filled: bool) -> None:
 
 
 def test_a_damaged_part_is_not_continued(tmp_path: Path) -> None:
-    write_store(tmp_path, [make_batch([0])])
+    write_store(tmp_path, [make_batch([0, 1])])
     (part,) = part_folders(tmp_path)
     path = part / "obs" / "path" / "c.0"
     path.write_bytes(path.read_bytes()[:-1])

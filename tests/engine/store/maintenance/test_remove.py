@@ -4,6 +4,7 @@ import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -123,10 +124,10 @@ def beaten(monkeypatch: pytest.MonkeyPatch, other: Callable[[], object]) -> None
     """Let another process commit just before the next commit."""
     create = LocalStorage.create
 
-    def late(storage: LocalStorage, key: str, content: bytes) -> bool:
+    def late(storage: LocalStorage, key: str, content: bytes, **options: Any) -> bool:
         monkeypatch.setattr(LocalStorage, "create", create)
         other()
-        return create(storage, key, content)
+        return create(storage, key, content, **options)
 
     monkeypatch.setattr(LocalStorage, "create", late)
 

@@ -21,7 +21,6 @@ from sparsefeat.store import (
     StoreWriter,
     compact,
     history,
-    info,
     open_store,
     remove,
     vacuum,
@@ -296,7 +295,6 @@ def test_parts_on_another_disk(store: Path, tmp_path: Path) -> None:
     (store / "parts").rename(away)
     (store / "parts").symlink_to(away)
     (part,) = (away / each.key.removeprefix("parts/") for each in Store(store).parts)
-    assert info(store)["allocated_bytes"] > info(store)["bytes"]  # type: ignore[operator]
     # Of a part that is a link, only the link goes.
     elsewhere = tmp_path / "elsewhere"
     replaced = leftovers(store)[0]

@@ -230,7 +230,7 @@ def put(place: int, value: float | str) -> Callable[[np.ndarray[Any, Any]], None
         (rewrite("uns/sparsefeat/zeros_per_channel/fc", put(7, 1)), "fc", "channels 7"),
         (rewrite("obs/_index", put(0, "00")), "", "obs row 0 has not the id"),
         (rewrite("obs/path", put(2, "other")), "", "obs row 2 has not the id"),
-        (rewrite("uns/sparsefeat/rejected/bytes", put(0, 9)), "", "rejected row 0 has not"),
+        (rewrite("uns/sparsefeat/rejected/_index", put(0, "00")), "", "rejected row 0 has not"),
     ],
 )
 def test_values_that_make_no_sense(
@@ -382,7 +382,7 @@ def test_what_is_neither_file_nor_folder(store: Path) -> None:
     os.mkfifo(part_folders(store)[0] / "obs" / "pipe")
     report = verify(store)
     assert not report.ok
-    assert "obs/pipe is neither a file nor a folder" in str(report.findings)
+    assert "obs/pipe is a link, a pipe or a device, expected a file" in str(report.findings)
 
 
 @pytest.fixture

@@ -4,14 +4,17 @@ import json
 import subprocess
 import sys
 import sysconfig
+import warnings
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import zarr
 
+from sparsefeat.store import Store
 from sparsefeat.store.part.tables import row_id
-from sparsefeat.types import Row
+from sparsefeat.types import Batch, Row
 
 from ..data import SMALL, dense_rows, make_batch, make_reject, make_row, part_folders, write_store
 
@@ -125,3 +128,34 @@ def test_every_array_is_checked_and_as_specified(tmp_path: Path) -> None:
         "float32",
         "int64",
     }
+
+
+def test_a_column_of_one_value_takes_no_file(tmp_path: Path) -> None:
+    rows = [make_row(number, label="") for number in range(5)]
+    batch = make_batch(range(5), rejects=[make_reject(1), make_reject(2)])
+    write_store(tmp_path, [Batch(rows=tuple(rows), layers=batch.layers, rejects=batch.rejects)])
+    (part,) = part_folders(tmp_path)
+
+    def with_files(table: str) -> set[str]:
+        return {file.parent.name for file in (part / table).rglob("c.*")}
+
+    # An empty text and 0 are what an array without files holds anyway, and so have to be written.
+    held = {"_index", "path", "label", "bytes", "mtime_ns", "sha256", "height"}
+    assert with_files("obs") == held
+    assert with_files("uns/sparsefeat/rejected") == {
+        "_index",
+        "path",
+        "bytes",
+        "mtime_ns",
+        "sha256",
+    }
+    opened = Store(tmp_path)
+    with warnings.catch_warnings(action="ignore", category=zarr.errors.ZarrUserWarning):
+        read = zarr.open_group(part, mode="r")  # codecs of other arrays are numcodecs'
+    for field in fields(Row):
+        expected = [getattr(row, field.name) for row in rows]
+        assert opened.obs[field.name].tolist() == expected
+        column = read[f"obs/{field.name}"]
+        assert isinstance(column, zarr.Array)
+        assert np.asarray(column[:]).tolist() == expected
+    assert opened.rejected["reason"].tolist() == ["truncated"] * 2

@@ -26,7 +26,9 @@ def write(folder: Path, values: npt.NDArray[Any], **options: Any) -> tuple[Store
     for piece in np.array_split(values, 3):
         stream.append(piece)
     stream.finish()
-    array = StoredArray(LocalStorage(folder), "parts/one/x", group.nodes["x"])
+    array = StoredArray(
+        LocalStorage(folder), "parts/one/x", ArrayMetadata.from_json(group.nodes["x"])
+    )
     return array, folder / "parts" / "one" / "x"
 
 
@@ -140,6 +142,9 @@ CHAIN = Chain(dtype=np.dtype(np.float32)).to_json()
         {"codecs": [{"name": "numcodecs.pickle"}, *CHAIN]},
         {"codecs": [{"name": "numcodecs.delta", "configuration": {"dtype": "<f4"}}, *CHAIN]},
         {"codecs": []},
+        {"fill_value": 1.0},
+        {"fill_value": "x"},
+        {"fill_value": None},
         {"shape": [4, 30], **grid(2, 20), "codecs": CHAIN},
         {"shape": [4, 30], **grid(2, 60), "codecs": CHAIN},
     ],
@@ -155,7 +160,7 @@ def test_elements_that_no_file_can_hold(tmp_path: Path) -> None:
     """A chunk takes some bytes at least: more can't be claimed than there are bytes for."""
     storage = LocalStorage(tmp_path)
     with pytest.raises(ValueError, match="no files for its 100 elements"):
-        StoredArray(storage, "part/x", metadata_of())
+        StoredArray(storage, "part/x", ArrayMetadata.from_json(metadata_of()))
     (tmp_path / "part" / "x").mkdir(parents=True)
     (tmp_path / "part" / "x" / "c.1").write_bytes(bytes(10 * 20))
-    StoredArray(storage, "part/x", metadata_of())
+    StoredArray(storage, "part/x", ArrayMetadata.from_json(metadata_of()))

@@ -1,0 +1,362 @@
+"""Stores in buckets: what holds of stores in folders, and what networks do to them."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sparsefeat.errors import InputError, StoreChangedError, StoreError, StoreWriteError
+from sparsefeat.interop.conversion import convert
+from sparsefeat.storage import open_storage
+from sparsefeat.store import Store, StoreWriter, compact, history, remove, vacuum, verify
+from sparsefeat.store.format import part_key
+
+from ...buckets import OPEN_BUCKET, Fault, Proxy, new_url
+from ..conftest import ROOT
+from ..data import (
+    SMALL,
+    assert_same_floats,
+    dense_rows,
+    make_batch,
+    make_reject,
+    make_row,
+    write_store,
+)
+
+ROWS = 60
+
+Process = subprocess.Popen[str]
+
+
+def assert_each_row_once(url: str, count: int) -> None:
+    report = verify(url)
+    assert report.ok, report.findings
+    store = Store(url)
+    numbers = (store.obs["bytes"].to_numpy() - 1000).tolist()
+    assert sorted(numbers) == [*range(count)]
+    for layer in SMALL:
+        expected = dense_rows(layer, numbers)
+        assert_same_floats(store[layer.name].to_scipy().toarray(), expected)
+
+
+def writer(url: str, **options: Any) -> StoreWriter:
+    settings: dict[str, Any] = {"settings": {"pool": "none"}, "provenance": {}, "rows_per_part": 4}
+    return StoreWriter.open(url, layers=SMALL, **(settings | options))
+
+
+def test_a_bucket_and_a_folder_hold_the_same(url: str, tmp_path: Path) -> None:
+    batches = [make_batch(range(7), rejects=[make_reject(1)]), make_batch(range(7, 13))]
+    for place in (url, tmp_path / "local"):
+        write_store(place, batches, rows_per_part=4)
+        write_store(place, [make_batch(range(10, 15))])  # of which three are there
+        remove(place, "bytes == 1002")
+    store, local = Store(url), Store(tmp_path / "local")
+    assert store.obs.equals(local.obs)
+    assert store.rejected.equals(local.rejected)
+    order = np.array([3, 0, 13, 7, 7])
+    for name in store.layers:
+        assert_same_floats(store[name].to_numpy(order), local[name].to_numpy(order))
+        theirs, ours = store[name][:], local[name][:]
+        assert_same_floats(theirs.data, ours.data)
+        np.testing.assert_array_equal(theirs.indices, ours.indices)
+        np.testing.assert_array_equal(store[name].zeros().per_channel, ours_zeros(local, name))
+    assert [each.rows for each in history(url)] == [each.rows for each in history(local.folder)]
+    assert [entry.n_bytes for entry in store.snapshot.parts] == [
+        open_storage(url).usage(part_key(entry.name)).stored_bytes for entry in store.snapshot.parts
+    ]
+
+
+def ours_zeros(store: Store, name: str) -> Any:
+    return store[name].zeros().per_channel
+
+
+def test_snapshots_compaction_and_vacuum(url: str) -> None:
+    for number in range(4):
+        write_store(url, [make_batch([number])])
+    before = Store(url)
+    early = Store(url, snapshot=2)
+    with pytest.raises(InputError, match="has no snapshot 9"):
+        Store(url, snapshot=9)
+    compact(url)
+    assert vacuum(url, dry_run=True).waiting == 4
+    assert vacuum(url, older_than=0).parts == 4
+    assert_each_row_once(url, 4)
+    for old in (before, early):
+        with pytest.raises(StoreChangedError, match="is not there any more: if sparsefeat vacuum"):
+            old["fc"].to_numpy()
+    storage = open_storage(url)
+    listed = {f"{part_key(each.name)}/" for each in Store(url).snapshot.parts}
+    assert {f"parts/{name.split('/')[0]}/" for name, _ in storage.walk("parts")} == listed
+    assert [name for name, _ in storage.walk("snapshots")] == ["00000005.json"]
+    # SeaweedFS goes on to list the folders of what was deleted.
+    assert verify(url).findings == ()
+    assert vacuum(url, older_than=0).parts == 0
+
+
+def test_a_writer_that_is_closed_without_rows_leaves_nothing(url: str) -> None:
+    writer(url).close()
+    assert [*open_storage(url).walk("")] == []
+    with pytest.raises(StoreError, match=r"there is nothing at s3://bucket/.*, expected a store"):
+        Store(url)
+
+
+def test_anndata_and_convert(url: str, tmp_path: Path) -> None:
+    write_store(url, [make_batch(range(6))], rows_per_part=4)
+    lazy = Store(url).anndata()
+    expected = dense_rows(SMALL[0], range(6))
+    assert_same_floats(lazy.obsm["block5_pool"].compute().toarray(), expected)
+    convert(url, tmp_path / "rows.npz", layers="fc")
+    assert (tmp_path / "rows.npz").stat().st_size > 1000
+
+
+def test_torch_reads_rows_in_spawned_workers(url: str) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    from sparsefeat.torch import StoreIterableDataset
+
+    write_store(url, [make_batch(range(6))], rows_per_part=4)
+    dataset = StoreIterableDataset(Store(url), "fc", batch_size=3)
+    loader = torch.utils.data.DataLoader(
+        dataset, None, num_workers=1, multiprocessing_context="forkserver"
+    )
+    read = np.concatenate([batch.numpy() for batch in loader])
+    assert_same_floats(read.reshape(6, -1), dense_rows(SMALL[2], range(6)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks are Linux'")
+def test_torch_is_told_not_to_fork(url: str) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    from sparsefeat.torch import StoreIterableDataset
+
+    write_store(url, [make_batch(range(6))])
+    dataset = StoreIterableDataset(Store(url), "fc", batch_size=3)
+    loader = torch.utils.data.DataLoader(
+        dataset, None, num_workers=1, multiprocessing_context="fork"
+    )
+    with pytest.raises(StoreError, match='multiprocessing_context="forkserver"'):
+        next(iter(loader))
+
+
+# --- several writers ---
+
+
+def start(url: str, count: int, seed: int) -> Process:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.engine.store.racer", url, str(count), str(seed)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def racers() -> Iterator[list[Process]]:
+    """Processes that are ended, come what may."""
+    processes: list[Process] = []
+    yield processes
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_racing_writers_of_which_some_are_killed(
+    url: str, racers: list[Process], race_seconds: float
+) -> None:
+    moments = random.Random(0)
+    racers += [start(url, ROWS, seed) for seed in range(3)]
+    deadline, killed = time.monotonic() + race_seconds / 2, 0
+    while time.monotonic() < deadline:
+        time.sleep(moments.uniform(0.5, 2.5))
+        place = moments.randrange(3)
+        killed += racers[-3:][place].poll() is None
+        racers[-3:][place].kill()
+        racers.append(start(url, ROWS, moments.randrange(1000)))
+        racers.insert(-3, racers.pop(-4 + place))
+    for process in racers[-3:]:
+        out, err = process.communicate(timeout=300)
+        assert out.endswith("done\n"), err
+    assert killed
+    assert_each_row_once(url, ROWS)
+    vacuum(url, older_than=0)
+    assert_each_row_once(url, ROWS)
+    listed = {part_key(each.name) for each in Store(url).snapshot.parts}
+    assert {f"parts/{name.split('/')[0]}" for name, _ in open_storage(url).walk("parts")} == listed
+
+
+def test_rows_that_both_have_count_once(url: str) -> None:
+    with writer(url) as first, writer(url) as second:
+        first.append(make_batch([0, 1, 2]))
+        second.append(make_batch([1, 2, 3, 4, 5]))
+        first.commit()
+        second.append(make_batch([0, 6]))
+    assert_each_row_once(url, 7)
+
+
+def test_a_part_of_which_something_was_deleted_is_not_committed(url: str) -> None:
+    """By a vacuum that found it old, while the rest was uploaded."""
+    with writer(url) as first:
+        first.append(make_batch(range(4)))
+    storage = open_storage(url)
+    second = writer(url)
+    second.append(make_batch([4, 5]))
+    create = type(storage).create
+
+    def late(self: Any, key: str, content: bytes, **options: Any) -> bool:
+        part = next(
+            name.split("/")[0]
+            for name, _ in storage.walk("parts")
+            if part_key(Store(url).snapshot.parts[0].name) != f"parts/{name.split('/')[0]}"
+        )
+        storage.delete(f"parts/{part}/obs/path")
+        return create(self, key, content, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(storage), "create", late)
+        with pytest.raises(StoreWriteError, match="was deleted before it was committed"):
+            second.close()
+    assert_each_row_once(url, 4)
+
+
+# --- what networks do ---
+
+
+def some(fault: Fault, seed: int, share: float) -> Any:
+    moments = random.Random(seed)
+    return lambda method, path: fault if moments.random() < share else None
+
+
+@pytest.mark.parametrize("fault", ["drop", "lose", "truncate", 503])
+def test_a_bad_network_doubles_no_row(proxy: Proxy, url: str, fault: Fault) -> None:
+    proxy.fault = some(fault, 1, 0.2)
+    for start in (0, 8):
+        with writer(url) as each:
+            each.append(make_batch(range(start, start + 10), rejects=[make_reject(start)]))
+    proxy.fault = lambda method, path: None
+    assert_each_row_once(url, 18)
+    assert [commit.rows for commit in history(url)] == [4, 8, 10, 14, 18]
+    assert len(Store(url).rejected) == 2
+
+
+@pytest.mark.parametrize("fault", ["lose", 409])
+def test_the_answer_to_each_commit_is_lost(proxy: Proxy, url: str, fault: Fault) -> None:
+    asked: set[str] = set()
+
+    def first(method: str, path: str) -> Fault:
+        if method != "PUT" or not path.endswith(".json") or "/parts/" in path or path in asked:
+            return None
+        asked.add(path)
+        return fault
+
+    proxy.fault = first
+    with writer(url) as each:
+        each.append(make_batch(range(10)))
+    assert len(asked) == 3
+    assert_each_row_once(url, 10)
+    assert [commit.rows for commit in history(url)] == [4, 8, 10]
+
+
+def test_a_server_that_dies_leaves_what_was_committed(proxy: Proxy, url: str) -> None:
+    each = writer(url)
+    each.append(make_batch(range(6)))
+    proxy.fault = lambda method, path: 403
+    with pytest.raises(StoreWriteError, match=r"can't be written \(.*403 Forbidden\).*are safe"):
+        each.close()
+    proxy.fault = lambda method, path: None
+    assert_each_row_once(url, 4)
+    with writer(url) as again:
+        again.append(make_batch(range(6)))
+    assert_each_row_once(url, 6)
+
+
+def test_a_server_that_ignores_the_condition_gets_no_store(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
+    proxy.fault = lambda method, path: "strip"
+    url = new_url(OPEN_BUCKET)
+    with pytest.raises(StoreWriteError, match="ignores If-None-Match"):
+        writer(url)
+    assert [*open_storage(url).walk("")] == []
+
+
+INTERRUPTED = """
+import sys
+from sparsefeat.store import StoreWriter
+from tests.engine.store.data import SMALL, make_batch
+try:
+    with StoreWriter.open(
+        sys.argv[1], layers=SMALL, settings={"pool": "none"}, provenance={}, rows_per_part=4
+    ) as writer:
+        for number in range(0, 1000, 2):
+            writer.append(make_batch([number, number + 1]))
+            print(number, flush=True)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_writer_is_resumed(url: str, number: int) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, url],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line == "10\n":
+                os.kill(process.pid, number)
+                break
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == (0 if number == signal.SIGINT else -number)
+    rows = len(Store(url))
+    assert rows >= 8
+    assert rows % 4 == 0 or out.endswith("interrupted\n")
+    assert_each_row_once(url, rows)
+    with writer(url) as again:
+        todo = [number for number in range(20) if not again.index.holds(make_row(number))]
+        again.append(make_batch(todo))
+    assert_each_row_once(url, max(20, rows))
+
+
+# --- requests ---
+
+
+def test_requests(proxy: Proxy, url: str) -> None:
+    """What each costs: services ask money for them, and each takes tens of milliseconds."""
+
+    def counted() -> int:
+        count = len(proxy.requests)
+        proxy.requests.clear()
+        return count
+
+    with writer(url, rows_per_part=20) as each:
+        each.append(make_batch(range(20)))
+        each.commit()
+        files = open_storage(url).usage("parts").files
+        assert counted() - files <= 15  # to see what is there and may be done, and to commit
+    for number in range(20, 23):
+        write_store(url, [make_batch([number])])
+    counted()
+    store = Store(url)
+    assert counted() <= 4  # the snapshots' names, the newest one, and one or two that it refers to
+    view = store["block5_pool"]
+    view[3]
+    assert counted() <= 7
+    view[4]
+    assert counted() == 2  # indices, values
+    view[[5, 20, 21, 22]]
+    assert counted() <= 2 + 3 * 7
