@@ -30,12 +30,12 @@ from sparsefeat.images.source import (
     os_refusal,
 )
 from sparsefeat.storage import is_url
+from sparsefeat.system import counted
 from sparsefeat.types import ReadFailure, Reject
 
 Takes = Callable[[Sequence[str], str], bool]
 """Whether a member is listed: the names in its path, and what to call it."""
 
-_SUFFIXES: Final = (".tar", ".tar.gz", ".tgz", ".zip", ".parquet")
 # Of WebDataset's samples, what is no image.
 _NOTES: Final = (".cls", ".json", ".txt", ".npy", ".pyd", ".pth", ".id")
 _LABEL_NOTES: Final = (".cls", ".json")
@@ -44,18 +44,8 @@ _LARGEST_NOTE: Final = 1 << 20
 _LONGEST_LABEL: Final = 200
 _ZIP_HEADER: Final = struct.Struct("<4s22xHH")
 _ZIP_ENCRYPTED: Final = 1
+_MOST_HEADER_BYTES: Final = 4096  # mostly; a longer one takes another request
 _DAMAGE: Final = (DamagedContainerError, tarfile.TarError, EOFError, zlib.error)
-
-
-def is_container(name: str) -> bool:
-    """Tell by its name whether a file holds other files.
-
-    Examples
-    --------
-    >>> is_container("00000.TAR"), is_container("train.parquet"), is_container("a.jpg")
-    (True, True, False)
-    """
-    return name.lower().endswith(_SUFFIXES)
 
 
 def list_members(source: Source, takes: Takes) -> Iterator[Found]:
@@ -83,7 +73,9 @@ def list_members(source: Source, takes: Takes) -> Iterator[Found]:
                     yield found
                 seen.add(inside)
     except DamagedContainerError as exc:
-        yield _lost(source, UnreadableError(Reason.CONTAINER, f"{exc}, after {len(seen)} files"))
+        yield _lost(
+            source, UnreadableError(Reason.CONTAINER, f"{exc}, after {counted(len(seen), 'file')}")
+        )
     except OSError as exc:
         yield _lost(source, os_refusal(exc))
 
@@ -104,7 +96,8 @@ def read_member(source: Source, largest: int) -> bytes:
         if member.column:
             content = read_row(source, member)
         else:
-            with open_container(source.file, member.file) as file:
+            most = member.length + _MOST_HEADER_BYTES
+            with open_container(source.file, member.file, read_ahead=most) as file:
                 file.seek(member.offset)
                 if source.file.lower().endswith(".zip"):
                     content = _inflated(file, member, source.bytes)

@@ -11,9 +11,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from sparsefeat.errors import InputError, SourceError
+from sparsefeat.images.bucket import is_in_bucket, object_at, objects_below
+from sparsefeat.images.containers import list_members
 from sparsefeat.images.path_list import ADDRESS, read_path_list
-from sparsefeat.images.patterns import RAW, Choice, folded
-from sparsefeat.images.source import Found, Reason, Source, UnreadableError, decode_path
+from sparsefeat.images.patterns import RAW, Choice, folded, is_container
+from sparsefeat.images.source import (
+    Found,
+    Reason,
+    Source,
+    UnreadableError,
+    decode_path,
+)
 from sparsefeat.images.walk import Walk, found_file, lost_file
 from sparsefeat.system import counted, one_line, refuse_empty
 from sparsefeat.types import Reject
@@ -130,6 +138,8 @@ class Search:
                 raise SourceError(f"got {os.fspath(root)!r} as root, expected a folder: check it")
         self._skip, self._choice = skip, Choice(include, exclude)
         for name in self._names:
+            if is_in_bucket(name):
+                continue
             is_pattern = glob.has_magic(name) and not os.path.lexists(name)
             if not os.path.exists(name) and not is_pattern:
                 raise _nothing(name)
@@ -156,8 +166,13 @@ class Search:
             found = _once(found)
         count = 0
         for item in found:
-            count += 1
-            yield item
+            if isinstance(item, Source) and is_container(item.file):
+                for member in list_members(item, self._choice.takes):
+                    count += 1
+                    yield member
+            else:
+                count += 1
+                yield item
         if self._given and not count:
             raise self._no_photographs()
         _log.debug("%d files listed", count)
@@ -241,7 +256,7 @@ def _each(pictures: Iterable[T]) -> Iterator[T | Source | Reject]:
 
 def _several(name: str) -> Listing | None:
     """List what a folder or a pattern holds; None for a file, be it there or not."""
-    if os.path.isdir(name):
+    if os.path.isdir(name) or is_container(name):
         return list_pictures(name)
     if glob.has_magic(name) and not os.path.lexists(name):
         try:
@@ -256,6 +271,8 @@ def find_picture(path: AnyPath, *, root: str | None = None) -> Source | Reject:
     named = os.fsdecode(path)
     if "\0" in named or not _can_be_named(named):
         return lost_file("", named, UnreadableError(Reason.MISSING))
+    if is_in_bucket(named):
+        return object_at(named)
     file = _absolute(named)
     base, inside = _split(file, root)
     if os.path.isdir(file):
@@ -299,6 +316,18 @@ def _paths(inputs: AnyPath | Iterable[AnyPath]) -> list[str]:
 def _named(
     argument: str, base: str | None, folders: Walk, skip: AnyPath | None, choice: Choice
 ) -> Iterator[Found]:
+    if is_in_bucket(argument):
+        items = objects_below(argument, skip, choice.takes)
+        some = next(items, None)
+        if some is not None:
+            yield some
+            yield from items
+        elif isinstance(one := object_at(argument), Source):
+            if _is_taken(one, choice, named=True):
+                yield one
+        elif not choice.left_out:
+            raise _nothing(argument)
+        return
     if os.path.isdir(argument):
         yield from folders.files(_absolute(argument))
         return

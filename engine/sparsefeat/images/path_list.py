@@ -17,7 +17,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+# Of what is not fetched: buckets are read.
+ADDRESS = re.compile(r"(?!(?:s3|gs|az)://)[A-Za-z][A-Za-z0-9+.-]+://")
 # What hardly any name has, and every picture and archive; and how much is looked at.
 _CONTROL = re.compile(r"[\x01-\x08\x0e-\x1f]")
 _CHARACTERS, _ENTRIES = 1 << 16, 1000

@@ -28,6 +28,21 @@ COMPANIONS = RAW | frozenset(
 notes, files of systems."""
 
 
+CONTAINERS = (".tar", ".tar.gz", ".tgz", ".zip", ".parquet")
+"""What holds other files: these are chosen instead of it."""
+
+
+def is_container(name: str) -> bool:
+    """Tell by its name whether a file holds other files.
+
+    Examples
+    --------
+    >>> is_container("00000.TAR"), is_container("train.parquet"), is_container("a.jpg")
+    (True, True, False)
+    """
+    return name.lower().endswith(CONTAINERS)
+
+
 def folded(pattern: str) -> tuple[str, ...]:
     """Take a pattern apart, one text for each folder level, in lower case.
 
@@ -146,6 +161,8 @@ class Choice:
         """
         excluded = self.excludes(names)
         included = self._matches("include", self._include, names)
+        if is_container(names[-1]) and not excluded:
+            return True
         if (self._include and not included) or excluded:
             self.left_out += 1
             return False

@@ -81,8 +81,12 @@ class DamagedContainerError(Exception):
 
 
 @contextmanager
-def open_container(path: str, expected: tuple[int, int] | None = None) -> Iterator[IO[bytes]]:
+def open_container(
+    path: str, expected: tuple[int, int] | None = None, *, read_ahead: int = 8 << 20
+) -> Iterator[IO[bytes]]:
     """Open a file that holds others, on a disk or in a bucket, to be read at any place.
+
+    `expected` are its size and time of change; of a bucket's, so many bytes are read at once.
 
     Raises
     ------
@@ -91,8 +95,13 @@ def open_container(path: str, expected: tuple[int, int] | None = None) -> Iterat
     OSError
         The system or the server refused.
     """
-    with open_object(path) if is_url(path) else Path(path).open("rb") as file:
-        if expected is not None and not is_url(path):
+    if is_url(path):
+        size = None if expected is None else expected[0]
+        with open_object(path, size=size, read_ahead=read_ahead) as stream:
+            yield stream
+        return
+    with Path(path).open("rb") as file:
+        if expected is not None:
             status = os.fstat(file.fileno())
             if (status.st_size, storable_mtime(status)) != expected:
                 raise UnreadableError(Reason.CHANGED)

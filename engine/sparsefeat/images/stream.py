@@ -2,10 +2,10 @@
 
 import pickle
 import threading
+import time
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import islice, takewhile
 from typing import Final
 
 from sparsefeat.images.source import Source
@@ -15,6 +15,9 @@ _TOGETHER: Final = 1024  # pictures
 _UNPACKED: Final = 32  # times as many wait as they are; those behind them in some 30 bytes each
 _FIRST: Final = 64  # so few don't wait for more
 _WAKE_SECONDS: Final = 0.1
+# Of pictures that come with their bytes, so many together, and so many of these wait.
+_CONTENT_BYTES: Final = 16 << 20
+_CONTENTS_WAITING: Final = 4
 
 
 class PictureStream:
@@ -87,23 +90,32 @@ class PictureStream:
         return self.complete or self._failure is not None
 
     def _list(self, pictures: Iterator[Source | Reject]) -> None:
-        failure, size = None, _FIRST
-        while not (failure or self._closed):
+        failure, ended, size = None, False, _FIRST
+        while not (failure or ended or self._closed):
             some: list[Source | Reject] = []
+            n_bytes = 0
             try:
-                some += takewhile(lambda _: not self._closed, islice(pictures, size))
+                while len(some) < size and n_bytes < _CONTENT_BYTES and not self._closed:
+                    if (picture := next(pictures, None)) is None:
+                        ended = True
+                        break
+                    some.append(picture)
+                    n_bytes += len(getattr(picture, "content", None) or b"")
             except Exception as exc:
                 failure = exc
             packed = None
-            if len(self._waiting) >= _UNPACKED:
+            if n_bytes:  # from what can only be read in order: listing waits for the work
+                self._wait_for_room()
+            elif len(self._waiting) >= _UNPACKED:
                 packed = zlib.compress(pickle.dumps(some), 1)
             with self._changed:
                 if some:
                     self._waiting.append(packed or some)
                     self.n_listed += len(some)
-                self.complete = not (failure or self._closed) and len(some) < size
-                self._failure = failure
+                self.complete, self._failure = ended, failure
                 self._changed.notify_all()
-            if self.complete:
-                return
             size = _TOGETHER
+
+    def _wait_for_room(self) -> None:
+        while len(self._waiting) > _CONTENTS_WAITING and not self._closed:
+            time.sleep(_WAKE_SECONDS)

@@ -19,6 +19,7 @@ from sparsefeat.images.source import (
     os_refusal,
     storable_mtime,
 )
+from sparsefeat.storage import is_url
 from sparsefeat.types import ReadFailure, Reject
 
 # What says nothing of a folder: too many open files, here or in all of the system; no memory.
@@ -156,6 +157,8 @@ def check_root(root: str) -> None:
         It was moved or deleted, or can't be read; or nothing is left in it, as where a drive was
         unmounted.
     """
+    if is_url(root):  # a server is asked for two minutes before a file counts as lost
+        return
     try:
         with os.scandir(root) as entries:
             if next(entries, None) is not None:

@@ -51,15 +51,20 @@ def read_object(url: str, most: int) -> tuple[bytes, int]:
     return storage.read_dated(key, most)
 
 
-def open_object(url: str) -> IO[bytes]:
-    """Open an object for reading at any place, some megabytes ahead."""
-    return io.BufferedReader(_ObjectReader(*_split(url)), _READ_AHEAD_BYTES)
+def open_object(
+    url: str, *, size: int | None = None, read_ahead: int = _READ_AHEAD_BYTES
+) -> IO[bytes]:
+    """Open an object for reading at any place, so many bytes ahead.
+
+    Where its size in bytes is known, it isn't asked for.
+    """
+    return io.BufferedReader(_ObjectReader(*_split(url), size), read_ahead)
 
 
 class _ObjectReader(io.RawIOBase):
-    def __init__(self, storage: ObjectStorage, key: str) -> None:
+    def __init__(self, storage: ObjectStorage, key: str, size: int | None) -> None:
         self._storage, self._key, self._position = storage, key, 0
-        self._size, _ = storage.look_at(key)
+        self._size = storage.look_at(key)[0] if size is None else size
 
     def readable(self) -> bool:
         return True

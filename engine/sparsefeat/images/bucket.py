@@ -1,0 +1,64 @@
+"""Images that are objects of a bucket."""
+
+import os
+from collections.abc import Iterator
+
+from sparsefeat.errors import SourceError
+from sparsefeat.images.containers import Takes
+from sparsefeat.images.path_list import ADDRESS
+from sparsefeat.images.source import Source, encode_path, os_refusal
+from sparsefeat.images.walk import lost_file
+from sparsefeat.storage import checked_place, is_url, list_objects, look_at_object
+from sparsefeat.types import ReadFailure
+
+
+def is_in_bucket(name: str) -> bool:
+    """Tell a bucket's URL from a path, and from what is not fetched."""
+    return is_url(name) and ADDRESS.match(name) is None
+
+
+def objects_below(url: str, skip: str | os.PathLike[str] | None, takes: Takes) -> Iterator[Source]:
+    """List the objects below a URL that may be images, by the bytes of their names.
+
+    As in a folder, what begins with a dot is passed over, and so are stores.
+
+    Raises
+    ------
+    SourceError
+        The server refuses.
+    """
+    url, skipped = str(checked_place(url, "images")), f"{skip}/"
+    try:
+        for name, size, mtime_ns in list_objects(url):
+            names, file = name.split("/"), f"{url}/{name}"
+            is_hidden = any(part.startswith(".") or part.endswith(".zarr") for part in names)
+            if not names[-1] or is_hidden or file.startswith(skipped):
+                continue
+            if takes(names, file):
+                yield _object(file, url, name, size, mtime_ns)
+    except OSError as exc:
+        raise SourceError(
+            f"{url} can't be listed ({exc.strerror or exc}), expected images: see to the keys, the "
+            "network or the server, and run the same command again"
+        ) from exc
+
+
+def object_at(url: str) -> Source | ReadFailure:
+    """Look at one object, named relative to what is above its name."""
+    root, _, name = url.rpartition("/")
+    try:
+        return _object(url, root, name, *look_at_object(url))
+    except OSError as exc:
+        return lost_file(root, name, os_refusal(exc))
+
+
+def _object(file: str, root: str, name: str, size: int, mtime_ns: int) -> Source:
+    folder = name.rpartition("/")[0] or root
+    return Source(
+        file=file,
+        root=encode_path(root),
+        path=encode_path(name),
+        label=encode_path(folder.rpartition("/")[2]),
+        bytes=size,
+        mtime_ns=mtime_ns,
+    )
