@@ -141,6 +141,10 @@ class Storage(Protocol):
         """Add up what lies below a key, but for what others delete meanwhile."""
         ...
 
+    def allocated_bytes(self) -> int | None:
+        """Add up what the disk gives to all files; None where there is no disk to ask."""
+        ...
+
     def age(self, prefix: str) -> float:
         """Give the seconds since anything directly at or below a key changed.
 
