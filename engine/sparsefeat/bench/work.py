@@ -247,6 +247,8 @@ def find_files(photos: Pictures, count: int, *, size: tuple[int, int]) -> Files:
     readable: Iterator[tuple[Source | str, Decoded]]
     readable = _decoded(named, preset("keras"), size, rejects)
     for picture, decoded in readable:
+        if isinstance(picture, Source) and not picture.is_file:
+            continue  # engines are given names of files
         file = picture.file if isinstance(picture, Source) else picture
         if decoded.row.format == "JPEG" and _mode(file) in MODES:
             files.append(file)

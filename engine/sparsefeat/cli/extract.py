@@ -46,6 +46,7 @@ Examples:
   sparsefeat extract 'photos/**/*.jpg' -o features/ --preprocess bilinear
   sparsefeat extract photos/ -o small/ --layers pools --values uint8
   sparsefeat extract photos/ -o features/ --exclude '*-edit.jpg'
+  sparsefeat extract s3://bucket/shards -o s3://bucket/features
   find photos -newer last | sparsefeat extract --files-from - -o features/
 Running the same command again takes up where the last run ended.
 """
@@ -120,7 +121,10 @@ def extract(
     profiled: bool,
     as_json: bool,
 ) -> None:
-    """Extract features of PHOTOS (folders, files, patterns) into a store.
+    """Extract features of PHOTOS into a store.
+
+    PHOTOS are folders, files, patterns, archives (.tar, .tar.gz, .zip, .parquet), and what lies
+    in buckets (s3://, gs://, az://).
 
     A file that is not an image, or a damaged one, goes to the store's table of rejects, with the
     reason. A file that the system can't read this time (missing, forbidden, a failing drive) is

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import IO, Final
+from typing import IO, Any, Final, Self
 
 from sparsefeat.images.parquet import list_rows, read_row
 from sparsefeat.images.source import (
@@ -135,12 +135,27 @@ def _refused(found: Found, reason: Reason) -> Reject:
     )
 
 
+class _Header(tarfile.TarInfo):
+    """A header in a tar, which ends with headers of zeros and not anywhere."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.HeaderError as exc:
+            # tarfile ends at any damage but in the first header, as if there were no more.
+            if isinstance(exc, tarfile.EOFHeaderError):  # type: ignore[attr-defined]
+                raise
+            raise DamagedContainerError(f"{exc}: it is cut off") from exc
+
+
 def _archived(source: Source) -> Generator[Found, None, None]:
     """List what is in a tar."""
     random_access = source.file.lower().endswith(".tar") and not is_url(source.file)
     with open_container(source.file) as file:
         try:
-            with tarfile.open(fileobj=file, mode="r:" if random_access else "r|*") as archive:
+            mode: Any = "r:" if random_access else "r|*"
+            with tarfile.open(fileobj=file, mode=mode, tarinfo=_Header) as archive:
                 yield from _with_labels(_files(source, archive, random_access=random_access))
         except _DAMAGE as exc:
             raise DamagedContainerError(str(exc) or "it is cut off") from exc

@@ -181,7 +181,7 @@ def _check_array(array: npt.NDArray[Any]) -> None:
 
 def _content(picture: Picture, source: Source, max_pixels: int) -> _Content:
     if isinstance(picture, Source | str | os.PathLike):
-        return read_file(source, max_pixels) if source.content is None else source.content
+        return read_file(source, max_pixels)
     if isinstance(picture, Image.Image):
         check_extent(picture.size, max_pixels)
     if isinstance(picture, bytes) and not picture:

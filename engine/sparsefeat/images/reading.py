@@ -3,14 +3,18 @@
 import hashlib
 import os
 import stat
+from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
-from sparsefeat.images.containers import read_member
+from sparsefeat.images.containers import list_members, read_member
 from sparsefeat.images.listing import find_picture
+from sparsefeat.images.patterns import is_container
 from sparsefeat.images.pillow import MAX_PIXELS, open_picture, pillow_errors
 from sparsefeat.images.source import (
+    Found,
     Reason,
     Source,
     UnreadableError,
@@ -19,6 +23,7 @@ from sparsefeat.images.source import (
     storable_mtime,
 )
 from sparsefeat.storage import is_url, read_object
+from sparsefeat.types import Reject
 
 # Opening a FIFO without O_NONBLOCK waits for a writer, for ever if there is none.
 _FLAGS = (
@@ -43,6 +48,8 @@ def read_file(source: Source, max_pixels: int) -> bytes:
     UnreadableError
         If it isn't, or can't be read, or can't be a picture of at most `max_pixels`.
     """
+    if source.content is not None:
+        return source.content
     if source.member is not None:
         return read_member(source, largest_file(max_pixels))
     if is_url(source.file):
@@ -85,6 +92,33 @@ def largest_file(max_pixels: int) -> int:
     return max_pixels * _BYTES_PER_PIXEL + _LARGE_BYTES
 
 
+def find_original(folder: str, path: str) -> Source | Reject:
+    """Find the file of a row's path below a folder, or its place in a file that holds others."""
+    found = find_picture(Path(folder, decode_path(path)))
+    names = path.split("/")
+    for depth in range(1, len(names)):
+        if isinstance(found, Source):
+            break
+        if is_container(names[depth - 1]):
+            above = "/".join(names[:depth])
+            container = find_picture(Path(folder, decode_path(above)), root=folder)
+            if isinstance(container, Source):
+                return next((each for each in _members(container) if each.path == path), found)
+    return found
+
+
+def _members(container: Source) -> Iterable[Found]:
+    """List what is in a file that holds others: once, where that doesn't take all of its bytes."""
+    if container.file.lower().endswith((".tar.gz", ".tgz")) or is_url(container.file):
+        return list_members(container, lambda names, file: True)
+    return _listed_members(container)
+
+
+@lru_cache(2)
+def _listed_members(container: Source) -> list[Found]:
+    return [*list_members(container, lambda names, file: True)]
+
+
 def read_original(
     path: str, root: str, sha256: str, photos: str | os.PathLike[str] | None = None
 ) -> bytes | str:
@@ -105,7 +139,7 @@ def read_original(
     if not path:
         return "not from a file"
     folder = decode_path(root) if photos is None else os.fspath(photos)
-    source = find_picture(Path(folder, decode_path(path)))
+    source = find_original(folder, path)
     if not isinstance(source, Source):
         return source.reason
     try:

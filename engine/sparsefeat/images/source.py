@@ -35,6 +35,11 @@ class Source:
     content: Content | None = field(default=None, repr=False)  # what was read already
     member: "Member | None" = None  # where it lies in `file`, if that holds others
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file of its own on a disk, that others can open as well."""
+        return self.member is None and self.content is None and not is_url(self.file)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Member:

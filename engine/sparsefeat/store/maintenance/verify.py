@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import SourceError, StoreChangedError, StoreError, StoreReadError
-from sparsefeat.images import decode_path
+from sparsefeat.images import decode_path, find_original, load
 from sparsefeat.storage import Storage, open_storage
 from sparsefeat.store.dataset import Log, Snapshot, spans
 from sparsefeat.store.format import (
@@ -462,8 +462,22 @@ def _compare(source: Path, path: str, size: int, sha256: str) -> str:
             if found != size:  # it may be of any size: there is no need to read it
                 return f"has changed: {found} bytes, expected {size}"
             digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except NotADirectoryError:
+        return _compare_member(source, path, sha256)
     except FileNotFoundError:
         return f"is missing in {source}"
     except (OSError, ValueError) as exc:
         return f"can't be read in {source}: {exc}"
     return "" if digest == sha256 else "has changed: its SHA-256 differs"
+
+
+def _compare_member(source: Path, path: str, sha256: str) -> str:
+    """Compare an image in a file that holds others."""
+    found = find_original(str(source), path)
+    if isinstance(found, Reject):
+        return f"is missing in {source}"
+    content = load(found).content
+    if content is None:
+        return f"can't be read in {source}"
+    same = hashlib.sha256(content).hexdigest() == sha256
+    return "" if same else "has changed: its SHA-256 differs"

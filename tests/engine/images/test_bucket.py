@@ -1,0 +1,102 @@
+"""Images that are objects of a bucket, of a real server."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from skimage import data
+
+import sparsefeat
+from sparsefeat.errors import SourceError
+from sparsefeat.images import Source, list_pictures
+from sparsefeat.images.reading import read_file
+from sparsefeat.storage import open_storage
+
+MOST = 10**6  # pixels
+
+
+def jpeg(number: int) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(data.astronaut()[number : number + 64, :64]).save(content, "JPEG")
+    return content.getvalue()
+
+
+@pytest.fixture
+def images(url: str) -> dict[str, bytes]:
+    """Write some objects below the URL, images and others."""
+    files = {"a b/\u00e9.jpg": jpeg(0), "a b/1.JPG": jpeg(1), "2.png": jpeg(2)}
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        entry = tarfile.TarInfo("x/3.jpg")
+        entry.size = len(jpeg(3))
+        tar.addfile(entry, io.BytesIO(jpeg(3)))
+    others = {".hidden.jpg": b"0", "film.mov": b"0", "s.zarr/c.0": b"0"}
+    storage = open_storage(url)
+    for name, content in {**files, **others, "0.tar": archive.getvalue()}.items():
+        storage.write(name, [content])
+        storage.sync("/".join([*name.split("/"), "", ""][:2]))
+    return {**files, "0.tar/x/3.jpg": jpeg(3)}
+
+
+def test_a_prefix_is_a_folder(url: str, images: dict[str, bytes]) -> None:
+    found = list_pictures(url)
+    assert found.companions == {".mov": 1}
+    assert all(isinstance(each, Source) for each in found)
+    listed = {each.path: each for each in found if isinstance(each, Source)}
+    assert {path: read_file(each, MOST) for path, each in listed.items()} == images
+    assert {each.root for each in found} == {url}
+    assert listed["a b/1.JPG"].label == "a b"
+    assert listed["2.png"].label == url.rpartition("/")[2]
+    assert listed["2.png"].mtime_ns > 0
+    assert [each.path for each in list_pictures(url, include="*.jpg")] == [
+        "0.tar/x/3.jpg",
+        "a b/1.JPG",
+        "a b/\u00e9.jpg",
+    ]
+
+
+def test_one_object_has_what_is_above_it_as_its_root(url: str, images: dict[str, bytes]) -> None:
+    (found,) = list_pictures(f"{url}/a b/1.JPG")
+    assert isinstance(found, Source)
+    assert (found.root, found.path) == (f"{url}/a b", "1.JPG")
+    assert read_file(found, MOST) == images["a b/1.JPG"]
+
+
+def test_an_object_that_changed_since_it_was_listed(url: str, images: dict[str, bytes]) -> None:
+    found = next(each for each in list_pictures(url) if each.path == "2.png")
+    storage = open_storage(url)
+    storage.write("2.png", [b"something else"])
+    storage.sync("2.png/")
+    assert isinstance(found, Source)
+    with pytest.raises(Exception, match="changed since it was listed"):
+        read_file(found, MOST)
+
+
+def test_where_nothing_lies(url: str) -> None:
+    with pytest.raises(SourceError, match="there is nothing of that name"):
+        list_pictures(url)
+    with pytest.raises(SourceError, match="sparsefeat fetches nothing"):
+        list_pictures("https://example.org/a.jpg")
+
+
+def test_extraction_from_a_bucket_into_it(
+    url: str, images: dict[str, bytes], small_vgg16: Path, tmp_path: Path
+) -> None:
+    extractor = sparsefeat.Extractor(small_vgg16, size=(32, 32))
+    store = f"{url}/features"
+    result = sparsefeat.extract(url, store, model=extractor)
+    assert (result.rows, result.rejected, result.failed) == (4, 0, 0)
+    again = sparsefeat.extract(url, store, model=extractor)
+    assert (again.rows, again.already_stored) == (0, 4)
+    for name, content in images.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    # The name of a folder, which was that of an archive, is no reason to take it for one.
+    sparsefeat.extract(tmp_path, tmp_path / "f", model=extractor)
+    ours, theirs = sparsefeat.open(store), sparsefeat.open(tmp_path / "f")
+    assert sorted(ours.obs.path) == sorted(theirs.obs.path) == sorted(images)
+    order = [list(ours.obs.sha256).index(digest) for digest in theirs.obs.sha256]
+    difference = ours["block5_pool"][order] - theirs["block5_pool"].to_scipy()
+    assert difference.nnz == 0

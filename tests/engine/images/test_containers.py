@@ -1,0 +1,282 @@
+"""Images inside of tar, zip and Parquet files."""
+
+import io
+import json
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from skimage import data
+
+import sparsefeat
+from sparsefeat.images import Source, list_pictures
+from sparsefeat.images.reading import read_file, read_original
+from sparsefeat.types import ReadFailure, Reject
+
+MOST = 10**6  # pixels
+Files = dict[str, bytes]
+
+
+def jpeg(number: int) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(data.astronaut()[number : number + 64, :64]).save(content, "JPEG")
+    return content.getvalue()
+
+
+IMAGES: Files = {f"{n:05}.jpg": jpeg(n) for n in range(6)}
+
+
+def write_tar(path: Path, files: Iterable[tuple[str, bytes]], mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for name, content in files:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return path
+
+
+def write_zip(path: Path, files: Iterable[tuple[str, bytes]], method: int) -> Path:
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, content in files:
+            archive.writestr(name, content)
+    return path
+
+
+def write_parquet(path: Path, columns: dict[str, Any], metadata: Any = None) -> Path:
+    table = pa.table(columns)
+    if metadata is not None:
+        table = table.replace_schema_metadata({"huggingface": json.dumps(metadata)})
+    pq.write_table(table, path, row_group_size=4)
+    return path
+
+
+def as_structs(files: Files) -> list[dict[str, Any]]:
+    return [{"bytes": content, "path": name} for name, content in files.items()]
+
+
+WRITERS: dict[str, Callable[[Path, Files], Path]] = {
+    ".tar": lambda path, files: write_tar(path, files.items()),
+    ".tar.gz": lambda path, files: write_tar(path, files.items(), "w:gz"),
+    ".TGZ": lambda path, files: write_tar(path, files.items(), "w:gz"),
+    ".zip": lambda path, files: write_zip(path, files.items(), zipfile.ZIP_STORED),
+    ".deflated.zip": lambda path, files: write_zip(path, files.items(), zipfile.ZIP_DEFLATED),
+    ".parquet": lambda path, files: write_parquet(path, {"image": as_structs(files)}),
+}
+
+
+def read(found: Source | Reject) -> bytes:
+    assert isinstance(found, Source)
+    return read_file(found, MOST)
+
+
+def contents(found: Iterable[Source | Reject]) -> Files:
+    return {each.path.partition("/")[2]: read(each) for each in found}
+
+
+def reasons(found: Iterable[Source | Reject]) -> dict[str, str]:
+    return {each.path: each.reason for each in found if isinstance(each, Reject)}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_every_image_is_found_and_read(tmp_path: Path, kind: str) -> None:
+    WRITERS[kind](tmp_path / f"shard{kind}", IMAGES)
+    found = list_pictures(tmp_path)
+    assert contents(found) == IMAGES
+    for each in found:
+        assert isinstance(each, Source)
+        assert each.root == str(tmp_path)
+        assert each.path.startswith(f"shard{kind}/")
+        assert (each.bytes, each.mtime_ns) == (len(read(each)), 0)
+        assert each.label == tmp_path.name
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_folders_patterns_and_companions_are_those_inside(tmp_path: Path, kind: str) -> None:
+    files = {"cats/a.jpg": jpeg(1), "dogs/b.png": jpeg(2), "dogs/c.JPG": jpeg(3), "d/x.mov": b"0"}
+    WRITERS[kind](tmp_path / f"shard{kind}", files)
+    found = list_pictures(tmp_path)
+    labels = [each.label for each in found if isinstance(each, Source)]
+    assert labels == ["cats", "dogs", "dogs"]
+    assert found.companions == {".mov": 1}
+    assert list(contents(list_pictures(tmp_path, include="*.jpg"))) == ["cats/a.jpg", "dogs/c.JPG"]
+    assert list(contents(list_pictures(tmp_path, exclude="dogs"))) == ["cats/a.jpg"]
+
+
+def test_a_webdataset_sample_says_its_label(tmp_path: Path) -> None:
+    files = [
+        ("a/0.cls", b"7\n"),
+        ("a/0.jpg", jpeg(0)),
+        ("a/1.left.jpg", jpeg(1)),
+        ("a/1.right.jpg", jpeg(2)),
+        ("a/1.json", json.dumps({"label": "50% caf\u00e9"}).encode()),
+        ("a/2.jpg", jpeg(3)),
+        ("a/2.json", b"{no json"),
+        ("a/2.txt", b"a caption"),
+    ]
+    write_tar(tmp_path / "00000.tar", files)
+    found = list_pictures(tmp_path)
+    assert [(each.path, each.label) for each in found if isinstance(each, Source)] == [
+        ("00000.tar/a/0.jpg", "7"),
+        ("00000.tar/a/1.left.jpg", "50%25 caf\u00e9"),
+        ("00000.tar/a/1.right.jpg", "50%25 caf\u00e9"),
+        ("00000.tar/a/2.jpg", "a"),
+    ]
+
+
+def test_hugging_face_s_class_names(tmp_path: Path) -> None:
+    metadata = {"info": {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}}
+    columns = {"image": as_structs(IMAGES), "label": [0, 1, 1, 0, 5, None]}
+    write_parquet(tmp_path / "train.parquet", columns, metadata)
+    found = list_pictures(tmp_path)
+    labels = [each.label for each in found if isinstance(each, Source)]
+    assert labels == ["cat", "dog", "dog", "cat", "5", tmp_path.name]
+
+
+def test_img2dataset_s_rows(tmp_path: Path) -> None:
+    """Rows that it could not download have no bytes; the others are named by their key."""
+    keys = [f"{n:09}" for n in range(3)]
+    columns = {"key": keys, "status": ["success", "failed", "success"]}
+    columns["jpg"] = [jpeg(0), None, jpeg(2)]  # type: ignore[list-item]
+    write_parquet(tmp_path / "00000.parquet", columns)
+    assert contents(list_pictures(tmp_path)) == {keys[0]: jpeg(0), keys[2]: jpeg(2)}
+
+
+def test_a_table_without_images_is_refused(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "a.parquet", {"text": ["x"]})
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    paths = pa.array([{"bytes": None, "path": "a.jpg"}], kind)
+    write_parquet(tmp_path / "b.parquet", {"image": paths})
+    said = reasons(list_pictures(tmp_path))
+    assert "none of its columns (text) has the bytes of images" in said["a.parquet"]
+    assert "has paths and no bytes" in said["b.parquet"]
+
+
+@pytest.mark.parametrize("kind", [".tar", ".tar.gz"])
+def test_what_came_before_a_cut_stays(tmp_path: Path, kind: str) -> None:
+    path = WRITERS[kind](tmp_path / f"shard{kind}", IMAGES)
+    whole = path.read_bytes()
+    seen = set()
+    for length in range(0, len(whole), len(whole) // 40):
+        path.write_bytes(whole[:length])
+        found = list_pictures(tmp_path)
+        images = contents(each for each in found if isinstance(each, Source))
+        assert images.items() <= IMAGES.items()
+        seen.add(len(images))
+        assert reasons(found).keys() <= {path.name}
+        assert reasons(found) or len(images) == 6 or length == 0
+    assert seen >= {0, 1, 3, 5}
+
+
+@pytest.mark.parametrize("kind", [".zip", ".parquet"])
+def test_without_its_list_a_file_gives_nothing(tmp_path: Path, kind: str) -> None:
+    path = WRITERS[kind](tmp_path / f"shard{kind}", IMAGES)
+    path.write_bytes(path.read_bytes()[:-20])
+    assert "the file that holds it is damaged" in reasons(list_pictures(tmp_path))[path.name]
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_names_that_climb_and_names_that_come_twice(tmp_path: Path, kind: str) -> None:
+    names = ["a.jpg", "../b.jpg", "c/../../d.jpg", "a.jpg", "e.jpg"]
+    files = [(name, jpeg(n)) for n, name in enumerate(names)]
+    path = tmp_path / f"shard{kind}"
+    if "parquet" in kind:
+        write_parquet(path, {"image": [{"bytes": data, "path": name} for name, data in files]})
+    elif "zip" in kind:
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            write_zip(path, files, zipfile.ZIP_DEFLATED)
+    else:
+        write_tar(path, files, "w:gz" if "g" in kind.lower() else "w")
+    found = list_pictures(tmp_path)
+    assert contents(each for each in found if isinstance(each, Source)) == {
+        "a.jpg": jpeg(0),
+        "e.jpg": jpeg(4),
+    }
+    assert reasons(found) == {
+        f"{path.name}/../b.jpg": "a name that leads out of the file that holds it",
+        f"{path.name}/c/../../d.jpg": "a name that leads out of the file that holds it",
+        f"{path.name}/a.jpg": "another image in the same file has its name",
+    }
+
+
+def test_a_zip_that_claims_too_little_costs_no_memory(tmp_path: Path) -> None:
+    bomb = bytes(200 << 20)
+    path = write_zip(tmp_path / "a.zip", [("a.jpg", bomb)], zipfile.ZIP_DEFLATED)
+    raw = bytearray(path.read_bytes())
+    entry = raw.rindex(b"PK\1\2")
+    struct.pack_into("<II", raw, entry + 16, zlib.crc32(b"0" * 100), len(bomb))
+    struct.pack_into("<I", raw, entry + 24, 100)  # its size once inflated
+    path.write_bytes(raw)
+    (found,) = sparsefeat.images.list_pictures(tmp_path)
+    assert isinstance(found, Source)
+    with pytest.raises(Exception, match="the bytes are not those that its list says"):
+        read_file(found, MOST)
+
+
+def test_what_is_encrypted_or_packed_otherwise(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", [("a.jpg", jpeg(0))], zipfile.ZIP_LZMA)
+    assert reasons(list_pictures(tmp_path)) == {
+        "a.zip/a.jpg": "compressed in another way than by deflate"
+    }
+    path = write_zip(tmp_path / "a.zip", [("a.jpg", jpeg(0))], zipfile.ZIP_STORED)
+    raw = bytearray(path.read_bytes())
+    raw[raw.rindex(b"PK\1\2") + 8] |= 1
+    path.write_bytes(raw)
+    assert reasons(list_pictures(tmp_path)) == {"a.zip/a.jpg": "encrypted"}
+
+
+@pytest.mark.parametrize("kind", [".tar", ".zip", ".parquet"])
+def test_a_file_that_changed_since_it_was_listed(tmp_path: Path, kind: str) -> None:
+    path = WRITERS[kind](tmp_path / f"shard{kind}", IMAGES)
+    first, *_ = list_pictures(tmp_path)
+    assert isinstance(first, Source)
+    path.write_bytes(path.read_bytes() + b"0")
+    with pytest.raises(Exception, match="changed since it was listed"):
+        read_file(first, MOST)
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_rows_are_those_of_single_files(small_vgg16: Path, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "single").mkdir()
+    for name, content in IMAGES.items():
+        (tmp_path / "single" / name).write_bytes(content)
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    WRITERS[kind](shards / f"0{kind}", IMAGES)
+    (shards / "cut.tar").write_bytes(b"no tar")
+    extractor = sparsefeat.Extractor(small_vgg16, size=(32, 32))
+    sparsefeat.extract(tmp_path / "single", tmp_path / "a", model=extractor)
+    result = sparsefeat.extract(shards, tmp_path / "b", model=extractor)
+    assert (result.rows, result.rejected, result.failed) == (6, 1, 0)
+    single, packed = sparsefeat.open(tmp_path / "a"), sparsefeat.open(tmp_path / "b")
+    assert list(packed.obs.sha256) == list(single.obs.sha256)
+    difference = packed["block5_pool"].to_scipy() - single["block5_pool"].to_scipy()
+    assert difference.nnz == 0
+    again = sparsefeat.extract(shards, tmp_path / "b", model=extractor)
+    assert (again.rows, again.already_stored, again.already_rejected) == (0, 6, 1)
+    assert sparsefeat.verify(tmp_path / "b", source=shards).ok
+    path, root, sha256 = packed.obs[["path", "root", "sha256"]].iloc[2]
+    assert read_original(path, root, sha256) == IMAGES["00002.jpg"]
+
+
+def test_an_extractor_takes_an_archive(small_vgg16: Path, tmp_path: Path) -> None:
+    path = WRITERS[".tar"](tmp_path / "0.tar", IMAGES)
+    extractor = sparsefeat.Extractor(small_vgg16, size=(32, 32))
+    for images in (path, [path], str(path)):
+        assert sum(len(batch.rows) for batch in extractor.extract(images)) == 6
+
+
+def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
+    """An archive that the system refuses is no reject: the next run tries it again."""
+    path = tmp_path / "0.tar"
+    path.symlink_to(tmp_path / "gone.tar")
+    (found,) = list_pictures(tmp_path)
+    assert isinstance(found, ReadFailure)
+    assert found.reason == "no such file"
