@@ -97,6 +97,12 @@ Running the same command again takes up where the last run ended.
 )
 @click.option("--retry-rejects", is_flag=True, help="Try again what an earlier run rejected.")
 @click.option(
+    "--shard",
+    metavar="I/N",
+    help="Take only this process' share of the images, where N of them (0/N to N-1/N) write into "
+    "the same store, on any machines.",
+)
+@click.option(
     "--update",
     is_flag=True,
     help="Give images that changed on disk since they were stored a new row in place of the old.",
@@ -116,6 +122,7 @@ def extract(
     identity: str,
     retry_rejects: bool,
     update: bool,
+    shard: str | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     profiled: bool,
@@ -133,12 +140,13 @@ def extract(
     Files that accompany photographs (.mov, .xmp, Thumbs.db, ...) are counted and skipped.
     """
     import sparsefeat
-    from sparsefeat.images import PictureStream, Search
+    from sparsefeat.images import PictureStream, Search, Shard
     from sparsefeat.pipeline import ExtractionResult, Extractor
     from sparsefeat.runtime import bf16_only_in_vectors
     from sparsefeat.store import check_output
 
     kept = _parsed(values)  # before the model is loaded
+    share = None if shard is None else Shard.parse(shard)
     if not photos and files_from is None:
         raise click.UsageError("name folders, files or patterns with PHOTOS, or use --files-from")
     if root is not None and files_from is None and not any(Path(one).is_file() for one in photos):
@@ -164,6 +172,7 @@ def extract(
             skip=output,
             include=include,
             exclude=exclude,
+            shard=share,
         )
         pictures = PictureStream(search)
         with shown("images listed", transient=True) as show:

@@ -13,6 +13,7 @@ from .pillow import MAX_PIXELS, open_picture, pillow_errors, render, upright_siz
 from .preprocess import CAFFE, MEAN_BGR, SCALINGS, Scaling, normalize, pixels_of
 from .presets import PRESETS, QUIRKS, Preset, QuirkWarning, preset, quirk_message
 from .reading import find_original, largest_file, load, read_file, read_original
+from .shard import Shard
 from .source import Reason, Source, UnreadableError, decode_path, encode_path, os_refusal
 from .stream import PictureStream
 
@@ -33,6 +34,7 @@ __all__ = [
     "Reason",
     "Scaling",
     "Search",
+    "Shard",
     "Source",
     "UnreadableError",
     "checked_size",

@@ -15,6 +15,7 @@ from sparsefeat.images.bucket import is_in_bucket, object_at, objects_below
 from sparsefeat.images.containers import list_members
 from sparsefeat.images.path_list import ADDRESS, read_path_list
 from sparsefeat.images.patterns import RAW, Choice, folded, is_container
+from sparsefeat.images.shard import Shard
 from sparsefeat.images.source import (
     Found,
     Reason,
@@ -116,7 +117,7 @@ class Search:
     """What `list_pictures` lists, found while it is gone through: once, and in that order.
 
     Arguments are those of `list_pictures`. What names nothing at all is refused before anything
-    is searched.
+    is searched. Of all that is found, `shard` leaves what is in it.
     """
 
     def __init__(
@@ -128,8 +129,9 @@ class Search:
         skip: AnyPath | None = None,
         include: str | Iterable[str] = (),
         exclude: str | Iterable[str] = (),
+        shard: Shard | None = None,
     ) -> None:
-        self._names = _paths(inputs)
+        self._names, self._shard = _paths(inputs), shard
         self._base = None
         if root is not None:
             refuse_empty(root, "the root of photographs")
@@ -166,6 +168,9 @@ class Search:
             found = _once(found)
         count = 0
         for item in found:
+            if self._shard is not None and not self._shard.holds(item.path):
+                count += 1  # of another process
+                continue
             if isinstance(item, Source) and is_container(item.file):
                 for member in list_members(item, self._choice.takes):
                     count += 1

@@ -14,6 +14,7 @@ from sparsefeat.images import (
     MAX_PIXELS,
     PictureStream,
     Search,
+    Shard,
     Source,
     each_picture,
     find_picture,
@@ -115,6 +116,7 @@ def extract(
     options: ExtractorOptions | None = None,
     include: str | Iterable[str] = (),
     exclude: str | Iterable[str] = (),
+    shard: str | Shard | None = None,
     rows_per_part: int = 1024,
     values: str | Values = "float32",
     identity: Identity = "mtime",
@@ -143,6 +145,9 @@ def extract(
         What an `Extractor` is made with of a model file.
     include, exclude
         Which files of folders, as `list_pictures` takes them.
+    shard
+        Such as ``"0/4"``: only the images that are this process' share, where four (0/4 to 3/4)
+        write into the same store.
     rows_per_part
         Rows that are committed together: what a killed run loses at most.
     values
@@ -203,8 +208,14 @@ def extract(
             "Extractor with them"
         )
     stop, progress, stopwatch = stop or threading.Event(), ExtractionResult(), Stopwatch()
-    if include or exclude:
-        images = Search(images, include=include, exclude=exclude)  # type: ignore[arg-type]
+    shard = Shard.parse(shard) if isinstance(shard, str) else shard
+    if include or exclude or shard:
+        images = Search(
+            images,  # type: ignore[arg-type]
+            include=include,
+            exclude=exclude,
+            shard=shard,
+        )
     found = (
         images
         if isinstance(images, PictureStream)
