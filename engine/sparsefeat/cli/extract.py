@@ -180,8 +180,12 @@ def extract(
                 show(pictures.n_listed, None, "")
         if pictures.complete and not pictures.n_listed:
             note_listing(search)
-            listed = "standard input" if files_from == "-" else printable(str(files_from))
-            log(f"{listed} lists no images: there is nothing to do")
+            if files_from is None:
+                said = f"no image is of shard {shard}"
+            else:
+                listed = "standard input" if files_from == "-" else printable(files_from)
+                said = f"{listed} lists no images"
+            log(f"{said}: there is nothing to do")
             if as_json:
                 _print_json(output, ExtractionResult(all_listed=True), time.monotonic() - start)
             return
