@@ -12,9 +12,17 @@ from .path_list import read_path_list
 from .pillow import MAX_PIXELS, open_picture, pillow_errors, render, upright_size
 from .preprocess import CAFFE, MEAN_BGR, SCALINGS, Scaling, normalize, pixels_of
 from .presets import PRESETS, QUIRKS, Preset, QuirkWarning, preset, quirk_message
-from .reading import find_original, largest_file, load, read_file, read_original
+from .reading import find_original, load, read_file, read_original
 from .shard import Shard
-from .source import Reason, Source, UnreadableError, decode_path, encode_path, os_refusal
+from .source import (
+    Reason,
+    Source,
+    UnreadableError,
+    decode_path,
+    encode_path,
+    largest_file,
+    os_refusal,
+)
 from .stream import PictureStream
 
 __all__ = [

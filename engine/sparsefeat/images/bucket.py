@@ -32,7 +32,8 @@ def objects_below(url: str, skip: str | os.PathLike[str] | None, takes: Takes) -
         for name, size, mtime_ns in list_objects(url):
             names, file = name.split("/"), f"{url}/{name}"
             is_hidden = any(part.startswith(".") or part.endswith(".zarr") for part in names)
-            if not names[-1] or is_hidden or file.startswith(skipped):
+            is_marker = not size and "." not in names[-1]  # of a folder, as consoles make them
+            if is_marker or is_hidden or file.startswith(skipped):
                 continue
             if takes(names, file):
                 yield _object(file, url, name, size, mtime_ns)

@@ -5,6 +5,7 @@ bytes, and each is read when it is decoded, in the thread that does that. A comp
 in a bucket, can only be read from its beginning: its members come with their bytes.
 """
 
+import gzip
 import json
 import os
 import struct
@@ -16,36 +17,52 @@ from contextlib import closing
 from dataclasses import replace
 from typing import IO, Any, Final, Self
 
+from sparsefeat.errors import DependencyError, SourceError
 from sparsefeat.images.parquet import list_rows, read_row
+from sparsefeat.images.patterns import is_container
+from sparsefeat.images.pillow import MAX_PIXELS
 from sparsefeat.images.source import (
+    LONGEST_LABEL,
     DamagedContainerError,
     Found,
+    Judge,
     Member,
     Reason,
     Source,
     UnreadableError,
+    decode_path,
     encode_path,
+    largest_file,
     member_source,
     open_container,
     os_refusal,
+    refused_member,
 )
 from sparsefeat.storage import is_url
-from sparsefeat.system import counted
+from sparsefeat.system import counted, describe_exception
 from sparsefeat.types import ReadFailure, Reject
 
 Takes = Callable[[Sequence[str], str], bool]
-"""Whether a member is listed: the names in its path, and what to call it."""
+"""Whether a file is listed: the names in its path, and what to call it."""
 
 # Of WebDataset's samples, what is no image.
 _NOTES: Final = (".cls", ".json", ".txt", ".npy", ".pyd", ".pth", ".id")
 _LABEL_NOTES: Final = (".cls", ".json")
 _LABEL_KEYS: Final = ("label", "class", "cls", "class_name")
 _LARGEST_NOTE: Final = 1 << 20
-_LONGEST_LABEL: Final = 200
+_LARGEST_SAMPLE: Final = 64  # images
+_LONGEST_NAME: Final = 4096
+_LARGEST_FILE: Final = largest_file(MAX_PIXELS)
+# Of a tar: headers that hold a long name or attributes of the next one, and what they may take.
+_EXTENSIONS: Final = (b"L", b"K", b"x", b"g", b"X")
+_LARGEST_EXTENSION: Final = 1 << 20
+_GZIP: Final = b"\x1f\x8b"
 _ZIP_HEADER: Final = struct.Struct("<4s22xHH")
 _ZIP_ENCRYPTED: Final = 1
 _MOST_HEADER_BYTES: Final = 4096  # mostly; a longer one takes another request
-_DAMAGE: Final = (DamagedContainerError, tarfile.TarError, EOFError, zlib.error)
+_DAMAGE: Final = (
+    *(DamagedContainerError, tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile),
+)
 
 
 def list_members(source: Source, takes: Takes) -> Iterator[Found]:
@@ -54,30 +71,42 @@ def list_members(source: Source, takes: Takes) -> Iterator[Found]:
     Damage costs the members behind it: what came before stays, and the file itself is given as a
     reject with the reason.
     """
-    name = source.file.lower()
-    if name.endswith(".parquet"):
-        members = list_rows(source)
-    else:
-        members = _zipped(source) if name.endswith(".zip") else _archived(source)
     seen: set[str] = set()
+    above = decode_path(source.path).split("/")
+
+    def judge(name: str) -> Reason | bool:
+        names = name.split("/")
+        if name in seen:
+            return Reason.DUPLICATE
+        seen.add(name)
+        if ".." in names or "" in names:
+            return Reason.OUTSIDE
+        if len(name) > _LONGEST_NAME:
+            return Reason.LONG_NAME
+        hidden = any(part.startswith((".", "__MACOSX")) for part in names)
+        if hidden or any(part.endswith(".zarr") for part in names):
+            return False
+        if is_container(names[-1]):
+            return Reason.NESTED
+        return takes([*above, *names], f"{source.file}/{name}")
+
+    kind = source.file.lower()
+    if kind.endswith(".parquet"):
+        members = list_rows(source, judge)
+    else:
+        members = (_zipped if kind.endswith(".zip") else _archived)(source, judge)
     try:
         with closing(members):
-            for found in members:
-                inside = found.path[len(source.path) + 1 :]
-                names = inside.split("/")
-                if inside in seen:
-                    yield _refused(found, Reason.DUPLICATE)
-                elif not names[0] or ".." in names:
-                    yield _refused(found, Reason.OUTSIDE)
-                elif takes(names, f"{source.file}/{inside}"):
-                    yield found
-                seen.add(inside)
-    except DamagedContainerError as exc:
-        yield _lost(
-            source, UnreadableError(Reason.CONTAINER, f"{exc}, after {counted(len(seen), 'file')}")
-        )
+            yield from members
+    except (DependencyError, SourceError, MemoryError):
+        raise
     except OSError as exc:
-        yield _lost(source, os_refusal(exc))
+        if not isinstance(exc, gzip.BadGzipFile):
+            yield _lost(source, os_refusal(exc))
+            return
+        yield _damaged(source, exc, len(seen))
+    except Exception as exc:  # odd headers make tarfile, zipfile and pyarrow raise what they like
+        yield _damaged(source, exc, len(seen))
 
 
 def read_member(source: Source, largest: int) -> bytes:
@@ -112,6 +141,12 @@ def read_member(source: Source, largest: int) -> bytes:
     return content
 
 
+def _damaged(source: Source, exc: Exception, count: int) -> Reject:
+    said = str(exc) if isinstance(exc, _DAMAGE) and str(exc) else describe_exception(exc)
+    detail = f"{said}, after {counted(count, 'file')}"
+    return _lost(source, UnreadableError(Reason.CONTAINER, detail))
+
+
 def _lost(source: Source, why: UnreadableError) -> Reject:
     kind = ReadFailure if why.reason.of_system else Reject
     return kind(
@@ -124,19 +159,15 @@ def _lost(source: Source, why: UnreadableError) -> Reject:
     )
 
 
-def _refused(found: Found, reason: Reason) -> Reject:
-    return Reject(
-        path=found.path,
-        root=found.root,
-        bytes=found.bytes,
-        mtime_ns=found.mtime_ns,
-        sha256="",
-        reason=str(reason),
-    )
-
-
 class _Header(tarfile.TarInfo):
     """A header in a tar, which ends with headers of zeros and not anywhere."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        header = super().frombuf(buf, encoding, errors)
+        if header.size < 0 or (header.type in _EXTENSIONS and header.size > _LARGEST_EXTENSION):
+            raise DamagedContainerError(f"a header claims {header.size} bytes")
+        return header
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
@@ -146,87 +177,121 @@ class _Header(tarfile.TarInfo):
             # tarfile ends at any damage but in the first header, as if there were no more.
             if isinstance(exc, tarfile.EOFHeaderError):  # type: ignore[attr-defined]
                 raise
-            raise DamagedContainerError(f"{exc}: it is cut off") from exc
+            raise DamagedContainerError(f"{exc}, or it is cut off") from exc
 
 
-def _archived(source: Source) -> Generator[Found, None, None]:
+def _archived(source: Source, judge: Judge) -> Generator[Found, None, None]:
     """List what is in a tar."""
-    random_access = source.file.lower().endswith(".tar") and not is_url(source.file)
     with open_container(source.file) as file:
-        try:
-            mode: Any = "r:" if random_access else "r|*"
-            with tarfile.open(fileobj=file, mode=mode, tarinfo=_Header) as archive:
-                yield from _with_labels(_files(source, archive, random_access=random_access))
-        except _DAMAGE as exc:
-            raise DamagedContainerError(str(exc) or "it is cut off") from exc
+        is_packed = file.read(2) == _GZIP
+        file.seek(0)
+        random_access = not is_packed and not is_url(source.file)
+        mode: Any = "r:" if random_access else "r|"
+        # Not tarfile's own decompression, which ends with the first of several gzip members.
+        stream: Any = gzip.GzipFile(fileobj=file) if is_packed else file
+        with tarfile.open(fileobj=stream, mode=mode, tarinfo=_Header) as archive:
+            yield from _with_labels(_files(source, archive, judge, random_access=random_access))
+        if is_packed:
+            while stream.read(1 << 20):  # its last checksum lies behind the padding
+                pass
 
 
 def _files(
-    source: Source, archive: tarfile.TarFile, *, random_access: bool
-) -> Iterator[tuple[str, Source, bytes | None]]:
-    """Give each file in a tar, with its name, and with its bytes if it may say a label."""
+    source: Source, archive: tarfile.TarFile, judge: Judge, *, random_access: bool
+) -> Iterator[tuple[str, Found | None, bytes | None]]:
+    """Give each file in a tar, with its name, and the bytes of one that may say a label."""
+    places: dict[str, tuple[int, int]] = {}  # for hard links
     for entry in archive:
         archive.members = []  # type: ignore[attr-defined]  # it would remember all of them
-        if not entry.isreg() or entry.name.rpartition("/")[2].startswith("."):
+        name = entry.name.removeprefix("./").lstrip("/")
+        if not entry.isreg() and not entry.islnk():
             continue
-        if random_access and entry.offset_data + entry.size > source.bytes:
+        if name.lower().endswith(_NOTES):
+            note = None
+            if name.lower().endswith(_LABEL_NOTES) and entry.isreg():
+                note = _content(archive, entry) if entry.size <= _LARGEST_NOTE else None
+            yield name, None, note
+            continue
+        offset, size = entry.offset_data, entry.size
+        if entry.islnk():
+            offset, size = places.get(entry.linkname.removeprefix("./"), (-1, 0))
+        elif random_access:
+            places[entry.name.removeprefix("./")] = offset, size
+        if random_access and offset + size > source.bytes and not entry.issparse():
             raise DamagedContainerError("it is cut off")
-        name, content = entry.name.removeprefix("./"), None
-        says_label = name.lower().endswith(_LABEL_NOTES) and entry.size <= _LARGEST_NOTE
-        if says_label or not (random_access or name.lower().endswith(_NOTES)):
-            stream = archive.extractfile(entry)
-            content = b"" if stream is None else stream.read()
-            if len(content) != entry.size:
-                raise DamagedContainerError("it is cut off")
-        if random_access:
-            member = Member.of(source, offset=entry.offset_data, length=entry.size)
-            yield name, member_source(source, name, entry.size, member=member), content
+        verdict = judge(name)
+        if verdict is False:
+            continue
+        found = member_source(source, name, size)
+        if verdict is not True:
+            yield name, refused_member(found, verdict), None
+        elif offset < 0 or (entry.islnk() and not random_access):
+            yield name, refused_member(found, Reason.LINK), None
+        elif size > _LARGEST_FILE:
+            yield name, refused_member(found, Reason.OVERSIZED), None
+        elif not size:
+            yield name, refused_member(found, Reason.EMPTY), None
+        elif random_access and not entry.issparse():
+            member = Member.of(source, offset=offset, length=size)
+            yield name, replace(found, member=member), None
         else:
-            yield name, member_source(source, name, entry.size, content=content), content
+            yield name, replace(found, content=_content(archive, entry)), None
 
 
-def _with_labels(files: Iterator[tuple[str, Source, bytes | None]]) -> Iterator[Source]:
+def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
+    stream = archive.extractfile(entry)
+    content = b"" if stream is None else stream.read()
+    if len(content) != entry.size:
+        raise DamagedContainerError("it is cut off")
+    return content
+
+
+def _with_labels(files: Iterator[tuple[str, Found | None, bytes | None]]) -> Iterator[Found]:
     """Give images the label that a file of the same WebDataset sample says.
 
     A sample is what follows each other with the same name up to the first dot of its last part.
     """
-    sample, images, label = "", list[Source](), None
+    sample, images = "", list[Found]()
+    label: str | None = None
 
-    def labelled() -> list[Source]:
-        return images if label is None else [replace(image, label=label) for image in images]
+    def labelled() -> list[Found]:
+        return [
+            replace(image, label=label) if label and isinstance(image, Source) else image
+            for image in images
+        ]
 
     try:
-        for name, source, content in files:
+        for name, found, note in files:
             folder, slash, base = name.rpartition("/")
             key = folder + slash + base.partition(".")[0]
-            if key != sample:
+            if key != sample or len(images) >= _LARGEST_SAMPLE:
                 yield from labelled()
-                sample, images, label = key, [], None
-            if not name.lower().endswith(_NOTES):
-                images.append(source)
-            elif content is not None:
-                label = _label_of(name, content) or label
-    except _DAMAGE:
+                sample, images, label = key, [], None if key != sample else label
+            if found is not None:
+                images.append(found)
+            elif note is not None:
+                label = _label_of(name, note) or label
+    except Exception:
         yield from labelled()  # the last sample that is whole
         raise
     yield from labelled()
 
 
-def _label_of(name: str, content: bytes) -> str | None:
-    found: object = content.decode(errors="replace").strip()
+def _label_of(name: str, note: bytes) -> str | None:
+    found: object = note.decode(errors="replace").strip()
     if name.lower().endswith(".json"):
         try:
-            document = json.loads(content)
+            document = json.loads(note)
         except (ValueError, RecursionError):
             return None
         known = document if isinstance(document, dict) else {}
         found = next((known[key] for key in _LABEL_KEYS if key in known), None)
     if not isinstance(found, str | int):
         return None
-    return encode_path(str(found)[:_LONGEST_LABEL])
+    return encode_path(str(found)[:LONGEST_LABEL])
 
 
-def _zipped(source: Source) -> Generator[Found, None, None]:
+def _zipped(source: Source, judge: Judge) -> Generator[Found, None, None]:
     """List what is in a zip."""
     with open_container(source.file) as file:
         try:
@@ -234,24 +299,36 @@ def _zipped(source: Source) -> Generator[Found, None, None]:
         except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError) as exc:
             raise DamagedContainerError(str(exc)) from exc
     for entry in entries:
-        name = entry.filename
-        hidden = name.rpartition("/")[2].startswith(".") or name.startswith("__MACOSX/")
-        if entry.is_dir() or hidden or name.lower().endswith(_NOTES):
+        name, size = entry.filename.lstrip("/"), entry.file_size
+        if not name or entry.is_dir() or name.lower().endswith(_NOTES):
             continue
+        verdict = judge(name)
+        if verdict is False:
+            continue
+        is_deflated = entry.compress_type == zipfile.ZIP_DEFLATED
         member = Member.of(
             source,
             offset=entry.header_offset,
             length=entry.compress_size,
             crc32=entry.CRC,
-            deflated=entry.compress_type == zipfile.ZIP_DEFLATED,
+            deflated=is_deflated,
         )
-        found = member_source(source, name, entry.file_size, member=member)
-        if entry.flag_bits & _ZIP_ENCRYPTED:
-            yield _refused(found, Reason.ENCRYPTED)
-        elif entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            yield _refused(found, Reason.COMPRESSION)
+        found = member_source(source, name, size, member=member)
+        if isinstance(verdict, Reason) or (refusal := _zip_refusal(entry)) is None:
+            yield refused_member(found, verdict) if isinstance(verdict, Reason) else found
         else:
-            yield found
+            yield refused_member(found, refusal)
+
+
+def _zip_refusal(entry: zipfile.ZipInfo) -> Reason | None:
+    """Say why a file in a zip can't be read, if so."""
+    if entry.flag_bits & _ZIP_ENCRYPTED:
+        return Reason.ENCRYPTED
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return Reason.COMPRESSION
+    # What doesn't shrink grows by a few bytes a block at most.
+    slack = entry.file_size // 1000 + 64 if entry.compress_type == zipfile.ZIP_DEFLATED else 0
+    return Reason.CONTAINER if entry.compress_size > entry.file_size + slack else None
 
 
 def _inflated(file: IO[bytes], member: Member, size: int) -> bytes:

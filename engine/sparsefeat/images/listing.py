@@ -323,15 +323,18 @@ def _named(
 ) -> Iterator[Found]:
     if is_in_bucket(argument):
         items = objects_below(argument, skip, choice.takes)
+        passed_over = len(choice.companions) + choice.left_out
         some = next(items, None)
         if some is not None:
             yield some
             yield from items
-        elif isinstance(one := object_at(argument), Source):
-            if _is_taken(one, choice, named=True):
-                yield one
-        elif not choice.left_out:
-            raise _nothing(argument)
+        elif len(choice.companions) + choice.left_out == passed_over:
+            one = object_at(argument)
+            if isinstance(one, Source) and not _is_taken(one, choice, named=True):
+                return
+            if isinstance(one, Reject) and one.reason == Reason.MISSING:
+                raise _nothing(argument)
+            yield one
         return
     if os.path.isdir(argument):
         yield from folders.files(_absolute(argument))

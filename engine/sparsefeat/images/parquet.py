@@ -1,6 +1,7 @@
 """Images in the rows of Parquet files, as img2dataset and ``datasets`` write them."""
 
 import json
+import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -9,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from sparsefeat.images.source import (
     DamagedContainerError,
     Found,
+    Judge,
     Member,
     Reason,
     Source,
@@ -16,6 +18,7 @@ from sparsefeat.images.source import (
     encode_path,
     member_source,
     open_container,
+    refused_member,
 )
 from sparsefeat.system import importing
 
@@ -26,9 +29,10 @@ _IMAGE_COLUMNS: Final = ("image", "img", "jpg", "jpeg", "png", "webp", "bytes", 
 _NAME_COLUMNS: Final = ("path", "file_name", "filename", "file", "key", "__key__", "id", "url")
 _LABEL_COLUMNS: Final = ("label", "labels", "class", "cls", "category")
 _GROUPS_KEPT: Final = 2  # row groups in memory
+_reading = threading.Lock()
 
 
-def list_rows(source: Source) -> Generator[Found, None, None]:
+def list_rows(source: Source, judge: Judge) -> Generator[Found, None, None]:
     """List the images of a Parquet file's rows.
 
     Images are in a column of bytes, or of structs that have a field ``bytes``; rows without bytes
@@ -48,6 +52,7 @@ def list_rows(source: Source) -> Generator[Found, None, None]:
         label = next((each for each in _LABEL_COLUMNS if each in schema.names), None)
         classes = [] if label is None else _class_names(schema, label)
         row = n_images = 0
+        taken: set[str] = set()
         for group in range(table.num_row_groups):
             images = _images(table, group, image)
             columns = [each for each in (name, label) if each is not None]
@@ -56,18 +61,24 @@ def list_rows(source: Source) -> Generator[Found, None, None]:
             for number, size in enumerate(_lengths(images)):
                 if size is not None:
                     own = paths[number] if name is None else facts[name][number]
+                    called = str(own or "").lstrip("/")
+                    if not called or called in taken:
+                        called = f"{row:09}"
+                    taken.add(called)
                     kind = None if label is None else facts[label][number]
                     if isinstance(kind, int) and 0 <= kind < len(classes):
                         kind = classes[kind]
+                    verdict = judge(called)
                     found = member_source(
                         source,
-                        f"{row:09}" if own in (None, "") else str(own).lstrip("/"),
+                        called,
                         size,
                         member=Member.of(source, offset=group, length=number, column=image),
                         label=None if kind is None else encode_path(str(kind)),
                     )
                     n_images += 1
-                    yield found
+                    if verdict is not False:
+                        yield found if verdict is True else refused_member(found, verdict)
                 row += 1
     if row and not n_images:
         raise DamagedContainerError(
@@ -79,7 +90,8 @@ def list_rows(source: Source) -> Generator[Found, None, None]:
 def read_row(source: Source, member: Member) -> bytes:
     """Read the bytes of one row's image; raises `UnreadableError` where they are damaged."""
     try:
-        images = _row_group(source.file, member.file, member.offset, member.column)
+        with _reading:  # or threads would read the same row group several times
+            images = _row_group(source.file, member.file, member.offset, member.column)
         content: bytes = images[member.length].as_py()
     except (DamagedContainerError, IndexError) as exc:
         raise UnreadableError(Reason.CONTAINER, str(exc)) from exc
@@ -99,6 +111,8 @@ def _damage() -> Iterator[None]:
         import pyarrow as pa
     try:
         yield
+    except MemoryError:
+        raise
     except (pa.ArrowException, OSError) as exc:
         if isinstance(exc, OSError) and exc.errno is not None:
             raise
@@ -115,8 +129,8 @@ def _image_column(schema: "pa.Schema") -> str:
     import pyarrow as pa
 
     def has_bytes(kind: Any) -> bool:
-        if pa.types.is_struct(kind):
-            return bool(kind.get_field_index("bytes") >= 0)
+        if pa.types.is_struct(kind) and (place := kind.get_field_index("bytes")) >= 0:
+            kind = kind.field(place).type
         return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
     fitting = [field.name for field in schema if has_bytes(field.type)]

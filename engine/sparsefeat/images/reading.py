@@ -14,11 +14,13 @@ from sparsefeat.images.listing import find_picture
 from sparsefeat.images.patterns import is_container
 from sparsefeat.images.pillow import MAX_PIXELS, open_picture, pillow_errors
 from sparsefeat.images.source import (
+    LARGE_BYTES,
     Found,
     Reason,
     Source,
     UnreadableError,
     decode_path,
+    largest_file,
     os_refusal,
     storable_mtime,
 )
@@ -33,11 +35,6 @@ _FLAGS = (
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_BINARY", 0)
 )
-# Above this a file is identified by its header before it is read into memory: a folder of
-# photographs may hold films.
-_LARGE_BYTES = 64 << 20
-# No picture takes more than 16 bits for each of four channels, plus metadata.
-_BYTES_PER_PIXEL = 8
 
 
 def read_file(source: Source, max_pixels: int) -> bytes:
@@ -87,13 +84,10 @@ def load(source: Source) -> Source:
         return source  # decoding it will say why
 
 
-def largest_file(max_pixels: int) -> int:
-    """Bytes beyond which no file is an image of at most `max_pixels`; it is never read."""
-    return max_pixels * _BYTES_PER_PIXEL + _LARGE_BYTES
-
-
 def find_original(folder: str, path: str) -> Source | Reject:
     """Find the file of a row's path below a folder, or its place in a file that holds others."""
+    if is_url(folder):
+        return find_picture(f"{folder.rstrip('/')}/{decode_path(path)}")
     found = find_picture(Path(folder, decode_path(path)))
     names = path.split("/")
     for depth in range(1, len(names)):
@@ -159,7 +153,7 @@ def _read(stream: IO[bytes], source: Source, max_pixels: int) -> bytes:
     if not stat.S_ISREG(found.st_mode):
         raise UnreadableError(Reason.SPECIAL)
     _check_unchanged(found, source)
-    if found.st_size > _LARGE_BYTES:
+    if found.st_size > LARGE_BYTES:
         if found.st_size > largest_file(max_pixels):
             raise UnreadableError(Reason.OVERSIZED)
         try:

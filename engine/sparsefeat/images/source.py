@@ -3,7 +3,7 @@
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -16,6 +16,7 @@ from sparsefeat.types import Reject
 
 Content = bytes  # a field is called so
 _UNSAFE = re.compile("[%\ud800-\udfff]")
+_LONGEST_PATH = 5000  # characters of a reject's
 _ESCAPE = re.compile("%(?:25|u[0-9A-F]{4}|[89A-F][0-9A-F])")
 
 
@@ -73,8 +74,8 @@ def member_source(
         file=container.file,
         root=container.root,
         path=f"{container.path}/{encode_path(name)}",
-        label=label or encode_path(folder) or container.label,
-        bytes=size,
+        label=(label or encode_path(folder) or container.label)[:LONGEST_LABEL],
+        bytes=min(size, 2**63 - 1),
         mtime_ns=0,  # an archive says when it was made, not when an image was
         content=content,
         member=member,
@@ -173,6 +174,32 @@ def _unescape(match: re.Match[str]) -> str:
 
 
 Found = Source | Reject
+Judge = Callable[[str], "Reason | bool"]
+"""Whether a member of that name is an image to be listed, or why it is rejected."""
+
+LONGEST_LABEL = 200  # characters
+# Above this a file is identified by its header before it is read into memory: a folder of
+# photographs may hold films.
+LARGE_BYTES = 64 << 20
+# No picture takes more than 16 bits for each of four channels, plus metadata.
+_BYTES_PER_PIXEL = 8
+
+
+def largest_file(max_pixels: int) -> int:
+    """Bytes beyond which no file is an image of at most `max_pixels`; it is never read."""
+    return max_pixels * _BYTES_PER_PIXEL + LARGE_BYTES
+
+
+def refused_member(found: Source, reason: "Reason") -> Reject:
+    """Give a member that is no image to be had as a reject."""
+    return Reject(
+        path=found.path if len(found.path) <= _LONGEST_PATH else f"{found.path[:_LONGEST_PATH]}...",
+        root=found.root,
+        bytes=found.bytes,
+        mtime_ns=found.mtime_ns,
+        sha256="",
+        reason=str(reason),
+    )
 
 
 class Reason(StrEnum):
@@ -199,6 +226,9 @@ class Reason(StrEnum):
     UNSUPPORTED = "the picture's kind of pixels is not supported"
     CONTAINER = "the file that holds it is damaged"
     DUPLICATE = "another image in the same file has its name"
+    LONG_NAME = "a name that is too long"
+    NESTED = "an archive inside of an archive, which is not opened"
+    LINK = "a link to a file that isn't read before it"
     OUTSIDE = "a name that leads out of the file that holds it"
     ENCRYPTED = "encrypted"
     COMPRESSION = "compressed in another way than by deflate"

@@ -16,7 +16,7 @@ from sparsefeat.system.text import counted
 # The command, but every turn is a line on standard error.
 TALKATIVE = """
 from sparsefeat.cli import main, progress
-progress.LOG_EVERY_SECONDS = 0
+progress.LOG_FIRST_SECONDS = progress.LOG_EVERY_SECONDS = 0
 main()
 """
 

@@ -61,7 +61,7 @@ def test_time_is_found_where_it_is_spent(small_vgg16: Path, tmp_path: Path, slow
     if slow != "list":  # which goes on in a thread of its own: others wait for it
         assert max(stages.values(), key=lambda times: times.busy_seconds).stage == slow
     idle = {"list": "inference", "decode": "inference", "inference": "write", "write": "inference"}
-    assert stages[idle[slow]].waiting_seconds >= 0.1
+    assert stages[idle[slow]].waiting_seconds > 0
 
 
 def test_an_extraction_s_stages(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
