@@ -219,7 +219,7 @@ def test_a_zip_that_claims_too_little_costs_no_memory(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", [("a.jpg", bomb)], zipfile.ZIP_DEFLATED)
     raw = bytearray(path.read_bytes())
     entry = raw.rindex(b"PK\1\2")
-    struct.pack_into("<II", raw, entry + 16, zlib.crc32(b"0" * 100), len(bomb))
+    struct.pack_into("<I", raw, entry + 16, zlib.crc32(b"0" * 100))
     struct.pack_into("<I", raw, entry + 24, 1 << 20)  # its size once inflated
     path.write_bytes(raw)
     (found,) = sparsefeat.images.list_pictures(tmp_path)
