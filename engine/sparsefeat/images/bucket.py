@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from sparsefeat.errors import SourceError
 from sparsefeat.images.containers import Takes
 from sparsefeat.images.path_list import ADDRESS
+from sparsefeat.images.patterns import is_hidden
 from sparsefeat.images.source import Source, encode_path, os_refusal
 from sparsefeat.images.walk import lost_file
 from sparsefeat.storage import checked_place, is_url, list_objects, look_at_object
@@ -31,9 +32,8 @@ def objects_below(url: str, skip: str | os.PathLike[str] | None, takes: Takes) -
     try:
         for name, size, mtime_ns in list_objects(url):
             names, file = name.split("/"), f"{url}/{name}"
-            is_hidden = any(part.startswith(".") or part.endswith(".zarr") for part in names)
             is_marker = not size and "." not in names[-1]  # of a folder, as consoles make them
-            if is_marker or is_hidden or file.startswith(skipped):
+            if is_marker or is_hidden(names) or file.startswith(skipped):
                 continue
             if takes(names, file):
                 yield _object(file, url, name, size, mtime_ns)

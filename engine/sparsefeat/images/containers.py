@@ -19,7 +19,7 @@ from typing import IO, Any, Final, Self
 
 from sparsefeat.errors import DependencyError, SourceError
 from sparsefeat.images.parquet import list_rows, read_row
-from sparsefeat.images.patterns import is_container
+from sparsefeat.images.patterns import is_container, is_hidden
 from sparsefeat.images.pillow import MAX_PIXELS
 from sparsefeat.images.source import (
     LONGEST_LABEL,
@@ -36,11 +36,10 @@ from sparsefeat.images.source import (
     member_source,
     open_container,
     os_refusal,
-    refused_member,
+    refused,
 )
 from sparsefeat.storage import is_url
 from sparsefeat.system import counted, describe_exception
-from sparsefeat.types import ReadFailure, Reject
 
 Takes = Callable[[Sequence[str], str], bool]
 """Whether a file is listed: the names in its path, and what to call it."""
@@ -83,8 +82,7 @@ def list_members(source: Source, takes: Takes) -> Iterator[Found]:
             return Reason.OUTSIDE
         if len(name) > _LONGEST_NAME:
             return Reason.LONG_NAME
-        hidden = any(part.startswith((".", "__MACOSX")) for part in names)
-        if hidden or any(part.endswith(".zarr") for part in names):
+        if is_hidden(names) or any(part.startswith("__MACOSX") for part in names):
             return False
         if is_container(names[-1]):
             return Reason.NESTED
@@ -100,63 +98,36 @@ def list_members(source: Source, takes: Takes) -> Iterator[Found]:
             yield from members
     except (DependencyError, SourceError, MemoryError):
         raise
-    except OSError as exc:
-        if not isinstance(exc, gzip.BadGzipFile):
-            yield _lost(source, os_refusal(exc))
-            return
-        yield _damaged(source, exc, len(seen))
     except Exception as exc:  # odd headers make tarfile, zipfile and pyarrow raise what they like
-        yield _damaged(source, exc, len(seen))
+        if isinstance(exc, OSError) and not isinstance(exc, gzip.BadGzipFile):
+            yield refused(source, os_refusal(exc))
+        else:
+            yield refused(source, _damaged(exc, len(seen)))
 
 
-def read_member(source: Source, largest: int) -> bytes:
+def read_member(source: Source, member: Member) -> bytes:
     """Read an image out of the file that holds it.
 
     Raises
     ------
     UnreadableError
-        That file changed or can't be read, or the image is damaged or larger than `largest`.
+        That file changed, or the image is damaged.
+    OSError
+        The system refused.
     """
-    member = source.member
-    assert member is not None
-    if source.bytes > largest:
-        raise UnreadableError(Reason.OVERSIZED)
-    try:
-        if member.column:
-            content = read_row(source, member)
-        else:
-            most = member.length + _MOST_HEADER_BYTES
-            with open_container(source.file, member.file, read_ahead=most) as file:
-                file.seek(member.offset)
-                if source.file.lower().endswith(".zip"):
-                    content = _inflated(file, member, source.bytes)
-                else:
-                    content = file.read(member.length)
-    except OSError as exc:
-        raise os_refusal(exc) from exc
-    if len(content) != source.bytes:
-        raise UnreadableError(Reason.CHANGED)
-    if not content:
-        raise UnreadableError(Reason.EMPTY)
-    return content
+    if member.column:
+        return read_row(source, member)
+    most = member.length + _MOST_HEADER_BYTES
+    with open_container(source.file, member.file, read_ahead=most) as file:
+        file.seek(member.offset)
+        if source.file.lower().endswith(".zip"):
+            return _inflated(file, member, source.bytes)
+        return file.read(member.length)
 
 
-def _damaged(source: Source, exc: Exception, count: int) -> Reject:
+def _damaged(exc: Exception, count: int) -> UnreadableError:
     said = str(exc) if isinstance(exc, _DAMAGE) and str(exc) else describe_exception(exc)
-    detail = f"{said}, after {counted(count, 'file')}"
-    return _lost(source, UnreadableError(Reason.CONTAINER, detail))
-
-
-def _lost(source: Source, why: UnreadableError) -> Reject:
-    kind = ReadFailure if why.reason.of_system else Reject
-    return kind(
-        path=source.path,
-        root=source.root,
-        bytes=source.bytes,
-        mtime_ns=source.mtime_ns,
-        sha256="",
-        reason=str(why),
-    )
+    return UnreadableError(Reason.CONTAINER, f"{said}, after {counted(count, 'file')}")
 
 
 class _Header(tarfile.TarInfo):
@@ -224,13 +195,13 @@ def _files(
             continue
         found = member_source(source, name, size)
         if verdict is not True:
-            yield name, refused_member(found, verdict), None
+            yield name, refused(found, UnreadableError(verdict)), None
         elif offset < 0 or (entry.islnk() and not random_access):
-            yield name, refused_member(found, Reason.LINK), None
+            yield name, refused(found, UnreadableError(Reason.LINK)), None
         elif size > _LARGEST_FILE:
-            yield name, refused_member(found, Reason.OVERSIZED), None
+            yield name, refused(found, UnreadableError(Reason.OVERSIZED)), None
         elif not size:
-            yield name, refused_member(found, Reason.EMPTY), None
+            yield name, refused(found, UnreadableError(Reason.EMPTY)), None
         elif random_access and not entry.issparse():
             member = Member.of(source, offset=offset, length=size)
             yield name, replace(found, member=member), None
@@ -314,10 +285,8 @@ def _zipped(source: Source, judge: Judge) -> Generator[Found, None, None]:
             deflated=is_deflated,
         )
         found = member_source(source, name, size, member=member)
-        if isinstance(verdict, Reason) or (refusal := _zip_refusal(entry)) is None:
-            yield refused_member(found, verdict) if isinstance(verdict, Reason) else found
-        else:
-            yield refused_member(found, refusal)
+        refusal = _zip_refusal(entry) if verdict is True else verdict
+        yield found if refusal is None else refused(found, UnreadableError(refusal))
 
 
 def _zip_refusal(entry: zipfile.ZipInfo) -> Reason | None:

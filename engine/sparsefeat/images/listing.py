@@ -7,7 +7,7 @@ import glob
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from sparsefeat.errors import InputError, SourceError
@@ -322,19 +322,14 @@ def _named(
     argument: str, base: str | None, folders: Walk, skip: AnyPath | None, choice: Choice
 ) -> Iterator[Found]:
     if is_in_bucket(argument):
-        items = objects_below(argument, skip, choice.takes)
-        passed_over = len(choice.companions) + choice.left_out
-        some = next(items, None)
-        if some is not None:
-            yield some
-            yield from items
-        elif len(choice.companions) + choice.left_out == passed_over:
-            one = object_at(argument)
-            if isinstance(one, Source) and not _is_taken(one, choice, named=True):
-                return
-            if isinstance(one, Reject) and one.reason == Reason.MISSING:
-                raise _nothing(argument)
-            yield one
+        if (yield from _all_of(objects_below(argument, skip, choice.takes), choice)):
+            return
+        one = object_at(argument)
+        if isinstance(one, Source) and not _is_taken(one, choice, named=True):
+            return
+        if isinstance(one, Reject) and one.reason == Reason.MISSING:
+            raise _nothing(argument)
+        yield one
         return
     if os.path.isdir(argument):
         yield from folders.files(_absolute(argument))
@@ -344,19 +339,23 @@ def _named(
         if _is_taken(item, choice, named=True):
             yield item
         return
-    passed_over = len(choice.companions) + choice.left_out
     if glob.has_magic(argument) and not os.path.lexists(argument):
         folder, pattern = _fixed_folder(argument)
         if any(map(glob.has_magic, pattern)) and os.path.isdir(folder):
             # A walk of its own: another pattern may have entered these folders for other files.
             found = Walk(skip, choice).files(folder, pattern)
-            if (first := next(found, None)) is not None:
-                yield first
-                yield from found
-                return
-            if len(choice.companions) + choice.left_out > passed_over:
+            if (yield from _all_of(found, choice)):
                 return
     raise _nothing(argument)
+
+
+def _all_of(found: Iterator[Found], choice: Choice) -> Generator[Found, None, bool]:
+    """Yield what was found; return whether that was anything, or anything was passed over."""
+    before, some = choice.n_passed_over, False
+    for item in found:
+        some = True
+        yield item
+    return some or choice.n_passed_over > before
 
 
 def _nothing(argument: str) -> SourceError:

@@ -18,7 +18,7 @@ from sparsefeat.images.source import (
     encode_path,
     member_source,
     open_container,
-    refused_member,
+    refused,
 )
 from sparsefeat.system import importing
 
@@ -78,7 +78,8 @@ def list_rows(source: Source, judge: Judge) -> Generator[Found, None, None]:
                     )
                     n_images += 1
                     if verdict is not False:
-                        yield found if verdict is True else refused_member(found, verdict)
+                        refusal = None if verdict is True else UnreadableError(verdict)
+                        yield found if refusal is None else refused(found, refusal)
                 row += 1
     if row and not n_images:
         raise DamagedContainerError(

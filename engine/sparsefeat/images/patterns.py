@@ -43,6 +43,17 @@ def is_container(name: str) -> bool:
     return name.lower().endswith(CONTAINERS)
 
 
+def is_hidden(names: Sequence[str]) -> bool:
+    """Tell whether a path leads through what is hidden, or into a store.
+
+    Examples
+    --------
+    >>> is_hidden([".git", "a.jpg"]), is_hidden(["s.zarr", "c.0"]), is_hidden(["b", "a.jpg"])
+    (True, True, False)
+    """
+    return any(name.startswith(".") or name.endswith(".zarr") for name in names)
+
+
 def folded(pattern: str) -> tuple[str, ...]:
     """Take a pattern apart, one text for each folder level, in lower case.
 
@@ -141,6 +152,11 @@ class Choice:
         """The patterns of `include` if none of them matched a file so far."""
         unmatched = [text for option, text in self.unmatched if option == "include"]
         return tuple(unmatched) if len(unmatched) == len(self._include) else ()
+
+    @property
+    def n_passed_over(self) -> int:
+        """Files that were met so far and not listed."""
+        return len(self.companions) + self.left_out
 
     @property
     def leaves_out(self) -> bool:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,10 +19,10 @@ from sparsefeat.images.source import (
     Reason,
     Source,
     UnreadableError,
+    check_unchanged,
     decode_path,
     largest_file,
     os_refusal,
-    storable_mtime,
 )
 from sparsefeat.storage import is_url, read_object
 from sparsefeat.types import Reject
@@ -47,31 +47,34 @@ def read_file(source: Source, max_pixels: int) -> bytes:
     """
     if source.content is not None:
         return source.content
-    if source.member is not None:
-        return read_member(source, largest_file(max_pixels))
-    if is_url(source.file):
-        return _read_object(source, max_pixels)
-    try:
-        descriptor = os.open(source.file, _FLAGS)
-        with os.fdopen(descriptor, "rb") as stream:
-            return _read(stream, source, max_pixels)
-    except OSError as exc:
-        raise os_refusal(exc) from exc
-
-
-def _read_object(source: Source, max_pixels: int) -> bytes:
-    if source.bytes > largest_file(max_pixels):
+    elsewhere = source.member is not None or is_url(source.file)
+    if elsewhere and source.bytes > largest_file(max_pixels):
         raise UnreadableError(Reason.OVERSIZED)
     try:
-        content, mtime_ns = read_object(source.file, source.bytes)
+        if source.member is not None:
+            content = read_member(source, source.member)
+        elif elsewhere:
+            content = _read_object(source)
+        else:
+            descriptor = os.open(source.file, _FLAGS)
+            with os.fdopen(descriptor, "rb") as stream:
+                content = _read(stream, source, max_pixels)
     except OSError as exc:
         raise os_refusal(exc) from exc
-    except ValueError as exc:  # longer
-        raise UnreadableError(Reason.CHANGED) from exc
-    if (len(content), mtime_ns) != (source.bytes, source.mtime_ns):
+    if len(content) != source.bytes:
         raise UnreadableError(Reason.CHANGED)
     if not content:
         raise UnreadableError(Reason.EMPTY)
+    return content
+
+
+def _read_object(source: Source) -> bytes:
+    try:
+        content, mtime_ns = read_object(source.file, source.bytes)
+    except ValueError as exc:  # longer
+        raise UnreadableError(Reason.CHANGED) from exc
+    if mtime_ns != source.mtime_ns:
+        raise UnreadableError(Reason.CHANGED)
     return content
 
 
@@ -97,20 +100,26 @@ def find_original(folder: str, path: str) -> Source | Reject:
             above = "/".join(names[:depth])
             container = find_picture(Path(folder, decode_path(above)), root=folder)
             if isinstance(container, Source):
-                return next((each for each in _members(container) if each.path == path), found)
+                member = _members(container).get(path, found)
+                if isinstance(member, Source) and member.member is None:
+                    # It comes with its bytes, which are not kept.
+                    return next(each for each in _listed(container) if each.path == path)
+                return member
     return found
 
 
-def _members(container: Source) -> Iterable[Found]:
-    """List what is in a file that holds others: once, where that doesn't take all of its bytes."""
-    if container.file.lower().endswith((".tar.gz", ".tgz")) or is_url(container.file):
-        return list_members(container, lambda names, file: True)
-    return _listed_members(container)
-
-
 @lru_cache(2)
-def _listed_members(container: Source) -> list[Found]:
-    return [*list_members(container, lambda names, file: True)]
+def _members(container: Source) -> dict[str, Found]:
+    """List what is in a file that holds others, the first of each name, without bytes."""
+    members: dict[str, Found] = {}
+    for each in _listed(container):
+        bare = replace(each, content=None) if isinstance(each, Source) else each
+        members.setdefault(each.path, bare)
+    return members
+
+
+def _listed(container: Source) -> Iterator[Found]:
+    return list_members(container, lambda names, file: True)
 
 
 def read_original(
@@ -147,29 +156,20 @@ def read_original(
 
 
 def _read(stream: IO[bytes], source: Source, max_pixels: int) -> bytes:
-    found = os.fstat(stream.fileno())
+    found, listed = os.fstat(stream.fileno()), (source.bytes, source.mtime_ns)
     if stat.S_ISDIR(found.st_mode):
         raise UnreadableError(Reason.FOLDER)
     if not stat.S_ISREG(found.st_mode):
         raise UnreadableError(Reason.SPECIAL)
-    _check_unchanged(found, source)
+    check_unchanged(found, listed)
     if found.st_size > LARGE_BYTES:
         if found.st_size > largest_file(max_pixels):
             raise UnreadableError(Reason.OVERSIZED)
         try:
             open_picture(stream, max_pixels)
         finally:  # what can't be identified may have been cut off meanwhile
-            _check_unchanged(os.fstat(stream.fileno()), source)
+            check_unchanged(os.fstat(stream.fileno()), listed)
         stream.seek(0)
     content = stream.read() or b""  # None where the system has nothing to give yet
-    _check_unchanged(os.fstat(stream.fileno()), source)
-    if len(content) != source.bytes:
-        raise UnreadableError(Reason.CHANGED)
-    if not content:
-        raise UnreadableError(Reason.EMPTY)
+    check_unchanged(os.fstat(stream.fileno()), listed)
     return content
-
-
-def _check_unchanged(status: os.stat_result, source: Source) -> None:
-    if (status.st_size, storable_mtime(status)) != (source.bytes, source.mtime_ns):
-        raise UnreadableError(Reason.CHANGED)

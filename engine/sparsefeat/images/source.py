@@ -12,7 +12,7 @@ from typing import IO, Any, Self
 
 from sparsefeat.errors import InputError
 from sparsefeat.storage import is_url, open_object
-from sparsefeat.types import Reject
+from sparsefeat.types import ReadFailure, Reject
 
 Content = bytes  # a field is called so
 _UNSAFE = re.compile("[%\ud800-\udfff]")
@@ -65,7 +65,6 @@ def member_source(
     size: int,
     *,
     member: Member | None = None,
-    content: Content | None = None,
     label: str | None = None,
 ) -> Source:
     """Give an image in a file that holds others; its label is its folder there, if it has one."""
@@ -77,7 +76,6 @@ def member_source(
         label=(label or encode_path(folder) or container.label)[:LONGEST_LABEL],
         bytes=min(size, 2**63 - 1),
         mtime_ns=0,  # an archive says when it was made, not when an image was
-        content=content,
         member=member,
     )
 
@@ -108,9 +106,7 @@ def open_container(
         return
     with Path(path).open("rb") as file:
         if expected is not None:
-            status = os.fstat(file.fileno())
-            if (status.st_size, storable_mtime(status)) != expected:
-                raise UnreadableError(Reason.CHANGED)
+            check_unchanged(os.fstat(file.fileno()), expected)
         yield file
 
 
@@ -190,16 +186,24 @@ def largest_file(max_pixels: int) -> int:
     return max_pixels * _BYTES_PER_PIXEL + LARGE_BYTES
 
 
-def refused_member(found: Source, reason: "Reason") -> Reject:
-    """Give a member that is no image to be had as a reject."""
-    return Reject(
-        path=found.path if len(found.path) <= _LONGEST_PATH else f"{found.path[:_LONGEST_PATH]}...",
+def refused(found: Source | Reject, why: "UnreadableError") -> Reject:
+    """Give what was listed as a reject, or as a failure where the system is the cause."""
+    long = len(found.path) > _LONGEST_PATH
+    kind = ReadFailure if why.reason.of_system else Reject
+    return kind(
+        path=f"{found.path[:_LONGEST_PATH]}..." if long else found.path,
         root=found.root,
         bytes=found.bytes,
         mtime_ns=found.mtime_ns,
         sha256="",
-        reason=str(reason),
+        reason=str(why),
     )
+
+
+def check_unchanged(status: os.stat_result, listed: tuple[int, int]) -> None:
+    """Raise `UnreadableError` unless a file has the size and time that it was listed with."""
+    if (status.st_size, storable_mtime(status)) != listed:
+        raise UnreadableError(Reason.CHANGED)
 
 
 class Reason(StrEnum):

@@ -32,7 +32,6 @@ from sparsefeat.types import Batch, PassedOver, ReadFailure, Reject, failures_ap
 AnyPath = str | os.PathLike[str]
 Identity = Literal["mtime", "digest"]
 IDENTITIES: tuple[str, ...] = get_args(Identity)
-LARGEST_FILE = largest_file(MAX_PIXELS)
 MOST_SHOWN = 5  # all rejects are in the store
 
 
