@@ -20,7 +20,7 @@ from filelock import FileLock
 
 from sparsefeat.storage.interface import Usage
 
-_SYNCS_AT_ONCE: Final = 16
+_CALLS_AT_ONCE: Final = 16
 _FREE_LEVELS: Final = 2  # parts/<name>: the store's own folders may be links to another disk
 
 # What a file system says that has no hard links.
@@ -232,7 +232,7 @@ class LocalStorage:
         folder = self.root / prefix
         paths = [folder, *folder.rglob("*"), folder.parent]
         # Many at once, because a file system commits those that wait together in one go.
-        with ThreadPoolExecutor(_SYNCS_AT_ONCE, thread_name_prefix="sparsefeat-sync") as pool:
+        with ThreadPoolExecutor(_CALLS_AT_ONCE, thread_name_prefix="sparsefeat-sync") as pool:
             for _ in pool.map(sync, paths):
                 pass
 
@@ -293,7 +293,7 @@ class LocalStorage:
         """Add up what the disk gives to all files; None where that takes asking for each."""
         folders = [self.root / name for name in self.names("") if (self.root / name).is_dir()]
         paths = [path for folder in folders for path in folder.iterdir()]
-        with ThreadPoolExecutor(_SYNCS_AT_ONCE, thread_name_prefix="sparsefeat-usage") as pool:
+        with ThreadPoolExecutor(_CALLS_AT_ONCE, thread_name_prefix="sparsefeat-usage") as pool:
             return sum(pool.map(_allocated_below, paths))
 
     def age(self, prefix: str) -> float:

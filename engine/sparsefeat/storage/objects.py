@@ -117,20 +117,8 @@ class ObjectStorage:
 
     def read(self, key: str, most: int) -> bytes:
         """Read a whole object of at most so many bytes; ValueError if it is longer."""
-
-        def get() -> bytes:
-            # One byte more tells of too much.
-            result = self._obstore.get(self._store, key, options={"range": (0, most + 1)})
-            if (size := int(result.meta["size"])) > most:
-                raise ValueError(f"{key} has {size} bytes, expected at most {most}")
-            return bytes(result.bytes())
-
-        try:
-            return self._asked(key, get)
-        except OSError as exc:
-            if " 416 " in str(exc.__cause__):  # it has no first byte
-                return b""
-            raise
+        content, _ = self.read_dated(key, most)
+        return content
 
     def read_dated(self, key: str, most: int) -> tuple[bytes, int]:
         """Read a whole object as `read` does, and give when it changed, in nanoseconds."""

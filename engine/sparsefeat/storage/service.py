@@ -95,7 +95,8 @@ def _connect(url: str, environment: tuple[tuple[str, str], ...]) -> Any:
     open_url: Any = stores.from_url  # whose signature differs from service to service
     try:
         first = open_url(url, client_options=_FIRST | plain, retry_config=_FEW)
-        repeated(lambda: obstore.list_with_delimiter(first))
+        # A page of it: there may be millions of objects.
+        repeated(lambda: next(iter(obstore.list(first, chunk_size=1)), None))
         options = {"timeout": _PATIENCE, **plain}
         return open_url(url, client_options=options, retry_config=_MANY)
     except Exception as exc:  # of obstore's own kinds, and ValueError for names of buckets

@@ -110,7 +110,8 @@ class StoreWriter:
         if self._latest is not None:
             self._check_alike(self._latest)
             self._layers = self._latest.layers  # in its order
-            self._load(self._latest, opening)
+            for _ in self._load(self._latest, opening):
+                pass
         self._part: PartWriter | None = None
         self._buffers = {layer.name: CsrBuffers() for layer in layers}
         self._failed = self._closed = False
@@ -278,8 +279,8 @@ class StoreWriter:
 
     def _load(
         self, snapshot: Snapshot, opening: Callable[[int, int], None] | None = None
-    ) -> list[PartEntry]:
-        """Add to the index what others have committed, and list its parts."""
+    ) -> Iterator[Part]:
+        """Add to the index what others have committed; give its parts, each once it is in."""
         entries = [entry for entry in snapshot.parts if entry.name not in self._loaded]
 
         def told() -> Iterator[PartEntry]:
@@ -288,13 +289,13 @@ class StoreWriter:
                     opening(number, len(entries))
                 yield entry
 
-        def load(entry: PartEntry) -> None:
-            self.index.load(Part(self._storage, entry))
+        def load(entry: PartEntry) -> Part:
+            part = Part(self._storage, entry)
+            self.index.load(part)
+            return part
 
-        for _ in overlapped(load, told(), self._storage.reads_at_once):
-            pass
+        yield from overlapped(load, told(), self._storage.reads_at_once)
         self._loaded.update(entry.name for entry in entries)
-        return entries
 
     def _checked(self, batch: Batch[LayerRows]) -> Batch[LayerRows]:
         got = {
@@ -445,7 +446,7 @@ class StoreWriter:
         `duplicates` are such rows of the part, found when it lost against another commit.
         """
         # What lies in parts that were in the index already was not appended here.
-        others = [Part(self._storage, other) for other in self._load(latest)]
+        others = [*self._load(latest)]
         theirs = {id for other in others for _, id in row_ids(other)}
         if theirs:
             duplicates |= {n for n, row in enumerate(part.rows) if row_id(row) in theirs}
