@@ -13,6 +13,28 @@ from typing import IO, Any
 import pytest
 
 ROOT = Path(__file__).parents[3]
+Process = subprocess.Popen[str]
+
+
+def start_racer(place: Path | str, count: int, seed: int) -> Process:
+    """Start a writer that races others in a folder or at a URL; see racer.py."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.engine.store.racer", str(place), str(count), str(seed)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def racers() -> Iterator[list[Process]]:
+    """Processes that are ended, come what may."""
+    processes: list[Process] = []
+    yield processes
+    for process in processes:
+        process.kill()
+        process.communicate()
 
 
 class Forge:

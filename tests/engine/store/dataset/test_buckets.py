@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from sparsefeat.store import Store, StoreWriter, compact, history, remove, vacuu
 from sparsefeat.store.format import part_key
 
 from ...buckets import OPEN_BUCKET, Fault, Proxy, new_url
-from ..conftest import ROOT
+from ..conftest import ROOT, Process, start_racer
 from ..data import (
     SMALL,
     assert_same_floats,
@@ -32,8 +31,6 @@ from ..data import (
 )
 
 ROWS = 60
-
-Process = subprocess.Popen[str]
 
 
 def assert_each_row_once(url: str, count: int) -> None:
@@ -147,38 +144,18 @@ def test_torch_is_told_not_to_fork(url: str) -> None:
 # --- several writers ---
 
 
-def start(url: str, count: int, seed: int) -> Process:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.engine.store.racer", url, str(count), str(seed)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-@pytest.fixture
-def racers() -> Iterator[list[Process]]:
-    """Processes that are ended, come what may."""
-    processes: list[Process] = []
-    yield processes
-    for process in processes:
-        process.kill()
-        process.communicate()
-
-
 def test_racing_writers_of_which_some_are_killed(
     url: str, racers: list[Process], race_seconds: float
 ) -> None:
     moments = random.Random(0)
-    racers += [start(url, ROWS, seed) for seed in range(3)]
+    racers += [start_racer(url, ROWS, seed) for seed in range(3)]
     deadline, killed = time.monotonic() + race_seconds / 2, 0
     while time.monotonic() < deadline:
         time.sleep(moments.uniform(0.5, 2.5))
         place = moments.randrange(3)
         killed += racers[-3:][place].poll() is None
         racers[-3:][place].kill()
-        racers.append(start(url, ROWS, moments.randrange(1000)))
+        racers.append(start_racer(url, ROWS, moments.randrange(1000)))
         racers.insert(-3, racers.pop(-4 + place))
     for process in racers[-3:]:
         out, err = process.communicate(timeout=300)

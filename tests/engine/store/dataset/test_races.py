@@ -2,10 +2,7 @@
 
 import random
 import shutil
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +15,7 @@ from sparsefeat.store import Store, StoreWriter, compact, history, remove, vacuu
 from sparsefeat.store.dataset.log import Change, Log
 from sparsefeat.types import Batch
 
-from ..conftest import ROOT, Forge
+from ..conftest import Forge, Process, start_racer
 from ..data import (
     SMALL,
     assert_same_floats,
@@ -32,28 +29,6 @@ from ..data import (
 
 WRITERS = 4
 ROWS = 120
-
-Process = subprocess.Popen[str]
-
-
-def start(folder: Path, count: int, seed: int) -> Process:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.engine.store.racer", str(folder), str(count), str(seed)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-@pytest.fixture
-def racers() -> Iterator[list[Process]]:
-    """Processes that are ended, come what may."""
-    processes: list[Process] = []
-    yield processes
-    for process in processes:
-        process.kill()
-        process.communicate()
 
 
 def assert_each_row_once(folder: Path, count: int) -> None:
@@ -75,7 +50,7 @@ def test_racing_writers_of_which_some_are_killed(
     tmp_path: Path, racers: list[Process], race_seconds: float
 ) -> None:
     folder, moments = tmp_path / "store", random.Random(0)
-    running = [start(folder, ROWS, seed) for seed in range(WRITERS)]
+    running = [start_racer(folder, ROWS, seed) for seed in range(WRITERS)]
     racers += running
     killed, deadline = 0, time.monotonic() + race_seconds
     while time.monotonic() < deadline:
@@ -85,7 +60,7 @@ def test_racing_writers_of_which_some_are_killed(
             running[place].kill()
             killed += 1
         running[place].communicate()
-        running[place] = start(folder, ROWS, seed=moments.randrange(1000))
+        running[place] = start_racer(folder, ROWS, seed=moments.randrange(1000))
         racers.append(running[place])
     for process in running:
         out, err = process.communicate(timeout=300)
