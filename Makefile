@@ -1,7 +1,7 @@
 # Every target makes what it needs from python3 and a package index alone.
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS := --extra cpu --extra fast --extra export --extra heif --extra viz --extra convert --extra dask --extra cloud --extra demo --extra test --extra dev
+EXTRAS := --extra cpu --extra fast --extra export --extra heif --extra viz --extra convert --extra dask --extra cloud --extra ray --extra demo --extra test --extra dev --extra docs
 
 # Tests run in two processes where there are two processors; each takes some gigabytes of memory.
 WORKERS := -n logical --maxprocesses 2 --dist loadgroup --no-loadscope-reorder
