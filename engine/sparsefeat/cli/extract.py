@@ -141,9 +141,8 @@ def extract(
     """
     import sparsefeat
     from sparsefeat.images import PictureStream, Search, Shard
-    from sparsefeat.pipeline import ExtractionResult, Extractor
+    from sparsefeat.pipeline import ExtractionResult, Extractor, ExtractorOptions, check_store
     from sparsefeat.runtime import bf16_only_in_vectors
-    from sparsefeat.store import check_output
 
     kept = _parsed(values)  # before the model is loaded
     share = None if shard is None else Shard.parse(shard)
@@ -164,7 +163,8 @@ def extract(
             name="sparsefeat-load",
             daemon=True,
         ).start()
-        check_output(output)  # before anything that takes time
+        chosen = ExtractorOptions(**options)
+        check_store(output, model, chosen, kept)  # before anything that takes time
         search = Search(
             photos,
             files_from=files_from,
@@ -189,7 +189,7 @@ def extract(
             if as_json:
                 _print_json(output, ExtractionResult(all_listed=True), time.monotonic() - start)
             return
-        extractor = Extractor(model, **options)
+        extractor = Extractor.of(model, chosen)
         if options["provider"] == "auto" or extractor.precision != "fp32":
             log(_chosen(extractor))
         if extractor.precision == "bf16" and bf16_only_in_vectors():

@@ -1,6 +1,6 @@
 """From images to rows: the extractor and the extraction run."""
 
-from sparsefeat.pipeline.extraction import ExtractionResult, extract
+from sparsefeat.pipeline.extraction import ExtractionResult, check_store, extract
 from sparsefeat.pipeline.extractor import Extractor
 from sparsefeat.pipeline.options import ExtractorOptions
 from sparsefeat.pipeline.profile import Profile
@@ -12,5 +12,6 @@ __all__ = [
     "ExtractorOptions",
     "Profile",
     "check_scaling",
+    "check_store",
     "extract",
 ]

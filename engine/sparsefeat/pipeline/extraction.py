@@ -24,10 +24,11 @@ from sparsefeat.images import (
 from sparsefeat.pipeline.extractor import Extractor, Load
 from sparsefeat.pipeline.options import ExtractorOptions
 from sparsefeat.pipeline.profile import Profile, Stopwatch
+from sparsefeat.pipeline.specification import Specification
 from sparsefeat.storage import checked_place
-from sparsefeat.store import Index, Loss, Status, StoreWriter, Values
+from sparsefeat.store import Index, Loss, Status, StoreWriter, Values, check_output
 from sparsefeat.system import check_choice, counted
-from sparsefeat.types import Batch, PassedOver, ReadFailure, Reject, failures_apart
+from sparsefeat.types import Batch, Layer, PassedOver, ReadFailure, Reject, failures_apart
 
 AnyPath = str | os.PathLike[str]
 Identity = Literal["mtime", "digest"]
@@ -197,8 +198,11 @@ def extract(
     1000
     """
     check_choice(identity, IDENTITIES, "identity")
+    values = Values.parse(values) if isinstance(values, str) else values
     if not isinstance(model, Extractor):
-        extractor = Extractor.of(model, options or ExtractorOptions())
+        options = options or ExtractorOptions()
+        check_store(store, model, options, values)
+        extractor = Extractor.of(model, options)
     elif options is None:
         extractor = model
     else:
@@ -282,6 +286,24 @@ def extract(
     if report is not None:
         report(progress)
     return progress
+
+
+def check_store(store: AnyPath, model: AnyPath, options: ExtractorOptions, values: Values) -> None:
+    """Check that a store takes rows of a model, which is not loaded for it.
+
+    Raises
+    ------
+    StoreError
+        As `extract` does.
+    ModelError, LayerError, PrecisionError, InputError
+        There is a store, and the model or the options are unusable.
+    """
+
+    def alike() -> tuple[list[Layer], dict[str, Any], str]:
+        specification = Specification.of(model, options)
+        return [*specification.layers.values()], specification.settings, str(values)
+
+    check_output(checked_place(store), alike)
 
 
 class _Stopped(Exception):  # noqa: N818  # no error

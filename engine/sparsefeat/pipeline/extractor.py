@@ -22,17 +22,13 @@ from sparsefeat.images import (
     Scaling,
     decode,
     each_picture,
-    preset,
 )
 from sparsefeat.model import (
     Metadata,
-    ModelFile,
     Pool,
     Size,
-    channel_steps,
     check_size,
     choose,
-    layer_of,
     output_layer,
 )
 from sparsefeat.pipeline.batching import Group, groups
@@ -40,7 +36,8 @@ from sparsefeat.pipeline.inference import BUFFERS, Inference, empty_outputs, sui
 from sparsefeat.pipeline.options import ExtractorOptions, taking
 from sparsefeat.pipeline.profile import Stopwatch
 from sparsefeat.pipeline.scaling import ScalingWarning, check_scaling
-from sparsefeat.runtime import Network, Precision, can_prove_fixed, choose_precision, prove
+from sparsefeat.pipeline.specification import Specification
+from sparsefeat.runtime import Network, Precision, can_prove_fixed, prove
 from sparsefeat.system import check_choice, chosen_threads, map_ordered, one_line
 from sparsefeat.types import (
     Batch,
@@ -98,52 +95,48 @@ class Extractor:
 
     @taking(ExtractorOptions)
     def __init__(self, model: str | os.PathLike[str], *layers: Any, **options: Any) -> None:
-        self._options = given = ExtractorOptions(*layers, **options)
+        given = ExtractorOptions(*layers, **options)
+        self._specification = Specification.of(model, given)
         self._others: dict[tuple[tuple[str, ...], Pool], Extractor] = {}
         self._threads = chosen_threads(given.threads)
         self._decode_threads = given.decode_threads or self._threads
-        self._preset = preset(given.preprocess)
         self._warned: set[str] = set()
 
-        self._file = ModelFile.open(model)
-        metadata = self._file.metadata
-        self._precision = choose_precision(self._file, given.precision)
-        self._size = check_size(self._file, given.size)
-        self._picture_size = self._size or metadata.preprocessing.size
-        self._names = names = choose(given.layers, metadata.layers)
+        self._file, self._size = self._specification.file, self._specification.size
+        self._preset = self._specification.preset
+        self._names, precision = self._specification.names, self._specification.precision
         # A graph is fixed to a size only where the fixed one can still be probed.
         fixed = self._size
         if fixed is not None and not can_prove_fixed(self._file, fixed, given.pool):
             fixed = None
         self._network = Network(
             self._file,
-            names,
+            self._names,
             pool=given.pool,
             size=fixed,
             convolution=given.convolution,
             provider=given.provider,
-            precision=self._precision,
+            precision=precision,
             threads=self._threads,
             options=given.provider_options,  # type: ignore[arg-type]  # no mapping any more
         )
-        self._picture_layers = self._layers(self._picture_size)
         self._batch_size = given.batch_size or suitable_batch_size(
-            list(self._picture_layers.values()),
+            list(self.layers.values()),
             self._network.provider,
-            largest=self._largest(self._picture_size),
+            largest=self._largest(self.picture_size),
         )
         self._probe_error = prove(
             self._run,
             self._file,
             provider=self._network.provider,
-            precision=self._precision,
+            precision=precision,
             pool=given.pool,
             size=fixed,
         )
 
         _log.info(
             "%s: %s in %s, convolution %s, %d threads, batches of %d, error on the probe %.1e",
-            *(self._file.path, self.provider, self._precision, self.convolution),
+            *(self._file.path, self.provider, precision, self.convolution),
             *(self._threads, self._batch_size, self._probe_error),
         )
 
@@ -153,11 +146,11 @@ class Extractor:
         return cls(model, **vars(options))
 
     def __repr__(self) -> str:
-        return f"Extractor.of({str(self._file.path)!r}, {self._options})"
+        return f"Extractor.of({str(self._file.path)!r}, {self.options})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Give what makes a copy, here or in another process: it loads the network again."""
-        return Extractor.of, (str(self._file.path), self._options)
+        return Extractor.of, (str(self._file.path), self.options)
 
     def __call__(self, images: Float32) -> dict[str, Float32]:
         """Run preprocessed images through the network: see `run`."""
@@ -166,12 +159,17 @@ class Extractor:
     @property
     def options(self) -> ExtractorOptions:
         """What this was made with."""
-        return self._options
+        return self._specification.options
+
+    @property
+    def specification(self) -> Specification:
+        """What it computes, as it was known before the network was loaded."""
+        return self._specification
 
     @property
     def layers(self) -> dict[str, Layer]:
         """The chosen outputs in network order, with their shapes for one picture."""
-        return dict(self._picture_layers)
+        return dict(self._specification.layers)
 
     @property
     def metadata(self) -> Metadata:
@@ -186,7 +184,7 @@ class Extractor:
     @property
     def picture_size(self) -> Size:
         """(height, width) that pictures are brought to."""
-        return self._picture_size
+        return self._specification.image_size
 
     @property
     def provider(self) -> str:
@@ -216,7 +214,7 @@ class Extractor:
     @property
     def precision(self) -> Precision:
         """What is really computed in, as the probe has proved."""
-        return self._precision
+        return self._specification.precision
 
     @property
     def probe_error(self) -> float:
@@ -231,29 +229,12 @@ class Extractor:
     @property
     def settings(self) -> dict[str, Any]:
         """What decides the numbers, and so must agree for all rows of one store."""
-        import msgspec
-
-        metadata = self._file.metadata
-        return {
-            "model": {
-                "architecture": metadata.architecture,
-                "weights_sha256": metadata.weights.sha256,
-                "precision": self._precision,
-                **self._quantization,
-            },
-            "pool": self._options.pool,
-            "preprocess": self._preset.recipe(),
-            # With lists for tuples, as a store gives it back.
-            "scaling": msgspec.json.decode(msgspec.json.encode(self.scaling)),
-            "size": list(self._picture_size),
-        }
+        return self._specification.settings
 
     @property
     def steps(self) -> dict[str, ChannelSteps]:
         """What the values of some chosen layers are whole numbers of: those of an int8 model."""
-        if self._precision != "int8":
-            return {}
-        return channel_steps(self._file, self._names, self._options.pool)
+        return dict(self._specification.steps)
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -262,7 +243,7 @@ class Extractor:
 
         metadata = self._file.metadata
         return {
-            "options": asdict(self._options),
+            "options": asdict(self.options),
             "weights_source": metadata.weights.source,
             "exported_with": metadata.tools,
             "onnxruntime": onnxruntime.__version__,
@@ -286,11 +267,11 @@ class Extractor:
             As for a new one.
         """
         key = (choose(layers, self._file.metadata.layers), pool)
-        if key == (self._names, self._options.pool):
+        if key == (self._names, self.options.pool):
             return self
         other = self._others.pop(key, None)
         if other is None:
-            options = replace(self._options, layers=key[0], pool=pool)
+            options = replace(self.options, layers=key[0], pool=pool)
             other = Extractor.of(self._file.path, options)
         self._others[key] = other
         # Each holds a network's weights; maps with a reference go back and forth between two.
@@ -318,7 +299,7 @@ class Extractor:
         QuirkWarning
             The preset treats the picture worse than another would.
         """
-        result = decode(picture, self._preset, self._picture_size)
+        result = decode(picture, self._preset, self.picture_size)
         if isinstance(result, Reject):
             raise _refusal(result)
         (group,) = groups([result], self._preset, 1)
@@ -465,15 +446,15 @@ class Extractor:
                 if isinstance(found, Reject | PassedOver):  # when it was listed
                     decoded = found
                 else:
-                    decoded = decode(found, self._preset, self._picture_size)
+                    decoded = decode(found, self._preset, self.picture_size)
                 if isinstance(decoded, Reject) and errors == "raise":
                     raise _refusal(decoded)
                 if on_decoded is not None and isinstance(decoded, Decoded):
                     on_decoded(decoded)
                 return decoded
 
-        outputs = list(self._picture_layers.values())
-        inference = Inference(self._network.run, outputs, self._picture_size, self.scaling)
+        outputs = list(self.layers.values())
+        inference = Inference(self._network.run, outputs, self.picture_size, self.scaling)
 
         def infer(group: Group) -> Batch[Float32]:
             with stopwatch.busy("inference"):
@@ -504,32 +485,13 @@ class Extractor:
     def _run(self, images: Float32) -> dict[str, Float32]:
         n, height, width, _ = images.shape
         size = (height, width)
-        outputs = empty_outputs(list(self._layers(size).values()), n, size)
+        outputs = empty_outputs(list(self._specification.layers_of(size).values()), n, size)
         for start in range(0, n, self._batch_size):
             batch = slice(start, start + self._batch_size)
             self._network.run(
                 images[batch], {name: output[batch] for name, output in outputs.items()}
             )
         return outputs
-
-    @property
-    def _quantization(self) -> dict[str, str]:
-        """Tell one int8 model from another of the same weights: by what their probes gave."""
-        if self._precision != "int8":
-            return {}
-        import hashlib
-
-        import msgspec
-
-        probe = msgspec.json.encode(self._file.metadata.probe, order="sorted")
-        return {"quantization_sha256": hashlib.sha256(probe).hexdigest()}
-
-    def _layers(self, size: Size) -> dict[str, Layer]:
-        layers = self._file.metadata.layers
-        return {
-            name: output_layer(name, layer_of(name, layers), size, self._options.pool)
-            for name in self._names
-        }
 
     def _largest(self, size: Size) -> Layer:
         """Find the layer that takes the most memory for a picture, in or before the outputs."""

@@ -244,6 +244,28 @@ def test_settings_that_differ_are_refused(
     assert digests(store) == before
 
 
+def test_other_settings_are_refused_before_the_network_is_loaded(
+    small_vgg16: Path, photos: Path, tmp_path: Path
+) -> None:
+    store, model = tmp_path / "features", tmp_path / "model"
+    extract(small_vgg16, [photos / "even"], store)
+    model.mkdir()
+    copy = Path(shutil.copy(small_vgg16, model))
+    with (model / "vgg16.onnx.data").open("wb") as weights:  # zeros, which no network takes
+        weights.truncate(small_vgg16.with_name("vgg16.onnx.data").stat().st_size)
+    options = sparsefeat.ExtractorOptions("block3_pool,block5_pool", size=(64, 64))
+    with pytest.raises(sparsefeat.ModelCorruptError):
+        extract_images(photos, store, model=copy, options=options)
+    for other, values in (
+        (sparsefeat.ExtractorOptions("block1_pool", size=(64, 64)), "float32"),
+        (options, "uint8"),
+    ):
+        with pytest.raises(
+            StoreMismatchError, match="block1_pool" if values != "uint8" else "uint8"
+        ):
+            extract_images(photos, store, model=copy, options=other, values=values)
+
+
 def test_what_is_done_is_logged(
     small_vgg16: Path, photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

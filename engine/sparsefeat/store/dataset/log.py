@@ -17,6 +17,7 @@ from sparsefeat.errors import (
     InputError,
     StoreCorruptError,
     StoreError,
+    StoreMismatchError,
     StoreNotFoundError,
     StoreWriteError,
 )
@@ -29,8 +30,10 @@ from sparsefeat.store.format import (
     SNAPSHOTS,
     PartEntry,
     SnapshotDocument,
+    differences,
     identity,
     part_key,
+    plain_json,
     seal,
     seal_checksum,
     snapshot_key,
@@ -547,19 +550,48 @@ def _refuse_others(storage: Storage) -> None:
         )
 
 
-def check_output(folder: str | os.PathLike[str]) -> None:
-    """See that a store can be made in a folder, or continued, as far as is known without settings.
+def check_output(
+    folder: str | os.PathLike[str],
+    alike: Callable[[], tuple[Sequence[Layer], Mapping[str, JSON], str]] | None = None,
+) -> None:
+    """Check that a store can be made in a folder, or continued.
+
+    Parameters
+    ----------
+    folder
+        The store's.
+    alike
+        Gives the layers, settings and values of the rows to come. It is called only where there
+        is a store, which must have the same ones.
 
     Raises
     ------
-    StoreError, StoreCorruptError, StoreReadError, StoreWriteError
+    StoreError, StoreMismatchError, StoreCorruptError, StoreReadError, StoreWriteError
         As `StoreWriter.open` does.
     """
     storage = open_storage(folder)
     with _claiming(storage):
         _refuse_others(storage)
-        Log(storage).newest()
+        newest = Log(storage).newest()
         storage.check_writable(PARTS)
+    if newest is not None and alike is not None:
+        layers, settings, values = alike()
+        check_alike(storage, newest, layers, plain_json(settings, what="settings"), values)
+
+
+def check_alike(
+    storage: Storage,
+    snapshot: Snapshot,
+    layers: Sequence[Layer],
+    settings: dict[str, JSON],
+    values: str,
+) -> None:
+    """Raise `StoreMismatchError` unless a store has these layers, settings and values."""
+    if different := differences(identity(layers, settings, values), snapshot.identity()):
+        raise StoreMismatchError(
+            f"{storage.name('')} was made with other settings: {'; '.join(different)}: "
+            "use the same ones, or choose another folder"
+        )
 
 
 def write_error(storage: Storage, exc: OSError) -> StoreWriteError:

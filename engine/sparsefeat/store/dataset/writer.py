@@ -13,6 +13,7 @@ from sparsefeat.store.dataset.log import (
     Change,
     Log,
     Snapshot,
+    check_alike,
     claim,
     exclude_rows,
     excluding,
@@ -24,8 +25,6 @@ from sparsefeat.store.format import (
     Loss,
     PartEntry,
     Values,
-    differences,
-    identity,
     in_threads,
     is_layer_name,
     overlapped,
@@ -270,12 +269,7 @@ class StoreWriter:
         self.close()
 
     def _check_alike(self, snapshot: Snapshot) -> None:
-        ours = identity(self._layers, self._settings, str(self._values))
-        if different := differences(ours, snapshot.identity()):
-            raise StoreMismatchError(
-                f"{self._storage.name('')} was made with other settings: {'; '.join(different)}: "
-                "use the same ones, or choose another folder"
-            )
+        check_alike(self._storage, snapshot, self._layers, self._settings, str(self._values))
 
     def _load(
         self, snapshot: Snapshot, opening: Callable[[int, int], None] | None = None
