@@ -1,10 +1,9 @@
-from .active import check_active
 from .cuda import CudaOptions
 from .known import AUTO, PRECISIONS, PROVIDERS, Precision, Provider, candidates
 from .network import Convolution, Network, load_convolutions
 from .precision import bf16_only_in_vectors, choose_precision
 from .probe import can_prove_fixed, prove
-from .setup import Setup, set_up
+from .setup import Setup, check_active, set_up
 
 __all__ = [
     "AUTO",

@@ -1,10 +1,8 @@
 from .cgroup import read_text
 from .choices import check_choice, close_matches, unknown_choice
-from .cpuinfo import CPUINFO, first_processor
 from .dependencies import REINSTALL, describe_exception, failed_import, importing, interrupted
-from .environment import describe_environment
+from .environment import CPUINFO, describe_environment, first_processor
 from .memory import available_memory
-from .ordered import map_ordered
 from .paths import checked_path, checked_paths, refuse_empty
 from .text import counted, human_bytes, one_line, percent, ranges
 from .threads import (
@@ -14,6 +12,9 @@ from .threads import (
     checked_count,
     checked_threads,
     chosen_threads,
+    in_threads,
+    map_ordered,
+    overlapped,
 )
 
 __all__ = [
@@ -37,9 +38,11 @@ __all__ = [
     "first_processor",
     "human_bytes",
     "importing",
+    "in_threads",
     "interrupted",
     "map_ordered",
     "one_line",
+    "overlapped",
     "percent",
     "ranges",
     "read_text",

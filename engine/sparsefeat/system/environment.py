@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from sparsefeat.system.cgroup import read_text
-from sparsefeat.system.cpuinfo import first_processor
 from sparsefeat.system.memory import MEMINFO, memory_sizes
 from sparsefeat.system.threads import affinity, available_threads, cpu_quota
 
@@ -42,6 +41,7 @@ TELLING_VARIABLES = (
     *("TF_ENABLE_", "TF_NUM_", "TF_XLA_"),
 )
 
+CPUINFO = Path("/proc/cpuinfo")
 CPU = Path("/sys/devices/system/cpu")
 
 
@@ -118,3 +118,30 @@ def _boost() -> bool | None:
 
 def _read(path: Path) -> str | None:
     return read_text(path).strip() or None
+
+
+def first_processor(cpuinfo: Path | None = None) -> dict[str, str]:
+    """Read the fields of the first processor, such as ``model name`` and ``flags``.
+
+    Parameters
+    ----------
+    cpuinfo
+        Where they stand.
+
+    Returns
+    -------
+    dict
+        Empty where the system doesn't say.
+    """
+    try:
+        lines = (cpuinfo or CPUINFO).read_text(errors="replace").splitlines()
+    except OSError:
+        return {}
+    fields: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        if fields and not name.strip():
+            break  # the next processor
+        if name.strip():
+            fields[name.strip()] = value.strip()
+    return fields

@@ -1,15 +1,22 @@
-"""How many threads this process may really use, and how many it is asked for."""
+"""How many threads this process may really use, how many it is asked for, and work in them."""
 
+import functools
 import math
 import operator
 import os
 import warnings
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from sparsefeat.errors import InputError
 from sparsefeat.system.cgroup import CGROUP_OF_PROCESS, CGROUP_ROOT, group_folders, read_text
 from sparsefeat.system.text import counted
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 MOST_PER_PROCESSOR: Final = 4
 MOST_ANYWHERE: Final = 64  # allowed on any machine, since a quota may not be what it seems
@@ -134,3 +141,72 @@ def _quota_v1(folder: Path) -> float | None:
     if not quota or not period or int(quota) <= 0:
         return None
     return int(quota) / int(period)
+
+
+def map_ordered(
+    work: Callable[[T], R], items: Iterable[T], *, threads: int, ahead: int
+) -> Generator[R, None, None]:
+    """Apply `work` to each item in threads; yield the results in order.
+
+    At most `ahead` items are begun and not yet handed out, so `items` may be endless and
+    memory stays bounded. While a result is worked with, the others go on; the next item is begun
+    when the caller asks for more. Closing the iterator drops what hasn't begun.
+
+    Raises
+    ------
+    Exception
+        Whatever `work` or `items` raised, where its result would have come.
+    """
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="sparsefeat-stage")
+    pending: deque[Future[R]] = deque()
+    source, failure = iter(items), None
+    begun = 0  # since the last result was handed out
+    try:
+        while True:
+            try:
+                pending.append(pool.submit(work, next(source)))
+            except StopIteration:
+                break
+            except Exception as exc:  # raised once all that came before it is handed out
+                failure = exc
+                break
+            begun += 1
+            # A result that is ready waits for two more items to be begun, no longer: the threads
+            # always have something to do, and a slow source's results aren't held back.
+            if len(pending) >= ahead or (begun >= 2 and pending[0].done()):
+                yield pending.popleft().result()
+                begun = 0
+        while pending:
+            yield pending.popleft().result()
+        if failure is not None:
+            raise failure
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def in_threads(task: Callable[[T], R], items: Iterable[T], at_least: int = 1) -> Iterator[R]:
+    """Run a task on each item in as many threads as there are processors; results in order.
+
+    Tasks that wait for a network want more threads: `at_least`. They must not wait for others of
+    their kind.
+    """
+    return _threads(max(available_threads(), at_least)).map(task, items)
+
+
+def overlapped(task: Callable[[T], R], items: Iterable[T], at_once: int) -> Iterator[R]:
+    """Run a task that waits for a network on each item, some at once; results in order.
+
+    In this thread where `at_once` is 1. Tasks may call `in_threads`.
+    """
+    if at_once == 1:
+        return map(task, items)
+    return map_ordered(task, items, threads=at_once, ahead=at_once)
+
+
+@functools.cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, thread_name_prefix="sparsefeat-chunks")
+
+
+if hasattr(os, "register_at_fork"):  # threads don't survive a fork: the child starts its own
+    os.register_at_fork(after_in_child=_threads.cache_clear)

@@ -6,7 +6,7 @@ import pytest
 
 from sparsefeat.model import ModelFile, choose
 from sparsefeat.model.layer_names import GROUPS
-from sparsefeat.store.dataset.choosing import choose_stored
+from sparsefeat.store.dataset.view import choose_stored
 
 
 @pytest.mark.parametrize("word", GROUPS)

@@ -23,7 +23,7 @@ from sparsefeat.pipeline.extractor import Extractor
 from sparsefeat.runtime import openvino
 from sparsefeat.runtime.precision import BF16_FLAGS
 from sparsefeat.runtime.probe import probe_input
-from sparsefeat.system.cpuinfo import first_processor
+from sparsefeat.system.environment import first_processor
 from sparsefeat_export.model_file import write_model
 
 Float32 = NDArray[np.float32]

@@ -8,8 +8,7 @@ import numpy
 import pytest
 
 from sparsefeat.system import environment as module
-from sparsefeat.system.cpuinfo import first_processor
-from sparsefeat.system.environment import describe_environment
+from sparsefeat.system.environment import describe_environment, first_processor
 from sparsefeat.system.threads import available_threads
 
 CPUINFO = """\

@@ -1,15 +1,5 @@
 """A whole store: its log of snapshots, reading it, appending to it."""
 
-from sparsefeat.store.dataset.batches import (
-    BATCH_MEMORY,
-    Numbers,
-    check_count,
-    check_memory,
-    csr_rows,
-    fitting,
-)
-from sparsefeat.store.dataset.choosing import choose_stored
-from sparsefeat.store.dataset.gather import by_part
 from sparsefeat.store.dataset.index import Index, Status, row_ids
 from sparsefeat.store.dataset.log import (
     Change,
@@ -22,10 +12,22 @@ from sparsefeat.store.dataset.log import (
     is_store,
     write_error,
 )
-from sparsefeat.store.dataset.rows import RowIndex, row_numbers, runs, spans
+from sparsefeat.store.dataset.rows import (
+    BATCH_MEMORY,
+    Numbers,
+    RowIndex,
+    by_part,
+    check_count,
+    check_memory,
+    csr_rows,
+    fitting,
+    row_numbers,
+    runs,
+    spans,
+)
 from sparsefeat.store.dataset.store import Store, open_store
 from sparsefeat.store.dataset.tables import standing_rejects, with_objects
-from sparsefeat.store.dataset.view import LayerView, Zeros
+from sparsefeat.store.dataset.view import LayerView, Zeros, choose_stored
 from sparsefeat.store.dataset.writer import StoreWriter
 
 __all__ = [

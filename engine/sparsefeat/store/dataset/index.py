@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.storage import Storage
-from sparsefeat.store.format import PartEntry, overlapped
+from sparsefeat.store.format import PartEntry
 from sparsefeat.store.part import INDEX, REJECTED, ROWS, Part, full_path, row_id
+from sparsefeat.system import overlapped
 from sparsefeat.types import Reject, Row
 
 Status: TypeAlias = Literal["stored", "rejected", "elsewhere", "changed", "new"]

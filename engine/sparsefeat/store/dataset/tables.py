@@ -7,9 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError
-from sparsefeat.store.format import overlapped
 from sparsefeat.store.part import COLUMNS, INDEX, REJECTED, ROWS, Part, full_path
-from sparsefeat.system import close_matches, importing
+from sparsefeat.system import close_matches, importing, overlapped
 
 if TYPE_CHECKING:
     import pandas as pd

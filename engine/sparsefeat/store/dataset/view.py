@@ -1,6 +1,7 @@
 """One layer of a store, read when it is asked for."""
 
-from collections.abc import Callable, Iterator, Sequence
+import fnmatch
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -8,24 +9,72 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.errors import InputError
-from sparsefeat.store.dataset.batches import (
+from sparsefeat.errors import InputError, LayerError
+from sparsefeat.model import GROUPS, PRE, layer_words
+from sparsefeat.store.dataset.rows import (
     Numbers,
+    Parts,
+    RowIndex,
+    Wanted,
     batches,
+    by_part,
     csr_bytes,
     csr_rows,
+    read_csr,
+    read_dense,
     require_memory,
+    row_numbers,
+    runs,
 )
-from sparsefeat.store.dataset.gather import Parts, Wanted, by_part, read_csr, read_dense
-from sparsefeat.store.dataset.rows import RowIndex, row_numbers, runs
-from sparsefeat.store.format import JSON, SHARD, overlapped, plain
-from sparsefeat.system import importing
+from sparsefeat.store.format import JSON, SHARD, plain
+from sparsefeat.system import close_matches, importing, overlapped
 from sparsefeat.types import Layer
 from sparsefeat_kernels import Csr, csr_zeros_per_channel
 
 if TYPE_CHECKING:
     import pandas as pd
     from scipy.sparse import csr_array
+
+
+def choose_stored(wanted: str | Sequence[str] | None, names: Collection[str]) -> tuple[str, ...]:
+    """Resolve names, groups and patterns to names of layers that a store holds, in its order.
+
+    As in an extraction, a pattern means layers after ReLU unless it ends in /pre itself. None
+    means all that the store holds, those before ReLU among them.
+
+    Raises
+    ------
+    LayerError
+        A name or pattern matches nothing.
+
+    Examples
+    --------
+    >>> choose_stored("pools,fc?", ["block4_pool", "block5_pool", "fc1", "fc1/pre"])
+    ('block4_pool', 'block5_pool', 'fc1')
+    """
+    if wanted is None:
+        return tuple(names)
+    chosen: set[str] = set()
+    for word in layer_words(wanted):
+        found = [name for name in names if _is_meant(name, word)]
+        if not found:
+            likely = close_matches(word, names) or list(names)
+            raise LayerError(
+                f"the store has no layer {word!r}, expected one it holds: try {', '.join(likely)}"
+            )
+        chosen.update(found)
+    return tuple(name for name in names if name in chosen)
+
+
+def _is_meant(name: str, word: str) -> bool:
+    if name.endswith(PRE) != word.endswith(PRE):
+        return False
+    group = GROUPS.get(word)
+    if group is None:
+        return fnmatch.fnmatchcase(name, word)
+    excluded = any(fnmatch.fnmatchcase(name, pattern) for pattern in group.but)
+    return fnmatch.fnmatchcase(name, group.pattern) and not excluded
+
 
 _SHOWN = 3  # of ids, in a message
 

@@ -25,9 +25,7 @@ from sparsefeat.store.format import (
     Loss,
     PartEntry,
     Values,
-    in_threads,
     is_layer_name,
-    overlapped,
     plain_json,
 )
 from sparsefeat.store.part import (
@@ -41,6 +39,7 @@ from sparsefeat.store.part import (
     n_rows,
     row_id,
 )
+from sparsefeat.system import in_threads, overlapped
 from sparsefeat.types import Batch, ChannelSteps, Layer, ReadFailure, Reject, Row
 from sparsefeat_kernels import Csr, CsrBuffers, encode
 

@@ -1,6 +1,6 @@
 """What lies in the files of a store: documents, arrays, chunks, codecs."""
 
-from sparsefeat.store.format.arrays import ArrayMetadata
+from sparsefeat.store.format.arrays import ArrayMetadata, Chain
 from sparsefeat.store.format.chunks import (
     LEAST_BYTES,
     OVERHEAD_BYTES,
@@ -10,9 +10,9 @@ from sparsefeat.store.format.chunks import (
     encode_text,
     most_text_bytes,
     read_index,
+    scratch,
     shard_index,
 )
-from sparsefeat.store.format.codecs import Chain
 from sparsefeat.store.format.documents import (
     AXES,
     CHUNK,
@@ -26,15 +26,11 @@ from sparsefeat.store.format.documents import (
     SNAPSHOT_BYTES,
     SNAPSHOTS,
     TEXT_BYTES,
-    AnyValues,
-    CodedValues,
-    HalfValues,
     Header,
     Measured,
     Origin,
     PartEntry,
     PartLayer,
-    RoundedValues,
     SnapshotDocument,
     StoredLayer,
     checksum,
@@ -53,8 +49,14 @@ from sparsefeat.store.format.documents import (
     snapshot_number,
     unseal,
 )
-from sparsefeat.store.format.threads import in_threads, overlapped, scratch
-from sparsefeat.store.format.values import Loss, Values
+from sparsefeat.store.format.values import (
+    AnyValues,
+    CodedValues,
+    HalfValues,
+    Loss,
+    RoundedValues,
+    Values,
+)
 
 __all__ = [
     "AXES",
@@ -93,11 +95,9 @@ __all__ = [
     "differences",
     "encode_text",
     "identity",
-    "in_threads",
     "is_layer_name",
     "layer_key",
     "most_text_bytes",
-    "overlapped",
     "part_key",
     "part_name",
     "plain",

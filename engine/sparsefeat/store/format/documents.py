@@ -17,7 +17,7 @@ import numpy as np
 from msgspec import Meta
 
 from sparsefeat.errors import InputError, StoreCorruptError, StoreError
-from sparsefeat.store.format.values import Loss
+from sparsefeat.store.format.values import AnyValues, CodedValues, Companding, Document
 from sparsefeat.system import one_line
 from sparsefeat.types import Layer
 
@@ -47,6 +47,7 @@ SNAPSHOTS: Final = "snapshots"
 _NAME: Final = re.compile(r"[0-9a-f]{16}")
 _SNAPSHOT: Final = re.compile(r"([0-9]{8,})\.json")
 _LAYER: Final = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _NAMES_SHOWN: Final = 6  # layers in a message
 _SHAPES_SHOWN: Final = 3
 
@@ -61,61 +62,9 @@ LayerName = Annotated[str, Meta(pattern=f"^{_LAYER.pattern}{_END}")]
 Word = Annotated[str, Meta(max_length=100)]
 Shape = Annotated[tuple[Extent, ...], Meta(min_length=1, max_length=AXES)]
 Encoding: TypeAlias = Literal["csr", "dense"]
-Companding: TypeAlias = Literal["linear", "square"]
 
 
-class _Document(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
-):
-    """Fields that are missing, unknown, or of a wrong type are an error."""
-
-
-class StoredValues(_Document, frozen=True, kw_only=True, tag_field="kind"):
-    """How a layer's values are stored in a part, where that is not as float32 to the last bit."""
-
-    loss: Loss | None = None
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the stored elements."""
-        return np.dtype(np.float32)
-
-
-class RoundedValues(StoredValues, frozen=True, kw_only=True, tag="bits"):
-    """Float32 with so many bits of mantissa, all others zero."""
-
-    bits: Annotated[int, Meta(ge=1, le=23)]
-
-    def __str__(self) -> str:
-        return f"bits:{self.bits}"
-
-
-class HalfValues(StoredValues, frozen=True, kw_only=True, tag="float16"):
-    """Float32 to readers, through a codec as float16."""
-
-    def __str__(self) -> str:
-        return "float16"
-
-
-class CodedValues(StoredValues, frozen=True, kw_only=True, tag="codes"):
-    """Codes, with a scale for each channel: a value is scale * code, or scale * code**2."""
-
-    companding: Companding
-    code_dtype: Literal["uint8", "uint16"]
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the codes."""
-        return np.dtype(self.code_dtype)
-
-    def __str__(self) -> str:
-        return f"{self.code_dtype} {self.companding} codes"
-
-
-AnyValues: TypeAlias = RoundedValues | HalfValues | CodedValues
-
-
-class Measured(_Document, frozen=True, kw_only=True):
+class Measured(Document, frozen=True, kw_only=True):
     """What decided about a layer's encoding: so many rows, compressed both ways."""
 
     rows: Count
@@ -123,7 +72,7 @@ class Measured(_Document, frozen=True, kw_only=True):
     dense_bytes: Count
 
 
-class StoredLayer(_Document, frozen=True, kw_only=True):
+class StoredLayer(Document, frozen=True, kw_only=True):
     """A layer of one part, and how it is stored.
 
     `values` is None for float32 to the last bit.
@@ -168,14 +117,14 @@ def _check_depth(document: object) -> None:
     raise ValueError(f"values nested more than {JSON_DEPTH} deep")
 
 
-class Origin(_Document, frozen=True, kw_only=True):
+class Origin(Document, frozen=True, kw_only=True):
     """So many consecutive rows of a part, and how they were made."""
 
     rows: RowCount
     provenance: dict[str, Any]
 
 
-class Header(_Document, frozen=True, kw_only=True):
+class Header(Document, frozen=True, kw_only=True):
     """A part's account of itself: the attribute ``sparsefeat`` of its root.
 
     `origins` says how its rows were made, in their order, where not all of them were made as
@@ -254,7 +203,7 @@ class PartEntry(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
         return self.rows - self.n_excluded
 
 
-class SnapshotDocument(_Document, frozen=True, kw_only=True):
+class SnapshotDocument(Document, frozen=True, kw_only=True):
     """What ``snapshots/<number>.json`` holds, beside its checksum.
 
     A full one has settings, layers, values, and all parts. One with a `base` has the parts that
@@ -493,3 +442,18 @@ def _flatten(mapping: Mapping[str, JSON], prefix: str = "") -> dict[str, str]:
         else:
             flat[f"{prefix}{key}"] = repr(value)
     return flat
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """Give the schemas by the names of their files beside this module."""
+    header, snapshot = msgspec.json.schema(Header), msgspec.json.schema(SnapshotDocument)
+    sealed = snapshot["$defs"]["SnapshotDocument"]
+    sealed["properties"]["crc32c"] = {"type": "string", "pattern": "^[0-9a-f]{8}$"}
+    sealed["required"] = ["crc32c", *sealed["required"]]
+    return {
+        name: {"$schema": _DIALECT, **schema}
+        for name, schema in {
+            "header.schema.json": header,
+            "snapshot.schema.json": snapshot,
+        }.items()
+    }

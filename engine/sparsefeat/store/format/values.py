@@ -3,17 +3,20 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal, Self, get_args
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias, get_args
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 from sparsefeat.errors import InputError
 from sparsefeat.types import Layer, Row
 from sparsefeat_kernels import Csr, error_sums
 
 Kind = Literal["float32", "float16", "bits", "uint8"]
+
+Companding: TypeAlias = Literal["linear", "square"]
 
 LARGEST_HALF: Final = 65504.0
 _INFINITE_HALF: Final = 65520.0  # from here on, the nearest half is infinity
@@ -129,6 +132,12 @@ class Values:
             )
 
 
+class Document(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """Fields that are missing, unknown, or of a wrong type are an error."""
+
+
 class Loss(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How far stored values are from those that were computed, over rows.
 
@@ -142,7 +151,7 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         Between the two, for each row; 1 for a row of zeros.
     """
 
-    rows: Annotated[int, msgspec.Meta(ge=0)] = 0
+    rows: Annotated[int, Meta(ge=0)] = 0
     relative_l2: float = 0.0
     cosine_mean: float = 1.0
     cosine_min: float = 1.0
@@ -177,3 +186,48 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def to_json(self) -> dict[str, int | float]:
         """Give the fields."""
         return msgspec.structs.asdict(self)
+
+
+class StoredValues(Document, frozen=True, kw_only=True, tag_field="kind"):
+    """How a layer's values are stored in a part, where that is not as float32 to the last bit."""
+
+    loss: Loss | None = None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the stored elements."""
+        return np.dtype(np.float32)
+
+
+class RoundedValues(StoredValues, frozen=True, kw_only=True, tag="bits"):
+    """Float32 with so many bits of mantissa, all others zero."""
+
+    bits: Annotated[int, Meta(ge=1, le=23)]
+
+    def __str__(self) -> str:
+        return f"bits:{self.bits}"
+
+
+class HalfValues(StoredValues, frozen=True, kw_only=True, tag="float16"):
+    """Float32 to readers, through a codec as float16."""
+
+    def __str__(self) -> str:
+        return "float16"
+
+
+class CodedValues(StoredValues, frozen=True, kw_only=True, tag="codes"):
+    """Codes, with a scale for each channel: a value is scale * code, or scale * code**2."""
+
+    companding: Companding
+    code_dtype: Literal["uint8", "uint16"]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the codes."""
+        return np.dtype(self.code_dtype)
+
+    def __str__(self) -> str:
+        return f"{self.code_dtype} {self.companding} codes"
+
+
+AnyValues: TypeAlias = RoundedValues | HalfValues | CodedValues

@@ -3,8 +3,7 @@
 from sparsefeat.store.maintenance.compact import Compaction, compact
 from sparsefeat.store.maintenance.info import Commit, history, info
 from sparsefeat.store.maintenance.merge import Merge, merge
-from sparsefeat.store.maintenance.remove import Removal, remove
-from sparsefeat.store.maintenance.vacuum import Vacuum, vacuum
+from sparsefeat.store.maintenance.remove import Removal, Vacuum, remove, vacuum
 from sparsefeat.store.maintenance.verify import Finding, VerifyReport, verify
 
 __all__ = [

@@ -37,21 +37,21 @@ from sparsefeat.store.format import (
     RoundedValues,
     Values,
 )
-from sparsefeat.store.maintenance.vacuum import vacuum as delete_unlisted
+from sparsefeat.store.maintenance.remove import vacuum as delete_unlisted
 from sparsefeat.store.part import (
     COLUMNS,
     MOST_BYTES,
     REJECTED,
     REJECTS_PER_PART,
     ROWS,
-    Form,
-    LinearCodes,
+    LinearEncoder,
     Part,
     PartLimits,
     PartWriter,
-    Rewritten,
-    Rounded,
-    SquareCodes,
+    Reencoder,
+    RoundedEncoder,
+    SquareEncoder,
+    ValueEncoder,
 )
 from sparsefeat.types import ChannelSteps, Layer, Reject, Row
 
@@ -280,7 +280,7 @@ def pack(sources: Iterable[Source], limits: PartLimits) -> Iterator[list[Source]
     No part is split: one that is over the limits by itself has a group of its own. Parts whose
     values are codes with other scales, or kept otherwise, are never in one group.
     """
-    for _, alike in groupby(sources, lambda source: _form_of(source.part)):
+    for _, alike in groupby(sources, lambda source: _coding_of(source.part)):
         group: list[Source] = []
         sizes = np.zeros(0, np.int64)
         for source in alike:
@@ -295,16 +295,16 @@ def pack(sources: Iterable[Source], limits: PartLimits) -> Iterator[list[Source]
         yield group
 
 
-def _form_of(part: Part) -> list[tuple[object, ...]]:
-    """Give what parts must agree in for `common_form` to find one."""
-    form: list[tuple[object, ...]] = []
+def _coding_of(part: Part) -> list[tuple[object, ...]]:
+    """Give what parts must agree in for `common_encoder` to find one."""
+    coding: list[tuple[object, ...]] = []
     for name, stored in sorted(part.layers.items()):
         scales = b""
         if stored.companding is not None:
             # Of a part opened for this, so that not the scales of all are kept.
             scales = blake2b(Part(part.storage, part.entry).scales(name).tobytes()).digest()
-        form.append((stored.form, scales))
-    return form
+        coding.append((stored.form, scales))
+    return coding
 
 
 def _sizes(source: Source) -> npt.NDArray[np.int64]:
@@ -324,8 +324,8 @@ def write_group(
 ) -> PartEntry:
     """Write what is kept of some parts into one new part, which nobody lists yet.
 
-    Layer by layer, some 100 MB of it in memory at a time. Encodings are chosen anew; the form of
-    values stays.
+    Layer by layer, some 100 MB of it in memory at a time. Encodings are chosen anew; values
+    stay stored as they are.
 
     Parameters
     ----------
@@ -334,7 +334,7 @@ def write_group(
     layers
         Of all parts.
     group
-        Parts that agree in layers and settings, and in the form of their values.
+        Parts that agree in layers and settings, and in how their values are stored.
     wrote
         Called with the number of stored elements of each stretch that was appended.
 
@@ -354,7 +354,7 @@ def write_group(
             layers,
             _UNLIMITED,
             Values.parse(first.values),
-            forms={layer.name: _form(parts, layer.name) for layer in layers},
+            encoders={layer.name: _encoder(parts, layer.name) for layer in layers},
         )
         try:
             for layer in layers:
@@ -407,10 +407,10 @@ class RowCounter:
             self._progress(self._rows * self._done // self._elements, self._rows)
 
 
-def _form(parts: Sequence[Part], layer: str) -> Form:
-    form = common_form(parts, layer)
-    assert form is not None  # `pack` has looked
-    return form
+def _encoder(parts: Sequence[Part], layer: str) -> ValueEncoder:
+    encoder = common_encoder(parts, layer)
+    assert encoder is not None  # `pack` has looked
+    return encoder
 
 
 def _copy(part: Part, layer: str, start: int, stop: int, target: PartWriter) -> int:
@@ -449,12 +449,12 @@ def _origins(parts: Sequence[Part], group: Sequence[Source]) -> list[Origin]:
     return origins or [Origin(rows=0, provenance={})]
 
 
-def common_form(parts: Sequence[Part], layer: str) -> Form | None:
-    """Give the form in which one part can hold a layer of all of these; None if there is none.
+def common_encoder(parts: Sequence[Part], layer: str) -> ValueEncoder | None:
+    """Give the encoder by which one part can hold a layer of all of these; None if there is none.
 
-    That is theirs, if they agree in it and in the scales of codes; float32 where they don't, but
-    all are linear codes or float32 to the last bit. Parts with other scales for ``uint8`` can't
-    lie in one: their values would have to be rounded again.
+    It stores values as they do, if they agree in that and in the scales of codes; as float32
+    where they don't, but all are linear codes or float32 to the last bit. Parts with other scales
+    for ``uint8`` can't lie in one: their values would have to be rounded again.
 
     Raises
     ------
@@ -466,20 +466,20 @@ def common_form(parts: Sequence[Part], layer: str) -> Form | None:
     lossless = all(each.values is None or each.companding == "linear" for each in stored)
     kinds = {_kind(each.values) for each in stored}
     if first is None or len(kinds) > 1:
-        return Form() if lossless else None
+        return ValueEncoder() if lossless else None
     losses = [each.values.loss for each in stored if each.values and each.values.loss]
     loss = sum(losses, Loss()) if losses else None
     if isinstance(first, HalfValues):
-        return Rewritten(Rounded(Values(kind="float16")), loss)
+        return Reencoder(RoundedEncoder(Values(kind="float16")), loss)
     if isinstance(first, RoundedValues):
-        return Rewritten(Rounded(Values(kind="bits", bits=first.bits)), loss)
+        return Reencoder(RoundedEncoder(Values(kind="bits", bits=first.bits)), loss)
     scales = [part.scales(layer) for part in parts]
     if not all(np.array_equal(one, scales[0]) for one in scales):
-        return Form() if lossless else None
+        return ValueEncoder() if lossless else None
     if first.companding == "square":
-        return Rewritten(SquareCodes(scales[0]), loss)
+        return Reencoder(SquareEncoder(scales[0]), loss)
     largest = max(int(np.iinfo(each.dtype).max) for each in stored)
-    return Rewritten(LinearCodes(ChannelSteps(steps=scales[0], largest=largest)), loss)
+    return Reencoder(LinearEncoder(ChannelSteps(steps=scales[0], largest=largest)), loss)
 
 
 def _kind(values: AnyValues | None) -> tuple[object, ...]:

@@ -1,11 +1,27 @@
-"""Removing rows from a store."""
+"""Removing rows from a store, and deleting what no snapshot lists any more."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final
 
-from sparsefeat.store.dataset import Change, Log, Snapshot, Store, by_part, exclude_rows, row_ids
+from sparsefeat.errors import InputError, StoreError
+from sparsefeat.storage import Storage, Usage, open_storage
+from sparsefeat.store.dataset import (
+    Change,
+    Log,
+    Snapshot,
+    Store,
+    by_part,
+    exclude_rows,
+    row_ids,
+    write_error,
+)
+from sparsefeat.store.format import PARTS, SNAPSHOTS, part_key, part_name, snapshot_key
 from sparsefeat.store.part import Part
+
+DAY: Final = 24 * 3600.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,3 +101,189 @@ def _found(
                 there = row_ids(Part(store.storage, entry))
                 found[entry.name] = [number for number, id in there if id in ids]
     return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Vacuum:
+    """What was deleted, or would be.
+
+    Parameters
+    ----------
+    parts
+        Parts that no snapshot lists any more, those that killed writers left among them.
+    snapshots
+        Older snapshots.
+    leftovers
+        Temporary files.
+    stored_bytes, allocated_bytes
+        What the parts took: their bytes, and what the disk gave them.
+    waiting
+        Parts that are kept, though the newest snapshot doesn't list them: they changed, or were
+        replaced, too recently.
+    """
+
+    parts: int
+    snapshots: int
+    leftovers: int
+    stored_bytes: int
+    allocated_bytes: int
+    waiting: int
+
+
+def vacuum(
+    folder: str | os.PathLike[str],
+    *,
+    older_than: float = DAY,
+    dry_run: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Vacuum:
+    """Delete parts and snapshots that are no longer part of a store.
+
+    A snapshot that was the newest one within the grace period is kept, with its parts: who opened
+    it reads on. So is a part that changed within it: a writer may be at work on it. Killed at any
+    moment, it leaves a store that can be read, and the rest to the next call.
+
+    Parameters
+    ----------
+    folder
+        The store.
+    older_than
+        The grace period in seconds; 0 only if nobody else reads or writes the store.
+    dry_run
+        Only tell what would be deleted.
+    progress
+        Called with the number of parts looked at and their total.
+
+    Raises
+    ------
+    StoreNotFoundError
+        There is no store.
+    StoreCorruptError
+        A snapshot is damaged: nothing is deleted.
+    StoreReadError, StoreWriteError
+        The system refused.
+    InputError
+        The grace period is no number of seconds.
+
+    Examples
+    --------
+    >>> vacuum("features/", dry_run=True).parts  # doctest: +SKIP
+    3
+    """
+    if not 0 <= older_than < float("inf"):
+        raise InputError(f"got older_than={older_than!r}, expected seconds from 0 on")
+    storage = open_storage(folder)
+    try:
+        return _vacuum(storage, older_than, dry_run=dry_run, progress=progress)
+    except StoreError:
+        raise
+    except OSError as exc:
+        raise write_error(storage, exc) from exc
+
+
+def _vacuum(
+    storage: Storage,
+    older_than: float,
+    *,
+    dry_run: bool,
+    progress: Callable[[int, int], None] | None,
+) -> Vacuum:
+    log = Log(storage)
+    numbers = log.numbers()
+    newest = log.require()
+    needed, listed = _kept(storage, log, newest, numbers, older_than)
+    old = [number for number in numbers if number not in needed and number < newest.number]
+    there = [name for each in _names(storage, PARTS) if (name := part_name(each)) is not None]
+    unlisted = [name for name in there if name not in listed]
+    waiting = sum(name not in newest.by_name for name in there) - len(unlisted)
+    usage, deleted = Usage(), 0
+    # First the temporary files: who has slept since it listed the snapshots must not give one a
+    # number that is free again. Then the snapshots, so that none lists a part that is gone; and
+    # from the newest on, so that none refers to one that is gone.
+    leftovers = _delete_leftovers(storage, older_than, dry_run=dry_run)
+    for number in reversed(old):
+        if not dry_run:
+            _delete(storage, snapshot_key(number))
+    for done, name in enumerate(unlisted, start=1):
+        age = _age(storage, part_key(name))
+        if age is not None and age < older_than:
+            waiting += 1
+        elif age is not None:
+            deleted += 1
+            usage += storage.usage(part_key(name))
+            if not dry_run:
+                _delete(storage, part_key(name))
+        if progress is not None:
+            progress(done, len(unlisted))
+    return Vacuum(
+        parts=deleted,
+        snapshots=len(old),
+        leftovers=leftovers,
+        stored_bytes=usage.stored_bytes,
+        allocated_bytes=usage.allocated_bytes,
+        waiting=waiting,
+    )
+
+
+def _kept(
+    storage: Storage, log: Log, newest: Snapshot, numbers: list[int], older_than: float
+) -> tuple[set[int], set[str]]:
+    """Find the snapshots that stay, and the parts that they list.
+
+    These are the newest one, those that it was within the grace period, and those that any of
+    them refers to. A snapshot lists what it refers to lists, so that each file is read once.
+    """
+    needed = {each.number for each in newest.chain}
+    listed = {*newest.by_name}
+    successor = newest.number
+    for number in reversed([each for each in numbers if each < newest.number]):
+        if (_age(storage, snapshot_key(successor)) or 0.0) >= older_than:
+            break
+        waiting = [number]
+        while waiting:
+            each = waiting.pop()
+            if each not in needed and (found := log.document(each)) is not None:
+                needed.add(each)
+                listed.update(entry.name for entry in found[0].parts)
+                waiting += [] if found[0].base is None else [found[0].base[0]]
+        successor = number
+    return needed, listed
+
+
+def _age(storage: Storage, key: str) -> float | None:
+    """Give how long nothing has changed.
+
+    None for what somebody else has just deleted, and for the names of empty folders, which some
+    object stores keep.
+    """
+    try:
+        return storage.age(key)
+    except FileNotFoundError:
+        return None
+
+
+def _delete_leftovers(storage: Storage, older_than: float, *, dry_run: bool) -> int:
+    """Delete the temporary files and folders of killed writers and vacuums."""
+    found = 0
+    for prefix in ("", PARTS, SNAPSHOTS):
+        for name in _names(storage, prefix):
+            if not (name.startswith(".") and name.endswith(".tmp")):
+                continue
+            key = f"{prefix}/{name}" if prefix else name
+            if (_age(storage, key) or 0.0) >= older_than:
+                found += 1
+                if not dry_run:
+                    _delete(storage, key)
+    return found
+
+
+def _delete(storage: Storage, key: str) -> None:
+    with suppress(FileNotFoundError):  # somebody else was faster
+        storage.delete(key)
+
+
+def _names(storage: Storage, prefix: str) -> list[str]:
+    try:
+        return storage.names(prefix)
+    except FileNotFoundError:  # a store of no rows may have lost its folder of parts
+        return []

@@ -24,13 +24,12 @@ from sparsefeat.store.format import (
     differences,
     identity,
     layer_key,
-    overlapped,
     part_key,
     part_name,
     snapshot_number,
 )
 from sparsefeat.store.part import COLUMNS, INDEX, REJECTED, ROWS, Part, read_refusal, row_id
-from sparsefeat.system import checked_paths, counted, one_line
+from sparsefeat.system import checked_paths, counted, one_line, overlapped
 from sparsefeat.types import Reject, Row
 from sparsefeat_kernels import Csr, csr_zeros_per_channel
 

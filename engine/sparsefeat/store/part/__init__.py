@@ -1,6 +1,12 @@
 """Writing and reading one part of a store."""
 
-from sparsefeat.store.part.forms import Form, LinearCodes, Rewritten, Rounded, SquareCodes
+from sparsefeat.store.part.encoders import (
+    LinearEncoder,
+    Reencoder,
+    RoundedEncoder,
+    SquareEncoder,
+    ValueEncoder,
+)
 from sparsefeat.store.part.layers import LayerRows, cut_rows, encoding, n_rows
 from sparsefeat.store.part.read import Part, read_refusal
 from sparsefeat.store.part.tables import (
@@ -21,15 +27,15 @@ __all__ = [
     "REJECTED",
     "REJECTS_PER_PART",
     "ROWS",
-    "Form",
     "LayerRows",
-    "LinearCodes",
+    "LinearEncoder",
     "Part",
     "PartLimits",
     "PartWriter",
-    "Rewritten",
-    "Rounded",
-    "SquareCodes",
+    "Reencoder",
+    "RoundedEncoder",
+    "SquareEncoder",
+    "ValueEncoder",
     "check_records",
     "cut_rows",
     "encoding",

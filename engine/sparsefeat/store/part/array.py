@@ -1,4 +1,4 @@
-"""One array of a part: read by chunks, each decoded once, in several threads.
+"""One array of a part: read by chunks, each decoded once, and expanded, in several threads.
 
 zarr would read it too; this takes a third of the time, writes each element where it is wanted
 without a copy between, and refuses what no store holds before memory is allocated for it.
@@ -7,7 +7,8 @@ without a copy between, and refuses what no store holds before memory is allocat
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from itertools import pairwise
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +20,22 @@ from sparsefeat.store.format import (
     ArrayMetadata,
     decode_into,
     decode_text,
-    in_threads,
     most_text_bytes,
     read_index,
     scratch,
 )
+from sparsefeat.system import in_threads
+from sparsefeat_kernels import Csr, scale_numbers, to_dense
 
 Check = Callable[[npt.NDArray[Any]], None]
 Int64 = npt.NDArray[np.int64]
+
+
+T = TypeVar("T")
+
+Float32 = npt.NDArray[np.float32]
+
+_AT_ONCE = 1 << 18  # elements: a thread's share, still in its cache when it is done
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -250,3 +259,79 @@ class StoredArray:
         if not metadata.n_chunks:
             return np.empty(0, object)
         return decode_text(self._stored(0), metadata.chunk_elements)[: metadata.n_elements]
+
+
+def scale_stretches(
+    segments: Segments, values: Float32, indices: npt.NDArray[Any], steps: Float32, *, squared: bool
+) -> None:
+    """Replace codes of a layer stored as CSR by their values.
+
+    Parameters
+    ----------
+    segments
+        Whose targets are those codes.
+    values, indices
+        float32 and int32 or int64, of all that was read: the codes, and their columns.
+    steps
+        float32 (C,).
+    squared
+        Whether a value is the square of its code in steps.
+    """
+
+    def scale(stretch: tuple[int, int]) -> None:
+        place = slice(*stretch)
+        columns = indices[place].astype(np.int32, copy=False)
+        scale_numbers(values[place], columns, steps, squared=squared)
+
+    stretches = [
+        (start, min(start + _AT_ONCE, begin + length))
+        for begin, length in zip(segments.target.tolist(), segments.length.tolist(), strict=True)
+        for start in range(begin, begin + length, _AT_ONCE)
+    ]
+    _each(scale, stretches)
+
+
+def scale_rows(
+    places: npt.NDArray[np.int64], out: Float32, steps: Float32, *, squared: bool
+) -> None:
+    """Replace codes in some rows of `out`, (rows, features), by their values."""
+
+    def scale(place: int) -> None:
+        row = out[place].reshape(-1, len(steps))
+        if squared:
+            np.multiply(row, row, out=row)
+        np.multiply(row, steps, out=row)
+
+    _each(scale, places.tolist())
+
+
+def expand_rows(csr: Csr, places: npt.NDArray[np.int64], out: Float32) -> None:
+    """Write the rows of `csr` to their places among the rows of `out`.
+
+    Raises
+    ------
+    ValueError
+        The column numbers of a row don't strictly increase.
+    """
+    step = max(1, _AT_ONCE // max(1, csr.n_columns))
+    breaks = np.flatnonzero(np.diff(places) != 1) + 1
+    bounds = [0, *breaks.tolist(), len(places)]
+
+    def expand(start: int, stop: int) -> None:
+        place = int(places[start])
+        to_dense(csr.rows(start, stop), out=out[place : place + stop - start])
+
+    stretches = [
+        (start, min(start + step, last))
+        for first, last in pairwise(bounds)
+        for start in range(first, last, step)
+    ]
+    _each(lambda stretch: expand(*stretch), stretches)
+
+
+def _each(task: Callable[[T], None], items: list[T]) -> None:
+    if len(items) == 1:  # a row of a few thousand elements isn't worth a thread
+        task(items[0])
+        return
+    for _ in in_threads(task, items):
+        pass

@@ -25,11 +25,17 @@ from sparsefeat.store.format import (
     StoredLayer,
     Values,
     encode_text,
-    in_threads,
     layer_key,
     shard_index,
 )
-from sparsefeat.store.part.forms import Form, LinearCodes, Rounded, SquareCodes, root_scales
+from sparsefeat.store.part.encoders import (
+    LinearEncoder,
+    RoundedEncoder,
+    SquareEncoder,
+    ValueEncoder,
+    square_scales,
+)
+from sparsefeat.system import in_threads
 from sparsefeat.types import ChannelSteps, Layer
 from sparsefeat_kernels import (
     Csr,
@@ -372,8 +378,8 @@ class LayerWriter:
     steps
         What they may be whole numbers of: where those of the first rows are, the part holds
         the numbers.
-    form
-        The form of values that have one already.
+    encoder
+        Of values that are stored in another part already.
     """
 
     def __init__(
@@ -382,15 +388,17 @@ class LayerWriter:
         layer: Layer,
         values: Values,
         steps: ChannelSteps | None = None,
-        form: Form | None = None,
+        encoder: ValueEncoder | None = None,
     ) -> None:
         self._group, self.layer = group, layer
         self._values, self._steps = values, steps
         self._maxima = np.zeros(layer.n_channels, np.float32)
         # The largest value, which 255 stands for, may come last.
-        spooled = form is None and values.kind == "uint8"
+        spooled = encoder is None and values.kind == "uint8"
         self._spool = _Spool(layer.n_features) if spooled else None
-        self._form = form or (Form() if values.kind in ("float32", "uint8") else Rounded(values))
+        self._encoder = encoder or (
+            ValueEncoder() if values.kind in ("float32", "uint8") else RoundedEncoder(values)
+        )
         self._sample_rows = max(1, min(SAMPLE_ROWS, SAMPLE_ELEMENTS // layer.n_features))
         self._measured = Measured(rows=0, csr_bytes=0, dense_bytes=0)
         self._writer: CsrWriter | DenseWriter | None = None
@@ -406,7 +414,7 @@ class LayerWriter:
         `buffers` are those of `sparsefeat_kernels.encode`.
         """
         if isinstance(rows, Csr) or (
-            isinstance(self._writer, DenseWriter) and type(self._form) is Form
+            isinstance(self._writer, DenseWriter) and type(self._encoder) is ValueEncoder
         ):
             return rows
         return encode(rows, out=buffers)
@@ -417,7 +425,7 @@ class LayerWriter:
         if not isinstance(rows, Csr):
             return min(len(rows), most // self.layer.n_features)
         count = int(np.searchsorted(rows.indptr[1:], most, side="right"))
-        return min(count, self._form.n_fitting(rows))
+        return min(count, self._encoder.n_fitting(rows))
 
     def row_bytes(self, rows: LayerRows) -> npt.NDArray[np.int64]:
         """Bytes that each row takes before compression, int64 (n,)."""
@@ -456,16 +464,16 @@ class LayerWriter:
         writer.finish()
         key = layer_key(self.layer.name)
         self._group.put(f"uns/sparsefeat/zeros_per_channel/{key}", self._zeros)
-        if self._form.scales is not None:
+        if self._encoder.scales is not None:
             self._group.group("uns/sparsefeat/scales", "dict")
-            self._group.put(f"uns/sparsefeat/scales/{key}", self._form.scales)
+            self._group.put(f"uns/sparsefeat/scales/{key}", self._encoder.scales)
         return StoredLayer(
             name=self.layer.name,
             shape=self.layer.shape,
             encoding="csr" if isinstance(writer, CsrWriter) else "dense",
             nnz=self.nnz,
             measured=self._measured,
-            values=self._form.stored(),
+            values=self._encoder.stored(),
         )
 
     def discard(self) -> None:
@@ -474,20 +482,20 @@ class LayerWriter:
             self._spool.close()
 
     def _write(self, csr: Csr, writer: CsrWriter | DenseWriter) -> None:
-        written = self._form.written(csr)
-        self._form.note(csr, written)
+        written = self._encoder.written(csr)
+        self._encoder.note(csr, written)
         writer.append(written)
 
     def _decide(self) -> CsrWriter | DenseWriter:
         held: Iterable[Csr] = self._held
         if self._spool is not None:
-            held, self._form = self._spool, SquareCodes(root_scales(self._maxima))
+            held, self._encoder = self._spool, SquareEncoder(square_scales(self._maxima))
         elif self._steps is not None and self._values.lossless and self._held:
-            form = LinearCodes(self._steps)
-            if all(form.n_fitting(csr) == csr.n_rows for csr in self._held):
-                self._form = form
+            encoder = LinearEncoder(self._steps)
+            if all(encoder.n_fitting(csr) == csr.n_rows for csr in self._held):
+                self._encoder = encoder
         kind = self._smaller(held)
-        writer = kind(self._group, self.layer, self._form.chain)
+        writer = kind(self._group, self.layer, self._encoder.chain)
         self._writer, self.n_bytes = writer, 0
         for csr in held:
             self.n_bytes += int(self.row_bytes(csr).sum())
@@ -501,13 +509,13 @@ class LayerWriter:
         sample: list[Csr] = []
         for csr in held:
             missing = self._sample_rows - len(sample)
-            some = self._form.written(csr.rows(0, min(csr.n_rows, missing)))
+            some = self._encoder.written(csr.rows(0, min(csr.n_rows, missing)))
             sample += [some.rows(row, row + 1) for row in range(some.n_rows)]
             if len(sample) == self._sample_rows:
                 break
         if sample:
             # Together, as they will lie in a chunk: alone, short rows compress worse.
-            stored, columns = self._form.chain.stored, np.dtype(np.int32)
+            stored, columns = self._encoder.chain.stored, np.dtype(np.int32)
             csr_bytes = (
                 8 * len(sample)
                 + _compressed(np.concatenate([row.data for row in sample]), stored)

@@ -19,14 +19,18 @@ from sparsefeat.store.format import (
     StoredLayer,
     checksum,
     layer_key,
-    overlapped,
     part_key,
     read_header,
 )
-from sparsefeat.store.part.array import Segments, StoredArray
-from sparsefeat.store.part.decoding import expand_rows, scale_rows, scale_stretches
+from sparsefeat.store.part.array import (
+    Segments,
+    StoredArray,
+    expand_rows,
+    scale_rows,
+    scale_stretches,
+)
 from sparsefeat.store.part.tables import COLUMNS, INDEX, REJECTED, ROWS
-from sparsefeat.system import one_line
+from sparsefeat.system import one_line, overlapped
 from sparsefeat_kernels import Csr, encode
 
 T = TypeVar("T")

@@ -27,7 +27,7 @@ from sparsefeat.store.format import (
     part_key,
     plain,
 )
-from sparsefeat.store.part.forms import Form
+from sparsefeat.store.part.encoders import ValueEncoder
 from sparsefeat.store.part.layers import (
     LayerRows,
     LayerWriter,
@@ -79,8 +79,8 @@ class PartWriter:
         How exactly values are kept.
     steps
         Of layers whose values may be whole numbers of them.
-    forms
-        Of layers whose values have a form already, as `common_form` gives them.
+    encoders
+        Of layers whose values are stored in other parts already, as `common_encoder` gives them.
     """
 
     def __init__(
@@ -90,15 +90,15 @@ class PartWriter:
         limits: PartLimits,
         values: Values,
         steps: Mapping[str, ChannelSteps] | None = None,
-        forms: Mapping[str, Form] | None = None,
+        encoders: Mapping[str, ValueEncoder] | None = None,
     ) -> None:
         self.name = secrets.token_hex(8)
         self._storage, self._limits, self._values = storage, limits, values
         self._group = PartGroup(storage, part_key(self.name))
-        steps, forms = steps or {}, forms or {}
+        steps, encoders = steps or {}, encoders or {}
         self._layers = {
             layer.name: LayerWriter(
-                self._group, layer, values, steps.get(layer.name), forms.get(layer.name)
+                self._group, layer, values, steps.get(layer.name), encoders.get(layer.name)
             )
             for layer in layers
         }
@@ -138,7 +138,7 @@ class PartWriter:
         return fits if self.rows else max(1, fits)
 
     def misfits(self, layers: Mapping[str, LayerRows]) -> set[str]:
-        """Name the layers of which the first of the rows isn't in the part's form."""
+        """Name the layers whose first row can't be written as the part's values are."""
         return {
             name
             for name, writer in self._layers.items()

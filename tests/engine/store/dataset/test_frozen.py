@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sparsefeat.store import Store, StoreWriter, history, verify
-from sparsefeat.store.format.documents import CodedValues
+from sparsefeat.store.format.values import CodedValues
 from sparsefeat.types import Batch
 
 from ..data import assert_same_floats, make_row

@@ -36,8 +36,8 @@ from ..data import (
     part_folders,
     write_store,
 )
-from ..part.test_forms import STEPS, counted, layer_facts
-from ..part.test_forms import write as write_values
+from ..part.test_encoders import STEPS, counted, layer_facts
+from ..part.test_encoders import write as write_values
 
 N_PARTS = 8  # of three rows each
 

@@ -11,7 +11,7 @@ from sparsefeat.errors import InputError, StoreCorruptError, StoreNotFoundError
 from sparsefeat.store import Commit, Store, compact, history, info, remove, vacuum
 
 from ..data import SMALL, make_batch, make_reject, part_folders, write_store
-from ..part.test_forms import write as write_values
+from ..part.test_encoders import write as write_values
 
 pytestmark = pytest.mark.usefixtures("without_fsync")
 

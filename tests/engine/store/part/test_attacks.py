@@ -66,7 +66,7 @@ def test_the_target_is_sound(ask: Ask, store: Path) -> None:
 
 
 # Nodes' metadata are parsed by one function: a share of what can be wrong with them will do here,
-# and test_schema.py has all of it.
+# and test_documents.py has all of it.
 CONFINED = [
     name
     for number, name in enumerate(ATTACKS)

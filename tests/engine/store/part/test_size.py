@@ -16,7 +16,6 @@ from sklearn.datasets import load_sample_images
 
 from sparsefeat import Extractor
 from sparsefeat.store import Store, StoreWriter, info
-from sparsefeat.store.dataset import gather
 from sparsefeat.types import Batch, ChannelSteps, Layer
 from sparsefeat_kernels import Csr, encode, round_mantissa
 
@@ -180,7 +179,7 @@ def test_indices_are_int64_where_int32_is_too_narrow(
     write_store(tmp_path, [make_batch(range(24), [layer], make=lambda *_: values)], [layer])
     narrow = Store(tmp_path)["x"].to_scipy()
     # 2**31 elements would be 16 GB: the limit comes to the data instead.
-    monkeypatch.setattr(gather, "_INT32", narrow.nnz - 1)
+    monkeypatch.setattr("sparsefeat.store.dataset.rows.INT32", narrow.nnz - 1)
     wide = Store(tmp_path)["x"].to_scipy()
     assert wide.indices.dtype == wide.indptr.dtype == np.int64
     assert Store(tmp_path)["x"][:23].indices.dtype == np.int32

@@ -14,13 +14,11 @@ from sparsefeat.errors import InputError, StoreCorruptError, StoreError, StoreMi
 from sparsefeat.storage import LocalStorage
 from sparsefeat.store import Store, StoreWriter, info, verify
 from sparsefeat.store.dataset.log import Change, Log, claim
-from sparsefeat.store.format.arrays import ArrayMetadata
+from sparsefeat.store.format.arrays import ArrayMetadata, Chain
 from sparsefeat.store.format.chunks import ChunkEncoder
-from sparsefeat.store.format.codecs import Chain
-from sparsefeat.store.format.documents import CodedValues
-from sparsefeat.store.format.values import Loss, Values
-from sparsefeat.store.maintenance.compact import common_form
-from sparsefeat.store.part.forms import SquareCodes, root_scales
+from sparsefeat.store.format.values import CodedValues, Loss, Values
+from sparsefeat.store.maintenance.compact import common_encoder
+from sparsefeat.store.part.encoders import SquareEncoder, square_scales
 from sparsefeat.store.part.layers import encoding
 from sparsefeat.store.part.read import Part
 from sparsefeat.store.part.write import PartLimits, PartWriter
@@ -249,7 +247,7 @@ def test_the_bound_of_roots(seed: int, n_channels: int, scale: float, spread: fl
     csr = encode(x)
     maxima = np.zeros(n_channels, np.float32)
     raise_maxima(csr, maxima)
-    form = SquareCodes(root_scales(maxima))
+    form = SquareEncoder(square_scales(maxima))
     assert form.scales is not None
     assert (np.isfinite(form.scales) & (form.scales > 0)).all()
     codes = form.written(csr).data
@@ -371,14 +369,14 @@ def rewrite(store: Store, folder: Path, parts: list[Part]) -> Store:
     """Make one part of some."""
     forms = {}
     for layer in LAYERS:
-        form = common_form(parts, layer.name)
+        form = common_encoder(parts, layer.name)
         assert form is not None
         forms[layer.name] = form
     values = Values.parse(parts[0].header.values)
     limits = PartLimits(rows=1000, n_bytes=1 << 30)
     storage = LocalStorage(folder)
     claim(storage)
-    writer = PartWriter(storage, LAYERS, limits, values, forms=forms)
+    writer = PartWriter(storage, LAYERS, limits, values, encoders=forms)
     number = 0
     for part in parts:
         rows = part.header.rows
@@ -422,8 +420,8 @@ def test_codes_of_one_part(tmp_path: Path, number: int) -> None:
 
 def test_codes_with_other_steps_do_not_mix(tmp_path: Path) -> None:
     store = write(tmp_path, "uint8")
-    assert common_form(store.parts, SPARSE.name) is None
-    assert common_form([store.parts[0], store.parts[0]], SPARSE.name) is not None
+    assert common_encoder(store.parts, SPARSE.name) is None
+    assert common_encoder([store.parts[0], store.parts[0]], SPARSE.name) is not None
 
 
 def test_whole_numbers_stay_so(tmp_path: Path) -> None:

@@ -11,8 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from sparsefeat.errors import StoreError
-from sparsefeat.store.format.documents import read_header
-from sparsefeat.store.format.schemas import schemas
+from sparsefeat.store.format.documents import read_header, schemas
 
 from ..attacks import HEADERS, write_target
 from ..data import make_batch, part_folders, write_store
@@ -35,7 +34,7 @@ def faults(name: str, document: object) -> list[str]:
 
 @pytest.mark.parametrize("name", schemas())
 def test_the_schemas_that_are_shipped_are_those_of_the_documents(name: str) -> None:
-    """``python -m sparsefeat.store.format.schemas`` writes them anew."""
+    """``python -m sparsefeat.store.format.documents`` writes them anew."""
     shipped = files("sparsefeat.store.format").joinpath(name).read_text(encoding="utf-8")
     assert json.loads(shipped) == json.loads(json.dumps(schemas()[name]))
     Draft202012Validator.check_schema(schemas()[name])

@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import zarr
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sparsefeat.storage import LocalStorage
-from sparsefeat.store.format.arrays import ArrayMetadata
-from sparsefeat.store.format.codecs import Chain
+from sparsefeat.store.format.arrays import ArrayMetadata, Chain
 from sparsefeat.store.format.documents import CHUNK, SHARD
-from sparsefeat.store.part.array import Segments, StoredArray
+from sparsefeat.store.part.array import Segments, StoredArray, scale_rows, scale_stretches
 from sparsefeat.store.part.layers import ArrayStream, PartGroup
 
 
@@ -164,3 +165,57 @@ def test_elements_that_no_file_can_hold(tmp_path: Path) -> None:
     (tmp_path / "part" / "x").mkdir(parents=True)
     (tmp_path / "part" / "x" / "c.1").write_bytes(bytes(10 * 20))
     StoredArray(storage, "part/x", ArrayMetadata.from_json(metadata_of()))
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=8), st.data())
+def test_rows_are_copied_to_their_places(lengths: list[int], data: st.DataObject) -> None:
+    n_rows = len(lengths)
+    numbers = np.array(data.draw(st.lists(st.integers(0, n_rows - 1), max_size=12)), np.int64)
+    source = np.cumsum([0, *lengths])
+    flat = np.arange(source[-1]) * 10
+    order = np.argsort(numbers, kind="stable")
+    target = np.cumsum([0, *np.diff(source)[numbers]])
+    segments = Segments.rows(numbers[order], source, target, order)
+    out = np.full(target[-1], -1)
+    for start, place, length in zip(segments.source, segments.target, segments.length, strict=True):
+        out[place : place + length] = flat[start : start + length]
+    rows: list[npt.NDArray[np.int64]] = [flat[source[row] : source[row + 1]] for row in numbers]
+    assert out.tolist() == np.concatenate([[], *rows]).tolist()
+    for ascending in (segments.source, segments.stop):
+        assert (np.diff(ascending) >= 0).all()
+
+
+def test_neighbours_are_one_segment() -> None:
+    source = np.array([0, 3, 3, 5, 9])
+    rows = np.arange(4)
+    segments = Segments.rows(rows, source, source, rows)
+    assert (segments.source.tolist(), segments.length.tolist()) == ([0], [9])
+
+
+STEPS = np.array([1, 0.5, 0.25], np.float32)
+
+
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+@pytest.mark.parametrize("squared", [False, True])
+def test_stretches_and_nothing_else(index: type[np.integer], squared: bool) -> None:
+    """One of them long enough for several threads."""
+    codes = np.arange(1, 1_000_001, dtype=np.float32)
+    indices = np.random.default_rng(0).integers(0, 300, 1_000_000).astype(index)
+    segments = Segments(*(np.array(numbers) for numbers in ([0, 50], [60, 5], [900_000, 30])))
+    values = codes.copy()
+    scale_stretches(segments, values, indices, STEPS, squared=squared)
+    expected = STEPS[indices % 3] * codes ** (1 + squared)
+    inside = np.zeros(1_000_000, bool)
+    inside[60:900_060] = inside[5:35] = True
+    np.testing.assert_array_equal(values, np.where(inside, expected, codes))
+
+
+@pytest.mark.parametrize("places", [[2], [3, 0, 1]])
+@pytest.mark.parametrize("squared", [False, True])
+def test_rows_and_no_others(places: list[int], squared: bool) -> None:
+    codes = np.arange(24, dtype=np.float32).reshape(4, 6)
+    out = codes.copy()
+    scale_rows(np.array(places), out, STEPS, squared=squared)
+    expected = np.tile(STEPS, 2) * codes ** (1 + squared)
+    for row in range(4):
+        np.testing.assert_array_equal(out[row], (expected if row in places else codes)[row])

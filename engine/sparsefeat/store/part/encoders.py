@@ -1,4 +1,4 @@
-"""The forms in which a part can hold a layer's values: all bits, fewer bits, or codes."""
+"""What is written of a layer's values: all their bits, fewer bits, or codes."""
 
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
@@ -28,11 +28,11 @@ from sparsefeat_kernels import (
 
 Float32: TypeAlias = npt.NDArray[np.float32]
 
-LARGEST_ROOT: Final = 255
+LARGEST_CODE: Final = 255
 
 
 @dataclass(kw_only=True)
-class Form:
+class ValueEncoder:
     """Makes what is written of a layer's values, and sums up what that costs.
 
     Attributes
@@ -61,11 +61,11 @@ class Form:
         return csr.n_rows
 
     def stored(self) -> AnyValues | None:
-        """Say in what form the values are; None where it is float32 to the last bit."""
+        """Say how the values are stored; None for float32 to the last bit."""
         return None
 
 
-class Rounded(Form):
+class RoundedEncoder(ValueEncoder):
     """Float32 of fewer bits of mantissa, or float16."""
 
     def __init__(self, values: Values) -> None:
@@ -90,7 +90,7 @@ class Rounded(Form):
         return RoundedValues(bits=self._bits, loss=self.loss)
 
 
-class LinearCodes(Form):
+class LinearEncoder(ValueEncoder):
     """Whole numbers of a scale, which are the values to the last bit."""
 
     def __init__(self, steps: ChannelSteps) -> None:
@@ -129,13 +129,13 @@ class LinearCodes(Form):
         return self._latest[1:]
 
 
-class SquareCodes(Form):
+class SquareEncoder(ValueEncoder):
     """Square roots, from 1 to 255, of whole numbers of a scale.
 
     Parameters
     ----------
     scales
-        float32 (C,): `root_scales` gives them.
+        float32 (C,): `square_scales` gives them.
     """
 
     def __init__(self, scales: Float32) -> None:
@@ -144,7 +144,7 @@ class SquareCodes(Form):
     def written(self, csr: Csr) -> Csr:
         """Give the roots of the nearest squares."""
         assert self.scales is not None
-        numbers = count_roots(csr, self.scales, largest=LARGEST_ROOT)
+        numbers = count_roots(csr, self.scales, largest=LARGEST_CODE)
         return Csr(csr.indptr, csr.indices, numbers, csr.n_columns)
 
     def note(self, csr: Csr, written: Csr) -> None:
@@ -159,32 +159,32 @@ class SquareCodes(Form):
         return CodedValues(companding="square", code_dtype="uint8", loss=self.loss)
 
 
-class Rewritten(Form):
-    """Another form, for values that are stored in it already: what they have lost stays said.
+class Reencoder(ValueEncoder):
+    """Another encoder, for values that it has encoded before: their loss stays as it was.
 
     Parameters
     ----------
-    form
+    encoder
         The other one.
     loss
         Of the values, before.
     """
 
-    def __init__(self, form: Form, loss: Loss | None) -> None:
-        super().__init__(chain=form.chain, scales=form.scales)
-        self._form, self._loss = form, loss
+    def __init__(self, encoder: ValueEncoder, loss: Loss | None) -> None:
+        super().__init__(chain=encoder.chain, scales=encoder.scales)
+        self._encoder, self._loss = encoder, loss
 
     def written(self, csr: Csr) -> Csr:
         """Give the numbers that the values come from."""
-        return self._form.written(csr)
+        return self._encoder.written(csr)
 
     def n_fitting(self, csr: Csr) -> int:
-        """Count the rows whose values are of that form."""
-        return self._form.n_fitting(csr)
+        """Count the rows, from the first on, that the other one can encode."""
+        return self._encoder.n_fitting(csr)
 
     def stored(self) -> AnyValues | None:
-        """Say in what form the values are, and what they had lost."""
-        values = self._form.stored()
+        """Say how the values are stored, and what they had lost."""
+        values = self._encoder.stored()
         return None if values is None else msgspec.structs.replace(values, loss=self._loss)
 
 
@@ -192,9 +192,9 @@ def _code_dtype(chain: Chain) -> Literal["uint8", "uint16"]:
     return "uint8" if chain.dtype == np.uint8 else "uint16"
 
 
-def root_scales(maxima: Float32) -> Float32:
+def square_scales(maxima: Float32) -> Float32:
     """Give the scales of channels whose largest values are known: 255 squared is that of each."""
-    largest = LARGEST_ROOT**2
+    largest = LARGEST_CODE**2
     exact = np.where(maxima > 0, maxima, 1).astype(np.float64) / largest
     scales = exact.astype(np.float32)
     # Upwards, so that none is larger; but no scale whose product would be infinite.

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from sparsefeat.errors import LayerError
-from sparsefeat.store.dataset.choosing import choose_stored
+from sparsefeat.store.dataset.view import choose_stored
 
 NAMES = ["block1_conv1/pre", "block1_conv1", "block4_pool", "block5_pool", "fc1/pre", "fc1"]
 

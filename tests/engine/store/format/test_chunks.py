@@ -1,5 +1,6 @@
 """Blosc frames made here, read by Blosc."""
 
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -8,7 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sparsefeat.store.format.compression import compress
+from sparsefeat.store.format.chunks import (
+    compress,
+    decode_text,
+    encode_text,
+    most_text_bytes,
+    sealed,
+)
+from sparsefeat.store.format.documents import TEXT_BYTES, TEXTS_BYTES
 
 from ..part.test_size import CHUNK, feature_maps
 
@@ -106,3 +114,50 @@ def test_the_same_frame_in_every_thread() -> None:
     alone = [compress(chunk, differences=False) for chunk in chunks]
     with ThreadPoolExecutor(4) as threads:
         assert [*threads.map(lambda chunk: compress(chunk, differences=False), chunks)] == alone
+
+
+def texts(*values: str) -> Any:
+    return np.array(values, object)
+
+
+@pytest.mark.parametrize("length", [0, 1, 100, 251, 252, 253, 60_000, 65_790, 70_000])
+def test_every_size_that_a_frame_can_say(length: int) -> None:
+    """Zstandard writes it in 1, 2 or 4 bytes."""
+    written = texts("x" * length, "é")
+    assert decode_text(encode_text(written), 2).tolist() == written.tolist()
+
+
+@pytest.mark.parametrize("size", [1 << 20, (1 << 32) + 5])
+def test_a_size_in_eight_bytes(size: int) -> None:
+    frame = b"\x28\xb5\x2f\xfd\xe0" + struct.pack("<Q", size) + b"\x01\x00\x00"
+    with pytest.raises((ValueError, RuntimeError)):
+        decode_text(sealed(frame), 1)
+
+
+def test_as_much_as_may_be() -> None:
+    assert most_text_bytes(0) == TEXTS_BYTES
+    assert most_text_bytes(1000) == TEXTS_BYTES + 1000 * TEXT_BYTES
+    long = "x" * (TEXTS_BYTES - 8)
+    assert decode_text(encode_text(texts(long)), 1)[0] == long
+    with pytest.raises(ValueError, match="bytes of text, expected at most"):
+        decode_text(encode_text(texts("x" * (TEXTS_BYTES + TEXT_BYTES))), 1)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 1 << 30])
+def test_another_number_of_texts(count: int) -> None:
+    with pytest.raises(ValueError, match="2 texts in"):
+        decode_text(encode_text(texts("a", "b")), count)
+
+
+@pytest.mark.parametrize(
+    "frame", [b"", b"\x28\xb5\x2f\xfd", b"\x28\xb5\x2f\xfd\x00\x88\0\0", b"x" * 9]
+)
+def test_what_is_no_frame_of_a_known_size(frame: bytes) -> None:
+    with pytest.raises(ValueError, match="Zstandard frame"):
+        decode_text(sealed(frame), 1)
+
+
+def test_a_second_frame_finds_no_room() -> None:
+    frame = bytes(numcodecs.Zstd(1).encode(numcodecs.VLenUTF8().encode(texts("a"))))
+    with pytest.raises((ValueError, RuntimeError)):
+        decode_text(sealed(frame + frame), 1)

@@ -11,8 +11,8 @@ import pytest
 
 from sparsefeat.errors import InputError, StoreCorruptError, StoreMemoryError
 from sparsefeat.store import Store, open_store
-from sparsefeat.store.dataset import batches
-from sparsefeat.store.dataset.batches import HARMLESS, csr_bytes, fitting, require_memory
+from sparsefeat.store.dataset import rows
+from sparsefeat.store.dataset.rows import HARMLESS, csr_bytes, fitting, require_memory
 
 from ...refusals import no_more_than
 from ..data import make_batch, part_folders, write_store
@@ -81,7 +81,7 @@ def test_by_default_three_quarters_of_what_is_available() -> None:
 
 
 def test_where_the_system_does_not_say_what_is_available(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "available_memory", lambda: None)
+    monkeypatch.setattr(rows, "available_memory", lambda: None)
     require_memory(1 << 60, None, layer="x", n_rows=3, form="a CSR matrix")
 
 
