@@ -34,7 +34,7 @@ def faults(name: str, document: object) -> list[str]:
 
 @pytest.mark.parametrize("name", schemas())
 def test_the_schemas_that_are_shipped_are_those_of_the_documents(name: str) -> None:
-    """``python -m sparsefeat.store.format.documents`` writes them anew."""
+    """Whoever changes a document copies what `schemas` gives to the file that is named."""
     shipped = files("sparsefeat.store.format").joinpath(name).read_text(encoding="utf-8")
     assert json.loads(shipped) == json.loads(json.dumps(schemas()[name]))
     Draft202012Validator.check_schema(schemas()[name])
