@@ -6,7 +6,7 @@ EXTRAS := --extra cpu --extra fast --extra export --extra heif --extra viz --ext
 # Tests run in two processes where there are two processors; each takes some gigabytes of memory.
 WORKERS := -n logical --maxprocesses 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: demo test coverage browser torch check bench lock clean
+.PHONY: demo test coverage browser torch check docs bench lock clean
 
 # Stamped, so that an interrupted installation is taken up again.
 .venv/installed: requirements.lock pyproject.toml
@@ -44,6 +44,11 @@ check: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The documentation's site, for a browser: site/index.html. Its search needs a server, such as
+# `python3 -m http.server -d site`. A broken link, or a page that isn't in mkdocs.yml, is an error.
+docs: .venv/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: .venv/installed
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only --benchmark-autosave \
 	    --benchmark-columns=median,iqr,rounds
@@ -54,4 +59,4 @@ lock: .venv/installed
 	    --upgrade --quiet -o requirements.lock
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo site

@@ -1,4 +1,4 @@
-"""The figures and numbers of docs/zeros.md are those that its script makes."""
+"""The figures of docs/zeros.md and README, and that page's numbers, are those a script makes."""
 
 import json
 import re
@@ -13,6 +13,7 @@ from sparsefeat.cli.demo import copy_photographs
 
 DOCS = Path(__file__).parents[1] / "docs"
 FIGURES = DOCS / "figures"
+README = (DOCS.parent / "README.md").read_text()
 PAGE = (DOCS / "zeros.md").read_text()
 
 
@@ -54,7 +55,8 @@ def test_what_was_measured_can_be_measured_again(made: Path) -> None:
 def test_figures_are_there_small_and_used(made: Path) -> None:
     drawn = sorted(path.name for path in made.iterdir() if path.suffix in (".svg", ".png"))
     kept = sorted(path.name for path in FIGURES.iterdir() if path.suffix in (".svg", ".png"))
-    assert drawn == kept == sorted(re.findall(r"\]\(figures/(.+?)\)", PAGE))
+    used = re.findall(r"\]\((?:docs/)?figures/(.+?)\)", PAGE + README)
+    assert drawn == kept == sorted(used)
     assert all((FIGURES / name).stat().st_size < 60_000 for name in kept)
 
 

@@ -1,4 +1,4 @@
-"""Measure what docs/zeros.md says, and draw its figures.
+"""Measure what docs/zeros.md says, and draw its figures and the README's.
 
     python docs/figures/make.py --model demo/vgg16.onnx --photos demo/photos
 
@@ -24,6 +24,7 @@ from sparsefeat.images import Decoded, decode, list_pictures
 HERE = Path(__file__).parent
 SIZE = (224, 224)
 MAPPED = ("rocket.jpg", "block2_pool")  # the picture and layer whose zeros are shown by position
+SHOWN = ("chelsea.png", "block3_pool")  # the picture and layer whose channels the README shows
 ALONE = ("coffee.png", "block5_pool")  # the picture and layer whose dead channels are counted
 
 BLUE, ORANGE, GREY = "#0b5fa5", "#b3541e", "#6b6b6b"
@@ -83,7 +84,17 @@ def measure(model: Path, photos: Path) -> dict[str, Any]:
     positions = zeros_of(model, photos / MAPPED[0], MAPPED[1]).position_shares
     assert positions is not None
     facts["map"] = np.round(positions, 4).tolist()
+    facts["maps"] = strongest_maps(model, photos / SHOWN[0], SHOWN[1])
     return facts
+
+
+def strongest_maps(model: Path, photo: Path, layer: str) -> Float32:
+    """Give the maps of the six channels with the largest activations, float32 (6, H, W)."""
+    extractor = sparsefeat.Extractor(model, layer)
+    (batch,) = extractor.activations([photo])
+    maps = batch.layers[layer].reshape(extractor.layers[layer].shape)
+    strongest = np.argsort(maps.max(axis=(0, 1)))[::-1][:6]
+    return maps[..., strongest].transpose(2, 0, 1).copy()
 
 
 def without_bias(model: Path, photos: Path) -> dict[str, float]:
@@ -131,11 +142,14 @@ def draw(facts: dict[str, Any], photos: Path, folder: Path) -> None:
             "channels": by_channel(facts),
         }.items():
             figure.savefig(folder / f"{name}.svg", metadata={"Date": None}, bbox_inches="tight")
-        figure = by_position(facts, photos / MAPPED[0])
-        figure.savefig(folder / "map.png", dpi=80, bbox_inches="tight", metadata={"Software": None})
-    # A palette of 64 colours is enough for a thumbnail and a map.
-    picture = Image.open(folder / "map.png").convert("RGB")
-    picture.quantize(64).save(folder / "map.png", optimize=True)
+        for name, figure, dpi in (
+            ("map", by_position(facts, photos / MAPPED[0]), 80),
+            ("overview", overview(facts, photos / SHOWN[0]), 120),
+        ):
+            path = folder / f"{name}.png"
+            figure.savefig(path, dpi=dpi, bbox_inches="tight", metadata={"Software": None})
+            # A palette of 64 colours is enough for a thumbnail and maps.
+            Image.open(path).convert("RGB").quantize(64).save(path, optimize=True)
 
 
 def axes(width: float = 7.2, height: float = 2.8) -> tuple[Figure, Axes]:
@@ -249,6 +263,37 @@ def by_position(facts: dict[str, Any], photo: Path) -> Figure:
     return figure
 
 
+def overview(facts: dict[str, Any], photo: Path) -> Figure:
+    """Show an image, six channels of it with their zeros in white, and the zeros of all pools."""
+    figure = Figure(figsize=(9, 2.7), facecolor="white")
+    grid = figure.add_gridspec(1, 3, width_ratios=(1, 1.65, 1.35))
+    left, middle, right = (figure.add_subfigure(grid[column]) for column in range(3))
+    ax = left.subplots()
+    ax.imshow(Image.open(photo).convert("RGB").resize(SIZE))
+    ax.set_axis_off()
+    ax.set_title("an image", loc="left", size=9)
+    colours = mpl.colormaps["viridis_r"].with_extremes(bad="white")
+    for ax, channel in zip(middle.subplots(2, 3).flat, facts["maps"], strict=True):
+        ax.imshow(np.ma.masked_equal(channel, 0), cmap=colours)
+        ax.set_xticks([])
+        ax.set_yticks([])
+        for spine in ax.spines.values():
+            spine.set(visible=True, color="#bbbbbb")
+    middle.suptitle(f"six of 256 channels of {SHOWN[1]}; white is zero", size=9, y=0.97)
+    middle.subplots_adjust(wspace=0.05, hspace=0.05, left=0.02, right=0.98)
+    ax = right.subplots()
+    pools = [name for name in facts["layers"] if name.endswith("pool")]
+    shares = [100 * facts["layers"][name]["zeros"] for name in pools]
+    bars = ax.barh(pools[::-1], shares[::-1], color=ORANGE, height=0.7)
+    ax.bar_label(bars, fmt="%.0f %%", padding=3)
+    ax.set_xlim(0, 100)
+    ax.set_xticks([])
+    ax.spines["bottom"].set_visible(False)
+    ax.set_title("zeros of six photographs", loc="left", size=9)
+    right.subplots_adjust(left=0.25)
+    return figure
+
+
 def main() -> None:
     """Measure, write down, draw."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -258,7 +303,7 @@ def main() -> None:
     given = parser.parse_args()
     facts = measure(given.model, given.photos)
     given.output.mkdir(parents=True, exist_ok=True)
-    figures = {name: facts[name] for name in facts if name not in ("channels", "map")}
+    figures = {name: facts[name] for name in facts if name not in ("channels", "map", "maps")}
     text = json.dumps(figures, indent=1)
     (given.output / "zeros.json").write_text(text + "\n", encoding="utf-8")
     draw(facts, given.photos, given.output)

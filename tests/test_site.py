@@ -1,0 +1,139 @@
+"""The documentation's site is built without a warning, holds everything, and loads nothing else."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+import sparsefeat
+import sparsefeat_export
+import sparsefeat_kernels
+from sparsefeat.cli import main
+
+ROOT = Path(__file__).parents[1]
+LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make docs` builds."""
+    folder = tmp_path_factory.mktemp("site")
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    return folder
+
+
+class Page(HTMLParser):
+    """Collects what a page loads, its anchors and its paragraphs."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.anchors: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        found = dict(attributes)
+        self.anchors.add(found.get("id") or "")
+        if target := found.get(LOADED.get(tag, "")):
+            self.loads.append(target)
+
+
+def pages(site: Path) -> dict[str, Page]:
+    return {
+        path.relative_to(site).as_posix(): Page(path.read_text("utf-8"))
+        for path in site.rglob("*.html")
+    }
+
+
+def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
+    found = pages(site)
+    assert len(found) > 40
+    for name, page in found.items():
+        assert page.loads, name
+        for target in page.loads:
+            assert not re.match(r"(https?:)?//", target), f"{name}: {target}"
+    for sheet in site.rglob("*.css"):
+        assert not re.search(r"(@import|url\()\s*[\"']?(https?:)?//", sheet.read_text("utf-8"))
+
+
+def test_pages_from_elsewhere_in_the_repository_are_there(site: Path) -> None:
+    """Their links are checked when the site is built."""
+    assert "Keras" in (site / "index.html").read_text("utf-8")
+    assert "Unreleased" in (site / "changelog.html").read_text("utf-8")
+    assert "make check" in (site / "contributing.html").read_text("utf-8")
+    schemas = ROOT / "engine/sparsefeat/store/format"
+    for schema in ("header", "snapshot"):
+        linked = site / schemas.relative_to(ROOT) / f"{schema}.schema.json"
+        assert linked.read_bytes() == (schemas / linked.name).read_bytes()
+
+
+def test_every_public_name_and_command_has_its_place_in_the_reference(site: Path) -> None:
+    reference = {name: page for name, page in pages(site).items() if name.startswith("reference/")}
+    anchors = set().union(*(page.anchors for page in reference.values()))
+    for package in (sparsefeat, sparsefeat_export, sparsefeat_kernels):
+        for name in package.__all__:
+            assert f"{package.__name__}.{name}" in anchors
+    commands = {f"sparsefeat-{name}" for name in main.list_commands(click.Context(main))}
+    assert commands <= reference["reference/cli.html"].anchors
+    assert "--rows-per-part" in (site / "reference/cli.html").read_text("utf-8")
+
+
+def test_lists_and_tables_are_not_taken_for_text(site: Path) -> None:
+    """Where a page is read in the repository, less decides what begins one."""
+    for path in site.rglob("*.html"):
+        text = re.sub(r"<pre.*?</pre>", "", path.read_text("utf-8"), flags=re.DOTALL)
+        for paragraph in re.findall(r"<p>(.*?)</p>", text, re.DOTALL):
+            assert not re.search(r"^(- |\d+\. |\|)", paragraph, re.MULTILINE), (
+                f"{path.name}: {paragraph}"
+            )
+
+
+@pytest.fixture(scope="module")
+def address(site: Path) -> Iterator[str]:
+    """A server on loopback, as the search needs one."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site))) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_pages_fit_the_screen_and_the_search_finds(
+    site: Path, address: str, chromium: Any, width: int
+) -> None:
+    page = chromium.new_page(viewport={"width": width, "height": 800})
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    for path in sorted(site.rglob("*.html")):
+        page.goto(f"{address}/{path.relative_to(site).as_posix()}")
+        wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert wider <= 0, f"{path.name} is {wider} pixels wider than the screen"
+    if width == 390:
+        page.locator("label[for=__search]").first.click()
+    page.locator("input[name=query]").fill("winograd")
+    page.locator(".md-search-result__item").first.wait_for()
+    page.close()
+    assert {url for url in asked if not url.startswith((address, "data:", "blob:"))} == set()
