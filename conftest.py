@@ -17,8 +17,8 @@ from filelock import FileLock
 from PIL import Image
 
 import sparsefeat_export
-from sparsefeat_export.photographs import SHIPPED
-from sparsefeat_kernels import compile_winograd, suitable_variant
+from sparsefeat_export.images import SHIPPED
+from sparsefeat_kernels import choose_variant, compile_winograd
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ def pytest_configure() -> None:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Compile what takes seconds before tests look at what commands say and how long they take."""
-    if not hasattr(session.config, "workerinput") and suitable_variant() is not None:
+    if not hasattr(session.config, "workerinput") and choose_variant() is not None:
         compile_winograd()
 
 
@@ -192,15 +192,15 @@ def small_vgg16_top(exported: Callable[[str], Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixteen photographs: those that the package ships, and halves of some."""
+    """Sixteen images: those that the package ships, and halves of some."""
     made = tmp_path_factory.mktemp("calibration")
     for index, path in enumerate(sorted(SHIPPED.glob("*.jpg"))):
         with Image.open(path) as opened:
-            picture = opened.convert("RGB")
-        picture.thumbnail((400, 400))
-        picture.save(made / f"{path.stem}.png")
+            image = opened.convert("RGB")
+        image.thumbnail((400, 400))
+        image.save(made / f"{path.stem}.png")
         if index < 6:
-            half = picture.crop((0, 0, picture.width // 2, picture.height))
+            half = image.crop((0, 0, image.width // 2, image.height))
             half.save(made / f"{path.stem}-left.png")
     return made
 

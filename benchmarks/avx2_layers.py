@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch as untyped_torch
 
-from sparsefeat_kernels import WinogradConvolution, reference, suitable_variant
+from sparsefeat_kernels import WinogradConvolution, choose_variant, reference
 
 torch: Any = untyped_torch  # some of its functions have no types
 
@@ -63,7 +63,7 @@ def time_layer(n_in: int, n_out: int, extent: int, rounds: int) -> dict[str, lis
 
 
 def main() -> None:
-    assert suitable_variant() == "avx2", suitable_variant()
+    assert choose_variant() == "avx2", choose_variant()
     torch.set_num_threads(1)
     rounds = int(sys.argv[1])
     print(json.dumps({name: time_layer(*sizes, rounds) for name, sizes in LAYERS.items()}))  # noqa: T201

@@ -1,4 +1,4 @@
-"""Models, photographs and rounds for the benchmarks, and the table of claims at their end."""
+"""Models, images and rounds for the benchmarks, and the table of claims at their end."""
 
 import hashlib
 import os
@@ -36,7 +36,7 @@ MakeClaim = Callable[[Claim], None]
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("sparsefeat's benchmarks")
     group.addoption(
-        "--photographs",
+        "--images",
         type=int,
         default=256,
         help="how many an extraction is timed on where benchmarks are enabled (256)",
@@ -166,12 +166,12 @@ def models(
 
 @pytest.fixture(scope="session")
 def photographs(timing: bool, tmp_path_factory: pytest.TempPathFactory) -> Photographs:
-    return Photographs(tmp_path_factory.mktemp("photographs"), backgrounds=timing)
+    return Photographs(tmp_path_factory.mktemp("images"), backgrounds=timing)
 
 
 @pytest.fixture(scope="session")
 def images(photographs: Photographs) -> Callable[[int], NDArray[np.float32]]:
-    """Prepare the first photographs for VGG16: float32 (n, 224, 224, 3)."""
+    """Prepare the first images for VGG16: float32 (n, 224, 224, 3)."""
 
     def prepare(count: int) -> NDArray[np.float32]:
         keras = preset("keras")

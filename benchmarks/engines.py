@@ -19,7 +19,7 @@ from sparsefeat.bench.agreement import compare_layer
 from sparsefeat.bench.engines import FALLBACK
 from sparsefeat.model import ModelFile, choose, cut
 from sparsefeat.runtime import set_up
-from sparsefeat.runtime.known import PROVIDERS
+from sparsefeat.runtime.registry import PROVIDERS
 from sparsefeat.system.threads import available_threads
 from sparsefeat_export.keras_engine import KerasEngine
 
@@ -44,8 +44,8 @@ def check(name: str, got: Mapping[str, Float32], expected: Mapping[str, Float32]
 @lru_cache(maxsize=len(KERAS))  # each has weights of its own
 def keras_engine(path: Path, layers: Sequence[str], name: str) -> KerasEngine:
     """Make one of `KERAS`, with as many threads as ONNX Runtime gets."""
-    way: Any = ENGINES[name].options["way"]
-    return KerasEngine(model=str(path), layers=[*layers], way=way, threads=available_threads())
+    mode: Any = ENGINES[name].options["mode"]
+    return KerasEngine(model=str(path), layers=[*layers], mode=mode, threads=available_threads())
 
 
 def ort_extractor(

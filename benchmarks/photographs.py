@@ -1,6 +1,6 @@
-"""JPEG photographs of 500 to 1,000 pixels, the same everywhere: crops of some that are at hand.
+"""JPEG images of 500 to 1,000 pixels, the same everywhere: crops of some that are at hand.
 
-They are cut from the photographs that scikit-image and scikit-learn ship, and from those that a
+They are cut from the images that scikit-image and scikit-learn ship, and from those that a
 desktop has as backgrounds, if there are any.
 """
 
@@ -12,14 +12,14 @@ from PIL import Image
 from sparsefeat.cli.demo import copy_photographs
 
 BACKGROUNDS = Path("/usr/share/backgrounds")
-MOST_BACKGROUNDS = 40
+MAX_BACKGROUNDS = 40
 SHARES = (0.5, 0.95)  # of the original's width and height that a crop has
 LONG_SIDE = (500, 1000)  # pixels
 QUALITY = 90
 
 
 class Photographs:
-    """Makes folders of photographs; photograph number i is always the same picture.
+    """Makes folders of images; image number i is always the same image.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Photographs:
         self._originals: list[Image.Image] = []
 
     def take(self, count: int) -> Path:
-        """Give a folder with the first `count` photographs."""
+        """Give a folder with the first `count` images."""
         chosen = self._folder / str(count)
         if not chosen.exists():
             paths = [self._make(number) for number in range(count)]
@@ -68,11 +68,11 @@ class Photographs:
 def _originals(folder: Path, backgrounds: bool) -> list[Image.Image]:
     paths = copy_photographs(folder)
     if backgrounds:
-        paths += sorted(BACKGROUNDS.rglob("*.jpg"))[:MOST_BACKGROUNDS]
+        paths += sorted(BACKGROUNDS.rglob("*.jpg"))[:MAX_BACKGROUNDS]
     originals = []
     for path in paths:
-        with Image.open(path) as picture:
-            original = picture.convert("RGB")
+        with Image.open(path) as image:
+            original = image.convert("RGB")
         original.thumbnail((2000, 2000))  # forty desktops would fill the memory
         originals.append(original)
     return originals

@@ -1,4 +1,4 @@
-"""Rows shaped like VGG16's pools, at densities of real photographs."""
+"""Rows shaped like VGG16's pools, at densities of real images."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ SHAPES = {  # density: layer, rows, (H, W, C)
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """Activations of a pool for some pictures, at a density, and their known answers."""
+    """Activations of a pool for some images, at a density, and their known answers."""
 
     layer: str
     density: float

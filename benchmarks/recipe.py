@@ -24,7 +24,7 @@ def floor_bytes(matrix: csr_array[np.float32], n_channels: int) -> float:
 
     Where they are: each channel has its own share of them. What they are: sign, exponent and
     highest 7 bits of the mantissa have one distribution, the other 16 bits are noise. A coder that
-    knows a photograph's neighbourhoods, or meets the same values again, may stay below.
+    knows an image's neighbourhoods, or meets the same values again, may stay below.
     """
     n_places = matrix.shape[0] * matrix.shape[1] // n_channels
     shares = np.bincount(matrix.indices % n_channels, minlength=n_channels) / n_places

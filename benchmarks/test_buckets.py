@@ -16,7 +16,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from tests.engine.buckets import environment, new_url, proxying, serving
 
 import sparsefeat
-from sparsefeat.images import list_pictures
+from sparsefeat.images import list_images
 from sparsefeat.store import Store, StoreWriter
 from sparsefeat.types import Batch, Layer, Row
 from sparsefeat_kernels import encode
@@ -66,8 +66,8 @@ def test_writing(
 
     def extract(local: bool) -> int:
         urls.append(str(tmp_path / "store") if local else new_url())
-        pictures = list_pictures([folder])
-        return sparsefeat.extract(pictures, urls[-1], model=extractor, rows_per_part=16).rows
+        images = list_images([folder])
+        return sparsefeat.extract(images, urls[-1], model=extractor, rows_per_part=16).rows
 
     ways = {"folder": partial(extract, True), "bucket": partial(extract, False)}
     assert ways["folder"]() == ways["bucket"]() == count

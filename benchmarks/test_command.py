@@ -21,7 +21,7 @@ from .conftest import MakeClaim, Models
 from .memory import Peak, peak_memory
 from .photographs import Photographs
 
-# Layers: numbers of photographs, and the bar in GB. All layers of 2,000 photographs would be
+# Layers: numbers of images, and the bar in GB. All layers of 2,000 images would be
 # 50 GB on disk.
 MEMORY = {
     "block5_pool": ((100, 2000), 1.2),
@@ -72,7 +72,7 @@ def test_peak_memory_does_not_grow(
     }
     claim(
         Claim(
-            text=f"peak memory of {counts[1]:,} photographs, {layers}",
+            text=f"peak memory of {counts[1]:,} images, {layers}",
             measured=many.rss_gb,
             bar=bar,
             most=True,
@@ -81,7 +81,7 @@ def test_peak_memory_does_not_grow(
     )
     claim(
         Claim(
-            text=f"peak memory, {layers}: {counts[1]:,} / {counts[0]:,} photographs",
+            text=f"peak memory, {layers}: {counts[1]:,} / {counts[0]:,} images",
             measured=many.rss_gb / few.rss_gb,
             bar=1.1,
             most=True,
@@ -101,7 +101,7 @@ def test_start(
     tmp_path: Path,
     way: str,
 ) -> None:
-    """From the start of the process until the row of one photograph is committed."""
+    """From the start of the process until the row of one image is committed."""
     chosen = {name: ENGINES[way].options[name] for name in ("provider", "convolution")}
     try:
         sparsefeat.Extractor(models.fp32, **chosen)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Winograd's convolutions against direct ones: single layers, the network, from photographs."""
+"""Winograd's convolutions against direct ones: single layers, the network, from images."""
 
 import importlib.util
 import json
@@ -16,7 +16,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 import sparsefeat
 from sparsefeat.model import ModelFile, choose
-from sparsefeat_kernels import suitable_variant
+from sparsefeat_kernels import choose_variant
 
 from .claims import Claim
 from .conftest import MakeClaim, Models
@@ -28,7 +28,7 @@ Float32 = NDArray[np.float32]
 
 WAYS = ("direct", "winograd")
 BATCH = 8
-FEW = 9  # photographs of a plain test: a batch, and one that isn't full
+FEW = 9  # images of a plain test: a batch, and one that isn't full
 
 # Outputs, batch size, rounds, and how many times as fast as ONNX Runtime's direct convolutions.
 NETWORK = (
@@ -113,8 +113,8 @@ def test_extraction(
     tmp_path: Path,
 ) -> None:
     """From JPEG files to a store, against direct convolutions and against the network alone."""
-    count = request.config.getoption("photographs") if timing else FEW
-    pictures = sparsefeat.list_pictures([photographs.take(count)])
+    count = request.config.getoption("images") if timing else FEW
+    samples = sparsefeat.list_images([photographs.take(count)])
     ready = images(count)
     extractors = {
         way: sparsefeat.Extractor(models.fp32, convolution=way, batch_size=BATCH)  # type: ignore[arg-type]
@@ -123,7 +123,7 @@ def test_extraction(
 
     def extract(way: str) -> None:
         folder = tmp_path / f"{way}-{len(list(tmp_path.iterdir()))}"
-        sparsefeat.extract(pictures, folder, model=extractors[way])
+        sparsefeat.extract(samples, folder, model=extractors[way])
 
     def bare() -> None:
         extractors["winograd"].run(ready, check=False)
@@ -140,7 +140,7 @@ def test_extraction(
         claim(Claim.of_speeds(f"extract to a store, winograd / {other}", ratio, least))
 
 
-@pytest.mark.skipif(suitable_variant() not in ("avx512", "avx2"), reason="needs AVX2")
+@pytest.mark.skipif(choose_variant() not in ("avx512", "avx2"), reason="needs AVX2")
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 def test_layers_with_avx2_only(
     benchmark: BenchmarkFixture, rounds: Callable[[int], int], claim: MakeClaim, tmp_path: Path

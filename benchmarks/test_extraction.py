@@ -1,7 +1,7 @@
-"""From photographs to the store: against the bare network, against Keras scripts, and by layers.
+"""From images to the store: against the bare network, against Keras scripts, and by layers.
 
-What is compared runs in turn, on the same JPEG photographs, with the same number of threads.
-As plain tests these run on a few photographs and a narrow network.
+What is compared runs in turn, on the same JPEG images, with the same number of threads.
+As plain tests these run on a few images and a narrow network.
 """
 
 import shutil
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import sparsefeat
-from sparsefeat.images import list_pictures
+from sparsefeat.images import list_images
 from sparsefeat.model import ModelFile
 
 from .claims import Claim
@@ -31,15 +31,15 @@ Ways = dict[str, Callable[[], object]]
 
 BATCH = 8
 KERAS_BATCH = 16
-FEW = 9  # photographs of a plain test: a batch, and one that isn't full
-SAMPLE = 32  # photographs that every way is checked on before it is timed on all
+FEW = 9  # images of a plain test: a batch, and one that isn't full
+SAMPLE = 32  # images that every way is checked on before it is timed on all
 LAYER = "block5_pool"
 ROUNDS = 3
 
 
 @pytest.fixture(scope="session")
 def count(request: pytest.FixtureRequest, timing: bool) -> int:
-    return int(request.config.getoption("photographs")) if timing else FEW
+    return int(request.config.getoption("images")) if timing else FEW
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +49,7 @@ def folder(photographs: Photographs, count: int) -> Path:
 
 @pytest.fixture(scope="session")
 def sample(photographs: Photographs, count: int) -> Path:
-    """Give the first photographs of `folder`."""
+    """Give the first images of `folder`."""
     return photographs.take(min(count, SAMPLE))
 
 
@@ -69,7 +69,7 @@ class Extraction:
 
     def __call__(self, folder: Path) -> Path:
         store = self._output / "features"
-        sparsefeat.extract(list_pictures([folder]), store, model=self._extractor)
+        sparsefeat.extract(list_images([folder]), store, model=self._extractor)
         return store
 
 
@@ -79,7 +79,7 @@ def bare_loop(run: Run, images: Float32) -> list[Float32]:
 
 
 def keras_script(model: Any, output: Path, batch_size: int, folder: Path) -> None:
-    """What a tutorial does: load, preprocess, predict, and save one array for each picture."""
+    """What a tutorial does: load, preprocess, predict, and save one array for each image."""
     import keras
 
     paths = sorted(folder.iterdir())

@@ -1,6 +1,6 @@
 """The kernels against scipy, numpy and a plain copy, on rows shaped like VGG16's pools.
 
-Densities are those of real photographs (.78 in block1 to .09 in block5). `extra_info` holds the
+Densities are those of real images (.78 in block1 to .09 in block5). `extra_info` holds the
 size of the dense input in bytes, and GB/s of it.
 """
 

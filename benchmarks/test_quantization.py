@@ -30,15 +30,15 @@ import sparsefeat
 from sparsefeat.runtime import PROVIDERS, set_up
 from sparsefeat.system.threads import available_threads
 from sparsefeat_export.graph import drop_unread
-from sparsefeat_export.photographs import photographs
+from sparsefeat_export.images import find_images
 from sparsefeat_export.quantization.calibration import calibrate
 from sparsefeat_export.quantization.graph import quantized_graph
-from sparsefeat_export.quantization.pictures import views_of
+from sparsefeat_export.quantization.images import views_of
 from sparsefeat_export.quantization.stack import read_stack
 from sparsefeat_export.scaling import MODES
 
 LAYER = "block5_pool"
-N_CALIBRATION = 4  # pictures: how good the numbers are is not what is measured here
+N_CALIBRATION = 4  # images: how good the numbers are is not what is measured here
 WARM_UP, ROUNDS = 2, 20
 
 
@@ -53,9 +53,9 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
 
 @pytest.fixture(scope="module")
 def images() -> NDArray[np.float32]:
-    """Photographs, float32 (8, 224, 224, 3)."""
+    """Images, float32 (8, 224, 224, 3)."""
     return views_of(
-        photographs(None, lambda _: None)[:8], (224, 224), MODES["caffe"], least=8, seed=0
+        find_images(None, lambda _: None)[:8], (224, 224), MODES["caffe"], least=8, seed=0
     )
 
 

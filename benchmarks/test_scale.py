@@ -86,7 +86,7 @@ OPERATIONS = (
 )
 
 # Bytes: a million rows', and what is granted to fewer.
-MOST_BYTES = {"obs": (250e6, 50e6), "info": (0.0, 200e6)}
+MAX_BYTES = {"obs": (250e6, 50e6), "info": (0.0, 200e6)}
 
 
 def make_row(number: int) -> Row:
@@ -187,8 +187,8 @@ def test_growth(
                 unit="x",
             )
         )
-    if operation in MOST_BYTES:
-        per_million, at_least = MOST_BYTES[operation]
+    if operation in MAX_BYTES:
+        per_million, at_least = MAX_BYTES[operation]
         claim(
             Claim(
                 text=f"{operation}, {largest:,} rows: memory",
@@ -204,7 +204,7 @@ def test_growth(
 LIST = """
 import json, sys, time
 from threading import Event
-from sparsefeat.images import PictureStream, Search
+from sparsefeat.images import ImageStream, Search
 
 def peak():
     with open("/proc/self/status") as status:
@@ -213,7 +213,7 @@ def peak():
 with open("/proc/self/clear_refs", "w") as clear:
     clear.write("5")
 before, start = peak(), time.perf_counter()
-stream = PictureStream(Search(sys.argv[1]))
+stream = ImageStream(Search(sys.argv[1]))
 stream.wait(600)
 first = time.perf_counter() - start
 while not stream.complete:

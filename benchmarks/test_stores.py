@@ -1,4 +1,4 @@
-"""The store against other files, on activations of real photographs.
+"""The store against other files, on activations of real images.
 
 What is read has just been written, so it comes from the system's memory, not from a disk. Opening
 is part of reading everything, not of reading rows. The store alone is synced to disk before
@@ -33,13 +33,13 @@ from .recipe import floor_bytes, recipe_bytes
 Float32 = NDArray[np.float32]
 AllowedRounds = Callable[[int], int]
 
-# Layers: photographs, and how often their rows are repeated, far enough apart for no
+# Layers: images, and how often their rows are repeated, far enough apart for no
 # compression to see it.
 LAYERS = {"block3_pool": (128, 1), "block5_pool": (128, 8)}
 PAUSE_SECONDS = 0.02
 OURS = "sparsefeat"
 
-# Bars for block3_pool, 39 % of which isn't zero in the photographs that they were set with.
+# Bars for block3_pool, 39 % of which isn't zero in the images that they were set with.
 READ_GIGABYTES_PER_SECOND = 0.9
 ROW_MILLISECONDS = 6
 

@@ -1,4 +1,4 @@
-"""What writing the store costs an extraction: the same photographs with and without it."""
+"""What writing the store costs an extraction: the same images with and without it."""
 
 import shutil
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import sparsefeat
-from sparsefeat.images import list_pictures
+from sparsefeat.images import list_images
 
 from .claims import Claim
 from .conftest import MakeClaim, Models
@@ -25,11 +25,11 @@ BARS = {"block5_pool": 1.03, "pools": 1.15}  # of the seconds without writing
 
 def extract(extractor: sparsefeat.Extractor, folder: Path) -> int:
     """Extract, encode, and let go."""
-    return sum(len(batch.rows) for batch in extractor.extract(list_pictures([folder])))
+    return sum(len(batch.rows) for batch in extractor.extract(list_images([folder])))
 
 
 def extract_and_write(extractor: sparsefeat.Extractor, folder: Path, output: Path) -> int:
-    return sparsefeat.extract(list_pictures([folder]), output / "store", model=extractor).rows
+    return sparsefeat.extract(list_images([folder]), output / "store", model=extractor).rows
 
 
 @pytest.mark.parametrize("layers", BARS)
@@ -55,7 +55,7 @@ def test_cost(
         shutil.rmtree(tmp_path / "store", ignore_errors=True)
 
     ready = dict[str, np.ndarray]()
-    for batch in extractor.extract(list_pictures([folder])):
+    for batch in extractor.extract(list_images([folder])):
         ready = {name: csr.data.copy() for name, csr in batch.layers.items()}
     assert ways["without"]() == ways["with"]() == count
     store = sparsefeat.open(tmp_path / "store")

@@ -36,8 +36,8 @@ BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     photos = tmp_path_factory.mktemp("docs") / "photos"
     photos.mkdir()
-    for name, picture in (("cat", data.chelsea()), ("dog", data.rocket()), ("c", data.coffee())):
-        Image.fromarray(picture).save(photos / f"{name}.jpg")
+    for name, image in (("cat", data.chelsea()), ("dog", data.rocket()), ("c", data.coffee())):
+        Image.fromarray(image).save(photos / f"{name}.jpg")
     (photos / "people").mkdir()
     for copy in range(8):
         Image.fromarray(data.astronaut()[copy:]).save(photos / "people" / f"{copy}.png")
@@ -45,7 +45,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def furnished(folder: Path, model: Path, photos: Path) -> Path:
-    """A folder as the documentation supposes: a model and photographs."""
+    """A folder as the documentation supposes: a model and images."""
     for name in (model.name, f"{model.name}.data"):
         (folder / name).symlink_to(model.with_name(name))
     shutil.copytree(photos, folder / "photos")

@@ -21,7 +21,7 @@ PAGE = (DOCS / "zeros.md").read_text()
 def made(vgg16: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("figures")
     copy_photographs(folder / "photos")
-    options = ["--model", vgg16, "--photos", folder / "photos", "--output", folder / "made"]
+    options = ["--model", vgg16, "--images", folder / "photos", "--output", folder / "made"]
     subprocess.run(
         [sys.executable, FIGURES / "make.py", *map(str, options)], check=True, capture_output=True
     )
@@ -75,8 +75,8 @@ def test_the_page_says_what_was_measured() -> None:
     last = measured["layers"]["block5_pool"]
     assert last["dead"] == 0
     assert f"and {last['always_on']} of them" in PAGE
-    assert f"{100 * min(last['by_picture']):.1f} % (`chelsea.png`)" in PAGE
-    assert f"{100 * max(last['by_picture']):.1f} % (`china.jpg`)" in PAGE
+    assert f"{100 * min(last['by_image']):.1f} % (`chelsea.png`)" in PAGE
+    assert f"{100 * max(last['by_image']):.1f} % (`china.jpg`)" in PAGE
     independent = measured["layers"]["block5_conv3"]["zeros"] ** 4
     assert f"{100 * independent:.0f} %" in PAGE
 
@@ -118,7 +118,7 @@ def test_flatness_goes_with_zeros_where_the_page_says_so_and_nowhere_else() -> N
     assert not any(low > 0 for low, _ in firsts)
 
 
-def test_wrong_input_and_plain_pictures_are_as_the_page_says() -> None:
+def test_wrong_input_and_plain_images_are_as_the_page_says() -> None:
     measured = facts(FIGURES)
     rows = []
     for name, found in measured["scaling"].items():

@@ -1,6 +1,6 @@
 """Measure what docs/zeros.md says, and draw its figures and the README's.
 
-    python docs/figures/make.py --model demo/vgg16.onnx --photos demo/photos
+    python docs/figures/make.py --model demo/vgg16.onnx --images demo/photos
 
 Both are what `make demo` leaves. Writes zeros.json and the figures beside this file.
 """
@@ -19,13 +19,13 @@ from PIL import Image
 
 import sparsefeat
 from sparsefeat.analysis import LayerZeros, compare_scalings
-from sparsefeat.images import Decoded, decode, list_pictures
+from sparsefeat.images import Decoded, decode, list_images
 
 HERE = Path(__file__).parent
 SIZE = (224, 224)
-MAPPED = ("rocket.jpg", "block2_pool")  # the picture and layer whose zeros are shown by position
-SHOWN = ("chelsea.png", "block3_pool")  # the picture and layer whose channels the README shows
-ALONE = ("coffee.png", "block5_pool")  # the picture and layer whose dead channels are counted
+MAPPED = ("rocket.jpg", "block2_pool")  # the image and layer whose zeros are shown by position
+SHOWN = ("chelsea.png", "block3_pool")  # the image and layer whose channels the README shows
+ALONE = ("coffee.png", "block5_pool")  # the image and layer whose dead channels are counted
 
 BLUE, ORANGE, GREY = "#0b5fa5", "#b3541e", "#6b6b6b"
 MARKERS = dict(zip(("white", "black", "grey", "noise"), "sD^x", strict=True))
@@ -34,7 +34,7 @@ Float32 = npt.NDArray[np.float32]
 
 
 def plain_inputs() -> dict[str, npt.NDArray[np.uint8]]:
-    """Pictures without anything in them, uint8 (224, 224, 3)."""
+    """Images without anything in them, uint8 (224, 224, 3)."""
     noise = np.random.default_rng(0).integers(0, 256, (*SIZE, 3))
     colours = {"white": 255, "black": 0, "grey": 128}
     plain = {name: np.full((*SIZE, 3), level, np.uint8) for name, level in colours.items()}
@@ -46,7 +46,7 @@ def measure(model: Path, photos: Path) -> dict[str, Any]:
     extractor = sparsefeat.Extractor(model, "pools,convs")
     sparsity = sparsefeat.analyse(photos, extractor=extractor)
     facts: dict[str, Any] = {
-        "pictures": sparsity.pictures["path"].tolist(),
+        "images": sparsity.images["path"].tolist(),
         "flat_share": sparsity.obs["flat_share"].tolist(),
         "layers": {},
         "plain": {},
@@ -57,7 +57,7 @@ def measure(model: Path, photos: Path) -> dict[str, Any]:
         pearson = correlations[name]["flat_share"].pearson
         facts["layers"][name] = {
             "zeros": zeros.share,
-            "by_picture": zeros.row_shares.tolist(),
+            "by_image": zeros.row_shares.tolist(),
             "dead": len(zeros.dead),
             "always_on": len(zeros.always_on),
             "channels": zeros.layer.n_channels,
@@ -79,7 +79,7 @@ def measure(model: Path, photos: Path) -> dict[str, Any]:
             "relative_error": each.relative_errors,
             "noticed_as": each.noticed,
         }
-        for each in compare_scalings(pools, list_pictures([photos]))
+        for each in compare_scalings(pools, list_images([photos]))
     }
     positions = zeros_of(model, photos / MAPPED[0], MAPPED[1]).position_shares
     assert positions is not None
@@ -107,8 +107,8 @@ def without_bias(model: Path, photos: Path) -> dict[str, float]:
     }
     extractor = sparsefeat.Extractor(model, "block*/pre")
     counts: dict[str, list[float]] = {name.removesuffix("/pre"): [] for name in extractor.layers}
-    for picture in list_pictures([photos]):
-        decoded = decode(picture, extractor.preset, SIZE)  # type: ignore[arg-type]
+    for image in list_images([photos]):
+        decoded = decode(image, extractor.preset, SIZE)  # type: ignore[arg-type]
         assert isinstance(decoded, Decoded)
         outputs = extractor.run(sparsefeat.normalize(decoded.pixels[np.newaxis], extractor.scaling))
         for name, x in outputs.items():
@@ -118,7 +118,7 @@ def without_bias(model: Path, photos: Path) -> dict[str, float]:
 
 
 def zeros_of(model: Path, photo: Path, layer: str) -> LayerZeros:
-    """Count the zeros of one layer for one picture."""
+    """Count the zeros of one layer for one image."""
     extractor = sparsefeat.Extractor(model, layer)
     return sparsefeat.analyse(photo, extractor=extractor).counts[layer]
 
@@ -173,29 +173,29 @@ def name_layers(ax: Axes, names: list[str]) -> None:
 
 
 def by_layer(facts: dict[str, Any]) -> Figure:
-    """Zeros of every layer, pools set apart, and each picture as a dot."""
+    """Zeros of every layer, pools set apart, and each image as a dot."""
     figure, ax = axes()
     names = list(facts["layers"])
     means = [100 * facts["layers"][name]["zeros"] for name in names]
     colours = [ORANGE if name.endswith("pool") else BLUE for name in names]
     ax.bar(range(len(names)), means, color=colours, width=0.7)
-    for place, name in enumerate(names):
-        shares = 100 * np.array(facts["layers"][name]["by_picture"])
-        ax.plot([place] * len(shares), shares, ".", color="black", markersize=3)
+    for position, name in enumerate(names):
+        shares = 100 * np.array(facts["layers"][name]["by_image"])
+        ax.plot([position] * len(shares), shares, ".", color="black", markersize=3)
     name_layers(ax, names)
     percent_axis(ax)
     ax.set_title(
-        "convolutions (blue) and max pools (orange); a dot is a picture", loc="left", size=9
+        "convolutions (blue) and max pools (orange); a dot is an image", loc="left", size=9
     )
     return figure
 
 
 def by_input(facts: dict[str, Any]) -> Figure:
-    """Photographs against pictures with nothing in them."""
+    """Images against images with nothing in them."""
     figure, ax = axes()
     names = list(facts["layers"])
     means = [100 * facts["layers"][name]["zeros"] for name in names]
-    ax.plot(means, "-o", color=BLUE, markersize=3, label="photographs")
+    ax.plot(means, "-o", color=BLUE, markersize=3, label="images")
     for kind, shares in facts["plain"].items():
         values = [100 * shares[name] for name in names]
         ax.plot(
@@ -215,10 +215,12 @@ def by_bias(facts: dict[str, Any]) -> Figure:
     """Zeros of convolutions with and without their bias."""
     figure, ax = axes()
     names = list(facts["without_bias"])
-    places = np.arange(len(names))
-    ax.bar(places - 0.2, [100 * facts["layers"][name]["zeros"] for name in names], 0.4, color=BLUE)
+    positions = np.arange(len(names))
     ax.bar(
-        places + 0.2, [100 * facts["without_bias"][name] for name in names], 0.4, color="#9cc3e4"
+        positions - 0.2, [100 * facts["layers"][name]["zeros"] for name in names], 0.4, color=BLUE
+    )
+    ax.bar(
+        positions + 0.2, [100 * facts["without_bias"][name] for name in names], 0.4, color="#9cc3e4"
     )
     name_layers(ax, names)
     percent_axis(ax)
@@ -231,9 +233,9 @@ def by_flatness(facts: dict[str, Any]) -> Figure:
     figure, ax = axes(5.2, 3)
     flat = 100 * np.array(facts["flat_share"])
     for name, marker in zip(("block2_pool", "block3_pool", "block4_pool"), "os^", strict=True):
-        shares = 100 * np.array(facts["layers"][name]["by_picture"])
+        shares = 100 * np.array(facts["layers"][name]["by_image"])
         ax.plot(flat, shares, marker, label=name, markersize=5)
-    ax.set_xlabel("flat 8x8 blocks of the picture, %")
+    ax.set_xlabel("flat 8x8 blocks of the image, %")
     percent_axis(ax)
     ax.legend(frameon=False, loc="lower right", fontsize=8)
     return figure
@@ -252,7 +254,7 @@ def by_channel(facts: dict[str, Any]) -> Figure:
 
 
 def by_position(facts: dict[str, Any], photo: Path) -> Figure:
-    """Show a photograph, and where its zeros are."""
+    """Show an image, and where its zeros are."""
     figure = Figure(figsize=(6.4, 2.9))
     left, right = figure.subplots(1, 2)
     left.imshow(Image.open(photo).convert("RGB").resize(SIZE))
@@ -289,7 +291,7 @@ def overview(facts: dict[str, Any], photo: Path) -> Figure:
     ax.set_xlim(0, 100)
     ax.set_xticks([])
     ax.spines["bottom"].set_visible(False)
-    ax.set_title("zeros of six photographs", loc="left", size=9)
+    ax.set_title("zeros of six images", loc="left", size=9)
     right.subplots_adjust(left=0.25)
     return figure
 
@@ -298,15 +300,15 @@ def main() -> None:
     """Measure, write down, draw."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=Path("demo/vgg16.onnx"))
-    parser.add_argument("--photos", type=Path, default=Path("demo/photos"))
+    parser.add_argument("--images", type=Path, default=Path("demo/photos"))
     parser.add_argument("--output", type=Path, default=HERE)
     given = parser.parse_args()
-    facts = measure(given.model, given.photos)
+    facts = measure(given.model, given.images)
     given.output.mkdir(parents=True, exist_ok=True)
     figures = {name: facts[name] for name in facts if name not in ("channels", "map", "maps")}
     text = json.dumps(figures, indent=1)
     (given.output / "zeros.json").write_text(text + "\n", encoding="utf-8")
-    draw(facts, given.photos, given.output)
+    draw(facts, given.images, given.output)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""VGG16 features of photographs with ONNX Runtime, stored as compressed sparse rows.
+"""VGG16 features of images with ONNX Runtime, stored as compressed sparse rows.
 
 What there is to import stands in ``__init__.pyi``; each name loads its module when first used,
 so that ``import sparsefeat`` costs nothing.

@@ -21,7 +21,7 @@ from .errors import (
     StoreReadError,
     StoreWriteError,
 )
-from .images import PRESETS, Preset, QuirkWarning, list_pictures, normalize
+from .images import PRESETS, Preset, QuirkWarning, list_images, normalize
 from .interop.conversion import Conversion, convert
 from .model import ModelReport, verify_model
 from .model.making import ExportError, ExportResult, QuantizeResult, export, quantize
@@ -115,7 +115,7 @@ __all__ = [
     "extract",
     "history",
     "info",
-    "list_pictures",
+    "list_images",
     "maps",
     "merge",
     "normalize",

@@ -9,8 +9,8 @@
     ├── LayerError (ValueError)                 no layer of that name
     ├── ProviderError (RuntimeError)            the provider asked for is not active
     │   └── PrecisionError                      its numbers are not those of the precision asked for
-    ├── InputError (ValueError)                 an array or picture of a wrong type or shape
-    ├── SourceError (FileNotFoundError)         no photographs where they were said to be
+    ├── InputError (ValueError)                 an array or image of a wrong type or shape
+    ├── SourceError (FileNotFoundError)         no images where they were said to be
     ├── DependencyError (ImportError)           a dependency is installed, but does not load
     │   └── MissingDependencyError              it is not installed
     ├── BenchmarkError (RuntimeError)           an engine died, or its answers are wrong
@@ -56,11 +56,11 @@ class PrecisionError(ProviderError):
 
 
 class InputError(SparsefeatError, ValueError):
-    """An array, picture or option has a wrong type, shape or value."""
+    """An array, image or option has a wrong type, shape or value."""
 
 
 class SourceError(SparsefeatError, FileNotFoundError):
-    """There are no photographs where they were said to be."""
+    """There are no images where they were said to be."""
 
 
 class DependencyError(SparsefeatError, ImportError):

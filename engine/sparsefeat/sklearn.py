@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError
-from sparsefeat.images import Picture, each_picture
+from sparsefeat.images import ImageInput, each_image
 from sparsefeat.pipeline import Extractor
 from sparsefeat.system import importing
 
@@ -19,7 +19,7 @@ with importing("sklearn", "pip install scikit-learn"):
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-Images = str | os.PathLike[str] | Iterable[Picture]
+Images = str | os.PathLike[str] | Iterable[ImageInput]
 
 
 class VGG16Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # without types
@@ -109,7 +109,7 @@ class VGG16Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # w
         extractor: Extractor = self.extractor_
         rows = [
             hstack([csr.to_scipy() for csr in batch.layers.values()], format="csr")
-            for batch in extractor.extract(each_picture(X), errors="raise")
+            for batch in extractor.extract(each_image(X), errors="raise")
             if batch.rows
         ]
         if not rows:

@@ -16,7 +16,7 @@ Values = TypeVar("Values", bound="Csr | npt.NDArray[np.float32]", covariant=True
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One photograph that became one row.
+    """One image that became one row.
 
     `path` is relative to `root`, with forward slashes. In both, as in `label`, bytes that
     aren't UTF-8 and the percent sign itself are percent-encoded: they are always valid text,
@@ -29,14 +29,14 @@ class Row:
     bytes: int  # size of the file
     mtime_ns: int  # since 1970; a time that is no int64 is its smallest or largest
     sha256: str  # of the file's bytes, in hexadecimal
-    width: int  # of the picture as stored in the file, in pixels
+    width: int  # of the image as stored in the file, in pixels
     height: int
     format: str  # "JPEG", "PNG", ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reject:
-    """One input that could not be read as a picture, and why. Fields as in `Row`."""
+    """One input that could not be read as an image, and why. Fields as in `Row`."""
 
     path: str
     root: str
@@ -68,12 +68,12 @@ class ReadFailure(Reject):
     """An input that could not be read this time, for a cause that lies in the system.
 
     The file is missing or forbidden, the drive fails, memory or descriptors run out: that says
-    nothing of the picture. No store records it, and the next run tries it again.
+    nothing of the image. No store records it, and the next run tries it again.
     """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PassedOver:
+class Skipped:
     """Inputs that were not worked on, because a store knows them: how many of each kind.
 
     `changed` are the paths of those that have a row but changed on disk since.
@@ -86,15 +86,15 @@ class PassedOver:
     def __len__(self) -> int:
         return self.stored + self.rejected + len(self.changed)
 
-    def __add__(self, other: "PassedOver") -> "PassedOver":
-        return PassedOver(
+    def __add__(self, other: "Skipped") -> "Skipped":
+        return Skipped(
             stored=self.stored + other.stored,
             rejected=self.rejected + other.rejected,
             changed=self.changed + other.changed,
         )
 
 
-def failures_apart(
+def split_failures(
     rejects: Iterable[Reject],
 ) -> tuple[list[Reject], list[ReadFailure]]:
     """Split into what was rejected for good, and what could not be read this time."""
@@ -110,7 +110,7 @@ def failures_apart(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layer:
-    """A layer's output for one picture: its name and shape, (H, W, C) or (F,)."""
+    """A layer's output for one image: its name and shape, (H, W, C) or (F,)."""
 
     name: str
     shape: tuple[int, ...]
@@ -144,26 +144,26 @@ class Batch(Generic[Values]):
     Each layer has ``len(rows)`` rows, in the same order: a `Csr`, or float32 (rows, features).
     `rejects` are the inputs met since the batch before that gave no row, each a `ReadFailure`
     where the system is the cause. A batch may have no rows at all.
-    In an extraction to a store, `passed_over` counts those met since that the store knows.
+    In an extraction to a store, `skipped` counts those met since that the store knows.
     """
 
     rows: tuple[Row, ...]
     layers: Mapping[str, Values]
     rejects: tuple[Reject, ...] = field(default=())
-    passed_over: PassedOver = field(default_factory=PassedOver)
+    skipped: Skipped = field(default_factory=Skipped)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ChannelSteps:
+class ChannelScales:
     """What a layer's values are whole numbers of.
 
     Attributes
     ----------
-    steps
+    scales
         float32 (C,), finite and positive.
     largest
         The largest number that may occur; at most 65,535.
     """
 
-    steps: npt.NDArray[np.float32]
+    scales: npt.NDArray[np.float32]
     largest: int = 255

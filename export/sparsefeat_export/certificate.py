@@ -11,12 +11,12 @@ from sparsefeat_export.errors import CertificateError
 OPTIMIZATION_LEVEL = "all"  # ORT_ENABLE_ALL, as in production
 RELATIVE_L2_LIMIT = 1e-5
 AGREEMENT_LIMIT = 0.9999
-MIN_PHOTOGRAPHS = 8
+MIN_IMAGES = 8
 
 
 @dataclass(kw_only=True, slots=True)
 class Errors:
-    """Sums over pictures, from which a layer's errors follow. They add up."""
+    """Sums over images, from which a layer's errors follow. They add up."""
 
     max_abs: float = 0.0
     squared_error: float = 0.0
@@ -25,7 +25,7 @@ class Errors:
     elements: int = 0
 
     def add(self, expected: npt.NDArray[np.float32], got: npt.NDArray[np.float32]) -> None:
-        """Take one picture's activation into account, both arrays of the same shape."""
+        """Take one image's activation into account, both arrays of the same shape."""
         difference = got.astype(np.float64) - expected
         # np.maximum keeps a NaN, which no limit lets pass.
         self.max_abs = float(np.maximum(self.max_abs, np.abs(difference).max()))
@@ -35,7 +35,7 @@ class Errors:
         self.elements += expected.size
 
     def merge(self, other: "Errors") -> None:
-        """Take the pictures of `other` into account."""
+        """Take the images of `other` into account."""
         self.max_abs = float(np.maximum(self.max_abs, other.max_abs))
         self.squared_error += other.squared_error
         self.squared_norm += other.squared_norm
@@ -57,7 +57,7 @@ class Errors:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerErrors:
-    """One layer's line of the certificate, over all pictures."""
+    """One layer's line of the certificate, over all images."""
 
     layer: str
     max_abs: float
@@ -77,10 +77,10 @@ class LayerErrors:
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """What was measured against Keras, on which photographs: (name, SHA-256) each."""
+    """What was measured against Keras, on which images: (name, SHA-256) each."""
 
     layers: tuple[LayerErrors, ...]
-    photographs: tuple[tuple[str, str], ...] = field(repr=False)
+    images: tuple[tuple[str, str], ...] = field(repr=False)
 
     def check(self) -> None:
         """Raise CertificateError if a layer is beyond the limits, naming the first."""
@@ -90,7 +90,7 @@ class Certificate:
                     f"layer {one.layer!r} of the exported graph is not Keras': relative L2 error "
                     f"{one.relative_l2:.3g} (limit {RELATIVE_L2_LIMIT:g}), zero/non-zero "
                     f"agreement {one.agreement:.6f} (limit {AGREEMENT_LIMIT:g}), largest error "
-                    f"{one.max_abs:.3g}, on {len(self.photographs)} photographs; "
+                    f"{one.max_abs:.3g}, on {len(self.images)} images; "
                     "nothing was written"
                 )
 
@@ -99,7 +99,7 @@ class Certificate:
         return {
             "optimization_level": OPTIMIZATION_LEVEL,
             "limits": {"relative_l2": RELATIVE_L2_LIMIT, "agreement": AGREEMENT_LIMIT},
-            "photographs": [{"name": name, "sha256": sha} for name, sha in self.photographs],
+            "images": [{"name": name, "sha256": sha} for name, sha in self.images],
             "layers": {
                 one.layer: {
                     "max_abs": one.max_abs,

@@ -1,9 +1,9 @@
-"""What Keras makes of photographs and probes, and what ONNX Runtime makes of the same.
+"""What Keras makes of images and probes, and what ONNX Runtime makes of the same.
 
 Keras' activations are written to disk for the other process; ONNX Runtime's are computed at the
 level that production uses. A probe is an input that anyone can compute: a model file carries a few
 numbers of what each tensor makes of it, so that a session can prove at its start which precision
-it really computes in, without a photograph at hand.
+it really computes in, without an image at hand.
 """
 
 import os
@@ -23,7 +23,7 @@ N_CHANNELS = 8
 
 
 def probe_pixels(height: int, width: int) -> npt.NDArray[np.uint8]:
-    """Make the probe's picture: uint8 (1, height, width, 3). It is scaled as the model's are.
+    """Make the probe's image: uint8 (1, height, width, 3). It is scaled as the model's are.
 
     Its values depend on their position alone, so a larger one continues a smaller.
 
@@ -39,7 +39,7 @@ def probe_pixels(height: int, width: int) -> npt.NDArray[np.uint8]:
 
 
 def summarise(activation: npt.NDArray[np.float32]) -> dict[str, list[int] | list[float]]:
-    """Take a few numbers of one picture's activation, (H, W, C) or (F,).
+    """Take a few numbers of one image's activation, (H, W, C) or (F,).
 
     Returns
     -------
@@ -64,17 +64,17 @@ def _digits(values: npt.NDArray[Any]) -> list[float]:
     return [float(f"{value:.9g}") for value in values.tolist()]
 
 
-def write_photographs(network: Network, photographs: Sequence[str], folder: Path) -> None:
-    """Run Keras on one photograph at a time and write every layer, for `read_layer`.
+def write_images(network: Network, paths: Sequence[str], folder: Path) -> None:
+    """Run Keras on one image at a time and write every layer, for `read_layer`.
 
-    From the file to the last layer as users do it: the picture by Keras' functions, then
+    From the file to the last layer as users do it: the image by Keras' functions, then
     `Model.predict` of the model as it was built. The input that is written beside it is scaled as
     the metadata say, so that the comparison is one of scalings too.
     """
-    for index, path in enumerate(photographs):
+    for index, path in enumerate(paths):
         pixels = read_pixels(path, network.size)
         images = network.scaling.apply(pixels)
-        _write(network, images, network.predict(pixels), photograph_folder(folder, index))
+        _write(network, images, network.predict(pixels), image_folder(folder, index))
 
 
 def write_probes(network: Network, sizes: Sequence[tuple[int, int]], folder: Path) -> None:
@@ -86,16 +86,16 @@ def write_probes(network: Network, sizes: Sequence[tuple[int, int]], folder: Pat
 
 
 def read_pixels(path: str, size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Read a photograph by Keras' own functions: RGB in 0..255, float32 (1, H, W, 3)."""
+    """Read an image by Keras' own functions: RGB in 0..255, float32 (1, H, W, 3)."""
     import keras
 
-    picture = keras.utils.load_img(path, target_size=size)
-    pixels: npt.NDArray[np.float32] = keras.utils.img_to_array(picture)[np.newaxis]
+    image = keras.utils.load_img(path, target_size=size)
+    pixels: npt.NDArray[np.float32] = keras.utils.img_to_array(image)[np.newaxis]
     return pixels
 
 
-def photograph_folder(folder: Path, index: int) -> Path:
-    """Where a photograph's activations are written."""
+def image_folder(folder: Path, index: int) -> Path:
+    """Where an image's activations are written."""
     return folder / f"photograph-{index}"
 
 
@@ -125,14 +125,14 @@ def _write(
         np.save(folder / f"{index}.npy", np.asarray(activations[layer.name]))
 
 
-def compare_photographs(
-    graph: Path, folder: Path, layers: Sequence[str], n_photographs: int
+def compare_images(
+    graph: Path, folder: Path, layers: Sequence[str], n_images: int
 ) -> dict[str, Errors]:
-    """Errors of every layer over photographs that `write_photographs` has written."""
+    """Errors of every layer over images that `write_images` has written."""
     session = open_session(onnx.load(graph, load_external_data=False), graph.parent)
     errors = {layer: Errors() for layer in layers}
-    for index in range(n_photographs):
-        written = photograph_folder(folder, index)
+    for index in range(n_images):
+        written = image_folder(folder, index)
         activations = session.run(list(layers), {"images": read_images(written)})
         for position, (layer, activation) in enumerate(zip(layers, activations, strict=True)):
             errors[layer].add(read_layer(written, position), activation)

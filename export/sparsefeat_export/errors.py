@@ -6,9 +6,9 @@
     ├── WeightsError                    the weights are not VGG16's, or not usable
     │   └── WeightsNotFoundError (FileNotFoundError)
     ├── DownloadError                   weights that could not be fetched
-    ├── PhotographsError                too few readable photographs for the certificate
+    ├── ImagesError                too few readable images for the certificate
     ├── CertificateError                the exported graph's numbers are not Keras'
-    ├── StepError                       a child process died
+    ├── TaskError                       a child process died
     ├── OutputError                     the output path cannot be written
     └── DependencyError (ImportError)   a dependency is installed, but does not load
         └── MissingDependencyError      it is not installed
@@ -35,15 +35,15 @@ class DownloadError(ExportError):
     """Weights could not be fetched, or what was fetched is not what was pinned."""
 
 
-class PhotographsError(ExportError):
-    """There are too few readable photographs to certify on."""
+class ImagesError(ExportError):
+    """There are too few readable images to certify on."""
 
 
 class CertificateError(ExportError):
     """The exported graph's numbers are further from Keras' than the limits allow."""
 
 
-class StepError(ExportError):
+class TaskError(ExportError):
     """A child process ended without a result."""
 
 
@@ -70,9 +70,9 @@ BY_NAME: dict[str, type[ExportError]] = {
         WeightsError,
         WeightsNotFoundError,
         DownloadError,
-        PhotographsError,
+        ImagesError,
         CertificateError,
-        StepError,
+        TaskError,
         OutputError,
         DependencyError,
         MissingDependencyError,

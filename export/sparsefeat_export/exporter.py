@@ -18,17 +18,17 @@ from sparsefeat_export.errors import (
     ExportError,
     OutputError,
 )
+from sparsefeat_export.images import SampleImage, find_images
 from sparsefeat_export.model_file import write_model
-from sparsefeat_export.photographs import Photograph, photographs
 from sparsefeat_export.scaling import MODES
 from sparsefeat_export.sources import Request, resolve
-from sparsefeat_export.steps import GRAPH, run_step
+from sparsefeat_export.tasks import GRAPH, run_task
 
-Report = Callable[[str], object]
+Log = Callable[[str], object]
 
 FORMAT = 1  # of the metadata
 
-# The activations of one photograph are 56 MB on disk while it waits for its comparison.
+# The activations of one image are 56 MB on disk while it waits for its comparison.
 BLOCK = 12
 
 
@@ -47,9 +47,9 @@ def export(
     weights: str | Path | Any | None = None,
     top: bool | None = None,
     scaling: str | None = None,
-    photos: str | Path | None = None,
+    images: str | Path | None = None,
     channels_divisor: int = 1,
-    report: Report | None = None,
+    log: Log | None = None,
 ) -> ExportResult:
     """Export a Keras VGG16 with every layer an output, and certify it against Keras.
 
@@ -67,19 +67,19 @@ def export(
         and, where that cannot be downloaded and no top is asked for, ``"pretrained"``.
     top
         Whether to export the layers behind ``block5_pool``. None is yes where the weights have
-        them. Without them the model takes pictures of any size of at least 32 pixels.
+        them. Without them the model takes images of any size of at least 32 pixels.
     scaling
         How RGB pixels are scaled before the weights' model is given them: ``"caffe"``, ``"tf"``
         or ``"torch"`` as Keras' ``preprocess_input`` does, ``"0..1"`` for pixels / 255,
         ``"none"`` for the pixels themselves. None takes what the model does itself, measured in
         front of its first convolution, else ``"caffe"``.
-    photos
-        A folder with at least eight photographs to certify on; by default those that the
+    images
+        A folder with at least eight images to certify on; by default those that the
         package ships.
     channels_divisor
         A power of two that makes a narrow VGG16, for tests: all channels, and all units but
         the classes, are divided by it.
-    report
+    log
         Called with a line of text at each step.
 
     Raises
@@ -98,13 +98,13 @@ def export(
     >>> result.certificate.layers[0]  # doctest: +SKIP
     LayerErrors(layer='block1_conv1', max_abs=..., relative_l2=..., agreement=...)
     """
-    report = report or (lambda _: None)
+    log = log or (lambda _: None)
     path = Path(output).absolute()
     if channels_divisor not in (1, 2, 4, 8, 16, 32, 64):
         raise ExportError(f"channels_divisor is {channels_divisor}, expected a power of 2 up to 64")
     if scaling is not None and scaling not in MODES:
         raise ExportError(f"scaling is {scaling!r}, expected one of: {', '.join(MODES)}")
-    pictures = photographs(photos, report)
+    samples = find_images(images, log)
     with working_folder(path) as folder:
         request = Request(
             weights="imagenet" if weights is None else resolve(weights, folder),
@@ -116,8 +116,8 @@ def export(
             raise OutputError(f"{path} is where the weights are: write to another file")
         # What there is instead has no top.
         fallback = weights is None and top is not True
-        job = _convert(request, path, pictures, folder, report, fallback=fallback)
-        result = _certify(job, path, pictures, folder, report)
+        job = _convert(request, path, samples, folder, log, fallback=fallback)
+        result = _certify(job, path, samples, folder, log)
         commit(folder / GRAPH, folder / data_path(path).name, path)
     return result
 
@@ -125,9 +125,9 @@ def export(
 def _convert(
     request: Request,
     path: Path,
-    pictures: list[Photograph],
+    samples: list[SampleImage],
     folder: Path,
-    report: Report,
+    log: Log,
     *,
     fallback: bool,
 ) -> dict[str, Any]:
@@ -135,19 +135,19 @@ def _convert(
     job: dict[str, Any] = {
         "request": asdict(request),
         "data": data_path(path).name,
-        "photographs": [str(picture.path) for picture in pictures[:BLOCK]],
+        "images": [str(sample.path) for sample in samples[:BLOCK]],
     }
-    report(f"converting VGG16 with weights {request.weights}")
+    log(f"converting VGG16 with weights {request.weights}")
     try:
-        network = run_step("convert", job, folder)
+        network = run_task("convert", job, folder)
     except DownloadError as exc:
         if not fallback:
             raise
-        report(f"taking the weights pretrained: {exc}")
+        log(f"taking the weights pretrained: {exc}")
         job["request"] = asdict(replace(request, weights="pretrained"))
-        network = run_step("convert", job, folder)
+        network = run_task("convert", job, folder)
     for note in network["notes"]:
-        report(note)
+        log(note)
     if network["assumed"]:
         warnings.warn(network["assumed"], AssumedScalingWarning, stacklevel=3)
     return job | {
@@ -158,25 +158,25 @@ def _convert(
 
 
 def _certify(
-    job: dict[str, Any], path: Path, pictures: list[Photograph], folder: Path, report: Report
+    job: dict[str, Any], path: Path, samples: list[SampleImage], folder: Path, log: Log
 ) -> ExportResult:
     """Compare, probe, and write the metadata into the graph."""
-    report(
+    log(
         f"certifying {job['network']['source']}: {_counted(job['layers'], 'layer')} on "
-        f"{_counted(pictures, 'photograph')}"
+        f"{_counted(samples, 'image')}"
     )
     errors = _compare(job, folder)
-    for start in range(BLOCK, len(pictures), BLOCK):
-        job["photographs"] = [str(picture.path) for picture in pictures[start : start + BLOCK]]
-        run_step("reference", job, folder)
+    for start in range(BLOCK, len(samples), BLOCK):
+        job["images"] = [str(sample.path) for sample in samples[start : start + BLOCK]]
+        run_task("reference", job, folder)
         for layer, further in _compare(job, folder).items():
             errors[layer].merge(further)
     certificate = Certificate(
         layers=tuple(LayerErrors.of(layer, one) for layer, one in errors.items()),
-        photographs=tuple((picture.path.name, picture.sha256) for picture in pictures),
+        images=tuple((sample.path.name, sample.sha256) for sample in samples),
     )
     certificate.check()
-    probed = run_step("probe", job, folder)
+    probed = run_task("probe", job, folder)
     described = _described(job["network"], certificate, probed["probes"], probed["onnxruntime"])
     model = onnx.load(folder / GRAPH, load_external_data=False)
     write_model(folder / GRAPH, model, described)
@@ -215,8 +215,8 @@ def _counted(things: Sequence[object], what: str) -> str:
 
 
 def _compare(job: dict[str, Any], folder: Path) -> dict[str, Errors]:
-    """Compare the photographs whose references are written, and drop the references."""
-    compared = run_step("compare", job, folder)
+    """Compare the images whose references are written, and drop the references."""
+    compared = run_task("compare", job, folder)
     for written in folder.glob("photograph-*"):
         shutil.rmtree(written)
     return {layer: Errors(**summed) for layer, summed in compared["errors"].items()}

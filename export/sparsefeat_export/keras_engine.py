@@ -17,7 +17,7 @@ from sparsefeat_export.scaling import KERAS_MODES, Scaling, scale_as_keras
 from sparsefeat_export.sources import BLOCKS, Request
 
 Float32 = npt.NDArray[np.float32]
-Way = Literal["predict", "function", "jit"]
+Mode = Literal["predict", "function", "jit"]
 
 
 class KerasEngine:
@@ -29,11 +29,11 @@ class KerasEngine:
         The exported file, from which the weights are taken.
     layers
         Keras' names of the wanted layers; what lies behind the deepest one isn't run.
-    way
+    mode
         ``predict`` calls ``Model.predict``, ``function`` a ``tf.function`` of the model, ``jit``
         one compiled by XLA.
     threads
-        For the pool inside an operation, and for the one that loads photographs. Operations are
+        For the pool inside an operation, and for the one that loads images. Operations are
         started from one thread, as ONNX Runtime starts them: VGG16 is a chain, so that no two can
         run at the same time.
 
@@ -54,7 +54,7 @@ class KerasEngine:
         TensorFlow has computed in this process before, with other numbers of threads.
     """
 
-    def __init__(self, *, model: str, layers: list[str], way: Way, threads: int) -> None:
+    def __init__(self, *, model: str, layers: list[str], mode: Mode, threads: int) -> None:
         quiet_tensorflow()
         load("tensorflow", "keras")
         import keras
@@ -73,10 +73,10 @@ class KerasEngine:
             network.model.inputs, {name: network.model.output[name] for name in layers}
         )
         self._layers = tuple(layers)
-        self._way, self._threads, self._scaling = way, threads, network.scaling
+        self._mode, self._threads, self._scaling = mode, threads, network.scaling
         self._pipeline: Any = None
         self._loads: tuple[Sequence[str], int] | None = None
-        self._call = _caller(self.model, way)
+        self._call = _caller(self.model, mode)
         self.facts: dict[str, Any] = {
             "device": "cpu",
             "precision": "fp32",
@@ -98,7 +98,7 @@ class KerasEngine:
         ``predict`` loads the files of a batch one after the other, as scripts do; the others run
         a `tf.data` pipeline, which loads while the network computes. The pixels are the same.
         """
-        if self._way == "predict":
+        if self._mode == "predict":
             for start in range(0, len(files), batch_size):
                 yield self.run(_load(files[start : start + batch_size], size, self._scaling))
             return
@@ -110,13 +110,13 @@ class KerasEngine:
 
 
 def _load(files: Sequence[str], size: tuple[int, int], scaling: Scaling) -> Float32:
-    """Make the network's input of some photographs, as Keras' documentation does."""
+    """Make the network's input of some images, as Keras' documentation does."""
     import keras
 
-    pictures = [
+    images = [
         keras.utils.img_to_array(keras.utils.load_img(file, target_size=size)) for file in files
     ]
-    return scale_as_keras(np.stack(pictures), scaling)
+    return scale_as_keras(np.stack(images), scaling)
 
 
 def _make_pipeline(
@@ -163,12 +163,12 @@ def _nearest(extent: Any, wanted: int) -> Any:
     return tf.minimum(tf.cast(middles, tf.int32), extent - 1)
 
 
-def _caller(model: Any, way: Way) -> Callable[[Float32], dict[str, Float32]]:
+def _caller(model: Any, mode: Mode) -> Callable[[Float32], dict[str, Float32]]:
     import tensorflow as tf
 
-    if way == "predict":
+    if mode == "predict":
         return lambda images: model.predict(images, batch_size=len(images), verbose=0)
-    function = tf.function(lambda images: model(images, training=False), jit_compile=way == "jit")
+    function = tf.function(lambda images: model(images, training=False), jit_compile=mode == "jit")
 
     def call(images: Float32) -> dict[str, Float32]:
         outputs = function(tf.constant(images))

@@ -100,7 +100,7 @@ def scale_as_keras(pixels: Float32, scaling: Scaling) -> Float32:
 
 
 def measure(function: Callable[[Float32], Float32], height: int, width: int) -> Scaling | None:
-    """Find out which scaling a function of pictures is, from what it makes of some.
+    """Find out which scaling a function of images is, from what it makes of some.
 
     Parameters
     ----------
@@ -114,14 +114,14 @@ def measure(function: Callable[[Float32], Float32], height: int, width: int) -> 
         than a factor and an offset of that.
     """
     rng = np.random.default_rng(0)
-    # Another brightness in each call: a function of a picture's own statistics is no scaling.
-    pictures = [
+    # Another brightness in each call: a function of an image's own statistics is no scaling.
+    images = [
         rng.integers(0, levels, (4, height, width, 3)).astype(np.float32) for levels in (64, 256)
     ]
-    scaled = [np.asarray(function(picture)) for picture in pictures]
-    if any(one.shape != picture.shape for one, picture in zip(scaled, pictures, strict=True)):
+    scaled = [np.asarray(function(image)) for image in images]
+    if any(one.shape != image.shape for one, image in zip(scaled, images, strict=True)):
         return None
-    pixels = np.concatenate(pictures)
+    pixels = np.concatenate(images)
     values = np.concatenate(scaled)
     for candidate in (*MODES.values(), *map(_fitted(pixels, values), ("RGB", "BGR"))):
         error = np.abs(candidate.apply(pixels) - values).max()

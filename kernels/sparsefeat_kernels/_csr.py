@@ -109,13 +109,13 @@ def pack(
 
 
 @kernel
-def row_lies_within(indptr: npt.NDArray[np.int64], nnz: int, row: int) -> bool:
+def row_is_within(indptr: npt.NDArray[np.int64], nnz: int, row: int) -> bool:
     """Say whether the row's ends are in order and inside the stored elements."""
     return bool(0 <= indptr[row] <= indptr[row + 1] <= nnz)
 
 
 @kernel
-def block_is_sound(block: npt.NDArray[np.uint32], floor: int, n_columns: int) -> bool:
+def block_is_valid(block: npt.NDArray[np.uint32], floor: int, n_columns: int) -> bool:
     """Say whether the columns strictly increase from `floor` at least to under `n_columns`.
 
     They are seen as unsigned, so that a negative one is too large.
@@ -139,14 +139,14 @@ def unpack(
     """
     n_rows, n_columns = len(dense), dense.shape[1]
     for row in range(n_rows):
-        if not row_lies_within(indptr, len(indices), row):
+        if not row_is_within(indptr, len(indices), row):
             return row
         target = dense[row]
         cleared = 0
         for start in range(indptr[row], indptr[row + 1], READ_BLOCK):
             stop = min(start + READ_BLOCK, indptr[row + 1])
             columns, elements = indices[start:stop], values[start:stop]
-            if not block_is_sound(columns, cleared, n_columns):
+            if not block_is_valid(columns, cleared, n_columns):
                 return row
             end = int(columns[-1]) + 1
             target[cleared:end] = 0
@@ -167,20 +167,20 @@ def stored_per_channel(
     """Add each channel's stored elements to `counts` (channels,); stop and give as `unpack`."""
     n_rows, n_channels = len(indptr) - 1, np.uint32(len(counts))
     for row in range(n_rows):
-        if not row_lies_within(indptr, len(indices), row):
+        if not row_is_within(indptr, len(indices), row):
             return row
         floor = 0
-        place = np.uint32(0)  # column of the current place's first channel
+        base = np.uint32(0)  # column of the current place's first channel
         for start in range(indptr[row], indptr[row + 1], READ_BLOCK):
             columns = indices[start : min(start + READ_BLOCK, indptr[row + 1])]
-            if not block_is_sound(columns, floor, n_columns):
+            if not block_is_valid(columns, floor, n_columns):
                 return row
             floor = int(columns[-1]) + 1
             for i in range(len(columns)):
                 # Columns increase, so walking the places beats a division each.
-                while columns[i] - place >= n_channels:
-                    place += n_channels
-                counts[columns[i] - place] += 1
+                while columns[i] - base >= n_channels:
+                    base += n_channels
+                counts[columns[i] - base] += 1
     return n_rows
 
 
@@ -195,19 +195,19 @@ def stored_per_position(
     """Add each position's stored elements to `counts` (positions,); stop and give as `unpack`."""
     n_rows, extent = len(indptr) - 1, np.uint32(n_channels)
     for row in range(n_rows):
-        if not row_lies_within(indptr, len(indices), row):
+        if not row_is_within(indptr, len(indices), row):
             return row
         floor = 0
-        position, place, count = 0, np.uint32(0), 0
+        position, base, count = 0, np.uint32(0), 0
         for start in range(indptr[row], indptr[row + 1], READ_BLOCK):
             columns = indices[start : min(start + READ_BLOCK, indptr[row + 1])]
-            if not block_is_sound(columns, floor, n_columns):
+            if not block_is_valid(columns, floor, n_columns):
                 return row
             floor = int(columns[-1]) + 1
             for i in range(len(columns)):
-                while columns[i] - place >= extent:
+                while columns[i] - base >= extent:
                     counts[position] += count  # seldom: memory is slower than a register
-                    position, place, count = position + 1, place + extent, 0
+                    position, base, count = position + 1, base + extent, 0
                 count += 1
         if count:
             counts[position] += count
@@ -225,19 +225,19 @@ def rows_per_channel(
     n_rows, n_channels = len(indptr) - 1, np.uint32(len(counts))
     latest = np.full(len(counts), -1)  # row that each channel was last met in
     for row in range(n_rows):
-        if not row_lies_within(indptr, len(indices), row):
+        if not row_is_within(indptr, len(indices), row):
             return row
         floor = 0
-        place = np.uint32(0)
+        base = np.uint32(0)
         for start in range(indptr[row], indptr[row + 1], READ_BLOCK):
             columns = indices[start : min(start + READ_BLOCK, indptr[row + 1])]
-            if not block_is_sound(columns, floor, n_columns):
+            if not block_is_valid(columns, floor, n_columns):
                 return row
             floor = int(columns[-1]) + 1
             for i in range(len(columns)):
-                while columns[i] - place >= n_channels:
-                    place += n_channels
-                channel = columns[i] - place
+                while columns[i] - base >= n_channels:
+                    base += n_channels
+                channel = columns[i] - base
                 counts[channel] += latest[channel] != row
                 latest[channel] = row
     return n_rows
@@ -260,6 +260,6 @@ def nonzeros_per_channel(bits: npt.NDArray[np.int32], counts: npt.NDArray[np.int
     n_channels = len(counts)
     for row in range(len(bits)):
         for start in range(0, bits.shape[1], n_channels):
-            place = bits[row, start : start + n_channels]
+            base = bits[row, start : start + n_channels]
             for channel in range(n_channels):
-                counts[channel] += (place[channel] & MAGNITUDE) != 0
+                counts[channel] += (base[channel] & MAGNITUDE) != 0

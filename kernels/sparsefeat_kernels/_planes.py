@@ -40,6 +40,6 @@ def split_differences(words: npt.NDArray[np.uint32], planes: npt.NDArray[np.uint
 def accumulate(values: npt.NDArray[np.int32]) -> None:
     """Replace each element by the sum of all up to it."""
     total = np.int32(0)
-    for place in range(len(values)):
-        total = np.int32(total + values[place])
-        values[place] = total
+    for i in range(len(values)):
+        total = np.int32(total + values[i])
+        values[i] = total

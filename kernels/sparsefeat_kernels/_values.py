@@ -1,4 +1,4 @@
-"""The compiled kernels that round values, and count them in steps of their channel."""
+"""The compiled kernels that round values, and count them in scales of their channel."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ SIGN = np.uint32(0x80000000)
 INFINITY = np.uint32(0x7F800000)
 HALF_NORMAL = np.uint32(0x38800000)  # 2**-14, the smallest normal half
 HALF_LARGEST = np.uint32(0x477FE000)  # 65,504
-HALF_STEPS = np.float32(2**24)  # of a half that isn't normal, in one
+HALF_SUBNORMALS = np.float32(2**24)  # of a half that isn't normal, in one
 
 
 @kernel
@@ -50,10 +50,10 @@ def round_halves(values: npt.NDArray[np.float32], rounded: npt.NDArray[np.float3
         # Those that are normal: 10 bits of mantissa.
         odd = (magnitude >> np.uint32(13)) & np.uint32(1)
         normal = (magnitude + np.uint32(0xFFF) + odd) & np.uint32(0xFFFFE000)
-        steps = np.rint(np.abs(values[i]) * HALF_STEPS)
-        if steps == 0 and magnitude != 0:
-            steps = np.float32(1)
-        small = steps / HALF_STEPS
+        scales = np.rint(np.abs(values[i]) * HALF_SUBNORMALS)
+        if scales == 0 and magnitude != 0:
+            scales = np.float32(1)
+        small = scales / HALF_SUBNORMALS
         if magnitude >= INFINITY:
             patterns[i] = bits[i]
         elif magnitude >= HALF_NORMAL:
@@ -63,7 +63,7 @@ def round_halves(values: npt.NDArray[np.float32], rounded: npt.NDArray[np.float3
 
 
 @kernel
-def raise_maxima(
+def update_maxima(
     indices: npt.NDArray[np.uint32],
     values: npt.NDArray[np.float32],
     maxima: npt.NDArray[np.float32],
@@ -77,86 +77,86 @@ def raise_maxima(
 
 
 @kernel
-def count_steps(
+def quantize_linear(
     indptr: npt.NDArray[np.int64],
     indices: npt.NDArray[np.uint32],
     values: npt.NDArray[np.float32],
-    steps: npt.NDArray[np.float32],
+    scales: npt.NDArray[np.float32],
     per_value: npt.NDArray[np.float32],
     largest: np.float32,
-    numbers: npt.NDArray[np.float32],
+    codes: npt.NDArray[np.float32],
 ) -> int:
-    """Set `numbers` to how many steps of its channel each value is.
+    """Set `codes` to how many scales of its channel each value is.
 
     Stop at the first row with a value that isn't just a number from 1 to `largest` times its
-    step, and give it; or the number of rows. `per_value` is one over `steps`.
+    scale, and give it; or the number of rows. `per_value` is one over `scales`.
     """
-    n_rows, n_channels = len(indptr) - 1, np.uint32(len(steps))
+    n_rows, n_channels = len(indptr) - 1, np.uint32(len(scales))
     mask = n_channels - np.uint32(1)
     is_power = (n_channels & mask) == 0
     for row in range(n_rows):
         columns = indices[indptr[row] : indptr[row + 1]]
         wanted = values[indptr[row] : indptr[row + 1]]
-        counted = numbers[indptr[row] : indptr[row + 1]]
+        counted = codes[indptr[row] : indptr[row + 1]]
         wrong = 0
         if is_power:  # the same twice: a division is most of the work
             for i in range(len(columns)):
                 channel = columns[i] & mask
-                number = np.rint(wanted[i] * per_value[channel])
-                is_exact = number * steps[channel] == wanted[i]
-                wrong |= not (is_exact and number >= 1 and number <= largest)
-                counted[i] = number
+                code = np.rint(wanted[i] * per_value[channel])
+                is_exact = code * scales[channel] == wanted[i]
+                wrong |= not (is_exact and code >= 1 and code <= largest)
+                counted[i] = code
         else:
             for i in range(len(columns)):
                 channel = columns[i] % n_channels
-                number = np.rint(wanted[i] * per_value[channel])
-                is_exact = number * steps[channel] == wanted[i]
-                wrong |= not (is_exact and number >= 1 and number <= largest)
-                counted[i] = number
+                code = np.rint(wanted[i] * per_value[channel])
+                is_exact = code * scales[channel] == wanted[i]
+                wrong |= not (is_exact and code >= 1 and code <= largest)
+                counted[i] = code
         if wrong:
             return row
     return n_rows
 
 
 @kernel
-def count_roots(
+def quantize_squared(
     indices: npt.NDArray[np.uint32],
     values: npt.NDArray[np.float32],
     per_value: npt.NDArray[np.float64],
     largest: float,
-    numbers: npt.NDArray[np.float32],
+    codes: npt.NDArray[np.float32],
 ) -> None:
-    """Set `numbers` to those, from 1 to `largest`, whose squares in steps are nearest the values.
+    """Set `codes` to those, from 1 to `largest`, whose squares in scales are nearest the values.
 
-    `per_value` is one over each channel's step.
+    `per_value` is one over each channel's scale.
     """
     n_channels = np.uint32(len(per_value))
     for i in range(len(values)):
         ratio = np.float64(values[i]) * per_value[indices[i] % n_channels]
         # Half-way between two squares, k**2 + k + 1/2, is (k + 1/2)**2 + 1/4.
-        number = np.floor(np.sqrt(max(ratio - 0.25, 0.0)) + 0.5)
-        numbers[i] = min(max(number, 1.0), largest)
+        code = np.floor(np.sqrt(max(ratio - 0.25, 0.0)) + 0.5)
+        codes[i] = min(max(code, 1.0), largest)
 
 
 @kernel
-def scale_numbers(
+def dequantize(
     indices: npt.NDArray[np.uint32],
-    numbers: npt.NDArray[np.float32],
-    steps: npt.NDArray[np.float32],
+    codes: npt.NDArray[np.float32],
+    scales: npt.NDArray[np.float32],
     squared: bool,
 ) -> None:
-    """Replace each number by its step times it, or times its square."""
-    n_channels = np.uint32(len(steps))
+    """Replace each number by its scale times it, or times its square."""
+    n_channels = np.uint32(len(scales))
     mask = n_channels - np.uint32(1)
     is_power = (n_channels & mask) == 0
-    for i in range(len(numbers)):
+    for i in range(len(codes)):
         channel = indices[i] & mask if is_power else indices[i] % n_channels
-        factor = numbers[i] * numbers[i] if squared else numbers[i]
-        numbers[i] = steps[channel] * factor
+        factor = codes[i] * codes[i] if squared else codes[i]
+        codes[i] = scales[channel] * factor
 
 
 @kernel
-def error_sums(
+def sum_errors(
     indptr: npt.NDArray[np.int64],
     exact: npt.NDArray[np.float32],
     stored: npt.NDArray[np.float32],

@@ -71,8 +71,8 @@ def write_runs(data: npt.NDArray[np.uint8], common: np.uint8, out: npt.NDArray[n
         for number in range(3):
             out[at + number] = (header >> (8 * number)) & 255
         at += 3
-        for place in range(start, start + 1 if is_run else i):
-            out[at] = data[place]
+        for slot in range(start, start + 1 if is_run else i):
+            out[at] = data[slot]
             at += 1
     return at
 
@@ -98,11 +98,11 @@ def sort(numbers: npt.NDArray[np.int64], n: int) -> None:
     """Sort the first `n` numbers (Shell, 1959): few lines, and compiled in no time."""
     for gap in (57, 23, 10, 4, 1):
         for i in range(gap, n):
-            number, place = numbers[i], i
-            while place >= gap and numbers[place - gap] > number:
-                numbers[place] = numbers[place - gap]
-                place -= gap
-            numbers[place] = number
+            number, slot = numbers[i], i
+            while slot >= gap and numbers[slot - gap] > number:
+                numbers[slot] = numbers[slot - gap]
+                slot -= gap
+            numbers[slot] = number
 
 
 @kernel
@@ -367,17 +367,17 @@ def compress_weights(weights: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8])
 
     # The states lie spread; a symbol's are numbered in the order of their places.
     first, following = np.zeros(N_WEIGHTS, np.int64), np.zeros(N_WEIGHTS, np.int64)
-    owner, places = np.empty(N_STATES, np.int64), np.empty(N_STATES, np.int64)
-    n_owned, place = 0, 0
+    owner, slots = np.empty(N_STATES, np.int64), np.empty(N_STATES, np.int64)
+    n_owned, slot = 0, 0
     for symbol in range(N_WEIGHTS):
         first[symbol] = following[symbol] = n_owned
         for _ in range(states[symbol]):
-            owner[place] = symbol
-            place = (place + N_STATES // 2 + N_STATES // 8 + 3) & (N_STATES - 1)
+            owner[slot] = symbol
+            slot = (slot + N_STATES // 2 + N_STATES // 8 + 3) & (N_STATES - 1)
             n_owned += 1
-    for place in range(N_STATES):
-        places[following[owner[place]]] = N_STATES + place
-        following[owner[place]] += 1
+    for slot in range(N_STATES):
+        slots[following[owner[slot]]] = N_STATES + slot
+        following[owner[slot]] += 1
 
     # Two states take turns, last symbol first; the first two symbols of all cost no bits.
     state = np.zeros(2, np.int64)
@@ -386,7 +386,7 @@ def compress_weights(weights: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8])
     for i in range(n - 1, -1, -1):
         symbol = weights[i]
         if i >= n - 2:
-            state[turn] = places[first[symbol]]
+            state[turn] = slots[first[symbol]]
         else:
             # As many bits go out as bring the state down to the symbol's own numbers.
             n_out = 0
@@ -394,7 +394,7 @@ def compress_weights(weights: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8])
                 n_out += 1
             bits |= np.uint64(state[turn] & ((1 << n_out) - 1)) << np.uint64(n_bits)
             number = (state[turn] >> n_out) - states[symbol]
-            state[turn] = places[first[symbol] + number]
+            state[turn] = slots[first[symbol] + number]
             bits, n_bits, at = flush(bits, n_bits + n_out, out, at)
         turn ^= 1
     for turn in (1, 0):

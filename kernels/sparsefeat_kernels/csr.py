@@ -216,7 +216,7 @@ def read_only(array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
     return view
 
 
-def refuse_row(csr: Csr, row: int) -> NoReturn:
+def raise_invalid_row(csr: Csr, row: int) -> NoReturn:
     """Say that the kernels found this row unsound."""
     raise ValueError(
         f"row {row} of the Csr leaves its bounds or doesn't strictly increase, expected columns "
@@ -316,5 +316,5 @@ def to_dense(csr: Csr, *, out: npt.NDArray[np.float32] | None = None) -> npt.NDA
     indices, values = read_only(csr.indices.view(np.uint32)), read_only(csr.data.view(np.int32))
     row = _csr.unpack(read_only(csr.indptr), indices, values, target)
     if row != csr.n_rows:
-        refuse_row(csr, row)
+        raise_invalid_row(csr, row)
     return out

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat_kernels.csr import Csr, refuse_row
+from sparsefeat_kernels.csr import Csr, raise_invalid_row
 
 
 def encode(x: npt.NDArray[np.float32]) -> Csr:
@@ -18,9 +18,9 @@ def encode(x: npt.NDArray[np.float32]) -> Csr:
 
 def to_dense(csr: Csr) -> npt.NDArray[np.float32]:
     """Put every value at its column, as `sparsefeat_kernels.to_dense` does."""
-    unsound = first_unsound_row(csr)
+    unsound = first_invalid_row(csr)
     if unsound is not None:
-        refuse_row(csr, unsound)
+        raise_invalid_row(csr, unsound)
     dense = np.zeros((csr.n_rows, csr.n_columns), np.float32)
     for row in range(csr.n_rows):
         stored = slice(csr.indptr[row], csr.indptr[row + 1])
@@ -28,7 +28,7 @@ def to_dense(csr: Csr) -> npt.NDArray[np.float32]:
     return dense
 
 
-def first_unsound_row(csr: Csr) -> int | None:
+def first_invalid_row(csr: Csr) -> int | None:
     """Find the first row that leaves its bounds or doesn't strictly increase."""
     for row in range(csr.n_rows):
         start, stop = csr.indptr[row].item(), csr.indptr[row + 1].item()
@@ -90,10 +90,10 @@ def round_mantissa(values: npt.NDArray[np.float32], n_bits: int) -> npt.NDArray[
     """Round to few bits, as `sparsefeat_kernels.round_mantissa` does."""
     wide = np.where(np.isfinite(values), values, 0).astype(np.float64)
     # Steps of a denormal are those of its last bits, however many it has.
-    steps = np.ldexp(1.0, np.maximum(np.frexp(wide)[1], -125) - 1 - n_bits)
+    scales = np.ldexp(1.0, np.maximum(np.frexp(wide)[1], -125) - 1 - n_bits)
     largest = np.ldexp(2 - 2.0**-n_bits, 127)
-    rounded = np.clip(np.rint(wide / steps) * steps, -largest, largest)
-    rounded = np.where((rounded == 0) & (values != 0), np.copysign(steps, wide), rounded)
+    rounded = np.clip(np.rint(wide / scales) * scales, -largest, largest)
+    rounded = np.where((rounded == 0) & (values != 0), np.copysign(scales, wide), rounded)
     narrow = np.copysign(rounded.astype(np.float32), values)
     return np.where(np.isfinite(values), narrow, values)
 
@@ -108,49 +108,49 @@ def round_half(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.where(np.isfinite(values), rounded, values)
 
 
-def raise_maxima(csr: Csr, maxima: npt.NDArray[np.float32]) -> None:
-    """Raise maxima, as `sparsefeat_kernels.raise_maxima` does."""
+def update_maxima(csr: Csr, maxima: npt.NDArray[np.float32]) -> None:
+    """Raise maxima, as `sparsefeat_kernels.update_maxima` does."""
     np.fmax.at(maxima, csr.indices % len(maxima), csr.data)
 
 
-def count_steps(
-    csr: Csr, steps: npt.NDArray[np.float32], *, largest: int
+def quantize_linear(
+    csr: Csr, scales: npt.NDArray[np.float32], *, largest: int
 ) -> tuple[npt.NDArray[np.float32], int]:
-    """Count steps, as `sparsefeat_kernels.count_steps` does; exact rows' numbers alone."""
-    step = steps[csr.indices % len(steps)]
-    numbers = np.rint(csr.data / step.astype(np.float64)).astype(np.float32)
-    exact = (numbers * step == csr.data) & (numbers >= 1) & (numbers <= largest)
+    """Count scales, as `sparsefeat_kernels.quantize_linear` does; exact rows' numbers alone."""
+    scale = scales[csr.indices % len(scales)]
+    codes = np.rint(csr.data / scale.astype(np.float64)).astype(np.float32)
+    exact = (codes * scale == csr.data) & (codes >= 1) & (codes <= largest)
     rows = [bool(exact[a:b].all()) for a, b in zip(csr.indptr, csr.indptr[1:], strict=False)]
     n_rows = rows.index(False) if False in rows else csr.n_rows
-    return numbers[: csr.indptr[n_rows]], n_rows
+    return codes[: csr.indptr[n_rows]], n_rows
 
 
-def count_roots(
-    csr: Csr, steps: npt.NDArray[np.float32], *, largest: int = 255
+def quantize_squared(
+    csr: Csr, scales: npt.NDArray[np.float32], *, largest: int = 255
 ) -> npt.NDArray[np.float32]:
-    """Find the nearest square of all, as `sparsefeat_kernels.count_roots` does."""
+    """Find the nearest square of all, as `sparsefeat_kernels.quantize_squared` does."""
     squares = np.arange(1, largest + 1, dtype=np.float64) ** 2
-    ratios = csr.data / steps.astype(np.float64)[csr.indices % len(steps)]
+    ratios = csr.data / scales.astype(np.float64)[csr.indices % len(scales)]
     nearest: npt.NDArray[np.float32] = 1 + np.abs(ratios[:, None] - squares).argmin(axis=1).astype(
         np.float32
     )
     return nearest
 
 
-def scale_numbers(
-    numbers: npt.NDArray[np.float32],
+def dequantize(
+    codes: npt.NDArray[np.float32],
     indices: npt.NDArray[np.int32],
-    steps: npt.NDArray[np.float32],
+    scales: npt.NDArray[np.float32],
     *,
     squared: bool,
 ) -> npt.NDArray[np.float32]:
-    """Give what `sparsefeat_kernels.scale_numbers` makes of `numbers`."""
-    values: npt.NDArray[np.float32] = steps[indices % len(steps)] * numbers ** (1 + squared)
+    """Give what `sparsefeat_kernels.dequantize` makes of `codes`."""
+    values: npt.NDArray[np.float32] = scales[indices % len(scales)] * codes ** (1 + squared)
     return values
 
 
-def error_sums(csr: Csr, stored: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Sum up errors, as `sparsefeat_kernels.error_sums` does."""
+def sum_errors(csr: Csr, stored: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Sum up errors, as `sparsefeat_kernels.sum_errors` does."""
     sums = np.zeros((csr.n_rows, 4))
     for row in range(csr.n_rows):
         place = slice(csr.indptr[row], csr.indptr[row + 1])

@@ -1,4 +1,4 @@
-"""Values of fewer bits or as whole numbers of steps, and what that costs."""
+"""Values of fewer bits or as whole numbers of scales, and what that costs."""
 
 import numpy as np
 import numpy.typing as npt
@@ -85,7 +85,7 @@ def round_half(values: Float32, *, out: Float32 | None = None) -> Float32:
     return out
 
 
-def error_sums(csr: Csr, stored: Float32) -> npt.NDArray[np.float64]:
+def sum_errors(csr: Csr, stored: Float32) -> npt.NDArray[np.float64]:
     """Sum up how far stored values are from exact ones, row by row, in double precision.
 
     Parameters
@@ -110,14 +110,14 @@ def error_sums(csr: Csr, stored: Float32) -> npt.NDArray[np.float64]:
     --------
     >>> import numpy as np
     >>> from sparsefeat_kernels import encode
-    >>> error_sums(encode(np.array([[3, 0, 4]], np.float32)), np.array([3, 5], np.float32))
+    >>> sum_errors(encode(np.array([[3, 0, 4]], np.float32)), np.array([3, 5], np.float32))
     array([[ 1., 25., 34., 29.]])
     """
     from sparsefeat_kernels import _values
 
     check_values(stored, csr.nnz)
     sums = np.zeros((csr.n_rows, 4))
-    _values.error_sums(read_only(csr.indptr), read_only(csr.data), read_only(stored), sums)
+    _values.sum_errors(read_only(csr.indptr), read_only(csr.data), read_only(stored), sums)
     return sums
 
 
@@ -145,7 +145,7 @@ def _output(values: Float32, out: Float32 | None) -> Float32:
     return np.asarray(out)
 
 
-def raise_maxima(csr: Csr, maxima: Float32) -> None:
+def update_maxima(csr: Csr, maxima: Float32) -> None:
     """Raise each channel's maximum to its largest value in these rows.
 
     Parameters
@@ -165,28 +165,28 @@ def raise_maxima(csr: Csr, maxima: Float32) -> None:
     >>> import numpy as np
     >>> from sparsefeat_kernels import encode
     >>> maxima = np.zeros(2, np.float32)
-    >>> raise_maxima(encode(np.array([[1, 5, 3, 0]], np.float32)), maxima)
+    >>> update_maxima(encode(np.array([[1, 5, 3, 0]], np.float32)), maxima)
     >>> maxima.tolist()
     [3.0, 5.0]
     """
     from sparsefeat_kernels import _values
 
-    _check_steps(maxima)
-    _values.raise_maxima(_columns(csr.indices), read_only(csr.data), maxima)
+    _check_scales(maxima)
+    _values.update_maxima(_columns(csr.indices), read_only(csr.data), maxima)
 
 
-def count_steps(
-    csr: Csr, steps: Float32, *, largest: int, out: Float32 | None = None
+def quantize_linear(
+    csr: Csr, scales: Float32, *, largest: int, out: Float32 | None = None
 ) -> tuple[Float32, int]:
-    """Count how many steps of its channel each value is, where that is exact.
+    """Count how many scales of its channel each value is, where that is exact.
 
-    A number times its step, in float32, must be the value to the last bit.
+    A number times its scale, in float32, must be the value to the last bit.
 
     Parameters
     ----------
     csr
         Rows; a column's channel is the remainder of its number by the number of channels.
-    steps
+    scales
         float32 (channels,), finite and positive.
     largest
         The largest number that may be counted; at least 1, at most 65,535.
@@ -202,46 +202,46 @@ def count_steps(
     Raises
     ------
     TypeError, ValueError
-        `steps` or `out` are other arrays.
+        `scales` or `out` are other arrays.
 
     Examples
     --------
     >>> import numpy as np
     >>> from sparsefeat_kernels import encode
     >>> csr = encode(np.array([[1, 0.75], [0, 0.3]], np.float32))
-    >>> numbers, n_rows = count_steps(csr, np.array([1, 0.25], np.float32), largest=255)
+    >>> numbers, n_rows = quantize_linear(csr, np.array([1, 0.25], np.float32), largest=255)
     >>> numbers[:2].tolist(), n_rows
     ([1.0, 3.0], 1)
     """
     from sparsefeat_kernels import _values
 
-    _check_steps(steps)
-    numbers = _numbers(csr, out)
+    _check_scales(scales)
+    codes = _codes(csr, out)
     with np.errstate(divide="ignore", over="ignore"):
-        per_value = np.float32(1) / steps
-    n_rows = _values.count_steps(
+        per_value = np.float32(1) / scales
+    n_rows = _values.quantize_linear(
         read_only(csr.indptr),
         _columns(csr.indices),
         read_only(csr.data),
-        read_only(steps),
+        read_only(scales),
         read_only(per_value),
         np.float32(largest),
-        numbers,
+        codes,
     )
-    return numbers, int(n_rows)
+    return codes, int(n_rows)
 
 
-def count_roots(
-    csr: Csr, steps: Float32, *, largest: int = 255, out: Float32 | None = None
+def quantize_squared(
+    csr: Csr, scales: Float32, *, largest: int = 255, out: Float32 | None = None
 ) -> Float32:
-    """Find for each value the number whose square in steps of its channel is nearest.
+    """Find for each value the number whose square in scales of its channel is nearest.
 
     Parameters
     ----------
     csr
         Rows of values from 0 on; a column's channel is the remainder of its number by the number
         of channels.
-    steps
+    scales
         float32 (channels,), finite and positive.
     largest
         The numbers go from 1 to this: none becomes 0.
@@ -251,44 +251,44 @@ def count_roots(
     Returns
     -------
     float32 (nnz,)
-        Whole numbers. ``step * number**2`` is off by ``step * (number + 1/2)`` at most, where the
-        value is at most ``step * largest**2``.
+        Whole numbers. ``scale * number**2`` is off by ``scale * (number + 1/2)`` at most, where the
+        value is at most ``scale * largest**2``.
 
     Raises
     ------
     TypeError, ValueError
-        `steps` or `out` are other arrays.
+        `scales` or `out` are other arrays.
 
     Examples
     --------
     >>> import numpy as np
     >>> from sparsefeat_kernels import encode
     >>> csr = encode(np.array([[0.1, 9, 12.5, 100]], np.float32))
-    >>> count_roots(csr, np.ones(1, np.float32)).tolist()
+    >>> quantize_squared(csr, np.ones(1, np.float32)).tolist()
     [1.0, 3.0, 4.0, 10.0]
     """
     from sparsefeat_kernels import _values
 
-    _check_steps(steps)
-    numbers = _numbers(csr, out)
-    per_value = 1 / steps.astype(np.float64)
+    _check_scales(scales)
+    codes = _codes(csr, out)
+    per_value = 1 / scales.astype(np.float64)
     columns, values = _columns(csr.indices), read_only(csr.data)
-    _values.count_roots(columns, values, read_only(per_value), float(largest), numbers)
-    return numbers
+    _values.quantize_squared(columns, values, read_only(per_value), float(largest), codes)
+    return codes
 
 
-def scale_numbers(
-    numbers: Float32, indices: npt.NDArray[np.int32], steps: Float32, *, squared: bool
+def dequantize(
+    codes: Float32, indices: npt.NDArray[np.int32], scales: Float32, *, squared: bool
 ) -> None:
-    """Put back the values that `count_steps` or `count_roots` counted, in place.
+    """Put back the values that `quantize_linear` or `quantize_squared` counted, in place.
 
     Parameters
     ----------
-    numbers
-        float32 (n,), changed in place: a step times a number, or times its square, in float32.
+    codes
+        float32 (n,), changed in place: a scale times a number, or times its square, in float32.
     indices
         int32 (n,), column numbers, of which the channels follow.
-    steps
+    scales
         float32 (channels,).
     squared
         Whether they are roots.
@@ -302,7 +302,7 @@ def scale_numbers(
     --------
     >>> import numpy as np
     >>> numbers = np.array([3, 4], np.float32)
-    >>> scale_numbers(
+    >>> dequantize(
     ...     numbers, np.array([0, 3], np.int32), np.array([1, 0.5], np.float32), squared=True
     ... )
     >>> numbers.tolist()
@@ -310,17 +310,17 @@ def scale_numbers(
     """
     from sparsefeat_kernels import _values
 
-    check_values(numbers)
-    _check_steps(steps)
-    if indices.dtype != np.int32 or indices.shape != numbers.shape:
+    check_values(codes)
+    _check_scales(scales)
+    if indices.dtype != np.int32 or indices.shape != codes.shape:
         raise TypeError(
             f"got indices of {indices.dtype} and shape {indices.shape}, expected int32 "
-            f"{numbers.shape}: pass as many"
+            f"{codes.shape}: pass as many"
         )
-    _values.scale_numbers(_columns(indices), numbers, read_only(steps), squared)
+    _values.dequantize(_columns(indices), codes, read_only(scales), squared)
 
 
-def _numbers(csr: Csr, out: Float32 | None) -> Float32:
+def _codes(csr: Csr, out: Float32 | None) -> Float32:
     if out is None:
         return np.empty(csr.nnz, np.float32)
     check_values(out, csr.nnz)
@@ -331,7 +331,7 @@ def _columns(indices: npt.NDArray[np.int32]) -> npt.NDArray[np.uint32]:
     return read_only(indices.view(np.uint32))
 
 
-def _check_steps(steps: Float32) -> None:
-    check_values(steps)
-    if not len(steps):
-        raise ValueError("got no steps, expected one for each channel")
+def _check_scales(scales: Float32) -> None:
+    check_values(scales)
+    if not len(scales):
+        raise ValueError("got no scales, expected one for each channel")

@@ -79,7 +79,7 @@ class WinogradConvolution:
             )
         if len(bias) != n_out:
             raise ValueError(f"bias has {len(bias)} elements, expected {n_out}: one a channel")
-        variant = variant or suitable_variant()
+        variant = variant or choose_variant()
         if variant is None:
             raise ValueError(
                 "this processor has none of AVX-512, AVX2 with FMA, and NEON: name the variant"
@@ -284,14 +284,14 @@ def fits_winograd(n_in: int, n_out: int) -> bool:
     return n_in > 0 and n_out > 0 and n_in % CHANNELS == 0 and n_out % CHANNELS == 0
 
 
-def suitable_variant() -> str | None:
+def choose_variant() -> str | None:
     """Name the variant that is fastest on this processor; None where it has no such vectors.
 
     What numba is told to compile for by ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` counts.
 
     Examples
     --------
-    >>> suitable_variant() in ("avx512", "avx2", "neon", None)
+    >>> choose_variant() in ("avx512", "avx2", "neon", None)
     True
     """
     features = _features()

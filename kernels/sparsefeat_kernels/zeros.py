@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat_kernels.csr import Csr, dense_bits, read_only, refuse_row
+from sparsefeat_kernels.csr import Csr, dense_bits, raise_invalid_row, read_only
 
 
 def count_zeros_per_row(x: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
@@ -67,10 +67,10 @@ def count_zeros_per_channel(x: npt.NDArray[np.float32], n_channels: int) -> npt.
     from sparsefeat_kernels import _csr
 
     bits = dense_bits(x)
-    places = _places(x.shape[1], n_channels)
+    positions = _count_positions(x.shape[1], n_channels)
     counts = np.zeros(n_channels, np.int64)
     _csr.nonzeros_per_channel(bits, counts)
-    return np.subtract(len(x) * places, counts, out=counts)
+    return np.subtract(len(x) * positions, counts, out=counts)
 
 
 def csr_zeros_per_row(csr: Csr) -> npt.NDArray[np.int64]:
@@ -122,10 +122,10 @@ def csr_zeros_per_channel(csr: Csr, n_channels: int) -> npt.NDArray[np.int64]:
     """
     from sparsefeat_kernels import _csr
 
-    places = _places(csr.n_columns, n_channels)
+    positions = _count_positions(csr.n_columns, n_channels)
     counts = np.zeros(n_channels, np.int64)
     _count_stored(csr, _csr.stored_per_channel, counts)
-    return np.subtract(csr.n_rows * places, counts, out=counts)
+    return np.subtract(csr.n_rows * positions, counts, out=counts)
 
 
 def csr_zeros_per_position(csr: Csr, n_channels: int) -> npt.NDArray[np.int64]:
@@ -157,7 +157,7 @@ def csr_zeros_per_position(csr: Csr, n_channels: int) -> npt.NDArray[np.int64]:
     """
     from sparsefeat_kernels import _csr
 
-    counts = np.zeros(_places(csr.n_columns, n_channels), np.int64)
+    counts = np.zeros(_count_positions(csr.n_columns, n_channels), np.int64)
     _count_stored(csr, _csr.stored_per_position, n_channels, counts)
     return np.subtract(csr.n_rows * n_channels, counts, out=counts)
 
@@ -192,13 +192,13 @@ def csr_active_rows_per_channel(csr: Csr, n_channels: int) -> npt.NDArray[np.int
     """
     from sparsefeat_kernels import _csr
 
-    _places(csr.n_columns, n_channels)
+    _count_positions(csr.n_columns, n_channels)
     counts = np.zeros(n_channels, np.int64)
     _count_stored(csr, _csr.rows_per_channel, counts)
     return counts
 
 
-def _places(n_features: int, n_channels: int) -> int:
+def _count_positions(n_features: int, n_channels: int) -> int:
     if n_channels < 1 or n_features % n_channels:
         raise ValueError(
             f"{n_features} features are no whole number of {n_channels} channels: "
@@ -212,4 +212,4 @@ def _count_stored(csr: Csr, kernel: Callable[..., int], *arguments: object) -> N
     indptr, indices = read_only(csr.indptr), read_only(csr.indices.view(np.uint32))
     row = kernel(indptr, indices, csr.n_columns, *arguments)
     if row != csr.n_rows:
-        refuse_row(csr, row)
+        raise_invalid_row(csr, row)

@@ -7,7 +7,7 @@ BLOCK = 1 << 17  # bytes: no block may have more
 _MAGIC = 0xFD2FB528
 _ONE_SEGMENT = 0xA0  # the frame's header: as much memory as content, whose size has 4 bytes
 _RAW, _COMPRESSED = 0, 2
-_FEWEST = 64  # bytes that may be worth a table
+_MIN_BYTES = 64  # bytes that may be worth a table
 _OVERHEAD = 12  # bytes of a compressed block beside its table and streams
 _LONGEST_TABLE = 128
 
@@ -62,7 +62,7 @@ def _block(data: npt.NDArray[np.uint8]) -> list[bytes]:
     from sparsefeat_kernels import _zstandard
 
     n = len(data)
-    if n < _FEWEST:
+    if n < _MIN_BYTES:
         return _raw(data)
     # Two of three: the commonest, if there is one that nearly all are.
     common = sorted(data[[n // 4, n // 2, n - 1]])[1]

@@ -11,7 +11,7 @@ import pytest
 
 import sparsefeat
 from sparsefeat.cli.demo import copy_photographs
-from sparsefeat.images import list_pictures
+from sparsefeat.images import list_images
 
 POOLS = [f"block{block}_pool" for block in range(1, 6)]
 
@@ -64,7 +64,7 @@ def keras(
 def store(vgg16: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> sparsefeat.Store:
     folder = tmp_path_factory.mktemp("store") / "features"
     extractor = sparsefeat.Extractor(vgg16, "pools")
-    sparsefeat.extract(list_pictures([photos]), folder, model=extractor)
+    sparsefeat.extract(list_images([photos]), folder, model=extractor)
     return sparsefeat.open(folder)
 
 
@@ -103,15 +103,15 @@ def test_counted_zeros_are_those_of_keras(
             assert (zeros.active_rows == (ours != 0).any(axis=(1, 2)).sum(axis=0)).all()
             assert zeros.share is not None
             assert abs(zeros.share - np.mean(theirs == 0)) < 1e-5
-            by_picture = zeros.row_shares - np.mean(theirs == 0, axis=(1, 2, 3))
-            assert np.abs(by_picture).max() < 1e-5
+            by_image = zeros.row_shares - np.mean(theirs == 0, axis=(1, 2, 3))
+            assert np.abs(by_image).max() < 1e-5
             by_channel = zeros.channel_shares - np.mean(theirs == 0, axis=(0, 1, 2))
             assert np.abs(by_channel).mean() < 1e-5
             by_position = zeros.position_shares - np.mean(theirs == 0, axis=(0, 3))
             assert np.abs(by_position).mean() < 1e-5
 
 
-# Measured on the demo's photographs. Another processor may round a few elements the other way.
+# Measured on the demo's images. Another processor may round a few elements the other way.
 GOLDEN = {
     "block1_pool": [0.202666, 0.019014, 0.180932, 0.226880],
     "block2_pool": [0.335891, 0.034250, 0.304747, 0.380705],

@@ -97,11 +97,11 @@ def test_the_log_prints_nothing_by_itself() -> None:
 def test_extracting_and_reading_load_no_tensorflow(small_vgg16: Path, tmp_path: Path) -> None:
     code = (
         "import sparsefeat, numpy as np\n"
-        "from sparsefeat.images import list_pictures\n"
+        "from sparsefeat.images import list_images\n"
         f"extractor = sparsefeat.Extractor({str(small_vgg16)!r}, size=(32, 32))\n"
-        f"picture = {str(tmp_path / 'grey.png')!r}\n"
-        "from PIL import Image; Image.new('L', (9, 9)).save(picture)\n"
-        "sparsefeat.extract(list_pictures([picture]), "
+        f"image = {str(tmp_path / 'grey.png')!r}\n"
+        "from PIL import Image; Image.new('L', (9, 9)).save(image)\n"
+        "sparsefeat.extract(list_images([image]), "
         f"{str(tmp_path / 'features')!r}, model=extractor)\n"
         f"sparsefeat.open({str(tmp_path / 'features')!r})['block5_pool']\n"
     )

@@ -41,7 +41,7 @@ NOT_OF_IMAGES = {
 
 @pytest.fixture
 def photos(tmp_path: Path) -> list[str]:
-    """Crops of two photographs in turn."""
+    """Crops of two images in turn."""
     paths = []
     for number in range(8):
         source = (data.astronaut(), data.coffee())[number % 2]

@@ -73,7 +73,7 @@ def other_top() -> Any:
 
 
 def convolutional_top() -> Any:
-    """Spatial layers behind VGG16, for pictures of any size."""
+    """Spatial layers behind VGG16, for images of any size."""
     model = base(None)
     x = keras.layers.Dropout(0.3, name="drop")(model.output)
     x = keras.layers.Conv2D(12, 1, name="squeeze")(x)

@@ -1,7 +1,7 @@
 """Makes models as people fine-tune them: ``python scaled_models.py FOLDER PHOTOGRAPH...``.
 
-Each takes pictures of 150 x 150 pixels and is narrow, as those of `keras_models`. ``<name>.npz``
-holds what its own ``predict`` makes of the photographs, read by ``load_img``, layer by layer.
+Each takes images of 150 x 150 pixels and is narrow, as those of `keras_models`. ``<name>.npz``
+holds what its own ``predict`` makes of the images, read by ``load_img``, layer by layer.
 """
 
 import sys

@@ -10,10 +10,10 @@ def certificate(relative_l2: float = 1e-6, agreement: float = 1.0) -> Certificat
         LayerErrors(layer="good", max_abs=0.0, relative_l2=0.0, agreement=1.0),
         LayerErrors(layer="other", max_abs=0.5, relative_l2=relative_l2, agreement=agreement),
     )
-    return Certificate(layers=layers, photographs=(("cat.jpg", "00"),))
+    return Certificate(layers=layers, images=(("cat.jpg", "00"),))
 
 
-def test_errors_are_of_all_pictures_together() -> None:
+def test_errors_are_of_all_images_together() -> None:
     rng = np.random.default_rng(0)
     expected = np.maximum(rng.standard_normal((4, 1, 6, 5, 3)), 0).astype(np.float32)
     got = expected.copy()
@@ -42,7 +42,7 @@ def test_limits_hold() -> None:
     [(1.01e-5, 1.0), (0.0, 0.99989), (float("nan"), 1.0), (0.0, float("nan"))],
 )
 def test_the_layer_beyond_a_limit_is_named(relative_l2: float, agreement: float) -> None:
-    with pytest.raises(CertificateError, match=r"'other'.*relative L2.*1 photographs"):
+    with pytest.raises(CertificateError, match=r"'other'.*relative L2.*1 images"):
         certificate(relative_l2, agreement).check()
 
 

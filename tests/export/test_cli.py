@@ -21,11 +21,11 @@ COMMAND = [sys.executable, "-c", "from sparsefeat.cli import main; main()", "exp
 
 def save_photographs(folder: Path) -> None:
     folder.mkdir()
-    pictures = [skimage.data.astronaut(), skimage.data.coffee(), *load_sample_images().images]
-    for index, pixels in enumerate(pictures):
-        picture = Image.fromarray(pixels)
-        picture.save(folder / f"{index}.png")
-        picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / f"{index}-flipped.jpg")
+    images = [skimage.data.astronaut(), skimage.data.coffee(), *load_sample_images().images]
+    for index, pixels in enumerate(images):
+        image = Image.fromarray(pixels)
+        image.save(folder / f"{index}.png")
+        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / f"{index}-flipped.jpg")
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_without_a_download_the_default_is_pretrained(
     save_photographs(photos)
     output = tmp_path / "new" / "model.onnx"
     done = subprocess.run(
-        [*COMMAND, "-o", output, "--photos", photos, "--json"],
+        [*COMMAND, "-o", output, "--images", photos, "--json"],
         capture_output=True,
         text=True,
         check=False,
@@ -56,7 +56,7 @@ def test_without_a_download_the_default_is_pretrained(
     assert printed["weights"]["source"] == "pretrained"
     assert printed["preprocessing"] == read_metadata(vgg16)["preprocessing"]
     assert printed["certificate"] == read_metadata(output)["certificate"]
-    names = [one["name"] for one in printed["certificate"]["photographs"]]
+    names = [one["name"] for one in printed["certificate"]["images"]]
     assert names == sorted(path.name for path in photos.iterdir())
     assert printed["files"] == {
         str(path): path.stat().st_size for path in (output, tmp_path / "new" / "model.onnx.data")
@@ -146,5 +146,5 @@ def ended(process: psutil.Process) -> bool:
 def test_help_shows_examples() -> None:
     done = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True)
     assert "sparsefeat export -o vgg16.onnx --weights pretrained" in done.stdout
-    for option in ("--weights", "--no-top", "--scaling", "--photos", "--json"):
+    for option in ("--weights", "--no-top", "--scaling", "--images", "--json"):
         assert option in done.stdout

@@ -14,23 +14,23 @@ import sparsefeat_export
 from sparsefeat_export.errors import (
     CertificateError,
     ExportError,
+    ImagesError,
     OutputError,
-    PhotographsError,
     WeightsError,
     WeightsNotFoundError,
 )
 from sparsefeat_export.exporter import export
+from sparsefeat_export.images import SHIPPED
 from sparsefeat_export.model_file import read_metadata
-from sparsefeat_export.photographs import SHIPPED
 
 
 def save_twice(folder: Path) -> None:
-    """The shipped photographs, and each of them upside down."""
+    """The shipped images, and each of them upside down."""
     folder.mkdir()
     for path in SHIPPED.glob("*.jpg"):
         shutil.copy(path, folder)
-        with Image.open(path) as picture:
-            picture.transpose(Image.Transpose.ROTATE_180).save(folder / f"again-{path.name}")
+        with Image.open(path) as image:
+            image.transpose(Image.Transpose.ROTATE_180).save(folder / f"again-{path.name}")
 
 
 def test_a_wrong_weight_is_caught_and_nothing_is_written(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_a_wrong_weight_is_caught_and_nothing_is_written(tmp_path: Path) -> None
             values.flush()
 
     with pytest.raises(CertificateError, match=r"'block1_conv1'.*relative L2.*nothing was written"):
-        export(output, weights="random:0", top=False, channels_divisor=16, report=damage)
+        export(output, weights="random:0", top=False, channels_divisor=16, log=damage)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -62,7 +62,7 @@ def test_a_failed_export_leaves_the_former_one_alone(
 
 
 def test_weights_that_change_meanwhile_are_noticed(keras_files: Path, tmp_path: Path) -> None:
-    """With more photographs than one block, the network is loaded again.
+    """With more images than one block, the network is loaded again.
 
     Until then, it was said what a file of weights alone leaves open.
     """
@@ -83,10 +83,10 @@ def test_weights_that_change_meanwhile_are_noticed(keras_files: Path, tmp_path: 
         export(
             tmp_path / "model.onnx",
             weights=weights,
-            photos=photos,
+            images=photos,
             scaling="caffe",
             channels_divisor=16,
-            report=swap,
+            log=swap,
         )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", "weights.h5"]
     (open_questions,) = [line for line in said if line.startswith("weights.h5 says neither")]
@@ -98,9 +98,9 @@ def test_all_photographs_of_several_blocks_count(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     save_twice(photos)
     result = export(
-        tmp_path / "model.onnx", weights="random:1", top=False, photos=photos, channels_divisor=32
+        tmp_path / "model.onnx", weights="random:1", top=False, images=photos, channels_divisor=32
     )
-    assert len(result.certificate.photographs) == 2 * len(list(SHIPPED.glob("*.jpg")))
+    assert len(result.certificate.images) == 2 * len(list(SHIPPED.glob("*.jpg")))
     assert result.path == tmp_path / "model.onnx"
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "model.onnx",
@@ -144,10 +144,10 @@ def test_refusals_that_need_no_keras(tmp_path: Path, small_vgg16: Path) -> None:
         export(tmp_path / "model.onnx", scaling="vgg")
     with pytest.raises(WeightsNotFoundError):
         export(tmp_path / "model.onnx", weights="gone.keras")
-    with pytest.raises(PhotographsError):
-        export(tmp_path / "model.onnx", photos=tmp_path / "folder.onnx")
-    with pytest.raises(PhotographsError, match="got '' for the folder of photographs"):
-        export(tmp_path / "model.onnx", photos="")
+    with pytest.raises(ImagesError):
+        export(tmp_path / "model.onnx", images=tmp_path / "folder.onnx")
+    with pytest.raises(ImagesError, match="got '' for the folder of images"):
+        export(tmp_path / "model.onnx", images="")
 
 
 def test_importing_loads_no_tensorflow() -> None:

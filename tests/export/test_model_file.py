@@ -66,7 +66,7 @@ def test_of_a_model_for_any_size(vgg16: Path) -> None:
     certificate = metadata["certificate"]
     assert certificate["optimization_level"] == "all"
     assert certificate["limits"] == {"relative_l2": 1e-5, "agreement": 0.9999}
-    assert len(certificate["photographs"]) >= 8
+    assert len(certificate["images"]) >= 8
     assert list(certificate["layers"]) == list(layers)
     for errors in certificate["layers"].values():
         # Two implementations that were the same to the last bit would be one.

@@ -20,9 +20,9 @@ import sparsefeat_export
 from sparsefeat import normalize
 from sparsefeat.cli import main
 from sparsefeat.errors import InputError, LayerError, StoreMismatchError
-from sparsefeat.images import SCALINGS, list_pictures
+from sparsefeat.images import SCALINGS, list_images
 from sparsefeat_export.errors import WeightsError
-from sparsefeat_export.photographs import SHIPPED
+from sparsefeat_export.images import SHIPPED
 from sparsefeat_export.scaling import MODES
 from sparsefeat_export.sources.onnx_file import read_scaling
 from sparsefeat_kernels import to_dense
@@ -143,7 +143,7 @@ def test_from_the_file_to_the_feature_it_is_the_models_own_predict(
     with np.load(models / f"{name}.npz") as arrays:
         expected = dict(arrays)
     extractor = sparsefeat.Extractor(exported(name), list(expected))
-    assert extractor.picture_size == (150, 150)
+    assert extractor.image_size == (150, 150)
     assert extractor.scaling.mode == EXPECTED[name][1]
     (batch,) = extractor.extract(PHOTOGRAPHS)
     for layer, activation in expected.items():
@@ -254,8 +254,8 @@ def test_rows_of_two_scalings_are_never_in_one_store(
     """The same weights, exported again for pixels in another range."""
     other, _ = assumed
     store = tmp_path / "features"
-    pictures = list_pictures([PHOTOGRAPHS[0]])
-    sparsefeat.extract(pictures, store, model=sparsefeat.Extractor(exported("plain"), "gap"))
+    images = list_images([PHOTOGRAPHS[0]])
+    sparsefeat.extract(images, store, model=sparsefeat.Extractor(exported("plain"), "gap"))
     scaling = sparsefeat.open(store).settings["scaling"]
     assert scaling == {
         "mode": "0..1",
@@ -265,7 +265,7 @@ def test_rows_of_two_scalings_are_never_in_one_store(
         "std": [1.0, 1.0, 1.0],
     }
     with pytest.raises(StoreMismatchError, match="scaling"):
-        sparsefeat.extract(pictures, store, model=sparsefeat.Extractor(other, "gap"))
+        sparsefeat.extract(images, store, model=sparsefeat.Extractor(other, "gap"))
 
 
 KERAS = """
@@ -290,7 +290,7 @@ def test_the_benchmark_feeds_keras_what_the_model_expects(models: Path, tmp_path
         channels_divisor=16,
     ).path
     extractor = sparsefeat.Extractor(path, "block5_pool")
-    assert extractor.picture_size == (150, 150)
+    assert extractor.image_size == (150, 150)
     (batch,) = extractor.extract(PHOTOGRAPHS)
     ours = to_dense(batch.layers["block5_pool"])
     subprocess.run(
@@ -306,7 +306,7 @@ def test_the_benchmark_feeds_keras_what_the_model_expects(models: Path, tmp_path
 
 def test_messages_are_of_the_models_own_top(exported: Callable[[str], Path]) -> None:
     path = exported("plain")
-    assert list(sparsefeat.Extractor(path, "walk").layers)[5:] == ["hidden"]
+    assert list(sparsefeat.Extractor(path, "stages").layers)[5:] == ["hidden"]
     with pytest.raises(
         InputError, match=r"takes 150x150 only.*gap, drop, hidden, classes.*--no-top"
     ):

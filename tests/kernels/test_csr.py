@@ -147,8 +147,8 @@ def test_rectified_responses_to_a_photograph() -> None:
     from skimage.data import astronaut
 
     photograph = astronaut()
-    picture = photograph[96:208, 160:272].astype(np.float32) - 117
-    patches = sliding_window_view(picture, (3, 3, 3)).reshape(110, 110, 27)
+    image = photograph[96:208, 160:272].astype(np.float32) - 117
+    patches = sliding_window_view(image, (3, 3, 3)).reshape(110, 110, 27)
     filters = np.random.default_rng(5).standard_normal((27, 64)).astype(np.float32)
     x = np.maximum(patches @ filters - 100, 0).reshape(10, -1)
     assert 0.1 < np.mean(x != 0) < 0.6
@@ -340,7 +340,7 @@ def test_refuses_exactly_what_the_reference_refuses(data: st.DataObject) -> None
         n_columns,
     )
     out, before, after = guarded(n_rows, n_columns)
-    unsound = reference.first_unsound_row(csr)
+    unsound = reference.first_invalid_row(csr)
     if unsound is None:
         assert_same_dense(to_dense(csr, out=out), reference.to_dense(csr))
     else:

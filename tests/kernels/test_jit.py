@@ -115,7 +115,7 @@ def run(use):
         use()
     except BaseException as exc:
         failed.append(exc)
-uses = [lambda: k.encode(np.ones((1, 1), np.float32)), k.suitable_variant, k.compile_winograd] * 2
+uses = [lambda: k.encode(np.ones((1, 1), np.float32)), k.choose_variant, k.compile_winograd] * 2
 threads = [threading.Thread(target=run, args=(use,)) for use in uses]
 for thread in threads:
     thread.start()

@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 from sparsefeat_kernels import (
     Csr,
-    count_roots,
-    count_steps,
+    dequantize,
     encode,
-    error_sums,
-    raise_maxima,
+    quantize_linear,
+    quantize_squared,
     reference,
     round_half,
     round_mantissa,
-    scale_numbers,
+    sum_errors,
+    update_maxima,
 )
 
 from .laws import SPECIAL_BITS, assert_same_dense, bits, dense_rows, property_settings, random_rows
@@ -103,13 +103,13 @@ def test_sums_of_errors(x: Float32) -> None:
     stored = round_mantissa(csr.data, 5)
     with np.errstate(over="ignore"):
         np.testing.assert_allclose(
-            error_sums(csr, stored), reference.error_sums(csr, stored), rtol=1e-9
+            sum_errors(csr, stored), reference.sum_errors(csr, stored), rtol=1e-9
         )
 
 
 def test_equal_values_have_no_error() -> None:
     csr = encode(np.array([[1, 2, 0], [0, 0, 0]], np.float32))
-    assert error_sums(csr, csr.data).tolist() == [[0, 5, 5, 5], [0, 0, 0, 0]]
+    assert sum_errors(csr, csr.data).tolist() == [[0, 5, 5, 5], [0, 0, 0, 0]]
 
 
 @pytest.mark.parametrize(
@@ -140,34 +140,34 @@ def test_memory_that_does_not_fit_is_refused() -> None:
     assert bits(fixed).tolist() == [0] * 4
 
 
-def some_steps(n_channels: int, seed: int) -> Float32:
+def some_scales(n_channels: int, seed: int) -> Float32:
     rng = np.random.default_rng(seed)
     return np.exp(rng.normal(0, 3, n_channels)).astype(np.float32)
 
 
 @st.composite
 def counted_rows(draw: st.DrawFn) -> tuple[Csr, Csr, Float32]:
-    """Draw whole numbers, the same times the steps of their channels, and those steps."""
+    """Draw whole numbers, the same times the scales of their channels, and those scales."""
     n_channels = draw(st.sampled_from([1, 3, 8, 64]))
     seed, n_rows = draw(st.integers(0, 2**32)), draw(st.integers(0, 5))
     rng = np.random.default_rng(seed)
-    steps = some_steps(n_channels, seed)
+    scales = some_scales(n_channels, seed)
     numbers = rng.integers(0, draw(st.sampled_from([2, 256, 8416])), (n_rows, 5, n_channels))
     numbers[rng.random(numbers.shape) < 0.5] = 0
     whole = numbers.astype(np.float32)
     width = 5 * n_channels
-    exact = (whole * steps).reshape(n_rows, width)
-    return encode(whole.reshape(n_rows, width)), encode(exact), steps
+    exact = (whole * scales).reshape(n_rows, width)
+    return encode(whole.reshape(n_rows, width)), encode(exact), scales
 
 
 @given(counted_rows())
 @property_settings
 def test_whole_numbers_come_back(drawn: tuple[Csr, Csr, Float32]) -> None:
-    whole, exact, steps = drawn
-    numbers, n_rows = count_steps(exact, steps, largest=65535)
+    whole, exact, scales = drawn
+    numbers, n_rows = quantize_linear(exact, scales, largest=65535)
     assert n_rows == exact.n_rows
     assert_same_dense(numbers, whole.data)
-    scale_numbers(numbers, exact.indices, steps, squared=False)
+    dequantize(numbers, exact.indices, scales, squared=False)
     assert_same_dense(numbers, exact.data)
 
 
@@ -176,14 +176,14 @@ def test_whole_numbers_come_back(drawn: tuple[Csr, Csr, Float32]) -> None:
 def test_the_first_row_that_is_not_exact_ends_them(
     drawn: tuple[Csr, Csr, Float32], data: st.DataObject
 ) -> None:
-    _, exact, steps = drawn
+    _, exact, scales = drawn
     if not exact.nnz:
         return
     at = data.draw(st.integers(0, exact.nnz - 1))
     with np.errstate(over="ignore"):
         exact.data[at] = np.nextafter(exact.data[at], np.float32(np.inf))
-    numbers, n_rows = count_steps(exact, steps, largest=65535)
-    expected, n_expected = reference.count_steps(exact, steps, largest=65535)
+    numbers, n_rows = quantize_linear(exact, scales, largest=65535)
+    expected, n_expected = reference.quantize_linear(exact, scales, largest=65535)
     assert n_rows == n_expected
     assert_same_dense(numbers[: len(expected)], expected)
 
@@ -193,7 +193,7 @@ def test_the_first_row_that_is_not_exact_ends_them(
 def test_what_is_no_number_of_steps(value: float, n_channels: int) -> None:
     x = np.ones((3, 12), np.float32)
     x[1, 7] = value
-    _, n_rows = count_steps(encode(x), np.ones(n_channels, np.float32), largest=255)
+    _, n_rows = quantize_linear(encode(x), np.ones(n_channels, np.float32), largest=255)
     assert n_rows == 1
 
 
@@ -202,10 +202,10 @@ def test_what_is_no_number_of_steps(value: float, n_channels: int) -> None:
 def test_any_rows_are_counted_as_the_reference_does(x: Float32, data: st.DataObject) -> None:
     width = max(1, x.shape[1])
     n_channels = data.draw(st.sampled_from([n for n in (1, 2, 5, 7, 64) if width % n == 0]))
-    csr, steps = encode(x), some_steps(n_channels, len(x))
+    csr, scales = encode(x), some_scales(n_channels, len(x))
     with np.errstate(over="ignore", invalid="ignore"):
-        expected, n_expected = reference.count_steps(csr, steps, largest=255)
-        numbers, n_rows = count_steps(csr, steps, largest=255)
+        expected, n_expected = reference.quantize_linear(csr, scales, largest=255)
+        numbers, n_rows = quantize_linear(csr, scales, largest=255)
     assert n_rows == n_expected
     assert_same_dense(numbers[: len(expected)], expected)
 
@@ -215,8 +215,8 @@ def test_maxima(n_channels: int) -> None:
     ours, theirs = np.zeros(n_channels, np.float32), np.zeros(n_channels, np.float32)
     for seed in range(3):
         csr = encode(random_rows(4, 21 * n_channels, 0.3, seed))
-        raise_maxima(csr, ours)
-        reference.raise_maxima(csr, theirs)
+        update_maxima(csr, ours)
+        reference.update_maxima(csr, theirs)
         assert_same_dense(ours, theirs)
     assert ours.max() > 1
 
@@ -227,31 +227,31 @@ def test_roots_are_the_nearest(n_channels: int, largest: int) -> None:
     rng = np.random.default_rng(largest)
     csr = encode((rng.random((5, 7 * n_channels)) ** 4).astype(np.float32))
     maxima = np.zeros(n_channels, np.float32)
-    raise_maxima(csr, maxima)
-    steps = (maxima / np.float32(largest**2)).astype(np.float32)
-    numbers = count_roots(csr, steps, largest=largest)
-    assert_same_dense(numbers, reference.count_roots(csr, steps, largest=largest))
+    update_maxima(csr, maxima)
+    scales = (maxima / np.float32(largest**2)).astype(np.float32)
+    numbers = quantize_squared(csr, scales, largest=largest)
+    assert_same_dense(numbers, reference.quantize_squared(csr, scales, largest=largest))
     values = numbers.copy()
-    scale_numbers(values, csr.indices, steps, squared=True)
-    assert_same_dense(values, reference.scale_numbers(numbers, csr.indices, steps, squared=True))
-    bound = steps[csr.indices % n_channels] * (numbers + 0.5)
+    dequantize(values, csr.indices, scales, squared=True)
+    assert_same_dense(values, reference.dequantize(numbers, csr.indices, scales, squared=True))
+    bound = scales[csr.indices % n_channels] * (numbers + 0.5)
     assert (np.abs(values.astype(np.float64) - csr.data) <= bound * (1 + 1e-6)).all()
 
 
 def test_no_value_becomes_zero() -> None:
     csr = encode(np.array([[1e-44, 1e-30, 1]], np.float32))
-    assert count_roots(csr, np.array([1e-5], np.float32)).tolist() == [1, 1, 255]
+    assert quantize_squared(csr, np.array([1e-5], np.float32)).tolist() == [1, 1, 255]
 
 
-@pytest.mark.parametrize("count", [count_roots, lambda *a: count_steps(*a, largest=3)])
+@pytest.mark.parametrize("count", [quantize_squared, lambda *a: quantize_linear(*a, largest=3)])
 def test_wrong_arrays_are_refused(count: Callable[..., object]) -> None:
     csr = encode(np.ones((1, 4), np.float32))
     with pytest.raises(TypeError, match="got float64"):
         count(csr, np.ones(2))
-    with pytest.raises(ValueError, match="got no steps"):
+    with pytest.raises(ValueError, match="got no scales"):
         count(csr, np.ones(0, np.float32))
     with pytest.raises(ValueError, match="got 3 values, expected 4"):
-        count_roots(csr, np.ones(2, np.float32), out=np.empty(3, np.float32))
+        quantize_squared(csr, np.ones(2, np.float32), out=np.empty(3, np.float32))
     numbers = np.ones(4, np.float32)
     with pytest.raises(TypeError, match="got indices of int64"):
-        scale_numbers(numbers, np.arange(4), np.ones(2, np.float32), squared=True)  # type: ignore[arg-type]
+        dequantize(numbers, np.arange(4), np.ones(2, np.float32), squared=True)  # type: ignore[arg-type]

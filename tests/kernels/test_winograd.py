@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from sparsefeat_kernels import (
     WinogradConvolution,
+    choose_variant,
     fits_winograd,
     reference,
-    suitable_variant,
 )
 from sparsefeat_kernels._winograd import cook_toom
 
@@ -305,7 +305,7 @@ def test_which_channels_fit() -> None:
     ],
 )
 def test_the_variant_that_suits_a_processor(features: str, expected: str) -> None:
-    code = "import sparsefeat_kernels as k; print(k.suitable_variant())"
+    code = "import sparsefeat_kernels as k; print(k.choose_variant())"
     environment = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": features}
     run = subprocess.run(
         [sys.executable, "-c", code],
@@ -318,7 +318,7 @@ def test_the_variant_that_suits_a_processor(features: str, expected: str) -> Non
 
 
 def test_this_processor_has_a_variant() -> None:
-    assert suitable_variant() in VARIANTS
+    assert choose_variant() in VARIANTS
 
 
 REGISTERS = """
@@ -340,7 +340,7 @@ assert "ymm" in loop and "rsp" not in loop, loop
 
 
 @pytest.mark.skipif(
-    suitable_variant() not in ("avx512", "avx2") or sys.platform != "linux",
+    choose_variant() not in ("avx512", "avx2") or sys.platform != "linux",
     reason="reads assembly of x86-64 as Linux writes it",
 )
 def test_sums_stay_in_the_registers_that_avx2_has() -> None:

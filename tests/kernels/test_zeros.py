@@ -20,7 +20,7 @@ from sparsefeat_kernels import (
 
 from .laws import SPECIAL_BITS, dense_rows, property_settings, random_rows
 
-PER_PLACE = (csr_zeros_per_channel, csr_zeros_per_position, csr_active_rows_per_channel)
+PER_POSITION = (csr_zeros_per_channel, csr_zeros_per_position, csr_active_rows_per_channel)
 
 
 def same(got: npt.NDArray[np.int64], expected: npt.NDArray[np.int64]) -> None:
@@ -59,9 +59,9 @@ def test_positions_and_activity(x: npt.NDArray[np.float32], data: st.DataObject)
     active = csr_active_rows_per_channel(csr, n_channels)
     same(per_position, reference.csr_zeros_per_position(csr, n_channels))
     same(active, reference.csr_active_rows_per_channel(csr, n_channels))
-    places = x.reshape(len(x), width // n_channels, n_channels)
-    same(per_position, (places == 0).sum(axis=(0, 2), dtype=np.int64))
-    same(active, (places != 0).any(axis=1).sum(axis=0, dtype=np.int64))
+    positions = x.reshape(len(x), width // n_channels, n_channels)
+    same(per_position, (positions == 0).sum(axis=(0, 2), dtype=np.int64))
+    same(active, (positions != 0).any(axis=1).sum(axis=0, dtype=np.int64))
 
 
 def test_the_share_of_zeros_is_numpys() -> None:
@@ -82,7 +82,7 @@ def test_features_must_be_whole_places(n_channels: int) -> None:
     message = f"6 features are no whole number of {n_channels} channels"
     with pytest.raises(ValueError, match=message):
         count_zeros_per_channel(x, n_channels)
-    for count in PER_PLACE:
+    for count in PER_POSITION:
         with pytest.raises(ValueError, match=message):
             count(encode(x), n_channels)
 
@@ -108,7 +108,7 @@ def test_wrong_arrays_are_refused(
 )
 def test_a_damaged_csr_is_refused(indptr: list[int], indices: list[int]) -> None:
     csr = Csr(np.array(indptr), np.array(indices, np.int32), np.ones(2, np.float32), 6)
-    row = reference.first_unsound_row(csr)
-    for count in PER_PLACE:
+    row = reference.first_invalid_row(csr)
+    for count in PER_POSITION:
         with pytest.raises(ValueError, match=f"row {row} of the Csr"):
             count(csr, 3)

@@ -1,12 +1,12 @@
 """Zeros of activations: how many, where, and what goes with them.
 
 ==================  =================================================================
-`analysis`          zeros of a store or of photographs, by one call
+`analysis`          zeros of a store or of images, by one call
 `result`            what that finds out, as frames and in JSON's types
-`counting`          counting what a store holds, or photographs without a store
+`counting`          counting what a store holds, or images without a store
 `counts`            what was counted of one layer, batch by batch; mean and spread
-`flatness`          how much of a picture is flat
-`statistics`        correlations, and whether one set of pictures has more zeros
+`flatness`          how much of an image is flat
+`statistics`        correlations, and whether one set of images has more zeros
 `wrong_scalings`    what the usual mistakes do to the zeros
 `tables`            all of it in rows of text and in long tables
 ==================  =================================================================

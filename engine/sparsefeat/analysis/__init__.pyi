@@ -1,21 +1,21 @@
 from .analysis import analyse
-from .counting import PictureZeros, count_pictures, count_store, end_of_walk, missing_of_walk
-from .counts import Accumulator, LayerZeros, Spread, spread_of
-from .flatness import Flatness, flatness_of
+from .counting import ImageZeros, count_images, count_store, explain_last_stage, missing_stages
+from .counts import Accumulator, LayerZeros, Spread, compute_spread
+from .flatness import Flatness, compute_flatness
 from .result import Sparsity, layer_facts
 from .statistics import Correlation, Difference, Estimate, compare_shares, correlate
 from .tables import (
     By,
     channel_table,
     correlation_table,
+    describe_images_read,
     difference_frame,
     difference_table,
     heading,
+    image_table,
     label_table,
     layer_table,
     long_table,
-    picture_table,
-    pictures_read,
     position_grid,
     scaling_frame,
     scaling_table,
@@ -29,8 +29,8 @@ __all__ = [
     "Difference",
     "Estimate",
     "Flatness",
+    "ImageZeros",
     "LayerZeros",
-    "PictureZeros",
     "ScalingZeros",
     "Sparsity",
     "Spread",
@@ -38,25 +38,25 @@ __all__ = [
     "channel_table",
     "compare_scalings",
     "compare_shares",
+    "compute_flatness",
+    "compute_spread",
     "correlate",
     "correlation_table",
-    "count_pictures",
+    "count_images",
     "count_store",
+    "describe_images_read",
     "difference_frame",
     "difference_table",
-    "end_of_walk",
-    "flatness_of",
+    "explain_last_stage",
     "heading",
+    "image_table",
     "label_table",
     "layer_facts",
     "layer_table",
     "long_table",
-    "missing_of_walk",
-    "picture_table",
-    "pictures_read",
+    "missing_stages",
     "position_grid",
     "scaling_frame",
     "scaling_table",
     "scalings",
-    "spread_of",
 ]

@@ -1,4 +1,4 @@
-"""Zeros of a store or of photographs, by one call."""
+"""Zeros of a store or of images, by one call."""
 
 import os
 import warnings
@@ -6,71 +6,71 @@ from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
-from sparsefeat.analysis.counting import count_pictures, count_store
+from sparsefeat.analysis.counting import count_images, count_store
 from sparsefeat.analysis.flatness import stored_flatness
 from sparsefeat.analysis.result import FLATNESS, Sparsity
 from sparsefeat.errors import InputError
-from sparsefeat.images import each_picture
-from sparsefeat.store import Store, choose_stored, is_store
+from sparsefeat.images import each_image
+from sparsefeat.store import Store, choose_stored_layers, is_store
 from sparsefeat.types import Reject, RejectWarning, Row, reject_message
 
 if TYPE_CHECKING:
-    from sparsefeat.images import Picture
+    from sparsefeat.images import ImageInput
     from sparsefeat.pipeline import Extractor
 
-Report = Callable[[int, int, str], None]
+Progress = Callable[[int, int, str], None]
 """Takes how many are done, of how many, and what they are."""
 
 
 def analyse(
-    source: "Store | str | os.PathLike[str] | Iterable[Picture | Reject]",
+    source: "Store | str | os.PathLike[str] | Iterable[ImageInput | Reject]",
     layers: str | Sequence[str] | None = None,
     *,
     extractor: "Extractor | None" = None,
     flatness: bool | None = None,
-    photos: str | os.PathLike[str] | None = None,
-    places: bool = True,
+    images: str | os.PathLike[str] | None = None,
+    positions: bool = True,
     name: str | None = None,
-    report: Report | None = None,
+    progress: Progress | None = None,
 ) -> Sparsity:
-    """Count the zeros of a store, or of photographs, layer by layer, and say what goes with them.
+    """Count the zeros of a store, or of images, layer by layer, and say what goes with them.
 
     Parameters
     ----------
     source
-        A store or its folder; else photographs, one or several, as `Extractor.extract` takes
+        A store or its folder; else images, one or several, as `Extractor.extract` takes
         them.
     layers
         Of a store's layers those to count, written as for a model; by default all. Of
-        photographs the extractor's are counted.
+        images the extractor's are counted.
     extractor
-        What runs the network; needed for photographs, and for them alone.
+        What runs the network; needed for images, and for them alone.
     flatness
-        Measure how flat each picture is. By default done for photographs, which are decoded
-        anyway, and not for a store, whose photographs would have to be read again.
-    photos
-        Where a store's photographs are now, if they were moved: for their flatness.
-    places
-        Count by position, and in how many pictures a channel is active. Without it a store's
+        Measure how flat each image is. By default done for images, which are decoded
+        anyway, and not for a store, whose images would have to be read again.
+    images
+        Where a store's images are now, if they were moved: for their flatness.
+    positions
+        Count by position, and in how many images a channel is active. Without it a store's
         indices aren't read: only the counts that it recorded.
     name
         What to call the set; by default as `source` is.
-    report
+    progress
         Called as the work goes on with how much is done, of how much, and the layer that is
-        counted or "flatness"; of a generator's pictures the total isn't known, and is what is done.
+        counted or "flatness"; of a generator's images the total isn't known, and is what is done.
 
     Raises
     ------
     InputError
-        Photographs without an extractor, a store with one; layers or `photos` for photographs;
-        `photos` without flatness.
+        Images without an extractor, a store with one; layers or `images` for images;
+        `images` without flatness.
     SourceError, LayerError, StoreError
-        As listing photographs and opening a store raise them.
+        As listing images and opening a store raise them.
 
     Warns
     -----
     RejectWarning
-        Some photographs could not be read: they stand in the result's `rejects`.
+        Some images could not be read: they stand in the result's `rejects`.
 
     Examples
     --------
@@ -83,50 +83,51 @@ def analyse(
     if isinstance(source, Store) or is_store(source):
         if extractor is not None:
             raise InputError(
-                f"{source} is a store, expected photographs where an extractor is given: leave it "
-                "out"
+                f"{source} is a store, expected images where an extractor is given: leave it out"
             )
-        if photos is not None and not flatness:
+        if images is not None and not flatness:
             raise InputError("got photos, expected flatness=True with them: it is all they are for")
-        return _of_store(source, layers, flatness, photos, places, name, report)
+        return _of_store(source, layers, flatness, images, positions, name, progress)
     if extractor is None:
         raise InputError(
-            f"got photographs ({_called(source)}) and no extractor, expected one: pass "
+            f"got images ({_called(source)}) and no extractor, expected one: pass "
             "extractor=sparsefeat.Extractor(model, layers), or name a store"
         )
     if layers is not None:
-        raise InputError("got layers for photographs, expected them in the extractor: put them in")
-    if photos is not None:
-        raise InputError("got photos besides photographs, expected a store with them: leave it out")
-    pictures: Iterable[Picture | Reject] = each_picture(source)
+        raise InputError("got layers for images, expected them in the extractor: put them in")
+    if images is not None:
+        raise InputError("got photos besides images, expected a store with them: leave it out")
+    inputs: Iterable[ImageInput | Reject] = each_image(source)
     if isinstance(source, str | os.PathLike | Sized):
-        pictures = [*pictures]
-    return _of_pictures(pictures, extractor, flatness, name or _called(source), report)
+        inputs = [*inputs]
+    return _of_images(inputs, extractor, flatness, name or _called(source), progress)
 
 
 def _of_store(
     source: Any,
     layers: str | Sequence[str] | None,
     flatness: bool | None,
-    photos: str | os.PathLike[str] | None,
-    places: bool,
+    images: str | os.PathLike[str] | None,
+    positions: bool,
     name: str | None,
-    report: Report | None,
+    progress: Progress | None,
 ) -> Sparsity:
     store = source if isinstance(source, Store) else Store(source)
     counts = count_store(
         store,
-        choose_stored(layers, list(store.layers)),
-        places=places,
-        report=report,
+        choose_stored_layers(layers, list(store.layers)),
+        positions=positions,
+        progress=progress,
     )
     obs = store.obs
     unmeasured: dict[str, int] = {}
     if flatness:
         *measured, unmeasured = stored_flatness(
             store,
-            photos=photos,
-            report=None if report is None else lambda done, total: report(done, total, "flatness"),
+            images=images,
+            progress=None
+            if progress is None
+            else lambda done, total: progress(done, total, "flatness"),
         )
         obs = obs.assign(**dict(zip(FLATNESS, measured, strict=True)))
     rejects = tuple(
@@ -143,22 +144,22 @@ def _of_store(
     )
 
 
-def _of_pictures(
-    pictures: "Iterable[Picture | Reject]",
+def _of_images(
+    inputs: "Iterable[ImageInput | Reject]",
     extractor: "Extractor",
     flatness: bool | None,
     name: str,
-    report: Report | None,
+    progress: Progress | None,
 ) -> Sparsity:
     import pandas as pd
 
-    total = len(pictures) if isinstance(pictures, Sized) else 0
+    total = len(inputs) if isinstance(inputs, Sized) else 0
     flatness = flatness is None or flatness
-    found = count_pictures(
+    found = count_images(
         extractor,
-        pictures,
+        inputs,
         flatness=flatness,
-        report=None if report is None else lambda done: report(done, max(done, total), ""),
+        progress=None if progress is None else lambda done: progress(done, max(done, total), ""),
     )
     if found.rejects:
         warnings.warn(reject_message(found.rejects), RejectWarning, stacklevel=3)
@@ -179,4 +180,4 @@ def _of_pictures(
 
 
 def _called(source: object) -> str:
-    return os.fspath(source) if isinstance(source, str | os.PathLike) else "pictures"
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else "images"

@@ -1,15 +1,15 @@
-"""Counting the zeros of a store or of photographs, and the layers of the walk through both."""
+"""Counting the zeros of a store or of images, and the layers of the stages through both."""
 
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from sparsefeat.analysis.counts import Accumulator, LayerZeros, Places
-from sparsefeat.analysis.flatness import Flatness, flatness_of
+from sparsefeat.analysis.counts import Accumulator, LayerZeros, PositionCounts
+from sparsefeat.analysis.flatness import Flatness, compute_flatness
 from sparsefeat.errors import StoreCorruptError
-from sparsefeat.images import Decoded, Picture
-from sparsefeat.model import ModelLayer, behind_base, choose
+from sparsefeat.images import Decoded, ImageInput
+from sparsefeat.model import ModelLayer, choose, layers_after_base
 from sparsefeat.pipeline import Extractor
 from sparsefeat.store import Store
 from sparsefeat.types import Reject, Row
@@ -21,8 +21,8 @@ def count_store(
     store: Store,
     layers: Sequence[str] | None = None,
     *,
-    places: bool = True,
-    report: Callable[[int, int, str], None] | None = None,
+    positions: bool = True,
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, LayerZeros]:
     """Count the zeros of a store's layers.
 
@@ -32,12 +32,12 @@ def count_store(
         The store, from `sparsefeat.open`.
     layers
         Names; by default all that it holds.
-    places
-        Count by position, and in how many pictures each channel is active. That isn't recorded:
+    positions
+        Count by position, and in how many images each channel is active. That isn't recorded:
         the indices are read, but no values (except of a layer that is stored dense), about 64 MiB
         at a time. Without it, zeros per row and per channel are read as they were recorded, and
         nothing else.
-    report
+    progress
         Called with the rows read, of how many, and the layer's name.
 
     Returns
@@ -64,9 +64,9 @@ def count_store(
         ):
             raise StoreCorruptError(
                 f"{store.folder} counts other zeros of {name} by channel than by row, expected as "
-                "many: see sparsefeat verify, and extract these pictures again"
+                "many: see sparsefeat verify, and extract these images again"
             )
-        counted = Places(layer) if places else None
+        counted = PositionCounts(layer) if positions else None
         if counted is not None:
             for csr in store[name].supports():
                 try:
@@ -74,8 +74,8 @@ def count_store(
                 except ValueError as exc:  # the kernels check the indices' order as they go
                     raise StoreCorruptError(f"{store.folder}, {name}: {exc}") from exc
                 done += csr.n_rows
-                if report is not None:
-                    report(done, total, name)
+                if progress is not None:
+                    progress(done, total, name)
         found[name] = LayerZeros(
             layer=layer,
             per_row=zeros.per_row,
@@ -87,15 +87,15 @@ def count_store(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class PictureZeros:
-    """What was counted of some photographs.
+class ImageZeros:
+    """What was counted of some images.
 
     Attributes
     ----------
     counts
         The zeros of each layer.
     rows
-        The pictures, in the order of `LayerZeros.per_row`.
+        The images, in the order of `LayerZeros.per_row`.
     flatness
         As long as `rows`; empty where it wasn't measured.
     rejects
@@ -108,27 +108,27 @@ class PictureZeros:
     rejects: tuple[Reject, ...]
 
 
-def count_pictures(
+def count_images(
     extractor: Extractor,
-    pictures: str | os.PathLike[str] | Iterable[Picture | Reject],
+    images: str | os.PathLike[str] | Iterable[ImageInput | Reject],
     *,
     flatness: bool = True,
-    report: Callable[[int], None] | None = None,
-) -> PictureZeros:
-    """Run photographs through the network and count their zeros, batch by batch.
+    progress: Callable[[int], None] | None = None,
+) -> ImageZeros:
+    """Run images through the network and count their zeros, batch by batch.
 
-    Activations are dropped as soon as they are counted; only figures are kept for each picture.
+    Activations are dropped as soon as they are counted; only figures are kept for each image.
 
     Parameters
     ----------
     extractor
         Its layers are counted; pre-activations too, if it has any.
-    pictures
+    images
         As `Extractor.extract` takes them.
     flatness
         Measure how flat each of them is.
-    report
-        Called after each batch with the number of pictures done.
+    progress
+        Called after each batch with the number of images done.
 
     Raises
     ------
@@ -136,16 +136,16 @@ def count_pictures(
         As `Extractor.extract` does.
     """
     accumulators = {name: Accumulator(layer) for name, layer in extractor.layers.items()}
-    # By digest: a picture that comes twice is as flat the second time.
+    # By digest: an image that comes twice is as flat the second time.
     measured: dict[str, Flatness] = {}
     rows: list[Row] = []
     rejects: list[Reject] = []
 
     def measure(decoded: Decoded) -> None:
-        measured[decoded.row.sha256] = flatness_of(decoded.pixels)
+        measured[decoded.row.sha256] = compute_flatness(decoded.pixels)
 
     batches = extractor.extract(
-        pictures, errors="ignore", reuse=True, on_decoded=measure if flatness else None
+        images, errors="ignore", reuse=True, on_decoded=measure if flatness else None
     )
     with closing(batches):
         for batch in batches:
@@ -153,9 +153,9 @@ def count_pictures(
                 accumulators[name].add(csr)
             rows += batch.rows
             rejects += batch.rejects
-            if report is not None:
-                report(len(rows) + len(rejects))
-    return PictureZeros(
+            if progress is not None:
+                progress(len(rows) + len(rejects))
+    return ImageZeros(
         counts={name: accumulator.result() for name, accumulator in accumulators.items()},
         rows=tuple(rows),
         flatness=tuple(measured[row.sha256] for row in rows) if flatness else (),
@@ -163,12 +163,12 @@ def count_pictures(
     )
 
 
-def missing_of_walk(names: Collection[str]) -> list[str]:
-    """Say what of the walk isn't among the layers that a store holds.
+def missing_stages(names: Collection[str]) -> list[str]:
+    """Say what of the stages isn't among the layers that a store holds.
 
     Examples
     --------
-    >>> missing_of_walk(["block2_pool", "block3_pool", "block4_pool", "block5_pool"])
+    >>> missing_stages(["block2_pool", "block3_pool", "block4_pool", "block5_pool"])
     ['block1_pool', 'layers behind block5_pool']
     """
     missing = [name for name in POOLS if name not in names]
@@ -176,10 +176,10 @@ def missing_of_walk(names: Collection[str]) -> list[str]:
     return missing if behind else [*missing, "layers behind block5_pool"]
 
 
-def end_of_walk(layers: Sequence[ModelLayer]) -> str | None:
-    """Say why the walk through a model ends with its last pool; None where it goes on."""
-    top = [layer.name for layer in behind_base(layers)]
-    if set(top).intersection(choose("walk", layers)):
+def explain_last_stage(layers: Sequence[ModelLayer]) -> str | None:
+    """Say why the stages through a model ends with its last pool; None where it goes on."""
+    top = [layer.name for layer in layers_after_base(layers)]
+    if set(top).intersection(choose("stages", layers)):
         return None
     if not top:
         return "the model was exported without its top"

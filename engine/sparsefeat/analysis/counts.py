@@ -20,10 +20,10 @@ Float64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spread:
-    """Mean and spread over pictures.
+    """Mean and spread over images.
 
-    `std` is the sample's, with N - 1 below; None for fewer than two pictures. The rest is None
-    where there are no pictures.
+    `std` is the sample's, with N - 1 below; None for fewer than two images. The rest is None
+    where there are no images.
     """
 
     mean: float | None
@@ -35,12 +35,12 @@ class Spread:
     max: float | None
 
 
-def spread_of(values: Float64) -> Spread:
+def compute_spread(values: Float64) -> Spread:
     """Sum up float64 (N,), as `pandas.Series.describe` does.
 
     Examples
     --------
-    >>> spread_of(np.array([0.5, 0.75, 1.0])).upper_quartile
+    >>> compute_spread(np.array([0.5, 0.75, 1.0])).upper_quartile
     0.875
     """
     import pandas as pd
@@ -52,7 +52,7 @@ def spread_of(values: Float64) -> Spread:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class LayerZeros:
-    """The zeros of one layer over a set of pictures; one picture is one row.
+    """The zeros of one layer over a set of images; one image is one row.
 
     A zero is 0.0 or -0.0. An element that is no zero is *active*; of a pre-activation that is
     nearly every one.
@@ -60,7 +60,7 @@ class LayerZeros:
     Attributes
     ----------
     layer
-        The layer's name, and its shape for one picture: (H, W, C), or (F,) where each of the F
+        The layer's name, and its shape for one image: (H, W, C), or (F,) where each of the F
         units is a channel of its own.
     per_row
         int64 (N,), zeros in each row.
@@ -99,17 +99,17 @@ class LayerZeros:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The layer's shape for one picture."""
+        """The layer's shape for one image."""
         return self.layer.shape
 
     @property
     def n_rows(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         return len(self.per_row)
 
     @property
     def n_positions(self) -> int:
-        """Positions of a picture: H * W, or 1 for a layer without."""
+        """Positions of an image: H * W, or 1 for a layer without."""
         return self.layer.n_features // self.layer.n_channels
 
     @property
@@ -147,19 +147,19 @@ class LayerZeros:
     @property
     def spread(self) -> Spread:
         """Mean, standard deviation, least, quartiles and greatest of `row_shares`."""
-        return spread_of(self.row_shares)
+        return compute_spread(self.row_shares)
 
     @property
     def dead(self) -> Int64:
         """Channels that are zero everywhere, over the whole set: their numbers from 0.
 
-        Dead over these pictures; another one may wake them. Without rows there are none.
+        Dead over these images; another one may wake them. Without rows there are none.
         """
         return self._channels(self.per_channel == self.n_rows * self.n_positions)
 
     @property
     def always_on(self) -> Int64 | None:
-        """Channels that are active in every picture, at one position or more.
+        """Channels that are active in every image, at one position or more.
 
         None where it wasn't counted; a layer without positions needs no counting.
         """
@@ -169,14 +169,14 @@ class LayerZeros:
 
     @property
     def never_zero(self) -> Int64:
-        """Channels that are zero at no position of any picture."""
+        """Channels that are zero at no position of any image."""
         return self._channels(self.per_channel == 0)
 
     def _channels(self, chosen: npt.NDArray[np.bool_]) -> Int64:
         return np.flatnonzero(chosen & (self.n_rows > 0)).astype(np.int64)
 
 
-class Places:
+class PositionCounts:
     """Counts, of one layer, what only the indices tell: zeros by position, and active channels.
 
     Its memory doesn't grow with the number of rows.
@@ -228,13 +228,13 @@ class Accumulator:
         self._layer = layer
         self._per_row: list[Int64] = []
         self._per_channel = np.zeros(layer.n_channels, np.int64)
-        self._places = Places(layer)
+        self._positions = PositionCounts(layer)
 
     def add(self, csr: Csr) -> None:
         """Count some rows, which hold no stored zeros."""
         self._per_row.append(csr_zeros_per_row(csr))
         self._per_channel += csr_zeros_per_channel(csr, self._layer.n_channels)
-        self._places.add(csr)
+        self._positions.add(csr)
 
     def result(self) -> LayerZeros:
         """Give what was counted so far."""
@@ -242,8 +242,8 @@ class Accumulator:
             layer=self._layer,
             per_row=np.concatenate([np.empty(0, np.int64), *self._per_row]),
             per_channel=self._per_channel.copy(),
-            per_position=None if (found := self._places.per_position) is None else found.copy(),
-            active_rows=self._places.active_rows.copy(),
+            per_position=None if (found := self._positions.per_position) is None else found.copy(),
+            active_rows=self._positions.active_rows.copy(),
         )
 
 

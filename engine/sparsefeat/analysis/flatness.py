@@ -1,4 +1,4 @@
-"""How much of a picture is flat, as the network sees it."""
+"""How much of an image is flat, as the network sees it."""
 
 import os
 from collections import Counter
@@ -26,7 +26,7 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green, blue: ITU-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Flatness:
-    """Two measures of the local variance of one picture.
+    """Two measures of the local variance of one image.
 
     `flat_share` is the share of blocks that are flat, 0 to 1. `log_variance` is the mean over
     the blocks of log10(1 + variance): 0 for one colour, about 4 at most.
@@ -36,8 +36,8 @@ class Flatness:
     log_variance: float
 
 
-def flatness_of(pixels: npt.NDArray[np.uint8]) -> Flatness:
-    """Measure a picture's local variance.
+def compute_flatness(pixels: npt.NDArray[np.uint8]) -> Flatness:
+    """Measure an image's local variance.
 
     The luminance is cut into blocks of 8x8 pixels from the upper left corner on, and the variance
     of each taken; rows and columns that fill no block are left out.
@@ -54,13 +54,13 @@ def flatness_of(pixels: npt.NDArray[np.uint8]) -> Flatness:
 
     Examples
     --------
-    >>> flatness_of(np.full((224, 224, 3), 200, np.uint8))
+    >>> compute_flatness(np.full((224, 224, 3), 200, np.uint8))
     Flatness(flat_share=1.0, log_variance=0.0)
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise InputError(
             f"got pixels of {pixels.dtype} {pixels.shape}, expected uint8 (H, W, 3): decode the "
-            "picture first"
+            "image first"
         )
     rows, columns = pixels.shape[0] // BLOCK, pixels.shape[1] // BLOCK
     if not rows or not columns:
@@ -77,10 +77,10 @@ def flatness_of(pixels: npt.NDArray[np.uint8]) -> Flatness:
 def stored_flatness(
     store: Store,
     *,
-    photos: str | os.PathLike[str] | None = None,
-    report: Callable[[int, int], None] | None = None,
+    images: str | os.PathLike[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Float64, Float64, dict[str, int]]:
-    """Measure the flatness of the pictures whose rows a store holds.
+    """Measure the flatness of the images whose rows a store holds.
 
     The files are read again, brought to size as they were, and left out where they are gone or
     their digest is another one.
@@ -89,21 +89,21 @@ def stored_flatness(
     ----------
     store
         The store, from `sparsefeat.open`.
-    photos
-        Where the pictures are now, if they were moved.
-    report
-        Called with the pictures looked at, and of how many.
+    images
+        Where the images are now, if they were moved.
+    progress
+        Called with the images looked at, and of how many.
 
     Returns
     -------
     tuple
         `flat_share` and `log_variance`, float64 (N,) each, in the order of the rows; NaN for a
-        picture that was left out. Then why pictures were left out, and how many.
+        image that was left out. Then why images were left out, and how many.
 
     Raises
     ------
     InputError
-        The store doesn't say how pictures were brought to size, or this version of sparsefeat
+        The store doesn't say how images were brought to size, or this version of sparsefeat
         does it otherwise.
     """
     preset, size = _preparation(store)
@@ -112,11 +112,11 @@ def stored_flatness(
     unmeasured: Counter[str] = Counter()
 
     def measure(item: tuple[str, str, str]) -> Flatness | str:
-        content = read_original(*item, photos)
+        content = read_original(*item, images)
         if isinstance(content, str):
             return content
         decoded = decode(content, preset, size)
-        return flatness_of(decoded.pixels) if isinstance(decoded, Decoded) else decoded.reason
+        return compute_flatness(decoded.pixels) if isinstance(decoded, Decoded) else decoded.reason
 
     threads = available_threads()
     items = zip(obs["path"], obs["root"], obs["sha256"], strict=True)
@@ -126,8 +126,8 @@ def stored_flatness(
             unmeasured[result] += 1
         else:
             found[:, row] = result.flat_share, result.log_variance
-        if report is not None:
-            report(row + 1, len(obs))
+        if progress is not None:
+            progress(row + 1, len(obs))
     return found[0], found[1], dict(unmeasured.most_common())
 
 

@@ -1,4 +1,4 @@
-"""What was found out about the zeros of a set of pictures, as frames."""
+"""What was found out about the zeros of a set of images, as frames."""
 
 import dataclasses
 import math
@@ -11,7 +11,7 @@ from sparsefeat.analysis.counts import Float64, LayerZeros
 from sparsefeat.analysis.statistics import Correlation, Difference, compare_shares, correlate
 from sparsefeat.errors import InputError, LayerError
 from sparsefeat.store import differences
-from sparsefeat.types import Reject, failures_apart
+from sparsefeat.types import Reject, split_failures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,25 +21,25 @@ FLATNESS = ("flat_share", "log_variance")
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Sparsity:
-    """The zeros of some layers over a set of pictures.
+    """The zeros of some layers over a set of images.
 
     Attributes
     ----------
     source
-        What the pictures are called: a folder, a store.
+        What the images are called: a folder, a store.
     counts
         For each layer its `LayerZeros`.
     obs
-        pandas: one line for each picture, in the order of the counts; `path`, `root`, `label`,
+        pandas: one line for each image, in the order of the counts; `path`, `root`, `label`,
         `width`, `height`, `sha256`, ...; and, where they were measured, `flat_share` and
         `log_variance` (see `sparsefeat.analysis.Flatness`).
     rejects
-        Pictures that could not be read, and why.
+        Images that could not be read, and why.
     settings
         What decides the numbers: model, pooling, preprocessing, size. Two sets are only compared
         where it is the same.
     unmeasured
-        Of a store: why the flatness of pictures could not be measured, and of how many. It is NaN
+        Of a store: why the flatness of images could not be measured, and of how many. It is NaN
         for them.
 
     Examples
@@ -58,21 +58,21 @@ class Sparsity:
     unmeasured: dict[str, int] = field(default_factory=dict)
 
     @property
-    def n_pictures(self) -> int:
-        """Number of pictures that were read."""
+    def n_images(self) -> int:
+        """Number of images that were read."""
         return len(self.obs)
 
     @property
     def has_flatness(self) -> bool:
-        """Whether the pictures' flatness was measured."""
+        """Whether the images' flatness was measured."""
         return FLATNESS[0] in self.obs
 
     @property
     def layers(self) -> "pd.DataFrame":
         """One line for each layer.
 
-        `shape`, `pictures`, `zeros` (share, 0 to 1, over everything), `std`, `min`,
-        `lower_quartile`, `median`, `upper_quartile`, `max` (of the pictures' shares), `channels`,
+        `shape`, `images`, `zeros` (share, 0 to 1, over everything), `std`, `min`,
+        `lower_quartile`, `median`, `upper_quartile`, `max` (of the images' shares), `channels`,
         and how many of them are `dead`, `always_on` (NA where that wasn't counted), `never_zero`.
         """
         import pandas as pd
@@ -85,7 +85,7 @@ class Sparsity:
             lines.append(
                 {
                     "shape": "x".join(map(str, zeros.shape)),
-                    "pictures": zeros.n_rows,
+                    "images": zeros.n_rows,
                     "zeros": zeros.share,
                     **spread,
                     "channels": zeros.layer.n_channels,
@@ -99,8 +99,8 @@ class Sparsity:
         return frame.astype({**dict.fromkeys(shares, "float64"), "always_on": "Int64"})
 
     @property
-    def pictures(self) -> "pd.DataFrame":
-        """One line for each picture: `path`, `label`, its flatness, its share of zeros by layer."""
+    def images(self) -> "pd.DataFrame":
+        """One line for each image: `path`, `label`, its flatness, its share of zeros by layer."""
         import pandas as pd
 
         shares = {name: zeros.row_shares for name, zeros in self.counts.items()}
@@ -109,11 +109,11 @@ class Sparsity:
 
     @property
     def labels(self) -> "pd.DataFrame":
-        """One line for each layer and label: `pictures`, and mean and spread of their shares."""
+        """One line for each layer and label: `images`, and mean and spread of their shares."""
         import pandas as pd
 
         labels = self.obs["label"].to_numpy()
-        columns = ["pictures", "zeros", "std", "min", "max"]
+        columns = ["images", "zeros", "std", "min", "max"]
         frames = {
             name: pd.Series(zeros.row_shares)
             .groupby(labels)
@@ -126,7 +126,7 @@ class Sparsity:
     def channels(self, layer: str) -> "pd.DataFrame":
         """One line for each channel of a layer, in their order.
 
-        `zeros` (share, 0 to 1), `active_pictures` (in how many it is active at one position or
+        `zeros` (share, 0 to 1), `active_images` (in how many it is active at one position or
         more, NA where that wasn't counted), `dead`, `always_on` (NA likewise), `never_zero`.
 
         Raises
@@ -139,7 +139,7 @@ class Sparsity:
         zeros = self._zeros(layer)
         index = pd.RangeIndex(zeros.layer.n_channels, name="channel")
         columns: dict[str, Any] = {"zeros": zeros.channel_shares}
-        columns["active_pictures"] = pd.array(
+        columns["active_images"] = pd.array(
             [None] * len(index) if zeros.active_rows is None else zeros.active_rows, dtype="Int64"
         )
         for word in ("dead", "always_on", "never_zero"):
@@ -149,7 +149,7 @@ class Sparsity:
         return pd.DataFrame(columns, index=index)
 
     def positions(self, layer: str) -> "pd.DataFrame":
-        """Share of zeros at each position of a layer: rows and columns as in the picture.
+        """Share of zeros at each position of a layer: rows and columns as in the image.
 
         Raises
         ------
@@ -171,7 +171,7 @@ class Sparsity:
         )
 
     def correlations(self) -> dict[str, dict[str, Correlation]]:
-        """Correlate the pictures' shares of zeros with their flatness.
+        """Correlate the images' shares of zeros with their flatness.
 
         Returns
         -------
@@ -189,7 +189,7 @@ class Sparsity:
         }
 
     def compare(self, baseline: "Sparsity") -> list[Difference]:
-        """Compare with another set of pictures, layer by layer, for layers that both have.
+        """Compare with another set of images, layer by layer, for layers that both have.
 
         Raises
         ------
@@ -213,7 +213,7 @@ class Sparsity:
         return [each for each in found if each is not None]
 
     def compare_labels(self) -> list[Difference]:
-        """Compare the pictures of each label with those of the first one, layer by layer.
+        """Compare the images of each label with those of the first one, layer by layer.
 
         Raises
         ------
@@ -223,8 +223,8 @@ class Sparsity:
         labels = sorted(set(self.obs["label"].tolist()))
         if len(labels) < 2:
             raise InputError(
-                f"{self.source} has pictures of {len(labels)} label(s), expected at least two: a "
-                "label is the name of the folder that a picture lies in"
+                f"{self.source} has images of {len(labels)} label(s), expected at least two: a "
+                "label is the name of the folder that an image lies in"
             )
         found = []
         for name, zeros in self.counts.items():
@@ -241,7 +241,7 @@ class Sparsity:
             Whether to give the zeros of every channel and at every position.
         """
         correlations = self.correlations()
-        rejected, failed = failures_apart(self.rejects)
+        rejected, failed = split_failures(self.rejects)
         layers = {}
         for name, zeros in self.counts.items():
             facts = layer_facts(zeros, channels=channels, positions=positions)
@@ -253,10 +253,10 @@ class Sparsity:
             layers[name] = facts
         return {
             "source": self.source,
-            "n_pictures": self.n_pictures,
+            "n_images": self.n_images,
             "settings": self.settings,
             "layers": layers,
-            "pictures": [_picture(line) for line in self.pictures.to_dict("records")],
+            "images": [_image(line) for line in self.images.to_dict("records")],
             "flatness_unmeasured": self.unmeasured,
             "rejected": [{"path": each.path, "reason": each.reason} for each in rejected],
             "failed": [{"path": each.path, "reason": each.reason} for each in failed],
@@ -300,20 +300,20 @@ def layer_facts(
         "n_elements": zeros.n_elements,
         "n_zeros": zeros.n_zeros,
         "zeros": zeros.share,
-        "over_pictures": dataclasses.asdict(zeros.spread),
+        "over_images": dataclasses.asdict(zeros.spread),
         "dead": zeros.dead.tolist(),
         "always_on": _listed(zeros.always_on),
         "never_zero": zeros.never_zero.tolist(),
     }
     if channels:
         facts["zeros_per_channel"] = zeros.per_channel.tolist()
-        facts["active_pictures_per_channel"] = _listed(zeros.active_rows)
+        facts["active_images_per_channel"] = _listed(zeros.active_rows)
     if positions:
         facts["zeros_per_position"] = _listed(zeros.per_position)
     return facts
 
 
-def _picture(line: dict[Any, Any]) -> dict[str, Any]:
+def _image(line: dict[Any, Any]) -> dict[str, Any]:
     """Put the layers' shares below one key; JSON has no NaN."""
     plain = {
         str(key): None if isinstance(value, float) and math.isnan(value) else value

@@ -1,4 +1,4 @@
-"""How two figures of the same pictures go together, and whether two sets of pictures differ."""
+"""How two figures of the same images go together, and whether two sets of images differ."""
 
 import math
 import warnings
@@ -11,9 +11,9 @@ import numpy.typing as npt
 CONFIDENCE = 0.95
 
 # Below it, any correlation is within the interval.
-MIN_PICTURES = 4
+MIN_IMAGES = 4
 
-Verdict = Literal["more zeros", "fewer zeros", "no difference shown", "too few pictures"]
+Verdict = Literal["more zeros", "fewer zeros", "no difference shown", "too few images"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,21 +27,21 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Correlation:
-    """Rank and linear correlation over `n_pictures`; None where there is nothing to say.
+    """Rank and linear correlation over `n_images`; None where there is nothing to say.
 
-    That is so for fewer than four pictures, and where all have the same figure.
+    That is so for fewer than four images, and where all have the same figure.
     """
 
-    n_pictures: int
+    n_images: int
     spearman: Estimate | None
     pearson: Estimate | None
 
 
 def correlate(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> Correlation:
-    """Correlate two figures, float64 (N,) each; pictures where one is NaN are left out.
+    """Correlate two figures, float64 (N,) each; images where one is NaN are left out.
 
     Pearson's interval is Fisher's, from scipy; that of a straight line has the width of a perfect
-    order of so few pictures, not none. Spearman's is that of Bonett and Wright (2000):
+    order of so few images, not none. Spearman's is that of Bonett and Wright (2000):
     Fisher's transformation with the standard error sqrt((1 + r^2 / 2) / (N - 3)).
 
     Examples
@@ -55,12 +55,12 @@ def correlate(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> Correla
     known = ~(np.isnan(x) | np.isnan(y))
     x, y = x[known], y[known]
     n = len(x)
-    if n < MIN_PICTURES or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return Correlation(n_pictures=n, spearman=None, pearson=None)
+    if n < MIN_IMAGES or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return Correlation(n_images=n, spearman=None, pearson=None)
     rank, linear = float(stats.spearmanr(x, y).statistic), stats.pearsonr(x, y)
     r, bounds = float(linear.statistic), linear.confidence_interval(CONFIDENCE)
     return Correlation(
-        n_pictures=n,
+        n_images=n,
         spearman=_fisher(rank, n, variance=1 + min(abs(rank), _nearest(n)) ** 2 / 2),
         pearson=_fisher(math.copysign(1, r), n, variance=1)
         if abs(r) > 1 - 1e-12
@@ -99,10 +99,10 @@ def _finite(value: float, low: float, high: float) -> Estimate | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """The mean share of zeros of `name`'s pictures, less that of `baseline`'s.
+    """The mean share of zeros of `name`'s images, less that of `baseline`'s.
 
     `low` and `high` are the ends of the 95 % confidence interval of the difference of the means,
-    None where one of the sets has fewer than two pictures, or where neither set's pictures differ
+    None where one of the sets has fewer than two images, or where neither set's images differ
     among themselves, so that nothing tells how far they spread. A difference is claimed only where
     the interval leaves out 0. Each interval stands for itself: of twenty comparisons of sets that
     don't differ, one claims a difference.
@@ -111,7 +111,7 @@ class Difference:
     layer: str
     name: str
     baseline: str
-    n_pictures: int
+    n_images: int
     n_baseline: int
     mean: float
     baseline_mean: float
@@ -129,12 +129,12 @@ def compare_shares(
     name: str,
     baseline: str,
 ) -> Difference | None:
-    """Compare two sets of pictures by Welch's method, which lets their spreads differ.
+    """Compare two sets of images by Welch's method, which lets their spreads differ.
 
     Parameters
     ----------
     ours, theirs
-        Share of zeros in each picture, float64 (N,) and (M,). The pictures are taken as
+        Share of zeros in each image, float64 (N,) and (M,). The images are taken as
         independent draws from what they stand for: frames of one film are not.
     layer, name, baseline
         What to call them.
@@ -156,7 +156,7 @@ def compare_shares(
         layer=layer,
         name=name,
         baseline=baseline,
-        n_pictures=len(ours),
+        n_images=len(ours),
         n_baseline=len(theirs),
         mean=float(ours.mean()),
         baseline_mean=float(theirs.mean()),
@@ -172,7 +172,7 @@ def _interval(
 ) -> tuple[float, float] | tuple[None, None]:
     if min(len(ours), len(theirs)) < 2:
         return None, None
-    if np.ptp(ours) == np.ptp(theirs) == 0:  # that a few pictures agree doesn't tell that all would
+    if np.ptp(ours) == np.ptp(theirs) == 0:  # that a few images agree doesn't tell that all would
         return None, None
     from scipy import stats
 
@@ -184,7 +184,7 @@ def _interval(
 
 def _verdict(low: float | None, high: float | None) -> Verdict:
     if low is None or high is None:
-        return "too few pictures"
+        return "too few images"
     if low > 0:
         return "more zeros"
     return "fewer zeros" if high < 0 else "no difference shown"

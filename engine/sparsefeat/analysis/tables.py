@@ -12,17 +12,17 @@ from sparsefeat.analysis.statistics import Difference, Estimate
 from sparsefeat.analysis.wrong_scalings import ScalingZeros
 from sparsefeat.errors import LayerError
 from sparsefeat.system import counted, percent
-from sparsefeat.types import failures_apart
+from sparsefeat.types import split_failures
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Row = tuple[str, ...]
+TableRow = tuple[str, ...]
 
 GRID = 14
 """Rows and columns of positions that text shows at most; more are taken together."""
 
-By = Literal["layer", "picture", "channel", "position", "label"]
+By = Literal["layer", "image", "channel", "position", "label"]
 
 
 def points(difference: float) -> str:
@@ -30,37 +30,37 @@ def points(difference: float) -> str:
     return f"{100 * difference:+.2f}"
 
 
-def pictures_read(n_pictures: int, n_rejected: int, n_failed: int) -> str:
-    """Say how many pictures were read and how many not.
+def describe_images_read(n_images: int, n_rejected: int, n_failed: int) -> str:
+    """Say how many images were read and how many not.
 
-    >>> pictures_read(2, 0, 0), pictures_read(1, 3, 1)
-    ('2 pictures, 0 rejected', '1 picture, 3 rejected, 1 could not be read this time')
+    >>> describe_images_read(2, 0, 0), describe_images_read(1, 3, 1)
+    ('2 images, 0 rejected', '1 image, 3 rejected, 1 could not be read this time')
     """
     failed = f", {n_failed:,} could not be read this time" if n_failed else ""
-    return f"{counted(n_pictures, 'picture')}, {n_rejected:,} rejected{failed}"
+    return f"{counted(n_images, 'image')}, {n_rejected:,} rejected{failed}"
 
 
 def heading(sparsity: Sparsity) -> str:
     """Say what was counted, in one line."""
-    n = sparsity.n_pictures
-    rejected, failed = failures_apart(sparsity.rejects)
-    said = f"{sparsity.source}: {pictures_read(n, len(rejected), len(failed))}"
+    n = sparsity.n_images
+    rejected, failed = split_failures(sparsity.rejects)
+    said = f"{sparsity.source}: {describe_images_read(n, len(rejected), len(failed))}"
     if n == 1 and sparsity.has_flatness:
         flat = float(sparsity.obs[FLATNESS[0]].iloc[0])
         said += f"; {percent(flat)} of its 8x8 blocks are flat"
     return said
 
 
-def layer_table(sparsity: Sparsity) -> tuple[Row, list[Row]]:
-    """Give a line for each layer; the spread only where there is more than one picture."""
+def layer_table(sparsity: Sparsity) -> tuple[TableRow, list[TableRow]]:
+    """Give a line for each layer; the spread only where there is more than one image."""
     counted = any(zeros.always_on is not None for zeros in sparsity.counts.values())
-    spread = sparsity.n_pictures > 1
-    columns: Row = ("layer", "shape", "zeros")
+    spread = sparsity.n_images > 1
+    columns: TableRow = ("layer", "shape", "zeros")
     columns += ("std", "min", "25 %", "median", "75 %", "max") if spread else ()
     columns += ("dead", *(("always on",) if counted else ()), "never zero")
     rows = []
     for name, zeros in sparsity.counts.items():
-        row: Row = (name, "x".join(map(str, zeros.shape)), percent(zeros.share))
+        row: TableRow = (name, "x".join(map(str, zeros.shape)), percent(zeros.share))
         row += _spread(zeros.spread) if spread else ()
         row += (f"{len(zeros.dead):,}",)
         if counted:
@@ -69,13 +69,13 @@ def layer_table(sparsity: Sparsity) -> tuple[Row, list[Row]]:
     return columns, rows
 
 
-def _spread(spread: Spread) -> Row:
+def _spread(spread: Spread) -> TableRow:
     shares = (spread.std, spread.min, spread.lower_quartile, spread.median)
     return tuple(map(percent, (*shares, spread.upper_quartile, spread.max)))
 
 
-def correlation_table(sparsity: Sparsity) -> tuple[Row, list[Row]]:
-    """Give a line for each layer: how its zeros go with flat blocks; none for too few pictures."""
+def correlation_table(sparsity: Sparsity) -> tuple[TableRow, list[TableRow]]:
+    """Give a line for each layer: how its zeros go with flat blocks; none for too few images."""
     rows = []
     for name, measures in sparsity.correlations().items():
         found = measures[FLATNESS[0]]
@@ -84,34 +84,34 @@ def correlation_table(sparsity: Sparsity) -> tuple[Row, list[Row]]:
     return ("layer", "Spearman", "95 % interval", "Pearson", "95 % interval"), rows
 
 
-def _estimate(estimate: Estimate | None) -> Row:
+def _estimate(estimate: Estimate | None) -> TableRow:
     if estimate is None:
         return "-", "-"
     return f"{estimate.value:.2f}", f"{estimate.low:.2f} to {estimate.high:.2f}"
 
 
-def picture_table(sparsity: Sparsity) -> tuple[Row, list[Row]]:
-    """Give a line for each picture, in their order."""
+def image_table(sparsity: Sparsity) -> tuple[TableRow, list[TableRow]]:
+    """Give a line for each image, in their order."""
     measured = ("flat blocks",) if sparsity.has_flatness else ()
-    frame = sparsity.pictures
+    frame = sparsity.images
     names = [*(FLATNESS[:1] if sparsity.has_flatness else ()), *sparsity.counts]
     shares = frame[names].to_numpy(np.float64).tolist()
     rows = [
         (path, *map(percent, line))
         for path, line in zip(frame["path"].tolist(), shares, strict=True)
     ]
-    return ("picture", *measured, *sparsity.counts), rows
+    return ("image", *measured, *sparsity.counts), rows
 
 
-def channel_table(sparsity: Sparsity) -> tuple[Row, list[Row]]:
+def channel_table(sparsity: Sparsity) -> tuple[TableRow, list[TableRow]]:
     """Give a line for each channel: by layer, and within it the one with most zeros first."""
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     for name, zeros in sparsity.counts.items():
         shares, active, words = zeros.channel_shares, zeros.active_rows, channel_words(zeros)
         for channel in np.argsort(-shares, kind="stable").tolist():
-            pictures = "-" if active is None else f"{active[channel]:,} of {zeros.n_rows:,}"
+            images = "-" if active is None else f"{active[channel]:,} of {zeros.n_rows:,}"
             state = words[channel]
-            rows.append((name, str(channel), percent(shares[channel]), pictures, state))
+            rows.append((name, str(channel), percent(shares[channel]), images, state))
     return ("layer", "channel", "zeros", "active in", ""), rows
 
 
@@ -129,8 +129,8 @@ def channel_words(zeros: LayerZeros) -> list[str]:
     return words
 
 
-def position_grid(zeros: LayerZeros) -> list[Row]:
-    """Give the share of zeros at each position, in percent, as it lies in the picture.
+def position_grid(zeros: LayerZeros) -> list[TableRow]:
+    """Give the share of zeros at each position, in percent, as it lies in the image.
 
     A layer of more than 14x14 positions is shown in 14x14 cells, each taken together.
     """
@@ -151,23 +151,23 @@ def _cells(zeros: LayerZeros) -> Float64:
     return shares
 
 
-def label_table(sparsity: Sparsity) -> tuple[Row, list[Row]]:
+def label_table(sparsity: Sparsity) -> tuple[TableRow, list[TableRow]]:
     """Give a line for each layer and label."""
     rows = [
         (
             str(line["layer"]),
             str(line["label"]),
-            f"{line['pictures']:,}",
+            f"{line['images']:,}",
             *(percent(float(line[column])) for column in ("zeros", "std", "min", "max")),
         )
         for line in sparsity.labels.to_dict("records")
     ]
-    return ("layer", "label", "pictures", "zeros", "std", "min", "max"), rows
+    return ("layer", "label", "images", "zeros", "std", "min", "max"), rows
 
 
-def difference_table(differences: Sequence[Difference]) -> tuple[Row, list[Row]]:
+def difference_table(differences: Sequence[Difference]) -> tuple[TableRow, list[TableRow]]:
     """Give a line for each layer and set that was compared, in percentage points."""
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     for found in differences:
         interval = (
             "-"
@@ -190,7 +190,7 @@ def difference_table(differences: Sequence[Difference]) -> tuple[Row, list[Row]]
     return columns, rows
 
 
-def scaling_table(found: Sequence[ScalingZeros]) -> tuple[Row, list[Row]]:
+def scaling_table(found: Sequence[ScalingZeros]) -> tuple[TableRow, list[TableRow]]:
     """Give a line for each scaling: zeros by layer, and how wrong the deepest layer is."""
     layers = list(found[0].shares)
     deepest = layers[-1]
@@ -207,7 +207,7 @@ def scaling_table(found: Sequence[ScalingZeros]) -> tuple[Row, list[Row]]:
 
 
 def long_table(sparsity: Sparsity, by: By) -> "pd.DataFrame":
-    """Give one line for each layer, picture and layer, channel, position, or label and layer.
+    """Give one line for each layer, image and layer, channel, position, or label and layer.
 
     Shares are 0 to 1. Layers without positions have no lines by position.
 
@@ -222,9 +222,9 @@ def long_table(sparsity: Sparsity, by: By) -> "pd.DataFrame":
         return _with_correlations(sparsity)
     if by == "label":
         return sparsity.labels
-    if by == "picture":
-        named = [name for name in sparsity.pictures if name not in sparsity.counts]
-        return sparsity.pictures.melt(id_vars=named, var_name="layer", value_name="zeros")
+    if by == "image":
+        named = [name for name in sparsity.images if name not in sparsity.counts]
+        return sparsity.images.melt(id_vars=named, var_name="layer", value_name="zeros")
     frames = {}
     for name, zeros in sparsity.counts.items():
         if by == "channel":

@@ -15,14 +15,14 @@ from sparsefeat.images import (
     MEAN_BGR,
     SCALINGS,
     Decoded,
-    Picture,
+    ImageInput,
     Scaling,
     decode,
-    each_picture,
+    each_image,
     normalize,
 )
 from sparsefeat.pipeline import Extractor, check_scaling
-from sparsefeat.types import Reject, RejectWarning, failures_apart, reject_message
+from sparsefeat.types import Reject, RejectWarning, reject_message, split_failures
 
 Float32 = npt.NDArray[np.float32]
 UInt8 = npt.NDArray[np.uint8]
@@ -87,13 +87,13 @@ class ScalingZeros:
     scaling
         Its name among `scalings`.
     shares
-        For each layer the share of zeros over all pictures.
+        For each layer the share of zeros over all images.
     relative_errors
         For each layer the distance from the right activations, as a part of their length (L2).
     noticed
         What `check_scaling` makes of it: empty where nothing looks wrong.
-    n_pictures
-        How many pictures that is over.
+    n_images
+        How many images that is over.
     n_rejected, n_failed
         How many were rejected, and how many could not be read this time for a cause that lies in
         the system.
@@ -103,27 +103,27 @@ class ScalingZeros:
     shares: dict[str, float]
     relative_errors: dict[str, float]
     noticed: str
-    n_pictures: int
+    n_images: int
     n_rejected: int
     n_failed: int
 
 
 def compare_scalings(
     extractor: Extractor,
-    pictures: str | os.PathLike[str] | Iterable[Picture | Reject],
+    inputs: str | os.PathLike[str] | Iterable[ImageInput | Reject],
     *,
-    report: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> list[ScalingZeros]:
-    """Run the same pictures through the network, scaled rightly and in the usual wrong ways.
+    """Run the same images through the network, scaled rightly and in the usual wrong ways.
 
     Parameters
     ----------
     extractor
         Its layers are looked at.
-    pictures
+    inputs
         As `Extractor.extract` takes them. What can't be read is passed over.
-    report
-        Called after each batch with the number of pictures done.
+    progress
+        Called after each batch with the number of images done.
 
     Returns
     -------
@@ -133,7 +133,7 @@ def compare_scalings(
     Raises
     ------
     SourceError
-        None of the pictures could be read.
+        None of the images could be read.
 
     Warns
     -----
@@ -145,7 +145,7 @@ def compare_scalings(
     tallies = {name: _Tally(list(extractor.layers), extractor.scaling) for name in ways}
     done = 0
 
-    for pixels in _batches(extractor, each_picture(pictures), rejects):
+    for pixels in _batches(extractor, each_image(inputs), rejects):
         right: dict[str, Float32] = {}
         for name, scale in ways.items():
             images = np.ascontiguousarray(scale(pixels))
@@ -153,14 +153,14 @@ def compare_scalings(
             right = right or outputs
             tallies[name].add(images, outputs, right)
         done += len(pixels)
-        if report is not None:
-            report(done)
+        if progress is not None:
+            progress(done)
     if not done:
         why = f" ({reject_message(rejects)})" if rejects else ""
-        raise SourceError(f"no picture could be read{why}, expected at least one: name another one")
+        raise SourceError(f"no image could be read{why}, expected at least one: name another one")
     if rejects:
         warnings.warn(reject_message(rejects), RejectWarning, stacklevel=2)
-    rejected, failed = failures_apart(rejects)
+    rejected, failed = split_failures(rejects)
     return [tally.result(name, len(rejected), len(failed)) for name, tally in tallies.items()]
 
 
@@ -170,10 +170,10 @@ class _Tally:
         self._zeros, self._elements = dict.fromkeys(layers, 0), dict.fromkeys(layers, 0)
         self._squares, self._errors = dict.fromkeys(layers, 0.0), dict.fromkeys(layers, 0.0)
         self._noticed: list[str] = []
-        self._n_pictures = 0
+        self._n_images = 0
 
     def add(self, images: Float32, outputs: dict[str, Float32], right: dict[str, Float32]) -> None:
-        self._n_pictures += len(images)
+        self._n_images += len(images)
         finding = check_scaling(images, self._right)
         if finding is not None and finding.scaling not in self._noticed:
             self._noticed.append(finding.scaling)
@@ -195,7 +195,7 @@ class _Tally:
                 for name in self._zeros
             },
             noticed=", ".join(self._noticed),
-            n_pictures=self._n_pictures,
+            n_images=self._n_images,
             n_rejected=n_rejected,
             n_failed=n_failed,
         )
@@ -203,17 +203,17 @@ class _Tally:
 
 def _batches(
     extractor: Extractor,
-    pictures: Iterable[Picture | Reject],
+    inputs: Iterable[ImageInput | Reject],
     rejects: list[Reject],
 ) -> Iterator[UInt8]:
-    """Decode a few pictures at a time; what can't be read is appended to `rejects`."""
+    """Decode a few images at a time; what can't be read is appended to `rejects`."""
 
     def decoded() -> Iterator[UInt8]:
-        for picture in pictures:
-            if isinstance(picture, Reject):
-                found: Decoded | Reject = picture
+        for image in inputs:
+            if isinstance(image, Reject):
+                found: Decoded | Reject = image
             else:
-                found = decode(picture, extractor.preset, extractor.picture_size)
+                found = decode(image, extractor.preset, extractor.image_size)
             if isinstance(found, Decoded):
                 yield found.pixels
             else:

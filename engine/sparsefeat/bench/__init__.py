@@ -1,4 +1,4 @@
-"""Comparing ways of running the network on the same machine, model and photographs.
+"""Comparing ways of running the network on the same machine, model and images.
 
 ===============  ====================================================================
 `comparison`     the comparison: engines started, checked, timed

@@ -3,8 +3,8 @@ from .comparison import compare
 from .engines import ENGINES, Engine
 from .ratios import Interval, Ratio
 from .report import render_report
-from .result import Measurement, Result, Row
-from .words import COLUMNS, cautions, findings, heading, table
+from .result import Measurement, Result, Speed
+from .text import COLUMNS, cautions, findings, heading, table
 
 __all__ = [
     "COLUMNS",
@@ -15,7 +15,7 @@ __all__ = [
     "Measurement",
     "Ratio",
     "Result",
-    "Row",
+    "Speed",
     "cautions",
     "compare",
     "findings",

@@ -15,7 +15,7 @@ Float32 = NDArray[np.float32]
 # The relative L2 error against float32 that a precision may show for any layer, and the least
 # share of elements that must be zero in both or in neither. Float32 engines differ by some 2e-6,
 # bf16 by 6e-3, int8 by 3e-2 to 9e-2 (docs/quantization.md) and in block1 by 5 % of the zeros;
-# narrow networks, and smaller pictures, do worse.
+# narrow networks, and smaller images, do worse.
 LIMITS = {"fp32": (1e-4, 0.999), "bf16": (3e-2, 0.98), "int8": (0.3, 0.85)}
 
 

@@ -1,4 +1,4 @@
-"""Ways of running the network on the same machine, model and photographs."""
+"""Ways of running the network on the same machine, model and images."""
 
 import datetime
 import os
@@ -24,12 +24,12 @@ from sparsefeat.bench.engines import (
 )
 from sparsefeat.bench.process import WorkerProcess
 from sparsefeat.bench.result import Measurement, Result
-from sparsefeat.bench.schedule import Report, Schedule, Turns, n_turns
+from sparsefeat.bench.schedule import Progress, Schedule, Turns, n_turns
 from sparsefeat.bench.work import (
     Files,
+    ImageInputs,
     Images,
     Job,
-    Pictures,
     find_files,
     load_images,
     make_job,
@@ -48,7 +48,7 @@ from sparsefeat.system import check_choice, describe_environment
 
 DEFAULT_ROUNDS = 15
 
-# Pictures of a run whose answers are compared; all 18 layers of one are 56 MB.
+# Images of a run whose answers are compared; all 18 layers of one are 56 MB.
 CHECKED = 4
 
 # Why an engine can't be had, as opposed to what is wrong with the call or the model.
@@ -57,7 +57,7 @@ UNAVAILABLE = (ProviderError, DependencyError, LayerError)
 
 def compare(
     model: str | os.PathLike[str],
-    photos: Pictures = (),
+    images: ImageInputs = (),
     *,
     int8: str | os.PathLike[str] | None = None,
     layers: str | Sequence[str] = "block5_pool",
@@ -71,7 +71,7 @@ def compare(
     rounds: int = DEFAULT_ROUNDS,
     seconds: float | None = None,
     seed: int = 0,
-    report: Report | None = None,
+    progress: Progress | None = None,
     stop: threading.Event | None = None,
 ) -> Result:
     """Time the network in several engines, on ready float32 arrays or from files on.
@@ -85,16 +85,16 @@ def compare(
     ----------
     model
         A float32 model that ``sparsefeat export`` made; Keras gets the same weights.
-    photos
-        As `Extractor.extract` takes them; by default the photographs that sparsefeat ships.
+    images
+        As `Extractor.extract` takes them; by default the images that sparsefeat ships.
     int8
         The int8 model made of it.
     layers
         What every engine has to give, as `Extractor` takes it.
     size
-        (height, width) of the pictures; by default the model's own.
+        (height, width) of the images; by default the model's own.
     preprocess
-        The preset that makes an array of a picture, or its name.
+        The preset that makes an array of an image, or its name.
     from_files
         Time all of the way from JPEG files to features, with each engine's usual loader, instead
         of the network alone. All loaders make the same pixels, those of the preset ``keras``.
@@ -114,7 +114,7 @@ def compare(
         Instead of rounds: how long to measure in all, with at least six rounds each.
     seed
         Of the order and of the noise.
-    report
+    progress
         Called with the turns done, of how many, and what is being done.
     stop
         Set from another thread to end after the turn in hand.
@@ -126,7 +126,7 @@ def compare(
     ProviderError, DependencyError
         An engine that was named can't be had here.
     ModelError, LayerError, InputError, SourceError
-        As `Extractor` and `list_pictures` raise them.
+        As `Extractor` and `list_images` raise them.
 
     Examples
     --------
@@ -155,12 +155,12 @@ def compare(
     if baseline is not None:
         check_choice(baseline, [engine.name for engine in wanted], "baseline")
     turns_planned = rounds * n_turns(len(wanted)) * len(job.batch_sizes)
-    tell = report or (lambda done, total, what: None)
+    tell = progress or (lambda done, total, what: None)
     started, begun = datetime.datetime.now(datetime.UTC), time.monotonic()
     machine = describe_environment()  # before there is any load of ours
     with tempfile.TemporaryDirectory(prefix="sparsefeat-bench-") as name, ExitStack() as stack:
         folder = Path(name)
-        work, pictures = _work(photos, job, n_images, folder, from_files, preprocess)
+        work, used_images = _work(images, job, n_images, folder, from_files, preprocess)
         workers, left_out = _start(
             wanted,
             job,
@@ -180,7 +180,7 @@ def compare(
             seconds=seconds,
             baseline=baseline,
             seed=seed,
-            report=tell,
+            progress=tell,
             stop=stop,
         )
         reference: WorkerProcess | None = None
@@ -209,7 +209,7 @@ def compare(
             "preprocess": preset(preprocess).name,
             "from_files": from_files,
             "images": max(n_images.values()),
-            **pictures,
+            **used_images,
             "threads": job.threads,
             "batch_sizes": list(job.batch_sizes),
             "rounds": None if seconds else rounds,
@@ -228,31 +228,31 @@ def compare(
 
 
 def _work(
-    photos: Pictures,
+    images: ImageInputs,
     job: Job,
     n_images: Mapping[int, int],
     folder: Path,
     from_files: bool,
     preprocess: str | Preset,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Make what all workers are given; say which photographs it is made of, and if of the user."""
+    """Make what all workers are given; say which images it is made of, and if of the user."""
     most = max(n_images.values())
     if from_files:
-        found = find_files(photos, most, size=job.size)
+        found = find_files(images, most, size=job.size)
         passes = {str(size): found.repeated(count) for size, count in n_images.items()}
-        return {"files": passes, "size": list(job.size)}, _pictures(found)
+        return {"files": passes, "size": list(job.size)}, _describe_images(found)
     scaling = job.file.metadata.preprocessing.scaling
-    images = load_images(photos, most, size=job.size, preprocess=preprocess, scaling=scaling)
-    np.save(folder / "images.npy", images.array)
-    return {"images": str(folder / "images.npy")}, _pictures(images)
+    loaded = load_images(images, most, size=job.size, preprocess=preprocess, scaling=scaling)
+    np.save(folder / "images.npy", loaded.array)
+    return {"images": str(folder / "images.npy")}, _describe_images(loaded)
 
 
-def _pictures(used: Images | Files) -> dict[str, Any]:
-    """Say which photographs were used, as a result's settings do."""
+def _describe_images(used: Images | Files) -> dict[str, Any]:
+    """Say which images were used, as a result's settings do."""
     return {
-        "pictures": list(used.paths),
-        "pictures_failed": used.failed,
-        "own_pictures": used.own,
+        "image_paths": list(used.paths),
+        "images_failed": used.failed,
+        "own_images": used.own,
     }
 
 
@@ -371,7 +371,7 @@ def _measurement(
         warm_up_seconds=turns.warm_up_seconds,
         settled=turns.settled,
         rounds=tuple(tuple(one["seconds"]) for one in turns.rounds),
-        again=tuple(tuple(one["seconds"]) for one in turns.again),
+        repeats_timed=tuple(tuple(one["seconds"]) for one in turns.repeats_timed),
         threads_used=share("turn_cpu_seconds", "turn_seconds"),
         idle_threads=share("waited_cpu_seconds", "waited_seconds"),
         delayed=delay / (cpu + delay) if delay else 0.0,

@@ -37,7 +37,7 @@ class Engine:
     options: dict[str, str] = field(default_factory=dict)
 
 
-def _keras(name: str, way: str, label: str, loader: str) -> Engine:
+def _keras(name: str, mode: str, label: str, loader: str) -> Engine:
     return Engine(
         name=name,
         label=label,
@@ -45,11 +45,11 @@ def _keras(name: str, way: str, label: str, loader: str) -> Engine:
         precision="fp32",
         loader=loader,
         build=KERAS,
-        options={"way": way},
+        options={"mode": mode},
     )
 
 
-def _torch(name: str, way: str, label: str) -> Engine:
+def _torch(name: str, mode: str, label: str) -> Engine:
     return Engine(
         name=name,
         label=label,
@@ -57,7 +57,7 @@ def _torch(name: str, way: str, label: str) -> Engine:
         precision="fp32",
         loader="DataLoader, Pillow",
         build=TORCH,
-        options={"way": way},
+        options={"mode": mode},
     )
 
 

@@ -75,7 +75,7 @@ class OrtEngine:
     def extract(
         self, files: Sequence[str], *, batch_size: int, size: tuple[int, int]
     ) -> Iterator[dict[str, "Rows"]]:
-        """Extract photographs in batches, for each of which the layers' rows come.
+        """Extract images in batches, for each of which the layers' rows come.
 
         They are valid until the next batch is asked for. `size` is that of the engine.
         """
@@ -89,7 +89,7 @@ class OrtEngine:
 
 @dataclass(frozen=True)
 class Rows:
-    """A layer of some photographs, compressed; as an array it is dense: float32 (N, ...)."""
+    """A layer of some images, compressed; as an array it is dense: float32 (N, ...)."""
 
     csr: Csr
     shape: tuple[int, ...]

@@ -4,8 +4,8 @@ import datetime
 from typing import TYPE_CHECKING, Any
 
 from sparsefeat.bench.engines import ENGINES
-from sparsefeat.bench.result import Result, Row
-from sparsefeat.bench.words import COLUMNS, cautions, digits, findings, heading, method, table
+from sparsefeat.bench.result import Result, Speed
+from sparsefeat.bench.text import COLUMNS, cautions, digits, findings, heading, method, table
 from sparsefeat.viz.pages import Figure, Part, Section, Table, check_installed, render_page
 
 if TYPE_CHECKING:
@@ -141,12 +141,12 @@ def _latency(result: Result, batch_size: int) -> Figure:
     )
 
 
-def _spread(rows: list[Row]) -> float:
+def _spread(rows: list[Speed]) -> float:
     """Slowest over fastest."""
     return max(row.seconds[2] for row in rows) / min(row.seconds[0] for row in rows)
 
 
-def _lay_out(figure: "go.Figure", rows: list[Row], title: str) -> None:
+def _lay_out(figure: "go.Figure", rows: list[Speed], title: str) -> None:
     figure.update_layout(
         template="plotly_white",
         height=90 + 40 * len(rows),
@@ -240,7 +240,7 @@ def _machine(result: Result) -> Table:
         *machine["variables"].items(),
         ("model", f"{settings['model']}, {settings['weights']}"),
         ("layers", ", ".join(settings["layers"])),
-        ("pictures", ", ".join(settings["pictures"])),
+        ("image_paths", ", ".join(settings["image_paths"])),
         ("preprocessing", settings["preprocess"]),
         ("seed", settings["seed"]),
     ]

@@ -29,7 +29,7 @@ class Measurement:
     """One engine at one batch size, as it was measured.
 
     `images` is how many go through in one run: those of a batch, or, from files, of a pass through
-    the files. `rounds` holds, for each round, the seconds of each run in its turn; `again` the same
+    the files. `rounds` holds, for each round, the seconds of each run in its turn; `repeats_timed` the same
     for the second turn that one of the engines has, to be compared with itself, and nothing for the
     others. `settled` says whether its times had become steady before the first round.
     `threads_used` is processor time over elapsed time in the turns, `idle_threads` the same while
@@ -45,7 +45,7 @@ class Measurement:
     warm_up_seconds: tuple[float, ...]
     settled: bool
     rounds: tuple[tuple[float, ...], ...]
-    again: tuple[tuple[float, ...], ...]
+    repeats_timed: tuple[tuple[float, ...], ...]
     threads_used: float
     idle_threads: float
     delayed: float
@@ -58,9 +58,9 @@ class Measurement:
         return self._rates(self.rounds)
 
     @property
-    def rates_again(self) -> Float64:
+    def repeat_rates(self) -> Float64:
         """Images/s in the second turns, (rounds,) or (0,)."""
-        return self._rates(self.again)
+        return self._rates(self.repeats_timed)
 
     @property
     def seconds(self) -> Float64:
@@ -73,7 +73,7 @@ class Measurement:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class Speed:
     """One engine at one batch size, as it is read.
 
     `seconds` are the 50th, 90th and 99th percentile of a batch's time. `ratio` is None for the
@@ -96,7 +96,7 @@ class Result:
     Attributes
     ----------
     settings
-        What was asked for: model, layers, size, pictures (and how many of them could not be read
+        What was asked for: model, layers, size, images (and how many of them could not be read
         this time), threads, seed.
     engines
         What each engine really is: versions, device, precision, probe's error.
@@ -124,7 +124,7 @@ class Result:
         """Those that were measured."""
         return tuple(dict.fromkeys(one.batch_size for one in self.measurements))
 
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[Speed, ...]:
         """Summarize, by batch size and engine."""
         return tuple(row for size in self.batch_sizes for row in self._rows(size))
 
@@ -150,13 +150,13 @@ class Result:
             "environment": self.environment,
         }
 
-    def _rows(self, batch_size: int) -> list[Row]:
+    def _rows(self, batch_size: int) -> list[Speed]:
         measured = {one.engine: one for one in self.measurements if one.batch_size == batch_size}
         medians = {name: float(np.median(one.rates)) for name, one in measured.items()}
         baseline = measured[choose_baseline(medians, self.settings["baseline"])]
         itself = self._noise(batch_size)
         return [
-            Row(
+            Speed(
                 engine=name,
                 batch_size=batch_size,
                 images_per_second=median_interval(one.rates),
@@ -173,9 +173,11 @@ class Result:
     def _noise(self, batch_size: int) -> float:
         """Say how far from 1 the ratio of an engine to itself came out."""
         twice = [
-            one for one in self.measurements if one.batch_size == batch_size and len(one.again)
+            one
+            for one in self.measurements
+            if one.batch_size == batch_size and len(one.repeats_timed)
         ]
-        found = [noise(one.rates, one.rates_again, seed=self.settings["seed"]) for one in twice]
+        found = [noise(one.rates, one.repeat_rates, seed=self.settings["seed"]) for one in twice]
         return max(found, default=math.inf)
 
 
@@ -184,7 +186,7 @@ def _percentiles(seconds: Float64) -> tuple[float, float, float]:
     return float(p50), float(p90), float(p99)
 
 
-def _flat(row: Row) -> dict[str, Any]:
+def _flat(row: Speed) -> dict[str, Any]:
     p50, p90, p99 = row.seconds
     ratio = row.ratio
     return {

@@ -19,7 +19,7 @@ from sparsefeat.bench.process import WorkerProcess
 from sparsefeat.bench.ratios import MIN_ROUNDS
 from sparsefeat.system import affinity, read_text
 
-Report = Callable[[int, int, str], None]
+Progress = Callable[[int, int, str], None]
 """Takes how many turns are done, of how many, and what is being done."""
 
 # A turn is at least so long, so that a batch of one isn't timed alone.
@@ -127,7 +127,7 @@ def _is_below(process: int, top: int, parents: dict[int, int]) -> bool:
 class Turns:
     """What was measured of one engine at one batch size.
 
-    `rounds` holds the worker's answers, and how many processors `others` used meanwhile; `again`
+    `rounds` holds the worker's answers, and how many processors `others` used meanwhile; `repeats_timed`
     the same of the second turns that the engine had, if any. `settled` says whether the times
     became steady while it was warmed up.
     """
@@ -137,7 +137,7 @@ class Turns:
     repeats: int
     untimed: int
     rounds: list[dict[str, Any]] = field(default_factory=list)
-    again: list[dict[str, Any]] = field(default_factory=list)
+    repeats_timed: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Schedule:
@@ -159,7 +159,7 @@ class Schedule:
         one engine alone there is nothing to compare, and no second turn.
     seed
         Of the order within each round, which is drawn anew.
-    report
+    progress
         Called before every turn.
     stop
         Set to end after the turn in hand.
@@ -174,7 +174,7 @@ class Schedule:
         seconds: float | None = None,
         baseline: str | None = None,
         seed: int,
-        report: Report,
+        progress: Progress,
         stop: threading.Event,
     ) -> None:
         self._workers = workers
@@ -184,7 +184,7 @@ class Schedule:
         self._baseline = baseline
         self._per_round = n_turns(len(workers))
         self._rng = np.random.default_rng(seed)
-        self._report = report
+        self._progress = progress
         self._stop = stop
         self._done = 0
 
@@ -208,7 +208,7 @@ class Schedule:
                 break
             for index, (worker, answer) in enumerate(zip(slots, answers, strict=True)):
                 mine = turns[worker.engine.name]
-                (mine.rounds if index < len(self._workers) else mine.again).append(answer)
+                (mine.rounds if index < len(self._workers) else mine.repeats_timed).append(answer)
             number += 1
             if self._seconds is not None:
                 share = self._seconds / (time.monotonic() - begun)
@@ -255,7 +255,7 @@ class Schedule:
 
     def _tell(self, what: str) -> None:
         total = self._rounds * self._per_round * len(self._batch_sizes)
-        self._report(self._done, max(total, self._done), what)
+        self._progress(self._done, max(total, self._done), what)
 
 
 def n_turns(n_engines: int) -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 Float32 = NDArray[np.float32]
-Way = Literal["eager", "compile"]
+Mode = Literal["eager", "compile"]
 
 
 class TorchEngine:
@@ -32,7 +32,7 @@ class TorchEngine:
         The exported file, whose graph and weights are taken.
     layers
         Names as `choose` returns them; what lies behind the deepest one isn't run.
-    way
+    mode
         ``eager`` runs operator after operator, ``compile`` what `torch.compile` makes of them,
         with the weights as constants.
     size
@@ -40,7 +40,7 @@ class TorchEngine:
     batch_sizes
         Those that will be run. The first is compiled at once, another when it comes.
     threads
-        For the work inside an operator, and as many processes for loading photographs.
+        For the work inside an operator, and as many processes for loading images.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class TorchEngine:
         *,
         model: str,
         layers: list[str],
-        way: Way,
+        mode: Mode,
         size: list[int],
         batch_sizes: list[int],
         threads: int,
@@ -81,7 +81,7 @@ class TorchEngine:
         self._loader: Any = None
         self._loads: tuple[Sequence[str], int] | None = None
         self._shape: tuple[int, ...] | None = None
-        self._compiled = way == "compile"
+        self._compiled = mode == "compile"
         self._call: Callable[[torch.Tensor], tuple[torch.Tensor, ...]] = _network(file, layers)
         if self._compiled:
             self._call = torch.compile(
@@ -108,13 +108,13 @@ class TorchEngine:
     def extract(
         self, files: Sequence[str], *, batch_size: int, size: tuple[int, int]
     ) -> Iterator[dict[str, Float32]]:
-        """Load photographs in processes of their own, and run them in batches as they come."""
+        """Load images in processes of their own, and run them in batches as they come."""
         from torch.utils.data import DataLoader
 
         if self._loads != (files, batch_size):
             self._loads = (files, batch_size)
             self._loader = DataLoader(
-                _Photographs(files=files, size=size, scaling=self._scaling),
+                _Images(files=files, size=size, scaling=self._scaling),
                 batch_size=batch_size,
                 num_workers=self._threads,
                 persistent_workers=True,  # to start them costs some of a short pass
@@ -134,7 +134,7 @@ class TorchEngine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Photographs:
+class _Images:
     """A data set as PyTorch takes it: float32 (H, W, 3), scaled as the model expects."""
 
     files: Sequence[str]

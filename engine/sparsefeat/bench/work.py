@@ -18,22 +18,22 @@ from sparsefeat.errors import InputError, LayerError, ProviderError, SourceError
 from sparsefeat.images import (
     CAFFE,
     Decoded,
-    Picture,
+    ImageInput,
     Preset,
     Scaling,
     Source,
     decode,
-    each_picture,
+    each_image,
     normalize,
     preset,
 )
 from sparsefeat.model import PRE, ModelFile, Size, check_size, choose
-from sparsefeat.system import LARGEST_BATCH, checked_count, chosen_threads
-from sparsefeat.types import Reject, RejectWarning, failures_apart, reject_message
+from sparsefeat.system import MAX_BATCH_SIZE, choose_threads, validate_count
+from sparsefeat.types import Reject, RejectWarning, reject_message, split_failures
 
 Float32 = NDArray[np.float32]
-T = TypeVar("T", bound=Picture)
-Pictures = str | os.PathLike[str] | Iterable[Picture | Reject]
+T = TypeVar("T", bound=ImageInput)
+ImageInputs = str | os.PathLike[str] | Iterable[ImageInput | Reject]
 
 # In the package that makes models, which isn't imported for them.
 SHIPPED_IN = "sparsefeat_export"
@@ -104,9 +104,9 @@ def make_job(
         Something of it can't be.
     """
     sizes = tuple(sorted(set(batch_sizes)))
-    checked_count("rounds", rounds)
+    validate_count("rounds", rounds)
     for batch_size in sizes or (0,):
-        checked_count("batch size", batch_size, LARGEST_BATCH)
+        validate_count("batch size", batch_size, MAX_BATCH_SIZE)
     if seconds is not None and not 0 < seconds < math.inf:
         raise InputError(f"seconds is {seconds}, expected a finite number of more than 0")
     file = ModelFile.open(model)
@@ -124,7 +124,7 @@ def make_job(
         layers=choose(layers, file.metadata.layers),
         size=check_size(file, size) or file.metadata.preprocessing.size,
         batch_sizes=sizes,
-        threads=chosen_threads(threads),
+        threads=choose_threads(threads),
     )
 
 
@@ -147,7 +147,7 @@ def _check_same(file: ModelFile, quantized: ModelFile) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """Preprocessed pictures: float32 (N, H, W, 3), of `paths`, over and over if they are fewer.
+    """Preprocessed images: float32 (N, H, W, 3), of `paths`, over and over if they are fewer.
 
     `own` says whether they are the user's, not those that sparsefeat ships; `failed` how many of
     those needed could not be read this time, for a cause that lies in the system.
@@ -174,19 +174,19 @@ class Files:
 
 
 def load_images(
-    photos: Pictures,
+    images: ImageInputs,
     count: int,
     *,
     size: tuple[int, int],
     preprocess: str | Preset = "keras",
     scaling: Scaling = CAFFE,
 ) -> Images:
-    """Decode as many photographs as there are needed, in the order of their names.
+    """Decode as many images as there are needed, in the order of their names.
 
     Parameters
     ----------
-    photos
-        As `Extractor.extract` takes them; nothing means the ten photographs that sparsefeat
+    images
+        As `Extractor.extract` takes them; nothing means the ten images that sparsefeat
         ships.
     count
         How many arrays to make.
@@ -203,7 +203,7 @@ def load_images(
     """
     pixels, paths = [], []
     rejects: list[Reject] = []
-    for _, decoded in _decoded(_pictures(photos), preset(preprocess), size, rejects):
+    for _, decoded in _decoded(_each_input(images), preset(preprocess), size, rejects):
         pixels.append(decoded.pixels)
         paths.append(decoded.row.path)
         if len(pixels) == count:
@@ -211,18 +211,18 @@ def load_images(
     _note(paths, rejects, "image")
     repeated = [pixels[index % len(pixels)] for index in range(count)]
     array = normalize(np.stack(repeated), scaling)
-    failed = len(failures_apart(rejects)[1])
-    return Images(array=array, paths=tuple(paths), own=_own(photos), failed=failed)
+    failed = len(split_failures(rejects)[1])
+    return Images(array=array, paths=tuple(paths), own=_own(images), failed=failed)
 
 
-def find_files(photos: Pictures, count: int, *, size: tuple[int, int]) -> Files:
+def find_files(images: ImageInputs, count: int, *, size: tuple[int, int]) -> Files:
     """Find as many JPEG files as there are needed, in the order of their names.
 
     Files of other formats are passed over, and JPEG files of four channels.
 
     Parameters
     ----------
-    photos
+    images
         As `load_images` takes them, but files alone.
     count
         How many files to find at most.
@@ -234,7 +234,7 @@ def find_files(photos: Pictures, count: int, *, size: tuple[int, int]) -> Files:
     SourceError
         There is none.
     InputError
-        A photograph is no file.
+        An image is no file.
 
     Warns
     -----
@@ -243,33 +243,33 @@ def find_files(photos: Pictures, count: int, *, size: tuple[int, int]) -> Files:
     """
     files, paths = [], []
     rejects: list[Reject] = []
-    named = map(_named, _pictures(photos))
+    named = map(_named, _each_input(images))
     readable: Iterator[tuple[Source | str, Decoded]]
     readable = _decoded(named, preset("keras"), size, rejects)
-    for picture, decoded in readable:
-        if isinstance(picture, Source) and not picture.is_file:
+    for image, decoded in readable:
+        if isinstance(image, Source) and not image.is_file:
             continue  # engines are given names of files
-        file = picture.file if isinstance(picture, Source) else picture
+        file = image.file if isinstance(image, Source) else image
         if decoded.row.format == "JPEG" and _mode(file) in MODES:
             files.append(file)
             paths.append(decoded.row.path)
         if len(files) == count:
             break
     _note(paths, rejects, "JPEG file in colour or grey")
-    failed = len(failures_apart(rejects)[1])
-    return Files(files=tuple(files), paths=tuple(paths), own=_own(photos), failed=failed)
+    failed = len(split_failures(rejects)[1])
+    return Files(files=tuple(files), paths=tuple(paths), own=_own(images), failed=failed)
 
 
 def _decoded(
-    pictures: Iterable[T | Reject], chosen: Preset, size: tuple[int, int], rejects: list[Reject]
+    images: Iterable[T | Reject], chosen: Preset, size: tuple[int, int], rejects: list[Reject]
 ) -> Iterator[tuple[T, Decoded]]:
-    """Decode one picture after another; those that can't be read are appended to `rejects`."""
-    for picture in pictures:
-        decoded = picture if isinstance(picture, Reject) else decode(picture, chosen, size)
+    """Decode one image after another; those that can't be read are appended to `rejects`."""
+    for image in images:
+        decoded = image if isinstance(image, Reject) else decode(image, chosen, size)
         if isinstance(decoded, Reject):
             rejects.append(decoded)
         else:
-            yield picture, decoded  # type: ignore[misc]  # a Reject went the other way
+            yield image, decoded  # type: ignore[misc]  # a Reject went the other way
 
 
 def _note(paths: Sequence[str], rejects: Sequence[Reject], what: str) -> None:
@@ -283,14 +283,12 @@ def _note(paths: Sequence[str], rejects: Sequence[Reject], what: str) -> None:
         warnings.warn(reject_message(rejects), RejectWarning, stacklevel=3)
 
 
-def _named(picture: Picture | Reject) -> Source | Reject | str:
-    if isinstance(picture, Source | Reject):
-        return picture
-    if isinstance(picture, str | os.PathLike):
-        return str(Path(picture).absolute())
-    raise InputError(
-        f"got a {type(picture).__name__} as a photograph, expected the path of a JPEG file"
-    )
+def _named(image: ImageInput | Reject) -> Source | Reject | str:
+    if isinstance(image, Source | Reject):
+        return image
+    if isinstance(image, str | os.PathLike):
+        return str(Path(image).absolute())
+    raise InputError(f"got a {type(image).__name__} as an image, expected the path of a JPEG file")
 
 
 def pass_length(batch_size: int) -> int:
@@ -304,12 +302,12 @@ def pass_length(batch_size: int) -> int:
     return batch_size * max(MIN_BATCHES, -(-MIN_FILES // batch_size))
 
 
-def _pictures(photos: Pictures) -> Iterator[Picture | Reject]:
-    return each_picture(photos if _own(photos) else _shipped())
+def _each_input(images: ImageInputs) -> Iterator[ImageInput | Reject]:
+    return each_image(images if _own(images) else _shipped())
 
 
-def _own(photos: Pictures) -> bool:
-    return not isinstance(photos, Sized) or len(photos) > 0
+def _own(images: ImageInputs) -> bool:
+    return not isinstance(images, Sized) or len(images) > 0
 
 
 def _mode(file: str) -> str:

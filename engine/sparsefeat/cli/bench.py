@@ -44,7 +44,7 @@ onnxruntime-cuda; with --int8 onnxruntime-cpu-int8, onnxruntime-openvino-int8.
 
 
 @click.command(epilog=EXAMPLES)
-@click.argument("photos", nargs=-1)
+@click.argument("images", nargs=-1)
 @model_option
 @click.option("--int8", metavar="FILE", help="The int8 model that sparsefeat quantize made of it.")
 @listing_options
@@ -59,7 +59,7 @@ onnxruntime-cuda; with --int8 onnxruntime-cpu-int8, onnxruntime-openvino-int8.
     type=Counts(),
     default="1,8",
     show_default=True,
-    help="Pictures that go through the network together, at most 4,096; each is measured.",
+    help="Images that go through the network together, at most 4,096; each is measured.",
 )
 @click.option(
     "--engines",
@@ -105,7 +105,7 @@ onnxruntime-cuda; with --int8 onnxruntime-cpu-int8, onnxruntime-openvino-int8.
 @click.pass_context
 def bench(
     ctx: click.Context,
-    photos: tuple[str, ...],
+    images: tuple[str, ...],
     model: str,
     int8: str | None,
     include: tuple[str, ...],
@@ -123,30 +123,30 @@ def bench(
 ) -> None:
     """Compare sparsefeat, ONNX Runtime, TensorFlow and PyTorch on this machine.
 
-    PHOTOS are folders, files and patterns; by default some that are included. Only the network is
+    IMAGES are folders, files and patterns; by default some that are included. Only the network is
     timed, on ready arrays, unless you say --from-files. Each engine runs in a process of its own,
     with the same threads; they take turns; their answers are compared before. TensorFlow takes part
     where sparsefeat[export] is installed, PyTorch where sparsefeat[torch] is; --html needs
     sparsefeat[viz].
     """
     from sparsefeat.bench import compare, render_report
-    from sparsefeat.images import list_pictures
+    from sparsefeat.images import list_images
     from sparsefeat.viz.pages import check_installed
 
-    if (include or exclude) and not photos:
-        raise click.UsageError("--include and --exclude choose among PHOTOS: name some")
+    if (include or exclude) and not images:
+        raise click.UsageError("--include and --exclude choose among IMAGES: name some")
     check_one_printed(("--json -", json_file), ("--html -", html_file))
     if seconds is not None:
         refuse_given(ctx, ("rounds",), "--seconds says how long to measure instead")
     if html_file:
         check_installed()
-    pictures = list_pictures(photos, include=include, exclude=exclude)
-    note_listing(pictures)
+    inputs = list_images(images, include=include, exclude=exclude)
+    note_listing(inputs)
     with warnings_as_lines(), shown("turns") as show:
         result, stopped_by = run_stoppable(
             lambda stop: compare(
                 model,
-                pictures,
+                inputs,
                 int8=int8,
                 from_files=from_files,
                 batch_sizes=batch_sizes,
@@ -155,7 +155,7 @@ def bench(
                 rounds=rounds,
                 seconds=seconds,
                 seed=seed,
-                report=show,
+                progress=show,
                 stop=stop,
                 **options,
             ),
@@ -173,7 +173,7 @@ def bench(
         log("stopped before anything was measured")
     if stopped_by is not None:
         raise click.exceptions.Exit(128 + stopped_by)
-    if result.settings["pictures_failed"]:
+    if result.settings["images_failed"]:
         raise click.exceptions.Exit(1)
 
 

@@ -10,7 +10,7 @@ from sparsefeat.cli.options import bytes_per_part_option, rows_per_part_option
 from sparsefeat.cli.output import print_json, printable
 from sparsefeat.cli.progress import shown
 from sparsefeat.cli.stopping import exit_if_stopped, run_stoppable
-from sparsefeat.system import counted, human_bytes
+from sparsefeat.system import counted, format_bytes
 
 if TYPE_CHECKING:
     from sparsefeat.store import Compaction
@@ -92,8 +92,8 @@ def _said(outcome: "Compaction", seconds: float) -> str:
         f"{'would become' if planned else 'became'} {outcome.parts_after:,}, "
         f"{counted(outcome.rows, 'row')} written anew; "
         f"{counted(outcome.resolved, 'resolved reject')} left out; "
-        f"{human_bytes(outcome.bytes_before)} replaced"
+        f"{format_bytes(outcome.bytes_before)} replaced"
     )
     if outcome.bytes_after is None:
         return said
-    return f"{said} by {human_bytes(outcome.bytes_after)}{lost}; {seconds:.1f} s"
+    return f"{said} by {format_bytes(outcome.bytes_after)}{lost}; {seconds:.1f} s"

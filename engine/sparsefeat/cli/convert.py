@@ -8,7 +8,7 @@ import click
 
 from sparsefeat.cli.options import OutputFolder, Word
 from sparsefeat.cli.output import print_json, print_table, printable
-from sparsefeat.system import counted, human_bytes, percent
+from sparsefeat.system import counted, format_bytes, percent
 
 if TYPE_CHECKING:
     import threading
@@ -116,7 +116,7 @@ class _StoppedError(Exception):
 def _print(done: "Conversion", seconds: float) -> None:
     click.echo(
         f"{printable(done.path)}: {done.to}, {counted(done.rows, 'row')}, "
-        f"{done.rejected:,} rejected, {human_bytes(done.bytes)}; {seconds:.1f} s"
+        f"{done.rejected:,} rejected, {format_bytes(done.bytes)}; {seconds:.1f} s"
     )
     rows = []
     for name, layer in done.layers.items():
@@ -126,7 +126,7 @@ def _print(done: "Conversion", seconds: float) -> None:
                 name,
                 "x".join(map(str, layer.shape)),
                 f"{layer.nnz:,}",
-                human_bytes(layer.bytes),
+                format_bytes(layer.bytes),
                 percent(layer.bytes / (4 * n_elements) if n_elements else None),
             )
         )

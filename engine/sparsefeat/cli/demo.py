@@ -26,11 +26,11 @@ SHIPPED = (
     default="demo",
     show_default=True,
     type=OutputFolder(),
-    help="Folder for the model, the photographs, the store and the report.",
+    help="Folder for the model, the images, the store and the report.",
 )
 @click.pass_context
 def demo(ctx: click.Context, output: str) -> None:
-    """Export VGG16, extract six real photographs, show what came out, and write a report on it.
+    """Export VGG16, extract six real images, show what came out, and write a report on it.
 
     What is there already is used again. Needs pip install 'sparsefeat[cpu,export,demo]'.
     """
@@ -45,13 +45,13 @@ def demo(ctx: click.Context, output: str) -> None:
     folder = Path(output)
     model, photos, store = folder / "vgg16.onnx", folder / "photos", folder / "features"
     copied = copy_photographs(photos)
-    number = counted(len(copied), "photograph")
+    number = counted(len(copied), "image")
     log(f"{printable(str(photos))}: {number}, copied from scikit-image and scikit-learn")
     if model.exists():
         log(f"{model}: there already")
     else:
         ctx.invoke(export, output=str(model))
-    ctx.invoke(extract, photos=(str(photos),), model=str(model), output=str(store), layers="pools")
+    ctx.invoke(extract, images=(str(photos),), model=str(model), output=str(store), layers="pools")
     click.echo()
     ctx.invoke(info, path=str(store))
     click.echo()
@@ -66,7 +66,7 @@ def demo(ctx: click.Context, output: str) -> None:
 
 
 def copy_photographs(folder: Path) -> list[Path]:
-    """Copy the photographs that scikit-image and scikit-learn ship into `folder`, made if missing.
+    """Copy the images that scikit-image and scikit-learn ship into `folder`, made if missing.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def copy_photographs(folder: Path) -> list[Path]:
     """
     copied = []
     for package, inside, names in SHIPPED:
-        purpose = "the demo's photographs come from it"
+        purpose = "the demo's images come from it"
         with importing(package, "pip install 'sparsefeat[demo]'", purpose=purpose):
             source = resources.files(package).joinpath(*inside.split("/"))
             contents = [(source / name).read_bytes() for name in names]

@@ -12,7 +12,7 @@ import click
 from sparsefeat.cli.main import UserError
 from sparsefeat.cli.options import OutputFile, Word
 from sparsefeat.cli.output import log, print_json, print_table, printable, warnings_as_lines
-from sparsefeat.system import counted, human_bytes
+from sparsefeat.system import counted, format_bytes
 
 # Those of sparsefeat.images.preprocess, which the help need not load.
 SCALINGS = ("caffe", "tf", "torch", "0..1", "none")
@@ -23,7 +23,7 @@ Examples:
   sparsefeat export -o vgg16.onnx
   sparsefeat export -o vgg16.onnx --weights pretrained
   sparsefeat export -o vgg16.onnx --weights keras-vgg16.h5 --no-top
-  sparsefeat export -o mine.onnx --weights finetuned.keras --photos photos/
+  sparsefeat export -o mine.onnx --weights finetuned.keras --images photos/
   sparsefeat export -o mine.onnx --weights finetuned.keras --scaling 0..1
 """
 
@@ -47,7 +47,7 @@ Examples:
 @click.option(
     "--top/--no-top",
     default=None,
-    help="With the layers behind block5_pool, or without: then the model takes pictures of any "
+    help="With the layers behind block5_pool, or without: then the model takes images of any "
     "size.  [default: with them if the weights have them]",
 )
 @click.option(
@@ -58,9 +58,9 @@ Examples:
     "[default: what the model does itself, else caffe, as for VGG16]",
 )
 @click.option(
-    "--photos",
+    "--images",
     metavar="DIR",
-    help="At least eight different photographs to verify the graph on.  [default: some that are "
+    help="At least eight different images to verify the graph on.  [default: some that are "
     "included]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -69,17 +69,17 @@ def export(
     weights: str | None = None,
     top: bool | None = None,
     scaling: str | None = None,
-    photos: str | None = None,
+    images: str | None = None,
     as_json: bool = False,
 ) -> None:
     """Make a model file of Keras' VGG16 in which every layer is an output.
 
-    The file is compared with Keras on real photographs, layer by layer, and not written unless
+    The file is compared with Keras on real images, layer by layer, and not written unless
     their numbers agree. Needs pip install 'sparsefeat[cpu,export]'.
     """
     with export_package() as package, warnings_as_lines():
         result = package.export(
-            output, weights=weights, top=top, scaling=scaling, photos=photos, report=log
+            output, weights=weights, top=top, scaling=scaling, images=images, log=log
         )
     files = model_files(result.path)
     if as_json:
@@ -97,10 +97,10 @@ def export(
         for one in result.certificate.layers
     ]
     print_table(("layer", "largest error", "relative error", "zeros agree"), rows)
-    photographs = counted(len(result.certificate.photographs), "photograph")
-    click.echo(f"verified against Keras on {photographs}")
+    compared = counted(len(result.certificate.images), "image")
+    click.echo(f"verified against Keras on {compared}")
     for path, size in files.items():
-        click.echo(f"{printable(str(path))}: {human_bytes(size)}")
+        click.echo(f"{printable(str(path))}: {format_bytes(size)}")
 
 
 def model_files(path: Path) -> dict[Path, int]:

@@ -53,7 +53,7 @@ Running the same command again takes up where the last run ended.
 
 
 @click.command(epilog=EXAMPLES)
-@click.argument("photos", nargs=-1)
+@click.argument("images", nargs=-1)
 @click.option(
     "-o",
     "--output",
@@ -93,7 +93,7 @@ Running the same command again takes up where the last run ended.
     type=Word(["mtime", "digest"]),
     default="mtime",
     show_default=True,
-    help="What tells a stored picture from a new one.",
+    help="What tells a stored image from a new one.",
 )
 @click.option("--retry-rejects", is_flag=True, help="Try again what an earlier run rejected.")
 @click.option(
@@ -111,7 +111,7 @@ Running the same command again takes up where the last run ended.
 @click.option("--profile", "profiled", is_flag=True, help="Print where the time went, by stage.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def extract(
-    photos: tuple[str, ...],
+    images: tuple[str, ...],
     output: str,
     model: str,
     options: dict[str, Any],
@@ -128,33 +128,33 @@ def extract(
     profiled: bool,
     as_json: bool,
 ) -> None:
-    """Extract features of PHOTOS into a store.
+    """Extract features of IMAGES into a store.
 
-    PHOTOS are folders, files, patterns, archives (.tar, .tar.gz, .zip, .parquet), and what lies
+    IMAGES are folders, files, patterns, archives (.tar, .tar.gz, .zip, .parquet), and what lies
     in buckets (s3://, gs://, az://).
 
     A file that is not an image, or a damaged one, goes to the store's table of rejects, with the
     reason. A file that the system can't read this time (missing, forbidden, a failing drive) is
     reported, and the same command tries it again. If the folder of the images itself vanishes,
     the command stops; what was finished is committed.
-    Files that accompany photographs (.mov, .xmp, Thumbs.db, ...) are counted and skipped.
+    Files that accompany images (.mov, .xmp, Thumbs.db, ...) are counted and skipped.
     """
     import sparsefeat
-    from sparsefeat.images import PictureStream, Search, Shard
+    from sparsefeat.images import ImageStream, Search, Shard
     from sparsefeat.pipeline import ExtractionResult, Extractor, ExtractorOptions, check_store
     from sparsefeat.runtime import bf16_only_in_vectors
 
     kept = _parsed(values)  # before the model is loaded
     share = None if shard is None else Shard.parse(shard)
-    if not photos and files_from is None:
-        raise click.UsageError("name folders, files or patterns with PHOTOS, or use --files-from")
-    if root is not None and files_from is None and not any(Path(one).is_file() for one in photos):
+    if not images and files_from is None:
+        raise click.UsageError("name folders, files or patterns with IMAGES, or use --files-from")
+    if root is not None and files_from is None and not any(Path(one).is_file() for one in images):
         raise click.UsageError(
-            "--root is for single files and --files-from: a folder's pictures, and a pattern's, "
+            "--root is for single files and --files-from: a folder's images, and a pattern's, "
             "are kept relative to that folder; leave it out"
         )
-    if any(Path(output).absolute() == Path(photo).absolute() for photo in photos):
-        raise click.UsageError(f"{output} is where the photographs are, expected another folder")
+    if any(Path(output).absolute() == Path(photo).absolute() for photo in images):
+        raise click.UsageError(f"{output} is where the images are, expected another folder")
     start = time.monotonic()
     with warnings_as_lines():
         threading.Thread(
@@ -166,7 +166,7 @@ def extract(
         chosen = ExtractorOptions(**options)
         check_store(output, model, chosen, kept)  # before anything that takes time
         search = Search(
-            photos,
+            images,
             files_from=files_from,
             root=root,
             skip=output,
@@ -174,11 +174,11 @@ def extract(
             exclude=exclude,
             shard=share,
         )
-        pictures = PictureStream(search)
+        inputs = ImageStream(search)
         with shown("images listed", transient=True) as show:
-            while not pictures.wait(WAKE_SECONDS):
-                show(pictures.n_listed, None, "")
-        if pictures.complete and not pictures.n_listed:
+            while not inputs.wait(WAKE_SECONDS):
+                show(inputs.n_listed, None, "")
+        if inputs.complete and not inputs.n_listed:
             note_listing(search)
             if files_from is None:
                 said = f"no image is of shard {shard}"
@@ -201,7 +201,7 @@ def extract(
         with shown("images") as show:
             outcome, stopped_by = run_stoppable(
                 lambda stop: sparsefeat.extract(
-                    pictures,
+                    inputs,
                     output,
                     model=extractor,
                     rows_per_part=rows_per_part,
@@ -209,7 +209,7 @@ def extract(
                     identity=identity,  # type: ignore[arg-type]
                     retry_rejects=retry_rejects,
                     update=update,
-                    report=lambda so_far: show(
+                    progress=lambda so_far: show(
                         so_far.done,
                         so_far.total if so_far.all_listed else None,
                         f"{so_far.rejected:,} rejected",
@@ -219,7 +219,7 @@ def extract(
                     stop=stop,
                 )
             )
-    if pictures.complete:
+    if inputs.complete:
         note_listing(search)
     seconds = time.monotonic() - start
     if as_json:
@@ -263,10 +263,10 @@ def _load_kernels(convolution: str) -> None:
 
 
 def _chosen(extractor: "Extractor") -> str:
-    passed_over = ", ".join(extractor.passed_over)
+    unavailable = ", ".join(extractor.unavailable)
     return (
         f"{extractor.provider} in {extractor.precision}, relative error on the model's probe "
-        f"{extractor.probe_error:.1e}" + (f"; can't be had here: {passed_over}" * bool(passed_over))
+        f"{extractor.probe_error:.1e}" + (f"; can't be had here: {unavailable}" * bool(unavailable))
     )
 
 
@@ -356,7 +356,7 @@ def _print_profile(profile: "Profile", setup_seconds: float, extractor: "Extract
     print_table(("stage", "threads", "busy", "of the run", "waiting"), rows)
     click.echo(
         f"the run took {profile.seconds:.2f} s, after {setup_seconds:.2f} s for the list of "
-        "pictures, the model and its probe; list, write and other share one thread"
+        "images, the model and its probe; list, write and other share one thread"
     )
     variant = extractor.convolution_variant
     click.echo(f"convolution: {extractor.convolution}" + (f" ({variant})" if variant else ""))

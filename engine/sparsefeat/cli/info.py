@@ -6,7 +6,7 @@ import click
 
 from sparsefeat.cli.options import is_model
 from sparsefeat.cli.output import log, print_json, print_table, printable
-from sparsefeat.system import counted, human_bytes, percent
+from sparsefeat.system import counted, format_bytes, percent
 
 EXAMPLES = """
 \b
@@ -56,10 +56,10 @@ def _store(path: str, as_json: bool) -> None:
         print_json(facts)
         return
     allocated = facts["allocated_bytes"]
-    on_disk = "" if allocated is None else f" ({human_bytes(allocated)} on the disk)"
+    on_disk = "" if allocated is None else f" ({format_bytes(allocated)} on the disk)"
     click.echo(
         f"{printable(path)}: {counted(facts['rows'], 'row')}, {facts['rejected']:,} rejected, "
-        f"{counted(facts['parts'], 'part')}, {human_bytes(facts['bytes'])}{on_disk}, "
+        f"{counted(facts['parts'], 'part')}, {format_bytes(facts['bytes'])}{on_disk}, "
         f"snapshot {facts['snapshot']}"
     )
     lossy = any(layer["loss"] for layer in facts["layers"].values())
@@ -68,8 +68,8 @@ def _store(path: str, as_json: bool) -> None:
             name,
             "x".join(map(str, layer["shape"])),
             percent(layer["zeros"]),
-            human_bytes(layer["bytes_dense"]),
-            human_bytes(layer["bytes_stored"]),
+            format_bytes(layer["bytes_dense"]),
+            format_bytes(layer["bytes_stored"]),
             percent(layer["ratio"]),
             layer["encoding"],
             layer["values"],
@@ -89,7 +89,7 @@ def _model(path: str, as_json: bool) -> None:
     import msgspec
 
     from sparsefeat.model import PRE, ModelFile
-    from sparsefeat_kernels import suitable_variant
+    from sparsefeat_kernels import choose_variant
 
     metadata = ModelFile.open(path).metadata
     if as_json:
@@ -99,19 +99,19 @@ def _model(path: str, as_json: bool) -> None:
     size = "any size" if height is None else f"{height}x{width}"
     click.echo(
         f"{printable(path)}: {metadata.architecture}, weights {metadata.weights.source}, "
-        f"{metadata.precision}, pictures of {size}"
+        f"{metadata.precision}, images of {size}"
     )
     scaling = metadata.preprocessing.scaling
     click.echo(f"pixels are scaled to {scaling} ({scaling.mode})")
     if metadata.precision == "fp32":
-        variant = suitable_variant()
+        variant = choose_variant()
         click.echo(
             "convolutions on this processor: direct (no AVX-512, AVX2 with FMA, or NEON)"
             if variant is None
             else f"convolutions on this processor: winograd ({variant})"
         )
-    photographs = counted(len(metadata.certificate.photographs), "photograph")
-    click.echo(f"verified against Keras on {photographs}")
+    compared = counted(len(metadata.certificate.images), "image")
+    click.echo(f"verified against Keras on {compared}")
     rows = []
     for layer in metadata.layers:
         parity = metadata.certificate.layers[layer.name]

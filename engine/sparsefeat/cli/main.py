@@ -21,9 +21,9 @@ from sparsefeat.errors import SparsefeatError
 COMMANDS = {
     "export": "Make a model file: Keras' VGG16 as a verified ONNX graph.",
     "quantize": "Make an int8 model file of one in float32, and measure what it costs.",
-    "extract": "Extract features of photographs into a store.",
+    "extract": "Extract features of images into a store.",
     "info": "Say what a store or a model file holds.",
-    "sparsity": "Count zeros by layer, picture, channel and position; compare sets.",
+    "sparsity": "Count zeros by layer, image, channel and position; compare sets.",
     "verify": "Check every byte of a store.",
     "compact": "Make few full parts of a store's many small ones.",
     "merge": "Make one store of several.",
@@ -31,13 +31,13 @@ COMMANDS = {
     "history": "List a store's snapshots.",
     "vacuum": "Delete what is no longer part of a store.",
     "convert": "Write a store as an h5ad, Parquet or npz file.",
-    "maps": "Show a layer's channels in one photograph, before and after ReLU.",
-    "report": "Write a page on a store: its zeros, pictures, sizes and origin.",
+    "maps": "Show a layer's channels in one image, before and after ReLU.",
+    "report": "Write a page on a store: its zeros, images, sizes and origin.",
     "bench": "Compare sparsefeat with TensorFlow and PyTorch on this machine.",
-    "demo": "Export, extract a few real photographs, and write a report on what came out.",
+    "demo": "Export, extract a few real images, and write a report on what came out.",
 }
 
-INTRODUCTION = """VGG16 features of photographs, stored as compressed sparse rows.
+INTRODUCTION = """VGG16 features of images, stored as compressed sparse rows.
 
 \b
   sparsefeat export -o vgg16.onnx

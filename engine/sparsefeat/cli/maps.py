@@ -37,7 +37,7 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES)
-@click.argument("photo")
+@click.argument("image")
 @model_option
 @click.option("-l", "--layer", required=True, help="A layer with rows and columns.")
 @click.option(
@@ -53,8 +53,8 @@ Examples:
 )
 @click.option(
     "--reference",
-    metavar="STORE|PHOTOS",
-    help="What selectivity compares with: a store that holds the layer, or photographs.",
+    metavar="STORE|IMAGES",
+    help="What selectivity compares with: a store that holds the layer, or images.",
 )
 @click.option(
     "--stage",
@@ -72,11 +72,11 @@ Examples:
     "-o",
     "--output",
     type=OutputFile(".html", ".png"),
-    help="Write a page, .html, or a picture, .png; - prints the page.",
+    help="Write a page, .html, or an image, .png; - prints the page.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print each channel's figures as JSON.")
 def maps(
-    photo: str,
+    image: str,
     model: str,
     layer: str,
     channels: str,
@@ -101,7 +101,7 @@ def maps(
 
     if output is None and (scale is not None or relu_split):
         raise click.UsageError(
-            "--scale and --relu-split say how maps are drawn: give -o too, a page or a picture"
+            "--scale and --relu-split say how maps are drawn: give -o too, a page or an image"
         )
     if relu_split and stage == "post":
         raise click.UsageError(
@@ -117,7 +117,7 @@ def maps(
             raise click.UsageError(f"{layer} has no ReLU: --relu-split has nothing to split")
         found = sparsefeat.maps(
             Extractor(model, names, **options),
-            photo,
+            image,
             layer,
             channels=channels,
             best=best,  # type: ignore[arg-type]  # click.Choice gives str
@@ -154,7 +154,7 @@ def _print(found: "FeatureMaps") -> None:
         [_cell(name, value) for name, value in zip(frame.columns, line, strict=True)]
         for line in frame.itertuples(index=False, name=None)
     ]
-    click.echo(f"{found.layer}, {printable(found.picture)}")
+    click.echo(f"{found.layer}, {printable(found.image)}")
     print_table(list(frame.columns), rows, left=0)
 
 

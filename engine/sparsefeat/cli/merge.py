@@ -9,7 +9,7 @@ from sparsefeat.cli.options import OutputFolder, bytes_per_part_option, rows_per
 from sparsefeat.cli.output import print_json, printable
 from sparsefeat.cli.progress import shown
 from sparsefeat.cli.stopping import exit_if_stopped, run_stoppable
-from sparsefeat.system import counted, human_bytes
+from sparsefeat.system import counted, format_bytes
 
 EXAMPLES = """
 \b
@@ -69,7 +69,7 @@ def merge(
         click.echo(
             f"{printable(output)}: {counted(outcome.rows, 'row')} and "
             f"{counted(outcome.rejected, 'reject')} added in {counted(outcome.parts, 'part')}, "
-            f"{human_bytes(outcome.bytes_added)}; "
+            f"{format_bytes(outcome.bytes_added)}; "
             f"{counted(outcome.duplicates, 'row')} there already; {time.monotonic() - start:.1f} s"
         )
     exit_if_stopped(outcome.stopped, stopped_by)

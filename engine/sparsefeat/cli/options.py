@@ -11,9 +11,9 @@ from click.core import ParameterSource
 
 from sparsefeat.errors import InputError, StoreNotFoundError
 from sparsefeat.storage import check_replaceable, is_special, is_url
-from sparsefeat.system import LARGEST_BATCH, refuse_empty, unknown_choice
+from sparsefeat.system import MAX_BATCH_SIZE, refuse_empty, unknown_choice
 
-LONGEST_NUMBER = 9  # digits: what has more is no number of pixels or pictures
+LONGEST_NUMBER = 9  # digits: what has more is no number of pixels or images
 MAX_PIXELS = 1 << 24  # of sparsefeat.model.graph, which the help need not load
 
 P = ParamSpec("P")
@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 
 class Size(click.ParamType[tuple[int, int]]):
-    """Height and width of pictures, such as ``224x224``."""
+    """Height and width of images, such as ``224x224``."""
 
     name = "HEIGHTxWIDTH"
 
@@ -47,8 +47,8 @@ class Counts(click.ParamType[tuple[int, ...]]):
     ) -> tuple[int, ...]:
         """Take the numbers apart."""
         words = [word.strip() for word in value.split(",")]
-        if not all(_is_count(word) and 1 <= int(word) <= LARGEST_BATCH for word in words):
-            expected = f"numbers from 1 to {LARGEST_BATCH:,} such as 1,8,32"
+        if not all(_is_count(word) and 1 <= int(word) <= MAX_BATCH_SIZE for word in words):
+            expected = f"numbers from 1 to {MAX_BATCH_SIZE:,} such as 1,8,32"
             self.fail(f"got {value!r}, expected {expected}", param, ctx)
         return tuple(map(int, words))
 
@@ -194,7 +194,7 @@ EXTRACTOR_OPTIONS = {
         "--layers",
         default="block5_pool",
         show_default=True,
-        help="Layers, separated by commas: names, NAME/pre (before ReLU), pools, convs, walk, all, "
+        help="Layers, separated by commas: names, NAME/pre (before ReLU), pools, convs, stages, all, "
         "patterns.",
     ),
     "pool": click.option(
@@ -209,13 +209,13 @@ EXTRACTOR_OPTIONS = {
         type=Word(["keras", "bilinear", "bicubic", "crop"]),
         default="keras",
         show_default=True,
-        help="How a picture becomes an array.",
+        help="How an image becomes an array.",
     ),
     "size": click.option(
         "--size",
         type=Size(),
         metavar="HEIGHTxWIDTH",
-        help="Size of the pictures, when the model leaves it open.",
+        help="Size of the images, when the model leaves it open.",
     ),
     "provider": click.option(
         "--provider",
@@ -253,12 +253,12 @@ EXTRACTOR_OPTIONS = {
     "decode_threads": click.option(
         "--decode-threads",
         type=click.IntRange(1),
-        help="Pictures decoded at the same time; by default as --threads.",
+        help="Images decoded at the same time; by default as --threads.",
     ),
     "batch_size": click.option(
         "--batch-size",
         type=click.IntRange(1),
-        help="Pictures that go through the network together; by default what suits the machine.",
+        help="Images that go through the network together; by default what suits the machine.",
     ),
 }
 COMPUTING = ("preprocess", "size", "provider", "precision", "convolution")
@@ -280,7 +280,7 @@ def extractor_options(*names: str) -> Callable[[Callable[..., R]], Callable[...,
 
 
 def listing_options(command: Callable[P, R]) -> Callable[P, R]:
-    """Add ``--include`` and ``--exclude``, for a command that lists photographs."""
+    """Add ``--include`` and ``--exclude``, for a command that lists images."""
     for option, text in (
         (
             "exclude",

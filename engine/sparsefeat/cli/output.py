@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sparsefeat.storage import write_file
-from sparsefeat.system import human_bytes, one_line
+from sparsefeat.system import format_bytes, one_line
 
 LONGEST_TEXT = 40  # characters that a column of text is wide at most
 
@@ -37,11 +37,11 @@ def note_listing(*listings: "Listing | Search") -> None:
     """Say how many files were passed over as companions, and which patterns matched nothing."""
     from sparsefeat.images import describe_companions
 
-    for pictures in listings:
-        if pictures.companions:
-            log(describe_companions(pictures.companions))
+    for images in listings:
+        if images.companions:
+            log(describe_companions(images.companions))
     for option, pattern in listings[0].unmatched:
-        if all((option, pattern) in pictures.unmatched for pictures in listings):
+        if all((option, pattern) in images.unmatched for images in listings):
             log(
                 f"warning: --{option} {printable(pattern)} matched nothing: it is compared with "
                 "paths inside the folder that is searched, without that folder's own name"
@@ -85,4 +85,4 @@ def write_text(file: str, text: str) -> None:
         click.echo(text, nl=False)
         return
     size = write_file(file, text)
-    log(f"{printable(file)}: written, {human_bytes(size)}")
+    log(f"{printable(file)}: written, {format_bytes(size)}")

@@ -46,7 +46,7 @@ def shown(things: str, *, transient: bool = False) -> Iterator[Show]:
             rate = (done if worked is None else worked) / seconds
             notes = [f"{rate:,.1f} {what}/s", note]
             if total is not None:
-                left = human_seconds((total - done) / rate) if rate else "?"
+                left = format_seconds((total - done) / rate) if rate else "?"
                 notes.insert(1, f"{left} left")
             draw(done, total, what, ", ".join(filter(None, notes)))
 
@@ -80,12 +80,12 @@ def _records() -> Iterator[Callable[[int, int | None, str, str], None]]:
     yield draw
 
 
-def human_seconds(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """Write a time as hours, minutes and seconds.
 
     Examples
     --------
-    >>> human_seconds(8), human_seconds(75.4), human_seconds(10_000)
+    >>> format_seconds(8), format_seconds(75.4), format_seconds(10_000)
     ('8 s', '1:15', '2:46:40')
     """
     minutes, rest = divmod(round(seconds), 60)

@@ -6,7 +6,7 @@ from sparsefeat.cli.export import export_package, model_files
 from sparsefeat.cli.options import OutputFile
 from sparsefeat.cli.output import log, print_json, print_table, printable
 from sparsefeat.cli.progress import shown
-from sparsefeat.system import counted, human_bytes
+from sparsefeat.system import counted, format_bytes
 
 EXAMPLES = """
 \b
@@ -22,12 +22,12 @@ Examples:
     "--calibration",
     required=True,
     metavar="DIR",
-    help="At least 16 photographs like those that the model is for.",
+    help="At least 16 images like those that the model is for.",
 )
 @click.option(
     "--validation",
     metavar="DIR",
-    help="At least eight other photographs to measure the result on.  [default: every fourth of "
+    help="At least eight other images to measure the result on.  [default: every fourth of "
     "the above, not calibrated on]",
 )
 @click.option(
@@ -43,7 +43,7 @@ Examples:
     show_default=True,
     type=click.IntRange(12, 256),
     metavar="N",
-    help="Calibrate and measure on at least so many pictures: cuts of photographs where there "
+    help="Calibrate and measure on at least so many images: cuts of images where there "
     "are fewer of them.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -57,7 +57,7 @@ def quantize(
 ) -> None:
     """Make an int8 model file of a float32 one, and measure what that costs.
 
-    Every layer is compared with float32 on photographs that were not calibrated on. Needs
+    Every layer is compared with float32 on images that were not calibrated on. Needs
     pip install 'sparsefeat[cpu]'.
     """
     with export_package() as package, shown("passes of an image") as progress:
@@ -67,7 +67,7 @@ def quantize(
             calibration=calibration,
             validation=validation,
             views=views,
-            report=log,
+            log=log,
             progress=progress,
         )
     files = model_files(result.path)
@@ -95,8 +95,8 @@ def quantize(
     )
     held_out = result.metadata["quantization"]["held_out"]
     click.echo(
-        f"measured against float32 on {counted(held_out['count'], 'photograph')} "
+        f"measured against float32 on {counted(held_out['count'], 'image')} "
         f"({counted(held_out['views'], 'view')}) that were not calibrated on"
     )
     for path, size in files.items():
-        click.echo(f"{printable(str(path))}: {human_bytes(size)}")
+        click.echo(f"{printable(str(path))}: {format_bytes(size)}")

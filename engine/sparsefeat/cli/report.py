@@ -9,7 +9,7 @@ EXAMPLES = """
 \b
 Examples:
   sparsefeat report features/ -o report.html
-  sparsefeat report features/ -o report.html --photos /media/moved/photos
+  sparsefeat report features/ -o report.html --images /media/moved/photos
   sparsefeat report features/ --layers 'block[45]_*' --json > report.json
 """
 
@@ -24,10 +24,10 @@ Examples:
 )
 @click.option("-l", "--layers", help="Names and patterns, separated by commas.  [default: all]")
 @click.option(
-    "--photos",
+    "--images",
     metavar="DIR",
     type=click.Path(exists=True, file_okay=False),
-    help="Where the photographs are now, if they were moved: for thumbnails.",
+    help="Where the images are now, if they were moved: for thumbnails.",
 )
 @click.option(
     "--seed",
@@ -41,7 +41,7 @@ def report(
     store: str,
     output: str | None,
     layers: str | None = None,
-    photos: str | None = None,
+    images: str | None = None,
     seed: int = 0,
     as_json: bool = False,
 ) -> None:
@@ -60,7 +60,7 @@ def report(
     if page is not None:
         check_installed()
     with shown("rows") as show:
-        found = build_report(store, layers=layers, photos=photos, seed=seed, progress=show)
+        found = build_report(store, layers=layers, images=images, seed=seed, progress=show)
     if page is not None:
         write_text(page, render_report(found))
     if as_json:

@@ -41,27 +41,27 @@ EXAMPLES = """
 Examples:
   sparsefeat sparsity photo.jpg
   sparsefeat sparsity photos/
-  sparsefeat sparsity features/ --layers walk
+  sparsefeat sparsity features/ --layers stages
   sparsefeat sparsity photos/ --layers block5_pool --by channel | head
-  sparsefeat sparsity photos/ --by picture --csv zeros.csv
+  sparsefeat sparsity photos/ --by image --csv zeros.csv
   sparsefeat sparsity cats/ dogs/ --compare
   sparsefeat sparsity photos/ --scaling
 """
 
 
 @click.command(epilog=EXAMPLES)
-@click.argument("sources", nargs=-1, required=True, metavar="PHOTOS|STORE...")
+@click.argument("sources", nargs=-1, required=True, metavar="IMAGES|STORE...")
 @model_option
 @click.option(
     "-l",
     "--layers",
-    help="Layers as for extract; walk is block1_pool ... block5_pool, fc1, fc2, or the hidden "
+    help="Layers as for extract; stages is block1_pool ... block5_pool, fc1, fc2, or the hidden "
     "layers of the model's own top.  "
-    "[default: walk; of a store all that it holds]",
+    "[default: stages; of a store all that it holds]",
 )
 @click.option(
     "--by",
-    type=Word(["layer", "picture", "channel", "position", "label"]),
+    type=Word(["layer", "image", "channel", "position", "label"]),
     default="layer",
     show_default=True,
     help="What there is one line for. A store's indices are read for channel and position alone.",
@@ -74,17 +74,17 @@ Examples:
 @click.option(
     "--flatness/--no-flatness",
     default=None,
-    help="Correlate with how flat the pictures are.  [default: for photographs; of a store they "
+    help="Correlate with how flat the images are.  [default: for images; of a store they "
     "would be read again]",
 )
 @click.option(
-    "--photos",
+    "--images",
     metavar="DIR",
     type=click.Path(exists=True, file_okay=False),
-    help="Where the photographs of STORE are now, if they were moved: for --flatness.",
+    help="Where the images of STORE are now, if they were moved: for --flatness.",
 )
 @click.option(
-    "--scaling", is_flag=True, help="Show what wrongly scaled input does to the zeros of PHOTOS."
+    "--scaling", is_flag=True, help="Show what wrongly scaled input does to the zeros of IMAGES."
 )
 @listing_options
 @extractor_options(*COMPUTING)
@@ -92,7 +92,7 @@ Examples:
     "--json",
     "as_json",
     is_flag=True,
-    help="Print figures by layer and picture as JSON; with --by channel or position theirs too.",
+    help="Print figures by layer and image as JSON; with --by channel or position theirs too.",
 )
 @click.option(
     "--csv", "csv_file", type=OutputFile(".csv"), help="Write the table as CSV; - prints it."
@@ -103,10 +103,10 @@ def sparsity(
     sources: tuple[str, ...],
     model: str,
     layers: str | None,
-    by: Literal["layer", "picture", "channel", "position", "label"],
+    by: Literal["layer", "image", "channel", "position", "label"],
     compare: bool,
     flatness: bool | None,
-    photos: str | None,
+    images: str | None,
     scaling: bool,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
@@ -114,34 +114,34 @@ def sparsity(
     as_json: bool,
     csv_file: str | None,
 ) -> None:
-    """Count zeros: of PHOTOS (folders, files, patterns), or of what a STORE holds.
+    """Count zeros: of IMAGES (folders, files, patterns), or of what a STORE holds.
 
-    A channel is dead where it is zero everywhere over all pictures; always on where it is active
-    at one position or more of every picture; never zero where it is active at all of them.
+    A channel is dead where it is zero everywhere over all images; always on where it is active
+    at one position or more of every image; never zero where it is active at all of them.
     """
-    from sparsefeat.images import list_pictures
+    from sparsefeat.images import list_images
     from sparsefeat.store import is_store
-    from sparsefeat.types import failures_apart
+    from sparsefeat.types import split_failures
 
     check_one_printed(("--json", as_json), ("--csv -", csv_file))
     stores = [source for source in sources if is_store(source)]
     if (include or exclude) and len(stores) == len(sources):
-        raise click.UsageError("--include and --exclude choose among photographs: name some")
+        raise click.UsageError("--include and --exclude choose among images: name some")
     if len(stores) == len(sources):
         why = "a store holds what was computed, and nothing is computed anew"
         refuse_given(ctx, ("model", *COMPUTING), why)
     _check(sources, stores, by=by, compare=compare, scaling=scaling)
-    _check_flatness(stores, flatness, photos, compare=compare, scaling=scaling)
-    if (flatness or photos) and by in ("channel", "position", "label") and not as_json:
+    _check_flatness(stores, flatness, images, compare=compare, scaling=scaling)
+    if (flatness or images) and by in ("channel", "position", "label") and not as_json:
         raise click.UsageError(
-            f"--by {by} shows no flatness: leave {'--photos' if photos else '--flatness'} out, or "
-            "ask for --by layer, --by picture or --json"
+            f"--by {by} shows no flatness: leave {'--images' if images else '--flatness'} out, or "
+            "ask for --by layer, --by image or --json"
         )
-    flatness = True if photos else flatness
+    flatness = True if images else flatness
     sets = [(source,) for source in sources] if compare else [sources]
     # Before the model is loaded: a mistyped folder is to be told from a missing model.
     listed = [
-        list_pictures([] if names[0] in stores else names, include=include, exclude=exclude)
+        list_images([] if names[0] in stores else names, include=include, exclude=exclude)
         for names in sets
     ]
     note_listing(*listed)
@@ -150,7 +150,7 @@ def sparsity(
         if any(listed):
             from sparsefeat.pipeline import Extractor
 
-            extractor = Extractor(model, layers or "walk", **options)
+            extractor = Extractor(model, layers or "stages", **options)
         if scaling:
             assert extractor is not None
             scaled = _scalings(listed[0], extractor)
@@ -161,18 +161,18 @@ def sparsity(
         found = [
             _analyse(
                 names,
-                pictures,
+                inputs,
                 extractor,
                 layers,
                 by=by,
                 flatness=False if compare else flatness,
-                photos=photos,
+                images=images,
             )
-            for names, pictures in zip(sets, listed, strict=True)
+            for names, inputs in zip(sets, listed, strict=True)
         ]
     for each in found:
         _note_unmeasured(each)
-    if not compare and not found[0].n_pictures:
+    if not compare and not found[0].n_images:
         source = found[0].source
         rejects = f"; its {counted(len(found[0].rejects), 'reject')}: sparsefeat info "
         rejects += f"{shlex.quote(source)} --rejects"
@@ -181,12 +181,12 @@ def sparsity(
         log(printable(said))
         raise click.exceptions.Exit(1)
     for each, names in zip(found, sets, strict=True):
-        _note_walk(each, layers, extractor, is_stored=names[0] in stores)
+        _note_missing_stages(each, layers, extractor, is_stored=names[0] in stores)
     if compare:
         _show_differences(found, by, as_json, csv_file)
     else:
         _show(found[0], by, as_json, csv_file)
-    if any(failures_apart(each.rejects)[1] for each in found):
+    if any(split_failures(each.rejects)[1] for each in found):
         raise click.exceptions.Exit(1)
 
 
@@ -195,7 +195,7 @@ def _check(
 ) -> None:
     """Refuse what makes no sense, before anything is run."""
     if scaling and (stores or compare or by != "layer"):
-        raise click.UsageError("--scaling takes photographs, and neither --by nor --compare")
+        raise click.UsageError("--scaling takes images, and neither --by nor --compare")
     if compare and by not in ("layer", "label"):
         raise click.UsageError("--compare goes with --by label, or with none")
     if compare and by == "layer" and len(sources) < 2:
@@ -213,87 +213,87 @@ def _check(
 
 
 def _check_flatness(
-    stores: list[str], flatness: bool | None, photos: str | None, *, compare: bool, scaling: bool
+    stores: list[str], flatness: bool | None, images: str | None, *, compare: bool, scaling: bool
 ) -> None:
     """Refuse to be asked for a flatness that wouldn't be shown."""
-    if (flatness or photos) and (compare or scaling):
+    if (flatness or images) and (compare or scaling):
         raise click.UsageError(
             f"--{'compare' if compare else 'scaling'} shows no flatness: leave "
-            f"{'--photos' if photos else '--flatness'} out, or ask for each by itself"
+            f"{'--images' if images else '--flatness'} out, or ask for each by itself"
         )
-    if photos and not stores:
-        raise click.UsageError("--photos says where the photographs of a STORE are: name one")
-    if photos and flatness is False:
-        raise click.UsageError("--photos is for flatness: leave it or --no-flatness out")
+    if images and not stores:
+        raise click.UsageError("--images says where the images of a STORE are: name one")
+    if images and flatness is False:
+        raise click.UsageError("--images is for flatness: leave it or --no-flatness out")
 
 
 def _analyse(
     sources: tuple[str, ...],
-    pictures: "list[Source | Reject]",
+    inputs: "list[Source | Reject]",
     extractor: "Extractor | None",
     layers: str | None,
     *,
     by: str,
     flatness: bool | None,
-    photos: str | None,
+    images: str | None,
 ) -> "Sparsity":
     from sparsefeat.analysis import analyse
 
-    stored = not pictures
+    stored = not inputs
     with shown("rows" if stored else "images") as show:
         if stored:
             return analyse(
                 sources[0],
                 layers,
                 flatness=flatness,
-                photos=photos,
-                places=by in ("channel", "position"),
-                report=show,
+                images=images,
+                positions=by in ("channel", "position"),
+                progress=show,
             )
         return analyse(
-            pictures,
+            inputs,
             extractor=extractor,
             flatness=flatness,
             name=", ".join(sources),
-            report=show,
+            progress=show,
         )
 
 
-def _scalings(pictures: "list[Source | Reject]", extractor: "Extractor") -> "list[ScalingZeros]":
-    from sparsefeat.analysis import compare_scalings, pictures_read
+def _scalings(inputs: "list[Source | Reject]", extractor: "Extractor") -> "list[ScalingZeros]":
+    from sparsefeat.analysis import compare_scalings, describe_images_read
 
     with shown("images") as show:
-        found = compare_scalings(extractor, pictures, report=lambda done: show(done, len(pictures)))
+        found = compare_scalings(extractor, inputs, progress=lambda done: show(done, len(inputs)))
     first = found[0]
-    log(pictures_read(first.n_pictures, first.n_rejected, first.n_failed))
+    log(describe_images_read(first.n_images, first.n_rejected, first.n_failed))
     return found
 
 
 def _note_unmeasured(found: "Sparsity") -> None:
-    """Say of how many stored pictures the flatness isn't known, and why."""
+    """Say of how many stored images the flatness isn't known, and why."""
     if found.unmeasured:
         unmeasured = sum(found.unmeasured.values())
         reasons = ", ".join(f"{reason} ({n:,})" for reason, n in found.unmeasured.items())
         log(
-            f"flatness of {unmeasured:,} of {counted(found.n_pictures, 'picture')} not measured: "
-            f"{reasons}; if they were moved, name their folder with --photos"
+            f"flatness of {unmeasured:,} of {counted(found.n_images, 'image')} not measured: "
+            f"{reasons}; if they were moved, name their folder with --images"
         )
 
 
-def _note_walk(
+def _note_missing_stages(
     found: "Sparsity", layers: str | None, extractor: "Extractor | None", *, is_stored: bool
 ) -> None:
-    """Say where the walk through the network ends early, and why."""
-    from sparsefeat.analysis import end_of_walk, missing_of_walk
+    """Say where the stages through the network ends early, and why."""
+    from sparsefeat.analysis import explain_last_stage, missing_stages
 
-    wanted = ("" if is_stored else "walk") if layers is None else layers
-    if "walk" not in [word.strip() for word in wanted.split(",")]:
+    wanted = ("" if is_stored else "stages") if layers is None else layers
+    if "stages" not in [word.strip() for word in wanted.split(",")]:
         return
     if is_stored:
-        if missing := missing_of_walk(list(found.counts)):
-            log(f"the walk goes without {', '.join(missing)}: not in the store")
-    elif extractor is not None and (why := end_of_walk(extractor.metadata.layers)):
-        log(f"the walk ends with the last pool: {why}")
+        if missing := missing_stages(list(found.counts)):
+            log(f"the stages goes without {', '.join(missing)}: not in the store")
+    elif extractor is not None and (why := explain_last_stage(extractor.metadata.layers)):
+        log(f"the stages ends with the last pool: {why}")
 
 
 def _show(found: "Sparsity", by: Any, as_json: bool, csv_file: str | None) -> None:
@@ -301,10 +301,10 @@ def _show(found: "Sparsity", by: Any, as_json: bool, csv_file: str | None) -> No
         channel_table,
         correlation_table,
         heading,
+        image_table,
         label_table,
         layer_table,
         long_table,
-        picture_table,
     )
 
     table = None if csv_file is None else long_table(found, by)  # before anything is printed
@@ -322,11 +322,11 @@ def _show(found: "Sparsity", by: Any, as_json: bool, csv_file: str | None) -> No
     if by == "layer":
         print_table(*layer_table(found), left=2)
         if rows:
-            click.echo("\nA picture's zeros against the share of its 8x8 blocks that are flat:")
+            click.echo("\nA image's zeros against the share of its 8x8 blocks that are flat:")
             print_table(columns, rows)
         return
     tables = {
-        "picture": picture_table,
+        "image": image_table,
         "channel": channel_table,
         "label": label_table,
     }
@@ -362,7 +362,7 @@ def _show_differences(
         for other in found[1:]:
             differences += other.compare(found[0])
     if not differences:
-        raise click.UsageError("the sets have no layer and no pictures in common to compare")
+        raise click.UsageError("the sets have no layer and no images in common to compare")
     if as_json:
         print_json([dataclasses.asdict(each) for each in differences])
     if csv_file is not None:

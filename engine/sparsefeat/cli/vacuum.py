@@ -6,7 +6,7 @@ import re
 import click
 
 from sparsefeat.cli.output import print_json, printable
-from sparsefeat.system import counted, human_bytes
+from sparsefeat.system import counted, format_bytes
 
 EXAMPLES = """
 \b
@@ -68,7 +68,7 @@ def vacuum(store: str, older_than: float, dry_run: bool, as_json: bool) -> None:
     )
     click.echo(
         f"{printable(store)}: {counted(outcome.parts, 'part')} "
-        f"({human_bytes(outcome.allocated_bytes)} on the disk), "
+        f"({format_bytes(outcome.allocated_bytes)} on the disk), "
         f"{counted(outcome.snapshots, 'snapshot')} and "
         f"{counted(outcome.leftovers, 'temporary file')} {verb}{waiting}"
     )

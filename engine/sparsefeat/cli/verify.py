@@ -7,7 +7,7 @@ import click
 
 from sparsefeat.cli.options import is_model
 from sparsefeat.cli.output import print_json, printable
-from sparsefeat.system import counted, human_bytes
+from sparsefeat.system import counted, format_bytes
 
 EXAMPLES = """
 \b
@@ -24,7 +24,7 @@ Examples:
     "--source",
     metavar="DIR",
     multiple=True,
-    help="Compare with the pictures in DIR, too: their sizes and digests. Once for each folder "
+    help="Compare with the images in DIR, too: their sizes and digests. Once for each folder "
     "that the store was made from.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
@@ -54,7 +54,7 @@ def _model(path: str, as_json: bool) -> None:
             click.echo(finding)
         click.echo(
             f"{printable(path)}: {'undamaged' if report.ok else 'DAMAGED'}; "
-            f"{counted(report.tensors, 'tensor')}, {human_bytes(report.n_bytes)} checked"
+            f"{counted(report.tensors, 'tensor')}, {format_bytes(report.n_bytes)} checked"
         )
     if not report.ok:
         sys.exit(1)
@@ -75,7 +75,7 @@ def _store(store: str, source: tuple[str, ...], as_json: bool) -> None:
             f"{printable(store)}: {'undamaged' if report.ok else 'DAMAGED'}; "
             f"{counted(report.rows, 'row')}, "
             f"{counted(report.parts, 'part')}, {counted(report.files, 'file')}, "
-            f"{human_bytes(report.n_bytes)} checked"
+            f"{format_bytes(report.n_bytes)} checked"
         )
         if source:
             click.echo(

@@ -1,16 +1,16 @@
-"""Photographs: finding them, decoding them, and preparing them as VGG16 expects.
+"""Images: finding them, decoding them, and preparing them as VGG16 expects.
 
 =================  ==================================================================
 `listing`          which files there are, in a stable order, and what to call them
-`stream`           listing in a thread, while the first pictures are worked on
+`stream`           listing in a thread, while the first images are worked on
 `path_list`        the paths in a list that another program wrote
-`patterns`         which names a pattern means, and which files are no photographs
-`walk`             a folder's files, each once, whatever links there are
+`patterns`         which names a pattern means, and which files are no images
+`folders`             a folder's files, each once, whatever links there are
 `source`           one file found, how its name is written, and the reasons of rejects
 `reading`          a file's bytes, read once, or those of a stored row's file
-`decoding`         one picture to 8-bit RGB pixels, or a reject with its reason
+`decoding`         one image to 8-bit RGB pixels, or a reject with its reason
 `pillow`           the one boundary to Pillow: its decoders, their errors, resizing
-`presets`          the named ways from a picture to pixels, and what they make of odd ones
+`presets`          the named ways from an image to pixels, and what they make of odd ones
 `preprocess`       pixels to the network's input: blue first, the mean subtracted
 =================  ==================================================================
 

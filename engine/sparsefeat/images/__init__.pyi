@@ -1,16 +1,16 @@
-from .decoding import Decoded, Picture, checked_size, decode
+from .decoding import Decoded, ImageInput, decode, validate_size
 from .listing import (
     AnyPath,
     Listing,
     Search,
     describe_companions,
-    each_picture,
-    find_picture,
-    list_pictures,
+    each_image,
+    find_image,
+    list_images,
 )
 from .path_list import read_path_list
-from .pillow import MAX_PIXELS, open_picture, pillow_errors, render, upright_size
-from .preprocess import CAFFE, MEAN_BGR, SCALINGS, Scaling, normalize, pixels_of
+from .pillow import MAX_PIXELS, open_image, pillow_errors, render, upright_size
+from .preprocess import CAFFE, MEAN_BGR, SCALINGS, Scaling, normalize, restore_pixels
 from .presets import PRESETS, QUIRKS, Preset, QuirkWarning, preset, quirk_message
 from .reading import find_original, load, read_file, read_original
 from .shard import Shard
@@ -18,12 +18,12 @@ from .source import (
     Reason,
     Source,
     UnreadableError,
+    classify_os_error,
     decode_path,
     encode_path,
-    largest_file,
-    os_refusal,
+    max_file_bytes,
 )
-from .stream import PictureStream
+from .stream import ImageStream
 
 __all__ = [
     "CAFFE",
@@ -34,9 +34,9 @@ __all__ = [
     "SCALINGS",
     "AnyPath",
     "Decoded",
+    "ImageInput",
+    "ImageStream",
     "Listing",
-    "Picture",
-    "PictureStream",
     "Preset",
     "QuirkWarning",
     "Reason",
@@ -45,27 +45,27 @@ __all__ = [
     "Shard",
     "Source",
     "UnreadableError",
-    "checked_size",
+    "classify_os_error",
     "decode",
     "decode_path",
     "describe_companions",
-    "each_picture",
+    "each_image",
     "encode_path",
+    "find_image",
     "find_original",
-    "find_picture",
-    "largest_file",
-    "list_pictures",
+    "list_images",
     "load",
+    "max_file_bytes",
     "normalize",
-    "open_picture",
-    "os_refusal",
+    "open_image",
     "pillow_errors",
-    "pixels_of",
     "preset",
     "quirk_message",
     "read_file",
     "read_original",
     "read_path_list",
     "render",
+    "restore_pixels",
     "upright_size",
+    "validate_size",
 ]

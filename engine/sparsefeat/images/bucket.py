@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 from sparsefeat.errors import SourceError
 from sparsefeat.images.containers import Takes
+from sparsefeat.images.folders import lost_file
 from sparsefeat.images.path_list import ADDRESS
 from sparsefeat.images.patterns import is_hidden
-from sparsefeat.images.source import Source, encode_path, os_refusal
-from sparsefeat.images.walk import lost_file
-from sparsefeat.storage import checked_place, is_url, list_objects, look_at_object
+from sparsefeat.images.source import Source, classify_os_error, encode_path
+from sparsefeat.storage import is_url, list_objects, look_at_object, validate_location
 from sparsefeat.types import ReadFailure
 
 
@@ -28,7 +28,7 @@ def objects_below(url: str, skip: str | os.PathLike[str] | None, takes: Takes) -
     SourceError
         The server refuses.
     """
-    url, skipped = str(checked_place(url, "images")), f"{skip}/"
+    url, skipped = str(validate_location(url, "images")), f"{skip}/"
     try:
         for name, size, mtime_ns in list_objects(url):
             names, file = name.split("/"), f"{url}/{name}"
@@ -50,7 +50,7 @@ def object_at(url: str) -> Source | ReadFailure:
     try:
         return _object(url, root, name, *look_at_object(url))
     except OSError as exc:
-        return lost_file(root, name, os_refusal(exc))
+        return lost_file(root, name, classify_os_error(exc))
 
 
 def _object(file: str, root: str, name: str, size: int, mtime_ns: int) -> Source:

@@ -30,12 +30,12 @@ from sparsefeat.images.source import (
     Reason,
     Source,
     UnreadableError,
+    classify_os_error,
     decode_path,
     encode_path,
-    largest_file,
+    max_file_bytes,
     member_source,
     open_container,
-    os_refusal,
     refused,
 )
 from sparsefeat.storage import is_url
@@ -51,14 +51,14 @@ _LABEL_KEYS: Final = ("label", "class", "cls", "class_name")
 _LARGEST_NOTE: Final = 1 << 20
 _LARGEST_SAMPLE: Final = 64  # images
 _LONGEST_NAME: Final = 4096
-_LARGEST_FILE: Final = largest_file(MAX_PIXELS)
+_LARGEST_FILE: Final = max_file_bytes(MAX_PIXELS)
 # Of a tar: headers that hold a long name or attributes of the next one, and what they may take.
 _EXTENSIONS: Final = (b"L", b"K", b"x", b"g", b"X")
 _LARGEST_EXTENSION: Final = 1 << 20
 _GZIP: Final = b"\x1f\x8b"
 _ZIP_HEADER: Final = struct.Struct("<4s22xHH")
 _ZIP_ENCRYPTED: Final = 1
-_MOST_HEADER_BYTES: Final = 4096  # mostly; a longer one takes another request
+_MAX_HEADER_BYTES: Final = 4096  # mostly; a longer one takes another request
 _DAMAGE: Final = (
     *(DamagedContainerError, tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile),
 )
@@ -100,7 +100,7 @@ def list_members(source: Source, takes: Takes) -> Iterator[Found]:
         raise
     except Exception as exc:  # odd headers make tarfile, zipfile and pyarrow raise what they like
         if isinstance(exc, OSError) and not isinstance(exc, gzip.BadGzipFile):
-            yield refused(source, os_refusal(exc))
+            yield refused(source, classify_os_error(exc))
         else:
             yield refused(source, _damaged(exc, len(seen)))
 
@@ -117,7 +117,7 @@ def read_member(source: Source, member: Member) -> bytes:
     """
     if member.column:
         return read_row(source, member)
-    most = member.length + _MOST_HEADER_BYTES
+    most = member.length + _MAX_HEADER_BYTES
     with open_container(source.file, member.file, read_ahead=most) as file:
         file.seek(member.offset)
         if source.file.lower().endswith(".zip"):

@@ -1,4 +1,4 @@
-"""One picture to 8-bit RGB pixels of the model's size, or a reject with its reason."""
+"""One image to 8-bit RGB pixels of the model's size, or a reject with its reason."""
 
 import hashlib
 import io
@@ -12,11 +12,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from sparsefeat.errors import InputError
-from sparsefeat.images.listing import find_picture
+from sparsefeat.images.folders import check_root
+from sparsefeat.images.listing import find_image
 from sparsefeat.images.pillow import (
     MAX_PIXELS,
     check_extent,
-    open_picture,
+    open_image,
     pillow_errors,
     render,
     stored_size,
@@ -25,23 +26,22 @@ from sparsefeat.images.presets import Preset
 from sparsefeat.images.presets import preset as named_preset
 from sparsefeat.images.reading import read_file
 from sparsefeat.images.source import Reason, Source, UnreadableError, decode_path, encode_path
-from sparsefeat.images.walk import check_root
 from sparsefeat.types import ReadFailure, Reject, Row
 
 # What a decoder may take for a pixel: progressive JPEG and WebP hold it several times. And the
-# pixels of a picture that could not even be opened: a large photograph's.
+# pixels of an image that could not even be opened: a large image's.
 _DECODER_BYTES_PER_PIXEL = 16
 _UNKNOWN_PIXELS = 24_000_000
 
 _Content = bytes | Image.Image | npt.NDArray[np.uint8]
 
-Picture = Source | str | os.PathLike[str] | _Content
+ImageInput = Source | str | os.PathLike[str] | _Content
 """What `decode` takes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decoded:
-    """A picture that became pixels.
+    """An image that became pixels.
 
     `pixels` is uint8 (height, width, 3), red first, C-contiguous and perhaps read-only;
     `notes` are the quirks met, keys of `sparsefeat.images.QUIRKS`.
@@ -53,18 +53,18 @@ class Decoded:
 
 
 def decode(
-    picture: Picture,
+    image: ImageInput,
     preset: str | Preset,
     size: tuple[int, int],
     *,
     name: str = "",
     max_pixels: int = MAX_PIXELS,
 ) -> Decoded | Reject:
-    """Decode one picture and bring it to the size of the model; safe to call from any thread.
+    """Decode one image and bring it to the size of the model; safe to call from any thread.
 
     Parameters
     ----------
-    picture
+    image
         A listed file, a path, the bytes of a file, a PIL image, or uint8 (H, W), (H, W, 1),
         (H, W, 3) or (H, W, 4), red first.
     preset
@@ -72,13 +72,13 @@ def decode(
     size
         (height, width) in pixels.
     name
-        What to call a picture that has no path; percent-encoded like one.
+        What to call an image that has no path; percent-encoded like one.
     max_pixels
-        A picture whose header promises more is rejected before it is decoded.
+        An image whose header promises more is rejected before it is decoded.
 
     Returns
     -------
-    Decoded; or Reject for anything that is wrong with the picture itself, and ReadFailure where
+    Decoded; or Reject for anything that is wrong with the image itself, and ReadFailure where
     the system could not give it this time.
 
     Raises
@@ -93,15 +93,15 @@ def decode(
     -----
     The SHA-256 of a file is that of its bytes; of an array or a PIL image, of its pixels.
     Two warnings of Pillow still come through: for damaged metadata, and for some GIFs of more
-    than 89 million pixels. Where warnings are errors, such a picture is a reject.
+    than 89 million pixels. Where warnings are errors, such an image is a reject.
 
     >>> from sparsefeat.images.presets import PRESETS
     >>> decoded = decode(np.zeros((2, 3, 3), np.uint8), PRESETS["keras"], (32, 32))
     >>> decoded.pixels.shape, decoded.row.width, decoded.row.height
     ((32, 32, 3), 3, 2)
     """
-    size, chosen = checked_size(size), named_preset(preset)
-    source = _source(picture, name)
+    size, chosen = validate_size(size), named_preset(preset)
+    source = _source(image, name)
     if isinstance(source, Reject):
         return source
     facts: dict[str, Any] = {
@@ -113,7 +113,7 @@ def decode(
     }
     try:
         with pillow_errors():
-            content = _content(picture, source, max_pixels)
+            content = _content(image, source, max_pixels)
             raw = _raw(content)
             facts |= {"bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
             opened = _opened(content, max_pixels)
@@ -142,7 +142,7 @@ def _is_memory_short(facts: dict[str, Any]) -> bool:
     return False
 
 
-def checked_size(size: tuple[int, int]) -> tuple[int, int]:
+def validate_size(size: tuple[int, int]) -> tuple[int, int]:
     """Give (height, width) as integers, or raise InputError if they are none."""
     try:
         height, width = (operator.index(extent) for extent in size)
@@ -153,16 +153,16 @@ def checked_size(size: tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def _source(picture: Picture, name: str) -> Source | Reject:
-    if isinstance(picture, Source):
-        return picture
-    if isinstance(picture, str | os.PathLike):
-        return find_picture(picture)
-    if isinstance(picture, np.ndarray):
-        _check_array(picture)
-    elif not isinstance(picture, bytes | Image.Image):
+def _source(image: ImageInput, name: str) -> Source | Reject:
+    if isinstance(image, Source):
+        return image
+    if isinstance(image, str | os.PathLike):
+        return find_image(image)
+    if isinstance(image, np.ndarray):
+        _check_array(image)
+    elif not isinstance(image, bytes | Image.Image):
         raise InputError(
-            f"got a {type(picture).__name__} as a picture,"
+            f"got a {type(image).__name__} as an image,"
             " expected a path, bytes, a PIL image or a uint8 array"
         )
     path = encode_path(name)
@@ -174,19 +174,19 @@ def _check_array(array: npt.NDArray[Any]) -> None:
         array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
     ):
         raise InputError(
-            f"got an array of {array.dtype} {array.shape} as a picture, expected uint8 (H, W),"
+            f"got an array of {array.dtype} {array.shape} as an image, expected uint8 (H, W),"
             " (H, W, 1), (H, W, 3) or (H, W, 4): scale it to 0..255 and convert it"
         )
 
 
-def _content(picture: Picture, source: Source, max_pixels: int) -> _Content:
-    if isinstance(picture, Source | str | os.PathLike):
+def _content(image: ImageInput, source: Source, max_pixels: int) -> _Content:
+    if isinstance(image, Source | str | os.PathLike):
         return read_file(source, max_pixels)
-    if isinstance(picture, Image.Image):
-        check_extent(picture.size, max_pixels)
-    if isinstance(picture, bytes) and not picture:
+    if isinstance(image, Image.Image):
+        check_extent(image.size, max_pixels)
+    if isinstance(image, bytes) and not image:
         raise UnreadableError(Reason.EMPTY)
-    return picture
+    return image
 
 
 def _raw(content: _Content) -> bytes:
@@ -195,7 +195,7 @@ def _raw(content: _Content) -> bytes:
 
 def _opened(content: _Content, max_pixels: int) -> Image.Image:
     if isinstance(content, bytes):
-        return open_picture(io.BytesIO(content), max_pixels)
+        return open_image(io.BytesIO(content), max_pixels)
     if isinstance(content, Image.Image):
         return content
     height, width = content.shape[:2]

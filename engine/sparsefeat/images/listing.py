@@ -13,6 +13,7 @@ from typing import TypeVar
 from sparsefeat.errors import InputError, SourceError
 from sparsefeat.images.bucket import is_in_bucket, object_at, objects_below
 from sparsefeat.images.containers import list_members
+from sparsefeat.images.folders import FolderSearch, find_file, lost_file
 from sparsefeat.images.path_list import ADDRESS, read_path_list
 from sparsefeat.images.patterns import RAW, Choice, folded, is_container
 from sparsefeat.images.shard import Shard
@@ -23,7 +24,6 @@ from sparsefeat.images.source import (
     UnreadableError,
     decode_path,
 )
-from sparsefeat.images.walk import Walk, found_file, lost_file
 from sparsefeat.system import counted, one_line, refuse_empty
 from sparsefeat.types import Reject
 
@@ -34,12 +34,12 @@ _log = logging.getLogger(__name__)
 
 
 class Listing(list[Source | Reject]):
-    """What `list_pictures` found.
+    """What `list_images` found.
 
     Attributes
     ----------
     companions
-        How many files were passed over because they accompany photographs, by their kind:
+        How many files were passed over because they accompany images, by their kind:
         ``{".mov": 12, ".ini": 1}``.
     unmatched
         The patterns of `include` that matched no file, and those of `exclude` that matched no
@@ -51,7 +51,7 @@ class Listing(list[Source | Reject]):
         self.companions, self.unmatched = search.companions, search.unmatched
 
 
-def list_pictures(
+def list_images(
     inputs: AnyPath | Iterable[AnyPath],
     *,
     files_from: AnyPath | None = None,
@@ -60,7 +60,7 @@ def list_pictures(
     include: str | Iterable[str] = (),
     exclude: str | Iterable[str] = (),
 ) -> Listing:
-    """List the files that may be photographs: every regular file that isn't hidden.
+    """List the files that may be images: every regular file that isn't hidden.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def list_pictures(
     A `Source` for each file and a `ReadFailure` for each that is lost or forbidden, in the order
     of the arguments and then of the list; within a folder, by the bytes of the path relative
     to it, with what only links lead to behind the rest. A file named twice comes once.
-    Companions of photographs (``.mov``, ``.xmp``, ``Thumbs.db``, ...) are counted in
+    Companions of images (``.mov``, ``.xmp``, ``Thumbs.db``, ...) are counted in
     `companions` instead, unless `inputs` names the file or `include` matches it. Empty where
     `inputs` are and the list has no entries.
 
@@ -102,7 +102,7 @@ def list_pictures(
 
     Notes
     -----
-    A folder is the root of its pictures; a pattern's root is the folder before the first
+    A folder is the root of its images; a pattern's root is the folder before the first
     wildcard. A single file is relative to `root`, else to the current folder, else to "/".
     Links to folders are followed, but no folder is entered twice.
     """
@@ -114,9 +114,9 @@ def list_pictures(
 
 
 class Search:
-    """What `list_pictures` lists, found while it is gone through: once, and in that order.
+    """What `list_images` lists, found while it is gone through: once, and in that order.
 
-    Arguments are those of `list_pictures`. What names nothing at all is refused before anything
+    Arguments are those of `list_images`. What names nothing at all is refused before anything
     is searched. Of all that is found, `shard` leaves what is in it.
     """
 
@@ -134,7 +134,7 @@ class Search:
         self._names, self._shard = _paths(inputs), shard
         self._base = None
         if root is not None:
-            refuse_empty(root, "the root of photographs")
+            refuse_empty(root, "the root of images")
             self._base = _absolute(os.fspath(root))
             if not os.path.isdir(self._base):
                 raise SourceError(f"got {os.fspath(root)!r} as root, expected a folder: check it")
@@ -154,7 +154,7 @@ class Search:
 
     @property
     def companions(self) -> dict[str, int]:
-        """Files passed over so far because they accompany photographs, by their kind."""
+        """Files passed over so far because they accompany images, by their kind."""
         return dict(Counter(self._choice.companions.values()))
 
     @property
@@ -179,29 +179,29 @@ class Search:
                 count += 1
                 yield item
         if self._given and not count:
-            raise self._no_photographs()
+            raise self._no_images()
         _log.debug("%d files listed", count)
         if companions := self.companions:
             _log.debug("%s", describe_companions(companions))
 
     def _found(self) -> Iterator[Found]:
-        folders = Walk(self._skip, self._choice)
+        folders = FolderSearch(self._skip, self._choice)
         for name in self._names:
             yield from _named(name, self._base, folders, self._skip, self._choice)
         if self._entries:
             yield from _listed(self._entries, self._base, folders, self._skip, self._choice)
 
-    def _no_photographs(self) -> SourceError:
+    def _no_images(self) -> SourceError:
         choice, given = self._choice, ", ".join(self._given)
         if choice.missed and choice.left_out:
             return SourceError(
-                f"got {given}, expected photographs: of"
+                f"got {given}, expected images: of"
                 f" {counted(choice.left_out, 'file')} in it none matches --include"
                 f" {' or '.join(map(repr, choice.missed))}; try another pattern"
             )
         return SourceError(
-            f"got {given}, expected photographs: there are no files in it"
-            f" (hidden ones don't count){_passed_over(self.companions, choice)}; name another"
+            f"got {given}, expected images: there are no files in it"
+            f" (hidden ones don't count){_skipped_over(self.companions, choice)}; name another"
             " folder, or a file itself"
         )
 
@@ -215,63 +215,63 @@ def _once(found: Iterable[Found]) -> Iterator[Found]:
             yield item
 
 
-def each_picture(
-    pictures: AnyPath | Iterable[T],
+def each_image(
+    images: AnyPath | Iterable[T],
 ) -> Iterator[T | Source | Reject]:
-    """Give several pictures one by one; of a folder or a pattern, the files there.
+    """Give several images one by one; of a folder or a pattern, the files there.
 
     Parameters
     ----------
-    pictures
-        A path that names some; or anything that can be gone through and holds one picture after
+    images
+        A path that names some; or anything that can be gone through and holds one image after
         another: a list, a generator, a column of a table, an array (N, H, W, 3).
 
     Raises
     ------
     InputError
-        It is one picture, or something else that isn't several of them.
+        It is one image, or something else that isn't several of them.
     SourceError
-        While it is gone through: a folder has no photographs.
+        While it is gone through: a folder has no images.
     """
-    if isinstance(pictures, str | os.PathLike):
-        return iter(Search(pictures))
-    n_axes = getattr(pictures, "ndim", 1)  # of an array, a tensor or a table
+    if isinstance(images, str | os.PathLike):
+        return iter(Search(images))
+    n_axes = getattr(images, "ndim", 1)  # of an array, a tensor or a table
     if (
-        not isinstance(pictures, Iterable)
-        or isinstance(pictures, Mapping | bytes | bytearray | memoryview)
-        or hasattr(pictures, "read")
+        not isinstance(images, Iterable)
+        or isinstance(images, Mapping | bytes | bytearray | memoryview)
+        or hasattr(images, "read")
         or n_axes not in (1, 4)
     ):
-        shape = f" of shape {tuple(pictures.shape)}" if hasattr(pictures, "shape") else ""
+        shape = f" of shape {tuple(images.shape)}" if hasattr(images, "shape") else ""
         raise InputError(
-            f"got a {type(pictures).__name__}{shape}, expected several pictures: a folder, a"
+            f"got a {type(images).__name__}{shape}, expected several images: a folder, a"
             " pattern, a list or generator of paths, bytes, PIL images or uint8 arrays (H, W, 3),"
-            " or an array (N, H, W, 3); if it is one picture, put it in a list"
+            " or an array (N, H, W, 3); if it is one image, put it in a list"
         )
-    return _each(pictures)
+    return _each(images)
 
 
-def _each(pictures: Iterable[T]) -> Iterator[T | Source | Reject]:
-    for picture in pictures:
-        if isinstance(picture, str | os.PathLike) and (several := _several(os.fsdecode(picture))):
+def _each(images: Iterable[T]) -> Iterator[T | Source | Reject]:
+    for image in images:
+        if isinstance(image, str | os.PathLike) and (several := _several(os.fsdecode(image))):
             yield from several
         else:
-            yield picture
+            yield image
 
 
 def _several(name: str) -> Listing | None:
     """List what a folder or a pattern holds; None for a file, be it there or not."""
     if os.path.isdir(name) or is_container(name):
-        return list_pictures(name)
+        return list_images(name)
     if glob.has_magic(name) and not os.path.lexists(name):
         try:
-            return list_pictures(name)
+            return list_images(name)
         except SourceError:
             return None  # perhaps the name of a file that was there: a reject
     return None
 
 
-def find_picture(path: AnyPath, *, root: str | None = None) -> Source | Reject:
+def find_image(path: AnyPath, *, root: str | None = None) -> Source | Reject:
     """Look at one file, named relative to `root`, else to the current folder, else to "/"."""
     named = os.fsdecode(path)
     if "\0" in named or not _can_be_named(named):
@@ -286,7 +286,7 @@ def find_picture(path: AnyPath, *, root: str | None = None) -> Source | Reject:
         return lost_file("", named, UnreadableError(Reason.ADDRESS))
     folder, slash, name = inside.rpartition("/")
     special = UnreadableError(Reason.SPECIAL)
-    return found_file(base, folder + slash, name) or lost_file(base, inside, special)
+    return find_file(base, folder + slash, name) or lost_file(base, inside, special)
 
 
 def _can_be_named(name: str) -> bool:
@@ -310,16 +310,16 @@ def _paths(inputs: AnyPath | Iterable[AnyPath]) -> list[str]:
     for each in inputs:
         if not isinstance(each, str | os.PathLike):
             raise InputError(
-                f"got a {type(each).__name__} among the paths, expected text or a Path: pictures"
+                f"got a {type(each).__name__} among the paths, expected text or a Path: images"
                 " that aren't files go to Extractor.extract"
             )
-        refuse_empty(each, "photographs")
+        refuse_empty(each, "images")
         names.append(os.fsdecode(each))
     return names
 
 
 def _named(
-    argument: str, base: str | None, folders: Walk, skip: AnyPath | None, choice: Choice
+    argument: str, base: str | None, folders: FolderSearch, skip: AnyPath | None, choice: Choice
 ) -> Iterator[Found]:
     if is_in_bucket(argument):
         if (yield from _all_of(objects_below(argument, skip, choice.takes), choice)):
@@ -335,7 +335,7 @@ def _named(
         yield from folders.files(_absolute(argument))
         return
     if os.path.exists(argument):
-        item = find_picture(argument, root=base)
+        item = find_image(argument, root=base)
         if _is_taken(item, choice, named=True):
             yield item
         return
@@ -343,7 +343,7 @@ def _named(
         folder, pattern = _fixed_folder(argument)
         if any(map(glob.has_magic, pattern)) and os.path.isdir(folder):
             # A walk of its own: another pattern may have entered these folders for other files.
-            found = Walk(skip, choice).files(folder, pattern)
+            found = FolderSearch(skip, choice).files(folder, pattern)
             if (yield from _all_of(found, choice)):
                 return
     raise _nothing(argument)
@@ -351,11 +351,11 @@ def _named(
 
 def _all_of(found: Iterator[Found], choice: Choice) -> Generator[Found, None, bool]:
     """Yield what was found; return whether that was anything, or anything was passed over."""
-    before, some = choice.n_passed_over, False
+    before, some = choice.n_skipped, False
     for item in found:
         some = True
         yield item
-    return some or choice.n_passed_over > before
+    return some or choice.n_skipped > before
 
 
 def _nothing(argument: str) -> SourceError:
@@ -384,7 +384,11 @@ def _fixed_folder(pattern: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _listed(
-    entries: Sequence[str], base: str | None, folders: Walk, skip: AnyPath | None, choice: Choice
+    entries: Sequence[str],
+    base: str | None,
+    folders: FolderSearch,
+    skip: AnyPath | None,
+    choice: Choice,
 ) -> Iterator[Found]:
     """Look at what a list names.
 
@@ -395,7 +399,7 @@ def _listed(
     for entry, file in zip(entries, files, strict=True):
         if _in_store(file, skip):
             continue
-        item = find_picture(entry, root=base)
+        item = find_image(entry, root=base)
         if isinstance(item, Reject) and item.reason == Reason.FOLDER:
             if file not in above:
                 yield from folders.files(file)
@@ -417,23 +421,23 @@ def _is_taken(item: Found, choice: Choice, *, named: bool = False) -> bool:
     return choice.takes(decode_path(item.path).split("/"), _file(item), named=named)
 
 
-def _passed_over(companions: Mapping[str, int], choice: Choice) -> str:
+def _skipped_over(companions: Mapping[str, int], choice: Choice) -> str:
     said = f"; {describe_companions(companions)}" if companions else ""
     return said + ("; --include and --exclude left the others out" * choice.leaves_out)
 
 
 def describe_companions(companions: Mapping[str, int]) -> str:
-    """Say how many files were passed over as companions of photographs, and how many raw ones.
+    """Say how many files were passed over as companions of images, and how many raw ones.
 
     >>> describe_companions({".mov": 12, ".ini": 1})
-    '13 files that accompany photographs were skipped: 12 .mov, 1 .ini'
+    '13 files that accompany images were skipped: 12 .mov, 1 .ini'
     >>> describe_companions({".cr2": 2, ".mov": 1})
-    '1 file that accompanies photographs was skipped: 1 .mov; 2 raw files were skipped: 2 .cr2'
+    '1 file that accompanies images was skipped: 1 .mov; 2 raw files were skipped: 2 .cr2'
     """
     raw = {kind: n for kind, n in companions.items() if kind in RAW}
     others = {kind: n for kind, n in companions.items() if kind not in RAW}
     n = sum(others.values())
-    what = f"that {'accompanies' if n == 1 else 'accompany'} photographs"
+    what = f"that {'accompanies' if n == 1 else 'accompany'} images"
     said = [_skipped(others, f"file {what}", f"files {what}")] * bool(others)
     return "; ".join(said + [_skipped(raw, "raw file", "raw files")] * bool(raw))
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _IMAGE_COLUMNS: Final = ("image", "img", "jpg", "jpeg", "png", "webp", "bytes", "image_bytes")
 _NAME_COLUMNS: Final = ("path", "file_name", "filename", "file", "key", "__key__", "id", "url")
 _LABEL_COLUMNS: Final = ("label", "labels", "class", "cls", "category")
-_GROUPS_KEPT: Final = 2  # row groups in memory
+_MAX_ROW_GROUPS: Final = 2  # row groups in memory
 _reading = threading.Lock()
 
 
@@ -99,7 +99,7 @@ def read_row(source: Source, member: Member) -> bytes:
     return content
 
 
-@lru_cache(_GROUPS_KEPT)
+@lru_cache(_MAX_ROW_GROUPS)
 def _row_group(path: str, file: tuple[int, int], group: int, column: str) -> "pa.Array":
     with open_container(path, file) as opened, _damage():
         return _bytes(_images(_open(opened), group, column))

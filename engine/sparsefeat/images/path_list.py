@@ -19,7 +19,7 @@ _MARKS = (
 )
 # Of what is not fetched: buckets are read.
 ADDRESS = re.compile(r"(?!(?:s3|gs|az)://)[A-Za-z][A-Za-z0-9+.-]+://")
-# What hardly any name has, and every picture and archive; and how much is looked at.
+# What hardly any name has, and every image and archive; and how much is looked at.
 _CONTROL = re.compile(r"[\x01-\x08\x0e-\x1f]")
 _CHARACTERS, _ENTRIES = 1 << 16, 1000
 _ODD = re.compile(r"^[\s\"'].*|.*[\s\"']$", re.DOTALL)
@@ -42,9 +42,9 @@ def read_path_list(files_from: str | os.PathLike[str]) -> list[str]:
         The list's own path is empty.
     SourceError
         The list can't be read, isn't in the encoding that its first bytes promise, or is no list
-        of paths but a picture, an archive or a list of addresses.
+        of paths but an image, an archive or a list of addresses.
     """
-    refuse_empty(files_from, "a list of photographs")
+    refuse_empty(files_from, "a list of images")
     content = _read(files_from)
     listed = "standard input" if files_from == "-" else repr(os.fspath(files_from))
     for mark, encoding in _MARKS:
@@ -73,7 +73,7 @@ def _read(files_from: str | os.PathLike[str]) -> bytes:
         if ADDRESS.match(os.fspath(files_from)):
             advice = "it is an address, and sparsefeat fetches nothing: give the path of a file"
         raise SourceError(
-            f"got {os.fspath(files_from)!r} as a list of photographs, expected a file with"
+            f"got {os.fspath(files_from)!r} as a list of images, expected a file with"
             f" one path a line: {exc.strerror}; {advice}"
         ) from exc
 
@@ -94,7 +94,7 @@ def _split(text: str, listed: str) -> list[str]:
     ):
         raise SourceError(
             f"{listed} is no text, expected a list of paths, one a line: name the list, and a "
-            "picture itself without --files-from; or write the list as UTF-8"
+            "image itself without --files-from; or write the list as UTF-8"
         )
     if "\0" in text:
         entries = [entry for entry in text.split("\0") if entry]

@@ -10,7 +10,7 @@ from sparsefeat.errors import InputError
 RAW = frozenset(
     [".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"],
 )
-"""Photographs as a camera's sensor gives them, which nothing here decodes."""
+"""Images as a camera's sensor gives them, which nothing here decodes."""
 
 COMPANIONS = RAW | frozenset(
     [
@@ -24,7 +24,7 @@ COMPANIONS = RAW | frozenset(
         "icon\r",
     ]
 )
-"""What lies beside photographs: raw photographs, films and sound, edits, metadata and catalogues,
+"""What lies beside images: raw images, films and sound, edits, metadata and catalogues,
 notes, files of systems."""
 
 
@@ -109,7 +109,7 @@ class Choice:
     Attributes
     ----------
     companions
-        The files passed over because they accompany photographs, and their kinds.
+        The files passed over because they accompany images, and their kinds.
     left_out
         How many files were passed over for `include` and `exclude`.
 
@@ -154,7 +154,7 @@ class Choice:
         return tuple(unmatched) if len(unmatched) == len(self._include) else ()
 
     @property
-    def n_passed_over(self) -> int:
+    def n_skipped(self) -> int:
         """Files that were met so far and not listed."""
         return len(self.companions) + self.left_out
 

@@ -1,6 +1,6 @@
-"""Pillow: opening pictures and bringing them to size, and the boundary where its errors are caught.
+"""Pillow: opening images and bringing them to size, and the boundary where its errors are caught.
 
-`open_picture` is `PIL.Image.open` without three things: the warning about large pictures
+`open_image` is `PIL.Image.open` without three things: the warning about large images
 (ours is a limit, and suppressing warnings isn't thread-safe before Python 3.14), the warning
 about missing decoders, and the formats that make Pillow run another program.
 """
@@ -20,15 +20,15 @@ from PIL import ExifTags, Image, JpegImagePlugin, TiffImagePlugin
 
 from sparsefeat.errors import DependencyError, MissingDependencyError
 from sparsefeat.images.presets import Preset
-from sparsefeat.images.source import Reason, UnreadableError, os_refusal
+from sparsefeat.images.source import Reason, UnreadableError, classify_os_error
 from sparsefeat.system import importing
 
 MAX_PIXELS = 178_956_970
-"""Pixels above which Pillow, and so Keras, refuses a picture as a decompression bomb."""
+"""Pixels above which Pillow, and so Keras, refuses an image as a decompression bomb."""
 
 # EPS runs Ghostscript on the file, WMF hands it to Windows; the others decode nothing.
 _REFUSED_FORMATS = frozenset({"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"})
-# What a HEIF file says it is, first of all: pictures by HEVC, of one kind or another.
+# What a HEIF file says it is, first of all: images by HEVC, of one kind or another.
 _HEIF_BRANDS = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 )
@@ -60,7 +60,7 @@ def _formats() -> tuple[str, ...]:
 def _heif() -> str | None:
     """Have Pillow read HEIF (HEIC), by the first of two plug-ins that loads.
 
-    Imported for the first such picture, since nobody else needs it.
+    Imported for the first such image, since nobody else needs it.
 
     Returns
     -------
@@ -108,13 +108,13 @@ def _cause(error: Exception) -> UnreadableError:
         return UnreadableError(Reason.WARNED)
     # Decoders' own OSErrors have no number. EINVAL is theirs too: they sought where no file goes.
     if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-        return os_refusal(error)
+        return classify_os_error(error)
     truncated = isinstance(error, EOFError) or "truncated" in said
     return UnreadableError(Reason.TRUNCATED if truncated else Reason.CORRUPT)
 
 
-def open_picture(stream: IO[bytes], max_pixels: int) -> Image.Image:
-    """Identify a picture and read its header.
+def open_image(stream: IO[bytes], max_pixels: int) -> Image.Image:
+    """Identify an image and read its header.
 
     Raises
     ------
@@ -122,9 +122,9 @@ def open_picture(stream: IO[bytes], max_pixels: int) -> Image.Image:
         If no decoder knows it, its header is damaged, or it has no pixels or too many.
     """
     with pillow_errors():
-        picture = _identify(stream)
-        check_extent(picture.size, max_pixels)
-    return picture
+        image = _identify(stream)
+        check_extent(image.size, max_pixels)
+    return image
 
 
 def _identify(stream: IO[bytes]) -> Image.Image:
@@ -152,7 +152,7 @@ def _identify(stream: IO[bytes]) -> Image.Image:
         except (SyntaxError, IndexError, TypeError, struct.error):
             # As in PIL.Image.open: not this format, perhaps another one.
             known = known or accept is not None
-    raise missing or UnreadableError(Reason.HEADER if known else Reason.NO_PICTURE)
+    raise missing or UnreadableError(Reason.HEADER if known else Reason.NO_IMAGE)
 
 
 def check_extent(size: tuple[int, int], max_pixels: int) -> None:
@@ -164,148 +164,148 @@ def check_extent(size: tuple[int, int], max_pixels: int) -> None:
         raise UnreadableError(Reason.TOO_MANY_PIXELS)
 
 
-def stored_size(picture: Image.Image) -> tuple[int, int]:
+def stored_size(image: Image.Image) -> tuple[int, int]:
     """Width and height as the file has them; Pillow reports a turned TIFF as upright."""
-    if isinstance(picture, TiffImagePlugin.TiffImageFile):
-        return picture.tag_v2[256], picture.tag_v2[257]
-    return picture.size
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return image.tag_v2[256], image.tag_v2[257]
+    return image.size
 
 
-def load(picture: Image.Image) -> None:
+def load(image: Image.Image) -> None:
     """Decode the pixels."""
-    if isinstance(picture, TiffImagePlugin.TiffImageFile) and picture.tile:
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tile:
         # Pillow checks a TIFF for being a bomb once more when it allocates the memory.
         # Allocated here, within our own limit, that check and its warning don't come up.
-        picture.im = Image.new(picture.mode, stored_size(picture)).im
-    picture.load()
+        image.im = Image.new(image.mode, stored_size(image)).im
+    image.load()
 
 
 def render(
-    picture: Image.Image, preset: Preset, size: tuple[int, int]
+    image: Image.Image, preset: Preset, size: tuple[int, int]
 ) -> tuple[npt.NDArray[np.uint8], frozenset[str]]:
-    """Decode `picture` and bring it to `size`, (height, width).
+    """Decode `image` and bring it to `size`, (height, width).
 
     With a preset that ignores every quirk this does what ``keras.utils.load_img`` does, call
     for call. Returns uint8 (height, width, 3) and the quirks met, honoured or not.
     """
     notes = set()
     if preset.jpeg_margin is not None:
-        _reduce(picture, preset, size, preset.jpeg_margin)
-    load(picture)
-    upright = _upright(picture)
+        _reduce(image, preset, size, preset.jpeg_margin)
+    load(image)
+    upright = _upright(image)
     if upright is not None:
         notes.add("exif-orientation")
-    if depth := _depth(picture):
+    if depth := _depth(image):
         notes.add(depth)
         if preset.full_depth:
-            picture = _to_eight_bits(picture)
-    if _is_transparent(picture):
+            image = _to_eight_bits(image)
+    if _is_transparent(image):
         notes.add("transparency")
         if preset.background is not None:
-            picture = _on_background(picture, preset.background)
-    picture = _to_rgb(picture)
+            image = _on_background(image, preset.background)
+    image = _to_rgb(image)
     if preset.orient and upright is not None:
-        picture = picture.transpose(upright)
-    return np.asarray(_fit(picture, preset, size)), frozenset(notes)
+        image = image.transpose(upright)
+    return np.asarray(_fit(image, preset, size)), frozenset(notes)
 
 
-def upright_size(picture: Image.Image) -> tuple[int, int]:
+def upright_size(image: Image.Image) -> tuple[int, int]:
     """Width and height once it is turned as its EXIF orientation says; before it is decoded."""
-    width, height = picture.size
+    width, height = image.size
     # Pillow reports a turned TIFF as upright already.
-    if not isinstance(picture, TiffImagePlugin.TiffImageFile) and _upright(picture) in _SIDEWAYS:
+    if not isinstance(image, TiffImagePlugin.TiffImageFile) and _upright(image) in _SIDEWAYS:
         return height, width
     return width, height
 
 
-def _reduce(picture: Image.Image, preset: Preset, size: tuple[int, int], margin: float) -> None:
+def _reduce(image: Image.Image, preset: Preset, size: tuple[int, int], margin: float) -> None:
     """Have a JPEG decoded at a fraction of its size, which its transform gives for less work."""
-    if not isinstance(picture, JpegImagePlugin.JpegImageFile):
+    if not isinstance(image, JpegImagePlugin.JpegImageFile):
         return
     height, width = size
-    if _upright(picture) in _SIDEWAYS:
+    if _upright(image) in _SIDEWAYS:
         height, width = width, height
     # What is cut away needn't be there in full either: the cut is what is resized.
     needed = margin / preset.crop_share
-    picture.draft(None, (math.ceil(needed * width), math.ceil(needed * height)))
+    image.draft(None, (math.ceil(needed * width), math.ceil(needed * height)))
 
 
-def _upright(picture: Image.Image) -> Image.Transpose | None:
-    # Pixels matter more than metadata: a picture with damaged EXIF is one without.
+def _upright(image: Image.Image) -> Image.Transpose | None:
+    # Pixels matter more than metadata: an image with damaged EXIF is one without.
     with suppress(Exception):
-        return _UPRIGHT.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+        return _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     return None
 
 
-def _depth(picture: Image.Image) -> str | None:
-    if picture.mode == "F":
+def _depth(image: Image.Image) -> str | None:
+    if image.mode == "F":
         return "float"
-    if picture.mode.startswith("I;16"):
+    if image.mode.startswith("I;16"):
         return "sixteen-bit"
-    if picture.mode == "I" and np.asarray(picture).max() > 255:
+    if image.mode == "I" and np.asarray(image).max() > 255:
         return "sixteen-bit"
     return None
 
 
-def _to_eight_bits(picture: Image.Image) -> Image.Image:
-    levels = np.asarray(picture)
-    if picture.mode == "F":
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    levels = np.asarray(image)
+    if image.mode == "F":
         finite = np.nan_to_num(levels, nan=0.0)
         eight_bit = finite * 255.0 if finite.max() <= 1.0 else finite
     else:
         eight_bit = levels * (255.0 / 65535.0)
     grey = Image.fromarray(np.rint(np.clip(eight_bit, 0.0, 255.0)).astype(np.uint8))
-    transparent_level = picture.info.get("transparency")
+    transparent_level = image.info.get("transparency")
     if isinstance(transparent_level, int):
         alpha = np.where(levels == transparent_level, 0, 255).astype(np.uint8)
         return Image.merge("LA", (grey, Image.fromarray(alpha)))
     return grey
 
 
-def _is_transparent(picture: Image.Image) -> bool:
-    if not picture.has_transparency_data:
+def _is_transparent(image: Image.Image) -> bool:
+    if not image.has_transparency_data:
         return False
     # Pillow can't tell for some damaged palettes; Keras never looks.
     with suppress(ValueError):
-        return bool(np.asarray(_with_alpha(picture).getchannel("A")).min() < 255)
+        return bool(np.asarray(_with_alpha(image).getchannel("A")).min() < 255)
     return False
 
 
-def _with_alpha(picture: Image.Image) -> Image.Image:
-    if picture.mode == "La":  # Pillow converts premultiplied grey to LA only
-        picture = picture.convert("LA")
-    return picture.convert("RGBA")
+def _with_alpha(image: Image.Image) -> Image.Image:
+    if image.mode == "La":  # Pillow converts premultiplied grey to LA only
+        image = image.convert("LA")
+    return image.convert("RGBA")
 
 
-def _on_background(picture: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
-    background = Image.new("RGBA", picture.size, (*colour, 255))
-    return Image.alpha_composite(background, _with_alpha(picture))
+def _on_background(image: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
+    background = Image.new("RGBA", image.size, (*colour, 255))
+    return Image.alpha_composite(background, _with_alpha(image))
 
 
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode == "RGB":
-        return picture
-    info: dict[Any, Any] = picture.info
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    info: dict[Any, Any] = image.info
     if isinstance(info.get("transparency"), bytes):
         # Pillow warns that converting drops a palette's alpha, which is what is meant here.
-        picture = picture.copy()
-        del picture.info["transparency"]
+        image = image.copy()
+        del image.info["transparency"]
     try:
-        return picture.convert("RGB")
+        return image.convert("RGB")
     except ValueError as exc:
         raise UnreadableError(Reason.UNSUPPORTED) from exc
 
 
-def _fit(picture: Image.Image, preset: Preset, size: tuple[int, int]) -> Image.Image:
+def _fit(image: Image.Image, preset: Preset, size: tuple[int, int]) -> Image.Image:
     height, width = size
     resample = _RESAMPLE[preset.resample]
     if preset.fit == "crop":
         # One resampling of the centre, rather than resizing and then cutting.
-        scale = preset.crop_share * min(picture.width / width, picture.height / height)
-        left = (picture.width - width * scale) / 2
-        upper = (picture.height - height * scale) / 2
+        scale = preset.crop_share * min(image.width / width, image.height / height)
+        left = (image.width - width * scale) / 2
+        upper = (image.height - height * scale) / 2
         box = (left, upper, left + width * scale, upper + height * scale)
-        return picture.resize((width, height), resample, box=box)
-    if picture.size == (width, height):
-        return picture
-    return picture.resize((width, height), resample)
+        return image.resize((width, height), resample, box=box)
+    if image.size == (width, height):
+        return image
+    return image.resize((width, height), resample)

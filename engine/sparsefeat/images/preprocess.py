@@ -16,7 +16,7 @@ import numpy.typing as npt
 from sparsefeat.errors import InputError
 
 MEAN_BGR = (103.939, 116.779, 123.68)
-"""Mean of ImageNet's training pictures per channel, blue, green, red, in 0..255."""
+"""Mean of ImageNet's training images per channel, blue, green, red, in 0..255."""
 
 Triple = tuple[float, float, float]
 
@@ -108,7 +108,7 @@ def normalize(
     if pixels.dtype != np.uint8 or pixels.ndim < 2 or pixels.shape[-1] != 3:
         raise InputError(
             f"got pixels of {pixels.dtype} {pixels.shape}, expected uint8 (..., W, 3):"
-            " decode the picture with sparsefeat.images.decode"
+            " decode the image with sparsefeat.images.decode"
         )
     if out is None:
         out = np.empty(pixels.shape, np.float32)
@@ -117,25 +117,25 @@ def normalize(
             f"got out of {out.dtype} {out.shape}, expected C-contiguous float32 {pixels.shape}:"
             " leave it out, or allocate it with numpy.empty"
         )
-    # Strided copies that widen on the way, then arithmetic along whole picture rows: five times
+    # Strided copies that widen on the way, then arithmetic along whole image rows: five times
     # as fast as subtracting three numbers from each pixel, and without temporaries.
     for channel in range(3):
         source = channel if scaling.channel_order == "RGB" else 2 - channel
         out[..., channel] = pixels[..., source]
     width = pixels.shape[-2]
-    picture_rows = out.reshape(math.prod(pixels.shape[:-2]), width * 3)
+    image_rows = out.reshape(math.prod(pixels.shape[:-2]), width * 3)
     if scaling.divisor != 1:
-        np.divide(picture_rows, np.float32(scaling.divisor), out=picture_rows)
+        np.divide(image_rows, np.float32(scaling.divisor), out=image_rows)
     if any(scaling.mean):
         mean = np.tile(np.array(scaling.mean, np.float32), width)
-        np.subtract(picture_rows, mean, out=picture_rows)
+        np.subtract(image_rows, mean, out=image_rows)
     if set(scaling.std) != {1}:
         std = np.tile(np.array(scaling.std, np.float32), width)
-        np.divide(picture_rows, std, out=picture_rows)
+        np.divide(image_rows, std, out=image_rows)
     return out
 
 
-def pixels_of(images: npt.NDArray[np.floating], scaling: Scaling) -> npt.NDArray[np.float64]:
+def restore_pixels(images: npt.NDArray[np.floating], scaling: Scaling) -> npt.NDArray[np.float64]:
     """Undo `scaling`: float64 (..., 3) in 0..255, the channels left in the order of `images`."""
     undone: npt.NDArray[np.float64] = (
         images.astype(np.float64) * np.array(scaling.std) + np.array(scaling.mean)

@@ -1,4 +1,4 @@
-"""The named ways from a picture to pixels of the model's size, and what they make of odd ones."""
+"""The named ways from an image to pixels of the model's size, and what they make of odd ones."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -11,16 +11,16 @@ from sparsefeat.system import unknown_choice
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preset:
-    """What makes pixels of the model's size of a picture; the model's `Scaling` follows.
+    """What makes pixels of the model's size of an image; the model's `Scaling` follows.
 
-    `version` rises when the same picture would give other pixels.
+    `version` rises when the same image would give other pixels.
     """
 
     name: str
     version: int
     resample: Literal["nearest", "bilinear", "bicubic"]
     fit: Literal["stretch", "crop"]
-    orient: bool  # turn the picture as its EXIF orientation says
+    orient: bool  # turn the image as its EXIF orientation says
     full_depth: bool  # scale 16-bit and float samples to 8 bits; False saturates at 255
     background: tuple[int, int, int] | None  # RGB under transparency; None drops the alpha
     crop_share: float = 1.0  # with fit "crop": side of the cut, in parts of the short side
@@ -91,12 +91,12 @@ def preset(name: str | Preset) -> Preset:
 
 
 class QuirkWarning(UserWarning):
-    """The features are Keras' own, but of a picture that Keras itself reads badly."""
+    """The features are Keras' own, but of an image that Keras itself reads badly."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Quirk:
-    subject: str  # "got a picture {subject}"
+    subject: str  # "got an image {subject}"
     effect: str
     cure: str
     honoured: Callable[[Preset], bool]
@@ -107,7 +107,7 @@ QUIRKS = MappingProxyType(
         "exif-orientation": _Quirk(
             subject="with an EXIF orientation",
             effect="ignores it",
-            cure="turns such pictures upright",
+            cure="turns such images upright",
             honoured=lambda preset: preset.orient,
         ),
         "sixteen-bit": _Quirk(
@@ -134,7 +134,7 @@ QUIRKS = MappingProxyType(
 
 
 def quirk_message(note: str, preset: Preset) -> str | None:
-    """Say what `preset` makes of the pictures that gave `note`, and which preset does better.
+    """Say what `preset` makes of the images that gave `note`, and which preset does better.
 
     None where the preset does right by them. To warn once per kind and run::
 
@@ -144,7 +144,7 @@ def quirk_message(note: str, preset: Preset) -> str | None:
         seen |= decoded.notes
 
     >>> quirk_message("exif-orientation", PRESETS["keras"]).split(":")[0]
-    "got a picture with an EXIF orientation; preset 'keras' ignores it, as Keras does"
+    "got an image with an EXIF orientation; preset 'keras' ignores it, as Keras does"
     >>> quirk_message("exif-orientation", PRESETS["bilinear"]) is None
     True
     """
@@ -153,6 +153,6 @@ def quirk_message(note: str, preset: Preset) -> str | None:
         return None
     better = next(each.name for each in PRESETS.values() if quirk.honoured(each))
     return (
-        f"got a picture {quirk.subject}; preset {preset.name!r} {quirk.effect}, as Keras does:"
+        f"got an image {quirk.subject}; preset {preset.name!r} {quirk.effect}, as Keras does:"
         f" --preprocess {better} {quirk.cure}"
     )

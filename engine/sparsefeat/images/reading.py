@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import IO
 
 from sparsefeat.images.containers import list_members, read_member
-from sparsefeat.images.listing import find_picture
+from sparsefeat.images.listing import find_image
 from sparsefeat.images.patterns import is_container
-from sparsefeat.images.pillow import MAX_PIXELS, open_picture, pillow_errors
+from sparsefeat.images.pillow import MAX_PIXELS, open_image, pillow_errors
 from sparsefeat.images.source import (
     LARGE_BYTES,
     Found,
@@ -20,9 +20,9 @@ from sparsefeat.images.source import (
     Source,
     UnreadableError,
     check_unchanged,
+    classify_os_error,
     decode_path,
-    largest_file,
-    os_refusal,
+    max_file_bytes,
 )
 from sparsefeat.storage import is_url, read_object
 from sparsefeat.types import Reject
@@ -43,12 +43,12 @@ def read_file(source: Source, max_pixels: int) -> bytes:
     Raises
     ------
     UnreadableError
-        If it isn't, or can't be read, or can't be a picture of at most `max_pixels`.
+        If it isn't, or can't be read, or can't be an image of at most `max_pixels`.
     """
     if source.content is not None:
         return source.content
     elsewhere = source.member is not None or is_url(source.file)
-    if elsewhere and source.bytes > largest_file(max_pixels):
+    if elsewhere and source.bytes > max_file_bytes(max_pixels):
         raise UnreadableError(Reason.OVERSIZED)
     try:
         if source.member is not None:
@@ -60,7 +60,7 @@ def read_file(source: Source, max_pixels: int) -> bytes:
             with os.fdopen(descriptor, "rb") as stream:
                 content = _read(stream, source, max_pixels)
     except OSError as exc:
-        raise os_refusal(exc) from exc
+        raise classify_os_error(exc) from exc
     if len(content) != source.bytes:
         raise UnreadableError(Reason.CHANGED)
     if not content:
@@ -90,15 +90,15 @@ def load(source: Source) -> Source:
 def find_original(folder: str, path: str) -> Source | Reject:
     """Find the file of a row's path below a folder, or its place in a file that holds others."""
     if is_url(folder):
-        return find_picture(f"{folder.rstrip('/')}/{decode_path(path)}")
-    found = find_picture(Path(folder, decode_path(path)))
+        return find_image(f"{folder.rstrip('/')}/{decode_path(path)}")
+    found = find_image(Path(folder, decode_path(path)))
     names = path.split("/")
     for depth in range(1, len(names)):
         if isinstance(found, Source):
             break
         if is_container(names[depth - 1]):
             above = "/".join(names[:depth])
-            container = find_picture(Path(folder, decode_path(above)), root=folder)
+            container = find_image(Path(folder, decode_path(above)), root=folder)
             if isinstance(container, Source):
                 member = _members(container).get(path, found)
                 if isinstance(member, Source) and member.member is None:
@@ -123,7 +123,7 @@ def _listed(container: Source) -> Iterator[Found]:
 
 
 def read_original(
-    path: str, root: str, sha256: str, photos: str | os.PathLike[str] | None = None
+    path: str, root: str, sha256: str, images: str | os.PathLike[str] | None = None
 ) -> bytes | str:
     """Read the file that gave a row.
 
@@ -131,8 +131,8 @@ def read_original(
     ----------
     path, root, sha256
         As in `sparsefeat.types.Row`.
-    photos
-        Where the pictures are now, if they were moved: stands for `root`.
+    images
+        Where the images are now, if they were moved: stands for `root`.
 
     Returns
     -------
@@ -141,7 +141,7 @@ def read_original(
     """
     if not path:
         return "not from a file"
-    folder = decode_path(root) if photos is None else os.fspath(photos)
+    folder = decode_path(root) if images is None else os.fspath(images)
     source = find_original(folder, path)
     if not isinstance(source, Source):
         return source.reason
@@ -163,10 +163,10 @@ def _read(stream: IO[bytes], source: Source, max_pixels: int) -> bytes:
         raise UnreadableError(Reason.SPECIAL)
     check_unchanged(found, listed)
     if found.st_size > LARGE_BYTES:
-        if found.st_size > largest_file(max_pixels):
+        if found.st_size > max_file_bytes(max_pixels):
             raise UnreadableError(Reason.OVERSIZED)
         try:
-            open_picture(stream, max_pixels)
+            open_image(stream, max_pixels)
         finally:  # what can't be identified may have been cut off meanwhile
             check_unchanged(os.fstat(stream.fileno()), listed)
         stream.seek(0)

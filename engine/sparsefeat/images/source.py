@@ -22,7 +22,7 @@ _ESCAPE = re.compile("%(?:25|u[0-9A-F]{4}|[89A-F][0-9A-F])")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """A file that may hold a photograph, as it was when it was listed.
+    """A file that may hold an image, as it was when it was listed.
 
     `root`, `path` and `label` are written with `encode_path`.
     """
@@ -114,7 +114,7 @@ def storable_mtime(status: os.stat_result) -> int:
     """Give a file's time of change in nanoseconds since 1970, as an int64.
 
     What lies before 1677 or after 2262 becomes the smallest or the largest int64: an odd date,
-    such as a camera with an empty battery writes, is no reason to leave a picture out.
+    such as a camera with an empty battery writes, is no reason to leave an image out.
     """
     return max(-(2**63), min(status.st_mtime_ns, 2**63 - 1))
 
@@ -175,13 +175,13 @@ Judge = Callable[[str], "Reason | bool"]
 
 LONGEST_LABEL = 200  # characters
 # Above this a file is identified by its header before it is read into memory: a folder of
-# photographs may hold films.
+# images may hold films.
 LARGE_BYTES = 64 << 20
-# No picture takes more than 16 bits for each of four channels, plus metadata.
+# No image takes more than 16 bits for each of four channels, plus metadata.
 _BYTES_PER_PIXEL = 8
 
 
-def largest_file(max_pixels: int) -> int:
+def max_file_bytes(max_pixels: int) -> int:
     """Bytes beyond which no file is an image of at most `max_pixels`; it is never read."""
     return max_pixels * _BYTES_PER_PIXEL + LARGE_BYTES
 
@@ -217,17 +217,17 @@ class Reason(StrEnum):
     READ_FAILED = "the file could not be read"
     CHANGED = "the file changed since it was listed"
     EMPTY = "the file is empty"
-    OVERSIZED = "the file is larger than any picture within the limit of pixels"
-    NO_PICTURE = "not a picture"
-    NO_HEIF = "a HEIF picture (HEIC): to read it, pip install 'sparsefeat[heif]'"
-    NO_DECODER = "this Pillow has no decoder for the picture: pip install --upgrade pillow"
-    HEADER = "the picture's header is damaged or of an unknown kind"
-    TRUNCATED = "the picture is truncated"
-    CORRUPT = "the picture is corrupt"
-    NO_PIXELS = "the picture has no pixels"
-    TOO_MANY_PIXELS = "the picture has more pixels than the limit"
-    NO_MEMORY = "not enough memory to decode the picture"
-    UNSUPPORTED = "the picture's kind of pixels is not supported"
+    OVERSIZED = "the file is larger than any image within the limit of pixels"
+    NO_IMAGE = "not an image"
+    NO_HEIF = "a HEIF image (HEIC): to read it, pip install 'sparsefeat[heif]'"
+    NO_DECODER = "this Pillow has no decoder for the image: pip install --upgrade pillow"
+    HEADER = "the image's header is damaged or of an unknown kind"
+    TRUNCATED = "the image is truncated"
+    CORRUPT = "the image is corrupt"
+    NO_PIXELS = "the image has no pixels"
+    TOO_MANY_PIXELS = "the image has more pixels than the limit"
+    NO_MEMORY = "not enough memory to decode the image"
+    UNSUPPORTED = "the image's kind of pixels is not supported"
     CONTAINER = "the file that holds it is damaged"
     DUPLICATE = "another image in the same file has its name"
     LONG_NAME = "a name that is too long"
@@ -240,7 +240,7 @@ class Reason(StrEnum):
 
     @property
     def of_system(self) -> bool:
-        """Whether another try may go otherwise, with the same picture: it is never recorded."""
+        """Whether another try may go otherwise, with the same image: it is never recorded."""
         return self in _OF_SYSTEM
 
 
@@ -263,7 +263,7 @@ _OF_SYSTEM = frozenset(
 
 
 class UnreadableError(Exception):
-    """A picture that becomes a reject; never leaves this package.
+    """An image that becomes a reject; never leaves this package.
 
     Its text is the reason, with what the system said of it where that is known.
     """
@@ -273,7 +273,7 @@ class UnreadableError(Exception):
         self.reason = reason
 
 
-def os_refusal(error: OSError) -> UnreadableError:
+def classify_os_error(error: OSError) -> UnreadableError:
     """Reduce an operating system's refusal to a reason without paths or numbers."""
     if isinstance(error, PermissionError):
         return UnreadableError(Reason.FORBIDDEN)

@@ -1,4 +1,4 @@
-"""Listing pictures in a thread of its own, while the first of them are worked on."""
+"""Listing images in a thread of its own, while the first of them are worked on."""
 
 import pickle
 import threading
@@ -11,23 +11,23 @@ from typing import Final
 from sparsefeat.images.source import Source
 from sparsefeat.types import Reject
 
-_TOGETHER: Final = 1024  # pictures
+_TOGETHER: Final = 1024  # images
 _UNPACKED: Final = 32  # times as many wait as they are; those behind them in some 30 bytes each
 _FIRST: Final = 64  # so few don't wait for more
 _WAKE_SECONDS: Final = 0.1
-# Of pictures that come with their bytes, so many together, and so many of these wait.
+# Of images that come with their bytes, so many together, and so many of these wait.
 _CONTENT_BYTES: Final = 16 << 20
 _CONTENTS_WAITING: Final = 4
 
 
-class PictureStream:
-    """Pictures that are listed in a thread of its own, to be gone through once.
+class ImageStream:
+    """Images that are listed in a thread of its own, to be gone through once.
 
     The whole listing may lie in memory, in a tenth of what its records take.
 
     Parameters
     ----------
-    pictures
+    images
         What is gone through in that thread.
 
     Attributes
@@ -38,7 +38,7 @@ class PictureStream:
         Whether these are all.
     """
 
-    def __init__(self, pictures: Iterable[Source | Reject]) -> None:
+    def __init__(self, images: Iterable[Source | Reject]) -> None:
         self.n_listed, self.complete = 0, False
         self._closed = False
         self._waiting: deque[bytes | list[Source | Reject]] = deque()
@@ -46,16 +46,16 @@ class PictureStream:
         self._changed = threading.Condition()
         # A daemon: what hangs in a folder that doesn't answer must not keep the process.
         threading.Thread(
-            target=self._list, args=(iter(pictures),), name="sparsefeat-list", daemon=True
+            target=self._list, args=(iter(images),), name="sparsefeat-list", daemon=True
         ).start()
 
     def wait(self, seconds: float) -> bool:
-        """Wait until there is a picture, or there are none left; tell whether that is so.
+        """Wait until there is an image, or there are none left; tell whether that is so.
 
         Raises
         ------
         Exception
-            What listing raised behind the pictures that were taken.
+            What listing raised behind the images that were taken.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._ended, seconds)
@@ -64,7 +64,7 @@ class PictureStream:
             return bool(self._waiting) or self._ended
 
     def blocks(self, stop: threading.Event) -> Iterator[list[Source | Reject]]:
-        """Yield the pictures, some together, until `stop` is set.
+        """Yield the images, some together, until `stop` is set.
 
         Raises
         ------
@@ -89,18 +89,18 @@ class PictureStream:
     def _ended(self) -> bool:
         return self.complete or self._failure is not None
 
-    def _list(self, pictures: Iterator[Source | Reject]) -> None:
+    def _list(self, images: Iterator[Source | Reject]) -> None:
         failure, ended, size = None, False, _FIRST
         while not (failure or ended or self._closed):
             some: list[Source | Reject] = []
             n_bytes = 0
             try:
                 while len(some) < size and n_bytes < _CONTENT_BYTES and not self._closed:
-                    if (picture := next(pictures, None)) is None:
+                    if (image := next(images, None)) is None:
                         ended = True
                         break
-                    some.append(picture)
-                    n_bytes += len(getattr(picture, "content", None) or b"")
+                    some.append(image)
+                    n_bytes += len(getattr(image, "content", None) or b"")
             except Exception as exc:
                 failure = exc
             packed = None

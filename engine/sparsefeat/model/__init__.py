@@ -2,10 +2,10 @@
 
 from sparsefeat.model.file import ModelFile
 from sparsefeat.model.graph import POOLS, Cut, Pool, Size, check_size, cut, output_layer
-from sparsefeat.model.layer_names import GROUPS, PRE, layer_words
-from sparsefeat.model.layers import behind_base, choose, layer_of
+from sparsefeat.model.layer_names import GROUPS, PRE, parse_layer_names
+from sparsefeat.model.layers import choose, find_layer, layers_after_base
 from sparsefeat.model.metadata import Metadata, ModelLayer, Probe
-from sparsefeat.model.steps import channel_steps
+from sparsefeat.model.scales import read_channel_scales
 from sparsefeat.model.verify import ModelReport, verify_model
 
 __all__ = [
@@ -20,13 +20,13 @@ __all__ = [
     "Pool",
     "Probe",
     "Size",
-    "behind_base",
-    "channel_steps",
     "check_size",
     "choose",
     "cut",
-    "layer_of",
-    "layer_words",
+    "find_layer",
+    "layers_after_base",
     "output_layer",
+    "parse_layer_names",
+    "read_channel_scales",
     "verify_model",
 ]

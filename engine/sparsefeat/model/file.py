@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from sparsefeat.errors import ModelCorruptError, ModelError, ModelNotFoundError
 from sparsefeat.model.metadata import KEY, Metadata, parse
-from sparsefeat.system import checked_path
+from sparsefeat.system import validate_path
 
 # The graph alone is some 40 KB; whatever is far larger isn't one of ours, and isn't parsed.
 MAX_GRAPH_BYTES = 64 << 20
@@ -71,7 +71,7 @@ class ModelFile:
             or its weights are missing.
         """
         # Not resolved: the weights lie beside the name that was given, which may be a link.
-        path = checked_path(path, "a model").absolute()
+        path = validate_path(path, "a model").absolute()
         graph, metadata = _read(path)
         data = _find_data(path, graph)
         for tensor in graph.graph.initializer:

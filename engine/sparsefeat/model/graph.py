@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 from sparsefeat.errors import InputError
 from sparsefeat.model.file import ModelFile
 from sparsefeat.model.layer_names import PRE
-from sparsefeat.model.layers import behind_base, layer_of
+from sparsefeat.model.layers import find_layer, layers_after_base
 from sparsefeat.model.metadata import ModelLayer
 from sparsefeat.types import Layer
 
@@ -47,7 +47,7 @@ def check_size(file: ModelFile, size: Size | None) -> Size | None:
     if own is not None and own != size:
         raise InputError(
             f"size {size[0]}x{size[1]} was asked for, but {file.path.name} takes {own[0]}x{own[1]} "
-            f"only, for the layers behind its last pool ({_listed(behind_base(layers))}); a model "
+            f"only, for the layers behind its last pool ({_listed(layers_after_base(layers))}); a model "
             "without them takes any: sparsefeat export --no-top"
         )
     if size[0] * size[1] > MAX_PIXELS:
@@ -67,7 +67,7 @@ def _listed(layers: Sequence[ModelLayer]) -> str:
 
 
 def output_layer(name: str, layer: ModelLayer, size: Size, pool: Pool) -> Layer:
-    """Say what shape the output `name` has for pictures of `size`."""
+    """Say what shape the output `name` has for images of `size`."""
     if not layer.spatial:
         return Layer(name=name, shape=tuple(extent or 0 for extent in layer.shape))
     height, width, channels = layer.shape
@@ -115,7 +115,7 @@ def cut(
         graph_input = helper.make_tensor_value_info(after.name, TensorProto.FLOAT, shape)
     tensors: dict[str, str] = {}
     for name in names:
-        layer = layer_of(name, file.metadata.layers)
+        layer = find_layer(name, file.metadata.layers)
         nodes += _expose(name, layer, pool, tensors)
     nodes, initializers = _reached(nodes, file, set(tensors.values()))
     graph = helper.make_graph(
@@ -126,7 +126,7 @@ def cut(
             helper.make_tensor_value_info(
                 tensor,
                 TensorProto.FLOAT,
-                _shape(layer_of(name, file.metadata.layers), pool, size),
+                _shape(find_layer(name, file.metadata.layers), pool, size),
             )
             for name, tensor in tensors.items()
         ],

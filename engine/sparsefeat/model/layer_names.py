@@ -14,7 +14,7 @@ PENULTIMATE = "penultimate"
 """The word for the layer before a model's classifier."""
 
 
-def layer_words(wanted: object) -> list[str]:
+def parse_layer_names(wanted: object) -> list[str]:
     """Take apart what names layers: text separated by commas, or several texts.
 
     Raises
@@ -22,7 +22,7 @@ def layer_words(wanted: object) -> list[str]:
     LayerError
         It is neither, or names none.
 
-    >>> layer_words("block5_pool, fc1"), layer_words(["pools"])
+    >>> parse_layer_names("block5_pool, fc1"), parse_layer_names(["pools"])
     (['block5_pool', 'fc1'], ['pools'])
     """
     words = wanted.split(",") if isinstance(wanted, str) else wanted
@@ -59,6 +59,6 @@ GROUPS: Mapping[str, Group] = MappingProxyType(
         "all": Group(None, "*"),
         "pools": Group("pool", "*_pool"),
         "convs": Group("conv", "*_conv?"),
-        "walk": Group("pool", "*", ("*_conv?", "flatten", "predictions"), hidden=True),
+        "stages": Group("pool", "*", ("*_conv?", "flatten", "predictions"), hidden=True),
     }
 )

@@ -4,7 +4,7 @@ import fnmatch
 from collections.abc import Iterable, Sequence
 
 from sparsefeat.errors import LayerError
-from sparsefeat.model.layer_names import GROUPS, PENULTIMATE, PRE, layer_words
+from sparsefeat.model.layer_names import GROUPS, PENULTIMATE, PRE, parse_layer_names
 from sparsefeat.model.metadata import ModelLayer
 from sparsefeat.system import close_matches
 
@@ -21,7 +21,7 @@ def choose(wanted: str | Iterable[str], layers: Sequence[ModelLayer]) -> tuple[s
         Names separated by commas, or a sequence of them. A name is a Keras layer's
         (``block5_pool``), its pre-activation's (``block5_conv3/pre``), ``all``, ``pools``,
         ``convs``, ``penultimate`` (what the classifier is given: ``fc2``; of a model without a
-        classifier its last layer), ``walk`` (the pools, and the hidden layers behind them:
+        classifier its last layer), ``stages`` (the pools, and the hidden layers behind them:
         ``fc1`` and ``fc2``, or those of a model's own top), or a pattern (``block[45]_*``,
         ``*/pre``).
     layers
@@ -38,10 +38,10 @@ def choose(wanted: str | Iterable[str], layers: Sequence[ModelLayer]) -> tuple[s
         for name in ((layer.name + PRE, layer.name) if layer.rectified else (layer.name,))
     ]
     chosen: set[str] = set()
-    for word in layer_words(wanted):
+    for word in parse_layer_names(wanted):
         found = {penultimate(layers)} if word == PENULTIMATE else _matching(word, names, layers)
         if not found:
-            raise LayerError(_unknown(word, names, behind_base(layers)))
+            raise LayerError(_unknown(word, names, layers_after_base(layers)))
         chosen.update(found)
     return tuple(name for name in names if name in chosen)
 
@@ -52,20 +52,20 @@ def penultimate(layers: Sequence[ModelLayer]) -> str:
     return layers[-2].name if last.kind == "dense" and len(layers) > 1 else last.name
 
 
-def layer_of(name: str, layers: Sequence[ModelLayer]) -> ModelLayer:
+def find_layer(name: str, layers: Sequence[ModelLayer]) -> ModelLayer:
     """Find the layer whose output or pre-activation `name` is, one that `choose` returned."""
     base = name.removesuffix(PRE)
     return next(layer for layer in layers if layer.name == base)
 
 
-def behind_base(layers: Sequence[ModelLayer]) -> tuple[ModelLayer, ...]:
+def layers_after_base(layers: Sequence[ModelLayer]) -> tuple[ModelLayer, ...]:
     """Give the layers behind VGG16's last pool: its own top, another, or none."""
     return tuple(layers[N_BASE_LAYERS:])
 
 
 def _hidden(layers: Sequence[ModelLayer]) -> set[str]:
     """Name the rectified and the dense layers behind VGG16's last pool, but for the last dense."""
-    top = behind_base(layers)
+    top = layers_after_base(layers)
     dense = [layer.name for layer in top if layer.kind == "dense"]
     return {layer.name for layer in top if layer.rectified}.union(dense[:-1])
 

@@ -26,7 +26,7 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelLayer(msgspec.Struct, frozen=True, kw_only=True):
-    """One Keras layer; `shape` is per picture, a symbolic extent is input extent // stride."""
+    """One Keras layer; `shape` is per image, a symbolic extent is input extent // stride."""
 
     name: str
     kind: str
@@ -41,7 +41,7 @@ class ModelLayer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Preprocessing(msgspec.Struct, frozen=True, kw_only=True):
-    """How pixels become the network's input, and the pictures' usual size."""
+    """How pixels become the network's input, and the images' usual size."""
 
     scaling: Scaling
     size: tuple[Extent, Extent]  # height, width
@@ -69,19 +69,19 @@ class LayerParity(msgspec.Struct, frozen=True, kw_only=True):
     agreement: float
 
 
-class Photograph(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture that the certificate was measured on."""
+class SampleImage(msgspec.Struct, frozen=True, kw_only=True):
+    """An image that the certificate was measured on."""
 
     name: str
     sha256: str
 
 
 class Certificate(msgspec.Struct, frozen=True, kw_only=True):
-    """The exporter's measurement of ONNX Runtime against Keras, on real photographs."""
+    """The exporter's measurement of ONNX Runtime against Keras, on real images."""
 
     optimization_level: str
     limits: Limits
-    photographs: tuple[Photograph, ...]
+    images: tuple[SampleImage, ...]
     layers: dict[str, LayerParity]
 
 

@@ -1,4 +1,4 @@
-"""An extraction run: photographs through the network into a store, resumably."""
+"""An extraction run: images through the network into a store, resumably."""
 
 import hashlib
 import os
@@ -12,28 +12,28 @@ from typing import Any, Literal, get_args
 from sparsefeat.errors import InputError, SourceError
 from sparsefeat.images import (
     MAX_PIXELS,
-    PictureStream,
+    ImageStream,
     Search,
     Shard,
     Source,
-    each_picture,
-    find_picture,
-    largest_file,
+    each_image,
+    find_image,
     load,
+    max_file_bytes,
 )
 from sparsefeat.pipeline.extractor import Extractor, Load
 from sparsefeat.pipeline.options import ExtractorOptions
 from sparsefeat.pipeline.profile import Profile, Stopwatch
 from sparsefeat.pipeline.specification import Specification
-from sparsefeat.storage import checked_place
+from sparsefeat.storage import validate_location
 from sparsefeat.store import Index, Loss, Status, StoreWriter, Values, check_output
 from sparsefeat.system import check_choice, counted
-from sparsefeat.types import Batch, Layer, PassedOver, ReadFailure, Reject, failures_apart
+from sparsefeat.types import Batch, Layer, ReadFailure, Reject, Skipped, split_failures
 
 AnyPath = str | os.PathLike[str]
 Identity = Literal["mtime", "digest"]
 IDENTITIES: tuple[str, ...] = get_args(Identity)
-MOST_SHOWN = 5  # all rejects are in the store
+MAX_SHOWN = 5  # all rejects are in the store
 
 
 @dataclass(kw_only=True)
@@ -43,16 +43,16 @@ class ExtractionResult:
     Attributes
     ----------
     total
-        Pictures that were listed so far.
+        Images that were listed so far.
     all_listed
         Whether these are all.
     rows, rejected, failed
         What became of those worked on so far. What failed could not be read for a cause that lies
         in the system; it is not recorded, and the next run tries it again.
     already_stored, already_rejected
-        Pictures met so far that the store holds, or has rejected, and that were passed over.
+        Images met so far that the store holds, or has rejected, and that were passed over.
     changed
-        Paths of pictures that the store holds but that have changed on disk since; their rows
+        Paths of images that the store holds but that have changed on disk since; their rows
         stay as they are.
     first_rejects, first_failures
         The first few of the rejected, and of what failed.
@@ -82,34 +82,34 @@ class ExtractionResult:
     def add(self, batch: Batch[Any], rows: int) -> None:
         """Count a batch that was handed to the store, which took so many new rows of it."""
         self.rows += rows
-        self.already_stored += len(batch.rows) - rows + batch.passed_over.stored
-        self.already_rejected += batch.passed_over.rejected
-        self.changed += batch.passed_over.changed
-        recorded, failures = failures_apart(batch.rejects)
+        self.already_stored += len(batch.rows) - rows + batch.skipped.stored
+        self.already_rejected += batch.skipped.rejected
+        self.changed += batch.skipped.changed
+        recorded, failures = split_failures(batch.rejects)
         self.rejected += len(recorded)
         self.failed += len(failures)
-        self.first_rejects += recorded[: MOST_SHOWN - len(self.first_rejects)]
-        self.first_failures += failures[: MOST_SHOWN - len(self.first_failures)]
+        self.first_rejects += recorded[: MAX_SHOWN - len(self.first_rejects)]
+        self.first_failures += failures[: MAX_SHOWN - len(self.first_failures)]
 
     @property
     def worked(self) -> int:
-        """Pictures worked on so far."""
+        """Images worked on so far."""
         return self.rows + self.rejected + self.failed
 
     @property
     def done(self) -> int:
-        """Pictures dealt with so far, those passed over included."""
+        """Images dealt with so far, those passed over included."""
         return self.worked + self.already_stored + self.already_rejected + len(self.changed)
 
     @property
     def nothing_readable(self) -> bool:
-        """Whether there were pictures, and none of them could be read."""
+        """Whether there were images, and none of them could be read."""
         readable = self.rows + self.already_stored + len(self.changed)
         return not readable and self.rejected + self.failed + self.already_rejected > 0
 
 
 def extract(
-    images: AnyPath | Iterable[AnyPath | Source | Reject] | PictureStream,
+    images: AnyPath | Iterable[AnyPath | Source | Reject] | ImageStream,
     store: AnyPath,
     *,
     model: AnyPath | Extractor = "vgg16.onnx",
@@ -122,7 +122,7 @@ def extract(
     identity: Identity = "mtime",
     retry_rejects: bool = False,
     update: bool = False,
-    report: Callable[[ExtractionResult], None] | None = None,
+    progress: Callable[[ExtractionResult], None] | None = None,
     opening: Callable[[int, int], None] | None = None,
     stop: threading.Event | None = None,
 ) -> ExtractionResult:
@@ -134,7 +134,7 @@ def extract(
     Parameters
     ----------
     images
-        A folder, a file or a pattern, or several of them; or what `list_pictures` found. They
+        A folder, a file or a pattern, or several of them; or what `list_images` found. They
         are listed while the first of them are worked on.
     store
         The store's folder; made if it isn't there.
@@ -144,7 +144,7 @@ def extract(
     options
         What an `Extractor` is made with of a model file.
     include, exclude
-        Which files of folders, as `list_pictures` takes them.
+        Which files of folders, as `list_images` takes them.
     shard
         Such as ``"0/4"``: only the images that are this process' share, where four (0/4 to 3/4)
         write into the same store.
@@ -153,17 +153,17 @@ def extract(
     values
         How exactly values are stored: ``float32`` (all bits), ``float16``, ``bfloat16``,
         ``bits:N`` or ``uint8``. What others than the first lose stands in the result's `losses`
-        and in the store. An int8 model's values are whole numbers of some step, and stored as
+        and in the store. An int8 model's values are whole numbers of some scale, and stored as
         those, to the last bit.
     identity
-        What tells a stored picture from a new one besides its path below the root: its size
+        What tells a stored image from a new one besides its path below the root: its size
         and modification time, or the digest of its bytes (which reads every file).
     retry_rejects
         Try again what an earlier run rejected.
     update
         Give images that changed on disk since they were stored a new row, in place of the old
         one. Without it their rows stay as they are, and `ExtractionResult.changed` lists them.
-    report
+    progress
         Called after every batch, now and then while stored images are passed over, and at the
         end; always with the same object.
     opening
@@ -182,7 +182,7 @@ def extract(
         A value can't be stored as `values` wants it, before any of its batch is; what came before
         is committed.
     SourceError
-        The folder of the pictures vanished, or can't be read any more; what came before is
+        The folder of the images vanished, or can't be read any more; what came before is
         committed.
     StoreMismatchError
         The store was made with other settings, layers or values.
@@ -210,7 +210,7 @@ def extract(
             "got options and an Extractor, which has its own: give a model file, or make the "
             "Extractor with them"
         )
-    stop, progress, stopwatch = stop or threading.Event(), ExtractionResult(), Stopwatch()
+    stop, so_far, stopwatch = stop or threading.Event(), ExtractionResult(), Stopwatch()
     shard = Shard.parse(shard) if isinstance(shard, str) else shard
     if include or exclude or shard:
         images = Search(
@@ -220,9 +220,7 @@ def extract(
             shard=shard,
         )
     found = (
-        images
-        if isinstance(images, PictureStream)
-        else PictureStream(map(_listed, each_picture(images)))
+        images if isinstance(images, ImageStream) else ImageStream(map(_listed, each_image(images)))
     )
 
     def opened(done: int, total: int) -> None:
@@ -235,20 +233,20 @@ def extract(
         context.enter_context(closing(found))
         try:
             writer = StoreWriter.open(
-                checked_place(store),
+                validate_location(store),
                 layers=list(extractor.layers.values()),
                 settings=extractor.settings,
                 provenance=extractor.provenance,
                 rows_per_part=rows_per_part,
                 values=values,
-                steps=extractor.steps,
+                scales=extractor.channel_scales,
                 replace=update,
                 operation="update" if update else "extract",
                 opening=opened,
             )
         except _Stopped:
-            progress.stopped = True
-            return progress
+            so_far.stopped = True
+            return so_far
         context.enter_context(writer)
         todo = _pending(
             found,
@@ -264,28 +262,28 @@ def extract(
                 for batch in batches:
                     with stopwatch.busy("write"):
                         rows = writer.append(batch) if batch.rows or batch.rejects else 0
-                    progress.add(batch, rows)
-                    progress.total, progress.all_listed = found.n_listed, found.complete
-                    if report is not None:
-                        report(progress)
+                    so_far.add(batch, rows)
+                    so_far.total, so_far.all_listed = found.n_listed, found.complete
+                    if progress is not None:
+                        progress(so_far)
                     if stop.is_set():
                         break
         except SourceError as exc:
             writer.commit()
-            rows = progress.rows - writer.duplicates
+            rows = so_far.rows - writer.duplicates
             raise SourceError(f"{exc} ({counted(rows, 'row')} added before)") from exc
         with stopwatch.busy("write"):
             writer.commit()
-    progress.rows -= writer.duplicates
-    progress.already_stored += writer.duplicates
-    progress.total, progress.all_listed = found.n_listed, found.complete
-    progress.changed.sort()  # threads found them
-    progress.losses = dict(writer.losses)
-    progress.profile = stopwatch.profile(decode_threads=extractor.decode_threads)
-    progress.stopped = progress.done < progress.total or not progress.all_listed
-    if report is not None:
-        report(progress)
-    return progress
+    so_far.rows -= writer.duplicates
+    so_far.already_stored += writer.duplicates
+    so_far.total, so_far.all_listed = found.n_listed, found.complete
+    so_far.changed.sort()  # threads found them
+    so_far.losses = dict(writer.losses)
+    so_far.profile = stopwatch.profile(decode_threads=extractor.decode_threads)
+    so_far.stopped = so_far.done < so_far.total or not so_far.all_listed
+    if progress is not None:
+        progress(so_far)
+    return so_far
 
 
 def check_store(store: AnyPath, model: AnyPath, options: ExtractorOptions, values: Values) -> None:
@@ -303,33 +301,33 @@ def check_store(store: AnyPath, model: AnyPath, options: ExtractorOptions, value
         specification = Specification.of(model, options)
         return [*specification.layers.values()], specification.settings, str(values)
 
-    check_output(checked_place(store), alike)
+    check_output(validate_location(store), alike)
 
 
 class _Stopped(Exception):  # noqa: N818  # no error
     """The run was told to stop while the store was opened."""
 
 
-def _listed(picture: object) -> Source | Reject:
-    if isinstance(picture, str | os.PathLike):
-        return find_picture(picture)
-    if not isinstance(picture, Source | Reject):
+def _listed(image: object) -> Source | Reject:
+    if isinstance(image, str | os.PathLike):
+        return find_image(image)
+    if not isinstance(image, Source | Reject):
         raise InputError(
-            f"got a {type(picture).__name__} among the pictures, expected what list_pictures "
+            f"got a {type(image).__name__} among the images, expected what list_images "
             "gives: call it with your paths"
         )
-    return picture
+    return image
 
 
 def _pending(
-    pictures: PictureStream,
+    images: ImageStream,
     index: Index,
     *,
     by_digest: bool,
     retry_rejects: bool,
     update: bool,
     stop: threading.Event,
-) -> Iterator[Source | Reject | PassedOver | Load]:
+) -> Iterator[Source | Reject | Skipped | Load]:
     """Yield what the store doesn't know yet, and how many others were passed over.
 
     Where a file's bytes decide, what is yielded reads them, once.
@@ -346,45 +344,45 @@ def _pending(
         Once set, no more is yielded.
     """
 
-    def known(picture: Source | Reject, status: Status) -> PassedOver | None:
+    def known(image: Source | Reject, status: Status) -> Skipped | None:
         if status == "stored":
-            return PassedOver(stored=1)
+            return Skipped(stored=1)
         if status == "changed" and not update:
-            return PassedOver(changed=(picture.path,))
-        return PassedOver(rejected=1) if status == "rejected" and not retry_rejects else None
+            return Skipped(changed=(image.path,))
+        return Skipped(rejected=1) if status == "rejected" and not retry_rejects else None
 
-    def load_unknown(picture: Source) -> Source | PassedOver:
-        loaded = load(picture)
+    def load_unknown(image: Source) -> Source | Skipped:
+        loaded = load(image)
         if loaded.content is None:
             return loaded
         status = index.status(
-            root=picture.root,
-            path=picture.path,
-            bytes=picture.bytes,
-            mtime_ns=picture.mtime_ns,
+            root=image.root,
+            path=image.path,
+            bytes=image.bytes,
+            mtime_ns=image.mtime_ns,
             sha256=hashlib.sha256(loaded.content).hexdigest(),
         )
-        return known(picture, status) or loaded
+        return known(image, status) or loaded
 
-    most = largest_file(MAX_PIXELS)
-    for some in pictures.blocks(stop):
-        passed_over = PassedOver()
-        for picture, status in zip(some, index.statuses(some), strict=True):
+    most = max_file_bytes(MAX_PIXELS)
+    for some in images.blocks(stop):
+        skipped = Skipped()
+        for image, status in zip(some, index.statuses(some), strict=True):
             if stop.is_set():
                 return
-            wanted: Source | Reject | Load = picture
+            wanted: Source | Reject | Load = image
             # The same path, size and time below another root: either the folder was moved, or two
-            # folders hold different pictures that look alike from outside. Only the bytes can tell.
+            # folders hold different images that look alike from outside. Only the bytes can tell.
             unclear = by_digest or status == "elsewhere"
-            if unclear and isinstance(picture, Source) and picture.bytes <= most:
-                wanted = partial(load_unknown, picture)
+            if unclear and isinstance(image, Source) and image.bytes <= most:
+                wanted = partial(load_unknown, image)
             # What the store has of a file that failed says nothing of today.
-            elif not isinstance(picture, ReadFailure) and (one := known(picture, status)):
-                passed_over += one
+            elif not isinstance(image, ReadFailure) and (one := known(image, status)):
+                skipped += one
                 continue
-            if passed_over:
-                yield passed_over
-                passed_over = PassedOver()
+            if skipped:
+                yield skipped
+                skipped = Skipped()
             yield wanted
-        if passed_over:
-            yield passed_over
+        if skipped:
+            yield skipped

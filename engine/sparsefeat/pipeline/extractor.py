@@ -1,4 +1,4 @@
-"""Photographs in, activations out: the library's main object."""
+"""Images in, activations out: the library's main object."""
 
 import logging
 import os
@@ -16,12 +16,12 @@ from PIL import Image
 from sparsefeat.errors import InputError, SourceError
 from sparsefeat.images import (
     Decoded,
-    Picture,
+    ImageInput,
     Preset,
     Reason,
     Scaling,
     decode,
-    each_picture,
+    each_image,
 )
 from sparsefeat.model import (
     Metadata,
@@ -32,31 +32,31 @@ from sparsefeat.model import (
     output_layer,
 )
 from sparsefeat.pipeline.batching import Group, groups
-from sparsefeat.pipeline.inference import BUFFERS, Inference, empty_outputs, suitable_batch_size
+from sparsefeat.pipeline.inference import BUFFERS, Inference, choose_batch_size, empty_outputs
 from sparsefeat.pipeline.options import ExtractorOptions, taking
 from sparsefeat.pipeline.profile import Stopwatch
 from sparsefeat.pipeline.scaling import ScalingWarning, check_scaling
 from sparsefeat.pipeline.specification import Specification
 from sparsefeat.runtime import Network, Precision, can_prove_fixed, prove
-from sparsefeat.system import check_choice, chosen_threads, map_ordered, one_line
+from sparsefeat.system import check_choice, choose_threads, map_ordered, one_line
 from sparsefeat.types import (
     Batch,
-    ChannelSteps,
+    ChannelScales,
     Layer,
-    PassedOver,
     Reject,
     RejectWarning,
+    Skipped,
     reject_message,
 )
 from sparsefeat_kernels import Csr, CsrBuffers, encode
 
 Float32 = NDArray[np.float32]
 T = TypeVar("T")
-Load = Callable[[], Picture | PassedOver]
+Load = Callable[[], ImageInput | Skipped]
 Errors = Literal["warn", "raise", "ignore"]
 ERRORS: tuple[str, ...] = get_args(Errors)
 _log = logging.getLogger(__name__)
-KEPT = 2  # extractors of other layers
+MAX_OTHERS = 2  # extractors of other layers
 
 
 class Extractor:
@@ -98,7 +98,7 @@ class Extractor:
         given = ExtractorOptions(*layers, **options)
         self._specification = Specification.of(model, given)
         self._others: dict[tuple[tuple[str, ...], Pool], Extractor] = {}
-        self._threads = chosen_threads(given.threads)
+        self._threads = choose_threads(given.threads)
         self._decode_threads = given.decode_threads or self._threads
         self._warned: set[str] = set()
 
@@ -120,10 +120,10 @@ class Extractor:
             threads=self._threads,
             options=given.provider_options,  # type: ignore[arg-type]  # no mapping any more
         )
-        self._batch_size = given.batch_size or suitable_batch_size(
+        self._batch_size = given.batch_size or choose_batch_size(
             list(self.layers.values()),
             self._network.provider,
-            largest=self._largest(self.picture_size),
+            largest=self._largest(self.image_size),
         )
         self._probe_error = prove(
             self._run,
@@ -168,7 +168,7 @@ class Extractor:
 
     @property
     def layers(self) -> dict[str, Layer]:
-        """The chosen outputs in network order, with their shapes for one picture."""
+        """The chosen outputs in network order, with their shapes for one image."""
         return dict(self._specification.layers)
 
     @property
@@ -178,12 +178,12 @@ class Extractor:
 
     @property
     def preset(self) -> Preset:
-        """How a picture becomes an array."""
+        """How an image becomes an array."""
         return self._preset
 
     @property
-    def picture_size(self) -> Size:
-        """(height, width) that pictures are brought to."""
+    def image_size(self) -> Size:
+        """(height, width) that images are brought to."""
         return self._specification.image_size
 
     @property
@@ -193,13 +193,13 @@ class Extractor:
 
     @property
     def decode_threads(self) -> int:
-        """Pictures that are decoded at the same time."""
+        """Images that are decoded at the same time."""
         return self._decode_threads
 
     @property
-    def passed_over(self) -> dict[str, str]:
+    def unavailable(self) -> dict[str, str]:
         """The providers that ``auto`` would rather have taken, and why it could not."""
-        return self._network.passed_over
+        return self._network.unavailable
 
     @property
     def convolution(self) -> str:
@@ -232,9 +232,9 @@ class Extractor:
         return self._specification.settings
 
     @property
-    def steps(self) -> dict[str, ChannelSteps]:
+    def channel_scales(self) -> dict[str, ChannelScales]:
         """What the values of some chosen layers are whole numbers of: those of an int8 model."""
-        return dict(self._specification.steps)
+        return dict(self._specification.channel_scales)
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -275,12 +275,12 @@ class Extractor:
             other = Extractor.of(self._file.path, options)
         self._others[key] = other
         # Each holds a network's weights; maps with a reference go back and forth between two.
-        while len(self._others) > KEPT:
+        while len(self._others) > MAX_OTHERS:
             del self._others[next(iter(self._others))]
         return other
 
-    def read(self, picture: Picture) -> Decoded:
-        """Decode one picture as `extract` does.
+    def read(self, image: ImageInput) -> Decoded:
+        """Decode one image as `extract` does.
 
         Returns
         -------
@@ -292,21 +292,21 @@ class Extractor:
         SourceError
             There is no such file.
         InputError
-            It can't be read as a picture.
+            It can't be read as an image.
 
         Warns
         -----
         QuirkWarning
-            The preset treats the picture worse than another would.
+            The preset treats the image worse than another would.
         """
-        result = decode(picture, self._preset, self.picture_size)
+        result = decode(image, self._preset, self.image_size)
         if isinstance(result, Reject):
             raise _refusal(result)
         (group,) = groups([result], self._preset, 1)
         return group.decoded[0]
 
     def run(self, images: Float32, *, check: bool = True) -> dict[str, Float32]:
-        """Run preprocessed pictures through the network.
+        """Run preprocessed images through the network.
 
         Parameters
         ----------
@@ -315,7 +315,7 @@ class Extractor:
             for VGG16 itself Keras' ``preprocess_input`` gives the same: BGR minus the means of
             the training set. N may be anything, 0 included.
         check
-            Warn where the values look like those of no preprocessed picture, or aren't finite.
+            Warn where the values look like those of no preprocessed image, or aren't finite.
 
         Returns
         -------
@@ -341,66 +341,64 @@ class Extractor:
 
     def extract(
         self,
-        pictures: str | os.PathLike[str] | Iterable[Picture | Reject],
+        images: str | os.PathLike[str] | Iterable[ImageInput | Reject],
         *,
         errors: Errors = "warn",
         reuse: bool = False,
         on_decoded: Callable[[Decoded], None] | None = None,
     ) -> Generator[Batch[Csr], None, None]:
-        """Decode pictures, run them, and compress what isn't zero.
+        """Decode images, run them, and compress what isn't zero.
 
         Decoding and the network go on in threads while a batch is worked with.
 
         Parameters
         ----------
-        pictures
-            A folder, a file or a pattern, as `list_pictures` takes it; or several of these, of
+        images
+            A folder, a file or a pattern, as `list_images` takes it; or several of these, of
             the bytes of files, of PIL images, of uint8 arrays (H, W, 3) in RGB, or what
-            `list_pictures` gave; or one uint8 array (N, H, W, 3). Consumed as needed, a few
+            `list_images` gave; or one uint8 array (N, H, W, 3). Consumed as needed, a few
             batches ahead: it may be endless. An array is copied when it is taken, so its memory
             may be used again; a PIL image must stay as it is until its row has come.
         errors
-            What to do about a picture that can't be read and so has no row: ``warn``; ``raise``;
+            What to do about an image that can't be read and so has no row: ``warn``; ``raise``;
             or ``ignore`` it, for those who look at each batch's `rejects` themselves.
         reuse
             Give every batch in the same memory: it is valid until the next one is asked for.
         on_decoded
-            Called with each picture's pixels, as the network will see them, before its row comes;
+            Called with each image's pixels, as the network will see them, before its row comes;
             in the threads that decode, several at a time.
 
         Yields
         ------
         Batch
-            Rows in the order of `pictures`, a `Csr` for each layer, whose rows are the
-            flattened activations, and the pictures that could not be read, with the reason.
+            Rows in the order of `images`, a `Csr` for each layer, whose rows are the
+            flattened activations, and the images that could not be read, with the reason.
 
         Raises
         ------
         InputError
-            `pictures` are not several pictures: raised at once. Or one of them is none of these,
+            `images` are not several images: raised at once. Or one of them is none of these,
             or with ``errors="raise"`` can't be read.
         SourceError
-            A folder holds no photographs, or a listed one vanished or can't be read any more; or
+            A folder holds no images, or a listed one vanished or can't be read any more; or
             with ``errors="raise"`` a file isn't there.
 
-        Whatever `pictures` raises is raised as well. What came before has come out by then.
+        Whatever `images` raises is raised as well. What came before has come out by then.
 
         Warns
         -----
         RejectWarning
-            With the first batch in which pictures could not be read, and at the end if there were
+            With the first batch in which images could not be read, and at the end if there were
             more; it says how many, and why the first.
         QuirkWarning
-            Once for each way in which the preset treats a picture worse than another would.
+            Once for each way in which the preset treats an image worse than another would.
         """
         check_choice(errors, ERRORS, "errors")
-        return self._encoded(
-            self.activations(pictures, errors=errors, on_decoded=on_decoded), reuse
-        )
+        return self._encoded(self.activations(images, errors=errors, on_decoded=on_decoded), reuse)
 
     def activations(
         self,
-        pictures: str | os.PathLike[str] | Iterable[Picture | Reject | PassedOver | Load],
+        images: str | os.PathLike[str] | Iterable[ImageInput | Reject | Skipped | Load],
         *,
         errors: Errors = "warn",
         stopwatch: Stopwatch | None = None,
@@ -408,11 +406,11 @@ class Extractor:
     ) -> Generator[Batch[Float32], None, None]:
         """Extract as `extract` does, with dense layers: float32 (rows, features).
 
-        A batch's memory is used again: it is valid until the next one is asked for. A picture may
+        A batch's memory is used again: it is valid until the next one is asked for. An image may
         also be a function, called in the threads that decode: it gives one, or says that it was
         passed over.
         """
-        listed = map(_taken, each_picture(pictures))
+        listed = map(_taken, each_image(images))
         return self._activations(listed, errors, stopwatch or Stopwatch(), on_decoded)
 
     def _encoded(
@@ -432,21 +430,21 @@ class Extractor:
 
     def _activations(
         self,
-        pictures: Iterator[Picture | Reject | PassedOver | Load],
+        images: Iterator[ImageInput | Reject | Skipped | Load],
         errors: Errors,
         stopwatch: Stopwatch,
         on_decoded: Callable[[Decoded], None] | None,
     ) -> Generator[Batch[Float32], None, None]:
         def decode_one(
-            picture: Picture | Reject | PassedOver | Load,
-        ) -> Decoded | Reject | PassedOver:
+            image: ImageInput | Reject | Skipped | Load,
+        ) -> Decoded | Reject | Skipped:
             with stopwatch.busy("decode"):
-                found = picture() if callable(picture) else picture
-                decoded: Decoded | Reject | PassedOver
-                if isinstance(found, Reject | PassedOver):  # when it was listed
+                found = image() if callable(image) else image
+                decoded: Decoded | Reject | Skipped
+                if isinstance(found, Reject | Skipped):  # when it was listed
                     decoded = found
                 else:
-                    decoded = decode(found, self._preset, self.picture_size)
+                    decoded = decode(found, self._preset, self.image_size)
                 if isinstance(decoded, Reject) and errors == "raise":
                     raise _refusal(decoded)
                 if on_decoded is not None and isinstance(decoded, Decoded):
@@ -454,7 +452,7 @@ class Extractor:
                 return decoded
 
         outputs = list(self.layers.values())
-        inference = Inference(self._network.run, outputs, self.picture_size, self.scaling)
+        inference = Inference(self._network.run, outputs, self.image_size, self.scaling)
 
         def infer(group: Group) -> Batch[Float32]:
             with stopwatch.busy("inference"):
@@ -462,7 +460,7 @@ class Extractor:
 
         # Enough is decoded ahead to fill the next batch while this one runs.
         ahead = 2 * self._batch_size + self._decode_threads
-        listed = stopwatch.listing(pictures)
+        listed = stopwatch.listing(images)
         decoded = map_ordered(decode_one, listed, threads=self._decode_threads, ahead=ahead)
         collected = groups(decoded, self._preset, self._batch_size)
         computed = map_ordered(infer, collected, threads=1, ahead=BUFFERS)
@@ -494,7 +492,7 @@ class Extractor:
         return outputs
 
     def _largest(self, size: Size) -> Layer:
-        """Find the layer that takes the most memory for a picture, in or before the outputs."""
+        """Find the layer that takes the most memory for an image, in or before the outputs."""
         layers = [
             output_layer(layer.name, layer, size, "none") for layer in self._file.metadata.layers
         ]
@@ -504,7 +502,7 @@ class Extractor:
         if not isinstance(images, np.ndarray) or images.dtype != np.float32:
             got = images.dtype if isinstance(images, np.ndarray) else type(images).__name__
             raise InputError(
-                f"images are {got}, expected a float32 array; pictures go to .extract(), "
+                f"images are {got}, expected a float32 array; images go to .extract(), "
                 "uint8 arrays through sparsefeat.normalize(pixels, extractor.scaling) first"
             )
         if images.ndim != 4 or images.shape[3] != 3:
@@ -518,20 +516,20 @@ class Extractor:
         check_size(self._file, (height, width))
 
 
-def _taken(picture: T) -> T:
+def _taken(image: T) -> T:
     """Make what another thread will decode later independent of what becomes of it here."""
-    if isinstance(picture, np.ndarray):
-        return picture.copy()
-    if isinstance(picture, Image.Image):
+    if isinstance(image, np.ndarray):
+        return image.copy()
+    if isinstance(image, Image.Image):
         # Two threads that decode one image at the same time would tear it. If it can't be
         # decoded, `decode` will find the same and say why.
         with suppress(Exception):
-            picture.load()
-    return picture
+            image.load()
+    return image
 
 
 def _refusal(reject: Reject) -> InputError | SourceError:
-    where = f"{one_line(reject.path) or 'the picture'}: {reject.reason}"
+    where = f"{one_line(reject.path) or 'the image'}: {reject.reason}"
     if reject.reason == Reason.MISSING:
-        return SourceError(f"{where}, expected a photograph; check the path")
-    return InputError(f"{where}, expected a photograph that can be read")
+        return SourceError(f"{where}, expected an image; check the path")
+    return InputError(f"{where}, expected an image that can be read")

@@ -1,4 +1,4 @@
-"""Decoded pictures through the network, batch after batch in the same memory."""
+"""Decoded images through the network, batch after batch in the same memory."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -17,16 +17,16 @@ BUFFERS = 2
 """Batches that may be in memory together: one is encoded while the next one is computed."""
 
 # On a processor the rate hardly rises beyond (docs/adr/007-pipeline.md); a GPU wants more at once.
-MOST_PICTURES = {"CUDAExecutionProvider": 32}
-MOST_PICTURES_ELSEWHERE = 8
-# Outputs of all 18 layers take 56 MiB a picture of 224x224.
-MOST_OUTPUT_BYTES = 256 << 20
+MAX_IMAGES = {"CUDAExecutionProvider": 32}
+MAX_IMAGES_ELSEWHERE = 8
+# Outputs of all 18 layers take 56 MiB an image of 224x224.
+MAX_OUTPUT_BYTES = 256 << 20
 # Inside the network the first convolutions' activations are the largest, asked for or not.
-MOST_TENSOR_BYTES = 512 << 20
+MAX_TENSOR_BYTES = 512 << 20
 
 
 class Inference:
-    """Runs groups of decoded pictures, one at a time.
+    """Runs groups of decoded images, one at a time.
 
     A result lies in memory that the call after the next one (`BUFFERS`) overwrites.
 
@@ -35,9 +35,9 @@ class Inference:
     run
         Takes float32 (N, H, W, 3) and, for each layer, the float32 (N, ...) to fill.
     layers
-        The outputs for one picture.
+        The outputs for one image.
     size
-        (height, width) of the pictures.
+        (height, width) of the images.
     scaling
         How their pixels become the network's input.
     """
@@ -61,17 +61,17 @@ class Inference:
         outputs = self._take(n)
         if n:
             images = self._images[:n]
-            for picture, image in zip(group.decoded, images, strict=True):
-                normalize(picture.pixels, self._scaling, out=image)
+            for decoded, image in zip(group.decoded, images, strict=True):
+                normalize(decoded.pixels, self._scaling, out=image)
             self._run(images, outputs)
         return Batch(
-            rows=tuple(picture.row for picture in group.decoded),
+            rows=tuple(decoded.row for decoded in group.decoded),
             layers={
                 layer.name: outputs[layer.name].reshape(n, layer.n_features)
                 for layer in self._layers
             },
             rejects=group.rejects,
-            passed_over=group.passed_over,
+            skipped=group.skipped,
         )
 
     def _take(self, n: int) -> dict[str, Float32]:
@@ -86,7 +86,7 @@ class Inference:
 
 
 def empty_outputs(layers: Sequence[Layer], n: int, size: Size) -> dict[str, Float32]:
-    """Take memory for the outputs of `n` pictures of `size`, or for the pictures themselves.
+    """Take memory for the outputs of `n` images of `size`, or for the images themselves.
 
     Raises
     ------
@@ -97,20 +97,20 @@ def empty_outputs(layers: Sequence[Layer], n: int, size: Size) -> dict[str, Floa
         return {layer.name: np.empty((n, *layer.shape), np.float32) for layer in layers}
     except MemoryError as exc:
         raise ProviderError(
-            f"no memory for {n} pictures of {size[0]}x{size[1]} and their outputs ({exc}); "
+            f"no memory for {n} images of {size[0]}x{size[1]} and their outputs ({exc}); "
             "take a smaller batch or size, or fewer layers"
         ) from exc
 
 
-def suitable_batch_size(
+def choose_batch_size(
     layers: Sequence[Layer], provider: str, *, largest: Layer | None = None
 ) -> int:
-    """Say how many pictures go well through the network together.
+    """Say how many images go well through the network together.
 
     Parameters
     ----------
     layers
-        The outputs for one picture.
+        The outputs for one image.
     provider
         ONNX Runtime's name of what runs it.
     largest
@@ -118,11 +118,11 @@ def suitable_batch_size(
 
     Examples
     --------
-    >>> suitable_batch_size([Layer(name="block5_pool", shape=(7, 7, 512))], "CPUExecutionProvider")
+    >>> choose_batch_size([Layer(name="block5_pool", shape=(7, 7, 512))], "CPUExecutionProvider")
     8
     """
-    most = MOST_PICTURES.get(provider, MOST_PICTURES_ELSEWHERE)
-    most = min(most, MOST_OUTPUT_BYTES // (4 * sum(layer.n_features for layer in layers)))
+    most = MAX_IMAGES.get(provider, MAX_IMAGES_ELSEWHERE)
+    most = min(most, MAX_OUTPUT_BYTES // (4 * sum(layer.n_features for layer in layers)))
     if largest is not None:
-        most = min(most, MOST_TENSOR_BYTES // (4 * largest.n_features))
+        most = min(most, MAX_TENSOR_BYTES // (4 * largest.n_features))
     return max(1, most)

@@ -7,10 +7,10 @@ from dataclasses import KW_ONLY, dataclass, fields
 from typing import Concatenate, ParamSpec, TypeVar, get_args
 
 from sparsefeat.errors import InputError
-from sparsefeat.images import Preset, checked_size, preset
+from sparsefeat.images import Preset, preset, validate_size
 from sparsefeat.model import POOLS, Pool, Size
 from sparsefeat.runtime import AUTO, Convolution, CudaOptions, Precision, candidates
-from sparsefeat.system import check_choice, checked_count, checked_threads
+from sparsefeat.system import check_choice, validate_count, validate_threads
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -29,11 +29,11 @@ class ExtractorOptions:
     pool
         Global pooling of spatial layers over rows and columns: ``none``, ``avg`` or ``max``.
     size
-        (height, width) of the pictures. By default the model's own (224x224 for VGG16 itself) for
-        pictures, and any size of at least 32x32 for arrays given to `Extractor.run`. A model with
+        (height, width) of the images. By default the model's own (224x224 for VGG16 itself) for
+        images, and any size of at least 32x32 for arrays given to `Extractor.run`. A model with
         layers behind block5_pool has the one size that it was exported with.
     preprocess
-        The preset that makes an array of a picture, or its name: ``keras``, ``bilinear``, ...
+        The preset that makes an array of an image, or its name: ``keras``, ``bilinear``, ...
     provider
         ``cpu``, ``openvino``, ``cuda``, or ``auto`` for the fastest that can be had here. What
         was asked for runs all of the graph, or it is an error.
@@ -50,10 +50,10 @@ class ExtractorOptions:
         Threads that share the work of one operator; by default as many as this process may
         really use. More than these are slower, and warned of.
     batch_size
-        Pictures that go through the network together; by default what suits the provider, and
+        Images that go through the network together; by default what suits the provider, and
         fewer where their outputs would take much memory.
     decode_threads
-        Pictures that are decoded at the same time; by default as many as `threads`.
+        Images that are decoded at the same time; by default as many as `threads`.
 
     Raises
     ------
@@ -90,11 +90,11 @@ class ExtractorOptions:
         check_choice(self.convolution, get_args(Convolution), "convolution")
         for name in ("threads", "decode_threads"):
             if getattr(self, name) is not None:
-                checked_threads(name, getattr(self, name))
+                validate_threads(name, getattr(self, name))
         if self.batch_size is not None:
-            checked_count("batch_size", self.batch_size)
+            validate_count("batch_size", self.batch_size)
         if self.size is not None:
-            object.__setattr__(self, "size", checked_size(self.size))
+            object.__setattr__(self, "size", validate_size(self.size))
         if not isinstance(self.layers, str) and isinstance(self.layers, Sequence):
             object.__setattr__(self, "layers", tuple(self.layers))
         cuda = self.provider_options or None

@@ -68,16 +68,16 @@ class Stopwatch:
             with self._lock:
                 self._busy[stage] += time.perf_counter() - start
 
-    def listing(self, pictures: Iterable[T]) -> Generator[T, None, None]:
-        """Measure how long `pictures` take to come."""
-        source = iter(pictures)
+    def listing(self, images: Iterable[T]) -> Generator[T, None, None]:
+        """Measure how long `images` take to come."""
+        source = iter(images)
         while True:
             with self.busy("list"):
                 try:
-                    picture = next(source)
+                    image = next(source)
                 except StopIteration:
                     return
-            yield picture
+            yield image
 
     def profile(self, *, decode_threads: int) -> Profile:
         """Say where the time went until now."""

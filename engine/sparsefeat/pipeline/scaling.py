@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError
-from sparsefeat.images import CAFFE, MEAN_BGR, SCALINGS, Scaling, pixels_of
+from sparsefeat.images import CAFFE, MEAN_BGR, SCALINGS, Scaling, restore_pixels
 
 Mistake = Literal[
     "0..255", "0..1", "-1..1", "unit variance", "caffe", "means of RGB", "twice", "not finite"
@@ -75,9 +75,9 @@ def check_scaling(
 ) -> ScalingFinding | None:
     """Tell a wrongly scaled array, or one with NaN or infinities, from a right one.
 
-    Values that are whole pixels, scaled, are right, however dark, bright or flat the picture is.
+    Values that are whole pixels, scaled, are right, however dark, bright or flat the image is.
     Where pixels were interpolated they aren't whole, and only what can't be right is found: for
-    Keras' VGG16, a bright picture then passes even if nothing was subtracted from it. Channels
+    Keras' VGG16, a bright image then passes even if nothing was subtracted from it. Channels
     that lie in the order red, green, blue, but scaled as blue, green, red, can't be told from right
     ones.
 
@@ -135,22 +135,22 @@ def check_scaling(
 def _sampled(images: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """Take some pixels, float64 (n, 3), without those that are 0: padding."""
     height, width = images.shape[-3:-1]
-    pictures = images.reshape(-1, height * width, 3)
-    n = len(pictures) * height * width
+    flat = images.reshape(-1, height * width, 3)
+    n = len(flat) * height * width
     # A step that shares no factor with the width meets all columns.
     step = max(1, -(-n // SAMPLED_PIXELS)) | 1
-    pixels = pictures.reshape(-1, 3)[::step].astype(np.float64)
+    pixels = flat.reshape(-1, 3)[::step].astype(np.float64)
     return pixels[pixels.any(axis=1)]
 
 
 def _mistake(values: npt.NDArray[np.float64], scaling: Scaling) -> Mistake | None:
-    pixels = pixels_of(values, scaling)
+    pixels = restore_pixels(values, scaling)
     if _are_pixels(pixels):
         return None
     for mode, other in SCALINGS.items():
         # Black and white divided by 255, 0 and 1, are whole numbers too.
         told = mode != "none" or values.max() > 1
-        if told and other != scaling and _are_pixels(pixels_of(values, other)):
+        if told and other != scaling and _are_pixels(restore_pixels(values, other)):
             return _NAMED[mode]
     if scaling == CAFFE:
         if any(_are_pixels(values + means) for means in _TWICE):
@@ -166,7 +166,7 @@ def _mistake_of_interpolated(
     """Find what can't be right of pixels that aren't whole."""
     low, high = values.min(), values.max()
     levels = max(high, -low) * scaling.divisor * max(map(abs, scaling.std))
-    # Less than a level from the mean everywhere: no photograph, unless it was divided.
+    # Less than a level from the mean everywhere: no image, unless it was divided.
     if levels <= 1 + SMALL_OVERSHOOT:
         if high - low < 0.1:
             return None

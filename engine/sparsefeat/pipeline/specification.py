@@ -12,15 +12,15 @@ from sparsefeat.images import Preset, preset
 from sparsefeat.model import (
     ModelFile,
     Size,
-    channel_steps,
     check_size,
     choose,
-    layer_of,
+    find_layer,
     output_layer,
+    read_channel_scales,
 )
 from sparsefeat.pipeline.options import ExtractorOptions
 from sparsefeat.runtime import Precision, choose_precision
-from sparsefeat.types import ChannelSteps, Layer
+from sparsefeat.types import ChannelScales, Layer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ class Specification:
         """Give the chosen outputs for images of another size."""
         layers = self.file.metadata.layers
         return {
-            name: output_layer(name, layer_of(name, layers), size, self.options.pool)
+            name: output_layer(name, find_layer(name, layers), size, self.options.pool)
             for name in self.names
         }
 
@@ -109,11 +109,11 @@ class Specification:
         }
 
     @cached_property
-    def steps(self) -> dict[str, ChannelSteps]:
+    def channel_scales(self) -> dict[str, ChannelScales]:
         """What the values of some chosen layers are whole numbers of: those of an int8 model."""
         if self.precision != "int8":
             return {}
-        return channel_steps(self.file, self.names, self.options.pool)
+        return read_channel_scales(self.file, self.names, self.options.pool)
 
     @property
     def _quantization(self) -> dict[str, str]:

@@ -1,8 +1,8 @@
 from .cuda import CudaOptions
-from .known import AUTO, PRECISIONS, PROVIDERS, Precision, Provider, candidates
 from .network import Convolution, Network, load_convolutions
 from .precision import bf16_only_in_vectors, choose_precision
 from .probe import can_prove_fixed, prove
+from .registry import AUTO, PRECISIONS, PROVIDERS, Precision, Provider, candidates
 from .setup import Setup, check_active, set_up
 
 __all__ = [

@@ -26,9 +26,9 @@ from sparsefeat.runtime.session import Session
 from sparsefeat.runtime.stages import ConvolvedStage, GraphStage, Memory, Stage, Targets
 from sparsefeat_kernels import (
     WinogradConvolution,
+    choose_variant,
     compile_winograd,
     fits_winograd,
-    suitable_variant,
 )
 
 Float32 = NDArray[np.float32]
@@ -91,13 +91,13 @@ class Network:
         self._precision, self._threads = precision, threads
         self._running = threading.Lock()
         self._memory = Memory()
-        self._passed_over: dict[str, str] = {}
+        self._unavailable: dict[str, str] = {}
         *better, last = candidates(provider, precision)
         for candidate in better:
             try:
                 self._build(candidate, convolution, options)
             except ProviderError as exc:
-                self._passed_over[candidate.name] = str(exc)
+                self._unavailable[candidate.name] = str(exc)
                 _log.info("provider %s is passed over: %s", candidate.name, exc)
             else:
                 return
@@ -115,9 +115,9 @@ class Network:
         return dict(self._options)
 
     @property
-    def passed_over(self) -> dict[str, str]:
+    def unavailable(self) -> dict[str, str]:
         """The providers that ``auto`` would rather have taken, and why it could not."""
-        return dict(self._passed_over)
+        return dict(self._unavailable)
 
     @property
     def convolution(self) -> str:
@@ -264,7 +264,7 @@ def _variant(convolution: Convolution, provider: Provider, precision: Precision)
             f"{provider.name} in {precision} has its own; use --provider cpu --precision fp32, "
             "or --convolution auto"
         )
-    elif (variant := suitable_variant()) is not None:
+    elif (variant := choose_variant()) is not None:
         return variant
     else:
         problem = (
@@ -398,7 +398,7 @@ def load_convolutions(variant: str | None = None) -> None:
     variant
         Which vectors it uses; by default those that suit this processor, if any do.
     """
-    variant = variant or suitable_variant()
+    variant = variant or choose_variant()
     if variant is not None:
         compile_winograd(
             variant,

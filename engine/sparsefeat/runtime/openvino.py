@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from sparsefeat.errors import DependencyError, ProviderError
-from sparsefeat.runtime.known import PROVIDERS, Precision
+from sparsefeat.runtime.registry import PROVIDERS, Precision
 from sparsefeat.system import describe_exception, importing
 
 if TYPE_CHECKING:

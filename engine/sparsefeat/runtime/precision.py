@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sparsefeat.errors import PrecisionError
 from sparsefeat.model import ModelFile
-from sparsefeat.runtime.known import PRECISIONS, Precision
+from sparsefeat.runtime.registry import PRECISIONS, Precision
 from sparsefeat.system import CPUINFO, check_choice, first_processor
 
 # What multiplies bfloat16 in hardware: tiles or vectors on x86.
@@ -41,7 +41,7 @@ def choose_precision(
         stem = file.path.stem
         raise PrecisionError(
             f"precision int8 was asked for, but {file.path.name} is a float32 model; make one "
-            f"with: sparsefeat quantize {file.path.name} --calibration PHOTOS -o {stem}-int8.onnx"
+            f"with: sparsefeat quantize {file.path.name} --calibration IMAGES -o {stem}-int8.onnx"
         )
     flags = _flags(CPUINFO if cpuinfo is None else cpuinfo)
     if flags and not flags & BF16_FLAGS:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sparsefeat.errors import ProviderError
 from sparsefeat.runtime import openvino
 from sparsefeat.runtime.cuda import CudaOptions
-from sparsefeat.runtime.known import PROVIDERS, Precision, Provider
+from sparsefeat.runtime.registry import PROVIDERS, Precision, Provider
 from sparsefeat.system import importing
 
 if TYPE_CHECKING:

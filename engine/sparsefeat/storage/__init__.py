@@ -4,11 +4,11 @@ from sparsefeat.storage.files import list_objects, look_at_object, open_object, 
 from sparsefeat.storage.interface import Storage, StoredFile, Usage
 from sparsefeat.storage.local import LocalStorage, sync
 from sparsefeat.storage.objects import ObjectStorage
-from sparsefeat.storage.opening import checked_place, is_url, open_storage
+from sparsefeat.storage.opening import is_url, open_storage, validate_location
 from sparsefeat.storage.whole_file import (
     check_replaceable,
+    create_folder,
     is_special,
-    made_folder,
     refusal,
     replacing,
     write_file,
@@ -21,17 +21,17 @@ __all__ = [
     "StoredFile",
     "Usage",
     "check_replaceable",
-    "checked_place",
+    "create_folder",
     "is_special",
     "is_url",
     "list_objects",
     "look_at_object",
-    "made_folder",
     "open_object",
     "open_storage",
     "read_object",
     "refusal",
     "replacing",
     "sync",
+    "validate_location",
     "write_file",
 ]

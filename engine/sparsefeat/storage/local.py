@@ -112,7 +112,7 @@ class LocalStorage:
         """List the names directly below a key, sorted."""
         return sorted(os.listdir(self.root / prefix))  # noqa: PTH208  # names are all that is needed
 
-    def walk(self, prefix: str) -> Iterator[tuple[str, int | None]]:
+    def list_files(self, prefix: str) -> Iterator[tuple[str, int | None]]:
         """Give the names of all files below a key, relative to it, and their sizes in bytes.
 
         The size is None for what is no regular file: links, pipes and devices lead elsewhere.

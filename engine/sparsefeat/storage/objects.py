@@ -23,7 +23,7 @@ from sparsefeat.storage.service import connect, repeated, translating
 T = TypeVar("T")
 
 _UPLOADS_AT_ONCE: Final = 8
-_MOST_WAITING_BYTES: Final = 64 << 20
+_MAX_WAITING_BYTES: Final = 64 << 20
 _TRIES: Final = 8  # to create an object whose fate isn't known, .1 s to 12.8 s apart
 _PARTS_REMEMBERED: Final = 1024
 
@@ -72,7 +72,7 @@ class ObjectStorage:
         self._obstore = obstore
         self._pool: ThreadPoolExecutor | None = None
         self._uploads: dict[str, list[Future[None]]] = {}
-        self._waiting = _Budget(_MOST_WAITING_BYTES)
+        self._waiting = _Budget(_MAX_WAITING_BYTES)
         self._clock: float | None = None  # the server's, less `time.monotonic`
         self._claimed = False
         self._sizes_of = lru_cache(_PARTS_REMEMBERED)(self._list_sizes)
@@ -106,7 +106,7 @@ class ObjectStorage:
             path.rstrip("/").rpartition("/")[2] for path in paths if path.strip("/") != prefix
         )
 
-    def walk(self, prefix: str) -> Iterator[tuple[str, int | None]]:
+    def list_files(self, prefix: str) -> Iterator[tuple[str, int | None]]:
         """Give the names of all objects below a key, relative to it, and their sizes in bytes."""
         yield from self._list_sizes(prefix).items()
 

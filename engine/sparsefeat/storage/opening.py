@@ -9,7 +9,7 @@ from sparsefeat.errors import InputError
 from sparsefeat.storage.interface import Storage
 from sparsefeat.storage.local import LocalStorage
 from sparsefeat.storage.objects import ObjectStorage
-from sparsefeat.system import checked_path, unknown_choice
+from sparsefeat.system import unknown_choice, validate_path
 
 SCHEMES: Final = ("s3", "gs", "az")
 _URL: Final = re.compile(r"([a-z][a-z0-9+.-]+)://(.*)", re.IGNORECASE | re.DOTALL)
@@ -26,7 +26,7 @@ def is_url(path: object) -> bool:
     return isinstance(path, str) and _URL.match(path) is not None
 
 
-def checked_place(place: object, what: str = "a store") -> Path | str:
+def validate_location(location: object, what: str = "a store") -> Path | str:
     """Give a folder as a `Path`, and a URL of an object store as it is.
 
     Raises
@@ -36,25 +36,25 @@ def checked_place(place: object, what: str = "a store") -> Path | str:
 
     Examples
     --------
-    >>> checked_place("s3://bucket/features/")
+    >>> validate_location("s3://bucket/features/")
     's3://bucket/features'
     """
-    if not isinstance(place, str) or (found := _URL.match(place)) is None:
-        return checked_path(place, what)
+    if not isinstance(location, str) or (found := _URL.match(location)) is None:
+        return validate_path(location, what)
     scheme, rest = found.groups()
     if scheme.lower() not in SCHEMES:
         raise InputError(unknown_choice(scheme, SCHEMES, f"scheme of {what}'s URL"))
     if not rest.strip("/"):
-        raise InputError(f"got {place!r} for the URL of {what}, expected a bucket in it")
-    return place.rstrip("/")
+        raise InputError(f"got {location!r} for the URL of {what}, expected a bucket in it")
+    return location.rstrip("/")
 
 
-def open_storage(place: str | os.PathLike[str]) -> Storage:
+def open_storage(location: str | os.PathLike[str]) -> Storage:
     """Give the place where a store lies, or is to lie.
 
     Parameters
     ----------
-    place
+    location
         A folder, or a URL: ``s3://bucket/features``, ``gs://...``, ``az://...``.
 
     Raises
@@ -66,5 +66,5 @@ def open_storage(place: str | os.PathLike[str]) -> Storage:
     DependencyError
         It is a URL, and obstore isn't installed.
     """
-    checked = checked_place(place)
+    checked = validate_location(location)
     return LocalStorage(checked) if isinstance(checked, Path) else ObjectStorage(checked)

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sparsefeat.errors import InputError
-from sparsefeat.system import checked_path
+from sparsefeat.system import validate_path
 
 
 def write_file(file: str | os.PathLike[str], content: str | bytes) -> int:
@@ -25,7 +25,7 @@ def write_file(file: str | os.PathLike[str], content: str | bytes) -> int:
         It is a pipe, and whoever reads it has closed it.
     """
     data = content.encode() if isinstance(content, str) else content
-    path = checked_path(file, "the output")
+    path = validate_path(file, "the output")
     try:
         if is_special(path):
             return path.write_bytes(data)
@@ -53,7 +53,7 @@ def replacing(path: Path) -> Iterator[Path]:
     final = Path(os.path.realpath(path))
     # Not the whole name, which may be as long as names can be.
     temporary = final.parent / f".sparsefeat-{secrets.token_hex(4)}.tmp"
-    with made_folder(final.parent):
+    with create_folder(final.parent):
         if final.exists():
             with final.open("ab"):  # a rename asks nobody whether the file may be written
                 pass
@@ -78,7 +78,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def made_folder(folder: Path) -> Iterator[None]:
+def create_folder(folder: Path) -> Iterator[None]:
     """Make a folder and those above it; after an exception drop those that are new and empty."""
     new = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)

@@ -3,40 +3,36 @@ from .choices import check_choice, close_matches, unknown_choice
 from .dependencies import REINSTALL, describe_exception, failed_import, importing, interrupted
 from .environment import CPUINFO, describe_environment, first_processor
 from .memory import available_memory
-from .paths import checked_path, checked_paths, refuse_empty
-from .text import counted, human_bytes, one_line, percent, ranges
+from .paths import refuse_empty, validate_path, validate_paths
+from .text import counted, format_bytes, one_line, percent, ranges
 from .threads import (
-    LARGEST_BATCH,
+    MAX_BATCH_SIZE,
     affinity,
     available_threads,
-    checked_count,
-    checked_threads,
-    chosen_threads,
+    choose_threads,
     in_threads,
     map_ordered,
     overlapped,
+    validate_count,
+    validate_threads,
 )
 
 __all__ = [
     "CPUINFO",
-    "LARGEST_BATCH",
+    "MAX_BATCH_SIZE",
     "REINSTALL",
     "affinity",
     "available_memory",
     "available_threads",
     "check_choice",
-    "checked_count",
-    "checked_path",
-    "checked_paths",
-    "checked_threads",
-    "chosen_threads",
+    "choose_threads",
     "close_matches",
     "counted",
     "describe_environment",
     "describe_exception",
     "failed_import",
     "first_processor",
-    "human_bytes",
+    "format_bytes",
     "importing",
     "in_threads",
     "interrupted",
@@ -48,4 +44,8 @@ __all__ = [
     "read_text",
     "refuse_empty",
     "unknown_choice",
+    "validate_count",
+    "validate_path",
+    "validate_paths",
+    "validate_threads",
 ]

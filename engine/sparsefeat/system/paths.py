@@ -7,7 +7,7 @@ from pathlib import Path
 from sparsefeat.errors import InputError
 
 
-def checked_path(path: object, what: str) -> Path:
+def validate_path(path: object, what: str) -> Path:
     """Give a path as a `Path`.
 
     Raises
@@ -17,7 +17,7 @@ def checked_path(path: object, what: str) -> Path:
 
     Examples
     --------
-    >>> checked_path("vgg16.onnx", "a model").suffix
+    >>> validate_path("vgg16.onnx", "a model").suffix
     '.onnx'
     """
     if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
@@ -38,8 +38,8 @@ def refuse_empty(path: str | os.PathLike[str], what: str) -> None:
         raise InputError(f"got '' for the path of {what}, expected a path: this one is empty")
 
 
-def checked_paths(paths: object, what: str) -> list[Path]:
-    """Give one path or several as `Path`s; raises as `checked_path` does."""
+def validate_paths(paths: object, what: str) -> list[Path]:
+    """Give one path or several as `Path`s; raises as `validate_path` does."""
     if not isinstance(paths, Iterable) or isinstance(paths, str | bytes | os.PathLike):
         paths = [paths]
-    return [checked_path(path, what) for path in paths]
+    return [validate_path(path, what) for path in paths]

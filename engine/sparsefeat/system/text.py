@@ -1,9 +1,9 @@
 """Numbers and foreign text as parts of a message of one line."""
 
-_MOST_CHARACTERS = 300
+_MAX_CHARACTERS = 300
 
 
-def one_line(text: str, *, most: int = _MOST_CHARACTERS) -> str:
+def one_line(text: str, *, most: int = _MAX_CHARACTERS) -> str:
     r"""Escape what doesn't print, such as a line's end, and leave out the middle of what is long.
 
     Examples
@@ -18,12 +18,12 @@ def one_line(text: str, *, most: int = _MOST_CHARACTERS) -> str:
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
-def human_bytes(count: int) -> str:
+def format_bytes(count: int) -> str:
     """Write a number of bytes with a unit, three digits or so.
 
     Examples
     --------
-    >>> human_bytes(602112), human_bytes(12)
+    >>> format_bytes(602112), format_bytes(12)
     ('602 kB', '12 B')
     """
     size = float(count)

@@ -18,13 +18,13 @@ from sparsefeat.system.text import counted
 T = TypeVar("T")
 R = TypeVar("R")
 
-MOST_PER_PROCESSOR: Final = 4
-MOST_ANYWHERE: Final = 64  # allowed on any machine, since a quota may not be what it seems
+MAX_PER_PROCESSOR: Final = 4
+MAX_ANYWHERE: Final = 64  # allowed on any machine, since a quota may not be what it seems
 COUNT: Final = (1 << 31) - 1  # what libraries take for a number of things
-LARGEST_BATCH: Final = 4096  # of a benchmark: pictures that no machine has memory for are far above
+MAX_BATCH_SIZE: Final = 4096  # of a benchmark: images that no machine has memory for are far above
 
 
-def chosen_threads(threads: int | None) -> int:
+def choose_threads(threads: int | None) -> int:
     """Give the number of threads that was asked for, or as many as may really be used.
 
     Raises
@@ -41,7 +41,7 @@ def chosen_threads(threads: int | None) -> int:
     available = available_threads()
     if threads is None:
         return available
-    count = checked_threads("threads", threads)
+    count = validate_threads("threads", threads)
     if count > available:
         warnings.warn(
             f"{count} threads were asked for, but this process may use "
@@ -51,10 +51,10 @@ def chosen_threads(threads: int | None) -> int:
     return count
 
 
-def checked_threads(name: str, threads: int) -> int:
-    """Give a number of threads, if any machine could use so many; raises as `chosen_threads`."""
-    most = max(MOST_ANYWHERE, MOST_PER_PROCESSOR * (os.cpu_count() or 1))
-    count = checked_count(name, threads)
+def validate_threads(name: str, threads: int) -> int:
+    """Give a number of threads, if any machine could use so many; raises as `choose_threads`."""
+    most = max(MAX_ANYWHERE, MAX_PER_PROCESSOR * (os.cpu_count() or 1))
+    count = validate_count(name, threads)
     if count > most:
         raise InputError(
             f"{name} is {count}, expected at most {most}: more threads than processors are slower"
@@ -62,7 +62,7 @@ def checked_threads(name: str, threads: int) -> int:
     return count
 
 
-def checked_count(name: str, value: int, most: int = COUNT) -> int:
+def validate_count(name: str, value: int, most: int = COUNT) -> int:
     """Give a number of things, if it is one.
 
     Raises

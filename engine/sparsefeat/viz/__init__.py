@@ -1,1 +1,1 @@
-"""Pages and pictures of what is in a network or a store."""
+"""Pages and images of what is in a network or a store."""

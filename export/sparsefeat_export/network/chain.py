@@ -106,7 +106,7 @@ def check_base(layers: list[Any], channels_divisor: int, source: str) -> None:
             )
         if not layer.built:
             raise WeightsError(
-                f"{source}: layer {layer.name!r} has no weights yet: call the model on a picture "
+                f"{source}: layer {layer.name!r} has no weights yet: call the model on an image "
                 "before it is saved"
             )
         if different := list(_differences(layer, kernel)):

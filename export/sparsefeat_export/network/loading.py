@@ -48,7 +48,7 @@ class Network:
     layers: tuple[Any, ...]
     height: int | None
     width: int | None
-    size: tuple[int, int]  # height, width of pictures where nobody asks for another
+    size: tuple[int, int]  # height, width of images where nobody asks for another
     source: str  # of the weights, in words
     scaling: Scaling  # from RGB pixels to the first convolution
     own: "Own"  # the model as it was built
@@ -108,7 +108,7 @@ def load(request: Request) -> Network:
             notes = (f"{source} says how its pixels are scaled: {known} ({known.mode})",)
         if suffix in (".h5", ".hdf5") and top:
             unsaid = (
-                f"{source} says neither a size nor what follows predictions: taking pictures of "
+                f"{source} says neither a size nor what follows predictions: taking images of "
                 f"{weights.size} x {weights.size} pixels, after fc1, and a softmax"
             )
             notes = (unsaid,)
@@ -221,13 +221,13 @@ def _flat(
             f"{source}: the model has {n_inputs} inputs and {_names(front)} in front of "
             f"{layers[0].name}, expected one input"
         )
-    if n_inputs != 1:  # it can't be run on a picture alone
+    if n_inputs != 1:  # it can't be run on an image alone
         images = keras.Input((None, None, 3))
         model = keras.Model(images, connect(layers, images, source))
     *_, n_channels = model.input_shape
     if n_channels != 3:
         raise WeightsError(
-            f"{source}: its pictures have {n_channels} channel{'s' * (n_channels != 1)}, "
+            f"{source}: its images have {n_channels} channel{'s' * (n_channels != 1)}, "
             "expected 3: red, green, blue"
         )
     fixed = model.input_shape[1:3]
@@ -287,7 +287,7 @@ def _scaling_inside(
                 Own(model=model, scaled=MODES["none"]).run(pixels)
             except Exception as exc:  # its layers raise what they like
                 raise WeightsError(
-                    f"{source}: the model can't be run on pictures of {size[0]}x{size[1]}: "
+                    f"{source}: the model can't be run on images of {size[0]}x{size[1]}: "
                     f"{_first_line(exc)}"
                 ) from exc
             return seen[first.name][0]
@@ -302,7 +302,7 @@ def _scaling_inside(
     seen_size = tuple(seen[first.name][0].shape[1:3])
     if seen_size != size:
         raise WeightsError(
-            f"{source}: {_names(changing)}, in front of {first.name}, makes pictures of "
+            f"{source}: {_names(changing)}, in front of {first.name}, makes images of "
             f"{seen_size[0]}x{seen_size[1]} from those of {size[0]}x{size[1]}: export the model "
             "without it"
         )

@@ -2,14 +2,14 @@
 
 =============  ========================================================================
 `quantizer`    from end to end: calibrate, write, measure, commit
-`pictures`     the photographs, which of them are held out, and views of them
+`images`     the images, which of them are held out, and views of them
 `stack`        the convolutions and poolings that are quantized, as the graph has them
-`calibration`  layer after layer: rounded weights, biases and the steps of activations
+`calibration`  layer after layer: rounded weights, biases and the scales of activations
 `patches`      what a convolution sees of its input, and computes, at some positions
-`steps`        how activations are counted: steps of channels, and channels split in two
-`rounding`     weights to whole steps, each error made up for by the weights that follow
+`scales`        how activations are counted: scales of channels, and channels split in two
+`rounding`     weights to whole scales, each error made up for by the weights that follow
 `graph`        the same graph with its stack in integers
-`agreement`    how far the result is from float32, on photographs that were held out
+`agreement`    how far the result is from float32, on images that were held out
 =============  ========================================================================
 """
 

@@ -49,10 +49,10 @@ def measure(
     *,
     passed: Callable[[], object] = lambda: None,
 ) -> list[Agreement]:
-    """Compare the graphs at two paths on pictures, float32 (n, H, W, 3).
+    """Compare the graphs at two paths on images, float32 (n, H, W, 3).
 
     As many layers at once as take no more memory than the largest alone. `passed` is called when
-    a picture has been run for a layer: for either graph, each layer and each picture.
+    an image has been run for a layer: for either graph, each layer and each image.
     """
     agreements = []
     for group in _groups(exact, layers, images[:1]):

@@ -7,24 +7,24 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat_export.quantization import rounding
-from sparsefeat_export.quantization.stack import Convolution, Stage, View, convolution, pooled
-from sparsefeat_export.quantization.steps import (
+from sparsefeat_export.quantization.scales import (
     FINENESSES,
     HALVES,
     Counts,
     Ranges,
-    chosen_steps,
+    choose_scales,
+    scales_from_ranges,
     split,
-    steps_of,
 )
+from sparsefeat_export.quantization.stack import Convolution, Stage, View, convolution, pooled
 
 Floats = npt.NDArray[np.float64]
 
 SAMPLES = 784  # activations of each view and channel that ranges are judged on
 # Share of the channels that are split, where that takes most error away for what it costs.
 SPLIT = {"block1_conv2": 0.5, "block5_conv1": 1.0, "block5_conv3": 1.0}
-# How much further a deep layer is counted than the calibration photographs suggest: some other
-# photograph goes far beyond those in many channels at once, and split channels have steps to spare.
+# How much further a deep layer is counted than the calibration images suggest: some other
+# image goes far beyond those in many channels at once, and split channels have scales to spare.
 REACH = {"block5_conv1": 1.5}
 BEYOND = 2.0  # times the largest value seen of the last layer can be counted
 GAINS = (0.9, 1.1)  # what a unit's gain may be corrected by; one that is silent has none
@@ -34,7 +34,7 @@ POSITIONS = 340  # of each view: together a few times as many as a patch has ele
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What the quantized network shows a layer, counted in steps.
+    """What the quantized network shows a layer, counted in scales.
 
     Attributes
     ----------
@@ -59,8 +59,8 @@ def exact_outputs(
 ) -> dict[str, npt.NDArray[np.float32]]:
     """Compute each convolution's pre-activations in the float32 network: (positions, O) by name.
 
-    A picture at a time goes through all layers, so that none but its own activations are in
-    memory. `passed` is called when one has passed a convolution. Positions are those of `inputs`.
+    An image at a time goes through all layers, so that none but its own activations are in
+    memory. `passed` is called when one has passed a convolution. Positions are those of `collect_inputs`.
     """
     convolutions = [stage for stage in stages if isinstance(stage, Convolution)]
     layers = {one.name: convolution(one.kernel, one.bias) for one in convolutions}
@@ -79,7 +79,7 @@ def exact_outputs(
     return {name: np.concatenate(outputs) for name, outputs in found.items()}
 
 
-def inputs(layer: str, views: Sequence[View]) -> Inputs:
+def collect_inputs(layer: str, views: Sequence[View]) -> Inputs:
     """Take 3x3 patches at random positions of each view, (C, H, W), and their moments."""
     seen = np.concatenate([_patches(view, layer, index) for index, view in enumerate(views)])
     mean = seen.mean(axis=0, dtype=np.float64)
@@ -114,7 +114,7 @@ class Quantized:
     ----------
     kernel
         int8 (O, I, 3, 3), an input for each count of the layer before.
-    kernel_steps
+    kernel_scales
         What one is worth: (O,).
     bias
         float64 (O,).
@@ -124,7 +124,7 @@ class Quantized:
 
     name: str
     kernel: npt.NDArray[np.int8]
-    kernel_steps: Floats
+    kernel_scales: Floats
     bias: Floats
     counts: Counts
 
@@ -141,27 +141,27 @@ def calibrate(
     Parameters
     ----------
     images
-        What the network is shown, float32 (n, H, W, 3); views of one photograph side by side.
+        What the network is shown, float32 (n, H, W, 3); views of one image side by side.
     compensate
         False rounds to nearest, to compare.
     passed
-        Called when a picture has passed a convolution, `n_passes` times in all.
+        Called when an image has passed a convolution, `n_passes` times in all.
     """
     exact = exact_outputs(stages, images, passed=passed)
     views: list[View] = [np.ascontiguousarray(image.transpose(2, 0, 1)) for image in images]
     convolutions = [stage for stage in stages if isinstance(stage, Convolution)]
     readers = iter([*convolutions[1:], None])
-    # Pictures are whole numbers of steps of 1 already, only not from zero.
-    counts = Counts(channel=np.arange(3), steps=np.ones(3), beyond=np.zeros(3))
+    # Images are whole numbers of scales of 1 already, only not from zero.
+    counts = Counts(channel=np.arange(3), scales=np.ones(3), beyond=np.zeros(3))
     done: list[Quantized] = []
     for stage in stages:
         if not isinstance(stage, Convolution):
             views = [pooled(view) for view in views]
             continue
-        seen = inputs(stage.name, views)
-        kernel, steps, bias = _rounded(stage, counts, exact.pop(stage.name), seen, compensate)
+        seen = collect_inputs(stage.name, views)
+        kernel, scales, bias = _rounded(stage, counts, exact.pop(stage.name), seen, compensate)
         del seen  # hundreds of megabytes
-        run = convolution(kernel * steps[:, None, None, None], bias)
+        run = convolution(kernel * scales[:, None, None, None], bias)
         read = kernel[:, counts.channel]  # a split channel twice
         ranges = []
         for number, view in enumerate(views):
@@ -169,7 +169,9 @@ def calibrate(
             passed()
         reader = next(readers)
         counts = _counts(stage.name, ranges, reader)
-        one = Quantized(name=stage.name, kernel=read, kernel_steps=steps, bias=bias, counts=counts)
+        one = Quantized(
+            name=stage.name, kernel=read, kernel_scales=scales, bias=bias, counts=counts
+        )
         done.append(one)
         if reader is None:
             break
@@ -181,7 +183,7 @@ def calibrate(
 
 
 def n_passes(stages: Sequence[Stage], n_images: int) -> int:
-    """Tell how often `calibrate` has a picture pass a convolution."""
+    """Tell how often `calibrate` has an image pass a convolution."""
     return n_images * (3 * sum(isinstance(stage, Convolution) for stage in stages) - 1)
 
 
@@ -192,9 +194,9 @@ def _rounded(
     seen: Inputs,
     compensate: bool,
 ) -> tuple[npt.NDArray[np.int8], Floats, Floats]:
-    """Round the weights for an input that is counted: kernel (O, I, 3, 3), steps and bias.
+    """Round the weights for an input that is counted: kernel (O, I, 3, 3), scales and bias.
 
-    Both halves of a split channel have the same steps, and so the same weights: they are
+    Both halves of a split channel have the same scales, and so the same weights: they are
     rounded once, for their sum.
 
     `exact` is what the float32 network computes at the same positions. Each unit keeps the mean
@@ -202,37 +204,39 @@ def _rounded(
     and over thirteen layers that adds up.
     """
     n_outputs, n_inputs = stage.kernel.shape[:2]
-    weights = (stage.kernel * counts.steps[:n_inputs, None, None]).reshape(n_outputs, -1)
-    steps = rounding.steps_of(weights, seen.second)
+    weights = (stage.kernel * counts.scales[:n_inputs, None, None]).reshape(n_outputs, -1)
+    scales = rounding.choose_weight_scales(weights, seen.second)
     if compensate:
-        whole = rounding.compensated(weights, steps, seen.second)
+        whole = rounding.round_with_compensation(weights, scales, seen.second)
     else:
-        whole = rounding.plain(weights, steps)
+        whole = rounding.round_to_nearest(weights, scales)
     computed = seen.centred @ whole.T.astype(np.float32)
     mean = exact.mean(axis=0, dtype=np.float64)
     both = np.einsum("po,po->o", computed, exact - mean.astype(np.float32), dtype=np.float64)
     power = np.einsum("po,po->o", computed, computed, dtype=np.float64)
     gained = both / np.where(power > 0, power, 1)
-    steps *= np.clip(gained / steps, *GAINS)
-    bias = mean - (whole * steps[:, None]) @ seen.mean
-    return whole.reshape(stage.kernel.shape).astype(np.int8), steps, bias
+    scales *= np.clip(gained / scales, *GAINS)
+    bias = mean - (whole * scales[:, None]) @ seen.mean
+    return whole.reshape(stage.kernel.shape).astype(np.int8), scales, bias
 
 
 def _counts(layer: str, ranges: Sequence[Ranges], reader: Convolution | None) -> Counts:
     """Choose how a layer is counted that `reader` reads, if any does."""
     if reader is None and layer in SPLIT:
-        # Nothing quantized reads it, so its fine steps may be as fine, and what is beyond them
+        # Nothing quantized reads it, so its fine scales may be as fine, and what is beyond them
         # reach as far, as they like.
         largest = np.max([each.largest for each in ranges], axis=0)
-        steps = BEYOND * np.full(len(largest), steps_of(largest, trust=0.0, margin=1.0).max())
-        importance, finenesses = np.ones(len(steps)), FINENESSES
+        scales = BEYOND * np.full(
+            len(largest), scales_from_ranges(largest, trust=0.0, margin=1.0).max()
+        )
+        importance, finenesses = np.ones(len(scales)), FINENESSES
     else:
-        steps, finenesses = chosen_steps(ranges) * REACH.get(layer, 1.0), HALVES
-        importance = np.ones(len(steps))
+        scales, finenesses = choose_scales(ranges) * REACH.get(layer, 1.0), HALVES
+        importance = np.ones(len(scales))
         if reader is not None:
             importance = np.square(reader.kernel, dtype=np.float64).sum(axis=(0, 2, 3))
-    n_split = round(SPLIT.get(layer, 0.0) * len(steps))
-    return split(steps, ranges, importance, n_split, finenesses)
+    n_split = round(SPLIT.get(layer, 0.0) * len(scales))
+    return split(scales, ranges, importance, n_split, finenesses)
 
 
 def _ranges(output: npt.NDArray[np.float32], *, seed: int) -> Ranges:

@@ -1,10 +1,10 @@
 """The same graph with its stack in integers.
 
-Inner tensors are counts in steps of their channel, so every integer tensor has scale 1 and zero
-point 0: what a step is worth lies in the weights of the layer behind, at no cost. A channel that
+Inner tensors are counts in scales of their channel, so every integer tensor has scale 1 and zero
+point 0: what a scale is worth lies in the weights of the layer behind, at no cost. A channel that
 is split is two of the tensor's, the second behind all the first. A declared output, or
 ``<layer>/nchw``, is a whole number for each channel, of a split one both halves added, times its
-first step; ``<layer>/pre`` is what the convolution gives before it is rounded. Whoever doesn't ask
+first scale; ``<layer>/pre`` is what the convolution gives before it is rounded. Whoever doesn't ask
 for them doesn't compute them.
 """
 
@@ -21,19 +21,19 @@ from onnx import helper, numpy_helper
 from sparsefeat_export.graph import sort
 from sparsefeat_export.model_file import write_external
 from sparsefeat_export.quantization.calibration import Quantized
+from sparsefeat_export.quantization.scales import Counts
 from sparsefeat_export.quantization.stack import Stage
-from sparsefeat_export.quantization.steps import Counts
 from sparsefeat_export.scaling import Scaling
 
 ONE, ZERO = "one", "zero"
 
 
-def steps_name(convolution: str) -> str:
+def scales_name(convolution: str) -> str:
     """Name the weights, float32 (C, 1, 1), that a channel's whole numbers are multiplied by.
 
     The engine finds them by that name, and stores the whole numbers.
     """
-    return f"{convolution}/steps/map"
+    return f"{convolution}/scales/map"
 
 
 def quantized_graph(
@@ -121,7 +121,7 @@ class _Written:
 
 
 def _pixels(images: str, scaling: Scaling, written: _Written) -> str:
-    """Write what counts the pictures' pixels again, as they were before they were scaled.
+    """Write what counts the images' pixels again, as they were before they were scaled.
 
     The border that the convolution sees around them is what is scaled to 0: caffe's mean, which
     isn't zero any more.
@@ -138,24 +138,24 @@ def _pixels(images: str, scaling: Scaling, written: _Written) -> str:
 def _reading_pixels(one: Quantized, scaling: Scaling) -> Quantized:
     """Have the bias subtract the level that is scaled to 0."""
     zero = one.kernel.sum(axis=(2, 3), dtype=np.float64) @ scaling.zero.astype(np.float64)
-    return replace(one, bias=one.bias - one.kernel_steps * zero)
+    return replace(one, bias=one.bias - one.kernel_scales * zero)
 
 
 def _convolution(one: Quantized, source: str, pads: int, written: _Written) -> str:
     """Write a rectified convolution and its pre-activation; the name of its counts."""
     name, counts = one.name, one.counts
     kernel, offset = f"{name}/kernel", f"{name}/bias"
-    bias = (one.bias[counts.channel] - counts.beyond) / counts.steps
-    scale = (one.kernel_steps[counts.channel] / counts.steps).astype(np.float32)
-    scales = written.weight(f"{kernel}/scale", scale)
+    bias = (one.bias[counts.channel] - counts.beyond) / counts.scales
+    scale = (one.kernel_scales[counts.channel] / counts.scales).astype(np.float32)
+    kernel_scale = written.weight(f"{kernel}/scale", scale)
     whole = written.weight(f"{kernel}/int8", one.kernel[counts.channel])
     zeros = written.weight(f"{kernel}/zero", np.zeros(len(scale), dtype=np.int8))
-    written.node("DequantizeLinear", [whole, scales, zeros], kernel, axis=0)
+    written.node("DequantizeLinear", [whole, kernel_scale, zeros], kernel, axis=0)
     limit = np.iinfo(np.int32).max
     counted = np.clip(np.rint(bias / scale), -limit, limit).astype(np.int32)
     whole = written.weight(f"{offset}/int32", counted)
     zeros = written.weight(f"{offset}/zero", np.zeros(len(scale), dtype=np.int32))
-    written.node("DequantizeLinear", [whole, scales, zeros], offset, axis=0)
+    written.node("DequantizeLinear", [whole, kernel_scale, zeros], offset, axis=0)
     convolved = written.node(
         "Conv", [source, kernel, offset], f"{name}/convolved", kernel_shape=[3, 3], pads=[pads] * 4
     )
@@ -163,8 +163,8 @@ def _convolution(one: Quantized, source: str, pads: int, written: _Written) -> s
     n_channels = len(one.kernel)
     if len(counts.channel) > n_channels:
         first = _gathered(convolved, f"{name}/first", np.arange(n_channels), written)
-    steps = counts.steps[:n_channels].astype(np.float32)
-    scale_map = written.weight(steps_name(name), steps[:, None, None])
+    scales = counts.scales[:n_channels].astype(np.float32)
+    scale_map = written.weight(scales_name(name), scales[:, None, None])
     written.node("Mul", [first, scale_map], f"{name}/pre")
     return _rounded(written.node("Relu", [convolved], f"{name}/rectified"), name, written)
 
@@ -184,12 +184,12 @@ def _declared(name: str, one: Quantized, written: _Written) -> None:
     counts = one.counts
     n_channels, n_counts = len(one.kernel), len(counts.channel)
     if n_counts == n_channels:
-        steps = written.weight(f"{one.name}/steps", counts.steps.astype(np.float32))
+        scales = written.weight(f"{one.name}/scales", counts.scales.astype(np.float32))
         zeros = written.weight(f"{one.name}/zero", np.zeros(n_counts, dtype=np.uint8))
-        written.node("DequantizeLinear", [f"{name}/uint8", steps, zeros], f"{name}/nchw", axis=1)
+        written.node("DequantizeLinear", [f"{name}/uint8", scales, zeros], f"{name}/nchw", axis=1)
         return
     # No dequantization by channel: ONNX Runtime moves those past what takes channels apart. And
-    # steps last: OpenVINO multiplies counts by what is near a step where that follows at once.
+    # scales last: OpenVINO multiplies counts by what is near a scale where that follows at once.
     # A channel that isn't split takes its first half a second time, and that times nothing.
     second = np.arange(n_channels)
     second[counts.channel[n_channels:]] = np.arange(n_channels, n_counts)
@@ -198,14 +198,14 @@ def _declared(name: str, one: Quantized, written: _Written) -> None:
     times = written.weight(f"{one.name}/times", _times(counts, n_channels)[:, None, None])
     beyond = written.node("Mul", [beyond, times], f"{name}/beyond/fine")
     whole = written.node("Add", [fine, beyond], f"{name}/whole")
-    written.node("Mul", [whole, steps_name(one.name)], f"{name}/nchw")
+    written.node("Mul", [whole, scales_name(one.name)], f"{name}/nchw")
 
 
 def _times(counts: Counts, n_channels: int) -> npt.NDArray[np.float32]:
-    """Tell how many first steps a step of each channel's second half is, 0 where there is none."""
+    """Tell how many first scales a scale of each channel's second half is, 0 where there is none."""
     times = np.zeros(n_channels, np.float32)
     split = counts.channel[n_channels:]
-    times[split] = np.rint(counts.steps[n_channels:] / counts.steps[split])
+    times[split] = np.rint(counts.scales[n_channels:] / counts.scales[split])
     return times
 
 

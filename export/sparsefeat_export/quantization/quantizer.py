@@ -14,11 +14,12 @@ from sparsefeat_export.committing import commit, data_path, working_folder
 from sparsefeat_export.comparison import open_session, probe_pixels, summarise
 from sparsefeat_export.dependencies import load
 from sparsefeat_export.errors import (
+    ImagesError,
     OutputError,
-    PhotographsError,
     WeightsError,
     WeightsNotFoundError,
 )
+from sparsefeat_export.images import MIN_EXTENT, SampleImage
 from sparsefeat_export.model_file import (
     check_content,
     data_files,
@@ -26,21 +27,20 @@ from sparsefeat_export.model_file import (
     read_model,
     write_model,
 )
-from sparsefeat_export.photographs import MIN_EXTENT, Photograph
 from sparsefeat_export.quantization.agreement import Agreement, measure
 from sparsefeat_export.quantization.calibration import calibrate, n_passes
 from sparsefeat_export.quantization.graph import quantized_graph
-from sparsefeat_export.quantization.pictures import split, views_of, with_mirrored
+from sparsefeat_export.quantization.images import split, views_of, with_mirrored
 from sparsefeat_export.quantization.stack import Convolution, Stage, read_stack
 from sparsefeat_export.scaling import Scaling, from_json
-from sparsefeat_export.steps import GRAPH
+from sparsefeat_export.tasks import GRAPH
 
 METHOD = (
     "static QDQ: weights int8 per output channel, rounded with compensation (GPTQ) for the "
-    "quantized network's own inputs; activations uint8, steps per channel folded into the "
-    "weights, some channels split into fine steps and what is beyond them; biases corrected; "
-    "calibrated on pictures and their mirror images; "
-    "pictures as whole pixels; layers behind the last pooling float32"
+    "quantized network's own inputs; activations uint8, scales per channel folded into the "
+    "weights, some channels split into fine scales and what is beyond them; biases corrected; "
+    "calibrated on images and their mirror images; "
+    "images as whole pixels; layers behind the last pooling float32"
 )
 MAX_VIEWS = 256  # 6.6 GB, where the first layer is compared with float32
 MAX_EXTENT = 1024
@@ -48,7 +48,7 @@ MAX_EXTENT = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizeResult:
-    """A model file that was written, and what was measured of it on held-out photographs."""
+    """A model file that was written, and what was measured of it on held-out images."""
 
     path: Path
     layers: tuple[Agreement, ...]
@@ -62,7 +62,7 @@ def quantize(
     calibration: str | Path,
     validation: str | Path | None = None,
     views: int = 48,
-    report: Callable[[str], object] = lambda _: None,
+    log: Callable[[str], object] = lambda _: None,
     progress: Callable[[int, int], object] = lambda *_: None,
 ) -> QuantizeResult:
     """Write an exported model again with its convolutions in 8-bit integers.
@@ -74,18 +74,18 @@ def quantize(
     output
         The new graph's path, ending in ``.onnx``; its weights go to ``<output>.data``.
     calibration
-        A folder with at least 16 photographs like those that the model is for.
+        A folder with at least 16 images like those that the model is for.
     validation
-        A folder with at least eight other photographs to measure the result on. By default
-        every fourth photograph of `calibration` is kept for that and not calibrated on.
+        A folder with at least eight other images to measure the result on. By default
+        every fourth image of `calibration` is kept for that and not calibrated on.
     views
-        At least so many pictures to calibrate on, and to measure on, 1 to 256: where there are
-        fewer photographs, random square cuts of them are taken as well. Calibrating sees the
+        At least so many images to calibrate on, and to measure on, 1 to 256: where there are
+        fewer images, random square cuts of them are taken as well. Calibrating sees the
         mirror image of each, too.
-    report
-        Called with a line of text at each step.
+    log
+        Called with a line of text at each scale.
     progress
-        Called with how often a picture has passed a layer, and how often one will have in all.
+        Called with how often an image has passed a layer, and how often one will have in all.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def quantize(
     """
     source, path = Path(source).absolute(), Path(output).absolute()
     if not 1 <= views <= MAX_VIEWS:
-        raise PhotographsError(f"{views} views were asked for, expected 1 to {MAX_VIEWS}")
+        raise ImagesError(f"{views} views were asked for, expected 1 to {MAX_VIEWS}")
     load("onnxruntime")  # before the work that needs it
     model, described = _read(source, path)
     scaling = from_json(described["preprocessing"]["scaling"])
@@ -115,12 +115,12 @@ def quantize(
         shown = with_mirrored(shown)
         n_calibrating = n_passes(stages, len(shown))
         counted = _counter(progress, n_calibrating + 2 * len(names) * len(measured))
-        report(f"calibrating on {len(seen)} photographs")
+        log(f"calibrating on {len(seen)} images")
         convolutions = calibrate(stages, shown * scaling.levels, passed=counted)
         data = folder / data_path(path).name
         graph = quantized_graph(model, stages, convolutions, scaling, data)
         (folder / GRAPH).write_bytes(graph.SerializeToString())
-        report(f"measuring on {len(held_out)} photographs that were not calibrated on")
+        log(f"measuring on {len(held_out)} images that were not calibrated on")
         layers = measure(source, folder / GRAPH, names, measured, passed=counted)
         described |= {
             "precision": "int8",
@@ -188,7 +188,7 @@ def _check_graph(model: onnx.ModelProto, source: Path) -> None:
 
 
 def _check_scaling(scaling: Scaling, source: Path) -> None:
-    """Refuse a scaling whose 0, which surrounds a picture, is no level that a byte can be."""
+    """Refuse a scaling whose 0, which surrounds an image, is no level that a byte can be."""
     if not ((scaling.zero >= 0) & (scaling.zero <= 255)).all():
         raise WeightsError(
             f"{source} scales pixels in a way ({scaling}) that an int8 model can't count: the "
@@ -239,8 +239,8 @@ def _probes(path: Path, described: dict[str, Any], scaling: Scaling) -> list[dic
 
 
 def _describe(
-    seen: Sequence[Photograph],
-    held_out: Sequence[Photograph],
+    seen: Sequence[SampleImage],
+    held_out: Sequence[SampleImage],
     n_views: int,
     layers: Sequence[Agreement],
 ) -> dict[str, Any]:
@@ -258,5 +258,5 @@ def _describe(
     }
 
 
-def _listed(photographs: Sequence[Photograph]) -> dict[str, Any]:
-    return {"count": len(photographs), "sha256": [one.sha256 for one in photographs]}
+def _listed(images: Sequence[SampleImage]) -> dict[str, Any]:
+    return {"count": len(images), "sha256": [one.sha256 for one in images]}

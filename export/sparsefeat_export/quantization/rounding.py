@@ -1,4 +1,4 @@
-"""Weights to whole steps, with the error of each made up for by the weights still to come.
+"""Weights to whole scales, with the error of each made up for by the weights still to come.
 
 This is the column-by-column scheme of optimal brain surgeon as GPTQ (Frantar et al., 2022)
 arranges it: with H the second moments of a layer's input, an error in one weight is spread over
@@ -11,19 +11,19 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 LIMIT = 127  # symmetric, so that zero is exact and no product overflows
-DAMPING = 0.1  # of the mean of H's diagonal: what a few photographs say of it is not trusted
+DAMPING = 0.1  # of the mean of H's diagonal: what a few images say of it is not trusted
 BLOCK = 128
 SHRINKING = np.linspace(1.0, 0.5, 11)
 
 
-def plain(weights: Floats, steps: Floats) -> Floats:
-    """Round each weight, (units, inputs), to the nearest whole number of its unit's steps."""
-    whole: Floats = np.clip(np.rint(weights / steps[:, None]), -LIMIT, LIMIT)
+def round_to_nearest(weights: Floats, scales: Floats) -> Floats:
+    """Round each weight, (units, inputs), to the nearest whole number of its unit's scales."""
+    whole: Floats = np.clip(np.rint(weights / scales[:, None]), -LIMIT, LIMIT)
     return whole
 
 
-def steps_of(weights: Floats, moments: Floats) -> Floats:
-    """Choose each unit's step, clipping its largest weights where that costs less: (units,).
+def choose_weight_scales(weights: Floats, moments: Floats) -> Floats:
+    """Choose each unit's scale, clipping its largest weights where that costs less: (units,).
 
     The cost of an error is weighted by the second moment of the input it meets.
     """
@@ -33,22 +33,22 @@ def steps_of(weights: Floats, moments: Floats) -> Floats:
     chosen: Floats = largest / LIMIT
     least = np.full(len(weights), np.inf)
     for share in SHRINKING:
-        steps = largest * share / LIMIT
-        error = plain(weights, steps) * steps[:, None] - weights
+        scales = largest * share / LIMIT
+        error = round_to_nearest(weights, scales) * scales[:, None] - weights
         cost = np.square(error) @ importance
-        chosen = np.asarray(np.where(cost < least, steps, chosen), dtype=np.float64)
+        chosen = np.asarray(np.where(cost < least, scales, chosen), dtype=np.float64)
         least = np.minimum(cost, least)
     return chosen
 
 
-def compensated(weights: Floats, steps: Floats, moments: Floats) -> Floats:
-    """Round to whole steps so that the layer's output on its calibration input changes least.
+def round_with_compensation(weights: Floats, scales: Floats, moments: Floats) -> Floats:
+    """Round to whole scales so that the layer's output on its calibration input changes least.
 
     Parameters
     ----------
     weights
         (units, inputs).
-    steps
+    scales
         (units,).
     moments
         Second moments of the centred input, (inputs, inputs).
@@ -75,8 +75,8 @@ def compensated(weights: Floats, steps: Floats, moments: Floats) -> Floats:
         errors = np.empty((len(left), stop - start))
         for index in range(start, stop):
             column = left[:, index]
-            rounded[:, index] = np.clip(np.rint(column / steps), -LIMIT, LIMIT)
-            error = (column - rounded[:, index] * steps) / factor[index, index]
+            rounded[:, index] = np.clip(np.rint(column / scales), -LIMIT, LIMIT)
+            error = (column - rounded[:, index] * scales) / factor[index, index]
             left[:, index:stop] -= np.outer(error, factor[index, index:stop])
             errors[:, index - start] = error
         left[:, stop:] -= errors @ factor[start:stop, stop:]
@@ -88,7 +88,7 @@ def compensated(weights: Floats, steps: Floats, moments: Floats) -> Floats:
 def _inverse_factor(moments: Floats) -> Floats:
     """Upper Cholesky factor of the inverse of damped moments, which are overwritten.
 
-    Each step writes over the one before: of a layer with 9216 inputs they are 680 MB.
+    Each scale writes over the one before: of a layer with 9216 inputs they are 680 MB.
     """
     from scipy import linalg
 

@@ -39,7 +39,7 @@ Stage = Convolution | Pooling
 
 
 def read_stack(model: onnx.ModelProto) -> list[Stage]:
-    """Follow the graph from the pictures for as long as it is VGG16's stack.
+    """Follow the graph from the images for as long as it is VGG16's stack.
 
     Parameters
     ----------

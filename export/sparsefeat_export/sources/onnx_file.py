@@ -83,7 +83,7 @@ def find_layers(
 def read_scaling(path: Path) -> Scaling | None:
     """Tell how pixels are scaled for the file at `path`: as its metadata says, if it is ours.
 
-    Otherwise what lies between its input and its first convolution is run on some pictures.
+    Otherwise what lies between its input and its first convolution is run on some images.
 
     Returns
     -------

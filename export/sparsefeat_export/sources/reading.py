@@ -26,7 +26,7 @@ from sparsefeat_export.sources.weights import (
     planned_dense,
 )
 
-# Pictures reach the network as values up to 150; the first kernel brings them down to about 1,
+# Images reach the network as values up to 150; the first kernel brings them down to about 1,
 # so that the softmax at the end neither saturates nor underflows to zero.
 INPUT_SCALE = 64.0
 # The last kernel keeps the logits small: the softmax multiplies their error by their size.

@@ -64,7 +64,7 @@ def planned_convolutions(channels_divisor: int = 1) -> list[Plan]:
 def planned_dense(
     channels_divisor: int = 1, *, size: int = DEFAULT_SIZE, classes: int = IMAGENET_CLASSES
 ) -> list[Plan]:
-    """List the three dense layers of a VGG16 for pictures of (size, size) pixels."""
+    """List the three dense layers of a VGG16 for images of (size, size) pixels."""
     features = (size // STRIDE) ** 2 * (BLOCKS[-1][1] // channels_divisor)
     units = DENSE_UNITS // channels_divisor
     return [
@@ -219,7 +219,7 @@ def _match(found: Sequence[Found], planned: Sequence[Plan], source: str) -> None
 
 
 def _size(fc1: Found, channels_divisor: int, source: str) -> int:
-    """Tell the picture size, in pixels of either side, that the first dense layer is for."""
+    """Tell the image size, in pixels of either side, that the first dense layer is for."""
     expected = planned_dense(channels_divisor)[0].kernel
     channels = BLOCKS[-1][1] // channels_divisor
     cells = fc1.kernel[0] // channels

@@ -1,4 +1,4 @@
-"""A model, photographs and a store, small enough to be quick."""
+"""A model, images and a store, small enough to be quick."""
 
 from pathlib import Path
 
@@ -7,20 +7,20 @@ from PIL import Image
 from skimage import data
 
 import sparsefeat
-from sparsefeat.images import list_pictures
+from sparsefeat.images import list_images
 
 SIZE = (64, 64)
 
 
 @pytest.fixture(scope="package")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four photographs in two folders, and a file that is none."""
+    """Four images in two folders, and a file that is none."""
     folder = tmp_path_factory.mktemp("sparsity") / "photos"
     for label, names in (("animals", ("chelsea", "astronaut")), ("things", ("coffee", "rocket"))):
         (folder / label).mkdir(parents=True)
         for name in names:
             Image.fromarray(getattr(data, name)()).save(folder / label / f"{name}.png")
-    (folder / "things" / "notes.jpg").write_text("no picture")
+    (folder / "things" / "notes.jpg").write_text("no image")
     return folder
 
 
@@ -33,5 +33,5 @@ def extractor(small_vgg16: Path) -> sparsefeat.Extractor:
 @pytest.fixture(scope="package")
 def store(extractor: sparsefeat.Extractor, photos: Path) -> sparsefeat.Store:
     folder = photos.parent / "features"
-    sparsefeat.extract(list_pictures([photos]), folder, model=extractor, rows_per_part=2)
+    sparsefeat.extract(list_images([photos]), folder, model=extractor, rows_per_part=2)
     return sparsefeat.open(folder)

@@ -7,7 +7,7 @@ from PIL import Image
 
 import sparsefeat
 from sparsefeat import InputError, LayerError, RejectWarning
-from sparsefeat.images import list_pictures
+from sparsefeat.images import list_images
 from sparsefeat.store import is_store
 
 
@@ -22,8 +22,8 @@ def test_a_store_and_its_photographs_give_the_same_figures(
     pd.testing.assert_frame_equal(ours.layers, theirs.layers, check_exact=True)
     text = {"path": str, "label": str}  # a store's may be Arrow's
     pd.testing.assert_frame_equal(
-        ours.pictures.reset_index(drop=True).astype(text),
-        theirs.pictures.astype(text),
+        ours.images.reset_index(drop=True).astype(text),
+        theirs.images.astype(text),
         check_exact=True,
     )
     for name in ours.counts:
@@ -37,19 +37,19 @@ def test_a_store_and_its_photographs_give_the_same_figures(
     assert ours.rejects[0].path == "things/notes.jpg"
 
 
-def test_a_generator_of_pictures(extractor: sparsefeat.Extractor, photos: Path) -> None:
+def test_a_generator_of_images(extractor: sparsefeat.Extractor, photos: Path) -> None:
     told: list[tuple[int, int, str]] = []
-    pictures = (photos / "things" / name for name in ("coffee.png", "rocket.png"))
-    found = sparsefeat.analyse(pictures, extractor=extractor, report=lambda *now: told.append(now))
-    assert found.n_pictures == 2
+    images = (photos / "things" / name for name in ("coffee.png", "rocket.png"))
+    found = sparsefeat.analyse(images, extractor=extractor, progress=lambda *now: told.append(now))
+    assert found.n_images == 2
     assert told[-1] == (2, 2, "")
-    with pytest.raises(InputError, match=r"expected several pictures"):
+    with pytest.raises(InputError, match=r"expected several images"):
         sparsefeat.analyse(np.zeros((64, 64, 3), np.uint8), extractor=extractor)
 
 
 def test_a_pooled_store(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
     extractor = sparsefeat.Extractor(small_vgg16, "block5_conv3", pool="max", size=(64, 64))
-    sparsefeat.extract(list_pictures([photos]), tmp_path / "features", model=extractor)
+    sparsefeat.extract(list_images([photos]), tmp_path / "features", model=extractor)
     found = sparsefeat.analyse(tmp_path / "features")
     x = sparsefeat.open(tmp_path / "features")["block5_conv3"].to_numpy()
     assert found.layers.loc["block5_conv3", "zeros"] == np.mean(x == 0)
@@ -59,7 +59,7 @@ def test_a_pooled_store(small_vgg16: Path, photos: Path, tmp_path: Path) -> None
 
 
 def test_layers_with_positions_and_without(small_vgg16_top: Path, photos: Path) -> None:
-    extractor = sparsefeat.Extractor(small_vgg16_top, "walk")
+    extractor = sparsefeat.Extractor(small_vgg16_top, "stages")
     with pytest.warns(RejectWarning):
         found = sparsefeat.analyse(photos / "things", extractor=extractor)
     names = [*(f"block{block}_pool" for block in range(1, 6)), "fc1", "fc2"]
@@ -74,7 +74,7 @@ def test_layers_with_positions_and_without(small_vgg16_top: Path, photos: Path) 
 
 
 def test_without_places_only_recorded_counts_are_given(store: sparsefeat.Store) -> None:
-    found = sparsefeat.analyse(store, "block4_pool", places=False)
+    found = sparsefeat.analyse(store, "block4_pool", positions=False)
     assert list(found.counts) == ["block4_pool"]
     assert not found.has_flatness
     assert found.correlations() == {}
@@ -94,22 +94,22 @@ def test_flatness_of_what_is_gone_or_changed_is_unknown(
     for name in "abc":
         array = rng.integers(0, 256, (40, 40, 3)).astype(np.uint8)
         Image.fromarray(array).save(photos / f"{name}.png")
-    sparsefeat.extract(list_pictures([photos]), tmp_path / "features", model=extractor)
+    sparsefeat.extract(list_images([photos]), tmp_path / "features", model=extractor)
     (photos / "a.png").unlink()
     (photos / "b.png").write_bytes((photos / "c.png").read_bytes())
     found = sparsefeat.analyse(tmp_path / "features", flatness=True)
-    assert found.pictures["flat_share"].isna().tolist() == [True, True, False]
+    assert found.images["flat_share"].isna().tolist() == [True, True, False]
     facts = found.to_json(channels=False, positions=False)
-    assert [each["flat_share"] is None for each in facts["pictures"]] == [True, True, False]
+    assert [each["flat_share"] is None for each in facts["images"]] == [True, True, False]
     reasons = {"no such file": 1, "the file changed since it was stored": 1}
     assert found.unmeasured == facts["flatness_unmeasured"] == reasons
     (tmp_path / "moved").mkdir()
     (photos / "c.png").rename(tmp_path / "moved" / "c.png")
     moved = sparsefeat.analyse(
-        tmp_path / "features", flatness=True, photos=tmp_path / "moved"
-    ).pictures
+        tmp_path / "features", flatness=True, images=tmp_path / "moved"
+    ).images
     assert moved["flat_share"].isna().tolist() == [True, True, False]
-    assert moved["flat_share"].iloc[2] == found.pictures["flat_share"].iloc[2]
+    assert moved["flat_share"].iloc[2] == found.images["flat_share"].iloc[2]
 
 
 def test_a_store_made_in_an_unknown_way(store: sparsefeat.Store) -> None:
@@ -129,9 +129,9 @@ def test_wrong_calls(
     with pytest.raises(InputError, match="expected them in the extractor"):
         sparsefeat.analyse(photos, "block4_pool", extractor=extractor)
     with pytest.raises(InputError, match="expected flatness=True"):
-        sparsefeat.analyse(store, photos=photos)
+        sparsefeat.analyse(store, images=photos)
     with pytest.raises(InputError, match="expected a store"):
-        sparsefeat.analyse(photos, extractor=extractor, photos=photos)
+        sparsefeat.analyse(photos, extractor=extractor, images=photos)
     with pytest.raises(LayerError, match="no layer 'fc1'"):
         sparsefeat.analyse(store, "fc1")
 

@@ -8,14 +8,14 @@ import zarr
 import sparsefeat
 from sparsefeat.analysis import (
     LayerZeros,
-    count_pictures,
+    compute_flatness,
+    count_images,
     count_store,
-    end_of_walk,
-    flatness_of,
-    missing_of_walk,
+    explain_last_stage,
+    missing_stages,
 )
 from sparsefeat.errors import LayerError, StoreCorruptError
-from sparsefeat.images import Decoded, decode, list_pictures
+from sparsefeat.images import Decoded, decode, list_images
 from sparsefeat.model import ModelFile, ModelLayer, choose
 from sparsefeat.types import Layer
 
@@ -62,7 +62,7 @@ def test_what_is_read(store: sparsefeat.Store) -> None:
         for chunk in (folder / "obsm/block5_pool/data").iterdir():
             chunk.write_bytes(b"damaged")
     progress: list[tuple[int, int, str]] = []
-    found = count_store(store, report=lambda *told: progress.append(told))
+    found = count_store(store, progress=lambda *told: progress.append(told))
     for layer in SMALL:
         assert_counts(found[layer.name], layer, ROWS)
     assert [told[0] for told in progress] == [5, 10, 11, 16, 21, 22, 27, 32, 33]
@@ -73,7 +73,7 @@ def test_what_is_read(store: sparsefeat.Store) -> None:
             chunk.write_bytes(b"damaged")
     with pytest.raises(StoreCorruptError):
         count_store(store, ["block5_pool"])
-    found = count_store(store, ["block5_pool", "fc"], places=False)
+    found = count_store(store, ["block5_pool", "fc"], positions=False)
     zeros = found["block5_pool"]
     assert zeros.n_zeros == (dense_rows(SMALL[0], range(ROWS)) == 0).sum()
     assert zeros.per_position is None
@@ -121,8 +121,8 @@ def test_counts_are_numpys_on_the_dense_activations(
     extractor: sparsefeat.Extractor, photos: Path
 ) -> None:
     told: list[int] = []
-    pictures = list_pictures([photos])
-    found = count_pictures(extractor, pictures, report=told.append)
+    images = list_images([photos])
+    found = count_images(extractor, images, progress=told.append)
     assert [row.path for row in found.rows] == [
         "animals/astronaut.png",
         "animals/chelsea.png",
@@ -131,9 +131,9 @@ def test_counts_are_numpys_on_the_dense_activations(
     ]
     assert [reject.path for reject in found.rejects] == ["things/notes.jpg"]
     assert told[-1] == 5
-    decoded = [decode(each, extractor.preset, extractor.picture_size) for each in pictures]  # type: ignore[arg-type]
+    decoded = [decode(each, extractor.preset, extractor.image_size) for each in images]  # type: ignore[arg-type]
     pixels = [each.pixels for each in decoded if isinstance(each, Decoded)]
-    assert found.flatness == tuple(map(flatness_of, pixels))
+    assert found.flatness == tuple(map(compute_flatness, pixels))
     outputs = extractor.run(sparsefeat.normalize(np.stack(pixels)))
     assert list(found.counts) == list(outputs)
     for name, x in outputs.items():
@@ -147,9 +147,9 @@ def test_counts_are_numpys_on_the_dense_activations(
         assert zeros.active_rows.tolist() == (x != 0).any(axis=(1, 2)).sum(axis=0).tolist()
 
 
-def test_the_same_picture_twice(extractor: sparsefeat.Extractor, photos: Path) -> None:
+def test_the_same_image_twice(extractor: sparsefeat.Extractor, photos: Path) -> None:
     path = photos / "things" / "coffee.png"
-    found = count_pictures(extractor, [path] * 5)
+    found = count_images(extractor, [path] * 5)
     assert len(found.flatness) == 5
     assert len(set(found.flatness)) == 1
     assert len(set(found.counts["block4_pool"].per_row.tolist())) == 1
@@ -159,14 +159,14 @@ def test_flatness_that_nobody_asked_for_is_not_measured(
     extractor: sparsefeat.Extractor, photos: Path
 ) -> None:
     path = photos / "things" / "coffee.png"
-    found = count_pictures(extractor, [path], flatness=False)
+    found = count_images(extractor, [path], flatness=False)
     assert (len(found.rows), found.flatness) == (1, ())
     assert not sparsefeat.analyse(path, extractor=extractor, flatness=False).has_flatness
     assert sparsefeat.analyse(path, extractor=extractor).has_flatness
 
 
-def test_no_pictures_at_all(extractor: sparsefeat.Extractor) -> None:
-    found = count_pictures(extractor, [])
+def test_no_images_at_all(extractor: sparsefeat.Extractor) -> None:
+    found = count_images(extractor, [])
     assert not found.rows
     assert not found.rejects
     assert found.counts["block4_pool"].share is None
@@ -174,15 +174,15 @@ def test_no_pictures_at_all(extractor: sparsefeat.Extractor) -> None:
 
 def test_the_walk_is_what_a_model_gives_for_it(small_vgg16: Path, small_vgg16_top: Path) -> None:
     layers = ModelFile.open(small_vgg16_top).metadata.layers
-    whole = choose("walk", layers)
+    whole = choose("stages", layers)
     assert whole[5:] == ("fc1", "fc2")
-    assert missing_of_walk(whole) == []
-    assert end_of_walk(layers) is None
+    assert missing_stages(whole) == []
+    assert explain_last_stage(layers) is None
     base = ModelFile.open(small_vgg16).metadata.layers
-    assert choose("walk", base) == whole[:5]
-    assert missing_of_walk(whole[:5]) == ["layers behind block5_pool"]
-    assert missing_of_walk(whole[1:]) == ["block1_pool"]
-    assert end_of_walk(base) == "the model was exported without its top"
+    assert choose("stages", base) == whole[:5]
+    assert missing_stages(whole[:5]) == ["layers behind block5_pool"]
+    assert missing_stages(whole[1:]) == ["block1_pool"]
+    assert explain_last_stage(base) == "the model was exported without its top"
 
 
 def test_the_hidden_layers_of_another_top_are_walked(small_vgg16: Path) -> None:
@@ -194,7 +194,7 @@ def test_the_hidden_layers_of_another_top_are_walked(small_vgg16: Path) -> None:
     gap, classes = layer("gap", "global_average_pooling2d"), layer("classes", "dense")
     hidden = layer("hidden", "dense"), layer("rectify", "re_lu", rectified=True)
     layers = (*base, gap, *hidden, layer("drop", "dropout"), classes)
-    assert choose("walk", layers)[5:] == ("hidden", "rectify")
-    assert end_of_walk(layers) is None
-    said = end_of_walk((*base, gap, classes))
+    assert choose("stages", layers)[5:] == ("hidden", "rectify")
+    assert explain_last_stage(layers) is None
+    said = explain_last_stage((*base, gap, classes))
     assert said == "behind it the model has gap, classes, none of them a hidden layer"

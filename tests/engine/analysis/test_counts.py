@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsefeat.analysis import Accumulator, LayerZeros, spread_of
+from sparsefeat.analysis import Accumulator, LayerZeros, compute_spread
 from sparsefeat.types import Layer
 from sparsefeat_kernels import encode
 
@@ -22,15 +22,15 @@ def test_words_for_channels() -> None:
     zeros = counted([0, 1, 1, 1, 0, 0, 2, 0], [0, 0, 1, 0, 0, 3, 3, 0])
     assert zeros.dead.tolist() == [0], "zero everywhere"
     assert zeros.always_on is not None
-    assert zeros.always_on.tolist() == [1, 2], "active somewhere in each picture"
-    assert zeros.never_zero.tolist() == [2], "active at every position of each picture"
+    assert zeros.always_on.tolist() == [1, 2], "active somewhere in each image"
+    assert zeros.never_zero.tolist() == [2], "active at every position of each image"
     assert zeros.share == 9 / 16
     assert zeros.channel_shares.tolist() == [1, 0.5, 0, 0.75]
     assert zeros.position_shares is not None
     assert zeros.position_shares.tolist() == [[0.5, 0.625]]
 
 
-def test_spread_over_pictures() -> None:
+def test_spread_over_images() -> None:
     spread = counted([0] * 8, [0, 1] * 4, [1] * 8).spread
     assert (spread.min, spread.mean, spread.max) == (0, 0.5, 1)
 
@@ -54,19 +54,19 @@ def test_batches_count_as_numpy_does(
         accumulator.add(encode(x[start : start + size]))
         start += size
     zeros = accumulator.result()
-    places = x.reshape(len(x), layer.n_features // layer.n_channels, layer.n_channels)
+    positions = x.reshape(len(x), layer.n_features // layer.n_channels, layer.n_channels)
     assert zeros.n_rows == len(x)
     assert zeros.share == (np.mean(x == 0) if len(x) else None)
     assert zeros.per_row.tolist() == (x == 0).sum(axis=1).tolist()
-    assert zeros.per_channel.tolist() == (places == 0).sum(axis=(0, 1)).tolist()
+    assert zeros.per_channel.tolist() == (positions == 0).sum(axis=(0, 1)).tolist()
     assert zeros.active_rows is not None
-    assert zeros.active_rows.tolist() == (places != 0).any(axis=1).sum(axis=0).tolist()
+    assert zeros.active_rows.tolist() == (positions != 0).any(axis=1).sum(axis=0).tolist()
     if len(shape) == 1:
         assert zeros.per_position is None
     else:
         assert zeros.per_position is not None
         assert zeros.per_position.tolist() == (
-            (places == 0).sum(axis=(0, 2)).reshape(shape[:2]).tolist()
+            (positions == 0).sum(axis=(0, 2)).reshape(shape[:2]).tolist()
         )
 
 
@@ -80,13 +80,13 @@ def test_a_result_stays_as_it_was() -> None:
 
 
 def test_spread() -> None:
-    spread = spread_of(np.array([0.5, 0.0, 1.0]))
+    spread = compute_spread(np.array([0.5, 0.0, 1.0]))
     assert (spread.min, spread.median, spread.max) == (0, 0.5, 1)
     assert (spread.mean, spread.std) == (0.5, 0.5)
     assert (spread.lower_quartile, spread.upper_quartile) == (0.25, 0.75)
 
 
-def test_one_picture_has_no_deviation_and_none_has_nothing() -> None:
-    one = spread_of(np.array([0.5]))
+def test_one_image_has_no_deviation_and_none_has_nothing() -> None:
+    one = compute_spread(np.array([0.5]))
     assert (one.mean, one.std) == (0.5, None)
-    assert set(dataclasses.asdict(spread_of(np.empty(0))).values()) == {None}
+    assert set(dataclasses.asdict(compute_spread(np.empty(0))).values()) == {None}

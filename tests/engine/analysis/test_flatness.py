@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from sparsefeat.analysis import flatness_of
+from sparsefeat.analysis import compute_flatness
 from sparsefeat.errors import InputError
 
 
@@ -10,7 +10,7 @@ def test_blocks_are_counted_by_their_variance() -> None:
     pixels = np.full((16, 24, 3), 90, np.uint8)
     pixels[0, 0:8:2] += 100  # one of six blocks
     pixels[8:, 16:] = np.arange(64, dtype=np.uint8).reshape(8, 8, 1)  # another one
-    measured = flatness_of(pixels)
+    measured = compute_flatness(pixels)
     assert measured.flat_share == 4 / 6
     grey = pixels[..., 0].astype(np.float64)
     blocks = [grey[y : y + 8, x : x + 8] for y in (0, 8) for x in (0, 8, 16)]
@@ -22,21 +22,21 @@ def test_luminance_is_what_varies() -> None:
     pixels = np.zeros((8, 8, 3), np.uint8)
     pixels[:, ::2] = (59, 0, 0)
     pixels[:, 1::2] = (0, 30, 0)  # as bright, in another colour
-    assert flatness_of(pixels).flat_share == 1
+    assert compute_flatness(pixels).flat_share == 1
 
 
 def test_what_fills_no_block_is_left_out() -> None:
     pixels = np.zeros((9, 15, 3), np.uint8)
     pixels[8:] = 255
     pixels[:, 8:] = 255
-    assert flatness_of(pixels).log_variance == 0
+    assert compute_flatness(pixels).log_variance == 0
 
 
 def test_noise_is_less_flat_than_a_photograph_than_white() -> None:
     rng = np.random.default_rng(0)
-    noise = flatness_of(rng.integers(0, 256, (224, 224, 3)).astype(np.uint8))
-    photograph = flatness_of(data.rocket()[:224, :224])
-    white = flatness_of(np.full((224, 224, 3), 255, np.uint8))
+    noise = compute_flatness(rng.integers(0, 256, (224, 224, 3)).astype(np.uint8))
+    photograph = compute_flatness(data.rocket()[:224, :224])
+    white = compute_flatness(np.full((224, 224, 3), 255, np.uint8))
     assert noise.flat_share == 0 < photograph.flat_share < white.flat_share == 1
     assert noise.log_variance > photograph.log_variance > white.log_variance == 0
 
@@ -52,4 +52,4 @@ def test_noise_is_less_flat_than_a_photograph_than_white() -> None:
 )
 def test_other_arrays_are_refused(pixels: np.ndarray) -> None:
     with pytest.raises(InputError, match="expected"):
-        flatness_of(pixels)
+        compute_flatness(pixels)

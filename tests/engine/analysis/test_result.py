@@ -28,7 +28,7 @@ def test_frames_hold_what_numpy_finds(found: sparsefeat.Sparsity, store: sparsef
         expected = quantiles(shares.tolist(), method="inclusive")
         assert quartiles == pytest.approx(expected, abs=1e-15)
         assert line["shape"] == "x".join(map(str, layer.shape))
-        assert found.pictures[name].tolist() == shares.tolist()
+        assert found.images[name].tolist() == shares.tolist()
         by_channel = x.reshape(len(x), -1, layer.n_channels)
         channels = found.channels(name)
         assert channels["dead"].tolist() == (by_channel == 0).all(axis=(0, 1)).tolist()
@@ -40,10 +40,10 @@ def test_frames_hold_what_numpy_finds(found: sparsefeat.Sparsity, store: sparsef
 
 
 def test_labels_and_their_comparison(found: sparsefeat.Sparsity) -> None:
-    shares = found.pictures
+    shares = found.images
     for line in found.labels.to_dict("records"):
         chosen = shares.loc[shares["label"] == line["label"], str(line["layer"])]
-        assert line["pictures"] == 2
+        assert line["images"] == 2
         assert line["zeros"] == pytest.approx(chosen.mean())
         assert line["std"] == pytest.approx(chosen.std())
     differences = found.compare_labels()
@@ -62,10 +62,10 @@ def test_labels_and_their_comparison(found: sparsefeat.Sparsity) -> None:
 
 def test_sets_made_otherwise_are_not_compared(found: sparsefeat.Sparsity) -> None:
     same = found.compare(replace(found, source="again"))
-    # Nothing is zero before ReLU, so that no picture differs there.
+    # Nothing is zero before ReLU, so that no image differs there.
     for each in same:
         spread = not each.layer.endswith("/pre")
-        assert each.verdict == ("no difference shown" if spread else "too few pictures")
+        assert each.verdict == ("no difference shown" if spread else "too few images")
     assert {each.difference for each in same} == {0.0}
     other = replace(found, settings={**found.settings, "pool": "max"})
     with pytest.raises(InputError, match="pool"):
@@ -77,7 +77,7 @@ def test_correlations_are_those_of_the_frame(found: sparsefeat.Sparsity) -> None
     assert list(correlations) == list(found.counts)
     for measure in ("flat_share", "log_variance"):
         expected = correlate(
-            found.pictures[measure].to_numpy(), found.pictures["block4_pool"].to_numpy()
+            found.images[measure].to_numpy(), found.images["block4_pool"].to_numpy()
         )
         assert correlations["block4_pool"][measure] == expected
 
@@ -89,24 +89,22 @@ def test_json_is_json_and_complete(found: sparsefeat.Sparsity) -> None:
     assert layer["zeros"] == layer["n_zeros"] / layer["n_elements"]
     assert sum(layer["zeros_per_channel"]) == layer["n_zeros"]
     assert np.sum(layer["zeros_per_position"]) == layer["n_zeros"]
-    assert facts["pictures"][1]["path"] == "animals/chelsea.png"
-    assert facts["pictures"][1]["zeros"]["block4_pool"] == found.pictures["block4_pool"].iloc[1]
+    assert facts["images"][1]["path"] == "animals/chelsea.png"
+    assert facts["images"][1]["zeros"]["block4_pool"] == found.images["block4_pool"].iloc[1]
     assert facts["rejected"][0]["path"] == "things/notes.jpg"
     short = found.to_json(channels=False, positions=False)["layers"]["block4_pool"]
     assert layer.keys() - short.keys() == {
         "zeros_per_channel",
-        "active_pictures_per_channel",
+        "active_images_per_channel",
         "zeros_per_position",
     }
 
 
-def test_a_set_without_pictures(
-    found: sparsefeat.Sparsity, extractor: sparsefeat.Extractor
-) -> None:
+def test_a_set_without_images(found: sparsefeat.Sparsity, extractor: sparsefeat.Extractor) -> None:
     empty = sparsefeat.analyse([], extractor=extractor)
-    assert empty.n_pictures == 0
+    assert empty.n_images == 0
     assert empty.layers["zeros"].isna().all()
-    assert empty.pictures.empty
+    assert empty.images.empty
     assert empty.labels.empty
     assert json.dumps(empty.to_json(), allow_nan=False)
     assert empty.compare(found) == []

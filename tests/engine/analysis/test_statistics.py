@@ -4,7 +4,7 @@ import pytest
 from sparsefeat.analysis import Difference, compare_shares, correlate
 
 
-def test_figures_of_ten_pictures() -> None:
+def test_figures_of_ten_images() -> None:
     """Worked out by hand: squared differences of ranks add up to 24, so that r = 1 - 144 / 990."""
     x, y = np.arange(1.0, 11), np.array([2, 1, 4, 3, 7, 8, 6, 5, 10, 9.0])
     pearson, spearman = correlate(x, y).pearson, correlate(x, y**3).spearman
@@ -31,7 +31,7 @@ def test_spearman_s_interval_holds_as_often_as_it_says() -> None:
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_a_perfect_order_of_few_pictures_proves_little(sign: int) -> None:
+def test_a_perfect_order_of_few_images_proves_little(sign: int) -> None:
     estimate = correlate(np.arange(5.0), sign * np.arange(5.0) ** 2).spearman
     assert estimate is not None
     assert estimate.value == sign
@@ -42,7 +42,7 @@ def test_a_perfect_order_of_few_pictures_proves_little(sign: int) -> None:
 
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("n", [4, 5, 30])
-def test_a_straight_line_of_few_pictures_proves_as_little(sign: int, n: int) -> None:
+def test_a_straight_line_of_few_images_proves_as_little(sign: int, n: int) -> None:
     found = correlate(np.arange(float(n)), sign * np.arange(float(n)) / 7)
     assert found.spearman is not None
     assert found.pearson is not None
@@ -72,10 +72,10 @@ def test_where_there_is_nothing_to_say(x: np.ndarray, y: np.ndarray) -> None:
     assert found.spearman is found.pearson is None
 
 
-def test_pictures_without_a_figure_are_left_out() -> None:
+def test_images_without_a_figure_are_left_out() -> None:
     x = np.array([1, 2, np.nan, 3, 5, 4])
     found = correlate(x, np.array([1.0, 2, 9, 3, 5, 4]))
-    assert found.n_pictures == 5
+    assert found.n_images == 5
     assert found.spearman is not None
     assert found.spearman.value == 1
 
@@ -110,15 +110,15 @@ def test_verdicts() -> None:
     assert compared(low, high).verdict == "fewer zeros"
     assert compared(low, [0.49, 0.515, 0.54]).verdict == "no difference shown"
     one = compared(low, [0.9])
-    assert one.verdict == "too few pictures"
+    assert one.verdict == "too few images"
     assert one.low is one.high is None
-    assert (one.n_pictures, one.n_baseline) == (3, 1)
+    assert (one.n_images, one.n_baseline) == (3, 1)
 
 
 def test_sets_without_spread() -> None:
     for ours in ([0.5, 0.5], [0.75, 0.75]):
         found = compared(ours, [0.5, 0.5])
-        assert (found.low, found.high, found.verdict) == (None, None, "too few pictures")
+        assert (found.low, found.high, found.verdict) == (None, None, "too few images")
     assert compared([0.75, 0.75], [0.5, 0.5, 0.51]).verdict == "more zeros"
 
 

@@ -17,10 +17,10 @@ from sparsefeat.analysis import (
     difference_frame,
     difference_table,
     heading,
+    image_table,
     label_table,
     layer_table,
     long_table,
-    picture_table,
     position_grid,
     scaling_frame,
 )
@@ -38,7 +38,7 @@ def test_one_line_for_each(found: sparsefeat.Sparsity) -> None:
     layers = found.counts.values()
     expected: dict[By, int] = {
         "layer": len(layers),
-        "picture": 4 * len(layers),
+        "image": 4 * len(layers),
         "channel": sum(zeros.layer.n_channels for zeros in layers),
         "position": sum(zeros.n_positions for zeros in layers),
         "label": 2 * len(layers),
@@ -94,7 +94,7 @@ def test_tables_fit_their_headings(found: sparsefeat.Sparsity) -> None:
     tables = {
         "layers": (layer_table(found), 4),
         "correlations": (correlation_table(found), 3),
-        "pictures": (picture_table(found), 4),
+        "images": (image_table(found), 4),
         "channels": (
             channel_table(found),
             sum(z.layer.n_channels for z in found.counts.values()),
@@ -110,10 +110,10 @@ def test_tables_fit_their_headings(found: sparsefeat.Sparsity) -> None:
 def test_heading(
     found: sparsefeat.Sparsity, extractor: sparsefeat.Extractor, photos: object
 ) -> None:
-    assert heading(found).endswith("features: 4 pictures, 1 rejected")
+    assert heading(found).endswith("features: 4 images, 1 rejected")
     one = sparsefeat.analyse(f"{photos}/things/coffee.png", extractor=extractor)
     flat = percent(one.obs["flat_share"].iloc[0])
-    assert heading(one).endswith(f": 1 picture, 0 rejected; {flat} of its 8x8 blocks are flat")
+    assert heading(one).endswith(f": 1 image, 0 rejected; {flat} of its 8x8 blocks are flat")
     columns, _ = layer_table(one)
     assert "std" not in columns
 
@@ -166,4 +166,4 @@ def test_differences_in_points() -> None:
     _, rows = difference_table([difference, alone])
     assert rows[0][:6] == ("fc1", "b", "a", "60.5 %", "50.5 %", "+10.00")
     assert rows[0][7] == "more zeros"
-    assert rows[1][6:] == ("-", "too few pictures")
+    assert rows[1][6:] == ("-", "too few images")

@@ -6,19 +6,19 @@ import pytest
 import sparsefeat
 from sparsefeat.analysis import compare_scalings, scalings
 from sparsefeat.errors import SourceError
-from sparsefeat.images import Decoded, decode, list_pictures
+from sparsefeat.images import Decoded, decode, list_images
 from sparsefeat.types import RejectWarning
 
 
 def test_shares_are_numpys(extractor: sparsefeat.Extractor, photos: Path) -> None:
     with pytest.warns(RejectWarning):
-        found = compare_scalings(extractor, list_pictures([photos]))
-    assert {(each.n_pictures, each.n_rejected, each.n_failed) for each in found} == {(4, 1, 0)}
+        found = compare_scalings(extractor, list_images([photos]))
+    assert {(each.n_images, each.n_rejected, each.n_failed) for each in found} == {(4, 1, 0)}
     ways = scalings(extractor.scaling)
     assert [each.scaling for each in found] == list(ways)
     pixels = []
-    for picture in list_pictures([photos]):
-        decoded = decode(picture, extractor.preset, extractor.picture_size)  # type: ignore[arg-type]
+    for image in list_images([photos]):
+        decoded = decode(image, extractor.preset, extractor.image_size)  # type: ignore[arg-type]
         if isinstance(decoded, Decoded):
             pixels.append(decoded.pixels)
     assert len(pixels) == 4
@@ -42,9 +42,9 @@ def test_errors_and_what_is_noticed(extractor: sparsefeat.Extractor, photos: Pat
 def test_rejects_are_warned_of(extractor: sparsefeat.Extractor, photos: Path) -> None:
     with pytest.warns(RejectWarning, match=r"1 image could not be read .*things/notes\.jpg"):
         (first, *_) = compare_scalings(extractor, photos)
-    assert first.n_pictures == 4
+    assert first.n_images == 4
 
 
 def test_nothing_to_read(extractor: sparsefeat.Extractor, photos: Path) -> None:
-    with pytest.raises(SourceError, match=r"no picture .*notes\.jpg: not a picture"):
+    with pytest.raises(SourceError, match=r"no image .*notes\.jpg: not an image"):
         compare_scalings(extractor, [photos / "things" / "notes.jpg"])

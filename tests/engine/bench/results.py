@@ -18,9 +18,9 @@ def measurement(
     delayed: float = 0.0,
     others: float | None = 0.0,
     settled: bool = True,
-    again: Sequence[float] = (),
+    repeats_timed: Sequence[float] = (),
 ) -> Measurement:
-    """Make one of images/s, a turn of three batches for each; `again` are the second turns'."""
+    """Make one of images/s, a turn of three batches for each; `repeats_timed` are the second turns'."""
     return Measurement(
         engine=engine,
         batch_size=batch_size,
@@ -29,7 +29,7 @@ def measurement(
         warm_up_seconds=(1.0,),
         settled=settled,
         rounds=tuple((batch_size / rate,) * 3 for rate in rates),
-        again=tuple((batch_size / rate,) * 3 for rate in again),
+        repeats_timed=tuple((batch_size / rate,) * 3 for rate in repeats_timed),
         threads_used=1.9,
         idle_threads=0.0,
         delayed=delayed,
@@ -53,8 +53,8 @@ def result(*measurements: Measurement, **changes: Any) -> Result:
         "preprocess": "keras",
         "from_files": False,
         "images": max(one.batch_size for one in measurements),
-        "pictures": ["cat.jpg"],
-        "own_pictures": True,
+        "image_paths": ["cat.jpg"],
+        "own_images": True,
         "threads": 1,
         "baseline": None,
         "seed": 0,

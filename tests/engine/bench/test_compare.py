@@ -55,7 +55,7 @@ def test_all_that_can_be_had_is_measured(result: Result) -> None:
     if "CUDAExecutionProvider" not in str(result.engines):
         assert "sparsefeat[gpu]" in result.left_out["onnxruntime-cuda"]
     assert all(len(one.rounds) == 2 for one in result.measurements)
-    assert [len(one.again) for one in result.measurements if one.again] == [2]
+    assert [len(one.repeats_timed) for one in result.measurements if one.repeats_timed] == [2]
     assert not result.stopped
 
 
@@ -124,7 +124,7 @@ def test_pre_activations_leave_tensorflow_out(small_vgg16: Path) -> None:
 
 @pytest.fixture
 def jpeg_files(tmp_path: Path) -> Path:
-    """Photographs of whose widths one is a multiple of 64, one in grey, and two other files."""
+    """Images of whose widths one is a multiple of 64, one in grey, and two other files."""
     folder = tmp_path / "photos"
     folder.mkdir()
     pixels = np.random.default_rng(0).integers(0, 255, (12, 16, 3), dtype=np.uint8)
@@ -149,7 +149,7 @@ def test_from_files_all_loaders_give_the_same(small_vgg16: Path, jpeg_files: Pat
         threads=1,
     )
     assert [row.engine for row in found.rows()] == engines
-    assert found.settings["pictures"] == ["a.jpg", "b.jpg"]
+    assert found.settings["image_paths"] == ["a.jpg", "b.jpg"]
     for one, row in zip(found.measurements, found.rows(), strict=True):
         assert row.agreement.reference == "keras-predict"
         assert row.agreement.relative_l2 < 1e-5
@@ -264,7 +264,7 @@ def test_what_is_wrong_is_said_before_anything_runs(
     told: list[str] = []
     with pytest.raises(error, match=says):
         compare(
-            small_vgg16, report=lambda done, total, what: told.append(what), **(SMALL | options)
+            small_vgg16, progress=lambda done, total, what: told.append(what), **(SMALL | options)
         )
     assert told == []
     with pytest.raises(ModelNotFoundError):
@@ -295,7 +295,7 @@ def test_engines_are_never_compared_with_themselves_alone(small_vgg16: Path) -> 
         small_vgg16,
         layers="block1_pool,block1_conv2",
         engines="onnxruntime-cpu",
-        report=lambda done, total, what: told.append(what),
+        progress=lambda done, total, what: told.append(what),
         batch_sizes=[1],
         **SMALL,
     )
@@ -356,7 +356,7 @@ def test_stopped_early_it_gives_what_there_is(small_vgg16: Path) -> None:
             stop.set()
 
     options: dict[str, Any] = PRE | {"rounds": 50}
-    found = compare(small_vgg16, engines="onnxruntime-cpu", report=report, stop=stop, **options)
+    found = compare(small_vgg16, engines="onnxruntime-cpu", progress=report, stop=stop, **options)
     assert found.stopped
     assert [len(one.rounds) for one in found.measurements] == [3]  # the turn in hand is ended
     nothing = compare(small_vgg16, stop=stop, **SMALL)

@@ -18,7 +18,7 @@ def found() -> Result:
                 name,
                 noisy(rate, seed=rate),
                 batch_size=size,
-                again=noisy(rate) if name == "tf-jit" else (),
+                repeats_timed=noisy(rate) if name == "tf-jit" else (),
             )
             for size in (1, 8)
             for rate, name in enumerate(names, start=4)

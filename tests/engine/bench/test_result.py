@@ -11,9 +11,9 @@ def test_noise_is_of_the_engine_that_had_two_turns_at_that_batch_size() -> None:
     drift = np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.3, 15)))
     turns = {name: list(rate * drift) for name, rate in (("tf-jit", 10), ("onnxruntime-cpu", 11.5))}
     steady = result(
-        measurement("tf-jit", turns["tf-jit"], again=turns["tf-jit"]),
+        measurement("tf-jit", turns["tf-jit"], repeats_timed=turns["tf-jit"]),
         measurement("onnxruntime-cpu", turns["onnxruntime-cpu"]),
-        measurement("tf-jit", noisy(10, seed=1), again=noisy(10, sigma=0.5), batch_size=8),
+        measurement("tf-jit", noisy(10, seed=1), repeats_timed=noisy(10, sigma=0.5), batch_size=8),
         measurement("onnxruntime-cpu", noisy(11.5, seed=2), batch_size=8),
     )
     _, alone, _, batched = steady.rows()

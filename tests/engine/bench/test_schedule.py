@@ -52,7 +52,7 @@ def run(workers: list[WorkerProcess], stop: threading.Event | None = None, **opt
         workers,
         [4],
         **({"rounds": 8, "seed": 0} | options),
-        report=lambda done, total, what: told.append((done, total, what)),
+        progress=lambda done, total, what: told.append((done, total, what)),
         stop=stop or threading.Event(),
     )
     return schedule.run(4), told
@@ -83,21 +83,24 @@ def test_every_engine_has_one_turn_a_round_and_one_has_two_in_changing_order() -
     assert all(sorted(one) == sorted([*speeds, "tf-jit"]) for one in rounds)
     assert len({tuple(one) for one in rounds}) > 3
     assert all(len(turns[name].rounds) == 8 for name in speeds)
-    assert {name: len(one.again) for name, one in turns.items()} == {
+    assert {name: len(one.repeats_timed) for name, one in turns.items()} == {
         "keras-predict": 0,
         "tf-jit": 8,
         "onnxruntime-cpu": 0,
     }
     assert told[-1][:2] == (31, 32)
-    again: list[str] = []
-    run([worker(name, again, seconds) for name, seconds in speeds.items()])
-    assert again == log
+    repeats_timed: list[str] = []
+    run([worker(name, repeats_timed, seconds) for name, seconds in speeds.items()])
+    assert repeats_timed == log
 
 
 def test_the_baseline_asked_for_is_compared_with_itself() -> None:
     workers = [worker(name, [], 0.5) for name in ("tf-jit", "onnxruntime-cpu")]
     turns, _ = run(workers, baseline="onnxruntime-cpu")
-    assert (len(turns["tf-jit"].again), len(turns["onnxruntime-cpu"].again)) == (0, 8)
+    assert (len(turns["tf-jit"].repeats_timed), len(turns["onnxruntime-cpu"].repeats_timed)) == (
+        0,
+        8,
+    )
 
 
 def test_either_turn_may_be_the_first() -> None:
@@ -112,13 +115,16 @@ def test_either_turn_may_be_the_first() -> None:
         cast(WorkerProcess, Counting(name, [], [0.5])) for name in ("tf-jit", "onnxruntime-cpu")
     ]
     turns, _ = run(workers, rounds=40)
-    pairs = zip(turns["tf-jit"].rounds, turns["tf-jit"].again, strict=True)
+    pairs = zip(turns["tf-jit"].rounds, turns["tf-jit"].repeats_timed, strict=True)
     assert 10 < sum(one["number"] < other["number"] for one, other in pairs) < 30
 
 
 def test_one_engine_has_one_turn() -> None:
     turns, told = run([worker("onnxruntime-cpu", [], 0.5)])
-    assert (len(turns["onnxruntime-cpu"].rounds), len(turns["onnxruntime-cpu"].again)) == (8, 0)
+    assert (len(turns["onnxruntime-cpu"].rounds), len(turns["onnxruntime-cpu"].repeats_timed)) == (
+        8,
+        0,
+    )
     assert told[-1][:2] == (7, 8)
 
 

@@ -11,7 +11,7 @@ from sparsefeat.errors import InputError, SourceError
 from sparsefeat.types import RejectWarning
 
 
-def test_the_pictures_that_are_shipped_are_always_the_same() -> None:
+def test_the_images_that_are_shipped_are_always_the_same() -> None:
     images = load_images([], 12, size=(64, 48))
     assert images.array.shape == (12, 64, 48, 3)
     assert images.array.dtype == np.float32
@@ -21,33 +21,33 @@ def test_the_pictures_that_are_shipped_are_always_the_same() -> None:
     assert len({image.tobytes() for image in images.array}) == 10
 
 
-def test_own_pictures_go_the_normal_way(tmp_path: Path) -> None:
+def test_own_images_go_the_normal_way(tmp_path: Path) -> None:
     Image.fromarray(data.coffee()).save(tmp_path / "b.png")
     Image.fromarray(data.rocket()).save(tmp_path / "c.png")
-    (tmp_path / "a.jpg").write_text("no picture")
-    with pytest.warns(RejectWarning, match=r"1 image could not be read .*: a\.jpg: not a picture"):
+    (tmp_path / "a.jpg").write_text("no image")
+    with pytest.warns(RejectWarning, match=r"1 image could not be read .*: a\.jpg: not an image"):
         images = load_images(str(tmp_path), 1, size=(32, 32), preprocess="bilinear")
     assert (images.paths, images.own) == (("b.png",), True)
     pixels = np.asarray(Image.fromarray(data.coffee()).resize((32, 32), Image.Resampling.BILINEAR))
     assert np.array_equal(images.array, sparsefeat.normalize(pixels[None]))
 
 
-def test_no_picture_at_all(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_text("no picture")
+def test_no_image_at_all(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_text("no image")
     with pytest.raises(SourceError, match="there is no image that can be read"):
         load_images([str(tmp_path)], 1, size=(32, 32))
 
 
 def test_files_are_jpeg_in_colour_or_grey(tmp_path: Path) -> None:
-    picture = Image.fromarray(data.coffee())
-    picture.save(tmp_path / "a.png")
-    picture.save(tmp_path / "b.jpg")
-    picture.convert("CMYK").save(tmp_path / "c.jpg")
-    picture.convert("L").save(tmp_path / "d.jpeg")
+    image = Image.fromarray(data.coffee())
+    image.save(tmp_path / "a.png")
+    image.save(tmp_path / "b.jpg")
+    image.convert("CMYK").save(tmp_path / "c.jpg")
+    image.convert("L").save(tmp_path / "d.jpeg")
     (tmp_path / "e.jpg").write_bytes((tmp_path / "b.jpg").read_bytes()[:99])
     with pytest.warns(RejectWarning, match=r"e\.jpg"):
         found = find_files([str(tmp_path)], 9, size=(32, 32))
-    with pytest.raises(InputError, match="got a bytes as a photograph"):
+    with pytest.raises(InputError, match="got a bytes as an image"):
         find_files([b"JPEG"], 9, size=(32, 32))
     assert found.paths == ("b.jpg", "d.jpeg")
     b, d = str(tmp_path / "b.jpg"), str(tmp_path / "d.jpeg")

@@ -84,7 +84,7 @@ def test_extract_info_verify(store: Path) -> None:
 
 def test_info_of_a_model(small_vgg16: Path, tmp_path: Path) -> None:
     said = ok(f"info {small_vgg16}", tmp_path)
-    assert "pictures of any size" in said
+    assert "images of any size" in said
     assert "block5_conv3/pre" in said
     assert json.loads(ok(f"info {small_vgg16} --json", tmp_path))["format"] == 1
 
@@ -146,10 +146,10 @@ def test_lists_of_other_programs(small_vgg16: Path, photos: Path) -> None:
     (folder / "mount").mkdir()
     done = run(f"extract mount -o nothing {common}", folder)
     assert done.exit_code == 2
-    assert "Error: got 'mount', expected photographs" in done.stderr
+    assert "Error: got 'mount', expected images" in done.stderr
     done = run(f"extract --files-from - -o nothing {common}", folder, stdin="mount\n")
     assert done.exit_code == 2
-    assert "Error: got 1 path in standard input, expected photographs" in done.stderr
+    assert "Error: got 1 path in standard input, expected images" in done.stderr
 
 
 def test_companions_include_and_exclude(small_vgg16: Path, photos: Path) -> None:
@@ -158,12 +158,12 @@ def test_companions_include_and_exclude(small_vgg16: Path, photos: Path) -> None
     shutil.copy(photos / "rocket.jpg", photos / "raw" / "copy.JPG")
     for name in ("a.mov", "b.MOV", "desktop.ini", "bad.png"):
         (photos / name).write_text("no")
-    skipped = "3 files that accompany photographs were skipped: 2 .mov, 1 .ini\n"
+    skipped = "3 files that accompany images were skipped: 2 .mov, 1 .ini\n"
     first = run(f"extract photos -o f {common} --exclude RAW", photos.parent)
     assert "2 rows added, 1 rejected" in first.stdout
     unmatched = run(f"sparsity photos -l block1_pool {common} --exclude photos/raw", photos.parent)
     assert "warning: --exclude photos/raw matched nothing: " in unmatched.stderr
-    assert first.stderr == f"{skipped}rejected: bad.png: not a picture\n"
+    assert first.stderr == f"{skipped}rejected: bad.png: not an image\n"
     again = run(f"extract photos -o f {common} --include '*.jpg'", photos.parent)
     assert "1 row added, 0 rejected" in again.stdout
     assert "bad.png" not in again.stderr
@@ -171,20 +171,20 @@ def test_companions_include_and_exclude(small_vgg16: Path, photos: Path) -> None
     assert other.stderr.count("matched nothing") == 1
     assert "warning: --include *.x matched nothing: it is compared with" in other.stderr
     named = run(f"extract photos/a.mov -o f {common}", photos.parent)
-    assert "rejected: photos/a.mov: not a picture" in named.stderr
+    assert "rejected: photos/a.mov: not an image" in named.stderr
     # Rejects are listed where they are asked for.
     assert ok("info f --rejects", photos.parent).splitlines() == [
-        f"{photos}/bad.png: not a picture",
-        f"{photos.parent}/photos/a.mov: not a picture",
+        f"{photos}/bad.png: not an image",
+        f"{photos.parent}/photos/a.mov: not an image",
     ]
     listed = json.loads(ok("info f --rejects --json", photos.parent))
     assert [(each["path"], each["reason"]) for each in listed] == [
-        ("bad.png", "not a picture"),
-        ("photos/a.mov", "not a picture"),
+        ("bad.png", "not an image"),
+        ("photos/a.mov", "not an image"),
     ]
     assert "bad.png" not in run("sparsity f", photos.parent).stderr
     counted = run(f"sparsity photos {common} -l block1_pool --include '*.jpg'", photos.parent)
-    assert counted.stdout.startswith("photos: 3 pictures, 0 rejected")
+    assert counted.stdout.startswith("photos: 3 images, 0 rejected")
     for line in ("sparsity f --include '*.jpg'", "bench --exclude x"):
         refused = run(f"{line} -m {small_vgg16}", photos.parent)
         assert refused.exit_code == 2
@@ -358,10 +358,10 @@ def test_the_demo_shows_what_came_out(vgg16: Path, tmp_path: Path) -> None:
 
 
 def test_quirks_are_one_line_on_standard_error(small_vgg16: Path, photos: Path) -> None:
-    picture = Image.fromarray(data.coffee())
-    exif = picture.getexif()
+    image = Image.fromarray(data.coffee())
+    exif = image.getexif()
     exif[0x0112] = 3
-    picture.save(photos / "turned.jpg", exif=exif)
+    image.save(photos / "turned.jpg", exif=exif)
     done = process(f"extract photos -o features -m {small_vgg16} --size 64x64", photos.parent)
     warned = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
     assert len(warned) == 1

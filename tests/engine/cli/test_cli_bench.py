@@ -42,12 +42,12 @@ def test_table_json_and_page(
     words = "photos --batch-sizes 1,2 --rounds 2 --threads 1 --json b.json --html b.html"
     done = run(small_vgg16, tmp_path, words)
     heading, columns, *rows = done.stdout.splitlines()
-    assert heading.startswith("vgg16.onnx, block5_conv3/pre, pictures of 64x64, 1 thread")
+    assert heading.startswith("vgg16.onnx, block5_conv3/pre, images of 64x64, 1 thread")
     assert columns.split()[:3] == ["engine", "batch", "images/s"]
     assert [row.split()[:2] for row in rows] == [["onnxruntime-cpu", "1"], ["onnxruntime-cpu", "2"]]
     assert " turns, " not in done.stderr  # it took less than half a minute
     document = json.loads((tmp_path / "b.json").read_text())
-    assert document["settings"]["pictures"] == ["coffee.jpg"]
+    assert document["settings"]["images"] == ["coffee.jpg"]
     assert document["settings"]["rounds"] == 2
     page = open_page(tmp_path / "b.html")
     assert page.locator(".barlayer .point").count() == 2
@@ -72,10 +72,10 @@ def test_from_files(small_vgg16: Path, tmp_path: Path) -> None:
         Image.fromarray(data.coffee()).save(tmp_path / "photos" / name)
     words = "photos --from-files --batch-sizes 2 --rounds 1 --json b.json --html b.html"
     done = run(small_vgg16, tmp_path, words)
-    assert "pictures of 64x64 from JPEG files" in done.stdout
-    assert "Only 2 pictures could be used: a turn goes through them again." in done.stderr
+    assert "images of 64x64 from JPEG files" in done.stdout
+    assert "Only 2 images could be used: a turn goes through them again." in done.stderr
     document = json.loads((tmp_path / "b.json").read_text())
-    assert document["settings"]["pictures"] == ["a.jpg", "b.jpg"]
+    assert document["settings"]["images"] == ["a.jpg", "b.jpg"]
     assert document["measurements"][0]["images"] == 16
     assert "Timed was a pass from JPEG files" in (tmp_path / "b.html").read_text()
 
@@ -87,9 +87,9 @@ def test_photographs_that_could_not_be_read_this_time(
     photos = tmp_path / "photos"
     photos.mkdir()
     Image.fromarray(data.coffee()).save(photos / "b.jpg")
-    (photos / "a.jpg").write_text("no picture")
+    (photos / "a.jpg").write_text("no image")
     common = f"photos --batch-sizes 2 --rounds 1 --threads 1 --json b.json {words}"
-    for failed in (0, 1):  # a picture that is damaged is no reason, as with extract
+    for failed in (0, 1):  # an image that is damaged is no reason, as with extract
         if failed:
             (photos / "0.jpg").symlink_to("gone.jpg")
         done = subprocess.run(
@@ -102,8 +102,8 @@ def test_photographs_that_could_not_be_read_this_time(
         assert done.returncode == failed, done.stderr
         assert f"{counted(1 + failed, 'image')} could not be read" in done.stderr
         settings = json.loads((tmp_path / "b.json").read_text())["settings"]
-        assert settings["pictures"] == ["b.jpg"]
-        assert settings["pictures_failed"] == failed
+        assert settings["images"] == ["b.jpg"]
+        assert settings["images_failed"] == failed
 
 
 def test_interrupted_it_prints_what_it_has(small_vgg16: Path, tmp_path: Path) -> None:

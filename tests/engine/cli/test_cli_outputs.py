@@ -17,7 +17,7 @@ BENCH = "bench --engines onnxruntime-cpu --batch-sizes 1 --rounds 1 --size 32x32
 OUTPUTS = {
     "report": ("report store -o", "page.html"),
     "maps, page": ("maps photos/a.png -l block5_pool --size 32x32 -o", "maps.html"),
-    "maps, picture": ("maps photos/a.png -l block5_pool --size 32x32 -o", "maps.png"),
+    "maps, image": ("maps photos/a.png -l block5_pool --size 32x32 -o", "maps.png"),
     "bench, page": (
         f"{BENCH} --html",
         "bench.html",
@@ -115,7 +115,7 @@ def test_names_that_no_output_can_have(folder: Path, small_vgg16: Path, name: st
     before = set(folder.rglob("*"))
     wrong = ["", " "]
     if name not in TEXTS:
-        wrong += ["-"] * (name != "maps, picture")
+        wrong += ["-"] * (name != "maps, image")
     if name in OUTPUTS or output.endswith(".onnx"):
         wrong += ["name.docx", "name", "photos", f"photos/a.png/{output}"]
     for each in wrong:
@@ -168,11 +168,11 @@ def test_a_dash_is_standard_output_and_nothing_else_is_printed(
         ("sparsity store --preprocess crop", "--preprocess: a store holds"),
         ("sparsity store -m vgg16.onnx", "--model: a store holds"),
         ("sparsity store --flatness --by channel", "--by channel shows no flatness"),
-        ("sparsity store --photos photos --by label", "leave --photos out"),
+        ("sparsity store --images photos --by label", "leave --images out"),
         ("extract photos -o new --root photos", "--root is for single files"),
         ("extract photos/a.png -o new --root nowhere", "'nowhere' as root"),
         ("extract photos/a.png -o new --root photos/a.png", "as root"),
-        ("extract photos/a.png -o new --root ''", "the root of photographs"),
+        ("extract photos/a.png -o new --root ''", "the root of images"),
         ("bench --rounds 3 --seconds 3", "--rounds: --seconds"),
         ("bench --int8 MODEL --engines onnxruntime-cpu", "int8 model was given"),
         ("bench --json - --html -", "both print"),

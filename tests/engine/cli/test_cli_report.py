@@ -19,11 +19,11 @@ def test_page_and_headline(folder: Path) -> None:
     done = run(folder, "report", "features", "-o", "page.html")
     assert done.exit_code == 0, done.stderr
     heading, first, *_, last = done.stdout.splitlines()
-    assert heading.startswith("12 pictures, 3 layers, ")
+    assert heading.startswith("12 images, 3 layers, ")
     share = build_report(folder / "features").zeros["block5_conv3/pre"].share
     assert share is not None
-    assert "of block5_pool is zero: in half of the pictures" in first
-    assert last == "1 file could not be read as a picture."
+    assert "of block5_pool is zero: in half of the images" in first
+    assert last == "1 file could not be read as an image."
     size = (folder / "page.html").stat().st_size / 1e6
     assert done.stderr == f"page.html: written, {size:.3g} MB\n"
 
@@ -48,7 +48,7 @@ def test_json_needs_no_page(folder: Path) -> None:
         (("features", "-o", ""), "empty name"),
         (("features", "-o", "-", "--json"), "--json and -o - both print"),
         (("features", "--seed", "-1"), "-1 is not in the range x>=0"),
-        (("features", "--photos", "nowhere"), "'nowhere'"),
+        (("features", "--images", "nowhere"), "'nowhere'"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(folder: Path, words: tuple[str, ...], said: str) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from skimage import data
 
 import sparsefeat
-from sparsefeat.images import list_pictures
+from sparsefeat.images import list_images
 
 from .. import command
 
@@ -23,17 +23,17 @@ WALK = [*(f"block{block}_pool" for block in range(1, 6)), "fc1", "fc2"]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, small_vgg16: Path) -> Path:
-    """Photographs with two labels, and a store of them."""
+    """Images with two labels, and a store of them."""
     folder = tmp_path_factory.mktemp("cli")
     for label, names in (("animals", ("chelsea", "astronaut")), ("things", ("coffee", "rocket"))):
         (folder / "photos" / label).mkdir(parents=True)
         for name in names:
-            picture = Image.fromarray(getattr(data, name)())
-            picture.save(folder / "photos" / label / f"{name}.png")
-    (folder / "notes.jpg").write_text("no picture")
+            image = Image.fromarray(getattr(data, name)())
+            image.save(folder / "photos" / label / f"{name}.png")
+    (folder / "notes.jpg").write_text("no image")
     extractor = sparsefeat.Extractor(small_vgg16, "pools", size=(64, 64))
-    pictures = list_pictures([folder / "photos"])
-    sparsefeat.extract(pictures, folder / "features", model=extractor)
+    images = list_images([folder / "photos"])
+    sparsefeat.extract(images, folder / "features", model=extractor)
     return folder
 
 
@@ -52,16 +52,16 @@ def lines_of(said: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(said)))
 
 
-def test_many_pictures_one_picture_and_the_walk(folder: Path, small_vgg16_top: Path) -> None:
+def test_many_images_one_image_and_the_walk(folder: Path, small_vgg16_top: Path) -> None:
     said = ok("photos", folder, small_vgg16_top)
-    assert said.startswith("photos: 4 pictures, 0 rejected\n")
+    assert said.startswith("photos: 4 images, 0 rejected\n")
     rows = re.findall(r"^(\w+) +[\dx]+ +([\d.]+) %", said, re.MULTILINE)
     assert [name for name, _ in rows] == WALK
-    assert "A picture's zeros against" in said
+    assert "An image's zeros against" in said
     one = ok("photos/things/coffee.png --json", folder, small_vgg16_top)
     facts = json.loads(one)
-    assert facts["n_pictures"] == 1
-    extractor = sparsefeat.Extractor(small_vgg16_top, "walk")
+    assert facts["n_images"] == 1
+    extractor = sparsefeat.Extractor(small_vgg16_top, "stages")
     (batch,) = extractor.extract([folder / "photos/things/coffee.png"])
     for name in WALK:
         csr = batch.layers[name]
@@ -69,9 +69,9 @@ def test_many_pictures_one_picture_and_the_walk(folder: Path, small_vgg16_top: P
 
 
 def test_the_walk_of_a_model_without_its_top(folder: Path, small_vgg16: Path) -> None:
-    done = run("photos --layers walk --size 64x64", folder, small_vgg16)
+    done = run("photos --layers stages --size 64x64", folder, small_vgg16)
     assert done.exit_code == 0
-    assert "the walk ends with the last pool" in done.stderr
+    assert "the stages ends with the last pool" in done.stderr
     assert "exported without its top" in done.stderr
     assert "block5_pool" in done.stdout
     named = run("photos --layers block5_pool,fc1 --size 64x64", folder, small_vgg16)
@@ -86,25 +86,25 @@ def test_a_store_says_what_its_photographs_say(folder: Path, small_vgg16: Path) 
         fresh = lines_of(ok(f"photos --size 64x64 {options}", folder, small_vgg16))
         assert [each["zeros"] for each in stored] == [each["zeros"] for each in fresh]
     store = sparsefeat.open(folder / "features")
-    pictures = lines_of(ok("features --by picture --csv -", folder, small_vgg16))
+    images = lines_of(ok("features --by image --csv -", folder, small_vgg16))
     for name in store.layers:
         expected = [np.mean(row == 0) for row in store[name].to_numpy()]
-        assert [float(each["zeros"]) for each in pictures if each["layer"] == name] == expected
+        assert [float(each["zeros"]) for each in images if each["layer"] == name] == expected
 
 
 def test_a_store_needs_no_model_and_names_what_it_lacks(folder: Path) -> None:
     nowhere = folder / "no.onnx"
     said = ok("features -l block4_pool,block5_pool", folder, nowhere)
     assert "block3_pool" not in said
-    done = run("features -l walk", folder, nowhere)
+    done = run("features -l stages", folder, nowhere)
     assert done.exit_code == 0
     assert "without layers behind block5_pool: not in the store" in done.stderr
     assert run("features -l fc1", folder, nowhere).exit_code == 2
 
 
-def test_text_by_picture_channel_position_and_label(folder: Path, small_vgg16: Path) -> None:
-    by_picture = ok("features --by picture --flatness", folder, small_vgg16)
-    assert re.search(r"^things/coffee.png +[\d.]+ %( +[\d.]+ %){5}$", by_picture, re.MULTILINE)
+def test_text_by_image_channel_position_and_label(folder: Path, small_vgg16: Path) -> None:
+    by_image = ok("features --by image --flatness", folder, small_vgg16)
+    assert re.search(r"^things/coffee.png +[\d.]+ %( +[\d.]+ %){5}$", by_image, re.MULTILINE)
     by_channel = ok("features --by channel -l block5_pool", folder, small_vgg16)
     shares = [float(each) for each in re.findall(r"([\d.]+) %", by_channel)]
     assert len(shares) == 32
@@ -142,16 +142,16 @@ def test_scaling(folder: Path, small_vgg16: Path) -> None:
 
 
 @SHOWN
-def test_scaling_names_rejects_and_counts_pictures(folder: Path, small_vgg16: Path) -> None:
+def test_scaling_names_rejects_and_counts_images(folder: Path, small_vgg16: Path) -> None:
     line = "photos/things notes.jpg --scaling --size 64x64 -l block5_pool"
     done = run(line, folder, small_vgg16)
     assert done.exit_code == 0
-    reject = "1 image could not be read and gave no row: notes.jpg: not a picture"
+    reject = "1 image could not be read and gave no row: notes.jpg: not an image"
     assert f"warning: {reject}\n" in done.stderr
-    assert "2 pictures, 1 rejected\n" in done.stderr
+    assert "2 images, 1 rejected\n" in done.stderr
     nothing = run("notes.jpg --scaling --size 64x64 -l block5_pool", folder, small_vgg16)
     assert nothing.exit_code == 2
-    assert f"Error: no picture could be read ({reject})" in nothing.stderr
+    assert f"Error: no image could be read ({reject})" in nothing.stderr
 
 
 @SHOWN
@@ -160,7 +160,7 @@ def test_what_cannot_be_read_this_time(
     options: str, folder: Path, small_vgg16: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(folder / "photos", tmp_path / "photos")
-    (tmp_path / "photos/animals/notes.jpg").write_text("no picture")
+    (tmp_path / "photos/animals/notes.jpg").write_text("no image")
     (tmp_path / "photos/animals/lost.jpg").symlink_to("nowhere.jpg")
     sources = "photos/animals photos/things" if options == "--compare" else "photos/animals"
     line = f"{sources} --size 64x64 -l block5_pool {options}"
@@ -172,7 +172,7 @@ def test_what_cannot_be_read_this_time(
         assert [each["path"] for each in facts["rejected"]] == ["notes.jpg"]
         assert facts["failed"] == [{"path": "lost.jpg", "reason": "no such file"}]
     elif options != "--compare":
-        assert "2 pictures, 1 rejected, 1 could not be read this time\n" in done.output
+        assert "2 images, 1 rejected, 1 could not be read this time\n" in done.output
     (tmp_path / "photos/animals/lost.jpg").unlink()
     assert run(line, tmp_path, small_vgg16).exit_code == 0
 
@@ -182,22 +182,21 @@ def test_flatness_of_a_store_whose_photographs_were_moved(
 ) -> None:
     shutil.copytree(folder / "photos", tmp_path / "photos")
     extractor = sparsefeat.Extractor(small_vgg16, "block5_pool", size=(64, 64))
-    pictures = list_pictures([tmp_path / "photos"])
-    sparsefeat.extract(pictures, tmp_path / "features", model=extractor)
+    images = list_images([tmp_path / "photos"])
+    sparsefeat.extract(images, tmp_path / "features", model=extractor)
     here = run("features --flatness --json", tmp_path, small_vgg16)
     assert "flatness" not in here.stderr
     (tmp_path / "photos").rename(tmp_path / "moved")
     shutil.copy(tmp_path / "moved/things/coffee.png", tmp_path / "moved/things/rocket.png")
     gone = run("features --flatness --json", tmp_path, small_vgg16)
     assert gone.exit_code == 0
-    assert "flatness of 4 of 4 pictures not measured: no such file (4)" in gone.stderr
+    assert "flatness of 4 of 4 images not measured: no such file (4)" in gone.stderr
     assert json.loads(gone.stdout)["flatness_unmeasured"] == {"no such file": 4}
-    moved = run("features --photos moved --json", tmp_path, small_vgg16)
-    said = "flatness of 1 of 4 pictures not measured: the file changed since it was stored (1)"
+    moved = run("features --images moved --json", tmp_path, small_vgg16)
+    said = "flatness of 1 of 4 images not measured: the file changed since it was stored (1)"
     assert said in moved.stderr
     flat = [
-        [each["flat_share"] for each in json.loads(done.stdout)["pictures"]]
-        for done in (here, moved)
+        [each["flat_share"] for each in json.loads(done.stdout)["images"]] for done in (here, moved)
     ]
     assert flat[1] == [*flat[0][:3], None]
     assert None not in flat[0]
@@ -225,8 +224,8 @@ def test_rejects_are_counted_and_nothing_readable_is_exit_1(
 ) -> None:
     done = run("notes.jpg photos/things/coffee.png --size 64x64", folder, small_vgg16)
     assert done.exit_code == 0
-    assert "1 picture, 1 rejected" in done.stdout
-    assert done.stderr.count("notes.jpg: not a picture\n") == 1
+    assert "1 image, 1 rejected" in done.stdout
+    assert done.stderr.count("notes.jpg: not an image\n") == 1
     nothing = run("notes.jpg --size 64x64", folder, small_vgg16)
     assert nothing.exit_code == 1
     assert nothing.stdout == ""
@@ -234,7 +233,7 @@ def test_rejects_are_counted_and_nothing_readable_is_exit_1(
 
 def test_a_store_of_rejects_alone_says_where_they_are(folder: Path, small_vgg16: Path) -> None:
     (folder / "no photos").mkdir()
-    (folder / "no photos" / "bad.png").write_text("no picture")
+    (folder / "no photos" / "bad.png").write_text("no image")
     extract = ["extract", "no photos", "-o", "bad store", "-m", str(small_vgg16)]
     assert command.run(folder, *extract, "--size", "64x64").exit_code == 1
     done = command.run(folder, "sparsity", "bad store")
@@ -246,18 +245,18 @@ def test_a_store_of_rejects_alone_says_where_they_are(folder: Path, small_vgg16:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("", "PHOTOS|STORE"),
+        ("", "IMAGES|STORE"),
         ("nowhere", "nowhere"),
         ("photos --layers block9", "block9"),
         ("features --layers block9", "block9"),
         ("features --scaling", "--scaling"),
         ("photos --scaling --by channel", "--scaling"),
         ("photos/things photos/animals --compare --flatness", "leave --flatness out"),
-        ("features photos --compare --photos photos", "leave --photos out"),
+        ("features photos --compare --images photos", "leave --images out"),
         ("photos --scaling --flatness", "leave --flatness out"),
-        ("photos --photos photos", "STORE"),
-        ("features --photos photos --no-flatness", "--no-flatness"),
-        ("features --photos nowhere", "nowhere"),
+        ("photos --images photos", "STORE"),
+        ("features --images photos --no-flatness", "--no-flatness"),
+        ("features --images nowhere", "nowhere"),
         ("photos --compare", "two folders"),
         ("photos features --compare --by label", "one folder"),
         ("photos features --compare --by channel", "--by label"),

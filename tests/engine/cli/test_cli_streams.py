@@ -112,7 +112,7 @@ def test_a_list_from_closed_standard_input(folder: Path) -> None:
     done = shell(folder, "sparsefeat extract --files-from - -o new -m none.onnx <&-")
     (line,) = done.stderr.splitlines()
     assert done.returncode == 2
-    assert "'-' as a list of photographs" in line
+    assert "'-' as a list of images" in line
     assert "Bad file descriptor" in line
 
 

@@ -1,4 +1,4 @@
-"""Real photographs, and Keras to compare with."""
+"""Real images, and Keras to compare with."""
 
 import pickle
 import subprocess
@@ -21,7 +21,7 @@ Keras = Callable[[Path, Size], npt.NDArray[np.float32] | str]
 
 @pytest.fixture(scope="session")
 def photographs() -> dict[str, Image.Image]:
-    """Four real photographs, RGB, of different sizes and shapes."""
+    """Four real images, RGB, of different sizes and shapes."""
     return {
         name: Image.fromarray(getattr(skimage.data, name)())
         for name in ("astronaut", "chelsea", "coffee", "rocket")

@@ -1,4 +1,4 @@
-"""Keras' own way with pictures, in a process of its own: it takes six seconds to import.
+"""Keras' own way with images, in a process of its own: it takes six seconds to import.
 
 Reads pickled ``(path, (height, width))`` from standard input and answers each with what
 ``load_img``, ``img_to_array`` and ``preprocess_input`` make of it: float32, or the error's text.

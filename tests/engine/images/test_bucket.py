@@ -10,7 +10,7 @@ from skimage import data
 
 import sparsefeat
 from sparsefeat.errors import SourceError
-from sparsefeat.images import Source, list_pictures
+from sparsefeat.images import Source, list_images
 from sparsefeat.images.reading import read_file
 from sparsefeat.storage import open_storage
 
@@ -41,7 +41,7 @@ def images(url: str) -> dict[str, bytes]:
 
 
 def test_a_prefix_is_a_folder(url: str, images: dict[str, bytes]) -> None:
-    found = list_pictures(url)
+    found = list_images(url)
     assert found.companions == {".mov": 1}
     assert all(isinstance(each, Source) for each in found)
     listed = {each.path: each for each in found if isinstance(each, Source)}
@@ -50,7 +50,7 @@ def test_a_prefix_is_a_folder(url: str, images: dict[str, bytes]) -> None:
     assert listed["a b/1.JPG"].label == "a b"
     assert listed["2.png"].label == url.rpartition("/")[2]
     assert listed["2.png"].mtime_ns > 0
-    assert [each.path for each in list_pictures(url, include="*.jpg")] == [
+    assert [each.path for each in list_images(url, include="*.jpg")] == [
         "0.tar/x/3.jpg",
         "a b/1.JPG",
         "a b/\u00e9.jpg",
@@ -58,14 +58,14 @@ def test_a_prefix_is_a_folder(url: str, images: dict[str, bytes]) -> None:
 
 
 def test_one_object_has_what_is_above_it_as_its_root(url: str, images: dict[str, bytes]) -> None:
-    (found,) = list_pictures(f"{url}/a b/1.JPG")
+    (found,) = list_images(f"{url}/a b/1.JPG")
     assert isinstance(found, Source)
     assert (found.root, found.path) == (f"{url}/a b", "1.JPG")
     assert read_file(found, MOST) == images["a b/1.JPG"]
 
 
 def test_an_object_that_changed_since_it_was_listed(url: str, images: dict[str, bytes]) -> None:
-    found = next(each for each in list_pictures(url) if each.path == "2.png")
+    found = next(each for each in list_images(url) if each.path == "2.png")
     storage = open_storage(url)
     storage.write("2.png", [b"something else"])
     storage.sync("2.png/")
@@ -76,9 +76,9 @@ def test_an_object_that_changed_since_it_was_listed(url: str, images: dict[str, 
 
 def test_where_nothing_lies(url: str) -> None:
     with pytest.raises(SourceError, match="there is nothing of that name"):
-        list_pictures(url)
+        list_images(url)
     with pytest.raises(SourceError, match="sparsefeat fetches nothing"):
-        list_pictures("https://example.org/a.jpg")
+        list_images("https://example.org/a.jpg")
 
 
 def test_extraction_from_a_bucket_into_it(

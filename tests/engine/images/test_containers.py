@@ -23,7 +23,7 @@ from PIL import Image
 from skimage import data
 
 import sparsefeat
-from sparsefeat.images import Source, find_picture, list_pictures
+from sparsefeat.images import Source, find_image, list_images
 from sparsefeat.images.containers import list_members
 from sparsefeat.images.reading import read_file, read_original
 from sparsefeat.types import ReadFailure, Reject
@@ -95,7 +95,7 @@ def reasons(found: Iterable[Source | Reject]) -> dict[str, str]:
 @pytest.mark.parametrize("kind", WRITERS)
 def test_every_image_is_found_and_read(tmp_path: Path, kind: str) -> None:
     WRITERS[kind](tmp_path / f"shard{kind}", IMAGES)
-    found = list_pictures(tmp_path)
+    found = list_images(tmp_path)
     assert contents(found) == IMAGES
     for each in found:
         assert isinstance(each, Source)
@@ -109,12 +109,12 @@ def test_every_image_is_found_and_read(tmp_path: Path, kind: str) -> None:
 def test_folders_patterns_and_companions_are_those_inside(tmp_path: Path, kind: str) -> None:
     files = {"cats/a.jpg": jpeg(1), "dogs/b.png": jpeg(2), "dogs/c.JPG": jpeg(3), "d/x.mov": b"0"}
     WRITERS[kind](tmp_path / f"shard{kind}", files)
-    found = list_pictures(tmp_path)
+    found = list_images(tmp_path)
     labels = [each.label for each in found if isinstance(each, Source)]
     assert labels == ["cats", "dogs", "dogs"]
     assert found.companions == {".mov": 1}
-    assert list(contents(list_pictures(tmp_path, include="*.jpg"))) == ["cats/a.jpg", "dogs/c.JPG"]
-    assert list(contents(list_pictures(tmp_path, exclude="dogs"))) == ["cats/a.jpg"]
+    assert list(contents(list_images(tmp_path, include="*.jpg"))) == ["cats/a.jpg", "dogs/c.JPG"]
+    assert list(contents(list_images(tmp_path, exclude="dogs"))) == ["cats/a.jpg"]
 
 
 def test_a_webdataset_sample_says_its_label(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_webdataset_sample_says_its_label(tmp_path: Path) -> None:
         ("a/2.txt", b"a caption"),
     ]
     write_tar(tmp_path / "00000.tar", files)
-    found = list_pictures(tmp_path)
+    found = list_images(tmp_path)
     assert [(each.path, each.label) for each in found if isinstance(each, Source)] == [
         ("00000.tar/a/0.jpg", "7"),
         ("00000.tar/a/1.left.jpg", "50%25 caf\u00e9"),
@@ -142,7 +142,7 @@ def test_hugging_face_s_class_names(tmp_path: Path) -> None:
     metadata = {"info": {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}}
     columns = {"image": as_structs(IMAGES), "label": [0, 1, 1, 0, 5, None]}
     write_parquet(tmp_path / "train.parquet", columns, metadata)
-    found = list_pictures(tmp_path)
+    found = list_images(tmp_path)
     labels = [each.label for each in found if isinstance(each, Source)]
     assert labels == ["cat", "dog", "dog", "cat", "5", tmp_path.name]
 
@@ -153,7 +153,7 @@ def test_img2dataset_s_rows(tmp_path: Path) -> None:
     columns = {"key": keys, "status": ["success", "failed", "success"]}
     columns["jpg"] = [jpeg(0), None, jpeg(2)]  # type: ignore[list-item]
     write_parquet(tmp_path / "00000.parquet", columns)
-    assert contents(list_pictures(tmp_path)) == {keys[0]: jpeg(0), keys[2]: jpeg(2)}
+    assert contents(list_images(tmp_path)) == {keys[0]: jpeg(0), keys[2]: jpeg(2)}
 
 
 def test_a_table_without_images_is_refused(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_a_table_without_images_is_refused(tmp_path: Path) -> None:
     kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     paths = pa.array([{"bytes": None, "path": "a.jpg"}], kind)
     write_parquet(tmp_path / "b.parquet", {"image": paths})
-    said = reasons(list_pictures(tmp_path))
+    said = reasons(list_images(tmp_path))
     assert "none of its columns (text) has the bytes of images" in said["a.parquet"]
     assert "has paths and no bytes" in said["b.parquet"]
 
@@ -173,7 +173,7 @@ def test_what_came_before_a_cut_stays(tmp_path: Path, kind: str) -> None:
     seen = set()
     for length in range(0, len(whole), len(whole) // 40):
         path.write_bytes(whole[:length])
-        found = list_pictures(tmp_path)
+        found = list_images(tmp_path)
         images = contents(each for each in found if isinstance(each, Source))
         assert images.items() <= IMAGES.items()
         seen.add(len(images))
@@ -186,7 +186,7 @@ def test_what_came_before_a_cut_stays(tmp_path: Path, kind: str) -> None:
 def test_without_its_list_a_file_gives_nothing(tmp_path: Path, kind: str) -> None:
     path = WRITERS[kind](tmp_path / f"shard{kind}", IMAGES)
     path.write_bytes(path.read_bytes()[:-20])
-    assert "the file that holds it is damaged" in reasons(list_pictures(tmp_path))[path.name]
+    assert "the file that holds it is damaged" in reasons(list_images(tmp_path))[path.name]
 
 
 @pytest.mark.parametrize("kind", WRITERS)
@@ -201,7 +201,7 @@ def test_names_that_climb_and_names_that_come_twice(tmp_path: Path, kind: str) -
             write_zip(path, files, zipfile.ZIP_DEFLATED)
     else:
         write_tar(path, files, "w:gz" if "g" in kind.lower() else "w")
-    found = list_pictures(tmp_path)
+    found = list_images(tmp_path)
     images = contents(each for each in found if isinstance(each, Source))
     twice = {f"{path.name}/a.jpg": "another image in the same file has its name"}
     if "parquet" in kind:  # a row has a number, too
@@ -222,7 +222,7 @@ def test_a_zip_that_claims_too_little_costs_no_memory(tmp_path: Path) -> None:
     struct.pack_into("<I", raw, entry + 16, zlib.crc32(b"0" * 100))
     struct.pack_into("<I", raw, entry + 24, 1 << 20)  # its size once inflated
     path.write_bytes(raw)
-    (found,) = sparsefeat.images.list_pictures(tmp_path)
+    (found,) = sparsefeat.images.list_images(tmp_path)
     assert isinstance(found, Source)
     with pytest.raises(Exception, match="the bytes are not those that its list says"):
         read_file(found, MOST)
@@ -230,20 +230,20 @@ def test_a_zip_that_claims_too_little_costs_no_memory(tmp_path: Path) -> None:
 
 def test_what_is_encrypted_or_packed_otherwise(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", [("a.jpg", jpeg(0))], zipfile.ZIP_LZMA)
-    assert reasons(list_pictures(tmp_path)) == {
+    assert reasons(list_images(tmp_path)) == {
         "a.zip/a.jpg": "compressed in another way than by deflate"
     }
     path = write_zip(tmp_path / "a.zip", [("a.jpg", jpeg(0))], zipfile.ZIP_STORED)
     raw = bytearray(path.read_bytes())
     raw[raw.rindex(b"PK\1\2") + 8] |= 1
     path.write_bytes(raw)
-    assert reasons(list_pictures(tmp_path)) == {"a.zip/a.jpg": "encrypted"}
+    assert reasons(list_images(tmp_path)) == {"a.zip/a.jpg": "encrypted"}
 
 
 @pytest.mark.parametrize("kind", [".tar", ".zip", ".parquet"])
 def test_a_file_that_changed_since_it_was_listed(tmp_path: Path, kind: str) -> None:
     path = WRITERS[kind](tmp_path / f"shard{kind}", IMAGES)
-    first, *_ = list_pictures(tmp_path)
+    first, *_ = list_images(tmp_path)
     assert isinstance(first, Source)
     path.write_bytes(path.read_bytes() + b"0")
     with pytest.raises(Exception, match="changed since it was listed"):
@@ -290,7 +290,7 @@ def test_a_tar_with_holes(tmp_path: Path) -> None:
     for flags, name in (("-cSf", "a.tar"), ("-czSf", "b.tar.gz")):
         subprocess.run(["tar", flags, name, "a.jpg", "b.jpg"], cwd=tmp_path, check=True)
     for name in ("a.tar", "b.tar.gz"):
-        found = [each for each in list_pictures(tmp_path) if each.path.startswith(name)]
+        found = [each for each in list_images(tmp_path) if each.path.startswith(name)]
         assert contents(found) == {"a.jpg": holed, "b.jpg": jpeg(1)}
 
 
@@ -302,7 +302,7 @@ def test_hard_links_are_the_files_they_lead_to(tmp_path: Path) -> None:
     subprocess.run(["tar", "-cf", "a.tar", "-C", "in", "a.jpg", "b.jpg"], cwd=tmp_path, check=True)
     subprocess.run(["tar", "-czf", "b.tgz", "-C", "in", "a.jpg", "b.jpg"], cwd=tmp_path, check=True)
     shutil.rmtree(folder)
-    found = list_pictures(tmp_path)
+    found = list_images(tmp_path)
     images = {each.path: read(each) for each in found if isinstance(each, Source)}
     assert images == {"a.tar/a.jpg": jpeg(0), "a.tar/b.jpg": jpeg(0), "b.tgz/a.jpg": jpeg(0)}
     assert reasons(found) == {"b.tgz/b.jpg": "a link to a file that isn't read before it"}
@@ -315,14 +315,14 @@ def test_gzip_in_pieces_is_read_to_its_end(tmp_path: Path) -> None:
     (tmp_path / "a").unlink()
     (tmp_path / "a.tar.gz").write_bytes(packed)
     (tmp_path / "named.tar").write_bytes(packed)
-    assert contents(list_pictures(tmp_path / "a.tar.gz")).keys()
-    found = list_pictures(tmp_path)
+    assert contents(list_images(tmp_path / "a.tar.gz")).keys()
+    found = list_images(tmp_path)
     assert len(found) == 12
     assert {read(each) for each in found} == set(IMAGES.values())
     damaged = bytearray(packed)
     damaged[-6] ^= 1  # the checksum of the last piece
     (tmp_path / "a.tar.gz").write_bytes(damaged)
-    assert "CRC check failed" in reasons(list_pictures(tmp_path))["a.tar.gz"]
+    assert "CRC check failed" in reasons(list_images(tmp_path))["a.tar.gz"]
 
 
 @pytest.mark.parametrize("field", ["size", "extension"])
@@ -339,7 +339,7 @@ def test_a_header_that_claims_too_much(tmp_path: Path, field: str) -> None:
     raw[at + 148 : at + 156] = b" " * 8
     raw[at + 148 : at + 156] = b"%06o\0 " % sum(raw[at : at + 512])
     path.write_bytes(raw)
-    found = list_pictures(tmp_path)
+    found = list_images(tmp_path)
     assert len(contents(each for each in found if isinstance(each, Source))) == 3
     assert "a header claims" in reasons(found)["a.tar"]
 
@@ -356,23 +356,23 @@ def test_a_large_member_is_not_read(tmp_path: Path) -> None:
                 file.write(bytes(1 << 20))
             file.write(bytes(1024))
     tracemalloc.start()
-    found = list_pictures(tmp_path)
+    found = list_images(tmp_path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 100 << 20
     assert found.companions == {".mov": 1}
     assert reasons(found) == {
-        "a.jpg.tar.gz/a.jpg": "the file is larger than any picture within the limit of pixels"
+        "a.jpg.tar.gz/a.jpg": "the file is larger than any image within the limit of pixels"
     }
 
 
 def test_many_images_of_one_name_are_not_kept(tmp_path: Path) -> None:
     files = [(f"frame.{n:04}.jpg", jpeg(n % 9)) for n in range(200)]
-    source = find_picture(write_tar(tmp_path / "a.tar.gz", files, "w:gz"))
+    source = find_image(write_tar(tmp_path / "a.tar.gz", files, "w:gz"))
     assert isinstance(source, Source)
     first = next(iter(list_members(source, lambda names, file: True)))
     assert first.path.endswith("frame.0000.jpg")
-    assert len(list_pictures(tmp_path)) == 200
+    assert len(list_images(tmp_path)) == 200
 
 
 def test_what_odd_archives_raise_costs_them_alone(tmp_path: Path) -> None:
@@ -384,7 +384,7 @@ def test_what_odd_archives_raise_costs_them_alone(tmp_path: Path) -> None:
     write_tar(tmp_path / "c.tar", [("n" * 5000 + ".jpg", jpeg(0)), ("d.jpg", jpeg(2))])
     columns = {"image": as_structs({"a.jpg": jpeg(3)}), "label": ["l" * 20_000]}
     write_parquet(tmp_path / "d.parquet", columns)
-    found = list_pictures(tmp_path)
+    found = list_images(tmp_path)
     images = {each.path: each for each in found if isinstance(each, Source)}
     assert set(images) == {"a.zip/b.jpg", "c.tar/d.jpg", "d.parquet/a.jpg"}
     assert len(images["d.parquet/a.jpg"].label) == 200
@@ -398,7 +398,7 @@ def test_a_zip_that_packs_more_than_it_holds(tmp_path: Path) -> None:
     raw = bytearray(path.read_bytes())
     struct.pack_into("<I", raw, raw.rindex(b"PK\1\2") + 20, 1 << 30)
     path.write_bytes(raw)
-    assert reasons(list_pictures(tmp_path)) == {"a.zip/a.jpg": "the file that holds it is damaged"}
+    assert reasons(list_images(tmp_path)) == {"a.zip/a.jpg": "the file that holds it is damaged"}
 
 
 @pytest.mark.parametrize("kind", WRITERS)
@@ -406,7 +406,7 @@ def test_what_a_folder_would_hide_is_hidden_inside(tmp_path: Path, kind: str) ->
     names = (".git/a.jpg", "a/.thumbs/b.jpg", "s.zarr/c", "__MACOSX/d.jpg", "100%.jpg", "e.jpg")
     files = {name: jpeg(n) for n, name in enumerate(names)}
     WRITERS[kind](tmp_path / f"shard{kind}", {**files, "in.zip": b"PK"})
-    found = list_pictures(tmp_path, exclude="*100%.jpg")
+    found = list_images(tmp_path, exclude="*100%.jpg")
     assert list(contents(each for each in found if isinstance(each, Source))) == ["e.jpg"]
     assert list(reasons(found).values()) == ["an archive inside of an archive, which is not opened"]
     assert found.unmatched == ()
@@ -416,6 +416,6 @@ def test_an_archive_that_is_not_there(tmp_path: Path) -> None:
     """An archive that the system refuses is no reject: the next run tries it again."""
     path = tmp_path / "0.tar"
     path.symlink_to(tmp_path / "gone.tar")
-    (found,) = list_pictures(tmp_path)
+    (found,) = list_images(tmp_path)
     assert isinstance(found, ReadFailure)
     assert found.reason == "no such file"

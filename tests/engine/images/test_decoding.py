@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from sparsefeat.errors import InputError
-from sparsefeat.images import PRESETS, Decoded, decode, find_picture
+from sparsefeat.images import PRESETS, Decoded, decode, find_image
 from sparsefeat.types import Reject, Row
 
 KERAS = PRESETS["keras"]
@@ -25,8 +25,8 @@ def content(photographs: dict[str, Image.Image]) -> bytes:
     return stream.getvalue()
 
 
-def decoded(picture: Any, **options: Any) -> Decoded:
-    result = decode(picture, KERAS, (100, 80), **options)
+def decoded(image: Any, **options: Any) -> Decoded:
+    result = decode(image, KERAS, (100, 80), **options)
     assert isinstance(result, Decoded)
     return result
 
@@ -35,7 +35,7 @@ def test_a_file_however_it_is_named(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "cats" / "100%.png"
     file.parent.mkdir()
     file.write_bytes(content)
-    source = find_picture(file, root=str(tmp_path))
+    source = find_image(file, root=str(tmp_path))
     result = decoded(source)
     assert result.row == Row(
         path="cats/100%25.png",
@@ -106,7 +106,7 @@ def test_pixels_do_not_share_memory_that_the_caller_may_change() -> None:
 def test_an_array_without_pixels_is_a_reject() -> None:
     result = decode(np.zeros((0, 5, 3), np.uint8), KERAS, (32, 32))
     assert isinstance(result, Reject)
-    assert result.reason == "the picture has no pixels"
+    assert result.reason == "the image has no pixels"
 
 
 @pytest.mark.parametrize(
@@ -124,10 +124,10 @@ def test_other_arrays_are_the_callers_mistake(array: npt.NDArray[Any]) -> None:
         decode(array, KERAS, (32, 32))
 
 
-@pytest.mark.parametrize("picture", [None, 7, ["a.jpg"], io.BytesIO()])
-def test_other_types_are_the_callers_mistake(picture: Any) -> None:
+@pytest.mark.parametrize("image", [None, 7, ["a.jpg"], io.BytesIO()])
+def test_other_types_are_the_callers_mistake(image: Any) -> None:
     with pytest.raises(InputError, match="expected a path, bytes"):
-        decode(picture, KERAS, (32, 32))
+        decode(image, KERAS, (32, 32))
 
 
 @pytest.mark.parametrize("size", [(0, 5), (5, -1), (5.0, 5.0), (5,), 5, (1, 2, 3)])
@@ -141,7 +141,7 @@ def test_rejects_hold_what_is_known(tmp_path: Path) -> None:
     file.write_text("words")
     result = decode(file, KERAS, (32, 32))
     assert isinstance(result, Reject)
-    assert result.reason == "not a picture"
+    assert result.reason == "not an image"
     assert result.sha256 == hashlib.sha256(b"words").hexdigest()
     assert (result.bytes, result.mtime_ns) == (5, file.stat().st_mtime_ns)
     gone = decode(tmp_path / "gone", KERAS, (32, 32))

@@ -21,20 +21,20 @@ SIZES = [(224, 224), (240, 240), (32, 301), (300, 451)]
 """(height, width); the last is that of chelsea, so that nothing is resized."""
 
 
-def saved(picture: Image.Image, picture_format: str, **options: object) -> bytes:
+def saved(image: Image.Image, picture_format: str, **options: object) -> bytes:
     stream = io.BytesIO()
-    picture.save(stream, picture_format, **options)
+    image.save(stream, picture_format, **options)
     return stream.getvalue()
 
 
-def sixteen_bits(picture: Image.Image) -> npt.NDArray[np.uint16]:
-    grey = np.asarray(picture.convert("L")).astype(np.uint16)
+def sixteen_bits(image: Image.Image) -> npt.NDArray[np.uint16]:
+    grey = np.asarray(image.convert("L")).astype(np.uint16)
     return grey * 257
 
 
-def with_alpha(picture: Image.Image) -> Image.Image:
-    translucent = picture.copy()
-    translucent.putalpha(picture.convert("L"))
+def with_alpha(image: Image.Image) -> Image.Image:
+    translucent = image.copy()
+    translucent.putalpha(image.convert("L"))
     return translucent
 
 
@@ -44,13 +44,13 @@ def with_orientation(orientation: int) -> bytes:
     return exif.tobytes()
 
 
-def palette_with_alphas(picture: Image.Image) -> bytes:
-    return saved(picture.quantize(64), "PNG", transparency=bytes(range(0, 256, 4)))
+def palette_with_alphas(image: Image.Image) -> bytes:
+    return saved(image.quantize(64), "PNG", transparency=bytes(range(0, 256, 4)))
 
 
-def many_frames(picture: Image.Image, picture_format: str) -> bytes:
-    frames = [picture.transpose(Image.Transpose.ROTATE_180), picture.convert("L").convert("RGB")]
-    return saved(picture, picture_format, save_all=True, append_images=frames)
+def many_frames(image: Image.Image, picture_format: str) -> bytes:
+    frames = [image.transpose(Image.Transpose.ROTATE_180), image.convert("L").convert("RGB")]
+    return saved(image, picture_format, save_all=True, append_images=frames)
 
 
 KINDS: dict[str, Callable[[Image.Image], bytes]] = {
@@ -130,7 +130,7 @@ def test_every_format_and_mode(
     kind: str, photographs: dict[str, Image.Image], like_keras: Check, tmp_path: Path
 ) -> None:
     for (name, photograph), size in zip(photographs.items(), SIZES, strict=True):
-        file = tmp_path / f"{name}.picture"
+        file = tmp_path / f"{name}.image"
         file.write_bytes(KINDS[kind](photograph))
         assert isinstance(like_keras(file, size), Decoded)
     file.write_bytes(KINDS[kind](photographs["chelsea"]))
@@ -139,12 +139,12 @@ def test_every_format_and_mode(
 
 @pytest.fixture(scope="session")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("scratch") / "picture"
+    return tmp_path_factory.mktemp("scratch") / "image"
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "tiff", "webp-lossy"])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (2, 3)])
-def test_tiny_and_thin_pictures(
+def test_tiny_and_thin_images(
     kind: str,
     shape: Size,
     photographs: dict[str, Image.Image],
@@ -179,10 +179,10 @@ def test_random_pixels_modes_and_sizes(
     seed = data.draw(st.integers(0, 2**32 - 1))
     blank = Image.new(mode, (width, height))
     noise = np.random.default_rng(seed).bytes(len(blank.tobytes()))
-    picture = Image.frombytes(mode, (width, height), noise)
+    image = Image.frombytes(mode, (width, height), noise)
     if mode == "P":
-        picture.putpalette(np.random.default_rng(seed + 1).bytes(768))
-    scratch.write_bytes(saved(picture, picture_format))
+        image.putpalette(np.random.default_rng(seed + 1).bytes(768))
+    scratch.write_bytes(saved(image, picture_format))
     assert isinstance(like_keras(scratch, size), Decoded)
 
 
@@ -221,7 +221,7 @@ def fragile(photographs: dict[str, Image.Image]) -> dict[str, bytes]:
     return {kind: KINDS[kind](small) for kind in FRAGILE}
 
 
-# Keras warns too, and goes on; here as there, a warning about metadata costs no picture.
+# Keras warns too, and goes on; here as there, a warning about metadata costs no image.
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning")
 @pytest.mark.parametrize("kind", FRAGILE)
 @settings(max_examples=25, deadline=None)

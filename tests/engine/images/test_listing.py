@@ -16,8 +16,8 @@ from sparsefeat.images import (
     Source,
     decode_path,
     describe_companions,
-    find_picture,
-    list_pictures,
+    find_image,
+    list_images,
 )
 from sparsefeat.types import Reject
 
@@ -57,7 +57,7 @@ def test_a_folder_in_the_order_of_bytes(inside: Path) -> None:
         "ａ",
     ]
     make(inside / "photos", *names)
-    found = list_pictures(["photos"])
+    found = list_images(["photos"])
     expected = sorted(os.fsencode(name) for name in names)
     assert [os.fsencode(decode_path(path)) for path in paths(found)] == expected
     for item in found:
@@ -84,17 +84,17 @@ def test_a_folder_in_the_order_of_bytes(inside: Path) -> None:
 )
 def test_odd_names(name: bytes, path: str, inside: Path) -> None:
     make(inside / "photos", name)
-    (item,) = list_pictures(["photos"])
+    (item,) = list_images(["photos"])
     assert isinstance(item, Source)
     assert item.path == path
     item.path.encode("utf-8")
-    named = list_pictures([os.fsdecode(b"photos/" + name)], root="photos")
+    named = list_images([os.fsdecode(b"photos/" + name)], root="photos")
     assert named == [item]
 
 
 def test_labels_are_the_parent_folder(inside: Path) -> None:
     make(inside / "photos", "x.jpg", "cats/a.jpg", b"50%\xff/a.jpg")
-    found = list_pictures(["photos"])
+    found = list_images(["photos"])
     assert [item.label for item in found if isinstance(item, Source)] == [
         "50%25%FF",
         "cats",
@@ -104,18 +104,18 @@ def test_labels_are_the_parent_folder(inside: Path) -> None:
 
 def test_hidden_files_and_stores_are_left_out(inside: Path) -> None:
     make(inside / "photos", ".hidden.jpg", ".git/a.jpg", "part.zarr/c/0", "out/b.jpg", "ok.jpg")
-    assert paths(list_pictures(["photos"], skip=inside / "photos" / "out")) == ["ok.jpg"]
-    assert paths(list_pictures(["photos"], skip="nowhere")) == ["ok.jpg", "out/b.jpg"]
+    assert paths(list_images(["photos"], skip=inside / "photos" / "out")) == ["ok.jpg"]
+    assert paths(list_images(["photos"], skip="nowhere")) == ["ok.jpg", "out/b.jpg"]
 
 
 def test_a_hidden_file_that_is_named_is_listed(inside: Path) -> None:
     make(inside, ".hidden.jpg")
-    assert paths(list_pictures([".hidden.jpg"])) == [".hidden.jpg"]
+    assert paths(list_images([".hidden.jpg"])) == [".hidden.jpg"]
 
 
 def test_patterns_give_the_paths_that_their_folder_gives(inside: Path) -> None:
     make(inside / "photos", "a.jpg", "b.png", "c/d.jpg", "c/e/f.jpg", "c/e/g.png", ".h/i.jpg")
-    everything = {item.path: item for item in list_pictures(["photos"])}
+    everything = {item.path: item for item in list_images(["photos"])}
     for pattern, expected in {
         "photos/*.jpg": ["a.jpg"],
         "photos/**/*.jpg": ["a.jpg", "c/d.jpg", "c/e/f.jpg"],
@@ -125,15 +125,15 @@ def test_patterns_give_the_paths_that_their_folder_gives(inside: Path) -> None:
         "photos/**": list(everything),
         "photos/*": list(everything),
     }.items():
-        found = list_pictures([pattern])
+        found = list_images([pattern])
         assert found == [everything[path] for path in expected], pattern
-    assert paths(list_pictures([f"{inside}/p*/b.png"])) == ["photos/b.png"]
+    assert paths(list_images([f"{inside}/p*/b.png"])) == ["photos/b.png"]
 
 
 def test_a_file_with_wildcards_in_its_name_is_that_file(inside: Path) -> None:
     make(inside, "*.jpg", "other.jpg")
-    assert paths(list_pictures(["*.jpg"])) == ["*.jpg"]
-    assert paths(list_pictures(["*.jp?"])) == ["*.jpg", "other.jpg"]
+    assert paths(list_images(["*.jpg"])) == ["*.jpg"]
+    assert paths(list_images(["*.jp?"])) == ["*.jpg", "other.jpg"]
 
 
 def test_roots_of_single_files(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +141,7 @@ def test_roots_of_single_files(inside: Path, monkeypatch: pytest.MonkeyPatch) ->
     file = inside / "photos" / "cats" / "a.jpg"
     roots = {}
     for root in (None, "photos", inside / "photos" / "cats", "elsewhere"):
-        (item,) = list_pictures([file], root=root)
+        (item,) = list_images([file], root=root)
         roots[str(root)] = (item.root, item.path)
     assert roots == {
         "None": (str(inside), "photos/cats/a.jpg"),
@@ -150,19 +150,19 @@ def test_roots_of_single_files(inside: Path, monkeypatch: pytest.MonkeyPatch) ->
         "elsewhere": (str(inside), "photos/cats/a.jpg"),
     }
     monkeypatch.chdir("elsewhere")
-    (item,) = list_pictures(["../photos/cats/a.jpg"])
+    (item,) = list_images(["../photos/cats/a.jpg"])
     assert (item.root, item.path) == ("/", str(file)[1:])
 
 
 def test_a_root_is_a_whole_folder_name(inside: Path) -> None:
     make(inside, "photos2/a.jpg", "photos/b.jpg")
-    (item,) = list_pictures(["photos2/a.jpg"], root="photos")
+    (item,) = list_images(["photos2/a.jpg"], root="photos")
     assert item.path == "photos2/a.jpg"
 
 
 def test_a_file_named_twice_comes_once_where_it_came_first(inside: Path) -> None:
     make(inside, "p/a.jpg", "p/b.jpg", "p/c/d.jpg")
-    found = list_pictures(["p/b.jpg", "p/c", "p/*.jpg", "p", "./p/../p/b.jpg", inside / "p"])
+    found = list_images(["p/b.jpg", "p/c", "p/*.jpg", "p", "./p/../p/b.jpg", inside / "p"])
     assert [(item.path, item.root) for item in found] == [
         ("p/b.jpg", str(inside)),
         ("d.jpg", str(inside / "p" / "c")),
@@ -173,7 +173,7 @@ def test_a_file_named_twice_comes_once_where_it_came_first(inside: Path) -> None
 def test_a_link_in_front_of_two_dots_leads_where_the_system_says(inside: Path) -> None:
     make(inside, "real/inner/x.jpg", "real/right.jpg", "wrong.jpg")
     (inside / "link").symlink_to("real/inner")
-    (item,) = list_pictures(["link/../right.jpg"])
+    (item,) = list_images(["link/../right.jpg"])
     assert item.path == "real/right.jpg"
 
 
@@ -183,7 +183,7 @@ def test_lists(end: str, inside: Path) -> None:
     (inside / "list").write_text(
         end.join(["p/c.jpg", "", "p/b b.jpg", "p/gone.jpg", "p", "p/c.jpg", ""]), newline=""
     )
-    found = list_pictures(["p/a.jpg"], files_from="list", root="p")
+    found = list_images(["p/a.jpg"], files_from="list", root="p")
     assert [(item.path, getattr(item, "reason", "")) for item in found] == [
         ("a.jpg", ""),
         ("c.jpg", ""),
@@ -195,14 +195,14 @@ def test_lists(end: str, inside: Path) -> None:
 def test_a_list_with_nul_may_hold_newlines_and_any_bytes(inside: Path) -> None:
     make(inside, b"two\nlines", b"\xff\xfe")
     (inside / "list").write_bytes(b"two\nlines\0\xff\xfe\0")
-    assert paths(list_pictures([], files_from="list")) == ["two\nlines", "%FF%FE"]
+    assert paths(list_images([], files_from="list")) == ["two\nlines", "%FF%FE"]
 
 
 def test_a_list_from_standard_input(inside: Path) -> None:
     make(inside, b"a.jpg", b"caf\xe9.jpg")
     code = (
-        "from sparsefeat.images import list_pictures\n"
-        "print([item.path for item in list_pictures([], files_from='-')])"
+        "from sparsefeat.images import list_images\n"
+        "print([item.path for item in list_images([], files_from='-')])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], input=b"caf\xe9.jpg\na.jpg", capture_output=True, check=True
@@ -226,35 +226,35 @@ def test_what_names_nothing_is_an_error(inputs: list[str], inside: Path) -> None
     (inside / "empty").mkdir()
     (inside / "dangling").symlink_to("nowhere")
     with pytest.raises(SourceError, match=r"^got .*expected .*") as caught:
-        list_pictures(inputs)
+        list_images(inputs)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_list_is_an_error(inside: Path) -> None:
     with pytest.raises(SourceError, match="got 'nowhere' as a list"):
-        list_pictures([], files_from="nowhere")
+        list_images([], files_from="nowhere")
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"\0", b"\xef\xbb\xbf", b"\xff\xfe\r\0\n\0"])
 def test_an_empty_list_is_nothing_to_do(inside: Path, content: bytes) -> None:
     (inside / "list").write_bytes(content)
-    assert list_pictures([], files_from="list") == []
-    assert list_pictures([]) == []
+    assert list_images([], files_from="list") == []
+    assert list_images([]) == []
     (inside / "empty").mkdir()
-    with pytest.raises(SourceError, match="'empty', expected photographs: there are no files"):
-        list_pictures("empty", files_from="list")
+    with pytest.raises(SourceError, match="'empty', expected images: there are no files"):
+        list_images("empty", files_from="list")
 
 
 def test_a_listed_folder_is_searched_unless_the_list_has_what_is_in_it(inside: Path) -> None:
     make(inside, "p/a.jpg", "p/b.jpg", "p/c/d.jpg", "q/e.jpg", "q/f/g.jpg", "empty/x.mov")
     (inside / "list").write_text("p\np/a.jpg\np/c\nq\nempty\n")
-    found = list_pictures([], files_from="list")
+    found = list_images([], files_from="list")
     assert paths(found) == ["p/a.jpg", "d.jpg", "e.jpg", "f/g.jpg"]
     assert found[1].root == str(inside / "p/c")
     # As find writes it: folders beside what is in them.
     written = subprocess.run(["find", "p", "-print0"], capture_output=True, check=True).stdout
     (inside / "list").write_bytes(written)
-    assert sorted(paths(list_pictures([], files_from="list"))) == [
+    assert sorted(paths(list_images([], files_from="list"))) == [
         "p/a.jpg",
         "p/b.jpg",
         "p/c/d.jpg",
@@ -263,9 +263,9 @@ def test_a_listed_folder_is_searched_unless_the_list_has_what_is_in_it(inside: P
 
 def test_one_path_is_taken_as_a_list_of_one(inside: Path) -> None:
     make(inside, "p/a.jpg", "p/b.png")
-    assert paths(list_pictures("p")) == paths(list_pictures(Path("p"))) == ["a.jpg", "b.png"]
-    assert paths(list_pictures("p/*.jpg")) == ["a.jpg"]
-    assert paths(list_pictures(name for name in ["p/b.png", "p"])) == ["p/b.png", "a.jpg"]
+    assert paths(list_images("p")) == paths(list_images(Path("p"))) == ["a.jpg", "b.png"]
+    assert paths(list_images("p/*.jpg")) == ["a.jpg"]
+    assert paths(list_images(name for name in ["p/b.png", "p"])) == ["p/b.png", "a.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -273,22 +273,22 @@ def test_one_path_is_taken_as_a_list_of_one(inside: Path) -> None:
 )
 def test_what_is_no_path_is_an_error(inputs: Any) -> None:
     with pytest.raises(InputError, match=r"^got a \w+.*expected"):
-        list_pictures(inputs)
+        list_images(inputs)
 
 
 def test_patterns_ignore_case(inside: Path) -> None:
     make(inside / "Photos", "a.jpg", "b.JPG", "Trip/c.Jpg", "trip2/d.jpeg")
-    assert paths(list_pictures("Photos/**/*.jpg")) == ["Trip/c.Jpg", "a.jpg", "b.JPG"]
-    assert paths(list_pictures("Photos/**/*.JPG")) == ["Trip/c.Jpg", "a.jpg", "b.JPG"]
-    assert paths(list_pictures("Photos/TRIP*/*")) == ["Trip/c.Jpg", "trip2/d.jpeg"]
-    assert paths(list_pictures("Photos/[AB].jpg")) == ["a.jpg", "b.JPG"]
+    assert paths(list_images("Photos/**/*.jpg")) == ["Trip/c.Jpg", "a.jpg", "b.JPG"]
+    assert paths(list_images("Photos/**/*.JPG")) == ["Trip/c.Jpg", "a.jpg", "b.JPG"]
+    assert paths(list_images("Photos/TRIP*/*")) == ["Trip/c.Jpg", "trip2/d.jpeg"]
+    assert paths(list_images("Photos/[AB].jpg")) == ["a.jpg", "b.JPG"]
     with pytest.raises(SourceError, match="nothing of that name"):
-        list_pictures("Photos/A.jpg")  # a name, not a pattern
+        list_images("Photos/A.jpg")  # a name, not a pattern
 
 
 def test_folders_with_brackets_are_those_folders(inside: Path) -> None:
     make(inside, "p [2019]/a.jpg", "p [2019]/x [1]/b.JPG", "p 2/no.jpg", "p [x/c.jpg", "q*/d.jpg")
-    assert paths(list_pictures("p [2019]")) == ["a.jpg", "x [1]/b.JPG"]
+    assert paths(list_images("p [2019]")) == ["a.jpg", "x [1]/b.JPG"]
     for pattern, expected in {
         "p [2019]/*.jpg": ["a.jpg"],
         "p [2019]/**/*.jpg": ["a.jpg", "x [1]/b.JPG"],
@@ -298,42 +298,42 @@ def test_folders_with_brackets_are_those_folders(inside: Path) -> None:
         "q*/*.jpg": ["d.jpg"],
         "*/x [1]/*.jpg": ["p [2019]/x [1]/b.JPG"],
     }.items():
-        assert paths(list_pictures(pattern)) == expected, pattern
-    assert list_pictures("p [2019]/*.jpg")[0].root == str(inside / "p [2019]")
+        assert paths(list_images(pattern)) == expected, pattern
+    assert list_images("p [2019]/*.jpg")[0].root == str(inside / "p [2019]")
     with pytest.raises(SourceError, match="nothing of that name"):
-        list_pictures("p [2019]/gone.jpg")
+        list_images("p [2019]/gone.jpg")
 
 
 def test_companions_are_counted_and_not_listed(inside: Path) -> None:
     make(inside / "p", "a.jpg", "a.MOV", "a.xmp", "x/b.mov", "desktop.ini", "x/Thumbs.db", "n.bin")
-    found = list_pictures("p")
+    found = list_images("p")
     assert paths(found) == ["a.jpg", "n.bin"]
     assert found.companions == {".mov": 2, ".xmp": 1, ".ini": 1, ".db": 1}
-    assert list_pictures(["p", "p/*", "p/x", "p/a.jpg"]).companions == found.companions
+    assert list_images(["p", "p/*", "p/x", "p/a.jpg"]).companions == found.companions
     (inside / "list").write_text("p/a.jpg\np/a.MOV\np/._a.jpg\np/.DS_Store\n")
-    listed = list_pictures([], files_from="list")
+    listed = list_images([], files_from="list")
     assert paths(listed) == ["p/a.jpg"]
     assert listed.companions == {".mov": 1, "._*": 1, ".ds_store": 1}
     # Who names one means it.
-    named = list_pictures(["p/a.MOV", "p/a.jpg"])
+    named = list_images(["p/a.MOV", "p/a.jpg"])
     assert (paths(named), named.companions) == (["p/a.MOV", "p/a.jpg"], {})
-    assert paths(list_pictures("p", include="*.mov")) == ["a.MOV", "x/b.mov"]
-    with pytest.raises(SourceError, match=r"1 file that accompanies photographs was skipped: 1 \."):
-        list_pictures("p/*.ini")
+    assert paths(list_images("p", include="*.mov")) == ["a.MOV", "x/b.mov"]
+    with pytest.raises(SourceError, match=r"1 file that accompanies images was skipped: 1 \."):
+        list_images("p/*.ini")
 
 
 def test_raw_photographs_are_counted_by_themselves(inside: Path) -> None:
     make(inside / "p", "a.CR2", "a.jpg", "b.nef", "b.xmp", "c.nef", "Icon\r")
     make(inside / "p" / "Previews.lrdata", "d.jpg")
-    found = list_pictures("p")
+    found = list_images("p")
     assert paths(found) == ["a.jpg"]
     assert describe_companions(found.companions) == (
-        "2 files that accompany photographs were skipped: 1 .xmp, 1 icon\\r; "
+        "2 files that accompany images were skipped: 1 .xmp, 1 icon\\r; "
         "3 raw files were skipped: 2 .nef, 1 .cr2"
     )
     (inside / "p" / "a.jpg").unlink()
     with pytest.raises(SourceError, match=r"no files in it .*; 3 raw files were skipped: 2 \.nef"):
-        list_pictures("p")
+        list_images("p")
 
 
 def test_an_include_that_matches_nothing_is_named(inside: Path) -> None:
@@ -341,8 +341,8 @@ def test_an_include_that_matches_nothing_is_named(inside: Path) -> None:
     with pytest.raises(
         SourceError, match=r"of 3 files in it none matches --include '\*\.tif' or 'y';"
     ):
-        list_pictures("p", include=["*.tif", "y"])
-    assert paths(list_pictures("p", include=["*.tif", "x"])) == ["x/c.png"]
+        list_images("p", include=["*.tif", "y"])
+    assert paths(list_images("p", include=["*.tif", "x"])) == ["x/c.png"]
 
 
 def test_include_and_exclude(inside: Path) -> None:
@@ -355,95 +355,95 @@ def test_include_and_exclude(inside: Path) -> None:
         ({"exclude": "x/raw"}, ["a.jpg", "b.PNG", "raw/c.jpg", "x/e-edit.jpg", "x/f.jpg"]),
         ({"include": "x/*.jpg", "exclude": "*-edit.jpg"}, ["x/f.jpg"]),
     ):
-        assert paths(list_pictures("p", **options)) == expected, options
-    assert paths(list_pictures(["p/a.jpg", "p/b.PNG", "p/x"], exclude="*.jpg")) == ["p/b.PNG"]
+        assert paths(list_images("p", **options)) == expected, options
+    assert paths(list_images(["p/a.jpg", "p/b.PNG", "p/x"], exclude="*.jpg")) == ["p/b.PNG"]
     (inside / "list").write_text("p/a.jpg\np/b.PNG\n")
-    assert paths(list_pictures([], files_from="list", exclude="*.png")) == ["p/a.jpg"]
+    assert paths(list_images([], files_from="list", exclude="*.png")) == ["p/a.jpg"]
     for options, says in (
         ({"include": "*.gif"}, r"none matches --include '\*\.gif'"),
         ({"exclude": "p"}, "--include and --exclude left the others out"),
     ):
         with pytest.raises(SourceError, match=says):
-            list_pictures([], files_from="list", **options)
+            list_images([], files_from="list", **options)
     for options, says in (
         ({"include": "*.gif"}, r"none matches --include '\*\.gif'"),
         ({"exclude": ["x", "raw", "*.*"]}, "--include and --exclude left the others out"),
     ):
         with pytest.raises(SourceError, match=says):
-            list_pictures("p", **options)
+            list_images("p", **options)
     for pattern in ("", "/", ".", 3):
         with pytest.raises(InputError, match="expected a pattern"):
-            list_pictures("p", exclude=[pattern])  # type: ignore[list-item]
+            list_images("p", exclude=[pattern])  # type: ignore[list-item]
 
 
 def test_patterns_of_a_shell_are_understood_or_refused(inside: Path) -> None:
     make(inside / "p", "a.jpg", "raw/b.jpg", "x/raw/c.jpg")
     # "./" is at any depth, as every pattern is.
     for pattern in ("raw", "./raw", "././raw/"):
-        found = list_pictures("p", exclude=pattern)
+        found = list_images("p", exclude=pattern)
         assert (paths(found), found.unmatched) == (["a.jpg"], ()), pattern
     for pattern in (str(inside / "p/raw"), "../raw", "x/../raw", ".."):
         with pytest.raises(InputError, match=r"without a leading / and without \.\."):
-            list_pictures("p", exclude=pattern)
+            list_images("p", exclude=pattern)
         with pytest.raises(InputError, match=r"^got include .* such as "):
-            list_pictures("p", include=[pattern])
+            list_images("p", include=[pattern])
 
 
 def test_a_pattern_that_matches_nothing_is_told(inside: Path) -> None:
     make(inside / "p", "a.jpg", "a.png", "raw/b.jpg", "b.mov", "c.jpg")
     patterns = ["p/raw", "raw", "RAW/*.jpg", "a.*", "*.png", "*.mov", "*.gif"]
-    found = list_pictures("p", exclude=patterns, include=["*.jpg", "*.jpeg", "raw/b.jpg", "a.*"])
+    found = list_images("p", exclude=patterns, include=["*.jpg", "*.jpeg", "raw/b.jpg", "a.*"])
     # An excluded folder is not entered.
     assert found.unmatched == (
         *(("include", pattern) for pattern in ("*.jpeg", "raw/b.jpg")),
         *(("exclude", pattern) for pattern in ("p/raw", "RAW/*.jpg", "*.gif")),
     )
-    assert list_pictures("p").unmatched == ()
+    assert list_images("p").unmatched == ()
     # What is named itself is relative to the current folder.
-    assert list_pictures(["p/a.jpg", "p/raw/b.jpg"], exclude="p/raw").unmatched == ()
+    assert list_images(["p/a.jpg", "p/raw/b.jpg"], exclude="p/raw").unmatched == ()
 
 
 def test_a_list_with_entries_and_no_photographs(inside: Path) -> None:
     (inside / "mount").mkdir()
     make(inside, "a.mov")
     for entries, says in (
-        ("mount\n", r"got 1 path in 'list', expected photographs: there are no files in it"),
+        ("mount\n", r"got 1 path in 'list', expected images: there are no files in it"),
         ("mount\na.mov\n", r"got 2 paths in 'list', .* skipped: 1 \.mov; name"),
     ):
         (inside / "list").write_text(entries)
         with pytest.raises(SourceError, match=says):
-            list_pictures([], files_from="list")
+            list_images([], files_from="list")
     (inside / "list").write_text("\n")
-    assert list_pictures([], files_from="list") == []
+    assert list_images([], files_from="list") == []
 
 
 def test_an_excluded_folder_is_not_entered(tmp_path: Path) -> None:
     make(tmp_path / "p", "closed/a.jpg", "open.jpg")
     (tmp_path / "p/closed").chmod(0)
     with as_nobody(tmp_path):
-        found = list_pictures(tmp_path / "p", exclude="closed")
+        found = list_images(tmp_path / "p", exclude="closed")
     (tmp_path / "p/closed").chmod(0o755)
     assert paths(found) == ["open.jpg"]
 
 
 def test_addresses_are_not_fetched(inside: Path) -> None:
     with pytest.raises(SourceError, match="fetches nothing"):
-        list_pictures("https://example.org/a.jpg?size=2")
+        list_images("https://example.org/a.jpg?size=2")
     (inside / "list").write_text("file:///p/a.jpg\np/a.jpg\n")
-    item, _ = list_pictures([], files_from="list")
+    item, _ = list_images([], files_from="list")
     assert isinstance(item, Reject)
     assert (item.path, item.reason) == ("file:///p/a.jpg", str(Reason.ADDRESS))
 
 
 def test_half_a_character_is_no_name() -> None:
-    item = find_picture("\ud800.jpg")
+    item = find_image("\ud800.jpg")
     assert isinstance(item, Reject)
     assert item.reason == "no such file"
 
 
 def test_only_lost_files_are_rejects_not_an_error(inside: Path) -> None:
     (inside / "list").write_bytes(b"gone\n")
-    (item,) = list_pictures([], files_from="list")
+    (item,) = list_images([], files_from="list")
     assert isinstance(item, Reject)
     assert (item.path, item.root, item.sha256) == ("gone", str(inside), "")
 
@@ -451,14 +451,14 @@ def test_only_lost_files_are_rejects_not_an_error(inside: Path) -> None:
 def test_special_files(inside: Path) -> None:
     make(inside / "p", "a.jpg")
     os.mkfifo(inside / "p" / "fifo.jpg")
-    assert paths(list_pictures(["p"])) == ["a.jpg"]
-    (named,) = list_pictures(["p/fifo.jpg"])
+    assert paths(list_images(["p"])) == ["a.jpg"]
+    (named,) = list_images(["p/fifo.jpg"])
     assert isinstance(named, Reject)
     assert named.reason == "not a regular file"
 
 
 def test_a_nul_in_a_path_is_a_missing_file() -> None:
-    item = find_picture("a\0b")
+    item = find_image("a\0b")
     assert isinstance(item, Reject)
     assert item.reason == "no such file"
 
@@ -467,11 +467,11 @@ def test_a_forbidden_folder_is_a_reject_and_the_rest_goes_on(tmp_path: Path) -> 
     make(tmp_path / "p", "closed/a.jpg", "open.jpg")
     (tmp_path / "p" / "closed").chmod(0)
     with as_nobody(tmp_path):
-        found = list_pictures([tmp_path / "p"])
+        found = list_images([tmp_path / "p"])
     assert [(item.path, getattr(item, "reason", "")) for item in found] == [
         ("closed", "permission denied"),
         ("open.jpg", ""),
     ]
     with as_nobody(), pytest.raises(SourceError, match="can be read"):
-        list_pictures([tmp_path / "p" / "closed"])
+        list_images([tmp_path / "p" / "closed"])
     (tmp_path / "p" / "closed").chmod(0o755)

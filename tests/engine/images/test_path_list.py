@@ -51,7 +51,7 @@ def test_utf_16_without_a_mark_is_an_error(encoding: str) -> None:
         read("\n".join(NAMES).encode(encoding))
 
 
-def a_picture() -> bytes:
+def a_image() -> bytes:
     stream = io.BytesIO()
     Image.effect_noise((64, 64), 50).save(stream, "PNG")
     return stream.getvalue()
@@ -61,7 +61,7 @@ def an_archive() -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in NAMES:
-            archive.writestr(name, a_picture())
+            archive.writestr(name, a_image())
     return stream.getvalue()
 
 
@@ -71,7 +71,7 @@ def numbers() -> bytes:
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("make", [a_picture, an_archive, numbers])
+@pytest.mark.parametrize("make", [a_image, an_archive, numbers])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 def test_a_file_that_is_no_text_is_an_error(make: Callable[[], bytes], mark: bytes) -> None:
     with pytest.raises(SourceError, match=r"^'list' is no text, expected a list of paths, one a"):
@@ -148,7 +148,7 @@ def test_what_is_not_there_stays_as_it_is_written() -> None:
 
 def test_a_list_that_cannot_be_read() -> None:
     for name in ("nowhere", "p"):
-        with pytest.raises(SourceError, match="as a list of photographs"):
+        with pytest.raises(SourceError, match="as a list of images"):
             read_path_list(name)
 
 

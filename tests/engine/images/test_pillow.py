@@ -22,7 +22,7 @@ from sparsefeat.images import (
     Reason,
     UnreadableError,
     decode,
-    open_picture,
+    open_image,
     upright_size,
 )
 from sparsefeat.types import Reject
@@ -55,11 +55,11 @@ def test_a_bomb_is_rejected_by_its_header() -> None:
     assert reason(png_header(200_000, 200_000)) == Reason.TOO_MANY_PIXELS
     # One pixel above, and at, the limit; what is at the limit is opened, and found to be empty.
     assert reason(png_header(MAX_PIXELS + 1, 1)) == Reason.TOO_MANY_PIXELS
-    assert open_picture(io.BytesIO(png_header(MAX_PIXELS, 1)), MAX_PIXELS).width == MAX_PIXELS
+    assert open_image(io.BytesIO(png_header(MAX_PIXELS, 1)), MAX_PIXELS).width == MAX_PIXELS
 
 
 @pytest.mark.parametrize("picture_format", ["PNG", "TIFF"])
-def test_a_large_picture_under_the_limit_gives_no_warning(picture_format: str) -> None:
+def test_a_large_image_under_the_limit_gives_no_warning(picture_format: str) -> None:
     # Warnings are errors here.
     stream = io.BytesIO()
     Image.new("1", (10_000, 9_000), 1).save(stream, picture_format)
@@ -70,23 +70,23 @@ def test_a_large_picture_under_the_limit_gives_no_warning(picture_format: str) -
 
 
 def test_a_limit_above_pillows_is_ours_to_give() -> None:
-    assert open_picture(io.BytesIO(png_header(30_000, 30_000)), 10**9).size == (30_000, 30_000)
+    assert open_image(io.BytesIO(png_header(30_000, 30_000)), 10**9).size == (30_000, 30_000)
 
 
 def test_postscript_is_not_run() -> None:
     document = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
     assert Image.open(io.BytesIO(document)).format == "EPS"
-    assert reason(document) == Reason.NO_PICTURE
+    assert reason(document) == Reason.NO_IMAGE
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
         (b"\x89PNG\r\n\x1a\nand no more", Reason.HEADER),
-        (b"Just some words.", Reason.NO_PICTURE),
-        (b"no", Reason.NO_PICTURE),
-        (b"a", Reason.NO_PICTURE),
-        (b"\0" * 5000, Reason.NO_PICTURE),
+        (b"Just some words.", Reason.NO_IMAGE),
+        (b"no", Reason.NO_IMAGE),
+        (b"a", Reason.NO_IMAGE),
+        (b"\0" * 5000, Reason.NO_IMAGE),
         (b"", Reason.EMPTY),
         (b"GIF89a" + bytes(7) + b";", Reason.HEADER),
         (b"P6 0 9 255\n", Reason.HEADER),
@@ -111,7 +111,7 @@ def test_a_cut_jpeg_is_truncated_and_a_flipped_png_corrupt(
 
 def test_stray_errors_of_a_decoder_are_reasons() -> None:
     with pytest.raises(UnreadableError) as caught:
-        open_picture(io.BytesIO(b"\x89PNG\r\n\x1a\n" + b"\xff" * 40), MAX_PIXELS)
+        open_image(io.BytesIO(b"\x89PNG\r\n\x1a\n" + b"\xff" * 40), MAX_PIXELS)
     assert isinstance(caught.value.reason, Reason)
 
 
@@ -212,14 +212,14 @@ def test_avif_is_read_and_turned(photographs: dict[str, Image.Image]) -> None:
 
 
 def test_a_decoder_that_pillow_was_built_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    open_picture(io.BytesIO(png_header(9, 9)), MAX_PIXELS)  # loads every format
+    open_image(io.BytesIO(png_header(9, 9)), MAX_PIXELS)  # loads every format
     factory, _ = Image.OPEN["AVIF"]
     monkeypatch.setitem(Image.OPEN, "AVIF", (factory, lambda prefix: "AVIF support not installed"))
     assert reason(b"\0\0\0\x1cftypavif" + bytes(100)) == Reason.NO_DECODER
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and limits the address space")
-def test_too_little_memory_costs_one_picture(tmp_path: Path) -> None:
+def test_too_little_memory_costs_one_image(tmp_path: Path) -> None:
     Image.new("1", (13_000, 13_000)).save(tmp_path / "large.png")
     code = """
 import resource
@@ -235,14 +235,14 @@ print(decode("small.png", PRESETS["keras"], (32, 32)).row.width)
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True
     )
-    assert done.stdout.splitlines() == ["not enough memory to decode the picture", "7"]
+    assert done.stdout.splitlines() == ["not enough memory to decode the image", "7"]
 
 
 HONEST = ["bilinear", "bicubic", "crop"]
 
 
-def decoded(picture: Image.Image | bytes, preset: str, size: tuple[int, int]) -> Decoded:
-    result = decode(picture, PRESETS[preset], size)
+def decoded(image: Image.Image | bytes, preset: str, size: tuple[int, int]) -> Decoded:
+    result = decode(image, PRESETS[preset], size)
     assert isinstance(result, Decoded)
     assert result.pixels.dtype == np.uint8
     assert result.pixels.shape == (*size, 3)
@@ -250,17 +250,17 @@ def decoded(picture: Image.Image | bytes, preset: str, size: tuple[int, int]) ->
     return result
 
 
-def saved(picture: Image.Image, picture_format: str, **options: object) -> bytes:
+def saved(image: Image.Image, picture_format: str, **options: object) -> bytes:
     stream = io.BytesIO()
-    picture.save(stream, picture_format, **options)
+    image.save(stream, picture_format, **options)
     return stream.getvalue()
 
 
-def turned(picture: Image.Image, orientation: int, picture_format: str) -> bytes:
+def turned(image: Image.Image, orientation: int, picture_format: str) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
     lossless = {"lossless": True} if picture_format == "WEBP" else {}
-    return saved(picture, picture_format, exif=exif.tobytes(), **lossless)
+    return saved(image, picture_format, exif=exif.tobytes(), **lossless)
 
 
 @pytest.mark.parametrize("picture_format", ["PNG", "JPEG", "WEBP", "TIFF"])
@@ -291,7 +291,7 @@ def test_the_size_once_upright_is_known_before_decoding(
 ) -> None:
     content = turned(Image.new("RGB", (90, 60)), orientation, picture_format)
     upright = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
-    opened = open_picture(io.BytesIO(content), 10_000)
+    opened = open_image(io.BytesIO(content), 10_000)
     assert upright_size(opened) == upright.size
 
 
@@ -355,16 +355,16 @@ def test_floats_out_of_range_and_not_numbers() -> None:
 
 
 def test_alpha_is_put_on_white(photographs: dict[str, Image.Image]) -> None:
-    picture = photographs["astronaut"].convert("RGBA")
+    image = photographs["astronaut"].convert("RGBA")
     alpha = np.random.default_rng(0).integers(0, 256, (512, 512), np.uint8)
-    picture.putalpha(Image.fromarray(alpha))
-    got = decoded(saved(picture, "PNG"), "bilinear", (512, 512))
+    image.putalpha(Image.fromarray(alpha))
+    got = decoded(saved(image, "PNG"), "bilinear", (512, 512))
     share = alpha[..., None] / 255
     expected = np.asarray(photographs["astronaut"]) * share + 255 * (1 - share)
     assert np.abs(got.pixels - expected).max() <= 1
     assert got.notes == {"transparency"}
     assert np.array_equal(
-        decoded(saved(picture, "PNG"), "keras", (512, 512)).pixels,
+        decoded(saved(image, "PNG"), "keras", (512, 512)).pixels,
         np.asarray(photographs["astronaut"]),
     )
 
@@ -376,13 +376,13 @@ def test_opaque_alpha_is_no_quirk(photographs: dict[str, Image.Image]) -> None:
 
 def one_level_transparent(mode: str) -> bytes:
     if mode == "I;16":
-        picture = Image.fromarray(np.array([[0, 30000], [65535, 30000]], np.uint16))
-        return saved(picture, "PNG", transparency=30000)
-    picture = Image.fromarray(np.array([[0, 117], [255, 117]], np.uint8))
+        image = Image.fromarray(np.array([[0, 30000], [65535, 30000]], np.uint16))
+        return saved(image, "PNG", transparency=30000)
+    image = Image.fromarray(np.array([[0, 117], [255, 117]], np.uint8))
     if mode == "P":
-        picture.putpalette([level for level in range(256) for _ in range(3)])
+        image.putpalette([level for level in range(256) for _ in range(3)])
     return saved(
-        picture.convert("RGB") if mode == "RGB" else picture,
+        image.convert("RGB") if mode == "RGB" else image,
         "PNG",
         transparency={
             "L": 117,
@@ -401,8 +401,8 @@ def test_a_transparent_colour_turns_white(mode: str) -> None:
 
 def test_premultiplied_alpha_of_a_pil_image() -> None:
     for mode in ("La", "RGBa"):
-        picture = Image.new(mode, (4, 4))
-        assert decoded(picture, "bilinear", (4, 4)).pixels.min() == 255
+        image = Image.new(mode, (4, 4))
+        assert decoded(image, "bilinear", (4, 4)).pixels.min() == 255
 
 
 def test_stretch_is_pillows_antialiased_resize(photographs: dict[str, Image.Image]) -> None:
@@ -413,7 +413,7 @@ def test_stretch_is_pillows_antialiased_resize(photographs: dict[str, Image.Imag
 
 
 @pytest.mark.parametrize("size", [(224, 224), (240, 240), (112, 224)])
-def test_crop_is_the_centre_of_the_resized_picture(
+def test_crop_is_the_centre_of_the_resized_image(
     size: tuple[int, int], photographs: dict[str, Image.Image]
 ) -> None:
     photograph = photographs["rocket"]  # 640 x 427
@@ -431,11 +431,11 @@ def test_crop_is_the_centre_of_the_resized_picture(
 
 
 def test_a_pil_image_is_left_as_it_was() -> None:
-    picture = Image.open(io.BytesIO(one_level_transparent("P")))
-    picture.info["transparency"] = bytes(256)
-    decoded(picture, "keras", (8, 8))
-    assert picture.info["transparency"] == bytes(256)
-    assert picture.mode == "P"
+    image = Image.open(io.BytesIO(one_level_transparent("P")))
+    image.info["transparency"] = bytes(256)
+    decoded(image, "keras", (8, 8))
+    assert image.info["transparency"] == bytes(256)
+    assert image.mode == "P"
 
 
 def seen_by_decoder(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
@@ -443,9 +443,9 @@ def seen_by_decoder(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     sizes: list[tuple[int, int]] = []
     load = JpegImagePlugin.JpegImageFile.load
 
-    def recorded(picture: JpegImagePlugin.JpegImageFile) -> object:
-        sizes.append(picture.size)
-        return load(picture)
+    def recorded(image: JpegImagePlugin.JpegImageFile) -> object:
+        sizes.append(image.size)
+        return load(image)
 
     monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "load", recorded)
     return sizes

@@ -17,7 +17,7 @@ from sparsefeat.images import (
     Source,
     UnreadableError,
     encode_path,
-    find_picture,
+    find_image,
     read_file,
     read_original,
 )
@@ -26,7 +26,7 @@ from ..refusals import as_nobody
 
 
 def listed(file: Path) -> Source:
-    source = find_picture(file)
+    source = find_image(file)
     assert isinstance(source, Source)
     return source
 
@@ -106,7 +106,7 @@ def test_a_film_is_not_read_into_memory(tmp_path: Path) -> None:
         stream.write(b"\x1a\x45\xdf\xa3")
         stream.truncate(300 << 20)  # a hole: takes no disk
     tracemalloc.start()
-    assert reason(listed(film)) is Reason.NO_PICTURE
+    assert reason(listed(film)) is Reason.NO_IMAGE
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 32 << 20

@@ -20,8 +20,8 @@ def photos(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
     (folder / "b").mkdir(parents=True)
     for number in range(24):
-        picture = Image.fromarray(data.astronaut()[number : number + 40, :40])
-        picture.save(folder / f"{'b/' * (number % 2)}{number}.png")
+        image = Image.fromarray(data.astronaut()[number : number + 40, :40])
+        image.save(folder / f"{'b/' * (number % 2)}{number}.png")
     for number in range(3):
         with tarfile.open(folder / f"{number}.tar", "w") as archive:
             archive.add(folder / f"{2 * number}.png", arcname="x.png")

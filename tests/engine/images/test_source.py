@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sparsefeat.errors import InputError
-from sparsefeat.images import PRESETS, QUIRKS, Reason, decode_path, encode_path, os_refusal
+from sparsefeat.images import PRESETS, QUIRKS, Reason, classify_os_error, decode_path, encode_path
 
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()))
 
@@ -40,7 +40,7 @@ def test_what_encode_never_writes_is_refused(text: str) -> None:
         decode_path(text)
 
 
-GUIDE = Path(__file__).parents[3] / "docs" / "pictures.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "images.md"
 
 
 @pytest.mark.parametrize("word", [*Reason, *PRESETS, *QUIRKS])
@@ -71,7 +71,7 @@ def test_reasons_are_short_and_begin_in_lower_case(reason: Reason) -> None:
     ],
 )
 def test_the_systems_refusals(code: int, expected: Reason) -> None:
-    refusal = os_refusal(OSError(code, os.strerror(code), "/secret/path"))
+    refusal = classify_os_error(OSError(code, os.strerror(code), "/secret/path"))
     assert refusal.reason is expected
     assert refusal.reason.of_system
     detail = f": {os.strerror(code)}" if expected is Reason.READ_FAILED else ""

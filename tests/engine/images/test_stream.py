@@ -1,4 +1,4 @@
-"""Pictures listed in a thread, and taken while it goes on."""
+"""Images listed in a thread, and taken while it goes on."""
 
 import threading
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sparsefeat.errors import SourceError
-from sparsefeat.images import PictureStream, Search, Source, list_pictures
+from sparsefeat.images import ImageStream, Search, Source, list_images
 from sparsefeat.types import Reject
 
 WAIT_SECONDS = 60
@@ -28,14 +28,14 @@ def sources(count: int) -> list[Source]:
     ]
 
 
-def taken(stream: PictureStream) -> Iterator[Source | Reject]:
+def taken(stream: ImageStream) -> Iterator[Source | Reject]:
     return chain.from_iterable(stream.blocks(threading.Event()))
 
 
 @pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 1088, 1089, 60_000])
 def test_all_come_in_order(count: int) -> None:
     expected = sources(count)
-    stream = PictureStream(expected)
+    stream = ImageStream(expected)
     assert stream.wait(WAIT_SECONDS)
     assert [*taken(stream)] == expected
     assert (stream.n_listed, stream.complete) == (count, True)
@@ -49,12 +49,12 @@ def test_the_first_come_before_the_last_is_listed() -> None:
         seen.wait()
         yield from sources(1)
 
-    stream = PictureStream(listed())
-    pictures = taken(stream)
-    assert next(pictures).bytes == 0
+    stream = ImageStream(listed())
+    images = taken(stream)
+    assert next(images).bytes == 0
     assert (stream.n_listed, stream.complete) == (64, False)
     seen.set()
-    assert len([*pictures]) == 64
+    assert len([*images]) == 64
     assert (stream.n_listed, stream.complete) == (65, True)
 
 
@@ -63,7 +63,7 @@ def test_what_listing_raises_comes_behind_what_it_found() -> None:
         yield from sources(100)
         raise SourceError("the drive is gone")
 
-    stream = PictureStream(listed())
+    stream = ImageStream(listed())
     seen: list[Source | Reject] = []
     with pytest.raises(SourceError, match="the drive is gone"):
         seen.extend(taken(stream))
@@ -78,7 +78,7 @@ def test_a_stop_ends_it_though_nothing_comes() -> None:
         hangs.wait()
         yield from sources(1)
 
-    stream = PictureStream(listed())
+    stream = ImageStream(listed())
     assert not stream.wait(0.01)
     stop.set()
     assert [*stream.blocks(stop)] == []
@@ -91,10 +91,10 @@ def test_a_search_is_what_is_listed(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     search = Search(tmp_path, exclude="nothing")
-    stream = PictureStream(search)
+    stream = ImageStream(search)
     found = [*taken(stream)]
-    expected = list_pictures(tmp_path, exclude="nothing")
+    expected = list_images(tmp_path, exclude="nothing")
     assert found == expected
-    assert [picture.path for picture in found] == ["a/1.jpg", "b/2.jpg", "é.jpg"]
+    assert [image.path for image in found] == ["a/1.jpg", "b/2.jpg", "é.jpg"]
     assert search.companions == expected.companions == {".mov": 1}
     assert search.unmatched == expected.unmatched == (("exclude", "nothing"),)

@@ -53,7 +53,7 @@ def test_a_model_says_what_it_is(small_vgg16: Path) -> None:
     assert metadata.precision == "fp32"
     assert [layer.name for layer in metadata.layers][-1] == "block5_pool"
     assert metadata.input.height is None
-    assert len(metadata.certificate.photographs) >= 8
+    assert len(metadata.certificate.images) >= 8
     assert set(metadata.certificate.layers) == {layer.name for layer in metadata.layers}
     assert not any(tensor.raw_data for tensor in file.graph.graph.initializer if tensor.dims[1:])
 

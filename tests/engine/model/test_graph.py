@@ -42,11 +42,11 @@ def test_every_cut_is_a_valid_model(small_vgg16_top: Path, pool: str) -> None:
 
 def test_pooling_equals_pooling_the_maps(small_vgg16: Path) -> None:
     wanted = ["block1_conv2", "block4_conv2/pre", "block5_pool"]
-    pictures = images(3, 96, 64)
-    maps = Extractor(small_vgg16, wanted).run(pictures)
+    samples = images(3, 96, 64)
+    maps = Extractor(small_vgg16, wanted).run(samples)
     reductions: dict[Pool, Any] = {"avg": np.mean, "max": np.max}
     for pool, of in reductions.items():
-        pooled = Extractor(small_vgg16, wanted, pool=pool).run(pictures)
+        pooled = Extractor(small_vgg16, wanted, pool=pool).run(samples)
         for name, values in pooled.items():
             expected = of(maps[name].astype(np.float64), axis=(1, 2))
             assert values.shape == expected.shape
@@ -71,10 +71,10 @@ def test_flatten_is_the_last_pool_in_rows_columns_channels(small_vgg16_top: Path
 
 @pytest.mark.parametrize("size", [(240, 200), (128, 331), (64, 48)])
 def test_a_fixed_size_changes_no_number(small_vgg16: Path, size: tuple[int, int]) -> None:
-    pictures = images(2, *size)
+    samples = images(2, *size)
     fixed = Extractor(small_vgg16, "pools,*/pre", size=size)
-    free = Extractor(small_vgg16, "pools,*/pre").run(pictures)
-    for name, values in fixed.run(pictures).items():
+    free = Extractor(small_vgg16, "pools,*/pre").run(samples)
+    for name, values in fixed.run(samples).items():
         np.testing.assert_array_equal(values, free[name])
         assert values.shape[1:] == fixed.layers[name].shape
 

@@ -6,7 +6,7 @@ import pytest
 
 from sparsefeat.model import ModelFile, choose
 from sparsefeat.model.layer_names import GROUPS
-from sparsefeat.store.dataset.view import choose_stored
+from sparsefeat.store.dataset.view import choose_stored_layers
 
 
 @pytest.mark.parametrize("word", GROUPS)
@@ -14,5 +14,5 @@ def test_a_group_is_the_same_by_kind_and_by_name(small_vgg16_top: Path, word: st
     layers = ModelFile.open(small_vgg16_top).metadata.layers
     names = [layer.name for layer in layers]
     chosen = choose(word, layers)
-    assert chosen == choose_stored(word, names)
-    assert len(chosen) == {"all": len(names), "pools": 5, "convs": 13, "walk": 7}[word]
+    assert chosen == choose_stored_layers(word, names)
+    assert len(chosen) == {"all": len(names), "pools": 5, "convs": 13, "stages": 7}[word]

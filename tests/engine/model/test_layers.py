@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sparsefeat.errors import LayerError
-from sparsefeat.model import ModelLayer, choose, layer_of
+from sparsefeat.model import ModelLayer, choose, find_layer
 
 CONVS = {1: 2, 2: 2, 3: 3, 4: 3, 5: 3}
 
@@ -35,7 +35,7 @@ LAYERS = vgg16()
         ("fc1, block1_pool,fc1", ["block1_pool", "fc1"]),
         (["fc1/pre", "fc1"], ["fc1/pre", "fc1"]),
         ("pools", [f"block{n}_pool" for n in range(1, 6)]),
-        ("walk", [*(f"block{n}_pool" for n in range(1, 6)), "fc1"]),
+        ("stages", [*(f"block{n}_pool" for n in range(1, 6)), "fc1"]),
         ("all", [layer.name for layer in LAYERS]),
         ("block[45]_pool", ["block4_pool", "block5_pool"]),
         ("block1_*", ["block1_conv1", "block1_conv2", "block1_pool"]),
@@ -87,5 +87,5 @@ def test_several_names_in_any_container() -> None:
 
 
 def test_layer_of_a_pre_activation_is_its_layer() -> None:
-    assert layer_of("block5_conv3/pre", LAYERS).name == "block5_conv3"
-    assert layer_of("flatten", LAYERS).name == "flatten"
+    assert find_layer("block5_conv3/pre", LAYERS).name == "block5_conv3"
+    assert find_layer("flatten", LAYERS).name == "flatten"

@@ -6,13 +6,13 @@ import pytest
 
 from sparsefeat.images import Decoded, QuirkWarning, decode, preset
 from sparsefeat.pipeline.batching import MAX_WAITING, Group, groups
-from sparsefeat.types import PassedOver, Reject
+from sparsefeat.types import Reject, Skipped
 
 KERAS = preset("keras")
-REJECT = Reject(path="a", root="", bytes=0, mtime_ns=0, sha256="", reason="not a picture")
+REJECT = Reject(path="a", root="", bytes=0, mtime_ns=0, sha256="", reason="not an image")
 
 
-def picture(notes: frozenset[str] = frozenset()) -> Decoded:
+def image(notes: frozenset[str] = frozenset()) -> Decoded:
     decoded = decode(np.zeros((32, 32, 3), np.uint8), KERAS, (32, 32))
     assert isinstance(decoded, Decoded)
     return Decoded(row=decoded.row, pixels=decoded.pixels, notes=notes)
@@ -23,29 +23,29 @@ def sizes(collected: list[Group]) -> list[tuple[int, int]]:
 
 
 def test_groups_are_full_but_for_the_last() -> None:
-    results: list[Any] = [picture(), REJECT, picture(), picture(), REJECT, REJECT]
+    results: list[Any] = [image(), REJECT, image(), image(), REJECT, REJECT]
     assert sizes(list(groups(results, KERAS, 2))) == [(2, 1), (1, 2)]
     assert list(groups([], KERAS, 2)) == []
 
 
-def test_rejects_do_not_wait_for_a_picture() -> None:
-    results = [picture()] + [REJECT] * (MAX_WAITING + 1)
+def test_rejects_do_not_wait_for_a_image() -> None:
+    results = [image()] + [REJECT] * (MAX_WAITING + 1)
     assert sizes(list(groups(results, KERAS, 2))) == [(0, MAX_WAITING), (1, 1)]
 
 
 def test_what_was_passed_over_goes_with_the_next_group() -> None:
-    known = PassedOver(stored=MAX_WAITING - 2, changed=("a.jpg",))
-    one = PassedOver(rejected=1)
-    results: list[Any] = [picture(), known, one, known, picture(), PassedOver(stored=1)]
+    known = Skipped(stored=MAX_WAITING - 2, changed=("a.jpg",))
+    one = Skipped(rejected=1)
+    results: list[Any] = [image(), known, one, known, image(), Skipped(stored=1)]
     collected = list(groups(results, KERAS, 2))
     assert [len(group.decoded) for group in collected] == [0, 2, 0]
-    assert [len(group.passed_over) for group in collected] == [MAX_WAITING, MAX_WAITING - 1, 1]
-    assert collected[0].passed_over == known + one
+    assert [len(group.skipped) for group in collected] == [MAX_WAITING, MAX_WAITING - 1, 1]
+    assert collected[0].skipped == known + one
 
 
 def test_what_came_before_an_error_comes_out() -> None:
     def results() -> Iterator[Decoded]:
-        yield picture()
+        yield image()
         raise ValueError("the source broke")
 
     collected = groups(results(), KERAS, 8)
@@ -55,7 +55,7 @@ def test_what_came_before_an_error_comes_out() -> None:
 
 
 def test_a_quirk_is_told_once() -> None:
-    odd = picture(frozenset({"sixteen-bit"}))
+    odd = image(frozenset({"sixteen-bit"}))
     with pytest.warns(QuirkWarning, match="16-bit") as told:
         assert len(list(groups([odd, odd, odd], KERAS, 1))) == 3
     assert len(told) == 1

@@ -23,7 +23,7 @@ from skimage import data
 
 import sparsefeat
 from sparsefeat.errors import InputError, StoreMismatchError
-from sparsefeat.images import decode_path, list_pictures
+from sparsefeat.images import decode_path, list_images
 from sparsefeat.pipeline.extraction import ExtractionResult
 from sparsefeat.pipeline.extraction import extract as extract_images
 from sparsefeat.storage import LocalStorage
@@ -33,7 +33,7 @@ from sparsefeat.store.format import part_key
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Twenty-four crops of photographs in two folders, and a file that is no picture."""
+    """Twenty-four crops of images in two folders, and a file that is no image."""
     folder = tmp_path / "photos"
     sources = [data.astronaut(), data.coffee(), data.chelsea(), data.rocket()]
     for index in range(24):
@@ -41,7 +41,7 @@ def photos(tmp_path: Path) -> Path:
         label.mkdir(parents=True, exist_ok=True)
         crop = sources[index % 4][10 * index : 10 * index + 60, 5 * index : 5 * index + 70]
         Image.fromarray(np.ascontiguousarray(crop)).save(label / f"{index:02}.png")
-    (folder / "notes.jpg").write_text("no picture")
+    (folder / "notes.jpg").write_text("no image")
     return folder
 
 
@@ -57,12 +57,12 @@ def extract(
     model: Path, photos: Sequence[Path], store: Path, **options: object
 ) -> ExtractionResult:
     extractor = sparsefeat.Extractor(model, "block3_pool,block5_pool", size=(64, 64), batch_size=2)
-    pictures = list_pictures(photos)
-    return extract_images(pictures, store, model=extractor, rows_per_part=5, **options)  # type: ignore[arg-type]
+    images = list_images(photos)
+    return extract_images(images, store, model=extractor, rows_per_part=5, **options)  # type: ignore[arg-type]
 
 
 def contents(store: Path) -> dict[str, bytes]:
-    """Every row by its picture, bit for bit."""
+    """Every row by its image, bit for bit."""
     opened = sparsefeat.open(store)
     layers = [opened[name].to_numpy() for name in opened.layers]
     return {
@@ -82,7 +82,9 @@ def digests(store: Path) -> dict[str, str]:
 def test_a_run_and_running_it_again(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
     store = tmp_path / "features"
     seen: list[tuple[int, int]] = []
-    outcome = extract(small_vgg16, [photos], store, report=lambda p: seen.append((p.done, p.total)))
+    outcome = extract(
+        small_vgg16, [photos], store, progress=lambda p: seen.append((p.done, p.total))
+    )
     assert (outcome.total, outcome.rows, outcome.rejected) == (25, 24, 1)
     assert not outcome.stopped
     assert seen[-1] == (25, 25)
@@ -113,7 +115,7 @@ def test_paths_are_taken_as_what_they_list(small_vgg16: Path, photos: Path, tmp_
     assert sparsefeat.open(store).obs["path"].tolist()[0] == "00.png"
     again = extract_images([str(photos / "even"), photos / "typo.png"], store, model=extractor)
     assert (again.total, again.rows, again.already_stored) == (13, 0, 12)
-    with pytest.raises(InputError, match="expected several pictures"):
+    with pytest.raises(InputError, match="expected several images"):
         extract_images(None, store, model=extractor)  # type: ignore[arg-type]
 
 
@@ -126,7 +128,7 @@ def test_a_second_folder_appends_and_copies_are_known(
     shutil.copytree(photos / "even", elsewhere)  # keeps the times: the folder has moved
     moved = extract(small_vgg16, [elsewhere], store)
     assert (moved.rows, moved.already_stored) == (0, 12)
-    # Another picture of the same name, size and time is another picture all the same.
+    # Another image of the same name, size and time is another image all the same.
     twin = elsewhere / "00.png"
     stat = twin.stat()
     twin.write_bytes(bytes(reversed(twin.read_bytes())))
@@ -135,7 +137,7 @@ def test_a_second_folder_appends_and_copies_are_known(
     assert (other.rejected, other.already_stored) == (1, 11)
 
 
-def test_a_changed_picture_is_told_and_keeps_its_row(
+def test_a_changed_image_is_told_and_keeps_its_row(
     small_vgg16: Path, photos: Path, tmp_path: Path
 ) -> None:
     store = tmp_path / "features"
@@ -152,7 +154,7 @@ def test_a_changed_picture_is_told_and_keeps_its_row(
 
 
 def opened(arguments: list[str], photos: Path) -> tuple[dict[str, Any], Counter[str]]:
-    """Run a command that prints JSON; count how often it opens each photograph."""
+    """Run a command that prints JSON; count how often it opens each image."""
     program = (
         "import collections, json, os, sys\n"
         "opened = collections.Counter()\n"
@@ -214,8 +216,8 @@ def test_rejects_are_tried_again_only_when_asked(
     assert extract(small_vgg16, [photos], store).rejected == 2
     damaged.write_bytes(whole)  # mended, and alike from outside
     os.utime(damaged, ns=(5, 5))
-    passed_over = extract(small_vgg16, [photos], store)
-    assert (passed_over.rows, passed_over.rejected, passed_over.already_rejected) == (0, 0, 2)
+    skipped = extract(small_vgg16, [photos], store)
+    assert (skipped.rows, skipped.rejected, skipped.already_rejected) == (0, 0, 2)
     tried = extract(small_vgg16, [photos], store, retry_rejects=True)
     assert (tried.rows, tried.rejected, tried.already_stored) == (1, 1, 24)
     assert sparsefeat.open(store).rejected["path"].tolist() == ["notes.jpg"]
@@ -240,7 +242,7 @@ def test_settings_that_differ_are_refused(
         options = {**usual, "batch_size": batch_size, **options}
         extractor = sparsefeat.Extractor(small_vgg16, **options)
         with pytest.raises(StoreMismatchError, match=says):
-            extract_images(list_pictures([photos]), store, model=extractor)
+            extract_images(list_images([photos]), store, model=extractor)
     assert digests(store) == before
 
 
@@ -270,7 +272,7 @@ def test_what_is_done_is_logged(
     small_vgg16: Path, photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store, both = tmp_path / "features", threading.Barrier(2)
-    (photos / "film.mov").write_text("no photograph")
+    (photos / "film.mov").write_text("no image")
     caplog.set_level("DEBUG", "sparsefeat")
 
     def first_batch(progress: ExtractionResult) -> None:
@@ -279,8 +281,8 @@ def test_what_is_done_is_logged(
 
     with ThreadPoolExecutor() as threads:
         for folder in ("even", "odd"):
-            threads.submit(extract, small_vgg16, [photos / folder], store, report=first_batch)
-    list_pictures(photos)
+            threads.submit(extract, small_vgg16, [photos / folder], store, progress=first_batch)
+    list_images(photos)
     said = {
         level: [record.getMessage() for record in caplog.records if record.levelname == level]
         for level in ("DEBUG", "INFO", "WARNING")
@@ -291,7 +293,7 @@ def test_what_is_done_is_logged(
     for number in range(1, last + 1):
         assert sum(f"snapshot {number} committed (extract)" in each for each in said["INFO"]) == 1
     assert f"{store}: snapshot {last} committed (extract), 24 rows in {last} parts" in said["INFO"]
-    assert "1 file that accompanies photographs was skipped: 1 .mov" in said["DEBUG"]
+    assert "1 file that accompanies images was skipped: 1 .mov" in said["DEBUG"]
     assert not said["WARNING"]
 
 
@@ -332,9 +334,9 @@ def test_a_store_among_the_listed_files_is_passed_over(small_vgg16: Path, photos
     extract(small_vgg16, [photos / "even"], store)
     listing = photos.parent / "list"
     listing.write_text("\n".join(map(str, sorted(photos.rglob("*.*")))))
-    listed = list_pictures([], files_from=listing, skip=store)
+    listed = list_images([], files_from=listing, skip=store)
     assert len(listed) == 25
-    assert len(list_pictures([photos], skip=store)) == 25
+    assert len(list_images([photos], skip=store)) == 25
 
 
 def test_a_source_that_raises_keeps_what_came_before(
@@ -342,9 +344,9 @@ def test_a_source_that_raises_keeps_what_came_before(
 ) -> None:
     store = tmp_path / "features"
     extractor = sparsefeat.Extractor(small_vgg16, size=(64, 64), batch_size=4)
-    pictures: list[Any] = [*list_pictures([photos])[:6], 3.5]
-    with pytest.raises(InputError, match="list_pictures"):
-        extract_images(pictures, store, model=extractor)
+    images: list[Any] = [*list_images([photos])[:6], 3.5]
+    with pytest.raises(InputError, match="list_images"):
+        extract_images(images, store, model=extractor)
     assert len(sparsefeat.open(store)) == 6
 
 
@@ -406,7 +408,7 @@ def test_a_stop_while_the_store_is_opened(small_vgg16: Path, photos: Path, tmp_p
 
 def test_stopping_commits_what_is_done(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
     store, stop = tmp_path / "features", threading.Event()
-    stopped = extract(small_vgg16, [photos], store, stop=stop, report=lambda _: stop.set())
+    stopped = extract(small_vgg16, [photos], store, stop=stop, progress=lambda _: stop.set())
     assert stopped.stopped
     assert 0 < stopped.rows < 24
     assert len(sparsefeat.open(store)) == stopped.rows
@@ -474,7 +476,7 @@ def test_a_signal_commits_what_is_finished(
 ) -> None:
     number = signal.Signals[name]
     store = tmp_path / "features"
-    # Inference on one thread and pictures of 640x640 leave the time to interrupt it.
+    # Inference on one thread and images of 640x640 leave the time to interrupt it.
     line = command(small_vgg16, [photos], store, "--size", "640x640", "--threads", "1")
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
@@ -558,7 +560,7 @@ def test_an_image_that_changes_between_two_runs_at_once_has_one_row(
     extractor = sparsefeat.Extractor(
         small_vgg16, "block3_pool,block5_pool", size=(64, 64), batch_size=2
     )
-    outcome = sparsefeat.extract(photos, store, model=extractor, update=update, report=meanwhile)
+    outcome = sparsefeat.extract(photos, store, model=extractor, update=update, progress=meanwhile)
     opened = sparsefeat.open(store)
     assert len(opened) == opened.obs["path"].nunique() == 24
     (kept,) = opened.obs["bytes"][opened.obs["path"] == first.relative_to(photos).as_posix()]

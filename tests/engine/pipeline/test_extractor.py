@@ -25,8 +25,8 @@ from sparsefeat.images import (
     Decoded,
     QuirkWarning,
     decode,
-    find_picture,
-    list_pictures,
+    find_image,
+    list_images,
     normalize,
     preset,
 )
@@ -43,12 +43,12 @@ def images(n: int, height: int = 64, width: int = 96) -> Float32:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Four photographs and two files that are none, in a known order."""
+    """Four images and two files that are none, in a known order."""
     for index, photograph in enumerate(
         [data.astronaut(), data.coffee(), data.chelsea(), data.rocket()]
     ):
         Image.fromarray(photograph).save(tmp_path / f"{index}.png")
-    (tmp_path / "1-not.jpg").write_text("no picture")
+    (tmp_path / "1-not.jpg").write_text("no image")
     (tmp_path / "9-cut.png").write_bytes((tmp_path / "0.png").read_bytes()[:1000])
     return tmp_path
 
@@ -102,10 +102,10 @@ def test_reading_is_what_extracting_does(small_vgg16: Path, folder: Path) -> Non
 
 
 def test_neither_batch_size_nor_threads_change_a_bit(vgg16: Path) -> None:
-    pictures = normalize(np.stack([data.astronaut()[i : i + 224, i : i + 224] for i in range(5)]))
-    one = Extractor(vgg16, "pools", batch_size=1, threads=1).run(pictures)
+    images = normalize(np.stack([data.astronaut()[i : i + 224, i : i + 224] for i in range(5)]))
+    one = Extractor(vgg16, "pools", batch_size=1, threads=1).run(images)
     for options in ({"batch_size": 5, "threads": 2}, {"batch_size": 3, "threads": 2}):
-        other = Extractor(vgg16, "pools", **options).run(pictures)  # type: ignore[arg-type]
+        other = Extractor(vgg16, "pools", **options).run(images)  # type: ignore[arg-type]
         for name, values in one.items():
             np.testing.assert_array_equal(values, other[name])
 
@@ -168,7 +168,7 @@ def test_wrong_options(small_vgg16: Path, options: dict[str, Any], error: type[E
 
 def test_extract_gives_what_run_gives(small_vgg16: Path, folder: Path) -> None:
     extractor = Extractor(small_vgg16, "block3_pool,block5_conv3/pre", batch_size=3)
-    batches = list(extractor.extract(list_pictures([folder]), errors="ignore"))
+    batches = list(extractor.extract(list_images([folder]), errors="ignore"))
     assert [len(batch.rows) for batch in batches] == [3, 1]
     rows = [row for batch in batches for row in batch.rows]
     assert [row.path for row in rows] == ["0.png", "1.png", "2.png", "3.png"]
@@ -204,20 +204,20 @@ def test_reused_memory_holds_the_same_until_the_next_batch(small_vgg16: Path, fo
     )
 
 
-def test_a_picture_may_be_anything_that_holds_one(small_vgg16: Path, folder: Path) -> None:
+def test_a_image_may_be_anything_that_holds_one(small_vgg16: Path, folder: Path) -> None:
     path = folder / "2.png"
     encoded = io.BytesIO()
     Image.open(path).save(encoded, "BMP")
-    pictures: list[Any] = [
+    images: list[Any] = [
         path,
         str(path),
         path.read_bytes(),
         encoded.getvalue(),
         Image.open(path),
         np.asarray(Image.open(path)),
-        list_pictures([path])[0],
+        list_images([path])[0],
     ]
-    (batch,) = Extractor(small_vgg16).extract(pictures)
+    (batch,) = Extractor(small_vgg16).extract(images)
     dense = to_dense(batch.layers["block5_pool"])
     assert not batch.rejects
     assert (dense == dense[0]).all()
@@ -234,10 +234,10 @@ def test_only_rejects_make_a_batch_without_rows(small_vgg16: Path, folder: Path)
     assert list(Extractor(small_vgg16).extract([])) == []
 
 
-def test_many_rejects_do_not_wait_for_a_picture(small_vgg16: Path, folder: Path) -> None:
-    broken: Iterator[bytes | Path] = itertools.repeat(b"no picture")
-    pictures = itertools.chain([folder / "0.png"], broken)
-    batches = Extractor(small_vgg16).extract(pictures, errors="ignore")
+def test_many_rejects_do_not_wait_for_a_image(small_vgg16: Path, folder: Path) -> None:
+    broken: Iterator[bytes | Path] = itertools.repeat(b"no image")
+    images = itertools.chain([folder / "0.png"], broken)
+    batches = Extractor(small_vgg16).extract(images, errors="ignore")
     first = next(batches)
     batches.close()
     assert (len(first.rows), len(first.rejects)) == (0, 1024)
@@ -253,7 +253,7 @@ def test_an_endless_source_is_read_as_needed(small_vgg16: Path, folder: Path) ->
     assert next(taken) < 20
 
 
-@pytest.mark.parametrize("where", ["source", "picture"])
+@pytest.mark.parametrize("where", ["source", "image"])
 def test_what_came_before_an_error_comes_out(small_vgg16: Path, folder: Path, where: str) -> None:
     def source() -> Iterator[Any]:
         for index in range(7):
@@ -326,39 +326,39 @@ def test_an_extractor_serves_several_threads(small_vgg16: Path, folder: Path) ->
     assert all((result == results[0]).all() for result in results)
 
 
-PICTURE = np.zeros((40, 50, 3), np.uint8)
+IMAGE = np.zeros((40, 50, 3), np.uint8)
 
 
 @pytest.mark.parametrize(
-    "pictures",
+    "images",
     [
-        PICTURE,
-        PICTURE[..., 0],
+        IMAGE,
+        IMAGE[..., 0],
         np.array(1),
-        PICTURE.data,
+        IMAGE.data,
         b"bytes",
         bytearray(b"bytes"),
         io.BytesIO(b"bytes"),
         Image.new("L", (9, 9)),
-        {"a": PICTURE},
+        {"a": IMAGE},
         pd.DataFrame({"path": ["a.jpg"]}),
         None,
         3,
     ],
-    ids=lambda pictures: type(pictures).__name__,
+    ids=lambda images: type(images).__name__,
 )
-def test_what_is_not_several_pictures(small_vgg16: Path, pictures: Any) -> None:
+def test_what_is_not_several_images(small_vgg16: Path, images: Any) -> None:
     extractor = Extractor(small_vgg16)
-    with pytest.raises(InputError, match=r"expected several pictures.*put it in a list") as caught:
-        extractor.extract(pictures)  # at once, not when it is gone through
+    with pytest.raises(InputError, match=r"expected several images.*put it in a list") as caught:
+        extractor.extract(images)  # at once, not when it is gone through
     assert "\n" not in str(caught.value)
 
 
-def test_several_pictures_in_any_container(small_vgg16: Path, folder: Path) -> None:
+def test_several_images_in_any_container(small_vgg16: Path, folder: Path) -> None:
     extractor = Extractor(small_vgg16, batch_size=4)
     names = [str(folder / "0.png"), str(folder / "3.png")]
     (expected,) = extractor.extract(names)
-    for pictures in (
+    for images in (
         tuple(names),
         (name for name in names),
         pd.Series(names),
@@ -366,12 +366,12 @@ def test_several_pictures_in_any_container(small_vgg16: Path, folder: Path) -> N
         np.array(names),
         dict.fromkeys(names).keys(),
     ):
-        (batch,) = extractor.extract(pictures)
+        (batch,) = extractor.extract(images)
         assert batch.rows == expected.rows
     arrays = np.random.default_rng(0).integers(0, 256, (3, 40, 50, 3), np.uint8)
     (stack,), (several,) = extractor.extract(arrays), extractor.extract([*arrays])
     assert [row.sha256 for row in stack.rows] == [row.sha256 for row in several.rows]
-    with pytest.raises(InputError, match="as a picture"):
+    with pytest.raises(InputError, match="as an image"):
         list(extractor.extract([arrays]))
 
 
@@ -379,13 +379,13 @@ def test_folders_and_patterns_are_taken_as_by_the_command(small_vgg16: Path, fol
     extractor = Extractor(small_vgg16, batch_size=8)
     (folder / "sub [1]").mkdir()
     (folder / "0.png").rename(folder / "sub [1]/0.PNG")
-    pictures: list[str | Path] = [
+    images: list[str | Path] = [
         str(folder / "sub [1]"),
         folder / "1.png",
         str(folder / "[23].p*"),
         f"{folder}/sub [1]/*.png",
     ]
-    (batch,) = extractor.extract(pictures)
+    (batch,) = extractor.extract(images)
     names = [Path(row.path).name for row in batch.rows]
     assert names == ["0.PNG", "1.png", "2.png", "3.png", "0.PNG"]
     for one in (str(folder), folder):
@@ -435,13 +435,13 @@ def test_missing_rows_can_be_errors(small_vgg16: Path, folder: Path) -> None:
     extractor = Extractor(small_vgg16, batch_size=4)
     for broken, error, says in (
         (folder / "typo.png", SourceError, "typo.png: no such file"),
-        (folder / "9-cut.png", InputError, "9-cut.png: the picture is truncated"),
-        (find_picture(folder / "gone.png"), SourceError, "gone.png: no such file"),
+        (folder / "9-cut.png", InputError, "9-cut.png: the image is truncated"),
+        (find_image(folder / "gone.png"), SourceError, "gone.png: no such file"),
     ):
         batches: list[Batch[Csr]] = []
-        pictures: list[Any] = [folder / "0.png", folder / "1.png", broken, folder / "2.png"]
+        images: list[Any] = [folder / "0.png", folder / "1.png", broken, folder / "2.png"]
         with pytest.raises(error, match=re.escape(says)):
-            batches.extend(extractor.extract(pictures, errors="raise"))
+            batches.extend(extractor.extract(images, errors="raise"))
         assert sum(len(batch.rows) for batch in batches) == 2
     with pytest.raises(InputError, match="unknown errors 'fail'"):
         extractor.extract([], errors="fail")  # type: ignore[arg-type]
@@ -455,7 +455,7 @@ def test_a_preset_is_as_good_as_its_name(small_vgg16: Path) -> None:
         with pytest.raises(InputError, match="expected one of: keras, bilinear, bicubic, crop"):
             Extractor(small_vgg16, preprocess=name)
     with pytest.raises(InputError, match="expected one of: keras"):
-        decode(PICTURE, "foo", (32, 32))
+        decode(IMAGE, "foo", (32, 32))
 
 
 def test_a_size_is_two_whole_numbers(small_vgg16: Path, small_vgg16_top: Path) -> None:
@@ -484,10 +484,10 @@ def test_want_of_memory_is_one_line(small_vgg16: Path) -> None:
 
 def test_a_quirk_is_told_once(small_vgg16: Path, tmp_path: Path) -> None:
     for index in range(3):
-        picture = Image.fromarray(data.coffee())
-        exif = picture.getexif()
+        image = Image.fromarray(data.coffee())
+        exif = image.getexif()
         exif[0x0112] = 6
-        picture.save(tmp_path / f"{index}.jpg", exif=exif)
+        image.save(tmp_path / f"{index}.jpg", exif=exif)
     with pytest.warns(QuirkWarning, match="--preprocess bilinear") as told:
         list(Extractor(small_vgg16, batch_size=1).extract(sorted(tmp_path.iterdir())))
     assert len(told) == 1

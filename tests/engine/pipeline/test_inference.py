@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sparsefeat.errors import ProviderError
 from sparsefeat.images import Decoded, decode, normalize, preset
 from sparsefeat.pipeline.batching import Group
-from sparsefeat.pipeline.inference import BUFFERS, Inference, empty_outputs, suitable_batch_size
+from sparsefeat.pipeline.inference import BUFFERS, Inference, choose_batch_size, empty_outputs
 from sparsefeat.types import Layer
 
 Float32 = NDArray[np.float32]
@@ -15,18 +15,18 @@ SIZE = (32, 48)
 LAYERS = [Layer(name="sum", shape=(1, 2, 3)), Layer(name="first", shape=(4,))]
 
 
-def picture(value: int) -> Decoded:
+def image(value: int) -> Decoded:
     decoded = decode(np.full((*SIZE, 3), value, np.uint8), preset("keras"), SIZE)
     assert isinstance(decoded, Decoded)
     return decoded
 
 
 def group(*values: int) -> Group:
-    return Group(decoded=tuple(map(picture, values)), rejects=())
+    return Group(decoded=tuple(map(image, values)), rejects=())
 
 
 def network(images: Float32, outputs: Mapping[str, Float32]) -> None:
-    """Fill each picture's outputs with its first sample."""
+    """Fill each image's outputs with its first sample."""
     assert images.shape[1:] == (*SIZE, 3)
     assert images.flags.c_contiguous
     for output in outputs.values():
@@ -80,11 +80,11 @@ def test_want_of_memory_is_one_line() -> None:
 def test_a_batch_s_outputs_stay_within_a_quarter_of_a_gigabyte(
     shape: tuple[int, ...], provider: str, expected: int
 ) -> None:
-    assert suitable_batch_size([Layer(name="layer", shape=shape)], provider) == expected
+    assert choose_batch_size([Layer(name="layer", shape=shape)], provider) == expected
 
 
 def test_a_batch_s_inner_tensors_stay_within_half_a_gigabyte() -> None:
     outputs = [Layer(name="block5_pool", shape=(32, 32, 512))]
     for extent, expected in ((224, 8), (1024, 2), (4096, 1)):
         largest = Layer(name="block1_conv1", shape=(extent, extent, 64))
-        assert suitable_batch_size(outputs, "CPUExecutionProvider", largest=largest) == expected
+        assert choose_batch_size(outputs, "CPUExecutionProvider", largest=largest) == expected

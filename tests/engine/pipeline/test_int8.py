@@ -9,7 +9,7 @@ import sparsefeat
 import sparsefeat_export
 from sparsefeat.bench import compare
 from sparsefeat.cli.demo import copy_photographs
-from sparsefeat.images import list_pictures
+from sparsefeat.images import list_images
 from sparsefeat.model import Pool
 
 
@@ -34,11 +34,11 @@ def test_it_is_extracted_from_like_any_model(
     except sparsefeat.ProviderError as exc:
         pytest.skip(str(exc))
     assert extractor.precision == "int8"
-    pictures = list_pictures([photos])
-    sparsefeat.extract(pictures, tmp_path / "int8", model=extractor)
+    images = list_images([photos])
+    sparsefeat.extract(images, tmp_path / "int8", model=extractor)
     _check_codes(sparsefeat.open(tmp_path / "int8"), extractor, photos)
     float32 = sparsefeat.Extractor(small_vgg16, "pools,block5_conv3/pre")
-    sparsefeat.extract(pictures, tmp_path / "fp32", model=float32)
+    sparsefeat.extract(images, tmp_path / "fp32", model=float32)
     ours, reference = (sparsefeat.open(tmp_path / name) for name in ("int8", "fp32"))
     for name in ours.layers:
         got, expected = ours[name].to_numpy(), reference[name].to_numpy().astype(np.float64)
@@ -47,12 +47,12 @@ def test_it_is_extracted_from_like_any_model(
         if not name.endswith("/pre"):
             assert got.min() == 0
     with pytest.raises(sparsefeat.StoreMismatchError, match="precision"):
-        sparsefeat.extract(pictures, tmp_path / "int8", model=float32)
+        sparsefeat.extract(images, tmp_path / "int8", model=float32)
 
 
 def _check_codes(store: sparsefeat.Store, extractor: sparsefeat.Extractor, photos: Path) -> None:
     """What is stored is what is computed, to the last bit, though in a byte or two."""
-    batches = list(extractor.extract(list_pictures([photos])))
+    batches = list(extractor.extract(list_images([photos])))
     for name in store.layers:
         (part,) = store.parts
         stored = part.layers[name]
@@ -72,7 +72,7 @@ POOLINGS: tuple[tuple[Pool, bool], ...] = (("none", True), ("max", True), ("avg"
 def test_averages_are_no_whole_numbers(int8: Path) -> None:
     for pool, expected in POOLINGS:
         extractor = sparsefeat.Extractor(int8, "block3_pool,block3_conv1/pre", pool=pool)
-        assert list(extractor.steps) == ["block3_pool"] * expected
+        assert list(extractor.channel_scales) == ["block3_pool"] * expected
 
 
 def test_pooling_and_other_sizes(int8: Path) -> None:

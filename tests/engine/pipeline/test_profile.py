@@ -40,7 +40,7 @@ def test_time_is_found_where_it_is_spent(small_vgg16: Path, tmp_path: Path, slow
     )
     list(extractor.extract([noise[:32, :32]]))  # what is loaded once
 
-    def pictures() -> Iterator[Path]:
+    def images() -> Iterator[Path]:
         for path in sorted(tmp_path.glob("*.png")):
             if slow == "list":
                 time.sleep(0.1)
@@ -48,7 +48,7 @@ def test_time_is_found_where_it_is_spent(small_vgg16: Path, tmp_path: Path, slow
 
     seconds, stages = by_stage(
         sparsefeat.extract(
-            pictures(),
+            images(),
             tmp_path / "features",
             model=extractor,
             rows_per_part=1 if slow == "write" else 8,  # each is synced to the disk

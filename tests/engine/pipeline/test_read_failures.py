@@ -17,7 +17,7 @@ from skimage import data
 
 import sparsefeat
 from sparsefeat.errors import SourceError, StoreWriteError
-from sparsefeat.images import PRESETS, Decoded, Source, decode, list_pictures
+from sparsefeat.images import PRESETS, Decoded, Source, decode, list_images
 from sparsefeat.pipeline.extraction import ExtractionResult
 from sparsefeat.pipeline.extraction import extract as extract_images
 from sparsefeat.types import ReadFailure, Reject
@@ -25,7 +25,7 @@ from sparsefeat.types import ReadFailure, Reject
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Twenty-four crops of photographs in two folders, and a file that is no picture."""
+    """Twenty-four crops of images in two folders, and a file that is no image."""
     folder = tmp_path / "photos"
     sources = [data.astronaut(), data.coffee(), data.chelsea(), data.rocket()]
     for index in range(24):
@@ -33,7 +33,7 @@ def photos(tmp_path: Path) -> Path:
         label.mkdir(parents=True, exist_ok=True)
         crop = sources[index % 4][10 * index : 10 * index + 60, 5 * index : 5 * index + 70]
         Image.fromarray(np.ascontiguousarray(crop)).save(label / f"{index:02}.png")
-    (folder / "notes.jpg").write_text("no picture")
+    (folder / "notes.jpg").write_text("no image")
     return folder
 
 
@@ -65,12 +65,12 @@ def extract(
     report: After | None = None,
     files_from: Path | None = None,
 ) -> ExtractionResult:
-    pictures = list_pictures(inputs, files_from=files_from)
-    return extract_images(pictures, store, model=extractor, rows_per_part=5, report=report)
+    images = list_images(inputs, files_from=files_from)
+    return extract_images(images, store, model=extractor, rows_per_part=5, progress=report)
 
 
 def contents(store: Path) -> dict[str, bytes]:
-    """Every row by its picture, bit for bit."""
+    """Every row by its image, bit for bit."""
     opened = sparsefeat.open(store)
     layers = [opened[name].to_numpy() for name in opened.layers]
     return {
@@ -95,7 +95,7 @@ def test_a_root_that_vanishes_stops_the_run_and_nothing_is_held_against_its_imag
         extract(extractor, inputs, store, After(3, lambda: photos.rename(away)))
     before = contents(store)
     assert 3 <= len(before) < len(contents(whole))
-    assert set(sparsefeat.open(store).rejected["reason"]) <= {"not a picture"}
+    assert set(sparsefeat.open(store).rejected["reason"]) <= {"not an image"}
     away.rename(photos)
     again = extract(extractor, inputs, store)
     assert (again.already_stored, again.failed) == (len(before), 0)
@@ -259,20 +259,20 @@ def test_a_root_that_becomes_forbidden_stops_the_run(
 
 def test_too_many_open_files_say_nothing_of_the_image_nor_of_its_folder(photos: Path) -> None:
     resource = pytest.importorskip("resource")
-    picture = list_pictures([photos / "even"])[0]
-    assert isinstance(picture, Source)
+    image = list_images([photos / "even"])[0]
+    assert isinstance(image, Source)
     decode(b"", PRESETS["keras"], (32, 32))  # loads what reads files itself
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = os.open(os.devnull, os.O_RDONLY)
     os.close(lowest)
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
     try:
-        result = decode(picture, PRESETS["keras"], (32, 32))
+        result = decode(image, PRESETS["keras"], (32, 32))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert isinstance(result, ReadFailure)
     assert result.reason == f"the file could not be read: {os.strerror(errno.EMFILE)}"
-    assert isinstance(decode(picture, PRESETS["keras"], (32, 32)), Decoded)
+    assert isinstance(decode(image, PRESETS["keras"], (32, 32)), Decoded)
 
 
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that can't be read")
@@ -306,8 +306,8 @@ def test_too_little_memory_is_no_corrupt_image(name: str) -> None:
     def encoded(side: int) -> bytes:
         noise = np.random.default_rng(0).integers(0, 255, (side // 8, side // 8, 3), np.uint8)
         stream = io.BytesIO()
-        picture = Image.fromarray(np.kron(noise, np.ones((8, 8, 1), np.uint8)))
-        picture.save(stream, name, **({"progressive": True} if name == "JPEG" else {}))
+        image = Image.fromarray(np.kron(noise, np.ones((8, 8, 1), np.uint8)))
+        image.save(stream, name, **({"progressive": True} if name == "JPEG" else {}))
         return stream.getvalue()
 
     small, large = encoded(64), encoded(3000)
@@ -379,7 +379,7 @@ def test_an_odd_date_costs_nobody_anything(
         for number, (name, mtime_ns) in enumerate(DATES.items()):
             shutil.copy(photos / f"even/{2 * number:02}.png", odd / f"{name}.png")
             os.utime(odd / f"{name}.png", ns=(0, mtime_ns))
-        (odd / "broken.png").write_bytes(b"no picture")
+        (odd / "broken.png").write_bytes(b"no image")
         os.utime(odd / "broken.png", ns=(0, DATES["2300"]))
         (odd / "empty.png").touch()
         os.utime(odd / "empty.png", ns=(0, DATES["1600"]))
@@ -426,7 +426,7 @@ def test_a_file_too_large_for_any_image_is_not_read_for_its_digest(
         film.truncate(8 << 40)
     for already_rejected in (0, 2):
         progress = extract_images(
-            list_pictures([photos]), tmp_path / "features", model=extractor, identity="digest"
+            list_images([photos]), tmp_path / "features", model=extractor, identity="digest"
         )
         assert progress.already_rejected == already_rejected
     assert progress.already_stored == 24

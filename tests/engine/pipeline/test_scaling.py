@@ -20,8 +20,8 @@ PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
 
 
 def pixels(name: str) -> npt.NDArray[np.uint8]:
-    picture = Image.fromarray(getattr(data, name)())
-    return np.asarray(picture.resize((96, 96), Image.Resampling.BILINEAR))[np.newaxis]
+    image = Image.fromarray(getattr(data, name)())
+    return np.asarray(image.resize((96, 96), Image.Resampling.BILINEAR))[np.newaxis]
 
 
 def floats(x: npt.NDArray[np.uint8]) -> Float32:
@@ -39,8 +39,8 @@ WRONG: dict[str, Callable[[Float32], Float32]] = {
 
 def interpolated(name: str) -> Float32:
     """Resize in floats, by cubic splines, which overshoot: no pixel is a whole number."""
-    picture = getattr(data, name)().astype(np.float32)
-    resized: Float32 = ndimage.zoom(picture[::3, ::3], (0.7, 0.6, 1), order=3)
+    image = getattr(data, name)().astype(np.float32)
+    resized: Float32 = ndimage.zoom(image[::3, ::3], (0.7, 0.6, 1), order=3)
     return np.clip(resized[np.newaxis], -12, 267)
 
 
@@ -70,15 +70,15 @@ def test_keras_preprocessing_twice_and_in_the_wrong_order(name: str) -> None:
 @pytest.mark.parametrize("gain", [1.0, 0.3, 0.02])
 def test_photographs_are_right_however_dark_or_bright(name: str, gain: float) -> None:
     x = pixels(name) * gain
-    for picture in (x, 255 - x):
-        assert check_scaling(normalize(picture.astype(np.uint8))) is None
+    for image in (x, 255 - x):
+        assert check_scaling(normalize(image.astype(np.uint8))) is None
     y = interpolated(name) * np.float32(gain)
-    for picture in (y, 255 - y):
-        assert check_scaling(picture[..., ::-1] - MEAN) is None
+    for image in (y, 255 - y):
+        assert check_scaling(image[..., ::-1] - MEAN) is None
 
 
 @pytest.mark.parametrize("level", [0, 1, 103, 104, 105, 117, 124, 128, 254, 255])
-def test_pictures_of_one_grey_are_right(level: int) -> None:
+def test_images_of_one_grey_are_right(level: int) -> None:
     assert check_scaling(normalize(np.full((1, 32, 32, 3), level, np.uint8))) is None
 
 
@@ -106,7 +106,7 @@ def test_one_value_that_is_not_finite_is_found(value: float) -> None:
         assert "got values that are no finite numbers, expected blue, green, red" in str(finding)
 
 
-def test_one_picture_without_a_batch_and_other_shapes() -> None:
+def test_one_image_without_a_batch_and_other_shapes() -> None:
     assert check_scaling(floats(pixels("coffee"))[0]) is not None
     for shape in ((32, 32), (1, 3, 32, 32)):
         with pytest.raises(InputError, match="expected an array"):

@@ -224,10 +224,10 @@ def test_auto_says_what_it_chose(small_vgg16: Path) -> None:
     extractor = Extractor(small_vgg16, provider="auto")
     assert extractor.precision == "fp32"
     if extractor.provider == "CPUExecutionProvider":
-        assert "sparsefeat[gpu]" in extractor.passed_over["cuda"]
+        assert "sparsefeat[gpu]" in extractor.unavailable["cuda"]
     else:
         assert extractor.provider == "CUDAExecutionProvider"
-    assert not Extractor(small_vgg16).passed_over
+    assert not Extractor(small_vgg16).unavailable
 
 
 def test_cpu_has_no_bf16(small_vgg16: Path) -> None:

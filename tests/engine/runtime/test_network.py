@@ -19,11 +19,11 @@ from sparsefeat.errors import InputError, ModelError, ProviderError
 from sparsefeat.images import normalize
 from sparsefeat.model import ModelFile
 from sparsefeat.runtime.network import Network
-from sparsefeat_kernels import suitable_variant
+from sparsefeat_kernels import choose_variant
 
 Float32 = NDArray[np.float32]
 
-# Every layer and pre-activation of Keras' own VGG16, of photographs that Keras loads.
+# Every layer and pre-activation of Keras' own VGG16, of images that Keras loads.
 KERAS = """
 import sys
 from pathlib import Path
@@ -258,7 +258,7 @@ def test_which_convolution_is_active(vgg16: Path, small_vgg16: Path) -> None:
     assert extractor.convolution == extractor.provenance["convolution"] == "direct"
     ours = sparsefeat.Extractor(vgg16)
     assert ours.convolution == ours.provenance["convolution"] == "winograd"
-    assert ours.convolution_variant == ours.provenance["convolution_variant"] == suitable_variant()
+    assert ours.convolution_variant == ours.provenance["convolution_variant"] == choose_variant()
     assert extractor.convolution_variant is None
     other = extractor.with_layers("block1_pool")
     assert other.convolution == "direct"
@@ -339,9 +339,9 @@ def test_what_was_begun_by_one_convolution_is_continued_by_the_other(
     photos.mkdir()
     copy_photographs(photos)
     for number, way in enumerate(("direct", "winograd"), start=1):
-        pictures = sparsefeat.list_pictures([photos])[: 3 * number]
+        images = sparsefeat.list_images([photos])[: 3 * number]
         extractor = sparsefeat.Extractor(small_vgg16, convolution=way)  # type: ignore[arg-type]
-        sparsefeat.extract(pictures, tmp_path / "features", model=extractor)
+        sparsefeat.extract(images, tmp_path / "features", model=extractor)
     store = sparsefeat.open(tmp_path / "features")
     assert len(store.obs) == 6
     documents = [

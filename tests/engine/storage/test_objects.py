@@ -78,7 +78,7 @@ def test_names_sizes_and_contents(storage: Storage) -> None:
     write(storage, PART, FILES)
     assert storage.names("parts") == ["a.zarr"]
     assert storage.names(PART) == ["obs", "zarr.json"]
-    assert dict(storage.walk(PART)) == {name: len(content) for name, content in FILES.items()}
+    assert dict(storage.list_files(PART)) == {name: len(content) for name, content in FILES.items()}
     for name, content in FILES.items():
         key = f"{PART}/{name}"
         assert storage.size(key) == len(content)
@@ -119,7 +119,7 @@ def test_what_is_not_there(storage: Storage) -> None:
     assert not storage.exists("parts/b.zarr")
     assert not storage.is_folder("parts/b.zarr")
     assert storage.usage("parts/b.zarr") == Usage()
-    assert [*storage.walk("parts/b.zarr")] == []
+    assert [*storage.list_files("parts/b.zarr")] == []
 
 
 def test_deleting(storage: Storage) -> None:
@@ -210,7 +210,7 @@ def test_what_is_read_is_whole(proxy: Proxy, objects: Storage, fault: Fault) -> 
     write(objects, PART, FILES)
     calls: list[Callable[[], object]] = [
         lambda: objects.read(f"{PART}/obs/x/y.z/c.0.0", 999),
-        lambda: sorted(objects.walk(PART)),
+        lambda: sorted(objects.list_files(PART)),
         lambda: objects.names(PART),
     ]
     for read in calls:
@@ -266,10 +266,10 @@ def test_a_server_that_ignores_the_condition_is_refused(
     storage = open_storage(url)
     with pytest.raises(StoreWriteError, match="on a server that ignores If-None-Match"):
         storage.claim("parts")
-    assert [*storage.walk("")] == []
+    assert [*storage.list_files("")] == []
     proxy.fault = lambda method, path: None
     storage.claim("parts")
-    assert [*storage.walk("")] == []
+    assert [*storage.list_files("")] == []
 
 
 def test_claiming_asks_once(proxy: Proxy, objects: Storage) -> None:

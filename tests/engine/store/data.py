@@ -1,4 +1,4 @@
-"""Data for the store's tests: pictures' records, and batches of several kinds of layers."""
+"""Data for the store's tests: images' records, and batches of several kinds of layers."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ SMALL = (
 
 
 def make_row(number: int, **changes: Any) -> Row:
-    """A picture's record; everything in it follows from its number."""
+    """An image's record; everything in it follows from its number."""
     fields: dict[str, Any] = {
         "path": f"folder {number % 3}/bild-{number}-ä.jpg",
         "root": "/photos",

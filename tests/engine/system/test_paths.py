@@ -27,12 +27,12 @@ TAKE: dict[str, Callable[[Any], object]] = {
     "convert, output": lambda path: sparsefeat.convert("store", path),
     "build_report": sparsefeat.build_report,
     "analyse": sparsefeat.analyse,
-    "list_pictures": sparsefeat.list_pictures,
+    "list_images": sparsefeat.list_images,
 }
 TAKE_EMPTY = {name: take for name, take in TAKE.items() if name != "analyse"} | {
-    "list_pictures, several": lambda path: sparsefeat.list_pictures([path]),
-    "list_pictures, list": lambda path: sparsefeat.list_pictures([], files_from=path),
-    "list_pictures, root": lambda path: sparsefeat.list_pictures(["a.jpg"], root=path),
+    "list_images, several": lambda path: sparsefeat.list_images([path]),
+    "list_images, list": lambda path: sparsefeat.list_images([], files_from=path),
+    "list_images, root": lambda path: sparsefeat.list_images(["a.jpg"], root=path),
 }
 COMMANDS = (
     "info EMPTY",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sparsefeat.system.text import counted, human_bytes, one_line, percent, ranges
+from sparsefeat.system.text import counted, format_bytes, one_line, percent, ranges
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from sparsefeat.system.text import counted, human_bytes, one_line, percent, rang
     ],
 )
 def test_human_bytes(count: int, expected: str) -> None:
-    assert human_bytes(count) == expected
+    assert format_bytes(count) == expected
 
 
 @pytest.mark.parametrize(

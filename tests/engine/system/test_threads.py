@@ -12,9 +12,9 @@ import pytest
 from sparsefeat.errors import InputError
 from sparsefeat.system.threads import (
     available_threads,
-    checked_threads,
-    chosen_threads,
+    choose_threads,
     map_ordered,
+    validate_threads,
 )
 
 
@@ -88,28 +88,28 @@ def test_a_real_affinity_is_respected() -> None:
 
 
 def test_as_many_as_may_be_used_unless_others_are_asked_for() -> None:
-    assert chosen_threads(None) == available_threads()
-    assert chosen_threads(1) == 1
+    assert choose_threads(None) == available_threads()
+    assert choose_threads(1) == 1
 
 
 def test_more_than_there_are_processors_are_warned_of() -> None:
     there = available_threads()
     says = rf"{there + 1} threads were asked for, .* may use {there} processor"
     with pytest.warns(UserWarning, match=says):
-        assert chosen_threads(there + 1) == there + 1
+        assert choose_threads(there + 1) == there + 1
 
 
 def test_more_than_any_machine_could_use_are_refused() -> None:
     most = max(64, 4 * (os.cpu_count() or 1))
-    assert checked_threads("decode_threads", most) == most
+    assert validate_threads("decode_threads", most) == most
     for asked in (most + 1, 20_000):
         with pytest.raises(InputError, match=f"^threads is {asked}, expected at most {most}"):
-            chosen_threads(asked)
+            choose_threads(asked)
     with pytest.raises(InputError, match="decode_threads is 20000"):
-        checked_threads("decode_threads", 20_000)
+        validate_threads("decode_threads", 20_000)
     for wrong in (0, -1, 1 << 40, "2", 1.5):
         with pytest.raises(InputError, match="expected a whole number from 1"):
-            checked_threads("threads", wrong)  # type: ignore[arg-type]
+            validate_threads("threads", wrong)  # type: ignore[arg-type]
 
 
 def test_results_keep_the_order_whatever_takes_longer() -> None:

@@ -1,12 +1,12 @@
 import numpy as np
 
-from sparsefeat_export.quantization.calibration import POSITIONS, exact_outputs, inputs
+from sparsefeat_export.quantization.calibration import POSITIONS, collect_inputs, exact_outputs
 from sparsefeat_export.quantization.stack import Convolution, Pooling, View, convolution, pooled
 
 
 def stack(generator: np.random.Generator) -> list[Convolution | Pooling]:
-    def layer(name: str, inputs: int, units: int) -> Convolution:
-        kernel = generator.normal(size=(units, inputs, 3, 3)).astype(np.float32)
+    def layer(name: str, collect_inputs: int, units: int) -> Convolution:
+        kernel = generator.normal(size=(units, collect_inputs, 3, 3)).astype(np.float32)
         return Convolution(name=name, kernel=kernel, bias=np.zeros(units, dtype=np.float32))
 
     return [layer("first", 3, 4), Pooling(name="pool"), layer("second", 4, 2)]
@@ -18,7 +18,7 @@ def test_moments_of_a_small_view_are_those_of_all_its_patches() -> None:
     patches = np.array(
         [padded[:, y : y + 3, x : x + 3].ravel() for y in range(5) for x in range(7)]
     )
-    seen = inputs("layer", [view])
+    seen = collect_inputs("layer", [view])
     np.testing.assert_allclose(seen.mean, patches.mean(axis=0))
     np.testing.assert_allclose(seen.second, np.cov(patches.T, bias=True), rtol=1e-4, atol=1e-2)
 
@@ -39,7 +39,7 @@ def test_both_networks_are_looked_at_in_the_same_places() -> None:
     run = convolution(stages[0].kernel, stages[0].bias)
     views: list[View] = [pooled(run(image.transpose(2, 0, 1))) for image in images]
     assert views[0][0].size > POSITIONS
-    seen = inputs("second", views)
+    seen = collect_inputs("second", views)
     again = (seen.centred + seen.mean) @ second.kernel.reshape(2, -1).T
     np.testing.assert_allclose(exact["second"], again, rtol=1e-3, atol=0.1)
 

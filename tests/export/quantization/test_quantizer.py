@@ -15,13 +15,13 @@ import pytest
 
 import sparsefeat_export
 from sparsefeat_export.comparison import probe_pixels
+from sparsefeat_export.images import SHIPPED, find_images
 from sparsefeat_export.model_file import read_metadata, sealed
-from sparsefeat_export.photographs import SHIPPED, photographs
 from sparsefeat_export.quantization.calibration import SPLIT, calibrate
-from sparsefeat_export.quantization.graph import quantized_graph, steps_name
-from sparsefeat_export.quantization.pictures import views_of
+from sparsefeat_export.quantization.graph import quantized_graph, scales_name
+from sparsefeat_export.quantization.images import views_of
+from sparsefeat_export.quantization.scales import LEVELS
 from sparsefeat_export.quantization.stack import Convolution, read_stack
-from sparsefeat_export.quantization.steps import LEVELS
 from sparsefeat_export.scaling import MODES
 
 CAFFE = MODES["caffe"]
@@ -65,8 +65,8 @@ def test_layers_are_near_and_zeros_exact(
     small_int8: sparsefeat_export.QuantizeResult, small_vgg16: Path
 ) -> None:
     names = [one.layer for one in small_int8.layers]
-    # Like the pictures that it was calibrated on, which the probe is not.
-    images = views_of(photographs(None, lambda _: None)[:2], (64, 96), CAFFE, least=2, seed=2)
+    # Like the images that it was calibrated on, which the probe is not.
+    images = views_of(find_images(None, lambda _: None)[:2], (64, 96), CAFFE, least=2, seed=2)
     exact = run(small_vgg16, names, images)
     for name, one, other in zip(names, exact, run(small_int8.path, names, images), strict=True):
         assert other.dtype == np.float32
@@ -83,7 +83,7 @@ def test_split_channels_are_the_sum_of_their_halves(
 ) -> None:
     model = onnx.load(small_int8.path)
     weights = {one.name: onnx.numpy_helper.to_array(one) for one in model.graph.initializer}
-    images = views_of(photographs(None, lambda _: None)[:2], (64, 96), CAFFE, least=2, seed=2)
+    images = views_of(find_images(None, lambda _: None)[:2], (64, 96), CAFFE, least=2, seed=2)
     for layer in ("block1_conv2", "block5_conv1", "block5_conv3"):
         counted, whole = run(small_int8.path, [f"{layer}/counted", f"{layer}/nchw"], images)
         n_counts, n_channels = counted.shape[1], whole.shape[1]
@@ -95,8 +95,8 @@ def test_split_channels_are_the_sum_of_their_halves(
                 times = weights[f"{layer}/times"][channel]
                 assert times in [1, 4, 8, 16, 32]
                 number[:, channel] += times * counted[:, second[channel]]
-        np.testing.assert_array_equal(whole, number * weights[steps_name(layer)])
-        # Nothing is beyond the fine steps where those aren't all counted.
+        np.testing.assert_array_equal(whole, number * weights[scales_name(layer)])
+        # Nothing is beyond the fine scales where those aren't all counted.
         beyond = second[second >= n_channels]
         fine = counted[:, np.flatnonzero(second >= n_channels)]
         assert not counted[:, beyond][fine < 255].any()
@@ -110,7 +110,7 @@ def test_split_channels_are_the_sum_of_their_halves(
 def test_pixels_are_exact_and_so_is_their_border(
     small_int8: sparsefeat_export.QuantizeResult,
 ) -> None:
-    images = views_of(photographs(None, lambda _: None)[:1], (64, 96), CAFFE, least=1, seed=2)
+    images = views_of(find_images(None, lambda _: None)[:1], (64, 96), CAFFE, least=1, seed=2)
     (pixels,) = run(small_int8.path, ["images/counted"], images)
     inside = pixels[:, :, 1:-1, 1:-1].transpose(0, 2, 3, 1)
     np.testing.assert_allclose(inside - np.array(CAFFE.mean), images, atol=1e-4)
@@ -130,9 +130,9 @@ def test_pixels_of_another_scaling_are_counted_as_exactly(
         exact, tmp_path / "int8.onnx", calibration=calibration, views=12
     )
     assert made.metadata["preprocessing"]["scaling"]["mode"] == "torch"
-    picture = photographs(None, lambda _: None)[0]
-    images = views_of([picture], (64, 96), torch, least=1, seed=2)
-    levels = views_of([picture], (64, 96), MODES["none"], least=1, seed=2)
+    image = find_images(None, lambda _: None)[0]
+    images = views_of([image], (64, 96), torch, least=1, seed=2)
+    levels = views_of([image], (64, 96), MODES["none"], least=1, seed=2)
     (pixels,) = run(made.path, ["images/counted"], images)
     np.testing.assert_array_equal(pixels[:, :, 1:-1, 1:-1].transpose(0, 2, 3, 1), levels)
     assert (pixels[0, :, 0] == np.array([[124], [116], [104]])).all()  # 255 * the means
@@ -207,13 +207,13 @@ def test_the_same_photographs_make_the_same_file_of_links(
 
 def test_too_few_photographs(small_vgg16: Path, tmp_path: Path) -> None:
     output = tmp_path / "int8.onnx"
-    with pytest.raises(sparsefeat_export.PhotographsError, match="expected at least 16"):
+    with pytest.raises(sparsefeat_export.ImagesError, match="expected at least 16"):
         sparsefeat_export.quantize(small_vgg16, output, calibration=SHIPPED)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_photograph_in_both_folders(small_vgg16: Path, calibration: Path, tmp_path: Path) -> None:
-    with pytest.raises(sparsefeat_export.PhotographsError, match="both calibrated on and held"):
+    with pytest.raises(sparsefeat_export.ImagesError, match="both calibrated on and held"):
         sparsefeat_export.quantize(
             small_vgg16, tmp_path / "int8.onnx", calibration=calibration, validation=calibration
         )
@@ -318,7 +318,7 @@ def test_weights_that_are_missing_or_cut_short(
 def test_a_number_of_views_that_is_out_of_range(
     small_vgg16: Path, calibration: Path, tmp_path: Path, views: int
 ) -> None:
-    with pytest.raises(sparsefeat_export.PhotographsError, match="expected 1 to 256"):
+    with pytest.raises(sparsefeat_export.ImagesError, match="expected 1 to 256"):
         sparsefeat_export.quantize(
             small_vgg16, tmp_path / "int8.onnx", calibration=calibration, views=views
         )
@@ -362,20 +362,20 @@ def test_a_model_with_its_top_keeps_dense_layers_in_float32(
 
 def test_split_deep_layers_are_counted_far_beyond_what_was_seen(small_vgg16: Path) -> None:
     stages = read_stack(onnx.load(small_vgg16))
-    images = views_of(photographs(None, lambda _: None)[:4], (64, 96), CAFFE, least=4, seed=0)
+    images = views_of(find_images(None, lambda _: None)[:4], (64, 96), CAFFE, least=4, seed=0)
     convolutions = calibrate(stages, images, compensate=False)
     (counts,) = (one.counts for one in convolutions if one.name == "block5_conv1")
     (exact,) = run(small_vgg16, ["block5_conv1"], images)
     largest = exact.max(axis=(0, 1, 2))
     room = np.zeros(len(largest))
-    np.add.at(room, counts.channel, LEVELS * counts.steps)
+    np.add.at(room, counts.channel, LEVELS * counts.scales)
     assert (room >= 1.4 * largest).all()
 
 
 def test_compensated_rounding_beats_rounding_to_nearest_on_held_out_photographs(
     vgg16: Path, tmp_path: Path
 ) -> None:
-    shipped = photographs(None, lambda _: None)
+    shipped = find_images(None, lambda _: None)
     seen = views_of(shipped[:6], (112, 112), CAFFE, least=18, seed=0)
     held_out = views_of(shipped[6:], (112, 112), CAFFE, least=8, seed=1)
     model = onnx.load(vgg16)

@@ -1,6 +1,10 @@
 import numpy as np
 
-from sparsefeat_export.quantization.rounding import compensated, plain, steps_of
+from sparsefeat_export.quantization.rounding import (
+    choose_weight_scales,
+    round_to_nearest,
+    round_with_compensation,
+)
 
 
 def test_compensation_changes_the_output_less_than_rounding_to_nearest() -> None:
@@ -9,27 +13,29 @@ def test_compensation_changes_the_output_less_than_rounding_to_nearest() -> None
     inputs = generator.normal(size=(2000, 200)) @ mixing
     weights = generator.normal(size=(16, 200))
     moments = inputs.T @ inputs / len(inputs)
-    steps = steps_of(weights, moments)
+    scales = choose_weight_scales(weights, moments)
 
     def error(whole: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
-        return float(np.linalg.norm(inputs @ (whole * steps[:, None] - weights).T))
+        return float(np.linalg.norm(inputs @ (whole * scales[:, None] - weights).T))
 
-    assert error(compensated(weights, steps, moments)) < 0.8 * error(plain(weights, steps))
+    assert error(round_with_compensation(weights, scales, moments)) < 0.8 * error(
+        round_to_nearest(weights, scales)
+    )
 
 
 def test_results_are_whole_numbers_in_range() -> None:
     weights = np.random.default_rng(0).normal(size=(3, 150)) * 1000
     moments = np.eye(150)
-    whole = compensated(weights, np.ones(3), moments)
+    whole = round_with_compensation(weights, np.ones(3), moments)
     assert np.array_equal(whole, np.rint(whole))
     assert np.abs(whole).max() == 127
 
 
 def test_a_unit_without_weights_stays_without() -> None:
     weights = np.zeros((2, 9))
-    steps = steps_of(weights, np.eye(9))
-    assert np.all(steps > 0)
-    assert not compensated(weights, steps, np.zeros((9, 9))).any()
+    scales = choose_weight_scales(weights, np.eye(9))
+    assert np.all(scales > 0)
+    assert not round_with_compensation(weights, scales, np.zeros((9, 9))).any()
 
 
 def test_steps_clip_an_outlier_whose_input_is_faint() -> None:
@@ -37,4 +43,4 @@ def test_steps_clip_an_outlier_whose_input_is_faint() -> None:
     weights[0, 0] = 1.5
     moments = np.eye(400)
     moments[0, 0] = 0
-    assert steps_of(weights, moments)[0] < 1.1 / 127
+    assert choose_weight_scales(weights, moments)[0] < 1.1 / 127

@@ -11,10 +11,10 @@ from typing import Final, Protocol
 from sparsefeat.errors import InputError, SparsefeatError, StoreWriteError
 from sparsefeat.interop.conversion import h5ad, npz, parquet
 from sparsefeat.interop.conversion.output import target
-from sparsefeat.interop.conversion.source import Advance, Source
+from sparsefeat.interop.conversion.reader import Advance, StoreReader
 from sparsefeat.storage import refusal
-from sparsefeat.store import RowIndex, Store, choose_stored
-from sparsefeat.system import checked_path, importing
+from sparsefeat.store import RowIndex, Store, choose_stored_layers
+from sparsefeat.system import importing, validate_path
 
 MEMORY: Final = 512 << 20
 SHARE: Final = 4  # of the memory for a stretch of rows: it is there raw, copied and compressed
@@ -25,7 +25,7 @@ class Format(Protocol):
 
     NEEDS: tuple[str, ...]
 
-    def write(self, source: Source, path: Path) -> dict[str, int]:
+    def write(self, source: StoreReader, path: Path) -> dict[str, int]:
         """Write a new file, or into an empty folder; return the bytes that each layer takes."""
 
 
@@ -34,7 +34,7 @@ FORMATS: Final[dict[str, Format]] = {"h5ad": h5ad, "parquet": parquet, "npz": np
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConvertedLayer:
-    """A layer as it was written: its shape for one picture, non-zeros, and bytes."""
+    """A layer as it was written: its shape for one image, non-zeros, and bytes."""
 
     shape: tuple[int, ...]
     nnz: int
@@ -120,7 +120,7 @@ def convert(
     >>> convert("features/", "features.h5ad", layers="pools").bytes  # doctest: +SKIP
     173969124
     """
-    path = checked_path(output, "the output")
+    path = validate_path(output, "the output")
     to = _chosen(path, to)
     writer = FORMATS[to]
     _require(writer.NEEDS, to)
@@ -130,9 +130,9 @@ def convert(
         raise InputError("got rows and where, expected one of them: leave one out")
     opened = store if isinstance(store, Store) else Store(store)
     most = memory if opened.memory_limit is None else min(memory, opened.memory_limit)
-    source = Source(
+    source = StoreReader(
         opened,
-        choose_stored(layers, opened.layers),
+        choose_stored_layers(layers, opened.layers),
         rows if where is None else opened.where(where),
         stretch_bytes=max(1, most // SHARE),
         advance=progress,

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from sparsefeat.errors import InputError
 from sparsefeat.interop.conversion.output import Sink
-from sparsefeat.interop.conversion.source import Source
+from sparsefeat.interop.conversion.reader import StoreReader
 from sparsefeat.store import encoding, layer_key
 from sparsefeat.system import available_threads
 from sparsefeat.types import Layer
@@ -31,7 +31,7 @@ GZIP: dict[str, Any] = {"compression": "gzip", "compression_opts": LEVEL, "shuff
 """What every HDF5 library has: shuffled bytes, gzip, and with it a checksum (Adler-32)."""
 
 
-def write(source: Source, path: Path) -> dict[str, int]:
+def write(source: StoreReader, path: Path) -> dict[str, int]:
     """Write the file; return the bytes that each layer takes.
 
     Raises
@@ -65,7 +65,7 @@ def write(source: Source, path: Path) -> dict[str, int]:
 
 
 def _csr(
-    source: Source, layer: Layer, obsm: "h5py.Group", pool: ThreadPoolExecutor, sink: Sink
+    source: StoreReader, layer: Layer, obsm: "h5py.Group", pool: ThreadPoolExecutor, sink: Sink
 ) -> int:
     name = layer.name
     group = obsm.create_group(layer_key(name))
@@ -91,7 +91,7 @@ def _csr(
 
 
 def _dense(
-    source: Source, layer: Layer, obsm: "h5py.Group", pool: ThreadPoolExecutor, sink: Sink
+    source: StoreReader, layer: Layer, obsm: "h5py.Group", pool: ThreadPoolExecutor, sink: Sink
 ) -> int:
     name, shape = layer.name, (source.n_rows, layer.n_features)
     array = ArrayStream(obsm, layer_key(name), shape, "<f4", pool)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.interop.conversion.output import Sink
-from sparsefeat.interop.conversion.source import Source
+from sparsefeat.interop.conversion.reader import StoreReader
 from sparsefeat.store import layer_key
 from sparsefeat.types import Layer
 
@@ -23,7 +23,7 @@ LEVEL = 1  # more costs much time and gains half a per cent
 LINES = 10_000  # of a table that are written at once
 
 
-def write(source: Source, path: Path) -> dict[str, int]:
+def write(source: StoreReader, path: Path) -> dict[str, int]:
     """Write into a folder that exists, or one file; return the bytes that each layer takes.
 
     What stands beside the matrices are files of the folder, or else members of the one file that
@@ -52,7 +52,7 @@ def made_here(names: set[str]) -> bool:
 Texts = Iterable[tuple[str, Iterable[bytes]]]
 
 
-def _write_layer(source: Source, layer: Layer, path: Path, tables: Texts = ()) -> int:
+def _write_layer(source: StoreReader, layer: Layer, path: Path, tables: Texts = ()) -> int:
     name = layer.name
     indptr = source.indptr(name)
     nnz, shape = (int(indptr[-1]),), np.array([source.n_rows, layer.n_features], np.int64)
@@ -76,7 +76,7 @@ def _write_layer(source: Source, layer: Layer, path: Path, tables: Texts = ()) -
     return path.stat().st_size
 
 
-def _read(source: Source, layer: str, which: int) -> Iterator[npt.NDArray[Any]]:
+def _read(source: StoreReader, layer: str, which: int) -> Iterator[npt.NDArray[Any]]:
     for start, stop in source.stretches(layer):
         csr = source.csr(layer, start, stop)
         yield (csr.data, csr.indices)[which]
@@ -105,7 +105,7 @@ def _write_array(
             file.write(piece.astype(dtype, copy=False).data)
 
 
-def _tables(source: Source) -> Texts:
+def _tables(source: StoreReader) -> Texts:
     yield "obs.csv", _csv(source.obs)
     yield "rejected.csv", _csv(source.rejected)
     yield "header.json", [source.header().encode()]

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from sparsefeat.errors import InputError
-from sparsefeat.storage import check_replaceable, is_special, made_folder, replacing, sync
+from sparsefeat.storage import check_replaceable, create_folder, is_special, replacing, sync
 
 Ours = Callable[[set[str]], bool]
 
@@ -143,7 +143,7 @@ def _new_file(path: Path, check: Callable[[], None]) -> Iterator[Path]:
 def _new_folder(path: Path, check: Callable[[], None]) -> Iterator[Path]:
     token = secrets.token_hex(4)  # not the whole name, which may be as long as names can be
     temporary = path.parent / f".sparsefeat-{token}.tmp"
-    with made_folder(path.parent):
+    with create_folder(path.parent):
         temporary.mkdir()
         try:
             yield temporary

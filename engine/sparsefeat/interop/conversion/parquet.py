@@ -1,4 +1,4 @@
-"""A store as a Parquet file: a line per picture, its layers as lists."""
+"""A store as a Parquet file: a line per image, its layers as lists."""
 
 import contextlib
 import json
@@ -9,7 +9,7 @@ import numpy as np
 
 from sparsefeat.errors import InputError
 from sparsefeat.interop.conversion.output import Sink
-from sparsefeat.interop.conversion.source import Source
+from sparsefeat.interop.conversion.reader import StoreReader
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 NEEDS: tuple[str, ...] = ("pyarrow.parquet",)
 INDEX = "row_id"
-MOST_NOTES = 64 << 20  # bytes; pyarrow itself refuses to read more than 100 MB
+MAX_NOTES = 64 << 20  # bytes; pyarrow itself refuses to read more than 100 MB
 
 
-def write(source: Source, path: Path) -> dict[str, int]:
+def write(source: StoreReader, path: Path) -> dict[str, int]:
     """Write the file; return the bytes that each layer takes.
 
     Raises
@@ -79,7 +79,7 @@ def columns(layer: str) -> tuple[str, str]:
     return f"{key}_indices", f"{key}_values"
 
 
-def _notes(source: Source, names: dict[str, tuple[str, str]]) -> dict[str, str]:
+def _notes(source: StoreReader, names: dict[str, tuple[str, str]]) -> dict[str, str]:
     """Say what isn't a line of the table, for the file's metadata."""
     header = json.loads(source.header())
     for facts in header["layers"]:
@@ -87,10 +87,10 @@ def _notes(source: Source, names: dict[str, tuple[str, str]]) -> dict[str, str]:
     rejected = source.rejected.to_dict(orient="records")
     notes = {"sparsefeat": header, "sparsefeat.rejected": rejected}
     texts = {name: json.dumps(note, ensure_ascii=False) for name, note in notes.items()}
-    if max(len(text.encode()) for text in texts.values()) > MOST_NOTES:
+    if max(len(text.encode()) for text in texts.values()) > MAX_NOTES:
         raise InputError(
             f"{len(rejected):,} rejects and the parts' provenance take more than "
-            f"{MOST_NOTES >> 20} MiB, expected less in a Parquet file's metadata, which readers "
+            f"{MAX_NOTES >> 20} MiB, expected less in a Parquet file's metadata, which readers "
             "limit: convert to h5ad or npz"
         )
     return texts

@@ -19,7 +19,7 @@ from sparsefeat.store import (
     check_memory,
     fitting,
 )
-from sparsefeat.system import human_bytes
+from sparsefeat.system import format_bytes
 
 BLOCKS: Final = 16  # stretches of neighbours that are shuffled together
 
@@ -88,16 +88,16 @@ class StoreDataset(Dataset):  # type: ignore[misc]  # PyTorch may be missing
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Give several samples, in one call of the store; `DataLoader` looks for this."""
         source = self._source
-        places = np.asarray(indices, np.int64)
-        block = source.read(places)
+        sample_numbers = np.asarray(indices, np.int64)
+        block = source.read(sample_numbers)
         tensors: list[torch.Tensor]
         if self._sparse:
-            tensors = [sparse_rows(block, row, row + 1) for row in range(len(places))]
+            tensors = [sparse_rows(block, row, row + 1) for row in range(len(sample_numbers))]
         else:
-            tensors = [*dense_rows(block, 0, len(places), source.layer)]
+            tensors = [*dense_rows(block, 0, len(sample_numbers), source.layer)]
         if source.labels is None:
             return tensors
-        return [*zip(tensors, source.labels[places].tolist(), strict=True)]
+        return [*zip(tensors, source.labels[sample_numbers].tolist(), strict=True)]
 
 
 class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch may be missing
@@ -193,11 +193,11 @@ class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch ma
         drawn = np.random.default_rng(
             (self._seed, epoch, self._rank, worker) if self._shuffle else None
         )
-        for places in self._fetches(mine):
+        for sample_numbers in self._fetches(mine):
             if self._shuffle:
-                drawn.shuffle(places)
+                drawn.shuffle(sample_numbers)
             # Not given a name, so that it is gone before the next one is read.
-            yield from self._samples(places)
+            yield from self._samples(sample_numbers)
 
     def _check(self) -> None:
         check_memory(self._memory, self._source.layer.name, self._source.numbers, self._row_bytes)
@@ -221,36 +221,36 @@ class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch ma
         largest = int(np.sort(self._row_bytes)[-self._batch_size :].sum())
         if largest > self._memory:
             raise InputError(
-                f"got memory={self._memory} ({human_bytes(self._memory)}), expected room for a "
-                f"batch: {self._batch_size} rows may take {human_bytes(largest)}: say "
+                f"got memory={self._memory} ({format_bytes(self._memory)}), expected room for a "
+                f"batch: {self._batch_size} rows may take {format_bytes(largest)}: say "
                 f"memory={largest} or more, or a smaller batch_size"
             )
 
     def _order(self, epoch: int) -> Numbers:
         """Places in the selection, in the order in which all ranks together go through them."""
-        places = np.argsort(self._source.numbers, kind="stable")
+        sample_numbers = np.argsort(self._source.numbers, kind="stable")
         if not self._shuffle:
-            return places
-        cuts = fitting(self._row_bytes[places], self._memory // BLOCKS, overhead=0)
+            return sample_numbers
+        cuts = fitting(self._row_bytes[sample_numbers], self._memory // BLOCKS, overhead=0)
         drawn = np.random.default_rng((self._seed, epoch)).permutation(len(cuts))
-        stretches = [places[slice(*cuts[number])] for number in drawn]
-        return np.concatenate([places[:0], *stretches])
+        stretches = [sample_numbers[slice(*cuts[number])] for number in drawn]
+        return np.concatenate([sample_numbers[:0], *stretches])
 
-    def _fetches(self, places: Numbers) -> Iterator[Numbers]:
+    def _fetches(self, sample_numbers: Numbers) -> Iterator[Numbers]:
         """Cut a worker's share into what is read at once, whole batches."""
         step = self._batch_size or 1
-        starts = np.arange(0, len(places), step)
+        starts = np.arange(0, len(sample_numbers), step)
         if not len(starts):
             return
-        sizes = np.add.reduceat(self._row_bytes[places], starts)
+        sizes = np.add.reduceat(self._row_bytes[sample_numbers], starts)
         for first, last in fitting(sizes, self._memory, overhead=0):
-            yield places[first * step : last * step]
+            yield sample_numbers[first * step : last * step]
 
-    def _samples(self, places: Numbers) -> Iterator[Any]:
+    def _samples(self, sample_numbers: Numbers) -> Iterator[Any]:
         source, step = self._source, self._batch_size or 1
-        block = source.read(places)
-        for start in range(0, len(places), step):
-            stop = min(start + step, len(places))
+        block = source.read(sample_numbers)
+        for start in range(0, len(sample_numbers), step):
+            stop = min(start + step, len(sample_numbers))
             if self._sparse:
                 tensor = sparse_rows(block, start, stop)
             else:
@@ -260,11 +260,13 @@ class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch ma
             if source.labels is None:
                 yield tensor
             elif self._batch_size is None:
-                yield tensor, int(source.labels[places[start]])
+                yield tensor, int(source.labels[sample_numbers[start]])
             else:
-                yield tensor, torch.from_numpy(source.labels[places[start:stop]])
+                yield tensor, torch.from_numpy(source.labels[sample_numbers[start:stop]])
 
 
-def _share(places: Numbers, number: int, count: int) -> Numbers:
+def _share(sample_numbers: Numbers, number: int, count: int) -> Numbers:
     """Give one of `count` equal shares, which differ in length by one at most."""
-    return places[len(places) * number // count : len(places) * (number + 1) // count]
+    return sample_numbers[
+        len(sample_numbers) * number // count : len(sample_numbers) * (number + 1) // count
+    ]

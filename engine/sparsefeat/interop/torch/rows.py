@@ -89,9 +89,9 @@ class RowSource:
             return self.store[self.layer.name].csr_row_bytes[self.numbers]
         return np.full(len(self.numbers), 4 * self.layer.n_features, np.int64)
 
-    def read(self, places: Numbers) -> Block:
+    def read(self, sample_numbers: Numbers) -> Block:
         """Read rows by their places in `numbers`, in one call of the store."""
-        numbers = self.numbers[places]
+        numbers = self.numbers[sample_numbers]
         if self.as_csr:
             return self.store[self.layer.name][numbers]
         return self.store[self.layer.name].to_numpy(numbers)

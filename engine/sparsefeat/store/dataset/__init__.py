@@ -27,7 +27,7 @@ from sparsefeat.store.dataset.rows import (
 )
 from sparsefeat.store.dataset.store import Store, open_store
 from sparsefeat.store.dataset.tables import standing_rejects, with_objects
-from sparsefeat.store.dataset.view import LayerView, Zeros, choose_stored
+from sparsefeat.store.dataset.view import LayerView, Zeros, choose_stored_layers
 from sparsefeat.store.dataset.writer import StoreWriter
 
 __all__ = [
@@ -47,7 +47,7 @@ __all__ = [
     "check_count",
     "check_memory",
     "check_output",
-    "choose_stored",
+    "choose_stored_layers",
     "claim",
     "csr_rows",
     "exclude_rows",

@@ -273,7 +273,7 @@ def row_ids(part: Part) -> Iterator[tuple[int, str]]:
 
 
 def row_files(part: Part) -> Iterator[str]:
-    """Give the full path of each row that counts, but of pictures that were no files."""
+    """Give the full path of each row that counts, but of images that were no files."""
     roots, paths = _columns(part, ROWS, "root", "path")
     rows = zip(roots, paths, strict=True)
     return (full_path(root, path) for root, path in rows if root)

@@ -13,7 +13,7 @@ from sparsefeat.errors import InputError, StoreCorruptError, StoreMemoryError
 from sparsefeat.storage import Storage
 from sparsefeat.store.format import SHARD, PartEntry
 from sparsefeat.store.part import Part
-from sparsefeat.system import available_memory, counted, human_bytes, overlapped
+from sparsefeat.system import available_memory, counted, format_bytes, overlapped
 from sparsefeat.types import Layer
 
 if TYPE_CHECKING:
@@ -171,8 +171,8 @@ def require_memory(needed: int, limit: int | None, *, layer: str, n_rows: int, f
         most, whence = int(SHARE * available), "three quarters of what is available"
     if needed > most:
         raise StoreMemoryError(
-            f"{counted(n_rows, 'row')} of {layer} take {human_bytes(needed)} as {form}, expected "
-            f"at most {human_bytes(most)} ({whence}): ask for fewer rows, go through them with "
+            f"{counted(n_rows, 'row')} of {layer} take {format_bytes(needed)} as {form}, expected "
+            f"at most {format_bytes(most)} ({whence}): ask for fewer rows, go through them with "
             f"store[{layer!r}].batches(), or open the store with a larger memory_limit"
         )
 
@@ -270,8 +270,8 @@ def check_memory(memory: int, layer: str, numbers: Numbers, row_bytes: Numbers) 
     if len(numbers) and row_bytes.max() > memory:
         largest = int(row_bytes.argmax())
         raise InputError(
-            f"got memory={memory} ({human_bytes(memory)}), expected room for at least one row: "
-            f"row {numbers[largest]} of {layer} takes {human_bytes(int(row_bytes[largest]))}: "
+            f"got memory={memory} ({format_bytes(memory)}), expected room for at least one row: "
+            f"row {numbers[largest]} of {layer} takes {format_bytes(int(row_bytes[largest]))}: "
             f"say memory={int(row_bytes[largest])} or more"
         )
 

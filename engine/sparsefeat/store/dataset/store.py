@@ -21,7 +21,7 @@ from sparsefeat.store.dataset.rows import (
     fitting,
 )
 from sparsefeat.store.dataset.tables import matching, read_frame, standing_rejects, with_objects
-from sparsefeat.store.dataset.view import LayerView, choose_stored
+from sparsefeat.store.dataset.view import LayerView, choose_stored_layers
 from sparsefeat.store.format import JSON, layer_key
 from sparsefeat.store.part import REJECTED, ROWS, Part
 from sparsefeat.system import close_matches, importing
@@ -271,7 +271,7 @@ def annotated(
     with importing("anndata", "pip install anndata"):
         import anndata
         import pandas as pd
-    names = choose_stored(layers, store.layers)
+    names = choose_stored_layers(layers, store.layers)
     read = _lazy if lazy else _in_memory
     matrix = var = None
     if x is not None:

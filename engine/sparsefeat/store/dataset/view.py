@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError, LayerError
-from sparsefeat.model import GROUPS, PRE, layer_words
+from sparsefeat.model import GROUPS, PRE, parse_layer_names
 from sparsefeat.store.dataset.rows import (
     Numbers,
     Parts,
@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 
-def choose_stored(wanted: str | Sequence[str] | None, names: Collection[str]) -> tuple[str, ...]:
+def choose_stored_layers(
+    wanted: str | Sequence[str] | None, names: Collection[str]
+) -> tuple[str, ...]:
     """Resolve names, groups and patterns to names of layers that a store holds, in its order.
 
     As in an extraction, a pattern means layers after ReLU unless it ends in /pre itself. None
@@ -49,13 +51,13 @@ def choose_stored(wanted: str | Sequence[str] | None, names: Collection[str]) ->
 
     Examples
     --------
-    >>> choose_stored("pools,fc?", ["block4_pool", "block5_pool", "fc1", "fc1/pre"])
+    >>> choose_stored_layers("pools,fc?", ["block4_pool", "block5_pool", "fc1", "fc1/pre"])
     ('block4_pool', 'block5_pool', 'fc1')
     """
     if wanted is None:
         return tuple(names)
     chosen: set[str] = set()
-    for word in layer_words(wanted):
+    for word in parse_layer_names(wanted):
         found = [name for name in names if _is_meant(name, word)]
         if not found:
             likely = close_matches(word, names) or list(names)

@@ -40,7 +40,7 @@ from sparsefeat.store.part import (
     row_id,
 )
 from sparsefeat.system import in_threads, overlapped
-from sparsefeat.types import Batch, ChannelSteps, Layer, ReadFailure, Reject, Row
+from sparsefeat.types import Batch, ChannelScales, Layer, ReadFailure, Reject, Row
 from sparsefeat_kernels import Csr, CsrBuffers, encode
 
 T = TypeVar("T")
@@ -83,7 +83,7 @@ class StoreWriter:
         settings: dict[str, JSON],
         provenance: dict[str, JSON],
         values: Values,
-        steps: Mapping[str, ChannelSteps],
+        scales: Mapping[str, ChannelScales],
         *,
         replace: bool,
         operation: str,
@@ -91,7 +91,7 @@ class StoreWriter:
     ) -> None:
         self._storage, self._layers, self._limits = storage, layers, limits
         self._settings, self._provenance = settings, provenance
-        self._values, self._steps = values, steps
+        self._values, self._scales = values, scales
         self._operation = operation
         self.losses: dict[str, Loss] = {}
         """What the committed parts of this writer have lost of each layer, where they have."""
@@ -127,7 +127,7 @@ class StoreWriter:
         rows_per_part: int = 1024,
         bytes_per_part: int = 1 << 30,
         values: str | Values = "float32",
-        steps: Mapping[str, ChannelSteps] | None = None,
+        scales: Mapping[str, ChannelScales] | None = None,
         replace: bool = False,
         operation: str = "extract",
         opening: Callable[[int, int], None] | None = None,
@@ -151,7 +151,7 @@ class StoreWriter:
         values
             How exactly values are kept: ``float32`` (all bits), ``float16``, ``bfloat16``,
             ``bits:N`` or ``uint8``, as docs/values.md says. All parts must agree in it.
-        steps
+        scales
             What values of some layers may be whole numbers of, for each channel. Where they are,
             to the last bit, and `values` is ``float32``, the numbers are stored. A
             layer whose rows turn out not to fit in a part that has begun with numbers is stored as
@@ -191,7 +191,7 @@ class StoreWriter:
                 limits,
                 *kept,
                 values,
-                steps or {},
+                scales or {},
                 replace=replace,
                 operation=operation,
                 opening=opening,
@@ -352,8 +352,8 @@ class StoreWriter:
         else:
             # Rows that fit now and then would end one small part after another.
             misfits = part.misfits(layers)
-            steps = self._steps.items()
-            self._steps = {name: one for name, one in steps if name not in misfits}
+            scales = self._scales.items()
+            self._scales = {name: one for name, one in scales if name not in misfits}
         if not count or part.full:
             self._commit()
         return count
@@ -372,7 +372,7 @@ class StoreWriter:
                 self._claim_again()
             self._check_folder()
             self._part = PartWriter(
-                self._storage, self._layers, self._limits, self._values, self._steps
+                self._storage, self._layers, self._limits, self._values, self._scales
             )
         return self._part
 

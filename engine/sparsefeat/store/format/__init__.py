@@ -2,7 +2,7 @@
 
 from sparsefeat.store.format.arrays import ArrayMetadata, Chain
 from sparsefeat.store.format.chunks import (
-    LEAST_BYTES,
+    MIN_BYTES,
     OVERHEAD_BYTES,
     ChunkEncoder,
     decode_into,
@@ -65,7 +65,7 @@ __all__ = [
     "FORMAT",
     "JSON",
     "JSON_BYTES",
-    "LEAST_BYTES",
+    "MIN_BYTES",
     "NNZ",
     "OVERHEAD_BYTES",
     "PARTS",

@@ -29,11 +29,11 @@ from sparsefeat_kernels import byte_planes, literals_frame, sampled_literal_bits
 Bytes: TypeAlias = bytes | memoryview
 
 CHECKSUM_BYTES = 4
-LEAST_BYTES = 16 + CHECKSUM_BYTES  # of a chunk of numbers: Blosc's header
+MIN_BYTES = 16 + CHECKSUM_BYTES  # of a chunk of numbers: Blosc's header
 OVERHEAD_BYTES = 1024  # by which a chunk may grow instead of shrinking
 
 
-_FEWEST: Final = 1024  # elements that repay the four tables
+_MIN_BYTES: Final = 1024  # elements that repay the four tables
 _MOST: Final = BLOCK  # bytes in one block
 _SIZES: Final = (1, 2, 4)  # bytes of an element
 
@@ -97,7 +97,10 @@ def compress(numbers: npt.NDArray[Any], *, differences: bool) -> bytes:
     differences
         For int32 alone.
     """
-    if numbers.itemsize not in _SIZES or not _FEWEST <= len(numbers) <= _MOST // numbers.itemsize:
+    if (
+        numbers.itemsize not in _SIZES
+        or not _MIN_BYTES <= len(numbers) <= _MOST // numbers.itemsize
+    ):
         return _together(numbers, differences)
     planes = scratch(numbers.nbytes, np.uint8).reshape(numbers.itemsize, len(numbers))
     byte_planes(numbers, differences=differences, out=planes)

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from sparsefeat.errors import InputError
 from sparsefeat.types import Layer, Row
-from sparsefeat_kernels import Csr, error_sums
+from sparsefeat_kernels import Csr, sum_errors
 
 Kind = Literal["float32", "float16", "bits", "uint8"]
 
@@ -161,7 +161,7 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """Compare rows with the values that stand for theirs, in double precision."""
         if not csr.n_rows:
             return cls()
-        error, power, other, product = error_sums(csr, stored).T
+        error, power, other, product = sum_errors(csr, stored).T
         some = power > 0
         relative = np.sqrt(error / np.where(some, power, 1))
         norms = np.sqrt(np.where(some, power, 1)) * np.sqrt(np.where(some, other, 1))

@@ -40,7 +40,7 @@ from sparsefeat.store.format import (
 from sparsefeat.store.maintenance.remove import vacuum as delete_unlisted
 from sparsefeat.store.part import (
     COLUMNS,
-    MOST_BYTES,
+    MAX_BYTES,
     REJECTED,
     REJECTS_PER_PART,
     ROWS,
@@ -53,14 +53,14 @@ from sparsefeat.store.part import (
     SquareEncoder,
     ValueEncoder,
 )
-from sparsefeat.types import ChannelSteps, Layer, Reject, Row
+from sparsefeat.types import ChannelScales, Layer, Reject, Row
 
 T = TypeVar("T")
 Lines = npt.NDArray[np.int64]
 
 ORIGIN_BYTES_PER_PART: Final = JSON_BYTES // 4  # of the header, which has more besides
 # Who made a group of parts has looked at its size.
-_UNLIMITED: Final = PartLimits(rows=CHUNK_ELEMENTS - 1, n_bytes=MOST_BYTES)
+_UNLIMITED: Final = PartLimits(rows=CHUNK_ELEMENTS - 1, n_bytes=MAX_BYTES)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -479,7 +479,7 @@ def common_encoder(parts: Sequence[Part], layer: str) -> ValueEncoder | None:
     if first.companding == "square":
         return Reencoder(SquareEncoder(scales[0]), loss)
     largest = max(int(np.iinfo(each.dtype).max) for each in stored)
-    return Reencoder(LinearEncoder(ChannelSteps(steps=scales[0], largest=largest)), loss)
+    return Reencoder(LinearEncoder(ChannelScales(scales=scales[0], largest=largest)), loss)
 
 
 def _kind(values: AnyValues | None) -> tuple[object, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sparsefeat.errors import InputError, StoreMismatchError
-from sparsefeat.storage import Storage, checked_place, open_storage
+from sparsefeat.storage import Storage, open_storage, validate_location
 from sparsefeat.store.dataset import (
     Change,
     Log,
@@ -107,8 +107,8 @@ def merge(
     """
     if isinstance(sources, str | bytes | os.PathLike) or not isinstance(sources, Iterable):
         sources = [sources]
-    folders = [checked_place(source, "a store to merge") for source in sources]
-    output = checked_place(output, "the output")
+    folders = [validate_location(source, "a store to merge") for source in sources]
+    output = validate_location(output, "the output")
     limits = PartLimits(rows=rows_per_part, n_bytes=bytes_per_part)
     _check_apart(folders, output)
     stores = [Store(folder) for folder in folders]

@@ -29,7 +29,7 @@ from sparsefeat.store.format import (
     snapshot_number,
 )
 from sparsefeat.store.part import COLUMNS, INDEX, REJECTED, ROWS, Part, read_refusal, row_id
-from sparsefeat.system import checked_paths, counted, one_line, overlapped
+from sparsefeat.system import counted, one_line, overlapped, validate_paths
 from sparsefeat.types import Reject, Row
 from sparsefeat_kernels import Csr, csr_zeros_per_channel
 
@@ -141,7 +141,7 @@ def verify(
     >>> verify("features/").ok  # doctest: +SKIP
     True
     """
-    sources = checked_paths(source, "a folder of images")
+    sources = validate_paths(source, "a folder of images")
     _check_folders(sources)
     storage = open_storage(folder)
     log = Log(storage)
@@ -298,7 +298,7 @@ class _PartCheck:
 
     def _list_files(self) -> Iterator[Finding]:
         """List the files, and find links, pipes and devices, which lead elsewhere."""
-        for inside, size in self._storage.walk(self.key):
+        for inside, size in self._storage.list_files(self.key):
             if size is None:
                 yield self._finding(f"{inside} is a link, a pipe or a device, expected a file")
             else:

@@ -18,12 +18,12 @@ from sparsefeat.store.part.tables import (
     full_path,
     row_id,
 )
-from sparsefeat.store.part.write import MOST_BYTES, REJECTS_PER_PART, PartLimits, PartWriter
+from sparsefeat.store.part.write import MAX_BYTES, REJECTS_PER_PART, PartLimits, PartWriter
 
 __all__ = [
     "COLUMNS",
     "INDEX",
-    "MOST_BYTES",
+    "MAX_BYTES",
     "REJECTED",
     "REJECTS_PER_PART",
     "ROWS",

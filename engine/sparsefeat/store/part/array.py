@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from sparsefeat.storage import Storage
 from sparsefeat.store.format import (
-    LEAST_BYTES,
+    MIN_BYTES,
     OVERHEAD_BYTES,
     ArrayMetadata,
     decode_into,
@@ -25,7 +25,7 @@ from sparsefeat.store.format import (
     scratch,
 )
 from sparsefeat.system import in_threads
-from sparsefeat_kernels import Csr, scale_numbers, to_dense
+from sparsefeat_kernels import Csr, dequantize, to_dense
 
 Check = Callable[[npt.NDArray[Any]], None]
 Int64 = npt.NDArray[np.int64]
@@ -202,7 +202,7 @@ class StoredArray:
         """See that there are files for what is claimed: not which, which reading them tells."""
         if self.metadata.n_chunks == 1:  # which isn't large: reading it tells
             return
-        missing = self.metadata.n_chunks * LEAST_BYTES
+        missing = self.metadata.n_chunks * MIN_BYTES
         for name in self.files():
             if missing <= 0:
                 return
@@ -262,7 +262,12 @@ class StoredArray:
 
 
 def scale_stretches(
-    segments: Segments, values: Float32, indices: npt.NDArray[Any], steps: Float32, *, squared: bool
+    segments: Segments,
+    values: Float32,
+    indices: npt.NDArray[Any],
+    scales: Float32,
+    *,
+    squared: bool,
 ) -> None:
     """Replace codes of a layer stored as CSR by their values.
 
@@ -272,7 +277,7 @@ def scale_stretches(
         Whose targets are those codes.
     values, indices
         float32 and int32 or int64, of all that was read: the codes, and their columns.
-    steps
+    scales
         float32 (C,).
     squared
         Whether a value is the square of its code in steps.
@@ -281,7 +286,7 @@ def scale_stretches(
     def scale(stretch: tuple[int, int]) -> None:
         place = slice(*stretch)
         columns = indices[place].astype(np.int32, copy=False)
-        scale_numbers(values[place], columns, steps, squared=squared)
+        dequantize(values[place], columns, scales, squared=squared)
 
     stretches = [
         (start, min(start + _AT_ONCE, begin + length))
@@ -292,15 +297,15 @@ def scale_stretches(
 
 
 def scale_rows(
-    places: npt.NDArray[np.int64], out: Float32, steps: Float32, *, squared: bool
+    places: npt.NDArray[np.int64], out: Float32, scales: Float32, *, squared: bool
 ) -> None:
     """Replace codes in some rows of `out`, (rows, features), by their values."""
 
     def scale(place: int) -> None:
-        row = out[place].reshape(-1, len(steps))
+        row = out[place].reshape(-1, len(scales))
         if squared:
             np.multiply(row, row, out=row)
-        np.multiply(row, steps, out=row)
+        np.multiply(row, scales, out=row)
 
     _each(scale, places.tolist())
 

@@ -16,14 +16,14 @@ from sparsefeat.store.format import (
     RoundedValues,
     Values,
 )
-from sparsefeat.types import ChannelSteps
+from sparsefeat.types import ChannelScales
 from sparsefeat_kernels import (
     Csr,
-    count_roots,
-    count_steps,
+    dequantize,
+    quantize_linear,
+    quantize_squared,
     round_half,
     round_mantissa,
-    scale_numbers,
 )
 
 Float32: TypeAlias = npt.NDArray[np.float32]
@@ -93,10 +93,10 @@ class RoundedEncoder(ValueEncoder):
 class LinearEncoder(ValueEncoder):
     """Whole numbers of a scale, which are the values to the last bit."""
 
-    def __init__(self, steps: ChannelSteps) -> None:
-        dtype = np.dtype(np.uint8 if steps.largest <= np.iinfo(np.uint8).max else np.uint16)
-        super().__init__(chain=Chain(dtype=dtype), scales=steps.steps)
-        self._steps = steps
+    def __init__(self, scales: ChannelScales) -> None:
+        dtype = np.dtype(np.uint8 if scales.largest <= np.iinfo(np.uint8).max else np.uint16)
+        super().__init__(chain=Chain(dtype=dtype), scales=scales.scales)
+        self._scales = scales
         self._latest: tuple[Csr, Float32, int] | None = None
 
     def written(self, csr: Csr) -> Csr:
@@ -124,7 +124,9 @@ class LinearEncoder(ValueEncoder):
     def _count(self, csr: Csr) -> tuple[Float32, int]:
         """Count once what is asked for twice: whether rows fit, and then their codes."""
         if self._latest is None or self._latest[0] is not csr:
-            numbers, n_rows = count_steps(csr, self._steps.steps, largest=self._steps.largest)
+            numbers, n_rows = quantize_linear(
+                csr, self._scales.scales, largest=self._scales.largest
+            )
             self._latest = csr, numbers, n_rows
         return self._latest[1:]
 
@@ -144,14 +146,14 @@ class SquareEncoder(ValueEncoder):
     def written(self, csr: Csr) -> Csr:
         """Give the roots of the nearest squares."""
         assert self.scales is not None
-        numbers = count_roots(csr, self.scales, largest=LARGEST_CODE)
+        numbers = quantize_squared(csr, self.scales, largest=LARGEST_CODE)
         return Csr(csr.indptr, csr.indices, numbers, csr.n_columns)
 
     def note(self, csr: Csr, written: Csr) -> None:
         """Sum up the errors."""
         assert self.scales is not None
         values = written.data.copy()
-        scale_numbers(values, csr.indices, self.scales, squared=True)
+        dequantize(values, csr.indices, self.scales, squared=True)
         self.loss += Loss.of(csr, values)
 
     def stored(self) -> AnyValues:

@@ -36,7 +36,7 @@ from sparsefeat.store.part.encoders import (
     square_scales,
 )
 from sparsefeat.system import in_threads
-from sparsefeat.types import ChannelSteps, Layer
+from sparsefeat.types import ChannelScales, Layer
 from sparsefeat_kernels import (
     Csr,
     count_zeros_per_channel,
@@ -44,8 +44,8 @@ from sparsefeat_kernels import (
     csr_zeros_per_channel,
     csr_zeros_per_row,
     encode,
-    raise_maxima,
     to_dense,
+    update_maxima,
 )
 
 Float32: TypeAlias = npt.NDArray[np.float32]
@@ -375,7 +375,7 @@ class LayerWriter:
         Which.
     values
         How exactly its values are kept.
-    steps
+    scales
         What they may be whole numbers of: where those of the first rows are, the part holds
         the numbers.
     encoder
@@ -387,11 +387,11 @@ class LayerWriter:
         group: PartGroup,
         layer: Layer,
         values: Values,
-        steps: ChannelSteps | None = None,
+        scales: ChannelScales | None = None,
         encoder: ValueEncoder | None = None,
     ) -> None:
         self._group, self.layer = group, layer
-        self._values, self._steps = values, steps
+        self._values, self._scales = values, scales
         self._maxima = np.zeros(layer.n_channels, np.float32)
         # The largest value, which 255 stands for, may come last.
         spooled = encoder is None and values.kind == "uint8"
@@ -450,7 +450,7 @@ class LayerWriter:
         if self._writer is not None:
             self._write(rows, self._writer)
         elif self._spool is not None:
-            raise_maxima(rows, self._maxima)
+            update_maxima(rows, self._maxima)
             self._spool.append(rows)
         else:
             held = Csr(rows.indptr.copy(), rows.indices.copy(), rows.data.copy(), rows.n_columns)
@@ -490,8 +490,8 @@ class LayerWriter:
         held: Iterable[Csr] = self._held
         if self._spool is not None:
             held, self._encoder = self._spool, SquareEncoder(square_scales(self._maxima))
-        elif self._steps is not None and self._values.lossless and self._held:
-            encoder = LinearEncoder(self._steps)
+        elif self._scales is not None and self._values.lossless and self._held:
+            encoder = LinearEncoder(self._scales)
             if all(encoder.n_fitting(csr) == csr.n_rows for csr in self._held):
                 self._encoder = encoder
         kind = self._smaller(held)

@@ -21,7 +21,7 @@ ROWS, REJECTED = COLUMNS
 
 
 def row_id(record: Row | Reject) -> str:
-    """Name a picture by path, size, time of change and digest: 32 hexadecimal digits.
+    """Name an image by path, size, time of change and digest: 32 hexadecimal digits.
 
     Examples
     --------
@@ -33,7 +33,7 @@ def row_id(record: Row | Reject) -> str:
 
 
 def full_path(root: str, path: str) -> str:
-    """Say where a picture lies, whichever of the folders above it was called its root."""
+    """Say where an image lies, whichever of the folders above it was called its root."""
     return f"{root.rstrip('/')}/{path}"
 
 

@@ -37,10 +37,10 @@ from sparsefeat.store.part.layers import (
     n_rows,
 )
 from sparsefeat.store.part.tables import COLUMNS, INDEX, REJECTED, ROWS, row_id
-from sparsefeat.types import ChannelSteps, Layer, Reject, Row
+from sparsefeat.types import ChannelScales, Layer, Reject, Row
 
 REJECTS_PER_PART: Final = 1 << 16
-MOST_BYTES: Final = 1 << 62
+MAX_BYTES: Final = 1 << 62
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +57,10 @@ class PartLimits:
     n_bytes: int
 
     def __post_init__(self) -> None:
-        if not (0 < self.rows < CHUNK_ELEMENTS and 0 < self.n_bytes <= MOST_BYTES):
+        if not (0 < self.rows < CHUNK_ELEMENTS and 0 < self.n_bytes <= MAX_BYTES):
             raise InputError(
                 f"got {self.rows} rows and {self.n_bytes} bytes a part, expected 1 to "
-                f"{CHUNK_ELEMENTS - 1} rows and 1 to {MOST_BYTES} bytes: change them"
+                f"{CHUNK_ELEMENTS - 1} rows and 1 to {MAX_BYTES} bytes: change them"
             )
 
 
@@ -77,7 +77,7 @@ class PartWriter:
         When it is full.
     values
         How exactly values are kept.
-    steps
+    scales
         Of layers whose values may be whole numbers of them.
     encoders
         Of layers whose values are stored in other parts already, as `common_encoder` gives them.
@@ -89,16 +89,16 @@ class PartWriter:
         layers: Sequence[Layer],
         limits: PartLimits,
         values: Values,
-        steps: Mapping[str, ChannelSteps] | None = None,
+        scales: Mapping[str, ChannelScales] | None = None,
         encoders: Mapping[str, ValueEncoder] | None = None,
     ) -> None:
         self.name = secrets.token_hex(8)
         self._storage, self._limits, self._values = storage, limits, values
         self._group = PartGroup(storage, part_key(self.name))
-        steps, encoders = steps or {}, encoders or {}
+        scales, encoders = scales or {}, encoders or {}
         self._layers = {
             layer.name: LayerWriter(
-                self._group, layer, values, steps.get(layer.name), encoders.get(layer.name)
+                self._group, layer, values, scales.get(layer.name), encoders.get(layer.name)
             )
             for layer in layers
         }

@@ -1,12 +1,12 @@
-"""Feature maps: what a layer's channels see in one photograph, before and after ReLU.
+"""Feature maps: what a layer's channels see in one image, before and after ReLU.
 
 =================  ==================================================================
-`feature_maps`     one photograph through one layer, and the ways to show it
+`feature_maps`     one image through one layer, and the ways to show it
 `channels`         which channels: by number, or the best by a criterion
 `arrays`           the arrays, their zeros, and what of them stands side by side
 `colours`          colour maps, and the colour of zero
 `figure`           a plotly figure, for notebooks
-`mosaic`           a plain picture, through matplotlib
+`mosaic`           a plain image, through matplotlib
 `codes`            activations in two bytes each, for the page
 `page`             one page for all channels
 =================  ==================================================================

@@ -1,4 +1,4 @@
-"""A layer's feature maps of one photograph as arrays, and what of them stands side by side."""
+"""A layer's feature maps of one image as arrays, and what of them stands side by side."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -55,7 +55,7 @@ class Panel:
         return self.shared_limit if scale == "shared" else float(self.limits[index])
 
 
-def checked_scale(scale: str) -> Scale:
+def validate_scale(scale: str) -> Scale:
     """Give the scale back, or say what it can be."""
     check_choice(scale, SCALES, "scale")
     return "shared" if scale == "shared" else "channel"
@@ -66,7 +66,7 @@ class MapArrays:
     """What `FeatureMaps` holds, and what is drawn."""
 
     layer: str
-    picture: str
+    image: str
     pixels: npt.NDArray[np.uint8] = field(repr=False)
     channels: npt.NDArray[np.int64] = field(repr=False)
     n_channels: int
@@ -145,7 +145,7 @@ class MapArrays:
         rows, columns = self.settings["size"]
         order = f", best {self.best} first" if self.best else ""
         return (
-            f"{one_line(self.picture) or 'a picture'} · {shown} channels of {height}×{width}{order}"
+            f"{one_line(self.image) or 'an image'} · {shown} channels of {height}×{width}{order}"
             f" · {model['architecture'].upper()} {model['precision']}, weights "
             f"{model['weights_sha256'][:12]} · preprocessing {preset}, {rows}×{columns}"
         )
@@ -171,7 +171,7 @@ class MapArrays:
         height, width, _ = self.shape
         return {
             "layer": self.layer,
-            "picture": self.picture,
+            "image": self.image,
             "shape": [height, width, self.n_channels],
             "stage": self.stage,
             "best": self.best,

@@ -18,7 +18,7 @@ from sparsefeat.errors import InputError, LayerError, SourceError, StoreMismatch
 from sparsefeat.store import Store, differences, is_store
 
 if TYPE_CHECKING:
-    from sparsefeat.images import Picture
+    from sparsefeat.images import ImageInput
     from sparsefeat.pipeline import Extractor
     from sparsefeat.types import Reject
 
@@ -31,7 +31,7 @@ CRITERIA: tuple[str, ...] = get_args(Criterion)
 
 _ITEM = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 _TOP = re.compile(r"top:(\d{1,9})")
-FORMS = "all, 5, 3,8,12, 0-15 or top:16"
+CHANNELS_SYNTAX = "all, 5, 3,8,12, 0-15 or top:16"
 AT_ONCE = 1 << 23  # elements of a store that are read together, 64 MiB if none is zero
 
 
@@ -45,7 +45,7 @@ class Selection:
     numbers: tuple[int, ...] | None = None
     top: int | None = None
 
-    def pick(
+    def choose(
         self, n_channels: int, scores: npt.NDArray[np.float64] | None
     ) -> npt.NDArray[np.int64]:
         """Give the channels' numbers, int64 (k,).
@@ -101,7 +101,9 @@ def parse_channels(channels: str | int | Sequence[int]) -> Selection:
         if isinstance(channels, bytes | Mapping) or not isinstance(
             channels, Iterable | SupportsIndex
         ):
-            raise InputError(f"got channels as a {type(channels).__name__}, expected {FORMS}")
+            raise InputError(
+                f"got channels as a {type(channels).__name__}, expected {CHANNELS_SYNTAX}"
+            )
         numbers: list[object]
         try:
             numbers = [channels] if isinstance(channels, bool) else [operator.index(channels)]  # type: ignore[arg-type]
@@ -116,7 +118,7 @@ def parse_channels(channels: str | int | Sequence[int]) -> Selection:
     for word in channels.split(","):
         item = _ITEM.fullmatch(word.strip())
         if item is None:
-            raise InputError(f"got channels {channels!r}, expected {FORMS}")
+            raise InputError(f"got channels {channels!r}, expected {CHANNELS_SYNTAX}")
         first, last = int(item[1]), int(item[2] or item[1])
         if not first <= last < 1 << 20:
             raise InputError(f"got channels {word.strip()!r}, expected them to rise, such as 0-15")
@@ -177,7 +179,7 @@ def contrast(maps: Float32) -> Float64:
 
 
 def selectivity(maps: Float32, reference: Float64) -> Float64:
-    """How much more a channel does here than on other photographs, from -1 to 1.
+    """How much more a channel does here than on other images, from -1 to 1.
 
     With ``a`` the channel's mean over all places here, ``r`` the same over the reference set,
     and ``m`` the mean of ``r`` over all channels of the layer::
@@ -192,7 +194,7 @@ def selectivity(maps: Float32, reference: Float64) -> Float64:
     maps
         float32 (H, W, C), not negative.
     reference
-        float64 (C,): mean activation of each channel over places and photographs.
+        float64 (C,): mean activation of each channel over places and images.
 
     Returns
     -------
@@ -210,22 +212,22 @@ def selectivity(maps: Float32, reference: Float64) -> Float64:
     return index
 
 
-OF_ONE_PICTURE: MappingProxyType[str, Callable[[Float32], Float64]] = MappingProxyType(
+OF_ONE_IMAGE: MappingProxyType[str, Callable[[Float32], Float64]] = MappingProxyType(
     {"energy": energy, "variance": variance, "contrast": contrast}
 )
 
 
 def channel_means(
-    extractor: "Extractor", reference: "str | os.PathLike[str] | Iterable[Picture | Reject]"
+    extractor: "Extractor", reference: "str | os.PathLike[str] | Iterable[ImageInput | Reject]"
 ) -> npt.NDArray[np.float64]:
-    """Average each channel over all places of all photographs of a reference set.
+    """Average each channel over all places of all images of a reference set.
 
     Parameters
     ----------
     extractor
         Of the one layer wanted, not pooled.
     reference
-        A store that holds the layer, made with the same settings; or photographs, one or several
+        A store that holds the layer, made with the same settings; or images, one or several
         as `Extractor.extract` takes them, which go through the network now.
 
     Returns
@@ -239,7 +241,7 @@ def channel_means(
     LayerError
         It doesn't hold the layer.
     SourceError
-        There are no photographs, or none of them could be read.
+        There are no images, or none of them could be read.
     """
     (layer,) = extractor.layers.values()
     if isinstance(reference, str | os.PathLike) and is_store(reference):
@@ -255,7 +257,7 @@ def channel_means(
         n_rows += count
     if not n_rows:
         raise SourceError(
-            "the reference has no photograph that could be read, expected at least one: name others"
+            "the reference has no image that could be read, expected at least one: name others"
         )
     return sums / (n_rows * (layer.n_features // layer.n_channels))
 
@@ -267,11 +269,11 @@ def _opened(folder: str | os.PathLike[str], extractor: "Extractor") -> Store:
     if different := differences(store.settings, extractor.settings):
         raise StoreMismatchError(
             f"{name} was made otherwise: {'; '.join(different)}: take a store made with the same "
-            "model and preprocessing, or photographs"
+            "model and preprocessing, or images"
         )
     if layer not in store.layers:
         raise LayerError(
             f"{name} has no layer {layer}, it holds {', '.join(store.layers)}: take a store of "
-            "that layer, or photographs"
+            "that layer, or images"
         )
     return store

@@ -1,4 +1,4 @@
-"""One photograph through one layer, and the ways to show its feature maps."""
+"""One image through one layer, and the ways to show its feature maps."""
 
 import base64
 import os
@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import DependencyError, InputError, LayerError
-from sparsefeat.images import Picture, normalize
-from sparsefeat.model import PRE, ModelLayer, choose, layer_of
+from sparsefeat.images import ImageInput, normalize
+from sparsefeat.model import PRE, ModelLayer, choose, find_layer
 from sparsefeat.storage import is_special, write_file
 from sparsefeat.system import check_choice
-from sparsefeat.viz.maps.arrays import STAGES, MapArrays, Scale, Stage, checked_scale
+from sparsefeat.viz.maps.arrays import STAGES, MapArrays, Scale, Stage, validate_scale
 from sparsefeat.viz.maps.channels import (
     CRITERIA,
-    OF_ONE_PICTURE,
+    OF_ONE_IMAGE,
     Criterion,
     channel_means,
     parse_channels,
@@ -40,16 +40,16 @@ AnyPath = str | os.PathLike[str]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FeatureMaps(MapArrays):
-    """A layer's feature maps of one photograph; `maps` makes it.
+    """A layer's feature maps of one image; `maps` makes it.
 
     Attributes
     ----------
     layer
         The layer's Keras name.
-    picture
-        The photograph's path, percent-encoded as in a store; empty for what has none.
+    image
+        The image's path, percent-encoded as in a store; empty for what has none.
     pixels
-        uint8 (height, width, 3), red first: the photograph as the network saw it, but for the
+        uint8 (height, width, 3), red first: the image as the network saw it, but for the
         mean that is subtracted.
     channels
         int64 (k,): the numbers of the channels that were chosen, best first if there is a
@@ -87,7 +87,7 @@ class FeatureMaps(MapArrays):
         DependencyError
             plotly isn't installed, or doesn't load.
         """
-        return draw_figure(self, scale=checked_scale(scale), relu_split=relu_split)
+        return draw_figure(self, scale=validate_scale(scale), relu_split=relu_split)
 
     def html(self, *, scale: Scale = "shared", relu_split: bool = False) -> str:
         """Write a page that stands alone, for any number of channels; options as in `figure`.
@@ -99,17 +99,17 @@ class FeatureMaps(MapArrays):
         DependencyError
             plotly or Jinja2 isn't installed, or doesn't load.
         """
-        return render_maps(self, scale=checked_scale(scale), relu_split=relu_split)
+        return render_maps(self, scale=validate_scale(scale), relu_split=relu_split)
 
     def png(self, *, scale: Scale = "shared", relu_split: bool = False) -> bytes:
-        """Draw a plain picture, as the bytes of a PNG file; options as in `figure`.
+        """Draw a plain image, as the bytes of a PNG file; options as in `figure`.
 
         Raises
         ------
         DependencyError
             matplotlib isn't installed, or doesn't load.
         """
-        return draw_png(self, scale=checked_scale(scale), relu_split=relu_split)
+        return draw_png(self, scale=validate_scale(scale), relu_split=relu_split)
 
     def save(
         self, path: str | os.PathLike[str], *, scale: Scale = "shared", relu_split: bool = False
@@ -132,7 +132,7 @@ class FeatureMaps(MapArrays):
         write_file(file, content)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        """Give Jupyter the plain picture; without matplotlib words alone, rather than an error."""
+        """Give Jupyter the plain image; without matplotlib words alone, rather than an error."""
         bundle = {"text/plain": repr(self)}
         with suppress(DependencyError):
             bundle["image/png"] = base64.b64encode(self.png()).decode()
@@ -141,21 +141,21 @@ class FeatureMaps(MapArrays):
 
 def maps(
     extractor: "Extractor",
-    picture: Picture,
+    image: ImageInput,
     layer: str | None = None,
     *,
     channels: str | int | Sequence[int] = "all",
     best: Criterion | None = None,
     stage: Stage | None = None,
-    reference: "AnyPath | Iterable[Picture | Reject] | None" = None,
+    reference: "AnyPath | Iterable[ImageInput | Reject] | None" = None,
 ) -> FeatureMaps:
-    """Compute a layer's feature maps of one picture, before and after ReLU.
+    """Compute a layer's feature maps of one image, before and after ReLU.
 
     Parameters
     ----------
     extractor
         Of the model; its layers, preset and size are used.
-    picture
+    image
         As `Extractor.extract` takes.
     layer
         Any layer of the model that has rows and columns; by default the one that the
@@ -170,7 +170,7 @@ def maps(
         ``pre`` for before ReLU, ``post`` for after it, or ``both``, the default where the
         layer has a ReLU.
     reference
-        For selectivity: a store that holds the layer, or photographs as
+        For selectivity: a store that holds the layer, or images as
         `Extractor.extract` takes them.
 
     Returns
@@ -183,7 +183,7 @@ def maps(
     LayerError
         The layer isn't there, has no rows and columns, or no ReLU where one is asked for.
     InputError, SourceError
-        The picture can't be read, or another option has a value that it can't have.
+        The image can't be read, or another option has a value that it can't have.
     StoreMismatchError
         The reference was made with another model or other preprocessing.
 
@@ -204,20 +204,20 @@ def maps(
     found = _spatial(layer, extractor.metadata.layers)
     stage = _stage(found, stage)
     names = outputs(found.name, stage, extractor.metadata.layers)
-    decoded = extractor.read(picture)
+    decoded = extractor.read(image)
     runner = extractor.with_layers(names)
     computed = runner.run(normalize(decoded.pixels, runner.scaling)[None])
     post = computed[found.name][0]
     scores = None
     if best is not None and reference is None:
-        scores = OF_ONE_PICTURE[best](post)
+        scores = OF_ONE_IMAGE[best](post)
     elif reference is not None:
         others = channel_means(extractor.with_layers((found.name,)), reference)
         scores = selectivity(post, others)
-    numbers = selection.pick(post.shape[-1], scores)
+    numbers = selection.choose(post.shape[-1], scores)
     return FeatureMaps(
         layer=found.name,
-        picture=decoded.row.path,
+        image=decoded.row.path,
         pixels=decoded.pixels,
         channels=numbers,
         n_channels=post.shape[-1],
@@ -257,7 +257,7 @@ def _check(best: str | None, reference: object) -> None:
     if (best == "selectivity") != (reference is not None):
         raise InputError(
             "selectivity is measured against a reference, and nothing else is: give a store of the "
-            f"layer or photographs as reference; got best {best!r} and "
+            f"layer or images as reference; got best {best!r} and "
             f"{'no' if reference is None else 'a'} reference"
         )
 
@@ -278,7 +278,7 @@ def _spatial(name: str, layers: Sequence[ModelLayer]) -> ModelLayer:
     chosen = choose(name, layers)
     if chosen != (name,):
         raise LayerError(f"got {name!r}, expected one layer, such as {chosen[0]}")
-    found = layer_of(name, layers)
+    found = find_layer(name, layers)
     if not found.spatial:
         spatial = [layer.name for layer in layers if layer.spatial]
         raise LayerError(

@@ -17,7 +17,7 @@ MAX_CHANNELS = 32  # more axes than these make plotly slow
 MAX_BYTES = 15_000_000  # of JSON, as for a page
 # Base64 of a place's value, 4 bytes, and of the grey below it, 1 byte. plotly writes each "/" as an
 # escape of 6 characters; what isn't a number, where a zero is, has one in 16.
-PLACE_BYTES = 4 * 4 / 3 * 21 / 16 + 4 / 3
+POSITION_BYTES = 4 * 4 / 3 * 21 / 16 + 4 / 3
 PLOT_BYTES = 4000  # of a plot's two traces, axes and name in words
 # In pixels: a plot, what is written above it, and a scale.
 CELL = 190
@@ -56,7 +56,7 @@ def draw_figure(maps: MapArrays, *, scale: Scale, relu_split: bool) -> "go.Figur
         height=50 + down * (cell_height + LABEL),
         margin={"l": 20, "r": right, "t": 40, "b": 10},
         title={
-            "text": _plain(f"{maps.layer}, {maps.picture or 'a picture'}"),
+            "text": _plain(f"{maps.layer}, {maps.image or 'an image'}"),
             "font": {"size": 15},
             "y": 1,
             "yanchor": "top",
@@ -71,7 +71,7 @@ def draw_figure(maps: MapArrays, *, scale: Scale, relu_split: bool) -> "go.Figur
 def _check_size(maps: MapArrays, n_panels: int) -> None:
     """Refuse what would be too much for a browser to take at once."""
     height, width, n = maps.shape
-    of_a_channel = n_panels * (height * width * PLACE_BYTES + PLOT_BYTES)
+    of_a_channel = n_panels * (height * width * POSITION_BYTES + PLOT_BYTES)
     if n * of_a_channel <= MAX_BYTES:
         return
     fitting = int(MAX_BYTES // of_a_channel)

@@ -1,4 +1,4 @@
-"""Maps as a plain picture: the photograph, and all channels beside it."""
+"""Maps as a plain image: the image, and all channels beside it."""
 
 import io
 import math
@@ -39,7 +39,7 @@ def draw_png(maps: MapArrays, *, scale: Scale, relu_split: bool) -> bytes:
     height = top + max(grid.height, PHOTO + 150 + 70 * len(panels)) + MARGIN
     if max(width, height) > MAX_SIDE:
         raise InputError(
-            f"{maps.shape[2]} channels of {maps.shape[0]}x{maps.shape[1]} make a picture of "
+            f"{maps.shape[2]} channels of {maps.shape[0]}x{maps.shape[1]} make an image of "
             f"{width}x{height} pixels, expected at most {MAX_SIDE} each; choose fewer with "
             "--channels, for example --channels top:16"
         )
@@ -69,14 +69,14 @@ def draw_png(maps: MapArrays, *, scale: Scale, relu_split: bool) -> bytes:
 
 
 def check_matplotlib() -> None:
-    """Find out whether pictures can be made, before the work that they are to show.
+    """Find out whether images can be made, before the work that they are to show.
 
     Raises
     ------
     DependencyError
         matplotlib isn't installed, or doesn't load.
     """
-    install, purpose = "pip install 'sparsefeat[viz]'", "pictures are made with it"
+    install, purpose = "pip install 'sparsefeat[viz]'", "images are made with it"
     with importing("matplotlib", install, purpose=purpose):
         import matplotlib.backends.backend_agg
         import matplotlib.colors

@@ -62,7 +62,7 @@ def render_maps(maps: MapArrays, *, scale: Scale, relu_split: bool) -> str:
         **lowest,
     }
     style = (FOLDER / "maps.css").read_text(encoding="utf-8")
-    first = _template("one.html.j2", picture=_picture(maps.pixels), name=maps.picture, maps=maps)
+    first = _template("one.html.j2", image=_image(maps.pixels), name=maps.image, maps=maps)
     second = _template(
         "all.html.j2",
         head=_json(head),
@@ -178,7 +178,7 @@ def _json(value: Any) -> str:
     return json.dumps(value).replace("<", "\\u003c")
 
 
-def _picture(pixels: npt.NDArray[np.uint8]) -> str:
+def _image(pixels: npt.NDArray[np.uint8]) -> str:
     from PIL import Image
 
     file = io.BytesIO()

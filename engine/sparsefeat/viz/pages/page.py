@@ -1,4 +1,4 @@
-"""Putting text, tables, pictures and plots on one page."""
+"""Putting text, tables, images and plots on one page."""
 
 import importlib
 from collections.abc import Sequence
@@ -63,7 +63,7 @@ class Tiles:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """A picture with words below it: `src` is a data URL; without one, `missing` says why."""
+    """An image with words below it: `src` is a data URL; without one, `missing` says why."""
 
     title: str
     alt: str
@@ -74,7 +74,7 @@ class Card:
 
 @dataclass(frozen=True, kw_only=True)
 class Gallery:
-    """Pictures under a heading."""
+    """Images under a heading."""
 
     title: str
     cards: Sequence[Card]

@@ -4,7 +4,7 @@ import os
 
 from sparsefeat.model import PRE
 from sparsefeat.storage import write_file
-from sparsefeat.system import counted, human_bytes, percent
+from sparsefeat.system import counted, format_bytes, percent
 from sparsefeat.viz.pages import (
     Card,
     Details,
@@ -19,9 +19,9 @@ from sparsefeat.viz.pages import (
     render_page,
 )
 from sparsefeat.viz.report import plots
-from sparsefeat.viz.report.pictures import LEAST_ROWS, Outlier
+from sparsefeat.viz.report.images import MIN_ROWS, Outlier
 from sparsefeat.viz.report.report import SHOWN_OUTLIERS, Report
-from sparsefeat.viz.report.words import (
+from sparsefeat.viz.report.text import (
     channel_sentences,
     findings,
     floor_method,
@@ -39,12 +39,12 @@ _ZERO = (
 )
 _CHANNEL = (
     "A channel is one thing that the network looks for, at every position (row and column). It is "
-    "active where it is not zero; dead if it is zero everywhere in all of these pictures; always "
-    "on if it is active at one position or more of every picture; never zero if at all of them."
+    "active where it is not zero; dead if it is zero everywhere in all of these images; always "
+    "on if it is active at one position or more of every image; never zero if at all of them."
 )
 _POSITION = (
-    "The share of zeros at each position, over all pictures and channels: darker is more. Each map "
-    "has a scale of its own. Borders differ from the inside: photographs seldom have their subject "
+    "The share of zeros at each position, over all images and channels: darker is more. Each map "
+    "has a scale of its own. Borders differ from the inside: images seldom have their subject "
     "there, and every convolution pads them with zeros."
 )
 
@@ -79,7 +79,7 @@ def render_report(report: Report) -> str:
             Section(title="Zeros by layer", parts=_layers(report)),
             Section(title="Channels", parts=_channels(report)),
             *_positions(report),
-            *_pictures(report),
+            *_images(report),
             Section(title="Size", parts=_sizes(report)),
         ]
     if report.rejects.count:
@@ -102,7 +102,7 @@ def _tiles(report: Report) -> list[Part]:
                     note=f"{percent(zeros.spread.min)} to {percent(zeros.spread.max)}",
                 ),
                 Tile(
-                    name="pictures",
+                    name="images",
                     value=f"{report.n_rows:,}",
                     note=f"{report.rejects.count:,} rejected, {len(report.outliers):,} unusual",
                 ),
@@ -113,7 +113,7 @@ def _tiles(report: Report) -> list[Part]:
                 ),
                 Tile(
                     name="stored",
-                    value=human_bytes(stored),
+                    value=format_bytes(stored),
                     note=f"{percent(stored / dense)} of dense",
                 ),
             ]
@@ -138,8 +138,8 @@ def _channels(report: Report) -> list[Part]:
         parts.append(Details(summary="Which they are, counted from 0", parts=[said]))
     elif said:
         parts += ["Which they are, counted from 0:", said]
-    figures = [plots.activity_figure(report, pictures=each) for each in (True, False)]
-    tables = [plots.activity_table(report, pictures=each) for each in (True, False)]
+    figures = [plots.activity_figure(report, images=each) for each in (True, False)]
+    tables = [plots.activity_table(report, images=each) for each in (True, False)]
     return [
         *parts,
         Grid(wide=True, parts=figures),
@@ -161,7 +161,7 @@ def _dead_table(report: Report) -> Table:
             )
         )
     return Table(
-        caption=f"Channels over {counted(report.n_rows, 'picture')}",
+        caption=f"Channels over {counted(report.n_rows, 'image')}",
         columns=("layer", "channels", "dead", "always on", "never zero"),
         rows=rows,
     )
@@ -188,13 +188,13 @@ def _positions(report: Report) -> list[Section]:
     ]
 
 
-def _pictures(report: Report) -> list[Section]:
+def _images(report: Report) -> list[Section]:
     layer = report.ranked_by
     zeros = report.zeros[layer]
 
     def card(row: int, kind: str) -> Card:
         share = percent(float(zeros.row_shares[row]))
-        return _card(report, row, f"one of the {kind} pictures", [f"{share} zeros"])
+        return _card(report, row, f"one of the {kind} images", [f"{share} zeros"])
 
     parts: list[Part] = []
     if report.sparsest:
@@ -203,20 +203,20 @@ def _pictures(report: Report) -> list[Section]:
             Gallery(title="Most zeros", cards=[card(row, "sparsest") for row in report.sparsest]),
             Gallery(title="Fewest zeros", cards=[card(row, "densest") for row in report.densest]),
         ]
-    sections = [Section(title="Sparsest and densest pictures", parts=parts)] if parts else []
+    sections = [Section(title="Sparsest and densest images", parts=parts)] if parts else []
     unusual: list[Part] = [outlier_method(report)]
     if report.outliers:
         shown = report.outliers[:SHOWN_OUTLIERS]
         unusual.append(
             Gallery(
-                title=counted(len(report.outliers), "picture")
+                title=counted(len(report.outliers), "image")
                 + (f", the {len(shown)} furthest" if len(shown) < len(report.outliers) else ""),
                 cards=[_card(report, one.row, "unusual", _outlier_lines(one)) for one in shown],
             )
         )
-    elif report.n_rows >= LEAST_ROWS:
+    elif report.n_rows >= MIN_ROWS:
         unusual.append("There is none.")
-    return [*sections, Section(title="Unusual pictures", parts=unusual)]
+    return [*sections, Section(title="Unusual images", parts=unusual)]
 
 
 def _outlier_lines(outlier: Outlier) -> list[str]:
@@ -228,12 +228,12 @@ def _outlier_lines(outlier: Outlier) -> list[str]:
 
 
 def _card(report: Report, row: int, kind: str, lines: list[str]) -> Card:
-    picture = report.pictures[row]
+    image = report.images[row]
     return Card(
-        title=picture.path or f"row {row}",
-        alt=f"{picture.path or f'row {row}'}, {kind}",
-        src=picture.thumbnail.src,
-        missing=picture.thumbnail.missing,
+        title=image.path or f"row {row}",
+        alt=f"{image.path or f'row {row}'}, {kind}",
+        src=image.thumbnail.src,
+        missing=image.thumbnail.missing,
         lines=lines,
     )
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.analysis import LayerZeros
-from sparsefeat.system import human_bytes, percent
+from sparsefeat.system import format_bytes, percent
 from sparsefeat.viz.pages import Figure, Table
 from sparsefeat.viz.report.report import Report
 
@@ -26,14 +26,14 @@ _BINS = [
 
 
 def layers_figure(report: Report) -> Figure:
-    """Draw the share of zeros of each layer, and how pictures differ."""
+    """Draw the share of zeros of each layer, and how images differ."""
     import plotly.graph_objects as go
 
     names = list(report.zeros)
     spreads = [zeros.spread for zeros in report.zeros.values()]
     means = [100 * (spread.mean or 0.0) for spread in spreads]
     hover = [
-        f"{name}<br>mean {percent(s.mean)}<br>half of the pictures {percent(s.lower_quartile)} "
+        f"{name}<br>mean {percent(s.mean)}<br>half of the images {percent(s.lower_quartile)} "
         f"to {percent(s.upper_quartile)}<br>all {percent(s.min)} to {percent(s.max)}"
         for name, s in zip(names, spreads, strict=True)
     ]
@@ -49,7 +49,7 @@ def layers_figure(report: Report) -> Figure:
         width=0.7,
     )
     for low, high, width, name in (
-        ("min", "max", 1.5, "all pictures"),
+        ("min", "max", 1.5, "all images"),
         ("lower_quartile", "upper_quartile", 7, "half of them"),
     ):
         x: list[float | None] = []
@@ -75,8 +75,8 @@ def layers_figure(report: Report) -> Figure:
     figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], ticksuffix="  ")
     spoken = ", ".join(f"{name} {percent(zeros.share)}" for name, zeros in report.zeros.items())
     return Figure(
-        caption="Bars and numbers: the mean. Thick lines: the middle half of the pictures; thin "
-        "lines: from the picture with the fewest zeros to the one with the most.",
+        caption="Bars and numbers: the mean. Thick lines: the middle half of the images; thin "
+        "lines: from the image with the fewest zeros to the one with the most.",
         description=f"Bars of the share of zeros in each layer: {spoken}",
         plot=figure,
     )
@@ -90,7 +90,7 @@ def layers_table(report: Report) -> Table:
         numbers = (s.mean, s.std, s.min, s.lower_quartile, s.median, s.upper_quartile, s.max)
         rows.append((name, "x".join(map(str, zeros.shape)), *map(percent, numbers)))
     return Table(
-        caption="Share of zeros over pictures",
+        caption="Share of zeros over images",
         columns=(
             *("layer", "shape", "mean", "standard deviation", "least"),
             *("lower quartile", "median", "upper quartile", "most"),
@@ -106,12 +106,12 @@ def activity_counts(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     return np.bincount(bins, minlength=12)
 
 
-def activity_figure(report: Report, *, pictures: bool) -> Figure:
-    """Draw in how many pictures, or at how many positions, channels are active: one row a layer."""
+def activity_figure(report: Report, *, images: bool) -> Figure:
+    """Draw in how many images, or at how many positions, channels are active: one row a layer."""
     from plotly.subplots import make_subplots
 
-    shown = {name: _activity(zeros, pictures=pictures) for name, zeros in report.zeros.items()}
-    what = "pictures" if pictures else "positions"
+    shown = {name: _activity(zeros, images=images) for name, zeros in report.zeros.items()}
+    what = "images" if images else "positions"
     figure = make_subplots(
         rows=len(shown),
         cols=1,
@@ -152,14 +152,14 @@ def activity_figure(report: Report, *, pictures: bool) -> Figure:
     )
 
 
-def activity_table(report: Report, *, pictures: bool) -> Table:
+def activity_table(report: Report, *, images: bool) -> Table:
     """Say what `activity_figure` shows."""
-    what = "pictures" if pictures else "positions"
+    what = "images" if images else "positions"
     return Table(
         caption=f"Channels by the share of {what} in which they are active",
         columns=("layer", *_BINS),
         rows=[
-            (name, *(f"{n:,}" for n in _activity(zeros, pictures=pictures).tolist()))
+            (name, *(f"{n:,}" for n in _activity(zeros, images=images).tolist()))
             for name, zeros in report.zeros.items()
         ],
     )
@@ -257,7 +257,7 @@ def sizes_figure(report: Report) -> Figure:
             hovertext=[
                 ""
                 if count is None
-                else f"{size.layer}, {name}: {human_bytes(count)}, "
+                else f"{size.layer}, {name}: {format_bytes(count)}, "
                 f"{percent(count / size.dense)} of dense"
                 for count, size in zip(counts, sizes, strict=True)
             ],
@@ -287,9 +287,9 @@ def sizes_table(report: Report) -> Table:
         (
             size.layer,
             size.encoding,
-            human_bytes(size.dense),
-            human_bytes(size.csr),
-            human_bytes(size.stored),
+            format_bytes(size.dense),
+            format_bytes(size.csr),
+            format_bytes(size.stored),
             percent(size.stored / size.dense if size.dense else None),
             _floor(size.floor.n_bytes),
             "-" if size.floor.value_bits is None else f"{size.floor.value_bits:.1f}",
@@ -306,9 +306,9 @@ def sizes_table(report: Report) -> Table:
             (
                 "all of these",
                 "",
-                human_bytes(dense),
-                human_bytes(sum(size.csr for size in sizes.layers)),
-                human_bytes(stored),
+                format_bytes(dense),
+                format_bytes(sum(size.csr for size in sizes.layers)),
+                format_bytes(stored),
                 percent(stored / dense if dense else None),
                 _floor(None if None in floors else sum(filter(None, floors))),
                 "",
@@ -317,10 +317,17 @@ def sizes_table(report: Report) -> Table:
     blank = ("", "", "")
     if sizes.others:
         rows.append(
-            (f"other layers ({sizes.others})", "", "", "", human_bytes(sizes.others_stored), *blank)
+            (
+                f"other layers ({sizes.others})",
+                "",
+                "",
+                "",
+                format_bytes(sizes.others_stored),
+                *blank,
+            )
         )
-    rows.append(("tables, counts, metadata", "", "", "", human_bytes(sizes.tables), *blank))
-    rows.append(("the whole store", "", "", "", human_bytes(sizes.total), *blank))
+    rows.append(("tables, counts, metadata", "", "", "", format_bytes(sizes.tables), *blank))
+    rows.append(("the whole store", "", "", "", format_bytes(sizes.total), *blank))
     return Table(
         caption="Bytes: as dense float32; as sparse rows in memory (float32 values, int32 "
         "columns); on disk; the floor; and its bits for each non-zero value",
@@ -334,11 +341,11 @@ def sizes_table(report: Report) -> Table:
 
 
 def _floor(n_bytes: int | None) -> str:
-    return "-" if n_bytes is None else human_bytes(n_bytes)
+    return "-" if n_bytes is None else format_bytes(n_bytes)
 
 
-def _activity(zeros: LayerZeros, *, pictures: bool) -> npt.NDArray[np.int64]:
-    if pictures:
+def _activity(zeros: LayerZeros, *, images: bool) -> npt.NDArray[np.int64]:
+    if images:
         assert zeros.active_rows is not None
         return activity_counts(zeros.active_rows / zeros.n_rows)
     return activity_counts(1 - zeros.per_channel / (zeros.n_rows * zeros.n_positions))

@@ -9,8 +9,8 @@ from typing import Any
 
 from sparsefeat.analysis import LayerZeros, count_store, layer_facts
 from sparsefeat.errors import InputError
-from sparsefeat.store import JSON, Store, choose_stored
-from sparsefeat.viz.report.pictures import (
+from sparsefeat.store import JSON, Store, choose_stored_layers
+from sparsefeat.viz.report.images import (
     Outlier,
     Thumbnail,
     find_outliers,
@@ -26,8 +26,8 @@ SHOWN_REJECTS = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Picture:
-    """A picture that is shown: `width` and `height` as stored in its file."""
+class ReportedImage:
+    """An image that is shown: `width` and `height` as stored in its file."""
 
     row: int
     path: str
@@ -64,14 +64,14 @@ class Report:
     sizes
         What layers take.
     ranked_by
-        The layer by whose share of zeros pictures are ranked.
+        The layer by whose share of zeros images are ranked.
     sparsest, densest
         Rows with the most and the fewest zeros there, the furthest first.
     outliers
-        Pictures far from the others in any layer, the furthest first.
+        Images far from the others in any layer, the furthest first.
     rejects
         What gave no row.
-    pictures
+    images
         Those rows of these that are shown, by number.
     settings, provenance
         As the store has them: the provenance of each part, or of each stretch of its rows.
@@ -89,7 +89,7 @@ class Report:
     densest: tuple[int, ...]
     outliers: tuple[Outlier, ...]
     rejects: Rejects
-    pictures: dict[int, Picture]
+    images: dict[int, ReportedImage]
     settings: dict[str, JSON]
     provenance: tuple[dict[str, JSON], ...]
     seed: int
@@ -101,7 +101,7 @@ class Report:
         """
         return {
             "store": self.folder,
-            "n_pictures": self.n_rows,
+            "n_images": self.n_rows,
             "n_parts": self.n_parts,
             "layers": {name: layer_facts(zeros) for name, zeros in self.zeros.items()},
             "sizes": dataclasses.asdict(self.sizes) | {"tables": self.sizes.tables},
@@ -119,7 +119,7 @@ class Report:
         zeros = self.zeros[self.ranked_by]
         return {
             "row": row,
-            "path": self.pictures[row].path,
+            "path": self.images[row].path,
             "zeros": int(zeros.per_row[row]) / zeros.layer.n_features,
         }
 
@@ -128,7 +128,7 @@ def build_report(
     folder: str | os.PathLike[str],
     *,
     layers: str | Sequence[str] | None = None,
-    photos: str | os.PathLike[str] | None = None,
+    images: str | os.PathLike[str] | None = None,
     seed: int = 0,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Report:
@@ -142,8 +142,8 @@ def build_report(
         The store.
     layers
         Names and patterns, separated by commas or as a sequence; by default all that it holds.
-    photos
-        Where the photographs are now, if they were moved. Only for thumbnails.
+    images
+        Where the images are now, if they were moved. Only for thumbnails.
     seed
         Of the rows drawn for the floor estimate, 0 or more.
     progress
@@ -168,8 +168,8 @@ def build_report(
     if seed < 0:
         raise InputError(f"got seed {seed}, expected an integer from 0 on: name another one")
     store = Store(folder)
-    names = choose_stored(layers, list(store.layers))
-    zeros = count_store(store, names, report=progress)
+    names = choose_stored_layers(layers, list(store.layers))
+    zeros = count_store(store, names, progress=progress)
     obs = store.obs
     ranked_by = telling_layer(zeros)
     sparsest, densest = rank_rows(zeros[ranked_by], EXTREMES)
@@ -187,8 +187,8 @@ def build_report(
         densest=tuple(densest),
         outliers=outliers,
         rejects=_rejects(store),
-        pictures={
-            row: _picture(row, line, photos)
+        images={
+            row: _image(row, line, images)
             for row, line in zip(shown, obs.iloc[shown].to_dict("records"), strict=True)
         },
         settings=store.settings,
@@ -197,15 +197,15 @@ def build_report(
     )
 
 
-def _picture(
-    row: int, line: Mapping[Hashable, Any], photos: str | os.PathLike[str] | None
-) -> Picture:
-    return Picture(
+def _image(
+    row: int, line: Mapping[Hashable, Any], images: str | os.PathLike[str] | None
+) -> ReportedImage:
+    return ReportedImage(
         row=row,
         path=line["path"],
         width=line["width"],
         height=line["height"],
-        thumbnail=make_thumbnail(line["path"], line["root"], line["sha256"], photos),
+        thumbnail=make_thumbnail(line["path"], line["root"], line["sha256"], images),
     )
 
 

@@ -10,7 +10,7 @@ from sparsefeat.store import JSON, Store, info
 
 SAMPLE_ROWS = 64
 SAMPLE_ELEMENTS = 1 << 24  # a row of block1_conv1 has 3.2 million
-LEAST_VALUES = 10_000  # an entropy from fewer would look better than it is
+MIN_VALUES = 10_000  # an entropy from fewer would look better than it is
 
 _GROUP_ELEMENTS = 1 << 22  # read at once
 _DISTINCT_VALUES = 1 << 20  # looked at for values that repeat
@@ -21,7 +21,7 @@ _REPEATS = 16  # how often each must be there on average for whole values to be 
 class Floor:
     """The estimate, and what it is made of.
 
-    `n_bytes` is None where there were fewer than `LEAST_VALUES` values to take an entropy of.
+    `n_bytes` is None where there were fewer than `MIN_VALUES` values to take an entropy of.
     """
 
     n_bytes: int | None
@@ -148,7 +148,7 @@ def estimate_floor(store: Store, layer: str, *, seed: int = 0) -> Floor:
     step = max(1, _GROUP_ELEMENTS // shape.n_features)
     for start in range(0, len(rows), step):
         values.add(store[layer].as_stored(rows[start : start + step]).data)
-    value_bits = values.entropy() if values.n_values >= LEAST_VALUES else None
+    value_bits = values.entropy() if values.n_values >= MIN_VALUES else None
     return Floor(
         n_bytes=None if value_bits is None else round((index_bits + nnz * value_bits) / 8),
         index_bits=index_bits,

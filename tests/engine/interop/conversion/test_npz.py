@@ -11,7 +11,7 @@ from scipy.sparse import csr_array, load_npz
 
 import sparsefeat
 from sparsefeat.errors import InputError
-from sparsefeat.interop.conversion import source
+from sparsefeat.interop.conversion import reader
 
 from ...store.data import SMALL
 from .stores import (
@@ -127,8 +127,8 @@ print("null")
 
 def test_many_non_zeros_have_int64_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit is lowered here instead of writing 2^31 values."""
-    assert source.MOST_INT32 == 2**31 - 1
-    monkeypatch.setattr(source, "MOST_INT32", 100)
+    assert reader.MAX_INT32 == 2**31 - 1
+    monkeypatch.setattr(reader, "MAX_INT32", 100)
     store = odd_store(tmp_path / "store")
     sparsefeat.convert(store, tmp_path / "pool.npz", layers="block5_pool")
     with np.load(tmp_path / "pool.npz") as members:

@@ -162,8 +162,8 @@ def test_names_that_would_meet(tmp_path: Path) -> None:
 def test_more_rejects_than_metadata_can_hold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert parquet.MOST_NOTES < 100_000_000
-    monkeypatch.setattr(parquet, "MOST_NOTES", 300)
+    assert parquet.MAX_NOTES < 100_000_000
+    monkeypatch.setattr(parquet, "MAX_NOTES", 300)
     odd_store(tmp_path / "store")
     with pytest.raises(InputError, match=r"2 rejects.*h5ad"):
         sparsefeat.convert(tmp_path / "store", tmp_path / "all.parquet")

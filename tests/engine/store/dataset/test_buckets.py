@@ -91,8 +91,8 @@ def test_snapshots_compaction_and_vacuum(url: str) -> None:
             old["fc"].to_numpy()
     storage = open_storage(url)
     listed = {f"{part_key(each.name)}/" for each in Store(url).snapshot.parts}
-    assert {f"parts/{name.split('/')[0]}/" for name, _ in storage.walk("parts")} == listed
-    assert [name for name, _ in storage.walk("snapshots")] == ["00000005.json"]
+    assert {f"parts/{name.split('/')[0]}/" for name, _ in storage.list_files("parts")} == listed
+    assert [name for name, _ in storage.list_files("snapshots")] == ["00000005.json"]
     # SeaweedFS goes on to list the folders of what was deleted.
     assert verify(url).findings == ()
     assert vacuum(url, older_than=0).parts == 0
@@ -100,7 +100,7 @@ def test_snapshots_compaction_and_vacuum(url: str) -> None:
 
 def test_a_writer_that_is_closed_without_rows_leaves_nothing(url: str) -> None:
     writer(url).close()
-    assert [*open_storage(url).walk("")] == []
+    assert [*open_storage(url).list_files("")] == []
     with pytest.raises(StoreError, match=r"there is nothing at s3://bucket/.*, expected a store"):
         Store(url)
 
@@ -165,7 +165,9 @@ def test_racing_writers_of_which_some_are_killed(
     vacuum(url, older_than=0)
     assert_each_row_once(url, ROWS)
     listed = {part_key(each.name) for each in Store(url).snapshot.parts}
-    assert {f"parts/{name.split('/')[0]}" for name, _ in open_storage(url).walk("parts")} == listed
+    assert {
+        f"parts/{name.split('/')[0]}" for name, _ in open_storage(url).list_files("parts")
+    } == listed
 
 
 def test_rows_that_both_have_count_once(url: str) -> None:
@@ -189,7 +191,7 @@ def test_a_part_of_which_something_was_deleted_is_not_committed(url: str) -> Non
     def late(self: Any, key: str, content: bytes, **options: Any) -> bool:
         part = next(
             name.split("/")[0]
-            for name, _ in storage.walk("parts")
+            for name, _ in storage.list_files("parts")
             if part_key(Store(url).snapshot.parts[0].name) != f"parts/{name.split('/')[0]}"
         )
         storage.delete(f"parts/{part}/obs/path")
@@ -263,7 +265,7 @@ def test_a_server_that_ignores_the_condition_gets_no_store(
     url = new_url(OPEN_BUCKET)
     with pytest.raises(StoreWriteError, match="ignores If-None-Match"):
         writer(url)
-    assert [*open_storage(url).walk("")] == []
+    assert [*open_storage(url).list_files("")] == []
 
 
 INTERRUPTED = """

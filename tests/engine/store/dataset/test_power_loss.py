@@ -52,7 +52,7 @@ def rows_after(recorder: Recorder, tmp_path: Path) -> dict[str, list[int]]:
 
 
 def read(folder: Path) -> list[int]:
-    """The numbers of a store's pictures; all else about it is checked."""
+    """The numbers of a store's images; all else about it is checked."""
     if not folder.exists():
         return []
     try:

@@ -249,7 +249,7 @@ def test_a_writer_replaces_rows_that_it_has_committed_itself(tmp_path: Path) -> 
     assert verify(tmp_path).ok
 
 
-def test_pictures_that_are_no_files_are_known_by_more_than_their_names(tmp_path: Path) -> None:
+def test_images_that_are_no_files_are_known_by_more_than_their_names(tmp_path: Path) -> None:
     layers = make_batch([1]).layers
     with writer(tmp_path) as first, writer(tmp_path) as second:
         for each, digest in ((first, "00"), (second, "11")):

@@ -21,7 +21,7 @@ CLASSES = ["folder 0", "folder 1", "folder 2"]
 
 
 def labelled_rows(layer: Layer, numbers: Sequence[int]) -> npt.NDArray[np.float32]:
-    """Pictures of a kind fire the same third of the channels, here and there."""
+    """Images of a kind fire the same third of the channels, here and there."""
     out = np.zeros((len(numbers), 9, layer.n_channels), np.float32)
     for place, number in enumerate(numbers):
         drawn = np.random.default_rng(number)

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from sparsefeat.errors import LayerError
-from sparsefeat.store.dataset.view import choose_stored
+from sparsefeat.store.dataset.view import choose_stored_layers
 
 NAMES = ["block1_conv1/pre", "block1_conv1", "block4_pool", "block5_pool", "fc1/pre", "fc1"]
 
@@ -15,14 +15,14 @@ NAMES = ["block1_conv1/pre", "block1_conv1", "block4_pool", "block5_pool", "fc1/
         ("all", ["block1_conv1", "block4_pool", "block5_pool", "fc1"]),
         ("pools", ["block4_pool", "block5_pool"]),
         ("convs", ["block1_conv1"]),
-        ("walk", ["block4_pool", "block5_pool", "fc1"]),
+        ("stages", ["block4_pool", "block5_pool", "fc1"]),
         ("*/pre", ["block1_conv1/pre", "fc1/pre"]),
         ("block5_pool, block4_pool", ["block4_pool", "block5_pool"]),
         (["fc1/pre", "block[15]_*"], ["block1_conv1", "block5_pool", "fc1/pre"]),
     ],
 )
 def test_names_groups_and_patterns(wanted: str | list[str] | None, expected: list[str]) -> None:
-    assert choose_stored(wanted, NAMES) == tuple(expected)
+    assert choose_stored_layers(wanted, NAMES) == tuple(expected)
 
 
 @pytest.mark.parametrize(
@@ -30,9 +30,9 @@ def test_names_groups_and_patterns(wanted: str | list[str] | None, expected: lis
 )
 def test_what_is_not_there(wanted: Any) -> None:
     with pytest.raises(LayerError, match="expected"):
-        choose_stored(wanted, NAMES)
+        choose_stored_layers(wanted, NAMES)
 
 
 def test_the_walk_goes_on_to_what_another_top_has() -> None:
     names = ["block5_conv3", "block5_pool", "flatten", "hidden/pre", "hidden", "predictions"]
-    assert choose_stored("walk", names) == ("block5_pool", "hidden")
+    assert choose_stored_layers("stages", names) == ("block5_pool", "hidden")

@@ -60,7 +60,7 @@ def test_a_part_has_few_files(tmp_path: Path) -> None:
     assert len([file for file in part.rglob("*") if file.is_file()]) < 35
 
 
-def test_a_picture_is_stored_once(tmp_path: Path) -> None:
+def test_a_image_is_stored_once(tmp_path: Path) -> None:
     with StoreWriter.open(tmp_path, layers=SMALL, settings={}, provenance={}) as writer:
         assert writer.append(make_batch([0, 1, 2])) == 3
         assert writer.append(make_batch([2, 3, 0, 4, 5, 1])) == 3
@@ -75,7 +75,7 @@ def test_a_picture_is_stored_once(tmp_path: Path) -> None:
     np.testing.assert_array_equal(store["block5_pool"].to_scipy().data, expected.data)
 
 
-def test_another_picture_of_the_same_size_and_time_is_another_row(tmp_path: Path) -> None:
+def test_another_image_of_the_same_size_and_time_is_another_row(tmp_path: Path) -> None:
     twin = make_row(0, root="/elsewhere", sha256="ff" * 32)
     batch = make_batch([0, 1])
     with StoreWriter.open(tmp_path, layers=SMALL, settings={}, provenance={}) as writer:

@@ -36,7 +36,7 @@ from ..data import (
     part_folders,
     write_store,
 )
-from ..part.test_encoders import STEPS, counted, layer_facts
+from ..part.test_encoders import SCALES, counted, layer_facts
 from ..part.test_encoders import write as write_values
 
 N_PARTS = 8  # of three rows each
@@ -293,7 +293,7 @@ def test_rounded_values_stay_and_so_does_what_they_lost(tmp_path: Path, values: 
 
 
 def test_whole_numbers_of_steps_stay_so(tmp_path: Path) -> None:
-    before = write_values(tmp_path / "before", "float32", counted, steps={"sparse": STEPS})
+    before = write_values(tmp_path / "before", "float32", counted, scales={"sparse": SCALES})
     shutil.copytree(tmp_path / "before", tmp_path / "after")
     assert compact(tmp_path / "after").parts_after == 1
     assert_same(tmp_path / "after", before)

@@ -393,8 +393,8 @@ def photographs(tmp_path: Path) -> Path:
     names = ["one.jpg", "a b/zwei-ä.jpg", "50% off.jpg", os.fsdecode(b"caf\xe9.jpg")]
     rows = []
     for number, name in enumerate(names):
-        (folder / name).write_bytes(b"picture %d" % number)
-        digest = hashlib.sha256(b"picture %d" % number).hexdigest()
+        (folder / name).write_bytes(b"image %d" % number)
+        digest = hashlib.sha256(b"image %d" % number).hexdigest()
         rows.append(make_row(number, root="/gone", path=encode_path(name), bytes=9, sha256=digest))
     batch = make_batch(range(4))
     write_store(tmp_path / "store", [Batch(rows=tuple(rows), layers=batch.layers)])
@@ -413,7 +413,7 @@ def test_originals_of_two_folders(photographs: Path, tmp_path: Path) -> None:
     (photographs / "one.jpg").rename(other / "one.jpg")
     assert len(verify(tmp_path / "store", source=photographs).changes) == 1
     assert verify(tmp_path / "store", source=[other, photographs]).changes == ()
-    (other / "one.jpg").write_bytes(b"picture X")
+    (other / "one.jpg").write_bytes(b"image X")
     (finding,) = verify(tmp_path / "store", source=[photographs, other]).changes
     assert "has changed" in finding.what
     with pytest.raises(SourceError, match="is not a folder"):
@@ -422,7 +422,7 @@ def test_originals_of_two_folders(photographs: Path, tmp_path: Path) -> None:
 
 def test_originals_that_are_not(photographs: Path) -> None:
     (photographs / "one.jpg").unlink()
-    (photographs / "a b" / "zwei-ä.jpg").write_bytes(b"picture X")
+    (photographs / "a b" / "zwei-ä.jpg").write_bytes(b"image X")
     (photographs / "50% off.jpg").write_bytes(b"longer than before")
     report = verify(photographs.parent / "store", source=photographs)
     assert [(finding.rows, finding.part) for finding in report.changes] == [
@@ -433,7 +433,7 @@ def test_originals_that_are_not(photographs: Path) -> None:
     assert "one.jpg is missing" in missing
     assert "has changed: its SHA-256 differs" in changed
     assert "has changed: 18 bytes, expected 9" in longer
-    assert report.ok, "the store is as it was written, whatever became of the photographs"
+    assert report.ok, "the store is as it was written, whatever became of the images"
 
 
 @pytest.mark.parametrize("path", ["../secret", "/etc/hostname", "a/../../x", "%zz", "nul\0"])

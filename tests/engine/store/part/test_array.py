@@ -192,7 +192,7 @@ def test_neighbours_are_one_segment() -> None:
     assert (segments.source.tolist(), segments.length.tolist()) == ([0], [9])
 
 
-STEPS = np.array([1, 0.5, 0.25], np.float32)
+SCALES = np.array([1, 0.5, 0.25], np.float32)
 
 
 @pytest.mark.parametrize("index", [np.int32, np.int64])
@@ -203,8 +203,8 @@ def test_stretches_and_nothing_else(index: type[np.integer], squared: bool) -> N
     indices = np.random.default_rng(0).integers(0, 300, 1_000_000).astype(index)
     segments = Segments(*(np.array(numbers) for numbers in ([0, 50], [60, 5], [900_000, 30])))
     values = codes.copy()
-    scale_stretches(segments, values, indices, STEPS, squared=squared)
-    expected = STEPS[indices % 3] * codes ** (1 + squared)
+    scale_stretches(segments, values, indices, SCALES, squared=squared)
+    expected = SCALES[indices % 3] * codes ** (1 + squared)
     inside = np.zeros(1_000_000, bool)
     inside[60:900_060] = inside[5:35] = True
     np.testing.assert_array_equal(values, np.where(inside, expected, codes))
@@ -215,7 +215,7 @@ def test_stretches_and_nothing_else(index: type[np.integer], squared: bool) -> N
 def test_rows_and_no_others(places: list[int], squared: bool) -> None:
     codes = np.arange(24, dtype=np.float32).reshape(4, 6)
     out = codes.copy()
-    scale_rows(np.array(places), out, STEPS, squared=squared)
-    expected = np.tile(STEPS, 2) * codes ** (1 + squared)
+    scale_rows(np.array(places), out, SCALES, squared=squared)
+    expected = np.tile(SCALES, 2) * codes ** (1 + squared)
     for row in range(4):
         np.testing.assert_array_equal(out[row], (expected if row in places else codes)[row])

@@ -22,8 +22,8 @@ from sparsefeat.store.part.encoders import SquareEncoder, square_scales
 from sparsefeat.store.part.layers import encoding
 from sparsefeat.store.part.read import Part
 from sparsefeat.store.part.write import PartLimits, PartWriter
-from sparsefeat.types import Batch, ChannelSteps, Layer
-from sparsefeat_kernels import encode, raise_maxima, round_half, round_mantissa, to_dense
+from sparsefeat.types import Batch, ChannelScales, Layer
+from sparsefeat_kernels import encode, round_half, round_mantissa, to_dense, update_maxima
 
 from ..data import (
     assert_same_floats,
@@ -41,7 +41,7 @@ Float32 = npt.NDArray[np.float32]
 SPARSE = Layer(name="sparse", shape=(12, 12, 16))
 DENSE = Layer(name="dense", shape=(3, 3, 5))
 LAYERS = (SPARSE, DENSE)
-STEPS = ChannelSteps(steps=(1.5 * 2.0 ** np.arange(-8, 8)).astype(np.float32))
+SCALES = ChannelScales(scales=(1.5 * 2.0 ** np.arange(-8, 8)).astype(np.float32))
 
 
 def activations(layer: Layer, numbers: Sequence[int]) -> Float32:
@@ -61,7 +61,7 @@ def counted(layer: Layer, numbers: Sequence[int]) -> Float32:
         return activations(layer, numbers)
     whole = np.random.default_rng(numbers[0]).integers(0, 256, (len(numbers), 144, 16))
     whole[whole < 245] = 0
-    return (whole.astype(np.float32) * STEPS.steps).reshape(len(numbers), -1)
+    return (whole.astype(np.float32) * SCALES.scales).reshape(len(numbers), -1)
 
 
 def write(folder: Path, values: str, make: Any = activations, **options: Any) -> Store:
@@ -128,8 +128,8 @@ def test_stock_anndata_reads_them(tmp_path: Path, values: str) -> None:
         got = arrays[layer.name]
         if isinstance(stored[layer.name].values, CodedValues):
             assert got.dtype == np.uint8
-            steps = store.parts[0].scales(layer.name)
-            got = np.tile(steps, layer.n_features // len(steps)) * got.astype(np.float32) ** 2
+            scales = store.parts[0].scales(layer.name)
+            got = np.tile(scales, layer.n_features // len(scales)) * got.astype(np.float32) ** 2
         assert_same_floats(got, store[layer.name][:12].toarray())
 
 
@@ -154,13 +154,13 @@ def test_fewer_bits_are_float32_to_every_reader(tmp_path: Path) -> None:
 
 
 def test_whole_numbers_of_steps_are_kept_to_the_last_bit(tmp_path: Path) -> None:
-    store = write(tmp_path, "float32", counted, steps={"sparse": STEPS, "dense": STEPS})
+    store = write(tmp_path, "float32", counted, scales={"sparse": SCALES, "dense": SCALES})
     stored = store.parts[1].layers["sparse"]
     assert stored.values == CodedValues(companding="linear", code_dtype="uint8")
     assert store.parts[1].layers["dense"].values is None
     for part in store.parts:
         assert part.array("obsm/sparse/data").metadata.dtype == np.uint8
-        assert_same_floats(part.scales("sparse"), STEPS.steps)
+        assert_same_floats(part.scales("sparse"), SCALES.scales)
     expected = np.concatenate([counted(SPARSE, r) for r in ([0], range(1, 20), range(20, 33))])
     assert_same_floats(store["sparse"].to_scipy().toarray(), expected)
     assert_same_floats(store["sparse"].to_numpy().reshape(33, -1), expected)
@@ -170,13 +170,13 @@ def test_whole_numbers_of_steps_are_kept_to_the_last_bit(tmp_path: Path) -> None
 
 def test_numbers_beyond_a_byte_take_two(tmp_path: Path) -> None:
     layer = Layer(name="x", shape=(40,))
-    steps = ChannelSteps(steps=np.full(40, 0.125, np.float32), largest=8415)
+    scales = ChannelScales(scales=np.full(40, 0.125, np.float32), largest=8415)
     for number, density in enumerate((0.3, 1.0)):
         x = np.arange(8320, 8400, dtype=np.float32).reshape(2, 40) / np.float32(8)
         x[np.random.default_rng(0).random(x.shape) >= density] = 0
         folder = tmp_path / str(number)
         batch = make_batch(range(2), [layer], make=lambda *_, x=x: x)
-        write_store(folder, [batch], [layer], steps={"x": steps})
+        write_store(folder, [batch], [layer], scales={"x": scales})
         (part,) = Store(folder).parts
         assert part.layers["x"].dtype == np.uint16
         assert_same_floats(Store(folder)["x"].to_scipy().toarray(), x)
@@ -193,7 +193,7 @@ def test_a_row_that_is_no_whole_number_of_steps_begins_a_part_of_its_own(tmp_pat
         return rows
 
     batches = [make_batch(range(start, start + 10), LAYERS, make=make) for start in (0, 10, 20, 30)]
-    write_store(tmp_path, batches, LAYERS, steps={"sparse": STEPS})
+    write_store(tmp_path, batches, LAYERS, scales={"sparse": SCALES})
     store = Store(tmp_path)
     kinds = [part.layers["sparse"].values is not None for part in store.parts]
     assert kinds == [True, False]
@@ -215,8 +215,8 @@ def test_steps_are_given_up_where_they_do_not_always_fit(tmp_path: Path) -> None
 
     layers = [Layer(name=name, shape=(12, 12, 16)) for name in ("one", "other")]
     batches = [make_batch([number], layers, make=make) for number in range(40)]
-    steps = {layer.name: STEPS for layer in layers}
-    write_store(tmp_path, batches, layers, rows_per_part=10, steps=steps)
+    scales = {layer.name: SCALES for layer in layers}
+    write_store(tmp_path, batches, layers, rows_per_part=10, scales=scales)
     parts = Store(tmp_path).parts
     kinds = [[stored.values is not None for stored in part.header.layers] for part in parts]
     assert kinds == [[True, True], [False, True], *[[False, False]] * 3]
@@ -224,15 +224,15 @@ def test_steps_are_given_up_where_they_do_not_always_fit(tmp_path: Path) -> None
 
 
 def test_first_rows_that_are_no_whole_numbers_are_stored_as_they_are(tmp_path: Path) -> None:
-    other = ChannelSteps(steps=STEPS.steps * np.float32(1.0000001))
-    store = write(tmp_path, "float32", counted, steps={"sparse": other})
+    other = ChannelScales(scales=SCALES.scales * np.float32(1.0000001))
+    store = write(tmp_path, "float32", counted, scales={"sparse": other})
     for part in part_folders(tmp_path):
         assert not (part / "uns" / "sparsefeat" / "scales").exists()
     assert_same_floats(store["sparse"][1:20].toarray(), counted(SPARSE, range(1, 20)))
 
 
 def test_steps_are_no_matter_where_bits_are_dropped(tmp_path: Path) -> None:
-    store = write(tmp_path, "bits:3", counted, steps={"sparse": STEPS})
+    store = write(tmp_path, "bits:3", counted, scales={"sparse": SCALES})
     assert str(store.parts[0].layers["sparse"].values) == "bits:3"
 
 
@@ -246,7 +246,7 @@ def test_the_bound_of_roots(seed: int, n_channels: int, scale: float, spread: fl
     x[rng.random(x.shape) < 0.3] = 0
     csr = encode(x)
     maxima = np.zeros(n_channels, np.float32)
-    raise_maxima(csr, maxima)
+    update_maxima(csr, maxima)
     form = SquareEncoder(square_scales(maxima))
     assert form.scales is not None
     assert (np.isfinite(form.scales) & (form.scales > 0)).all()
@@ -300,7 +300,7 @@ def test_all_parts_keep_values_alike(tmp_path: Path) -> None:
 @pytest.mark.parametrize("values", ["float32", "float16", "bits:4", "uint8"])
 def test_parts_without_rows(tmp_path: Path, values: str) -> None:
     empty = make_batch([], LAYERS, [make_reject(1)], activations)
-    write_store(tmp_path, [empty], LAYERS, values=values, steps={"sparse": STEPS})
+    write_store(tmp_path, [empty], LAYERS, values=values, scales={"sparse": SCALES})
     assert verify(tmp_path).findings == ()
     assert Store(tmp_path)["sparse"].shape == (0, SPARSE.n_features)
 
@@ -425,7 +425,7 @@ def test_codes_with_other_steps_do_not_mix(tmp_path: Path) -> None:
 
 
 def test_whole_numbers_stay_so(tmp_path: Path) -> None:
-    store = write(tmp_path / "store", "float32", counted, steps={"sparse": STEPS})
+    store = write(tmp_path / "store", "float32", counted, scales={"sparse": SCALES})
     again = rewrite(store, tmp_path / "again", list(store.parts))
     assert again.parts[0].layers["sparse"].values == store.parts[0].layers["sparse"].values
     assert again.parts[0].array("obsm/sparse/data").metadata.dtype == np.uint8
@@ -436,10 +436,10 @@ def test_whole_numbers_stay_so(tmp_path: Path) -> None:
 
 
 def test_whole_numbers_beside_others_are_float32(tmp_path: Path) -> None:
-    twice = ChannelSteps(steps=STEPS.steps / np.float32(2), largest=510)
+    twice = ChannelScales(scales=SCALES.scales / np.float32(2), largest=510)
     stores = [
-        write(tmp_path / "codes", "float32", counted, steps={"sparse": STEPS}),
-        write(tmp_path / "finer", "float32", counted, steps={"sparse": twice}),
+        write(tmp_path / "codes", "float32", counted, scales={"sparse": SCALES}),
+        write(tmp_path / "finer", "float32", counted, scales={"sparse": twice}),
         write(tmp_path / "plain", "float32", activations),
     ]
     for number, other in enumerate(stores[1:]):

@@ -113,7 +113,7 @@ def test_rejects_alone_make_parts(tmp_path: Path) -> None:
     assert len(Store(tmp_path).rejected) == 80_000
 
 
-def test_pictures_that_are_alike_in_part_are_others(tmp_path: Path) -> None:
+def test_images_that_are_alike_in_part_are_others(tmp_path: Path) -> None:
     alike = [
         make_row(0, bytes=4, mtime_ns=1, sha256="aa"),
         make_row(0, bytes=4, mtime_ns=2, sha256="bb"),

@@ -16,7 +16,7 @@ from sklearn.datasets import load_sample_images
 
 from sparsefeat import Extractor
 from sparsefeat.store import Store, StoreWriter, info
-from sparsefeat.types import Batch, ChannelSteps, Layer
+from sparsefeat.types import Batch, ChannelScales, Layer
 from sparsefeat_kernels import Csr, encode, round_mantissa
 
 from ..data import bytes_read, make_batch, make_row, write_store
@@ -26,17 +26,17 @@ CHUNK = 256 * 1024
 
 @cache
 def feature_maps() -> dict[str, npt.NDArray[np.float32]]:
-    """Real photographs through random convolutions and ReLU: dense, middling and sparse maps.
+    """Real images through random convolutions and ReLU: dense, middling and sparse maps.
 
     float32 (24, H * W * 32) each.
     """
     crops = []
     for name in ("astronaut", "coffee", "chelsea", "rocket"):
-        picture = getattr(skimage.data, name)().astype(np.float32) - 117
-        height, width = picture.shape[:2]
+        image = getattr(skimage.data, name)().astype(np.float32) - 117
+        height, width = image.shape[:2]
         for corner in range(6):
             y, x = (height - 130) * corner // 5, (width - 130) * corner // 5
-            crops.append(picture[y : y + 130, x : x + 130])
+            crops.append(image[y : y + 130, x : x + 130])
     maps = np.stack(crops)
     features = {}
     rng = np.random.default_rng(0)
@@ -110,14 +110,14 @@ def test_bytes_of_fewer_bits(tmp_path: Path, values: str, most: float) -> None:
 
 def test_whole_numbers_of_steps_take_a_third_of_float32(tmp_path: Path) -> None:
     """The denser, the less: where non-zeros are costs the same."""
-    maps, counted, steps = feature_maps(), {}, {}
+    maps, counted, scales = feature_maps(), {}, {}
     for name, rows in maps.items():
         places = rows.reshape(-1, 32)
         # Of 8 bits, so that whole numbers of them are exact.
         step = round_mantissa(np.maximum(places.max(axis=0), 1) / 255, 7)
-        steps[name] = ChannelSteps(steps=step)
+        scales[name] = ChannelScales(scales=step)
         counted[name] = (np.rint(places / step).clip(0, 255) * step).reshape(rows.shape)
-    stored = stored_bytes(tmp_path, counted, steps=steps)
+    stored = stored_bytes(tmp_path, counted, scales=scales)
     parts = Store(tmp_path).parts
     for (name, rows), most in zip(maps.items(), (0.33, 0.33, 0.38), strict=True):
         assert parts[0].layers[name].values is not None
@@ -125,7 +125,7 @@ def test_whole_numbers_of_steps_take_a_third_of_float32(tmp_path: Path) -> None:
 
 
 def test_bytes_of_a_network_s_features(vgg16: Path, tmp_path: Path) -> None:
-    """Six photographs are few: the larger the store, the less its metadata weigh."""
+    """Six images are few: the larger the store, the less its metadata weigh."""
     names = ("astronaut", "coffee", "chelsea", "rocket")
     photographs = [getattr(skimage.data, name)() for name in names]
     photographs += load_sample_images().images

@@ -21,7 +21,7 @@ def made(
     pre: Float32 | None = None,
     *,
     stage: Stage = "both",
-    picture: str = "cat.jpg",
+    image: str = "cat.jpg",
     **fields: Any,
 ) -> FeatureMaps:
     """Put maps together as `Extractor.maps` does."""
@@ -41,7 +41,7 @@ def made(
     }
     known: dict[str, Any] = {
         "layer": "block1_conv1",
-        "picture": picture,
+        "image": image,
         "pixels": pixels,
         "channels": np.arange(n) * 3 + 7,
         "n_channels": 3 * n + 7,

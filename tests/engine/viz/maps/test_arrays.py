@@ -86,6 +86,6 @@ def test_heading() -> None:
     assert best.startswith(
         "cat.jpg · 5 of 22 channels of 6×8, best energy first · VGG16 fp32, weights 000000000000 · "
     )
-    whole = made(noise(2, 3, 4), n_channels=4, picture="").heading()
-    assert whole.startswith("a picture · all 4 channels of 2×3 · ")
-    assert made(picture="a\nb\x1b.jpg").heading().startswith(r"a\nb\x1b.jpg · ")
+    whole = made(noise(2, 3, 4), n_channels=4, image="").heading()
+    assert whole.startswith("an image · all 4 channels of 2×3 · ")
+    assert made(image="a\nb\x1b.jpg").heading().startswith(r"a\nb\x1b.jpg · ")

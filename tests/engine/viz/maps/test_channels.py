@@ -10,7 +10,7 @@ from skimage import data
 
 import sparsefeat
 from sparsefeat.errors import InputError, LayerError, SourceError, StoreMismatchError
-from sparsefeat.images import list_pictures
+from sparsefeat.images import list_images
 from sparsefeat.pipeline.extractor import Extractor
 from sparsefeat.types import RejectWarning
 from sparsefeat.viz.maps.channels import (
@@ -42,15 +42,15 @@ SCORES = np.array([1.0, 5.0, 3.0, 5.0, 0.0])
     ],
 )
 def test_numbers(written: str, meant: list[int]) -> None:
-    picked = parse_channels(written).pick(5, None)
+    picked = parse_channels(written).choose(5, None)
     assert picked.dtype == np.int64
     assert picked.tolist() == meant
 
 
 def test_the_best_come_first_and_of_equal_ones_the_lower() -> None:
-    assert parse_channels("top:3").pick(5, SCORES).tolist() == [1, 3, 2]
-    assert parse_channels("all").pick(5, SCORES).tolist() == [1, 3, 2, 0, 4]
-    assert parse_channels("4,2").pick(5, SCORES).tolist() == [2, 4]
+    assert parse_channels("top:3").choose(5, SCORES).tolist() == [1, 3, 2]
+    assert parse_channels("all").choose(5, SCORES).tolist() == [1, 3, 2, 0, 4]
+    assert parse_channels("4,2").choose(5, SCORES).tolist() == [2, 4]
 
 
 @pytest.mark.parametrize("written", ["", "x", "1,", "-1", "5-3", "top:", "top:x", "1.5", "1-2-3"])
@@ -67,13 +67,13 @@ def test_what_is_no_channels(given: Any) -> None:
 
 def test_numbers_in_any_container() -> None:
     for given in ([3, 1], (3, 1), np.array([3, 1]), (n for n in (3, 1)), np.int64(3), 3):
-        assert parse_channels(given).pick(5, None).tolist() in ([3, 1], [3])  # type: ignore[arg-type]
+        assert parse_channels(given).choose(5, None).tolist() in ([3, 1], [3])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("written", "says"), [("5", "0 to 4"), ("top:6", "top:5"), ("top:0", "1")])
 def test_channels_that_are_not_there(written: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
-        parse_channels(written).pick(5, SCORES)
+        parse_channels(written).choose(5, SCORES)
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def extractor(small_vgg16: Path) -> Extractor:
 
 
 def store(extractor: Extractor, photos: Path, folder: Path) -> Path:
-    sparsefeat.extract(list_pictures([photos]), folder, model=extractor, rows_per_part=2)
+    sparsefeat.extract(list_images([photos]), folder, model=extractor, rows_per_part=2)
     return folder
 
 
@@ -176,9 +176,9 @@ def test_another_layer_or_other_settings(
 def test_nothing_to_refer_to(extractor: Extractor, tmp_path: Path) -> None:
     with pytest.raises(SourceError):
         channel_means(extractor, tmp_path / "none")
-    (tmp_path / "notes.jpg").write_text("no picture")
+    (tmp_path / "notes.jpg").write_text("no image")
     with (
-        pytest.warns(RejectWarning, match=r"notes\.jpg: not a picture"),
-        pytest.raises(SourceError, match="the reference has no photograph"),
+        pytest.warns(RejectWarning, match=r"notes\.jpg: not an image"),
+        pytest.raises(SourceError, match="the reference has no image"),
     ):
         channel_means(extractor, tmp_path)

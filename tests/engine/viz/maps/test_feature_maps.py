@@ -12,7 +12,7 @@ from skimage import data
 import sparsefeat
 from sparsefeat.errors import InputError, LayerError, SourceError
 from sparsefeat.pipeline.extractor import Extractor
-from sparsefeat.viz.maps.channels import OF_ONE_PICTURE
+from sparsefeat.viz.maps.channels import OF_ONE_IMAGE
 
 from .made import made
 
@@ -108,11 +108,11 @@ def test_they_are_what_the_network_gives(extractor: Extractor, photo: Path) -> N
     np.testing.assert_array_equal(some.post, whole.post[..., [9, 2, 3, 4]])
 
 
-@pytest.mark.parametrize("best", OF_ONE_PICTURE)
+@pytest.mark.parametrize("best", OF_ONE_IMAGE)
 def test_the_best(extractor: Extractor, photo: Path, best: Any) -> None:
     whole = sparsefeat.maps(extractor, photo, "block2_conv1")
     maps = sparsefeat.maps(extractor, photo, "block2_conv1", channels="top:3", best=best)
-    scores = OF_ONE_PICTURE[best](whole.post)
+    scores = OF_ONE_IMAGE[best](whole.post)
     assert maps.channels.tolist() == sorted(range(8), key=lambda n: -scores[n])[:3]
     assert maps.scores is not None
     assert maps.scores.tolist() == sorted(scores.tolist(), reverse=True)[:3]
@@ -169,15 +169,15 @@ def test_vectors_have_no_maps(small_vgg16_top: Path, photo: Path) -> None:
         sparsefeat.maps(several, photo)
 
 
-def test_pictures_that_can_not_be_read(extractor: Extractor, tmp_path: Path) -> None:
+def test_images_that_can_not_be_read(extractor: Extractor, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"none\.jpg: no such file"):
         sparsefeat.maps(extractor, tmp_path / "none.jpg")
-    (tmp_path / "notes.jpg").write_text("no picture")
-    with pytest.raises(InputError, match=r"notes\.jpg: not a picture"):
+    (tmp_path / "notes.jpg").write_text("no image")
+    with pytest.raises(InputError, match=r"notes\.jpg: not an image"):
         sparsefeat.maps(extractor, tmp_path / "notes.jpg")
-    with pytest.raises(InputError, match="the picture: the file is empty"):
+    with pytest.raises(InputError, match="the image: the file is empty"):
         sparsefeat.maps(extractor, b"")
-    assert sparsefeat.maps(extractor, np.zeros((9, 9, 3), np.uint8)).picture == ""
+    assert sparsefeat.maps(extractor, np.zeros((9, 9, 3), np.uint8)).image == ""
 
 
 def test_the_ending_decides(tmp_path: Path) -> None:

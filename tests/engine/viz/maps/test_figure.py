@@ -85,7 +85,7 @@ def test_places_count_and_not_channels_alone() -> None:
 def test_no_name_becomes_markup(open_page: Callable[..., Any], tmp_path: Path) -> None:
     hostile = "<a href='https://example.org'>cat</a> <b>& &lt; $x$\n.jpg"
     path = tmp_path / "figure.html"
-    made(picture=hostile).figure().write_html(path, include_plotlyjs=True)
+    made(image=hostile).figure().write_html(path, include_plotlyjs=True)
     page = open_page(path)
     title = page.locator(".gtitle")
     assert title.text_content() == "block1_conv1, " + hostile.replace("\n", "\\n")

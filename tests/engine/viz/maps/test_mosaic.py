@@ -12,7 +12,7 @@ from sparsefeat.viz.maps.colours import ZERO, paint, rgb
 from .made import made, noise
 
 
-def picture(content: bytes) -> npt.NDArray[np.uint8]:
+def image(content: bytes) -> npt.NDArray[np.uint8]:
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
 
 
@@ -24,7 +24,7 @@ def colours(pixels: npt.NDArray[np.uint8]) -> set[int]:
 
 def test_the_colours_of_a_map_are_in_it() -> None:
     maps = made(noise(14, 14, 1), stage="post")
-    pixels = picture(maps.png())
+    pixels = image(maps.png())
     panel = maps.panels()[0]
     painted = paint(panel.values[..., 0], panel.colours, panel.shared_limit)
     assert colours(painted) <= colours(pixels)
@@ -37,27 +37,27 @@ def test_the_colours_of_a_map_are_in_it() -> None:
 )
 def test_any_number_and_shape(shape: tuple[int, int], n: int) -> None:
     for relu_split in (False, True):
-        pixels = picture(made(noise(*shape, n)).png(scale="channel", relu_split=relu_split))
+        pixels = image(made(noise(*shape, n)).png(scale="channel", relu_split=relu_split))
         assert max(pixels.shape) < 6000
         assert len(colours(pixels)) > 100
 
 
 def test_a_name_is_no_formula() -> None:
-    assert made(picture="price $5 $x_").png()
+    assert made(image="price $5 $x_").png()
 
 
 def test_letters_that_the_font_lacks_are_no_warning() -> None:
-    assert made(picture="\u732b.jpg").png()  # warnings are errors here
+    assert made(image="\u732b.jpg").png()  # warnings are errors here
 
 
 @pytest.mark.parametrize("shape", [(2048, 32), (3000, 1), (1, 3000)])
 def test_maps_of_any_ratio(shape: tuple[int, int]) -> None:
-    pixels = picture(made(noise(*shape, 1), stage="post").png())
+    pixels = image(made(noise(*shape, 1), stage="post").png())
     assert max(pixels.shape) < 6000
     assert len(colours(pixels)) > 100
 
 
-def test_more_than_a_picture_can_show() -> None:
+def test_more_than_a_image_can_show() -> None:
     with pytest.raises(
         InputError, match=r"2000 channels of 1x3000.*at most 60000.*--channels top:16"
     ):

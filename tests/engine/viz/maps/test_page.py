@@ -272,7 +272,7 @@ def test_shares_that_are_nearly_none_or_all(open_page: OpenPage, tmp_path: Path)
 
 
 def test_no_name_becomes_markup(open_page: OpenPage, tmp_path: Path) -> None:
-    page = opened(open_page, tmp_path, made(picture=HOSTILE))
+    page = opened(open_page, tmp_path, made(image=HOSTILE))
     assert page.title() == "Feature maps of block1_conv1"
     assert HOSTILE in page.locator("figcaption").inner_text()
     assert page.get_by_alt_text("as the network saw it").count() == 1

@@ -54,7 +54,7 @@ def test_text_lists_tables_and_plots(open_page: Callable[..., Any], tmp_path: Pa
 DOT = "data:image/gif;base64,R0lGODdhAQABAIEAAP8AAAAAAAAAAAAAACwAAAAAAQABAAAIBAABBAQAOw=="
 
 
-def test_tiles_pictures_grids_and_what_is_folded_away(
+def test_tiles_images_grids_and_what_is_folded_away(
     open_page: Callable[..., Any], tmp_path: Path
 ) -> None:
     cards = [
@@ -64,7 +64,7 @@ def test_tiles_pictures_grids_and_what_is_folded_away(
     table = Table(caption="Inside", columns=("name",), rows=[("hidden",)])
     parts: list[Part] = [
         Tiles(tiles=[Tile(name="zeros", value="91 %", note="of all"), Tile(name="n", value="6")]),
-        Gallery(title="Two pictures", cards=cards),
+        Gallery(title="Two images", cards=cards),
         Grid(parts=[figure("left"), figure("right")], wide=True),
         Details(summary="More", parts=["words", ["an entry"], table]),
     ]
@@ -75,8 +75,8 @@ def test_tiles_pictures_grids_and_what_is_folded_away(
     assert page.locator("dt").all_inner_texts() == ["zeros", "n"]
     assert page.locator("dd").all_inner_texts() == ["91 %", "of all", "6"]
     assert page.get_by_role("img", name="a red dot").evaluate("(image) => image.naturalWidth") == 1
-    items = page.get_by_role("list", name="Two pictures").locator("li")
-    assert items.all_inner_texts()[1].split("\n")[0] == "No picture: no such file"
+    items = page.get_by_role("list", name="Two images").locator("li")
+    assert items.all_inner_texts()[1].split("\n")[0] == "No image: no such file"
     assert items.first.locator(".note").inner_text() == "12\xa0% zeros"
     left, right = (
         page.get_by_role("group", name=name).bounding_box() for name in ("left", "right")

@@ -1,4 +1,4 @@
-"""Real photographs in a real store, and what the network gives for them, uncompressed."""
+"""Real images in a real store, and what the network gives for them, uncompressed."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 
 import sparsefeat
-from sparsefeat import Extractor, Report, build_report, list_pictures
+from sparsefeat import Extractor, Report, build_report, list_images
 from sparsefeat.cli.demo import copy_photographs
 from sparsefeat.images import PRESETS, Decoded, decode, normalize
 
@@ -17,7 +17,7 @@ LAYERS = "pools,block5_conv3/pre"
 
 @dataclass(frozen=True, kw_only=True)
 class Real:
-    """The demo's photographs and one broken file, in two parts."""
+    """The demo's images and one broken file, in two parts."""
 
     folder: Path
     photos: Path
@@ -31,13 +31,11 @@ def real(vgg16: Path, tmp_path_factory: pytest.TempPathFactory) -> Real:
     folder = tmp_path_factory.mktemp("report")
     photos = folder / "photos"
     names = sorted(path.name for path in copy_photographs(photos))
-    (photos / "zz-broken.jpg").write_text("no picture")
+    (photos / "zz-broken.jpg").write_text("no image")
     extractor = Extractor(vgg16, layers=LAYERS)
-    sparsefeat.extract(
-        list_pictures([photos]), folder / "features", model=extractor, rows_per_part=4
-    )
-    pictures = [decode(photos / name, PRESETS["keras"], (224, 224)) for name in names]
-    pixels = [picture.pixels for picture in pictures if isinstance(picture, Decoded)]
+    sparsefeat.extract(list_images([photos]), folder / "features", model=extractor, rows_per_part=4)
+    images = [decode(photos / name, PRESETS["keras"], (224, 224)) for name in names]
+    pixels = [image.pixels for image in images if isinstance(image, Decoded)]
     return Real(
         folder=folder / "features",
         photos=photos,

@@ -12,7 +12,7 @@ import pytest
 
 from sparsefeat import build_report, write_report
 from sparsefeat.errors import InputError
-from sparsefeat.system.text import human_bytes, percent
+from sparsefeat.system.text import format_bytes, percent
 from sparsefeat.types import Layer
 from sparsefeat.viz.report import Report, render_report
 from sparsefeat.viz.report.plots import block_means
@@ -83,8 +83,8 @@ def test_plots_show_what_numpy_counts(real: Real, open_page: OpenPage, tmp_path:
             [100 * quartile for quartile in quantiles(shares.tolist(), method="inclusive")[::2]]
         )
         active = ~zero.reshape(len(x), -1, x.shape[-1])
-        pictures = named(found, "by the share of pictures")[row]
-        assert pictures["y"] == histogram(active.any(axis=1).mean(axis=0))
+        images = named(found, "by the share of images")[row]
+        assert images["y"] == histogram(active.any(axis=1).mean(axis=0))
         positions = named(found, "by the share of positions")[row]
         assert positions["y"] == histogram(active.mean(axis=(0, 1)))
         (heat,) = named(found, f"each position of {name},")
@@ -101,9 +101,9 @@ def test_plots_show_what_numpy_counts(real: Real, open_page: OpenPage, tmp_path:
 
 def test_tables_say_the_same(real: Real, open_page: OpenPage, tmp_path: Path) -> None:
     page = open_page(written(real.report, tmp_path))
-    layers = cells(page, "Share of zeros over pictures")
+    layers = cells(page, "Share of zeros over images")
     sizes = cells(page, "Bytes")
-    channels = cells(page, "Channels over 6 pictures")
+    channels = cells(page, "Channels over 6 images")
     maps = cells(page, "Share of zeros by position")
     for name, x in real.dense.items():
         zero = x == 0
@@ -116,7 +116,7 @@ def test_tables_say_the_same(real: Real, open_page: OpenPage, tmp_path: Path) ->
             *map(percent, quantiles(shares.tolist(), method="inclusive")),
             percent(float(shares.max())),
         ]
-        assert sizes[name][1] == human_bytes(x.nbytes)
+        assert sizes[name][1] == format_bytes(x.nbytes)
         active = ~zero.reshape(len(x), -1, x.shape[-1])
         assert channels[name] == [
             str(x.shape[-1]),
@@ -131,7 +131,7 @@ def test_tables_say_the_same(real: Real, open_page: OpenPage, tmp_path: Path) ->
             percent(float(places[rim].mean())),
             percent(float(places[~rim].mean())),
         ]
-    assert cells(page, "What could not be read") == {"zz-broken.jpg": ["not a picture"]}
+    assert cells(page, "What could not be read") == {"zz-broken.jpg": ["not an image"]}
     weights = real.report.settings["model"]["weights_sha256"]  # type: ignore[index, call-overload]
     assert cells(page, "Where the numbers come from")["SHA-256 of the weights"] == [weights]
 
@@ -150,11 +150,11 @@ def test_it_is_drawn_and_fits_the_screen(
         frame, outer = plot.bounding_box(), plot.locator("xpath=ancestor::figure").bounding_box()
         assert frame["height"] > 100
         assert frame["x"] + frame["width"] <= outer["x"] + outer["width"] + 1
-    pictures = page.locator("img").all()
-    assert len(pictures) == 6
-    for picture in pictures:
-        assert picture.get_attribute("alt")
-        assert picture.evaluate("(image) => image.complete && image.naturalWidth") > 50
+    images = page.locator("img").all()
+    assert len(images) == 6
+    for image in images:
+        assert image.get_attribute("alt")
+        assert image.evaluate("(image) => image.complete && image.naturalWidth") > 50
     for plot in page.locator(".plot[role=group]").all():
         assert plot.get_attribute("aria-label")
     for link in page.locator("nav a").all():
@@ -187,7 +187,7 @@ def test_hovering_tells_numbers(real: Real, open_page: OpenPage, tmp_path: Path)
     corner = (real.dense["block5_pool"][:, -1, -1] == 0).mean()
     said = hover("each position of block5_pool", 0.93, 0.93)
     assert said.startswith(f"row 6, column 6: {100 * corner:.1f}")
-    assert "of 512 channels" in hover("Histograms of channels by the share of pictures", 0.95, 0.9)
+    assert "of 512 channels" in hover("Histograms of channels by the share of images", 0.95, 0.9)
 
 
 def odd_store(folder: Path, case: str) -> Report:
@@ -196,7 +196,7 @@ def odd_store(folder: Path, case: str) -> Report:
     if case == "nothing but rejects":
         rejects = [make_reject(n, path=f"<b>{n}</b>\n.png") for n in range(25)]
         write_store(folder, [make_batch([], layers, rejects)], layers)
-    elif case == "one picture":
+    elif case == "one image":
         write_store(folder, [make_batch([0], layers)], layers)
     elif case == "no positions":
         write_store(folder, [make_batch(range(12), [unit])], [unit])
@@ -216,7 +216,7 @@ def odd_store(folder: Path, case: str) -> Report:
     ("case", "n_plots"),
     [
         ("nothing but rejects", 0),
-        ("one picture", 5),
+        ("one image", 5),
         ("no positions", 4),
         ("stored dense", 4),
         ("before ReLU", 5),
@@ -235,7 +235,7 @@ def test_odd_stores(open_page: OpenPage, tmp_path: Path, case: str, n_plots: int
         assert "<b>0</b>" in words
 
 
-def test_unusual_pictures_are_capped_and_missing_files_are_explained(
+def test_unusual_images_are_capped_and_missing_files_are_explained(
     open_page: OpenPage, tmp_path: Path
 ) -> None:
     layer = Layer(name="block5_pool", shape=(2, 2, 50))
@@ -250,14 +250,14 @@ def test_unusual_pictures_are_capped_and_missing_files_are_explained(
     report = build_report(tmp_path / "s")
     assert len(report.outliers) == 15
     page = open_page(written(report, tmp_path))
-    cards = page.get_by_role("list", name="15 pictures, the 12 furthest").locator("li")
+    cards = page.get_by_role("list", name="15 images, the 12 furthest").locator("li")
     assert cards.count() == 12
-    assert "No picture: no such file" in cards.first.inner_text()
+    assert "No image: no such file" in cards.first.inner_text()
     assert "zeros in block5_pool" in cards.first.inner_text()
 
 
-def test_a_thousand_pictures_make_no_larger_page(real: Real) -> None:
-    """What is drawn is counted first: the page grows with layers, not with pictures."""
+def test_a_thousand_images_make_no_larger_page(real: Real) -> None:
+    """What is drawn is counted first: the page grows with layers, not with images."""
     counts = {
         name: dataclasses.replace(zeros, per_row=np.tile(zeros.per_row, 200))
         for name, zeros in real.report.zeros.items()
@@ -274,6 +274,6 @@ def test_a_page_that_cannot_be_written(real: Real, tmp_path: Path) -> None:
 
 
 def test_thumbnails_are_small(real: Real) -> None:
-    for picture in real.report.pictures.values():
-        content = base64.b64decode(picture.thumbnail.src.split(",")[1])
+    for image in real.report.images.values():
+        content = base64.b64decode(image.thumbnail.src.split(",")[1])
         assert 500 < len(content) < 15_000

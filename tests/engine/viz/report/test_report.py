@@ -14,7 +14,7 @@ from .conftest import Real
 
 
 def test_every_count_is_numpys(real: Real) -> None:
-    """Against what the network gives for the photographs, never compressed or stored."""
+    """Against what the network gives for the images, never compressed or stored."""
     assert list(real.report.zeros) == list(real.dense)
     for name, x in real.dense.items():
         zero, zeros = x == 0, real.report.zeros[name]
@@ -33,25 +33,25 @@ def test_every_count_is_numpys(real: Real) -> None:
         assert zeros.always_on.tolist() == np.flatnonzero(active.all(axis=0)).tolist()
 
 
-def test_pictures_are_ranked_by_the_deepest_layer_after_relu(real: Real) -> None:
+def test_images_are_ranked_by_the_deepest_layer_after_relu(real: Real) -> None:
     found = real.report
     shares = (real.dense["block5_pool"] == 0).mean(axis=(1, 2, 3))
     assert found.ranked_by == "block5_pool"
     order = np.argsort(shares)
     assert list(found.sparsest) == order[::-1][:3].tolist()
     assert list(found.densest) == order[:3].tolist()
-    assert [found.pictures[row].path for row in range(6)] == real.names
-    assert all(picture.thumbnail.src for picture in found.pictures.values())
-    assert found.pictures[real.names.index("coffee.png")].width == 600
+    assert [found.images[row].path for row in range(6)] == real.names
+    assert all(image.thumbnail.src for image in found.images.values())
+    assert found.images[real.names.index("coffee.png")].width == 600
 
 
 def test_rejects_and_provenance(real: Real) -> None:
     found = real.report
-    assert found.rejects.reasons == {"not a picture": 1}
-    assert found.rejects.first == (("zz-broken.jpg", "not a picture"),)
+    assert found.rejects.reasons == {"not an image": 1}
+    assert found.rejects.first == (("zz-broken.jpg", "not an image"),)
     assert len(found.provenance) == found.n_parts == 2
     assert found.provenance[0]["provider"] == "CPUExecutionProvider"
-    assert found.outliers == ()  # of six pictures none can be said to be unusual
+    assert found.outliers == ()  # of six images none can be said to be unusual
 
 
 def test_as_json_it_has_the_same_figures(real: Real) -> None:
@@ -61,8 +61,8 @@ def test_as_json_it_has_the_same_figures(real: Real) -> None:
     assert layer["zeros"] == np.mean(x == 0)
     assert layer["zeros_per_channel"] == (x == 0).sum(axis=(0, 1, 2)).tolist()
     assert layer["zeros_per_position"] == (x == 0).sum(axis=(0, 3)).tolist()
-    assert layer["active_pictures_per_channel"] == (x != 0).any(axis=(1, 2)).sum(axis=0).tolist()
-    assert document["n_pictures"] == len(x)
+    assert layer["active_images_per_channel"] == (x != 0).any(axis=(1, 2)).sum(axis=0).tolist()
+    assert document["n_images"] == len(x)
     counted = sparsefeat.analyse(real.folder).to_json()["layers"]
     assert document["layers"] == json.loads(json.dumps(counted))
     assert layer["never_zero"] == np.flatnonzero((x != 0).all(axis=(0, 1, 2))).tolist()
@@ -88,12 +88,12 @@ def test_some_layers_of_many_parts(tmp_path: Path) -> None:
     x = dense_rows(SMALL[0], range(23))
     assert found.zeros["block5_pool"].per_row.tolist() == (x == 0).sum(axis=1).tolist()
     assert found.sparsest[0] == int((x == 0).sum(axis=1).argmax())
-    assert {picture.thumbnail.missing for picture in found.pictures.values()} == {"no such file"}
+    assert {image.thumbnail.missing for image in found.images.values()} == {"no such file"}
     with pytest.raises(LayerError, match="block5_pool"):
         build_report(tmp_path / "s", layers="block6_pool")
 
 
-def test_an_unusual_picture_is_found(tmp_path: Path) -> None:
+def test_an_unusual_image_is_found(tmp_path: Path) -> None:
     def make(layer: Layer, numbers: object) -> object:
         rows = dense_rows(layer, range(30))
         rows[17] = 1
@@ -104,7 +104,7 @@ def test_an_unusual_picture_is_found(tmp_path: Path) -> None:
     found = build_report(tmp_path / "s")
     assert [outlier.row for outlier in found.outliers] == [17]
     assert found.outliers[0].zeros == 0
-    assert found.outliers[0].path == found.pictures[17].path == "folder 2/bild-17-ä.jpg"
+    assert found.outliers[0].path == found.images[17].path == "folder 2/bild-17-ä.jpg"
 
 
 def test_nothing_but_rejects(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_nothing_but_rejects(tmp_path: Path) -> None:
     assert found.rejects.count == 31
     assert found.rejects.reasons == {"reason 0": 16, "reason 1": 15}
     assert len(found.rejects.first) == 20
-    assert found.pictures == {}
+    assert found.images == {}
     assert json.dumps(found.to_json(), allow_nan=False)
 
 

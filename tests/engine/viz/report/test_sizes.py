@@ -9,10 +9,10 @@ import scipy.sparse
 
 import sparsefeat
 from sparsefeat.store import Store
-from sparsefeat.types import ChannelSteps, Layer
+from sparsefeat.types import ChannelScales, Layer
 from sparsefeat.viz.report import estimate_floor
 from sparsefeat.viz.report.sizes import (
-    LEAST_VALUES,
+    MIN_VALUES,
     ValueCounts,
     count_index_bits,
     draw_rows,
@@ -104,17 +104,17 @@ def test_rounded_values_have_no_noise() -> None:
 def test_where_codes_are_stored_theirs_is_the_entropy(tmp_path: Path, values: str) -> None:
     """Of several parts, with other steps for each channel, and of roots for each part."""
     layer = Layer(name="x", shape=(20, 20, 16))
-    steps = ChannelSteps(steps=2.0 ** np.arange(-8, 8, dtype=np.float32))
+    scales = ChannelScales(scales=2.0 ** np.arange(-8, 8, dtype=np.float32))
     numbers = np.random.default_rng(0).binomial(20, 0.2, (12, 400, 16)).astype(np.float32)
-    rows = (numbers * steps.steps).reshape(12, -1)
+    rows = (numbers * scales.scales).reshape(12, -1)
     batches = [make_batch([n], [layer], make=lambda _, n: rows[n]) for n in range(12)]
-    write_store(tmp_path, batches, [layer], rows_per_part=5, values=values, steps={"x": steps})
+    write_store(tmp_path, batches, [layer], rows_per_part=5, values=values, scales={"x": scales})
     store = Store(tmp_path)
     codes: list[int] = []
     for part in store.parts:
         stored = part.read("obsm/x" if part.layers["x"].encoding == "dense" else "obsm/x/data")
         codes += stored[stored != 0].tolist()
-    assert len(codes) >= LEAST_VALUES
+    assert len(codes) >= MIN_VALUES
     assert estimate_floor(store, "x").value_bits == pytest.approx(entropy(codes), rel=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""The photographs that a quantization sees, and those that it is judged by."""
+"""The images that a quantization sees, and those that it is judged by."""
 
 import warnings
 from collections.abc import Sequence
@@ -7,51 +7,51 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat_export.errors import PhotographsError
-from sparsefeat_export.photographs import Photograph, readable_photographs
+from sparsefeat_export.errors import ImagesError
+from sparsefeat_export.images import SampleImage, find_readable_images
 from sparsefeat_export.scaling import Scaling
 
 MIN_CALIBRATION = 16
 MIN_VALIDATION = 8
-MAX_PHOTOGRAPHS = 64  # of a folder: more take minutes and gain little
+MAX_IMAGES = 64  # of a folder: more take minutes and gain little
 HELD_OUT_EVERY = 4
 
 
 def split(
     calibration: str | Path, validation: str | Path | None
-) -> tuple[list[Photograph], list[Photograph]]:
-    """Choose the photographs to calibrate on and those to hold out.
+) -> tuple[list[SampleImage], list[SampleImage]]:
+    """Choose the images to calibrate on and those to hold out.
 
-    Without a folder for `validation`, every fourth photograph by name is held out.
+    Without a folder for `validation`, every fourth image by name is held out.
 
     Raises
     ------
-    PhotographsError
+    ImagesError
         There are too few readable ones, or the same file is in both.
     """
     if validation is None:
-        everything = readable_photographs(
+        everything = find_readable_images(
             calibration,
             MIN_CALIBRATION,
             "a quarter of them is held out to measure the result",
-            most=MAX_PHOTOGRAPHS,
+            most=MAX_IMAGES,
         )
         held_out = everything[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY]
         seen = [one for one in everything if one not in held_out]
     else:
-        seen = readable_photographs(
+        seen = find_readable_images(
             calibration,
             MIN_CALIBRATION,
             "the ranges of activations are taken from them",
-            most=MAX_PHOTOGRAPHS,
+            most=MAX_IMAGES,
         )
-        held_out = readable_photographs(
-            validation, MIN_VALIDATION, "the result is measured on them", most=MAX_PHOTOGRAPHS
+        held_out = find_readable_images(
+            validation, MIN_VALIDATION, "the result is measured on them", most=MAX_IMAGES
         )
     digests = {one.sha256 for one in seen}
     for one in held_out:
         if one.sha256 in digests:
-            raise PhotographsError(
+            raise ImagesError(
                 f"{one.path} is both calibrated on and held out (the same bytes): a measurement "
                 "on it would say nothing; remove one of the two"
             )
@@ -59,14 +59,14 @@ def split(
 
 
 def views_of(
-    photographs: Sequence[Photograph],
+    samples: Sequence[SampleImage],
     size: Sequence[int],
     scaling: Scaling,
     *,
     least: int,
     seed: int,
 ) -> npt.NDArray[np.float32]:
-    """Take each photograph whole, and cuts until there are at least so many: (n, H, W, 3).
+    """Take each image whole, and cuts until there are at least so many: (n, H, W, 3).
 
     Values are the network's input. The whole one is squeezed to `size`, (height, width), without
     smoothing, as Keras' ``load_img`` does.
@@ -74,20 +74,20 @@ def views_of(
     from PIL import Image
 
     generator = np.random.default_rng(seed)
-    n_cuts = max(0, -(-least // len(photographs)) - 1)
+    n_cuts = max(0, -(-least // len(samples)) - 1)
     target = (size[1], size[0])  # Pillow's order
     prepared = []
-    for photograph in photographs:
-        with warnings.catch_warnings(action="ignore"), Image.open(photograph.path) as opened:
-            picture = opened.convert("RGB")
-        pictures = [picture.resize(target, Image.Resampling.NEAREST)]
+    for sample in samples:
+        with warnings.catch_warnings(action="ignore"), Image.open(sample.path) as opened:
+            image = opened.convert("RGB")
+        images = [image.resize(target, Image.Resampling.NEAREST)]
         for _ in range(n_cuts):
-            side = max(1, int(generator.uniform(0.45, 1.0) * min(picture.size)))
-            left = int(generator.integers(picture.width - side + 1))
-            top = int(generator.integers(picture.height - side + 1))
+            side = max(1, int(generator.uniform(0.45, 1.0) * min(image.size)))
+            left = int(generator.integers(image.width - side + 1))
+            top = int(generator.integers(image.height - side + 1))
             box = (left, top, left + side, top + side)
-            pictures.append(picture.resize(target, Image.Resampling.BILINEAR, box=box))
-        prepared += [np.asarray(one) for one in pictures]
+            images.append(image.resize(target, Image.Resampling.BILINEAR, box=box))
+        prepared += [np.asarray(one) for one in images]
     return scaling.apply(np.stack(prepared))
 
 

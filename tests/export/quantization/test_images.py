@@ -1,6 +1,6 @@
 import numpy as np
 
-from sparsefeat_export.quantization.pictures import with_mirrored
+from sparsefeat_export.quantization.images import with_mirrored
 
 
 def test_a_mirror_image_lies_behind_each_view() -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 from sparsefeat import build_report
 from sparsefeat.system.text import percent
-from sparsefeat.viz.report.words import (
+from sparsefeat.viz.report.text import (
     channel_sentences,
     findings,
     heading,
@@ -21,7 +21,7 @@ from .conftest import Real
 def test_the_figures_in_words(real: Real) -> None:
     found = real.report
     assert title(found) == "Zeros in features"
-    assert heading(found).startswith("6 pictures, 6 layers, ")
+    assert heading(found).startswith("6 images, 6 layers, ")
     said = findings(found)
     share = (real.dense["block5_pool"] == 0).mean()
     assert said[0].startswith(f"{percent(float(share))} of block5_pool is zero: in half of the")
@@ -30,7 +30,7 @@ def test_the_figures_in_words(real: Real) -> None:
         in (said[1])
     )
     assert "/pre" not in said[1]
-    assert said[-1] == "1 file could not be read as a picture."
+    assert said[-1] == "1 file could not be read as an image."
 
 
 def test_channels_are_listed(real: Real) -> None:
@@ -47,7 +47,7 @@ def test_provenance_names_weights_preprocessing_precision_and_versions(real: Rea
     assert main["weights"] == "pretrained"
     assert len(main["SHA-256 of the weights"]) == 64
     assert main["preprocessing"] == "keras"
-    assert main["height and width of the pictures"] == "224, 224"
+    assert main["height and width of the images"] == "224, 224"
     assert main["precision"] == "fp32"
     assert main["provider"] == "CPUExecutionProvider"
     assert float(main["probe error (relative, L2)"]) < 5e-5
@@ -61,17 +61,17 @@ def test_parts_that_differ_are_counted(tmp_path: Path) -> None:
     assert provenance_rows(report) == [("threads", "2 (2 of 3); 8 (1 of 3)")]
 
 
-def test_few_pictures(tmp_path: Path) -> None:
+def test_few_images(tmp_path: Path) -> None:
     write_store(tmp_path / "one", [make_batch([0])])
     said = findings(build_report(tmp_path / "one"))
-    assert said[0].endswith("is zero in this one picture.")
+    assert said[0].endswith("is zero in this one image.")
     write_store(tmp_path / "none", [make_batch([], rejects=[make_reject(0)])])
     none = build_report(tmp_path / "none")
-    assert findings(none) == ["The store holds no rows: 1 file could not be read as a picture."]
+    assert findings(none) == ["The store holds no rows: 1 file could not be read as an image."]
     assert "fewer than 10" in outlier_method(none)
 
 
-def test_a_dead_channel_of_few_pictures_is_no_news(real: Real) -> None:
+def test_a_dead_channel_of_few_images_is_no_news(real: Real) -> None:
     zeros = real.report.zeros["block5_pool"]
     dead = zeros.per_channel.copy()
     dead[3] = zeros.n_rows * zeros.n_positions
@@ -79,5 +79,5 @@ def test_a_dead_channel_of_few_pictures_is_no_news(real: Real) -> None:
     report = dataclasses.replace(real.report, zeros=real.report.zeros | {"block5_pool": changed})
     (sentence,) = (said for said in findings(report) if "dead" in said)
     assert sentence.startswith("1 of the 512 channels of block5_pool is dead; ")
-    assert sentence.endswith("Of 6 pictures that says little: others may wake them.")
+    assert sentence.endswith("Of 6 images that says little: others may wake them.")
     assert "block5_pool, dead: 3" in channel_sentences(report)

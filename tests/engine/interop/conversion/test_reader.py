@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparsefeat.interop.conversion.source import Source
+from sparsefeat.interop.conversion.reader import StoreReader
 from sparsefeat.store import Store
 from sparsefeat.types import Layer
 
@@ -19,7 +19,7 @@ def test_stretches_cover_the_rows_within_bounds(
     tmp_path: Path, stretch_bytes: int, rows: list[int] | None
 ) -> None:
     store = odd_store(tmp_path / "store")
-    found = Source(store, NAMES, rows, stretch_bytes=stretch_bytes)
+    found = StoreReader(store, NAMES, rows, stretch_bytes=stretch_bytes)
     stretches = list(found.stretches("block5_pool", "block5_conv3/pre"))
     assert [start for start, _ in stretches] == [0, *(stop for _, stop in stretches[:-1])]
     assert stretches[-1][1] == found.n_rows
@@ -36,7 +36,7 @@ def test_starts_are_int32_as_long_as_they_fit(tmp_path: Path) -> None:
     batch = make_batch([0], [layer], make=lambda *_: np.ones((1, 2**20), np.float32))
     write_store(tmp_path, [batch], [layer])
     for count, dtype in ((2047, np.int32), (2048, np.int64)):
-        found = Source(Store(tmp_path), ["wide"], [0] * count, stretch_bytes=1 << 60)
+        found = StoreReader(Store(tmp_path), ["wide"], [0] * count, stretch_bytes=1 << 60)
         assert found.indptr("wide").dtype == dtype
         assert found.indptr("wide").tolist() == [2**20 * number for number in range(count + 1)]
         stretches = list(found.stretches("wide"))
@@ -46,12 +46,12 @@ def test_starts_are_int32_as_long_as_they_fit(tmp_path: Path) -> None:
 
 def test_what_is_dense_in_fewer_bits_may_be_sparse_in_float32(tmp_path: Path) -> None:
     store = odd_store(tmp_path / "plain")
-    found = Source(store, NAMES, None, stretch_bytes=1)
+    found = StoreReader(store, NAMES, None, stretch_bytes=1)
     assert [found.is_dense(name) for name in NAMES] == [False, False, True]
     write_store(tmp_path / "codes", [make_batch(range(9), SMALL[::2])], SMALL[::2], values="uint8")
     store = Store(tmp_path / "codes")
     assert {layer.encoding for layer in store.parts[0].layers.values()} == {"dense"}
-    found = Source(store, ["block5_pool", "fc"], None, stretch_bytes=1)
+    found = StoreReader(store, ["block5_pool", "fc"], None, stretch_bytes=1)
     assert not found.is_dense("block5_pool")
     assert found.is_dense("fc")
 
@@ -59,5 +59,5 @@ def test_what_is_dense_in_fewer_bits_may_be_sparse_in_float32(tmp_path: Path) ->
 def test_provenance_is_said_once(tmp_path: Path) -> None:
     for number, tool in enumerate(("a", "a", "b")):
         write_store(tmp_path, [make_batch([number])], provenance={"tool": tool})
-    header = Source(Store(tmp_path), NAMES, None, stretch_bytes=1).header()
+    header = StoreReader(Store(tmp_path), NAMES, None, stretch_bytes=1).header()
     assert '"provenance": [{"tool": "a"}, {"tool": "b"}]' in header

@@ -1,6 +1,6 @@
-"""The heavy steps of an export, each run in a child process that ends and frees its memory.
+"""The heavy tasks of an export, each run in a child process that ends and frees its memory.
 
-A step reads ``<step>.in.json`` in its working folder and writes ``<step>.out.json``.
+A task reads ``<task>.in.json`` in its working folder and writes ``<task>.out.json``.
 """
 
 import json
@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from sparsefeat_export.comparison import (
-    compare_photographs,
+    compare_images,
     expected_probe,
-    write_photographs,
+    write_images,
     write_probes,
 )
 from sparsefeat_export.conversion import build
 from sparsefeat_export.dependencies import load, quiet_tensorflow
-from sparsefeat_export.errors import BY_NAME, ExportError, OutputError, StepError, WeightsError
+from sparsefeat_export.errors import BY_NAME, ExportError, OutputError, TaskError, WeightsError
 from sparsefeat_export.network import describe, digest
 from sparsefeat_export.network import load as load_network
 from sparsefeat_export.scaling import as_json
@@ -31,29 +31,29 @@ from sparsefeat_export.sources import Request
 GRAPH = "graph.onnx"
 PROBE_SIZES = ((32, 32), (224, 224))  # of a model that takes any size
 
-# A step's exit status where not even its result could be written; sysexits.h has the number.
+# A task's exit status where not even its result could be written; sysexits.h has the number.
 CANNOT_WRITE = 74
 
 
-def run_step(step: str, job: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Run one of `sparsefeat_export.steps` and give its result.
+def run_task(task: str, job: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Run one of `sparsefeat_export.tasks` and give its result.
 
-    However this process ends, the step's ends too.
+    However this process ends, the task's ends too.
 
     Raises
     ------
     ExportError
-        What the step raised, or StepError if it died.
+        What the task raised, or TaskError if it died.
     """
-    (folder / f"{step}.in.json").write_text(json.dumps(job))
-    log = folder / f"{step}.log"
+    (folder / f"{task}.in.json").write_text(json.dumps(job))
+    log = folder / f"{task}.log"
     # -P: a module in the user's folder must not stand in for one of ours. The package itself
     # may be on this process' path by the user's own doing.
     roots = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     with (
         log.open("wb") as output,
         subprocess.Popen(
-            [sys.executable, "-P", "-m", "sparsefeat_export.steps", step, str(folder)],
+            [sys.executable, "-P", "-m", "sparsefeat_export.tasks", task, str(folder)],
             stdin=subprocess.PIPE,  # `end_with_parent` watches it
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -66,10 +66,10 @@ def run_step(step: str, job: dict[str, Any], folder: Path) -> dict[str, Any]:
             child.kill()
             raise
     if returncode == CANNOT_WRITE:
-        raise OutputError(f"{step} cannot write to {folder.parent}: is its disk full?")
+        raise OutputError(f"{task} cannot write to {folder.parent}: is its disk full?")
     if returncode:
-        raise StepError(f"{step}: the process {_cause(returncode, log)}")
-    result: dict[str, Any] = json.loads((folder / f"{step}.out.json").read_text())
+        raise TaskError(f"{task}: the process {_cause(returncode, log)}")
+    result: dict[str, Any] = json.loads((folder / f"{task}.out.json").read_text())
     if "error" in result:
         raise BY_NAME[result["error"]](result["message"])
     return result
@@ -119,7 +119,7 @@ def convert(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     if loaded.height is not None and loaded.width is not None:
         sizes = ((loaded.height, loaded.width),)
     write_probes(loaded, sizes, folder)
-    write_photographs(loaded, job["photographs"], folder)
+    write_images(loaded, job["images"], folder)
     return {
         "layers": layers,
         "height": loaded.height,
@@ -141,18 +141,18 @@ def convert(job: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def reference(job: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Load the network again and write references for more photographs."""
+    """Load the network again and write references for more images."""
     load("tensorflow", "keras")
     loaded = load_network(Request(**job["request"]))
     if digest(loaded) != job["network"]["sha256"]:
         raise WeightsError(f"{loaded.source} changed while it was exported: start again")
-    write_photographs(loaded, job["photographs"], folder)
+    write_images(loaded, job["images"], folder)
     return {}
 
 
 def compare(job: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Run the graph on the same photographs and compare."""
-    errors = compare_photographs(folder / GRAPH, folder, job["layers"], len(job["photographs"]))
+    """Run the graph on the same images and compare."""
+    errors = compare_images(folder / GRAPH, folder, job["layers"], len(job["images"]))
     return {"errors": {layer: asdict(one) for layer, one in errors.items()}}
 
 
@@ -170,7 +170,7 @@ def probe(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     }
 
 
-STEPS: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
+TASKS: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
     "convert": convert,
     "reference": reference,
     "compare": compare,
@@ -179,20 +179,20 @@ STEPS: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Run the step named by the first argument in the folder named by the second."""
-    step, folder = sys.argv[1], Path(sys.argv[2])
+    """Run the task named by the first argument in the folder named by the second."""
+    task, folder = sys.argv[1], Path(sys.argv[2])
     end_with_parent()
     quiet_tensorflow()
-    job = json.loads((folder / f"{step}.in.json").read_text())
+    job = json.loads((folder / f"{task}.in.json").read_text())
     try:
-        result = STEPS[step](job, folder)
+        result = TASKS[task](job, folder)
     except ExportError as exc:
         result = {"error": type(exc).__name__, "message": str(exc)}
     except OSError as exc:
-        message = f"{step} cannot work in {folder.parent}: {exc}"
+        message = f"{task} cannot work in {folder.parent}: {exc}"
         result = {"error": "OutputError", "message": message}
     try:
-        (folder / f"{step}.out.json").write_text(json.dumps(result))
+        (folder / f"{task}.out.json").write_text(json.dumps(result))
     except OSError:
         sys.exit(CANNOT_WRITE)
 

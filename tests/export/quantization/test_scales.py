@@ -3,16 +3,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsefeat_export.quantization.steps import (
+from sparsefeat_export.quantization.scales import (
     BITS,
     FINENESSES,
     HALVES,
     LEVELS,
     Ranges,
-    chosen_steps,
-    short,
+    choose_scales,
+    round_scales,
+    scales_from_ranges,
     split,
-    steps_of,
 )
 
 
@@ -22,20 +22,20 @@ def ranges(samples: Sequence[NDArray[np.float32]]) -> list[Ranges]:
 
 def test_trust_goes_from_one_step_for_all_to_one_each() -> None:
     largest = np.array([1.0, 10.0, 100.0])
-    assert np.allclose(steps_of(largest, 0.0, 1.0) * LEVELS, 100)
-    assert np.allclose(steps_of(largest, 1.0, 1.0) * LEVELS, largest)
+    assert np.allclose(scales_from_ranges(largest, 0.0, 1.0) * LEVELS, 100)
+    assert np.allclose(scales_from_ranges(largest, 1.0, 1.0) * LEVELS, largest)
 
 
 def test_a_silent_layer_has_steps_above_zero() -> None:
-    assert np.all(steps_of(np.zeros(4), 1.0, 1.0).astype(np.float32) > 0)
+    assert np.all(scales_from_ranges(np.zeros(4), 1.0, 1.0).astype(np.float32) > 0)
 
 
 def test_faint_channels_get_their_own_steps_where_they_keep_to_their_range() -> None:
     generator = np.random.default_rng(0)
     scale = np.array([0.1, 1.0, 100.0], dtype=np.float32)
     samples = [generator.uniform(0, 1, (500, 3)).astype(np.float32) * scale for _ in range(8)]
-    steps = chosen_steps(ranges(samples))
-    assert steps[2] > 5 * steps[1]
+    scales = choose_scales(ranges(samples))
+    assert scales[2] > 5 * scales[1]
 
 
 def test_channels_that_photographs_disagree_on_share_a_step() -> None:
@@ -43,9 +43,9 @@ def test_channels_that_photographs_disagree_on_share_a_step() -> None:
     samples = [np.zeros((10, 8), dtype=np.float32) for _ in range(8)]
     for index, one in enumerate(samples):
         one[:, index] = 100
-    steps = chosen_steps(ranges(samples))
-    assert steps.min() == steps.max()
-    assert steps.min() * LEVELS >= 100
+    scales = choose_scales(ranges(samples))
+    assert scales.min() == scales.max()
+    assert scales.min() * LEVELS >= 100
 
 
 def test_channels_are_split_where_few_values_are_large() -> None:
@@ -53,43 +53,43 @@ def test_channels_are_split_where_few_values_are_large() -> None:
     samples = generator.uniform(0, 1, (4000, 4)).astype(np.float32)
     samples[:20, [1, 3]] *= 50
     views = ranges([samples])
-    steps = np.full(4, 50 / LEVELS)
-    counts = split(steps, views, np.array([1e-9, 1.0, 1e-9, 1.0]), 2, (2, 5, 9))
+    scales = np.full(4, 50 / LEVELS)
+    counts = split(scales, views, np.array([1e-9, 1.0, 1e-9, 1.0]), 2, (2, 5, 9))
     assert counts.channel.tolist() == [0, 1, 2, 3, 1, 3]
-    assert np.array_equal(counts.steps[[0, 2]], short(steps[:2]))
-    assert np.all(counts.steps[[1, 3]] == short(steps / 9)[0])
-    assert np.all(counts.steps[4:] == 8 * counts.steps[1])
-    assert np.array_equal(counts.beyond, [0, 0, 0, 0, *(LEVELS * counts.steps[[1, 3]])])
+    assert np.array_equal(counts.scales[[0, 2]], round_scales(scales[:2]))
+    assert np.all(counts.scales[[1, 3]] == round_scales(scales / 9)[0])
+    assert np.all(counts.scales[4:] == 8 * counts.scales[1])
+    assert np.array_equal(counts.beyond, [0, 0, 0, 0, *(LEVELS * counts.scales[[1, 3]])])
     counted = counts.of(samples.T[:, :, np.newaxis])
     assert counted.shape == (6, 4000, 1)
-    values = counted[:, :, 0].T * counts.steps
+    values = counted[:, :, 0].T * counts.scales
     together = values[:, :4].copy()
     together[:, [1, 3]] += values[:, 4:]
     whole = counts.whole(counted)
     assert whole.dtype == np.uint16
-    np.testing.assert_array_equal(whole[:, :, 0].T * counts.steps[:4], together)
+    np.testing.assert_array_equal(whole[:, :, 0].T * counts.scales[:4], together)
     error = np.abs(together - samples)
-    assert error.max() <= steps[0] / 2 * (1 + 2**-BITS)
+    assert error.max() <= scales[0] / 2 * (1 + 2**-BITS)
     assert np.median(error[:, [1, 3]]) < np.median(error[:, [0, 2]]) / 7
     assert not counted[4:][counted[[1, 3]] < LEVELS].any()
 
 
 def test_every_count_times_its_step_is_exact_in_whatever_order() -> None:
-    steps = short(np.exp(np.random.default_rng(0).normal(0, 20, 1000))).astype(np.float32)
-    assert np.array_equal(steps, short(steps.astype(np.float64)))
+    scales = round_scales(np.exp(np.random.default_rng(0).normal(0, 20, 1000))).astype(np.float32)
+    assert np.array_equal(scales, round_scales(scales.astype(np.float64)))
     for fineness in (*HALVES, *FINENESSES):
         largest = LEVELS + (fineness - 1) * LEVELS
         whole = np.arange(largest + 1, dtype=np.float32)[:, np.newaxis]
-        exact = whole.astype(np.float64) * steps
-        assert np.array_equal(whole * steps, exact)
-        # What a provider may make of fine + times * beyond: steps first, or one in the other.
+        exact = whole.astype(np.float64) * scales
+        assert np.array_equal(whole * scales, exact)
+        # What a provider may make of fine + times * beyond: scales first, or one in the other.
         times = np.float32(fineness - 1)
-        assert np.array_equal((whole / times) * (times * steps), exact)
+        assert np.array_equal((whole / times) * (times * scales), exact)
 
 
 def test_rounded_steps_are_near() -> None:
-    steps = np.exp(np.random.default_rng(1).normal(0, 20, 1000))
-    assert np.abs(short(steps) / steps - 1).max() <= 2.0**-BITS
+    scales = np.exp(np.random.default_rng(1).normal(0, 20, 1000))
+    assert np.abs(round_scales(scales) / scales - 1).max() <= 2.0**-BITS
 
 
 def test_nothing_is_split_unless_asked_for() -> None:

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 BYTES_PER_NONZERO = 8  # a float32 and an int32
-MOST_INT32 = int(np.iinfo(np.int32).max)
-MOST_BYTES = 1 << 30  # in a stretch; so that its elements are counted in int32, come what may
+MAX_INT32 = int(np.iinfo(np.int32).max)
+MAX_BYTES = 1 << 30  # in a stretch; so that its elements are counted in int32, come what may
 
 Advance = Callable[[int, int], None]
 """Takes how many rows are done, of how many; what it raises stops the conversion."""
 
 
-class Source:
+class StoreReader:
     """Rows and layers of a store, in the order in which they are to be written.
 
     Parameters
@@ -50,7 +50,7 @@ class Source:
     ) -> None:
         self._store = store
         self._numbers = None if rows is None else row_numbers(rows, store.n_rows)
-        self._stretch_bytes, self._advance = min(stretch_bytes, MOST_BYTES), advance
+        self._stretch_bytes, self._advance = min(stretch_bytes, MAX_BYTES), advance
         self.n_rows = store.n_rows if self._numbers is None else len(self._numbers)
         self.layers: tuple[Layer, ...] = tuple(store.layers[name] for name in layers)
         self._nnz = {layer.name: self._count(layer) for layer in self.layers}
@@ -64,7 +64,7 @@ class Source:
 
     @property
     def rejected(self) -> "pd.DataFrame":
-        """One line per picture that gave no row."""
+        """One line per image that gave no row."""
         return with_objects(self._store.rejected)
 
     def header(self) -> str:
@@ -91,7 +91,7 @@ class Source:
         scipy makes int64 of int32 indices, too, when it is given an int64 `indptr`.
         """
         total = int(self._nnz[layer].sum())
-        dtype = np.int32 if total <= MOST_INT32 else np.int64
+        dtype = np.int32 if total <= MAX_INT32 else np.int64
         indptr: npt.NDArray[Any] = np.zeros(self.n_rows + 1, dtype)
         np.cumsum(self._nnz[layer], out=indptr[1:])
         return indptr

@@ -13,7 +13,7 @@ from sparsefeat.analysis import LayerZeros
 from sparsefeat.images import encode_path
 from sparsefeat.types import Layer
 from sparsefeat.viz.report import find_outliers
-from sparsefeat.viz.report.pictures import make_thumbnail, rank_rows, robust_z, telling_layer
+from sparsefeat.viz.report.images import make_thumbnail, rank_rows, robust_z, telling_layer
 
 
 def counted(name: str, per_row: list[int]) -> LayerZeros:
@@ -75,7 +75,7 @@ def test_too_few_or_too_equal_to_tell(per_row: list[int]) -> None:
     assert find_outliers({"a": counted("a", per_row)}, [""] * len(per_row)) == ()
 
 
-def test_the_last_layer_in_which_pictures_differ_ranks_them() -> None:
+def test_the_last_layer_in_which_images_differ_ranks_them() -> None:
     pools = {"block4_pool": counted("any", [3, 4]), "block5_pool": counted("any", [5, 4])}
     assert telling_layer(pools) == "block5_pool"
     assert telling_layer(pools | {"predictions": counted("any", [0, 0])}) == "block5_pool"
@@ -104,7 +104,7 @@ def opened(src: str) -> Image.Image:
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
-    """A photograph that a camera stored lying on its side, in a folder of an awkward name."""
+    """An image that a camera stored lying on its side, in a folder of an awkward name."""
     from skimage import data
 
     path = tmp_path / "photos" / "50% off" / "é\udce9.jpg"
@@ -126,7 +126,7 @@ def thumbnail_of(path: Path, **changes: str | Path) -> tuple[str, str]:
     return made.src, made.missing
 
 
-def test_it_is_small_upright_and_the_same_picture(photo: Path) -> None:
+def test_it_is_small_upright_and_the_same_image(photo: Path) -> None:
     src, missing = thumbnail_of(photo)
     assert missing == ""
     small = opened(src)
@@ -154,8 +154,8 @@ def test_other_bytes_of_the_same_size_and_time_are_told_apart(photo: Path) -> No
 
 
 def test_what_cannot_be_shown_says_why(photo: Path, tmp_path: Path) -> None:
-    photo.write_bytes(b"no picture")
-    assert thumbnail_of(photo) == ("", "not a picture")
+    photo.write_bytes(b"no image")
+    assert thumbnail_of(photo) == ("", "not an image")
     photo.unlink()
     assert thumbnail_of(photo) == ("", "no such file")
     photo.mkdir()
@@ -163,7 +163,7 @@ def test_what_cannot_be_shown_says_why(photo: Path, tmp_path: Path) -> None:
     assert make_thumbnail("", "", "").missing == "not from a file"
 
 
-def test_a_tiny_picture_stays_as_it_is(tmp_path: Path) -> None:
+def test_a_tiny_image_stays_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "a" / "dot.png"
     path.parent.mkdir()
     Image.new("RGBA", (3, 1), (255, 0, 0, 0)).save(path)

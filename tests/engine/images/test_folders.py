@@ -5,7 +5,7 @@ import subprocess
 import tracemalloc
 from pathlib import Path
 
-from sparsefeat.images.walk import Walk
+from sparsefeat.images.folders import FolderSearch
 
 
 def touch(*files: Path) -> None:
@@ -15,7 +15,7 @@ def touch(*files: Path) -> None:
 
 
 def walked(root: Path) -> list[str]:
-    return [item.path for item in Walk(skip=None).files(str(root))]
+    return [item.path for item in FolderSearch(skip=None).files(str(root))]
 
 
 def test_loops_end(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_a_folder_is_listed_where_it_is_rather_than_by_a_link(tmp_path: Path) ->
 
 def test_a_dangling_link_is_a_reject(tmp_path: Path) -> None:
     (tmp_path / "gone.jpg").symlink_to("nowhere.jpg")
-    (item,) = Walk(skip=None).files(str(tmp_path))
+    (item,) = FolderSearch(skip=None).files(str(tmp_path))
     assert getattr(item, "reason", "") == "no such file"
 
 
@@ -51,7 +51,7 @@ def test_a_link_to_a_file_has_the_size_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "far").write_bytes(b"12345")
     touch(tmp_path / "p" / "a")
     (tmp_path / "p" / "link").symlink_to("../far")
-    assert [item.bytes for item in Walk(skip=None).files(str(tmp_path / "p"))] == [0, 5]
+    assert [item.bytes for item in FolderSearch(skip=None).files(str(tmp_path / "p"))] == [0, 5]
 
 
 def test_a_tree_deeper_than_the_stack_and_longer_than_a_path(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_tree_deeper_than_the_stack_and_longer_than_a_path(tmp_path: Path) -> 
     finally:
         os.close(here)
     try:
-        (item,) = Walk(skip=None).files(str(tmp_path))
+        (item,) = FolderSearch(skip=None).files(str(tmp_path))
     finally:
         # shutil.rmtree, and with it pytest's own tidying, is recursive before Python 3.13
         subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
@@ -79,7 +79,7 @@ def test_many_files_take_little_memory(tmp_path: Path) -> None:
         os.close(os.open(f"IMG_{index:06}.jpg", os.O_CREAT, dir_fd=folder))
     os.close(folder)
     tracemalloc.start()
-    found = sum(1 for _ in Walk(skip=None).files(str(tmp_path)))
+    found = sum(1 for _ in FolderSearch(skip=None).files(str(tmp_path)))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found == count

@@ -1,6 +1,6 @@
 import pytest
 
-from sparsefeat.bench.words import COLUMNS, cautions, findings, heading, method, table
+from sparsefeat.bench.text import COLUMNS, cautions, findings, heading, method, table
 
 from .results import measurement, noisy, result
 
@@ -8,7 +8,7 @@ from .results import measurement, noisy, result
 def test_a_winner_is_named_only_where_there_is_one() -> None:
     found = result(
         measurement("keras-predict", noisy(5, seed=1)),
-        measurement("tf-jit", noisy(10, seed=2), again=noisy(10, seed=5)),
+        measurement("tf-jit", noisy(10, seed=2), repeats_timed=noisy(10, seed=5)),
         measurement("onnxruntime-cpu", noisy(20, seed=3)),
         measurement("onnxruntime-openvino", noisy(10, seed=4)),
     )
@@ -48,7 +48,7 @@ def test_the_baseline_may_be_another_for_each_batch_size() -> None:
 
 def test_the_table() -> None:
     found = result(
-        measurement("keras-predict", [8] * 6, again=[8] * 6),
+        measurement("keras-predict", [8] * 6, repeats_timed=[8] * 6),
         measurement("onnxruntime-cpu", [16] * 6),
     )
     first, second = (dict(zip(COLUMNS, line, strict=True)) for line in table(found.rows()))
@@ -95,7 +95,7 @@ def test_what_to_keep_in_mind() -> None:
         "onnxruntime-cpu was not steady after 1 batch of 1 to warm up",
         "compared with onnxruntime-cpu's, as Keras can't",
         "4 threads were asked for, but only 2",
-        "Only 1 picture could",
+        "Only 1 image could",
     ):
         assert words in text
 
@@ -132,12 +132,12 @@ def test_the_machine_is_busy_where_others_had_the_processor(
 
 def test_what_is_said_of_files() -> None:
     found = result(measurement("sparsefeat", [8] * 6), settings={"from_files": True, "images": 16})
-    assert method(found)[0].startswith("Timed was a pass from JPEG files to features: 1 picture ")
-    assert "pictures of 224x224 from JPEG files" in heading(found)
-    assert cautions(found) == ["Only 1 picture could be used: a turn goes through them again."]
+    assert method(found)[0].startswith("Timed was a pass from JPEG files to features: 1 image ")
+    assert "images of 224x224 from JPEG files" in heading(found)
+    assert cautions(found) == ["Only 1 image could be used: a turn goes through them again."]
 
 
 def test_method_and_heading() -> None:
     found = result(measurement("onnxruntime-cpu", [8] * 6))
     assert "with 1 thread," in method(found)[1]
-    assert heading(found).startswith("vgg16.onnx, block5_pool, pictures of 224x224, 1 thread, ")
+    assert heading(found).startswith("vgg16.onnx, block5_pool, images of 224x224, 1 thread, ")

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from sparsefeat_export.errors import OutputError, StepError, WeightsError
-from sparsefeat_export.steps import run_step
+from sparsefeat_export.errors import OutputError, TaskError, WeightsError
+from sparsefeat_export.tasks import run_task
 
 
 def job(weights: Path) -> dict[str, object]:
@@ -12,15 +12,15 @@ def job(weights: Path) -> dict[str, object]:
 
 def test_an_error_comes_back_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"gone\.h5 is not a readable HDF5 file"):
-        run_step("reference", job(tmp_path / "gone.h5"), tmp_path)
+        run_task("reference", job(tmp_path / "gone.h5"), tmp_path)
 
 
 def test_a_result_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "reference.out.json").mkdir()
     with pytest.raises(OutputError, match=r"reference cannot write to .*full"):
-        run_step("reference", job(tmp_path / "gone.h5"), tmp_path)
+        run_task("reference", job(tmp_path / "gone.h5"), tmp_path)
 
 
 def test_a_step_that_fails_says_its_last_line(tmp_path: Path) -> None:
-    with pytest.raises(StepError, match="nonsense: the process failed: KeyError: 'nonsense'"):
-        run_step("nonsense", {}, tmp_path)
+    with pytest.raises(TaskError, match="nonsense: the process failed: KeyError: 'nonsense'"):
+        run_task("nonsense", {}, tmp_path)

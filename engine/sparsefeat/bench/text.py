@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sparsefeat.bench.engines import FALLBACK
 from sparsefeat.bench.ratios import MIN_ROUNDS
-from sparsefeat.bench.result import Result, Row
+from sparsefeat.bench.result import Result, Speed
 from sparsefeat.system import counted
 
 # Which share of the processors that the engines want others may use before it is worth a word.
@@ -25,7 +25,7 @@ COLUMNS = (
 )
 
 
-def table(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+def table(rows: Sequence[Speed]) -> list[tuple[str, ...]]:
     """Write each row's cells, in the order of `COLUMNS`."""
     lines = []
     for row in rows:
@@ -96,10 +96,10 @@ def cautions(result: Result) -> list[str]:
             "onnxruntime-cuda ran on a GPU and everything else on the processor: that ratio "
             "compares devices, too."
         )
-    if len(result.settings["pictures"]) < result.settings["images"]:
-        n_pictures = counted(len(result.settings["pictures"]), "picture")
+    if len(result.settings["image_paths"]) < result.settings["images"]:
+        n_images = counted(len(result.settings["image_paths"]), "image")
         again = "a turn goes through them again" if _from_files(result) else "batches repeat them"
-        said.append(f"Only {n_pictures} could be used: {again}.")
+        said.append(f"Only {n_images} could be used: {again}.")
     return said
 
 
@@ -129,20 +129,20 @@ def _busy(result: Result) -> str | None:
 def method(result: Result) -> list[str]:
     """Say how it was measured."""
     threads = result.settings["threads"]
-    pictures = len(result.settings["pictures"])
-    whose = "given" if result.settings["own_pictures"] else "that sparsefeat ships"
+    images = len(result.settings["image_paths"])
+    whose = "given" if result.settings["own_images"] else "that sparsefeat ships"
     if _from_files(result):
         timed = (
             "Timed was a pass from JPEG files to features: "
-            f"{counted(pictures, 'picture')} {whose}, read, decoded and resized by each "
+            f"{counted(images, 'image')} {whose}, read, decoded and resized by each "
             "engine's usual loader, and every layer asked for as NumPy arrays, or as sparse "
             "rows where the engine is sparsefeat's. All loaders make the same pixels. The "
             "files had been read before: disks are not timed."
         )
     else:
         timed = (
-            f"Only the network was timed: from a float32 array of {pictures} decoded pictures "
-            f"{whose} to NumPy arrays of every layer asked for. Reading and decoding pictures is "
+            f"Only the network was timed: from a float32 array of {images} decoded images "
+            f"{whose} to NumPy arrays of every layer asked for. Reading and decoding images is "
             "not in it."
         )
     alone = (
@@ -174,7 +174,7 @@ def heading(result: Result) -> str:
     which = layers[0] if len(layers) == 1 else counted(len(layers), "layer")
     start = " from JPEG files" if _from_files(result) else ""
     return (
-        f"{settings['model']}, {which}, pictures of {height}x{width}{start}, "
+        f"{settings['model']}, {which}, images of {height}x{width}{start}, "
         f"{counted(settings['threads'], 'thread')}, {result.environment['processor']['model']}"
     )
 
@@ -183,7 +183,7 @@ def _from_files(result: Result) -> bool:
     return bool(result.settings["from_files"])
 
 
-def _finding(row: Row, result: Result) -> str:
+def _finding(row: Speed, result: Result) -> str:
     assert row.ratio is not None
     interval = row.ratio.interval
     where = f"Batches of {row.batch_size}: {row.engine}"
@@ -203,7 +203,7 @@ def _finding(row: Row, result: Result) -> str:
     )
 
 
-def _rounds(row: Row, result: Result) -> str:
+def _rounds(row: Speed, result: Result) -> str:
     (count,) = {
         len(one.rounds)
         for one in result.measurements

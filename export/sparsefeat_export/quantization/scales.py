@@ -1,14 +1,14 @@
-"""How a layer's activations are counted: each channel in steps of its own, 255 at most.
+"""How a layer's activations are counted: each channel in scales of its own, 255 at most.
 
-Channels differ by orders of magnitude, and a step for all would leave the faint ones few values.
-But a channel's largest value on a few photographs says little of the next photograph, the less
+Channels differ by orders of magnitude, and a scale for all would leave the faint ones few values.
+But a channel's largest value on a few images says little of the next image, the less
 the deeper the layer is. How far to trust it is therefore tried out: what one half of the
-photographs suggests is judged on the other.
+images suggests is judged on the other.
 
 Most values of a channel lie far below its largest. Some channels are therefore split into two:
-one counts fine steps, the other what is beyond 255 of those. Their sum is the channel.
+one counts fine scales, the other what is beyond 255 of those. Their sum is the channel.
 
-Steps have few bits. A channel's value, one half or two, is then a whole number of its first step
+Steps have few bits. A channel's value, one half or two, is then a whole number of its first scale
 that float32 holds exactly, in whatever order it is multiplied and added up: every provider gives
 the same, and it can be stored as that number.
 """
@@ -22,18 +22,18 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 LEVELS = 255
-TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # 0: one step for the layer; 1: each channel its own
+TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # 0: one scale for the layer; 1: each channel its own
 MARGINS = (1.1, 1.25, 1.5, 2.0)
 LARGEST_MARGIN = 1.1  # of the layer's largest value, which is the best known
 FLOOR = 1e-30  # of a layer that is silent altogether
 FAINTEST = 1e-3  # of the layer's largest value; a channel may have been silent
-# How many fine steps of a split channel make one of the others; what is beyond is counted in one
-# less. Where the weights behind are rounded, both halves have the same steps: an input that counts
+# How many fine scales of a split channel make one of the others; what is beyond is counted in one
+# less. Where the weights behind are rounded, both halves have the same scales: an input that counts
 # finer than the others has smaller weights than they, and of those fewer bits are left.
 # One more than a power of 2, because OpenVINO divides fine counts by what those beyond are worth.
 HALVES: tuple[int, ...] = (2,)
 FINENESSES: tuple[int, ...] = (5, 9, 17, 33)
-# Of a step. A channel counts up to 255 + 255 * 32 of its finest steps: 14 bits more, 24 in all.
+# Of a scale. A channel counts up to 255 + 255 * 32 of its finest scales: 14 bits more, 24 in all.
 BITS = 10
 
 
@@ -45,27 +45,27 @@ class Counts:
     ----------
     channel
         The channel that each count is of: int64 (counts,).
-    steps
+    scales
         What one is worth: (counts,).
     beyond
-        The activation that counting starts at: 0, or 255 fine steps: (counts,).
+        The activation that counting starts at: 0, or 255 fine scales: (counts,).
     """
 
     channel: npt.NDArray[np.int64]
-    steps: Floats
+    scales: Floats
     beyond: Floats
 
     def of(self, activations: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
         """Count rectified activations, (C, H, W), as the graph does: (counts, H, W)."""
         counted = activations[self.channel]
         counted -= self.beyond.astype(np.float32)[:, None, None]
-        counted /= self.steps.astype(np.float32)[:, None, None]
+        counted /= self.scales.astype(np.float32)[:, None, None]
         return np.rint(counted, out=counted).clip(0, LEVELS, out=counted).astype(np.uint8)
 
     def whole(
         self, counted: npt.NDArray[np.uint8]
     ) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
-        """Add up the halves of split channels, in their first steps: (counts, H, W) to (C, H, W).
+        """Add up the halves of split channels, in their first scales: (counts, H, W) to (C, H, W).
 
         Without a split channel it gives `counted` itself, uint8, else uint16.
         """
@@ -74,7 +74,7 @@ class Counts:
             return counted
         together = counted[:n_channels].astype(np.uint16)
         split = self.channel[n_channels:]
-        times = np.rint(self.steps[n_channels:] / self.steps[split]).astype(np.uint16)
+        times = np.rint(self.scales[n_channels:] / self.scales[split]).astype(np.uint16)
         together[split] += times[:, None, None] * counted[n_channels:]
         return together
 
@@ -87,31 +87,31 @@ class Ranges:
     samples: npt.NDArray[np.float32]
 
 
-def steps_of(largest: Floats, trust: float, margin: float) -> Floats:
-    """Give the steps of channels whose largest values, (C,), were seen."""
+def scales_from_ranges(largest: Floats, trust: float, margin: float) -> Floats:
+    """Give the scales of channels whose largest values, (C,), were seen."""
     top = max(float(largest.max()), FLOOR)
     own = np.maximum(largest, FAINTEST * top)
     ranges: Floats = np.minimum(margin * own**trust * top ** (1 - trust), LARGEST_MARGIN * top)
     return ranges / LEVELS
 
 
-def short(steps: Floats) -> Floats:
-    """Round steps to `BITS` significant bits, at most 0.1 % away.
+def round_scales(scales: Floats) -> Floats:
+    """Round scales to `BITS` significant bits, at most 0.1 % away.
 
     Examples
     --------
     >>> short(np.array([1.0, 0.1])).tolist()
     [1.0, 0.0999755859375]
     """
-    fractions, exponents = np.frexp(steps)
+    fractions, exponents = np.frexp(scales)
     rounded: Floats = np.ldexp(np.rint(np.ldexp(fractions, BITS)), exponents - BITS)
     return rounded
 
 
-def chosen_steps(views: Sequence[Ranges]) -> Floats:
-    """Give steps by the rule that serves the unseen half best: (C,).
+def choose_scales(views: Sequence[Ranges]) -> Floats:
+    """Give scales by the rule that serves the unseen half best: (C,).
 
-    Views of one photograph lie side by side: they are to be in the same half.
+    Views of one image lie side by side: they are to be in the same half.
     """
     half = len(views) // 2
     folds = ((views[:half], views[half:]), (views[half:], views[:half]))
@@ -120,16 +120,16 @@ def chosen_steps(views: Sequence[Ranges]) -> Floats:
     def cost(rule: tuple[float, float]) -> float:
         total = 0.0
         for (seen, _), values in zip(folds, unseen, strict=True):
-            error = _whole(values, steps_of(_largest(seen), *rule)) - values
+            error = _whole(values, scales_from_ranges(_largest(seen), *rule)) - values
             total += float(np.vdot(error, error))
         return total
 
     rule = min(((trust, margin) for trust in TRUSTS for margin in MARGINS), key=cost)
-    return steps_of(_largest(views), *rule)
+    return scales_from_ranges(_largest(views), *rule)
 
 
 def split(
-    steps: Floats,
+    scales: Floats,
     views: Sequence[Ranges],
     importance: Floats,
     n_split: int,
@@ -139,19 +139,19 @@ def split(
 
     Parameters
     ----------
-    steps
+    scales
         Of channels that are not split, which are rounded here: (C,).
     importance
         What an error of a channel weighs, by its square: (C,).
     finenesses
-        How many fine steps may make one of `steps`.
+        How many fine scales may make one of `scales`.
     """
-    steps = short(steps)
+    scales = round_scales(scales)
     values = np.concatenate([one.samples for one in views])
-    least = np.full(len(steps), np.inf)
-    fine = coarse = steps
+    least = np.full(len(scales), np.inf)
+    fine = coarse = scales
     for fineness in finenesses:
-        smaller = short(steps / fineness)
+        smaller = round_scales(scales / fineness)
         larger = (fineness - 1) * smaller
         beyond = np.maximum(values - (LEVELS * smaller).astype(np.float32), 0)
         rounded = _whole(values, smaller) + _whole(beyond, larger)
@@ -159,20 +159,20 @@ def split(
         fine = np.where(error < least, smaller, fine)
         coarse = np.where(error < least, larger, coarse)
         least = np.minimum(error, least)
-    gain = (_squared_error(values, _whole(values, steps)) - least) * importance
+    gain = (_squared_error(values, _whole(values, scales)) - least) * importance
     chosen = np.sort(np.argsort(-gain, kind="stable")[:n_split])
-    first = steps.copy()
+    first = scales.copy()
     first[chosen] = fine[chosen]
     return Counts(
-        channel=np.concatenate([np.arange(len(steps)), chosen]),
-        steps=np.concatenate([first, coarse[chosen]]),
-        beyond=np.concatenate([np.zeros(len(steps)), LEVELS * first[chosen]]),
+        channel=np.concatenate([np.arange(len(scales)), chosen]),
+        scales=np.concatenate([first, coarse[chosen]]),
+        beyond=np.concatenate([np.zeros(len(scales)), LEVELS * first[chosen]]),
     )
 
 
-def _whole(values: npt.NDArray[np.float32], steps: Floats) -> npt.NDArray[np.float32]:
-    """Round to whole steps, 255 at most."""
-    small = steps.astype(np.float32)
+def _whole(values: npt.NDArray[np.float32], scales: Floats) -> npt.NDArray[np.float32]:
+    """Round to whole scales, 255 at most."""
+    small = scales.astype(np.float32)
     rounded: npt.NDArray[np.float32] = np.minimum(np.rint(values / small), LEVELS) * small
     return rounded
 

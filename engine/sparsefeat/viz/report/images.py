@@ -1,4 +1,4 @@
-"""The pictures that a report shows: the sparsest, the densest, those unlike the others."""
+"""The images that a report shows: the sparsest, the densest, those unlike the others."""
 
 import base64
 import io
@@ -15,7 +15,7 @@ from sparsefeat.images import (
     MAX_PIXELS,
     PRESETS,
     UnreadableError,
-    open_picture,
+    open_image,
     pillow_errors,
     read_original,
     render,
@@ -23,19 +23,19 @@ from sparsefeat.images import (
 )
 from sparsefeat.model import PRE
 
-LEAST_ROWS = 10  # of fewer, none can be said to be unusual
+MIN_ROWS = 10  # of fewer, none can be said to be unusual
 FAR = 3.5
-LEAST_SPREAD = 0.001  # of a layer's elements: who differs from hardly any zeros is not unusual
+MIN_SPREAD = 0.001  # of a layer's elements: who differs from hardly any zeros is not unusual
 
 LONG_SIDE = 200  # pixels
 _QUALITY = 75
 
 
 def telling_layer(counts: Mapping[str, LayerZeros]) -> str:
-    """Choose the layer by which pictures are ranked.
+    """Choose the layer by which images are ranked.
 
-    It is the last one in which pictures differ, one before ReLU only if there is no other: the
-    deeper a layer, the more its zeros have to do with what is in a picture.
+    It is the last one in which images differ, one before ReLU only if there is no other: the
+    deeper a layer, the more its zeros have to do with what is in an image.
     """
     after = [name for name in counts if not name.endswith(PRE)] or list(counts)
     differing = [name for name in after if len(np.unique(counts[name].per_row)) > 1]
@@ -54,7 +54,7 @@ def rank_rows(zeros: LayerZeros, most: int) -> tuple[list[int], list[int]]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outlier:
-    """A picture, and the layer in which it is furthest from the others."""
+    """An image, and the layer in which it is furthest from the others."""
 
     row: int
     path: str
@@ -65,16 +65,16 @@ class Outlier:
 
 
 def find_outliers(counts: Mapping[str, LayerZeros], paths: Sequence[str]) -> tuple[Outlier, ...]:
-    """Find pictures whose share of zeros is far from that of the others.
+    """Find images whose share of zeros is far from that of the others.
 
-    In each layer, the robust z score of a picture is 0.6745 (x - median) / MAD, where x is its
+    In each layer, the robust z score of an image is 0.6745 (x - median) / MAD, where x is its
     share of zeros and MAD the median of the distances from the median: of normally distributed
-    numbers, it would be the distance from the mean in standard deviations. From 3.5 on a picture
+    numbers, it would be the distance from the mean in standard deviations. From 3.5 on an image
     is far (Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993). The MAD is taken as at
-    least one element and a thousandth of the layer's, so that a far picture is half a percentage
+    least one element and a thousandth of the layer's, so that a far image is half a percentage
     point away or more.
 
-    Nothing is said of fewer than 10 pictures, nor of a layer in which more than half of them
+    Nothing is said of fewer than 10 images, nor of a layer in which more than half of them
     have the same share, nor of one before ReLU, where the few zeros are accidents.
 
     Parameters
@@ -82,7 +82,7 @@ def find_outliers(counts: Mapping[str, LayerZeros], paths: Sequence[str]) -> tup
     counts
         What was counted of each layer.
     paths
-        What the N pictures are called.
+        What the N images are called.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def find_outliers(counts: Mapping[str, LayerZeros], paths: Sequence[str]) -> tup
     for layer, zeros in counts.items():
         if layer.endswith(PRE):
             continue
-        scores = robust_z(zeros.per_row, floor=max(1.0, LEAST_SPREAD * zeros.layer.n_features))
+        scores = robust_z(zeros.per_row, floor=max(1.0, MIN_SPREAD * zeros.layer.n_features))
         for row in np.flatnonzero(np.abs(scores) >= FAR).tolist():
             found.setdefault(row, []).append((float(scores[row]), layer))
     outliers = []
@@ -121,7 +121,7 @@ def robust_z(numbers: npt.NDArray[np.int64], *, floor: float = 0.0) -> npt.NDArr
     >>> robust_z(np.array([3, 4, 5, 6, 7, 4, 5, 6, 5, 50])).round(1).tolist()[-2:]
     [0.0, 30.4]
     """
-    if len(numbers) < LEAST_ROWS:
+    if len(numbers) < MIN_ROWS:
         return np.zeros(len(numbers))
     away = numbers - np.median(numbers)
     mad = float(np.median(np.abs(away)))
@@ -130,20 +130,20 @@ def robust_z(numbers: npt.NDArray[np.int64], *, floor: float = 0.0) -> npt.NDArr
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Thumbnail:
-    """A picture as the ``src`` of an image, or the reason why there is none."""
+    """An image as the ``src`` of an image, or the reason why there is none."""
 
     src: str = ""
     missing: str = ""
 
 
 def make_thumbnail(
-    path: str, root: str, sha256: str, photos: str | os.PathLike[str] | None = None
+    path: str, root: str, sha256: str, images: str | os.PathLike[str] | None = None
 ) -> Thumbnail:
-    """Make a small JPEG of the picture that gave a row.
+    """Make a small JPEG of the image that gave a row.
 
     Parameters
     ----------
-    path, root, sha256, photos
+    path, root, sha256, images
         As `sparsefeat.images.read_original` takes them.
 
     Returns
@@ -151,7 +151,7 @@ def make_thumbnail(
     At most 200 pixels wide and high, some 5 to 10 kB, upright, in its own proportions. There is
     none where the file is gone, can't be read, or has other bytes than when it was stored.
     """
-    content = read_original(path, root, sha256, photos)
+    content = read_original(path, root, sha256, images)
     if isinstance(content, str):
         return Thumbnail(missing=content)
     try:
@@ -162,11 +162,11 @@ def make_thumbnail(
 
 
 def _data_url(content: bytes) -> str:
-    picture = open_picture(io.BytesIO(content), MAX_PIXELS)
-    width, height = upright_size(picture)
+    image = open_image(io.BytesIO(content), MAX_PIXELS)
+    width, height = upright_size(image)
     scale = min(1.0, LONG_SIDE / max(width, height))
     size = max(1, round(height * scale)), max(1, round(width * scale))
-    pixels, _ = render(picture, PRESETS["bilinear"], size)
+    pixels, _ = render(image, PRESETS["bilinear"], size)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=_QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,4 +1,4 @@
-"""Steps are found in the graph, and nothing that is no step is taken for one."""
+"""Steps are found in the graph, and nothing that is no scale is taken for one."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from sparsefeat.model import ModelFile, channel_steps
+from sparsefeat.model import ModelFile, read_channel_scales
 
 POOLS = tuple(f"block{number}_pool" for number in range(1, 6))
 
@@ -29,27 +29,27 @@ def file(small_vgg16: Path) -> ModelFile:
 
 
 def test_a_float32_model_has_none(file: ModelFile) -> None:
-    assert channel_steps(file, POOLS, "none") == {}
+    assert read_channel_scales(file, POOLS, "none") == {}
 
 
 def test_a_pooling_has_those_of_the_convolution_before(file: ModelFile) -> None:
     (channels,) = [layer.shape[-1] for layer in file.metadata.layers if layer.name == "block1_pool"]
     assert channels is not None
-    steps = np.arange(1, channels + 1, dtype=np.float32)
+    scales = np.arange(1, channels + 1, dtype=np.float32)
     times = np.array([0, 4, 0, 8], np.float32)[:channels, None, None]
-    with_weights(file, block1_conv2__steps__map=steps[:, None, None], block1_conv2__times=times)
+    with_weights(file, block1_conv2__scales__map=scales[:, None, None], block1_conv2__times=times)
     names = ("block1_conv1", "block1_conv2/pre", "block1_conv2", "block1_pool", "block2_pool")
-    found = channel_steps(file, names, "none")
+    found = read_channel_scales(file, names, "none")
     assert list(found) == ["block1_conv2", "block1_pool"]
     for one in found.values():
-        np.testing.assert_array_equal(one.steps, steps)
+        np.testing.assert_array_equal(one.scales, scales)
         assert one.largest == 255 * 9
-    assert list(channel_steps(file, names, "max")) == list(found)
-    assert channel_steps(file, names, "avg") == {}
+    assert list(read_channel_scales(file, names, "max")) == list(found)
+    assert read_channel_scales(file, names, "avg") == {}
 
 
 @pytest.mark.parametrize(
-    "steps",
+    "scales",
     [
         np.zeros(4, np.float32),
         np.full(4, np.nan, np.float32),
@@ -58,28 +58,28 @@ def test_a_pooling_has_those_of_the_convolution_before(file: ModelFile) -> None:
         np.ones(4),
     ],
 )
-def test_what_is_no_step(file: ModelFile, steps: Any) -> None:
-    with_weights(file, block1_conv2__steps__map=steps)
-    assert channel_steps(file, ("block1_conv2", "block1_pool"), "none") == {}
+def test_what_is_no_step(file: ModelFile, scales: Any) -> None:
+    with_weights(file, block1_conv2__scales__map=scales)
+    assert read_channel_scales(file, ("block1_conv2", "block1_pool"), "none") == {}
 
 
 @pytest.mark.parametrize("times", [np.full(4, 1e6), np.full(4, -2.0), np.full(4, np.nan)])
 def test_numbers_that_two_bytes_do_not_hold(file: ModelFile, times: Any) -> None:
     with_weights(
         file,
-        block1_conv2__steps__map=np.ones(4, np.float32),
+        block1_conv2__scales__map=np.ones(4, np.float32),
         block1_conv2__times=times.astype(np.float32),
     )
-    found = channel_steps(file, ("block1_pool",), "none")
+    found = read_channel_scales(file, ("block1_pool",), "none")
     assert all(one.largest == 255 for one in found.values())
     assert bool(found) == (not times.max() > 1e5)
 
 
 def test_weights_beside_the_graph_are_read(file: ModelFile, tmp_path: Path) -> None:
-    steps = np.arange(1, 5, dtype=np.float32)
-    (tmp_path / "weights").write_bytes(b"before" + steps.tobytes())
+    scales = np.arange(1, 5, dtype=np.float32)
+    (tmp_path / "weights").write_bytes(b"before" + scales.tobytes())
     tensor = onnx.TensorProto(
-        name="block1_conv2/steps/map", data_type=onnx.TensorProto.FLOAT, dims=[4, 1, 1]
+        name="block1_conv2/scales/map", data_type=onnx.TensorProto.FLOAT, dims=[4, 1, 1]
     )
     tensor.data_location = onnx.TensorProto.EXTERNAL
     for key, value in (("location", "weights"), ("offset", "6"), ("length", "16")):
@@ -90,9 +90,9 @@ def test_weights_beside_the_graph_are_read(file: ModelFile, tmp_path: Path) -> N
         graph=file.graph,
         metadata=msgspec.structs.replace(
             file.metadata,
-            crc32c={"block1_conv2/steps/map": f"{google_crc32c.value(steps.tobytes()):08x}"},
+            crc32c={"block1_conv2/scales/map": f"{google_crc32c.value(scales.tobytes()):08x}"},
         ),
         data=tmp_path / "weights",
     )
-    found = channel_steps(moved, ("block1_pool",), "none")
-    np.testing.assert_array_equal(found["block1_pool"].steps, steps)
+    found = read_channel_scales(moved, ("block1_pool",), "none")
+    np.testing.assert_array_equal(found["block1_pool"].scales, scales)

@@ -1,4 +1,4 @@
-"""Which photographs the certificate is measured on."""
+"""Which images the certificate is measured on."""
 
 import hashlib
 import warnings
@@ -6,46 +6,46 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sparsefeat_export.certificate import MIN_PHOTOGRAPHS
-from sparsefeat_export.errors import PhotographsError
+from sparsefeat_export.certificate import MIN_IMAGES
+from sparsefeat_export.errors import ImagesError
 
 SHIPPED = Path(__file__).parent / "photos"
-MAX_PHOTOGRAPHS = 32  # more take minutes and change nothing
+MAX_IMAGES = 32  # more take minutes and change nothing
 MIN_EXTENT = 32  # pixels of either side, as VGG16 needs
 MAX_PIXELS = 64_000_000  # a decoded one is in memory whole, 192 MB
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Photograph:
-    """A usable picture: where it is, and its file's SHA-256."""
+class SampleImage:
+    """A usable image: where it is, and its file's SHA-256."""
 
     path: Path
     sha256: str
 
 
-def photographs(folder: str | Path | None, report: Callable[[str], object]) -> list[Photograph]:
-    """List the photographs to certify on: under `folder`, or those that the package ships.
+def find_images(folder: str | Path | None, log: Callable[[str], object]) -> list[SampleImage]:
+    """List the images to certify on: under `folder`, or those that the package ships.
 
     Where there are very many, 32 of them, evenly spaced by name.
 
     Raises
     ------
-    PhotographsError
+    ImagesError
         Fewer than eight are usable.
     """
     folder = SHIPPED if folder is None else folder
-    found = readable_photographs(
-        folder, MIN_PHOTOGRAPHS, "the certificate is measured on them", most=MAX_PHOTOGRAPHS
+    found = find_readable_images(
+        folder, MIN_IMAGES, "the certificate is measured on them", most=MAX_IMAGES
     )
-    if len(found) == MAX_PHOTOGRAPHS:
-        report(f"certifying on {MAX_PHOTOGRAPHS} photographs in {folder}: more change nothing")
+    if len(found) == MAX_IMAGES:
+        log(f"certifying on {MAX_IMAGES} images in {folder}: more change nothing")
     return found
 
 
-def readable_photographs(
+def find_readable_images(
     folder: str | Path, least: int, purpose: str, *, most: int | None = None
-) -> list[Photograph]:
-    """List different usable pictures under `folder`, sorted by their paths.
+) -> list[SampleImage]:
+    """List different usable images under `folder`, sorted by their paths.
 
     Usable ones can be read, have at least 32 pixels on either side and at most 64 million in
     all, and are not of one colour.
@@ -59,14 +59,14 @@ def readable_photographs(
 
     Raises
     ------
-    PhotographsError
+    ImagesError
         There are fewer than `least`, or the path is empty.
     """
     if not str(folder):
-        raise PhotographsError("got '' for the folder of photographs, expected a path")
+        raise ImagesError("got '' for the folder of images, expected a path")
     folder = Path(folder)
     if not folder.is_dir():
-        raise PhotographsError(f"{folder} is not a folder: expected one with photographs")
+        raise ImagesError(f"{folder} is not a folder: expected one with images")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     chosen: dict[str, Path] = {}
     for path in _spread(files, most or len(files)):
@@ -76,12 +76,12 @@ def readable_photographs(
             with path.open("rb") as file:
                 chosen.setdefault(hashlib.file_digest(file, "sha256").hexdigest(), path)
     if len(chosen) < least:
-        raise PhotographsError(
-            f"{folder} has too few usable photographs ({len(chosen)}; files: {len(files)}), "
+        raise ImagesError(
+            f"{folder} has too few usable images ({len(chosen)}; files: {len(files)}), "
             f"expected at least {least}, all different, of at least {MIN_EXTENT} x {MIN_EXTENT} "
             f"pixels and more than one colour: {purpose}"
         )
-    usable = [Photograph(path=path.absolute(), sha256=sha) for sha, path in chosen.items()]
+    usable = [SampleImage(path=path.absolute(), sha256=sha) for sha, path in chosen.items()]
     return sorted(usable, key=lambda one: one.path)
 
 

@@ -15,8 +15,8 @@ from sparsefeat.images.source import (
     Found,
     Source,
     UnreadableError,
+    classify_os_error,
     encode_path,
-    os_refusal,
     storable_mtime,
 )
 from sparsefeat.storage import is_url
@@ -26,7 +26,7 @@ from sparsefeat.types import ReadFailure, Reject
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
-class Walk:
+class FolderSearch:
     """Walks that never enter a folder twice, nor `skip`, nor a ``*.zarr`` or ``*.lrdata``."""
 
     def __init__(self, skip: str | os.PathLike[str] | None, choice: Choice | None = None) -> None:
@@ -72,7 +72,7 @@ class Walk:
                     inner = folder + name
                     levels.append((inner, iter(self._names(root, inner, pattern, links))))
                     break
-                elif (item := found_file(root, folder, name)) is not None:
+                elif (item := find_file(root, folder, name)) is not None:
                     yield item
             else:
                 levels.pop()
@@ -115,19 +115,19 @@ class Walk:
                 raise SourceError(
                     f"got {root!r}, expected a folder that can be read: {exc.strerror}"
                 ) from exc
-            return (lost_file(root, folder.rstrip("/"), os_refusal(exc)),)
+            return (lost_file(root, folder.rstrip("/"), classify_os_error(exc)),)
         # With "/" after folders, names in order are paths in order.
         names.sort(key=None if all(map(str.isascii, names)) else os.fsencode)
         return names
 
 
-def found_file(root: str, folder: str, name: str) -> Found | None:
+def find_file(root: str, folder: str, name: str) -> Found | None:
     """Look at a file in `folder` (relative to `root`, ends in "/"); None if it is no file."""
     file = _join(root, folder) + name
     try:
         status = os.stat(file)
     except OSError as exc:
-        return lost_file(root, folder + name, os_refusal(exc))
+        return lost_file(root, folder + name, classify_os_error(exc))
     if not stat.S_ISREG(status.st_mode):
         return None
     stored_root, stored_folder, label = _written(root, folder)
@@ -169,7 +169,7 @@ def check_root(root: str) -> None:
             return
         what = exc.strerror or str(exc)
     raise SourceError(
-        f"{root} can't be read any more ({what}), expected the folder with its photographs: "
+        f"{root} can't be read any more ({what}), expected the folder with its images: "
         "attach it again, and run the same command again"
     )
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from sparsefeat.analysis import LayerZeros
 from sparsefeat.model import PRE
-from sparsefeat.system import counted, human_bytes, percent, ranges
-from sparsefeat.viz.report.pictures import FAR, LEAST_ROWS
+from sparsefeat.system import counted, format_bytes, percent, ranges
+from sparsefeat.viz.report.images import FAR, MIN_ROWS
 from sparsefeat.viz.report.report import Report
-from sparsefeat.viz.report.sizes import LEAST_VALUES, SAMPLE_ROWS
+from sparsefeat.viz.report.sizes import MIN_VALUES, SAMPLE_ROWS
 
-FEW_PICTURES = 100  # of which "dead" says little
+FEW_IMAGES = 100  # of which "dead" says little
 LISTED_RANGES = 200
 
 # What stands first, in this order, and what it is called there.
@@ -20,7 +20,7 @@ _MAIN = {
     "weights_source": "weights",
     "model.weights_sha256": "SHA-256 of the weights",
     "preprocess.name": "preprocessing",
-    "size": "height and width of the pictures",
+    "size": "height and width of the images",
     "pool": "global pooling",
     "model.precision": "precision",
     "provider": "provider",
@@ -41,9 +41,9 @@ def heading(report: Report) -> str:
     architecture = model.get("architecture") if isinstance(model, dict) else None
     return ", ".join(
         [
-            counted(report.n_rows, "picture"),
+            counted(report.n_rows, "image"),
             counted(len(report.zeros), "layer"),
-            f"{human_bytes(report.sizes.total)} on disk",
+            f"{format_bytes(report.sizes.total)} on disk",
             *([architecture] if isinstance(architecture, str) else []),
         ]
     )
@@ -56,12 +56,12 @@ def findings(report: Report) -> list[str]:
     said = [_sparsity(report), *_range(report), _channels(report), _size(report)]
     if report.outliers:
         said.append(
-            f"{counted(len(report.outliers), 'picture')} "
+            f"{counted(len(report.outliers), 'image')} "
             f"{'differs' if len(report.outliers) == 1 else 'differ'} much from the others in how "
             "much of some layer is zero."
         )
     if report.rejects.count:
-        said.append(f"{counted(report.rejects.count, 'file')} could not be read as a picture.")
+        said.append(f"{counted(report.rejects.count, 'file')} could not be read as an image.")
     return said
 
 
@@ -86,18 +86,18 @@ def floor_method() -> str:
         "lie there. What they are costs, for each, the entropy of the upper 16 bits of its float32 "
         "and that of each lower byte (or of whole values, where they repeat often, or of codes, "
         "where those are stored), from up to "
-        f"{SAMPLE_ROWS} rows drawn at random; of fewer than {LEAST_VALUES:,} values no estimate is "
+        f"{SAMPLE_ROWS} rows drawn at random; of fewer than {MIN_VALUES:,} values no estimate is "
         "made. It is no bound: neighbours have more in common than this model knows."
     )
 
 
 def outlier_method(report: Report) -> str:
     """Say what an outlier is, and why there may be none."""
-    if report.n_rows < LEAST_ROWS:
-        return f"Of fewer than {LEAST_ROWS} pictures, none can be said to be unusual."
+    if report.n_rows < MIN_ROWS:
+        return f"Of fewer than {MIN_ROWS} images, none can be said to be unusual."
     return (
-        "A picture is listed here if in some layer its share of zeros is far from the median of "
-        "all pictures: 0.6745 times the distance, over the median of all distances (the robust z "
+        "An image is listed here if in some layer its share of zeros is far from the median of "
+        "all images: 0.6745 times the distance, over the median of all distances (the robust z "
         f"score), is {FAR:g} or more. This says that it is worth a look, not that it is wrong."
     )
 
@@ -162,7 +162,7 @@ def _text(value: Any) -> str:
 
 def _no_rows(report: Report) -> str:
     rejected = report.rejects.count
-    why = f": {counted(rejected, 'file')} could not be read as a picture" if rejected else ""
+    why = f": {counted(rejected, 'file')} could not be read as an image" if rejected else ""
     return f"The store holds no rows{why}."
 
 
@@ -171,9 +171,9 @@ def _sparsity(report: Report) -> str:
     spread = zeros.spread
     said = f"{percent(zeros.share)} of {zeros.name} is zero"
     if report.n_rows == 1:
-        return f"{said} in this one picture."
+        return f"{said} in this one image."
     return (
-        f"{said}: in half of the pictures between {percent(spread.lower_quartile)} and "
+        f"{said}: in half of the images between {percent(spread.lower_quartile)} and "
         f"{percent(spread.upper_quartile)}, at least {percent(spread.min)}, at most "
         f"{percent(spread.max)}."
     )
@@ -203,8 +203,8 @@ def _channels(report: Report) -> str:
     if zeros.always_on is not None:
         on = len(zeros.always_on)
         said += f"; {on:,} {'is' if on == 1 else 'are'} always on"
-    if dead and report.n_rows < FEW_PICTURES:
-        said += f". Of {counted(report.n_rows, 'picture')} that says little: others may wake them"
+    if dead and report.n_rows < FEW_IMAGES:
+        said += f". Of {counted(report.n_rows, 'image')} that says little: others may wake them"
     return said + "."
 
 
@@ -212,10 +212,10 @@ def _size(report: Report) -> str:
     layers = report.sizes.layers
     dense, stored = sum(size.dense for size in layers), sum(size.stored for size in layers)
     said = (
-        f"Stored, the layers take {human_bytes(stored)}, {percent(stored / dense)} of the "
-        f"{human_bytes(dense)} that they take as dense float32"
+        f"Stored, the layers take {format_bytes(stored)}, {percent(stored / dense)} of the "
+        f"{format_bytes(dense)} that they take as dense float32"
     )
     floors = [size.floor.n_bytes for size in layers if size.floor.n_bytes is not None]
     if len(floors) == len(layers):
-        said += f"; the estimated floor is {human_bytes(sum(floors))}"
+        said += f"; the estimated floor is {format_bytes(sum(floors))}"
     return said + "."
