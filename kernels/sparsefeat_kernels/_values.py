@@ -10,7 +10,7 @@ SIGN = np.uint32(0x80000000)
 INFINITY = np.uint32(0x7F800000)
 HALF_NORMAL = np.uint32(0x38800000)  # 2**-14, the smallest normal half
 HALF_LARGEST = np.uint32(0x477FE000)  # 65,504
-HALF_SUBNORMALS = np.float32(2**24)  # of a half that isn't normal, in one
+HALF_UNITS = np.float32(2**24)  # multiples of the smallest half in 1
 
 
 @kernel
@@ -50,10 +50,10 @@ def round_halves(values: npt.NDArray[np.float32], rounded: npt.NDArray[np.float3
         # Those that are normal: 10 bits of mantissa.
         odd = (magnitude >> np.uint32(13)) & np.uint32(1)
         normal = (magnitude + np.uint32(0xFFF) + odd) & np.uint32(0xFFFFE000)
-        scales = np.rint(np.abs(values[i]) * HALF_SUBNORMALS)
-        if scales == 0 and magnitude != 0:
-            scales = np.float32(1)
-        small = scales / HALF_SUBNORMALS
+        units = np.rint(np.abs(values[i]) * HALF_UNITS)
+        if units == 0 and magnitude != 0:
+            units = np.float32(1)
+        small = units / HALF_UNITS
         if magnitude >= INFINITY:
             patterns[i] = bits[i]
         elif magnitude >= HALF_NORMAL:

@@ -12,7 +12,7 @@
 `schedule`       warming up, rounds, turns, and how busy the machine was meanwhile
 `ratios`         what paired times say, and what they don't
 `result`         what was found
-`words`          the same in sentences and rows of text
+`text`           the same in sentences and rows of text
 `report`         the same as a page
 ===============  ====================================================================
 

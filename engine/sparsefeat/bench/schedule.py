@@ -127,8 +127,8 @@ def _is_below(process: int, top: int, parents: dict[int, int]) -> bool:
 class Turns:
     """What was measured of one engine at one batch size.
 
-    `rounds` holds the worker's answers, and how many processors `others` used meanwhile; `repeats_timed`
-    the same of the second turns that the engine had, if any. `settled` says whether the times
+    `rounds` holds the worker's answers, and how many processors `others` used meanwhile;
+    `repeats_timed` the same of the second turns that the engine had, if any. `settled` says whether the times
     became steady while it was warmed up.
     """
 

@@ -194,8 +194,8 @@ EXTRACTOR_OPTIONS = {
         "--layers",
         default="block5_pool",
         show_default=True,
-        help="Layers, separated by commas: names, NAME/pre (before ReLU), pools, convs, stages, all, "
-        "patterns.",
+        help="Layers, separated by commas: names, NAME/pre (before ReLU), pools, convs, stages, "
+        "penultimate, all, patterns.",
     ),
     "pool": click.option(
         "--pool",

@@ -47,8 +47,8 @@ def check_size(file: ModelFile, size: Size | None) -> Size | None:
     if own is not None and own != size:
         raise InputError(
             f"size {size[0]}x{size[1]} was asked for, but {file.path.name} takes {own[0]}x{own[1]} "
-            f"only, for the layers behind its last pool ({_listed(layers_after_base(layers))}); a model "
-            "without them takes any: sparsefeat export --no-top"
+            f"only, for the layers after its last pool ({_listed(layers_after_base(layers))}); a "
+            "model without them takes any: sparsefeat export --no-top"
         )
     if size[0] * size[1] > MAX_PIXELS:
         raise InputError(

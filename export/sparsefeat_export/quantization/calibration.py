@@ -60,7 +60,8 @@ def exact_outputs(
     """Compute each convolution's pre-activations in the float32 network: (positions, O) by name.
 
     An image at a time goes through all layers, so that none but its own activations are in
-    memory. `passed` is called when one has passed a convolution. Positions are those of `collect_inputs`.
+    memory. `passed` is called when one has passed a convolution. Positions are those of
+    `collect_inputs`.
     """
     convolutions = [stage for stage in stages if isinstance(stage, Convolution)]
     layers = {one.name: convolution(one.kernel, one.bias) for one in convolutions}

@@ -202,7 +202,7 @@ def _declared(name: str, one: Quantized, written: _Written) -> None:
 
 
 def _times(counts: Counts, n_channels: int) -> npt.NDArray[np.float32]:
-    """Tell how many first scales a scale of each channel's second half is, 0 where there is none."""
+    """Give each channel's second scale as a multiple of its first, 0 where it is not split."""
     times = np.zeros(n_channels, np.float32)
     split = counts.channel[n_channels:]
     times[split] = np.rint(counts.scales[n_channels:] / counts.scales[split])

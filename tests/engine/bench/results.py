@@ -20,7 +20,7 @@ def measurement(
     settled: bool = True,
     repeats_timed: Sequence[float] = (),
 ) -> Measurement:
-    """Make one of images/s, a turn of three batches for each; `repeats_timed` are the second turns'."""
+    """Make one of images/s, a turn of three batches for each; `repeats_timed` are second turns."""
     return Measurement(
         engine=engine,
         batch_size=batch_size,

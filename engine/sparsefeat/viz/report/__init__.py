@@ -4,7 +4,7 @@
 `report`         its figures, gathered from a store
 `sizes`          what layers take, and an estimate of what they could take
 `images`       which images are shown, and small versions of them
-`words`          a report in sentences
+`text`           a report in sentences
 `plots`          its plots, and tables that say the same
 `page`           all of it as one page
 ===============  ====================================================================
