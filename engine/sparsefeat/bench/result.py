@@ -30,8 +30,8 @@ class Measurement:
 
     `images` is how many go through in one run: those of a batch, or, from files, of a pass through
     the files. `rounds` holds, for each round, the seconds of each run in its turn; `repeats_timed`
-    the same for the second turn that one of the engines has, to be compared with itself, and nothing
-    for the others. `settled` says whether its times had become steady before the first round.
+    the same for the second turn of the engine that is compared with itself, and is empty for the
+    others. `settled` says whether its times had become steady before the first round.
     `threads_used` is processor time over elapsed time in the turns, `idle_threads` the same while
     others computed. `delayed` is the share of the time when its threads were ready that they had
     no processor; 0 where the system doesn't say. `others` is how many processors other programs

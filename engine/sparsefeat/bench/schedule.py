@@ -128,8 +128,8 @@ class Turns:
     """What was measured of one engine at one batch size.
 
     `rounds` holds the worker's answers, and how many processors `others` used meanwhile;
-    `repeats_timed` the same of the second turns that the engine had, if any. `settled` says whether the times
-    became steady while it was warmed up.
+    `repeats_timed` the same of the second turns that the engine had, if any. `settled` says
+    whether the times became steady while it was warmed up.
     """
 
     warm_up_seconds: tuple[float, ...]
