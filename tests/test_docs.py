@@ -47,7 +47,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def furnished(folder: Path, model: Path, photos: Path) -> Path:
     """A folder as the documentation supposes: a model and images."""
     for name in (model.name, f"{model.name}.data"):
-        (folder / name).symlink_to(model.with_name(name))
+        shutil.copyfile(model.with_name(name), folder / name)
     shutil.copytree(photos, folder / "photos")
     for name in ("cat", "dog"):
         (folder / f"{name}.jpg").symlink_to(folder / "photos" / f"{name}.jpg")
