@@ -291,10 +291,15 @@ class LocalStorage:
 
     def allocated_bytes(self) -> int | None:
         """Add up what the disk gives to all files; None where that takes asking for each."""
-        folders = [self.root / name for name in self.names("") if (self.root / name).is_dir()]
-        paths = [path for folder in folders for path in folder.iterdir()]
+        total, folders = 0, [str(self.root)]
         with ThreadPoolExecutor(_CALLS_AT_ONCE, thread_name_prefix="sparsefeat-usage") as pool:
-            return sum(pool.map(_allocated_below, paths))
+            while folders:
+                shares = [folders[n::_CALLS_AT_ONCE] for n in range(_CALLS_AT_ONCE)]
+                folders = []
+                for n_bytes, inner in pool.map(_allocated_in, filter(None, shares)):
+                    total += n_bytes
+                    folders += inner
+        return total
 
     def age(self, prefix: str) -> float:
         """Give the seconds since anything directly at or below a key changed.
@@ -349,12 +354,18 @@ def _allocated(status: os.stat_result) -> int:
     return status.st_size if blocks is None else blocks * 512
 
 
-def _allocated_below(path: Path) -> int:
-    with suppress(FileNotFoundError):  # others may delete it meanwhile
-        status = path.lstat()
-        if not stat.S_ISDIR(status.st_mode):
-            return _allocated(status)
-    return sum(map(_allocated, filter(lambda s: stat.S_ISREG(s.st_mode), _statuses(path))))
+def _allocated_in(folders: Iterable[str]) -> tuple[int, list[str]]:
+    """Add up the files that lie directly in some folders, and list the folders in them."""
+    total, inner = 0, []
+    for folder in folders:
+        with suppress(FileNotFoundError), os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    inner.append(entry.path)
+                    continue
+                with suppress(FileNotFoundError):  # others may delete it meanwhile
+                    total += _allocated(entry.stat(follow_symlinks=False))
+    return total, inner
 
 
 def _make_below(folder: Path, top: Path) -> None:

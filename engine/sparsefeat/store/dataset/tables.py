@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError
+from sparsefeat.store.format import Utf8
 from sparsefeat.store.part import COLUMNS, INDEX, REJECTED, ROWS, Part, full_path
 from sparsefeat.system import close_matches, importing, overlapped
 
@@ -31,30 +32,34 @@ def read_frame(
         part, some = wanted
         found: list[Any] = []
         for column in (INDEX, *COLUMNS[table]):
-            values = part.column(table, column)
-            values = values if some is None else values[some]
-            in_arrow = text.storage == "pyarrow" and values.dtype == np.object_
-            found.append(_in_arrow(values) if in_arrow else values)
+            if text.storage == "pyarrow" and COLUMNS[table].get(column) is not int:
+                values = _in_arrow(part.utf8(table, column))
+            else:
+                values = part.column(table, column)
+            found.append(values if some is None else values.take(some))
         return found
+
+    def joined(pieces: list[Any]) -> Any:
+        if text.storage != "pyarrow":
+            return pd.array(np.concatenate([np.empty(0, object), *pieces]), text)
+        import pyarrow
+
+        return text.__from_arrow__(pyarrow.chunked_array(pieces, pyarrow.large_string()))
 
     for found in overlapped(read, parts, at_once):
         for pieces, piece in zip(columns.values(), found, strict=True):
             pieces.append(piece)
-    joined: dict[str, Any] = {}
-    for column in [*columns]:
-        pieces = columns.pop(column)
-        if COLUMNS[table].get(column) is int:
-            joined[column] = np.concatenate([np.empty(0, np.int64), *pieces])
-        elif text.storage == "pyarrow":
-            import pyarrow
-
-            joined[column] = text.__from_arrow__(
-                pyarrow.chunked_array(pieces, pyarrow.large_string())
-            )
-        else:
-            joined[column] = pd.array(np.concatenate([np.empty(0, object), *pieces]), text)
-    index = pd.Index(joined.pop(INDEX))
-    return pd.DataFrame(joined, index=index, copy=False)
+    index = joined(columns.pop(INDEX))
+    integers = [name for name, kind in COLUMNS[table].items() if kind is int]
+    # In one array, or pandas would make one of them later, and hold them twice meanwhile.
+    numbers = np.empty((len(integers), len(index)), np.int64)
+    for line, name in zip(numbers, integers, strict=True):
+        np.concatenate([line[:0], *columns.pop(name)], out=line)
+    frame = pd.DataFrame(numbers.T, columns=integers, index=pd.Index(index), copy=False)
+    for place, name in enumerate(COLUMNS[table]):
+        if name not in integers:
+            frame.insert(place, name, joined(columns.pop(name)))
+    return frame
 
 
 def with_objects(frame: "pd.DataFrame") -> "pd.DataFrame":
@@ -65,18 +70,12 @@ def with_objects(frame: "pd.DataFrame") -> "pd.DataFrame":
     return frame.astype(dict.fromkeys(text, object)).set_axis(frame.index.astype(object))
 
 
-def _in_arrow(texts: npt.NDArray[np.object_]) -> Any:
-    """Make Arrow's array of texts, in just the memory that it takes."""
+def _in_arrow(texts: Utf8) -> Any:
+    """Make Arrow's array of texts, in the memory that they lie in."""
     import pyarrow
 
-    joined = "".join(texts)
-    data = joined.encode()
-    lengths = map(len, texts if len(data) == len(joined) else map(str.encode, texts))
-    offsets = np.zeros(len(texts) + 1, np.int64)
-    np.cumsum(np.fromiter(lengths, np.int64, len(texts)), out=offsets[1:])
-    return pyarrow.LargeStringArray.from_buffers(
-        len(texts), pyarrow.py_buffer(offsets), pyarrow.py_buffer(data)
-    )
+    offsets, data = map(pyarrow.py_buffer, texts)
+    return pyarrow.LargeStringArray.from_buffers(len(texts.offsets) - 1, offsets, data)
 
 
 def standing_rejects(parts: Collection[Part], at_once: int = 1) -> list[Lines]:

@@ -13,8 +13,9 @@ than they save, and most of the time.
 import struct
 import threading
 from enum import Enum
+from functools import lru_cache
 from itertools import pairwise
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, Self, TypeAlias
 
 import google_crc32c
 import numcodecs
@@ -164,6 +165,29 @@ def _frame(numbers: npt.NDArray[Any], streams: list[Bytes]) -> bytes:
     return b"".join(parts)
 
 
+class Utf8(NamedTuple):
+    """Texts in UTF-8: where each one starts in `data`, int64 (n + 1,), and all of them."""
+
+    offsets: npt.NDArray[np.int64]
+    data: bytes
+
+    @classmethod
+    def repeated(cls, text: str, count: int) -> Self:
+        """Give the same text so many times."""
+        data = text.encode()
+        return cls(_equal_offsets(count, len(data)), data * count)
+
+    @classmethod
+    def of(cls, texts: npt.NDArray[Any]) -> Self:
+        """Encode Python strings."""
+        joined = "".join(texts)
+        data = joined.encode()
+        lengths = map(len, texts if len(data) == len(joined) else map(str.encode, texts))
+        offsets = np.zeros(len(texts) + 1, np.int64)
+        np.cumsum(np.fromiter(lengths, np.int64, len(texts)), out=offsets[1:])
+        return cls(offsets, data)
+
+
 class ChunkEncoder:
     """Encodes chunks of numbers; safe to use from several threads.
 
@@ -217,6 +241,41 @@ def decode_text(stored: bytes, count: int) -> npt.NDArray[Any]:
     ValueError
         The checksum is wrong, or it isn't a chunk of so many texts.
     """
+    texts: npt.NDArray[Any] = _UTF8.decode(_decoded_text(stored, count))
+    return texts
+
+
+def decode_utf8(stored: bytes, count: int) -> Utf8:
+    """Decode a chunk of text without a Python string for each where all are equally long.
+
+    Raises
+    ------
+    ValueError
+        The checksum is wrong, or it isn't a chunk of so many texts in UTF-8.
+    """
+    encoded = _decoded_text(stored, count)
+    length, rest = divmod(len(encoded) - 4, max(1, count))
+    if not rest and length > 4:
+        lines = encoded[4:].reshape(count, length)
+        lengths = lines[:, :4].copy().view("<u4")
+        texts = lines[:, 4:]
+        # In valid UTF-8 a text that starts at a character's start ends at a character's end.
+        if (lengths == length - 4).all() and (texts[:, 0] & 0xC0 != 0x80).all():
+            data = texts.tobytes()
+            data.decode()  # raises where it isn't UTF-8
+            return Utf8(_equal_offsets(count, length - 4), data)
+    return Utf8.of(_UTF8.decode(encoded))
+
+
+@lru_cache(maxsize=64)  # parts of a store mostly have as many rows
+def _equal_offsets(count: int, length: int) -> npt.NDArray[np.int64]:
+    offsets = np.arange(count + 1, dtype=np.int64) * length
+    offsets.flags.writeable = False
+    return offsets
+
+
+def _decoded_text(stored: bytes, count: int) -> npt.NDArray[np.uint8]:
+    """Decompress a chunk of text: the number of texts, and each one behind its length."""
     compressed = unsealed(stored)
     n_bytes, most = _zstd_bytes(compressed), most_text_bytes(count)
     if n_bytes > most:
@@ -226,8 +285,7 @@ def decode_text(stored: bytes, count: int) -> npt.NDArray[Any]:
     n_texts = int.from_bytes(encoded[:4].tobytes(), "little")
     if n_texts != count or n_bytes < 4 * (count + 1):
         raise ValueError(f"{n_texts} texts in {n_bytes} bytes, expected {count}")
-    texts: npt.NDArray[Any] = _UTF8.decode(encoded)
-    return texts
+    return encoded
 
 
 def sealed(content: bytes) -> bytes:

@@ -18,8 +18,10 @@ from sparsefeat.store.format import (
     MIN_BYTES,
     OVERHEAD_BYTES,
     ArrayMetadata,
+    Utf8,
     decode_into,
     decode_text,
+    decode_utf8,
     most_text_bytes,
     read_index,
     scratch,
@@ -251,14 +253,36 @@ class StoredArray:
         with self._storage.open(file) as opened:
             return opened.read(*where)
 
+    def read_utf8(self) -> Utf8:
+        """Read all of an array of text.
+
+        Raises
+        ------
+        OSError, ValueError
+            A file is missing, or a chunk is not what was written.
+        """
+        metadata = self.metadata
+        if metadata.constant is not None:
+            return Utf8.repeated(str(metadata.constant), metadata.n_elements)
+        chunk, count = self._text_chunk(), metadata.n_elements
+        texts = Utf8.of(np.empty(0, object))
+        if chunk is not None:
+            texts = decode_utf8(chunk, metadata.chunk_elements)
+        return Utf8(texts.offsets[: count + 1], texts.data[: texts.offsets[count]])
+
     def _texts(self) -> npt.NDArray[Any]:
-        """Read all texts: they lie in one chunk."""
+        """Read all texts."""
+        metadata, chunk = self.metadata, self._text_chunk()
+        if chunk is None:
+            return np.empty(0, object)
+        return decode_text(chunk, metadata.chunk_elements)[: metadata.n_elements]
+
+    def _text_chunk(self) -> bytes | None:
+        """Read the one chunk in which all texts lie, if there are any."""
         metadata = self.metadata
         if metadata.n_chunks > 1 or metadata.chunks_per_file > 1:
             raise ValueError(f"{metadata.n_chunks} chunks of text, expected one")
-        if not metadata.n_chunks:
-            return np.empty(0, object)
-        return decode_text(self._stored(0), metadata.chunk_elements)[: metadata.n_elements]
+        return self._stored(0) if metadata.n_chunks else None
 
 
 def scale_stretches(

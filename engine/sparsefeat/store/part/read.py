@@ -17,6 +17,7 @@ from sparsefeat.store.format import (
     Header,
     PartEntry,
     StoredLayer,
+    Utf8,
     checksum,
     layer_key,
     part_key,
@@ -170,12 +171,22 @@ class Part:
 
     def column(self, table: str, column: str) -> npt.NDArray[Any]:
         """Read one column of a table; raises as `table` does."""
-        name = f"{table}/{column}"
-        expected = {ROWS: self.header.rows, REJECTED: self.header.rejected}[table]
+        name, expected = f"{table}/{column}", self._table_rows(table)
         if not expected:  # a part without rejects has no table of them
             return np.empty(0, np.int64 if COLUMNS[table].get(column) is int else object)
         self._check(name, (expected,), np.int64 if COLUMNS[table].get(column) is int else object)
         return self.read(name)
+
+    def utf8(self, table: str, column: str) -> Utf8:
+        """Read one column of text, without Python strings if it can be; raises as `table` does."""
+        name, expected = f"{table}/{column}", self._table_rows(table)
+        if not expected:
+            return Utf8.of(np.empty(0, object))
+        array = self._check(name, (expected,), object)
+        return self._guard(name, array.read_utf8)
+
+    def _table_rows(self, table: str) -> int:
+        return {ROWS: self.header.rows, REJECTED: self.header.rejected}[table]
 
     def text(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
         """Read text of the shape that it should have; raises as `read` does."""

@@ -139,7 +139,11 @@ def test_obs_holds_the_records(store: Store) -> None:
     assert [row_id(row).isascii() for row in rows] == [True] * ROWS
     for column in store.obs:
         assert list(store.obs[column]) == [getattr(row, str(column)) for row in rows]
-    assert store.obs["bytes"].dtype == np.int64
+    changed = store.obs
+    assert changed["bytes"].dtype == np.int64
+    changed.loc[:, "bytes"] = -1
+    changed["path"] = ""
+    assert [*store.obs["bytes"]] == [row.bytes for row in rows]
 
 
 def test_settings_and_provenance(store: Store) -> None:

@@ -2,16 +2,20 @@
 
 import struct
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from typing import Any
 
 import numcodecs
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from sparsefeat.store.format.chunks import (
     compress,
     decode_text,
+    decode_utf8,
     encode_text,
     most_text_bytes,
     sealed,
@@ -125,6 +129,32 @@ def test_every_size_that_a_frame_can_say(length: int) -> None:
     """Zstandard writes it in 1, 2 or 4 bytes."""
     written = texts("x" * length, "é")
     assert decode_text(encode_text(written), 2).tolist() == written.tolist()
+
+
+@given(
+    st.lists(st.text(max_size=3), max_size=6) | st.lists(st.text("aé\0", min_size=1, max_size=2))
+)
+@example(["ab", "é", "\0a"])
+@example(["a", "bcd", "ef"])
+def test_texts_as_utf8(written: list[str]) -> None:
+    """Of equal and of other lengths, in bytes."""
+    encoded = [text.encode() for text in written]
+    offsets, data = decode_utf8(encode_text(texts(*written)), len(written))
+    assert data == b"".join(encoded)
+    assert offsets.dtype == np.int64
+    assert offsets.tolist() == [0, *accumulate(map(len, encoded))]
+
+
+@pytest.mark.parametrize(
+    "pieces", [(b"\xff", b"\xff"), (b"\xc3", b"\xa9"), (b"a", b"\xc3\xa9\xa9")]
+)
+def test_what_is_not_utf8(pieces: tuple[bytes, bytes]) -> None:
+    """The second is valid only where both are one text."""
+    lines = b"".join(struct.pack("<I", len(piece)) + piece for piece in pieces)
+    frame = bytes(numcodecs.Zstd(1).encode(struct.pack("<I", 2) + lines))
+    for decode in (decode_utf8, decode_text):
+        with pytest.raises(UnicodeDecodeError):
+            decode(sealed(frame), 2)
 
 
 @pytest.mark.parametrize("size", [1 << 20, (1 << 32) + 5])
