@@ -7,7 +7,7 @@ the order asked for.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import h5py
 import numpy as np
@@ -22,7 +22,8 @@ from sparsefeat_kernels import Csr
 
 Float32 = NDArray[np.float32]
 Numbers = NDArray[np.int64]
-Matrix = csr_array[np.float32]
+# In quotes: the lowest scipy allowed has no subscripts at run time.
+Matrix: TypeAlias = "csr_array[np.float32]"
 
 BATCH = 8  # rows that an extraction appends together
 ROWS_PER_GROUP = 64  # of a Parquet file

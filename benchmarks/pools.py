@@ -27,7 +27,7 @@ class Pool:
     csr: Csr
 
     @property
-    def scipy(self) -> csr_array[np.float32]:
+    def scipy(self) -> "csr_array[np.float32]":
         return csr_array(
             (self.csr.data, self.csr.indices, self.csr.indptr.astype(np.int32)),
             shape=self.x.shape,

@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 CHUNK = 1 << 18  # elements
 
 
-def recipe_bytes(matrix: csr_array[np.float32]) -> int:
+def recipe_bytes(matrix: "csr_array[np.float32]") -> int:
     """Data, differences of the columns and row starts through Blosc, without a container."""
     blosc = numcodecs.Blosc("zstd", clevel=1, shuffle=numcodecs.Blosc.SHUFFLE, blocksize=1 << 20)
     starts = range(0, matrix.nnz, CHUNK)
@@ -19,7 +19,7 @@ def recipe_bytes(matrix: csr_array[np.float32]) -> int:
     return sum(len(blosc.encode(chunk)) for chunk in [*data, *gaps, row_starts])
 
 
-def floor_bytes(matrix: csr_array[np.float32], n_channels: int) -> float:
+def floor_bytes(matrix: "csr_array[np.float32]", n_channels: int) -> float:
     """Estimate what lossless coding takes, if non-zeros are drawn one by one.
 
     Where they are: each channel has its own share of them. What they are: sign, exponent and

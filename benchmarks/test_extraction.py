@@ -1,4 +1,4 @@
-"""From images to the store: against the bare network, against Keras scripts, and by layers.
+"""From images to the store: against the bare network, against scripts, and by layers.
 
 What is compared runs in turn, on the same JPEG images, with the same number of threads.
 As plain tests these run on a few images and a narrow network.
@@ -7,21 +7,24 @@ As plain tests these run on a few images and a narrow network.
 import shutil
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import sparsefeat
 from sparsefeat.images import list_images
 from sparsefeat.model import ModelFile
+from sparsefeat.system.threads import available_threads
 
 from .claims import Claim
 from .conftest import MakeClaim, Models
-from .engines import Run, bare_session, check, keras_engine, ort_extractor
+from .engines import SIZE, Run, bare_session, check, keras_engine, ort_extractor
 from .paired import Paired
 from .photographs import Photographs
 
@@ -30,7 +33,6 @@ Answer = dict[str, Float32]
 Ways = dict[str, Callable[[], object]]
 
 BATCH = 8
-KERAS_BATCH = 16
 FEW = 9  # images of a plain test: a batch, and one that isn't full
 SAMPLE = 32  # images that every way is checked on before it is timed on all
 LAYER = "block5_pool"
@@ -97,6 +99,47 @@ def keras_script(model: Any, output: Path, batch_size: int, folder: Path) -> Non
             np.save(output / f"{path.stem}.npy", one)
 
 
+def torch_network(path: Path) -> Any:
+    """Make VGG16 up to `LAYER` in PyTorch, with the weights of a model file."""
+    import torch
+
+    file = ModelFile.open(path)
+    steps: list[Any] = []
+    for layer in file.metadata.layers:
+        if layer.kind == "conv":
+            kernel = torch.tensor(file.tensor(f"{layer.name}/kernel"))
+            conv = torch.nn.Conv2d(kernel.shape[1], kernel.shape[0], 3, padding=1)
+            conv.weight.data = kernel
+            conv.bias.data = torch.tensor(file.tensor(f"{layer.name}/bias"))
+            steps += [conv, torch.nn.ReLU(inplace=True)]
+        elif layer.kind == "pool":
+            steps.append(torch.nn.MaxPool2d(2))
+        if layer.name == LAYER:
+            break
+    torch.set_num_threads(available_threads())
+    return torch.nn.Sequential(*steps).eval().to(memory_format=torch.channels_last)
+
+
+def torch_script(network: Any, output: Path, batch_size: int, folder: Path) -> None:
+    """The same with Pillow and PyTorch."""
+    import torch
+
+    paths = sorted(folder.iterdir())
+    output.mkdir()
+    for start in range(0, len(paths), batch_size):
+        chosen = paths[start : start + batch_size]
+        batch = np.empty((len(chosen), *SIZE, 3), np.float32)
+        for index, path in enumerate(chosen):
+            with Image.open(path) as opened:
+                pixels = opened.convert("RGB").resize(SIZE, Image.Resampling.NEAREST)
+            batch[index] = np.asarray(pixels)[..., ::-1]
+        batch -= np.array([103.939, 116.779, 123.68], np.float32)  # means of blue, green, red
+        with torch.inference_mode():
+            features = network(torch.from_numpy(batch).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        for path, one in zip(chosen, features.numpy(), strict=True):
+            np.save(output / f"{path.stem}.npy", one)
+
+
 class Comparison:
     """Ways from a folder to features, timed in turn, and claims made of them."""
 
@@ -133,12 +176,13 @@ class Comparison:
         self.check(way, {LAYER: np.concatenate(loop(few))})
         return partial(loop, images)
 
-    def script(self, model: Any, batch_size: int) -> Callable[[Path], object]:
-        """Make a Keras script, and check it."""
-        script = partial(keras_script, model, self.output / "arrays", batch_size)
+    def script(self, way: str, model: Any, batch_size: int) -> Callable[[Path], object]:
+        """Make a script, and check it."""
+        write = {"keras-predict": keras_script, "torch-eager": torch_script}[way]
+        script = partial(write, model, self.output / "arrays", batch_size)
         script(self._sample)
         saved = [np.load(path) for path in sorted((self.output / "arrays").iterdir())]
-        self.check("keras-predict", {LAYER: np.stack(saved)})
+        self.check(way, {LAYER: np.stack(saved)})
         self.clear()
         return script
 
@@ -203,17 +247,20 @@ def test_against_the_bare_network(
     comparison.claim(paired, "extract fp32", "bare session loop", 0.95)
 
 
-def test_against_keras_scripts(
-    comparison: Comparison, models: Models, folder: Path, count: int
-) -> None:
+def test_against_scripts(comparison: Comparison, models: Models, folder: Path, count: int) -> None:
     model = keras_engine(models.fp32, (LAYER,), "keras-predict").model
     extraction = comparison.extraction("sparsefeat")
     assert extraction is not None
     ways: Ways = {
         "extract fp32": partial(extraction, folder),
-        "Keras script, one by one": partial(comparison.script(model, 1), folder),
-        "Keras script, batches of 16": partial(comparison.script(model, KERAS_BATCH), folder),
     }
+    scripts = [("Keras", "keras-predict", model, 1), ("Keras", "keras-predict", model, 16)]
+    if find_spec("torch"):
+        scripts.append(("PyTorch", "torch-eager", torch_network(models.fp32), 16))
+    for framework, way, network, batch_size in scripts:
+        name = "one by one" if batch_size == 1 else f"batches of {batch_size}"
+        script = comparison.script(way, network, batch_size)
+        ways[f"{framework} script, {name}"] = partial(script, folder)
     paired = comparison.run(ways, count, "extract fp32")
     comparison.claim(paired, "extract fp32", "Keras script, one by one", 4)
     comparison.claim(paired, "extract fp32", "Keras script, batches of 16", 2)

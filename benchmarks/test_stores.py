@@ -58,6 +58,11 @@ class Rows:
     n_different: int  # rows; the others repeat them
     paths: dict[str, Path]
 
+    def record(self, n_rows: int) -> dict[str, Any]:
+        """Say what is written or read, for the report."""
+        dense_bytes = 4 * n_rows * self.layer.n_features
+        return {"layer": self.layer.name, "n_rows": n_rows, "dense_bytes": dense_bytes}
+
     def random(self, count: int, seed: int = 0) -> NDArray[np.int64]:
         """Draw row numbers: twice the same one only where there are too few."""
         n_rows = len(self.dense)
@@ -109,6 +114,7 @@ class Comparison:
         paired = Paired(ways=ways, between=between, pause_seconds=PAUSE_SECONDS)
         self._benchmark.pedantic(paired.round, rounds=self._rounds(n_rounds))
         megabytes = n_rows * self._rows.layer.n_features * 4 / 1e6
+        self._benchmark.extra_info["rows"] = self._rows.record(n_rows)
         self._benchmark.extra_info["ways"] = {
             name: {
                 "seconds": seconds,
@@ -181,6 +187,7 @@ def test_sizes(
     benchmark.pedantic(write)
     recipe = recipe_bytes(matrix)
     floor = floor_bytes(matrix, rows.layer.n_channels)
+    benchmark.extra_info["rows"] = rows.record(rows.n_different)
     benchmark.extra_info["sizes"] = {
         name: {"bytes": size, "of_recipe": size / recipe, "of_floor": size / floor}
         for name, size in sizes.items()
@@ -198,7 +205,7 @@ def test_sizes(
 
 @pytest.mark.parametrize("kind", ["CSR", "dense"])
 def test_read_all(comparison: Comparison, rows: Rows, kind: str) -> None:
-    def read(name: str) -> Matrix | Float32:
+    def read(name: str) -> "Matrix | Float32":
         opened = FORMATS[name].opened(rows.paths[name], rows.layer)
         return opened.csr() if kind == "CSR" else opened.dense()
 
