@@ -1,17 +1,17 @@
-"""Zeros of activations: how many, where, and what goes with them.
+"""Analyse the zeros of activations: how many there are, where, and what they correlate with.
 
 ==================  =================================================================
-`analysis`          zeros of a store or of images, by one call
-`result`            what that finds out, as frames and in JSON's types
-`counting`          counting what a store holds, or images without a store
-`counts`            what was counted of one layer, batch by batch; mean and spread
-`flatness`          how much of an image is flat
-`statistics`        correlations, and whether one set of images has more zeros
-`wrong_scalings`    what the usual mistakes do to the zeros
-`tables`            all of it in rows of text and in long tables
+`analysis`          analyses a store or images in one call
+`result`            holds the result as pandas frames and as JSON
+`counting`          counts the zeros of a store, or of images without a store
+`counts`            holds the counts of one layer; mean and spread over images
+`flatness`          measures how much of an image is flat
+`statistics`        correlates two measures; compares two sets of images
+`wrong_scalings`    measures what wrongly scaled input does to the zeros
+`tables`            writes results as rows of text and as long tables
 ==================  =================================================================
 
-Each name loads its module when first used.
+Importing this package imports nothing else: each name loads its module on first use.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Zeros of a store or of images, by one call."""
+"""Analyses the zeros of a store or of images in one call."""
 
 import os
 import warnings
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sparsefeat.pipeline import Extractor
 
 Progress = Callable[[int, int, str], None]
-"""Takes how many are done, of how many, and what they are."""
+"""Called with the number of items done, the total, and the layer or measure in hand."""
 
 
 def analyse(
@@ -33,44 +33,44 @@ def analyse(
     name: str | None = None,
     progress: Progress | None = None,
 ) -> Sparsity:
-    """Count the zeros of a store, or of images, layer by layer, and say what goes with them.
+    """Count the zeros of a store or of images, layer by layer.
 
     Parameters
     ----------
     source
-        A store or its folder; else images, one or several, as `Extractor.extract` takes
-        them.
+        A store or its folder; or images, one or several, as `Extractor.extract` takes them.
     layers
-        Of a store's layers those to count, written as for a model; by default all. Of
-        images the extractor's are counted.
+        The layers of a store to count, as names and patterns; by default all. For images leave
+        it out: the extractor's layers are counted.
     extractor
-        What runs the network; needed for images, and for them alone.
+        Runs the network. Images need one; a store takes none.
     flatness
-        Measure how flat each image is. By default done for images, which are decoded
-        anyway, and not for a store, whose images would have to be read again.
+        Whether to measure how flat each image is. By default true for images, which are decoded
+        anyway, and false for a store, whose images have to be read again.
     images
-        Where a store's images are now, if they were moved: for their flatness.
+        The folder where a store's images are now, if they were moved. Used for flatness only.
     positions
-        Count by position, and in how many images a channel is active. Without it a store's
-        indices aren't read: only the counts that it recorded.
+        Whether to count by position, and in how many images each channel is active. Without it
+        the counts that the store recorded are read, and none of its indices.
     name
-        What to call the set; by default as `source` is.
+        The name of the set of images; by default that of `source`.
     progress
-        Called as the work goes on with how much is done, of how much, and the layer that is
-        counted or "flatness"; of a generator's images the total isn't known, and is what is done.
+        Called as the work goes on with the number of images or rows done, the total, and the
+        layer that is counted or "flatness". The total of a generator isn't known: it is given as
+        the number done.
 
     Raises
     ------
     InputError
-        Images without an extractor, a store with one; layers or `images` for images;
-        `images` without flatness.
+        Images came without an extractor, or a store with one; `layers` or `images` came with
+        images; or `images` came without flatness.
     SourceError, LayerError, StoreError
         As listing images and opening a store raise them.
 
     Warns
     -----
     RejectWarning
-        Some images could not be read: they stand in the result's `rejects`.
+        Some images could not be read; the result's `rejects` lists them.
 
     Examples
     --------
@@ -83,20 +83,22 @@ def analyse(
     if isinstance(source, Store) or is_store(source):
         if extractor is not None:
             raise InputError(
-                f"{source} is a store, expected images where an extractor is given: leave it out"
+                f"{source} is a store, and an extractor is for images: leave the extractor out"
             )
         if images is not None and not flatness:
-            raise InputError("got photos, expected flatness=True with them: it is all they are for")
+            raise InputError("photos is used for flatness only: pass flatness=True too")
         return _of_store(source, layers, flatness, images, positions, name, progress)
     if extractor is None:
         raise InputError(
-            f"got images ({_called(source)}) and no extractor, expected one: pass "
+            f"got images ({_called(source)}) and no extractor: pass "
             "extractor=sparsefeat.Extractor(model, layers), or name a store"
         )
     if layers is not None:
-        raise InputError("got layers for images, expected them in the extractor: put them in")
+        raise InputError(
+            "layers chooses among a store's layers; for images, pass layers to the Extractor"
+        )
     if images is not None:
-        raise InputError("got photos besides images, expected a store with them: leave it out")
+        raise InputError("photos says where a store's images are now: leave it out for images")
     inputs: Iterable[ImageInput | Reject] = each_image(source)
     if isinstance(source, str | os.PathLike | Sized):
         inputs = [*inputs]

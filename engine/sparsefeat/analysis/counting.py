@@ -1,4 +1,4 @@
-"""Counting the zeros of a store or of images, and the layers of the stages through both."""
+"""Counts the zeros of a store or of images, and names the stages that are missing."""
 
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -31,19 +31,19 @@ def count_store(
     store
         The store, from `sparsefeat.open`.
     layers
-        Names; by default all that it holds.
+        Names of layers; by default all.
     positions
-        Count by position, and in how many images each channel is active. That isn't recorded:
-        the indices are read, but no values (except of a layer that is stored dense), about 64 MiB
-        at a time. Without it, zeros per row and per channel are read as they were recorded, and
-        nothing else.
+        Whether to count by position, and in how many images each channel is active. A store
+        doesn't record these: the indices are read, about 64 MiB at a time, but no values (except
+        those of a layer that is stored dense). Without it only the recorded counts per row and
+        per channel are read.
     progress
-        Called with the rows read, of how many, and the layer's name.
+        Called with the number of rows read, their total, and the layer's name.
 
     Returns
     -------
     dict
-        For each layer its `LayerZeros`, in the order of `layers`; `per_row` in the order of the
+        A `LayerZeros` for each layer, in the order of `layers`; `per_row` is in the order of the
         store's rows.
 
     Raises
@@ -51,7 +51,7 @@ def count_store(
     LayerError
         The store has no such layer.
     StoreCorruptError
-        What is on disk is not what was written.
+        A file of the store is damaged.
     """
     names = list(store.layers) if layers is None else list(layers)
     recorded = {name: store[name].zeros() for name in names}
@@ -63,8 +63,8 @@ def count_store(
             zeros.per_channel.sum() != zeros.per_row.sum()
         ):
             raise StoreCorruptError(
-                f"{store.folder} counts other zeros of {name} by channel than by row, expected as "
-                "many: see sparsefeat verify, and extract these images again"
+                f"{store.folder} records different numbers of zeros of {name} by channel and by "
+                "row: find the damaged part with sparsefeat verify, and extract its images again"
             )
         counted = PositionCounts(layer) if positions else None
         if counted is not None:
@@ -88,7 +88,7 @@ def count_store(
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ImageZeros:
-    """What was counted of some images.
+    """The zeros of some images.
 
     Attributes
     ----------
@@ -97,9 +97,9 @@ class ImageZeros:
     rows
         The images, in the order of `LayerZeros.per_row`.
     flatness
-        As long as `rows`; empty where it wasn't measured.
+        The flatness of each row; empty if it wasn't measured.
     rejects
-        What could not be read, and why.
+        The images that could not be read, with the reason.
     """
 
     counts: dict[str, LayerZeros]
@@ -117,16 +117,16 @@ def count_images(
 ) -> ImageZeros:
     """Run images through the network and count their zeros, batch by batch.
 
-    Activations are dropped as soon as they are counted; only figures are kept for each image.
+    Activations are dropped as soon as they are counted.
 
     Parameters
     ----------
     extractor
-        Its layers are counted; pre-activations too, if it has any.
+        Runs the network. Its layers are counted, pre-activations among them.
     images
-        As `Extractor.extract` takes them.
+        The images, as `Extractor.extract` takes them.
     flatness
-        Measure how flat each of them is.
+        Whether to measure how flat each image is.
     progress
         Called after each batch with the number of images done.
 
@@ -136,7 +136,7 @@ def count_images(
         As `Extractor.extract` does.
     """
     accumulators = {name: Accumulator(layer) for name, layer in extractor.layers.items()}
-    # By digest: an image that comes twice is as flat the second time.
+    # By digest, since an image may come twice.
     measured: dict[str, Flatness] = {}
     rows: list[Row] = []
     rejects: list[Reject] = []
@@ -164,23 +164,23 @@ def count_images(
 
 
 def missing_stages(names: Collection[str]) -> list[str]:
-    """Say what of the stages isn't among the layers that a store holds.
+    """List the stages of the network that a store has no layers of.
 
     Examples
     --------
     >>> missing_stages(["block2_pool", "block3_pool", "block4_pool", "block5_pool"])
-    ['block1_pool', 'layers behind block5_pool']
+    ['block1_pool', 'layers after block5_pool']
     """
     missing = [name for name in POOLS if name not in names]
     behind = [name for name in names if name not in POOLS]
-    return missing if behind else [*missing, "layers behind block5_pool"]
+    return missing if behind else [*missing, "layers after block5_pool"]
 
 
 def explain_last_stage(layers: Sequence[ModelLayer]) -> str | None:
-    """Say why the stages through a model ends with its last pool; None where it goes on."""
+    """Say why the stages of a model end with its last pool; None if there are more."""
     top = [layer.name for layer in layers_after_base(layers)]
     if set(top).intersection(choose("stages", layers)):
         return None
     if not top:
         return "the model was exported without its top"
-    return f"behind it the model has {', '.join(top)}, none of them a hidden layer"
+    return f"none of the layers after it ({', '.join(top)}) is a hidden layer"

@@ -1,4 +1,4 @@
-"""How many elements of a layer are zero, and where: counted, never estimated."""
+"""Counts of a layer's zeros, exact: by row, channel and position."""
 
 from dataclasses import dataclass, fields
 
@@ -22,8 +22,8 @@ Float64 = npt.NDArray[np.float64]
 class Spread:
     """Mean and spread over images.
 
-    `std` is the sample's, with N - 1 below; None for fewer than two images. The rest is None
-    where there are no images.
+    `std` is the sample standard deviation (divisor N - 1), None for fewer than two images. Without
+    images everything is None.
     """
 
     mean: float | None
@@ -36,7 +36,7 @@ class Spread:
 
 
 def compute_spread(values: Float64) -> Spread:
-    """Sum up float64 (N,), as `pandas.Series.describe` does.
+    """Compute the spread of float64 (N,), as `pandas.Series.describe` does.
 
     Examples
     --------
@@ -54,24 +54,23 @@ def compute_spread(values: Float64) -> Spread:
 class LayerZeros:
     """The zeros of one layer over a set of images; one image is one row.
 
-    A zero is 0.0 or -0.0. An element that is no zero is *active*; of a pre-activation that is
-    nearly every one.
+    0.0 and -0.0 are zeros. An element that isn't zero is *active*.
 
     Attributes
     ----------
     layer
-        The layer's name, and its shape for one image: (H, W, C), or (F,) where each of the F
-        units is a channel of its own.
+        The layer's name, and its shape for one image: (H, W, C); or (F,), of which each of the F
+        units counts as a channel.
     per_row
-        int64 (N,), zeros in each row.
+        int64 (N,): zeros in each row.
     per_channel
-        int64 (C,), zeros in each channel over all rows and positions.
+        int64 (C,): zeros in each channel over all rows and positions.
     per_position
-        int64 (H, W), zeros at each position over all rows and channels. None where it wasn't
-        counted, and for a layer without positions.
+        int64 (H, W): zeros at each position over all rows and channels. None if positions
+        weren't counted, or if the layer has none.
     active_rows
-        int64 (C,), rows in which the channel is active at one position or more. None where it
-        wasn't counted.
+        int64 (C,): number of rows in which the channel is active at one position or more. None
+        if it wasn't counted.
 
     Examples
     --------
@@ -109,7 +108,7 @@ class LayerZeros:
 
     @property
     def n_positions(self) -> int:
-        """Positions of an image: H * W, or 1 for a layer without."""
+        """Number of positions of one image: H * W, or 1 for a layer of shape (F,)."""
         return self.layer.n_features // self.layer.n_channels
 
     @property
@@ -124,7 +123,7 @@ class LayerZeros:
 
     @property
     def share(self) -> float | None:
-        """Share of zeros, 0 to 1: exactly ``np.mean(x == 0)``. None where there are no rows."""
+        """Share of zeros, 0 to 1: exactly ``np.mean(x == 0)``. None without rows."""
         return self.n_zeros / self.n_elements if self.n_elements else None
 
     @property
@@ -134,34 +133,34 @@ class LayerZeros:
 
     @property
     def channel_shares(self) -> Float64:
-        """Share of zeros in each channel, float64 (C,); NaN where there are no rows."""
+        """Share of zeros in each channel, float64 (C,); NaN without rows."""
         return _shares(self.per_channel, self.n_rows * self.n_positions)
 
     @property
     def position_shares(self) -> Float64 | None:
-        """Share of zeros at each position, float64 (H, W), or None where it wasn't counted."""
+        """Share of zeros at each position, float64 (H, W); None if it wasn't counted."""
         if self.per_position is None:
             return None
         return _shares(self.per_position, self.n_rows * self.layer.n_channels)
 
     @property
     def spread(self) -> Spread:
-        """Mean, standard deviation, least, quartiles and greatest of `row_shares`."""
+        """Mean, standard deviation, minimum, quartiles and maximum of `row_shares`."""
         return compute_spread(self.row_shares)
 
     @property
     def dead(self) -> Int64:
-        """Channels that are zero everywhere, over the whole set: their numbers from 0.
+        """Numbers of the channels that are zero at every position of every image, from 0.
 
-        Dead over these images; another one may wake them. Without rows there are none.
+        They are dead for these images only: another image may activate them. Empty without rows.
         """
         return self._channels(self.per_channel == self.n_rows * self.n_positions)
 
     @property
     def always_on(self) -> Int64 | None:
-        """Channels that are active in every image, at one position or more.
+        """Numbers of the channels that are active at one position or more of every image.
 
-        None where it wasn't counted; a layer without positions needs no counting.
+        None if active rows weren't counted; a layer of shape (F,) doesn't need them.
         """
         if self.active_rows is not None:
             return self._channels(self.active_rows == self.n_rows)
@@ -169,7 +168,7 @@ class LayerZeros:
 
     @property
     def never_zero(self) -> Int64:
-        """Channels that are zero at no position of any image."""
+        """Numbers of the channels that are active at every position of every image."""
         return self._channels(self.per_channel == 0)
 
     def _channels(self, chosen: npt.NDArray[np.bool_]) -> Int64:
@@ -177,7 +176,7 @@ class LayerZeros:
 
 
 class PositionCounts:
-    """Counts, of one layer, what only the indices tell: zeros by position, and active channels.
+    """Counts zeros by position, and active rows by channel, from the indices of one layer.
 
     Its memory doesn't grow with the number of rows.
     """
@@ -188,14 +187,14 @@ class PositionCounts:
         self._active_rows = np.zeros(layer.n_channels, np.int64)
 
     def add(self, csr: Csr) -> None:
-        """Count some rows; the values are not looked at."""
+        """Count some rows; the values aren't read."""
         if len(self.shape) == 2:
             self._per_position += csr_zeros_per_position(csr, self._layer.n_channels)
         self._active_rows += csr_active_rows_per_channel(csr, self._layer.n_channels)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The positions' extents: (H, W), or () where there are none."""
+        """(H, W), or () for a layer without positions."""
         return self._layer.shape[:-1]
 
     @property
@@ -210,7 +209,7 @@ class PositionCounts:
 
 
 class Accumulator:
-    """Counts all there is to count of one layer.
+    """Counts the zeros of one layer, batch by batch.
 
     Examples
     --------
@@ -231,13 +230,13 @@ class Accumulator:
         self._positions = PositionCounts(layer)
 
     def add(self, csr: Csr) -> None:
-        """Count some rows, which hold no stored zeros."""
+        """Count some rows, whose values must not contain zeros."""
         self._per_row.append(csr_zeros_per_row(csr))
         self._per_channel += csr_zeros_per_channel(csr, self._layer.n_channels)
         self._positions.add(csr)
 
     def result(self) -> LayerZeros:
-        """Give what was counted so far."""
+        """Return the counts so far."""
         return LayerZeros(
             layer=self._layer,
             per_row=np.concatenate([np.empty(0, np.int64), *self._per_row]),

@@ -1,4 +1,4 @@
-"""How much of an image is flat, as the network sees it."""
+"""Measures how much of an image is flat, as the network sees it."""
 
 import os
 from collections import Counter
@@ -19,7 +19,7 @@ BLOCK = 8
 """Height and width of the blocks whose variance is taken, in pixels of the network's input."""
 
 FLAT_VARIANCE = 9.0
-"""A block is flat below it: a standard deviation of 3 of 255 levels."""
+"""A block whose variance is below this is flat: a standard deviation of 3 of 255 levels."""
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green, blue: ITU-R BT.601
 
@@ -29,7 +29,7 @@ class Flatness:
     """Two measures of the local variance of one image.
 
     `flat_share` is the share of blocks that are flat, 0 to 1. `log_variance` is the mean over
-    the blocks of log10(1 + variance): 0 for one colour, about 4 at most.
+    the blocks of log10(1 + variance): 0 for a single colour, at most about 4.
     """
 
     flat_share: float
@@ -39,8 +39,8 @@ class Flatness:
 def compute_flatness(pixels: npt.NDArray[np.uint8]) -> Flatness:
     """Measure an image's local variance.
 
-    The luminance is cut into blocks of 8x8 pixels from the upper left corner on, and the variance
-    of each taken; rows and columns that fill no block are left out.
+    The luminance (ITU-R BT.601) is cut into blocks of 8x8 pixels from the upper left corner; rows
+    and columns that don't fill a block are left out.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def compute_flatness(pixels: npt.NDArray[np.uint8]) -> Flatness:
     Raises
     ------
     InputError
-        It has another dtype or shape, or is smaller than one block.
+        `pixels` has another dtype or shape, or is smaller than one block.
 
     Examples
     --------
@@ -64,7 +64,10 @@ def compute_flatness(pixels: npt.NDArray[np.uint8]) -> Flatness:
         )
     rows, columns = pixels.shape[0] // BLOCK, pixels.shape[1] // BLOCK
     if not rows or not columns:
-        raise InputError(f"got pixels {pixels.shape}, expected at least {BLOCK}x{BLOCK} of them")
+        raise InputError(
+            f"got an image of {pixels.shape[0]}x{pixels.shape[1]} pixels, expected at least "
+            f"{BLOCK}x{BLOCK}"
+        )
     whole = pixels[: rows * BLOCK, : columns * BLOCK].astype(np.float32)
     luminance = (whole @ _LUMA).reshape(rows, BLOCK, columns, BLOCK)
     variances = luminance.var(axis=(1, 3), dtype=np.float64)
@@ -80,31 +83,31 @@ def stored_flatness(
     images: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Float64, Float64, dict[str, int]]:
-    """Measure the flatness of the images whose rows a store holds.
+    """Measure the flatness of the images of a store.
 
-    The files are read again, brought to size as they were, and left out where they are gone or
-    their digest is another one.
+    The original files are read again and resized as for the store. A file that is missing, or
+    whose digest differs from the recorded one, is left out.
 
     Parameters
     ----------
     store
         The store, from `sparsefeat.open`.
     images
-        Where the images are now, if they were moved.
+        The folder where the images are now, if they were moved.
     progress
-        Called with the images looked at, and of how many.
+        Called with the number of images done, and their total.
 
     Returns
     -------
     tuple
-        `flat_share` and `log_variance`, float64 (N,) each, in the order of the rows; NaN for a
-        image that was left out. Then why images were left out, and how many.
+        `flat_share` and `log_variance`, float64 (N,) each, in the order of the rows, NaN for an
+        image that was left out; and the number of images left out for each reason.
 
     Raises
     ------
     InputError
-        The store doesn't say how images were brought to size, or this version of sparsefeat
-        does it otherwise.
+        The store doesn't say how its images were resized, or this version of sparsefeat doesn't
+        have that preset.
     """
     preset, size = _preparation(store)
     obs = store.obs
@@ -137,8 +140,8 @@ def _preparation(store: Store) -> tuple[Preset, tuple[int, int]]:
     preset = PRESETS.get(name) if isinstance(name, str) else None
     if preset is None or preset.recipe() != recipe or not isinstance(size, list) or len(size) != 2:
         raise InputError(
-            f"{os.fspath(store.folder)} was made with preprocessing {name!r} in a way that this "
-            "version doesn't know, expected one of its presets: leave flatness out"
+            f"{os.fspath(store.folder)} was made with preprocessing {name!r}, which this version "
+            "of sparsefeat doesn't have as recorded: leave flatness out"
         )
     height, width = size
     assert isinstance(height, int)

@@ -1,4 +1,4 @@
-"""What was found out about the zeros of a set of images, as frames."""
+"""The result of an analysis: the zeros of a set of images, as pandas frames."""
 
 import dataclasses
 import math
@@ -11,6 +11,7 @@ from sparsefeat.analysis.counts import Float64, LayerZeros
 from sparsefeat.analysis.statistics import Correlation, Difference, compare_shares, correlate
 from sparsefeat.errors import InputError, LayerError
 from sparsefeat.store import differences
+from sparsefeat.system import counted
 from sparsefeat.types import Reject, split_failures
 
 if TYPE_CHECKING:
@@ -21,26 +22,26 @@ FLATNESS = ("flat_share", "log_variance")
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Sparsity:
-    """The zeros of some layers over a set of images.
+    """The zeros of some layers over a set of images; `analyse` returns it.
 
     Attributes
     ----------
     source
-        What the images are called: a folder, a store.
+        The name of the set: a folder or a store.
     counts
-        For each layer its `LayerZeros`.
+        A `LayerZeros` for each layer.
     obs
-        pandas: one line for each image, in the order of the counts; `path`, `root`, `label`,
-        `width`, `height`, `sha256`, ...; and, where they were measured, `flat_share` and
-        `log_variance` (see `sparsefeat.analysis.Flatness`).
+        pandas frame with a line for each image, in the order of the counts: `path`, `root`,
+        `label`, `width`, `height`, `sha256`, ...; and `flat_share` and `log_variance` if flatness
+        was measured (see `sparsefeat.analysis.Flatness`).
     rejects
-        Images that could not be read, and why.
+        The images that could not be read, with the reason.
     settings
-        What decides the numbers: model, pooling, preprocessing, size. Two sets are only compared
-        where it is the same.
+        Model, pooling, preprocessing and size. Two sets can be compared if their settings are
+        equal.
     unmeasured
-        Of a store: why the flatness of images could not be measured, and of how many. It is NaN
-        for them.
+        For a store: the number of images whose flatness could not be measured, for each reason.
+        Their flatness is NaN.
 
     Examples
     --------
@@ -64,23 +65,24 @@ class Sparsity:
 
     @property
     def has_flatness(self) -> bool:
-        """Whether the images' flatness was measured."""
+        """Whether flatness was measured."""
         return FLATNESS[0] in self.obs
 
     @property
     def layers(self) -> "pd.DataFrame":
-        """One line for each layer.
+        """A pandas frame with a line for each layer.
 
-        `shape`, `images`, `zeros` (share, 0 to 1, over everything), `std`, `min`,
-        `lower_quartile`, `median`, `upper_quartile`, `max` (of the images' shares), `channels`,
-        and how many of them are `dead`, `always_on` (NA where that wasn't counted), `never_zero`.
+        Columns: `shape`; `images`; `zeros` (share of all elements, 0 to 1); `std`, `min`,
+        `lower_quartile`, `median`, `upper_quartile` and `max` of the images' shares; `channels`;
+        and the number of channels that are `dead`, `always_on` (NA if not counted) and
+        `never_zero`.
         """
         import pandas as pd
 
         lines = []
         for zeros in self.counts.values():
             spread = dataclasses.asdict(zeros.spread)
-            del spread["mean"]  # the same number as `zeros`, but for rounding
+            del spread["mean"]  # equals `zeros`, except for rounding
             always_on = zeros.always_on
             lines.append(
                 {
@@ -100,7 +102,11 @@ class Sparsity:
 
     @property
     def images(self) -> "pd.DataFrame":
-        """One line for each image: `path`, `label`, its flatness, its share of zeros by layer."""
+        """A pandas frame with a line for each image.
+
+        Columns: `path`, `label`, the flatness if it was measured, and the share of zeros in each
+        layer.
+        """
         import pandas as pd
 
         shares = {name: zeros.row_shares for name, zeros in self.counts.items()}
@@ -109,7 +115,11 @@ class Sparsity:
 
     @property
     def labels(self) -> "pd.DataFrame":
-        """One line for each layer and label: `images`, and mean and spread of their shares."""
+        """A pandas frame with a line for each layer and label.
+
+        Columns: `layer`, `label`, `images`, and `zeros` (mean), `std`, `min` and `max` of the
+        images' shares.
+        """
         import pandas as pd
 
         labels = self.obs["label"].to_numpy()
@@ -124,15 +134,16 @@ class Sparsity:
         return pd.concat(frames, names=["layer", "label"]).reset_index()
 
     def channels(self, layer: str) -> "pd.DataFrame":
-        """One line for each channel of a layer, in their order.
+        """Return a pandas frame with a line for each channel of a layer.
 
-        `zeros` (share, 0 to 1), `active_images` (in how many it is active at one position or
-        more, NA where that wasn't counted), `dead`, `always_on` (NA likewise), `never_zero`.
+        Columns: `zeros` (share, 0 to 1); `active_images`, the number of images in which the
+        channel is active at one position or more (NA if not counted); `dead`; `always_on` (NA if
+        not counted); `never_zero`.
 
         Raises
         ------
         LayerError
-            It wasn't counted.
+            The layer wasn't counted.
         """
         import pandas as pd
 
@@ -149,12 +160,12 @@ class Sparsity:
         return pd.DataFrame(columns, index=index)
 
     def positions(self, layer: str) -> "pd.DataFrame":
-        """Share of zeros at each position of a layer: rows and columns as in the image.
+        """Return the share of zeros at each position of a layer, as a frame of H rows, W columns.
 
         Raises
         ------
         LayerError
-            The layer wasn't counted, or not by position, or it has none.
+            The layer wasn't counted, wasn't counted by position, or has no positions.
         """
         import pandas as pd
 
@@ -175,8 +186,9 @@ class Sparsity:
 
         Returns
         -------
-        For each layer and each measure of flatness a `Correlation`; empty where flatness wasn't
-        measured.
+        dict
+            A `Correlation` for each layer and each measure of flatness; empty if flatness wasn't
+            measured.
         """
         if not self.has_flatness:
             return {}
@@ -189,17 +201,17 @@ class Sparsity:
         }
 
     def compare(self, baseline: "Sparsity") -> list[Difference]:
-        """Compare with another set of images, layer by layer, for layers that both have.
+        """Compare with another set of images, for each layer that both sets have.
 
         Raises
         ------
         InputError
-            They were made with different models or settings: their numbers don't compare.
+            The two sets were made with different models or settings.
         """
         if different := differences(self.settings, baseline.settings):
             raise InputError(
-                f"{self.source} and {baseline.source} were made with other settings "
-                f"({'; '.join(different)}), expected the same: extract one of them anew"
+                f"{self.source} and {baseline.source} were made with different settings "
+                f"({'; '.join(different)}): extract one of them again with those of the other"
             )
         found = [
             _difference(
@@ -213,18 +225,18 @@ class Sparsity:
         return [each for each in found if each is not None]
 
     def compare_labels(self) -> list[Difference]:
-        """Compare the images of each label with those of the first one, layer by layer.
+        """Compare the images of each label with those of the first label, for each layer.
 
         Raises
         ------
         InputError
-            There are no two labels.
+            There are fewer than two labels.
         """
         labels = sorted(set(self.obs["label"].tolist()))
         if len(labels) < 2:
             raise InputError(
-                f"{self.source} has images of {len(labels)} label(s), expected at least two: a "
-                "label is the name of the folder that an image lies in"
+                f"{self.source} has images of {counted(len(labels), 'label')}, expected at least "
+                "two: a label is the name of the folder that holds an image"
             )
         found = []
         for name, zeros in self.counts.items():
@@ -233,12 +245,12 @@ class Sparsity:
         return [each for each in found if each is not None]
 
     def to_json(self, *, channels: bool = True, positions: bool = True) -> dict[str, Any]:
-        """Give everything in JSON's types.
+        """Return all results as values that JSON can hold.
 
         Parameters
         ----------
         channels, positions
-            Whether to give the zeros of every channel and at every position.
+            Whether to include the zeros of every channel, and at every position.
         """
         correlations = self.correlations()
         rejected, failed = split_failures(self.rejects)
@@ -265,8 +277,8 @@ class Sparsity:
     def _zeros(self, layer: str) -> LayerZeros:
         if layer not in self.counts:
             raise LayerError(
-                f"{layer!r} wasn't counted, expected one of {', '.join(self.counts)}: name it "
-                "among the layers"
+                f"layer {layer!r} wasn't counted, expected one of {', '.join(self.counts)}: add it "
+                "to layers"
             )
         return self.counts[layer]
 
@@ -285,15 +297,17 @@ def _difference(
 def layer_facts(
     zeros: LayerZeros, *, channels: bool = True, positions: bool = True
 ) -> dict[str, Any]:
-    """Give one layer's figures; channels by their numbers from 0.
+    """Return one layer's counts as values that JSON can hold.
+
+    Channels are numbered from 0.
 
     Parameters
     ----------
     zeros
-        What was counted.
+        The counts.
     channels, positions
-        Whether to give the zeros of every channel and at every position; None where they weren't
-        counted.
+        Whether to include the zeros of every channel, and at every position; they are None if
+        they weren't counted.
     """
     facts = {
         "shape": list(zeros.shape),
@@ -314,7 +328,7 @@ def layer_facts(
 
 
 def _image(line: dict[Any, Any]) -> dict[str, Any]:
-    """Put the layers' shares below one key; JSON has no NaN."""
+    """Move the layers' shares below one key, and replace NaN, which JSON lacks, by None."""
     plain = {
         str(key): None if isinstance(value, float) and math.isnan(value) else value
         for key, value in line.items()

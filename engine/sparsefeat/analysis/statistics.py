@@ -1,4 +1,4 @@
-"""How two figures of the same images go together, and whether two sets of images differ."""
+"""Correlates two measures of the same images, and compares two sets of images."""
 
 import math
 import warnings
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 CONFIDENCE = 0.95
 
-# Below it, any correlation is within the interval.
+# With fewer images the confidence interval contains every correlation.
 MIN_IMAGES = 4
 
 Verdict = Literal["more zeros", "fewer zeros", "no difference shown", "too few images"]
@@ -18,7 +18,7 @@ Verdict = Literal["more zeros", "fewer zeros", "no difference shown", "too few i
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
-    """A figure, and between which values it lies with 95 % confidence."""
+    """A value with its 95 % confidence interval, `low` to `high`."""
 
     value: float
     low: float
@@ -27,9 +27,9 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Correlation:
-    """Rank and linear correlation over `n_images`; None where there is nothing to say.
+    """Rank (Spearman) and linear (Pearson) correlation over `n_images` images.
 
-    That is so for fewer than four images, and where all have the same figure.
+    Both are None for fewer than four images, and if a measure is the same for all images.
     """
 
     n_images: int
@@ -38,11 +38,11 @@ class Correlation:
 
 
 def correlate(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> Correlation:
-    """Correlate two figures, float64 (N,) each; images where one is NaN are left out.
+    """Correlate two measures, float64 (N,) each; images for which one is NaN are left out.
 
-    Pearson's interval is Fisher's, from scipy; that of a straight line has the width of a perfect
-    order of so few images, not none. Spearman's is that of Bonett and Wright (2000):
-    Fisher's transformation with the standard error sqrt((1 + r^2 / 2) / (N - 3)).
+    Pearson's interval is Fisher's, from scipy. Spearman's is that of Bonett and Wright (2000):
+    Fisher's transformation with the standard error sqrt((1 + r^2 / 2) / (N - 3)). A perfect
+    correlation gets the inner bound of the next best order, instead of an interval of width 0.
 
     Examples
     --------
@@ -69,15 +69,15 @@ def correlate(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> Correla
 
 
 def _nearest(n: int) -> float:
-    """Give the rank correlation of an order that differs in one pair of neighbours alone."""
+    """Return the rank correlation of two orders that differ by one swap of neighbours."""
     return 1 - 12 / (n * (n * n - 1))
 
 
 def _fisher(r: float, n: int, *, variance: float) -> Estimate:
     """Estimate by Fisher's transformation, whose variance is `variance` / (N - 3).
 
-    A perfect correlation has no width in its terms: it gets the inner bound of the next best
-    order there is.
+    The transformation of a perfect correlation is infinite: it gets the inner bound of the next
+    best order.
     """
     from scipy import stats
 
@@ -99,13 +99,13 @@ def _finite(value: float, low: float, high: float) -> Estimate | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """The mean share of zeros of `name`'s images, less that of `baseline`'s.
+    """The mean share of zeros of the set `name`, minus that of the set `baseline`.
 
-    `low` and `high` are the ends of the 95 % confidence interval of the difference of the means,
-    None where one of the sets has fewer than two images, or where neither set's images differ
-    among themselves, so that nothing tells how far they spread. A difference is claimed only where
-    the interval leaves out 0. Each interval stands for itself: of twenty comparisons of sets that
-    don't differ, one claims a difference.
+    `low` and `high` are the ends of the 95 % confidence interval of the difference of the means.
+    They are None if a set has fewer than two images, or if the images of each set all have the
+    same share, so that their spread isn't known. `verdict` claims a difference only if the
+    interval doesn't contain 0. The intervals aren't corrected for multiple comparisons: of twenty
+    comparisons of sets that don't differ, about one claims a difference.
     """
 
     layer: str
@@ -129,19 +129,21 @@ def compare_shares(
     name: str,
     baseline: str,
 ) -> Difference | None:
-    """Compare two sets of images by Welch's method, which lets their spreads differ.
+    """Compare two sets of images by Welch's t interval, which allows different variances.
+
+    The images of a set are assumed to be independent: frames of one film are not.
 
     Parameters
     ----------
     ours, theirs
-        Share of zeros in each image, float64 (N,) and (M,). The images are taken as
-        independent draws from what they stand for: frames of one film are not.
+        Share of zeros in each image, float64 (N,) and (M,).
     layer, name, baseline
-        What to call them.
+        The names of the layer, of the set, and of the set that it is compared with.
 
     Returns
     -------
-    Difference, or None where one of the sets is empty.
+    Difference or None
+        None if one of the sets is empty.
 
     Examples
     --------
@@ -172,11 +174,11 @@ def _interval(
 ) -> tuple[float, float] | tuple[None, None]:
     if min(len(ours), len(theirs)) < 2:
         return None, None
-    if np.ptp(ours) == np.ptp(theirs) == 0:  # that a few images agree doesn't tell that all would
+    if np.ptp(ours) == np.ptp(theirs) == 0:  # no spread was seen, so none can be estimated
         return None, None
     from scipy import stats
 
-    with warnings.catch_warnings():  # of no spread in one of them, which is as it should be
+    with warnings.catch_warnings():  # scipy warns if one of the sets has no spread: that is fine
         warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)
         interval = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(CONFIDENCE)
     return float(interval.low), float(interval.high)

@@ -1,4 +1,4 @@
-"""What was found out as tables: in text, and long ones for CSV and whoever reads that."""
+"""Writes results as rows of text for a terminal, and as long tables for CSV."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TableRow = tuple[str, ...]
 
 GRID = 14
-"""Rows and columns of positions that text shows at most; more are taken together."""
+"""The most rows and columns of positions that text shows; more are combined into cells."""
 
 By = Literal["layer", "image", "channel", "position", "label"]
 
@@ -31,7 +31,7 @@ def points(difference: float) -> str:
 
 
 def describe_images_read(n_images: int, n_rejected: int, n_failed: int) -> str:
-    """Say how many images were read and how many not.
+    """Say how many images were read, and how many were not.
 
     >>> describe_images_read(2, 0, 0), describe_images_read(1, 3, 1)
     ('2 images, 0 rejected', '1 image, 3 rejected, 1 could not be read this time')
@@ -41,7 +41,7 @@ def describe_images_read(n_images: int, n_rejected: int, n_failed: int) -> str:
 
 
 def heading(sparsity: Sparsity) -> str:
-    """Say what was counted, in one line."""
+    """Name the set and its number of images, in one line."""
     n = sparsity.n_images
     rejected, failed = split_failures(sparsity.rejects)
     said = f"{sparsity.source}: {describe_images_read(n, len(rejected), len(failed))}"
@@ -52,7 +52,7 @@ def heading(sparsity: Sparsity) -> str:
 
 
 def layer_table(sparsity: Sparsity) -> tuple[TableRow, list[TableRow]]:
-    """Give a line for each layer; the spread only where there is more than one image."""
+    """Return a line for each layer, with the spread if there is more than one image."""
     counted = any(zeros.always_on is not None for zeros in sparsity.counts.values())
     spread = sparsity.n_images > 1
     columns: TableRow = ("layer", "shape", "zeros")
@@ -75,7 +75,10 @@ def _spread(spread: Spread) -> TableRow:
 
 
 def correlation_table(sparsity: Sparsity) -> tuple[TableRow, list[TableRow]]:
-    """Give a line for each layer: how its zeros go with flat blocks; none for too few images."""
+    """Return a line for each layer: its zeros correlated with the share of flat blocks.
+
+    Without lines for fewer than four images.
+    """
     rows = []
     for name, measures in sparsity.correlations().items():
         found = measures[FLATNESS[0]]
@@ -91,7 +94,7 @@ def _estimate(estimate: Estimate | None) -> TableRow:
 
 
 def image_table(sparsity: Sparsity) -> tuple[TableRow, list[TableRow]]:
-    """Give a line for each image, in their order."""
+    """Return a line for each image, in the order of the set."""
     measured = ("flat blocks",) if sparsity.has_flatness else ()
     frame = sparsity.images
     names = [*(FLATNESS[:1] if sparsity.has_flatness else ()), *sparsity.counts]
@@ -104,7 +107,7 @@ def image_table(sparsity: Sparsity) -> tuple[TableRow, list[TableRow]]:
 
 
 def channel_table(sparsity: Sparsity) -> tuple[TableRow, list[TableRow]]:
-    """Give a line for each channel: by layer, and within it the one with most zeros first."""
+    """Return a line for each channel: by layer, the channel with the most zeros first."""
     rows: list[TableRow] = []
     for name, zeros in sparsity.counts.items():
         shares, active, words = zeros.channel_shares, zeros.active_rows, channel_words(zeros)
@@ -116,12 +119,12 @@ def channel_table(sparsity: Sparsity) -> tuple[TableRow, list[TableRow]]:
 
 
 def channel_words(zeros: LayerZeros) -> list[str]:
-    """Say what is remarkable about each channel, if anything is."""
+    """Return "dead", "always on", "never zero" or "" for each channel."""
     words = [""] * zeros.layer.n_channels
     always_on = np.empty(0, np.int64) if zeros.always_on is None else zeros.always_on
     for word, numbers in (
         ("always on", always_on),
-        ("never zero", zeros.never_zero),  # which is always on, and more
+        ("never zero", zeros.never_zero),  # replaces "always on", which it implies
         ("dead", zeros.dead),
     ):
         for channel in numbers.tolist():
@@ -130,9 +133,9 @@ def channel_words(zeros: LayerZeros) -> list[str]:
 
 
 def position_grid(zeros: LayerZeros) -> list[TableRow]:
-    """Give the share of zeros at each position, in percent, as it lies in the image.
+    """Return the share of zeros at each position in percent, as rows of text.
 
-    A layer of more than 14x14 positions is shown in 14x14 cells, each taken together.
+    A layer of more than 14x14 positions is averaged over 14x14 cells.
     """
     assert zeros.per_position is not None
     return [tuple(f"{100 * share:.0f}" for share in row) for row in _cells(zeros).tolist()]
@@ -152,7 +155,7 @@ def _cells(zeros: LayerZeros) -> Float64:
 
 
 def label_table(sparsity: Sparsity) -> tuple[TableRow, list[TableRow]]:
-    """Give a line for each layer and label."""
+    """Return a line for each layer and label."""
     rows = [
         (
             str(line["layer"]),
@@ -166,7 +169,7 @@ def label_table(sparsity: Sparsity) -> tuple[TableRow, list[TableRow]]:
 
 
 def difference_table(differences: Sequence[Difference]) -> tuple[TableRow, list[TableRow]]:
-    """Give a line for each layer and set that was compared, in percentage points."""
+    """Return a line for each layer and comparison; differences are in percentage points."""
     rows: list[TableRow] = []
     for found in differences:
         interval = (
@@ -186,12 +189,15 @@ def difference_table(differences: Sequence[Difference]) -> tuple[TableRow, list[
                 found.verdict,
             )
         )
-    columns = ("layer", "set", "against", "zeros", "zeros there", "points", "95 % interval", "")
+    columns = (
+        *("layer", "set", "baseline", "zeros", "zeros of baseline"),
+        *("difference, points", "95 % interval", "verdict"),
+    )
     return columns, rows
 
 
 def scaling_table(found: Sequence[ScalingZeros]) -> tuple[TableRow, list[TableRow]]:
-    """Give a line for each scaling: zeros by layer, and how wrong the deepest layer is."""
+    """Return a line for each scaling: zeros by layer, and the error of the deepest layer."""
     layers = list(found[0].shares)
     deepest = layers[-1]
     rows = [
@@ -203,18 +209,20 @@ def scaling_table(found: Sequence[ScalingZeros]) -> tuple[TableRow, list[TableRo
         )
         for each in found
     ]
-    return ("input", *layers, f"error of {deepest}", "noticed as"), rows
+    return ("input", *layers, f"error of {deepest}", "warned of as"), rows
 
 
 def long_table(sparsity: Sparsity, by: By) -> "pd.DataFrame":
-    """Give one line for each layer, image and layer, channel, position, or label and layer.
+    """Return a long table for CSV; shares are 0 to 1.
 
-    Shares are 0 to 1. Layers without positions have no lines by position.
+    `by` says what a line is for: a "layer"; a "image" and layer; a "channel" of a layer; a
+    "position" of a layer; or a "label" and layer. Layers without positions have no lines by
+    position.
 
     Raises
     ------
     LayerError
-        By position, and no layer has any.
+        `by` is "position", and no layer has positions.
     """
     import pandas as pd
 
@@ -235,7 +243,7 @@ def long_table(sparsity: Sparsity, by: By) -> "pd.DataFrame":
                 id_vars="row", var_name="column", value_name="zeros"
             )
     if not frames:
-        raise LayerError("no layer has positions, expected one of shape (H, W, C): name one")
+        raise LayerError("no layer has positions: name a layer of shape (H, W, C)")
     return pd.concat(frames, names=["layer"]).reset_index("layer").reset_index(drop=True)
 
 
@@ -256,7 +264,7 @@ def _with_correlations(sparsity: Sparsity) -> "pd.DataFrame":
 
 
 def difference_frame(differences: Sequence[Difference]) -> "pd.DataFrame":
-    """Give one line for each difference."""
+    """Return a table with a line for each difference."""
     import pandas as pd
 
     columns = [field.name for field in dataclasses.fields(Difference)]
@@ -264,7 +272,7 @@ def difference_frame(differences: Sequence[Difference]) -> "pd.DataFrame":
 
 
 def scaling_frame(found: Sequence[ScalingZeros]) -> "pd.DataFrame":
-    """Give one line for each scaling and layer."""
+    """Return a table with a line for each scaling and layer."""
     import pandas as pd
 
     return pd.DataFrame(

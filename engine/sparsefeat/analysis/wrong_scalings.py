@@ -1,4 +1,4 @@
-"""What a wrongly scaled input does to the zeros."""
+"""Measures what wrongly scaled input does to the zeros."""
 
 import os
 import warnings
@@ -38,9 +38,10 @@ def _floats(pixels: UInt8) -> Float32:
 
 
 def scalings(right: Scaling) -> dict[str, Callable[[UInt8], Float32]]:
-    """Give ways from uint8 (N, H, W, 3), red first, to a network's input: the right one first.
+    """Return the scalings to compare, by name; the right one is first.
 
-    Behind it, by name, what people use or mistake for it.
+    The others are scalings that people use by mistake. Each is a function from uint8
+    (N, H, W, 3), channels in the order RGB, to the network's float32 (N, H, W, 3).
 
     >>> list(scalings(CAFFE))[:2]
     ['as expected', 'RGB less means of BGR']
@@ -70,7 +71,7 @@ def _way(scaling: Scaling) -> Callable[[UInt8], Float32]:
 
 
 def _again(images: Float32, scaling: Scaling) -> Float32:
-    """Scale what was scaled already."""
+    """Scale images that are scaled already."""
     ordered = images[..., ::-1] if scaling.channel_order == "BGR" else images
     again = ordered / np.float32(scaling.divisor)
     again -= np.array(scaling.mean, np.float32)
@@ -80,22 +81,22 @@ def _again(images: Float32, scaling: Scaling) -> Float32:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScalingZeros:
-    """The zeros that one scaling gives.
+    """The zeros of one scaling.
 
     Attributes
     ----------
     scaling
-        Its name among `scalings`.
+        Its name in `scalings`.
     shares
-        For each layer the share of zeros over all images.
+        The share of zeros in each layer, over all images.
     relative_errors
-        For each layer the distance from the right activations, as a part of their length (L2).
+        The relative L2 error of each layer against the right scaling.
     noticed
-        What `check_scaling` makes of it: empty where nothing looks wrong.
+        The scaling that `check_scaling` takes the input for; empty if it finds nothing wrong.
     n_images
-        How many images that is over.
+        Number of images that were read.
     n_rejected, n_failed
-        How many were rejected, and how many could not be read this time for a cause that lies in
+        Number of images that were rejected, and that could not be read for a reason that lies in
         the system.
     """
 
@@ -114,21 +115,21 @@ def compare_scalings(
     *,
     progress: Callable[[int], None] | None = None,
 ) -> list[ScalingZeros]:
-    """Run the same images through the network, scaled rightly and in the usual wrong ways.
+    """Run the same images through the network with the right scaling and with wrong ones.
 
     Parameters
     ----------
     extractor
-        Its layers are looked at.
+        Runs the network. Its layers are compared.
     inputs
-        As `Extractor.extract` takes them. What can't be read is passed over.
+        The images, as `Extractor.extract` takes them. Those that can't be read are skipped.
     progress
         Called after each batch with the number of images done.
 
     Returns
     -------
     list
-        One for each of the model's `scalings`, in their order.
+        A `ScalingZeros` for each of the model's `scalings`, in their order.
 
     Raises
     ------
@@ -138,7 +139,7 @@ def compare_scalings(
     Warns
     -----
     RejectWarning
-        Some could not.
+        Some of the images could not be read.
     """
     rejects: list[Reject] = []
     ways = scalings(extractor.scaling)
@@ -157,7 +158,7 @@ def compare_scalings(
             progress(done)
     if not done:
         why = f" ({reject_message(rejects)})" if rejects else ""
-        raise SourceError(f"no image could be read{why}, expected at least one: name another one")
+        raise SourceError(f"no image could be read{why}: name other images")
     if rejects:
         warnings.warn(reject_message(rejects), RejectWarning, stacklevel=2)
     rejected, failed = split_failures(rejects)
@@ -206,7 +207,7 @@ def _batches(
     inputs: Iterable[ImageInput | Reject],
     rejects: list[Reject],
 ) -> Iterator[UInt8]:
-    """Decode a few images at a time; what can't be read is appended to `rejects`."""
+    """Decode a few images at a time; append those that can't be read to `rejects`."""
 
     def decoded() -> Iterator[UInt8]:
         for image in inputs:

@@ -1,22 +1,22 @@
-"""Comparing ways of running the network on the same machine, model and images.
+"""Compare engines that run the network, on the same machine, model and images.
 
 ===============  ====================================================================
-`comparison`     the comparison: engines started, checked, timed
-`engines`        the ways of running the network there are
-`work`           what they are given to do, and whether it can be
-`worker`         the process that an engine lives in
-`process`        the same, as its parent sees it
-`ort_engine`     the exported network as extraction runs it, inside a worker
-`torch_engine`   the same network in PyTorch, inside a worker
-`agreement`      whether engines compute the same
-`schedule`       warming up, rounds, turns, and how busy the machine was meanwhile
-`ratios`         what paired times say, and what they don't
-`result`         what was found
-`text`           the same in sentences and rows of text
-`report`         the same as a page
+`comparison`     starts engines, checks their outputs, times them
+`engines`        the engines that can be compared
+`work`           checks the job, and prepares the input of all engines
+`worker`         the process that runs one engine
+`process`        controls such a process from its parent
+`ort_engine`     the exported network as `Extractor` runs it
+`torch_engine`   the same network in PyTorch
+`agreement`      compares the outputs of two engines
+`schedule`       warms engines up, lets them take turns, watches other programs
+`ratios`         confidence intervals and verdicts of paired times
+`result`         the result
+`words`          writes a result as sentences and rows of text
+`report`         writes a result as a page
 ===============  ====================================================================
 
-Each name loads its module when first used: a worker imports no more than it runs.
+Each name loads its module on first use, so that a worker imports only what it runs.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Ways of running the network on the same machine, model and images."""
+"""Compares engines on the same machine, model and images."""
 
 import datetime
 import os
@@ -48,10 +48,10 @@ from sparsefeat.system import check_choice, describe_environment
 
 DEFAULT_ROUNDS = 15
 
-# Images of a run whose answers are compared; all 18 layers of one are 56 MB.
+# Number of images whose outputs are compared; all 18 layers of one image take 56 MB.
 CHECKED = 4
 
-# Why an engine can't be had, as opposed to what is wrong with the call or the model.
+# These mean that an engine isn't available here; other errors are faults of the call or the model.
 UNAVAILABLE = (ProviderError, DependencyError, LayerError)
 
 
@@ -74,57 +74,59 @@ def compare(
     progress: Progress | None = None,
     stop: threading.Event | None = None,
 ) -> Result:
-    """Time the network in several engines, on ready float32 arrays or from files on.
+    """Time the network in several engines, from float32 arrays or from JPEG files.
 
-    Each engine has a process of its own and the same number of threads; they take turns in
-    rounds, in an order drawn anew for each, and one has two, to be compared with itself. What they
-    compute is compared with Keras first, which is started for that even if it isn't timed; with
-    ONNX Runtime's CPU provider where Keras can't be had or can't give the layers.
+    Each engine runs in its own process with the same number of threads. The engines take turns in
+    rounds, in a new random order in each round. One engine has two turns in each round: comparing
+    it with itself measures the noise. Before they are timed, the outputs of all engines are
+    compared with those of Keras, which is started for this even if it isn't timed; if Keras isn't
+    installed or doesn't have the layers, with those of ONNX Runtime's CPU provider.
 
     Parameters
     ----------
     model
-        A float32 model that ``sparsefeat export`` made; Keras gets the same weights.
+        A float32 model file of ``sparsefeat export``; Keras gets the same weights.
     images
-        As `Extractor.extract` takes them; by default the images that sparsefeat ships.
+        The images, as `Extractor.extract` takes them; by default those that sparsefeat ships.
     int8
-        The int8 model made of it.
+        The int8 model file made from `model`.
     layers
-        What every engine has to give, as `Extractor` takes it.
+        The layers that every engine returns, as `Extractor` takes them.
     size
-        (height, width) of the images; by default the model's own.
+        (height, width) of the images; by default the model's.
     preprocess
-        The preset that makes an array of an image, or its name.
+        The preset that turns an image into an array, or its name.
     from_files
-        Time all of the way from JPEG files to features, with each engine's usual loader, instead
-        of the network alone. All loaders make the same pixels, those of the preset ``keras``.
+        Whether to time everything from JPEG files to features, with each engine's usual loader,
+        instead of the network only. All loaders make the same pixels: those of the preset
+        ``keras``.
     batch_sizes
-        Each is measured for itself.
+        The batch sizes to measure, one after the other.
     engines
-        Names of `ENGINES`, separated by commas or in a sequence. Those that are named and can't
-        be had are an error; with ``all`` they are left out, with the reason.
+        Names of `ENGINES`, separated by commas or in a sequence. A named engine that isn't
+        available raises an error; with ``all``, it is left out and the result says why.
     baseline
-        What the others are compared with; by default the fastest of TensorFlow's ways at the
-        same batch size, else ``onnxruntime-cpu``.
+        The engine that the others are compared with; by default the fastest engine of TensorFlow
+        at the same batch size, else ``onnxruntime-cpu``.
     threads
-        By default as many as this process may really use.
+        Threads per engine; by default the number of processors that this process may use.
     rounds
-        Turns of every engine at each batch size.
+        Turns of each engine at each batch size.
     seconds
-        Instead of rounds: how long to measure in all, with at least six rounds each.
+        Total time to measure, instead of `rounds`; each engine has at least six rounds.
     seed
-        Of the order and of the noise.
+        Seed of the random order and of the noise estimate.
     progress
-        Called with the turns done, of how many, and what is being done.
+        Called with the number of turns done, their total, and the current work.
     stop
-        Set from another thread to end after the turn in hand.
+        Set it from another thread to stop after the current turn.
 
     Raises
     ------
     BenchmarkError
-        An engine's process died, or it computes something else than the reference.
+        An engine's process ended, or its outputs differ from the reference's.
     ProviderError, DependencyError
-        An engine that was named can't be had here.
+        A named engine isn't available here.
     ModelError, LayerError, InputError, SourceError
         As `Extractor` and `list_images` raise them.
 
@@ -140,16 +142,16 @@ def compare(
     named = ALL not in engine_names(engines)
     if int8 is not None and not any(engine.precision == "int8" for engine in wanted):
         raise InputError(
-            f"an int8 model was given, but none of the engines {', '.join(e.name for e in wanted)} "
-            "runs one, expected onnxruntime-cpu-int8 or onnxruntime-openvino-int8 among them"
+            f"got an int8 model, but no engine among {', '.join(e.name for e in wanted)} runs it: "
+            "add onnxruntime-cpu-int8 or onnxruntime-openvino-int8, or leave the int8 model out"
         )
     if seed < 0:
-        raise InputError(f"seed is {seed}, expected a whole number from 0")
+        raise InputError(f"seed is {seed}, expected a whole number of at least 0")
     job = make_job(model, int8, layers, size, batch_sizes, threads, rounds, seconds)
     if from_files and preset(preprocess).name != "keras":
         raise InputError(
-            f"preprocess is {preset(preprocess).name!r}, expected 'keras' with from_files: it is "
-            "what the other engines' loaders do as well"
+            f"preprocess is {preset(preprocess).name!r}, expected 'keras' with from_files: the "
+            "loaders of the other engines have no other preset"
         )
     n_images = {size: pass_length(size) if from_files else size for size in job.batch_sizes}
     if baseline is not None:
@@ -157,7 +159,7 @@ def compare(
     turns_planned = rounds * n_turns(len(wanted)) * len(job.batch_sizes)
     tell = progress or (lambda done, total, what: None)
     started, begun = datetime.datetime.now(datetime.UTC), time.monotonic()
-    machine = describe_environment()  # before there is any load of ours
+    machine = describe_environment()  # before this comparison loads the machine
     with tempfile.TemporaryDirectory(prefix="sparsefeat-bench-") as name, ExitStack() as stack:
         folder = Path(name)
         work, used_images = _work(images, job, n_images, folder, from_files, preprocess)
@@ -172,7 +174,7 @@ def compare(
             tell=lambda what: tell(0, turns_planned, what),
         )
         if baseline in left_out:
-            raise ProviderError(f"baseline {baseline} can't be had here: {left_out[baseline]}")
+            raise ProviderError(f"baseline {baseline} isn't available here: {left_out[baseline]}")
         schedule = Schedule(
             workers,
             job.batch_sizes,
@@ -189,7 +191,7 @@ def compare(
             if stop.is_set():
                 break
             if reference is None:
-                tell(0, turns_planned, "starting what answers are compared with")
+                tell(0, turns_planned, "starting the reference")
                 reference = _reference(workers, job, work, folder, stack)
             agreements = _check(workers, reference, job, batch_size, n_images[batch_size], folder)
             turns = schedule.run(batch_size)
@@ -235,7 +237,7 @@ def _work(
     from_files: bool,
     preprocess: str | Preset,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Make what all workers are given; say which images it is made of, and if of the user."""
+    """Prepare the input of all workers; return it, and the settings that describe its images."""
     most = max(n_images.values())
     if from_files:
         found = find_files(images, most, size=job.size)
@@ -248,7 +250,7 @@ def _work(
 
 
 def _describe_images(used: Images | Files) -> dict[str, Any]:
-    """Say which images were used, as a result's settings do."""
+    """Describe the images that are used, as settings of a result."""
     return {
         "image_paths": list(used.paths),
         "images_failed": used.failed,
@@ -267,11 +269,11 @@ def _start(
     stop: threading.Event,
     tell: Callable[[str], None],
 ) -> tuple[list[WorkerProcess], dict[str, str]]:
-    """Start what can be had, one after the other."""
+    """Start the engines that are available, one after the other."""
     workers: list[WorkerProcess] = []
     left_out: dict[str, str] = {}
     for engine in wanted if named else ():
-        job.options(engine)  # what is impossible in any case is said before anything is started
+        job.options(engine)  # raises what is wrong with the call before anything is started
     for engine in wanted:
         if stop.is_set():
             break
@@ -283,7 +285,7 @@ def _start(
                 raise
             left_out[engine.name] = str(exc)
     if left_out and not workers:
-        raise ProviderError(f"no engine can be had here: {'; '.join(left_out.values())}")
+        raise ProviderError(f"no engine is available here: {'; '.join(left_out.values())}")
     return workers, left_out
 
 
@@ -301,7 +303,7 @@ def _reference(
     folder: Path,
     stack: ExitStack,
 ) -> WorkerProcess:
-    """Take Keras if it can be had, else the CPU provider, even if nobody asked to time it."""
+    """Return Keras if it is available, else the CPU provider; start it if it isn't timed."""
     started = {worker.engine.name: worker for worker in workers}
     try:
         return started.get(REFERENCE) or _worker(ENGINES[REFERENCE], job, work, folder, stack)
@@ -317,7 +319,7 @@ def _check(
     n_images: int,
     folder: Path,
 ) -> dict[str, Agreement]:
-    """Compare what all compute of some rows of the very batch, or files, that are timed."""
+    """Compare the outputs of all engines for some rows of the batch, or files, to be timed."""
     rows = np.unique(np.linspace(0, n_images - 1, CHECKED).round().astype(int)).tolist()
     with tempfile.TemporaryDirectory(dir=folder) as name:
         theirs = _answer(reference, job, batch_size, rows, Path(name) / "reference")
@@ -334,13 +336,13 @@ def _check(
 def _answer(
     worker: WorkerProcess, job: Job, batch_size: int, rows: list[int], folder: Path
 ) -> Path:
-    """Let an engine write what it computes, a file for each layer in the order of the job's."""
+    """Have an engine write its outputs, a file for each layer in the order of the job's layers."""
     folder.mkdir()
     answer = worker.ask(do="answer", batch_size=batch_size, rows=rows, folder=str(folder))
     if answer["layers"] != list(job.layers):
         raise BenchmarkError(
-            f"engine {worker.engine.name} gives the layers {', '.join(answer['layers'])}, expected "
-            f"{', '.join(job.layers)}: its times can't be compared"
+            f"engine {worker.engine.name} returns the layers {', '.join(answer['layers'])}, "
+            f"expected {', '.join(job.layers)}: its times can't be compared"
         )
     return folder
 

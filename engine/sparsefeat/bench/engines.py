@@ -1,4 +1,4 @@
-"""The ways of running the network that can be compared."""
+"""The engines that can be compared."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ ORT = "sparsefeat.bench.ort_engine:OrtEngine"
 
 ALL = "all"
 
-# With whose answers all others are compared; and where that one can't be had.
+# The engine whose outputs all others are compared with, and the one used if it isn't available.
 REFERENCE = "keras-predict"
 FALLBACK = "onnxruntime-cpu"
 
@@ -24,8 +24,8 @@ Precision = Literal["fp32", "bf16", "int8"]
 class Engine:
     """One way of running the network.
 
-    `build` names what a worker makes of `options`; `label` says in words what it is, and `loader`
-    how it comes from files to arrays where that is asked for.
+    `build` names the class, as ``module:name``, that a worker builds with `options`; `label`
+    describes the engine, and `loader` how it turns files into arrays.
     """
 
     name: str
@@ -70,7 +70,7 @@ def _extractor(
     framework: Framework = "onnxruntime",
     convolution: str = "direct",
 ) -> Engine:
-    """Describe an `Extractor` with these options."""
+    """Describe an engine that is an `Extractor` with these options."""
     return Engine(
         name=name,
         label=f"{label}, {precision}",
@@ -111,18 +111,18 @@ ENGINES = {
 
 
 def engine_names(wanted: str | Collection[str]) -> set[str]:
-    """Take names apart that are separated by commas, or in a sequence."""
+    """Split names that are separated by commas, or in a sequence."""
     words = wanted.split(",") if isinstance(wanted, str) else wanted
     return {word.strip() for word in words if word.strip()}
 
 
 def choose_engines(wanted: str | Collection[str]) -> tuple[Engine, ...]:
-    """Resolve names, separated by commas or in a sequence, to engines; `all` means all.
+    """Return the engines with these names, separated by commas or in a sequence, or ``all``.
 
     Raises
     ------
     InputError
-        A name is no engine's, or there is none.
+        There is no engine of that name, or no name was given.
 
     Examples
     --------
@@ -136,14 +136,14 @@ def choose_engines(wanted: str | Collection[str]) -> tuple[Engine, ...]:
 
 
 def choose_baseline(speeds: Mapping[str, float], asked: str | None) -> str:
-    """Take the engine asked for, else TensorFlow's fastest, else the CPU provider, else any.
+    """Return the engine asked for, else TensorFlow's fastest, else the CPU provider, else any.
 
     Parameters
     ----------
     speeds
-        Engines by name, the greatest number the fastest.
+        The speed of each engine, by name; larger is faster.
     asked
-        A name among them, or None.
+        The name of an engine in `speeds`, or None.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The exported network as extraction runs it: by sparsefeat, on ONNX Runtime."""
+"""The exported network as `Extractor` runs it, on ONNX Runtime."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,23 +15,23 @@ Float32 = NDArray[np.float32]
 
 
 class OrtEngine:
-    """Runs a model file through `Extractor`, which proves provider and precision.
+    """Runs a model file through `Extractor`, which verifies provider and precision.
 
     Parameters
     ----------
     model, layers, size, threads
         As `Extractor` takes them.
     batch_sizes
-        Those that will be run. A batch larger than the largest would be cut in pieces.
+        The batch sizes that will be run. A larger batch would be split.
     options
-        The other options of `Extractor` that make the engine what it is.
+        The other options of `Extractor`: provider, precision, convolution.
 
     Raises
     ------
     DependencyError
         ONNX Runtime isn't installed, or doesn't load.
     SparsefeatError
-        As `Extractor` raises them.
+        As `Extractor` raises it.
     """
 
     def __init__(
@@ -69,15 +69,15 @@ class OrtEngine:
         }
 
     def run(self, images: Float32) -> dict[str, Float32]:
-        """Run float32 (N, H, W, 3) through the network; one array for each layer comes back."""
+        """Run float32 (N, H, W, 3) through the network; return an array for each layer."""
         return self._extractor.run(images)
 
     def extract(
         self, files: Sequence[str], *, batch_size: int, size: tuple[int, int]
     ) -> Iterator[dict[str, "Rows"]]:
-        """Extract images in batches, for each of which the layers' rows come.
+        """Extract images in batches; yield the rows of each layer for each batch.
 
-        They are valid until the next batch is asked for. `size` is that of the engine.
+        The rows are valid until the next batch is requested. `size` must be the engine's.
         """
         if batch_size != self._extractor.options.batch_size:
             options = replace(self._extractor.options, batch_size=batch_size)
@@ -89,7 +89,7 @@ class OrtEngine:
 
 @dataclass(frozen=True)
 class Rows:
-    """A layer of some images, compressed; as an array it is dense: float32 (N, ...)."""
+    """Rows of one layer as CSR; ``np.asarray`` makes them dense: float32 (N, ...)."""
 
     csr: Csr
     shape: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""A worker as its parent sees it."""
+"""Starts a worker process, sends it commands, and ends it."""
 
 import importlib.util
 import json
@@ -15,30 +15,30 @@ from sparsefeat import errors
 from sparsefeat.bench.engines import Engine
 from sparsefeat.errors import BenchmarkError, SparsefeatError
 
-# Whose modules workers import, wherever this process has them from.
+# Workers import these packages from where this process imported them.
 PACKAGES = ("sparsefeat", "sparsefeat_export", "sparsefeat_kernels")
 
 
 class WorkerProcess:
-    """One engine in a process of its own, which computes only while it is asked something.
+    """One engine in its own process, which computes only while it answers a command.
 
     Parameters
     ----------
     engine
-        What it runs.
+        The engine to run.
     options
-        What the engine is built with, besides its own.
+        Options to build the engine with, in addition to its own.
     work
-        What it is given, as `worker` reads it: ready arrays, or files.
+        The input, as `worker` reads it: arrays or files.
     folder
-        Where what it prints is kept.
+        The folder for the log of the process's output.
 
     Raises
     ------
     ProviderError, PrecisionError, DependencyError
-        The engine can't be had here.
+        The engine isn't available here.
     BenchmarkError
-        It can't be built for another reason, or its process died.
+        The engine can't be built for another reason, or its process ended.
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class WorkerProcess:
         self._log = folder / f"{engine.name}.log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                # -P: a module in the user's folder must not stand in for one of ours.
+                # -P: a module in the current folder must not replace one of the packages.
                 [sys.executable, "-P", "-m", "sparsefeat.bench.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
                 env=os.environ | {"PYTHONPATH": _python_path()},
-                start_new_session=True,  # Ctrl-C is for the parent, which then ends this one
+                start_new_session=True,  # Ctrl-C goes to the parent, which then ends this process
             )
         try:
             start = {"build": engine.build, "options": engine.options | options, **work}
@@ -82,7 +82,7 @@ class WorkerProcess:
         return answer
 
     def close(self) -> None:
-        """End the process, at once and whatever it does, and those that it has started."""
+        """Kill the process and those that it has started."""
         self._process.kill()
         if hasattr(os, "killpg"):
             with suppress(ProcessLookupError, PermissionError):  # they have ended
@@ -121,7 +121,7 @@ class WorkerProcess:
 
 
 def _python_path() -> str:
-    """Let workers find what this process has found, wherever its user put it."""
+    """Return the PYTHONPATH with which workers import what this process imported."""
     specs = [importlib.util.find_spec(name) for name in PACKAGES]
     roots = {str(Path(spec.origin).parents[1]): None for spec in specs if spec and spec.origin}
     return os.pathsep.join([*roots, *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -1,4 +1,4 @@
-"""What paired measurements say, and what they don't."""
+"""Confidence intervals and verdicts of paired measurements."""
 
 import math
 from dataclasses import dataclass
@@ -13,15 +13,16 @@ Float64 = NDArray[np.float64]
 CONFIDENCE = 0.95
 RESAMPLES = 4000
 
-# With five rounds even the whole range of their ratios holds the median less than 95 % of the time.
+# With five rounds, even the range of all ratios contains the true median less than 95 % of the
+# time.
 MIN_ROUNDS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A median, and between which values it lies with 95 % confidence or more.
+    """A median with a confidence interval of at least 95 %, `low` to `high`.
 
-    Of fewer than six values `low` and `high` are the least and the greatest: that is less.
+    With fewer than six values the interval is their range, whose confidence is lower.
     """
 
     median: float
@@ -31,9 +32,9 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Ratio:
-    """How many times as fast one engine is as another, round by round.
+    """The ratio of two engines' images/s, from paired rounds.
 
-    `noise` is how far from 1 the ratio of an engine to itself would come out.
+    `noise` is how far from 1 the ratio of an engine to itself is in these rounds.
     """
 
     interval: Interval
@@ -42,16 +43,17 @@ class Ratio:
 
 
 def median_interval(values: Float64) -> Interval:
-    """Take for the median's interval the values that stand at equal ranks from both ends.
+    """Return the median with its distribution-free confidence interval.
 
-    How many of n independent values lie below the true median is binomial, whatever their
-    distribution, so the ranks follow from n: the innermost pair that holds the median at least
-    95 % of the time (David and Nagaraja, Order Statistics, 7.1).
+    The interval's ends are two of the values, at equal ranks from both ends: the innermost pair
+    that contains the true median at least 95 % of the time. The number of independent values
+    below the true median is binomial, so the ranks depend on the number of values only (David and
+    Nagaraja, Order Statistics, 7.1).
 
     Parameters
     ----------
     values
-        One for each round, (rounds,).
+        float64 (rounds,): one value for each round.
 
     Examples
     --------
@@ -67,21 +69,21 @@ def median_interval(values: Float64) -> Interval:
 
 
 def noise(first: Float64, second: Float64, *, seed: int = 0) -> float:
-    """Say by how much an engine seemed to differ from itself.
+    """Estimate how far from 1 the median ratio of an engine to itself is, by chance.
 
-    It had two turns in each round, as two engines have one each: what slows both down is in
-    neither ratio. Which of the two is the first means nothing, so their ratios are turned round at
-    random; 95 % of the medians are nearer to 1 than what is returned.
+    The engine had two turns in each round. Which of the two is called the first is arbitrary, so
+    the ratios are inverted at random, many times; 95 % of the medians are closer to 1 than the
+    result.
 
     Parameters
     ----------
     first, second
-        Images/s of the same engine, (rounds,).
+        float64 (rounds,): images/s of the same engine in its two turns.
 
     Returns
     -------
     float
-        0.03 means three percent; infinity where there are no rounds.
+        0.03 means 3 %; infinity without rounds.
     """
     if not len(first):
         return math.inf
@@ -92,17 +94,17 @@ def noise(first: Float64, second: Float64, *, seed: int = 0) -> float:
 
 
 def compare_rates(ours: Float64, theirs: Float64, *, noise: float) -> Ratio:
-    """Say how many times as fast `ours` is as `theirs`, in the same rounds.
+    """Compare two engines by the ratio of their images/s in the same rounds.
 
-    A difference is claimed only if the interval of the median ratio leaves out 1, and the ratio
-    is further from 1 than the noise.
+    The verdict claims a difference only if the interval of the median ratio doesn't contain 1,
+    the ratio is further from 1 than the noise, and there are at least six rounds.
 
     Parameters
     ----------
     ours, theirs
-        Images/s, (rounds,).
+        float64 (rounds,): images/s of the two engines.
     noise
-        How far from 1 an engine's ratio to itself came out in these rounds.
+        How far from 1 the ratio of an engine to itself is in these rounds; see `noise`.
     """
     ratios = ours / theirs
     interval = median_interval(ratios)

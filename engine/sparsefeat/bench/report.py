@@ -1,4 +1,4 @@
-"""A comparison as one page: sentences, plots, tables, environment."""
+"""Writes a comparison as one page: sentences, plots, tables, environment."""
 
 import datetime
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from sparsefeat.viz.pages import Figure, Part, Section, Table, check_installed, 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-# Apart for eyes that don't tell red from green, and each engine's name stands beside its bar.
+# Colour-blind readers can tell these apart; each engine's name also stands beside its bar.
 COLOURS = {
     "tensorflow": "#d9822b",
     "pytorch": "#8a5a9e",
@@ -27,7 +27,7 @@ TITLES = {
 
 
 def render_report(result: Result) -> str:
-    """Write the page as HTML that stands alone.
+    """Return the page as HTML that needs no other file and no network.
 
     Raises
     ------
@@ -37,25 +37,26 @@ def render_report(result: Result) -> str:
     check_installed()
     said = cautions(result)
     whole = Table(
-        caption="Ratio: images/s over the baseline's, median of rounds, and its 95 % interval",
+        caption="Ratio: images/s divided by the baseline's; median over rounds with its 95 % "
+        "confidence interval",
         columns=COLUMNS,
         rows=table(result.rows()),
     )
     first: list[Part] = [
-        findings(result) or "One engine was measured: there is nothing to compare."
+        findings(result) or "One engine was measured, so there is nothing to compare."
     ]
     if said:
-        first += ["To keep in mind:", said]
+        first += ["Keep in mind:", said]
     sections = [
-        Section(title="What the numbers say", parts=first),
+        Section(title="Results", parts=first),
         Section(title="Images per second", parts=[_rates(result, n) for n in result.batch_sizes]),
         Section(title="Time per batch", parts=[_latency(result, n) for n in result.batch_sizes]),
-        Section(title="All of it", parts=[whole, _turns(result)]),
+        Section(title="All numbers", parts=[whole, _turns(result)]),
         Section(title="How it was measured", parts=[method(result)]),
         Section(title="Engines and machine", parts=[_engines(result), _machine(result)]),
     ]
     return render_page(
-        "VGG16, engines compared", sections, lead=f"{heading(result)}; {_when(result)}"
+        "Comparison of VGG16 engines", sections, lead=f"{heading(result)}; {_when(result)}"
     )
 
 
@@ -97,8 +98,8 @@ def _rates(result: Result, batch_size: int) -> Figure:
     _lay_out(figure, rows, "images/s")
     spoken = ", ".join(f"{row.engine} {row.images_per_second.median:.3g}" for row in rows)
     return Figure(
-        caption=f"Batches of {batch_size}. Bars: median of rounds; lines: its 95 % interval. "
-        "Longer is faster.",
+        caption=f"Batches of {batch_size}. A bar is the median over rounds, its line the 95 % "
+        "confidence interval. Longer is faster.",
         description=f"Bars of images per second in batches of {batch_size}: {spoken}",
         plot=figure,
     )
@@ -131,18 +132,18 @@ def _latency(result: Result, batch_size: int) -> Figure:
     figure.update_xaxes(**({"type": "log", "dtick": 1} if logarithmic else {"rangemode": "tozero"}))
     spoken = ", ".join(f"{row.engine} {1000 * row.seconds[0]:.3g}" for row in rows)
     files = result.settings["from_files"]
-    run = "pass through the files, divided by its batches," if files else "batch timed"
+    dot = "the mean batch of one pass through the files" if files else "one timed batch"
     return Figure(
-        caption=f"Batches of {batch_size}. Every {run} is a dot; the box holds the middle "
-        "half of them, its line is the median. Further left is faster.",
-        description=f"Milliseconds of every batch of {batch_size}, as dots and boxes; the medians "
-        f"are {spoken}",
+        caption=f"Batches of {batch_size}. A dot is {dot}; a box contains the middle half of the "
+        "dots, and its line is the median. Further left is faster.",
+        description=f"Dots and boxes of the milliseconds of every batch of {batch_size}; medians: "
+        f"{spoken}",
         plot=figure,
     )
 
 
 def _spread(rows: list[Speed]) -> float:
-    """Slowest over fastest."""
+    """Return the ratio of the slowest engine's time to the fastest's."""
     return max(row.seconds[2] for row in rows) / min(row.seconds[0] for row in rows)
 
 
@@ -155,6 +156,8 @@ def _lay_out(figure: "go.Figure", rows: list[Speed], title: str) -> None:
         font={"size": 13, "color": "#1c2530"},
         bargap=0.35,
         dragmode=False,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
     )
     figure.update_xaxes(title=title, automargin=True, fixedrange=True)
     figure.update_yaxes(
@@ -168,8 +171,8 @@ def _lay_out(figure: "go.Figure", rows: list[Speed], title: str) -> None:
 
 def _turns(result: Result) -> Table:
     return Table(
-        caption="Threads used: processor time over elapsed time while it was timed, and while it "
-        "waited for the others; delayed: share of the time that its threads were ready but had no "
+        caption="threads, waiting: processor time divided by elapsed time, in the engine's turns "
+        "and between them; delayed: share of the time in which its threads were ready but had no "
         "processor; others: processors that other programs used in its turns",
         columns=(
             "engine",
@@ -193,7 +196,7 @@ def _turns(result: Result) -> Table:
                 f"{one.threads_used:.2f}",
                 f"{one.idle_threads:.3f}",
                 f"{100 * one.delayed:.0f} %",
-                "not known" if one.others is None else f"{one.others:.2f}",
+                "unknown" if one.others is None else f"{one.others:.2f}",
                 "" if one.peak_bytes is None else f"{one.peak_bytes / 1e6:,.0f} MB",
             )
             for one in result.measurements
@@ -203,8 +206,8 @@ def _turns(result: Result) -> Table:
 
 def _engines(result: Result) -> Table:
     return Table(
-        caption="Engines, as their processes reported them",
-        columns=("engine", "what it is", "runs on", "device", "precision", "probe error"),
+        caption="Engines, as their processes report them",
+        columns=("engine", "description", "runs on", "device", "precision", "probe error"),
         rows=[
             (
                 name,
@@ -229,11 +232,11 @@ def _machine(result: Result) -> Table:
         ("instructions", " ".join(processor["flags"])),
         ("frequency governor", processor["governor"]),
         ("frequency boost", processor["boost"]),
-        ("may run on processors", _joined(limits["affinity"])),
-        ("quota, processors", limits["cpu_quota"] or "none"),
+        ("allowed processors", _joined(limits["affinity"])),
+        ("processor quota", limits["cpu_quota"] or "none"),
         ("threads", settings["threads"]),
         ("memory", memory["total_bytes"] and f"{memory['total_bytes'] / 1e9:.1f} GB"),
-        ("load average before", _joined(machine["load_average"])),
+        ("load average before the run", _joined(machine["load_average"])),
         ("system", machine["system"]["platform"]),
         ("Python", machine["python"]),
         ("packages", ", ".join(f"{name} {one}" for name, one in machine["packages"].items())),
@@ -247,7 +250,7 @@ def _machine(result: Result) -> Table:
     return Table(
         caption="Machine and settings",
         columns=(),
-        rows=[(name, "not known" if value is None else str(value)) for name, value in rows],
+        rows=[(name, "unknown" if value is None else str(value)) for name, value in rows],
         left=2,
     )
 

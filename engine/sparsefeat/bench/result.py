@@ -1,4 +1,4 @@
-"""What a comparison found."""
+"""The result of a comparison."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -26,16 +26,29 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One engine at one batch size, as it was measured.
+    """The measured times of one engine at one batch size.
 
-    `images` is how many go through in one run: those of a batch, or, from files, of a pass through
-    the files. `rounds` holds, for each round, the seconds of each run in its turn; `repeats_timed`
-    the same for the second turn of the engine that is compared with itself, and is empty for the
-    others. `settled` says whether its times had become steady before the first round.
-    `threads_used` is processor time over elapsed time in the turns, `idle_threads` the same while
-    others computed. `delayed` is the share of the time when its threads were ready that they had
-    no processor; 0 where the system doesn't say. `others` is how many processors other programs
-    used in its turns, None where the system doesn't say.
+    Attributes
+    ----------
+    images
+        Images of one run: of a batch, or, from files, of a pass through the files.
+    rounds
+        For each round, the seconds of each run of the engine's turn.
+    repeats_timed
+        The same for the second turn, which one engine has to be compared with itself; empty for
+        the others.
+    settled
+        Whether the times had become steady when the warm-up ended.
+    threads_used
+        Processor time divided by elapsed time during the engine's turns.
+    idle_threads
+        The same while other engines computed.
+    delayed
+        Share of the time in which the engine's threads were ready but had no processor; 0 if the
+        system doesn't report it.
+    others
+        Number of processors that other programs used during the engine's turns; None if the
+        system doesn't report it.
     """
 
     engine: str
@@ -54,17 +67,17 @@ class Measurement:
 
     @property
     def rates(self) -> Float64:
-        """Images/s, (rounds,)."""
+        """float64 (rounds,): images/s of each round."""
         return self._rates(self.rounds)
 
     @property
     def repeat_rates(self) -> Float64:
-        """Images/s in the second turns, (rounds,) or (0,)."""
+        """float64 (rounds,) or (0,): images/s of the second turns."""
         return self._rates(self.repeats_timed)
 
     @property
     def seconds(self) -> Float64:
-        """Seconds of every timed batch; from files the mean of each pass."""
+        """Seconds of every timed batch; from files, the mean over the batches of each pass."""
         runs = np.concatenate([np.asarray(turn, dtype=np.float64) for turn in self.rounds])
         return runs * (self.batch_size / self.images)
 
@@ -74,10 +87,10 @@ class Measurement:
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """One engine at one batch size, as it is read.
+    """The summary of one engine at one batch size.
 
     `seconds` are the 50th, 90th and 99th percentile of a batch's time. `ratio` is None for the
-    baseline itself.
+    baseline.
     """
 
     engine: str
@@ -96,18 +109,18 @@ class Result:
     Attributes
     ----------
     settings
-        What was asked for: model, layers, size, images (and how many of them could not be read
-        this time), threads, seed.
+        The request: model, layers, size, images (and how many of them could not be read),
+        threads, seed.
     engines
-        What each engine really is: versions, device, precision, probe's error.
+        What each engine reported: versions, device, precision, error on the probe.
     left_out
-        Engines that can't be had here, and why.
+        The engines that aren't available here, with the reason.
     measurements
         By batch size and engine, in the order of `ENGINES`.
     environment
         The machine; see `sparsefeat.system.describe_environment`.
     stopped
-        Whether it was ended early.
+        Whether the comparison was stopped early.
     """
 
     settings: dict[str, Any]
@@ -121,21 +134,21 @@ class Result:
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
-        """Those that were measured."""
+        """The batch sizes that were measured."""
         return tuple(dict.fromkeys(one.batch_size for one in self.measurements))
 
     def rows(self) -> tuple[Speed, ...]:
-        """Summarize, by batch size and engine."""
+        """Summarize each engine at each batch size."""
         return tuple(row for size in self.batch_sizes for row in self._rows(size))
 
     def frame(self) -> "pd.DataFrame":
-        """Give `rows` as a table, a line for each."""
+        """Return `rows` as a pandas frame."""
         import pandas as pd
 
         return pd.DataFrame([_flat(row) for row in self.rows()])
 
     def to_json(self) -> dict[str, Any]:
-        """Give all of it, raw times included, as values that JSON can hold."""
+        """Return everything, raw times included, as values that JSON can hold."""
         return {
             "format": FORMAT,
             "started": self.started,
@@ -171,7 +184,7 @@ class Result:
         ]
 
     def _noise(self, batch_size: int) -> float:
-        """Say how far from 1 the ratio of an engine to itself came out."""
+        """Estimate the noise at one batch size; infinity if no engine had second turns."""
         twice = [
             one
             for one in self.measurements

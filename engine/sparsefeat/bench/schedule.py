@@ -1,6 +1,6 @@
-"""Who computes when: warming up, then rounds of a turn for every engine, and two for one.
+"""Schedules engines: warm-up, then rounds in which each engine has a turn, and one has two.
 
-Meanwhile it is watched how much of the processors other programs have.
+It also measures how much processor time other programs use during each turn.
 """
 
 import math
@@ -20,18 +20,17 @@ from sparsefeat.bench.ratios import MIN_ROUNDS
 from sparsefeat.system import affinity, read_text
 
 Progress = Callable[[int, int, str], None]
-"""Takes how many turns are done, of how many, and what is being done."""
+"""Called with the number of turns done, their total, and the current work."""
 
-# A turn is at least so long, so that a batch of one isn't timed alone.
+# A turn lasts at least this long, so that a batch of one image isn't timed alone.
 TURN_SECONDS = 0.5
 MAX_REPEATS = 100
 
-# ONNX Runtime's threads look for more work for some 50 ms before they sleep, and would take time
-# from the next engine.
+# ONNX Runtime's threads spin for about 50 ms before they sleep, which would slow the next engine.
 PAUSE_SECONDS = 0.1
 
-# Warm is who takes for three batches in a row the same time within so much; but on a busy machine
-# that may never be.
+# An engine is warm when three batches in a row take the same time within this share; on a busy
+# machine that may never happen, so the warm-up is limited.
 SETTLED = 0.1
 MIN_WARM_BATCHES = 3
 MAX_WARM_BATCHES = 30
@@ -39,21 +38,22 @@ MAX_WARM_SECONDS = 10.0
 
 PROC = Path("/proc")
 
-# The columns of /proc/stat that count time in which a processor did nothing; those behind `steal`
-# are in `user` and `nice` already (proc_stat(5)).
+# Columns of /proc/stat that count idle time. Columns after `steal` are part of `user` and `nice`
+# (proc_stat(5)).
 IDLE = (3, 4)
 COUNTED = 8
 
-# A processor's clock counts in hundredths of a second: shorter spans say nothing.
+# /proc/stat counts in hundredths of a second, too coarse for shorter spans.
 MIN_SECONDS = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """Processor time that was used since the system started, in seconds.
+    """Processor time used since the system started, in seconds.
 
-    `all_seconds` is that of the processors that this process may run on, with what a virtual
-    machine's host took of them; `own_seconds` that of this process and of all that it started.
+    `all_seconds` counts all programs on the processors that this process may use, and the time
+    that a virtual machine's host took from them; `own_seconds` counts this process and its
+    descendants. `at` is the time of reading, from `time.monotonic`.
     """
 
     at: float
@@ -62,7 +62,7 @@ class Usage:
 
 
 def read_usage(proc: Path = PROC) -> Usage | None:
-    """Read how much processor time was used; None where the system doesn't say (not Linux)."""
+    """Read how much processor time was used; None if the system doesn't report it (not Linux)."""
     tick = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 0
     counted = _all_ticks(proc / "stat")
     if counted is None or not tick:
@@ -73,13 +73,13 @@ def read_usage(proc: Path = PROC) -> Usage | None:
 
 
 def used_by_others(before: Usage | None, after: Usage | None) -> float | None:
-    """Say how many processors other programs used in between, on average.
+    """Return how many processors other programs used between two readings, on average.
 
     Returns
     -------
     float or None
-        0.5 is half a processor. None where the system doesn't say, or counts for less than this
-        process and its children used: some containers' files do.
+        0.5 is half a processor. None if the system doesn't report it, or reports less than this
+        process and its children used, as in some containers.
     """
     if before is None or after is None or after.at - before.at < MIN_SECONDS:
         return None
@@ -103,14 +103,14 @@ def _all_ticks(stat: Path) -> int | None:
 
 
 def _own_ticks(proc: Path) -> int:
-    """Sum up this process and all below it, those included that have ended and were waited for."""
+    """Sum the ticks of this process and its descendants, including those that have ended."""
     parents: dict[int, int] = {}
     ticks: dict[int, int] = {}
     for folder in proc.iterdir():
         if folder.name.isdecimal():
-            # The name of the program, in brackets, may hold anything.
+            # The program's name, in brackets, may contain spaces and brackets.
             fields = read_text(folder / "stat").rpartition(")")[2].split()
-            if fields:  # else it has ended meanwhile
+            if fields:  # otherwise the process has just ended
                 process = int(folder.name)
                 parents[process] = int(fields[1])
                 ticks[process] = sum(map(int, fields[11:15]))
@@ -125,11 +125,12 @@ def _is_below(process: int, top: int, parents: dict[int, int]) -> bool:
 
 @dataclass(kw_only=True)
 class Turns:
-    """What was measured of one engine at one batch size.
+    """The measurements of one engine at one batch size.
 
-    `rounds` holds the worker's answers, and how many processors `others` used meanwhile;
-    `repeats_timed` the same of the second turns that the engine had, if any. `settled` says
-    whether the times became steady while it was warmed up.
+    `rounds` holds the worker's answer of each turn, with the number of processors that `others`
+    used meanwhile; `repeats_timed` those of the second turns, if the engine had any. `settled` says
+    whether the times became steady during the warm-up. A turn has `untimed` runs, then `repeats`
+    timed ones.
     """
 
     warm_up_seconds: tuple[float, ...]
@@ -141,28 +142,27 @@ class Turns:
 
 
 class Schedule:
-    """Lets engines take turns, one computing at a time.
+    """Lets engines take turns, so that one computes at a time.
 
     Parameters
     ----------
     workers
         The engines.
     batch_sizes
-        Each is measured for itself, one after the other.
+        The batch sizes to measure, one after the other.
     rounds
-        Turns of every engine at each batch size; or else
+        Turns of each engine at each batch size.
     seconds
-        how long to go on with it in all, with at least six rounds each.
+        Total time to measure, instead of `rounds`; each engine has at least six rounds.
     baseline
-        Which engine has a second turn in each round, to be compared with itself, as two engines
-        are compared; by default the one of TensorFlow's that was fastest when it was warm. With
-        one engine alone there is nothing to compare, and no second turn.
+        The engine that has a second turn in each round, to be compared with itself; by default
+        the engine of TensorFlow that was fastest when warm. A single engine has no second turn.
     seed
-        Of the order within each round, which is drawn anew.
+        Seed of the order within each round.
     progress
         Called before every turn.
     stop
-        Set to end after the turn in hand.
+        Set it to stop after the current turn.
     """
 
     def __init__(
@@ -189,9 +189,9 @@ class Schedule:
         self._done = 0
 
     def run(self, batch_size: int) -> dict[str, Turns]:
-        """Warm all engines up at one batch size and measure them, by name.
+        """Warm up and measure all engines at one batch size; return their `Turns` by name.
 
-        A round that was not finished because of `stop` is left out.
+        A round that `stop` interrupts is left out.
         """
         turns = {}
         for worker in self._workers:
@@ -216,7 +216,7 @@ class Schedule:
         return turns
 
     def _slots(self, turns: dict[str, Turns]) -> list[WorkerProcess]:
-        """Say who has a turn in each round: all, and one of them again."""
+        """Return the turns of a round: one for each engine, and a second one for one of them."""
         if len(self._workers) == 1:
             return [*self._workers]
         speeds = {name: 1 / min(one.warm_up_seconds) for name, one in turns.items()}
@@ -226,7 +226,7 @@ class Schedule:
     def _round(
         self, batch_size: int, turns: dict[str, Turns], slots: Sequence[WorkerProcess]
     ) -> list[dict[str, Any]] | None:
-        """Give the answers in the order of `slots`, whatever the order of the turns."""
+        """Run the turns of one round in random order; return their answers in that of `slots`."""
         answers: dict[int, dict[str, Any]] = {}
         for index in self._rng.permutation(len(slots)):
             if self._stop.is_set():
@@ -247,9 +247,9 @@ class Schedule:
         if self._stop.is_set():
             return True
         if self._seconds is None:
-            return n_rounds >= self._rounds  # which is a guess where seconds count
+            return n_rounds >= self._rounds
         if n_rounds >= MIN_ROUNDS:
-            # Rather one round less than half a round too long.
+            # Stop if another round would end more than half a round after the time.
             return elapsed * (n_rounds + 0.5) / n_rounds > self._seconds
         return False
 
@@ -259,12 +259,12 @@ class Schedule:
 
 
 def n_turns(n_engines: int) -> int:
-    """Say how many turns a round has."""
+    """Return the number of turns in a round."""
     return n_engines + (n_engines > 1)
 
 
 def warm_up(worker: WorkerProcess, batch_size: int) -> Turns:
-    """Run batches until their times have settled; then say how many of them make a turn."""
+    """Run batches until their times are steady, and choose how many batches make a turn."""
     seconds: list[float] = []
     while len(seconds) < MIN_WARM_BATCHES or not (
         _settled(seconds[-MIN_WARM_BATCHES:])
@@ -279,7 +279,7 @@ def warm_up(worker: WorkerProcess, batch_size: int) -> Turns:
         warm_up_seconds=tuple(seconds),
         settled=_settled(seconds[-MIN_WARM_BATCHES:]),
         repeats=repeats,
-        # What cold caches cost at the start doesn't show in a long batch.
+        # A first, untimed run fills the caches; for long batches their cost is negligible.
         untimed=1 if usual < TURN_SECONDS else 0,
     )
 

@@ -1,4 +1,4 @@
-"""A comparison in sentences, and in rows of text."""
+"""Writes a comparison as sentences and as rows of text."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from sparsefeat.bench.ratios import MIN_ROUNDS
 from sparsefeat.bench.result import Result, Speed
 from sparsefeat.system import counted
 
-# Which share of the processors that the engines want others may use before it is worth a word.
+# Other programs may use this share of an engine's processors before the text mentions it.
 BUSY = 0.1
 
 COLUMNS = (
@@ -26,7 +26,7 @@ COLUMNS = (
 
 
 def table(rows: Sequence[Speed]) -> list[tuple[str, ...]]:
-    """Write each row's cells, in the order of `COLUMNS`."""
+    """Return the cells of each row, in the order of `COLUMNS`."""
     lines = []
     for row in rows:
         ratio = row.ratio
@@ -52,15 +52,15 @@ def table(rows: Sequence[Speed]) -> list[tuple[str, ...]]:
 
 
 def findings(result: Result) -> list[str]:
-    """Say in one sentence for each engine and batch size what the numbers support, and no more."""
+    """Return a sentence for each engine and batch size, which claims only what the numbers show."""
     return [_finding(row, result) for row in result.rows() if row.ratio is not None]
 
 
 def cautions(result: Result) -> list[str]:
-    """Say what to keep in mind of this run."""
-    said = [f"{name} is left out: {reason}" for name, reason in result.left_out.items()]
+    """Return sentences on what limits the meaning of the numbers."""
+    said = [f"{name} was left out: {reason}" for name, reason in result.left_out.items()]
     if result.stopped:
-        said.append("The run was ended early: what had been measured by then is shown.")
+        said.append("The run was stopped early: only finished rounds are shown.")
     threads = result.settings["threads"]
     if busy := _busy(result):
         said.append(f"The machine was busy: {busy}. Trust ratios rather than images/s.")
@@ -68,43 +68,47 @@ def cautions(result: Result) -> list[str]:
     if delayed > 0.1:
         said.append(
             f"An engine's threads were ready but had no processor for up to {100 * delayed:.0f} % "
-            "of the time that they could have run: other programs had it, a quota held them, or "
-            "there are more threads than processors."
+            "of their time: other programs used it, a quota applied, or there are more threads "
+            "than processors."
         )
     said += [
-        f"{one.engine} was not steady after "
-        f"{counted(len(one.warm_up_seconds), 'batch', 'batches')} of {one.batch_size} to warm up: "
-        "its first rounds may be slower than it is."
+        f"The times of {one.engine} were not steady after a warm-up of "
+        f"{counted(len(one.warm_up_seconds), 'batch', 'batches')} of {one.batch_size}: its first "
+        "rounds may be too slow."
         for one in result.measurements
         if not one.settled
     ]
     if any(one.agreement.reference == FALLBACK for one in result.measurements):
         said.append(
-            f"Answers were compared with {FALLBACK}'s, as Keras can't be had here or can't give "
-            "these layers; its own were compared with the model's probe alone."
+            f"Outputs were compared with those of {FALLBACK}, because Keras isn't installed or "
+            f"doesn't have these layers. Those of {FALLBACK} itself were compared with the probe "
+            "in the model only."
         )
     available = result.environment["limits"]["available_threads"]
     if threads > available:
-        said.append(f"{threads} threads were asked for, but only {available} can run at a time.")
+        said.append(
+            f"Each engine had {threads} threads, but this process may use only "
+            f"{counted(available, 'processor')}."
+        )
     idle = {one.engine: one.idle_threads for one in result.measurements if one.idle_threads > 0.1}
     for name, share in idle.items():
         said.append(
-            f"{name} used {share:.1f} processors while others were timed, which slowed them."
+            f"{name} used {share:.1f} processors while other engines were timed, which slowed them."
         )
     if any(engine["device"] == "gpu" for engine in result.engines.values()):
         said.append(
-            "onnxruntime-cuda ran on a GPU and everything else on the processor: that ratio "
-            "compares devices, too."
+            "onnxruntime-cuda ran on a GPU and the other engines on the CPU: its ratio compares "
+            "devices too."
         )
     if len(result.settings["image_paths"]) < result.settings["images"]:
         n_images = counted(len(result.settings["image_paths"]), "image")
-        again = "a turn goes through them again" if _from_files(result) else "batches repeat them"
-        said.append(f"Only {n_images} could be used: {again}.")
+        where = "within each turn" if _from_files(result) else "in each batch"
+        said.append(f"Only {n_images} could be used: images repeat {where}.")
     return said
 
 
 def _busy(result: Result) -> str | None:
-    """Say how other programs had the processors that the engines wanted; None if they had not."""
+    """Say how much other programs used the engines' processors; None if hardly."""
     limits, threads = result.environment["limits"], result.settings["threads"]
     count = len(limits["affinity"] or ()) or result.environment["processor"]["logical_count"] or 1
     most = max(0, count - threads) + BUSY * min(threads, count)
@@ -116,58 +120,59 @@ def _busy(result: Result) -> str | None:
             f"other programs used up to {max(measured):.1f} of {counted(count, 'processor')} while "
             "an engine was timed"
         )
-    # The load of the last minute is all that there is to go by, and our own may be in it.
+    # Only the load of the last minute is known, which may include our own.
     load = result.environment["load_average"]
     if load and load[0] > max(1.0, most):
         return (
-            f"its load average was {load[0]:g} before the run, on {counted(count, 'processor')}, "
-            "and this system doesn't say what other programs used during it"
+            f"its load average was {load[0]:g} before the run, on {counted(count, 'processor')}; "
+            "this system doesn't report what other programs used during the run"
         )
     return None
 
 
 def method(result: Result) -> list[str]:
-    """Say how it was measured."""
+    """Return paragraphs that describe the method."""
     threads = result.settings["threads"]
     images = len(result.settings["image_paths"])
-    whose = "given" if result.settings["own_images"] else "that sparsefeat ships"
+    whose = "of yours" if result.settings["own_images"] else "that sparsefeat ships"
     if _from_files(result):
         timed = (
-            "Timed was a pass from JPEG files to features: "
-            f"{counted(images, 'image')} {whose}, read, decoded and resized by each "
-            "engine's usual loader, and every layer asked for as NumPy arrays, or as sparse "
-            "rows where the engine is sparsefeat's. All loaders make the same pixels. The "
-            "files had been read before: disks are not timed."
+            f"Each run went from JPEG files to features: {counted(images, 'image')} {whose}, "
+            "read, decoded and resized by the engine's usual loader. The results were NumPy arrays "
+            "of every layer, or sparse rows from sparsefeat's engines. All loaders make the same "
+            "pixels. The files had been read before, so disks were not timed."
         )
     else:
         timed = (
-            f"Only the network was timed: from a float32 array of {images} decoded images "
-            f"{whose} to NumPy arrays of every layer asked for. Reading and decoding images is "
-            "not in it."
+            "Only the network was timed: from a float32 array of "
+            f"{counted(images, 'image')} {whose} to NumPy arrays of every layer. Reading and "
+            "decoding were not timed."
         )
     alone = (
-        f"Each engine ran in a process of its own with {counted(threads, 'thread')}, the same "
-        "weights and the same layers. One computed at a time; in every round each had one turn, in "
-        "an order drawn anew, after it had been warmed up; where batches are short, the first of a "
-        "turn was not timed. Where there was something to compare, one engine had two turns."
+        f"Each engine ran in its own process with {counted(threads, 'thread')}, the same weights "
+        "and the same layers. After a warm-up, every engine had one turn in each round, in a new "
+        "random order, and one computed at a time. In a turn of short batches the first one was "
+        "not timed. If there was more than one engine, one had two turns in each round, to measure "
+        "the noise."
     )
     checked = (
-        "Before it was timed, each engine's answers were compared with the reference's; ONNX "
-        "Runtime's provider and precision are proved on the probe stored in the model as well."
+        "Before they were timed, the outputs of each engine were compared with those of the "
+        "reference. The provider and the precision of ONNX Runtime were verified on the probe in "
+        "the model."
     )
     judged = (
-        "A ratio is the median over rounds of images/s over the baseline's in the same round, its "
-        "interval two of the rounds' ratios, of such ranks that it holds the true median 95 % of "
-        "the time or more (if rounds are independent; of fewer than six it is their range). A "
-        "difference is claimed only if the interval leaves out 1 and the ratio is further from 1 "
-        "than the ratio of an engine's two turns in the same rounds would be (noise), and after "
-        f"{MIN_ROUNDS} rounds or more."
+        "A ratio is the median over rounds of an engine's images/s divided by the baseline's in "
+        "the same round. Its interval contains the true median with at least 95 % confidence, if "
+        "rounds are independent; with fewer than six rounds it is their range. An engine counts as "
+        "faster or slower only if the interval doesn't contain 1, the ratio is further from 1 than "
+        "the noise (the ratio of one engine's two turns in the same rounds), and there are at "
+        f"least {MIN_ROUNDS} rounds."
     )
     return [timed, alone, checked, judged]
 
 
 def heading(result: Result) -> str:
-    """Say in one line what was compared."""
+    """Return the model, layers, input and machine of the comparison, in one line."""
     settings = result.settings
     height, width = settings["size"]
     layers = settings["layers"]
@@ -189,17 +194,16 @@ def _finding(row: Speed, result: Result) -> str:
     where = f"Batches of {row.batch_size}: {row.engine}"
     span = f"95 %: {_times(interval.low)} to {_times(interval.high)}"
     if row.ratio.verdict == "too few rounds":
-        return f"{where} against {row.baseline}: too few rounds to tell ({_rounds(row, result)})."
+        return f"{where} against {row.baseline}: {_rounds(row, result)}, too few to tell."
     if row.ratio.verdict == "no difference":
         return (
-            f"{where} and {row.baseline}: no difference that {_rounds(row, result)} can show "
+            f"{where} and {row.baseline}: no difference in {_rounds(row, result)} "
             f"(ratio {_times(interval.median)}, {span}; noise {100 * row.ratio.noise:.0f} %)."
         )
     if row.ratio.verdict == "faster":
         return f"{where} is {_times(interval.median)} times as fast as {row.baseline} ({span})."
     return (
-        f"{where} is slower than {row.baseline}: {_times(interval.median)} times its images/s "
-        f"({span})."
+        f"{where} is slower than {row.baseline}: {_times(interval.median)} times as fast ({span})."
     )
 
 
@@ -213,7 +217,7 @@ def _rounds(row: Speed, result: Result) -> str:
 
 
 def digits(number: float) -> str:
-    """Write three digits or so: more are noise."""
+    """Write a number with three significant digits, or without decimals from 100 on."""
     return f"{number:#.3g}" if number < 99.95 else f"{number:,.0f}"
 
 

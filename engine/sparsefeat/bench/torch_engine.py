@@ -1,4 +1,4 @@
-"""The exported network in PyTorch, as it is fastest on a processor: with its channels last."""
+"""The exported network in PyTorch, in the memory format that is fastest on a CPU: channels last."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,37 +24,37 @@ Mode = Literal["eager", "compile"]
 
 
 class TorchEngine:
-    """Runs the network of a model file in PyTorch, on the processor.
+    """Runs the network of a model file in PyTorch, on the CPU.
 
     Parameters
     ----------
     model
-        The exported file, whose graph and weights are taken.
+        The exported file; its graph and weights are used.
     layers
-        Names as `choose` returns them; what lies behind the deepest one isn't run.
+        Names as `choose` returns them; layers after the deepest one aren't run.
     mode
-        ``eager`` runs operator after operator, ``compile`` what `torch.compile` makes of them,
-        with the weights as constants.
+        ``eager`` runs one operator after the other; ``compile`` runs the network compiled by
+        `torch.compile`, with the weights as constants.
     size
         (height, width) of the images.
     batch_sizes
-        Those that will be run. The first is compiled at once, another when it comes.
+        The batch sizes that will be run. The first is compiled at once, others on first use.
     threads
-        For the work inside an operator, and as many processes for loading images.
+        Threads for each operator; also the number of processes that load images.
 
     Attributes
     ----------
     facts
-        What it runs on, in words, and its numbers of threads.
+        Version, device, precision and numbers of threads.
 
     Raises
     ------
     DependencyError
         PyTorch isn't installed, or doesn't load.
     ModelCorruptError
-        The weights are not those that were exported.
+        The weights differ from those that were exported.
     ProviderError
-        The graph has an operator that VGG16 hasn't, or `torch.compile` doesn't work here.
+        The graph has an operator that isn't part of VGG16, or `torch.compile` fails here.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class TorchEngine:
         batch_sizes: list[int],
         threads: int,
     ) -> None:
-        # More than one would be processes, which stay beside this one.
+        # With more than one, compilation starts processes that stay.
         os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
         with importing("torch", "pip install 'sparsefeat[torch]', or a build of your choice"):
             import torch
@@ -89,7 +89,7 @@ class TorchEngine:
             )
             try:
                 self.run(np.zeros((batch_sizes[0], *size, 3), dtype=np.float32))
-            except Exception as exc:  # no compiler, one that fails, no headers, no place to write
+            except Exception as exc:  # no compiler, a failing compiler, no headers, no cache folder
                 raise ProviderError(f"torch.compile doesn't work here: {_reason(exc)}") from exc
         self.facts: dict[str, Any] = {
             "device": "cpu",
@@ -100,7 +100,7 @@ class TorchEngine:
         }
 
     def run(self, images: Float32) -> dict[str, Float32]:
-        """Run float32 (N, H, W, 3) through the network; one array for each layer comes back."""
+        """Run float32 (N, H, W, 3) through the network; return an array for each layer."""
         import torch
 
         return self._run(torch.from_numpy(images))
@@ -108,7 +108,7 @@ class TorchEngine:
     def extract(
         self, files: Sequence[str], *, batch_size: int, size: tuple[int, int]
     ) -> Iterator[dict[str, Float32]]:
-        """Load images in processes of their own, and run them in batches as they come."""
+        """Load images in other processes, and run them in batches."""
         from torch.utils.data import DataLoader
 
         if self._loads != (files, batch_size):
@@ -117,7 +117,7 @@ class TorchEngine:
                 _Images(files=files, size=size, scaling=self._scaling),
                 batch_size=batch_size,
                 num_workers=self._threads,
-                persistent_workers=True,  # to start them costs some of a short pass
+                persistent_workers=True,  # starting them would take part of a short pass
             )
         for images in self._loader:
             yield self._run(images)
@@ -126,7 +126,7 @@ class TorchEngine:
         import torch
 
         if self._compiled and images.shape != self._shape:
-            torch.compiler.reset()  # what was compiled for another shape won't be run again
+            torch.compiler.reset()  # frees what was compiled for another shape
             self._shape = images.shape
         with torch.inference_mode():
             outputs = self._call(images)
@@ -135,7 +135,7 @@ class TorchEngine:
 
 @dataclass(frozen=True, kw_only=True)
 class _Images:
-    """A data set as PyTorch takes it: float32 (H, W, 3), scaled as the model expects."""
+    """A PyTorch data set of image files: float32 (H, W, 3), scaled as the model expects."""
 
     files: Sequence[str]
     size: tuple[int, int]
@@ -152,13 +152,13 @@ class _Images:
 
 
 def _reason(exc: BaseException) -> str:
-    """Give the first line that says something of the cause."""
+    """Return the first line of the message that names the cause."""
     lines = [line.strip() for line in str(exc).splitlines()]
     return next((line for line in lines if line and not line.endswith("raised:")), repr(exc))
 
 
 def _network(file: ModelFile, layers: Sequence[str]) -> "torch.nn.Module":
-    """Make a module of the model's graph: float32 (N, H, W, 3) -> the layers, in a tuple."""
+    """Build a module from the model's graph: float32 (N, H, W, 3) -> tuple of layers."""
     import torch
     from torch import fx, nn
 
@@ -181,8 +181,8 @@ def _network(file: ModelFile, layers: Sequence[str]) -> "torch.nn.Module":
         call = _CALLS.get(node.op_type)
         if call is None:
             raise ProviderError(
-                f"{file.path.name} has the operator {node.op_type} ({node.name}), and only those "
-                "of VGG16 are run in PyTorch"
+                f"{file.path.name} has the operator {node.op_type} ({node.name}), which isn't part "
+                "of VGG16: leave PyTorch's engines out"
             )
         attributes = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
         function, arguments = call([values[name] for name in node.input], attributes)
@@ -190,7 +190,7 @@ def _network(file: ModelFile, layers: Sequence[str]) -> "torch.nn.Module":
             function = torch.relu_
         values[node.output[0]] = graph.call_function(function, arguments)
     outputs = [values[chosen.tensors[name]] for name in layers]
-    # Their channels are last already: this copies nothing.
+    # No copy: the tensors are channels last already.
     graph.output(tuple(graph.call_method("contiguous", (one,)) for one in outputs))
     return fx.GraphModule(root, graph).eval()
 
@@ -203,7 +203,10 @@ def _conv(inputs: list[Any], attributes: Mapping[str, Any]) -> _Call:
 
     top, left, bottom, right = attributes["pads"]
     if (top, left) != (bottom, right):
-        raise ProviderError("PyTorch has no convolution that is padded more on one side")
+        raise ProviderError(
+            "PyTorch has no convolution with different padding on opposite sides: leave its "
+            "engines out"
+        )
     data, weight, *bias = inputs
     return torch.nn.functional.conv2d, (
         *(data, weight, bias[0] if bias else None),
@@ -224,7 +227,7 @@ def _max_pool(inputs: list[Any], attributes: Mapping[str, Any]) -> _Call:
 def _function(
     name: str, **attributes_taken: Any
 ) -> Callable[[list[Any], Mapping[str, Any]], _Call]:
-    """Call PyTorch's function of that name with the inputs and some attributes, or these values."""
+    """Map an operator to PyTorch's function `name`, with its inputs and the given attributes."""
 
     def call(inputs: list[Any], attributes: Mapping[str, Any]) -> _Call:
         import torch
@@ -235,7 +238,7 @@ def _function(
     return call
 
 
-# VGG16's operators, of ONNX: what each is in PyTorch.
+# VGG16's ONNX operators, and their PyTorch functions.
 _CALLS: dict[str, Callable[[list[Any], Mapping[str, Any]], _Call]] = {
     "Add": _function("add"),
     "Conv": _conv,

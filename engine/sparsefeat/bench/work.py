@@ -1,4 +1,4 @@
-"""What all engines are given to do: the model, the layers, and ready arrays or files."""
+"""Checks the job of all engines, and prepares their input: arrays or files."""
 
 import importlib.util
 import math
@@ -35,21 +35,20 @@ Float32 = NDArray[np.float32]
 T = TypeVar("T", bound=ImageInput)
 ImageInputs = str | os.PathLike[str] | Iterable[ImageInput | Reject]
 
-# In the package that makes models, which isn't imported for them.
+# The package that ships sample images; it is found, but not imported.
 SHIPPED_IN = "sparsefeat_export"
 
-# From files, a turn goes through so many of them at least, and in so many batches: a pipeline has
-# to fill before it runs.
+# From files, a pass has at least this many files and batches, because a pipeline must fill first.
 MIN_FILES = 16
 MIN_BATCHES = 4
 
-# Of JPEG files all loaders make the same pixels if these are their modes, and no CMYK.
+# All loaders make the same pixels from JPEG files of these modes, but not from CMYK.
 MODES = ("RGB", "L")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """The same for all engines: what to compute, of which model, with how many threads."""
+    """The job that all engines have: model, layers, input size, batch sizes and threads."""
 
     file: ModelFile
     int8: ModelFile | None
@@ -59,18 +58,20 @@ class Job:
     threads: int
 
     def options(self, engine: Engine) -> dict[str, Any]:
-        """Say what a worker builds the engine with, besides the engine's own options.
+        """Return the options to build an engine with, in addition to the engine's own.
 
         Raises
         ------
-        ProviderError, LayerError
-            There is no model, or there are no layers, for this engine.
+        ProviderError
+            The engine needs an int8 model, and there is none.
+        LayerError
+            The engine can't return one of the layers.
         """
         file = self.file
         if engine.precision == "int8":
             if self.int8 is None:
                 raise ProviderError(
-                    f"engine {engine.name} needs an int8 model: make one with sparsefeat quantize "
+                    f"engine {engine.name} needs an int8 model: make one with sparsefeat quantize, "
                     "and name it with --int8"
                 )
             file = self.int8
@@ -80,8 +81,8 @@ class Job:
         inner = [layer for layer in self.layers if layer.endswith(PRE)]
         if inner:
             raise LayerError(
-                f"engine {engine.name} can't give {inner[0]}: Keras' layers are rectified already; "
-                "leave it out, or compare the others without this engine"
+                f"engine {engine.name} can't return {inner[0]}, because Keras' layers contain "
+                "their ReLU: leave the layer or the engine out"
             )
         return common
 
@@ -96,24 +97,24 @@ def make_job(
     rounds: int,
     seconds: float | None,
 ) -> Job:
-    """Check what `compare` was asked for, before anything is started.
+    """Check the arguments of `compare`, before any engine is started.
 
     Raises
     ------
     ModelError, LayerError, InputError
-        Something of it can't be.
+        An argument is invalid.
     """
     sizes = tuple(sorted(set(batch_sizes)))
     validate_count("rounds", rounds)
     for batch_size in sizes or (0,):
         validate_count("batch size", batch_size, MAX_BATCH_SIZE)
     if seconds is not None and not 0 < seconds < math.inf:
-        raise InputError(f"seconds is {seconds}, expected a finite number of more than 0")
+        raise InputError(f"seconds is {seconds}, expected a finite number greater than 0")
     file = ModelFile.open(model)
     if file.metadata.precision != "fp32":
         raise InputError(
-            f"{file.path.name} is an int8 model, expected the float32 one that it was made of; "
-            "name this one with --int8 beside it"
+            f"{file.path.name} is an int8 model: give the float32 model that it was made from, "
+            "and the int8 model with --int8"
         )
     quantized = None if int8 is None else ModelFile.open(int8)
     if quantized is not None:
@@ -132,25 +133,25 @@ def _check_same(file: ModelFile, quantized: ModelFile) -> None:
     if quantized.metadata.precision != "int8":
         raise InputError(
             f"{quantized.path.name} is a {quantized.metadata.precision} model, expected an int8 "
-            "one; make it with sparsefeat quantize"
+            "one: make it with sparsefeat quantize"
         )
     if quantized.metadata.weights.sha256 != file.metadata.weights.sha256:
         raise InputError(
-            f"{quantized.path.name} was not made of {file.path.name}: their weights are others"
+            f"{quantized.path.name} was not made from {file.path.name}: their weights differ"
         )
     if quantized.metadata.preprocessing.scaling != file.metadata.preprocessing.scaling:
         raise InputError(
-            f"{quantized.path.name} was not made of {file.path.name}: it was exported with another "
-            "scaling"
+            f"{quantized.path.name} was not made from {file.path.name}: their scalings differ"
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """Preprocessed images: float32 (N, H, W, 3), of `paths`, over and over if they are fewer.
+    """Preprocessed images, float32 (N, H, W, 3).
 
-    `own` says whether they are the user's, not those that sparsefeat ships; `failed` how many of
-    those needed could not be read this time, for a cause that lies in the system.
+    `paths` are the images used, which repeat if there are fewer than N; `own` says whether they
+    are the user's rather than those that sparsefeat ships; `failed` is the number of images that
+    could not be read for a reason that lies in the system.
     """
 
     array: Float32
@@ -161,7 +162,7 @@ class Images:
 
 @dataclass(frozen=True, kw_only=True)
 class Files:
-    """JPEG files: `files` to open, and their `paths` as they are told; the rest as of `Images`."""
+    """JPEG files: `files` to open, and their `paths` for display; other fields as in `Images`."""
 
     files: tuple[str, ...]
     paths: tuple[str, ...]
@@ -169,7 +170,7 @@ class Files:
     failed: int
 
     def repeated(self, count: int) -> list[str]:
-        """Give so many files to open, over and over if they are fewer."""
+        """Return `count` files to open, which repeat if there are fewer."""
         return [self.files[index % len(self.files)] for index in range(count)]
 
 
@@ -181,25 +182,25 @@ def load_images(
     preprocess: str | Preset = "keras",
     scaling: Scaling = CAFFE,
 ) -> Images:
-    """Decode as many images as there are needed, in the order of their names.
+    """Decode the first `count` images.
 
     Parameters
     ----------
     images
-        As `Extractor.extract` takes them; nothing means the ten images that sparsefeat
+        As `Extractor.extract` takes them; an empty sequence means the ten images that sparsefeat
         ships.
     count
-        How many arrays to make.
+        The number of arrays to make.
 
     Raises
     ------
     SourceError
-        None of them can be read.
+        No image can be read.
 
     Warns
     -----
     RejectWarning
-        Some of those needed can't be read, and others were taken.
+        Some images can't be read; others were used instead.
     """
     pixels, paths = [], []
     rejects: list[Reject] = []
@@ -216,30 +217,28 @@ def load_images(
 
 
 def find_files(images: ImageInputs, count: int, *, size: tuple[int, int]) -> Files:
-    """Find as many JPEG files as there are needed, in the order of their names.
-
-    Files of other formats are passed over, and JPEG files of four channels.
+    """Find the first `count` JPEG files; other formats and CMYK files are skipped.
 
     Parameters
     ----------
     images
-        As `load_images` takes them, but files alone.
+        As `load_images` takes them, but only files.
     count
-        How many files to find at most.
+        The number of files to find at most.
     size
-        (height, width) to decode them to, to see that they can be.
+        (height, width): each file is decoded to this size, to check that it can be read.
 
     Raises
     ------
     SourceError
-        There is none.
+        There is no such file.
     InputError
-        An image is no file.
+        An image isn't a file.
 
     Warns
     -----
     RejectWarning
-        Some of those needed can't be read, and others were taken.
+        Some files can't be read; others were used instead.
     """
     files, paths = [], []
     rejects: list[Reject] = []
@@ -248,7 +247,7 @@ def find_files(images: ImageInputs, count: int, *, size: tuple[int, int]) -> Fil
     readable = _decoded(named, preset("keras"), size, rejects)
     for image, decoded in readable:
         if isinstance(image, Source) and not image.is_file:
-            continue  # engines are given names of files
+            continue  # engines open files by name
         file = image.file if isinstance(image, Source) else image
         if decoded.row.format == "JPEG" and _mode(file) in MODES:
             files.append(file)
@@ -263,20 +262,20 @@ def find_files(images: ImageInputs, count: int, *, size: tuple[int, int]) -> Fil
 def _decoded(
     images: Iterable[T | Reject], chosen: Preset, size: tuple[int, int], rejects: list[Reject]
 ) -> Iterator[tuple[T, Decoded]]:
-    """Decode one image after another; those that can't be read are appended to `rejects`."""
+    """Decode one image after the other; append those that can't be read to `rejects`."""
     for image in images:
         decoded = image if isinstance(image, Reject) else decode(image, chosen, size)
         if isinstance(decoded, Reject):
             rejects.append(decoded)
         else:
-            yield image, decoded  # type: ignore[misc]  # a Reject went the other way
+            yield image, decoded  # type: ignore[misc]  # a Reject doesn't get here
 
 
 def _note(paths: Sequence[str], rejects: Sequence[Reject], what: str) -> None:
-    """Raise `SourceError` if nothing was found, and warn of what could not be read."""
+    """Raise `SourceError` if nothing was found; warn of what could not be read."""
     if not paths:
         raise SourceError(
-            f"there is no {what} that can be read; name others, or none to use those that "
+            f"found no {what} that can be read: name other images, or none to use those that "
             "sparsefeat ships"
         )
     if rejects:
@@ -288,11 +287,13 @@ def _named(image: ImageInput | Reject) -> Source | Reject | str:
         return image
     if isinstance(image, str | os.PathLike):
         return str(Path(image).absolute())
-    raise InputError(f"got a {type(image).__name__} as an image, expected the path of a JPEG file")
+    raise InputError(
+        f"got an image of type {type(image).__name__}, expected the path of a JPEG file"
+    )
 
 
 def pass_length(batch_size: int) -> int:
-    """Say how many files a turn goes through: whole batches, and enough of them.
+    """Return the number of files of a pass: whole batches, and enough of them.
 
     Examples
     --------

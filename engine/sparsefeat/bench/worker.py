@@ -1,19 +1,19 @@
-"""A process that runs one engine when it is told to: ``python -m sparsefeat.bench.worker``.
+"""A process that runs one engine on command: ``python -m sparsefeat.bench.worker``.
 
-It reads one JSON object a line from standard input and answers each with one on standard output:
+It reads a JSON object from each line of standard input and answers it by one on standard output:
 
 =======================================================  =======================================
-``{"build": "module:name", "options": {}, ...}``           ``{"facts": {}}``; comes first
+``{"build": "module:name", "options": {}, ...}``           ``{"facts": {}}``; the first command
 ``{"do": "answer", "batch_size", "rows", "folder"}``       ``{"layers": []}``, each in a file
 ``{"do": "time", "batch_size", "repeats", "untimed"}``     ``{"seconds": [], ...}``, see `_time`
-what went wrong                                          ``{"error": "", "message": ""}``
+any command that fails                                   ``{"error": "", "message": ""}``
 =======================================================  =======================================
 
-The first object has ``"images"`` as well, a ``.npy`` file of ready arrays, and each run is of one
-batch of them; or ``"files"``, those to go through for each batch size, and the ``"size"`` to bring
-them to, and each run goes through all of them. `build` is resolved here, so that the package that
-imports TensorFlow and this one need not know each other. The process ends as soon as its standard
-input does.
+The first object also has the input. Either ``"images"``, the name of a ``.npy`` file of arrays:
+each run takes one batch of it. Or ``"files"``, lists of image files by batch size, and the
+``"size"`` to resize them to: each run goes through a whole list. `build` is resolved here, so that
+this package and the one that imports TensorFlow don't import each other. The process ends when its
+standard input does.
 """
 
 import importlib
@@ -37,7 +37,7 @@ Float32 = NDArray[np.float32]
 
 
 class Runnable(Protocol):
-    """What `build` makes."""
+    """The engine that `build` names."""
 
     facts: dict[str, Any]
 
@@ -48,17 +48,17 @@ class Runnable(Protocol):
     def extract(
         self, files: Sequence[str], *, batch_size: int, size: tuple[int, int]
     ) -> Iterator[Mapping[str, Any]]:
-        """Load files as is usual for the engine, and run them in batches.
+        """Load files with the engine's usual loader, and run them in batches.
 
-        Each layer that comes is an array or can be made one, and may be gone when the next batch
-        is asked for.
+        Yields, for each batch, the layers as arrays or as objects with ``__array__``. They may
+        become invalid when the next batch is requested.
         """
         ...
 
 
 def main() -> None:
     """Serve until standard input ends."""
-    # Whatever a library prints must not stand among the answers.
+    # What libraries print goes to standard error, not among the answers.
     with os.fdopen(os.dup(1), "w") as out:
         os.dup2(2, 1)
         commands = _commands()
@@ -71,7 +71,7 @@ def main() -> None:
                     answer: dict[str, Any] = {"facts": server.engine.facts}
                 else:
                     answer = server.serve(command)
-            except Exception as exc:  # whatever an engine raises is told, not handled
+            except Exception as exc:  # the parent raises it
                 told = failed_import(exc) or exc
                 answer = {
                     "error": type(told).__name__,
@@ -107,11 +107,11 @@ class _Server:
             yield from self.engine.extract(files, batch_size=batch_size, size=self._size)
 
     def _go(self, batch_size: int) -> float:
-        """Run once, and say how many seconds it took until the last outputs were there."""
+        """Run once; return the seconds until the last outputs were there."""
         before = last = time.perf_counter()
         for outputs in self._run(batch_size):
             last = time.perf_counter()
-            del outputs  # to give the last one's memory back is not timed
+            del outputs  # freeing the last batch isn't timed
         return last - before
 
     def _answer(self, batch_size: int, rows: list[int], folder: Path) -> dict[str, Any]:
@@ -129,12 +129,11 @@ class _Server:
         return {"layers": list(found)}
 
     def _time(self, batch_size: int, repeats: int, untimed: int) -> dict[str, Any]:
-        """Time single runs, and how much processor time the turn took, and the wait before it.
+        """Time single runs, and measure the processor time of the turn and of the wait before it.
 
-        `turn_delay_seconds` is how long threads were ready to run and had no processor, because
-        another program's or another one of the engine's own had it.
-
-        `untimed` runs come first: others have used the caches since.
+        `untimed` runs come first, to fill the caches that other engines have used since the last
+        turn. `turn_delay_seconds` is how long threads were ready to run but had no processor,
+        because other threads, of other programs or of this engine, were using it.
         """
         begun, cpu_begun = time.perf_counter(), time.process_time()
         waited, waited_cpu = 0.0, 0.0
@@ -160,9 +159,9 @@ class _Server:
 
 
 def _commands() -> "queue.SimpleQueue[dict[str, Any]]":
-    """Read commands in a thread of their own, so that the end of the parent is seen at once."""
+    """Read commands in a thread, so that the process ends as soon as its parent does."""
     commands: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    # Not through sys.stdin: a process that a loader forks closes that, and would wait for its lock.
+    # Not from sys.stdin: a process forked by a loader closes it, and would wait for its lock.
     lines = os.fdopen(os.dup(0))
 
     def read() -> None:
@@ -175,16 +174,16 @@ def _commands() -> "queue.SimpleQueue[dict[str, Any]]":
 
 
 def delay_seconds(before: Mapping[int, int], after: Mapping[int, int]) -> float:
-    """Sum up how long threads waited in between, by their nanoseconds before and after.
+    """Sum how long threads waited between two readings of `thread_delays`, in seconds.
 
-    A thread that began or ended in between isn't counted: what it had waited is not known.
+    Threads that started or ended in between aren't counted, since one of their readings is missing.
     """
     waited = sum(max(0, after[thread] - before[thread]) for thread in before.keys() & after.keys())
     return waited / 1e9
 
 
 def thread_delays() -> dict[int, int]:
-    """Ask how many nanoseconds each thread has waited for a processor; Linux alone says it."""
+    """Read how many nanoseconds each thread has waited for a processor; empty except on Linux."""
     delays = {}
     for path in Path("/proc/self/task").glob("*/schedstat"):
         with suppress(OSError, IndexError, ValueError):  # a thread may have ended
@@ -193,7 +192,7 @@ def thread_delays() -> dict[int, int]:
 
 
 def _peak_bytes() -> int | None:
-    """Give the largest resident memory so far; None on Windows."""
+    """Return the largest resident memory so far, in bytes; None on Windows."""
     try:
         import resource
     except ImportError:

@@ -126,11 +126,11 @@ def test_wrong_calls(
         sparsefeat.analyse(photos)
     with pytest.raises(InputError, match="is a store"):
         sparsefeat.analyse(store.folder, extractor=extractor)
-    with pytest.raises(InputError, match="expected them in the extractor"):
+    with pytest.raises(InputError, match="pass layers to the Extractor"):
         sparsefeat.analyse(photos, "block4_pool", extractor=extractor)
-    with pytest.raises(InputError, match="expected flatness=True"):
+    with pytest.raises(InputError, match="pass flatness=True"):
         sparsefeat.analyse(store, images=photos)
-    with pytest.raises(InputError, match="expected a store"):
+    with pytest.raises(InputError, match="leave it out for images"):
         sparsefeat.analyse(photos, extractor=extractor, images=photos)
     with pytest.raises(LayerError, match="no layer 'fc1'"):
         sparsefeat.analyse(store, "fc1")

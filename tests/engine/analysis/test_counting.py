@@ -113,7 +113,7 @@ def test_an_unknown_layer(store: sparsefeat.Store) -> None:
 @pytest.mark.filterwarnings("ignore:Numcodecs codecs are not in the Zarr version 3")
 def test_counts_that_contradict_each_other(store: sparsefeat.Store) -> None:
     array(store, "uns/sparsefeat/zeros_per_channel/block5_pool")[:] = 1
-    with pytest.raises(StoreCorruptError, match="block5_pool by channel"):
+    with pytest.raises(StoreCorruptError, match="zeros of block5_pool by channel"):
         count_store(store, ["block5_pool"])
 
 
@@ -180,7 +180,7 @@ def test_the_walk_is_what_a_model_gives_for_it(small_vgg16: Path, small_vgg16_to
     assert explain_last_stage(layers) is None
     base = ModelFile.open(small_vgg16).metadata.layers
     assert choose("stages", base) == whole[:5]
-    assert missing_stages(whole[:5]) == ["layers behind block5_pool"]
+    assert missing_stages(whole[:5]) == ["layers after block5_pool"]
     assert missing_stages(whole[1:]) == ["block1_pool"]
     assert explain_last_stage(base) == "the model was exported without its top"
 
@@ -197,4 +197,4 @@ def test_the_hidden_layers_of_another_top_are_walked(small_vgg16: Path) -> None:
     assert choose("stages", layers)[5:] == ("hidden", "rectify")
     assert explain_last_stage(layers) is None
     said = explain_last_stage((*base, gap, classes))
-    assert said == "behind it the model has gap, classes, none of them a hidden layer"
+    assert said == "none of the layers after it (gap, classes) is a hidden layer"

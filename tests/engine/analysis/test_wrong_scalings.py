@@ -46,5 +46,5 @@ def test_rejects_are_warned_of(extractor: sparsefeat.Extractor, photos: Path) ->
 
 
 def test_nothing_to_read(extractor: sparsefeat.Extractor, photos: Path) -> None:
-    with pytest.raises(SourceError, match=r"no image .*notes\.jpg: not an image"):
+    with pytest.raises(SourceError, match=r"no image could be read .*notes\.jpg: not an image"):
         compare_scalings(extractor, [photos / "things" / "notes.jpg"])

@@ -6,6 +6,7 @@ import pytest
 
 from sparsefeat.bench import ENGINES, Result, render_report
 
+from ..viz.pages.contrast import contrasts
 from .results import measurement, noisy, result
 
 
@@ -40,11 +41,24 @@ def test_the_page(open_page: Callable[..., Any], tmp_path: Path, found: Result, 
     assert page.get_by_role("group", name="Bars of images per second in batches of 8").count() == 1
     words = page.locator("main").inner_text()
     assert "<b>my</b>.onnx" in words
-    assert "onnxruntime-cuda is left out: <no GPU>" in words
+    assert "onnxruntime-cuda was left out: <no GPU>" in words
     assert "onnxruntime-openvino-int8 is" in words
     assert found.environment["processor"]["model"] in words
     rows = page.get_by_role("table", name="Ratio: ").locator("tbody tr")
     assert rows.count() == 22
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out(
+    open_page: Callable[..., Any], tmp_path: Path, found: Result, scheme: str
+) -> None:
+    path = tmp_path / "bench.html"
+    path.write_text(render_report(found))
+    page = open_page(path)
+    page.emulate_media(color_scheme=scheme)
+    on_bars = set(page.locator(".bartext-inside").all_text_contents())
+    faint = [text for text, ratio in contrasts(page) if ratio < 4.5]
+    assert set(faint) <= on_bars
 
 
 def test_one_engine_is_no_comparison(open_page: Callable[..., Any], tmp_path: Path) -> None:

@@ -17,14 +17,14 @@ def test_a_winner_is_named_only_where_there_is_one() -> None:
     assert faster.startswith("Batches of 1: onnxruntime-cpu is 1.97")
     assert "times as fast as tf-jit" in faster
     assert level.startswith(
-        "Batches of 1: onnxruntime-openvino and tf-jit: no difference that 15 rounds"
+        "Batches of 1: onnxruntime-openvino and tf-jit: no difference in 15 rounds"
     )
 
 
 def test_few_rounds_name_none() -> None:
     found = result(measurement("tf-jit", [10] * 3), measurement("onnxruntime-cpu", [90] * 3))
     assert findings(found) == [
-        "Batches of 1: onnxruntime-cpu against tf-jit: too few rounds to tell (3 rounds)."
+        "Batches of 1: onnxruntime-cpu against tf-jit: 3 rounds, too few to tell."
     ]
 
 
@@ -86,15 +86,15 @@ def test_what_to_keep_in_mind() -> None:
         )
     )
     text = " ".join(said)
-    assert "onnxruntime-openvino was not steady" not in text
+    assert "onnxruntime-openvino were not steady" not in text
     for words in (
-        "tf-jit is left out: not installed",
-        "ended early",
+        "tf-jit was left out: not installed",
+        "stopped early",
         "other programs used up to 1.5 of 2 processors",
         "had no processor for up to 35 %",
-        "onnxruntime-cpu was not steady after 1 batch of 1 to warm up",
-        "compared with onnxruntime-cpu's, as Keras can't",
-        "4 threads were asked for, but only 2",
+        "The times of onnxruntime-cpu were not steady after a warm-up of 1 batch of 1",
+        "compared with those of onnxruntime-cpu, because Keras isn't",
+        "had 4 threads, but this process may use only 2 processors",
         "Only 1 image could",
     ):
         assert words in text
@@ -132,9 +132,9 @@ def test_the_machine_is_busy_where_others_had_the_processor(
 
 def test_what_is_said_of_files() -> None:
     found = result(measurement("sparsefeat", [8] * 6), settings={"from_files": True, "images": 16})
-    assert method(found)[0].startswith("Timed was a pass from JPEG files to features: 1 image ")
+    assert method(found)[0].startswith("Each run went from JPEG files to features: 1 image ")
     assert "images of 224x224 from JPEG files" in heading(found)
-    assert cautions(found) == ["Only 1 image could be used: a turn goes through them again."]
+    assert cautions(found) == ["Only 1 image could be used: images repeat within each turn."]
 
 
 def test_method_and_heading() -> None:

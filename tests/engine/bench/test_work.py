@@ -34,7 +34,7 @@ def test_own_images_go_the_normal_way(tmp_path: Path) -> None:
 
 def test_no_image_at_all(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_text("no image")
-    with pytest.raises(SourceError, match="there is no image that can be read"):
+    with pytest.raises(SourceError, match="found no image that can be read"):
         load_images([str(tmp_path)], 1, size=(32, 32))
 
 
@@ -47,7 +47,7 @@ def test_files_are_jpeg_in_colour_or_grey(tmp_path: Path) -> None:
     (tmp_path / "e.jpg").write_bytes((tmp_path / "b.jpg").read_bytes()[:99])
     with pytest.warns(RejectWarning, match=r"e\.jpg"):
         found = find_files([str(tmp_path)], 9, size=(32, 32))
-    with pytest.raises(InputError, match="got a bytes as an image"):
+    with pytest.raises(InputError, match="got an image of type bytes"):
         find_files([b"JPEG"], 9, size=(32, 32))
     assert found.paths == ("b.jpg", "d.jpeg")
     b, d = str(tmp_path / "b.jpg"), str(tmp_path / "d.jpeg")

@@ -98,7 +98,7 @@ def test_a_store_needs_no_model_and_names_what_it_lacks(folder: Path) -> None:
     assert "block3_pool" not in said
     done = run("features -l stages", folder, nowhere)
     assert done.exit_code == 0
-    assert "without layers behind block5_pool: not in the store" in done.stderr
+    assert "without layers after block5_pool: not in the store" in done.stderr
     assert run("features -l fc1", folder, nowhere).exit_code == 2
 
 

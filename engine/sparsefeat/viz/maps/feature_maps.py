@@ -71,19 +71,25 @@ class FeatureMaps(MapArrays):
     """
 
     def figure(self, *, scale: Scale = "shared", relu_split: bool = False) -> "go.Figure":
-        """Draw the maps as a plotly figure; Jupyter shows it.
+        """Draw the maps as a plotly figure, which Jupyter shows.
+
+        A figure has at most 15 MB. Where all positions would take more, each plot shows every
+        second (third, ...) row and column, and the figure's title says so: 64 channels of
+        ``block1_conv1`` at 224x224, for example, show every second one. `html` and `png` show
+        all positions.
 
         Parameters
         ----------
         scale
-            ``shared`` colours for all channels, or each ``channel`` its own.
+            ``shared``: one colour scale for all channels; ``channel``: one for each channel.
         relu_split
-            Show what ReLU keeps and what it clips, instead of before and after.
+            Show what ReLU keeps and what it clips, instead of before and after ReLU.
 
         Raises
         ------
         InputError
-            It would be larger than 15 MB, or have more than 32 channels: `html` holds more.
+            The figure would have more than 128 plots: a channel has one, or two where both
+            stages are shown. `html` shows any number of channels.
         DependencyError
             plotly isn't installed, or doesn't load.
         """

@@ -1,6 +1,7 @@
-"""Maps as a plotly figure, one small plot for each channel and panel."""
+"""Draws feature maps as a plotly figure, one small plot for each channel and panel."""
 
 import html
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,75 +14,100 @@ from sparsefeat.viz.maps.colours import STOPS, ZERO, extent
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-MAX_CHANNELS = 32  # more axes than these make plotly slow
+MAX_PLOTS = 128  # a browser takes about 4 s to draw them
 MAX_BYTES = 15_000_000  # of JSON, as for a page
-# Base64 of a place's value, 4 bytes, and of the grey below it, 1 byte. plotly writes each "/" as an
-# escape of 6 characters; what isn't a number, where a zero is, has one in 16.
+# Base64 of a position's value, 4 bytes, and of the grey below it, 1 byte. plotly writes each "/" as
+# an escape of 6 characters; in NaN, which stands where a zero is, one character in 16 is a "/".
 POSITION_BYTES = 4 * 4 / 3 * 21 / 16 + 4 / 3
-PLOT_BYTES = 4000  # of a plot's two traces, axes and name in words
-# In pixels: a plot, what is written above it, and a scale.
-CELL = 190
-LABEL = 24
-BAR = 85
+PLOT_BYTES = 4000  # JSON of a plot's two traces, axes and label
+MANY_CHANNELS = 16  # above this number plots are smaller, eight in a row
+LABEL = 24  # pixels above a plot
+BAR = 85  # pixels that a colour scale takes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Grid:
+    """How plots are arranged: sizes in pixels, and which rows and columns of a map are drawn."""
+
+    across: int  # plots in a row
+    down: int
+    cell_width: int
+    cell_height: int
+    is_small: bool
+    stride: int  # each plot shows every `stride`th row and column
+
+    @classmethod
+    def of(cls, maps: MapArrays, n_panels: int) -> "_Grid":
+        height, width, n = maps.shape
+        is_small = n > MANY_CHANNELS
+        channels_across = min(n, max(1, (8 if is_small else 4) // n_panels))
+        cell_width = 120 if is_small else 190
+        return cls(
+            across=channels_across * n_panels,
+            down=-(-n // channels_across),
+            cell_width=cell_width,
+            cell_height=max(40, round(cell_width * height / width)),
+            is_small=is_small,
+            stride=_fitting_stride(height, width, n * n_panels),
+        )
 
 
 def draw_figure(maps: MapArrays, *, scale: Scale, relu_split: bool) -> "go.Figure":
     """Draw the maps; see `FeatureMaps.figure`."""
     with importing("plotly", "pip install 'sparsefeat[viz]'", purpose="figures are made with it"):
         import plotly.graph_objects as go
-    height, width, n = maps.shape
-    if n > MAX_CHANNELS:
-        raise InputError(
-            f"got {n} channels for one figure, expected at most {MAX_CHANNELS}; choose fewer, for "
-            f"example channels='top:16', or take .html(), which holds all of them"
-        )
+    n = maps.shape[-1]
     panels = maps.panels(relu_split=relu_split)
-    _check_size(maps, len(panels))
-    groups_across = min(n, max(1, 4 // len(panels)))
-    across, down = groups_across * len(panels), -(-n // groups_across)
+    if n * len(panels) > MAX_PLOTS:
+        each = f", {len(panels)} plots each" if len(panels) > 1 else ""
+        most = MAX_PLOTS // len(panels)
+        raise InputError(
+            f"got {n} channels for one figure{each}, expected at most {most}; choose fewer, for "
+            f"example channels='top:{most}', or call .html(), which shows any number of channels"
+        )
+    grid = _Grid.of(maps, len(panels))
     figure = go.Figure()
     for index in range(n):
         for at, panel in enumerate(panels):
             number = index * len(panels) + at + 1
-            column = index % groups_across * len(panels) + at
-            bar = _bar(panel, at, across * CELL) if scale == "shared" and index == 0 else None
-            _add(figure, maps, panel, index, number, scale, bar)
-            _place(figure, maps, number, column, index // groups_across, across, down)
-            _name(figure, maps, panel, index, number, first=at == 0)
-    cell_height = max(40, round(CELL * height / width))
+            bar = None
+            if scale == "shared" and index == 0:
+                bar = _bar(panel, at, grid.across * grid.cell_width)
+            _add(figure, maps, panel, index, number, scale, grid, bar)
+            _arrange(figure, maps, number, grid)
+            _label(figure, maps, panel, index, number, is_first=at == 0, is_short=grid.is_small)
     right = BAR * len(panels) if scale == "shared" else 20
+    thinned = f", every {_ordinal(grid.stride)} row and column" if grid.stride > 1 else ""
     figure.update_layout(
         template="plotly_white",
-        width=20 + across * CELL + right,
-        height=50 + down * (cell_height + LABEL),
+        width=20 + grid.across * grid.cell_width + right,
+        height=50 + grid.down * (grid.cell_height + LABEL),
         margin={"l": 20, "r": right, "t": 40, "b": 10},
         title={
-            "text": _plain(f"{maps.layer}, {maps.image or 'an image'}"),
+            "text": _plain(f"{maps.layer}, {maps.image or 'an image'}{thinned}"),
             "font": {"size": 15},
             "y": 1,
             "yanchor": "top",
             "pad": {"t": 8},
         },
-        font={"size": 11, "color": "#1c2530"},
+        font={"size": 10 if grid.is_small else 11, "color": "#1c2530"},
         hovermode="closest",
     )
     return figure
 
 
-def _check_size(maps: MapArrays, n_panels: int) -> None:
-    """Refuse what would be too much for a browser to take at once."""
-    height, width, n = maps.shape
-    of_a_channel = n_panels * (height * width * POSITION_BYTES + PLOT_BYTES)
-    if n * of_a_channel <= MAX_BYTES:
-        return
-    fitting = int(MAX_BYTES // of_a_channel)
-    fewer = f"choose fewer, for example channels='top:{fitting}', or " if fitting else ""
-    plots = f"{n_panels} plots each" if n_panels > 1 else "a plot each"
-    raise InputError(
-        f"{n} channels of {height}x{width}, {plots}, make a figure of "
-        f"{n * of_a_channel / 1e6:.1f} MB, expected at most {MAX_BYTES / 1e6:.0f} MB; {fewer}"
-        "take .html(), which holds more, or .png(), which holds any"
-    )
+def _fitting_stride(height: int, width: int, n_plots: int) -> int:
+    """Give the smallest stride whose figure has at most `MAX_BYTES`."""
+    stride = 1
+    while True:
+        positions = -(-height // stride) * -(-width // stride)
+        if n_plots * (positions * POSITION_BYTES + PLOT_BYTES) <= MAX_BYTES:
+            return stride
+        stride += 1
+
+
+def _ordinal(number: int) -> str:
+    return f"{number}{({2: 'nd', 3: 'rd'}).get(number, 'th')}"
 
 
 def _plain(text: str) -> str:
@@ -96,12 +122,14 @@ def _add(
     index: int,
     number: int,
     scale: Scale,
+    grid: _Grid,
     bar: dict[str, Any] | None,
 ) -> None:
-    """Add a map: grey, one byte for each place, and above it in colours what isn't zero."""
-    values = panel.values[..., index]
+    """Add a map: grey, one byte for each position, and above it in colours what isn't zero."""
+    values = panel.values[:: grid.stride, :: grid.stride, index]
     low, high = extent(panel.colours, panel.limit(index, scale))
-    axes = {"xaxis": f"x{number}", "yaxis": f"y{number}", "hoverongaps": False}
+    common = {"xaxis": f"x{number}", "yaxis": f"y{number}", "hoverongaps": False}
+    common |= {"x0": 0, "dx": grid.stride, "y0": 0, "dy": grid.stride}
     where = f"channel {maps.channels[index]}, {panel.title}<br>row %{{y}}, column %{{x}}<br>"
     figure.add_heatmap(
         z=np.zeros(values.shape, np.uint8),
@@ -110,7 +138,7 @@ def _add(
         colorscale=[[0, ZERO], [1, ZERO]],
         showscale=False,
         hovertemplate=f"{where}<b>0 (exactly)</b><extra></extra>",
-        **axes,
+        **common,
     )
     stops = STOPS[panel.colours]
     figure.add_heatmap(
@@ -121,12 +149,12 @@ def _add(
         showscale=bar is not None,
         colorbar=bar,
         hovertemplate=f"{where}<b>%{{z:.3~g}}</b><extra></extra>",
-        **axes,
+        **common,
     )
 
 
 def _bar(panel: Panel, at: int, width: int) -> dict[str, Any]:
-    """Place the scale that all channels share to the right of the plots, `width` pixels wide."""
+    """Put the colour scale that all channels share to the right of the plots, `width` pixels."""
     return {
         "title": {"text": panel.title, "side": "right"},
         "x": 1 + (10 + BAR * at) / width,
@@ -141,34 +169,33 @@ def _bar(panel: Panel, at: int, width: int) -> dict[str, Any]:
     }
 
 
-def _place(
-    figure: "go.Figure",
-    maps: MapArrays,
-    number: int,
-    column: int,
-    row: int,
-    across: int,
-    down: int,
-) -> None:
+def _arrange(figure: "go.Figure", maps: MapArrays, number: int, grid: _Grid) -> None:
+    """Give plot `number`, counted from 1, its axes and its cell of the grid."""
     height, width, _ = maps.shape
-    cell_height = max(40, round(CELL * height / width))
-    gap_x, gap_y = 0.06 / across, LABEL / (down * (cell_height + LABEL))
+    row, column = divmod(number - 1, grid.across)
+    gap_x = 0.06 / grid.across
+    gap_y = LABEL / (grid.down * (grid.cell_height + LABEL))
+    first, last_x, last_y = (
+        -grid.stride / 2,
+        (width - 1) // grid.stride * grid.stride + grid.stride / 2,
+        (height - 1) // grid.stride * grid.stride + grid.stride / 2,
+    )
     hidden: dict[str, Any] = {"showticklabels": False, "showgrid": False, "zeroline": False}
     shared_x = {} if number == 1 else {"matches": "x"}
     shared_y = {} if number == 1 else {"matches": "y"}
     figure.update_layout(
         {
             f"xaxis{number}": {
-                "domain": [column / across + gap_x, (column + 1) / across],
+                "domain": [column / grid.across + gap_x, (column + 1) / grid.across],
                 "anchor": f"y{number}",
-                "range": [-0.5, width - 0.5],
+                "range": [first, last_x],
                 **hidden,
                 **shared_x,
             },
             f"yaxis{number}": {
-                "domain": [1 - (row + 1) / down, 1 - row / down - gap_y],
+                "domain": [1 - (row + 1) / grid.down, 1 - row / grid.down - gap_y],
                 "anchor": f"x{number}",
-                "range": [height - 0.5, -0.5],
+                "range": [last_y, first],
                 **hidden,
                 **shared_y,
             },
@@ -176,12 +203,21 @@ def _place(
     )
 
 
-def _name(
-    figure: "go.Figure", maps: MapArrays, panel: Panel, index: int, number: int, *, first: bool
+def _label(
+    figure: "go.Figure",
+    maps: MapArrays,
+    panel: Panel,
+    index: int,
+    number: int,
+    *,
+    is_first: bool,
+    is_short: bool,
 ) -> None:
-    text = f"<b>{maps.channels[index]}</b> {panel.title}" if first else panel.title
-    if not first and maps.clipped is not None:
-        text += f", {percent(maps.clipped[index])} clipped".replace("<", "&lt;")
+    """Write the channel's number, the panel's title and the clipped share above a plot."""
+    text = f"<b>{maps.channels[index]}</b> {panel.title}" if is_first else panel.title
+    if not is_first and maps.clipped is not None:
+        share = f"{percent(maps.clipped[index])} clipped".replace("<", "&lt;")
+        text = share if is_short else f"{text}, {share}"
     figure.add_annotation(
         text=text,
         x=0,
@@ -191,5 +227,5 @@ def _name(
         xanchor="left",
         yanchor="bottom",
         showarrow=False,
-        font={"size": 11},
+        font={"size": 10 if is_short else 11},
     )

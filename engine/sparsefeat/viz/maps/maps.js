@@ -3,7 +3,7 @@ async function showMaps() {
   const byId = (id) => document.getElementById("maps-" + id);
   const head = JSON.parse(byId("head").textContent);
   const { rows, columns, channels, panels } = head;
-  const PLACES = rows * columns;
+  const POSITIONS = rows * columns;
   const LABEL = 18; // of a cell of the grid, in CSS pixels
   const GAP = 10;
   const PER_DECADE = 900;
@@ -37,8 +37,8 @@ async function showMaps() {
     sources[source] = { codes: await unpack(source), lowest, table: magnitudes(lowest) };
   }
 
-  function codeAt(panel, index, place) {
-    const code = sources[panel.source].codes[index * PLACES + place];
+  function codeAt(panel, index, position) {
+    const code = sources[panel.source].codes[index * POSITIONS + position];
     if (panel.part === "positive") return Math.max(code, 0);
     return panel.part === "negative" ? Math.min(code, 0) : code;
   }
@@ -60,6 +60,7 @@ async function showMaps() {
 
   // ---- Colours.
 
+  const themed = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
   const parsed = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
   const packed = ([red, green, blue]) => ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
   const ZERO = packed(parsed(head.zero));
@@ -91,10 +92,10 @@ async function showMaps() {
     const limit = limitOf(panel, index);
     const low = lowOf(panel, limit);
     const factor = 255 / (highOf(panel, limit) - low);
-    for (let place = 0; place < PLACES; place++) {
-      const code = codeAt(panel, index, place);
+    for (let position = 0; position < POSITIONS; position++) {
+      const code = codeAt(panel, index, position);
       const shade = Math.round((valueOf(panel, code) - low) * factor);
-      pixels[place] = code === 0 ? ZERO : panel.palette[Math.max(0, Math.min(255, shade))];
+      pixels[position] = code === 0 ? ZERO : panel.palette[Math.max(0, Math.min(255, shade))];
     }
     context.putImageData(image, 0, 0);
     panel.tiles.set(index, canvas);
@@ -111,8 +112,11 @@ async function showMaps() {
   const scale = byId("scale");
   const zoom = byId("zoom");
   const choice = byId("channel");
+  const rowField = byId("row");
+  const columnField = byId("column");
   scale.value = head.scale;
-  let chosen = 0;
+  let chosen = 0; // the channel that is shown large
+  let cursor = 0; // the channel that the keyboard is at
   let cells = {};
 
   const sharesOf = (index) => (head.clipped ? [head.clipped[index], "clipped"] : [head.zeros[index], "zero"]);
@@ -140,7 +144,7 @@ async function showMaps() {
     const across = panels.length * width + between;
     const lines = Math.ceil(channels.length / perRow);
     cells = { width, height, across, perRow, stepX: across + GAP, stepY: height + LABEL + GAP };
-    grid.dataset.cells = JSON.stringify(cells); // for whoever tests where things are
+    grid.dataset.cells = JSON.stringify(cells); // tests read where maps are
     space.style.height = `${lines * cells.stepY}px`;
     space.style.width = `${Math.max(perRow * cells.stepX - GAP, 1)}px`;
     draw();
@@ -172,24 +176,31 @@ async function showMaps() {
       panels.forEach((panel, p) => {
         context.drawImage(tile(panel, index), x + p * (cells.width + 2), y + LABEL, cells.width, cells.height);
       });
-      if (index === chosen) {
-        context.strokeStyle = "#1f5fae";
-        context.lineWidth = 3;
-        context.strokeRect(x + 1.5, y + LABEL + 1.5, cells.across - 3, cells.height - 3);
+      if (index === chosen) frame(context, x, y, "#1f5fae", []);
+      if (index === cursor && document.activeElement === box) {
+        frame(context, x, y, "#fff", []);
+        frame(context, x, y, "#1c2530", [6, 4]);
       }
     }
+  }
+
+  function frame(context, x, y, colour, dashes) {
+    context.strokeStyle = colour;
+    context.lineWidth = 3;
+    context.setLineDash(dashes);
+    context.strokeRect(x + 1.5, y + LABEL + 1.5, cells.across - 3, cells.height - 3);
   }
 
   function label(context, index, x, y) {
     const middle = y + LABEL / 2;
     context.font = "600 12px system-ui, sans-serif";
-    context.fillStyle = "#1c2530";
+    context.fillStyle = themed("--ink");
     const name = String(channels[index]);
     context.fillText(name, x, middle);
     let room = cells.across - context.measureText(name).width - 6;
     const [share, what] = sharesOf(index);
     context.font = "12px system-ui, sans-serif";
-    context.fillStyle = "#55606e";
+    context.fillStyle = themed("--soft");
     for (const text of [`${share} ${what}`, share]) {
       const needed = context.measureText(text).width;
       if (needed <= room) {
@@ -215,9 +226,9 @@ async function showMaps() {
     return { index, row, column, inside };
   }
 
+  // Without a position that is pointed at, the mark is at the one that the fields name.
   function point(found) {
-    mark.hidden = !found;
-    if (!found) return;
+    found = found || read();
     mark.style.left = `${(100 * (found.column + 0.5)) / columns}%`;
     mark.style.top = `${(100 * (found.row + 0.5)) / rows}%`;
     mark.style.width = `${100 / columns}%`;
@@ -230,8 +241,8 @@ async function showMaps() {
     tip.hidden = !shown;
     point(shown ? found : null);
     if (!shown) return;
-    const place = found.row * columns + found.column;
-    const lines = panels.map((panel) => `${panel.title}: ${words(panel, codeAt(panel, found.index, place))}`);
+    const position = found.row * columns + found.column;
+    const lines = valuesAt(found.index, position);
     tip.textContent = [`channel ${channels[found.index]}, row ${found.row}, column ${found.column}`, ...lines].join("\n");
     const left = Math.min(event.clientX + 14, document.documentElement.clientWidth - tip.offsetWidth - 4);
     const below = event.clientY + 18 + tip.offsetHeight < window.innerHeight;
@@ -247,11 +258,56 @@ async function showMaps() {
   grid.addEventListener("click", (event) => {
     const found = under(event);
     if (!found) return;
-    choose(found.index);
-    const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-    byId("one").scrollIntoView({ block: "nearest", behavior: calm ? "auto" : "smooth" });
+    if (found.inside) readAt(found.row, found.column);
+    open(found.index);
   });
   box.addEventListener("scroll", draw);
+
+  // ---- The keyboard: arrow keys move from map to map, Enter shows one large.
+
+  function open(index) {
+    cursor = index;
+    choose(index);
+    const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+    byId("one").scrollIntoView({ block: "nearest", behavior: calm ? "auto" : "smooth" });
+  }
+
+  function moveTo(index) {
+    cursor = Math.max(0, Math.min(channels.length - 1, index));
+    const top = Math.floor(cursor / cells.perRow) * cells.stepY;
+    if (top < box.scrollTop) box.scrollTop = top;
+    else if (top + cells.stepY > box.scrollTop + box.clientHeight) box.scrollTop = top + cells.stepY - box.clientHeight;
+    const [share, what] = sharesOf(cursor);
+    byId("cursor").textContent = `Channel ${channels[cursor]}, ${share} ${what}. Enter shows it large.`;
+    draw();
+  }
+
+  box.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    const inView = Math.max(1, Math.floor(box.clientHeight / cells.stepY)) * cells.perRow;
+    const column = cursor % cells.perRow;
+    const next = {
+      ArrowLeft: cursor - 1,
+      ArrowRight: cursor + 1,
+      ArrowUp: cursor >= cells.perRow ? cursor - cells.perRow : cursor,
+      ArrowDown: cursor + cells.perRow < channels.length ? cursor + cells.perRow : cursor,
+      PageUp: cursor >= inView ? cursor - inView : column,
+      PageDown: cursor + inView,
+      Home: 0,
+      End: channels.length - 1,
+    }[event.key];
+    if (next !== undefined) moveTo(next);
+    else if (event.key === "Enter" || event.key === " ") {
+      open(cursor);
+      choice.focus({ preventScroll: true });
+    } else return;
+    event.preventDefault();
+  });
+  box.addEventListener("focus", () => moveTo(cursor));
+  box.addEventListener("blur", () => {
+    byId("cursor").textContent = "";
+    draw();
+  });
   zoom.addEventListener("input", layOut);
 
   function legend() {
@@ -273,6 +329,26 @@ async function showMaps() {
   // ---- One channel, large.
 
   const plot = byId("plot");
+
+  // ---- One position of that channel, as text that can be copied.
+
+  const within = (field) => Math.max(0, Math.min(Number(field.max), Math.round(Number(field.value) || 0)));
+  const read = () => ({ row: within(rowField), column: within(columnField) });
+  const valuesAt = (index, position) => panels.map((panel) => `${panel.title}: ${words(panel, codeAt(panel, index, position))}`);
+
+  function readAt(row, column) {
+    rowField.value = row;
+    columnField.value = column;
+    showPosition();
+  }
+
+  function showPosition() {
+    const { row, column } = read();
+    byId("values").textContent = valuesAt(chosen, row * columns + column).join(" \u00b7 ");
+    point(null);
+  }
+
+  for (const field of [rowField, columnField]) field.addEventListener("input", showPosition);
 
   function facts() {
     const said = [`channel ${channels[chosen]}`];
@@ -320,9 +396,10 @@ async function showMaps() {
     const layout = {
       ...total,
       margin: { l: left, r: 12, t: 0, b: 0 },
-      font: { size: 12, color: "#1c2530" },
-      paper_bgcolor: "#fff",
-      plot_bgcolor: "#fff",
+      font: { size: 12, color: themed("--ink") },
+      paper_bgcolor: "rgba(0,0,0,0)",
+      plot_bgcolor: "rgba(0,0,0,0)",
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: themed("--soft"), activecolor: themed("--ink") },
       dragmode: window.matchMedia("(pointer: coarse)").matches ? false : "zoom",
       hovermode: "closest",
       annotations: [],
@@ -391,6 +468,7 @@ async function showMaps() {
     chosen = index;
     choice.value = String(index);
     facts();
+    showPosition();
     draw();
     return drawLarge();
   }
@@ -416,18 +494,23 @@ async function showMaps() {
 
   const titles = panels.map((panel) => panel.title).join(" and ");
   const [, what] = sharesOf(0);
-  byId("caption").textContent = `Each channel: its number, ${titles}, and the share of its places that is ${what}. Point at a place to read it, click a map to see it large.`;
+  byId("caption").textContent = `Each channel: its number, ${titles}, and the share of its positions that is ${what}. Point at a position to read its value; click a map to see it large. With the keyboard: Tab to the maps, arrow keys, Enter.`;
   setFirstZoom();
   legend();
   layOut();
   await choose(0);
   plot.on("plotly_hover", (event) => point({ row: event.points[0].y, column: event.points[0].x }));
   plot.on("plotly_unhover", () => point(null));
+  plot.on("plotly_click", (event) => readAt(event.points[0].y, event.points[0].x));
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    draw();
+    drawLarge();
+  });
   document.documentElement.dataset.maps = "drawn";
 }
 
 showMaps().catch((error) => {
-  const said = "The maps can't be drawn; a browser of 2023 or later is needed.";
+  const said = "This browser can't draw the maps: open the page in one of 2023 or later.";
   document.getElementById("maps-facts").textContent = `${said} (${error.message})`;
   throw error;
 });

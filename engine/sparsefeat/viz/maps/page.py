@@ -15,7 +15,15 @@ from sparsefeat.system import percent
 from sparsefeat.viz.maps.arrays import TOP, MapArrays, Panel, Scale
 from sparsefeat.viz.maps.codes import pack
 from sparsefeat.viz.maps.colours import STOPS, ZERO
-from sparsefeat.viz.pages import Part, Section, Widget, check_installed, render_page
+from sparsefeat.viz.pages import (
+    Details,
+    Part,
+    Section,
+    Table,
+    Widget,
+    check_installed,
+    render_page,
+)
 
 FOLDER = Path(__file__).parent
 MAX_BYTES = 15_000_000
@@ -76,7 +84,13 @@ def render_maps(maps: MapArrays, *, scale: Scale, relu_split: bool) -> str:
         f"Feature maps of {maps.layer}",
         [
             Section(title="One channel", parts=[Widget(html=first, style=style, plotly=True)]),
-            Section(title=_all(maps), parts=[Widget(html=second)]),
+            Section(
+                title=_all(maps),
+                parts=[
+                    Widget(html=second),
+                    Details(summary="The same as a table", parts=[_table(maps)]),
+                ],
+            ),
             Section(title="How to read it", parts=reading),
         ],
         lead=maps.heading(),
@@ -146,6 +160,26 @@ def _all(maps: MapArrays) -> str:
     if n == maps.n_channels:
         return f"All {n} channels"
     return f"{n} of {maps.n_channels} channels"
+
+
+def _table(maps: MapArrays) -> Table:
+    """Give each channel's shares, and least, mean and largest activation, as text."""
+    frame = maps.frame()
+    return Table(
+        caption="Each channel, in the order above",
+        columns=[str(name).replace("_", " ") for name in frame],
+        rows=[
+            [
+                str(value)
+                if name == "channel"
+                else percent(value)
+                if name in ("zeros", "clipped")
+                else f"{value:.3g}"
+                for name, value in zip(frame, line, strict=True)
+            ]
+            for line in frame.itertuples(index=False, name=None)
+        ],
+    )
 
 
 def _described(panel: Panel) -> dict[str, Any]:

@@ -1,3 +1,4 @@
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from sparsefeat.errors import DependencyError, InputError
+from sparsefeat.viz.maps import Stage
 
 from .made import made, noise
 
@@ -65,21 +67,80 @@ def test_what_is_read_from_it(open_page: Callable[..., Any], tmp_path: Path) -> 
             assert read == pytest.approx(value, 5e-3)
 
 
-@pytest.mark.parametrize(("shape", "n"), [((224, 224), 17), ((6, 8), 32), ((1, 1), 32)])
+@pytest.mark.parametrize(("shape", "n"), [((224, 224), 17), ((6, 8), 64), ((1, 1), 64)])
 @pytest.mark.parametrize("empty", [False, True])
-def test_a_figure_fits(shape: tuple[int, int], n: int, empty: bool) -> None:
+def test_a_figure_fits_whole(shape: tuple[int, int], n: int, empty: bool) -> None:
     pre = noise(*shape, n)
     pre *= not empty
-    assert 1000 < len(made(pre).figure().to_json()) < 15_000_000
+    figure = made(pre).figure()
+    assert figure.data[0].z.shape == shape
+    assert 1000 < len(figure.to_json()) < 15_000_000
 
 
-def test_places_count_and_not_channels_alone() -> None:
-    with pytest.raises(InputError, match=r"2 plots each.*27\.0 MB.*at most 15 MB.*'top:17'"):
-        made(noise(224, 224, 32)).figure()
-    assert len(made(noise(224, 224, 32), stage="post").figure().data) == 64
-    assert len(made(noise(224, 224, 17)).figure().data) == 68
-    with pytest.raises(InputError, match=r"15 MB; take \.html"):
-        made(noise(1600, 1600, 1), stage="post").figure()
+def test_64_channels_as_the_usual_tutorial_draws_them() -> None:
+    maps = made(noise(224, 224, 64), stage="post")
+    figure = maps.figure()
+    assert len(figure.data) == 2 * 64
+    lefts = {figure.layout[f"xaxis{number}"].domain[0] for number in range(1, 65)}
+    lows = {figure.layout[f"yaxis{number}"].domain[0] for number in range(1, 65)}
+    assert (len(lefts), len(lows)) == (8, 8)
+    assert "every 2nd row and column" in figure.layout.title.text
+    for index in (0, 9, 63):
+        exact = maps.post[::2, ::2, index]
+        values = figure.data[2 * index + 1]
+        np.testing.assert_array_equal(np.nan_to_num(values.z), exact)
+        np.testing.assert_array_equal(np.isnan(values.z), exact == 0)
+        assert (values.dx, values.dy) == (2, 2)
+    assert len(figure.to_json()) < 15_000_000
+
+
+@pytest.mark.parametrize(
+    ("height", "n", "stage", "ordinal"),
+    [(224, 32, "both", "2nd"), (448, 64, "both", "4th"), (1600, 1, "post", "2nd")],
+)
+def test_larger_figures_leave_rows_and_columns_out(
+    height: int, n: int, stage: Stage, ordinal: str
+) -> None:
+    figure = made(noise(height, height, n), stage=stage).figure()
+    assert figure.layout.title.text.endswith(f", every {ordinal} row and column")
+    assert len(figure.to_json()) < 15_000_000
+
+
+def test_hovering_names_the_row_and_column_of_the_layer(
+    open_page: Callable[..., Any], tmp_path: Path
+) -> None:
+    maps = made(noise(225, 225, 64), stage="post")
+    path = tmp_path / "figure.html"
+    maps.figure().write_html(path, include_plotlyjs=True, div_id="plot")
+    page = open_page(path)
+    page.wait_for_function("document.querySelectorAll('#plot .heatmaplayer image').length >= 128")
+    found = []
+    for left, top in [(0.2, 0.3), (0.5, 0.5), (0.7, 0.6)]:
+        page.mouse.move(1, 1)
+        point = page.evaluate(
+            """([left, top]) => {
+                const plot = document.getElementById("plot");
+                const { xaxis, yaxis } = plot._fullLayout;
+                const bounds = plot.getBoundingClientRect();
+                return [
+                    bounds.left + xaxis._offset + left * xaxis._length,
+                    bounds.top + yaxis._offset + top * yaxis._length,
+                ];
+            }""",
+            [left, top],
+        )
+        page.mouse.move(*point, steps=3)
+        label = page.locator(".hoverlayer .hovertext").first
+        label.wait_for()
+        _, where, text = label.locator("tspan.line").all_text_contents()
+        row, column = re.findall(r"\d+", where)
+        found.append((int(row), int(column)))
+        assert found[-1] == pytest.approx((225 * top, 225 * left), abs=4)
+        value = float(maps.post[int(row), int(column), 0])
+        assert (text == "0 (exactly)") == (value == 0)
+        if value:
+            assert float(text.replace("k", "e3")) == pytest.approx(value, 5e-3)
+    assert all(row % 2 == column % 2 == 0 for row, column in found)
 
 
 def test_no_name_becomes_markup(open_page: Callable[..., Any], tmp_path: Path) -> None:
@@ -102,7 +163,7 @@ def test_it_is_shown_in_notebooks() -> None:
 
 
 def test_no_overlaps_and_inside() -> None:
-    for n in (1, 3, 16):
+    for n in (1, 3, 16, 20):
         figure = made(noise(6, 8, n)).figure(relu_split=True)
         boxes = [
             (*figure.layout[f"xaxis{i}"].domain, *figure.layout[f"yaxis{i}"].domain)
@@ -118,8 +179,10 @@ def test_no_overlaps_and_inside() -> None:
 
 
 def test_more_than_a_figure_can_show() -> None:
-    with pytest.raises(InputError, match=r"at most 32.*html"):
-        made(noise(2, 2, 33)).figure()
+    with pytest.raises(InputError, match=r"65 channels.*2 plots each.*at most 64.*'top:64'.*html"):
+        made(noise(2, 2, 65)).figure()
+    with pytest.raises(InputError, match=r"got 129 channels for one figure, expected at most 128"):
+        made(noise(2, 2, 129), stage="post").figure()
     with pytest.raises(InputError, match="shared, channel"):
         made().figure(scale="both")  # type: ignore[arg-type]
 

@@ -12,6 +12,7 @@ from sparsefeat.viz.maps import FeatureMaps
 from sparsefeat.viz.maps.colours import ZERO, paint, rgb
 from sparsefeat.viz.maps.page import MAX_BYTES
 
+from ..pages.contrast import contrasts
 from .made import made, noise
 
 OpenPage = Callable[..., Any]
@@ -286,3 +287,157 @@ def test_the_page_says_how_to_read_it() -> None:
     assert "Clipped is" not in output
     assert "left to right" not in output
     assert "no ReLU of its own" in made(stage="post", rectified=False).html()
+
+
+def test_the_keyboard_moves_from_map_to_map(open_page: OpenPage, tmp_path: Path) -> None:
+    maps = made(noise(6, 8, 40))
+    page = opened(open_page, tmp_path, maps)
+    status, box = page.locator("#maps-cursor"), page.locator("#maps-box")
+    assert status.inner_text() == ""
+    per_row = json.loads(page.locator("#maps-grid").get_attribute("data-cells"))["perRow"]
+    assert 1 < per_row < 40
+    box.focus()
+    index = 0
+    for key, expected in [
+        ("ArrowLeft", 0),
+        ("ArrowRight", 1),
+        ("ArrowDown", 1 + per_row),
+        ("ArrowUp", 1),
+        ("ArrowUp", 1),
+        ("End", 39),
+        ("ArrowRight", 39),
+        ("ArrowDown", 39),
+        ("PageUp", None),
+        ("Home", 0),
+        ("PageDown", None),
+        ("Home", 0),
+        ("ArrowRight", 1),
+        ("ArrowRight", 2),
+    ]:
+        page.keyboard.press(key)
+        said_channel = int(status.inner_text().split()[1].rstrip(","))
+        before, index = index, [*maps.channels].index(said_channel)
+        if expected is not None:
+            assert index == expected, key
+        else:
+            assert (index < before) == (key == "PageUp")
+    assert maps.clipped is not None
+    share = percent(maps.clipped[2])
+    assert (
+        status.inner_text() == f"Channel {maps.channels[2]}, {share} clipped. Enter shows it large."
+    )
+    page.keyboard.press("Enter")
+    assert page.locator("#maps-facts").inner_text().startswith(f"channel {maps.channels[2]} ")
+    assert page.evaluate("document.activeElement.id") == "maps-channel"
+    assert status.inner_text() == ""
+
+
+def test_the_cursor_and_the_focus_can_be_seen(open_page: OpenPage, tmp_path: Path) -> None:
+    maps = made()
+    page = opened(open_page, tmp_path, maps)
+    cells = json.loads(page.locator("#maps-grid").get_attribute("data-cells"))
+    rim = place(page, maps, 2, 0, 0, 0)
+    rim = [rim[0] - cells["width"] / 16 + 2, rim[1] - cells["height"] / 12 + 2]
+    before = page.evaluate(PIXEL, rim)
+    page.keyboard.press("Tab")
+    while page.evaluate("document.activeElement.id") != "maps-box":
+        page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.evaluate("document.getElementById('maps-box').scrollTop = 0")
+    drawn(page)
+    rim = place(page, maps, 2, 0, 0, 0)
+    rim = [rim[0] - cells["width"] / 16 + 2, rim[1] - cells["height"] / 12 + 2]
+    assert page.evaluate(PIXEL, rim) != before
+    outline = "getComputedStyle(document.getElementById('maps-box')).outlineStyle"
+    assert page.evaluate(outline) == "solid"
+
+
+def test_values_are_text_that_can_be_copied(open_page: OpenPage, tmp_path: Path) -> None:
+    maps = made()
+    page = opened(open_page, tmp_path, maps)
+    values = page.locator("#maps-values")
+
+    def check(index: int, row: int, column: int) -> None:
+        parts = values.inner_text().split(" \u00b7 ")
+        for panel, part in zip(maps.panels(), parts, strict=True):
+            title, _, text = part.partition(": ")
+            assert title == panel.title
+            assert said(text) == rounded(panel.values[row, column, index])
+
+    check(0, 3, 4)  # the middle
+    page.get_by_role("spinbutton", name="Row").fill("5")
+    page.get_by_role("spinbutton", name="Column").fill("7")
+    check(0, 5, 7)
+    page.get_by_role("spinbutton", name="Column").fill("99")
+    check(0, 5, 7)
+    page.mouse.click(*place(page, maps, 4, 1, 2, 6))
+    check(4, 2, 6)
+    assert page.get_by_role("spinbutton", name="Row").input_value() == "2"
+    values.evaluate("(element) => getSelection().selectAllChildren(element)")
+    assert page.evaluate("getSelection().toString()") == values.inner_text()
+    page.get_by_text("The same as a table").click()
+    lines = page.locator("table tbody tr").all_inner_texts()
+    frame = maps.frame()
+    for line, channel, zeros, largest in zip(
+        lines, frame["channel"], frame["zeros"], frame["max"], strict=True
+    ):
+        cells = line.replace("\xa0", " ").split("\t")
+        assert cells[:2] == [str(channel), percent(zeros)]
+        assert float(cells[-1]) == rounded(largest)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1100])
+def test_text_stands_out_and_controls_have_names(
+    open_page: OpenPage, tmp_path: Path, scheme: str, width: int
+) -> None:
+    page = opened(open_page, tmp_path, made(), width=width)
+    page.emulate_media(color_scheme=scheme)
+    drawn(page)
+    assert [(text, ratio) for text, ratio in contrasts(page) if ratio < 4.5] == []
+    # What the canvas writes beside the maps is as dark or light as the page's own text.
+    page.locator("#maps-box").scroll_into_view_if_needed()
+    seen = page.evaluate(
+        """() => {
+            const grid = document.getElementById("maps-grid");
+            const data = grid.getContext("2d").getImageData(0, 0, grid.width, 16).data;
+            const levels = [];
+            for (let i = 0; i < data.length; i += 4) if (data[i + 3] > 250) levels.push(data[i]);
+            return levels;
+        }"""
+    )
+    assert (min(seen) > 128) if scheme == "dark" else (max(seen) < 128)
+    assert page.evaluate("document.documentElement.lang") == "en"
+    assert page.evaluate(
+        """[...document.querySelectorAll("input, select, button")].every(
+            (one) => (one.labels && one.labels.length) || one.ariaLabel)"""
+    )
+    assert page.evaluate("[...document.images].every((image) => image.alt)")
+
+
+@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
+def test_who_wants_less_motion_gets_none(open_page: OpenPage, tmp_path: Path, motion: str) -> None:
+    page = opened(open_page, tmp_path, made(noise(6, 8, 200)), width=390)
+    page.emulate_media(reduced_motion=motion)
+    page.locator("#maps-box").focus()
+    page.evaluate("window.scrollTo(0, document.documentElement.scrollHeight)")
+    first, last = page.evaluate(
+        """async () => {
+            const enter = new KeyboardEvent("keydown", { key: "Enter" });
+            document.getElementById("maps-box").dispatchEvent(enter);
+            const first = window.scrollY;
+            let last = -1;
+            while (last !== window.scrollY) {
+                last = window.scrollY;
+                await new Promise((done) => setTimeout(done, 300));
+            }
+            return [first, last];
+        }"""
+    )
+    assert (first == last) == (motion == "reduce")
+    moving = page.evaluate(
+        """[...document.querySelectorAll("*")].filter((one) =>
+            parseFloat(getComputedStyle(one).transitionDuration) > 0).length"""
+    )
+    assert (moving == 0) or motion != "reduce"

@@ -93,7 +93,8 @@ def test_tiles_images_grids_and_what_is_folded_away(
     assert page.url.endswith("#section-2")
 
 
-def test_all_text_stands_out(open_page: Callable[..., Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_stands_out(open_page: Callable[..., Any], tmp_path: Path, scheme: str) -> None:
     table = Table(caption="C", columns=("name",), rows=[("cell",)])
     card = Card(title="t", alt="a", missing="gone", lines=["line"])
     parts: list[Part] = [
@@ -103,7 +104,9 @@ def test_all_text_stands_out(open_page: Callable[..., Any], tmp_path: Path) -> N
     path = tmp_path / "page.html"
     page_text = render_page("T", [Section(title="S", parts=parts)], lead="L", contents=True)
     path.write_text(page_text)
-    found = contrasts(open_page(path))
+    page = open_page(path)
+    page.emulate_media(color_scheme=scheme)
+    found = contrasts(page)
     assert len(found) > 15
     assert [(text, ratio) for text, ratio in found if ratio < 4.5] == []
 
