@@ -67,12 +67,12 @@ class Measurement:
 
     @property
     def rates(self) -> Float64:
-        """float64 (rounds,): images/s of each round."""
+        """Images/s of each round: float64 (rounds,)."""
         return self._rates(self.rounds)
 
     @property
     def repeat_rates(self) -> Float64:
-        """float64 (rounds,) or (0,): images/s of the second turns."""
+        """Images/s of the second turns: float64 (rounds,) or (0,)."""
         return self._rates(self.repeats_timed)
 
     @property

@@ -1,1 +1,1 @@
-"""Pages and images of what is in a network or a store."""
+"""Pages and images that show feature maps and the contents of a store."""

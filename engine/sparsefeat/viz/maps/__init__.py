@@ -1,14 +1,14 @@
-"""Feature maps: what a layer's channels see in one image, before and after ReLU.
+"""Feature maps: the channels of one layer for one image, before and after ReLU.
 
 =================  ==================================================================
-`feature_maps`     one image through one layer, and the ways to show it
-`channels`         which channels: by number, or the best by a criterion
-`arrays`           the arrays, their zeros, and what of them stands side by side
+`feature_maps`     computes the maps of an image, and offers the ways to show them
+`channels`         chooses channels: by number, or the best by a criterion
+`arrays`           holds the maps, their zeros, and the panels to draw
 `colours`          colour maps, and the colour of zero
-`figure`           a plotly figure, for notebooks
-`mosaic`           a plain image, through matplotlib
-`codes`            activations in two bytes each, for the page
-`page`             one page for all channels
+`figure`           draws a plotly figure, for notebooks
+`mosaic`           draws a PNG file with matplotlib
+`codes`            packs activations into two bytes each, for the page
+`page`             writes an interactive page of all channels
 =================  ==================================================================
 """
 

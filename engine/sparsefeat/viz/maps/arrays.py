@@ -1,4 +1,4 @@
-"""A layer's feature maps of one image as arrays, and what of them stands side by side."""
+"""The feature maps of one layer as arrays, and the panels in which they are drawn."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,14 +24,14 @@ Scale = Literal["shared", "channel"]
 SCALES: tuple[str, ...] = get_args(Scale)
 
 TOP = 0.999
-"""Share of the values other than zero that lie within the colours' limit."""
+"""A colour scale ends at the value below which this share of the non-zero values lies."""
 
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """One way to see each channel: float32 (H, W, C), and the colours for it.
+    """One of the plots that each channel has: float32 (H, W, C), and its colours.
 
-    `part` says what of `source`, the layer's pre-activation or its output, is shown.
+    `source` is the layer's pre-activation or its output, `part` the values of it that are shown.
     """
 
     title: str
@@ -42,28 +42,28 @@ class Panel:
 
     @cached_property
     def shared_limit(self) -> float:
-        """Absolute value at which the colours end, for all channels together."""
+        """Absolute value at which the colour scale ends, for all channels together."""
         return _limit(self.values)
 
     @cached_property
     def limits(self) -> Float64:
-        """The same for each channel by itself, float64 (C,)."""
+        """The same for each channel, float64 (C,)."""
         return np.array([_limit(self.values[..., i]) for i in range(self.values.shape[-1])])
 
     def limit(self, index: int, scale: Scale) -> float:
-        """Give the limit for one of the channels."""
+        """Return the limit of one channel's colour scale."""
         return self.shared_limit if scale == "shared" else float(self.limits[index])
 
 
 def validate_scale(scale: str) -> Scale:
-    """Give the scale back, or say what it can be."""
+    """Return the scale, or raise `InputError` if there is no such scale."""
     check_choice(scale, SCALES, "scale")
     return "shared" if scale == "shared" else "channel"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MapArrays:
-    """What `FeatureMaps` holds, and what is drawn."""
+    """The data of `FeatureMaps`, and the panels to draw."""
 
     layer: str
     image: str
@@ -80,45 +80,45 @@ class MapArrays:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Rows, columns, and channels chosen."""
+        """(H, W, k): rows, columns, and chosen channels."""
         height, width, n = self.post.shape
         return height, width, n
 
     @property
     def zero_mask(self) -> npt.NDArray[np.bool_]:
-        """Where the output is exactly zero, bool (H, W, k)."""
+        """Where the output is exactly zero: bool (H, W, k)."""
         mask: npt.NDArray[np.bool_] = self.post == 0
         return mask
 
     @property
     def zeros(self) -> Float64:
-        """Share of the places of each channel where the output is exactly zero, float64 (k,)."""
+        """Share of each channel's positions where the output is exactly zero: float64 (k,)."""
         shares: Float64 = self.zero_mask.mean(axis=(0, 1))
         return shares
 
     @property
     def clipped(self) -> Float64 | None:
-        """Share of the places of each channel that ReLU clips: below 0 before it, float64 (k,).
+        """Share of each channel's positions that ReLU clips, below 0 before it: float64 (k,).
 
-        None where there is no pre-activation. A place that was exactly 0 before isn't clipped,
-        so this may be less than `zeros`; an int8 model also rounds small values to 0.
+        None without a pre-activation. It may be less than `zeros`, because a pre-activation of
+        exactly 0 isn't clipped, and because an int8 model rounds small values to 0.
         """
         return None if self.pre is None else (self.pre < 0).mean(axis=(0, 1))
 
     def panels(self, *, relu_split: bool = False) -> list[Panel]:
-        """Give what stands side by side for each channel, from left to right.
+        """Return the panels of each channel, from left to right.
 
         Raises
         ------
         InputError
-            `relu_split` without a pre-activation.
+            `relu_split` needs a pre-activation, and there is none.
         """
         pre, post = self.pre, self.post
         if relu_split:
             if pre is None:
                 raise InputError(
-                    "what ReLU clips is in the pre-activation alone, expected stage pre or both"
-                    ", of a layer that has a ReLU"
+                    "relu_split needs the pre-activation: use stage pre or both, and a layer that "
+                    "has a ReLU"
                 )
             kept, clipped = np.maximum(pre, 0), np.minimum(pre, 0)
             return [
@@ -130,7 +130,7 @@ class MapArrays:
             shown.append(Panel("before ReLU", "pre", "all", pre, "signed"))
         if self.stage != "pre":
             title = "after ReLU" if self.rectified else "output"
-            # Only the one is sent to a page where the other follows from it.
+            # If the output follows from the pre-activation, the page needs only the latter.
             if pre is not None and np.array_equal(np.maximum(pre, 0), post):
                 shown.append(Panel(title, "pre", "positive", post, "positive"))
             else:
@@ -138,7 +138,7 @@ class MapArrays:
         return shown
 
     def heading(self) -> str:
-        """Say what is shown, in one line."""
+        """Describe the maps in one line."""
         height, width, n = self.shape
         shown = f"all {n}" if n == self.n_channels else f"{n} of {self.n_channels}"
         model, preset = self.settings["model"], self.settings["preprocess"]["name"]
@@ -151,7 +151,12 @@ class MapArrays:
         )
 
     def frame(self) -> "pd.DataFrame":
-        """Sum up each channel: shares, and least, mean and largest activation."""
+        """Return a pandas frame with a line for each channel.
+
+        Columns: `channel`, `zeros` and `clipped` (shares), `pre_min` and `pre_mean` before ReLU,
+        `mean` and `max` of the output, and the criterion's score. Columns without data are left
+        out.
+        """
         import pandas as pd
 
         columns: dict[str, Any] = {"channel": self.channels, "zeros": self.zeros}
@@ -167,7 +172,7 @@ class MapArrays:
         return pd.DataFrame(columns)
 
     def to_json(self) -> dict[str, Any]:
-        """Give all but the arrays, in JSON's types."""
+        """Return everything except the arrays, as values that JSON can hold."""
         height, width, _ = self.shape
         return {
             "layer": self.layer,

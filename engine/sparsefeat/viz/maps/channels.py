@@ -1,6 +1,6 @@
-"""Which channels: the words that a user writes, and what makes a channel worth looking at.
+"""Chooses channels: by number, or the best by a criterion.
 
-Criteria are measured on the layer's output, after ReLU, whatever stage is shown.
+Criteria are computed from the layer's output, after ReLU, whatever stage is shown.
 """
 
 import operator
@@ -32,12 +32,12 @@ CRITERIA: tuple[str, ...] = get_args(Criterion)
 _ITEM = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 _TOP = re.compile(r"top:(\d{1,9})")
 CHANNELS_SYNTAX = "all, 5, 3,8,12, 0-15 or top:16"
-AT_ONCE = 1 << 23  # elements of a store that are read together, 64 MiB if none is zero
+AT_ONCE = 1 << 23  # elements of a store read at once: 64 MiB if none is zero
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selection:
-    """Channels by number, in the order written, or the best `top` of all.
+    """The channels to show: by number, in this order, or the best `top`.
 
     `numbers` is None for all channels.
     """
@@ -48,15 +48,16 @@ class Selection:
     def choose(
         self, n_channels: int, scores: npt.NDArray[np.float64] | None
     ) -> npt.NDArray[np.int64]:
-        """Give the channels' numbers, int64 (k,).
+        """Return the numbers of the channels, int64 (k,).
 
         Parameters
         ----------
         n_channels
-            Channels that the layer has.
+            Number of channels of the layer.
         scores
-            float64 (n_channels,): the best come first, of equal ones the lower number. Without
-            them channels stay as they were written, and there must be no `top`.
+            float64 (n_channels,): the channels with the highest scores come first, of equal ones
+            the lower number. Without scores the channels keep their order, and `top` must be
+            None.
 
         Raises
         ------
@@ -65,8 +66,8 @@ class Selection:
         """
         if self.top is not None and not 1 <= self.top <= n_channels:
             raise InputError(
-                f"got channels top:{self.top}, expected top:1 to top:{n_channels}, "
-                "as many as the layer has"
+                f"got channels top:{self.top}, expected top:1 to top:{n_channels}: the layer has "
+                f"{n_channels} channels"
             )
         numbers = np.array(range(n_channels) if self.numbers is None else self.numbers, np.int64)
         if numbers.max() >= n_channels:
@@ -80,15 +81,14 @@ class Selection:
 
 
 def parse_channels(channels: str | int | Sequence[int]) -> Selection:
-    """Read ``all``, ``5``, ``3,8,12``, ``0-15``, mixtures of these, or ``top:16``.
+    """Parse a choice of channels: ``all``, ``5``, ``3,8,12``, ``0-15``, ``0-3,8``, or ``top:16``.
 
-    A channel that is named twice counts once. From Python a number or a sequence of numbers
-    will do as well.
+    A number or a sequence of numbers is allowed too. Repeated numbers count once.
 
     Raises
     ------
     InputError
-        It is none of these.
+        `channels` is none of these.
 
     Examples
     --------
@@ -121,18 +121,20 @@ def parse_channels(channels: str | int | Sequence[int]) -> Selection:
             raise InputError(f"got channels {channels!r}, expected {CHANNELS_SYNTAX}")
         first, last = int(item[1]), int(item[2] or item[1])
         if not first <= last < 1 << 20:
-            raise InputError(f"got channels {word.strip()!r}, expected them to rise, such as 0-15")
+            raise InputError(
+                f"got channels {word.strip()!r}, expected the lower number first, such as 0-15"
+            )
         found.update(dict.fromkeys(range(first, last + 1)))
     return Selection(numbers=tuple(found))
 
 
 def energy(maps: Float32) -> Float64:
-    """Mean over all places of the squared activation.
+    """Return the mean over all positions of the squared activation.
 
     Parameters
     ----------
     maps
-        float32 (H, W, C); squares and sums are in double.
+        float32 (H, W, C); squares and sums are computed in float64.
 
     Returns
     -------
@@ -148,7 +150,9 @@ def energy(maps: Float32) -> Float64:
 
 
 def variance(maps: Float32) -> Float64:
-    """Variance over all places: mean squared distance from the channel's mean. As `energy`.
+    """Return the variance over all positions: the mean squared distance from the channel's mean.
+
+    Parameters and result are those of `energy`.
 
     Examples
     --------
@@ -160,10 +164,11 @@ def variance(maps: Float32) -> Float64:
 
 
 def contrast(maps: Float32) -> Float64:
-    """Mean absolute difference between neighbours, along rows and along columns. As `energy`.
+    """Return the mean absolute difference between neighbours, along rows and columns.
 
-    Every pair of neighbours counts once: H * (W - 1) along the rows and (H - 1) * W along the
-    columns. Sharp edges give much, smooth blobs little; a map of one place gives 0.
+    Every pair of neighbours counts once: H * (W - 1) along rows and (H - 1) * W along columns.
+    Sharp edges have a high contrast, smooth areas a low one; a map of one position has 0.
+    Parameters and result are those of `energy`.
 
     Examples
     --------
@@ -179,22 +184,22 @@ def contrast(maps: Float32) -> Float64:
 
 
 def selectivity(maps: Float32, reference: Float64) -> Float64:
-    """How much more a channel does here than on other images, from -1 to 1.
+    """Return how much more active each channel is than for the reference images, from -1 to 1.
 
-    With ``a`` the channel's mean over all places here, ``r`` the same over the reference set,
+    With ``a`` the channel's mean over all positions, ``r`` its mean over the reference images,
     and ``m`` the mean of ``r`` over all channels of the layer::
 
         (a - r) / (a + r + m)
 
-    This is the contrast index (a - r) / (a + r), damped by ``m``: without it, a channel that is
-    nearly silent here and quite silent elsewhere would count as the most selective one.
+    This is the contrast index (a - r) / (a + r), damped by ``m``. Without ``m``, a channel that
+    is nearly zero here and exactly zero elsewhere would be the most selective one.
 
     Parameters
     ----------
     maps
         float32 (H, W, C), not negative.
     reference
-        float64 (C,): mean activation of each channel over places and images.
+        float64 (C,): mean activation of each channel over the positions of all reference images.
 
     Returns
     -------
@@ -220,28 +225,28 @@ OF_ONE_IMAGE: MappingProxyType[str, Callable[[Float32], Float64]] = MappingProxy
 def channel_means(
     extractor: "Extractor", reference: "str | os.PathLike[str] | Iterable[ImageInput | Reject]"
 ) -> npt.NDArray[np.float64]:
-    """Average each channel over all places of all images of a reference set.
+    """Return the mean of each channel over all positions of the reference images.
 
     Parameters
     ----------
     extractor
-        Of the one layer wanted, not pooled.
+        An extractor of one layer, without pooling.
     reference
-        A store that holds the layer, made with the same settings; or images, one or several
-        as `Extractor.extract` takes them, which go through the network now.
+        A store that has the layer and was made with the same settings; or images, as
+        `Extractor.extract` takes them, which are run through the network.
 
     Returns
     -------
-    float64 (C,), summed in double.
+    float64 (C,), summed in float64.
 
     Raises
     ------
     StoreMismatchError
         The store was made with other settings.
     LayerError
-        It doesn't hold the layer.
+        The store doesn't have the layer.
     SourceError
-        There are no images, or none of them could be read.
+        No image could be read.
     """
     (layer,) = extractor.layers.values()
     if isinstance(reference, str | os.PathLike) and is_store(reference):
@@ -256,24 +261,22 @@ def channel_means(
         sums += np.bincount(indices % layer.n_channels, weights=values, minlength=layer.n_channels)
         n_rows += count
     if not n_rows:
-        raise SourceError(
-            "the reference has no image that could be read, expected at least one: name others"
-        )
+        raise SourceError("no image of the reference could be read: name other images as reference")
     return sums / (n_rows * (layer.n_features // layer.n_channels))
 
 
 def _opened(folder: str | os.PathLike[str], extractor: "Extractor") -> Store:
-    """Open a store that holds the extractor's layer, made with the same settings."""
+    """Open a store that has the extractor's layer and the same settings."""
     store, name = Store(folder), os.fspath(folder)
     (layer,) = extractor.layers
     if different := differences(store.settings, extractor.settings):
         raise StoreMismatchError(
-            f"{name} was made otherwise: {'; '.join(different)}: take a store made with the same "
-            "model and preprocessing, or images"
+            f"the reference {name} was made with other settings ({'; '.join(different)}): use a "
+            "store made with the same model and preprocessing, or images"
         )
     if layer not in store.layers:
         raise LayerError(
-            f"{name} has no layer {layer}, it holds {', '.join(store.layers)}: take a store of "
-            "that layer, or images"
+            f"the reference {name} has no layer {layer}, it has {', '.join(store.layers)}: use a "
+            "store with that layer, or images"
         )
     return store

@@ -1,10 +1,10 @@
-"""Activations in two bytes each: three significant decimal digits, in the order of the values.
+"""Packs activations into two bytes each: three significant decimal digits.
 
-The page shows values rounded to three significant digits. It is sent just those, as whole numbers:
-0 is exactly zero and nothing else; otherwise the sign is the value's, and the magnitude counts
-the numbers of three digits upwards, 900 to a decade, from 1.00 in the lowest of 36 decades, the
-highest being that of the largest value. So what is shown is the activation's own rounding, and
-comparing codes compares values.
+The page shows values rounded to three significant digits, and receives them as whole numbers. Code
+0 is exactly zero. Other codes have the sign of the value; their magnitude numbers the values of
+three digits in ascending order, 900 per decade, starting at 1.00 of the lowest of 36 decades. The
+highest decade is that of the largest value. So the page shows correctly rounded values, and the
+order of codes is the order of values.
 """
 
 import base64
@@ -23,7 +23,7 @@ POWERS = np.array([float(f"1e{exponent}") for exponent in range(64)])  # float32
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Packed:
-    """Codes of float32 (H, W, C), and the exponent of ten of their lowest decade.
+    """The codes of float32 (H, W, C), and the exponent of ten of their lowest decade.
 
     `text` is base64 of a zlib stream of all low bytes and then all high bytes of the codes, int16
     in the order C, H, W.
@@ -34,18 +34,19 @@ class Packed:
 
 
 def pack(values: npt.NDArray[np.float32], *, most: int) -> Packed | None:
-    """Pack maps for the page, one channel after the other.
+    """Pack maps as text for the page, one channel after the other.
 
     Parameters
     ----------
     values
         float32 (H, W, C).
     most
-        Characters that the text may have.
+        The most characters that the text may have.
 
     Returns
     -------
-    What the page is sent, or None as soon as that is known to be longer than `most`.
+    Packed or None
+        None if the text would be longer than `most`.
 
     Raises
     ------
@@ -53,7 +54,7 @@ def pack(values: npt.NDArray[np.float32], *, most: int) -> Packed | None:
         As `encode` does.
     """
     _, lowest = encode(np.array([values.min(), values.max()]))
-    # What the bytes have in common is found better with each kind by itself.
+    # Low bytes and high bytes compress better apart.
     compressor, done, high = zlib.compressobj(6), bytearray(), []
     for channel in range(values.shape[-1]):
         codes, _ = encode(values[..., channel], lowest)
@@ -79,18 +80,16 @@ def _encoded_length(content: bytearray) -> int:
 def encode(
     values: npt.NDArray[np.float32], lowest: int | None = None
 ) -> tuple[npt.NDArray[np.int16], int]:
-    """Give each value's code, and the exponent of the lowest decade.
+    """Return the code of each value, and the exponent of the lowest decade.
 
-    `lowest` is that of more values than these, if they are only some of all; by default it follows
-    from the largest of these.
-
-    Values of more than 36 decades below the largest take code 1 or -1, whose number they don't
-    reach; activations don't come near that.
+    `lowest` sets that exponent, if `values` are only a part of all values; by default it follows
+    from the largest of them. Values more than 36 decades below the largest get code 1 or -1;
+    activations don't span so many.
 
     Raises
     ------
     InputError
-        One of them is infinite or not a number, which no colour can show.
+        A value is infinite or NaN.
 
     Examples
     --------
@@ -100,8 +99,8 @@ def encode(
     """
     if not np.isfinite(values).all():
         raise InputError(
-            "got activations that are infinite or not a number, which no colour can show: "
-            "the model's weights are damaged or their scale is wrong"
+            "got activations that are infinite or not a number, which have no colour: check the "
+            "model's weights with sparsefeat verify"
         )
     flat = values.ravel()
     magnitudes = np.abs(flat, dtype=np.float64)
@@ -111,7 +110,7 @@ def encode(
         magnitudes = magnitudes[nonzero]
         exponents = np.floor(np.log10(magnitudes)).astype(np.int64)
         digits = np.rint(_scaled(magnitudes, 2 - exponents)).astype(np.int64)
-        # The logarithm is rounded, and so are 999.5 and above.
+        # Corrects a rounded logarithm, and 999.5 and above, which round up to 1000.
         low, high = digits < 100, digits > 999
         exponents += high.astype(np.int64) - low
         digits = np.rint(_scaled(magnitudes, 2 - exponents)).astype(np.int64)
@@ -125,7 +124,7 @@ def encode(
 
 
 def decode(codes: npt.NDArray[np.int16], lowest: int) -> npt.NDArray[np.float64]:
-    """Give the numbers that codes stand for, as the page does."""
+    """Return the values of codes, as the page does."""
     steps = np.abs(codes.astype(np.int64)) - 1
     decades, digits = np.divmod(steps, PER_DECADE)
     numbers = [
@@ -143,7 +142,7 @@ def decode(codes: npt.NDArray[np.int16], lowest: int) -> npt.NDArray[np.float64]
 def _scaled(
     magnitudes: npt.NDArray[np.float64], exponents: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
-    """Multiply by powers of ten, exactly rounded where the power is exact (up to 1e22)."""
+    """Multiply by powers of ten; correctly rounded if the power is exact (up to 1e22)."""
     powers = POWERS[np.abs(exponents)]
     scaled: npt.NDArray[np.float64] = np.where(
         exponents < 0, magnitudes / powers, magnitudes * powers

@@ -1,4 +1,4 @@
-"""Colour maps that colour-blind people can read, and a grey for zero that is in none of them."""
+"""Colour maps that colour-blind people can read, and a grey for zero that none of them contains."""
 
 from types import MappingProxyType
 from typing import Literal
@@ -9,13 +9,13 @@ import numpy.typing as npt
 Colours = Literal["signed", "positive", "negative"]
 
 ZERO = "#b8b8b8"
-"""What is exactly zero."""
+"""The colour of exact zeros."""
 
-# Light is near zero, dark is far from it. The tests look at them as colour-blind eyes do: no
-# colour comes near zero's grey, and blue and red stay apart.
+# Light is near zero, dark far from it. Tests simulate colour-blind vision: no colour comes near the
+# grey of zero, and blue and red can be told apart.
 _BLUES = ("#f3f8fd", "#cfe4f4", "#7fb8dd", "#3a87c0", "#14579a", "#072b5f")
 _REDS = ("#fff6ef", "#fddbc2", "#f8a97c", "#e26a43", "#b32a26", "#650a1e")
-# Yellow to violet, so that small values stand out from zero's grey.
+# Yellow to violet, so that small values stand out from the grey of zero.
 _HEAT = ("#fff3b2", "#fed070", "#fb9f4f", "#ec6a4e", "#c73d63", "#8c2677", "#4b1a6f", "#1d1147")
 
 STOPS = MappingProxyType[Colours, tuple[str, ...]](
@@ -25,11 +25,11 @@ STOPS = MappingProxyType[Colours, tuple[str, ...]](
         "negative": (*reversed(_BLUES),),
     }
 )
-"""From the lowest value to the highest: -limit to limit, 0 to limit, or -limit to 0."""
+"""Colours from the lowest value to the highest: -limit to limit, 0 to limit, or -limit to 0."""
 
 
 def extent(colours: Colours, limit: float) -> tuple[float, float]:
-    """Give the values at the two ends of a colour map.
+    """Return the values at the two ends of a colour map.
 
     >>> extent("signed", 2.0)
     (-2.0, 2.0)
@@ -38,7 +38,7 @@ def extent(colours: Colours, limit: float) -> tuple[float, float]:
 
 
 def paint(values: npt.NDArray[np.float32], colours: Colours, limit: float) -> npt.NDArray[np.uint8]:
-    """Colour a map, exact zeros grey.
+    """Colour a map; exact zeros are grey.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def paint(values: npt.NDArray[np.float32], colours: Colours, limit: float) -> np
 
     Returns
     -------
-    uint8 (H, W, 3), red first.
+    uint8 (H, W, 3), RGB.
     """
     low, high = extent(colours, limit)
     palette = interpolated(STOPS[colours])
@@ -58,7 +58,7 @@ def paint(values: npt.NDArray[np.float32], colours: Colours, limit: float) -> np
 
 
 def interpolated(stops: tuple[str, ...], n: int = 256) -> npt.NDArray[np.uint8]:
-    """Give `n` colours evenly along the stops, uint8 (n, 3)."""
+    """Return `n` colours at equal distances along the stops, uint8 (n, 3)."""
     corners = np.array([rgb(stop) for stop in stops], np.float64)
     along = np.linspace(0, len(stops) - 1, n)
     channels = [np.interp(along, range(len(stops)), corners[:, i]) for i in range(3)]
@@ -66,7 +66,7 @@ def interpolated(stops: tuple[str, ...], n: int = 256) -> npt.NDArray[np.uint8]:
 
 
 def rgb(colour: str) -> tuple[int, int, int]:
-    """Take a colour such as #ff8000 apart.
+    """Return red, green and blue of a colour such as #ff8000, 0 to 255.
 
     >>> rgb("#ff8000")
     (255, 128, 0)

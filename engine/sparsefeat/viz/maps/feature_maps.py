@@ -1,4 +1,4 @@
-"""One image through one layer, and the ways to show its feature maps."""
+"""Computes the feature maps of one image, and offers the ways to show them."""
 
 import base64
 import os
@@ -40,34 +40,33 @@ AnyPath = str | os.PathLike[str]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FeatureMaps(MapArrays):
-    """A layer's feature maps of one image; `maps` makes it.
+    """The feature maps of one layer for one image; `maps` returns it.
 
     Attributes
     ----------
     layer
         The layer's Keras name.
     image
-        The image's path, percent-encoded as in a store; empty for what has none.
+        The image's path, percent-encoded as in a store; empty if it has none.
     pixels
-        uint8 (height, width, 3), red first: the image as the network saw it, but for the
-        mean that is subtracted.
+        uint8 (height, width, 3), RGB: the image as the network saw it, before scaling.
     channels
-        int64 (k,): the numbers of the channels that were chosen, best first if there is a
-        criterion. `pre`, `post` and all that is per channel are in this order.
+        int64 (k,): the numbers of the chosen channels, the best first if there is a criterion.
+        All arrays have their channels in this order.
     n_channels
-        Channels that the layer has.
+        Number of channels of the layer.
     stage
-        What is to be shown: ``pre``, ``post`` or ``both``.
+        What is shown: ``pre``, ``post`` or ``both``.
     rectified
         Whether the layer has a ReLU.
     pre
-        float32 (H, W, k) before ReLU; None where only the output was asked for.
+        float32 (H, W, k): values before ReLU; None if only the output was requested.
     post
-        float32 (H, W, k): the layer's output, after ReLU where it has one.
+        float32 (H, W, k): the layer's output, after ReLU if it has one.
     best, scores
-        The criterion and float64 (k,), what it gave; None without one.
+        The criterion, and its score for each channel, float64 (k,); None without a criterion.
     settings
-        Model, preprocessing and size, as `Extractor.settings`.
+        Model, preprocessing and size, as in `Extractor.settings`.
     """
 
     def figure(self, *, scale: Scale = "shared", relu_split: bool = False) -> "go.Figure":
@@ -96,19 +95,19 @@ class FeatureMaps(MapArrays):
         return draw_figure(self, scale=validate_scale(scale), relu_split=relu_split)
 
     def html(self, *, scale: Scale = "shared", relu_split: bool = False) -> str:
-        """Write a page that stands alone, for any number of channels; options as in `figure`.
+        """Return an interactive page as one HTML file; the options are those of `figure`.
 
         Raises
         ------
         InputError
-            It would be larger than 15 MB.
+            The page would be larger than 15 MB.
         DependencyError
             plotly or Jinja2 isn't installed, or doesn't load.
         """
         return render_maps(self, scale=validate_scale(scale), relu_split=relu_split)
 
     def png(self, *, scale: Scale = "shared", relu_split: bool = False) -> bytes:
-        """Draw a plain image, as the bytes of a PNG file; options as in `figure`.
+        """Draw the maps; return the bytes of a PNG file. The options are those of `figure`.
 
         Raises
         ------
@@ -120,14 +119,15 @@ class FeatureMaps(MapArrays):
     def save(
         self, path: str | os.PathLike[str], *, scale: Scale = "shared", relu_split: bool = False
     ) -> None:
-        """Write what the file's ending says, .html or .png; options as in `figure`.
+        """Write a page or a PNG file, as the file's ending says: .html or .png.
 
-        A pipe or a device may have any name, and gets a page unless the name ends in .png.
+        The options are those of `figure`. A pipe or a device may have any name, and gets a page
+        unless its name ends in .png.
 
         Raises
         ------
         InputError
-            The ending is another one, or the file can't be written.
+            The name has another ending, or the file can't be written.
         """
         file = Path(path)
         ending = _ending(file)
@@ -138,7 +138,7 @@ class FeatureMaps(MapArrays):
         write_file(file, content)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        """Give Jupyter the plain image; without matplotlib words alone, rather than an error."""
+        """Show the PNG in Jupyter, or only the repr if matplotlib isn't installed."""
         bundle = {"text/plain": repr(self)}
         with suppress(DependencyError):
             bundle["image/png"] = base64.b64encode(self.png()).decode()
@@ -155,41 +155,41 @@ def maps(
     stage: Stage | None = None,
     reference: "AnyPath | Iterable[ImageInput | Reject] | None" = None,
 ) -> FeatureMaps:
-    """Compute a layer's feature maps of one image, before and after ReLU.
+    """Compute the feature maps of one layer for one image, before and after ReLU.
 
     Parameters
     ----------
     extractor
-        Of the model; its layers, preset and size are used.
+        The extractor whose model, preset and size are used.
     image
-        As `Extractor.extract` takes.
+        An image, as `Extractor.extract` takes it.
     layer
-        Any layer of the model that has rows and columns; by default the one that the
-        extractor was made for. For another, only the part of the network that it needs is
-        loaded, and kept.
+        A layer of the model that has rows and columns; by default the extractor's only layer.
+        For another layer the extractor loads the part of the network that it needs, and keeps it.
     channels
-        ``all``, ``0-15``, ``3,8,12``, ``top:16``, a number or several.
+        ``all``, ``0-15``, ``3,8,12``, ``top:16``, a number, or a sequence of numbers.
     best
-        Puts the best channels first: ``energy`` (the default for ``top:N``), ``variance``,
-        ``contrast`` or ``selectivity``; `sparsefeat.viz.maps.channels` defines them.
+        The criterion that puts the best channels first: ``energy`` (the default for ``top:N``),
+        ``variance``, ``contrast`` or ``selectivity``; `sparsefeat.viz.maps.channels` defines
+        them.
     stage
-        ``pre`` for before ReLU, ``post`` for after it, or ``both``, the default where the
-        layer has a ReLU.
+        ``pre`` for values before ReLU, ``post`` for values after it, or ``both``, which is the
+        default if the layer has a ReLU.
     reference
-        For selectivity: a store that holds the layer, or images as
-        `Extractor.extract` takes them.
+        For selectivity: a store that has the layer, or images as `Extractor.extract` takes them.
 
     Returns
     -------
     FeatureMaps
-        Arrays, and ways to show them: ``.figure()``, ``.html()``, ``.png()``.
+        The arrays, with methods that show them: ``figure``, ``html``, ``png``, ``save``.
 
     Raises
     ------
     LayerError
-        The layer isn't there, has no rows and columns, or no ReLU where one is asked for.
+        The model has no such layer, the layer has no rows and columns, or it has no ReLU and
+        `stage` needs one.
     InputError, SourceError
-        The image can't be read, or another option has a value that it can't have.
+        The image can't be read, or an option has an invalid value.
     StoreMismatchError
         The reference was made with another model or other preprocessing.
 
@@ -238,12 +238,12 @@ def maps(
 
 
 def outputs(layer: str, stage: Stage | None, layers: Sequence[ModelLayer]) -> tuple[str, ...]:
-    """Name the graph's outputs that a layer's maps need, in network order.
+    """Return the names of the model's outputs that a layer's maps need, in network order.
 
     Raises
     ------
     LayerError, InputError
-        As `maps` does, for layer and stage.
+        As in `maps`, for layer and stage.
     """
     found = _spatial(layer, layers)
     if _stage(found, stage) == "post":
@@ -262,24 +262,25 @@ def _check(best: str | None, reference: object) -> None:
         check_choice(best, CRITERIA, "criterion")
     if (best == "selectivity") != (reference is not None):
         raise InputError(
-            "selectivity is measured against a reference, and nothing else is: give a store of the "
-            f"layer or images as reference; got best {best!r} and "
-            f"{'no' if reference is None else 'a'} reference"
+            "selectivity needs a reference, a store of the layer or images: name one as reference"
+            if reference is None
+            else f"a reference is for the criterion selectivity, got {best!r}: leave it out, or "
+            "say best selectivity"
         )
 
 
 def _only(extractor: "Extractor") -> str:
     bases = {each.removesuffix(PRE): None for each in extractor.layers}
     if len(bases) != 1:
-        raise LayerError(f"the extractor has layers {', '.join(bases)}: say which one to show")
+        raise LayerError(f"the extractor has layers {', '.join(bases)}: name the one to show")
     return next(iter(bases))
 
 
 def _spatial(name: str, layers: Sequence[ModelLayer]) -> ModelLayer:
     if name.endswith(PRE):
         raise LayerError(
-            f"got layer {name!r}, expected the layer itself, {name.removesuffix(PRE)}, and stage "
-            "pre for what it is before ReLU"
+            f"got layer {name!r}: name the layer {name.removesuffix(PRE)}, and use stage pre to "
+            "show it before ReLU"
         )
     chosen = choose(name, layers)
     if chosen != (name,):
@@ -288,7 +289,7 @@ def _spatial(name: str, layers: Sequence[ModelLayer]) -> ModelLayer:
     if not found.spatial:
         spatial = [layer.name for layer in layers if layer.spatial]
         raise LayerError(
-            f"{name} has no rows and columns to draw, expected one of {', '.join(spatial)}"
+            f"layer {name} has no rows and columns to draw, expected one of {', '.join(spatial)}"
         )
     return found
 
@@ -299,18 +300,18 @@ def _stage(layer: ModelLayer, stage: Stage | None) -> Stage:
     check_choice(stage, STAGES, "stage")
     if stage != "post" and not layer.rectified:
         raise LayerError(
-            f"{layer.name} has no ReLU, so there is nothing before it; expected stage post"
+            f"layer {layer.name} has no ReLU, so it has no values before it: use stage post"
         )
     return stage
 
 
 def _ending(file: Path) -> str:
-    """Give the ending of a file that maps can be written to.
+    """Return the ending of a file name, .html or .png.
 
     Raises
     ------
     InputError
-        It is neither .html nor .png, and the file is no pipe or device.
+        The ending is neither, and the file isn't a pipe or a device.
     """
     ending = file.suffix.lower()
     if ending != ".png" and is_special(file):

@@ -1,4 +1,4 @@
-"""Maps as a plain image: the image, and all channels beside it."""
+"""Draws feature maps as a PNG file: the image, and all channels beside it."""
 
 import io
 import math
@@ -23,8 +23,8 @@ LABEL = 22
 GAP = 10
 MARGIN = 24
 PHOTO = 260
-MAX_TILE_HEIGHT = 4000  # of a map much higher than wide
-MAX_SIDE = 60_000  # Agg draws nothing of 65,536 pixels or more
+MAX_TILE_HEIGHT = 4000  # limits a map that is much higher than wide
+MAX_SIDE = 60_000  # Agg can't draw 65,536 pixels or more
 
 
 def draw_png(maps: MapArrays, *, scale: Scale, relu_split: bool) -> bytes:
@@ -39,15 +39,15 @@ def draw_png(maps: MapArrays, *, scale: Scale, relu_split: bool) -> bytes:
     height = top + max(grid.height, PHOTO + 150 + 70 * len(panels)) + MARGIN
     if max(width, height) > MAX_SIDE:
         raise InputError(
-            f"{maps.shape[2]} channels of {maps.shape[0]}x{maps.shape[1]} make an image of "
-            f"{width}x{height} pixels, expected at most {MAX_SIDE} each; choose fewer with "
-            "--channels, for example --channels top:16"
+            f"{maps.shape[2]} channels of {maps.shape[0]}x{maps.shape[1]} make a PNG of "
+            f"{width}x{height} pixels, expected at most {MAX_SIDE} in width and height: choose "
+            "fewer channels, for example --channels top:16"
         )
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
 
     def axes(x: float, y: float, w: float, h: float) -> "Axes":
-        """Place axes by pixels from the upper left."""
+        """Add axes at a place given in pixels from the upper left."""
         made = figure.add_axes((x / width, 1 - (y + h) / height, w / width, h / height))
         made.set_axis_off()
         return made
@@ -62,14 +62,14 @@ def draw_png(maps: MapArrays, *, scale: Scale, relu_split: bool) -> bytes:
     _maps(axes(2 * MARGIN + PHOTO, top, grid.width, grid.height), maps, panels, grid, scale)
     file = io.BytesIO()
     with warnings.catch_warnings():
-        # A name may have letters that the font lacks; a box stands for them.
+        # A name may have characters that the font lacks, which it draws as boxes.
         warnings.filterwarnings("ignore", message="Glyph ")
         figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
     return file.getvalue()
 
 
 def check_matplotlib() -> None:
-    """Find out whether images can be made, before the work that they are to show.
+    """Check that PNG files can be drawn, before the work whose results they show.
 
     Raises
     ------
@@ -85,12 +85,12 @@ def check_matplotlib() -> None:
 
 
 class _Grid:
-    """Sizes in pixels: of one map, and of all of them."""
+    """Sizes in pixels of one map and of the grid of all maps."""
 
     def __init__(self, maps: MapArrays, n_panels: int) -> None:
         rows, columns, n = maps.shape
         ratio = rows / columns
-        # As wide as lets all be seen at once; small maps are enlarged by whole numbers.
+        # The grid fits one screen if it can; small maps are enlarged by whole numbers.
         self.across = min(n, max(1, round(math.sqrt(n * 1.5 * ratio / n_panels))))
         room = (WIDTH - GAP * (self.across - 1)) / self.across / n_panels - 2
         self.tile_width = max(1, int(room) // columns * columns if room > columns else int(room))

@@ -1,4 +1,4 @@
-"""One page for all channels: it needs nothing but itself, and draws what is looked at."""
+"""Writes an interactive page of all channels; its script draws the maps that are in view."""
 
 import base64
 import io
@@ -30,28 +30,29 @@ MAX_BYTES = 15_000_000
 
 CRITERIA_WORDS = MappingProxyType(
     {
-        "energy": "energy is the mean of the squared activation over all places.",
-        "variance": "variance of the activation over all places.",
-        "contrast": "contrast is the mean absolute difference between neighbouring places.",
-        "selectivity": "selectivity is (a - r) / (a + r + m), from -1 to 1: a is the channel's "
-        "mean here, r its mean over the reference set, m the mean of r over all channels.",
+        "energy": "energy is the mean of the squared activation over all positions.",
+        "variance": "variance is that of the activation over all positions.",
+        "contrast": "contrast is the mean absolute difference between neighbouring positions.",
+        "selectivity": "selectivity is (a - r) / (a + r + m), from -1 to 1, where a is the "
+        "channel's mean here, r its mean over the reference images, and m the mean of r over all "
+        "channels.",
     }
 )
 
 
 def render_maps(maps: MapArrays, *, scale: Scale, relu_split: bool) -> str:
-    """Write the page as HTML that stands alone.
+    """Return the page as HTML that needs no other file and no network.
 
     Raises
     ------
     InputError
-        It would be larger than 15 MB, or an activation is no finite number.
+        The page would be larger than 15 MB, or an activation is infinite or NaN.
     DependencyError
         plotly or Jinja2 isn't installed, or doesn't load.
     """
     check_installed()
     panels = maps.panels(relu_split=relu_split)
-    # First of all, since it is found here what is too much for a page.
+    # First, because this is what finds that the page is too large.
     packed, lowest = _packed(maps, panels)
     head = {
         "layer": maps.layer,
@@ -62,7 +63,7 @@ def render_maps(maps: MapArrays, *, scale: Scale, relu_split: bool) -> str:
         "top": TOP,
         "zero": ZERO,
         "panels": [_described(panel) for panel in panels],
-        # In words, so that a share is rounded in one place.
+        # As text, so that shares are rounded in one place only.
         "zeros": [percent(share) for share in maps.zeros],
         "clipped": None if maps.clipped is None else [percent(share) for share in maps.clipped],
         "best": maps.best,
@@ -79,7 +80,7 @@ def render_maps(maps: MapArrays, *, scale: Scale, relu_split: bool) -> str:
     )
     reading: list[Part] = [_notes(maps, panels)]
     if maps.best is not None:
-        reading.append(f"Best first: {CRITERIA_WORDS[maps.best]}")
+        reading.append(f"The best channels come first: {CRITERIA_WORDS[maps.best]}")
     page = render_page(
         f"Feature maps of {maps.layer}",
         [
@@ -101,38 +102,39 @@ def render_maps(maps: MapArrays, *, scale: Scale, relu_split: bool) -> str:
 
 
 def _notes(maps: MapArrays, panels: list[Panel]) -> list[str]:
-    """Say how to read what is shown."""
+    """Return sentences that explain the page."""
     sentences = [
         (
-            "Grey is exactly zero, which no colour of the scales is: a small activation is pale, "
-            "and still no zero. Values are rounded to three significant digits; a zero is only "
-            "ever an exact one."
+            "Grey means exactly zero; the colour scales contain no grey, and small activations "
+            "are pale. Values are rounded to three significant digits, but only exact zeros are "
+            "written as 0."
         ),
         (
-            f"Each scale ends at the value that {100 * TOP:g} % of the values other than zero stay "
-            "below; what is beyond has the scale's last colour, and hovering says its value."
+            f"Each colour scale ends at the value below which {100 * TOP:g} % of the non-zero "
+            "values lie. Larger values have the last colour; point at them, or enter their row "
+            "and column, to read them."
         ),
     ]
     if maps.pre is not None:
         sentences.append(
-            "Keras' layer has its ReLU inside: its output is already rectified, and applying "
-            "ReLU to it changes nothing. What is before ReLU here is the pre-activation, from "
-            "inside the graph."
+            "A Keras layer of VGG16 contains its ReLU, so its output has no negative values. The "
+            "values before ReLU are the layer's pre-activation, which the exported graph has as a "
+            "tensor of its own."
         )
         sentences.append(
-            "Clipped is the share of a channel's places that are below 0 before ReLU, and so "
+            "Clipped is the share of a channel's positions that are below 0 before ReLU and "
             "become 0."
         )
     elif not maps.rectified:
-        sentences.append("This layer has no ReLU of its own: its output is all there is to show.")
+        sentences.append("This layer has no ReLU of its own, so only its output is shown.")
     if len(panels) > 1:
         titles = " and ".join(panel.title for panel in panels)
-        sentences.append(f"Side by side, from left to right: {titles}.")
+        sentences.append(f"The maps of a channel are, from left to right: {titles}.")
     return sentences
 
 
 def _packed(maps: MapArrays, panels: list[Panel]) -> tuple[dict[str, str], dict[str, int]]:
-    """Give the values that are sent, and their lowest decades."""
+    """Return the packed values of each source, and their lowest decades."""
     packed: dict[str, str] = {}
     lowest: dict[str, int] = {}
     for source in {panel.source: None for panel in panels}:
@@ -150,7 +152,7 @@ def _too_large(maps: MapArrays) -> InputError:
     height, width, n = maps.shape
     return InputError(
         f"{n} channels of {height}x{width} make a page of more than {MAX_BYTES / 1e6:.0f} MB, "
-        f"expected at most {MAX_BYTES / 1e6:.0f} MB; choose fewer with --channels, for example "
+        f"expected at most {MAX_BYTES / 1e6:.0f} MB: choose fewer channels, for example "
         "--channels top:16"
     )
 
@@ -163,7 +165,7 @@ def _all(maps: MapArrays) -> str:
 
 
 def _table(maps: MapArrays) -> Table:
-    """Give each channel's shares, and least, mean and largest activation, as text."""
+    """Return each channel's shares, and its least, mean and largest activation, as text."""
     frame = maps.frame()
     return Table(
         caption="Each channel, in the order above",
@@ -208,7 +210,7 @@ def _template(file: str, **values: Any) -> str:
 
 
 def _json(value: Any) -> str:
-    """Write JSON that no text in it can end the script around."""
+    """Write JSON in which no text can end the surrounding script element."""
     return json.dumps(value).replace("<", "\\u003c")
 
 

@@ -1,4 +1,4 @@
-"""Pages that stand alone: one HTML file with its plots, that needs no network."""
+"""HTML pages with plots, each a single file that needs no network."""
 
 from sparsefeat.viz.pages.page import (
     Card,

@@ -1,4 +1,4 @@
-"""Putting text, tables, images and plots on one page."""
+"""Writes a page of text, tables, images and plots."""
 
 import importlib
 from collections.abc import Sequence
@@ -17,10 +17,7 @@ NEEDED = ("plotly.graph_objects", "jinja2")
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A plot.
-
-    `description` says what it shows to who can't see it; `plot` is a ``plotly`` figure.
-    """
+    """A plotly figure; `description` says what it shows, for screen readers."""
 
     caption: str
     description: str
@@ -29,7 +26,10 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows of text, with or without headings; the first `left` columns are text, others numbers."""
+    """Rows of text below column names, if there are any.
+
+    The first `left` columns are text, the others numbers.
+    """
 
     caption: str
     columns: Sequence[str]
@@ -39,7 +39,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """Plots side by side, as many as there is room for; few where they are to be `wide`."""
+    """Plots side by side, as many as fit; `wide` plots are fewer and larger."""
 
     parts: Sequence[Figure]
     wide: bool = False
@@ -47,7 +47,7 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
-    """One figure that stands out, what it is, and a few words on it."""
+    """A number in large type, with its name and a short note."""
 
     name: str
     value: str
@@ -56,14 +56,14 @@ class Tile:
 
 @dataclass(frozen=True, kw_only=True)
 class Tiles:
-    """Figures that stand out."""
+    """Numbers in large type, side by side."""
 
     tiles: Sequence[Tile]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """An image with words below it: `src` is a data URL; without one, `missing` says why."""
+    """An image with text below it: `src` is a data URL; without one, `missing` says why."""
 
     title: str
     alt: str
@@ -74,7 +74,7 @@ class Card:
 
 @dataclass(frozen=True, kw_only=True)
 class Gallery:
-    """Images under a heading."""
+    """Images below a heading."""
 
     title: str
     cards: Sequence[Card]
@@ -82,7 +82,10 @@ class Gallery:
 
 @dataclass(frozen=True, kw_only=True)
 class Details:
-    """What is folded away until it is asked for: no plots, which need to know their width."""
+    """Parts that are folded until the reader opens them.
+
+    They can't be plots, which need their width when they are drawn.
+    """
 
     summary: str
     parts: Sequence["str | Sequence[str] | Table"]
@@ -90,9 +93,9 @@ class Details:
 
 @dataclass(frozen=True, kw_only=True)
 class Widget:
-    """Markup with a style and scripts of its own, which are put on the page as they are.
+    """Markup with its own style and scripts, which go on the page unchanged.
 
-    `html` must have been escaped already. With `plotly` its scripts find plotly.js loaded.
+    `html` must be escaped already. With `plotly`, plotly.js is loaded before its scripts.
     """
 
     html: str
@@ -101,12 +104,12 @@ class Widget:
 
 
 Part: TypeAlias = str | Sequence[str] | Figure | Table | Grid | Tiles | Gallery | Details | Widget
-"""A paragraph, a list of sentences, or one of the above."""
+"""A part of a page: a paragraph, a list of sentences, or one of the classes above."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A heading and what stands below it."""
+    """A heading and the parts below it."""
 
     title: str
     parts: Sequence[Part]
@@ -123,7 +126,7 @@ KINDS: dict[type, str] = {
 
 
 def check_installed() -> None:
-    """Find out whether pages can be made, before the work that they are to show.
+    """Check that pages can be written, before the work whose results they show.
 
     Raises
     ------
@@ -139,21 +142,23 @@ def check_installed() -> None:
 def render_page(
     title: str, sections: Sequence[Section], *, lead: str = "", contents: bool = False
 ) -> str:
-    """Write a page as HTML: style, scripts and data in it, nothing to load.
+    """Return a page as HTML that contains its style, scripts and data.
 
     Parameters
     ----------
     title
-        Also the page's first heading.
+        The title, also the first heading.
+    sections
+        The sections, in order.
     lead
-        One line below it.
+        A line below the title.
     contents
-        Begin with links to the sections.
+        Whether to begin with links to the sections.
 
     Returns
     -------
     str
-        About 5 MB, nearly all of it plotly.js, which is there once, and only if there is a plot.
+        The page: about 5 MB if it has a plot, nearly all of it plotly.js.
 
     Raises
     ------
@@ -197,11 +202,11 @@ def render_page(
 
 
 def _prepared(part: Part) -> dict[str, Any]:
-    """Give the template the part and its kind."""
+    """Return a part and its kind, as the template takes them."""
     from markupsafe import Markup
 
     if isinstance(part, Figure):
-        # plotly writes "<" in data as an escape, so that no text can end its script.
+        # plotly escapes "<" in data, so that no text can end its script.
         html = part.plot.to_html(
             full_html=False,
             include_plotlyjs=False,

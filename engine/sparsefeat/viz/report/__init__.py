@@ -1,12 +1,12 @@
-"""A report on a store: what is zero, where, what it takes, and how it was made.
+"""Report on a store: zeros by layer, channel, position and image; sizes; provenance.
 
 ===============  ====================================================================
-`report`         its figures, gathered from a store
-`sizes`          what layers take, and an estimate of what they could take
-`images`       which images are shown, and small versions of them
-`text`           a report in sentences
-`plots`          its plots, and tables that say the same
-`page`           all of it as one page
+`report`         computes the numbers of a report
+`sizes`          measures the bytes of layers, and estimates a lower limit
+`images`       chooses the images to show, and makes thumbnails
+`words`          writes a report as sentences and as rows of text
+`plots`          draws plots, and makes tables with the same numbers
+`page`           writes the page
 ===============  ====================================================================
 """
 

@@ -1,4 +1,4 @@
-"""The images that a report shows: the sparsest, the densest, those unlike the others."""
+"""Chooses the images that a report shows: the sparsest, the densest and the unusual ones."""
 
 import base64
 import io
@@ -23,19 +23,19 @@ from sparsefeat.images import (
 )
 from sparsefeat.model import PRE
 
-MIN_ROWS = 10  # of fewer, none can be said to be unusual
+MIN_ROWS = 10  # with fewer rows, none counts as unusual
 FAR = 3.5
-MIN_SPREAD = 0.001  # of a layer's elements: who differs from hardly any zeros is not unusual
+MIN_SPREAD = 0.001  # of a layer's elements: a smaller difference isn't unusual
 
 LONG_SIDE = 200  # pixels
 _QUALITY = 75
 
 
 def telling_layer(counts: Mapping[str, LayerZeros]) -> str:
-    """Choose the layer by which images are ranked.
+    """Choose the layer by which images are ranked: the deepest one in which images differ.
 
-    It is the last one in which images differ, one before ReLU only if there is no other: the
-    deeper a layer, the more its zeros have to do with what is in an image.
+    Pre-activations are used only if there is nothing else. The deeper a layer, the more its zeros
+    depend on what an image shows.
     """
     after = [name for name in counts if not name.endswith(PRE)] or list(counts)
     differing = [name for name in after if len(np.unique(counts[name].per_row)) > 1]
@@ -43,9 +43,9 @@ def telling_layer(counts: Mapping[str, LayerZeros]) -> str:
 
 
 def rank_rows(zeros: LayerZeros, most: int) -> tuple[list[int], list[int]]:
-    """Give the rows with the most zeros, and those with the fewest, the furthest first.
+    """Return the rows with the most zeros and those with the fewest, the most extreme first.
 
-    No row is in both: of few rows, the middle one, if there is one, is in neither.
+    No row is in both lists.
     """
     count = min(most, zeros.n_rows // 2)
     order = np.argsort(zeros.per_row, kind="stable")
@@ -54,39 +54,40 @@ def rank_rows(zeros: LayerZeros, most: int) -> tuple[list[int], list[int]]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outlier:
-    """An image, and the layer in which it is furthest from the others."""
+    """An unusual image, and the layer in which it differs most from the others."""
 
     row: int
     path: str
     layer: str
-    zeros: float  # share of zeros there
-    z: float  # negative: fewer zeros than the others
-    layers: tuple[str, ...]  # all in which it is far
+    zeros: float  # share of zeros in that layer
+    z: float  # robust z score; negative: fewer zeros than the others
+    layers: tuple[str, ...]  # all layers in which it is unusual
 
 
 def find_outliers(counts: Mapping[str, LayerZeros], paths: Sequence[str]) -> tuple[Outlier, ...]:
-    """Find images whose share of zeros is far from that of the others.
+    """Find images whose share of zeros differs much from that of the others.
 
     In each layer, the robust z score of an image is 0.6745 (x - median) / MAD, where x is its
-    share of zeros and MAD the median of the distances from the median: of normally distributed
-    numbers, it would be the distance from the mean in standard deviations. From 3.5 on an image
-    is far (Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993). The MAD is taken as at
-    least one element and a thousandth of the layer's, so that a far image is half a percentage
-    point away or more.
+    share of zeros and MAD the median absolute deviation. For normally distributed values it is
+    the distance from the mean in standard deviations. An image with |z| of 3.5 or more is unusual
+    (Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993). The MAD is at least one
+    element and a thousandth of the layer's elements, so that an unusual image differs by half a
+    percentage point or more.
 
-    Nothing is said of fewer than 10 images, nor of a layer in which more than half of them
-    have the same share, nor of one before ReLU, where the few zeros are accidents.
+    Layers are left out if there are fewer than 10 images, if more than half of the images have
+    the same share, or if the layer is a pre-activation, whose few zeros are accidental.
 
     Parameters
     ----------
     counts
-        What was counted of each layer.
+        The counts of each layer.
     paths
-        What the N images are called.
+        The paths of the N images.
 
     Returns
     -------
-    The furthest first.
+    tuple
+        The unusual images, the most unusual first.
     """
     found: dict[int, list[tuple[float, str]]] = {}
     for layer, zeros in counts.items():
@@ -112,9 +113,9 @@ def find_outliers(counts: Mapping[str, LayerZeros], paths: Sequence[str]) -> tup
 
 
 def robust_z(numbers: npt.NDArray[np.int64], *, floor: float = 0.0) -> npt.NDArray[np.float64]:
-    """Score each number by its distance from the median: see `find_outliers`.
+    """Return the robust z score of each number; see `find_outliers`.
 
-    The MAD is taken as at least `floor`, unless it is 0.
+    The MAD counts as at least `floor`, unless it is 0.
 
     Examples
     --------
@@ -130,7 +131,7 @@ def robust_z(numbers: npt.NDArray[np.int64], *, floor: float = 0.0) -> npt.NDArr
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Thumbnail:
-    """An image as the ``src`` of an image, or the reason why there is none."""
+    """A small image as a data URL, or the reason why there is none."""
 
     src: str = ""
     missing: str = ""
@@ -139,7 +140,7 @@ class Thumbnail:
 def make_thumbnail(
     path: str, root: str, sha256: str, images: str | os.PathLike[str] | None = None
 ) -> Thumbnail:
-    """Make a small JPEG of the image that gave a row.
+    """Make a small JPEG of a row's original image.
 
     Parameters
     ----------
@@ -148,8 +149,9 @@ def make_thumbnail(
 
     Returns
     -------
-    At most 200 pixels wide and high, some 5 to 10 kB, upright, in its own proportions. There is
-    none where the file is gone, can't be read, or has other bytes than when it was stored.
+    Thumbnail
+        At most 200 pixels wide and high, upright, 5 to 10 kB. It has no image if the file is
+        missing, can't be read, or differs from the one that was extracted.
     """
     content = read_original(path, root, sha256, images)
     if isinstance(content, str):

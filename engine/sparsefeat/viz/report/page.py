@@ -1,4 +1,4 @@
-"""A report as one page."""
+"""Writes a report as one page."""
 
 import os
 
@@ -34,25 +34,26 @@ from sparsefeat.viz.report.text import (
 )
 
 _ZERO = (
-    "A zero is where ReLU clipped: the network looked for something there and didn't find it. "
-    "Zeros are not missing data."
+    "ReLU makes the zeros: it turns every negative pre-activation into 0. A zero means that the "
+    "channel's feature is absent at this position. Zeros are not missing data."
 )
 _CHANNEL = (
-    "A channel is one thing that the network looks for, at every position (row and column). It is "
-    "active where it is not zero; dead if it is zero everywhere in all of these images; always "
-    "on if it is active at one position or more of every image; never zero if at all of them."
+    "A channel measures one feature at every position (row and column). It is active where it is "
+    "not zero. A channel is dead if it is zero at every position of every image of this store; "
+    "always on if it is active at one position or more of every image; never zero if it is active "
+    "at every position of every image."
 )
 _POSITION = (
-    "The share of zeros at each position, over all images and channels: darker is more. Each map "
-    "has a scale of its own. Borders differ from the inside: images seldom have their subject "
-    "there, and every convolution pads them with zeros."
+    "The share of zeros at each position, over all images and channels. Darker means more zeros; "
+    "each map has its own colour scale. Borders differ from the inside, because images seldom "
+    "have their subject there, and because every convolution pads its input with zeros."
 )
 
-FOLDED = 400  # characters of lists of channels above which they are folded away
+FOLDED = 400  # longer lists of channels, in characters, are folded
 
 
 def write_report(report: Report, path: str | os.PathLike[str]) -> int:
-    """Write the page; return its size in bytes.
+    """Write the page of a report to a file; return its size in bytes.
 
     Raises
     ------
@@ -65,7 +66,7 @@ def write_report(report: Report, path: str | os.PathLike[str]) -> int:
 
 
 def render_report(report: Report) -> str:
-    """Write the page as HTML that stands alone.
+    """Return the page as HTML that needs no other file and no network.
 
     Raises
     ------
@@ -127,23 +128,23 @@ def _layers(report: Report) -> list[Part]:
         plots.layers_figure(report),
     ]
     if any(name.endswith(PRE) for name in report.zeros):
-        parts.append("What ends in /pre is taken before ReLU, where hardly anything is zero.")
-    return [*parts, Details(summary="The same as a table", parts=[plots.layers_table(report)])]
+        parts.append("Layers named .../pre are pre-activations: values before ReLU, rarely zero.")
+    return [*parts, Details(summary="Numbers as a table", parts=[plots.layers_table(report)])]
 
 
 def _channels(report: Report) -> list[Part]:
     parts: list[Part] = [_CHANNEL, _dead_table(report)]
     said = channel_sentences(report)
     if sum(map(len, said)) > FOLDED:
-        parts.append(Details(summary="Which they are, counted from 0", parts=[said]))
+        parts.append(Details(summary="Numbers of these channels, from 0", parts=[said]))
     elif said:
-        parts += ["Which they are, counted from 0:", said]
+        parts += ["Numbers of these channels, from 0:", said]
     figures = [plots.activity_figure(report, images=each) for each in (True, False)]
     tables = [plots.activity_table(report, images=each) for each in (True, False)]
     return [
         *parts,
         Grid(wide=True, parts=figures),
-        Details(summary="The same as tables", parts=tables),
+        Details(summary="Numbers as tables", parts=tables),
     ]
 
 
@@ -161,7 +162,7 @@ def _dead_table(report: Report) -> Table:
             )
         )
     return Table(
-        caption=f"Channels over {counted(report.n_rows, 'image')}",
+        caption=f"Number of channels, over {counted(report.n_rows, 'image')}",
         columns=("layer", "channels", "dead", "always on", "never zero"),
         rows=rows,
     )
@@ -178,11 +179,11 @@ def _positions(report: Report) -> list[Section]:
     figures = [plots.map_figure(name, shares) for name, shares in maps.items()]
     return [
         Section(
-            title="Where the zeros are",
+            title="Zeros by position",
             parts=[
                 _POSITION,
                 Grid(parts=figures),
-                Details(summary="The same in a table", parts=[plots.maps_table(maps)]),
+                Details(summary="Numbers as a table", parts=[plots.maps_table(maps)]),
             ],
         )
     ]
@@ -199,7 +200,7 @@ def _images(report: Report) -> list[Section]:
     parts: list[Part] = []
     if report.sparsest:
         parts = [
-            f"By the share of zeros in {layer}.",
+            f"Ranked by the share of zeros in {layer}.",
             Gallery(title="Most zeros", cards=[card(row, "sparsest") for row in report.sparsest]),
             Gallery(title="Fewest zeros", cards=[card(row, "densest") for row in report.densest]),
         ]
@@ -210,12 +211,16 @@ def _images(report: Report) -> list[Section]:
         unusual.append(
             Gallery(
                 title=counted(len(report.outliers), "image")
-                + (f", the {len(shown)} furthest" if len(shown) < len(report.outliers) else ""),
+                + (
+                    f"; these are the {len(shown)} most unusual"
+                    if len(shown) < len(report.outliers)
+                    else ""
+                ),
                 cards=[_card(report, one.row, "unusual", _outlier_lines(one)) for one in shown],
             )
         )
     elif report.n_rows >= MIN_ROWS:
-        unusual.append("There is none.")
+        unusual.append("No image of this store is unusual.")
     return [*sections, Section(title="Unusual images", parts=unusual)]
 
 
@@ -223,7 +228,7 @@ def _outlier_lines(outlier: Outlier) -> list[str]:
     more = len(outlier.layers) - 1
     return [
         f"{percent(outlier.zeros)} zeros in {outlier.layer}",
-        f"z = {outlier.z:+.1f}" + (f"; far in {counted(more, 'other layer')}" if more else ""),
+        f"z = {outlier.z:+.1f}" + (f"; unusual in {counted(more, 'more layer')}" if more else ""),
     ]
 
 
@@ -253,7 +258,8 @@ def _rejects(report: Report) -> list[Part]:
     return [
         [f"{reason}: {count:,}" for reason, count in rejects.reasons.items()],
         Table(
-            caption="What could not be read" + (f"; {more:,} more are not shown" if more else ""),
+            caption="Images that could not be read"
+            + (f"; {more:,} more are not shown" if more else ""),
             columns=("path", "reason"),
             rows=rejects.first,
             left=2,
@@ -266,13 +272,13 @@ def _provenance(report: Report) -> list[Part]:
     parts: list[Part] = []
     main = main_rows(settings, provenance)
     if main:
-        parts.append(Table(caption="Where the numbers come from", columns=(), rows=main, left=2))
+        parts.append(Table(caption="Model and settings", columns=(), rows=main, left=2))
     whole = [
         Table(caption=caption, columns=(), rows=rows, left=2)
         for caption, rows in (
-            ("Settings, the same for all rows", settings),
-            (f"What {counted(report.n_parts, 'part')} recorded", provenance),
+            ("Settings of all rows", settings),
+            (f"Provenance recorded in {counted(report.n_parts, 'part')}", provenance),
         )
         if rows
     ]
-    return [*parts, Details(summary="All that is recorded", parts=whole)]
+    return [*parts, Details(summary="All settings and provenance", parts=whole)]

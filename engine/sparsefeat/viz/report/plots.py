@@ -1,4 +1,4 @@
-"""A report's plots, and the tables that say the same."""
+"""Draws a report's plots, and makes tables with the same numbers."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 INK, BLUE, PALE, ORANGE = "#1c2530", "#2f6fb7", "#c3d8ef", "#b8590a"
 MAP_CELLS = 56  # along each side of a spatial map; larger layers are averaged
 
-# Where the bars of an activity histogram stand: never, tenths, always.
+# Positions of the bars of an activity histogram: never, ten tenths, always.
 _CENTRES = [-9.0, *(10.0 * tenth + 5 for tenth in range(10)), 109.0]
 _BINS = [
     "none",
@@ -26,7 +26,7 @@ _BINS = [
 
 
 def layers_figure(report: Report) -> Figure:
-    """Draw the share of zeros of each layer, and how images differ."""
+    """Draw the share of zeros of each layer, with its spread over images."""
     import plotly.graph_objects as go
 
     names = list(report.zeros)
@@ -50,7 +50,7 @@ def layers_figure(report: Report) -> Figure:
     )
     for low, high, width, name in (
         ("min", "max", 1.5, "all images"),
-        ("lower_quartile", "upper_quartile", 7, "half of them"),
+        ("lower_quartile", "upper_quartile", 7, "middle half"),
     ):
         x: list[float | None] = []
         y: list[str | None] = []
@@ -75,25 +75,25 @@ def layers_figure(report: Report) -> Figure:
     figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], ticksuffix="  ")
     spoken = ", ".join(f"{name} {percent(zeros.share)}" for name, zeros in report.zeros.items())
     return Figure(
-        caption="Bars and numbers: the mean. Thick lines: the middle half of the images; thin "
-        "lines: from the image with the fewest zeros to the one with the most.",
+        caption="A bar and its number show the mean over images. The thick line spans the middle "
+        "half of the images, the thin line all of them.",
         description=f"Bars of the share of zeros in each layer: {spoken}",
         plot=figure,
     )
 
 
 def layers_table(report: Report) -> Table:
-    """Say what `layers_figure` shows."""
+    """Return the numbers of `layers_figure`."""
     rows = []
     for name, zeros in report.zeros.items():
         s = zeros.spread
         numbers = (s.mean, s.std, s.min, s.lower_quartile, s.median, s.upper_quartile, s.max)
         rows.append((name, "x".join(map(str, zeros.shape)), *map(percent, numbers)))
     return Table(
-        caption="Share of zeros over images",
+        caption="Share of zeros of the images",
         columns=(
-            *("layer", "shape", "mean", "standard deviation", "least"),
-            *("lower quartile", "median", "upper quartile", "most"),
+            *("layer", "shape", "mean", "standard deviation", "minimum"),
+            *("lower quartile", "median", "upper quartile", "maximum"),
         ),
         rows=rows,
     )
@@ -107,7 +107,7 @@ def activity_counts(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
 
 
 def activity_figure(report: Report, *, images: bool) -> Figure:
-    """Draw in how many images, or at how many positions, channels are active: one row a layer."""
+    """Draw the share of images, or of positions, in which channels are active; a row per layer."""
     from plotly.subplots import make_subplots
 
     shown = {name: _activity(zeros, images=images) for name, zeros in report.zeros.items()}
@@ -145,7 +145,7 @@ def activity_figure(report: Report, *, images: bool) -> Figure:
     figure.update_annotations(font_size=13, x=0, xanchor="left")
     parts = [f"{name}: {counts[0]} in none, {counts[11]} in all" for name, counts in shown.items()]
     return Figure(
-        caption=f"How many channels are active in which share of the {what}.",
+        caption=f"Number of channels by the share of {what} in which they are active.",
         description=f"Histograms of channels by the share of {what} in which they are active; "
         + "; ".join(parts),
         plot=figure,
@@ -153,7 +153,7 @@ def activity_figure(report: Report, *, images: bool) -> Figure:
 
 
 def activity_table(report: Report, *, images: bool) -> Table:
-    """Say what `activity_figure` shows."""
+    """Return the numbers of `activity_figure`."""
     what = "images" if images else "positions"
     return Table(
         caption=f"Channels by the share of {what} in which they are active",
@@ -166,7 +166,7 @@ def activity_table(report: Report, *, images: bool) -> Table:
 
 
 def map_figure(name: str, shares: npt.NDArray[np.float64]) -> Figure:
-    """Draw the share of zeros at each position, (H, W), averaged where there are many."""
+    """Draw the share of zeros at each position, float64 (H, W), averaged over blocks if large."""
     import plotly.graph_objects as go
 
     step = max(1, -(-max(shares.shape) // MAP_CELLS))
@@ -198,7 +198,7 @@ def map_figure(name: str, shares: npt.NDArray[np.float64]) -> Figure:
 
 
 def maps_table(maps: dict[str, npt.NDArray[np.float64]]) -> Table:
-    """Say in a few numbers what the maps show."""
+    """Return the extremes of the maps, and the means of their border and inside."""
     rows = []
     for name, shares in maps.items():
         inner = shares[1:-1, 1:-1]
@@ -215,15 +215,15 @@ def maps_table(maps: dict[str, npt.NDArray[np.float64]]) -> Table:
             )
         )
     return Table(
-        caption="Share of zeros by position: mean of the outermost rows and columns, and of all "
-        "others; least and most with (row, column)",
-        columns=("layer", "border", "inside", "least", "most"),
+        caption="Share of zeros by position: mean of the border (outermost rows and columns), mean "
+        "of the inside, and the extremes with their (row, column)",
+        columns=("layer", "border", "inside", "minimum", "maximum"),
         rows=rows,
     )
 
 
 def block_means(shares: npt.NDArray[np.float64], step: int) -> npt.NDArray[np.float64]:
-    """Average blocks of `step` x `step` positions; those at the far edges may be smaller."""
+    """Average blocks of `step` x `step` positions; the last ones may be smaller."""
     starts = [np.arange(0, extent, step) for extent in shares.shape]
     sums = np.add.reduceat(np.add.reduceat(shares, starts[0], axis=0), starts[1], axis=1)
     extents = [
@@ -233,12 +233,12 @@ def block_means(shares: npt.NDArray[np.float64], step: int) -> npt.NDArray[np.fl
 
 
 def sizes_figure(report: Report) -> Figure:
-    """Draw what layers take, as a share of dense float32."""
+    """Draw the bytes of layers, as a share of dense float32."""
     import plotly.graph_objects as go
 
     sizes = report.sizes.layers
     kinds: list[tuple[str, str, list[int | None]]] = [
-        ("sparse rows, not compressed", "#8a96a3", [size.csr for size in sizes]),
+        ("CSR, uncompressed", "#8a96a3", [size.csr for size in sizes]),
         ("stored", BLUE, [size.stored for size in sizes]),
         ("floor (estimate)", ORANGE, [size.floor.n_bytes for size in sizes]),
     ]
@@ -267,21 +267,21 @@ def sizes_figure(report: Report) -> Figure:
     lay_out(figure, height=120 + 58 * len(sizes))
     figure.update_layout(barmode="group", bargap=0.3, legend_traceorder="normal")
     figure.update_xaxes(title="share of dense float32", ticksuffix=" %", rangemode="tozero")
-    # Bars of a group are drawn upwards; read downwards, the legend's order is theirs.
+    # plotly draws the bars of a group upwards; the reversed axis makes them follow the legend.
     figure.update_yaxes(
         categoryorder="array", categoryarray=[size.layer for size in sizes], ticksuffix="  "
     )
     figure.update_yaxes(autorange="reversed")
     spoken = ", ".join(f"{size.layer} {percent(size.stored / size.dense)}" for size in sizes)
     return Figure(
-        caption="The dotted line is dense float32; shorter is smaller.",
-        description=f"Bars of what layers take as a share of dense float32; as stored: {spoken}",
+        caption="The dotted line is dense float32. A shorter bar takes fewer bytes.",
+        description=f"Bars of the bytes of layers, as a share of dense float32; stored: {spoken}",
         plot=figure,
     )
 
 
 def sizes_table(report: Report) -> Table:
-    """Say what `sizes_figure` shows, and what the store takes besides."""
+    """Return the numbers of `sizes_figure`, and the bytes of the rest of the store."""
     sizes = report.sizes
     rows = [
         (
@@ -304,7 +304,7 @@ def sizes_table(report: Report) -> Table:
     if len(rows) > 1:
         rows.append(
             (
-                "all of these",
+                "all of these layers",
                 "",
                 format_bytes(dense),
                 format_bytes(sum(size.csr for size in sizes.layers)),
@@ -329,11 +329,11 @@ def sizes_table(report: Report) -> Table:
     rows.append(("tables, counts, metadata", "", "", "", format_bytes(sizes.tables), *blank))
     rows.append(("the whole store", "", "", "", format_bytes(sizes.total), *blank))
     return Table(
-        caption="Bytes: as dense float32; as sparse rows in memory (float32 values, int32 "
-        "columns); on disk; the floor; and its bits for each non-zero value",
+        caption="Bytes of each layer: as dense float32; as CSR in memory (float32 values, int32 "
+        "indices); on disk; the floor, and its bits for each non-zero value",
         columns=(
-            *("layer", "stored as", "dense", "sparse rows", "on disk"),
-            *("of dense", "floor (estimate)", "bits a value"),
+            *("layer", "encoding", "dense", "CSR", "on disk"),
+            *("of dense", "floor (estimate)", "bits per value"),
         ),
         rows=rows,
         left=2,
@@ -352,7 +352,7 @@ def _activity(zeros: LayerZeros, *, images: bool) -> npt.NDArray[np.int64]:
 
 
 def lay_out(figure: "go.Figure", *, height: int) -> None:
-    """Give a plot the page's looks; fingers scroll the page, not the plot."""
+    """Give a plot the page's style; on a touch screen, a finger scrolls the page."""
     options: dict[str, Any] = {
         "template": "none",
         "height": height,

@@ -1,4 +1,4 @@
-"""A report as a value: the figures on a store, gathered and kept."""
+"""Computes the numbers of a report on a store."""
 
 import dataclasses
 import os
@@ -27,7 +27,7 @@ SHOWN_REJECTS = 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportedImage:
-    """An image that is shown: `width` and `height` as stored in its file."""
+    """An image that the report shows; `width` and `height` are those of its file."""
 
     row: int
     path: str
@@ -38,45 +38,45 @@ class ReportedImage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rejects:
-    """What gave no row: how many for each reason, and the first of them as (path, reason)."""
+    """The rejected images: how many for each reason, and the first ones as (path, reason)."""
 
     reasons: dict[str, int]
     first: tuple[tuple[str, str], ...]
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of rejected images."""
         return sum(self.reasons.values())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Report:
-    """All figures of a report on a store.
+    """All numbers of a report on a store; `build_report` returns it.
 
     Attributes
     ----------
     folder
-        The store's.
+        The store's folder or URL.
     n_rows, n_parts
-        Its rows and parts.
+        Number of rows and of parts.
     zeros
-        For each layer what was counted, over all rows.
+        The counts of each layer, over all rows.
     sizes
-        What layers take.
+        The bytes of each layer.
     ranked_by
-        The layer by whose share of zeros images are ranked.
+        The layer whose share of zeros ranks the images.
     sparsest, densest
-        Rows with the most and the fewest zeros there, the furthest first.
+        Numbers of the rows with the most and the fewest zeros, the most extreme first.
     outliers
-        Images far from the others in any layer, the furthest first.
+        Unusual images, the most unusual first.
     rejects
-        What gave no row.
+        Images that have no row, because they could not be read.
     images
-        Those rows of these that are shown, by number.
+        The images that the page shows, by row number.
     settings, provenance
-        As the store has them: the provenance of each part, or of each stretch of its rows.
+        The store's settings, and the provenance of each part or range of its rows.
     seed
-        Of the rows drawn for the floor estimate.
+        Seed of the rows drawn for the floor estimate.
     """
 
     folder: str
@@ -95,9 +95,9 @@ class Report:
     seed: int
 
     def to_json(self) -> dict[str, Any]:
-        """Give all figures in JSON's types, but for zeros per row and thumbnails.
+        """Return all numbers as values that JSON can hold, except zeros per row and thumbnails.
 
-        ``sparsefeat sparsity`` gives the zeros of every row.
+        ``sparsefeat sparsity --by image`` prints the zeros of every row.
         """
         return {
             "store": self.folder,
@@ -132,22 +132,22 @@ def build_report(
     seed: int = 0,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Report:
-    """Gather what a report on a store says.
+    """Compute the numbers of a report on a store.
 
-    Of each layer the indices are read, 64 MiB at a time, and the values of a few rows.
+    It reads the indices of each layer, 64 MiB at a time, and the values of up to 64 rows.
 
     Parameters
     ----------
     folder
-        The store.
+        The store's folder or URL.
     layers
-        Names and patterns, separated by commas or as a sequence; by default all that it holds.
+        Names and patterns, separated by commas or as a sequence; by default all layers.
     images
-        Where the images are now, if they were moved. Only for thumbnails.
+        The folder where the original images are now, if they were moved. Used for thumbnails.
     seed
-        Of the rows drawn for the floor estimate, 0 or more.
+        Seed of the rows drawn for the floor estimate, at least 0.
     progress
-        Called with the rows counted, of how many, and the layer's name.
+        Called with the number of rows counted, their total, and the layer's name.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def build_report(
     0.883...
     """
     if seed < 0:
-        raise InputError(f"got seed {seed}, expected an integer from 0 on: name another one")
+        raise InputError(f"got seed {seed}, expected a whole number of at least 0")
     store = Store(folder)
     names = choose_stored_layers(layers, list(store.layers))
     zeros = count_store(store, names, progress=progress)

@@ -1,4 +1,4 @@
-"""What layers take: in memory, as they are stored, and an estimate of what they could take."""
+"""Measures the bytes of layers in memory and on disk, and estimates a lower limit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,34 +10,34 @@ from sparsefeat.store import JSON, Store, info
 
 SAMPLE_ROWS = 64
 SAMPLE_ELEMENTS = 1 << 24  # a row of block1_conv1 has 3.2 million
-MIN_VALUES = 10_000  # an entropy from fewer would look better than it is
+MIN_VALUES = 10_000  # fewer values underestimate the entropy
 
-_GROUP_ELEMENTS = 1 << 22  # read at once
-_DISTINCT_VALUES = 1 << 20  # looked at for values that repeat
-_REPEATS = 16  # how often each must be there on average for whole values to be counted
+_GROUP_ELEMENTS = 1 << 22  # elements read at once
+_DISTINCT_VALUES = 1 << 20  # values searched for repetitions
+_REPEATS = 16  # whole values are counted if each occurs this often on average
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Floor:
-    """The estimate, and what it is made of.
+    """An estimate of the bytes that lossless coding of a layer needs, and its two terms.
 
-    `n_bytes` is None where there were fewer than `MIN_VALUES` values to take an entropy of.
+    `n_bytes` and `value_bits` are None if fewer than `MIN_VALUES` values were sampled.
     """
 
     n_bytes: int | None
-    index_bits: float  # for where the non-zeros are, all rows
-    value_bits: float | None  # for each non-zero
+    index_bits: float  # bits for the positions of all non-zeros, over all rows
+    value_bits: float | None  # bits for the value of one non-zero
     sampled_rows: int
     sampled_values: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerSize:
-    """Bytes of one layer, all rows.
+    """Bytes of one layer, over all rows.
 
-    `dense` is float32, 4 bytes an element; `csr` float32 values, int32 columns and int64 row
-    pointers as scipy holds them, not compressed; `stored` what its files have on disk, encoded
-    as `encoding` says ("csr", "dense" or "mixed").
+    `dense`: float32, 4 bytes per element. `csr`: float32 values, int32 indices and int64 indptr,
+    uncompressed, as scipy holds them. `stored`: the layer's files on disk, whose `encoding` is
+    "csr", "dense" or "mixed".
     """
 
     layer: str
@@ -50,11 +50,11 @@ class LayerSize:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sizes:
-    """Bytes of a store's layers.
+    """Bytes of a store.
 
-    `total` is all of its files, those of layers that are left out here among them; `others` is
-    the number of these, and `others_stored` what they take. What then remains are tables, counts
-    and metadata.
+    `layers` are those that were measured; `others` is the number of other layers, and
+    `others_stored` their bytes on disk. `total` counts all files: layers, tables, counts and
+    metadata.
     """
 
     layers: tuple[LayerSize, ...]
@@ -64,17 +64,17 @@ class Sizes:
 
     @property
     def tables(self) -> int:
-        """Bytes that are no layer's data."""
+        """Bytes of tables, counts and metadata."""
         return self.total - self.others_stored - sum(size.stored for size in self.layers)
 
 
 def measure_sizes(store: Store, layers: Sequence[str], *, seed: int = 0) -> Sizes:
-    """Measure what `layers` of a store take.
+    """Measure the bytes of `layers` of a store.
 
     Raises
     ------
     StoreCorruptError
-        What is on disk is not what was written.
+        A file of the store is damaged.
     """
     facts = info(store.folder)
     entries = _mapping(facts["layers"])
@@ -113,30 +113,29 @@ def _number(value: JSON) -> int:
 
 
 def estimate_floor(store: Store, layer: str, *, seed: int = 0) -> Floor:
-    """Estimate what lossless coding of a layer needs, under a simple model of its numbers.
+    """Estimate the bytes that lossless coding of a layer needs, under a simple model.
 
-    The model has two parts, added up:
+    The estimate is the sum of two terms:
 
-    - *Where the non-zeros are.* Within a channel, every way to arrange its active elements counts
-      as equally likely: log2 of the number of ways, and log2(n + 1) to say how many of the n
-      elements are active. Where one such count for the whole layer needs fewer bits (few rows,
-      few positions), that one is taken. The counts are those of all rows.
-    - *What they are.* The entropy of the upper 16 bits of the float32 values (sign, exponent, 7
-      bits of mantissa), and of each of the two lower bytes, as if independent; or the entropy
-      of whole values, if that is less and each of them repeats 16 times or more on average, as
-      those of int8 models do. Where a part has codes, they take the place of values. Estimated
-      from up to 64 rows drawn at random with `seed`, fewer where rows are large (2^24 elements
-      in all).
+    - *Positions of the non-zeros.* Within a channel of n elements, of which k are active, all
+      arrangements count as equally likely: log2(n choose k) bits, and log2(n + 1) bits for k. If
+      one such count for the whole layer needs fewer bits (few rows or positions), it is used
+      instead. Counted over all rows.
+    - *Values of the non-zeros.* The entropy of the upper 16 bits of the float32 values (sign,
+      exponent, 7 bits of mantissa) plus those of the two lower bytes, taken as independent. If
+      values repeat 16 times or more on average, as those of int8 models do, and the entropy of
+      whole values is less, that is used. If a part stores codes, the codes are used. Sampled from
+      up to 64 rows drawn at random with `seed`, and at most 2^24 elements.
 
-    It is no bound: a coder that makes use of what neighbouring positions and channels have in
-    common may need less. Neither does it count the tables of frequencies that a coder needs.
+    It isn't a lower bound: a coder that models what neighbouring positions and channels have in
+    common may need fewer bytes. Nor does it count the frequency tables that a coder needs.
 
     Raises
     ------
     LayerError
-        There is no such layer.
+        The store has no such layer.
     StoreCorruptError
-        What is on disk is not what was written.
+        A file of the store is damaged.
     """
     zeros = store[layer].zeros()
     shape = store.layers[layer]
@@ -159,21 +158,21 @@ def estimate_floor(store: Store, layer: str, *, seed: int = 0) -> Floor:
 
 
 def draw_rows(n_rows: int, n_features: int, *, seed: int) -> npt.NDArray[np.int64]:
-    """Draw the rows whose values are looked at, in ascending order."""
+    """Draw the rows whose values are sampled, int64 in ascending order."""
     count = min(n_rows, SAMPLE_ROWS, max(1, SAMPLE_ELEMENTS // n_features))
     drawn = np.random.default_rng(seed).choice(n_rows, count, replace=False)
     return np.sort(drawn).astype(np.int64)
 
 
 def count_index_bits(zeros_per_channel: npt.NDArray[np.int64], n_each: int) -> float:
-    """Count the bits that tell where the non-zeros are: see `estimate_floor`.
+    """Count the bits for the positions of the non-zeros; see `estimate_floor`.
 
     Parameters
     ----------
     zeros_per_channel
-        int64 (C,)
+        int64 (C,).
     n_each
-        Elements of one channel, over all rows and positions.
+        Number of elements of one channel, over all rows and positions.
 
     Examples
     --------
@@ -187,7 +186,7 @@ def count_index_bits(zeros_per_channel: npt.NDArray[np.int64], n_each: int) -> f
 
 
 class ValueCounts:
-    """How often the bits of values are what they are, over as many values as are added."""
+    """Counts bit patterns of float32 values, for their entropy."""
 
     def __init__(self) -> None:
         self.n_values = 0
@@ -208,7 +207,7 @@ class ValueCounts:
         self._n_whole += len(kept)
 
     def entropy(self) -> float:
-        """Give bits for each value: see `estimate_floor`."""
+        """Return the bits per value; see `estimate_floor`."""
         apart = _entropy(self._upper) + sum(map(_entropy, self._lower))
         _, counts = np.unique(np.concatenate(self._whole), return_counts=True)
         if len(counts) * _REPEATS <= self._n_whole:
@@ -217,7 +216,7 @@ class ValueCounts:
 
 
 def _code_length(n: npt.NDArray[np.int64], k: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """log2 of (n choose k) and of n + 1."""
+    """Return log2(n choose k) + log2(n + 1)."""
     from scipy.special import gammaln
 
     ways = gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(n - k + 1.0)
@@ -225,6 +224,6 @@ def _code_length(n: npt.NDArray[np.int64], k: npt.NDArray[np.int64]) -> npt.NDAr
 
 
 def _entropy(counts: npt.NDArray[np.int64]) -> float:
-    """Bits for each of the things counted."""
+    """Return the entropy of a distribution of counts, in bits."""
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log2(shares)).sum()) if len(shares) > 1 else 0.0

@@ -1,4 +1,4 @@
-"""A report in sentences, and in rows of text."""
+"""Writes a report as sentences and as rows of text."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
@@ -11,16 +11,16 @@ from sparsefeat.viz.report.images import FAR, MIN_ROWS
 from sparsefeat.viz.report.report import Report
 from sparsefeat.viz.report.sizes import MIN_VALUES, SAMPLE_ROWS
 
-FEW_IMAGES = 100  # of which "dead" says little
+FEW_IMAGES = 100  # below this number, a dead channel may only lack a fitting image
 LISTED_RANGES = 200
 
-# What stands first, in this order, and what it is called there.
+# The settings that stand first, in this order, and their labels.
 _MAIN = {
     "model.architecture": "network",
     "weights_source": "weights",
     "model.weights_sha256": "SHA-256 of the weights",
     "preprocess.name": "preprocessing",
-    "size": "height and width of the images",
+    "size": "height and width of images",
     "pool": "global pooling",
     "model.precision": "precision",
     "provider": "provider",
@@ -31,12 +31,12 @@ _MAIN = {
 
 
 def title(report: Report) -> str:
-    """Name the report."""
+    """Return the title of the report."""
     return f"Zeros in {PurePath(report.folder).name or report.folder}"
 
 
 def heading(report: Report) -> str:
-    """Say in one line what the report is on."""
+    """Return the numbers of images and layers, and the bytes of the store, in one line."""
     model = report.settings.get("model")
     architecture = model.get("architecture") if isinstance(model, dict) else None
     return ", ".join(
@@ -50,15 +50,15 @@ def heading(report: Report) -> str:
 
 
 def findings(report: Report) -> list[str]:
-    """Say in sentences what the figures amount to, and no more."""
+    """Return the main results as sentences."""
     if not report.n_rows:
         return [_no_rows(report)]
     said = [_sparsity(report), *_range(report), _channels(report), _size(report)]
     if report.outliers:
         said.append(
             f"{counted(len(report.outliers), 'image')} "
-            f"{'differs' if len(report.outliers) == 1 else 'differ'} much from the others in how "
-            "much of some layer is zero."
+            f"{'is' if len(report.outliers) == 1 else 'are'} unusual: the share of zeros in some "
+            "layer differs much from that of the other images."
         )
     if report.rejects.count:
         said.append(f"{counted(report.rejects.count, 'file')} could not be read as an image.")
@@ -66,7 +66,7 @@ def findings(report: Report) -> list[str]:
 
 
 def channel_sentences(report: Report) -> list[str]:
-    """List the dead channels, and those always on, of each layer that has some."""
+    """List the dead channels and those always on, for each layer that has some."""
     said = []
     for name, zeros in report.zeros.items():
         if len(zeros.dead):
@@ -79,44 +79,44 @@ def channel_sentences(report: Report) -> list[str]:
 
 
 def floor_method() -> str:
-    """Say how the floor is estimated."""
+    """Describe how the floor is estimated."""
     return (
-        "The floor is an estimate of what lossless coding needs, under a simple model. Where the "
-        "non-zeros are costs, channel by channel, log2 of the number of ways in which so many can "
-        "lie there. What they are costs, for each, the entropy of the upper 16 bits of its float32 "
-        "and that of each lower byte (or of whole values, where they repeat often, or of codes, "
-        "where those are stored), from up to "
-        f"{SAMPLE_ROWS} rows drawn at random; of fewer than {MIN_VALUES:,} values no estimate is "
-        "made. It is no bound: neighbours have more in common than this model knows."
+        "The floor estimates the bytes that lossless compression needs. It is the sum of two "
+        "terms. The positions of the non-zeros: in each channel, log2 of the number of ways to "
+        "choose the active elements. The values of the non-zeros: the entropy of the upper 16 "
+        "bits of each float32 plus that of each lower byte (or of whole values, if they repeat "
+        f"often; or of codes, if the store has codes), sampled from up to {SAMPLE_ROWS} random "
+        f"rows. With fewer than {MIN_VALUES:,} values there is no estimate. The floor is not a "
+        "lower bound: the model ignores what neighbouring positions and channels have in common."
     )
 
 
 def outlier_method(report: Report) -> str:
-    """Say what an outlier is, and why there may be none."""
+    """Describe when an image is unusual."""
     if report.n_rows < MIN_ROWS:
-        return f"Of fewer than {MIN_ROWS} images, none can be said to be unusual."
+        return f"The store has fewer than {MIN_ROWS} images, too few to say which ones are unusual."
     return (
-        "An image is listed here if in some layer its share of zeros is far from the median of "
-        "all images: 0.6745 times the distance, over the median of all distances (the robust z "
-        f"score), is {FAR:g} or more. This says that it is worth a look, not that it is wrong."
+        "An image is unusual if its share of zeros in some layer has a robust z score of "
+        f"{FAR:g} or more: 0.6745 times its distance from the median, divided by the median "
+        "distance of all images. Look at these images; they need not be wrong."
     )
 
 
 def main_rows(
     settings: list[tuple[str, str]], provenance: list[tuple[str, str]]
 ) -> list[tuple[str, str]]:
-    """Pick what most want to know of the two below."""
+    """Return the most important of the rows below."""
     known = dict(settings) | dict(provenance)
     return [(label, known[key]) for key, label in _MAIN.items() if key in known]
 
 
 def settings_rows(report: Report) -> list[tuple[str, str]]:
-    """Give what decided the numbers, the same for all parts."""
+    """Return the settings, which are the same for all parts."""
     return list(flat(report.settings))
 
 
 def provenance_rows(report: Report) -> list[tuple[str, str]]:
-    """Give what else is recorded, each value once, with how often it was recorded."""
+    """Return the provenance: each recorded value once, with how many parts recorded it."""
     records = len(report.provenance)
     values: dict[str, dict[str, int]] = {}
     for provenance in report.provenance:
@@ -136,7 +136,7 @@ def provenance_rows(report: Report) -> list[tuple[str, str]]:
 
 
 def flat(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Give nested keys joined by dots, and their values as text.
+    """Yield nested keys joined by dots, and their values as text.
 
     Examples
     --------
@@ -163,7 +163,7 @@ def _text(value: Any) -> str:
 def _no_rows(report: Report) -> str:
     rejected = report.rejects.count
     why = f": {counted(rejected, 'file')} could not be read as an image" if rejected else ""
-    return f"The store holds no rows{why}."
+    return f"The store has no rows{why}."
 
 
 def _sparsity(report: Report) -> str:
@@ -171,11 +171,11 @@ def _sparsity(report: Report) -> str:
     spread = zeros.spread
     said = f"{percent(zeros.share)} of {zeros.name} is zero"
     if report.n_rows == 1:
-        return f"{said} in this one image."
+        return f"{said} in the only image."
     return (
-        f"{said}: in half of the images between {percent(spread.lower_quartile)} and "
-        f"{percent(spread.upper_quartile)}, at least {percent(spread.min)}, at most "
-        f"{percent(spread.max)}."
+        f"{said}: {percent(spread.min)} to {percent(spread.max)} by image, and "
+        f"{percent(spread.lower_quartile)} to {percent(spread.upper_quartile)} in the middle half "
+        "of the images."
     )
 
 
@@ -190,8 +190,8 @@ def _range(report: Report) -> list[str]:
     least, most = min(rectified.values(), key=share), max(rectified.values(), key=share)
     if least is most:
         return []
-    said = f"from {percent(least.share)} zeros in {least.name} to {percent(most.share)}"
-    return [f"Layers differ: {said} in {most.name}."]
+    fewest = f"{least.name} has the fewest zeros ({percent(least.share)})"
+    return [f"{fewest}, {most.name} the most ({percent(most.share)})."]
 
 
 def _channels(report: Report) -> str:
@@ -199,12 +199,15 @@ def _channels(report: Report) -> str:
     dead = len(zeros.dead)
     of = f"{zeros.layer.n_channels:,} channels of {zeros.name}"
     said = f"{dead:,} of the {of} {'is' if dead == 1 else 'are'} dead"
-    said = said if dead else f"None of the {of} is dead: each is active somewhere"
+    said = said if dead else f"None of the {of} is dead"
     if zeros.always_on is not None:
         on = len(zeros.always_on)
         said += f"; {on:,} {'is' if on == 1 else 'are'} always on"
     if dead and report.n_rows < FEW_IMAGES:
-        said += f". Of {counted(report.n_rows, 'image')} that says little: others may wake them"
+        said += (
+            f". With only {counted(report.n_rows, 'image')} this says little: "
+            "another image may activate them"
+        )
     return said + "."
 
 
@@ -212,8 +215,8 @@ def _size(report: Report) -> str:
     layers = report.sizes.layers
     dense, stored = sum(size.dense for size in layers), sum(size.stored for size in layers)
     said = (
-        f"Stored, the layers take {format_bytes(stored)}, {percent(stored / dense)} of the "
-        f"{format_bytes(dense)} that they take as dense float32"
+        f"The layers take {format_bytes(stored)} on disk, {percent(stored / dense)} of the "
+        f"{format_bytes(dense)} of dense float32"
     )
     floors = [size.floor.n_bytes for size in layers if size.floor.n_bytes is not None]
     if len(floors) == len(layers):

@@ -179,6 +179,6 @@ def test_nothing_to_refer_to(extractor: Extractor, tmp_path: Path) -> None:
     (tmp_path / "notes.jpg").write_text("no image")
     with (
         pytest.warns(RejectWarning, match=r"notes\.jpg: not an image"),
-        pytest.raises(SourceError, match="the reference has no image"),
+        pytest.raises(SourceError, match="no image of the reference could be read"),
     ):
         channel_means(extractor, tmp_path)

@@ -145,7 +145,7 @@ def test_a_pooled_extractor_has_maps(small_vgg16: Path, photo: Path) -> None:
         ({"layer": "block1_conv1/pre"}, LayerError, "stage pre"),
         ({"layer": "pools"}, LayerError, "one layer"),
         ({"layer": "block1_cnv1"}, LayerError, "block1_conv1"),
-        ({"layer": "block1_pool", "stage": "pre"}, LayerError, "stage post"),
+        ({"layer": "block1_pool", "stage": "pre"}, LayerError, "use stage post"),
         ({"stage": "middle"}, InputError, "pre, post, both"),
         ({"best": "beauty"}, InputError, "energy, variance, contrast, selectivity"),
         ({"best": "selectivity"}, InputError, "reference"),
@@ -165,7 +165,7 @@ def test_vectors_have_no_maps(small_vgg16_top: Path, photo: Path) -> None:
     with pytest.raises(LayerError, match=r"fc1 has no rows and columns.*block1_conv1"):
         sparsefeat.maps(extractor, photo)
     several = extractor.with_layers("block1_pool,block2_conv1,block2_conv1/pre")
-    with pytest.raises(LayerError, match="block1_pool, block2_conv1: say which"):
+    with pytest.raises(LayerError, match="block1_pool, block2_conv1: name the one"):
         sparsefeat.maps(several, photo)
 
 

@@ -76,7 +76,7 @@ def test_tiles_images_grids_and_what_is_folded_away(
     assert page.locator("dd").all_inner_texts() == ["91 %", "of all", "6"]
     assert page.get_by_role("img", name="a red dot").evaluate("(image) => image.naturalWidth") == 1
     items = page.get_by_role("list", name="Two images").locator("li")
-    assert items.all_inner_texts()[1].split("\n")[0] == "No image: no such file"
+    assert items.all_inner_texts()[1].split("\n")[0] == "Not shown: no such file"
     assert items.first.locator(".note").inner_text() == "12\xa0% zeros"
     left, right = (
         page.get_by_role("group", name=name).bounding_box() for name in ("left", "right")

@@ -101,9 +101,9 @@ def test_plots_show_what_numpy_counts(real: Real, open_page: OpenPage, tmp_path:
 
 def test_tables_say_the_same(real: Real, open_page: OpenPage, tmp_path: Path) -> None:
     page = open_page(written(real.report, tmp_path))
-    layers = cells(page, "Share of zeros over images")
+    layers = cells(page, "Share of zeros of the images")
     sizes = cells(page, "Bytes")
-    channels = cells(page, "Channels over 6 images")
+    channels = cells(page, "Number of channels, over 6 images")
     maps = cells(page, "Share of zeros by position")
     for name, x in real.dense.items():
         zero = x == 0
@@ -131,9 +131,9 @@ def test_tables_say_the_same(real: Real, open_page: OpenPage, tmp_path: Path) ->
             percent(float(places[rim].mean())),
             percent(float(places[~rim].mean())),
         ]
-    assert cells(page, "What could not be read") == {"zz-broken.jpg": ["not an image"]}
+    assert cells(page, "Images that could not be read") == {"zz-broken.jpg": ["not an image"]}
     weights = real.report.settings["model"]["weights_sha256"]  # type: ignore[index, call-overload]
-    assert cells(page, "Where the numbers come from")["SHA-256 of the weights"] == [weights]
+    assert cells(page, "Model and settings")["SHA-256 of the weights"] == [weights]
 
 
 @pytest.mark.parametrize("width", [380, 1200])
@@ -161,8 +161,10 @@ def test_it_is_drawn_and_fits_the_screen(
         assert page.locator(link.get_attribute("href")).count() == 1
 
 
-def test_text_stands_out(real: Real, open_page: OpenPage, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out(real: Real, open_page: OpenPage, tmp_path: Path, scheme: str) -> None:
     page = open_page(written(real.report, tmp_path))
+    page.emulate_media(color_scheme=scheme)
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     found = contrasts(page)
     assert len(found) > 300
@@ -250,9 +252,9 @@ def test_unusual_images_are_capped_and_missing_files_are_explained(
     report = build_report(tmp_path / "s")
     assert len(report.outliers) == 15
     page = open_page(written(report, tmp_path))
-    cards = page.get_by_role("list", name="15 images, the 12 furthest").locator("li")
+    cards = page.get_by_role("list", name="15 images; these are the 12 most").locator("li")
     assert cards.count() == 12
-    assert "No image: no such file" in cards.first.inner_text()
+    assert "Not shown: no such file" in cards.first.inner_text()
     assert "zeros in block5_pool" in cards.first.inner_text()
 
 

@@ -120,7 +120,7 @@ def test_nothing_but_rejects(tmp_path: Path) -> None:
 
 
 def test_a_seed_below_0(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="expected an integer from 0 on"):
+    with pytest.raises(InputError, match="expected a whole number of at least 0"):
         build_report(tmp_path, seed=-1)
 
 
