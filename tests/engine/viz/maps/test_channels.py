@@ -166,7 +166,7 @@ def test_another_layer_or_other_settings(
 ) -> None:
     folder = store(extractor, photos, photos.parent / "features")
     other = Extractor(small_vgg16, "block1_pool", size=(64, 96))
-    with pytest.raises(LayerError, match="no layer block1_pool, it holds block2_pool"):
+    with pytest.raises(LayerError, match="no layer block1_pool, it has block2_pool"):
         channel_means(other, folder)
     larger = Extractor(small_vgg16, LAYER, size=(96, 96))
     with pytest.raises(StoreMismatchError, match="size"):
