@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import markdown
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
@@ -35,11 +36,22 @@ FENCED = re.compile(r"(^ *```.*?^ *```$)", re.MULTILINE | re.DOTALL)
 COMMANDS = re.compile(r"^::: commands$", re.MULTILINE)
 NAMES = re.compile(r"^::: names from (.+)$", re.MULTILINE)
 STUB = ROOT / "engine/sparsefeat/__init__.pyi"
+LIST = re.compile(r"^((?!- |\s).+\n)(?=- )", re.MULTILINE)  # right below a line of text
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:)([^)#\s]+)")
+
+
+class TwoSpaces(markdown.Extension):  # type: ignore[misc]  # it ships no types
+    """What belongs to an item of a list is indented by two spaces, as in the repository."""
+
+    def extendMarkdown(self, md: markdown.Markdown) -> None:  # noqa: N802  # Markdown's name
+        """Make the parser anew; the extensions that come later add to this one."""
+        md.tab_length = 2
+        md.build_parser()
 
 
 def on_config(config: MkDocsConfig) -> None:
     """Let `folder/*` in the navigation stand for the pages of a folder, its README first."""
+    config.markdown_extensions.insert(0, TwoSpaces())
 
     def expand(entry: Any) -> Any:
         if isinstance(entry, list):
@@ -73,7 +85,7 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Lead links to where the site has the files that they name; list the names of rooms."""
+    """Lead links to the site's pages, set lists apart from text, and write the reference."""
     folder = posixpath.dirname(page.file.src_uri) or "."
 
     def moved(match: re.Match[str]) -> str:
@@ -81,7 +93,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return posixpath.relpath(site_path(source), folder)
 
     pieces = FENCED.split(markdown)
-    pieces[::2] = [LINK.sub(moved, text) for text in pieces[::2]]
+    pieces[::2] = [LINK.sub(moved, LIST.sub(r"\1\n", text)) for text in pieces[::2]]
     text = COMMANDS.sub(lambda _: "\n\n".join(commands()), "".join(pieces))
     return NAMES.sub(lambda match: "\n\n".join(names(match[1].split(", "))), text)
 
