@@ -57,18 +57,16 @@ def furnished(folder: Path, model: Path, photos: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def sandbox(vgg16: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def sandbox(vgg16: Path, photos: Path, tmp_path: Path) -> Path:
     """For what is said of the real model: README, maps, and the examples in docstrings."""
-    return furnished(tmp_path_factory.mktemp("sandbox"), vgg16, photos)
+    return furnished(tmp_path, vgg16, photos)
 
 
-@pytest.fixture(scope="module")
-def small_sandbox(
-    small_vgg16: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+@pytest.fixture
+def small_sandbox(small_vgg16: Path, photos: Path, tmp_path: Path) -> Path:
     """For the other pages, whose commands would take minutes with the real model."""
-    return furnished(tmp_path_factory.mktemp("small_sandbox"), small_vgg16, photos)
+    return furnished(tmp_path, small_vgg16, photos)
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
@@ -133,9 +131,10 @@ def test_a_page_s_commands_and_code_run(
             assert done.exit_code == 0, f"{command}\n{done.stderr}"
         elif words[:2] != ["pip", "install"]:
             run(command, sandbox)
+    names: dict[str, object] = {"__name__": "__main__"}  # a block may go on with another's
     for kind, text in blocks(page):
         if kind == "python" and "torch" not in text:
-            exec(compile(text, str(page), "exec"), {"__name__": "__main__"})
+            exec(compile(text, str(page), "exec"), names)
         elif kind == "python" and find_spec("torch"):
             run(f"{shlex.quote(sys.executable)} -c {shlex.quote(text)}", sandbox)
 
