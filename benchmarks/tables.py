@@ -36,7 +36,7 @@ CHOSEN = (
     "block3_pool and test_read_random_rows and not 1000",
     "test_start and sparsefeat",
 )
-IMAGES = 48
+IMAGES = 40
 ROUNDS = 5
 
 OURS = "sparsefeat"
