@@ -39,8 +39,8 @@ $(LOWEST)/installed: pyproject.toml | $(VENV)/installed
 	$(BIN)/uv pip compile pyproject.toml --resolution lowest-direct --only-binary :all: \
 	    --python $(LOWEST)/bin/python $(LOWEST_EXTRAS) --no-emit-index-url --no-annotate --quiet \
 	    -o $(LOWEST)/requirements.txt
-	$(LOWEST)/bin/python -m pip install --quiet --only-binary :all: -r $(LOWEST)/requirements.txt
-	$(LOWEST)/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --only-binary :all: -r $(LOWEST)/requirements.txt
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --no-deps -e .
 	touch $@
 
 test-lowest: $(LOWEST)/installed browser
