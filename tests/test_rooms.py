@@ -10,6 +10,7 @@ import pytest
 
 import sparsefeat
 import sparsefeat_export
+from sparsefeat.errors import MissingDependencyError
 
 
 def modules(root: Path) -> Iterator[tuple[str, str, Path]]:
@@ -33,7 +34,10 @@ def test_rooms_are_entered_by_their_doors(package: ModuleType) -> None:
             if target not in rooms:
                 assert room_of[target] in (room, root.name), f"{name} imports from inside {target}"
             elif target not in (room, root.name):
-                offered = set(importlib.import_module(target).__all__)
+                try:
+                    offered = set(importlib.import_module(target).__all__)
+                except MissingDependencyError:  # PyTorch, which is everyone's own choice
+                    continue
                 assert offered.issuperset(alias.name for alias in node.names), name
                 entered += 1
     assert entered
