@@ -67,7 +67,7 @@ def export(
         and, where that cannot be downloaded and no top is asked for, ``"pretrained"``.
     top
         Whether to export the layers behind ``block5_pool``. None is yes where the weights have
-        them. Without them the model takes images of any size of at least 32 pixels.
+        them. A model without them takes images of any size of at least 32 x 32 pixels.
     scaling
         How RGB pixels are scaled before the weights' model is given them: ``"caffe"``, ``"tf"``
         or ``"torch"`` as Keras' ``preprocess_input`` does, ``"0..1"`` for pixels / 255,
