@@ -126,7 +126,7 @@ def extraction(cases: Iterable[Mapping[str, Any]]) -> list[str]:
     """Tell images/s from JPEG files to stored features."""
     (case,) = cases
     seconds = case["seconds"]
-    lines = _header("from JPEG files to stored features", "images/s", "sparsefeat is faster by")
+    lines = _header("from JPEG files to stored features", "images/s", "speed of sparsefeat / this")
     for name in sorted(seconds, key=lambda name: (name != EXTRACTION, name)):
         ratio = "" if name == EXTRACTION else _ratio(seconds, EXTRACTION, name)
         label = "`sparsefeat extract`" if name == EXTRACTION else name
@@ -142,7 +142,7 @@ def stores(cases: Iterable[Mapping[str, Any]]) -> list[str]:
     lines = _header(
         f"{size['n_rows']} rows of `{size['layer']}`",
         *("bytes, of dense float32", "all rows as CSR, GB/s of dense", "one random row, ms"),
-        *("all rows: sparsefeat is faster by", "one row: sparsefeat is faster by"),
+        *("all rows: speed of sparsefeat / this", "one row: speed of sparsefeat / this"),
     )
     for name, label in FORMATS.items():
         share = size["bytes"][name] / size["dense_bytes"]
