@@ -6,6 +6,7 @@ are rewritten here.
 """
 
 import ast
+import importlib
 import inspect
 import posixpath
 import re
@@ -31,11 +32,15 @@ PAGES = {
 }
 SOURCES = {site: source for source, site in PAGES.items()}
 FENCED = re.compile(r"(^ *```.*?^ *```$)", re.MULTILINE | re.DOTALL)
-# `::: commands` in a page is the reference of the command line, and
-# `::: names from pipeline, types` in a page is the reference of what sparsefeat has from there.
+# In a page, `::: commands` is the reference of the commands, `::: names of PACKAGE` that of what
+# a package has, and `::: names of PACKAGE from pipeline, types` that of what it has from there.
 COMMANDS = re.compile(r"^::: commands$", re.MULTILINE)
-NAMES = re.compile(r"^::: names from (.+)$", re.MULTILINE)
-STUB = ROOT / "engine/sparsefeat/__init__.pyi"
+NAMES = re.compile(r"^::: names of (\w+)(?: from (.+))?$", re.MULTILINE)
+PACKAGES = {
+    "sparsefeat": "engine/sparsefeat/__init__.pyi",
+    "sparsefeat_export": "export/sparsefeat_export/__init__.py",
+    "sparsefeat_kernels": "kernels/sparsefeat_kernels/__init__.py",
+}
 LIST = re.compile(r"^((?!- |\s).+\n)(?=- )", re.MULTILINE)  # right below a line of text
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:)([^)#\s]+)")
 
@@ -95,14 +100,31 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     pieces = FENCED.split(markdown)
     pieces[::2] = [LINK.sub(moved, LIST.sub(r"\1\n", text)) for text in pieces[::2]]
     text = COMMANDS.sub(lambda _: "\n\n".join(commands()), "".join(pieces))
-    return NAMES.sub(lambda match: "\n\n".join(names(match[1].split(", "))), text)
+
+    def documented(match: re.Match[str]) -> str:
+        return "\n\n".join(names(match[1], (match[2] or "").split(", ")))
+
+    return NAMES.sub(documented, text)
 
 
-def names(rooms: list[str]) -> Iterator[str]:
-    """Give the line that makes mkdocstrings document each public name that comes from `rooms`."""
-    for node in ast.parse(STUB.read_text("utf-8")).body:
-        if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] in rooms:
-            yield from (f"::: sparsefeat.{alias.name}" for alias in node.names)
+def names(package: str, rooms: list[str]) -> Iterator[str]:
+    """Give the lines that make mkdocstrings document what a package has, or has from `rooms`."""
+    import sparsefeat
+
+    own = importlib.import_module(package)
+    source = ROOT / PACKAGES[package]
+    for node in ast.parse(source.read_text("utf-8")).body:
+        if not isinstance(node, ast.ImportFrom) or not str(node.module).startswith(tuple(rooms)):
+            continue
+        for name in (alias.name for alias in node.names):
+            named = getattr(own, name)
+            if own is not sparsefeat and named is getattr(sparsefeat, name, None):
+                continue  # documented as sparsefeat's own
+            defined_in = str(getattr(named, "__module__", ""))
+            if defined_in.endswith(f".{name}"):  # a module of the same name would be documented
+                yield f'<a id="{package}.{name}"></a>\n\n::: {defined_in}.{name}'
+            else:
+                yield f"::: {package}.{name}"
 
 
 def commands() -> Iterator[str]:
