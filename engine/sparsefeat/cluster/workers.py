@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -14,8 +15,12 @@ A = TypeVar("A")
 R = TypeVar("R")
 
 LOCAL: Final = "local"
+AUTO: Final = "auto"
 MAX_THREADS: Final = 8  # of a worker by default: more of them scale better than one with more
 _INSTALL: Final = "pip install 'sparsefeat[ray]'"
+# Ray reads them when it is imported. Otherwise it reports its use to its makers, and prints
+# what the logs of workers say to standard output.
+_SETTINGS: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
 _log = logging.getLogger(__name__)
 
 
@@ -78,15 +83,10 @@ class Workers(Generic[A, R]):
         threads: int | None = None,
         gpu: bool = False,
     ) -> None:
-        if address.startswith("ray://"):
-            raise InputError(
-                f"got the address {address}, which is Ray Client's, expected local, auto or "
-                "HOST:PORT: run the command on the cluster, as with ray job submit"
-            )
-        # Both are read when Ray is imported. Ray reports its use to its makers unless told not to,
-        # and listens on all of this machine's addresses unless it thinks it is no Linux.
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        if address == LOCAL:
+        _check_address(address)
+        for name, value in _SETTINGS.items():
+            os.environ.setdefault(name, value)
+        if address == LOCAL:  # listen on loopback alone, as where Ray knows no other machines
             os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         with importing("ray", _INSTALL, purpose="clusters are reached with it"):
             import ray
@@ -204,6 +204,27 @@ class Workers(Generic[A, R]):
         """Leave the cluster, if it was joined here."""
         if self._joined:
             self._ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    if address.startswith("ray://"):
+        raise InputError(
+            f"got the address {address}, which is Ray Client's, expected local, auto or "
+            "HOST:PORT: run the command on the cluster, as with ray job submit"
+        )
+    if address in (LOCAL, AUTO):
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise InputError(f"got the cluster {address!r:.60}, expected local, auto or HOST:PORT")
+    # Ray itself tries for minutes.
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError, UnicodeError) as exc:
+        raise ClusterError(
+            f"there is no Ray cluster at {address} ({exc}): check the address, which ray start "
+            "--head prints"
+        ) from exc
 
 
 def _join(ray: Any, address: str) -> None:

@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -64,13 +63,12 @@ class _NewPart:
         return cls(entry, [row_id(row) for row in rows], files)
 
     @classmethod
-    def read(cls, storage: Storage, entry: PartEntry) -> Self:
+    def read(cls, part: Part) -> Self:
         """Read what another process has written."""
-        part = Part(storage, entry)
         roots, paths = (part.column(ROWS, name).tolist() for name in ("root", "path"))
         rows = zip(roots, paths, strict=True)
         files = [full_path(root, path) if root else "" for root, path in rows]
-        return cls(entry, part.column(ROWS, INDEX).tolist(), files)
+        return cls(part.entry, part.column(ROWS, INDEX).tolist(), files)
 
 
 class StoreWriter:
@@ -467,7 +465,7 @@ class StoreWriter:
         if self._detached:
             self.parts.append(entry)
         else:
-            self.duplicates += self._publish([_NewPart.of(entry, part.rows)])
+            self.duplicates += self._publish([_NewPart.of(entry, part.rows)], {})
             if not self._replace:  # otherwise its rows, too, may be replaced by later ones
                 self._loaded.add(entry.name)
         losses = {
@@ -484,18 +482,27 @@ class StoreWriter:
         if self._latest is None:
             self._claim_again()
         self._check_folder()
-        read = partial(_NewPart.read, self._storage)
-        duplicates = self._publish([*overlapped(read, entries, self._storage.reads_at_once)])
+
+        def read(entry: PartEntry) -> tuple[_NewPart, list[int]]:
+            part = Part(self._storage, entry)
+            return _NewPart.read(part), self.index.held(part)
+
+        parts = [*overlapped(read, entries, self._storage.reads_at_once)]
+        held = {part.entry.name: set(numbers) for part, numbers in parts}
+        left_out = self._publish([part for part, _ in parts], held)
         self._add_losses(losses)
-        return sum(entry.rows for entry in entries) - duplicates
+        return sum(entry.rows for entry in entries) - left_out
 
     def _add_losses(self, losses: Mapping[str, Loss]) -> None:
         for name, loss in losses.items():
             self.losses[name] = self.losses.get(name, Loss()) + loss
 
-    def _publish(self, parts: Sequence[_NewPart]) -> int:
-        """Commit parts behind those of the newest snapshot; count the rows left out."""
-        duplicates: dict[str, set[int]] = {part.entry.name: set() for part in parts}
+    def _publish(self, parts: Sequence[_NewPart], held: Mapping[str, set[int]]) -> int:
+        """Commit parts behind those of the newest snapshot; count the rows left out.
+
+        `held` are rows that the store had before, by the names of their parts.
+        """
+        duplicates = {part.entry.name: held.get(part.entry.name, set()) for part in parts}
         _exclude_repeated(parts, duplicates)
         if self._latest is None:
             ours = _without(parts, duplicates)
