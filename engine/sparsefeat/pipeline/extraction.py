@@ -189,7 +189,7 @@ def extract(
                 provenance={} if extractor is None else extractor.provenance,
                 rows_per_part=rows_per_part,
                 values=values,
-                scales=specification.scales,
+                scales=specification.channel_scales,
                 replace=update,
                 operation="update" if update else "extract",
                 opening=opened,
@@ -277,8 +277,7 @@ def _on_cluster(
             threads=READERS,
             ahead=4 * READERS,
         )
-        with closing(compared):
-            UnitRun(workers, writer, blank, so_far).run(compared, size, progress=tell, stop=stop)
+        UnitRun(workers, writer, blank, so_far).run(compared, size, progress=tell, stop=stop)
 
 
 def check_store(store: AnyPath, model: AnyPath, options: ExtractorOptions, values: Values) -> None:

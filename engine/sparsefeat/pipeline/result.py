@@ -60,14 +60,14 @@ class ExtractionResult:
         """Count a batch that was handed to the store, which took so many new rows of it."""
         self.rows += rows
         self.already_stored += len(batch.rows) - rows
-        self.add_passed_over(batch.passed_over)
+        self.add_skipped(batch.skipped)
         recorded, failures = split_failures(batch.rejects)
         self.rejected += len(recorded)
         self.failed += len(failures)
         self.first_rejects += recorded[: MAX_SHOWN - len(self.first_rejects)]
         self.first_failures += failures[: MAX_SHOWN - len(self.first_failures)]
 
-    def add_passed_over(self, images: Skipped) -> None:
+    def add_skipped(self, images: Skipped) -> None:
         """Count images that the store knows."""
         self.already_stored += images.stored
         self.already_rejected += images.rejected

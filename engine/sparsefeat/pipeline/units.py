@@ -5,7 +5,7 @@ import queue
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol, Self
@@ -25,8 +25,9 @@ SPLIT: Final = 8  # parts of a unit that has killed its worker
 CRASHES: Final = 3  # of a lone image, before it is rejected
 LOST: Final = 5  # times that the machine of a unit may be lost
 CONTENT_BYTES: Final = 64 << 20  # of the images of a unit that come with their bytes
-TOGETHER: Final = 10_000  # passed-over images that are reported together
+TOGETHER: Final = 10_000  # skipped images that are reported together
 WAKE_SECONDS: Final = 0.2
+ENDING: Final = 25  # times that long a listing may take to end
 KILLS: Final = "the process that reads it dies"
 
 Pending = Source | Reject | Skipped
@@ -116,7 +117,7 @@ def extract_unit(unit: Unit) -> UnitResult:
             provenance=extractor.provenance,
             rows_per_part=unit.rows_per_part,
             values=unit.values,
-            steps=extractor.channel_scales,
+            scales=extractor.channel_scales,
             detached=True,
         ) as writer:
             with closing(extractor.activations(unit.images, errors="ignore")) as batches:
@@ -181,10 +182,10 @@ class UnitRun:
 
     def run(
         self,
-        pending: Iterator[Pending],
+        pending: Generator[Pending, None, None],
         size: int,
         *,
-        report: Callable[[], None],
+        progress: Callable[[], None],
         stop: threading.Event,
     ) -> None:
         """Work until nothing is pending, or `stop` is set.
@@ -192,10 +193,10 @@ class UnitRun:
         Parameters
         ----------
         pending
-            Images, and how many others were passed over; gone through in a thread.
+            Images, and how many others were skipped; gone through in a thread.
         size
             Images of a unit.
-        report
+        progress
             Called whenever there may be something new.
 
         Raises
@@ -214,13 +215,13 @@ class UnitRun:
                     self._take(self._workers.finished(WAKE_SECONDS))
                 elif feeder.ended:
                     break
-                report()
+                progress()
 
     def _next(self, feeder: "_Feeder") -> Unit | None:
         if self._waiting:
             return self._waiting.popleft()
         while (some := feeder.take(0 if self._workers.n_running else WAKE_SECONDS)) is not None:
-            self._result.add_passed_over(some.passed_over)
+            self._result.add_skipped(some.skipped)
             if some.images:
                 return replace(self._blank, images=tuple(some.images))
         return None
@@ -296,10 +297,10 @@ class UnitRun:
 
 @dataclass
 class _Chunk:
-    """Images of one unit, and those passed over between them."""
+    """Images of one unit, and those skipped between them."""
 
     images: list[Source | Reject] = field(default_factory=list)
-    passed_over: Skipped = field(default_factory=Skipped)
+    skipped: Skipped = field(default_factory=Skipped)
 
 
 class _Feeder:
@@ -311,7 +312,7 @@ class _Feeder:
         Whether everything was taken.
     """
 
-    def __init__(self, pending: Iterator[Pending], size: int) -> None:
+    def __init__(self, pending: Generator[Pending, None, None], size: int) -> None:
         self._pending, self._size = pending, size
         self._chunks: queue.Queue[_Chunk | Exception | None] = queue.Queue(2)
         self._closed = self.ended = False
@@ -323,10 +324,12 @@ class _Feeder:
 
     def __exit__(self, *raised: object) -> None:
         self._closed = True
-        while self._thread.is_alive():
+        for _ in range(ENDING):  # what lists a folder that doesn't answer is left alone
             with suppress(queue.Empty):  # it may wait for room
                 self._chunks.get_nowait()
             self._thread.join(WAKE_SECONDS)
+            if not self._thread.is_alive():
+                break
 
     def take(self, seconds: float) -> _Chunk | None:
         """Give the next unit's images; None if there are none within so many seconds, or at all.
@@ -349,10 +352,11 @@ class _Feeder:
 
     def _feed(self) -> None:
         try:
-            for chunk in self._collected():
-                self._chunks.put(chunk)
-                if self._closed:
-                    return
+            with closing(self._pending):
+                for chunk in self._collected():
+                    self._chunks.put(chunk)
+                    if self._closed:
+                        return
         except Exception as exc:
             self._chunks.put(exc)
         else:
@@ -362,12 +366,12 @@ class _Feeder:
         chunk, n_bytes = _Chunk(), 0
         for each in self._pending:
             if isinstance(each, Skipped):
-                chunk.passed_over += each
+                chunk.skipped += each
             else:
                 chunk.images.append(each)
                 n_bytes += len(getattr(each, "content", None) or b"")
             full = len(chunk.images) >= self._size or n_bytes >= CONTENT_BYTES
-            if full or len(chunk.passed_over) >= TOGETHER:
+            if full or len(chunk.skipped) >= TOGETHER:
                 yield chunk
                 chunk, n_bytes = _Chunk(), 0
             if self._closed:
