@@ -133,6 +133,7 @@ class StoreWriter:
         self._folder = storage.identity()
         self._latest = None if detached else self._log.newest()
         self._loaded: set[str] = set()  # names of the parts that are in the index
+        self._adopted: set[str] = set()
         if self._latest is not None:
             self._check_alike(self._latest)
             self._layers = self._latest.layers  # in its order
@@ -489,6 +490,7 @@ class StoreWriter:
 
         parts = [*overlapped(read, entries, self._storage.reads_at_once)]
         held = {part.entry.name: set(numbers) for part, numbers in parts}
+        self._adopted |= held.keys()
         left_out = self._publish([part for part, _ in parts], held)
         self._add_losses(losses)
         return sum(entry.rows for entry in entries) - left_out
@@ -542,7 +544,8 @@ class StoreWriter:
         ids = {id for other in others for _, id in row_ids(other)}
         files: set[str] = set()
         if ids and not self._replace:
-            files = {file for other in others for file in row_files(other)}
+            foreign = (other for other in others if other.entry.name not in self._adopted)
+            files = {file for other in foreign for file in row_files(other)}
         for part in new:
             rows = zip(part.ids, part.files, strict=True)
             duplicates[part.entry.name].update(

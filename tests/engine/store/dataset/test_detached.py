@@ -74,6 +74,17 @@ def test_a_row_that_is_there_already_is_left_out(tmp_path: Path) -> None:
     assert not sparsefeat.verify(folder).findings
 
 
+def test_a_file_that_another_writer_has_given_a_row_is_left_out(tmp_path: Path) -> None:
+    folder, changed = tmp_path / "features", row("b", mtime_ns=2)
+    with opened(folder) as writer, opened(folder) as other:
+        other.append(batch(row("b")))
+        other.commit()
+        assert writer.adopt(detached(folder, row("a"), changed)) == 1
+        # But what the same run has adopted is not another writer's.
+        assert writer.adopt(detached(folder, row("a", mtime_ns=2))) == 1
+    assert sparsefeat.open(folder).obs["path"].tolist() == ["b", "a", "a"]
+
+
 def test_a_replacing_writer_replaces_rows_of_the_same_file(tmp_path: Path) -> None:
     folder = tmp_path / "features"
     with opened(folder) as writer:
