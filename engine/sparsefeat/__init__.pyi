@@ -1,7 +1,6 @@
 from .analysis import Sparsity, analyse
 from .errors import (
     BenchmarkError,
-    ClusterError,
     DependencyError,
     InputError,
     LayerError,
@@ -22,14 +21,13 @@ from .errors import (
     StoreReadError,
     StoreWriteError,
 )
-from .images import PRESETS, Preset, QuirkWarning, list_images, normalize
+from .images import PRESETS, Preset, QuirkWarning, Search, list_images, normalize
 from .interop.conversion import Conversion, convert
 from .model import ModelReport, verify_model
 from .model.making import ExportError, ExportResult, QuantizeResult, export, quantize
-from .pipeline.extraction import extract
+from .pipeline.extraction import ExtractionResult, extract
 from .pipeline.extractor import Extractor
 from .pipeline.options import ExtractorOptions
-from .pipeline.result import ExtractionResult
 from .pipeline.scaling import ScalingWarning, check_scaling
 from .runtime import CudaOptions, Precision
 from .store import (
@@ -60,7 +58,6 @@ __all__ = [
     "PRESETS",
     "Batch",
     "BenchmarkError",
-    "ClusterError",
     "Commit",
     "Compaction",
     "Conversion",
@@ -95,6 +92,7 @@ __all__ = [
     "Report",
     "Row",
     "ScalingWarning",
+    "Search",
     "SourceError",
     "SparsefeatError",
     "Sparsity",

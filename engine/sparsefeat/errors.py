@@ -13,7 +13,6 @@
     ├── SourceError (FileNotFoundError)         no images where they were said to be
     ├── DependencyError (ImportError)           a dependency is installed, but does not load
     │   └── MissingDependencyError              it is not installed
-    ├── ClusterError (RuntimeError)             no cluster to work on, or its workers don't live
     ├── BenchmarkError (RuntimeError)           an engine died, or its answers are wrong
     └── StoreError (ValueError)
         ├── StoreNotFoundError (FileNotFoundError)
@@ -70,10 +69,6 @@ class DependencyError(SparsefeatError, ImportError):
 
 class MissingDependencyError(DependencyError):
     """A dependency, required or optional, is not installed."""
-
-
-class ClusterError(SparsefeatError, RuntimeError):
-    """A cluster can't be joined, or its workers die whatever they work on."""
 
 
 class BenchmarkError(SparsefeatError, RuntimeError):

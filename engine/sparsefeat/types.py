@@ -2,14 +2,20 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field, fields
+from typing import Final, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.system import counted, one_line
 from sparsefeat_kernels import Csr
+
+NOTHING_KEPT: Final = "{}"
+"""The `Row.extra` of an image of which nothing else was to be kept."""
+
+LONGEST_COLUMN_NAME: Final = 100  # bytes of one that is kept
+MAX_COLUMNS: Final = 32  # that are kept of an image
 
 Values = TypeVar("Values", bound="Csr | npt.NDArray[np.float32]", covariant=True)
 
@@ -32,6 +38,27 @@ class Row:
     width: int  # of the image as stored in the file, in pixels
     height: int
     format: str  # "JPEG", "PNG", ...
+    extra: str = NOTHING_KEPT  # other columns of where it was listed, as a JSON object
+
+
+RESERVED_COLUMNS: Final = {*(each.name for each in fields(Row)), "_index", "index", "row_id"}
+"""Names that no kept column can have."""
+
+
+def is_column_name(name: str) -> bool:
+    """Tell whether a column of that name can be kept beside those that every store has.
+
+    Examples
+    --------
+    >>> is_column_name("caption"), is_column_name("width"), is_column_name("a/b")
+    (True, False, False)
+    """
+    if name in RESERVED_COLUMNS or "/" in name or not name or name != name.strip():
+        return False
+    try:
+        return len(name.encode()) <= LONGEST_COLUMN_NAME and name.isprintable()
+    except UnicodeEncodeError:
+        return False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -32,7 +32,7 @@ from sparsefeat.errors import InputError
 from sparsefeat.system import close_matches, counted
 
 if TYPE_CHECKING:
-    from sparsefeat.pipeline import ExtractionResult, Extractor, ExtractorOptions, Profile
+    from sparsefeat.pipeline import ExtractionResult, Extractor, Profile
     from sparsefeat.store import Values
 
 # Of sparsefeat.store.Values, but for bits:N.
@@ -47,6 +47,7 @@ Examples:
   sparsefeat extract photos/ -o small/ --layers pools --values uint8
   sparsefeat extract photos/ -o features/ --exclude '*-edit.jpg'
   sparsefeat extract s3://bucket/shards -o s3://bucket/features
+  sparsefeat extract --files-from photos.csv --keep caption -o features/
   find photos -newer last | sparsefeat extract --files-from - -o features/
 Running the same command again takes up where the last run ended.
 """
@@ -76,7 +77,22 @@ Running the same command again takes up where the last run ended.
     "--files-from",
     metavar="FILE",
     help="Read paths of files and folders from FILE, or - for standard input: one a line, or with "
-    "NUL after each.",
+    "NUL after each. Or a table, .parquet, .csv or .tsv, with a path in each row.",
+)
+@click.option(
+    "--path-column",
+    metavar="NAME",
+    help="Column of such a table that has the paths; by default path, file_name, image, url, ...",
+)
+@click.option(
+    "--label-column",
+    metavar="NAME",
+    help="Column of tables, or field of WebDataset samples, that is the label.",
+)
+@click.option(
+    "--keep",
+    metavar="NAME,...",
+    help="Columns and fields to keep in the store beside each image: key,url,caption.",
 )
 @click.option(
     "--root", metavar="DIR", help="Folder that single files and listed paths are kept relative to."
@@ -103,12 +119,6 @@ Running the same command again takes up where the last run ended.
     "the same store, on any machines.",
 )
 @click.option(
-    "--cluster",
-    metavar="local|auto|HOST:PORT",
-    help="Have worker processes of Ray do the work: on this machine, on the cluster that it "
-    "belongs to, or on one with that head. --threads are those of one worker.",
-)
-@click.option(
     "--update",
     is_flag=True,
     help="Give images that changed on disk since they were stored a new row in place of the old.",
@@ -123,13 +133,15 @@ def extract(
     options: dict[str, Any],
     values: str,
     files_from: str | None,
+    path_column: str | None,
+    label_column: str | None,
+    keep: str | None,
     root: str | None,
     rows_per_part: int,
     identity: str,
     retry_rejects: bool,
     update: bool,
     shard: str | None,
-    cluster: str | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     profiled: bool,
@@ -148,7 +160,8 @@ def extract(
     """
     import sparsefeat
     from sparsefeat.images import ImageStream, Search, Shard
-    from sparsefeat.pipeline import ExtractionResult, ExtractorOptions, check_store
+    from sparsefeat.pipeline import ExtractionResult, Extractor, ExtractorOptions, check_store
+    from sparsefeat.runtime import bf16_only_in_vectors
 
     kept = _parsed(values)  # before the model is loaded
     share = None if shard is None else Shard.parse(shard)
@@ -159,8 +172,6 @@ def extract(
             "--root is for single files and --files-from: a folder's images, and a pattern's, "
             "are kept relative to that folder; leave it out"
         )
-    if profiled and cluster is not None:
-        raise click.UsageError("--profile measures one process: leave out --cluster")
     if any(Path(output).absolute() == Path(photo).absolute() for photo in images):
         raise click.UsageError(f"{output} is where the images are, expected another folder")
     start = time.monotonic()
@@ -181,6 +192,9 @@ def extract(
             include=include,
             exclude=exclude,
             shard=share,
+            path_column=path_column,
+            label_column=label_column,
+            keep=keep or (),
         )
         inputs = ImageStream(search)
         with shown("images listed", transient=True) as show:
@@ -197,16 +211,21 @@ def extract(
             if as_json:
                 _print_json(output, ExtractionResult(all_listed=True), time.monotonic() - start)
             return
-        extractor = None if cluster is not None else _loaded(model, chosen)
+        extractor = Extractor.of(model, chosen)
+        if options["provider"] == "auto" or extractor.precision != "fp32":
+            log(_chosen(extractor))
+        if extractor.precision == "bf16" and bf16_only_in_vectors():
+            log(
+                "this processor has bfloat16 vectors but no AMX: bf16 is likely to be slower than "
+                "fp32 here; sparsefeat bench measures both"
+            )
         setup_seconds = time.monotonic() - start
         with shown("images") as show:
             outcome, stopped_by = run_stoppable(
                 lambda stop: sparsefeat.extract(
                     inputs,
                     output,
-                    model=extractor or model,
-                    options=None if extractor else chosen,
-                    cluster=cluster,
+                    model=extractor,
                     rows_per_part=rows_per_part,
                     values=kept,
                     identity=identity,  # type: ignore[arg-type]
@@ -215,7 +234,7 @@ def extract(
                     progress=lambda so_far: show(
                         so_far.done,
                         so_far.total if so_far.all_listed else None,
-                        f"{so_far.rejected:,} rejected" + _crashes(so_far),
+                        f"{so_far.rejected:,} rejected",
                         worked=so_far.worked,
                     ),
                     opening=lambda done, total: show(done, total, what="parts of the store"),
@@ -226,39 +245,19 @@ def extract(
         note_listing(search)
     seconds = time.monotonic() - start
     if as_json:
-        facts = None
-        if profiled and outcome.profile and extractor:
-            facts = _profile_facts(outcome.profile, setup_seconds, extractor)
+        measured = profiled and outcome.profile
+        facts = _profile_facts(measured, setup_seconds, extractor) if measured else None
         _print_json(output, outcome, seconds, facts)
     else:
         _print(output, outcome, seconds)
         if outcome.losses:
             _print_losses(outcome, kept)
-        if profiled and outcome.profile and extractor:
+        if profiled and outcome.profile:
             _print_profile(outcome.profile, setup_seconds, extractor)
     if stopped_by is not None:
         raise click.exceptions.Exit(128 + stopped_by)
     if outcome.failed or outcome.nothing_readable:
         raise click.exceptions.Exit(1)
-
-
-def _loaded(model: str, options: "ExtractorOptions") -> "Extractor":
-    from sparsefeat.pipeline import Extractor
-    from sparsefeat.runtime import bf16_only_in_vectors
-
-    extractor = Extractor.of(model, options)
-    if options.provider == "auto" or extractor.precision != "fp32":
-        log(_chosen(extractor))
-    if extractor.precision == "bf16" and bf16_only_in_vectors():
-        log(
-            "this processor has bfloat16 vectors but no AMX: bf16 is likely to be slower than "
-            "fp32 here; sparsefeat bench measures both"
-        )
-    return extractor
-
-
-def _crashes(so_far: "ExtractionResult") -> str:
-    return f", {counted(so_far.crashes, 'worker')} lost" if so_far.crashes else ""
 
 
 def _parsed(values: str) -> "Values":
@@ -325,11 +324,6 @@ def _print(output: str, outcome: "ExtractionResult", seconds: float) -> None:
         log(
             f"{counted(outcome.already_rejected, 'image')} rejected before; --retry-rejects tries "
             "again"
-        )
-    if outcome.crashes:
-        log(
-            f"{counted(outcome.crashes, 'worker process', 'worker processes')} died; what they "
-            "worked on was tried again"
         )
     if outcome.changed:
         log(

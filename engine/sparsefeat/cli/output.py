@@ -40,12 +40,13 @@ def note_listing(*listings: "Listing | Search") -> None:
     for images in listings:
         if images.companions:
             log(describe_companions(images.companions))
-    for option, pattern in listings[0].unmatched:
-        if all((option, pattern) in images.unmatched for images in listings):
-            log(
-                f"warning: --{option} {printable(pattern)} matched nothing: it is compared with "
-                "paths inside the folder that is searched, without that folder's own name"
-            )
+    for option, name in listings[0].unmatched:
+        if all((option, name) in images.unmatched for images in listings):
+            why = "it is compared with paths inside the folder that is searched, without that "
+            why += "folder's own name"
+            if option in ("keep", "label-column"):
+                why = "no image has a column or field of that name with a value in it"
+            log(f"warning: --{option} {printable(name)} matched nothing: {why}")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:

@@ -4,6 +4,11 @@
 `listing`          which files there are, in a stable order, and what to call them
 `stream`           listing in a thread, while the first images are worked on
 `path_list`        the paths in a list that another program wrote
+`manifest`         the paths in a table, row by row
+`columns`          what a table or a sample says of an image: its label, and what is kept
+`containers`       images in tar, zip and Parquet files; `members` finds one, `parquet` reads rows
+`bucket`           images that are objects of a bucket
+`shard`            dividing images among processes
 `patterns`         which names a pattern means, and which files are no images
 `folders`             a folder's files, each once, whatever links there are
 `source`           one file found, how its name is written, and the reasons of rejects

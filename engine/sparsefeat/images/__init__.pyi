@@ -12,7 +12,7 @@ from .path_list import read_path_list
 from .pillow import MAX_PIXELS, open_image, pillow_errors, render, upright_size
 from .preprocess import CAFFE, MEAN_BGR, SCALINGS, Scaling, normalize, restore_pixels
 from .presets import PRESETS, QUIRKS, Preset, QuirkWarning, preset, quirk_message
-from .reading import find_original, load, read_file, read_original
+from .reading import load, read_file, read_original
 from .shard import Shard
 from .source import (
     Reason,
@@ -52,7 +52,6 @@ __all__ = [
     "each_image",
     "encode_path",
     "find_image",
-    "find_original",
     "list_images",
     "load",
     "max_file_bytes",

@@ -44,13 +44,22 @@ def objects_below(url: str, skip: str | os.PathLike[str] | None, takes: Takes) -
         ) from exc
 
 
-def object_at(url: str) -> Source | ReadFailure:
-    """Look at one object, named relative to what is above its name."""
-    root, _, name = url.rpartition("/")
+def object_at(url: str, root: str | None = None) -> Source | ReadFailure:
+    """Look at one object, named relative to `root` if that is above it, else to its own prefix."""
+    root, name = split_url(url, root)
     try:
         return _object(url, root, name, *look_at_object(url))
     except OSError as exc:
         return lost_file(root, name, classify_os_error(exc))
+
+
+def split_url(url: str, root: str | None) -> tuple[str, str]:
+    """Split before the name of an object below `root`, or before the last part of it."""
+    if root is not None and url.startswith(f"{root.rstrip('/')}/"):
+        root = root.rstrip("/")
+        return root, url[len(root) + 1 :]
+    root, _, name = url.rpartition("/")
+    return root, name
 
 
 def _object(file: str, root: str, name: str, size: int, mtime_ns: int) -> Source:

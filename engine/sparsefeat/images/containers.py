@@ -12,27 +12,27 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import IO, Any, Final, Self
 
 from sparsefeat.errors import DependencyError, SourceError
+from sparsefeat.images.columns import Columns
 from sparsefeat.images.parquet import list_rows, read_row
 from sparsefeat.images.patterns import is_container, is_hidden
 from sparsefeat.images.pillow import MAX_PIXELS
 from sparsefeat.images.source import (
-    LONGEST_LABEL,
     DamagedContainerError,
     Found,
     Judge,
     Member,
+    NoImagesError,
     Reason,
     Source,
     UnreadableError,
     classify_os_error,
     decode_path,
-    encode_path,
     max_file_bytes,
     member_source,
     open_container,
@@ -40,14 +40,15 @@ from sparsefeat.images.source import (
 )
 from sparsefeat.storage import is_url
 from sparsefeat.system import counted, describe_exception
+from sparsefeat.types import NOTHING_KEPT
 
 Takes = Callable[[Sequence[str], str], bool]
 """Whether a file is listed: the names in its path, and what to call it."""
 
 # Of WebDataset's samples, what is no image.
 _NOTES: Final = (".cls", ".json", ".txt", ".npy", ".pyd", ".pth", ".id")
-_LABEL_NOTES: Final = (".cls", ".json")
-_LABEL_KEYS: Final = ("label", "class", "cls", "class_name")
+_CAPTION: Final = ("caption", "txt")  # a column, and what has it where no JSON does
+_IMAGES: Final = {"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic"}
 _LARGEST_NOTE: Final = 1 << 20
 _LARGEST_SAMPLE: Final = 64  # images
 _LONGEST_NAME: Final = 4096
@@ -55,6 +56,7 @@ _LARGEST_FILE: Final = max_file_bytes(MAX_PIXELS)
 # Of a tar: headers that hold a long name or attributes of the next one, and what they may take.
 _EXTENSIONS: Final = (b"L", b"K", b"x", b"g", b"X")
 _LARGEST_EXTENSION: Final = 1 << 20
+_MAX_ZEROS: Final = 4096  # blocks of 512 bytes between two archives in one file
 _GZIP: Final = b"\x1f\x8b"
 _ZIP_HEADER: Final = struct.Struct("<4s22xHH")
 _ZIP_ENCRYPTED: Final = 1
@@ -64,12 +66,18 @@ _DAMAGE: Final = (
 )
 
 
-def list_members(source: Source, takes: Takes) -> Iterator[Found]:
+def list_members(source: Source, takes: Takes, columns: Columns | None = None) -> Iterator[Found]:
     """Go through the images in a file, in its order.
 
     Damage costs the members behind it: what came before stays, and the file itself is given as a
-    reject with the reason.
+    reject with the reason. `columns` says what the labels are, and what else is kept.
+
+    Raises
+    ------
+    NoImagesError
+        It is a table without images.
     """
+    columns = columns or Columns()
     seen: set[str] = set()
     above = decode_path(source.path).split("/")
 
@@ -90,13 +98,15 @@ def list_members(source: Source, takes: Takes) -> Iterator[Found]:
 
     kind = source.file.lower()
     if kind.endswith(".parquet"):
-        members = list_rows(source, judge)
+        members = list_rows(source, judge, columns)
+    elif kind.endswith(".zip"):
+        members = _zipped(source, judge)
     else:
-        members = (_zipped if kind.endswith(".zip") else _archived)(source, judge)
+        members = _archived(source, judge, columns)
     try:
         with closing(members):
             yield from members
-    except (DependencyError, SourceError, MemoryError):
+    except (DependencyError, NoImagesError, SourceError, MemoryError):
         raise
     except Exception as exc:  # odd headers make tarfile, zipfile and pyarrow raise what they like
         if isinstance(exc, OSError) and not isinstance(exc, gzip.BadGzipFile):
@@ -142,16 +152,24 @@ class _Header(tarfile.TarInfo):
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        zeros: int = getattr(archive, "zeros", 0)  # blocks that lie before this header
         try:
-            return super().fromtarfile(archive)
+            header = super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            archive.zeros = zeros + 1  # type: ignore[attr-defined]
+            archive.ignore_zeros = zeros < _MAX_ZEROS
+            raise
         except tarfile.HeaderError as exc:
+            if zeros:  # what lies behind the end is no other archive
+                archive.ignore_zeros = False
+                raise tarfile.EOFHeaderError(str(exc)) from exc  # type: ignore[attr-defined]
             # tarfile ends at any damage but in the first header, as if there were no more.
-            if isinstance(exc, tarfile.EOFHeaderError):  # type: ignore[attr-defined]
-                raise
             raise DamagedContainerError(f"{exc}, or it is cut off") from exc
+        archive.zeros = 0  # type: ignore[attr-defined]
+        return header
 
 
-def _archived(source: Source, judge: Judge) -> Generator[Found, None, None]:
+def _archived(source: Source, judge: Judge, columns: Columns) -> Generator[Found, None, None]:
     """List what is in a tar."""
     with open_container(source.file) as file:
         is_packed = file.read(2) == _GZIP
@@ -160,28 +178,36 @@ def _archived(source: Source, judge: Judge) -> Generator[Found, None, None]:
         mode: Any = "r:" if random_access else "r|"
         # Not tarfile's own decompression, which ends with the first of several gzip members.
         stream: Any = gzip.GzipFile(fileobj=file) if is_packed else file
-        with tarfile.open(fileobj=stream, mode=mode, tarinfo=_Header) as archive:
-            yield from _with_labels(_files(source, archive, judge, random_access=random_access))
+        with tarfile.open(fileobj=stream, mode=mode, tarinfo=_Header, ignore_zeros=True) as archive:
+            files = _files(source, archive, judge, columns, random_access=random_access)
+            yield from _with_columns(files, columns)
         if is_packed:
             while stream.read(1 << 20):  # its last checksum lies behind the padding
                 pass
 
 
 def _files(
-    source: Source, archive: tarfile.TarFile, judge: Judge, *, random_access: bool
+    source: Source,
+    archive: tarfile.TarFile,
+    judge: Judge,
+    columns: Columns,
+    *,
+    random_access: bool,
 ) -> Iterator[tuple[str, Found | None, bytes | None]]:
-    """Give each file in a tar, with its name, and the bytes of one that may say a label."""
+    """Give each file in a tar, with its name, and the bytes of one that may fill a column."""
+    asked = {"cls", "json", *(name.lower() for name in columns.named)} - _IMAGES
+    if _CAPTION[0] in asked:
+        asked.add(_CAPTION[1])
     places: dict[str, tuple[int, int]] = {}  # for hard links
     for entry in archive:
         archive.members = []  # type: ignore[attr-defined]  # it would remember all of them
         name = entry.name.removeprefix("./").lstrip("/")
         if not entry.isreg() and not entry.islnk():
             continue
-        if name.lower().endswith(_NOTES):
-            note = None
-            if name.lower().endswith(_LABEL_NOTES) and entry.isreg():
-                note = _content(archive, entry) if entry.size <= _LARGEST_NOTE else None
-            yield name, None, note
+        is_asked = _sample(name)[1] in asked
+        if is_asked or name.lower().endswith(_NOTES):
+            is_read = is_asked and entry.isreg() and entry.size <= _LARGEST_NOTE
+            yield name, None, _content(archive, entry) if is_read else None
             continue
         offset, size = entry.offset_data, entry.size
         if entry.islnk():
@@ -217,49 +243,70 @@ def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
     return content
 
 
-def _with_labels(files: Iterator[tuple[str, Found | None, bytes | None]]) -> Iterator[Found]:
-    """Give images the label that a file of the same WebDataset sample says.
+def _sample(name: str) -> tuple[str, str]:
+    """Split a name into the key of its WebDataset sample and what is behind, in small letters."""
+    folder, slash, base = name.rpartition("/")
+    key, _, kind = base.partition(".")
+    return folder + slash + key, kind.lower()
 
-    A sample is what follows each other with the same name up to the first dot of its last part.
+
+def _with_columns(
+    files: Iterator[tuple[str, Found | None, bytes | None]], columns: Columns
+) -> Iterator[Found]:
+    """Give images the label, and what is kept, that other files of the same sample say.
+
+    A WebDataset sample is what follows each other with the same name up to the first dot of its
+    last part.
     """
     sample, images = "", list[Found]()
-    label: str | None = None
+    notes: dict[str, bytes] = {}
 
-    def labelled() -> list[Found]:
+    def complete() -> list[Found]:
+        if not images or not (notes or columns.named):
+            return images
+        values = _values(sample, notes)
+        label, extra = columns.label_of(values), columns.extra(values)
         return [
-            replace(image, label=label) if label and isinstance(image, Source) else image
+            replace(
+                image,
+                label=label or image.label,
+                extra=image.extra if extra == NOTHING_KEPT else extra,
+            )
+            if isinstance(image, Source)
+            else image
             for image in images
         ]
 
     try:
         for name, found, note in files:
-            folder, slash, base = name.rpartition("/")
-            key = folder + slash + base.partition(".")[0]
+            key, kind = _sample(name)
             if key != sample or len(images) >= _LARGEST_SAMPLE:
-                yield from labelled()
-                sample, images, label = key, [], None if key != sample else label
+                yield from complete()
+                images = []
+                if key != sample:
+                    sample, notes = key, {}
             if found is not None:
                 images.append(found)
             elif note is not None:
-                label = _label_of(name, note) or label
+                notes[kind] = note
     except Exception:
-        yield from labelled()  # the last sample that is whole
+        yield from complete()  # the last sample that is whole
         raise
-    yield from labelled()
+    yield from complete()
 
 
-def _label_of(name: str, note: bytes) -> str | None:
-    found: object = note.decode(errors="replace").strip()
-    if name.lower().endswith(".json"):
-        try:
-            document = json.loads(note)
-        except (ValueError, RecursionError):
-            return None
-        known = document if isinstance(document, dict) else {}
-        found = next((known[key] for key in _LABEL_KEYS if key in known), None)
-    if not isinstance(found, str | int):
-        return None
-    return encode_path(str(found)[:LONGEST_LABEL])
+def _values(sample: str, notes: Mapping[str, bytes]) -> dict[str, object]:
+    """Give the columns of a sample: its key, its files of text, and what its JSON says."""
+    values: dict[str, object] = {"key": sample, "__key__": sample}
+    values |= {kind: note.decode(errors="replace").strip() for kind, note in notes.items()}
+    column, kind = _CAPTION
+    if kind in values:
+        values.setdefault(column, values[kind])
+    try:
+        document = json.loads(notes.get("json", b"{}"))
+    except (ValueError, RecursionError):
+        return values
+    return values | document if isinstance(document, dict) else values
 
 
 def _zipped(source: Source, judge: Judge) -> Generator[Found, None, None]:

@@ -128,7 +128,7 @@ def decode(
         if source.root:
             check_root(decode_path(source.root))
         return ReadFailure(**kept, reason=str(exc))
-    row = Row(**facts, label=source.label, format=opened.format or "array")
+    row = Row(**facts, label=source.label, format=opened.format or "array", extra=source.extra)
     return Decoded(row=row, pixels=pixels, notes=notes)
 
 

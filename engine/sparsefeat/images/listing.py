@@ -4,63 +4,58 @@
 # ruff: noqa: PTH100, PTH109, PTH110, PTH112, PTH118, PTH120, PTH206
 
 import glob
+import inspect
 import logging
 import os
+import posixpath
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from typing import Final, ParamSpec, TypeVar
 
 from sparsefeat.errors import InputError, SourceError
-from sparsefeat.images.bucket import is_in_bucket, object_at, objects_below
+from sparsefeat.images.bucket import is_in_bucket, object_at, objects_below, split_url
+from sparsefeat.images.columns import Columns
 from sparsefeat.images.containers import list_members
 from sparsefeat.images.folders import FolderSearch, find_file, lost_file
-from sparsefeat.images.path_list import ADDRESS, read_path_list
+from sparsefeat.images.manifest import is_manifest, read_manifest
+from sparsefeat.images.members import Recent, container_above, find_member
+from sparsefeat.images.path_list import ADDRESS, read_path_list, refuse_addresses
 from sparsefeat.images.patterns import RAW, Choice, folded, is_container
 from sparsefeat.images.shard import Shard
 from sparsefeat.images.source import (
     Found,
+    NoImagesError,
     Reason,
     Source,
     UnreadableError,
     decode_path,
+    encode_path,
+    refused,
 )
+from sparsefeat.storage import is_url
 from sparsefeat.system import counted, one_line, refuse_empty
 from sparsefeat.types import Reject
 
 AnyPath = str | os.PathLike[str]
+P = ParamSpec("P")
 T = TypeVar("T")
 
+_TOGETHER: Final = 1024  # rows of a table
+_LOOKING: Final = 16  # at objects at the same time
+_recent = Recent()
 _log = logging.getLogger(__name__)
 
 
-class Listing(list[Source | Reject]):
-    """What `list_images` found.
+class Search:
+    """The files that may be images: every regular file that isn't hidden.
 
-    Attributes
-    ----------
-    companions
-        How many files were passed over because they accompany images, by their kind:
-        ``{".mov": 12, ".ini": 1}``.
-    unmatched
-        The patterns of `include` that matched no file, and those of `exclude` that matched no
-        file and no folder: ``("exclude", "raw")``.
-    """
-
-    def __init__(self, search: "Search") -> None:
-        super().__init__(search)
-        self.companions, self.unmatched = search.companions, search.unmatched
-
-
-def list_images(
-    inputs: AnyPath | Iterable[AnyPath],
-    *,
-    files_from: AnyPath | None = None,
-    root: AnyPath | None = None,
-    skip: AnyPath | None = None,
-    include: str | Iterable[str] = (),
-    exclude: str | Iterable[str] = (),
-) -> Listing:
-    """List the files that may be images: every regular file that isn't hidden.
+    They are found while it is gone through, once; `list_images` gives them all as a list.
+    `extract` and `Extractor.extract` take both.
 
     Parameters
     ----------
@@ -71,7 +66,8 @@ def list_images(
     files_from
         A list of files and folders that another program wrote: one path a line, or NUL after
         each; "-" is standard input. A folder is searched unless the list also names what is in
-        it.
+        it. Or a table, by its name ``.parquet``, ``.csv`` or ``.tsv``: a row an image, whose
+        relative paths start at the table's folder.
     root
         Folder that the paths of single files are relative to, if they lie beneath it.
     skip
@@ -81,48 +77,46 @@ def list_images(
         Patterns, at any depth, of the only files to list and of files and folders not to list:
         ``*.jpg``, ``thumbnails``, ``2019/*.jpg``. They are compared with the path below a folder
         that is searched, and of a single file below its root.
+    shard
+        Of all that is found, only what is in it.
+    path_column
+        The column of a table in `files_from` that has the paths; None for ``path``,
+        ``file_name``, ``image``, ``url``, ``key`` or the like.
+    label_column
+        The column of a table, or the field of a WebDataset sample, that is the label.
+    keep
+        Columns and fields that are kept in the store, separated by commas or as a list.
 
-    Returns
-    -------
+    Yields
+    ------
     A `Source` for each file and a `ReadFailure` for each that is lost or forbidden, in the order
     of the arguments and then of the list; within a folder, by the bytes of the path relative
     to it, with what only links lead to behind the rest. A file named twice comes once.
     Companions of images (``.mov``, ``.xmp``, ``Thumbs.db``, ...) are counted in
-    `companions` instead, unless `inputs` names the file or `include` matches it. Empty where
-    `inputs` are and the list has no entries.
+    `companions` instead, unless `inputs` names the file or `include` matches it. Nothing where
+    `inputs` are empty and the list has no entries.
 
     Raises
     ------
     SourceError
         One of `inputs` names nothing or vanishes meanwhile; or there are some, or entries in the
-        list, and no file in any of them; or `root` is not a folder.
+        list, and no file in any of them; or `root` is not a folder; or a table has not the
+        columns that were named. What is known before anything is searched is raised at once.
     InputError
         One of `inputs` is no path, or a path is empty; or `include` or `exclude` is no pattern, or
-        one that begins at "/" or has "..".
+        one that begins at "/" or has ".."; or a column has a name that a store can't have.
 
     Notes
     -----
     A folder is the root of its images; a pattern's root is the folder before the first
-    wildcard. A single file is relative to `root`, else to the current folder, else to "/".
+    wildcard. A single file is relative to `root`, else to the current folder, else to "/"; one in
+    a table to `root`, else to the table's folder, else as other files.
     Links to folders are followed, but no folder is entered twice.
-    """
-    return Listing(
-        Search(
-            inputs, files_from=files_from, root=root, skip=skip, include=include, exclude=exclude
-        )
-    )
-
-
-class Search:
-    """What `list_images` lists, found while it is gone through: once, and in that order.
-
-    Arguments are those of `list_images`. What names nothing at all is refused before anything
-    is searched. Of all that is found, `shard` leaves what is in it.
     """
 
     def __init__(
         self,
-        inputs: AnyPath | Iterable[AnyPath],
+        inputs: AnyPath | Iterable[AnyPath] = (),
         *,
         files_from: AnyPath | None = None,
         root: AnyPath | None = None,
@@ -130,14 +124,16 @@ class Search:
         include: str | Iterable[str] = (),
         exclude: str | Iterable[str] = (),
         shard: Shard | None = None,
+        path_column: str | None = None,
+        label_column: str | None = None,
+        keep: str | Iterable[str] = (),
     ) -> None:
         self._names, self._shard = _paths(inputs), shard
+        self._columns = Columns(label_column, keep)
         self._base = None
         if root is not None:
             refuse_empty(root, "the root of images")
-            self._base = _absolute(os.fspath(root))
-            if not os.path.isdir(self._base):
-                raise SourceError(f"got {os.fspath(root)!r} as root, expected a folder: check it")
+            self._base = _checked_root(os.fsdecode(root))
         self._skip, self._choice = skip, Choice(include, exclude)
         for name in self._names:
             if is_in_bucket(name):
@@ -147,10 +143,18 @@ class Search:
                 raise _nothing(name)
         self._given = [*map(repr, self._names)]
         self._entries: list[str] = []
-        if files_from is not None and (entries := read_path_list(files_from)):
-            listed = "standard input" if files_from == "-" else repr(os.fspath(files_from))
-            self._given.append(f"{counted(len(entries), 'path')} in {listed}")
-            self._entries = entries
+        self._table = os.fsdecode(files_from) if is_manifest(files_from) else None  # type: ignore[arg-type]
+        self._path_column, self._n_other = path_column, 0
+        if self._table is None and path_column is not None:
+            raise InputError(
+                f"got path_column {path_column!r} (--path-column), expected a table in files_from: "
+                "a file named .parquet, .csv or .tsv"
+            )
+        if self._table is None and files_from is not None:
+            self._entries = read_path_list(files_from)
+            if self._entries:
+                listed = "standard input" if files_from == "-" else repr(os.fspath(files_from))
+                self._given.append(f"{counted(len(self._entries), 'path')} in {listed}")
 
     @property
     def companions(self) -> dict[str, int]:
@@ -159,26 +163,23 @@ class Search:
 
     @property
     def unmatched(self) -> tuple[tuple[str, str], ...]:
-        """The patterns of `include` and `exclude` that have matched nothing so far."""
-        return self._choice.unmatched
+        """Patterns and columns that nothing has had so far, each behind its option's name."""
+        return self._choice.unmatched + self._columns.unmatched
 
     def __iter__(self) -> Iterator[Found]:
         found = self._found()
-        if len(self._names) != 1 or self._entries:
+        if len(self._names) != 1 or self._entries or self._table is not None:
             found = _once(found)
         count = 0
         for item in found:
-            if self._shard is not None and not self._shard.holds(item.path):
-                count += 1  # of another process
-                continue
-            if isinstance(item, Source) and is_container(item.file):
-                for member in list_members(item, self._choice.takes):
+            if isinstance(item, Source) and item.is_whole and is_container(item.file):
+                for member in self._members(item):
                     count += 1
                     yield member
             else:
                 count += 1
                 yield item
-        if self._given and not count:
+        if self._given and not count and not self._n_other:
             raise self._no_images()
         _log.debug("%d files listed", count)
         if companions := self.companions:
@@ -187,9 +188,79 @@ class Search:
     def _found(self) -> Iterator[Found]:
         folders = FolderSearch(self._skip, self._choice)
         for name in self._names:
-            yield from _named(name, self._base, folders, self._skip, self._choice)
+            yield from self._mine(_named(name, self._base, folders, self._skip, self._choice))
         if self._entries:
-            yield from _listed(self._entries, self._base, folders, self._skip, self._choice)
+            listed = _listed(self._entries, self._base, folders, self._skip, self._choice)
+            yield from self._mine(listed)
+        if self._table is not None:
+            yield from self._tabled(self._table)
+
+    def _mine(self, found: Iterable[Found]) -> Iterator[Found]:
+        """Leave out what is of another process."""
+        for item in found:
+            if self._shard is None or self._shard.holds(item.path):
+                yield item
+            else:
+                self._n_other += 1
+
+    def _members(self, container: Source) -> Iterator[Found]:
+        try:
+            yield from list_members(container, self._choice.takes, self._columns)
+        except NoImagesError as exc:
+            if container.file in map(_location, self._names):
+                yield refused(container, UnreadableError(Reason.CONTAINER, str(exc)))
+            else:  # as img2dataset writes one beside each tar
+                self._choice.companions[container.file] = ".parquet"
+
+    def _tabled(self, table: str) -> Iterator[Found]:
+        """Look at what a table names, some rows at a time."""
+        folder = table.rpartition("/")[0] if is_url(table) else os.path.dirname(_absolute(table))
+        base = self._base or folder
+        entries = read_manifest(table, self._columns, self._path_column)
+        with closing(entries), ThreadPoolExecutor(_LOOKING, "sparsefeat-look") as pool:
+            first = True
+            while some := list(islice(entries, _TOGETHER)):
+                if first:
+                    self._given.append(repr(table))
+                    refuse_addresses([path for path, _ in some], repr(table))
+                    first = False
+                wanted = [
+                    (place, values)
+                    for path, values in some
+                    if (place := self._place(path, folder, base)) is not None
+                ]
+                remote = any(is_in_bucket(place) for place, _ in wanted)
+                look = partial(find_image, root=base)
+                in_order = (pool.map if remote else map)(look, [place for place, _ in wanted])
+                for item, (_, values) in zip(in_order, wanted, strict=True):
+                    yield self._with_values(item, values)
+
+    def _place(self, path: str, folder: str, base: str) -> str | None:
+        """Say where an image of a table lies; None if it isn't to be listed."""
+        if is_url(path) or "\0" in path or not _can_be_named(path):
+            place = path
+        elif is_url(folder) and not path.startswith("/"):
+            place = f"{folder}/{posixpath.normpath(path)}"
+        else:
+            place = _absolute(os.path.join(folder, path))
+        if ADDRESS.match(place) or "\0" in place:
+            return place
+        split = split_url if is_url(place) else _split
+        if self._shard is not None:
+            _, shared = split(container_above(place) or place, base)
+            if not self._shard.holds(encode_path(shared)):
+                self._n_other += 1
+                return None
+        _, inside = split(place, base)
+        if _in_store(place, self._skip) or not self._choice.takes(inside.split("/"), place):
+            return None
+        return place
+
+    def _with_values(self, item: Found, values: Mapping[str, object]) -> Found:
+        if not values or not isinstance(item, Source):
+            return item
+        label, extra = self._columns.label_of(values), self._columns.extra(values)
+        return replace(item, label=label or item.label, extra=extra)
 
     def _no_images(self) -> SourceError:
         choice, given = self._choice, ", ".join(self._given)
@@ -204,6 +275,38 @@ class Search:
             f" (hidden ones don't count){_skipped_over(self.companions, choice)}; name another"
             " folder, or a file itself"
         )
+
+
+class Listing(list[Source | Reject]):
+    """What `list_images` found.
+
+    Attributes
+    ----------
+    companions
+        How many files were passed over because they accompany images, by their kind:
+        ``{".mov": 12, ".ini": 1}``.
+    unmatched
+        The patterns of `include` that matched no file, those of `exclude` that matched no file and
+        no folder, and the columns that no image had: ``("exclude", "raw")``.
+    """
+
+    def __init__(self, search: Search) -> None:
+        super().__init__(search)
+        self.companions, self.unmatched = search.companions, search.unmatched
+
+
+def _as_list(search: Callable[P, Search]) -> Callable[P, Listing]:
+    def list_images(*args: P.args, **options: P.kwargs) -> Listing:
+        """List the files that may be images: what a `Search` of these arguments finds."""
+        return Listing(search(*args, **options))
+
+    list_images.__signature__ = inspect.signature(search).replace(  # type: ignore[attr-defined]
+        return_annotation=Listing
+    )
+    return list_images
+
+
+list_images = _as_list(Search)
 
 
 def _once(found: Iterable[Found]) -> Iterator[Found]:
@@ -272,12 +375,15 @@ def _several(name: str) -> Listing | None:
 
 
 def find_image(path: AnyPath, *, root: str | None = None) -> Source | Reject:
-    """Look at one file, named relative to `root`, else to the current folder, else to "/"."""
+    """Look at one file, or at one image in a file that holds others.
+
+    It is named relative to `root`, else to the current folder, else to "/".
+    """
     named = os.fsdecode(path)
     if "\0" in named or not _can_be_named(named):
         return lost_file("", named, UnreadableError(Reason.MISSING))
     if is_in_bucket(named):
-        return object_at(named)
+        return _in_archive(named, root) or object_at(named, root)
     file = _absolute(named)
     base, inside = _split(file, root)
     if os.path.isdir(file):
@@ -286,7 +392,28 @@ def find_image(path: AnyPath, *, root: str | None = None) -> Source | Reject:
         return lost_file("", named, UnreadableError(Reason.ADDRESS))
     folder, slash, name = inside.rpartition("/")
     special = UnreadableError(Reason.SPECIAL)
-    return find_file(base, folder + slash, name) or lost_file(base, inside, special)
+    found = find_file(base, folder + slash, name) or lost_file(base, inside, special)
+    if isinstance(found, Reject) and found.reason == Reason.MISSING:
+        return _in_archive(file.replace(os.sep, "/"), base) or found
+    return found
+
+
+def _in_archive(path: str, root: str | None) -> Source | Reject | None:
+    """Look for an image in the file that its path leads through; None if there is no such file."""
+    if (above := container_above(path)) is None:
+        return None
+    container: Source | Reject
+    if is_in_bucket(above):
+        container = _recent.get((above, root)) or object_at(above, root)
+        if isinstance(container, Source):
+            _recent.keep((above, root), container)
+    else:
+        container = find_image(above, root=root)
+    if not isinstance(container, Source):
+        return None
+    member = f"{container.path}/{encode_path(path[len(above) + 1 :])}"
+    lost = lost_file(container.root, "", UnreadableError(Reason.MISSING))
+    return find_member(container, member) or replace(lost, path=member)
 
 
 def _can_be_named(name: str) -> bool:
@@ -458,6 +585,19 @@ def _in_store(file: str, skip: AnyPath | None) -> bool:
     return ".zarr" + os.sep in file
 
 
+def _checked_root(root: str) -> str:
+    if is_in_bucket(root):
+        return root.rstrip("/")
+    base = _absolute(root)
+    if not os.path.isdir(base):
+        raise SourceError(f"got {root!r} as root, expected a folder: check it")
+    return base
+
+
+def _location(name: str) -> str:
+    return name if is_in_bucket(name) else _absolute(name)
+
+
 def _absolute(path: str) -> str:
     absolute = os.path.abspath(path)
     # "link/.." is not where the text says it is.
@@ -479,8 +619,8 @@ def _is_beneath(file: str, folder: str) -> bool:
 
 
 def _file(item: Source | Reject) -> str:
-    return (
-        item.file
-        if isinstance(item, Source)
-        else os.path.join(decode_path(item.root), decode_path(item.path))
-    )
+    """Say where it lies, in a file that holds others or not."""
+    if isinstance(item, Source) and item.is_whole:
+        return item.file
+    root, path = decode_path(item.root), decode_path(item.path)
+    return f"{root}/{path}" if is_url(root) else os.path.join(root, path)

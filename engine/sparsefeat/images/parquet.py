@@ -2,20 +2,22 @@
 
 import json
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import IO, TYPE_CHECKING, Any, Final
 
+from sparsefeat.errors import SourceError
+from sparsefeat.images.columns import LABEL_COLUMNS, Columns
 from sparsefeat.images.source import (
     DamagedContainerError,
     Found,
     Judge,
     Member,
+    NoImagesError,
     Reason,
     Source,
     UnreadableError,
-    encode_path,
     member_source,
     open_container,
     refused,
@@ -27,54 +29,63 @@ if TYPE_CHECKING:
 
 _IMAGE_COLUMNS: Final = ("image", "img", "jpg", "jpeg", "png", "webp", "bytes", "image_bytes")
 _NAME_COLUMNS: Final = ("path", "file_name", "filename", "file", "key", "__key__", "id", "url")
-_LABEL_COLUMNS: Final = ("label", "labels", "class", "cls", "category")
 _MAX_ROW_GROUPS: Final = 2  # row groups in memory
 _reading = threading.Lock()
 
 
-def list_rows(source: Source, judge: Judge) -> Generator[Found, None, None]:
+def list_rows(
+    source: Source, judge: Judge, columns: Columns | None = None
+) -> Generator[Found, None, None]:
     """List the images of a Parquet file's rows.
 
     Images are in a column of bytes, or of structs that have a field ``bytes``; rows without bytes
     (img2dataset's failures) are passed over. A row is named by its path, file name, key or URL,
-    else by its number; its label is that of the column ``label``, by name where the file says so.
+    else by its number; `columns` says what its label is, by name where the file has the names of
+    classes, and what else is kept of it.
 
     Raises
     ------
     DamagedContainerError
-        It is no Parquet file, has no images, or none of its rows has bytes.
+        It is no Parquet file, or none of its rows has bytes.
+    NoImagesError
+        It is a table without a column of bytes.
     """
-    with open_container(source.file) as file, _damage():
-        table = _open(file)
+    columns = columns or Columns()
+    with open_container(source.file) as file, parquet_errors():
+        table = open_parquet(file)
         schema = table.schema_arrow
         image = _image_column(schema)
+        if image is None:
+            raise NoImagesError(
+                f"none of its columns ({', '.join(schema.names)}) has the bytes of images: name a "
+                "table of paths with --files-from"
+            )
         name = next((each for each in _NAME_COLUMNS if each in schema.names), None)
-        label = next((each for each in _LABEL_COLUMNS if each in schema.names), None)
-        classes = [] if label is None else _class_names(schema, label)
+        wanted = fact_columns(schema, columns)
+        classes = class_names(schema)
         row = n_images = 0
         taken: set[str] = set()
         for group in range(table.num_row_groups):
             images = _images(table, group, image)
-            columns = [each for each in (name, label) if each is not None]
-            facts = table.read_row_group(group, columns=columns).to_pydict()
+            facts = table.read_row_group(group, columns=[*wanted, *([name] if name else [])])
             paths = _paths(images)
+            own = paths if name is None else facts[name].to_pylist()
+            rows = facts.select(wanted).to_pylist()
             for number, size in enumerate(_lengths(images)):
                 if size is not None:
-                    own = paths[number] if name is None else facts[name][number]
-                    called = str(own or "").lstrip("/")
+                    called = str(own[number] or "").lstrip("/")
                     if not called or called in taken:
                         called = f"{row:09}"
                     taken.add(called)
-                    kind = None if label is None else facts[label][number]
-                    if isinstance(kind, int) and 0 <= kind < len(classes):
-                        kind = classes[kind]
+                    values = with_names(rows[number], classes) if wanted else {}
                     verdict = judge(called)
                     found = member_source(
                         source,
                         called,
                         size,
                         member=Member.of(source, offset=group, length=number, column=image),
-                        label=None if kind is None else encode_path(str(kind)),
+                        label=columns.label_of(values),
+                        extra=columns.extra(values),
                     )
                     n_images += 1
                     if verdict is not False:
@@ -83,9 +94,16 @@ def list_rows(source: Source, judge: Judge) -> Generator[Found, None, None]:
                 row += 1
     if row and not n_images:
         raise DamagedContainerError(
-            f"its column {image!r} has paths and no bytes: write it with the images in it, after"
-            " datasets' embed_table_storage"
+            f"its column {image!r} has paths and no bytes: write it with the images in it, after "
+            "datasets' embed_table_storage, or name it with --files-from"
         )
+
+
+def fact_columns(schema: "pa.Schema", columns: Columns) -> list[str]:
+    """Choose what to read of a table beside its images: what was named, and a label."""
+    names = [name for name in schema.names if not _has_bytes(schema.field(name).type)]
+    labels = [] if columns.label else [name for name in LABEL_COLUMNS if name in names][:1]
+    return [name for name in dict.fromkeys([*columns.named, *labels]) if name in names]
 
 
 def read_row(source: Source, member: Member) -> bytes:
@@ -101,18 +119,18 @@ def read_row(source: Source, member: Member) -> bytes:
 
 @lru_cache(_MAX_ROW_GROUPS)
 def _row_group(path: str, file: tuple[int, int], group: int, column: str) -> "pa.Array":
-    with open_container(path, file) as opened, _damage():
-        return _bytes(_images(_open(opened), group, column))
+    with open_container(path, file) as opened, parquet_errors():
+        return _bytes(_images(open_parquet(opened), group, column))
 
 
 @contextmanager
-def _damage() -> Iterator[None]:
+def parquet_errors() -> Iterator[None]:
     """Say what pyarrow says of a damaged file in a line."""
     with importing("pyarrow", "pip install 'sparsefeat[convert]'", purpose="Parquet needs it"):
         import pyarrow as pa
     try:
         yield
-    except MemoryError:
+    except (MemoryError, SourceError):
         raise
     except (pa.ArrowException, OSError) as exc:
         if isinstance(exc, OSError) and exc.errno is not None:
@@ -120,26 +138,28 @@ def _damage() -> Iterator[None]:
         raise DamagedContainerError(str(exc).splitlines()[0]) from exc
 
 
-def _open(file: IO[bytes]) -> Any:
+def open_parquet(file: IO[bytes], buffer_size: int = 0) -> Any:
+    """Open a Parquet file, to read a column of a row group at once, or so many bytes of it.
+
+    Within `parquet_errors`.
+    """
     import pyarrow.parquet as pq
 
-    return pq.ParquetFile(file)
+    return pq.ParquetFile(file, buffer_size=buffer_size)
 
 
-def _image_column(schema: "pa.Schema") -> str:
+def _image_column(schema: "pa.Schema") -> str | None:
+    fitting = [field.name for field in schema if _has_bytes(field.type)]
+    return next((name for name in (*_IMAGE_COLUMNS, *fitting) if name in fitting), None)
+
+
+def _has_bytes(kind: Any) -> bool:
+    """Tell whether values of a type are bytes, or structs with a field of them."""
     import pyarrow as pa
 
-    def has_bytes(kind: Any) -> bool:
-        if pa.types.is_struct(kind) and (place := kind.get_field_index("bytes")) >= 0:
-            kind = kind.field(place).type
-        return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-    fitting = [field.name for field in schema if has_bytes(field.type)]
-    if not fitting:
-        raise DamagedContainerError(
-            f"none of its columns ({', '.join(schema.names)}) has the bytes of images"
-        )
-    return str(next((name for name in _IMAGE_COLUMNS if name in fitting), fitting[0]))
+    if pa.types.is_struct(kind) and (place := kind.get_field_index("bytes")) >= 0:
+        kind = kind.field(place).type
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _images(table: Any, group: int, column: str) -> "pa.Array":
@@ -169,10 +189,33 @@ def _paths(images: "pa.Array") -> list[str | None]:
     return [None] * len(images)
 
 
-def _class_names(schema: "pa.Schema", column: str) -> list[str]:
-    """Read the names of classes that ``datasets`` writes into the metadata."""
+def class_names(schema: "pa.Schema") -> dict[str, list[str]]:
+    """Read the names of classes that ``datasets`` writes into the metadata, by column."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return [str(name) for name in features[column]["names"]]
-    except (KeyError, TypeError, ValueError):
-        return []
+        items = [*features.items()]
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
+        return {}
+    names: dict[str, list[str]] = {}
+    for column, feature in items:
+        while isinstance(feature, dict) and isinstance(feature.get("feature"), dict):
+            feature = feature["feature"]  # of each one in a list
+        if isinstance(feature, dict) and isinstance(feature.get("names"), list):
+            names[column] = [str(name) for name in feature["names"]]
+    return names
+
+
+def with_names(
+    row: Mapping[str, object], classes: Mapping[str, Sequence[str]]
+) -> Mapping[str, object]:
+    """Give a row in which the numbers of classes are their names."""
+    named = {name: _named(row[name], names) for name, names in classes.items() if name in row}
+    return {**row, **named} if named else row
+
+
+def _named(value: object, names: Sequence[str]) -> object:
+    if isinstance(value, list):
+        return [_named(each, names) for each in value]
+    if isinstance(value, int) and 0 <= value < len(names):
+        return names[value]
+    return value

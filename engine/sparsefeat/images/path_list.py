@@ -4,6 +4,7 @@ import codecs
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from sparsefeat.errors import SourceError
@@ -47,18 +48,26 @@ def read_path_list(files_from: str | os.PathLike[str]) -> list[str]:
     refuse_empty(files_from, "a list of images")
     content = _read(files_from)
     listed = "standard input" if files_from == "-" else repr(os.fspath(files_from))
+    encoding, length = text_encoding(content)
+    if not length:
+        return _entries(os.fsdecode(content), listed)
+    errors = "surrogateescape" if encoding == "utf-8" else "strict"
+    try:
+        text = content[length:].decode(encoding, errors)
+    except UnicodeDecodeError as exc:
+        raise SourceError(
+            f"{listed} begins with the mark of {encoding.upper()} and isn't in it "
+            f"({exc.reason}), expected a list of paths: write it as UTF-8"
+        ) from exc
+    return _entries(text, listed)
+
+
+def text_encoding(start: bytes) -> tuple[str, int]:
+    """Give the encoding that a text's first bytes promise, and how long its mark is."""
     for mark, encoding in _MARKS:
-        if content.startswith(mark):
-            errors = "surrogateescape" if encoding == "utf-8" else "strict"
-            try:
-                text = content[len(mark) :].decode(encoding, errors)
-            except UnicodeDecodeError as exc:
-                raise SourceError(
-                    f"{listed} begins with the mark of {encoding.upper()} and isn't in it "
-                    f"({exc.reason}), expected a list of paths: write it as UTF-8"
-                ) from exc
-            return _entries(text, listed)
-    return _entries(os.fsdecode(content), listed)
+        if start.startswith(mark):
+            return encoding, len(mark)
+    return "utf-8", 0
 
 
 def _read(files_from: str | os.PathLike[str]) -> bytes:
@@ -80,12 +89,17 @@ def _read(files_from: str | os.PathLike[str]) -> bytes:
 
 def _entries(text: str, listed: str) -> list[str]:
     entries = _split(text, listed)
+    refuse_addresses(entries, listed)
+    return entries
+
+
+def refuse_addresses(entries: Sequence[str], listed: str) -> None:
+    """Raise `SourceError` if there are entries and all of them are addresses."""
     if entries and all(ADDRESS.match(entry) and not os.path.lexists(entry) for entry in entries):
         raise SourceError(
             f"{listed} lists addresses, such as {one_line(entries[0], most=80)}, expected paths of "
             "files: sparsefeat fetches nothing; download them, or write file:///a/b.jpg as /a/b.jpg"
         )
-    return entries
 
 
 def _split(text: str, listed: str) -> list[str]:

@@ -3,19 +3,17 @@
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
-from sparsefeat.images.containers import list_members, read_member
+from sparsefeat.errors import InputError
+from sparsefeat.images.containers import read_member
+from sparsefeat.images.folders import lost_file
 from sparsefeat.images.listing import find_image
-from sparsefeat.images.patterns import is_container
 from sparsefeat.images.pillow import MAX_PIXELS, open_image, pillow_errors
 from sparsefeat.images.source import (
     LARGE_BYTES,
-    Found,
     Reason,
     Source,
     UnreadableError,
@@ -35,6 +33,8 @@ _FLAGS = (
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_BINARY", 0)
 )
+
+_CHANGED = "the file changed since it was stored"
 
 
 def read_file(source: Source, max_pixels: int) -> bytes:
@@ -89,43 +89,23 @@ def load(source: Source) -> Source:
 
 def find_original(folder: str, path: str) -> Source | Reject:
     """Find the file of a row's path below a folder, or its place in a file that holds others."""
-    if is_url(folder):
-        return find_image(f"{folder.rstrip('/')}/{decode_path(path)}")
-    found = find_image(Path(folder, decode_path(path)))
-    names = path.split("/")
-    for depth in range(1, len(names)):
-        if isinstance(found, Source):
-            break
-        if is_container(names[depth - 1]):
-            above = "/".join(names[:depth])
-            container = find_image(Path(folder, decode_path(above)), root=folder)
-            if isinstance(container, Source):
-                member = _members(container).get(path, found)
-                if isinstance(member, Source) and member.member is None:
-                    # It comes with its bytes, which are not kept.
-                    return next(each for each in _listed(container) if each.path == path)
-                return member
-    return found
-
-
-@lru_cache(2)
-def _members(container: Source) -> dict[str, Found]:
-    """List what is in a file that holds others, the first of each name, without bytes."""
-    members: dict[str, Found] = {}
-    for each in _listed(container):
-        bare = replace(each, content=None) if isinstance(each, Source) else each
-        members.setdefault(each.path, bare)
-    return members
-
-
-def _listed(container: Source) -> Iterator[Found]:
-    return list_members(container, lambda names, file: True)
+    inside = decode_path(path)
+    if inside.startswith(("/", os.sep)) or ".." in inside.split("/"):
+        return lost_file(folder, inside, UnreadableError(Reason.OUTSIDE))
+    folder = folder.rstrip("/") if is_url(folder) else folder
+    place = f"{folder}/{inside}" if is_url(folder) else os.fspath(Path(folder, inside))
+    return find_image(place, root=folder)
 
 
 def read_original(
-    path: str, root: str, sha256: str, images: str | os.PathLike[str] | None = None
+    path: str,
+    root: str,
+    sha256: str,
+    images: str | os.PathLike[str] | None = None,
+    *,
+    size: int | None = None,
 ) -> bytes | str:
-    """Read the file that gave a row.
+    """Read the file that gave a row, or the image in a file that holds others.
 
     Parameters
     ----------
@@ -133,6 +113,8 @@ def read_original(
         As in `sparsefeat.types.Row`.
     images
         Where the images are now, if they were moved: stands for `root`.
+    size
+        `Row.bytes`, if known: what has another size isn't read.
 
     Returns
     -------
@@ -142,16 +124,21 @@ def read_original(
     if not path:
         return "not from a file"
     folder = decode_path(root) if images is None else os.fspath(images)
-    source = find_original(folder, path)
+    try:
+        source = find_original(folder, path)
+    except InputError:
+        return "a path that no file has"
     if not isinstance(source, Source):
         return source.reason
+    if size is not None and source.bytes != size:
+        return _CHANGED
     try:
         with pillow_errors():
             content = read_file(source, MAX_PIXELS)
     except UnreadableError as exc:
         return str(exc)
     if hashlib.sha256(content).hexdigest() != sha256:
-        return "the file changed since it was stored"
+        return _CHANGED
     return content
 
 

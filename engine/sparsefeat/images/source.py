@@ -12,7 +12,7 @@ from typing import IO, Any, Self
 
 from sparsefeat.errors import InputError
 from sparsefeat.storage import is_url, open_object
-from sparsefeat.types import ReadFailure, Reject
+from sparsefeat.types import NOTHING_KEPT, ReadFailure, Reject
 
 Content = bytes  # a field is called so
 _UNSAFE = re.compile("[%\ud800-\udfff]")
@@ -35,11 +35,17 @@ class Source:
     mtime_ns: int  # as `storable_mtime` gives it
     content: Content | None = field(default=None, repr=False)  # what was read already
     member: "Member | None" = None  # where it lies in `file`, if that holds others
+    extra: str = NOTHING_KEPT  # as `Row` has it
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is all of `file`, not read yet, and no image in it."""
+        return self.member is None and self.content is None
 
     @property
     def is_file(self) -> bool:
         """Whether it is a file of its own on a disk, that others can open as well."""
-        return self.member is None and self.content is None and not is_url(self.file)
+        return self.is_whole and not is_url(self.file)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,8 +72,12 @@ def member_source(
     *,
     member: Member | None = None,
     label: str | None = None,
+    extra: str = NOTHING_KEPT,
 ) -> Source:
-    """Give an image in a file that holds others; its label is its folder there, if it has one."""
+    """Give an image in a file that holds others; its label is its folder there, if it has one.
+
+    What is kept of it is what is kept of that file, where it has nothing of its own.
+    """
     folder = name.rpartition("/")[0].rpartition("/")[2]
     return Source(
         file=container.file,
@@ -77,11 +87,16 @@ def member_source(
         bytes=min(size, 2**63 - 1),
         mtime_ns=0,  # an archive says when it was made, not when an image was
         member=member,
+        extra=container.extra if extra == NOTHING_KEPT else extra,
     )
 
 
 class DamagedContainerError(Exception):
     """What is left of a file that holds others can't be listed; never leaves this package."""
+
+
+class NoImagesError(DamagedContainerError):
+    """It is a table that has no images in it."""
 
 
 @contextmanager

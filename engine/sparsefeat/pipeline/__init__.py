@@ -1,10 +1,9 @@
 """From images to rows: the extractor and the extraction run."""
 
-from sparsefeat.pipeline.extraction import check_store, extract
+from sparsefeat.pipeline.extraction import ExtractionResult, check_store, extract
 from sparsefeat.pipeline.extractor import Extractor
 from sparsefeat.pipeline.options import ExtractorOptions
 from sparsefeat.pipeline.profile import Profile
-from sparsefeat.pipeline.result import ExtractionResult
 from sparsefeat.pipeline.scaling import check_scaling
 
 __all__ = [

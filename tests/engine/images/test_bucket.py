@@ -11,7 +11,7 @@ from skimage import data
 import sparsefeat
 from sparsefeat.errors import SourceError
 from sparsefeat.images import Source, list_images
-from sparsefeat.images.reading import read_file
+from sparsefeat.images.reading import read_file, read_original
 from sparsefeat.storage import open_storage
 
 MOST = 10**6  # pixels
@@ -90,6 +90,10 @@ def test_extraction_from_a_bucket_into_it(
     assert (result.rows, result.rejected, result.failed) == (4, 0, 0)
     again = sparsefeat.extract(url, store, model=extractor)
     assert (again.rows, again.already_stored) == (0, 4)
+    obs = sparsefeat.open(store).obs
+    for path, root, digest in zip(obs.path, obs.root, obs.sha256, strict=True):
+        assert read_original(path, root, digest) == images[path]
+    assert read_original("0.tar/x/4.jpg", url, "") == "no such file"
     for name, content in images.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)

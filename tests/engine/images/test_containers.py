@@ -161,9 +161,34 @@ def test_a_table_without_images_is_refused(tmp_path: Path) -> None:
     kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     paths = pa.array([{"bytes": None, "path": "a.jpg"}], kind)
     write_parquet(tmp_path / "b.parquet", {"image": paths})
-    said = reasons(list_images(tmp_path))
-    assert "none of its columns (text) has the bytes of images" in said["a.parquet"]
-    assert "has paths and no bytes" in said["b.parquet"]
+    found = list_images(tmp_path)
+    assert "has paths and no bytes" in reasons(found)["b.parquet"]
+    assert (len(found), found.companions) == (1, {".parquet": 1})
+    said = reasons(list_images([tmp_path / "a.parquet", tmp_path / "b.parquet"]))
+    why = "none of its columns (text) has the bytes of images: name a table of paths"
+    assert why in next(iter(said.values()))
+
+
+@pytest.mark.parametrize("kind", [".tar", ".tar.gz"])
+def test_tars_one_behind_another(tmp_path: Path, kind: str) -> None:
+    """As `cat` joins them; what follows the last one, and is none, counts for nothing."""
+    names = sorted(IMAGES)
+    for number, some in enumerate((names[:2], names[2:5], names[5:])):
+        WRITERS[kind](tmp_path / f"{number}", {name: IMAGES[name] for name in some})
+    parts = [(tmp_path / str(number)).read_bytes() for number in range(3)]
+    for number in range(3):
+        (tmp_path / str(number)).unlink()
+    joined = tmp_path / f"all{kind}"
+    joined.write_bytes(b"".join(parts))
+    found = list_images(joined)
+    assert {each.path.rpartition("/")[2]: read(each) for each in found} == IMAGES
+    if kind == ".tar":
+        joined.write_bytes(b"".join(parts) + b"no header at all" * 99)
+        assert len(list_images(joined)) == 6
+        joined.write_bytes(b"".join([*parts[:2], parts[2][:700]]))
+        found = list_images(joined)
+        assert len(found) == 6
+        assert "it is cut off, after 5 files" in next(iter(reasons(found).values()))
 
 
 @pytest.mark.parametrize("kind", [".tar", ".tar.gz"])

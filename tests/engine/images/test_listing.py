@@ -359,10 +359,11 @@ def test_include_and_exclude(inside: Path) -> None:
     assert paths(list_images(["p/a.jpg", "p/b.PNG", "p/x"], exclude="*.jpg")) == ["p/b.PNG"]
     (inside / "list").write_text("p/a.jpg\np/b.PNG\n")
     assert paths(list_images([], files_from="list", exclude="*.png")) == ["p/a.jpg"]
-    for options, says in (
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"include": "*.gif"}, r"none matches --include '\*\.gif'"),
         ({"exclude": "p"}, "--include and --exclude left the others out"),
-    ):
+    ]
+    for options, says in cases:
         with pytest.raises(SourceError, match=says):
             list_images([], files_from="list", **options)
     for options, says in (

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 NEEDS: tuple[str, ...] = ("pyarrow.parquet",)
 INDEX = "row_id"
+_KINDS = "ifb"  # of numbers and truth values; all else is text
 MAX_NOTES = 64 << 20  # bytes; pyarrow itself refuses to read more than 100 MB
 
 
@@ -33,7 +34,7 @@ def write(source: StoreReader, path: Path) -> dict[str, int]:
 
     obs = source.obs.rename_axis(INDEX)
     names = {layer.name: columns(layer.name) for layer in source.layers}
-    texts = [INDEX, *(name for name in obs.columns if obs[name].dtype != np.int64)]
+    texts = [INDEX, *(name for name in obs.columns if obs[name].dtype.kind not in _KINDS)]
     _require_distinct([INDEX, *obs.columns, *(name for pair in names.values() for name in pair)])
     table_schema = _table_schema(obs, texts)
     schema = table_schema
@@ -109,8 +110,10 @@ def _table_schema(obs: Any, texts: list[str]) -> "pa.Schema":
     """Give the types of `obs`, and pandas' own note on its index."""
     import pyarrow as pa
 
-    names = [INDEX, *obs.columns]
-    types = [(name, pa.string() if name in texts else pa.int64()) for name in names]
+    types = [
+        (name, pa.string() if name in texts else pa.from_numpy_dtype(obs[name].dtype))
+        for name in (INDEX, *obs.columns)
+    ]
     return pa.Table.from_pandas(obs.iloc[:0], schema=pa.schema(types)).schema
 
 

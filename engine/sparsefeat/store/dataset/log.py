@@ -279,11 +279,7 @@ class Log:
         return self._put(first, change, number=1)
 
     def commit(
-        self,
-        latest: Snapshot,
-        change: Callable[[Snapshot], Change | None],
-        *,
-        parts: Sequence[str] = (),
+        self, latest: Snapshot, change: Callable[[Snapshot], Change | None], *, part: str = ""
     ) -> Snapshot:
         """Commit the next snapshot.
 
@@ -295,8 +291,8 @@ class Log:
         change
             Called with the newest snapshot; gives what is to become of its parts, or None for
             nothing.
-        parts
-            The names of new ones among them, which are deleted where nothing is committed.
+        part
+            The name of a new one among them, which is deleted where nothing is committed.
 
         Returns
         -------
@@ -312,7 +308,7 @@ class Log:
             latest = self._newest_from(latest, taken)
             wanted = change(latest)
             if wanted is None:
-                for part in parts:
+                if part:
                     with suppress(OSError):  # `vacuum` will
                         self._storage.delete(part_key(part))
                 return latest

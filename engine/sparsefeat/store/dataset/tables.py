@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import InputError
-from sparsefeat.store.format import Utf8
-from sparsefeat.store.part import COLUMNS, INDEX, REJECTED, ROWS, Part, full_path
+from sparsefeat.store.dataset.kept import Kept, Values, arrow_texts
+from sparsefeat.store.part import COLUMNS, EXTRA, INDEX, REJECTED, ROWS, Part, full_path
 from sparsefeat.system import close_matches, importing, overlapped
 
 if TYPE_CHECKING:
@@ -21,23 +21,35 @@ Lines = npt.NDArray[np.int64]
 def read_frame(
     parts: Iterable[tuple[Part, Lines | None]], table: str, at_once: int
 ) -> "pd.DataFrame":
-    """Read lines of one table of parts, indexed by row id; None for all of a part's."""
+    """Read lines of one table of parts, indexed by row id; None for all of a part's.
+
+    What is kept of rows beside their other columns becomes columns, too.
+
+    Raises
+    ------
+    StoreError
+        The parts keep more columns than fit a table.
+    """
     with importing("pandas"):
         import pandas as pd
 
     text: Any = pd.StringDtype(na_value=np.nan)
-    columns: dict[str, list[Any]] = {column: [] for column in (INDEX, *COLUMNS[table])}
+    fixed = [column for column in (INDEX, *COLUMNS[table]) if column != EXTRA]
+    columns: dict[str, list[Any]] = {column: [] for column in fixed}
+    kept = Kept(in_arrow=text.storage == "pyarrow")
 
-    def read(wanted: tuple[Part, Lines | None]) -> list[Any]:
+    def read(wanted: tuple[Part, Lines | None]) -> tuple[list[Any], dict[str, Values], int]:
         part, some = wanted
         found: list[Any] = []
-        for column in (INDEX, *COLUMNS[table]):
+        for column in fixed:
             if text.storage == "pyarrow" and COLUMNS[table].get(column) is not int:
-                values = _in_arrow(part.utf8(table, column))
+                values = arrow_texts(part.utf8(table, column))
             else:
                 values = part.column(table, column)
             found.append(values if some is None else values.take(some))
-        return found
+        extra = part.extra() if table == ROWS else None
+        rows = [] if extra is None else extra if some is None else [extra[n] for n in some]
+        return found, kept.pieces(rows), len(found[0])
 
     def joined(pieces: list[Any]) -> Any:
         if text.storage != "pyarrow":
@@ -46,9 +58,10 @@ def read_frame(
 
         return text.__from_arrow__(pyarrow.chunked_array(pieces, pyarrow.large_string()))
 
-    for found in overlapped(read, parts, at_once):
+    for found, pieces_kept, n_rows in overlapped(read, parts, at_once):
         for pieces, piece in zip(columns.values(), found, strict=True):
             pieces.append(piece)
+        kept.append(pieces_kept, n_rows)
     index = joined(columns.pop(INDEX))
     integers = [name for name, kind in COLUMNS[table].items() if kind is int]
     # In one array, or pandas would make one of them later, and hold them twice meanwhile.
@@ -56,9 +69,11 @@ def read_frame(
     for line, name in zip(numbers, integers, strict=True):
         np.concatenate([line[:0], *columns.pop(name)], out=line)
     frame = pd.DataFrame(numbers.T, columns=integers, index=pd.Index(index), copy=False)
-    for place, name in enumerate(COLUMNS[table]):
+    for place, name in enumerate(fixed[1:]):
         if name not in integers:
             frame.insert(place, name, joined(columns.pop(name)))
+    for name, values in kept.columns():
+        frame[name] = joined(values) if isinstance(values, list) else values
     return frame
 
 
@@ -68,14 +83,6 @@ def with_objects(frame: "pd.DataFrame") -> "pd.DataFrame":
 
     text = [name for name, dtype in frame.dtypes.items() if isinstance(dtype, pd.StringDtype)]
     return frame.astype(dict.fromkeys(text, object)).set_axis(frame.index.astype(object))
-
-
-def _in_arrow(texts: Utf8) -> Any:
-    """Make Arrow's array of texts, in the memory that they lie in."""
-    import pyarrow
-
-    offsets, data = map(pyarrow.py_buffer, texts)
-    return pyarrow.LargeStringArray.from_buffers(len(texts.offsets) - 1, offsets, data)
 
 
 def standing_rejects(parts: Collection[Part], at_once: int = 1) -> list[Lines]:

@@ -19,7 +19,7 @@ from msgspec import Meta
 from sparsefeat.errors import InputError, StoreCorruptError, StoreError
 from sparsefeat.store.format.values import AnyValues, CodedValues, Companding, Document
 from sparsefeat.system import one_line
-from sparsefeat.types import Layer
+from sparsefeat.types import MAX_COLUMNS, Layer, is_column_name
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
@@ -104,6 +104,35 @@ class StoredLayer(Document, frozen=True, kw_only=True):
     def form(self) -> str:
         """How the values are stored, in a word or two."""
         return "float32" if self.values is None else str(self.values)
+
+
+_Kept = Annotated[
+    dict[Annotated[str, Meta(min_length=1)], bool | int | float | str | None],
+    Meta(max_length=MAX_COLUMNS),
+]
+
+
+def read_extra(text: str) -> dict[str, bool | int | float | str | None]:
+    """Read what is kept of a row: the text of its column ``extra``.
+
+    Raises
+    ------
+    ValueError
+        It is no JSON object of columns.
+
+    Examples
+    --------
+    >>> read_extra('{"url": "https://example.org/a.jpg", "score": 0.5}')
+    {'url': 'https://example.org/a.jpg', 'score': 0.5}
+    """
+    try:
+        kept: dict[str, bool | int | float | str | None] = msgspec.json.decode(text, type=_Kept)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as exc:
+        raise ValueError(f"extra {one_line(text, most=80)}: {exc}") from exc
+    for name in kept:
+        if not is_column_name(name):
+            raise ValueError(f"extra has a column {one_line(name, most=80)!r}")
+    return kept
 
 
 def _check_depth(document: object) -> None:
@@ -455,5 +484,6 @@ def schemas() -> dict[str, dict[str, Any]]:
         for name, schema in {
             "header.schema.json": header,
             "snapshot.schema.json": snapshot,
+            "extra.schema.json": msgspec.json.schema(_Kept),
         }.items()
     }

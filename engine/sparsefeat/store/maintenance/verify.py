@@ -1,6 +1,5 @@
 """Checking every byte of a store."""
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparsefeat.errors import SourceError, StoreChangedError, StoreError, StoreReadError
-from sparsefeat.images import decode_path, find_original, load
+from sparsefeat.images import Reason, read_original
 from sparsefeat.storage import Storage, open_storage
 from sparsefeat.store.dataset import Log, Snapshot, spans
 from sparsefeat.store.format import (
@@ -337,6 +336,12 @@ class _PartCheck:
                 if row_id(image) != table[INDEX][number]:
                     yield self._finding(f"{name} row {number} has not the id of its image")
         try:
+            part.extra()
+        except StoreReadError:
+            raise
+        except StoreError as exc:
+            yield self._finding(str(exc))
+        try:
             part.text(f"var/{INDEX}", (0,))
         except StoreReadError:
             raise
@@ -444,39 +449,15 @@ def _check_source(part: str, check: _PartCheck, sources: Sequence[Path]) -> Iter
     """Yield which images of a part are in none of some folders, or are others there."""
     for number, _ in check.ids():
         path, size, sha256 = (check.rows[name][number] for name in ("path", "bytes", "sha256"))
-        compared = [_compare(source, path, size, sha256) for source in sources]
-        if all(compared):
+        wrong: list[str] = []
+        for source in sources:
+            found = read_original(path, "", sha256, source, size=size)
+            if isinstance(found, bytes):
+                break
+            wrong.append(found)
+        else:
             # What differs says more than that it isn't in the other folders.
-            what = next((each for each in compared if "is missing" not in each), compared[0])
-            yield Finding(what=f"{path} {what}", part=part, rows=(number, number + 1))
-
-
-def _compare(source: Path, path: str, size: int, sha256: str) -> str:
-    try:
-        relative = Path(decode_path(path))
-        if relative.is_absolute() or ".." in relative.parts:
-            return f"leads out of {source}"
-        with (source / relative).open("rb") as file:
-            found = os.fstat(file.fileno()).st_size
-            if found != size:  # it may be of any size: there is no need to read it
-                return f"has changed: {found} bytes, expected {size}"
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except NotADirectoryError:
-        return _compare_member(source, path, sha256)
-    except FileNotFoundError:
-        return f"is missing in {source}"
-    except (OSError, ValueError) as exc:
-        return f"can't be read in {source}: {exc}"
-    return "" if digest == sha256 else "has changed: its SHA-256 differs"
-
-
-def _compare_member(source: Path, path: str, sha256: str) -> str:
-    """Compare an image in a file that holds others."""
-    found = find_original(str(source), path)
-    if isinstance(found, Reject):
-        return f"is missing in {source}"
-    content = load(found).content
-    if content is None:
-        return f"can't be read in {source}"
-    same = hashlib.sha256(content).hexdigest() == sha256
-    return "" if same else "has changed: its SHA-256 differs"
+            what = next((each for each in wrong if each != Reason.MISSING), "")
+            where = sources[wrong.index(what) if what else 0]
+            said = f"{path} in {where}: {what}" if what else f"{path} is missing in {where}"
+            yield Finding(what=said, part=part, rows=(number, number + 1))

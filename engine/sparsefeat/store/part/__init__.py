@@ -11,6 +11,7 @@ from sparsefeat.store.part.layers import LayerRows, cut_rows, encoding, n_rows
 from sparsefeat.store.part.read import Part, read_refusal
 from sparsefeat.store.part.tables import (
     COLUMNS,
+    EXTRA,
     INDEX,
     REJECTED,
     ROWS,
@@ -22,6 +23,7 @@ from sparsefeat.store.part.write import MAX_BYTES, REJECTS_PER_PART, PartLimits,
 
 __all__ = [
     "COLUMNS",
+    "EXTRA",
     "INDEX",
     "MAX_BYTES",
     "REJECTED",

@@ -21,6 +21,7 @@ from sparsefeat.store.format import (
     checksum,
     layer_key,
     part_key,
+    read_extra,
     read_header,
 )
 from sparsefeat.store.part.array import (
@@ -30,8 +31,9 @@ from sparsefeat.store.part.array import (
     scale_rows,
     scale_stretches,
 )
-from sparsefeat.store.part.tables import COLUMNS, INDEX, REJECTED, ROWS
+from sparsefeat.store.part.tables import COLUMNS, EXTRA, INDEX, REJECTED, ROWS
 from sparsefeat.system import one_line, overlapped
+from sparsefeat.types import NOTHING_KEPT
 from sparsefeat_kernels import Csr, encode
 
 T = TypeVar("T")
@@ -174,6 +176,10 @@ class Part:
         name, expected = f"{table}/{column}", self._table_rows(table)
         if not expected:  # a part without rejects has no table of them
             return np.empty(0, np.int64 if COLUMNS[table].get(column) is int else object)
+        if column == EXTRA and name not in self._nodes:
+            nothing = np.empty(expected, object)
+            nothing.fill(NOTHING_KEPT)
+            return nothing
         self._check(name, (expected,), np.int64 if COLUMNS[table].get(column) is int else object)
         return self.read(name)
 
@@ -187,6 +193,20 @@ class Part:
 
     def _table_rows(self, table: str) -> int:
         return {ROWS: self.header.rows, REJECTED: self.header.rejected}[table]
+
+    def extra(self) -> list[dict[str, Any]] | None:
+        """Read what is kept of each row beside the other columns; None if that is nothing.
+
+        Raises
+        ------
+        StoreCorruptError
+            It is not what was written.
+        """
+        name = f"{ROWS}/{EXTRA}"
+        if name not in self._nodes:
+            return None
+        texts = self.column(ROWS, EXTRA).tolist()
+        return self._guard(name, lambda: [*map(read_extra, texts)])
 
     def text(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
         """Read text of the shape that it should have; raises as `read` does."""

@@ -8,11 +8,13 @@ from typing import Final
 import numpy as np
 
 from sparsefeat.errors import InputError
-from sparsefeat.store.format import TEXT_BYTES
+from sparsefeat.store.format import TEXT_BYTES, read_extra
 from sparsefeat.system import one_line
-from sparsefeat.types import Reject, Row
+from sparsefeat.types import MAX_COLUMNS, NOTHING_KEPT, Reject, Row
 
 INDEX: Final = "_index"
+EXTRA: Final = "extra"
+"""Of rows, a JSON object each; a part in which nothing was kept has no such column."""
 COLUMNS: Final = {
     table: {field.name: field.type for field in fields(record)}
     for table, record in (("obs", Row), ("uns/sparsefeat/rejected", Reject))
@@ -44,9 +46,17 @@ def check_records(records: Sequence[Row] | Sequence[Reject]) -> None:
     ------
     InputError
         A text holds surrogates, that is bytes that weren't UTF-8, or is longer than readers
-        take; or a number is no int64.
+        take; or a number is no int64; or `extra` is no JSON object of columns.
     """
     for record in records:
+        if isinstance(record, Row) and record.extra != NOTHING_KEPT:
+            try:
+                read_extra(record.extra)
+            except ValueError as exc:
+                raise InputError(
+                    f"{exc} of {one_line(record.path)!r}, expected a JSON object of at most "
+                    f"{MAX_COLUMNS} columns, whose values are text, numbers, true, false or null"
+                ) from exc
         for field in fields(record):
             value = getattr(record, field.name)
             try:

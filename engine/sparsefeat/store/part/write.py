@@ -36,8 +36,8 @@ from sparsefeat.store.part.layers import (
     group_node,
     n_rows,
 )
-from sparsefeat.store.part.tables import COLUMNS, INDEX, REJECTED, ROWS, row_id
-from sparsefeat.types import ChannelScales, Layer, Reject, Row
+from sparsefeat.store.part.tables import COLUMNS, EXTRA, INDEX, REJECTED, ROWS, row_id
+from sparsefeat.types import NOTHING_KEPT, ChannelScales, Layer, Reject, Row
 
 REJECTS_PER_PART: Final = 1 << 16
 MAX_BYTES: Final = 1 << 62
@@ -253,7 +253,11 @@ _ARRAYS: Final = ("", "/data", "/indices", "/indptr")
 
 def _write_table(group: PartGroup, name: str, records: Sequence[Row] | Sequence[Reject]) -> None:
     """Write one table in AnnData's dataframe encoding."""
-    columns = COLUMNS[name]
+    columns = {
+        column: kind
+        for column, kind in COLUMNS[name].items()
+        if column != EXTRA or any(record.extra != NOTHING_KEPT for record in records)  # type: ignore[union-attr]
+    }
     attributes: dict[str, JSON] = {INDEX: INDEX, "column-order": [*columns]}
     group.group(name, "dataframe", {**attributes})
     group.put_texts(f"{name}/{INDEX}", [row_id(record) for record in records])

@@ -395,7 +395,7 @@ def photographs(tmp_path: Path) -> Path:
     for number, name in enumerate(names):
         (folder / name).write_bytes(b"image %d" % number)
         digest = hashlib.sha256(b"image %d" % number).hexdigest()
-        rows.append(make_row(number, root="/gone", path=encode_path(name), bytes=9, sha256=digest))
+        rows.append(make_row(number, root="/gone", path=encode_path(name), bytes=7, sha256=digest))
     batch = make_batch(range(4))
     write_store(tmp_path / "store", [Batch(rows=tuple(rows), layers=batch.layers)])
     return folder
@@ -415,7 +415,7 @@ def test_originals_of_two_folders(photographs: Path, tmp_path: Path) -> None:
     assert verify(tmp_path / "store", source=[other, photographs]).changes == ()
     (other / "one.jpg").write_bytes(b"image X")
     (finding,) = verify(tmp_path / "store", source=[photographs, other]).changes
-    assert "has changed" in finding.what
+    assert finding.what.endswith(": the file changed since it was stored")
     with pytest.raises(SourceError, match="is not a folder"):
         verify(tmp_path / "store", source=tmp_path / "gone")
 
@@ -431,8 +431,8 @@ def test_originals_that_are_not(photographs: Path) -> None:
     ]
     missing, changed, longer = map(str, report.changes)
     assert "one.jpg is missing" in missing
-    assert "has changed: its SHA-256 differs" in changed
-    assert "has changed: 18 bytes, expected 9" in longer
+    assert changed.endswith(": the file changed since it was stored")
+    assert longer.endswith(": the file changed since it was stored")
     assert report.ok, "the store is as it was written, whatever became of the images"
 
 
@@ -442,4 +442,5 @@ def test_a_path_never_leads_out_of_the_source(tmp_path: Path, path: str) -> None
     write_store(tmp_path / "store", [Batch(rows=(make_row(0, path=path),), layers=batch.layers)])
     (tmp_path / "source").mkdir()
     (finding,) = verify(tmp_path / "store", source=tmp_path / "source").changes
-    assert "leads out" in finding.what or "can't be read" in finding.what
+    said = ("leads out", "is missing", "a path that no file has")
+    assert any(each in finding.what for each in said)
