@@ -1,4 +1,4 @@
-"""Keras' VGG16 as one verified ONNX graph whose outputs are all its layers."""
+"""Export Keras' VGG16 as one verified ONNX graph in which every layer is an output."""
 
 from sparsefeat_export.certificate import Certificate, LayerErrors
 from sparsefeat_export.errors import (

@@ -1,4 +1,4 @@
-"""How far an exported graph's numbers are from Keras', layer by layer."""
+"""The certificate: how far an exported graph's activations are from Keras', layer by layer."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,7 @@ MIN_IMAGES = 8
 
 @dataclass(kw_only=True, slots=True)
 class Errors:
-    """Sums over images, from which a layer's errors follow. They add up."""
+    """Running sums over images from which a layer's error figures are computed."""
 
     max_abs: float = 0.0
     squared_error: float = 0.0
@@ -25,9 +25,9 @@ class Errors:
     elements: int = 0
 
     def add(self, expected: npt.NDArray[np.float32], got: npt.NDArray[np.float32]) -> None:
-        """Take one image's activation into account, both arrays of the same shape."""
+        """Add one image's activation; both arrays have the same shape."""
         difference = got.astype(np.float64) - expected
-        # np.maximum keeps a NaN, which no limit lets pass.
+        # np.maximum propagates NaN, and NaN fails every limit.
         self.max_abs = float(np.maximum(self.max_abs, np.abs(difference).max()))
         self.squared_error += float(np.vdot(difference, difference))
         self.squared_norm += float(np.square(expected, dtype=np.float64).sum())
@@ -35,7 +35,7 @@ class Errors:
         self.elements += expected.size
 
     def merge(self, other: "Errors") -> None:
-        """Take the images of `other` into account."""
+        """Add the images of `other`."""
         self.max_abs = float(np.maximum(self.max_abs, other.max_abs))
         self.squared_error += other.squared_error
         self.squared_norm += other.squared_norm
@@ -44,20 +44,20 @@ class Errors:
 
     @property
     def relative_l2(self) -> float:
-        """Norm of the error over the norm of what Keras gives."""
+        """L2 norm of the error divided by the L2 norm of Keras' activations."""
         if self.squared_norm == 0:
             return 0.0 if self.squared_error == 0 else float("inf")
         return float(np.sqrt(self.squared_error / self.squared_norm))
 
     @property
     def agreement(self) -> float:
-        """Share of elements that are zero in both or non-zero in both."""
+        """Share of elements, 0 to 1, that are zero in both or non-zero in both."""
         return self.agreeing / self.elements
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerErrors:
-    """One layer's line of the certificate, over all images."""
+    """The errors of one layer over all images: one line of the certificate."""
 
     layer: str
     max_abs: float
@@ -66,7 +66,7 @@ class LayerErrors:
 
     @classmethod
     def of(cls, layer: str, errors: Errors) -> "LayerErrors":
-        """Name what was summed."""
+        """Make the line of `layer` from its sums."""
         return cls(
             layer=layer,
             max_abs=errors.max_abs,
@@ -77,25 +77,33 @@ class LayerErrors:
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """What was measured against Keras, on which images: (name, SHA-256) each."""
+    """The measured errors of every layer, and the images they were measured on.
+
+    Attributes
+    ----------
+    layers
+        In network order.
+    images
+        (file name, SHA-256 of the file) of each image.
+    """
 
     layers: tuple[LayerErrors, ...]
     images: tuple[tuple[str, str], ...] = field(repr=False)
 
     def check(self) -> None:
-        """Raise CertificateError if a layer is beyond the limits, naming the first."""
+        """Raise CertificateError, naming the first layer whose error exceeds a limit."""
         for one in self.layers:
             if not (one.relative_l2 <= RELATIVE_L2_LIMIT and one.agreement >= AGREEMENT_LIMIT):
                 raise CertificateError(
-                    f"layer {one.layer!r} of the exported graph is not Keras': relative L2 error "
-                    f"{one.relative_l2:.3g} (limit {RELATIVE_L2_LIMIT:g}), zero/non-zero "
+                    f"layer {one.layer!r} of the exported graph differs from Keras: relative L2 "
+                    f"error {one.relative_l2:.3g} (limit {RELATIVE_L2_LIMIT:g}), zero/non-zero "
                     f"agreement {one.agreement:.6f} (limit {AGREEMENT_LIMIT:g}), largest error "
                     f"{one.max_abs:.3g}, on {len(self.images)} images; "
                     "nothing was written"
                 )
 
     def as_json(self) -> dict[str, Any]:
-        """Give the metadata's form."""
+        """Return the certificate as the model file's metadata has it."""
         return {
             "optimization_level": OPTIMIZATION_LEVEL,
             "limits": {"relative_l2": RELATIVE_L2_LIMIT, "agreement": AGREEMENT_LIMIT},

@@ -1,4 +1,4 @@
-"""Writing the two files of a model whole or not at all."""
+"""Write the two files of a model atomically: both complete, or neither."""
 
 import os
 import shutil
@@ -13,23 +13,25 @@ from sparsefeat_export.errors import ExportError, OutputError
 
 
 def data_path(path: Path) -> Path:
-    """Tell where the weights of the graph at `path` lie: ``vgg16.onnx.data``."""
+    """Return the path of the weights of the graph at `path`, for example ``vgg16.onnx.data``."""
     return path.with_name(f"{path.name}.data")
 
 
 @contextmanager
 def working_folder(path: Path) -> Iterator[Path]:
-    """Make a folder beside the output, so that committing is a rename; drop it at the end.
+    """Create a temporary folder beside the output, and delete it at the end.
 
-    One process at a time has it. What a killed one left there goes first.
+    The folder is on the same file system as the output, so that `commit` can rename. Only one
+    process at a time can have it; files left by a killed process are deleted first.
 
     Raises
     ------
     OutputError
-        `path` cannot be a model's, another process is writing it, or the disk refuses.
+        `path` does not end in ``.onnx`` or is a folder, another process is writing it, or the
+        operating system refuses a write.
     """
     if path.suffix.lower() != ".onnx":
-        raise OutputError(f"{path} does not end in .onnx, as a model's path does")
+        raise OutputError(f"{path} does not end in .onnx, expected the path of a model")
     if path.is_dir():
         raise OutputError(f"{path} is a folder, expected a file to write")
     folder = path.with_name(f".{path.name}-export")
@@ -42,18 +44,19 @@ def working_folder(path: Path) -> Iterator[Path]:
                 yield folder
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
-    except ExportError:  # some are an OSError too
+    except ExportError:  # some of them are OSErrors too
         raise
     except OSError as exc:
         raise OutputError(f"cannot write {path}: {exc.strerror or exc}") from exc
 
 
 def commit(graph: Path, data: Path, path: Path) -> None:
-    """Give both files their final names.
+    """Move both files to their final names.
 
-    A graph never lies beside other weights than its own: the former one goes first, the new
-    one comes last. Stopped in between, this leaves no graph. The permissions of former files
-    are kept; a link is replaced, since what it leads to may be another program's cache.
+    A graph is never beside the weights of another model: the previous graph is removed first and
+    the new one is added last. If the process is killed in between, there is no graph. New files
+    get the permissions of the files they replace. A symbolic link is replaced, not followed,
+    because its target may belong to another program's cache.
     """
     for new, old in ((data, data_path(path)), (graph, path)):
         with suppress(FileNotFoundError):
@@ -76,21 +79,21 @@ def commit(graph: Path, data: Path, path: Path) -> None:
 
 @contextmanager
 def _parents(folder: Path) -> Iterator[None]:
-    """Make a folder and those above it; drop the new ones if nothing came of them."""
+    """Create a folder with its parents, and remove the new ones again if they are empty."""
     new = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
         yield
     finally:
-        with suppress(OSError):  # the first that isn't empty
+        with suppress(OSError):  # stops at the first folder that is not empty
             for one in new:
                 one.rmdir()
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the operating system's lock on an output, which ends with the process."""
-    # No soft lock instead: a file with a process number outlives a killed process.
+    """Hold an operating-system lock on an output; it is released when the process ends."""
+    # No fallback to a soft lock: its file would outlive a killed process.
     lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0, fallback_to_soft=False)
     try:
         lock.acquire()
@@ -101,16 +104,17 @@ def _locked(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # While it is held: who opened it meanwhile sees that it has no name, and tries again.
-        with suppress(OSError):  # Windows removes no open file
+        # Delete the file while the lock is held: a process that opened it meanwhile notices that
+        # it is deleted, and tries again.
+        with suppress(OSError):  # Windows cannot delete an open file
             Path(lock.lock_file).unlink()
         lock.release()
 
 
 def _sync(path: Path) -> None:
-    """Have the system write a file, or a folder's list of names."""
+    """Flush a file, or the entries of a folder, to disk."""
     if os.name == "nt" and path.is_dir():
-        return  # Windows opens no folder, and keeps their names safe by itself
+        return  # Windows cannot open a folder, and flushes folder entries itself
     descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,9 +1,11 @@
-"""What Keras makes of images and probes, and what ONNX Runtime makes of the same.
+"""Run Keras and ONNX Runtime on the same images and probes, and compare the activations.
 
-Keras' activations are written to disk for the other process; ONNX Runtime's are computed at the
-level that production uses. A probe is an input that anyone can compute: a model file carries a few
-numbers of what each tensor makes of it, so that a session can prove at its start which precision
-it really computes in, without an image at hand.
+Keras writes its activations to disk, because ONNX Runtime runs in another process. ONNX Runtime
+uses the same optimization level as in production.
+
+A probe is an input computed from a formula. The model file stores a few expected values of each
+tensor for it, so that a session can check at its start which precision it really computes in,
+without needing an image.
 """
 
 import os
@@ -23,9 +25,9 @@ N_CHANNELS = 8
 
 
 def probe_pixels(height: int, width: int) -> npt.NDArray[np.uint8]:
-    """Make the probe's image: uint8 (1, height, width, 3). It is scaled as the model's are.
+    """Make the probe's image, uint8 (1, height, width, 3); it is scaled as every image is.
 
-    Its values depend on their position alone, so a larger one continues a smaller.
+    Its values depend only on their position, so a small probe is a corner of a larger one.
 
     Examples
     --------
@@ -39,13 +41,14 @@ def probe_pixels(height: int, width: int) -> npt.NDArray[np.uint8]:
 
 
 def summarise(activation: npt.NDArray[np.float32]) -> dict[str, list[int] | list[float]]:
-    """Take a few numbers of one image's activation, (H, W, C) or (F,).
+    """Summarise one image's activation, (H, W, C) or (F,), by a few values.
 
     Returns
     -------
     dict
-        ``channels``, the eight that are largest in the corner, ascending; their values there,
-        and for spatial activations their ``avg`` and ``max`` over height and width.
+        ``channels``: the eight channels with the largest magnitudes at position (0, 0), ascending;
+        ``corner``: their values there; for (H, W, C) also ``avg`` and ``max``: their mean and
+        maximum over height and width.
     """
     spatial = activation.ndim == 3
     corner = activation[0, 0] if spatial else activation
@@ -60,16 +63,16 @@ def summarise(activation: npt.NDArray[np.float32]) -> dict[str, list[int] | list
 
 
 def _digits(values: npt.NDArray[Any]) -> list[float]:
-    """Nine significant digits, which tell any two float32 apart."""
+    """Round to nine significant digits, which identify a float32 exactly."""
     return [float(f"{value:.9g}") for value in values.tolist()]
 
 
 def write_images(network: Network, paths: Sequence[str], folder: Path) -> None:
-    """Run Keras on one image at a time and write every layer, for `read_layer`.
+    """Run Keras on one image at a time and write the activations of every layer.
 
-    From the file to the last layer as users do it: the image by Keras' functions, then
-    `Model.predict` of the model as it was built. The input that is written beside it is scaled as
-    the metadata say, so that the comparison is one of scalings too.
+    Everything is done as Keras' users do it: `load_img` and `img_to_array`, then `Model.predict` of
+    the original model. The network input is written too, scaled as the metadata says, so that the
+    comparison also verifies the scaling.
     """
     for index, path in enumerate(paths):
         pixels = read_pixels(path, network.size)
@@ -78,7 +81,7 @@ def write_images(network: Network, paths: Sequence[str], folder: Path) -> None:
 
 
 def write_probes(network: Network, sizes: Sequence[tuple[int, int]], folder: Path) -> None:
-    """Run Keras on the probes of `sizes`, (height, width), and write every layer."""
+    """Run Keras on a probe of each size, (height, width), and write every layer."""
     for height, width in sizes:
         images = network.scaling.apply(probe_pixels(height, width))
         activations = network.model(images, training=False)
@@ -86,7 +89,7 @@ def write_probes(network: Network, sizes: Sequence[tuple[int, int]], folder: Pat
 
 
 def read_pixels(path: str, size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Read an image by Keras' own functions: RGB in 0..255, float32 (1, H, W, 3)."""
+    """Read an image with Keras' functions: float32 (1, H, W, 3), RGB, 0 to 255."""
     import keras
 
     image = keras.utils.load_img(path, target_size=size)
@@ -95,23 +98,23 @@ def read_pixels(path: str, size: tuple[int, int]) -> npt.NDArray[np.float32]:
 
 
 def image_folder(folder: Path, index: int) -> Path:
-    """Where an image's activations are written."""
-    return folder / f"photograph-{index}"
+    """Return the folder for the activations of an image."""
+    return folder / f"image-{index}"
 
 
 def probe_folder(folder: Path, height: int, width: int) -> Path:
-    """Where a probe's activations are written."""
+    """Return the folder for the activations of a probe."""
     return folder / f"probe-{height}x{width}"
 
 
 def read_layer(folder: Path, index: int) -> npt.NDArray[np.float32]:
-    """Activations of the layer at `index` in network order, mapped: (1, H, W, C) or (1, F)."""
+    """Map the activations of layer `index` (in network order): float32 (1, H, W, C) or (1, F)."""
     mapped: npt.NDArray[np.float32] = np.load(folder / f"{index}.npy", mmap_mode="r")
     return mapped
 
 
 def read_images(folder: Path) -> npt.NDArray[np.float32]:
-    """Read the input, float32 (1, H, W, 3)."""
+    """Read the network input, float32 (1, H, W, 3)."""
     images: npt.NDArray[np.float32] = np.load(folder / "images.npy")
     return images
 
@@ -128,7 +131,7 @@ def _write(
 def compare_images(
     graph: Path, folder: Path, layers: Sequence[str], n_images: int
 ) -> dict[str, Errors]:
-    """Errors of every layer over images that `write_images` has written."""
+    """Run the graph on images that `write_images` wrote, and sum up every layer's errors."""
     session = open_session(onnx.load(graph, load_external_data=False), graph.parent)
     errors = {layer: Errors() for layer in layers}
     for index in range(n_images):
@@ -142,10 +145,10 @@ def compare_images(
 def expected_probe(
     graph: Path, folder: Path, layers: Sequence[str], rectified: Sequence[str], size: Sequence[int]
 ) -> dict[str, Any]:
-    """One probe of the metadata: layers by Keras, pre-activations by ONNX Runtime.
+    """Compute the expected values of a probe: layers by Keras, pre-activations by ONNX Runtime.
 
-    Keras has no name for a pre-activation; the graph's is trusted because the rectified
-    layers that follow from it have been certified.
+    Keras does not expose pre-activations. Those of the graph are trusted because the rectified
+    layers computed from them have been certified.
     """
     height, width = size
     written = probe_folder(folder, height, width)
@@ -164,11 +167,11 @@ def expected_probe(
 
 
 def open_session(model: onnx.ModelProto, folder: Path) -> Any:
-    """Open a session on the processor, fully optimised, with weights from `folder`."""
+    """Open a fully optimised CPU session, with weights from `folder`."""
     onnxruntime = load("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    # Left alone, it takes the host's processors, not the ones this process may use.
+    # By default ONNX Runtime counts the host's processors, not those that this process may use.
     if hasattr(os, "sched_getaffinity"):
         options.intra_op_num_threads = len(os.sched_getaffinity(0))
     options.log_severity_level = 3

@@ -1,9 +1,9 @@
-"""From a Keras network to the finished graph and its data file.
+"""Convert a Keras network to an ONNX graph and a data file of weights.
 
-tf2onnx keeps several copies of every constant while it works, which for the whole VGG16 is more
-memory than most machines have. Weights that are inputs are never constants: only their shapes
-take part, and the arrays are bound to the finished graph afterwards. What depends on weights alone
-is computed once, then, and not at every run.
+tf2onnx keeps several copies of every constant, which for the full VGG16 needs more memory than
+most machines have. The network is therefore converted with its weights as inputs, of which
+tf2onnx sees only the shapes, and the arrays are bound to the finished graph afterwards. Tensors
+that depend only on weights are then computed once, at export.
 """
 
 from collections.abc import Iterator
@@ -38,9 +38,9 @@ Array = npt.NDArray[Any]
 
 
 def build(network: Network, layers: list[dict[str, Any]], data: Path) -> onnx.ModelProto:
-    """Convert `network`, write its weights to `data`, and give the graph that reads them.
+    """Convert `network`, write its weights to `data`, and return the graph that reads them.
 
-    `layers` is what `describe` says of the network.
+    `layers` is the result of `describe` for the network.
     """
     traced = convert(network)
     model = traced.graph
@@ -58,14 +58,14 @@ def build(network: Network, layers: list[dict[str, Any]], data: Path) -> onnx.Mo
 
 @dataclass(frozen=True, kw_only=True)
 class Traced:
-    """A graph whose weights are inputs named ``<layer>/<weight>``, and the variables they are."""
+    """A graph whose weights are inputs named ``<layer>/<weight>``, and the variables for them."""
 
     graph: onnx.ModelProto
     variables: dict[str, Any]  # in network order
 
 
 def convert(network: Network) -> Traced:
-    """Convert `network`; the graph's outputs carry the layers' names, in network order."""
+    """Convert `network` to a graph whose outputs have the layers' names, in network order."""
     import tensorflow as tf
     import tf2onnx
 
@@ -75,7 +75,7 @@ def convert(network: Network) -> Traced:
         for variable in layer.weights
     }
     model = network.model
-    # Not all are weights: a dropout's random state stays what it is.
+    # Not every variable is a weight: a dropout layer's random state keeps its value.
     states = {id(one): one.numpy() for one in model.variables if one.dtype != "float32"}
 
     def run(images: Any, *weights: Any) -> Any:
@@ -109,7 +109,7 @@ def convert(network: Network) -> Traced:
 
 @dataclass(frozen=True, kw_only=True)
 class Folded:
-    """A tensor computed from weights: which ones, and by which nodes, in order."""
+    """A tensor that is computed from weights alone, with the nodes that compute it, in order."""
 
     name: str  # in the finished graph
     tensor: str  # in the traced graph
@@ -118,7 +118,7 @@ class Folded:
     constants: dict[str, Array] = field(repr=False)
 
     def compute(self, weights: dict[str, Array]) -> Array:
-        """Compute the tensor from the weights' values, by name."""
+        """Compute the tensor from the weights, given by name."""
         values = self.constants | weights
         for node in self.nodes:
             outputs = evaluate(node, {name: values[name] for name in node.input if name})
@@ -127,16 +127,15 @@ class Folded:
 
 
 def fold(graph: onnx.GraphProto, weights: list[str]) -> list[Folded]:
-    """Take every node that depends on weights alone out of `graph`.
+    """Remove every node from `graph` that depends only on weights.
 
-    A tensor made from one weight keeps that weight's name: a convolution's kernel is
-    ``<layer>/kernel`` in ONNX' axis order as it was in Keras'. The graph reads the finished
-    tensors by those names, which its caller binds.
+    A tensor that is computed from one weight gets that weight's name: ``<layer>/kernel`` is the
+    kernel in the axis order of ONNX. The caller must bind the returned tensors as initializers.
 
     Returns
     -------
     list of Folded
-        What to bind, in the order of `weights`.
+        The tensors to bind, in the order of `weights`.
     """
     constants = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
     sources: dict[str, set[str]] = {name: {name} for name in weights}
@@ -174,7 +173,7 @@ def fold(graph: onnx.GraphProto, weights: list[str]) -> list[Folded]:
 
 
 def bind(folded: list[Folded], variables: dict[str, Any]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-    """Yield (name, value) of one folded tensor after the other."""
+    """Yield (name, value) of each folded tensor."""
     for one in folded:
         values = {name: np.asarray(variables[name]) for name in one.weights}
         yield one.name, one.compute(values)

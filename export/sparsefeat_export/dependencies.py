@@ -1,4 +1,4 @@
-"""Importing what only some exports need, TensorFlow without its chatter; or saying why not."""
+"""Import optional packages with a helpful error if that fails, and keep TensorFlow quiet."""
 
 import importlib
 import os
@@ -7,7 +7,8 @@ from typing import Any
 from sparsefeat_export.errors import DependencyError, MissingDependencyError
 
 INSTALL = "pip install 'sparsefeat[cpu,export]'"
-# What a package has, unless little is left of it or a file of the user's own has its name.
+# An attribute that each package must have. If it lacks it, the package is broken, or a file of the
+# user hides it.
 MARKS = {
     "h5py": "File",
     "keras": "Model",
@@ -23,11 +24,12 @@ def load(*modules: str) -> Any:
     Raises
     ------
     MissingDependencyError
-        One isn't installed.
+        A package is not installed.
     DependencyError
-        One is installed, but doesn't load.
+        A package is installed but does not load.
     KeyboardInterrupt
-        Ctrl-C was pressed meanwhile; extension modules make another exception of it.
+        Ctrl-C was pressed during the import. Extension modules turn it into other exceptions,
+        which are recognised here.
     """
     module = None
     for name in modules:
@@ -61,7 +63,7 @@ def load(*modules: str) -> Any:
 
 
 def _interrupted(exc: BaseException) -> bool:
-    """Tell whether Ctrl-C is behind an exception, as its cause or its context."""
+    """Return whether a KeyboardInterrupt is among an exception's causes and contexts."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [exc]
     while waiting:
@@ -76,10 +78,10 @@ def _interrupted(exc: BaseException) -> bool:
 
 
 def quiet_tensorflow() -> None:
-    """Set what TensorFlow reads when it is first imported.
+    """Set the environment variables that TensorFlow reads when it is imported.
 
-    On the processor even where there is a GPU: TensorFloat-32 there would make the reference
-    less exact than what is compared with it.
+    They hide GPUs: with TensorFloat-32 on a GPU, Keras' reference would be less exact than the
+    graph that is compared with it.
     """
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"

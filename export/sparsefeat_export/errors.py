@@ -1,26 +1,26 @@
-"""Every error that a user of the exporter can cause, and its warning.
+"""The errors that a user of the exporter can cause, and its warning.
 
 ::
 
     ExportError (ValueError)
-    ├── WeightsError                    the weights are not VGG16's, or not usable
+    ├── WeightsError                    the weights are not those of a VGG16, or not usable
     │   └── WeightsNotFoundError (FileNotFoundError)
-    ├── DownloadError                   weights that could not be fetched
-    ├── ImagesError                too few readable images for the certificate
-    ├── CertificateError                the exported graph's numbers are not Keras'
+    ├── DownloadError                   the weights could not be downloaded
+    ├── ImagesError                     there are too few readable images
+    ├── CertificateError                the exported graph differs from Keras
     ├── TaskError                       a child process died
     ├── OutputError                     the output path cannot be written
-    └── DependencyError (ImportError)   a dependency is installed, but does not load
-        └── MissingDependencyError      it is not installed
+    └── DependencyError (ImportError)   a package is installed but does not load
+        └── MissingDependencyError      a package is not installed
 
-    AssumedScalingWarning (UserWarning) how pixels are scaled had to be assumed
+    AssumedScalingWarning (UserWarning) the scaling of pixels is not known and was assumed
 
-Each message is one line: what was got, what was expected, what to do.
+Each message is one line that says what happened, what was expected, and what to do.
 """
 
 
 class ExportError(ValueError):
-    """The base of all errors below."""
+    """Base class of all errors of the exporter."""
 
 
 class WeightsError(ExportError):
@@ -32,15 +32,15 @@ class WeightsNotFoundError(WeightsError, FileNotFoundError):
 
 
 class DownloadError(ExportError):
-    """Weights could not be fetched, or what was fetched is not what was pinned."""
+    """Weights could not be downloaded, or the downloaded file has the wrong digest."""
 
 
 class ImagesError(ExportError):
-    """There are too few readable images to certify on."""
+    """There are too few readable images to certify, calibrate or validate with."""
 
 
 class CertificateError(ExportError):
-    """The exported graph's numbers are further from Keras' than the limits allow."""
+    """The activations of the exported graph differ from Keras' by more than the limits allow."""
 
 
 class TaskError(ExportError):
@@ -52,15 +52,15 @@ class OutputError(ExportError):
 
 
 class DependencyError(ExportError, ImportError):
-    """A dependency is installed but does not load; or, as the subclass below, not installed."""
+    """A package is installed but does not load, or (in the subclass) is not installed."""
 
 
 class MissingDependencyError(DependencyError):
-    """A dependency is not installed."""
+    """A package is not installed."""
 
 
 class AssumedScalingWarning(UserWarning):
-    """Nothing says how the weights' pixels are scaled, so that it was assumed."""
+    """Neither the user nor the weights say how pixels are scaled, so Keras' default was assumed."""
 
 
 BY_NAME: dict[str, type[ExportError]] = {

@@ -1,4 +1,4 @@
-"""The export from end to end: convert, certify, commit."""
+"""The whole export: convert, certify, commit."""
 
 import shutil
 import warnings
@@ -28,13 +28,13 @@ Log = Callable[[str], object]
 
 FORMAT = 1  # of the metadata
 
-# The activations of one image are 56 MB on disk while it waits for its comparison.
+# Images compared at a time; the activations of each take 56 MB on disk until it is compared.
 BLOCK = 12
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportResult:
-    """A model file that was written, and what was measured of it."""
+    """The model file that was written, its certificate and its metadata."""
 
     path: Path
     certificate: Certificate
@@ -53,39 +53,40 @@ def export(
 ) -> ExportResult:
     """Export a Keras VGG16 with every layer an output, and certify it against Keras.
 
-    Two files are written, the graph and, beside it, its weights in ``<output>.data``; neither
-    is there before the certificate holds. A graph never lies beside other weights than its
-    own: stopped at the wrong moment, replacing a model leaves none.
+    It writes two files: the graph and, beside it, the weights in ``<output>.data``. Both appear
+    only after the certificate's limits are met. If the process is killed while it replaces an
+    existing model, no graph is left rather than one with the wrong weights.
 
     Parameters
     ----------
     output
-        The graph's path, ending in ``.onnx``.
+        Path of the graph, ending in ``.onnx``.
     weights
         ``"imagenet"``, ``"pretrained"``, ``"random:SEED"``, the path of an ``.h5``,
-        ``.weights.h5``, ``.keras`` or ``.onnx`` file, or a Keras model. None is ``"imagenet"``,
-        and, where that cannot be downloaded and no top is asked for, ``"pretrained"``.
+        ``.weights.h5``, ``.keras`` or ``.onnx`` file, or a Keras model. The default is
+        ``"imagenet"``; if that cannot be downloaded and `top` is not True, ``"pretrained"``.
     top
-        Whether to export the layers behind ``block5_pool``. None is yes where the weights have
-        them. A model without them takes images of any size of at least 32 x 32 pixels.
+        Whether to export the layers after ``block5_pool``. By default they are exported if the
+        weights have them. A model without them accepts images of any size from
+        32x32 pixels on.
     scaling
-        How RGB pixels are scaled before the weights' model is given them: ``"caffe"``, ``"tf"``
-        or ``"torch"`` as Keras' ``preprocess_input`` does, ``"0..1"`` for pixels / 255,
-        ``"none"`` for the pixels themselves. None takes what the model does itself, measured in
-        front of its first convolution, else ``"caffe"``.
+        How RGB pixels are scaled to the input of the weights' model: ``"caffe"``, ``"tf"`` or
+        ``"torch"`` as by Keras' ``preprocess_input``, ``"0..1"`` for pixels / 255, ``"none"`` for
+        unscaled pixels. By default, if the model scales pixels itself before its first
+        convolution, that scaling is measured and used; otherwise ``"caffe"`` is assumed.
     images
-        A folder with at least eight images to certify on; by default those that the
-        package ships.
+        Folder with at least eight images for the certificate; by default the sample photographs
+        of the package.
     channels_divisor
-        A power of two that makes a narrow VGG16, for tests: all channels, and all units but
-        the classes, are divided by it.
+        For tests: a power of two by which all numbers of channels and units, except the number
+        of classes, are divided.
     log
-        Called with a line of text at each step.
+        Called with a line of text as the work proceeds.
 
     Raises
     ------
     ExportError
-        See `sparsefeat_export.errors`; every message is one line.
+        One of the errors in `sparsefeat_export.errors`; every message is one line.
 
     Warns
     -----
@@ -113,8 +114,10 @@ def export(
             channels_divisor=channels_divisor,
         )
         if path.exists() and Path(request.weights).exists() and path.samefile(request.weights):
-            raise OutputError(f"{path} is where the weights are: write to another file")
-        # What there is instead has no top.
+            raise OutputError(
+                f"{path} is the file that the weights are read from: write to another file"
+            )
+        # The pretrained weights have no top.
         fallback = weights is None and top is not True
         job = _convert(request, path, samples, folder, log, fallback=fallback)
         result = _certify(job, path, samples, folder, log)
@@ -131,7 +134,7 @@ def _convert(
     *,
     fallback: bool,
 ) -> dict[str, Any]:
-    """Convert, and give what the next steps need to know."""
+    """Convert the network, and return the job description for the following tasks."""
     job: dict[str, Any] = {
         "request": asdict(request),
         "data": data_path(path).name,
@@ -143,7 +146,7 @@ def _convert(
     except DownloadError as exc:
         if not fallback:
             raise
-        log(f"taking the weights pretrained: {exc}")
+        log(f"using the pretrained weights instead of imagenet: {exc}")
         job["request"] = asdict(replace(request, weights="pretrained"))
         network = run_task("convert", job, folder)
     for note in network["notes"]:
@@ -160,7 +163,7 @@ def _convert(
 def _certify(
     job: dict[str, Any], path: Path, samples: list[SampleImage], folder: Path, log: Log
 ) -> ExportResult:
-    """Compare, probe, and write the metadata into the graph."""
+    """Compare with Keras, compute the probes, and write the metadata into the graph."""
     log(
         f"certifying {job['network']['source']}: {_counted(job['layers'], 'layer')} on "
         f"{_counted(samples, 'image')}"
@@ -190,7 +193,7 @@ def _described(
     probes: list[dict[str, Any]],
     onnxruntime_version: str,
 ) -> dict[str, Any]:
-    """Put the metadata together; `network` is the result of the convert step."""
+    """Build the metadata; `network` is the result of the task ``convert``."""
     height, width = network["height"], network["width"]
     return {
         "format": FORMAT,
@@ -215,8 +218,8 @@ def _counted(things: Sequence[object], what: str) -> str:
 
 
 def _compare(job: dict[str, Any], folder: Path) -> dict[str, Errors]:
-    """Compare the images whose references are written, and drop the references."""
+    """Compare the images whose references are on disk, and delete the references."""
     compared = run_task("compare", job, folder)
-    for written in folder.glob("photograph-*"):
+    for written in folder.glob("image-*"):
         shutil.rmtree(written)
     return {layer: Errors(**summed) for layer, summed in compared["errors"].items()}

@@ -1,6 +1,6 @@
-"""From tf2onnx' graph to the one of the model file: same numbers, nothing superfluous.
+"""Clean up the graph of tf2onnx without changing what it computes.
 
-Each function takes a graph and changes it in place.
+Each function changes the graph in place.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ TO_NHWC = [0, 2, 3, 1]
 
 
 def rewire_round_trips(graph: onnx.GraphProto) -> None:
-    """Let every reader of NCHW -> NHWC -> NCHW read the first, and drop the way back."""
+    """Remove the transposes NCHW -> NHWC -> NCHW between layers; readers use the NCHW tensor."""
     producers = producers_of(graph)
     renamed: dict[str, str] = {}
     for node in graph.node:
@@ -32,7 +32,7 @@ def rewire_round_trips(graph: onnx.GraphProto) -> None:
 
 
 def transpose_single_positions(graph: onnx.GraphProto, layers: Iterable[Mapping[str, Any]]) -> None:
-    """Write Reshape as the Transpose that it stands for where a map has one row and one column."""
+    """Replace a Reshape by the equivalent Transpose for maps of a single position."""
     shapes = {one.name: one.dims[0] for one in graph.initializer if len(one.dims) == 1}
     single = {layer["name"] for layer in layers if layer["shape"][:-1] == [1, 1]}
     for node in graph.node:
@@ -49,16 +49,16 @@ def transpose_single_positions(graph: onnx.GraphProto, layers: Iterable[Mapping[
 
 
 def explicit_padding(graph: onnx.GraphProto) -> None:
-    """Write a convolution's padding as numbers; ONNX deprecates ``auto_pad``."""
+    """Replace the deprecated ``auto_pad`` of convolutions by explicit ``pads``."""
     for node in graph.node:
         attributes = {one.name: helper.get_attribute_value(one) for one in node.attribute}
         if node.op_type != "Conv" or attributes.get("auto_pad") != b"SAME_UPPER":
             continue
         if set(attributes["strides"]) | set(attributes["dilations"]) != {1}:
-            continue  # its padding depends on the input's size
-        kept = [one for one in node.attribute if one.name != "auto_pad"]
+            continue  # the padding depends on the input's size
+        others = [one for one in node.attribute if one.name != "auto_pad"]
         del node.attribute[:]
-        node.attribute.extend(kept)
+        node.attribute.extend(others)
         extents = attributes["kernel_shape"]
         before = [(extent - 1) // 2 for extent in extents]
         after = [extent // 2 for extent in extents]
@@ -66,7 +66,7 @@ def explicit_padding(graph: onnx.GraphProto) -> None:
 
 
 def static_flatten(graph: onnx.GraphProto, layers: Iterable[Mapping[str, Any]]) -> None:
-    """Reshape to (-1, features) where tf2onnx computes that shape from the input's."""
+    """Let Flatten layers reshape to the constant shape (-1, features)."""
     producers = producers_of(graph)
     for layer in layers:
         node = producers[layer["name"]]
@@ -78,9 +78,9 @@ def static_flatten(graph: onnx.GraphProto, layers: Iterable[Mapping[str, Any]]) 
 
 
 def settle_copies(graph: onnx.GraphProto) -> None:
-    """Let a layer that changes nothing at inference be the copy of the one before it.
+    """Make a layer that does nothing at inference an Identity of the layer before it.
 
-    tf2onnx makes one tensor of both and the other an Identity of it, in either order.
+    tf2onnx computes one of the two tensors and makes the other an Identity of it, in either order.
     """
     order = {output.name: index for index, output in enumerate(graph.output)}
     for node in graph.node:
@@ -92,7 +92,7 @@ def settle_copies(graph: onnx.GraphProto) -> None:
 
 
 def name_tensors(graph: onnx.GraphProto, layers: Iterable[Mapping[str, Any]]) -> None:
-    """Name ``<layer>/nchw`` and ``<layer>/pre``, and every node after its output."""
+    """Name tensors ``<layer>/nchw`` and ``<layer>/pre``, and every node after its output."""
     for layer in layers:
         name = layer["name"]
         if len(layer["shape"]) == 3:
@@ -112,13 +112,13 @@ def name_tensors(graph: onnx.GraphProto, layers: Iterable[Mapping[str, Any]]) ->
 
 
 def _channels_first(graph: onnx.GraphProto, layer: str) -> None:
-    """See that a spatial layer is the transpose of its ``<layer>/nchw``."""
+    """Make a spatial layer's output the transpose of a tensor ``<layer>/nchw``."""
     producers = producers_of(graph)
     node = producers[layer]
     if not is_transpose(node, TO_NHWC):
-        # tf2onnx computed it with its channels last.
+        # tf2onnx computed it with channels last.
         nchw = f"{layer}/turned"
-        if node.op_type in ("Identity", "Relu"):  # the same in either order of axes
+        if node.op_type in ("Identity", "Relu"):  # elementwise: the order of axes doesn't matter
             before = producers[node.input[0]]
             if is_transpose(before, TO_NHWC):
                 node.input[0] = before.input[0]
@@ -139,7 +139,7 @@ def _append_transpose(graph: onnx.GraphProto, tensor: str, turned: str, perm: li
 
 
 def _name_input(graph: onnx.GraphProto, node: onnx.NodeProto, name: str) -> None:
-    """Name the tensor that `node` reads; where it has a public name, give it a copy of that."""
+    """Name the tensor that `node` reads; if it has a public name already, read a copy of it."""
     tensor = node.input[0]
     public = {output.name for output in graph.output}
     if tensor in public or tensor.endswith(("/nchw", "/pre")):
@@ -150,7 +150,7 @@ def _name_input(graph: onnx.GraphProto, node: onnx.NodeProto, name: str) -> None
 
 
 def sort(graph: onnx.GraphProto) -> None:
-    """Put every node behind those whose outputs it reads, else leave them in their order."""
+    """Sort the nodes topologically, otherwise keeping their order."""
     made = {tensor.name for tensor in [*graph.initializer, *graph.input]} | {""}
     pending, ordered = list(graph.node), []
     while pending:
@@ -162,44 +162,44 @@ def sort(graph: onnx.GraphProto) -> None:
 
 
 def is_transpose(node: onnx.NodeProto, perm: list[int]) -> bool:
-    """Whether `node` is a Transpose by `perm`."""
+    """Return whether `node` is a Transpose by `perm`."""
     return node.op_type == "Transpose" and [list(one.ints) for one in node.attribute] == [perm]
 
 
 def producers_of(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
-    """Map each tensor to the node that makes it."""
+    """Return the node that computes each tensor, by the tensor's name."""
     return {name: node for node in graph.node for name in node.output}
 
 
 def rename_inputs(graph: onnx.GraphProto, renamed: dict[str, str]) -> None:
-    """Let nodes read other tensors than they did."""
+    """Rename tensors where nodes read them."""
     for node in graph.node:
         node.input[:] = [renamed.get(name, name) for name in node.input]
 
 
 def rename(graph: onnx.GraphProto, renamed: dict[str, str]) -> None:
-    """Give tensors other names, where they are made and where they are read."""
+    """Rename tensors where nodes compute them and where nodes read them."""
     rename_inputs(graph, renamed)
     for node in graph.node:
         node.output[:] = [renamed.get(name, name) for name in node.output]
 
 
 def drop_unread(graph: onnx.GraphProto) -> None:
-    """Drop the nodes and initializers that no output needs."""
+    """Remove the nodes and initializers that no output needs."""
     needed = {output.name for output in graph.output}
-    kept = []
+    nodes = []
     for node in reversed(graph.node):
         if needed.intersection(node.output):
-            kept.append(node)
+            nodes.append(node)
             needed.update(node.input)
-    keep(graph, kept[::-1])
+    keep(graph, nodes[::-1])
     initializers = [tensor for tensor in graph.initializer if tensor.name in needed]
     del graph.initializer[:]
     graph.initializer.extend(initializers)
 
 
 def keep(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> None:
-    """Make `nodes` the graph's nodes."""
+    """Replace the nodes of the graph by `nodes`."""
     nodes = list(nodes)
     del graph.node[:]
     graph.node.extend(nodes)
@@ -208,10 +208,10 @@ def keep(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> None:
 def declare_shapes(
     model: onnx.ModelProto, layers: list[dict[str, Any]], height: int | None, width: int | None
 ) -> onnx.ModelProto:
-    """Declare the input and the outputs, and infer what lies between.
+    """Declare the shapes of the input and the outputs, and infer those of all other tensors.
 
-    The batch is the symbol ``N``. Without `height` and `width` they are symbols too, and a
-    layer's extents are named after what they are: ``height//2``.
+    The batch size is the symbol ``N``. If `height` and `width` are None, they are symbols too, and
+    the extents of a layer are named by formula, for example ``height//2``.
     """
     graph = model.graph
     images = [BATCH, height or "height", width or "width", 3]
@@ -233,7 +233,7 @@ def declare_shapes(
 
 
 def evaluate(node: onnx.NodeProto, feeds: dict[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
-    """Compute the outputs of `node` by ONNX' own reference implementation.
+    """Compute the outputs of `node` with the reference implementation of ONNX.
 
     Examples
     --------

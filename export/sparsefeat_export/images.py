@@ -1,4 +1,4 @@
-"""Which images the certificate is measured on."""
+"""Find usable images for the certificate and for calibration."""
 
 import hashlib
 import warnings
@@ -10,63 +10,63 @@ from sparsefeat_export.certificate import MIN_IMAGES
 from sparsefeat_export.errors import ImagesError
 
 SHIPPED = Path(__file__).parent / "photos"
-MAX_IMAGES = 32  # more take minutes and change nothing
-MIN_EXTENT = 32  # pixels of either side, as VGG16 needs
-MAX_PIXELS = 64_000_000  # a decoded one is in memory whole, 192 MB
+MAX_IMAGES = 32  # more images take minutes and do not change the result
+MIN_EXTENT = 32  # minimum height and width in pixels, which VGG16 needs
+MAX_PIXELS = 64_000_000  # 192 MB of memory when decoded
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleImage:
-    """A usable image: where it is, and its file's SHA-256."""
+    """A usable image: its path and the SHA-256 of its file."""
 
     path: Path
     sha256: str
 
 
 def find_images(folder: str | Path | None, log: Callable[[str], object]) -> list[SampleImage]:
-    """List the images to certify on: under `folder`, or those that the package ships.
+    """List the images for the certificate: those below `folder`, or the package's own.
 
-    Where there are very many, 32 of them, evenly spaced by name.
+    Of more than 32 images, 32 are taken, evenly spaced in the order of their names.
 
     Raises
     ------
     ImagesError
-        Fewer than eight are usable.
+        Fewer than eight images are usable.
     """
     folder = SHIPPED if folder is None else folder
     found = find_readable_images(
         folder, MIN_IMAGES, "the certificate is measured on them", most=MAX_IMAGES
     )
     if len(found) == MAX_IMAGES:
-        log(f"certifying on {MAX_IMAGES} images in {folder}: more change nothing")
+        log(f"certifying with {MAX_IMAGES} images of {folder}; more do not change the result")
     return found
 
 
 def find_readable_images(
     folder: str | Path, least: int, purpose: str, *, most: int | None = None
 ) -> list[SampleImage]:
-    """List different usable images under `folder`, sorted by their paths.
+    """List the usable images below `folder`, without duplicates, sorted by path.
 
-    Usable ones can be read, have at least 32 pixels on either side and at most 64 million in
-    all, and are not of one colour.
+    A usable image can be decoded, is at least 32x32 pixels, has at most 64 million pixels, and
+    has more than one colour.
 
     Parameters
     ----------
     least, purpose
-        How many there have to be, and what for, as an error says it.
+        How many images are needed, and what for; the purpose is quoted in the error.
     most
-        How many are enough: no more are looked at.
+        Stop when this many are found.
 
     Raises
     ------
     ImagesError
-        There are fewer than `least`, or the path is empty.
+        There are fewer than `least`, or `folder` is empty or not a folder.
     """
     if not str(folder):
         raise ImagesError("got '' for the folder of images, expected a path")
     folder = Path(folder)
     if not folder.is_dir():
-        raise ImagesError(f"{folder} is not a folder: expected one with images")
+        raise ImagesError(f"{folder} is not a folder: expected a folder with images")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     chosen: dict[str, Path] = {}
     for path in _spread(files, most or len(files)):
@@ -86,7 +86,7 @@ def find_readable_images(
 
 
 def _spread(files: list[Path], count: int) -> list[Path]:
-    """Order files so that the first `count` are evenly spaced; the others stand in for them."""
+    """Order files so that the first `count` are evenly spaced and the others are substitutes."""
     step = -(-len(files) // max(1, count))
     return [path for start in range(step) for path in files[start::step]]
 
@@ -100,5 +100,5 @@ def _is_usable(path: Path) -> bool:
                 return False
             bands = image.convert("RGB").split()
         return any(low != high for low, high in (band.getextrema() for band in bands))
-    except Exception:  # Pillow's decoders raise whatever a damaged file leads them to
+    except Exception:  # for a damaged file, Pillow's decoders can raise anything
         return False

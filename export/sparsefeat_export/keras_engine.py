@@ -1,4 +1,4 @@
-"""Keras' network as it is usually run, to be compared with what was exported."""
+"""Run the original network in Keras, as a baseline for benchmarks of the exported model."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -21,37 +21,36 @@ Mode = Literal["predict", "function", "jit"]
 
 
 class KerasEngine:
-    """Runs the network that a model file was made of, on the processor.
+    """Runs the network of a model file in Keras on the CPU.
 
     Parameters
     ----------
     model
-        The exported file, from which the weights are taken.
+        The exported file; its weights are used.
     layers
-        Keras' names of the wanted layers; what lies behind the deepest one isn't run.
+        Names of the wanted layers; layers after the deepest one are not computed.
     mode
-        ``predict`` calls ``Model.predict``, ``function`` a ``tf.function`` of the model, ``jit``
-        one compiled by XLA.
+        ``predict`` calls ``Model.predict``, ``function`` calls the model in a ``tf.function``,
+        ``jit`` in a ``tf.function`` compiled by XLA.
     threads
-        For the pool inside an operation, and for the one that loads images. Operations are
-        started from one thread, as ONNX Runtime starts them: VGG16 is a chain, so that no two can
-        run at the same time.
+        Number of threads inside an operation, and of threads that load images. Operations run one
+        at a time, as in ONNX Runtime: VGG16 is a chain of layers.
 
     Attributes
     ----------
     model
         The Keras model: images -> {layer: activation}.
     facts
-        What it runs on, in words, and its numbers of threads.
+        Versions, device, precision and numbers of threads.
 
     Raises
     ------
     WeightsError
-        The file's weights are not those that it was exported with.
+        The weights that Keras gets are not those that were exported.
     DependencyError
-        TensorFlow isn't installed, or doesn't load.
+        TensorFlow is not installed or does not load.
     RuntimeError
-        TensorFlow has computed in this process before, with other numbers of threads.
+        TensorFlow has already run in this process with other numbers of threads.
     """
 
     def __init__(self, *, model: str, layers: list[str], mode: Mode, threads: int) -> None:
@@ -68,7 +67,10 @@ class KerasEngine:
             Request(weights=model, top=None, channels_divisor=BLOCKS[0][1] // channels)
         )
         if digest(network) != metadata["weights"]["sha256"]:
-            raise WeightsError(f"{model}: Keras is not given the weights that were exported")
+            raise WeightsError(
+                f"{model}: the weights that Keras gets are not those that were exported; export "
+                "the model again"
+            )
         self.model = keras.Model(
             network.model.inputs, {name: network.model.output[name] for name in layers}
         )
@@ -86,17 +88,18 @@ class KerasEngine:
         }
 
     def run(self, images: Float32) -> dict[str, Float32]:
-        """Run float32 (N, H, W, 3) through the network; one array for each layer comes back."""
+        """Run float32 (N, H, W, 3) through the network; return one array for each layer."""
         outputs = self._call(images)
         return {name: outputs[name] for name in self._layers}  # Keras and TensorFlow sort them
 
     def extract(
         self, files: Sequence[str], *, batch_size: int, size: tuple[int, int]
     ) -> Iterator[dict[str, Float32]]:
-        """Load JPEG files and run them in batches, in the way that suits the engine's.
+        """Load JPEG files and run them in batches.
 
-        ``predict`` loads the files of a batch one after the other, as scripts do; the others run
-        a `tf.data` pipeline, which loads while the network computes. The pixels are the same.
+        With the mode ``predict``, the files of a batch are loaded one after the other, as scripts
+        do. The other modes use a `tf.data` pipeline, which loads while the network computes. The
+        pixels are the same.
         """
         if self._mode == "predict":
             for start in range(0, len(files), batch_size):
@@ -110,7 +113,7 @@ class KerasEngine:
 
 
 def _load(files: Sequence[str], size: tuple[int, int], scaling: Scaling) -> Float32:
-    """Make the network's input of some images, as Keras' documentation does."""
+    """Load images and scale them to the network's input, as in Keras' documentation."""
     import keras
 
     images = [
@@ -122,17 +125,17 @@ def _load(files: Sequence[str], size: tuple[int, int], scaling: Scaling) -> Floa
 def _make_pipeline(
     files: Sequence[str], batch_size: int, size: tuple[int, int], scaling: Scaling, threads: int
 ) -> Any:
-    """Make a `tf.data.Dataset` of batches, of the very pixels that `_load` gives."""
+    """Make a `tf.data.Dataset` of batches with exactly the pixels of `_load`."""
     import tensorflow as tf
 
     def load(file: Any) -> Any:
-        # As Pillow decodes; TensorFlow's own choice is the faster and less accurate IFAST.
+        # As Pillow decodes. TensorFlow's default, IFAST, is faster and less accurate.
         pixels = tf.io.decode_jpeg(tf.io.read_file(file), channels=3, dct_method="INTEGER_ACCURATE")
         for axis, wanted in enumerate(size):
             pixels = tf.gather(pixels, _nearest(tf.shape(pixels)[axis], wanted), axis=axis)
         return _scaled(tf.cast(pixels, tf.float32), scaling)
 
-    # In a thread pool of its own: TensorFlow's for several operations has one thread here.
+    # A separate thread pool, because TensorFlow's inter-op pool has only one thread here.
     options = tf.data.Options()
     options.threading.private_threadpool_size = threads
     data = tf.data.Dataset.from_tensor_slices([os.fsencode(file) for file in files])
@@ -141,7 +144,7 @@ def _make_pipeline(
 
 
 def _scaled(pixels: Any, scaling: Scaling) -> Any:
-    """Scale a tensor of pixels, by Keras' own function where it has one."""
+    """Scale a tensor of pixels, with Keras' function for the modes that it has."""
     import keras
 
     if scaling.mode in KERAS_MODES:
@@ -151,10 +154,10 @@ def _scaled(pixels: Any, scaling: Scaling) -> Any:
 
 
 def _nearest(extent: Any, wanted: int) -> Any:
-    """Say which rows, or columns, Pillow takes where it resizes to the nearest.
+    """Return the rows or columns that Pillow picks when it resizes with nearest neighbour.
 
-    `tf.image.resize` takes others where the extent is a multiple of 64: Pillow adds up steps, and
-    so ends a little below where the middle of a pixel lies on the border between two.
+    For extents that are multiples of 64, `tf.image.resize` picks others: Pillow accumulates the
+    step, and rounding then puts some centres just below the border between two pixels.
     """
     import tensorflow as tf
 

@@ -1,6 +1,6 @@
-"""The model file: a graph, the JSON that it carries about itself, and its weights beside it.
+"""The model file: a graph with metadata in JSON, and a file of weights beside it.
 
-Weights are written one after the other, and read with their digests checked.
+Weights are written one at a time, and their digests are checked when they are read.
 """
 
 import errno
@@ -19,34 +19,34 @@ from onnx import TensorProto, helper, numpy_helper
 
 from sparsefeat_export.errors import WeightsError, WeightsNotFoundError
 
-# ONNX Runtime maps weights into memory where they start on a page; Windows maps at 64 KiB.
+# ONNX Runtime can map weights into memory if they start at a page; Windows maps at 64 KiB.
 PAGE = 4096
 GRANULARITY = 65536
 
-# What is often there in place of a file, by its first bytes.
+# The first bytes of content that is often found instead of the expected file.
 STAND_INS = {
     b"version https://git-lfs": "a Git LFS pointer, not the file itself; run: git lfs pull",
     b"<!doctype html": "a web page, not the file itself; download it again",
     b"<html": "a web page, not the file itself; download it again",
 }
 HDF5 = {
-    b"\x89hdf": "a Keras file, expected an ONNX model; let its name end in .h5, and make one "
+    b"\x89hdf": "a Keras file, expected an ONNX model; rename it to end in .h5, and convert it "
     "with: sparsefeat export --weights"
 }
 
 KEY = "sparsefeat"
-SEAL = "sparsefeat/crc32c"  # the last bytes of the file: the digest of all before them
+SEAL = "sparsefeat/crc32c"  # the last metadata entry: the CRC-32C of all bytes before it
 
 
 def write_model(path: Path, model: onnx.ModelProto, metadata: dict[str, Any]) -> None:
-    """Write a graph with its metadata, to which the digests of all weights beside it are added."""
+    """Add the digests of all external weights to the metadata, and write graph and metadata."""
     metadata["crc32c"] = digests(model, path)
     attach(model, metadata)
     path.write_bytes(sealed(model))
 
 
 def attach(model: onnx.ModelProto, metadata: dict[str, Any]) -> None:
-    """Put the metadata, and who made the file, into `model`."""
+    """Store the metadata and the producer's name and version in `model`."""
     model.producer_name = "sparsefeat"
     model.producer_version = metadata["tools"]["sparsefeat"]
     model.doc_string = "VGG16 with every layer an output, exported from Keras by sparsefeat"
@@ -56,27 +56,27 @@ def attach(model: onnx.ModelProto, metadata: dict[str, Any]) -> None:
 
 
 def sealed(model: onnx.ModelProto) -> bytes:
-    """Give a model file's bytes: the graph, and as its last metadata the CRC-32C of all before.
+    """Serialise a model, with the CRC-32C of all preceding bytes as the last metadata entry.
 
-    Whoever reads the file with ONNX finds one more entry in ``metadata_props``.
+    The checksum is an ordinary entry of ``metadata_props`` for every reader of ONNX files.
     """
-    kept = [one for one in model.metadata_props if one.key != SEAL]
+    others = [one for one in model.metadata_props if one.key != SEAL]
     del model.metadata_props[:]
-    model.metadata_props.extend(kept)
+    model.metadata_props.extend(others)
     content: bytes = model.SerializeToString()
     return content + _seal(content)
 
 
 def read_model(path: Path) -> tuple[onnx.ModelProto, dict[str, Any] | None]:
-    """Read a graph without its weights, and the metadata if it was exported by sparsefeat.
+    """Read a graph without its weights; also its metadata, or None if it is not sparsefeat's.
 
     Raises
     ------
     WeightsError
-        It is no ONNX file, or not what the exporter wrote.
+        The file is not an ONNX model, or its checksum does not match.
     """
     check_content(path, HDF5)
-    damaged = f"{path} is damaged: its bytes are not those that were written; copy it again"
+    damaged = f"{path} is damaged: its checksum does not match its bytes; copy it again"
     model = onnx.ModelProto()
     try:
         content = path.read_bytes()
@@ -126,9 +126,9 @@ def write_external(
     Parameters
     ----------
     arrays
-        (name, array) pairs, taken one at a time.
+        (name, array) pairs, consumed one at a time.
     location
-        What the file will be called, beside the graph.
+        The file's final name, beside the graph.
     """
     with path.open("wb") as file:
         for name, array in arrays:
@@ -159,27 +159,27 @@ def digests(model: onnx.ModelProto, path: Path) -> dict[str, str]:
 
 
 def load_tensor(tensor: TensorProto, path: Path, expected: Mapping[str, str]) -> npt.NDArray[Any]:
-    """Give an initializer's values, wherever they lie.
+    """Return the values of an initializer, from the graph or from the data file.
 
     Parameters
     ----------
     path
-        The graph. It and the data file may be symbolic links to files of any name.
+        Path of the graph. The graph and the data file may be symbolic links.
     expected
-        Digests by the tensors' names, as `digests` gives them; others are not checked.
+        Digests by tensor name, as from `digests`; tensors that are not in it are not checked.
 
     Raises
     ------
     WeightsError
-        The data file is missing or too short, or the values are not those that were written.
+        The data file is missing or too short, or a digest does not match.
     """
     if not _is_external(tensor):
         return numpy_helper.to_array(tensor)
     content = _read(tensor, path)
     if expected.get(tensor.name) not in (None, _crc32c(content)):
         raise WeightsError(
-            f"{path}: the weights {tensor.name} are not those that were written: the file beside "
-            "it is damaged or another model's; copy both files again, or export the model again"
+            f"{path}: the digest of the weights {tensor.name} does not match: the data file is "
+            "damaged or belongs to another model; copy both files again, or export the model again"
         )
     whole = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
     whole.raw_data = content
@@ -187,17 +187,17 @@ def load_tensor(tensor: TensorProto, path: Path, expected: Mapping[str, str]) ->
 
 
 def check_content(path: Path, more: Mapping[bytes, str] | None = None) -> None:
-    """Refuse what cannot be a model or its weights, and say what it is.
+    """Raise if the file obviously isn't a model or weights, and say what it is instead.
 
     Parameters
     ----------
     more
-        By its first bytes, in small letters, what else it must not be.
+        Further content to reject: its first bytes in lower case, and the message for it.
 
     Raises
     ------
     WeightsError
-        It is a folder, empty, a Git LFS pointer or a web page, or cannot be read.
+        It is a folder, a device, empty, a Git LFS pointer or a web page, or can't be read.
     """
     try:
         mode = path.stat().st_mode
@@ -215,8 +215,8 @@ def check_content(path: Path, more: Mapping[bytes, str] | None = None) -> None:
             ) from exc
         if exc.errno == errno.ELOOP:
             raise WeightsError(
-                f"{path} is a link that leads back to itself, expected a file: copy or download "
-                "it again"
+                f"{path} is a link that points to itself, expected a file: copy or download it "
+                "again"
             ) from exc
         raise WeightsError(f"{path} can't be read: {exc.strerror}") from exc
     if not head:
@@ -227,19 +227,20 @@ def check_content(path: Path, more: Mapping[bytes, str] | None = None) -> None:
 
 
 def data_file(path: Path, location: str) -> Path:
-    """Find the file that the graph at `path` has its weights in, and follow its links.
+    """Find the data file of the graph at `path`, and resolve symbolic links.
 
-    It lies beside the graph or, where the graph is a symbolic link, beside what that points to.
+    The file is beside the graph or, if the graph is a symbolic link, beside the link's target.
 
     Raises
     ------
     WeightsError
-        There is none, or `location` leads elsewhere.
+        There is no such file, or `location` is not a path beside the graph.
     """
     inside = PurePosixPath(location)
     if not location or inside.is_absolute() or ".." in inside.parts:
         raise WeightsError(
-            f"{path}: weights are said to lie in {location!r}, expected a file beside the model"
+            f"{path} names {location!r} as the file of its weights, expected a file beside it: "
+            "export the model again"
         )
     graph = path
     while not (graph.parent / location).is_file():
@@ -252,15 +253,15 @@ def data_file(path: Path, location: str) -> Path:
 
 
 def data_files(model: onnx.ModelProto, path: Path) -> set[Path]:
-    """Find all files that the graph at `path` has weights in, as `data_file` does."""
+    """Find all data files of the graph at `path`, as `data_file` does."""
     return {data_file(path, entry.value) for entry in _locations(model)}
 
 
 def folder_of_weights(model: onnx.ModelProto, path: Path) -> Path:
-    """Give the folder with the weights of the graph at `path`, for ONNX Runtime.
+    """Return the folder with the weights of the graph at `path`, for ONNX Runtime.
 
-    That follows no link out of the folder: the graph is changed to call its data file by the
-    name that it really has.
+    ONNX Runtime does not follow a link out of the folder. `model` is therefore changed to name the
+    data file by its resolved name.
     """
     folder = path.parent
     for entry in _locations(model):

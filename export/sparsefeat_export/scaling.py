@@ -1,4 +1,4 @@
-"""How RGB pixels become the network's input: a part of every model, as its weights are."""
+"""How RGB pixels are scaled to the network's input; every model file records it."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -10,16 +10,21 @@ import numpy.typing as npt
 Float32 = npt.NDArray[np.float32]
 Triple = tuple[float, float, float]
 
-TOLERANCE = 1e-5  # of the largest value: what float32 rounds in a few operations
+TOLERANCE = 1e-5  # relative to the largest value: float32 rounding of a few operations
 CUSTOM = "custom"
 KERAS_MODES = ("caffe", "tf", "torch")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scaling:
-    """``(pixel / divisor - mean) / std``, computed in float32 for each channel in its order.
+    """``(pixel / divisor - mean) / std``, computed in float32 for each channel.
 
-    `mode` is Keras' name of it, ``0..1``, ``none`` or ``custom``.
+    Attributes
+    ----------
+    mode
+        Keras' name (``caffe``, ``tf``, ``torch``), ``0..1``, ``none`` or ``custom``.
+    channel_order
+        ``RGB`` or ``BGR``: the order of the scaled channels, of `mean` and of `std`.
     """
 
     mode: str
@@ -29,7 +34,7 @@ class Scaling:
     std: Triple = (1.0, 1.0, 1.0)
 
     def apply(self, pixels: npt.NDArray[Any]) -> Float32:
-        """Scale pixels (..., 3), 0 to 255, red first: float32 of the same shape."""
+        """Scale RGB pixels (..., 3), 0 to 255; return float32 of the same shape."""
         ordered = pixels[..., ::-1] if self.channel_order == "BGR" else pixels
         scaled = ordered.astype(np.float32) / np.float32(self.divisor)
         scaled -= np.array(self.mean, np.float32)
@@ -38,16 +43,16 @@ class Scaling:
 
     @property
     def zero(self) -> Float32:
-        """Which pixel's level is scaled to 0, for each channel in its order: (3,)."""
+        """The pixel values that are scaled to 0: float32 (3,), in `channel_order`."""
         return np.array(self.mean, np.float32) * np.float32(self.divisor)
 
     @property
     def levels(self) -> Float32:
-        """How many levels of pixels a scaled value of 1 is, for each channel: (3,)."""
+        """Pixel values per unit of the scaled value: float32 (3,), in `channel_order`."""
         return np.array(self.std, np.float32) * np.float32(self.divisor)
 
     def __str__(self) -> str:
-        """Say it in words.
+        """Describe the scaling in words.
 
         >>> str(MODES["0..1"]), str(MODES["tf"])
         ('red, green, blue / 255', 'red, green, blue / 127.5 less 1')
@@ -63,7 +68,7 @@ def _listed(values: Triple) -> str:
     return ", ".join(dict.fromkeys(f"{value:g}" for value in values))
 
 
-# `KERAS_MODES` as `keras.applications.imagenet_utils.preprocess_input` does them.
+# The `KERAS_MODES` are those of `keras.applications.imagenet_utils.preprocess_input`.
 MODES = {
     one.mode: one
     for one in (
@@ -77,18 +82,18 @@ MODES = {
 
 
 def as_json(scaling: Scaling) -> dict[str, Any]:
-    """Give the metadata's form."""
+    """Return the scaling as the model file's metadata has it."""
     return asdict(scaling)
 
 
 def from_json(fields: dict[str, Any]) -> Scaling:
-    """Read the metadata's form."""
+    """Make a scaling from the model file's metadata."""
     triples = {name: tuple(fields[name]) for name in ("mean", "std")}
     return Scaling(**fields | triples)
 
 
 def scale_as_keras(pixels: Float32, scaling: Scaling) -> Float32:
-    """Scale float32 pixels (N, H, W, 3), by Keras' own function where it has one."""
+    """Scale float32 pixels (N, H, W, 3), with Keras' function for the modes that it has."""
     import keras
 
     if scaling.mode not in KERAS_MODES:
@@ -100,21 +105,21 @@ def scale_as_keras(pixels: Float32, scaling: Scaling) -> Float32:
 
 
 def measure(function: Callable[[Float32], Float32], height: int, width: int) -> Scaling | None:
-    """Find out which scaling a function of images is, from what it makes of some.
+    """Determine which scaling a function applies, by calling it on random images.
 
     Parameters
     ----------
     function
-        Takes pixels as float32 (N, height, width, 3), 0 to 255, red first.
+        Takes RGB pixels as float32 (N, height, width, 3), 0 to 255.
 
     Returns
     -------
-    Scaling
-        None where it is none: a value depends on more than one channel of one pixel, or on more
-        than a factor and an offset of that.
+    Scaling or None
+        None if the function is not a scaling: it does more than multiply each channel by a factor
+        and add an offset.
     """
     rng = np.random.default_rng(0)
-    # Another brightness in each call: a function of an image's own statistics is no scaling.
+    # Images of different brightness, to detect functions that depend on an image's statistics.
     images = [
         rng.integers(0, levels, (4, height, width, 3)).astype(np.float32) for levels in (64, 256)
     ]

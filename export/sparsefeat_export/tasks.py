@@ -1,4 +1,4 @@
-"""The heavy tasks of an export, each run in a child process that ends and frees its memory.
+"""The tasks of an export that need much memory, each run in a child process that then ends.
 
 A task reads ``<task>.in.json`` in its working folder and writes ``<task>.out.json``.
 """
@@ -31,24 +31,33 @@ from sparsefeat_export.sources import Request
 GRAPH = "graph.onnx"
 PROBE_SIZES = ((32, 32), (224, 224))  # of a model that takes any size
 
-# A task's exit status where not even its result could be written; sysexits.h has the number.
+# Exit status of a task that could not write its result: EX_IOERR of sysexits.h.
 CANNOT_WRITE = 74
 
 
 def run_task(task: str, job: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Run one of `sparsefeat_export.tasks` and give its result.
+    """Run a task in a child process and return its result.
 
-    However this process ends, the task's ends too.
+    The child process ends when this process ends, for whatever reason.
+
+    Parameters
+    ----------
+    task
+        A key of `TASKS`.
+    job
+        The task's input, in JSON's types.
+    folder
+        The working folder of the export.
 
     Raises
     ------
     ExportError
-        What the task raised, or TaskError if it died.
+        The error that the task raised, or TaskError if it died without one.
     """
     (folder / f"{task}.in.json").write_text(json.dumps(job))
     log = folder / f"{task}.log"
-    # -P: a module in the user's folder must not stand in for one of ours. The package itself
-    # may be on this process' path by the user's own doing.
+    # -P keeps the current folder out of the module path, so that a user's file cannot hide a
+    # module. The package itself may be on this process' path only because the user put it there.
     roots = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     with (
         log.open("wb") as output,
@@ -66,7 +75,7 @@ def run_task(task: str, job: dict[str, Any], folder: Path) -> dict[str, Any]:
             child.kill()
             raise
     if returncode == CANNOT_WRITE:
-        raise OutputError(f"{task} cannot write to {folder.parent}: is its disk full?")
+        raise OutputError(f"{task} could not write to {folder.parent}: check its free space")
     if returncode:
         raise TaskError(f"{task}: the process {_cause(returncode, log)}")
     result: dict[str, Any] = json.loads((folder / f"{task}.out.json").read_text())
@@ -76,9 +85,9 @@ def run_task(task: str, job: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def end_with_parent() -> None:
-    """End this process as soon as the one that started it is gone.
+    """Start a thread that ends this process as soon as its parent process ends.
 
-    The other end of standard input is the parent's alone, and closes with it even if it is
+    Only the parent holds the other end of standard input, which closes even if the parent is
     killed.
     """
 
@@ -101,9 +110,9 @@ def _cause(returncode: int, log: Path) -> str:
 
 
 def convert(job: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Write the graph without its metadata, its data file, and the first references.
+    """Write the graph without metadata, its data file, and the references of the first images.
 
-    Keras is loaded once for all three: its start takes longer than the conversion.
+    All three are done in one task because starting Keras takes longer than the conversion.
     """
     load("tensorflow", "keras", "tf2onnx")
     import keras
@@ -141,7 +150,7 @@ def convert(job: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def reference(job: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Load the network again and write references for more images."""
+    """Load the network again and write the references of more images."""
     load("tensorflow", "keras")
     loaded = load_network(Request(**job["request"]))
     if digest(loaded) != job["network"]["sha256"]:
@@ -151,13 +160,13 @@ def reference(job: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def compare(job: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Run the graph on the same images and compare."""
+    """Run the graph on the same images and sum up the errors."""
     errors = compare_images(folder / GRAPH, folder, job["layers"], len(job["images"]))
     return {"errors": {layer: asdict(one) for layer, one in errors.items()}}
 
 
 def probe(job: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Compute the probes' expected numbers."""
+    """Compute the expected values of the probes."""
     load("onnxruntime")
     import onnxruntime
 

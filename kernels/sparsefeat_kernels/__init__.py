@@ -1,17 +1,17 @@
-"""Dense activations to compressed sparse rows and back; their zeros, columns and values.
+"""Compiled kernels for sparse activations: CSR encoding, zero counts, quantization, compression.
 
 =============  ==================================================================
-`csr`          compressed sparse rows: from dense ones, and back
-`zeros`        how many elements are zero, where
-`values`       values of fewer bits, or as whole numbers of steps
-`planes`       numbers to byte planes, and differences of neighbours
-`zstandard`    bytes to Zstandard frames
+`csr`          encode dense rows as CSR, and expand CSR to dense rows
+`zeros`        count zeros by row, channel and position
+`values`       round values to fewer bits, quantize them, measure the error
+`planes`       split numbers into byte planes, take and sum differences
+`zstandard`    compress bytes to Zstandard frames
 `winograd`     3x3 convolutions with a quarter of the multiplications
-`reference`    the same in plain numpy, to compare with
+`reference`    the same functions in plain numpy, which the tests compare with
 =============  ==================================================================
 
-What is compiled lies in the module of the same name that begins with an underscore, and is
-imported, numba with it, when it is first called.
+The compiled code of a module is in the module of the same name with a leading underscore. It is
+imported, and numba with it, when a kernel is first called.
 """
 
 from sparsefeat_kernels.csr import Csr, CsrBuffers, encode, to_dense

@@ -1,4 +1,4 @@
-"""The compiled kernels that write and read compressed rows, and count what isn't zero."""
+"""The compiled kernels that encode and expand CSR, and count non-zero elements."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -29,14 +29,15 @@ def _type_pack_lanes(
 
 
 def _emit_pack_lanes(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    """Write the non-zeros among ``bits[source:source + LANES]`` from `nnz` on; give their number.
+    """Emit code that appends the non-zeros of ``bits[source:source + LANES]``; return how many.
 
-    `bits` is flat, its first lane lies in `column`. LANES elements of `indices` and `values` are
-    overwritten whatever the number. Nothing is checked.
+    `bits` is flat; `column` is the column of its first lane. The code always overwrites LANES
+    elements of `indices` and `values`, from `nnz` on. It checks no bounds.
 
-    Written in LLVM's vector operations because no loop makes the compiler use the processor's
-    compress instruction. Where there is none (before AVX-512, not x86), LLVM expands the same
-    operation into a branchless sequence as fast as the scalar loop.
+    It is written with LLVM's vector operations because the compiler does not turn a loop into the
+    processor's compress instruction. On processors without it (x86 before AVX-512, other
+    architectures), LLVM expands the operation into a branchless sequence that is as fast as the
+    scalar loop.
     """
     bits, source, column, indices, values, nnz = arguments
     bits_type, _, _, indices_type, values_type, _ = signature.args
@@ -80,10 +81,10 @@ def pack(
     indices: npt.NDArray[np.int32],
     values: npt.NDArray[np.int32],
 ) -> int:
-    """Append the rows of `bits` (rows, features) from `first_row` on; give the first without room.
+    """Append the rows of `bits` (rows, features) from `first_row` on; return the next row to do.
 
-    A row starts where ``indptr[row]`` says. There is room while PACK_BLOCK elements, whatever they
-    hold, can be written within `indices` and `values`.
+    A row is written from ``indptr[row]`` on. It stops at the first row during which fewer than
+    PACK_BLOCK elements are left in `indices` or `values`.
     """
     n_rows, n_features = len(bits), bits.shape[1]
     capacity = min(len(indices), len(values))
@@ -99,7 +100,7 @@ def pack(
                 source = row * n_features + column
                 nnz += pack_lanes(flat, source, column, indices, values, nnz)
             for column in range(tail, stop):
-                # Written always, kept by moving on: a branch would be guessed wrong too often.
+                # Always write, and advance only for a non-zero: a branch would be mispredicted.
                 element = bits[row, column]
                 indices[nnz] = column
                 values[nnz] = element
@@ -110,17 +111,17 @@ def pack(
 
 @kernel
 def row_is_within(indptr: npt.NDArray[np.int64], nnz: int, row: int) -> bool:
-    """Say whether the row's ends are in order and inside the stored elements."""
+    """Return whether the row's start and end are in order and within the stored elements."""
     return bool(0 <= indptr[row] <= indptr[row + 1] <= nnz)
 
 
 @kernel
 def block_is_valid(block: npt.NDArray[np.uint32], floor: int, n_columns: int) -> bool:
-    """Say whether the columns strictly increase from `floor` at least to under `n_columns`.
+    """Return whether the columns strictly increase, from at least `floor` to below `n_columns`.
 
-    They are seen as unsigned, so that a negative one is too large.
+    Columns are read as unsigned numbers, so that a negative one counts as too large.
     """
-    disorder = np.uint32(0)  # no early exit: that couldn't be vectorised
+    disorder = np.uint32(0)  # no early exit, because that would prevent vectorisation
     for i in range(1, len(block)):
         disorder |= np.uint32(block[i] <= block[i - 1])
     return bool(disorder == 0 and block[0] >= floor and block[-1] < n_columns)
@@ -133,9 +134,9 @@ def unpack(
     values: npt.NDArray[np.int32],
     dense: npt.NDArray[np.int32],
 ) -> int:
-    """Overwrite `dense` (rows, columns) with all rows; stop at the first unsound one and give it.
+    """Overwrite `dense` (rows, columns) with the rows; return the number of the first invalid one.
 
-    Gives the number of rows where all are sound.
+    If all rows are valid, it returns the number of rows.
     """
     n_rows, n_columns = len(dense), dense.shape[1]
     for row in range(n_rows):
@@ -164,20 +165,20 @@ def stored_per_channel(
     n_columns: int,
     counts: npt.NDArray[np.int64],
 ) -> int:
-    """Add each channel's stored elements to `counts` (channels,); stop and give as `unpack`."""
+    """Add the stored elements of each channel to `counts` (channels,); return as `unpack`."""
     n_rows, n_channels = len(indptr) - 1, np.uint32(len(counts))
     for row in range(n_rows):
         if not row_is_within(indptr, len(indices), row):
             return row
         floor = 0
-        base = np.uint32(0)  # column of the current place's first channel
+        base = np.uint32(0)  # column of the first channel at the current position
         for start in range(indptr[row], indptr[row + 1], READ_BLOCK):
             columns = indices[start : min(start + READ_BLOCK, indptr[row + 1])]
             if not block_is_valid(columns, floor, n_columns):
                 return row
             floor = int(columns[-1]) + 1
             for i in range(len(columns)):
-                # Columns increase, so walking the places beats a division each.
+                # Columns increase, so counting positions is faster than a division for each.
                 while columns[i] - base >= n_channels:
                     base += n_channels
                 counts[columns[i] - base] += 1
@@ -192,7 +193,7 @@ def stored_per_position(
     n_channels: int,
     counts: npt.NDArray[np.int64],
 ) -> int:
-    """Add each position's stored elements to `counts` (positions,); stop and give as `unpack`."""
+    """Add the stored elements of each position to `counts` (positions,); return as `unpack`."""
     n_rows, extent = len(indptr) - 1, np.uint32(n_channels)
     for row in range(n_rows):
         if not row_is_within(indptr, len(indices), row):
@@ -206,7 +207,7 @@ def stored_per_position(
             floor = int(columns[-1]) + 1
             for i in range(len(columns)):
                 while columns[i] - base >= extent:
-                    counts[position] += count  # seldom: memory is slower than a register
+                    counts[position] += count  # once a position: memory is slower than a register
                     position, base, count = position + 1, base + extent, 0
                 count += 1
         if count:
@@ -221,9 +222,9 @@ def rows_per_channel(
     n_columns: int,
     counts: npt.NDArray[np.int64],
 ) -> int:
-    """Add 1 to `counts` (channels,) for each row that stores any of a channel; as `unpack`."""
+    """Count the rows that store any element of a channel, in `counts` (channels,); as `unpack`."""
     n_rows, n_channels = len(indptr) - 1, np.uint32(len(counts))
-    latest = np.full(len(counts), -1)  # row that each channel was last met in
+    latest = np.full(len(counts), -1)  # the last row in which each channel occurred
     for row in range(n_rows):
         if not row_is_within(indptr, len(indices), row):
             return row
@@ -245,9 +246,9 @@ def rows_per_channel(
 
 @kernel
 def nonzeros_per_row(bits: npt.NDArray[np.int32], counts: npt.NDArray[np.int64]) -> None:
-    """Set `counts` (rows,) to each row's elements other than 0 and -0."""
+    """Write the number of elements other than 0 and -0 of each row to `counts` (rows,)."""
     for row in range(len(bits)):
-        features = bits[row]  # a slice: numba then knows that no index is negative, and vectorises
+        features = bits[row]  # with a slice numba knows that no index is negative, and vectorises
         count = 0
         for feature in range(len(features)):
             count += (features[feature] & MAGNITUDE) != 0
@@ -256,7 +257,7 @@ def nonzeros_per_row(bits: npt.NDArray[np.int32], counts: npt.NDArray[np.int64])
 
 @kernel
 def nonzeros_per_channel(bits: npt.NDArray[np.int32], counts: npt.NDArray[np.int64]) -> None:
-    """Add each channel's elements other than 0 and -0 to `counts` (channels,)."""
+    """Add the number of elements other than 0 and -0 of each channel to `counts` (channels,)."""
     n_channels = len(counts)
     for row in range(len(bits)):
         for start in range(0, bits.shape[1], n_channels):

@@ -1,7 +1,7 @@
-"""How the kernels are compiled. Importing this module imports numba: do it when one is needed.
+"""The decorator that compiles kernels. Importing this module imports numba.
 
-All of numba and llvmlite that kernels use comes from here. Two threads that began to import numba
-by different modules would each find the other's half imported.
+Kernels import numba and llvmlite only through this module: if two threads imported numba through
+different modules at the same time, each could see a half-imported package.
 """
 
 from collections.abc import Callable
@@ -18,14 +18,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def kernel(function: Function) -> Function:
-    """Compile when first called, cache on disk where that can be, and release the GIL.
+    """Compile a function when it is first called, with a disk cache and without the GIL.
 
-    numba's cache lies beside the module, or in the user's cache folder where that isn't writeable,
-    or in ``NUMBA_CACHE_DIR``. It is stale only when the kernel's own file changes: a kernel may
-    therefore only call compiled code of its own module.
+    numba's cache is beside the module, in the user's cache folder if that is not writeable, or in
+    ``NUMBA_CACHE_DIR``. numba invalidates it only when the kernel's own file changes, so a kernel
+    must call compiled code of its own module only.
     """
     try:
         compiled = numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # no writeable folder at all: the same numbers, half a second later
+    except RuntimeError:  # no folder is writeable: compile in every process
         compiled = numba.njit(nogil=True)(function)
     return cast(Function, compiled)

@@ -1,4 +1,4 @@
-"""The compiled kernels that lay the bytes of numbers apart, and sum differences up."""
+"""The compiled kernels that split numbers into byte planes and sum up differences."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +8,7 @@ from sparsefeat_kernels._jit import kernel
 
 @kernel
 def split(words: npt.NDArray[np.uint32], planes: npt.NDArray[np.uint8]) -> None:
-    """Write the lowest bytes of all words to the first of `planes` (4, n), and so on."""
+    """Write the lowest byte of each word to ``planes[0]``, the next to ``planes[1]``, and so on."""
     first, second, third, fourth = planes[0], planes[1], planes[2], planes[3]
     for i in range(len(words)):
         word = words[i]
@@ -20,7 +20,7 @@ def split(words: npt.NDArray[np.uint32], planes: npt.NDArray[np.uint8]) -> None:
 
 @kernel
 def split_differences(words: npt.NDArray[np.uint32], planes: npt.NDArray[np.uint8]) -> None:
-    """Do what `split` does, with the differences of each word from the one before."""
+    """Do as `split`, with the difference of each word from the one before."""
     first, second, third, fourth = planes[0], planes[1], planes[2], planes[3]
     if len(words):
         first[0] = np.uint8(words[0])
@@ -38,7 +38,7 @@ def split_differences(words: npt.NDArray[np.uint32], planes: npt.NDArray[np.uint
 
 @kernel
 def accumulate(values: npt.NDArray[np.int32]) -> None:
-    """Replace each element by the sum of all up to it."""
+    """Replace each element by the sum of all elements up to and including it."""
     total = np.int32(0)
     for i in range(len(values)):
         total = np.int32(total + values[i])

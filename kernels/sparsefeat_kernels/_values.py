@@ -1,4 +1,4 @@
-"""The compiled kernels that round values, and count them in scales of their channel."""
+"""The compiled kernels that round and quantize values."""
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,10 @@ HALF_UNITS = np.float32(2**24)  # multiples of the smallest half in 1
 def round_mantissas(
     bits: npt.NDArray[np.uint32], dropped: int, rounded: npt.NDArray[np.uint32]
 ) -> None:
-    """Round float32 patterns so that their last `dropped` bits are 0, to nearest even.
+    """Round float32 bit patterns to nearest even so that their last `dropped` bits are 0.
 
-    What isn't finite stays as it is; what is stays so, and what isn't 0 doesn't become it.
+    Values that are not finite are left unchanged. A finite value stays finite, and a non-zero
+    value stays non-zero.
     """
     unit = np.uint32(1 << dropped)
     kept = np.uint32(0xFFFFFFFF - ((1 << dropped) - 1))
@@ -40,14 +41,14 @@ def round_mantissas(
 
 @kernel
 def round_halves(values: npt.NDArray[np.float32], rounded: npt.NDArray[np.float32]) -> None:
-    """Round to halves, to nearest even, as float32; what isn't 0 doesn't become it.
+    """Round to half precision, to nearest even, stored as float32; non-zero stays non-zero.
 
-    What is too large for a half becomes the largest.
+    Magnitudes above the largest half become the largest half.
     """
     bits, patterns = values.view(np.uint32), rounded.view(np.uint32)
     for i in range(len(values)):
         magnitude = bits[i] & MAGNITUDE
-        # Those that are normal: 10 bits of mantissa.
+        # Normal halves have 10 bits of mantissa.
         odd = (magnitude >> np.uint32(13)) & np.uint32(1)
         normal = (magnitude + np.uint32(0xFFF) + odd) & np.uint32(0xFFFFE000)
         units = np.rint(np.abs(values[i]) * HALF_UNITS)
@@ -86,10 +87,10 @@ def quantize_linear(
     largest: np.float32,
     codes: npt.NDArray[np.float32],
 ) -> int:
-    """Set `codes` to how many scales of its channel each value is.
+    """Write the code of each value, ``value = scale * code``; return how many rows are exact.
 
-    Stop at the first row with a value that isn't just a number from 1 to `largest` times its
-    scale, and give it; or the number of rows. `per_value` is one over `scales`.
+    It stops at the first row with a value that is not exactly ``scale * code`` for a code from 1 to
+    `largest`, and returns that row's number. `per_value` is ``1 / scales``.
     """
     n_rows, n_channels = len(indptr) - 1, np.uint32(len(scales))
     mask = n_channels - np.uint32(1)
@@ -99,7 +100,7 @@ def quantize_linear(
         wanted = values[indptr[row] : indptr[row + 1]]
         counted = codes[indptr[row] : indptr[row + 1]]
         wrong = 0
-        if is_power:  # the same twice: a division is most of the work
+        if is_power:  # the same loop twice, because division is most of the work
             for i in range(len(columns)):
                 channel = columns[i] & mask
                 code = np.rint(wanted[i] * per_value[channel])
@@ -126,9 +127,9 @@ def quantize_squared(
     largest: float,
     codes: npt.NDArray[np.float32],
 ) -> None:
-    """Set `codes` to those, from 1 to `largest`, whose squares in scales are nearest the values.
+    """Write the codes, 1 to `largest`, for which ``scale * code**2`` is nearest to the value.
 
-    `per_value` is one over each channel's scale.
+    `per_value` is ``1 / scales``.
     """
     n_channels = np.uint32(len(per_value))
     for i in range(len(values)):
@@ -145,7 +146,7 @@ def dequantize(
     scales: npt.NDArray[np.float32],
     squared: bool,
 ) -> None:
-    """Replace each number by its scale times it, or times its square."""
+    """Replace each code by ``scale * code``, or by ``scale * code**2`` if `squared`."""
     n_channels = np.uint32(len(scales))
     mask = n_channels - np.uint32(1)
     is_power = (n_channels & mask) == 0
@@ -162,9 +163,9 @@ def sum_errors(
     stored: npt.NDArray[np.float32],
     sums: npt.NDArray[np.float64],
 ) -> None:
-    """Set each row of `sums` (rows, 4): squared errors, exact squared, stored squared, products.
+    """Write `sums` (rows, 4): squared errors, exact squared, stored squared, products.
 
-    Elements that aren't finite are left out.
+    Elements that are not finite are left out.
     """
     for row in range(len(indptr) - 1):
         wanted = exact[indptr[row] : indptr[row + 1]]

@@ -1,15 +1,16 @@
-"""The compiled Winograd convolution: vector operations written as LLVM's, loops in Python.
+"""The compiled Winograd convolution: vector operations in LLVM, loops in Python.
 
 A tile of 6x6 input elements gives 4x4 output elements. Vectors run along channels. The input of
 some tiles is transformed and laid out as 36 matrices (tiles, input channels), one for each
 position in a tile; each is multiplied by a matrix of weights (input channels, output channels);
-and the products are transformed back.
+then the products are transformed back.
 
-Each output element is a sum over input channels in an order that depends on nothing but their
-number. So the same numbers come out, bit for bit, however the tiles and channels are shared out.
+Each output element is a sum over input channels, and the order of summation depends only on their
+number. The result is therefore the same, bit for bit, however the work is divided among threads.
 
-Addresses are not checked here: `sparsefeat_kernels.winograd` does that. All that decides what the
-compiled code does is in this one file, because numba's cache is stale only when this file changes.
+Addresses are not checked here; `sparsefeat_kernels.winograd` checks the arrays. Everything that
+affects the compiled code is in this one file, because numba's cache is invalidated only when this
+file changes.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,19 +23,19 @@ import numpy.typing as npt
 
 from sparsefeat_kernels._jit import intrinsic, ir, kernel, types
 
-TILE = 4  # rows and columns of output that a tile gives
+TILE = 4  # rows and columns of a tile's output
 TAPS = 3  # rows and columns of a kernel
-EXTENT = TILE + TAPS - 1  # rows and columns of input that a tile sees
+EXTENT = TILE + TAPS - 1  # rows and columns of a tile's input
 POSITIONS = EXTENT * EXTENT
 DEPTH = 128  # input channels that are summed up in registers; a row of transformed input
-PADDING = 16  # elements that keep the 36 matrices' rows out of the same lines of a cache
+PADDING = 16  # elements between the 36 matrices, so that their rows don't share cache sets
 
 _FLOAT_BYTES = 4
 _LINE_BYTES = 64
 _PADDING_BYTES = PADDING * _FLOAT_BYTES
 _ROW_BYTES = DEPTH * _FLOAT_BYTES
 _ADDRESS_BYTES = 8
-_PREFETCHED_BYTES = 4096  # how far ahead weights are asked for; farther changed nothing
+_PREFETCHED_BYTES = 4096  # how far ahead weights are prefetched; more made no difference
 
 _FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 
@@ -42,7 +43,7 @@ Matrix = tuple[tuple[Fraction, ...], ...]
 
 
 class CookToom(NamedTuple):
-    """Matrices with ``output @ ((weights @ w) * (input @ x))`` the correlation of x with w.
+    """Matrices for which ``output @ ((weights @ w) * (input @ x))`` is the correlation of x and w.
 
     With n = len(points) + 1 elements of x: `input` is (n, n), `weights` (n, TAPS) and `output`
     (n - TAPS + 1, n).
@@ -82,7 +83,7 @@ def cook_toom(points: Sequence[Fraction]) -> CookToom:
 
 
 def _polynomial(roots: Sequence[Fraction]) -> tuple[Fraction, ...]:
-    """Give the coefficients, the constant one first, of the monic polynomial with these roots."""
+    """Return the coefficients, constant first, of the monic polynomial with these roots."""
     coefficients = [Fraction(1)]
     for root in roots:
         shifted = [Fraction(0), *coefficients]
@@ -91,8 +92,8 @@ def _polynomial(roots: Sequence[Fraction]) -> tuple[Fraction, ...]:
     return tuple(coefficients)
 
 
-# Of the interpolation points that were tried these have the smallest rounding errors: 1.6e-6 over a
-# whole network, where the usual 0, 1, -1, 2, -2 have 2.9e-6.
+# These interpolation points had the smallest rounding error of those tried: 1.6e-6 over a whole
+# network, compared with 2.9e-6 for the usual 0, 1, -1, 2, -2.
 _MATRICES = cook_toom([Fraction(numerator, 4) for numerator in (0, 3, -3, 6, -6)])
 WEIGHT_MATRIX = np.array(_MATRICES.weights, np.float64)
 
@@ -103,21 +104,21 @@ Address = Any
 class Variant(NamedTuple):
     """How the innermost product uses the processor's vector registers.
 
-    It keeps `rows[0]` tiles x `n_vectors` vectors of sums in registers, beside one row of weights
-    and one element of input: 31 of 32 registers with AVX-512, 15 of 16 with AVX2, 29 of 32 with
-    NEON.
+    It keeps the sums of `rows[0]` tiles x `n_vectors` vectors in registers, besides one row of
+    weights and one element of input: 31 of 32 registers with AVX-512, 15 of 16 with AVX2, 29 of 32
+    with NEON.
 
     Attributes
     ----------
     lanes
-        Elements of float32 in a vector.
+        Number of float32 elements in a vector.
     n_vectors
-        Vectors of output channels.
+        Number of vectors of output channels.
     rows
-        Numbers of tiles that there is a product for, the largest first.
+        Numbers of tiles for which there is compiled code, largest first.
     blocks
-        Tiles that are transformed together, for up to 64, up to 256, and more channels. They
-        and their products then fit in the second-level cache, except the last.
+        Number of tiles that are transformed together, for up to 64, up to 256, and more channels.
+        Except for the last, they and their products fit in the second-level cache.
     """
 
     lanes: int
@@ -127,7 +128,7 @@ class Variant(NamedTuple):
 
     @property
     def panel(self) -> int:
-        """Output channels whose weights lie together."""
+        """Number of output channels whose weights are stored together."""
         return self.lanes * self.n_vectors
 
 
@@ -139,7 +140,7 @@ VARIANTS = {
 
 
 class _Emitter:
-    """Emits operations on vectors of float32, at addresses that are integers."""
+    """Emits LLVM operations on float32 vectors; addresses are integers."""
 
     def __init__(self, builder: Any, lanes: int) -> None:
         self.builder = builder
@@ -174,7 +175,7 @@ class _Emitter:
         self.builder.store(vector, pointer, align=_FLOAT_BYTES)
 
     def prefetch(self, address: Address, *, to_write: bool = False) -> None:
-        """Ask for a line of memory ahead of its use; nothing happens if there is none."""
+        """Prefetch a cache line; an invalid address is ignored."""
         byte = ir.IntType(8).as_pointer()
         function = self.builder.module.declare_intrinsic(
             "llvm.prefetch.p0i8",
@@ -185,7 +186,7 @@ class _Emitter:
         self.builder.call(function, [pointer, _INT32(int(to_write)), nearest, of_data])
 
     def repeat(self, value: Any) -> Vector:
-        """Put a scalar into all lanes."""
+        """Copy a scalar to all lanes."""
         anything = ir.Constant(self._type, ir.Undefined)
         first = self.builder.insert_element(anything, value, _INT32(0))
         lanes = ir.Constant(ir.VectorType(_INT32, self._lanes), [0] * self._lanes)
@@ -201,16 +202,16 @@ class _Emitter:
         return self.builder.fsub(one, two)
 
     def raise_to(self, bound: Vector, value: Vector) -> Vector:
-        """Give the maximum of a value and a bound that is a number; NaN stays NaN."""
+        """Return the maximum of a value and a bound that is not NaN; NaN in the value stays."""
         return self.builder.select(self.builder.fcmp_ordered("<", value, bound), bound, value)
 
     def maximum(self, one: Vector, two: Vector) -> Vector:
-        """Give the maximum; NaN where either is NaN."""
+        """Return the maximum; NaN if either is NaN."""
         larger = self.builder.select(self.builder.fcmp_ordered(">", one, two), one, two)
         return self.builder.select(self.builder.fcmp_unordered("uno", one, one), one, larger)
 
     def combine(self, factors: Sequence[Any], vectors: Sequence[Vector]) -> Vector:
-        """Sum up multiples of vectors, the last first; factors of 0 and 1 cost nothing."""
+        """Return the sum of ``factor * vector``, last first; factors 0 and 1 need no operation."""
         total = None
         for factor, vector in reversed(list(zip(factors, vectors, strict=True))):
             if factor == 0:
@@ -226,7 +227,7 @@ class _Emitter:
     def loop(
         self, count: Any, initial: Sequence[Vector] = ()
     ) -> tuple[Any, list[Vector], Callable[[Sequence[Vector]], None]]:
-        """Begin a loop of at least one round: its index, its variables, and what closes it."""
+        """Begin a loop of at least one round; return its index, its variables and its closer."""
         builder = self.builder
         before = builder.block
         body, after = builder.append_basic_block("body"), builder.append_basic_block("after")
@@ -261,9 +262,10 @@ def _emit_multiply(
     stride: Any,
     is_first: Any,
 ) -> None:
-    """Set `products` (n_rows, columns) to inputs (n_rows, depth) @ weights (depth, columns).
+    """Emit products (n_rows, columns) = inputs (n_rows, depth) @ weights (depth, columns).
 
-    Unless `is_first`, add to them. A row of inputs has _ROW_BYTES, one of products `stride` bytes.
+    Unless `is_first`, the result is added to `products`. A row of inputs has _ROW_BYTES bytes, a
+    row of products has `stride` bytes.
     """
     emit = _Emitter(builder, lanes)
     columns = range(n_vectors)
@@ -291,7 +293,7 @@ def _emit_multiply(
 
 
 def _transformed(emit: _Emitter, vectors: Sequence[Vector]) -> list[Vector]:
-    """Multiply by the input matrix; its rows 1, 2 and 3, 4 are of points p, -p and share halves."""
+    """Multiply by the input matrix; rows 1, 2 and 3, 4 belong to p and -p and share terms."""
     matrix = _MATRICES.input
     results = [emit.combine(matrix[0], vectors)]
     for row in (1, 3):
@@ -302,7 +304,7 @@ def _transformed(emit: _Emitter, vectors: Sequence[Vector]) -> list[Vector]:
 
 
 def _restored(emit: _Emitter, vectors: Sequence[Vector]) -> list[Vector]:
-    """Multiply by the output matrix; its columns 1, 2 and 3, 4 are of points p and -p."""
+    """Multiply by the output matrix; columns 1, 2 and 3, 4 belong to points p and -p."""
     first, one, minus_one, two, minus_two, last = vectors
     pairs = (
         (emit.add(one, minus_one), emit.add(two, minus_two)),
@@ -323,9 +325,10 @@ def _emit_transform_input(
     target: Address,
     stride: Any,
 ) -> None:
-    """Transform channels of one tile: `sources` lists the addresses of its 36 elements.
+    """Emit the input transform of one tile; `sources` lists the addresses of its 36 elements.
 
-    The next tile's lie `ahead` bytes behind them; transformed ones `stride` bytes from each other.
+    The elements of the next tile are `ahead` bytes further on; transformed elements are `stride`
+    bytes apart.
     """
     emit = _Emitter(builder, lanes)
     extent = range(EXTENT)
@@ -366,9 +369,9 @@ def _emit_transform_output(
     least: Any,
     targets: Address,
 ) -> None:
-    """Transform a tile's products back, add the bias, and raise values below `least` to it.
+    """Emit the output transform of a tile, add the bias, and raise values below `least` to it.
 
-    `targets` lists the addresses of 16 elements and of the 4 maxima of 2x2 of them.
+    `targets` lists the addresses of the 16 output elements and of the 4 maxima of 2x2 of them.
     """
     emit = _Emitter(builder, lanes)
     n_elements = TILE * TILE
@@ -407,10 +410,10 @@ def _emit_transform_output(
 def _vector_code(
     emit: Callable[..., None], n_literals: int, arguments: tuple[Any, ...]
 ) -> tuple[Any, Callable[..., Any]] | None:
-    """Type a call of vector code whose first arguments are numbers known when it is compiled."""
+    """Type a call of vector code whose first `n_literals` arguments are compile-time constants."""
     literals, rest = arguments[:n_literals], arguments[n_literals:]
     if not all(isinstance(each, types.IntegerLiteral) for each in literals):
-        return None  # numba asks again with literal types
+        return None  # numba then tries again with literal types
 
     def generate(context: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
         numbers = [each.literal_value for each in literals]
@@ -484,7 +487,7 @@ def list_sources(
     left: int,
     zeros: int,
 ) -> None:
-    """List the addresses of a tile's 36 elements; beyond the image lie zeros."""
+    """Write the addresses of a tile's 36 elements; outside of the image they point to zeros."""
     for row in range(EXTENT):
         y = top + row - 1
         for column in range(EXTENT):
@@ -507,7 +510,7 @@ def list_targets(
     left: int,
     discarded: int,
 ) -> None:
-    """List the addresses of a tile's extent x extent results; those beyond the image go nowhere."""
+    """Write the addresses of a tile's results; outside of the image they point to `discarded`."""
     for row in range(extent):
         for column in range(extent):
             is_inside = top + row < height and left + column < width
@@ -522,10 +525,10 @@ def transform_weights(
     panel: int,
     transformed: npt.NDArray[np.float32],
 ) -> None:
-    """Transform weights (n_out, n_in, 3, 3) in double precision, and lay them out for `multiply`.
+    """Transform weights (n_out, n_in, 3, 3) in double precision into the layout of `multiply`.
 
-    That is (36, blocks of DEPTH input channels, panels of output channels, channels of the block,
-    channels of the panel), flat. Output channels beyond `n_out` are not written.
+    The layout is (36, blocks of DEPTH input channels, panels of output channels, channels of the
+    block, channels of the panel), flat. Output channels from `n_out` on are not written.
     """
     n_out, n_in = kernel.shape[:2]
     n_padded = (n_out + panel - 1) // panel * panel
@@ -555,7 +558,7 @@ def transform_weights(
 
 @cache
 def convolution(variant: Variant) -> Callable[..., None]:
-    """Give the compiled convolution of a variant."""
+    """Return the compiled convolution of a variant."""
     lanes, n_vectors, panel = variant.lanes, variant.n_vectors, variant.panel
     rows_0, rows_1, rows_2, rows_3 = variant.rows
 
@@ -584,9 +587,9 @@ def convolution(variant: Variant) -> Callable[..., None]:
     ) -> None:
         """Convolve tiles `first_tile` to `last_tile` into some output channels.
 
-        All but sizes are addresses. `full` is where elements go and `pooled` where maxima of 2x2
-        of them go; one may be 0. `inputs` and `products` are scratch memory for `block_tiles`
-        tiles and as many more as `multiply` may take with them.
+        All arguments except sizes are addresses. Elements are written to `full` and the maxima of
+        2x2 elements to `pooled`; one of them may be 0. `inputs` and `products` are scratch memory
+        for `block_tiles` tiles plus those that `multiply` rounds up to.
         """
         n_down, n_across = (height + TILE - 1) // TILE, (width + TILE - 1) // TILE
         n_padded = (n_out + panel - 1) // panel * panel
@@ -615,7 +618,7 @@ def convolution(variant: Variant) -> Callable[..., None]:
                     target += block_bytes
                     for index in range(POSITIONS):
                         pointers[index] += _ROW_BYTES
-            # As few tiles too many as can be.
+            # Choose the code that rounds the number of tiles up the least.
             n_rows = rows_0
             for other in (rows_1, rows_2, rows_3):
                 if (count + other - 1) // other * other < (count + n_rows - 1) // n_rows * n_rows:

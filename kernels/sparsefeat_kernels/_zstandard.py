@@ -1,4 +1,4 @@
-"""The compiled kernels that write Zstandard frames: runs, Huffman codes, and tables of these."""
+"""The compiled kernels that write Zstandard frames: runs, Huffman codes and their tables."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -9,28 +9,29 @@ import numpy.typing as npt
 from sparsefeat_kernels._jit import intrinsic, ir, kernel, types
 
 # Runs.
-BYTES_PER_OTHER = 8  # a block for the run before it, and one of itself, at most
-RUN_STEP = 512  # symbols looked at together
+BYTES_PER_OTHER = 8  # at most: a block for the run before it, and a block for itself
+RUN_STEP = 512  # symbols compared at a time
 
-# Huffman codes, as long as bytes are rare (RFC 8878, section 4.2).
-LONGEST = 11  # bits of a code, at most
-SLACK = 16  # bytes that may be written beyond a stream
+# Huffman codes (RFC 8878, section 4.2).
+LONGEST = 11  # bits of the longest code
+SLACK = 16  # bytes that may be written behind a stream
 _LENGTH_SHIFT = np.uint64(12)  # of a code's length in its table entry, above the code
 _CODE_MASK = np.uint64((1 << 12) - 1)
 
-# The lengths of codes, by finite state entropy (section 4.2.1.2): each symbol owns a share of 64
-# states, and takes as many bits as lead from the state it is met in to one of its own.
-STATES_LOG = 6  # of the number of states; no more is allowed for these
+# The lengths of the codes are stored with finite state entropy coding (section 4.2.1.2): each
+# symbol owns some of 64 states, and is written as the bits that lead from the current state to one
+# of its own.
+STATES_LOG = 6  # log2 of the number of states; the format's limit for code lengths
 N_STATES = 1 << STATES_LOG
-N_WEIGHTS = 12  # lengths are under that
-TABLE_ROOM = 256 + 16  # bytes that may be written
+N_WEIGHTS = 12  # weights are below this
+TABLE_ROOM = 256 + 16  # bytes that `compress_weights` may write
 _EIGHT = np.uint64(8)
 
 
 @kernel
 def differs(data: npt.NDArray[np.uint8], common: np.uint8) -> bool:
-    """Say whether any symbol isn't `common`."""
-    difference = np.uint8(0)  # no early exit: that couldn't be vectorised
+    """Return whether any symbol differs from `common`."""
+    difference = np.uint8(0)  # no early exit, because that would prevent vectorisation
     for i in range(len(data)):
         difference = np.uint8(difference | np.uint8(data[i] ^ common))
     return bool(difference != 0)
@@ -38,7 +39,7 @@ def differs(data: npt.NDArray[np.uint8], common: np.uint8) -> bool:
 
 @kernel
 def count_others(data: npt.NDArray[np.uint8], common: np.uint8, limit: int) -> int:
-    """Count the symbols that aren't `common`, until they are more than `limit`."""
+    """Count the symbols that differ from `common`; stop as soon as there are more than `limit`."""
     n_others = 0
     for start in range(0, len(data), RUN_STEP):
         step = data[start : start + RUN_STEP]
@@ -82,7 +83,7 @@ def _type_store(typing_context: Any, array: Any, offset: Any, value: Any) -> Any
 
 
 def _emit_store(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    """Write 8 bytes from ``array[offset]`` on, lowest first. Nothing is checked."""
+    """Emit code that writes 8 bytes from ``array[offset]`` on, lowest first, without checks."""
     array, offset, value = arguments
     data = context.make_array(signature.args[0])(context, builder, array).data
     address = builder.bitcast(builder.gep(data, [offset]), ir.IntType(64).as_pointer())
@@ -95,7 +96,7 @@ store = cast(Callable[..., None], intrinsic(_type_store))
 
 @kernel
 def sort(numbers: npt.NDArray[np.int64], n: int) -> None:
-    """Sort the first `n` numbers (Shell, 1959): few lines, and compiled in no time."""
+    """Sort the first `n` numbers by Shell sort (1959), which is short and compiles fast."""
     for gap in (57, 23, 10, 4, 1):
         for i in range(gap, n):
             number, slot = numbers[i], i
@@ -107,9 +108,10 @@ def sort(numbers: npt.NDArray[np.int64], n: int) -> None:
 
 @kernel
 def code_lengths(counts: npt.NDArray[np.int64], lengths: npt.NDArray[np.uint8]) -> int:
-    """Set `lengths` (256,) to those of the best code of LONGEST bits or less; give the longest.
+    """Write the code lengths of the best Huffman code of at most LONGEST bits; return the longest.
 
-    Package-merge (Larmore and Hirschberg, 1990). Gives 0, and no code, for fewer than two symbols.
+    The algorithm is package-merge (Larmore and Hirschberg, 1990). For fewer than two symbols there
+    is no code, and it returns 0. `lengths` has 256 elements.
     """
     order, n = np.empty(256, np.int64), 0  # count and symbol
     for symbol in range(256):
@@ -153,7 +155,7 @@ def code_lengths(counts: npt.NDArray[np.int64], lengths: npt.NDArray[np.uint8]) 
 
 @kernel
 def sampled_bits(data: npt.NDArray[np.uint8], size: int) -> float:
-    """Estimate the bits a byte takes, from `size` of them or more that lie evenly apart."""
+    """Estimate the bits per byte from at least `size` evenly spaced bytes."""
     counts = np.zeros(256, np.int64)
     step = max(1, len(data) // size)
     n_seen = 0
@@ -175,7 +177,7 @@ def plan(
     codes: npt.NDArray[np.uint16],
     sizes: npt.NDArray[np.int64],
 ) -> None:
-    """Find the codes for `data`, of 6 bytes or more and two symbols at least.
+    """Find the Huffman codes for `data`, which has at least 6 bytes and two symbols.
 
     Sets `lengths` (256,), the table `codes` (256,) for `write_streams`, and the bytes of its four
     streams, `sizes` (4,).
@@ -188,7 +190,7 @@ def plan(
     a, b, c = data[:quarter], data[quarter : 2 * quarter], data[2 * quarter : 3 * quarter]
     d = data[3 * quarter :]
     in_a, in_b, in_c, in_d = counts[0], counts[1], counts[2], counts[3]
-    # Four tables: the same counter isn't waited for when a symbol comes again.
+    # Four tables, so that a repeated symbol doesn't wait for its counter's last update.
     for i in range(len(d)):
         in_a[a[i]] += 1
         in_b[b[i]] += 1
@@ -233,9 +235,9 @@ def append(
     out: npt.NDArray[np.uint8],
     state: tuple[np.uint64, np.uint64, np.int64],
 ) -> tuple[np.uint64, np.uint64, np.int64]:
-    """Append the codes of at most 4 symbols, last first, to a stream; give its new state.
+    """Append the codes of at most 4 symbols, last first, to a stream; return its new state.
 
-    That is the bits not yet written for good, their number (under 8), and where they go.
+    The state is: the bits not yet in a whole byte, their number (below 8), and the next offset.
     """
     bits, n_bits, at = state
     for i in range(count - 1, -1, -1):
@@ -254,10 +256,10 @@ def write_streams(
     out: npt.NDArray[np.uint8],
     starts: npt.NDArray[np.int64],
 ) -> None:
-    """Write each quarter's codes from its place in `out` (bytes,) on, last symbol first.
+    """Write the codes of each quarter of `data` from its offset in `out` on, last symbol first.
 
-    SLACK bytes behind each stream are overwritten. Where `data` isn't what `codes` were planned
-    for, a stream may be longer than planned, but has never more than LONGEST bits a symbol.
+    Up to SLACK bytes behind each stream are overwritten. If `data` changed since `plan`, a stream
+    may be longer than planned, but never longer than LONGEST bits per symbol.
     """
     nothing = np.uint64(0)
     quarter = (len(data) + 3) // 4
@@ -272,7 +274,7 @@ def write_streams(
         in_c = append(c, i, 1, codes, out, in_c)
     for i in range(len(d) - 1, n_in_step - 1, -1):
         in_d = append(d, i, 1, codes, out, in_d)
-    # In step: a stream must wait for each of its codes to know where the next one goes.
+    # Interleave the streams: within one stream, each code must wait for the one before.
     for i in range(n_in_step - 4, -1, -4):
         in_a = append(a, i, 4, codes, out, in_a)
         in_b = append(b, i, 4, codes, out, in_b)
@@ -286,7 +288,7 @@ def write_streams(
 def flush(
     bits: np.uint64, n_bits: int, out: npt.NDArray[np.uint8], at: int
 ) -> tuple[np.uint64, int, int]:
-    """Write whole bytes; give the bits left, their number, and where they go."""
+    """Write the whole bytes of a stream; return its new state as `append` does."""
     while n_bits >= 8:
         out[at] = np.uint8(bits)
         bits >>= _EIGHT
@@ -297,13 +299,16 @@ def flush(
 
 @kernel
 def shares(counts: npt.NDArray[np.int64], n: int, states: npt.NDArray[np.int64]) -> None:
-    """Share the states out by `counts`, which sum up to `n`: at least one to each symbol."""
+    """Divide the states among the symbols in proportion to `counts`, at least one to each.
+
+    `n` is the sum of `counts`.
+    """
     n_free = N_STATES
     for symbol in range(N_WEIGHTS):
         if counts[symbol]:
             states[symbol] = max(1, (counts[symbol] * N_STATES + n // 2) // n)
             n_free -= states[symbol]
-    while n_free:  # what was rounded is made good by those who have most
+    while n_free:  # correct the rounding at the symbols that have the most states
         richest = 0
         for symbol in range(N_WEIGHTS):
             if states[symbol] > states[richest]:
@@ -315,14 +320,14 @@ def shares(counts: npt.NDArray[np.int64], n: int, states: npt.NDArray[np.int64])
 
 @kernel
 def write_shares(states: npt.NDArray[np.int64], out: npt.NDArray[np.uint8]) -> int:
-    """Write how many states each symbol has; give the bytes it took."""
+    """Write how many states each symbol has; return the number of bytes written."""
     bits, n_bits, at = np.uint64(STATES_LOG - 5), 4, 0
     left, symbol = N_STATES, 0
     while left:
         width = 1
         while 1 << width <= left + 1:
             width += 1
-        # Of the values up to left + 1, as many as can be told by one bit less take one less.
+        # Values from 0 to left + 1 are possible; the lowest of them are written in one bit less.
         half = 1 << (width - 1)
         short = 2 * half - 1 - (left + 1)
         value = states[symbol] + 1
@@ -331,7 +336,7 @@ def write_shares(states: npt.NDArray[np.int64], out: npt.NDArray[np.uint8]) -> i
         n_bits += width - 1 if value < short else width
         left -= states[symbol]
         symbol += 1
-        if value == 1:  # then comes how many more have none, 3 and again
+        if value == 1:  # no states: the count of further such symbols follows, in units of 3
             n_more = 0
             while not states[symbol]:
                 symbol += 1
@@ -351,9 +356,9 @@ def write_shares(states: npt.NDArray[np.int64], out: npt.NDArray[np.uint8]) -> i
 
 @kernel
 def compress_weights(weights: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8]) -> int:
-    """Compress at most 255 weights under N_WEIGHTS to `out` (TABLE_ROOM,); give the bytes it took.
+    """Compress at most 255 weights below N_WEIGHTS to `out` (TABLE_ROOM,); return the byte count.
 
-    Gives 0 where that can't be: for fewer than 3 of them, or if all are the same.
+    It returns 0 if they can't be compressed: fewer than 3, or all the same.
     """
     n = len(weights)
     counts = np.zeros(N_WEIGHTS, np.int64)
@@ -365,7 +370,7 @@ def compress_weights(weights: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8])
     shares(counts, n, states)
     at = write_shares(states, out)
 
-    # The states lie spread; a symbol's are numbered in the order of their places.
+    # The states of a symbol are spread over the table and numbered in table order.
     first, following = np.zeros(N_WEIGHTS, np.int64), np.zeros(N_WEIGHTS, np.int64)
     owner, slots = np.empty(N_STATES, np.int64), np.empty(N_STATES, np.int64)
     n_owned, slot = 0, 0
@@ -379,7 +384,7 @@ def compress_weights(weights: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8])
         slots[following[owner[slot]]] = N_STATES + slot
         following[owner[slot]] += 1
 
-    # Two states take turns, last symbol first; the first two symbols of all cost no bits.
+    # Two states alternate, from the last symbol on; the first two symbols need no bits.
     state = np.zeros(2, np.int64)
     turn = (n + 1) & 1
     bits, n_bits = np.uint64(0), 0
@@ -388,7 +393,7 @@ def compress_weights(weights: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8])
         if i >= n - 2:
             state[turn] = slots[first[symbol]]
         else:
-            # As many bits go out as bring the state down to the symbol's own numbers.
+            # Write as many bits as it takes to bring the state into the symbol's range.
             n_out = 0
             while state[turn] >> n_out >= 2 * states[symbol]:
                 n_out += 1

@@ -14,7 +14,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Csr:
-    """Rows of which only the non-zero elements are kept.
+    """A matrix of rows in compressed sparse row format: only non-zero elements are stored.
 
     Row ``r`` holds ``data[indptr[r]:indptr[r + 1]]`` at the columns
     ``indices[indptr[r]:indptr[r + 1]]``.
@@ -22,21 +22,22 @@ class Csr:
     Parameters
     ----------
     indptr
-        int64 (rows + 1,), starts at 0, never decreases, ends at the number of values.
+        int64 (rows + 1,): starts at 0, never decreases, ends at the number of values.
     indices
-        int32 (nnz,), column numbers, strictly increasing within a row.
+        int32 (nnz,): column numbers, strictly increasing within a row.
     data
-        float32 (nnz,), the values.
+        float32 (nnz,): the values.
     n_columns
-        Elements in a dense row.
+        Number of elements in a dense row.
 
     Raises
     ------
     TypeError
-        An array of another type.
+        An array has another type.
     ValueError
-        Arrays whose shapes or ends don't fit together. What lies between the ends of
-        `indptr`, and `indices`, is not looked at here: the kernels check it as they go.
+        The shapes of the arrays, or the first and last element of `indptr`, contradict each
+        other. The other elements of `indptr` and those of `indices` are not checked here; the
+        kernels check them while they read.
 
     Examples
     --------
@@ -85,7 +86,7 @@ class Csr:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
+        """(rows, columns)."""
         return self.n_rows, self.n_columns
 
     @property
@@ -104,7 +105,7 @@ class Csr:
         return len(self.data)
 
     def rows(self, start: int, stop: int) -> Self:
-        """Rows `start` to `stop` (exclusive); indices and data are views, not copies.
+        """Return rows `start` to `stop` (exclusive); their indices and data are views.
 
         Raises
         ------
@@ -122,10 +123,11 @@ class Csr:
         )
 
     def to_scipy(self) -> "csr_array[np.float32]":
-        """Give a `scipy.sparse.csr_array` of the same data and indices, which are not copied."""
+        """Return a `scipy.sparse.csr_array` that shares data and indices with this object."""
         from scipy.sparse import csr_array
 
-        # scipy makes int64 of the indices, too, where the row starts are; scikit-learn takes none.
+        # If indptr is int64, scipy converts the indices to int64 too, and scikit-learn refuses
+        # such a matrix.
         narrow = self.nnz <= np.iinfo(np.int32).max
         indptr = self.indptr.astype(np.int32) if narrow else self.indptr
         matrix: csr_array[np.float32] = csr_array(
@@ -135,15 +137,15 @@ class Csr:
         return matrix
 
     def toarray(self) -> npt.NDArray[np.float32]:
-        """Give the dense rows, float32 (rows, columns)."""
+        """Return the dense rows, float32 (rows, columns)."""
         return to_dense(self)
 
 
 class CsrBuffers:
-    """Arrays for `encode` to write into; they grow when a batch needs more, and never shrink.
+    """Reusable arrays that `encode` writes into; they grow as needed and never shrink.
 
-    A `Csr` made with ``encode(x, out=buffers)`` is a view into them: the next such call
-    overwrites it. Buffers serve one thread at a time.
+    A `Csr` returned by ``encode(x, out=buffers)`` is a view of the buffers: the next call with the
+    same buffers overwrites it. Only one thread at a time may use a `CsrBuffers`.
 
     Examples
     --------
@@ -164,35 +166,42 @@ class CsrBuffers:
         self.values: npt.NDArray[np.float32] = np.empty(0, np.float32)
 
     def reserve_rows(self, n_rows: int) -> npt.NDArray[np.int64]:
-        """Make room for that many rows, of none of which anything is known yet."""
+        """Make room for `n_rows` rows and discard what the buffers held."""
         if len(self.indptr) <= n_rows:
             self.indptr = np.empty(n_rows + 1, np.int64)
-        self.indptr[0] = 0  # a view of it was given out, and may have been written to
+        self.indptr[0] = 0  # a caller may have written to a view of it
         return self.indptr
 
     def reserve_elements(self, capacity: int, *, keep: int) -> None:
-        """Make room for that many elements, keeping the first `keep`."""
+        """Make room for `capacity` elements, keeping the first `keep`."""
         if len(self.values) >= capacity:
             return
-        # A fresh buffer is exact; one that was too small once is likely to be so again.
+        # The first allocation is exact. A buffer that was too small once gets a quarter more,
+        # because the next batch is likely to be larger still.
         capacity = max(capacity, len(self.values) * 5 // 4)
         indices, values = np.empty(capacity, np.int32), np.empty(capacity, np.float32)
         indices[:keep], values[:keep] = self.indices[:keep], self.values[:keep]
         self.indices, self.values = indices, values
 
     def view(self, n_rows: int, n_columns: int) -> Csr:
-        """Give the first `n_rows` rows as they lie here, without copying."""
+        """Return the first `n_rows` rows as a `Csr` that shares this memory."""
         nnz = self.indptr[n_rows]
         return Csr(self.indptr[: n_rows + 1], self.indices[:nnz], self.values[:nnz], n_columns)
 
 
 def dense_bits(x: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
-    """See float32 (rows, features) as read-only int32 bit patterns, or say why not.
+    """Return float32 (rows, features) as a read-only view of its int32 bit patterns.
 
-    Integers, because a thread that flushes denormals to zero compares floats wrongly;
-    read-only, because compiled code is specialised on it and one variant is enough.
+    The kernels compare integers because float comparison is wrong in a thread that flushes
+    denormals to zero. The view is read-only because numba specialises on writability, and one
+    specialisation is enough.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `x` is not a C-contiguous array of float32 with two axes and fewer than 2**31 features.
     """
-    # A masked array would be read as if it had no mask.
+    # The mask of a masked array would be ignored.
     plain = isinstance(x, np.ndarray) and not isinstance(x, np.ma.MaskedArray)
     if not plain or x.dtype != np.float32:
         got = x.dtype if plain else type(x).__name__
@@ -210,42 +219,43 @@ def dense_bits(x: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
 
 
 def read_only(array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
-    """Give a view that can't be written through, of the plain array that a subclass may wrap."""
+    """Return a read-only view as a plain `numpy.ndarray`, also for a subclass of it."""
     view = np.asarray(array).view()
     view.flags.writeable = False
     return view
 
 
 def raise_invalid_row(csr: Csr, row: int) -> NoReturn:
-    """Say that the kernels found this row unsound."""
+    """Raise the ValueError for a row in which a kernel found invalid columns."""
     raise ValueError(
-        f"row {row} of the Csr leaves its bounds or doesn't strictly increase, expected columns "
-        f"from 0 to {csr.n_columns - 1} in order: the data are damaged, read or encode them again"
+        f"row {row} of the Csr has columns that are out of range or not strictly increasing, "
+        f"expected columns from 0 to {csr.n_columns - 1} in order: the data are damaged, read or "
+        "encode them again"
     )
 
 
 def encode(x: npt.NDArray[np.float32], *, out: CsrBuffers | None = None) -> Csr:
-    """Keep what isn't zero.
+    """Encode dense rows as CSR, exactly.
 
-    Exact: the bit pattern of every element with ``x != 0`` is kept, that of a NaN,
-    an infinity or a denormal too. Both zeros are left out, so -0.0 comes back as 0.0.
+    Every element with ``x != 0`` keeps its bit pattern, including NaN, infinities and denormals.
+    Zeros of either sign are dropped, so `to_dense` returns 0.0 for -0.0.
 
     Parameters
     ----------
     x
-        float32 (rows, features), C-contiguous. One that isn't is refused, not copied
-        behind the caller's back.
+        float32 (rows, features), C-contiguous. Another array is an error; it is never copied
+        silently.
     out
-        Buffers to write into, so that a steady stream allocates nothing. The result is
-        then a view of them, valid until they are used again. Without it the result owns
-        its memory.
+        Buffers to write into, so that encoding many batches allocates no memory. The result is
+        then a view of the buffers and valid until they are used again. By default the result
+        owns its memory.
 
     Raises
     ------
     TypeError
-        `x` is no array of float32.
+        `x` is not an array of float32.
     ValueError
-        `x` has other than two axes, isn't C-contiguous, or has 2**31 features or more.
+        `x` does not have two axes, is not C-contiguous, or has 2**31 features or more.
 
     Examples
     --------
@@ -273,14 +283,14 @@ def encode(x: npt.NDArray[np.float32], *, out: CsrBuffers | None = None) -> Csr:
 
 
 def to_dense(csr: Csr, *, out: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.float32]:
-    """Put every value at its column and 0.0 everywhere else.
+    """Expand CSR to dense rows, with 0.0 for elements that are not stored.
 
     Parameters
     ----------
     csr
         Rows to expand.
     out
-        float32 (rows, columns), C-contiguous and writeable; all of it is overwritten.
+        float32 (rows, columns), C-contiguous and writeable; every element is overwritten.
 
     Returns
     -------
@@ -290,10 +300,11 @@ def to_dense(csr: Csr, *, out: npt.NDArray[np.float32] | None = None) -> npt.NDA
     Raises
     ------
     TypeError
-        `out` is no array of float32.
+        `out` is not an array of float32.
     ValueError
-        `out` has another shape or isn't C-contiguous or writeable; or a row of `csr` leaves its
-        bounds or doesn't strictly increase. No memory outside `out` is ever written.
+        `out` has another shape or is not C-contiguous or not writeable; or a row of `csr` has
+        columns that are out of range or not strictly increasing. Memory outside of `out` is never
+        written.
 
     Examples
     --------

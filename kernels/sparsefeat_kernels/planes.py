@@ -1,11 +1,11 @@
-"""Numbers to byte planes, and differences of neighbours: how numbers are stored."""
+"""Split numbers into byte planes for compression, and sum up stored differences."""
 
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-_COMPILED_FROM = 1 << 14  # elements; fewer don't repay loading the compiled kernel
+_COMPILED_FROM = 1 << 14  # elements; for fewer, loading the compiled kernel takes longer
 
 _COMPILED_SIZE = 4  # bytes of an element for which there are compiled kernels
 
@@ -16,24 +16,32 @@ def byte_planes(
     differences: bool = False,
     out: npt.NDArray[np.uint8] | None = None,
 ) -> npt.NDArray[np.uint8]:
-    """Lay the bytes of numbers apart by their weight: those of like weight compress together.
+    """Split numbers into byte planes: all lowest bytes first, then all second bytes, and so on.
+
+    Bytes of the same significance resemble each other and compress better together. This is the
+    byte shuffle of Blosc.
 
     Parameters
     ----------
     numbers
-        (n,) of any type that has no references, contiguous.
+        (n,) of any numeric type, contiguous.
     differences
-        Take the first number and the differences of each from the one before instead, modulo 2^32;
-        for int32 alone.
+        Split the first number, followed by the difference of each number from the one before,
+        modulo 2**32. Only for int32.
     out
-        uint8 (bytes of an element, n), contiguous, to write into.
+        uint8 (itemsize, n), contiguous, to write into.
+
+    Returns
+    -------
+    uint8 (itemsize, n)
+        `out`, or a new array.
 
     Raises
     ------
     ValueError
-        A shape is wrong, or memory isn't contiguous.
+        An array has the wrong shape or is not contiguous.
     TypeError
-        Differences of another type than int32.
+        Differences were asked for numbers that are not int32.
 
     Examples
     --------
@@ -41,9 +49,11 @@ def byte_planes(
     [[2, 4], [1, 3]]
     """
     if numbers.ndim != 1 or not numbers.flags.c_contiguous:
-        raise ValueError(f"numbers of shape {numbers.shape}, expected one contiguous axis")
+        raise ValueError(
+            f"numbers have shape {numbers.shape}, expected one contiguous axis: pass a copy"
+        )
     if differences and numbers.dtype != np.int32:
-        raise TypeError(f"differences of {numbers.dtype}, expected int32")
+        raise TypeError(f"got {numbers.dtype} for differences, expected int32: convert it")
     shape = (numbers.itemsize, len(numbers))
     planes = np.empty(shape, np.uint8) if out is None else out
     if planes.shape != shape or planes.dtype != np.uint8 or not planes.flags.c_contiguous:
@@ -58,20 +68,20 @@ def byte_planes(
 
 
 def sum_differences(values: npt.NDArray[np.int32]) -> None:
-    """Replace differences by running sums, in place; what exceeds int32 wraps around.
+    """Replace differences by their running sums, in place; sums wrap around at 32 bits.
 
     Parameters
     ----------
     values
-        int32 (n,), contiguous and writeable: the first element, then each one's difference from
-        the one before.
+        int32 (n,), contiguous and writeable: the first number, then the difference of each number
+        from the one before.
 
     Raises
     ------
     TypeError
-        Another type.
+        `values` is not an array of int32.
     ValueError
-        Another number of axes, or memory that isn't contiguous or writeable.
+        `values` does not have one axis, or is not contiguous or not writeable.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The same functions in plain numpy and Python: slow, and what the fast ones are tested against."""
+"""Plain numpy and Python versions of the kernels: slow, and what the tests compare with."""
 
 from typing import Any
 
@@ -9,18 +9,18 @@ from sparsefeat_kernels.csr import Csr, raise_invalid_row
 
 
 def encode(x: npt.NDArray[np.float32]) -> Csr:
-    """Keep what isn't zero, as `sparsefeat_kernels.csr` does."""
-    kept = x != 0
+    """Encode dense rows as CSR, as `sparsefeat_kernels.encode` does."""
+    nonzero = x != 0
     indptr = np.zeros(len(x) + 1, np.int64)
-    np.cumsum(np.count_nonzero(kept, axis=1), out=indptr[1:])
-    return Csr(indptr, np.nonzero(kept)[1].astype(np.int32), x[kept], x.shape[1])
+    np.cumsum(np.count_nonzero(nonzero, axis=1), out=indptr[1:])
+    return Csr(indptr, np.nonzero(nonzero)[1].astype(np.int32), x[nonzero], x.shape[1])
 
 
 def to_dense(csr: Csr) -> npt.NDArray[np.float32]:
-    """Put every value at its column, as `sparsefeat_kernels.to_dense` does."""
-    unsound = first_invalid_row(csr)
-    if unsound is not None:
-        raise_invalid_row(csr, unsound)
+    """Expand CSR to dense rows, as `sparsefeat_kernels.to_dense` does."""
+    invalid = first_invalid_row(csr)
+    if invalid is not None:
+        raise_invalid_row(csr, invalid)
     dense = np.zeros((csr.n_rows, csr.n_columns), np.float32)
     for row in range(csr.n_rows):
         stored = slice(csr.indptr[row], csr.indptr[row + 1])
@@ -29,7 +29,7 @@ def to_dense(csr: Csr) -> npt.NDArray[np.float32]:
 
 
 def first_invalid_row(csr: Csr) -> int | None:
-    """Find the first row that leaves its bounds or doesn't strictly increase."""
+    """Find the first row with columns that are out of range or not strictly increasing."""
     for row in range(csr.n_rows):
         start, stop = csr.indptr[row].item(), csr.indptr[row + 1].item()
         if not 0 <= start <= stop <= csr.nnz:
@@ -50,13 +50,13 @@ def count_zeros_per_row(x: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
 
 def count_zeros_per_channel(x: npt.NDArray[np.float32], n_channels: int) -> npt.NDArray[np.int64]:
     """Count each channel's zeros, as `sparsefeat_kernels.count_zeros_per_channel` does."""
-    places = (x == 0).reshape(-1, n_channels)
-    zeros: npt.NDArray[np.int64] = places.sum(axis=0, dtype=np.int64)
+    is_zero = (x == 0).reshape(-1, n_channels)
+    zeros: npt.NDArray[np.int64] = is_zero.sum(axis=0, dtype=np.int64)
     return zeros
 
 
 def csr_zeros_per_row(csr: Csr) -> npt.NDArray[np.int64]:
-    """Count what each row doesn't store, as `sparsefeat_kernels.csr_zeros_per_row` does."""
+    """Count zeros per row, as `sparsefeat_kernels.csr_zeros_per_row` does."""
     stored = np.zeros((csr.n_rows, csr.n_columns), bool)
     for row in range(csr.n_rows):
         stored[row, csr.indices[csr.indptr[row] : csr.indptr[row + 1]]] = True
@@ -65,13 +65,13 @@ def csr_zeros_per_row(csr: Csr) -> npt.NDArray[np.int64]:
 
 
 def csr_zeros_per_channel(csr: Csr, n_channels: int) -> npt.NDArray[np.int64]:
-    """Count what isn't stored, as `sparsefeat_kernels.csr_zeros_per_channel` does."""
-    places = csr.n_rows * (csr.n_columns // n_channels)
-    return places - np.bincount(csr.indices % n_channels, minlength=n_channels)
+    """Count zeros per channel, as `sparsefeat_kernels.csr_zeros_per_channel` does."""
+    n_elements = csr.n_rows * (csr.n_columns // n_channels)
+    return n_elements - np.bincount(csr.indices % n_channels, minlength=n_channels)
 
 
 def csr_zeros_per_position(csr: Csr, n_channels: int) -> npt.NDArray[np.int64]:
-    """Count what isn't stored, as `sparsefeat_kernels.csr_zeros_per_position` does."""
+    """Count zeros per position, as `sparsefeat_kernels.csr_zeros_per_position` does."""
     n_positions = csr.n_columns // n_channels
     stored = np.bincount(csr.indices // n_channels, minlength=n_positions)
     return csr.n_rows * n_channels - stored
@@ -87,19 +87,19 @@ def csr_active_rows_per_channel(csr: Csr, n_channels: int) -> npt.NDArray[np.int
 
 
 def round_mantissa(values: npt.NDArray[np.float32], n_bits: int) -> npt.NDArray[np.float32]:
-    """Round to few bits, as `sparsefeat_kernels.round_mantissa` does."""
+    """Round to fewer bits, as `sparsefeat_kernels.round_mantissa` does."""
     wide = np.where(np.isfinite(values), values, 0).astype(np.float64)
-    # Steps of a denormal are those of its last bits, however many it has.
-    scales = np.ldexp(1.0, np.maximum(np.frexp(wide)[1], -125) - 1 - n_bits)
+    # The spacing of rounded values is fixed below the smallest normal number.
+    spacing = np.ldexp(1.0, np.maximum(np.frexp(wide)[1], -125) - 1 - n_bits)
     largest = np.ldexp(2 - 2.0**-n_bits, 127)
-    rounded = np.clip(np.rint(wide / scales) * scales, -largest, largest)
-    rounded = np.where((rounded == 0) & (values != 0), np.copysign(scales, wide), rounded)
+    rounded = np.clip(np.rint(wide / spacing) * spacing, -largest, largest)
+    rounded = np.where((rounded == 0) & (values != 0), np.copysign(spacing, wide), rounded)
     narrow = np.copysign(rounded.astype(np.float32), values)
     return np.where(np.isfinite(values), narrow, values)
 
 
 def round_half(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Round to what float16 holds, as `sparsefeat_kernels.round_half` does."""
+    """Round to half precision, as `sparsefeat_kernels.round_half` does."""
     finite = np.where(np.isfinite(values), values, 0)
     with np.errstate(under="ignore"):
         rounded = np.clip(finite, -65504, 65504).astype(np.float16).astype(np.float32)

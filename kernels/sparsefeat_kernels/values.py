@@ -1,4 +1,4 @@
-"""Values of fewer bits or as whole numbers of scales, and what that costs."""
+"""Round values to fewer bits, quantize them to codes, and measure the error."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,14 +6,14 @@ import numpy.typing as npt
 from sparsefeat_kernels.csr import Csr, read_only
 
 Float32 = npt.NDArray[np.float32]
-MANTISSA = 23  # bits of a float32's
+MANTISSA = 23  # bits in the mantissa of a float32
 
 
 def round_mantissa(values: Float32, n_bits: int, *, out: Float32 | None = None) -> Float32:
     """Round to `n_bits` bits of mantissa, to nearest even, as numcodecs' BitRound does.
 
-    Other than there, no finite value becomes infinite and none but 0 becomes 0: what would, is
-    rounded the other way. NaN and infinities stay as they are.
+    Unlike BitRound, it never makes a finite value infinite or a non-zero value zero: such a value
+    is rounded the other way. NaN and infinities are left unchanged.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def round_mantissa(values: Float32, n_bits: int, *, out: Float32 | None = None) 
     n_bits
         1 to 23; bfloat16 has 7, float16 has 10.
     out
-        float32 (n,) to write into, `values` itself if you like.
+        float32 (n,) to write into; may be `values` itself.
 
     Returns
     -------
@@ -32,7 +32,7 @@ def round_mantissa(values: Float32, n_bits: int, *, out: Float32 | None = None) 
     Raises
     ------
     TypeError, ValueError
-        Other arrays, or another number of bits.
+        An array is not float32 (n,), or `n_bits` is out of range.
 
     Examples
     --------
@@ -51,16 +51,17 @@ def round_mantissa(values: Float32, n_bits: int, *, out: Float32 | None = None) 
 
 
 def round_half(values: Float32, *, out: Float32 | None = None) -> Float32:
-    """Round to what float16 can hold, to nearest even; none but 0 becomes 0.
+    """Round to values that float16 can represent, to nearest even; the result is float32.
 
-    What is beyond 65,504 becomes that: look first. NaN and infinities stay as they are.
+    A non-zero value never becomes zero. Magnitudes above 65,504 become 65,504 without a warning:
+    check the range first. NaN and infinities are left unchanged.
 
     Parameters
     ----------
     values
         float32 (n,).
     out
-        float32 (n,) to write into, `values` itself if you like.
+        float32 (n,) to write into; may be `values` itself.
 
     Returns
     -------
@@ -70,7 +71,7 @@ def round_half(values: Float32, *, out: Float32 | None = None) -> Float32:
     Raises
     ------
     TypeError, ValueError
-        Other arrays.
+        An array is not float32 (n,).
 
     Examples
     --------
@@ -86,25 +87,25 @@ def round_half(values: Float32, *, out: Float32 | None = None) -> Float32:
 
 
 def sum_errors(csr: Csr, stored: Float32) -> npt.NDArray[np.float64]:
-    """Sum up how far stored values are from exact ones, row by row, in double precision.
+    """Compute, for each row, the sums from which relative error and cosine similarity follow.
 
     Parameters
     ----------
     csr
-        Rows with exact values.
+        Rows with the exact values.
     stored
-        float32 (nnz,), what stands for them.
+        float32 (nnz,): the values that are stored instead.
 
     Returns
     -------
     float64 (rows, 4)
-        Sums of squared errors, of exact values squared, of stored ones squared, and of their
-        products. Elements that aren't finite are left out.
+        Sums of squared errors, of squared exact values, of squared stored values, and of the
+        products of exact and stored values. Elements that are not finite are left out.
 
     Raises
     ------
     TypeError, ValueError
-        `stored` is another array.
+        `stored` is not float32 (nnz,).
 
     Examples
     --------
@@ -122,7 +123,7 @@ def sum_errors(csr: Csr, stored: Float32) -> npt.NDArray[np.float64]:
 
 
 def check_values(values: Float32, count: int | None = None) -> None:
-    """Refuse what isn't a contiguous array of float32 of one axis."""
+    """Raise unless `values` is a contiguous float32 array of one axis, with `count` elements."""
     if not isinstance(values, np.ndarray) or values.dtype != np.float32:
         got = values.dtype if isinstance(values, np.ndarray) else type(values).__name__
         raise TypeError(f"got {got}, expected an array of float32: convert it with .astype")
@@ -132,7 +133,7 @@ def check_values(values: Float32, count: int | None = None) -> None:
             "aligned axis: pass np.ascontiguousarray of it"
         )
     if count is not None and len(values) != count:
-        raise ValueError(f"got {len(values)} values, expected {count}: pass as many")
+        raise ValueError(f"got {len(values)} values, expected {count}: pass one for each element")
 
 
 def _output(values: Float32, out: Float32 | None) -> Float32:
@@ -146,19 +147,19 @@ def _output(values: Float32, out: Float32 | None) -> Float32:
 
 
 def update_maxima(csr: Csr, maxima: Float32) -> None:
-    """Raise each channel's maximum to its largest value in these rows.
+    """Update the running maximum of each channel with the values of some rows, in place.
 
     Parameters
     ----------
     csr
-        Rows; a column's channel is the remainder of its number by the number of channels.
+        Rows; the channel of a column is its number modulo the number of channels.
     maxima
         float32 (channels,), changed in place.
 
     Raises
     ------
     TypeError, ValueError
-        `maxima` is another array.
+        `maxima` is not float32 (channels,).
 
     Examples
     --------
@@ -178,39 +179,41 @@ def update_maxima(csr: Csr, maxima: Float32) -> None:
 def quantize_linear(
     csr: Csr, scales: Float32, *, largest: int, out: Float32 | None = None
 ) -> tuple[Float32, int]:
-    """Count how many scales of its channel each value is, where that is exact.
+    """Convert values to integer codes, ``value = scale * code``, as far as that is exact.
 
-    A number times its scale, in float32, must be the value to the last bit.
+    It is exact if ``scale * code``, computed in float32, has the same bits as the value. The values
+    of a model quantized to 8 bits are of this kind.
 
     Parameters
     ----------
     csr
-        Rows; a column's channel is the remainder of its number by the number of channels.
+        Rows; the channel of a column is its number modulo the number of channels.
     scales
         float32 (channels,), finite and positive.
     largest
-        The largest number that may be counted; at least 1, at most 65,535.
+        The largest code allowed, 1 to 65,535.
     out
         float32 (nnz,) to write into.
 
     Returns
     -------
-    float32 (nnz,), int
-        The numbers, and how many rows from the first on are exact: what comes behind those is
-        of no use.
+    codes : float32 (nnz,)
+        Whole numbers from 1 to `largest`.
+    n_rows : int
+        How many rows from the first on are exact. Codes of later rows are undefined.
 
     Raises
     ------
     TypeError, ValueError
-        `scales` or `out` are other arrays.
+        `scales` is not float32 (channels,), or `out` is not float32 (nnz,).
 
     Examples
     --------
     >>> import numpy as np
     >>> from sparsefeat_kernels import encode
     >>> csr = encode(np.array([[1, 0.75], [0, 0.3]], np.float32))
-    >>> numbers, n_rows = quantize_linear(csr, np.array([1, 0.25], np.float32), largest=255)
-    >>> numbers[:2].tolist(), n_rows
+    >>> codes, n_rows = quantize_linear(csr, np.array([1, 0.25], np.float32), largest=255)
+    >>> codes[:2].tolist(), n_rows
     ([1.0, 3.0], 1)
     """
     from sparsefeat_kernels import _values
@@ -234,30 +237,30 @@ def quantize_linear(
 def quantize_squared(
     csr: Csr, scales: Float32, *, largest: int = 255, out: Float32 | None = None
 ) -> Float32:
-    """Find for each value the number whose square in scales of its channel is nearest.
+    """Convert values to the nearest codes with square companding, ``value = scale * code**2``.
 
     Parameters
     ----------
     csr
-        Rows of values from 0 on; a column's channel is the remainder of its number by the number
-        of channels.
+        Rows of non-negative values; the channel of a column is its number modulo the number of
+        channels.
     scales
         float32 (channels,), finite and positive.
     largest
-        The numbers go from 1 to this: none becomes 0.
+        Codes are 1 to `largest`, so that a stored value never becomes zero.
     out
         float32 (nnz,) to write into.
 
     Returns
     -------
     float32 (nnz,)
-        Whole numbers. ``scale * number**2`` is off by ``scale * (number + 1/2)`` at most, where the
-        value is at most ``scale * largest**2``.
+        Whole numbers. The error of a value up to ``scale * largest**2`` is at most
+        ``scale * (code + 1/2)``.
 
     Raises
     ------
     TypeError, ValueError
-        `scales` or `out` are other arrays.
+        `scales` is not float32 (channels,), or `out` is not float32 (nnz,).
 
     Examples
     --------
@@ -280,32 +283,31 @@ def quantize_squared(
 def dequantize(
     codes: Float32, indices: npt.NDArray[np.int32], scales: Float32, *, squared: bool
 ) -> None:
-    """Put back the values that `quantize_linear` or `quantize_squared` counted, in place.
+    """Replace codes of `quantize_linear` or `quantize_squared` by their values, in place.
 
     Parameters
     ----------
     codes
-        float32 (n,), changed in place: a scale times a number, or times its square, in float32.
+        float32 (n,), replaced by ``scale * code`` or ``scale * code**2``, computed in float32.
     indices
-        int32 (n,), column numbers, of which the channels follow.
+        int32 (n,): column numbers; the channel is the number modulo the number of channels.
     scales
         float32 (channels,).
     squared
-        Whether they are roots.
+        Whether the codes are those of `quantize_squared`.
 
     Raises
     ------
     TypeError, ValueError
-        Other arrays.
+        An array has another type or shape.
 
     Examples
     --------
     >>> import numpy as np
-    >>> numbers = np.array([3, 4], np.float32)
-    >>> dequantize(
-    ...     numbers, np.array([0, 3], np.int32), np.array([1, 0.5], np.float32), squared=True
-    ... )
-    >>> numbers.tolist()
+    >>> codes = np.array([3, 4], np.float32)
+    >>> scales = np.array([1, 0.5], np.float32)
+    >>> dequantize(codes, np.array([0, 3], np.int32), scales, squared=True)
+    >>> codes.tolist()
     [9.0, 8.0]
     """
     from sparsefeat_kernels import _values
@@ -315,7 +317,7 @@ def dequantize(
     if indices.dtype != np.int32 or indices.shape != codes.shape:
         raise TypeError(
             f"got indices of {indices.dtype} and shape {indices.shape}, expected int32 "
-            f"{codes.shape}: pass as many"
+            f"{codes.shape}: pass one for each code"
         )
     _values.dequantize(_columns(indices), codes, read_only(scales), squared)
 

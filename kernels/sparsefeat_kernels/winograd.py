@@ -1,8 +1,8 @@
 """3x3 convolutions with a quarter of the multiplications: Winograd's F(4x4, 3x3).
 
-Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2016), with interpolation
-points that keep rounding errors small: the relative error is about 1e-6, where direct convolution
-has 3e-7.
+The algorithm is that of Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks"
+(2016). The interpolation points are chosen for small rounding errors: the relative error is about
+1e-6, compared with 3e-7 for direct convolution.
 """
 
 import itertools
@@ -20,11 +20,11 @@ from sparsefeat_kernels.csr import read_only
 
 Float32 = npt.NDArray[np.float32]
 
-CHANNELS = 16  # numbers of channels are multiples of it
-_SHARES_PER_THREAD = 4  # so that a thread that is held up leaves its work to others
+CHANNELS = 16  # the numbers of input and output channels must be multiples of this
+_SHARES_PER_THREAD = 4  # so that other threads can take over the work of a delayed one
 _LINE_BYTES = 64
 
-# What a processor must have for a variant, the fastest variant first.
+# The processor features that each variant needs, fastest variant first.
 _FEATURES = {
     "avx512": ("avx512f", "avx512vl"),
     "avx2": ("avx2", "fma"),
@@ -33,11 +33,11 @@ _FEATURES = {
 
 
 class WinogradConvolution:
-    """A 3x3 convolution of stride 1 with zero padding, a bias, and optionally ReLU and pooling.
+    """A 3x3 convolution of stride 1 with zero padding and bias, optionally with ReLU and pooling.
 
-    The same numbers come out, bit for bit, for any number of images, threads and for any variant.
-    NaN and infinities in an input can become NaN in elements that are up to three rows and columns
-    away, where direct convolution spreads them by one. Pooling keeps NaN.
+    The result is the same, bit for bit, for every batch size, number of threads and variant.
+    A NaN or infinity in the input can make elements NaN that are up to three rows or columns away;
+    with direct convolution that distance is one. Pooling propagates NaN.
 
     Parameters
     ----------
@@ -47,13 +47,14 @@ class WinogradConvolution:
     bias
         float32 (C',).
     variant
-        ``avx512``, ``avx2`` or ``neon``: which vector registers the code is written for. By default
-        the one that suits this processor; the others give the same numbers, more slowly.
+        ``avx512``, ``avx2`` or ``neon``: the vector instructions to use. By default the fastest
+        that this processor has. The other variants compute the same numbers more slowly.
 
     Raises
     ------
     TypeError, ValueError
-        Other arrays, or other numbers of channels; no variant of that name, or none that suits.
+        An array has another type or shape, or a number of channels is not a multiple of 16;
+        `variant` is unknown, or this processor has none of the three.
 
     Examples
     --------
@@ -113,12 +114,12 @@ class WinogradConvolution:
 
     @property
     def variant(self) -> str:
-        """Name of the variant that runs."""
+        """Name of the variant in use."""
         return self._name
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the transformed weights: four times those of the kernel."""
+        """Size of the transformed weights in bytes: four times that of the kernel."""
         return self._weights.nbytes
 
     def __call__(
@@ -138,26 +139,27 @@ class WinogradConvolution:
         images
             float32 (N, H, W, C), C-contiguous; N may be 0, H and W are at least 1.
         relu
-            Replace what is negative by 0, before pooling.
+            Replace negative values by 0, before pooling.
         out
-            float32 (N, H, W, C') to write to. A new array unless there is `pooled`.
+            float32 (N, H, W, C') to write to. By default a new array, unless `pooled` is given.
         pooled
-            float32 (N, H // 2, W // 2, C') for the maxima of 2x2 elements. If `out` is not given,
-            nothing else is written.
+            float32 (N, H // 2, W // 2, C') to write the maxima of 2x2 elements to. If `out` is not
+            given, only the maxima are computed.
         executor
-            Threads that help the calling one. Without it there is no help.
+            Provides the other threads. Without it only the calling thread works.
         threads
-            How many threads share the work, the calling one included.
+            Number of threads that share the work, including the calling one.
 
         Returns
         -------
         float32
-            `out`, or `pooled` where that is all that was asked for.
+            `out`; or `pooled` if only that was given.
 
         Raises
         ------
         TypeError, ValueError
-            Arrays of another type, shape or layout, or that overlap; fewer than one thread.
+            An array has another type, shape or memory layout, or arrays overlap; or `threads` is
+            less than 1.
         """
         if threads < 1:
             raise ValueError(f"threads is {threads}, expected at least 1")
@@ -195,8 +197,8 @@ class WinogradConvolution:
                 helpers.extend(executor.submit(work) for _ in range(1, threads))
             work()
         finally:
-            # Nobody may write to the arrays after this call. Helpers that have not begun are
-            # not waited for: a forked process has none.
+            # No thread may write to the arrays after this call returns. Tasks that have not
+            # started are cancelled rather than awaited: after a fork no thread would run them.
             shares.clear()
             begun = [helper for helper in helpers if not helper.cancel()]
             wait(begun)
@@ -205,7 +207,7 @@ class WinogradConvolution:
         return result
 
     def _shares(self, n_tiles: int, threads: int) -> list["_Share"]:
-        """Divide the tiles if there are enough of them, otherwise the output channels."""
+        """Split the work by tiles if there are enough of them, otherwise by output channels."""
         block = self._block
         n_shares = threads * min(_SHARES_PER_THREAD, n_tiles // (threads * block))
         if threads == 1:
@@ -240,9 +242,9 @@ class WinogradConvolution:
         n_tiles = share.last_tile - share.first_tile
         n_channels = share.last_channel - share.first_channel
         block = self._block
-        if n_tiles < 4 * block:  # else the last, smaller one hardly matters
+        if n_tiles < 4 * block:  # with more blocks, a smaller last one hardly matters
             block = -(-n_tiles // max(1, round(n_tiles / block)))
-        # Products are made for a few tiles more than there are.
+        # The multiplication rounds the number of tiles up, and writes products for them too.
         room = block + self._variant.rows[0]
         depths = -(-self._n_in // _winograd.DEPTH)
         sizes = (
@@ -274,7 +276,7 @@ class WinogradConvolution:
 
 
 def fits_winograd(n_in: int, n_out: int) -> bool:
-    """Whether there can be a `WinogradConvolution` of these numbers of channels.
+    """Return whether `WinogradConvolution` supports these numbers of channels.
 
     Examples
     --------
@@ -285,9 +287,10 @@ def fits_winograd(n_in: int, n_out: int) -> bool:
 
 
 def choose_variant() -> str | None:
-    """Name the variant that is fastest on this processor; None where it has no such vectors.
+    """Return the name of the fastest variant on this processor, or None if it supports none.
 
-    What numba is told to compile for by ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` counts.
+    ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` are honoured, because they decide what numba
+    compiles for.
 
     Examples
     --------
@@ -304,17 +307,17 @@ def choose_variant() -> str | None:
 def compile_winograd(
     variant: str | None = None, *, on_compile: Callable[[], object] | None = None
 ) -> None:
-    """Compile what a convolution needs, or load it from numba's cache.
+    """Compile the kernels of a variant, or load them from numba's cache.
 
-    Compiling takes some seconds, the first time on a machine; the first convolution does it
-    otherwise.
+    Compiling takes some seconds the first time on a machine. Without this call the first
+    convolution compiles.
 
     Parameters
     ----------
     variant
-        As `WinogradConvolution` takes.
+        As for `WinogradConvolution`.
     on_compile
-        Called once if there is something to compile, before it begins.
+        Called once before compilation starts; not called if the cache has everything.
 
     Examples
     --------
@@ -350,17 +353,17 @@ class _Share(NamedTuple):
 
 
 class _Scratch(threading.local):
-    """Memory of each thread that calls, taken anew only where more is needed."""
+    """Scratch memory of each calling thread; it is reallocated only when more is needed."""
 
     def __init__(self) -> None:
         self._memory = np.empty(0, np.float32)
 
     def take(self, sizes: Iterable[int]) -> list[Float32]:
-        """Give arrays of these numbers of elements, each from the beginning of a cache line."""
+        """Return arrays of the given numbers of elements, each aligned to a cache line."""
         line = _LINE_BYTES // 4
         rounded = [-(-size // line) * line for size in sizes]
         if len(self._memory) < sum(rounded):
-            # Zeros, since products are made of a few elements that nobody has written.
+            # Zeros, because a few elements are multiplied that were never written.
             self._memory = _aligned(sum(rounded))
         ends = np.cumsum(rounded).tolist()
         return [self._memory[end - n : end] for end, n in zip(ends, rounded, strict=True)]
@@ -370,7 +373,7 @@ _scratch = _Scratch()
 
 
 def _aligned(n_elements: int) -> Float32:
-    """Make zeros that begin with a line of cache."""
+    """Return zeros whose first element is aligned to a cache line."""
     line = _LINE_BYTES // 4
     memory = np.zeros(n_elements + line, np.float32)
     first = -memory.ctypes.data % _LINE_BYTES // 4
@@ -378,13 +381,13 @@ def _aligned(n_elements: int) -> Float32:
 
 
 def _ranges(n: int, n_parts: int) -> list[tuple[int, int]]:
-    """Cut 0 to n into parts of nearly the same size, none of them empty."""
+    """Split the range from 0 to n into at most `n_parts` non-empty parts of similar size."""
     ends = [n * part // n_parts for part in range(n_parts + 1)]
     return [(first, last) for first, last in itertools.pairwise(ends) if last > first]
 
 
 def _features() -> set[str]:
-    """List the instructions that numba compiles for, by LLVM's names."""
+    """Return LLVM's names of the processor features that numba compiles for."""
     import llvmlite.binding  # type: ignore[import-untyped]
 
     listed = os.environ.get("NUMBA_CPU_FEATURES")
@@ -393,7 +396,7 @@ def _features() -> set[str]:
     if listed is not None:
         return {name[1:] for name in listed.split(",") if name.startswith("+")}
     features = {name for name, has in llvmlite.binding.get_host_cpu_features().items() if has}
-    # LLVM lists no features of a 64-bit ARM on some systems; all of them have NEON.
+    # On some systems LLVM lists no features for 64-bit ARM; every such processor has NEON.
     if llvmlite.binding.get_process_triple().startswith(("aarch64", "arm64")):
         features.add("neon")
     return features

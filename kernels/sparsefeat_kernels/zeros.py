@@ -1,4 +1,4 @@
-"""How many elements are zero, where."""
+"""Count zeros by row, channel and position, of dense rows and of CSR."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from sparsefeat_kernels.csr import Csr, dense_bits, raise_invalid_row, read_only
 
 
 def count_zeros_per_row(x: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    """Count each row's zeros: 0.0 and -0.0, as `encode` does.
+    """Count the zeros of each row; 0.0 and -0.0 both count.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def count_zeros_per_row(x: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
 
 
 def count_zeros_per_channel(x: npt.NDArray[np.float32], n_channels: int) -> npt.NDArray[np.int64]:
-    """Count each channel's zeros over all rows and places.
+    """Count the zeros of each channel over all rows and positions.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def count_zeros_per_channel(x: npt.NDArray[np.float32], n_channels: int) -> npt.
     Raises
     ------
     TypeError, ValueError
-        As `encode` does, and where the features are no multiple of `n_channels`.
+        As `encode` does; also if the number of features is not a multiple of `n_channels`.
 
     Examples
     --------
@@ -74,13 +74,13 @@ def count_zeros_per_channel(x: npt.NDArray[np.float32], n_channels: int) -> npt.
 
 
 def csr_zeros_per_row(csr: Csr) -> npt.NDArray[np.int64]:
-    """Count what each row doesn't store.
+    """Count the zeros of each row of a CSR matrix: the elements it does not store.
 
     Returns
     -------
     int64 (rows,)
-        Equal to `count_zeros_per_row` of the dense rows, provided that no zero is stored;
-        `encode` stores none. That `indptr` never decreases is not checked.
+        Equal to `count_zeros_per_row` of the dense rows if no zero is stored, which holds for the
+        result of `encode`. `indptr` is not checked.
 
     Examples
     --------
@@ -93,7 +93,7 @@ def csr_zeros_per_row(csr: Csr) -> npt.NDArray[np.int64]:
 
 
 def csr_zeros_per_channel(csr: Csr, n_channels: int) -> npt.NDArray[np.int64]:
-    """Count what the rows don't store of each channel.
+    """Count the zeros of each channel of a CSR matrix, over all rows and positions.
 
     Parameters
     ----------
@@ -105,13 +105,13 @@ def csr_zeros_per_channel(csr: Csr, n_channels: int) -> npt.NDArray[np.int64]:
     Returns
     -------
     int64 (n_channels,)
-        Equal to `count_zeros_per_channel` of the dense rows, provided that no zero is stored.
+        Equal to `count_zeros_per_channel` of the dense rows if no zero is stored.
 
     Raises
     ------
     ValueError
-        The columns are no multiple of `n_channels`, or a row of `csr` leaves its bounds or
-        doesn't strictly increase.
+        The number of columns is not a multiple of `n_channels`, or a row of `csr` has columns that
+        are out of range or not strictly increasing.
 
     Examples
     --------
@@ -129,7 +129,7 @@ def csr_zeros_per_channel(csr: Csr, n_channels: int) -> npt.NDArray[np.int64]:
 
 
 def csr_zeros_per_position(csr: Csr, n_channels: int) -> npt.NDArray[np.int64]:
-    """Count what the rows don't store of each position, over all rows and channels.
+    """Count the zeros of each position of a CSR matrix, over all rows and channels.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def csr_zeros_per_position(csr: Csr, n_channels: int) -> npt.NDArray[np.int64]:
     Returns
     -------
     int64 (H * W,)
-        Equal to the zeros of the dense rows, provided that no zero is stored.
+        Equal to the zeros of the dense rows if no zero is stored.
 
     Raises
     ------
@@ -175,8 +175,8 @@ def csr_active_rows_per_channel(csr: Csr, n_channels: int) -> npt.NDArray[np.int
     Returns
     -------
     int64 (n_channels,)
-        0 for a channel that is zero everywhere, the number of rows for one that is active
-        somewhere in each.
+        0 for a channel without a non-zero element; the number of rows for a channel that has one in
+        every row.
 
     Raises
     ------
@@ -201,14 +201,14 @@ def csr_active_rows_per_channel(csr: Csr, n_channels: int) -> npt.NDArray[np.int
 def _count_positions(n_features: int, n_channels: int) -> int:
     if n_channels < 1 or n_features % n_channels:
         raise ValueError(
-            f"{n_features} features are no whole number of {n_channels} channels: "
+            f"{n_features} features are not a multiple of {n_channels} channels: "
             "pass the extent of the last axis"
         )
     return n_features // n_channels
 
 
 def _count_stored(csr: Csr, kernel: Callable[..., int], *arguments: object) -> None:
-    """Call a kernel that reads indices, and refuse the row that it stopped at, if it did."""
+    """Call a kernel that reads indices, and raise if it stopped at an invalid row."""
     indptr, indices = read_only(csr.indptr), read_only(csr.indices.view(np.uint32))
     row = kernel(indptr, indices, csr.n_columns, *arguments)
     if row != csr.n_rows:

@@ -1,29 +1,34 @@
-"""Bytes to Zstandard frames, by nothing but how often each byte value occurs."""
+"""Compress bytes to Zstandard frames by entropy coding alone, without searching for matches."""
 
 import numpy as np
 import numpy.typing as npt
 
-BLOCK = 1 << 17  # bytes: no block may have more
+BLOCK = 1 << 17  # bytes; the format's limit for a block
 _MAGIC = 0xFD2FB528
-_ONE_SEGMENT = 0xA0  # the frame's header: as much memory as content, whose size has 4 bytes
+_ONE_SEGMENT = 0xA0  # frame header: a single segment, with its size in 4 bytes
 _RAW, _COMPRESSED = 0, 2
-_MIN_BYTES = 64  # bytes that may be worth a table
-_OVERHEAD = 12  # bytes of a compressed block beside its table and streams
+_MIN_BYTES = 64  # a shorter block is stored uncompressed: its table would take too much
+_OVERHEAD = 12  # bytes of a compressed block besides its table and streams
 _LONGEST_TABLE = 128
 
 
 def literals_frame(data: npt.NDArray[np.uint8]) -> bytes:
-    """Write bytes as a Zstandard frame without matches: Huffman codes, runs, or as they are.
+    """Compress bytes to a Zstandard frame of Huffman-coded literals, runs or raw blocks.
 
-    Where repetitions are accidents, as among the exponents of activations or the gaps between
-    their columns, that is smaller than what libzstd's fast levels make, and takes a third
-    of the time. It doesn't look for anything that repeats. Any decoder of Zstandard (RFC 8878)
-    reads it.
+    Byte planes of activations, and of the gaps between their columns, hold few useful
+    repetitions. For them the frame is smaller than what the fast levels of libzstd write, in a
+    third of the time. Repeated sequences are not searched for. Every Zstandard decoder (RFC 8878)
+    reads the frame.
 
     Parameters
     ----------
     data
         uint8 (n,), contiguous.
+
+    Returns
+    -------
+    bytes
+        The frame, with the content's size in its header.
 
     Examples
     --------
@@ -33,19 +38,19 @@ def literals_frame(data: npt.NDArray[np.uint8]) -> bytes:
     """
     header = (_MAGIC | _ONE_SEGMENT << 32 | len(data) << 40).to_bytes(9, "little")
     pieces = [data[start : start + BLOCK] for start in range(0, len(data), BLOCK)]
-    # The empty block at the end is the one that says that it is the last.
+    # An empty block at the end carries the flag of the last block.
     return b"".join([header, *(part for piece in pieces for part in _block(piece)), b"\1\0\0"])
 
 
 def sampled_literal_bits(data: npt.NDArray[np.uint8], size: int = 4096) -> float:
-    """Estimate how many bits a byte takes in a `literals_frame`.
+    """Estimate the bits per byte that `literals_frame` needs, from a sample.
 
     Parameters
     ----------
     data
         uint8 (n,).
     size
-        About how many bytes are looked at, evenly apart.
+        Approximate number of bytes to sample, evenly spaced.
 
     Examples
     --------
@@ -64,9 +69,9 @@ def _block(data: npt.NDArray[np.uint8]) -> list[bytes]:
     n = len(data)
     if n < _MIN_BYTES:
         return _raw(data)
-    # Two of three: the commonest, if there is one that nearly all are.
+    # The median of three samples: the most common value, if nearly all bytes have one value.
     common = sorted(data[[n // 4, n // 2, n - 1]])[1]
-    room = n // 8  # bytes, at least, with a code: it has one bit or more
+    room = n // 8  # bytes; Huffman codes of one bit or more can't take less
     n_others = _zstandard.count_others(data, common, room // _zstandard.BYTES_PER_OTHER)
     if _zstandard.BYTES_PER_OTHER * n_others < room:
         out = np.empty(room + 4, np.uint8)
@@ -76,11 +81,11 @@ def _block(data: npt.NDArray[np.uint8]) -> list[bytes]:
     sizes = np.empty(4, np.int64)
     _zstandard.plan(data, lengths, codes, sizes)
     n_coded = int(sizes.sum())
-    # What is nearly noise isn't worth the time that it takes to read.
+    # Data that shrink by less than 1/64 are stored raw, because raw blocks are faster to read.
     table = _table(lengths)
     if table is None or len(table) + _OVERHEAD + n_coded > n - n // 64:
         return _raw(data)
-    # As much memory as the longest codes take: another thread may write to `data`.
+    # Room for the longest codes everywhere: another thread may change `data` meanwhile.
     room = (n + 3) // 4 * _zstandard.LONGEST // 8 + _zstandard.SLACK
     starts, out = np.arange(4) * room, np.empty(4 * room, np.uint8)
     _zstandard.write_streams(data, codes, out, starts)
@@ -89,7 +94,7 @@ def _block(data: npt.NDArray[np.uint8]) -> list[bytes]:
         for start, size in zip(starts.tolist(), sizes.tolist(), strict=True)
     ]
     literals = b"".join([table, sizes[:3].astype("<u2").tobytes(), *streams])
-    # Four streams, both sizes in 18 bits; then no sequences.
+    # The header says: four streams, both sizes in 18 bits. No sequences follow.
     section = (_COMPRESSED | 3 << 2 | n << 4 | len(literals) << 22).to_bytes(5, "little")
     return [_header(_COMPRESSED, len(section) + len(literals) + 1), section, literals, b"\0"]
 
@@ -103,7 +108,7 @@ def _header(kind: int, size: int) -> bytes:
 
 
 def _table(lengths: npt.NDArray[np.uint8]) -> bytes | None:
-    """Describe a code by its symbols' weights; the last one follows from the others."""
+    """Encode the weights of a Huffman code; the last weight follows from the others."""
     from sparsefeat_kernels import _zstandard
 
     last = int(np.flatnonzero(lengths)[-1])

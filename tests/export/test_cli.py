@@ -64,7 +64,7 @@ def test_without_a_download_the_default_is_pretrained(
     lines = done.stderr.splitlines()
     assert [line.split()[0] for line in lines] == ["converting", "taking", "certifying"]
     assert "weights imagenet" in lines[0]
-    assert "taking the weights pretrained: Keras could not download" in lines[1]
+    assert "using the pretrained weights instead of imagenet: Keras could not download" in lines[1]
 
 
 def test_what_only_the_download_has_is_not_replaced(

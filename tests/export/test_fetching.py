@@ -71,7 +71,7 @@ def test_another_wheel_of_that_name_is_not_read(cache: Path, no_index: Path) -> 
         )
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         wheel.writestr(f"{info}/RECORD", "")
-    with pytest.raises(DownloadError, match=f"expected {WHEEL_SHA256}.*was not read"):
+    with pytest.raises(DownloadError, match=f"expected {WHEEL_SHA256}.*was not used"):
         read_pretrained()
     assert list(cache.iterdir()) == []
 

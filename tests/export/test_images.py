@@ -40,7 +40,7 @@ def test_very_many_are_sampled_and_that_is_said(tmp_path: Path) -> None:
     said: list[str] = []
     chosen = find_images(tmp_path, said.append)
     assert len({one.path for one in chosen}) == 32
-    assert "certifying on 32 images in" in said[0]
+    assert "certifying with 32 images of" in said[0]
     names = [one.path.stem for one in chosen]
     assert names == sorted(names)
     assert set(names) >= {f"{index:02}" for index in range(0, 40, 2)}

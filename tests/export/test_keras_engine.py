@@ -72,4 +72,4 @@ def test_every_way_gives_keras_numbers_for_the_layers_asked_for(
 
 
 def test_a_file_whose_weights_are_not_those_exported(said: Any) -> None:
-    assert "not given the weights that were exported" in said["error"]
+    assert "weights that Keras gets are not those that were exported" in said["error"]

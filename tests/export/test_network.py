@@ -81,7 +81,7 @@ def outcomes(keras_files: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
             "separate ReLU",
             [
                 "'block1_conv1' is not VGG16's block1_conv1: its activation is 'linear'",
-                "expected relu; a ReLU in a layer of its own is not taken for it",
+                "expected relu; a separate ReLU layer is not accepted instead",
             ],
         ),
         (

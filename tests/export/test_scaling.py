@@ -47,10 +47,10 @@ EXPORTED = list(EXPECTED)[:5]
 # By request: the file, the scaling that is asked for, and what the error says.
 REFUSED: dict[str, tuple[str, str | None, list[str]]] = {
     "other scaling": ("guide", "caffe", ["itself (rescaling: ", "--scaling caffe", "leave"]),
-    "own mean": ("own_mean", None, ["mean, subtract, in front of block1_conv1", "--scaling"]),
-    "mixed": ("mixed", None, ["mix, in front of block1_conv1, does more than multiply"]),
-    "clipped": ("clipped", None, ["clip, in front of block1_conv1, does more than multiply"]),
-    "resizing": ("resizing", None, ["resizing, in front of", "150x150 from those of 180x180"]),
+    "own mean": ("own_mean", None, ["mean, subtract, before block1_conv1", "--scaling"]),
+    "mixed": ("mixed", None, ["mix, before block1_conv1, does more than multiply"]),
+    "clipped": ("clipped", None, ["clip, before block1_conv1, does more than multiply"]),
+    "resizing": ("resizing", None, ["resizing, before", "from 180x180 to 150x150"]),
     "lambda": ("lambda", None, ["cannot load", "a Lambda layer", "Rescaling"]),
     "grey": ("grey", None, ["1 channel, expected 3"]),
     "four": ("four", None, ["4 channels, expected 3"]),
@@ -170,7 +170,7 @@ def test_a_model_that_says_nothing_is_taken_for_caffe_and_the_user_is_told(
     mode, _, line = loaded["unsaid"]
     assert mode == "caffe"
     assert "does not say how its pixels are scaled: assuming --scaling caffe" in line
-    assert "say --scaling tf, torch, 0..1 or none" in line
+    assert "use --scaling tf, torch, 0..1 or none" in line
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +223,7 @@ def test_graphs_are_read_too(models: Path, exported: Callable[[str], Path]) -> N
     assert read_scaling(models / "preprocess_input.onnx") == MODES["caffe"]
     assert read_scaling(models / "sequential.onnx") == MODES["0..1"]
     assert read_scaling(models / "plain.onnx") is None
-    with pytest.raises(WeightsError, match=r"own_mean\.onnx: what lies in front of its first conv"):
+    with pytest.raises(WeightsError, match=r"own_mean\.onnx: the operators before its first conv"):
         read_scaling(models / "own_mean.onnx")
     assert read_scaling(exported("sequential")) == MODES["0..1"]
     custom = read_scaling(exported("normalization"))

@@ -340,13 +340,13 @@ def test_refuses_exactly_what_the_reference_refuses(data: st.DataObject) -> None
         n_columns,
     )
     out, before, after = guarded(n_rows, n_columns)
-    unsound = reference.first_invalid_row(csr)
-    if unsound is None:
+    invalid = reference.first_invalid_row(csr)
+    if invalid is None:
         assert_same_dense(to_dense(csr, out=out), reference.to_dense(csr))
     else:
-        with pytest.raises(ValueError, match=f"row {unsound} of the Csr"):
+        with pytest.raises(ValueError, match=f"row {invalid} of the Csr"):
             to_dense(csr, out=out)
-        with pytest.raises(ValueError, match=f"row {unsound} of the Csr"):
+        with pytest.raises(ValueError, match=f"row {invalid} of the Csr"):
             reference.to_dense(csr)
     assert np.isnan(before).all()
     assert np.isnan(after).all()

@@ -77,9 +77,9 @@ def test_only_the_two_zeros_are_zero() -> None:
 
 
 @pytest.mark.parametrize("n_channels", [0, -1, 4, 7])
-def test_features_must_be_whole_places(n_channels: int) -> None:
+def test_features_must_be_a_multiple_of_the_channels(n_channels: int) -> None:
     x = random_rows(2, 6, 0.5)
-    message = f"6 features are no whole number of {n_channels} channels"
+    message = f"6 features are not a multiple of {n_channels} channels"
     with pytest.raises(ValueError, match=message):
         count_zeros_per_channel(x, n_channels)
     for count in PER_POSITION:

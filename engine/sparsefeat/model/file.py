@@ -231,7 +231,7 @@ def _check_content(path: Path) -> None:
     except OSError as exc:
         if exc.errno == errno.ELOOP:
             raise ModelError(
-                f"{path} is a link that leads back to itself, expected a file: copy or download "
+                f"{path} is a link that points to itself, expected a file: copy or download "
                 "it again"
             ) from exc
         raise ModelError(f"{path} can't be read: {exc.strerror}") from exc

@@ -1,9 +1,9 @@
-"""The Keras network that is exported: loaded, checked to be VGG16's chain, and described.
+"""Load the Keras network to export, check that it is a VGG16, and describe it.
 
 =============  ===================================================================
-`loading`      the network that a request names, with its weights and its scaling
-`chain`        its layers one after the other, VGG16's convolutions and pools first
-`description`  the same in words, and the digest of its weights
+`loading`      load the network with its weights and its scaling
+`chain`        check that the layers form a chain that starts with VGG16's
+`description`  describe the layers for the metadata; the digest of the weights
 =============  ===================================================================
 """
 

@@ -1,4 +1,4 @@
-"""A Keras model as a chain of layers, checked to begin with VGG16's convolutions and pools."""
+"""Check that a Keras model is a chain of layers that starts with VGG16's convolutions and pools."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -8,12 +8,12 @@ from typing import Any
 from sparsefeat_export.errors import WeightsError
 from sparsefeat_export.sources import BLOCKS, planned_convolutions
 
-NAME = re.compile(r"[A-Za-z0-9_-]+")  # what a store can hold
-N_BASE_LAYERS = sum(count + 1 for count, _ in BLOCKS)  # with the pools
+NAME = re.compile(r"[A-Za-z0-9_-]+")  # layer names that a store allows
+N_BASE_LAYERS = sum(count + 1 for count, _ in BLOCKS)  # including the pools
 
 
 def open_operations(model: Any) -> Iterator[Any]:
-    """Yield the layers and operations of `model` in its order, those of models inside it too."""
+    """Yield the layers and operations of `model` in order, including those of nested models."""
     import keras
 
     for one in getattr(model, "operations", model.layers):
@@ -24,12 +24,12 @@ def open_operations(model: Any) -> Iterator[Any]:
 
 
 def split_front(operations: Sequence[Any], source: str) -> tuple[list[Any], list[Any]]:
-    """Part what lies in front of the first convolution from the layers that begin with it.
+    """Split operations into those before the first convolution, and the layers from it on.
 
     Raises
     ------
     WeightsError
-        Something from the first convolution on is no layer.
+        An operation from the first convolution on is not a layer.
     """
     import keras
 
@@ -46,9 +46,9 @@ def split_front(operations: Sequence[Any], source: str) -> tuple[list[Any], list
 
 @contextmanager
 def recorded(operations: Sequence[Any]) -> Iterator[dict[str, tuple[Any, Any]]]:
-    """Record what each of `operations` is given and gives while a model that holds it is run.
+    """Record the input and output of each operation while a model that contains it runs.
 
-    Only where the model is run eagerly. What is yielded fills with (input, output) by name.
+    The model must run eagerly. The yielded dict is filled with (input, output) by operation name.
     """
     seen: dict[str, tuple[Any, Any]] = {}
 
@@ -72,28 +72,28 @@ def recorded(operations: Sequence[Any]) -> Iterator[dict[str, tuple[Any, Any]]]:
 
 
 def connect(layers: list[Any], images: Any, source: str) -> dict[str, Any]:
-    """Call one layer after the other, beginning with `images`: each one's output by its name.
+    """Call the layers one after the other on `images`; return the output of each by name.
 
     Raises
     ------
     WeightsError
-        A layer does not take one tensor.
+        A layer can't be called with the output of the one before it.
     """
     outputs: dict[str, Any] = {}
     tensor = images
     for layer in layers:
         try:
             tensor = outputs[layer.name] = layer(tensor)
-        except Exception as exc:  # a layer that wants two inputs raises what it likes
+        except Exception as exc:  # a layer with two inputs can raise anything
             raise WeightsError(
-                f"{source}: layer {layer.name!r} does not follow from the one before it alone, "
-                "expected a chain of layers"
+                f"{source}: layer {layer.name!r} does not take just the output of the layer before "
+                "it, expected a chain of layers"
             ) from exc
     return outputs
 
 
 def check_base(layers: list[Any], channels_divisor: int, source: str) -> None:
-    """Raise WeightsError, naming the layer, unless `layers` begin as VGG16 does."""
+    """Raise WeightsError, naming the layer, unless `layers` start with VGG16's 18 layers."""
     for index, (name, kernel) in enumerate(_expected(channels_divisor)):
         if index == len(layers):
             raise WeightsError(f"{source}: {name} is missing, the model ends before it")
@@ -101,13 +101,13 @@ def check_base(layers: list[Any], channels_divisor: int, source: str) -> None:
         if not isinstance(layer, _kind(kernel)):
             raise WeightsError(
                 f"{source}: layer {layer.name!r} is a {type(layer).__name__}, expected VGG16's "
-                f"{name} there, "
+                f"{name}, "
                 + ("a MaxPooling2D" if kernel is None else f"a Conv2D with a kernel of {kernel}")
             )
         if not layer.built:
             raise WeightsError(
                 f"{source}: layer {layer.name!r} has no weights yet: call the model on an image "
-                "before it is saved"
+                "before you save it"
             )
         if different := list(_differences(layer, kernel)):
             raise WeightsError(
@@ -116,22 +116,19 @@ def check_base(layers: list[Any], channels_divisor: int, source: str) -> None:
 
 
 def check_usable(layers: list[Any], source: str) -> None:
-    """Raise WeightsError if names collide or cannot be stored, or for another type or order.
-
-    Every layer has to be float32, with its channels last.
-    """
+    """Raise WeightsError unless names are unique and storable, and layers are float32 and NHWC."""
     seen = {"images"}
     for layer in layers:
         if layer.name in seen:
             raise WeightsError(
-                f"{source}: two layers are called {layer.name!r}, but each is an output by its "
-                "name: rename one"
+                f"{source}: two layers are called {layer.name!r}, expected different names, which "
+                "become the names of the outputs: rename one"
             )
         seen.add(layer.name)
         if not NAME.fullmatch(layer.name):
             raise WeightsError(
-                f"{source}: layer {layer.name!r} has a name that no store can hold, expected "
-                "letters of ASCII, digits, _ and - alone: rename it (layer.name = ...)"
+                f"{source}: layer {layer.name!r} has a name that no store can hold, expected only "
+                "ASCII letters, digits, _ and -: rename it (layer.name = ...)"
             )
         dtypes = {layer.compute_dtype, *(weight.dtype for weight in layer.weights)}
         if dtypes != {"float32"}:
@@ -141,7 +138,8 @@ def check_usable(layers: list[Any], source: str) -> None:
             )
         if getattr(layer, "data_format", None) == "channels_first":
             raise WeightsError(
-                f"{source}: layer {layer.name!r} has its channels first, expected channels last"
+                f"{source}: layer {layer.name!r} is in channels_first format, expected "
+                "channels_last"
             )
 
 
@@ -162,7 +160,7 @@ def _kind(kernel: tuple[int, ...] | None) -> type[Any]:
 
 
 def _differences(layer: Any, kernel: tuple[int, ...] | None) -> Iterator[str]:
-    """Say what a convolution or a pool has otherwise than VGG16's."""
+    """Yield how a convolution or pool differs from VGG16's."""
     import keras
 
     if kernel is None:
@@ -177,7 +175,7 @@ def _differences(layer: Any, kernel: tuple[int, ...] | None) -> Iterator[str]:
         found = {
             "kernel": (tuple(layer.kernel.shape), kernel),
             "activation": ("relu" if rectified else repr(activation), "relu"),
-            "bias": ("there" if layer.use_bias else "missing", "there"),
+            "bias": ("present" if layer.use_bias else "missing", "present"),
             "padding": (layer.padding, "same"),
             "strides": (tuple(layer.strides), (1, 1)),
             "dilation": (tuple(layer.dilation_rate), (1, 1)),
@@ -186,4 +184,4 @@ def _differences(layer: Any, kernel: tuple[int, ...] | None) -> Iterator[str]:
         if got != wanted:
             yield f"its {what} is {got}, expected {wanted}"
             if what == "activation":
-                yield "a ReLU in a layer of its own is not taken for it"
+                yield "a separate ReLU layer is not accepted instead"

@@ -1,4 +1,4 @@
-"""A network's layers in words, for the model file's metadata."""
+"""Describe a network's layers for the model file's metadata."""
 
 import hashlib
 import re
@@ -13,17 +13,18 @@ KINDS = {"Conv2D": "conv", "MaxPooling2D": "pool"}
 
 
 def describe(network: Network) -> list[dict[str, Any]]:
-    """Name, kind, shape, stride and rectification of every layer, in network order.
+    """Return name, kind, shape, stride and rectification of every layer, in network order.
 
-    Extents are None where they follow from the input's, divided by the stride and rounded down.
+    For a network of any input size, the height and width of a layer are None: they are those of
+    the input divided by the stride, rounded down.
 
     Raises
     ------
     WeightsError
-        A layer's extents follow from the input's in another way.
+        The height or width of a layer depends on the input's in another way.
     """
     symbolic = network.height is None or network.width is None
-    # With a fixed size there is nothing to follow from another.
+    # Two sizes to compare; not needed if the size is fixed.
     sizes = (512, 544) if symbolic else ()
     shapes = {
         size: network.model.compute_output_shape(
@@ -47,9 +48,9 @@ def describe(network: Network) -> list[dict[str, Any]]:
             heights = {size: shapes[size][layer.name][1] for size in sizes}
             if any(size // stride != height for size, height in heights.items()):
                 raise WeightsError(
-                    f"layer {layer.name!r}: its height for inputs of {sizes} pixels is "
-                    f"{tuple(heights.values())}, which is no division by a stride: save the model "
-                    "with a fixed input size"
+                    f"layer {layer.name!r} has heights {tuple(heights.values())} for inputs of "
+                    f"{sizes} pixels, expected the input's height divided by a stride: save the "
+                    "model with a fixed input size"
                 )
             described["stride"] = stride
         layers.append(described)
@@ -57,7 +58,7 @@ def describe(network: Network) -> list[dict[str, Any]]:
 
 
 def _stride_behind(layer: Any, stride: int) -> int:
-    """Pixels between neighbours of a layer's output, from those of its input."""
+    """Compute the stride of a layer's output in pixels from that of its input."""
     import keras
 
     if isinstance(layer, keras.layers.UpSampling2D):
@@ -70,7 +71,7 @@ def _stride_behind(layer: Any, stride: int) -> int:
 
 
 def is_rectified(layer: Any) -> bool:
-    """Whether a plain ReLU makes the layer's output."""
+    """Return whether the layer's output is that of a plain ReLU."""
     import keras
 
     if isinstance(layer, keras.layers.ReLU):
@@ -79,7 +80,7 @@ def is_rectified(layer: Any) -> bool:
 
 
 def digest(network: Network) -> str:
-    """SHA-256 over every weight's float32 little-endian bytes, in network order."""
+    """Compute the SHA-256 of all weights' little-endian float32 bytes, in network order."""
     sha256 = hashlib.sha256()
     for layer in network.layers:
         for variable in layer.weights:

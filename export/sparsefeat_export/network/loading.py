@@ -1,4 +1,4 @@
-"""The Keras network that is exported, flat: one layer after the other, nothing nested."""
+"""Load the Keras network to export, and flatten nested models into one chain of layers."""
 
 import re
 import tempfile
@@ -31,9 +31,9 @@ from sparsefeat_export.sources import (
 )
 
 UNLOADABLE = {
-    "Lambda": "whose Python code is not run from a file",
-    "TFOpLambda": "an operation as only Keras 2 can load it",
-    "SlicingOpLambda": "an operation as only Keras 2 can load it",
+    "Lambda": "and Python code from a file is not executed",
+    "TFOpLambda": "which only Keras 2 can load",
+    "SlicingOpLambda": "which only Keras 2 can load",
 }
 
 
@@ -41,24 +41,24 @@ UNLOADABLE = {
 class Network:
     """A Keras model whose outputs are all its layers, by name.
 
-    `layers` are in network order; `height` and `width` are None where any size will do.
+    `layers` are in network order; `height` and `width` are None if the model accepts any size.
     """
 
     model: Any  # keras.Model: images -> {layer name: activation}
     layers: tuple[Any, ...]
     height: int | None
     width: int | None
-    size: tuple[int, int]  # height, width of images where nobody asks for another
-    source: str  # of the weights, in words
-    scaling: Scaling  # from RGB pixels to the first convolution
-    own: "Own"  # the model as it was built
-    notes: tuple[str, ...] = ()  # what was found, a line each
-    assumed: str = ""  # what had to be assumed of the scaling, a line
+    size: tuple[int, int]  # default height and width of images
+    source: str  # where the weights come from, for messages and metadata
+    scaling: Scaling  # from RGB pixels to the input of the first convolution
+    own: "Own"  # the original model
+    notes: tuple[str, ...] = ()  # remarks for the user, one line each
+    assumed: str = ""  # a line that says which scaling was assumed; empty if it is known
 
     def predict(self, pixels: Any) -> dict[str, Any]:
-        """Give what each layer gives in `Model.predict` of the model as it was built.
+        """Return the output of each layer in `Model.predict` of the original model.
 
-        Its input is RGB pixels, float32 (1, H, W, 3), scaled as `own.scaled` says, by Keras.
+        `pixels` are RGB, float32 (1, H, W, 3); Keras scales them by `own.scaled`.
         """
         with recorded(self.layers) as seen:
             self.own.run(pixels)
@@ -67,13 +67,13 @@ class Network:
 
 @dataclass(frozen=True, kw_only=True)
 class Own:
-    """A model as it was built, and how pixels are scaled before it is given them."""
+    """The original model, and the scaling that its user applies before calling it."""
 
     model: Any
     scaled: Scaling
 
     def run(self, pixels: Any) -> Any:
-        """Run `Model.predict`, eagerly so that what happens inside can be recorded."""
+        """Run `Model.predict` eagerly, so that the layers inside can be recorded."""
         self.model.run_eagerly = True
         return self.model.predict(scale_as_keras(pixels, self.scaled), verbose=0)
 
@@ -84,14 +84,14 @@ def load(request: Request) -> Network:
     Raises
     ------
     WeightsError
-        The weights are not those of a VGG16, the message names the layer; or what lies in front
-        of its first convolution is no scaling, or another one than was asked for.
+        The weights are not those of a VGG16 (the message names the layer); or the operations before
+        the first convolution are not a scaling, or not the scaling that was asked for.
     DownloadError
-        Weights were to be fetched and could not be.
+        The weights could not be downloaded.
     """
     import keras
 
-    # Whatever the user's own configuration file says.
+    # Override the user's Keras configuration file.
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")
     path, top = Path(request.weights), request.top
@@ -107,11 +107,11 @@ def load(request: Request) -> Network:
         if suffix == ".onnx" and known is not None and request.scaling is None:
             notes = (f"{source} says how its pixels are scaled: {known} ({known.mode})",)
         if suffix in (".h5", ".hdf5") and top:
-            unsaid = (
-                f"{source} says neither a size nor what follows predictions: taking images of "
-                f"{weights.size} x {weights.size} pixels, after fc1, and a softmax"
+            guessed = (
+                f"{source} records neither the image size nor the last activation: using "
+                f"{weights.size} x {weights.size} pixels, which fits fc1, and a softmax"
             )
-            notes = (unsaid,)
+            notes = (guessed,)
         for name, kernel, bias in weights.arrays():
             layer = model.get_layer(name)
             layer.kernel.assign(kernel)
@@ -131,23 +131,23 @@ def _saved(path: Path) -> Any:
     try:
         with tempfile.TemporaryDirectory(prefix="sparsefeat-") as folder:
             named = path
-            if path.suffix != path.suffix.lower():  # by which Keras tells formats apart
+            if path.suffix != path.suffix.lower():  # Keras tells formats apart by lower case
                 named = Path(folder) / f"weights{path.suffix.lower()}"
                 named.symlink_to(path)
             return keras.saving.load_model(named, compile=False, safe_mode=True)
-    except Exception as exc:  # whatever its deserialisation meets in a file from outside
+    except Exception as exc:  # for a damaged file, deserialisation can raise anything
         for kind, why in UNLOADABLE.items():
             if kind in _layer_classes(path):
                 raise WeightsError(
                     f"{path}: Keras cannot load this model: it has a {kind} layer, {why}; build it "
-                    "with a Rescaling layer instead, or without one, and say with --scaling how "
-                    "pixels are scaled"
+                    "with a Rescaling layer, or without one and with --scaling to say how pixels "
+                    "are scaled"
                 ) from exc
         raise WeightsError(f"{path}: Keras cannot load this model: {_first_line(exc)}") from exc
 
 
 def _layer_classes(path: Path) -> set[str]:
-    """Name the classes in the configuration of a saved model."""
+    """Return the class names of the layers in a saved model's configuration."""
     import h5py
 
     try:
@@ -163,11 +163,11 @@ def _layer_classes(path: Path) -> set[str]:
 
 
 def _blank(weights: Weights, channels_divisor: int) -> Any:
-    """Make Keras' own VGG16, its weights zero, as narrow as `channels_divisor` says."""
+    """Build Keras' VGG16 with zero weights, its channels divided by `channels_divisor`."""
     import keras
 
     side = weights.size if weights.top else None
-    # Only its configuration is wanted: in this scope no weight is allocated.
+    # Only the configuration is needed; in this scope no weight is allocated.
     with keras.StatelessScope(initialize_variables=False):
         config = keras.applications.VGG16(
             include_top=weights.top,
@@ -176,11 +176,11 @@ def _blank(weights: Weights, channels_divisor: int) -> Any:
             classes=weights.classes,
             classifier_activation=None if weights.logits else "softmax",
         ).get_config()
-    # Keras remembers the weights it did not allocate, and would at the next such scope's end.
+    # Otherwise Keras would allocate the skipped weights at the end of the next such scope.
     keras.utils.clear_session(free_memory=False)
     planned = {one.name: one for one, _ in weights.layers}
     for layer in config["layers"]:
-        layer.pop("build_config", None)  # of the full width; building follows from the inputs
+        layer.pop("build_config", None)  # it has the full width; the input shapes are enough
         if layer["name"] in planned:
             width = "filters" if layer["class_name"] == "Conv2D" else "units"
             layer["config"][width] = planned[layer["name"]].kernel[-1]
@@ -196,9 +196,9 @@ def _flat(
     asked: str | None,
     known: Scaling | None,
 ) -> Network:
-    """Chain the layers of `model` anew, models inside it opened, and let each be an output.
+    """Rebuild `model` as one chain of layers, without nested models, with every layer an output.
 
-    `asked` is the scaling that the user names, `known` the one that the weights are known for.
+    `asked` is the scaling that the user named, `known` the one that the weights are known to need.
     """
     import keras
 
@@ -206,8 +206,8 @@ def _flat(
     check_base(layers, channels_divisor, source)
     if top and len(layers) == N_BASE_LAYERS:
         raise WeightsError(
-            f"{source} has no top, fc1 is missing behind {layers[-1].name}: leave --top out, "
-            "or take weights that have one"
+            f"{source} has no top, fc1 is missing after {layers[-1].name}: leave --top out, "
+            "or use weights with a top"
         )
     if top is False:
         layers = layers[:N_BASE_LAYERS]
@@ -218,10 +218,10 @@ def _flat(
         _check_ends(model, source)
     elif front and n_inputs != 1:
         raise WeightsError(
-            f"{source}: the model has {n_inputs} inputs and {_names(front)} in front of "
+            f"{source}: the model has {n_inputs} inputs and {_names(front)} before "
             f"{layers[0].name}, expected one input"
         )
-    if n_inputs != 1:  # it can't be run on an image alone
+    if n_inputs != 1:  # it can't be called with just an image
         images = keras.Input((None, None, 3))
         model = keras.Model(images, connect(layers, images, source))
     *_, n_channels = model.input_shape
@@ -255,26 +255,26 @@ def _flat(
 
 
 def _check_ends(model: Any, source: str) -> None:
-    """Refuse a model that is no function of one tensor to one tensor."""
+    """Raise unless the model has one input and one output."""
     counts = [len(getattr(model, ends, None) or ()) for ends in ("inputs", "outputs")]
     if counts != [1, 1]:
         raise WeightsError(
             f"{source}: the model has {counts[0]} inputs and {counts[1]} outputs, expected one of "
-            "each; --no-top leaves out what follows block5_pool"
+            "each; --no-top leaves out the layers after block5_pool"
         )
 
 
 def _scaling_inside(
     model: Any, front: list[Any], first: Any, size: tuple[int, int], source: str
 ) -> tuple[Scaling, list[Any]]:
-    """Measure what `front` does to pixels before `first` sees them, and which layers do nothing.
+    """Measure how the operations in `front` scale pixels, and find those that do nothing.
 
-    Measured, so that it doesn't matter which layers and operations it is made of.
+    The scaling is measured, so it doesn't matter which layers and operations implement it.
 
     Raises
     ------
     WeightsError
-        It is no scaling of each channel by itself.
+        The operations do more than scale each channel by itself.
     """
     import keras
 
@@ -285,7 +285,7 @@ def _scaling_inside(
         def function(pixels: Any) -> Any:
             try:
                 Own(model=model, scaled=MODES["none"]).run(pixels)
-            except Exception as exc:  # its layers raise what they like
+            except Exception as exc:  # a model's layers can raise anything
                 raise WeightsError(
                     f"{source}: the model can't be run on images of {size[0]}x{size[1]}: "
                     f"{_first_line(exc)}"
@@ -302,15 +302,14 @@ def _scaling_inside(
     seen_size = tuple(seen[first.name][0].shape[1:3])
     if seen_size != size:
         raise WeightsError(
-            f"{source}: {_names(changing)}, in front of {first.name}, makes images of "
-            f"{seen_size[0]}x{seen_size[1]} from those of {size[0]}x{size[1]}: export the model "
-            "without it"
+            f"{source}: {_names(changing)}, before {first.name}, changes the image size from "
+            f"{size[0]}x{size[1]} to {seen_size[0]}x{seen_size[1]}: export the model without it"
         )
     if scaling is None:
         raise WeightsError(
-            f"{source}: {_names(changing)}, in front of {first.name}, does more than multiply a "
-            "channel's pixels by a number and add one: export the model without it, and say with "
-            "--scaling how its pixels are scaled"
+            f"{source}: {_names(changing)}, before {first.name}, does more than multiply each "
+            "channel by a factor and add an offset: export the model without it, and name the "
+            "scaling with --scaling"
         )
     return scaling, idle
 
@@ -327,12 +326,17 @@ def _settle(
     idle: list[Any],
     source: str,
 ) -> tuple[Scaling, Scaling, tuple[str, ...], str]:
-    """Decide on the whole scaling, and on its part before the model; say why, or what was assumed.
+    """Decide how pixels are scaled in all, and how before the model is called.
+
+    Returns
+    -------
+    scaling, scaled, notes, assumed
+        Fields of `Network` and `Own`.
 
     Raises
     ------
     WeightsError
-        The model scales pixels itself, but in another way than was asked for.
+        The model scales pixels itself, and another scaling was asked for.
     """
     dropped = f"; left out, without effect at inference: {_names(idle)}" if idle else ""
     if inside != MODES["none"]:
@@ -340,8 +344,8 @@ def _settle(
         if asked not in (None, "none", inside.mode):
             raise WeightsError(
                 f"{source} scales pixels itself ({doing}: {inside}), but --scaling {asked} was "
-                "asked for: leave --scaling out; if your program scales pixels before that as "
-                "well, export keras.Model(x, model(scaled(x))), which does both"
+                "given: leave --scaling out; if your program also scales pixels before it calls "
+                "the model, export keras.Model(x, model(scaled(x))), which does both"
             )
         note = f"{source} scales pixels itself, by {doing}: {inside} ({inside.mode})"
         return inside, MODES["none"], (note + dropped,), ""
@@ -354,7 +358,8 @@ def _settle(
     assumed = MODES["caffe"]
     note = (
         f"{source} does not say how its pixels are scaled: assuming --scaling caffe, as for Keras' "
-        f"VGG16 ({assumed}); if it was trained otherwise, say --scaling tf, torch, 0..1 or none"
+        f"VGG16 ({assumed}); if it was trained with another scaling, use --scaling tf, torch, 0..1 "
+        "or none"
     )
     return assumed, assumed, (), note + dropped
 
@@ -366,17 +371,17 @@ def _names(operations: Sequence[Any]) -> str:
 def _check_same(
     own: Own, flat: Any, layers: Sequence[Any], size: tuple[int, int], source: str
 ) -> None:
-    """Refuse a model with branches: its layers in sequence give other numbers than itself."""
+    """Raise if the layers in sequence don't compute what the model computes (it has branches)."""
     pixels = np.random.default_rng(0).integers(0, 256, (1, *size, 3)).astype(np.float32)
     with recorded(layers[:1]) as seen:
         expected = np.asarray(own.run(pixels))
         images = seen[layers[0].name][0]
     got = np.asarray(flat(images, training=False)[layers[-1].name])
-    # Equal or not finite, which the weights' own check reports better.
+    # NaN counts as equal here, because the check of the weights reports it better.
     if expected.shape != got.shape or not np.allclose(expected, got, rtol=1e-4, equal_nan=True):
         raise WeightsError(
-            f"{source}: its layers one after the other do not give what the model gives, "
-            "expected a chain of layers without branches"
+            f"{source}: its layers in sequence do not compute what the model computes, expected a "
+            "chain of layers without branches"
         )
 
 

@@ -1,16 +1,15 @@
-"""An exported model in 8-bit integers, with weights rounded so that their errors cancel.
+"""Quantize an exported model to 8-bit integers, with weights rounded to compensate errors.
 
-=============  ========================================================================
-`quantizer`    from end to end: calibrate, write, measure, commit
-`images`     the images, which of them are held out, and views of them
-`stack`        the convolutions and poolings that are quantized, as the graph has them
-`calibration`  layer after layer: rounded weights, biases and the scales of activations
-`patches`      what a convolution sees of its input, and computes, at some positions
-`scales`        how activations are counted: scales of channels, and channels split in two
-`rounding`     weights to whole scales, each error made up for by the weights that follow
-`graph`        the same graph with its stack in integers
-`agreement`    how far the result is from float32, on images that were held out
-=============  ========================================================================
+=============  ==========================================================
+`quantizer`    the whole quantization: calibrate, write, measure, commit
+`images`       choose calibration and validation images, and make views
+`stack`        read the convolutions and poolings from the graph
+`calibration`  quantize layer by layer: weights, biases, activations
+`scales`       choose the scales of activations, and split channels
+`rounding`     round weights with compensation (GPTQ)
+`graph`        write the quantized graph
+`agreement`    measure the error on held-out images
+=============  ==========================================================
 """
 
 from sparsefeat_export.quantization.agreement import Agreement

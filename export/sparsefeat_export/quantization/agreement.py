@@ -1,4 +1,4 @@
-"""How far the integers are from float32, layer by layer, on views that were held out."""
+"""Measure how far the quantized model is from float32, layer by layer, on held-out views."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,18 +19,18 @@ NEIGHBOURS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """One layer's line: int8 against float32, over all held-out views.
+    """One layer of the int8 model compared with float32, over all held-out views.
 
     Attributes
     ----------
     relative_l2
-        Norm of the error over the norm of what float32 gives.
+        L2 norm of the error divided by the L2 norm of the float32 activations.
     agreement
-        Share of elements that are zero in both or non-zero in both.
+        Share of elements, 0 to 1, that are zero in both or non-zero in both.
     cosine_mean, cosine_min
-        Over views, between the two rows of each.
+        Mean and minimum over views of the cosine similarity between int8 and float32.
     neighbours
-        Share of the five nearest neighbours by cosine that are the same.
+        Share of the five nearest neighbours by cosine similarity that are the same.
     """
 
     layer: str
@@ -51,19 +51,19 @@ def measure(
 ) -> list[Agreement]:
     """Compare the graphs at two paths on images, float32 (n, H, W, 3).
 
-    As many layers at once as take no more memory than the largest alone. `passed` is called when
-    an image has been run for a layer: for either graph, each layer and each image.
+    Layers are compared in groups that take no more memory than the largest layer alone. `passed`
+    is called once for each combination of graph, layer and image.
     """
     agreements = []
     for group in _groups(exact, layers, images[:1]):
         ours, theirs = (_rows(path, group, images, passed) for path in (quantized, exact))
         agreements += [_compare(layer, theirs[layer], ours[layer]) for layer in group]
-        del ours, theirs  # before the next ones are made
+        del ours, theirs  # free the memory before the next group
     return agreements
 
 
 def _groups(path: Path, layers: Sequence[str], image: npt.NDArray[np.float32]) -> list[list[str]]:
-    """Part layers, in their order, so that no part has more elements than the largest layer."""
+    """Group layers, in order, so that no group has more elements than the largest layer."""
     session = _session(path, layers)
     sizes = [activation.size for activation in session.run(list(layers), {"images": image})]
     groups: list[list[str]] = []
@@ -83,13 +83,13 @@ def _rows(
     images: npt.NDArray[np.float32],
     passed: Callable[[], object],
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """Run the part of a graph that `layers` need: (n, features) of each."""
+    """Run the part of a graph that `layers` need; return float32 (n, features) of each."""
     session = _session(path, layers)
     rows: dict[str, npt.NDArray[np.float32]] = {}
     for index, image in enumerate(images):
         activations = session.run(list(layers), {"images": image[np.newaxis]})
         for layer, activation in zip(layers, activations, strict=True):
-            if layer not in rows:  # not a list that is stacked: that would be twice the memory
+            if layer not in rows:  # stacking a list would take twice the memory
                 rows[layer] = np.empty((len(images), activation.size), dtype=np.float32)
             rows[layer][index] = activation.ravel()
             passed()

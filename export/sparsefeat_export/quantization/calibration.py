@@ -1,4 +1,4 @@
-"""Layer after layer: what the quantized network computes so far decides the next weights."""
+"""Quantize layer by layer, calibrating each on what the quantized layers before it compute."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,30 +20,30 @@ from sparsefeat_export.quantization.stack import Convolution, Stage, View, convo
 
 Floats = npt.NDArray[np.float64]
 
-SAMPLES = 784  # activations of each view and channel that ranges are judged on
-# Share of the channels that are split, where that takes most error away for what it costs.
+SAMPLES = 784  # activations of each view and channel on which ranges are judged
+# Share of channels that are split, for the layers where splitting reduces the error most.
 SPLIT = {"block1_conv2": 0.5, "block5_conv1": 1.0, "block5_conv3": 1.0}
-# How much further a deep layer is counted than the calibration images suggest: some other
-# image goes far beyond those in many channels at once, and split channels have scales to spare.
+# Factor by which the range of a layer is extended: other images exceed the calibration images in
+# many channels at once, and split channels have codes to spare.
 REACH = {"block5_conv1": 1.5}
-BEYOND = 2.0  # times the largest value seen of the last layer can be counted
-GAINS = (0.9, 1.1)  # what a unit's gain may be corrected by; one that is silent has none
+BEYOND = 2.0  # the range of the last layer, as a multiple of the largest value seen
+GAINS = (0.9, 1.1)  # limits of the correction of a unit's gain
 
-POSITIONS = 340  # of each view: together a few times as many as a patch has elements
+POSITIONS = 340  # per view; in all, a few times the number of elements in a patch
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What the quantized network shows a layer, counted in scales.
+    """Codes that a layer reads in the quantized network, sampled as 3x3 patches.
 
     Attributes
     ----------
     mean
-        Mean patch: (inputs,).
+        float64 (inputs,): the mean patch.
     centred
-        The patches less their mean: float32 (positions, inputs).
+        float32 (positions, inputs): the patches minus their mean.
     second
-        Second moments of these: (inputs, inputs).
+        float64 (inputs, inputs): second moments of `centred`.
     """
 
     mean: Floats
@@ -57,11 +57,10 @@ def exact_outputs(
     *,
     passed: Callable[[], object] = lambda: None,
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """Compute each convolution's pre-activations in the float32 network: (positions, O) by name.
+    """Compute the pre-activations of each convolution in float32, by name: (positions, O).
 
-    An image at a time goes through all layers, so that none but its own activations are in
-    memory. `passed` is called when one has passed a convolution. Positions are those of
-    `collect_inputs`.
+    The positions are those of `collect_inputs`. One image at a time goes through all layers, to
+    save memory. `passed` is called after each convolution of each image.
     """
     convolutions = [stage for stage in stages if isinstance(stage, Convolution)]
     layers = {one.name: convolution(one.kernel, one.bias) for one in convolutions}
@@ -81,7 +80,7 @@ def exact_outputs(
 
 
 def collect_inputs(layer: str, views: Sequence[View]) -> Inputs:
-    """Take 3x3 patches at random positions of each view, (C, H, W), and their moments."""
+    """Sample 3x3 patches at random positions of each view, (C, H, W), and compute moments."""
     seen = np.concatenate([_patches(view, layer, index) for index, view in enumerate(views)])
     mean = seen.mean(axis=0, dtype=np.float64)
     seen -= mean.astype(np.float32)
@@ -91,9 +90,9 @@ def collect_inputs(layer: str, views: Sequence[View]) -> Inputs:
 
 
 def _patches(view: View, layer: str, index: int) -> npt.NDArray[np.float32]:
-    """Cut patches out of a view, (C, H, W), zero beyond its edges: float32 (positions, C * 9).
+    """Cut 3x3 patches out of a view (C, H, W), padded with zeros: float32 (positions, C * 9).
 
-    The positions are always the same for a layer and the view's index, whichever network made it.
+    The positions depend only on the layer's name and the view's index.
     """
     generator = np.random.default_rng([index, *layer.encode()])
     height, width = view.shape[1:]
@@ -109,18 +108,18 @@ def _patches(view: View, layer: str, index: int) -> npt.NDArray[np.float32]:
 
 @dataclass(frozen=True, kw_only=True)
 class Quantized:
-    """A convolution in integers.
+    """A quantized convolution.
 
     Attributes
     ----------
     kernel
-        int8 (O, I, 3, 3), an input for each count of the layer before.
+        int8 (O, I, 3, 3); I is the number of coded channels of the layer before.
     kernel_scales
-        What one is worth: (O,).
+        float64 (O,): the value of 1 in `kernel`.
     bias
         float64 (O,).
     counts
-        How the output's channels are counted.
+        How the output is coded.
     """
 
     name: str
@@ -142,17 +141,17 @@ def calibrate(
     Parameters
     ----------
     images
-        What the network is shown, float32 (n, H, W, 3); views of one image side by side.
+        Calibration input, float32 (n, H, W, 3); views of the same image are consecutive.
     compensate
-        False rounds to nearest, to compare.
+        False rounds weights to nearest, for comparison.
     passed
-        Called when an image has passed a convolution, `n_passes` times in all.
+        Called after each convolution of each image, `n_passes` times in all.
     """
     exact = exact_outputs(stages, images, passed=passed)
     views: list[View] = [np.ascontiguousarray(image.transpose(2, 0, 1)) for image in images]
     convolutions = [stage for stage in stages if isinstance(stage, Convolution)]
     readers = iter([*convolutions[1:], None])
-    # Images are whole numbers of scales of 1 already, only not from zero.
+    # The pixels of images are codes already, with a scale of 1.
     counts = Counts(channel=np.arange(3), scales=np.ones(3), beyond=np.zeros(3))
     done: list[Quantized] = []
     for stage in stages:
@@ -163,7 +162,7 @@ def calibrate(
         kernel, scales, bias = _rounded(stage, counts, exact.pop(stage.name), seen, compensate)
         del seen  # hundreds of megabytes
         run = convolution(kernel * scales[:, None, None, None], bias)
-        read = kernel[:, counts.channel]  # a split channel twice
+        read = kernel[:, counts.channel]  # a split channel is read twice
         ranges = []
         for number, view in enumerate(views):
             ranges.append(_ranges(run(view), seed=number))
@@ -176,7 +175,7 @@ def calibrate(
         done.append(one)
         if reader is None:
             break
-        # Computed again, because all views' activations in float32 are gigabytes.
+        # Computed again, because the float32 activations of all views would take gigabytes.
         for number, view in enumerate(views):
             views[number] = counts.whole(counts.of(run(view)))
             passed()
@@ -184,7 +183,7 @@ def calibrate(
 
 
 def n_passes(stages: Sequence[Stage], n_images: int) -> int:
-    """Tell how often `calibrate` has an image pass a convolution."""
+    """Return how often `calibrate` calls `passed`."""
     return n_images * (3 * sum(isinstance(stage, Convolution) for stage in stages) - 1)
 
 
@@ -195,14 +194,14 @@ def _rounded(
     seen: Inputs,
     compensate: bool,
 ) -> tuple[npt.NDArray[np.int8], Floats, Floats]:
-    """Round the weights for an input that is counted: kernel (O, I, 3, 3), scales and bias.
+    """Round the weights of a layer with coded input: kernel (O, I, 3, 3), scales (O,), bias (O,).
 
-    Both halves of a split channel have the same scales, and so the same weights: they are
-    rounded once, for their sum.
+    Both halves of a split channel have the same scale and so the same weights, which are rounded
+    once.
 
-    `exact` is what the float32 network computes at the same positions. Each unit keeps the mean
-    of that, and the gain that is nearest to it: rounding tends to make everything a bit fainter,
-    and over thirteen layers that adds up.
+    `exact` are the pre-activations of the float32 network at the same positions. Each unit's bias
+    and scale are corrected so that its mean and its gain match them: rounding tends to weaken
+    activations, and over thirteen layers that adds up.
     """
     n_outputs, n_inputs = stage.kernel.shape[:2]
     weights = (stage.kernel * counts.scales[:n_inputs, None, None]).reshape(n_outputs, -1)
@@ -222,10 +221,9 @@ def _rounded(
 
 
 def _counts(layer: str, ranges: Sequence[Ranges], reader: Convolution | None) -> Counts:
-    """Choose how a layer is counted that `reader` reads, if any does."""
+    """Choose how a layer's output is coded; `reader` is the quantized layer that reads it."""
     if reader is None and layer in SPLIT:
-        # Nothing quantized reads it, so its fine scales may be as fine, and what is beyond them
-        # reach as far, as they like.
+        # No quantized layer reads it, so the scales of the two halves may differ widely.
         largest = np.max([each.largest for each in ranges], axis=0)
         scales = BEYOND * np.full(
             len(largest), scales_from_ranges(largest, trust=0.0, margin=1.0).max()
@@ -241,7 +239,7 @@ def _counts(layer: str, ranges: Sequence[Ranges], reader: Convolution | None) ->
 
 
 def _ranges(output: npt.NDArray[np.float32], *, seed: int) -> Ranges:
-    """Take a view's largest activations and some at random positions, of (O, H, W)."""
+    """Collect the largest activations of each channel and random samples from (O, H, W)."""
     flat = output.reshape(len(output), -1)
     size = min(SAMPLES, flat.shape[1])
     positions = np.random.default_rng(seed).choice(flat.shape[1], size, replace=False)

@@ -1,11 +1,11 @@
-"""The same graph with its stack in integers.
+"""Write the quantized graph: the same layers, with convolutions and poolings in integers.
 
-Inner tensors are counts in scales of their channel, so every integer tensor has scale 1 and zero
-point 0: what a scale is worth lies in the weights of the layer behind, at no cost. A channel that
-is split is two of the tensor's, the second behind all the first. A declared output, or
-``<layer>/nchw``, is a whole number for each channel, of a split one both halves added, times its
-first scale; ``<layer>/pre`` is what the convolution gives before it is rounded. Whoever doesn't ask
-for them doesn't compute them.
+Inner tensors hold codes. Every integer tensor has scale 1 and zero point 0: the scales are folded
+into the weights of the next layer, at no cost. A split channel takes two channels of the inner
+tensor; the second halves come after all first halves. ``<layer>/nchw``, and so a declared output,
+is the code of each channel (for a split channel the sum of both halves) times its first scale.
+``<layer>/pre`` is the output of the convolution before rounding. These tensors are only computed
+if they are asked for.
 """
 
 from collections.abc import Sequence
@@ -29,9 +29,9 @@ ONE, ZERO = "one", "zero"
 
 
 def scales_name(convolution: str) -> str:
-    """Name the weights, float32 (C, 1, 1), that a channel's whole numbers are multiplied by.
+    """Return the name of the tensor of a convolution's channel scales, float32 (C, 1, 1).
 
-    The engine finds them by that name, and stores the whole numbers.
+    The engine finds the scales by this name, and stores codes instead of values.
     """
     return f"{convolution}/scales/map"
 
@@ -43,9 +43,10 @@ def quantized_graph(
     scaling: Scaling,
     data: Path,
 ) -> onnx.ModelProto:
-    """Replace the stack of `model`, which has its weights, and write all weights to `data`.
+    """Replace the convolutions and poolings of `model`, and write all weights to `data`.
 
-    The first convolution's weights are for levels of pixels, less those that are scaled to 0.
+    `model` has its weights in the graph. The weights of the first convolution apply to pixel values
+    minus the value that is scaled to 0.
     """
     written = _Written()
     written.weights[ONE] = np.float32(1)
@@ -53,8 +54,8 @@ def quantized_graph(
     by_name = {one.name: one for one in convolutions}
     replaced = {f"{stage.name}/nchw" for stage in stages}
     replaced |= {f"{stage.name}/pre" for stage in stages}
-    kept = [node for node in model.graph.node if node.output[0] not in replaced]
-    (turn,) = (node for node in kept if node.input[0] == "images")
+    others = [node for node in model.graph.node if node.output[0] not in replaced]
+    (turn,) = (node for node in others if node.input[0] == "images")
     first = convolutions[0]
     by_name[first.name] = _reading_pixels(first, scaling)
     tensor = _pixels(turn.output[0], scaling, written)
@@ -71,7 +72,7 @@ def quantized_graph(
     result.CopyFrom(model)
     graph = result.graph
     del graph.node[:], graph.value_info[:]
-    graph.node.extend([*kept, *written.nodes])
+    graph.node.extend([*others, *written.nodes])
     floats = {one.name: one for one in graph.initializer}
     del graph.initializer[:]
     _bind_and_sort(graph, written.weights, floats, data)
@@ -84,14 +85,14 @@ def _bind_and_sort(
     floats: dict[str, onnx.TensorProto],
     data: Path,
 ) -> None:
-    """Put nodes in order and give the graph the initializers that they read."""
+    """Sort the nodes and add the initializers that they read."""
     read = {name for node in graph.node for name in node.input}
     read -= {name for node in graph.node for name in node.output}
     arrays = dict(weights)
     for name, tensor in floats.items():
         if name in read and name not in arrays:
             arrays[name] = numpy_helper.to_array(tensor)
-    # What shapes depend on, a border of eight numbers, stays in the graph.
+    # Small tensors, such as the padding that shapes depend on, stay in the graph.
     large = {name: array for name, array in arrays.items() if array.nbytes > 64}
     graph.initializer.extend(
         numpy_helper.from_array(np.asarray(array), name)
@@ -106,7 +107,7 @@ def _bind_and_sort(
 
 @dataclass
 class _Written:
-    """Nodes and weights so far."""
+    """The nodes and weights written so far."""
 
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     weights: dict[str, Any] = field(default_factory=dict)
@@ -121,10 +122,10 @@ class _Written:
 
 
 def _pixels(images: str, scaling: Scaling, written: _Written) -> str:
-    """Write what counts the images' pixels again, as they were before they were scaled.
+    """Write nodes that turn scaled images back into whole pixel values.
 
-    The border that the convolution sees around them is what is scaled to 0: caffe's mean, which
-    isn't zero any more.
+    The padding around the image must be the pixel value that is scaled to 0, for example the mean
+    of ``caffe``.
     """
     border = written.weight("images/border", np.array([0, 0, 1, 1, 0, 0, 1, 1]))
     tensor = written.node("Pad", [images, border], "images/padded")
@@ -136,13 +137,13 @@ def _pixels(images: str, scaling: Scaling, written: _Written) -> str:
 
 
 def _reading_pixels(one: Quantized, scaling: Scaling) -> Quantized:
-    """Have the bias subtract the level that is scaled to 0."""
+    """Fold the subtraction of the pixel value that is scaled to 0 into the bias."""
     zero = one.kernel.sum(axis=(2, 3), dtype=np.float64) @ scaling.zero.astype(np.float64)
     return replace(one, bias=one.bias - one.kernel_scales * zero)
 
 
 def _convolution(one: Quantized, source: str, pads: int, written: _Written) -> str:
-    """Write a rectified convolution and its pre-activation; the name of its counts."""
+    """Write a rectified convolution and its pre-activation; return the name of its codes."""
     name, counts = one.name, one.counts
     kernel, offset = f"{name}/kernel", f"{name}/bias"
     bias = (one.bias[counts.channel] - counts.beyond) / counts.scales
@@ -180,7 +181,7 @@ def _rounded(tensor: str, name: str, written: _Written) -> str:
 
 
 def _declared(name: str, one: Quantized, written: _Written) -> None:
-    """Write ``<layer>/nchw`` of a layer that is counted as the convolution `one` is."""
+    """Write ``<layer>/nchw`` of a layer whose codes are those of the convolution `one`."""
     counts = one.counts
     n_channels, n_counts = len(one.kernel), len(counts.channel)
     if n_counts == n_channels:
@@ -188,9 +189,9 @@ def _declared(name: str, one: Quantized, written: _Written) -> None:
         zeros = written.weight(f"{one.name}/zero", np.zeros(n_counts, dtype=np.uint8))
         written.node("DequantizeLinear", [f"{name}/uint8", scales, zeros], f"{name}/nchw", axis=1)
         return
-    # No dequantization by channel: ONNX Runtime moves those past what takes channels apart. And
-    # scales last: OpenVINO multiplies counts by what is near a scale where that follows at once.
-    # A channel that isn't split takes its first half a second time, and that times nothing.
+    # Don't use DequantizeLinear per channel here: ONNX Runtime moves it across the Gather nodes.
+    # Multiply by the scales last: OpenVINO would approximate them if they came directly after the
+    # codes. A channel that isn't split gathers its first half twice, the second time times 0.
     second = np.arange(n_channels)
     second[counts.channel[n_channels:]] = np.arange(n_channels, n_counts)
     fine = _gathered(f"{name}/counted", f"{name}/fine", np.arange(n_channels), written)

@@ -1,4 +1,4 @@
-"""The images that a quantization sees, and those that it is judged by."""
+"""Choose the images for calibration and for validation, and make views of them."""
 
 import warnings
 from collections.abc import Sequence
@@ -13,21 +13,21 @@ from sparsefeat_export.scaling import Scaling
 
 MIN_CALIBRATION = 16
 MIN_VALIDATION = 8
-MAX_IMAGES = 64  # of a folder: more take minutes and gain little
+MAX_IMAGES = 64  # of a folder; more images take minutes and improve little
 HELD_OUT_EVERY = 4
 
 
 def split(
     calibration: str | Path, validation: str | Path | None
 ) -> tuple[list[SampleImage], list[SampleImage]]:
-    """Choose the images to calibrate on and those to hold out.
+    """Choose the images for calibration and the images to hold out for validation.
 
-    Without a folder for `validation`, every fourth image by name is held out.
+    Without a `validation` folder, every fourth image by name is held out.
 
     Raises
     ------
     ImagesError
-        There are too few readable ones, or the same file is in both.
+        There are too few readable images, or an image is in both folders.
     """
     if validation is None:
         everything = find_readable_images(
@@ -52,8 +52,8 @@ def split(
     for one in held_out:
         if one.sha256 in digests:
             raise ImagesError(
-                f"{one.path} is both calibrated on and held out (the same bytes): a measurement "
-                "on it would say nothing; remove one of the two"
+                f"{one.path} is among the calibration images and among the validation images (the "
+                "same bytes), so a measurement on it would be biased: remove one of the two"
             )
     return seen, held_out
 
@@ -66,10 +66,15 @@ def views_of(
     least: int,
     seed: int,
 ) -> npt.NDArray[np.float32]:
-    """Take each image whole, and cuts until there are at least so many: (n, H, W, 3).
+    """Make network input from images: each image whole, and random crops if there are too few.
 
-    Values are the network's input. The whole one is squeezed to `size`, (height, width), without
-    smoothing, as Keras' ``load_img`` does.
+    A whole image is resized to `size`, (height, width), with nearest neighbour, as Keras'
+    ``load_img`` does. Crops are square and resized bilinearly.
+
+    Returns
+    -------
+    float32 (n, H, W, 3)
+        At least `least` views, scaled as the network's input.
     """
     from PIL import Image
 
@@ -92,7 +97,7 @@ def views_of(
 
 
 def with_mirrored(views: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Put each view's mirror image, left and right exchanged, behind it: (2 n, H, W, 3)."""
+    """Insert after each view its mirror image (left and right swapped): (2 n, H, W, 3)."""
     both = np.repeat(views, 2, axis=0)
     both[1::2] = views[:, :, ::-1]
     return both

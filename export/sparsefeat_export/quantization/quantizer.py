@@ -1,4 +1,4 @@
-"""Quantization from end to end: calibrate, write, measure, commit."""
+"""The whole quantization: calibrate, write, measure, commit."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -38,17 +38,17 @@ from sparsefeat_export.tasks import GRAPH
 METHOD = (
     "static QDQ: weights int8 per output channel, rounded with compensation (GPTQ) for the "
     "quantized network's own inputs; activations uint8, scales per channel folded into the "
-    "weights, some channels split into fine scales and what is beyond them; biases corrected; "
-    "calibrated on images and their mirror images; "
-    "images as whole pixels; layers behind the last pooling float32"
+    "weights, some channels split into a fine and a coarse half; biases corrected; calibrated on "
+    "images and their mirror images; inputs as whole pixel values; layers after the last pooling "
+    "float32"
 )
-MAX_VIEWS = 256  # 6.6 GB, where the first layer is compared with float32
+MAX_VIEWS = 256  # take 6.6 GB when the first layer is compared with float32
 MAX_EXTENT = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizeResult:
-    """A model file that was written, and what was measured of it on held-out images."""
+    """The model file that was written, and the errors measured on held-out images."""
 
     path: Path
     layers: tuple[Agreement, ...]
@@ -65,32 +65,32 @@ def quantize(
     log: Callable[[str], object] = lambda _: None,
     progress: Callable[[int, int], object] = lambda *_: None,
 ) -> QuantizeResult:
-    """Write an exported model again with its convolutions in 8-bit integers.
+    """Write a copy of an exported model with its convolutions in 8-bit integers.
 
     Parameters
     ----------
     source
-        A float32 model file that was exported.
+        Path of an exported float32 model.
     output
-        The new graph's path, ending in ``.onnx``; its weights go to ``<output>.data``.
+        Path of the new graph, ending in ``.onnx``; its weights go to ``<output>.data``.
     calibration
-        A folder with at least 16 images like those that the model is for.
+        Folder with at least 16 images that resemble those the model will be used on.
     validation
-        A folder with at least eight other images to measure the result on. By default
-        every fourth image of `calibration` is kept for that and not calibrated on.
+        Folder with at least eight other images, on which the errors are measured. By default
+        every fourth image of `calibration` is held out for that.
     views
-        At least so many images to calibrate on, and to measure on, 1 to 256: where there are
-        fewer images, random square cuts of them are taken as well. Calibrating sees the
-        mirror image of each, too.
+        Minimum number of views for calibration, and for validation, 1 to 256. If there are fewer
+        images, random square crops of them are added. Calibration also uses the mirror image of
+        each view.
     log
-        Called with a line of text at each scale.
+        Called with a line of text as the work proceeds.
     progress
-        Called with how often an image has passed a layer, and how often one will have in all.
+        Called with (units of work done, units of work in all); a unit is one layer of one view.
 
     Raises
     ------
     ExportError
-        See `sparsefeat_export.errors`; every message is one line.
+        One of the errors in `sparsefeat_export.errors`; every message is one line.
 
     Examples
     --------
@@ -115,12 +115,12 @@ def quantize(
         shown = with_mirrored(shown)
         n_calibrating = n_passes(stages, len(shown))
         counted = _counter(progress, n_calibrating + 2 * len(names) * len(measured))
-        log(f"calibrating on {len(seen)} images")
+        log(f"calibrating with {len(seen)} images")
         convolutions = calibrate(stages, shown * scaling.levels, passed=counted)
         data = folder / data_path(path).name
         graph = quantized_graph(model, stages, convolutions, scaling, data)
         (folder / GRAPH).write_bytes(graph.SerializeToString())
-        log(f"measuring on {len(held_out)} images that were not calibrated on")
+        log(f"measuring the error on {len(held_out)} held-out images")
         layers = measure(source, folder / GRAPH, names, measured, passed=counted)
         described |= {
             "precision": "int8",
@@ -134,7 +134,7 @@ def quantize(
 
 
 def _read(source: Path, output: Path) -> tuple[onnx.ModelProto, dict[str, Any]]:
-    """Read a float32 model with its weights, and its metadata; `output` may be no file of its."""
+    """Read a float32 model with its weights and metadata; raise if `output` is one of its files."""
     advice = "make one with: sparsefeat export -o vgg16.onnx"
     if not os.path.lexists(source):
         raise WeightsNotFoundError(f"no model at {source}; {advice}")
@@ -145,7 +145,9 @@ def _read(source: Path, output: Path) -> tuple[onnx.ModelProto, dict[str, Any]]:
     _check_graph(model, source)
     for file in (source, *data_files(model, source)):
         if any(one.exists() and file.samefile(one) for one in (output, data_path(output))):
-            raise OutputError(f"{file} is the float32 model's: write to another file than {output}")
+            raise OutputError(
+                f"{file} belongs to the float32 model: write to another file than {output}"
+            )
     for tensor in model.graph.initializer:
         array = load_tensor(tensor, source, described["crc32c"])
         tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
@@ -161,15 +163,15 @@ def _read(source: Path, output: Path) -> tuple[onnx.ModelProto, dict[str, Any]]:
     if precision != "fp32":
         raise WeightsError(
             f"{source} has precision {precision}, expected a float32 model: "
-            "quantize the one it was made of"
+            "quantize the model that it was made from"
         )
     if not whole:
-        raise WeightsError(f"{source} has metadata that do not fit its graph; {advice}")
+        raise WeightsError(f"{source} has metadata that does not match its graph; {advice}")
     return model, described
 
 
 def _check_graph(model: onnx.ModelProto, source: Path) -> None:
-    """Refuse a graph that is none, without its weights."""
+    """Raise if the graph, checked without its weights, is not valid ONNX."""
     graph = onnx.ModelProto()
     graph.CopyFrom(model)
     beside = [tensor for tensor in model.graph.initializer if tensor.external_data]
@@ -188,24 +190,24 @@ def _check_graph(model: onnx.ModelProto, source: Path) -> None:
 
 
 def _check_scaling(scaling: Scaling, source: Path) -> None:
-    """Refuse a scaling whose 0, which surrounds an image, is no level that a byte can be."""
+    """Raise if the pixel value that is scaled to 0, the padding's value, is not 0 to 255."""
     if not ((scaling.zero >= 0) & (scaling.zero <= 255)).all():
         raise WeightsError(
-            f"{source} scales pixels in a way ({scaling}) that an int8 model can't count: the "
-            f"level that is scaled to 0 is {', '.join(f'{one:g}' for one in scaling.zero)}, "
+            f"{source} scales pixels in a way ({scaling}) that an int8 model can't represent: the "
+            f"pixel value that is scaled to 0 is {', '.join(f'{one:g}' for one in scaling.zero)}, "
             "expected 0 to 255; use the float32 model"
         )
 
 
 def _for_levels(stages: Sequence[Stage], scaling: Scaling) -> list[Stage]:
-    """Let the first convolution take pixels' levels less those that are scaled to 0."""
+    """Rescale the first convolution to read pixel values minus the value that is scaled to 0."""
     first, *others = stages
     assert isinstance(first, Convolution)
     return [replace(first, kernel=first.kernel / scaling.levels[:, None, None]), *others]
 
 
 def _counter(progress: Callable[[int, int], object], total: int) -> Callable[[], None]:
-    """Make what counts one more each time it is called."""
+    """Return a function that reports one more unit of work each time it is called."""
     done = 0
 
     def counted() -> None:
@@ -217,7 +219,7 @@ def _counter(progress: Callable[[int, int], object], total: int) -> Callable[[],
 
 
 def _probes(path: Path, described: dict[str, Any], scaling: Scaling) -> list[dict[str, Any]]:
-    """Compute the probes' expected numbers anew: they say which precision is really used."""
+    """Compute the expected values of the probes for the quantized model."""
     names = [layer["name"] for layer in described["layers"]]
     inner = [f"{layer['name']}/pre" for layer in described["layers"] if layer["rectified"]]
     model = onnx.load(path, load_external_data=False)
@@ -228,7 +230,7 @@ def _probes(path: Path, described: dict[str, Any], scaling: Scaling) -> list[dic
     probes = []
     for probe in described["probe"]:
         images = scaling.apply(probe_pixels(probe["height"], probe["width"]))
-        # Apart, because who asks for a pre-activation has its convolution done in float32.
+        # In separate sessions: asking for a pre-activation makes its convolution run in float32.
         values = zip(names, layers.run(names, {"images": images}), strict=True)
         expected = {name: summarise(value[0]) for name, value in values}
         for name, value in zip(inner, everything.run(inner, {"images": images}), strict=True):

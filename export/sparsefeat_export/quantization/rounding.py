@@ -1,8 +1,8 @@
-"""Weights to whole scales, with the error of each made up for by the weights still to come.
+"""Round weights to integers, compensating the error of each with the weights not yet rounded.
 
-This is the column-by-column scheme of optimal brain surgeon as GPTQ (Frantar et al., 2022)
-arranges it: with H the second moments of a layer's input, an error in one weight is spread over
-those not yet rounded so that the layer's output changes least.
+This is GPTQ (Frantar et al., 2022), a column-by-column form of optimal brain surgeon: with H the
+second moments of a layer's input, the error of one weight is distributed over the weights not yet
+rounded so that the layer's output changes least.
 """
 
 import numpy as np
@@ -11,21 +11,21 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 LIMIT = 127  # symmetric, so that zero is exact and no product overflows
-DAMPING = 0.1  # of the mean of H's diagonal: what a few images say of it is not trusted
+DAMPING = 0.1  # relative to the mean of H's diagonal, since few images estimate H poorly
 BLOCK = 128
 SHRINKING = np.linspace(1.0, 0.5, 11)
 
 
 def round_to_nearest(weights: Floats, scales: Floats) -> Floats:
-    """Round each weight, (units, inputs), to the nearest whole number of its unit's scales."""
+    """Quantize weights (units, inputs) by their units' scales (units,), rounding to nearest."""
     whole: Floats = np.clip(np.rint(weights / scales[:, None]), -LIMIT, LIMIT)
     return whole
 
 
 def choose_weight_scales(weights: Floats, moments: Floats) -> Floats:
-    """Choose each unit's scale, clipping its largest weights where that costs less: (units,).
+    """Choose the scale of each unit, (units,), clipping the largest weights if that is better.
 
-    The cost of an error is weighted by the second moment of the input it meets.
+    The squared error of each weight is weighted by the second moment of its input.
     """
     largest = np.abs(weights).max(axis=1)
     largest[largest == 0] = 1.0
@@ -42,7 +42,7 @@ def choose_weight_scales(weights: Floats, moments: Floats) -> Floats:
 
 
 def round_with_compensation(weights: Floats, scales: Floats, moments: Floats) -> Floats:
-    """Round to whole scales so that the layer's output on its calibration input changes least.
+    """Quantize weights so that the layer's output for its calibration input changes least.
 
     Parameters
     ----------
@@ -60,10 +60,10 @@ def round_with_compensation(weights: Floats, scales: Floats, moments: Floats) ->
 
     Examples
     --------
-    Two inputs that are always equal: what the first weight loses, the second gains.
+    For two inputs that are always equal, the second weight gains what the first one loses.
 
     >>> moments = np.array([[1.0, 1.0], [1.0, 1.0]])
-    >>> compensated(np.array([[0.4, 0.4]]), np.array([1.0]), moments)
+    >>> round_with_compensation(np.array([[0.4, 0.4]]), np.array([1.0]), moments)
     array([[0., 1.]])
     """
     order = np.argsort(-moments.diagonal(), kind="stable")
@@ -86,16 +86,16 @@ def round_with_compensation(weights: Floats, scales: Floats, moments: Floats) ->
 
 
 def _inverse_factor(moments: Floats) -> Floats:
-    """Upper Cholesky factor of the inverse of damped moments, which are overwritten.
+    """Return the upper Cholesky factor of the inverse of the damped moments, overwriting them.
 
-    Each scale writes over the one before: of a layer with 9216 inputs they are 680 MB.
+    Each operation works in place: for a layer with 9216 inputs, the moments take 680 MB.
     """
     from scipy import linalg
 
     moments[np.diag_indices_from(moments)] += DAMPING * moments.diagonal().mean() + 1e-9
     options = {"lower": False, "overwrite_a": True, "check_finite": False}
-    # The transpose, because LAPACK wants columns side by side: of what is symmetric, it's the same.
+    # LAPACK expects column-major order; the transpose provides it, and the matrix is symmetric.
     upper = linalg.cholesky(moments.T, **options)
-    inverse, _ = linalg.lapack.dpotri(upper, lower=0, overwrite_c=1)  # only its upper triangle
+    inverse, _ = linalg.lapack.dpotri(upper, lower=0, overwrite_c=1)  # writes the upper triangle
     factor: Floats = linalg.cholesky(inverse, **options)
     return factor

@@ -1,16 +1,17 @@
-"""How a layer's activations are counted: each channel in scales of its own, 255 at most.
+"""Choose how a layer's activations are coded: a scale for each channel, and codes 0 to 255.
 
-Channels differ by orders of magnitude, and a scale for all would leave the faint ones few values.
-But a channel's largest value on a few images says little of the next image, the less
-the deeper the layer is. How far to trust it is therefore tried out: what one half of the
-images suggests is judged on the other.
+Channels differ by orders of magnitude, and one scale for all of them would leave few codes to weak
+channels. But the largest value of a channel on a few images predicts little about other images,
+and less so in deeper layers. How much to trust it is therefore determined by cross-validation:
+the rule from one half of the images is judged on the other half.
 
-Most values of a channel lie far below its largest. Some channels are therefore split into two:
-one counts fine scales, the other what is beyond 255 of those. Their sum is the channel.
+Most values of a channel are far below its largest. Some channels are therefore split into two
+halves: a fine one, and a coarse one for the part of a value beyond 255 fine scales. The value is
+the sum of both.
 
-Steps have few bits. A channel's value, one half or two, is then a whole number of its first scale
-that float32 holds exactly, in whatever order it is multiplied and added up: every provider gives
-the same, and it can be stored as that number.
+Scales have few significant bits. A value is then a whole multiple of the channel's first scale
+that float32 represents exactly, in whatever order it is computed. Every provider computes the same
+values, and the store can hold them as integer codes.
 """
 
 from collections.abc import Sequence
@@ -22,33 +23,34 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 LEVELS = 255
-TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # 0: one scale for the layer; 1: each channel its own
+TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # 0: one scale for the layer; 1: one for each channel
 MARGINS = (1.1, 1.25, 1.5, 2.0)
-LARGEST_MARGIN = 1.1  # of the layer's largest value, which is the best known
-FLOOR = 1e-30  # of a layer that is silent altogether
-FAINTEST = 1e-3  # of the layer's largest value; a channel may have been silent
-# How many fine scales of a split channel make one of the others; what is beyond is counted in one
-# less. Where the weights behind are rounded, both halves have the same scales: an input that counts
-# finer than the others has smaller weights than they, and of those fewer bits are left.
-# One more than a power of 2, because OpenVINO divides fine counts by what those beyond are worth.
+LARGEST_MARGIN = 1.1  # for the layer's largest value, which is known best
+FLOOR = 1e-30  # largest value assumed for a layer that is always zero
+FAINTEST = 1e-3  # smallest range of a channel, relative to the layer's largest value
+# Ratios of a channel's unsplit scale to its fine scale; the coarse scale is one less times the fine
+# scale. If the next layer is quantized, both halves have the same scale: inputs with finer scales
+# would need smaller weights, of which fewer bits would be left.
+# The ratios are powers of 2 plus 1, because OpenVINO divides fine codes by the coarse scale.
 HALVES: tuple[int, ...] = (2,)
 FINENESSES: tuple[int, ...] = (5, 9, 17, 33)
-# Of a scale. A channel counts up to 255 + 255 * 32 of its finest scales: 14 bits more, 24 in all.
+# Significant bits of a scale. Codes in fine scales go up to 255 + 255 * 32, which takes 14 bits; 24
+# bits in all fit into the mantissa of a float32.
 BITS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """How channels are counted: the first in their order, then what is beyond for those split.
+    """How a layer is coded: all channels in order, then the coarse halves of split channels.
 
     Attributes
     ----------
     channel
-        The channel that each count is of: int64 (counts,).
+        int64 (codes,): the channel that each code belongs to.
     scales
-        What one is worth: (counts,).
+        float64 (codes,): the value of code 1.
     beyond
-        The activation that counting starts at: 0, or 255 fine scales: (counts,).
+        float64 (codes,): the activation at which a code starts, 0 or 255 fine scales.
     """
 
     channel: npt.NDArray[np.int64]
@@ -56,7 +58,7 @@ class Counts:
     beyond: Floats
 
     def of(self, activations: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-        """Count rectified activations, (C, H, W), as the graph does: (counts, H, W)."""
+        """Code rectified activations (C, H, W) as the graph does: uint8 (codes, H, W)."""
         counted = activations[self.channel]
         counted -= self.beyond.astype(np.float32)[:, None, None]
         counted /= self.scales.astype(np.float32)[:, None, None]
@@ -65,9 +67,9 @@ class Counts:
     def whole(
         self, counted: npt.NDArray[np.uint8]
     ) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
-        """Add up the halves of split channels, in their first scales: (counts, H, W) to (C, H, W).
+        """Add the halves of split channels, in units of their first scales: (C, H, W).
 
-        Without a split channel it gives `counted` itself, uint8, else uint16.
+        The result is uint16; without split channels it is `counted` itself, uint8.
         """
         n_channels = int(self.channel.max()) + 1
         if len(counted) == n_channels:
@@ -81,14 +83,14 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class Ranges:
-    """What a view showed of a layer: `largest` of each channel, (C,), `samples` (positions, C)."""
+    """Activations of a layer for one view: `largest` (C,), and `samples` (positions, C)."""
 
     largest: Floats
     samples: npt.NDArray[np.float32]
 
 
 def scales_from_ranges(largest: Floats, trust: float, margin: float) -> Floats:
-    """Give the scales of channels whose largest values, (C,), were seen."""
+    """Compute the scales of channels from their largest values, both (C,)."""
     top = max(float(largest.max()), FLOOR)
     own = np.maximum(largest, FAINTEST * top)
     ranges: Floats = np.minimum(margin * own**trust * top ** (1 - trust), LARGEST_MARGIN * top)
@@ -96,11 +98,11 @@ def scales_from_ranges(largest: Floats, trust: float, margin: float) -> Floats:
 
 
 def round_scales(scales: Floats) -> Floats:
-    """Round scales to `BITS` significant bits, at most 0.1 % away.
+    """Round scales to `BITS` significant bits, which changes them by at most 0.1 %.
 
     Examples
     --------
-    >>> short(np.array([1.0, 0.1])).tolist()
+    >>> round_scales(np.array([1.0, 0.1])).tolist()
     [1.0, 0.0999755859375]
     """
     fractions, exponents = np.frexp(scales)
@@ -109,9 +111,9 @@ def round_scales(scales: Floats) -> Floats:
 
 
 def choose_scales(views: Sequence[Ranges]) -> Floats:
-    """Give scales by the rule that serves the unseen half best: (C,).
+    """Choose scales, (C,), by the rule with the smallest error in cross-validation.
 
-    Views of one image lie side by side: they are to be in the same half.
+    Views of the same image must be consecutive, so that they fall into the same half.
     """
     half = len(views) // 2
     folds = ((views[:half], views[half:]), (views[half:], views[:half]))
@@ -135,16 +137,16 @@ def split(
     n_split: int,
     finenesses: Sequence[int],
 ) -> Counts:
-    """Split the `n_split` channels where that takes most of the error away.
+    """Split the `n_split` channels for which that reduces the error most.
 
     Parameters
     ----------
     scales
-        Of channels that are not split, which are rounded here: (C,).
+        (C,): scales of unsplit channels; they are rounded by `round_scales` here.
     importance
-        What an error of a channel weighs, by its square: (C,).
+        (C,): weight of a channel's squared error.
     finenesses
-        How many fine scales may make one of `scales`.
+        Allowed ratios of an unsplit scale to the fine scale.
     """
     scales = round_scales(scales)
     values = np.concatenate([one.samples for one in views])
@@ -171,7 +173,7 @@ def split(
 
 
 def _whole(values: npt.NDArray[np.float32], scales: Floats) -> npt.NDArray[np.float32]:
-    """Round to whole scales, 255 at most."""
+    """Round values to multiples of their scales, at most 255 times."""
     small = scales.astype(np.float32)
     rounded: npt.NDArray[np.float32] = np.minimum(np.rint(values / small), LEVELS) * small
     return rounded

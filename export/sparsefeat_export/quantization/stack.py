@@ -1,4 +1,4 @@
-"""The part of a graph that is quantized: convolutions and poolings, one behind the other."""
+"""The part of a graph that is quantized: the chain of convolutions and poolings."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Convolution:
 
 @dataclass(frozen=True, kw_only=True)
 class Pooling:
-    """A 2x2 maximum of stride 2."""
+    """A max pooling of 2x2 with stride 2."""
 
     name: str
 
@@ -39,17 +39,17 @@ Stage = Convolution | Pooling
 
 
 def read_stack(model: onnx.ModelProto) -> list[Stage]:
-    """Follow the graph from the images for as long as it is VGG16's stack.
+    """Follow the graph from its input as long as it consists of VGG16's convolutions and pools.
 
     Parameters
     ----------
     model
-        A float32 model that was exported, with its weights.
+        An exported float32 model, with its weights in the graph.
 
     Raises
     ------
     WeightsError
-        It doesn't begin with two convolutions, or one of them isn't finite.
+        The model does not start with two convolutions, or has weights that are not finite.
     """
     weights = {one.name: one for one in model.graph.initializer}
     readers: dict[str, list[onnx.NodeProto]] = {}
@@ -63,14 +63,17 @@ def read_stack(model: onnx.ModelProto) -> list[Stage]:
         stages.append(stage)
         tensor = f"{stage.name}/nchw"
     if not all(isinstance(stage, Convolution) for stage in stages[:2]) or len(stages) < 2:
-        raise WeightsError("the model does not begin with two 3x3 convolutions, as VGG16 does")
+        raise WeightsError(
+            "the model does not start with two 3x3 convolutions, expected a VGG16 that sparsefeat "
+            "exported"
+        )
     return stages
 
 
 def _stage(
     tensor: str, readers: dict[str, list[onnx.NodeProto]], weights: dict[str, onnx.TensorProto]
 ) -> Stage | None:
-    """Read what makes the next layer of a tensor, if that is one of the two kinds."""
+    """Read the convolution or pooling that reads a tensor; None if there is neither."""
     for node in readers.get(tensor, []):
         attributes = {one.name: helper.get_attribute_value(one) for one in node.attribute}
         layer, _, kind = node.output[0].rpartition("/")
@@ -89,7 +92,7 @@ def _stage(
 
 
 def _is_plain(attributes: Mapping[str, Any]) -> bool:
-    """Whether a convolution has stride 1, one group, and a border of one zero."""
+    """Return whether a convolution has stride 1, one group, and a zero padding of 1."""
     ones = all(attributes.get(name, [1, 1]) == [1, 1] for name in ("strides", "dilations"))
     return ones and attributes.get("pads") == [1] * 4 and attributes.get("group", 1) == 1
 
@@ -110,7 +113,7 @@ def _check_finite(layer: str, *arrays: npt.NDArray[np.float32]) -> None:
 def convolution(
     kernel: npt.NDArray[np.floating], bias: npt.NDArray[np.floating]
 ) -> Callable[[View], Activation]:
-    """Make a function of one view, (I, H, W), to its rectified 3x3 convolution, (O, H, W)."""
+    """Return a function that computes the rectified 3x3 convolution, (O, H, W), of (I, H, W)."""
     graph = helper.make_graph(
         [
             helper.make_node("Conv", ["x", "kernel", "bias"], ["pre"], pads=[1, 1, 1, 1]),
@@ -136,7 +139,7 @@ def convolution(
 
 
 def pooled(view: Pooled) -> Pooled:
-    """Take the maximum of each 2x2 square of (C, H, W); an odd edge is dropped."""
+    """Compute the maxima of 2x2 elements of (C, H, W); an odd last row or column is dropped."""
     height, width = view.shape[1:]
     even = view[:, : height // 2 * 2, : width // 2 * 2]
     rows = np.maximum(even[:, ::2], even[:, 1::2])

@@ -1,11 +1,11 @@
-"""Where weights come from: what a user may call them, and what is read from there.
+"""Read weights from the sources that a user can name.
 
 ============  ===========================================================
-`reading`     from a name to weights that are matched to VGG16's layers
-`weights`     VGG16's layers, and weights that are matched to them
-`fetching`    ImageNet's weights from Keras' host or a package index
-`h5_file`     files of Keras 2 and 3
-`onnx_file`   graphs that tf2onnx made
+`reading`     resolve a name or path, and read the weights it stands for
+`weights`     VGG16's layers, and matching of weights to them
+`fetching`    download ImageNet weights from Keras or a package index
+`h5_file`     read HDF5 files of Keras 2 and 3
+`onnx_file`   read ONNX files written by tf2onnx
 ============  ===========================================================
 """
 

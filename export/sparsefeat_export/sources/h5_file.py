@@ -1,4 +1,4 @@
-"""Weights in HDF5 files: Keras 2's layout, named by layer, and Keras 3's ``.weights.h5``."""
+"""Read weights from HDF5 files: those of Keras 2, and ``.weights.h5`` of Keras 3."""
 
 import re
 from collections.abc import Iterator
@@ -13,24 +13,23 @@ from sparsefeat_export.sources.weights import Array, Found
 
 
 def is_whole_model(path: Path) -> bool:
-    """Whether an HDF5 file holds an architecture beside its weights (Keras' `model.save`)."""
+    """Return whether an HDF5 file holds a whole model (`model.save`) and not just weights."""
     with _open(path) as file:
         return "model_config" in file.attrs
 
 
 def read_h5(path: Path) -> tuple[list[Found], list[Found]]:
-    """Find the layers of a weights file, without reading their values.
+    """Find the layers of a weights file without reading their values.
 
-    Keras 2 wrote ``layer/layer/kernel:0`` and the order of the layers in an attribute.
-    Keras 3's ``layers/conv2d_4/vars/0`` has neither the layers' own names nor an order: those
-    are numbered by kind, from which the order among convolutions and among dense layers
-    follows.
+    Keras 2 wrote ``layer/layer/kernel:0``, and the order of the layers in an attribute. Keras 3
+    writes ``layers/conv2d_4/vars/0``, without the layers' names and order; but its numbers give
+    the order among convolutions and among dense layers.
 
     Returns
     -------
     convolutions, others
-        In network order. A layer of neither four- nor two-dimensional weights is among the
-        others, where matching will name it.
+        In network order. All layers without four-dimensional weights are among the others; if one
+        is not a dense layer, `match` reports it.
 
     Raises
     ------
@@ -60,12 +59,16 @@ def _listed(root: Any) -> Iterator[tuple[str, Any]]:
     for layer in root.attrs["layer_names"]:
         group = root.get(_text(layer))
         if group is None:
-            raise WeightsError(f"{root.file.filename} lists layer {_text(layer)} but lacks it")
+            raise WeightsError(
+                f"{root.file.filename} lists layer {_text(layer)} but lacks it: the file is damaged"
+            )
         for weight in group.attrs["weight_names"]:
-            # A nested model is one group, whose weights carry their own layers' names.
+            # A nested model is one group; its weights have the names of the inner layers.
             dataset = group.get(_text(weight))
             if dataset is None:
-                raise WeightsError(f"{root.file.filename} lists {_text(weight)} but lacks it")
+                raise WeightsError(
+                    f"{root.file.filename} lists {_text(weight)} but lacks it: the file is damaged"
+                )
             inner = _text(weight).split("/")
             yield (inner[-2] if len(inner) > 1 else _text(layer)), dataset
 
@@ -74,7 +77,7 @@ def _numbered(group: Any, name: str) -> Iterator[tuple[str, Any]]:
     variables = group.get("vars", {})
     for key in sorted(variables, key=_natural):
         yield name, variables[key]
-    # Beside the layers of a compiled model lie its optimizer's and its metrics' variables.
+    # A compiled model also has groups with the variables of its optimizer and metrics.
     inside = ["layers"] if "layers" in group else sorted(group, key=_natural)
     for key in inside:
         if key != "vars" and hasattr(group[key], "keys"):
@@ -82,13 +85,13 @@ def _numbered(group: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 
 def _natural(key: str) -> tuple[str, int]:
-    """Sort conv2d before conv2d_1, and conv2d_2 before conv2d_10."""
+    """Return a sort key that puts conv2d before conv2d_1, and conv2d_2 before conv2d_10."""
     stem, number = re.fullmatch(r"(.*?)(?:_?(\d+))?", key).groups()  # type: ignore[union-attr]
     return stem, int(number or 0)
 
 
 def _by_layer(variables: list[tuple[str, Any]]) -> list[tuple[str, list[Any]]]:
-    """Gather neighbours: each kernel with the one-dimensional weights that follow it."""
+    """Group each kernel with the one-dimensional weights that follow it."""
     layers: list[tuple[str, list[Any]]] = []
     for name, dataset in variables:
         if layers and layers[-1][0] == name and dataset.ndim == 1:

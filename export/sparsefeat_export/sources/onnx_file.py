@@ -1,4 +1,4 @@
-"""Weights in ONNX files that tf2onnx made from a Keras VGG16."""
+"""Read weights from ONNX files that tf2onnx wrote for a Keras VGG16."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,13 +13,13 @@ from sparsefeat_export.model_file import load_tensor, read_model
 from sparsefeat_export.scaling import Scaling, from_json, measure
 from sparsefeat_export.sources.weights import Array, Found
 
-# What tf2onnx leaves between a weight and its use. None makes more elements than it is given,
-# so that computing them is safe whatever a file holds.
+# Operators that tf2onnx leaves between a weight and its use. None of them makes more elements than
+# it reads, so it is safe to evaluate them for an untrusted file.
 SHAPING = {"Cast", "Constant", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
 
-MEASURED_EXTENT = 32  # pixels, where a graph takes any size
+MEASURED_EXTENT = 32  # height and width in pixels, if the graph accepts any size
 
-# What changes the order of a layer's values at most.
+# Operators that change at most the order of a layer's values.
 PASSING = {"Identity", "Reshape", "Squeeze", "Transpose"}
 
 _Readers = dict[str, list[onnx.NodeProto]]  # of each tensor
@@ -31,7 +31,7 @@ def read_onnx(path: Path) -> tuple[list[Found], list[Found]]:
     Raises
     ------
     WeightsError
-        The file is no ONNX model, or one of sparsefeat's that is damaged.
+        The file is not an ONNX model, or is a damaged model file of sparsefeat.
     """
     model, metadata = read_model(path)
     return find_layers(model, path, {} if metadata is None else metadata["crc32c"])
@@ -42,18 +42,18 @@ def find_layers(
 ) -> tuple[list[Found], list[Found]]:
     """Find the convolutions and dense layers of a graph, in graph order.
 
-    Wherever tf2onnx has put a bias (third input of Conv or Gemm, an Add behind it, folded or
-    reshaped on the way), it is the constant of as many elements as there are outputs. One that
-    is zero it leaves out.
+    tf2onnx stores a bias as the third input of Conv or Gemm or in an Add after it, possibly folded
+    or reshaped. It is recognised as a constant with one element for each output. tf2onnx leaves
+    out a bias that is zero.
 
     Parameters
     ----------
     model
-        A graph as `onnx.load(path, load_external_data=False)` gives it.
+        A graph as `onnx.load(path, load_external_data=False)` returns it.
     path
-        The graph's, beside which its external data lies.
+        Path of the graph, to find its external data.
     digests
-        Of external data, by tensor; of others nothing is known.
+        Digests of external data by tensor name; tensors that are not in it are not checked.
 
     Returns
     -------
@@ -81,19 +81,20 @@ def find_layers(
 
 
 def read_scaling(path: Path) -> Scaling | None:
-    """Tell how pixels are scaled for the file at `path`: as its metadata says, if it is ours.
+    """Determine how the graph at `path` scales pixels.
 
-    Otherwise what lies between its input and its first convolution is run on some images.
+    For a model file of sparsefeat the metadata says it. For other files, the operators between the
+    input and the first convolution are run on random images.
 
     Returns
     -------
-    Scaling
-        None where nothing lies there.
+    Scaling or None
+        None if there are no such operators.
 
     Raises
     ------
     WeightsError
-        What lies there is no scaling of each channel by itself.
+        The operators do more than scale each channel by itself.
     """
     model, metadata = read_model(path)
     if metadata is not None:
@@ -104,7 +105,7 @@ def read_scaling(path: Path) -> Scaling | None:
                 f"{path} has metadata that can't be read: {exc!r}; export it again"
             ) from exc
     first = next((node for node in model.graph.node if node.op_type == "Conv"), None)
-    if first is None:  # as matching will say
+    if first is None:  # `match` reports it
         return None
     nodes: list[onnx.NodeProto] = []
     needed = {first.input[0]}
@@ -116,11 +117,11 @@ def read_scaling(path: Path) -> Scaling | None:
         return None
     try:
         return _measured(model, path, nodes, needed, first.input[0])
-    except Exception as exc:  # whatever evaluating a file from outside meets
+    except Exception as exc:  # evaluating an untrusted file can raise anything
         raise WeightsError(
-            f"{path.name}: what lies in front of its first convolution "
-            f"({', '.join(node.op_type for node in nodes)}) is no scaling of pixels that can be "
-            f"read ({_first_line(exc)}): export the .keras file that it was made of"
+            f"{path.name}: the operators before its first convolution "
+            f"({', '.join(node.op_type for node in nodes)}) are not a scaling of pixels "
+            f"({_first_line(exc)}): export the .keras file that it was made from"
         ) from exc
 
 
@@ -131,7 +132,7 @@ def _measured(
     needed: set[str],
     output: str,
 ) -> Scaling:
-    """Run nodes in front of the first convolution, which takes (N, 3, H, W)."""
+    """Measure the scaling of the nodes before the first convolution, which reads (N, 3, H, W)."""
     from onnx.reference import ReferenceEvaluator
 
     constants = [
@@ -155,18 +156,18 @@ def _measured(
 
     scaling = measure(function, height or MEASURED_EXTENT, width or MEASURED_EXTENT)
     if scaling is None:
-        raise ValueError("it does more than multiply a channel by a number and add one")
+        raise ValueError("they do more than multiply a channel by a factor and add an offset")
     return scaling
 
 
 @contextmanager
 def _naming(node: onnx.NodeProto) -> Iterator[None]:
-    """Let what goes wrong with a layer's weights be an error that names its node."""
+    """Turn any exception about a layer's weights into a WeightsError that names the node."""
     try:
         yield
     except WeightsError:
         raise
-    except Exception as exc:  # whatever decoding and folding meet in a file from outside
+    except Exception as exc:  # decoding and folding an untrusted file can raise anything
         raise WeightsError(
             f"{node.op_type} {_layer_name(node)!r} has weights that cannot be read "
             f"({_first_line(exc)}): the file is damaged"
@@ -174,7 +175,7 @@ def _naming(node: onnx.NodeProto) -> Iterator[None]:
 
 
 class _Constants:
-    """The values in a graph that don't depend on its inputs, computed when asked for."""
+    """The values of a graph that don't depend on its inputs, computed on demand."""
 
     def __init__(self, graph: onnx.GraphProto, path: Path, digests: Mapping[str, str]) -> None:
         self._initializers = {tensor.name: tensor for tensor in graph.initializer}
@@ -254,10 +255,10 @@ def _shape(node: onnx.NodeProto, constants: _Constants, *, n_axes: int) -> tuple
 def _behind(
     node: onnx.NodeProto, out: int, constants: _Constants, readers: _Readers
 ) -> tuple[str | None, str]:
-    """Find the constant that is added to a product, and the operator that follows.
+    """Find the bias that is added to a product, and the operator after that.
 
-    tf2onnx drops a bias that is zero. A branch that only leads to an output of the graph tells
-    nothing, and the operator is "" where all do.
+    Branches that lead only to outputs of the graph are ignored. The operator is "" if there are no
+    other branches.
     """
     given = node.input[2] if len(node.input) > 2 and node.input[2] else None
     if given is not None and given not in constants:

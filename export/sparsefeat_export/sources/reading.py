@@ -1,4 +1,4 @@
-"""From what the user named to VGG16's weights, for sources without an architecture."""
+"""Read VGG16's weights from sources that hold weights without a Keras architecture."""
 
 import os
 import re
@@ -26,10 +26,10 @@ from sparsefeat_export.sources.weights import (
     planned_dense,
 )
 
-# Images reach the network as values up to 150; the first kernel brings them down to about 1,
-# so that the softmax at the end neither saturates nor underflows to zero.
+# Random kernels are divided by these. Inputs have values up to 150; the first kernel brings them to
+# about 1, so that the final softmax neither saturates nor underflows.
 INPUT_SCALE = 64.0
-# The last kernel keeps the logits small: the softmax multiplies their error by their size.
+# The last kernel keeps the logits small, because softmax amplifies the error of large logits.
 LOGIT_SCALE = 8.0
 BIAS_SCALE = 0.1
 
@@ -38,14 +38,14 @@ EXPECTED = f"imagenet, pretrained, random:SEED or a file ending in {', '.join(SU
 
 
 def resolve(weights: Any, folder: Path) -> str:
-    """Give the name that the steps know weights by: a keyword, or an absolute path.
+    """Turn the user's `weights` into a string for the tasks: a keyword or an absolute path.
 
-    A Keras model is saved in `folder`.
+    A Keras model is saved in `folder` first.
 
     Raises
     ------
     WeightsError
-        It is none of these.
+        `weights` is not a keyword, a path of a weights file, or a Keras model.
     """
     if not isinstance(weights, str | Path):
         return _save(weights, folder)
@@ -102,7 +102,7 @@ def read_weights(request: Request) -> Weights:
         else:
             convolutions, dense = read_h5(path)
         if is_onnx and request.top is None and dense and not _is_top(request, dense):
-            # A graph has no layer classes to rebuild another head from; its base is VGG16's.
+            # Another head can't be rebuilt from a graph, so only the base is used.
             source, dense = f"{source}, without its own head", []
     matched = match(
         convolutions,
@@ -115,7 +115,7 @@ def read_weights(request: Request) -> Weights:
 
 
 def _is_top(request: Request, dense: Sequence[Found]) -> bool:
-    """Whether these dense layers are meant as VGG16's three, by the units of the first two."""
+    """Return whether the dense layers are VGG16's top, by the units of the first two."""
     units = planned_dense(request.channels_divisor)[0].kernel[-1]
     return any(one.kernel[-1] == units for one in dense[:2])
 
@@ -123,13 +123,13 @@ def _is_top(request: Request, dense: Sequence[Found]) -> bool:
 def read_random(
     seed: int, *, top: bool = True, channels_divisor: int = 1
 ) -> tuple[list[Found], list[Found]]:
-    """Draw He-normal kernels and small normal biases; the same seed gives the same weights.
+    """Draw He-normal kernels and small normal biases from a seed.
 
     Returns
     -------
     convolutions, dense
-        In network order. `dense` is empty without `top`. The convolutions of a seed are the
-        same with the top and without.
+        In network order. `dense` is empty without `top`; the convolutions are the same with and
+        without it.
 
     Examples
     --------

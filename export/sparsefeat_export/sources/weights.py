@@ -1,4 +1,4 @@
-"""VGG16's layers, and weights found in some file that are matched to them by order and shape."""
+"""VGG16's layers with weights, and matching of a file's weights to them by order and shape."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ IMAGENET_CLASSES = 1000
 DEFAULT_SIZE = 224  # height and width, in pixels
 STRIDE: int = 2 ** len(BLOCKS)  # of the last pool, in pixels
 
-# What may follow a layer, where it isn't a ReLU: Keras can leave the softmax out.
+# Activations allowed after a layer, if not only ReLU. Keras allows predictions without softmax.
 ACTIVATIONS = {"predictions": (None, "Softmax", "")}
 
 Array = npt.NDArray[np.float32]
@@ -26,8 +26,8 @@ Array = npt.NDArray[np.float32]
 class Request:
     """Which network to export.
 
-    `weights` is a name or an absolute path; `top` is None where the weights decide, `scaling`
-    where the model does.
+    `weights` is a keyword or an absolute path. With `top` None, the top is exported if the weights
+    have one. With `scaling` None, the model or the weights decide.
     """
 
     weights: str
@@ -38,7 +38,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """One layer with weights: its name and kernel shape, (3, 3, in, out) or (in, out)."""
+    """A layer with weights: its name and the shape of its kernel, (3, 3, in, out) or (in, out)."""
 
     name: str
     kernel: tuple[int, ...]
@@ -50,7 +50,7 @@ class Plan:
 
 
 def planned_convolutions(channels_divisor: int = 1) -> list[Plan]:
-    """List the 13 convolutions in network order, each narrowed by `channels_divisor`."""
+    """List the 13 convolutions in network order, with channels divided by `channels_divisor`."""
     plans = []
     channels_in = 3
     for block, (count, channels) in enumerate(BLOCKS, start=1):
@@ -76,22 +76,22 @@ def planned_dense(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """One layer of a weights file, read when asked for and not before.
+    """A layer of a weights file, whose arrays are read on demand.
 
-    `kernel` and `bias` are shapes, in Keras' axis order; `bias` is None where the file has
-    none. `read` gives both arrays.
+    `kernel` and `bias` are shapes in Keras' axis order; `bias` is None if the file has none. `read`
+    returns both arrays.
     """
 
-    name: str  # what the file calls it
+    name: str  # in the file
     kernel: tuple[int, ...]
     bias: tuple[int, ...] | None
     read: Callable[[], tuple[Array, Array]]
-    activation: str | None = None  # the operator behind it; None where the file cannot say
+    activation: str | None = None  # the operator after it; None if the file doesn't record it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Weights:
-    """The weights of a VGG16: its layers in network order, and what its top implies."""
+    """The weights of a VGG16: its layers in network order, and properties of its top."""
 
     source: str
     layers: tuple[tuple[Plan, Found], ...]
@@ -99,7 +99,7 @@ class Weights:
     size: int
     classes: int
     logits: bool  # whether the top ends without a softmax
-    scaling: Scaling | None = None  # that the weights were made for, None where nothing says
+    scaling: Scaling | None = None  # that the weights were trained with, None if unknown
 
     def arrays(self) -> Iterator[tuple[str, Array, Array]]:
         """Yield (layer name, kernel, bias) one layer at a time.
@@ -107,7 +107,7 @@ class Weights:
         Raises
         ------
         WeightsError
-            An array has a shape other than the file announced.
+            An array has another shape than the file's metadata says.
         """
         for planned, found in self.layers:
             kernel, bias = found.read()
@@ -142,16 +142,16 @@ def match(
     channels_divisor: int = 1,
     source: str,
 ) -> Weights:
-    """Match layers found in a file, in their order, to VGG16's.
+    """Match the layers of a file to VGG16's by their order.
 
     Parameters
     ----------
     convolutions, dense
-        What the file holds, in network order.
+        The layers of the file, in network order.
     top
-        True to need the dense layers, False to leave them, None to take them if there are any.
+        True requires the dense layers, False ignores them, None uses them if there are any.
     source
-        Where the weights are from, for messages and metadata.
+        Name of the source, for messages and metadata.
 
     Raises
     ------
@@ -167,7 +167,7 @@ def match(
         if not dense:
             raise WeightsError(
                 f"{source} has no fc1, fc2 and predictions (only convolutions), so there is no "
-                "top to export: leave --top out, or take weights that have one"
+                "top to export: leave --top out, or use weights with a top"
             )
         size = _size(dense[0], channels_divisor, source)
         classes = dense[-1].kernel[-1]
@@ -206,20 +206,20 @@ def _match(found: Sequence[Found], planned: Sequence[Plan], source: str) -> None
     if len(found) < len(planned):
         missing = planned[len(found)]
         raise WeightsError(
-            f"{source}: {missing.name} is missing (a kernel of shape {missing.kernel}): "
-            f"layers of its kind: {len(found)}, expected {len(planned)}"
+            f"{source}: {missing.name} is missing (a kernel of shape {missing.kernel}): found "
+            f"{len(found)} layers of its kind, expected {len(planned)}"
         )
     if len(found) > len(planned):
         extra = found[len(planned)]
         raise WeightsError(
             f"{source}: {extra.name!r} with a kernel of shape {extra.kernel} is not a layer of "
-            f"VGG16: layers of its kind: {len(found)}, expected {len(planned)}; "
-            "a model with another top exports from its saved .keras file"
+            f"VGG16: found {len(found)} layers of its kind, expected {len(planned)}; to export a "
+            "model with another top, pass its saved .keras file"
         )
 
 
 def _size(fc1: Found, channels_divisor: int, source: str) -> int:
-    """Tell the image size, in pixels of either side, that the first dense layer is for."""
+    """Compute the image height and width in pixels from the shape of the first dense layer."""
     expected = planned_dense(channels_divisor)[0].kernel
     channels = BLOCKS[-1][1] // channels_divisor
     cells = fc1.kernel[0] // channels
@@ -227,7 +227,7 @@ def _size(fc1: Found, channels_divisor: int, source: str) -> int:
     if fc1.kernel[0] != channels * side * side or side == 0 or fc1.kernel[1:] != expected[1:]:
         raise WeightsError(
             f"{source}: fc1 (called {fc1.name!r} there) has a kernel of shape {fc1.kernel}, "
-            f"expected {expected}; a model with another top exports from its saved .keras "
-            "file, and --no-top leaves the top out"
+            f"expected {expected}; to export a model with another top, pass its saved .keras "
+            "file, or leave the top out with --no-top"
         )
     return side * STRIDE

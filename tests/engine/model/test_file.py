@@ -225,7 +225,7 @@ def test_a_link_to_itself(copy: Path) -> None:
     for path in (data, copy):
         path.unlink()
         path.symlink_to(path.name)
-        assert f"{path} is a link that leads back to itself" in message(copy)
+        assert f"{path} is a link that points to itself" in message(copy)
 
 
 LINKS: dict[str, Callable[[Path, Path], Path]] = {}

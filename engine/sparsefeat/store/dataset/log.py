@@ -217,9 +217,7 @@ class Log:
                     "into it first"
                 )
             what = (
-                "is a link that leads back to itself"
-                if _is_loop(self._storage)
-                else "is not a folder"
+                "is a link that points to itself" if _is_loop(self._storage) else "is not a folder"
             )
             return StoreNotFoundError(
                 f"{name} {what}, expected a store: check the path, or extract into it first"

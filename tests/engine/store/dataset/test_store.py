@@ -37,7 +37,7 @@ def test_what_is_there_in_place_of_a_store(tmp_path: Path) -> None:
         tmp_path
     )
     loop.symlink_to("loop")
-    assert f"{loop} is a link that leads back to itself, expected a store" in said(loop)
+    assert f"{loop} is a link that points to itself, expected a store" in said(loop)
     assert f"{model} is not a folder, expected a store" in said(model)
 
 
