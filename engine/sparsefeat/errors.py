@@ -1,38 +1,38 @@
-"""Every error that a user of sparsefeat can cause.
+"""The errors that a user of sparsefeat can cause.
 
 ::
 
     SparsefeatError
-    ├── ModelError (ValueError)                 the file is no model that sparsefeat exported
+    ├── ModelError (ValueError)                 the file is not a model that sparsefeat exported
     │   ├── ModelNotFoundError (FileNotFoundError)
-    │   └── ModelCorruptError                   what is on disk is not what was exported
-    ├── LayerError (ValueError)                 no layer of that name
-    ├── ProviderError (RuntimeError)            the provider asked for is not active
-    │   └── PrecisionError                      its numbers are not those of the precision asked for
-    ├── InputError (ValueError)                 an array or image of a wrong type or shape
-    ├── SourceError (FileNotFoundError)         no images where they were said to be
-    ├── DependencyError (ImportError)           a dependency is installed, but does not load
-    │   └── MissingDependencyError              it is not installed
-    ├── BenchmarkError (RuntimeError)           an engine died, or its answers are wrong
+    │   └── ModelCorruptError                   a checksum of the model does not match
+    ├── LayerError (ValueError)                 the model or store has no such layer
+    ├── ProviderError (RuntimeError)            the provider is not available or not active
+    │   └── PrecisionError                      the precision is not available or not active
+    ├── InputError (ValueError)                 an array, image or option has a wrong type or value
+    ├── SourceError (FileNotFoundError)         there are no images at the given place
+    ├── DependencyError (ImportError)           a package is installed but does not load
+    │   └── MissingDependencyError              a package is not installed
+    ├── BenchmarkError (RuntimeError)           an engine died, or computes wrong activations
     └── StoreError (ValueError)
         ├── StoreNotFoundError (FileNotFoundError)
-        ├── StoreMismatchError                  made with another model, layers or preprocessing
-        ├── StoreChangedError                   a part was deleted since it was opened
-        ├── StoreCorruptError                   what is on disk is not what was written
-        ├── StoreMemoryError (MemoryError)      what was asked for takes more memory than it may
-        ├── StoreReadError (OSError)            the system refused to read it
-        └── StoreWriteError (OSError)           the disk refused
+        ├── StoreMismatchError                  the store has another model, layers or preprocessing
+        ├── StoreChangedError                   a part was deleted after the store was opened
+        ├── StoreCorruptError                   a checksum does not match, or data are invalid
+        ├── StoreMemoryError (MemoryError)      the request needs more memory than is allowed
+        ├── StoreReadError (OSError)            the operating system or bucket refused a read
+        └── StoreWriteError (OSError)           the operating system or bucket refused a write
 
-Each message is one line: what was got, what was expected, what to do.
+Each message is one line that says what happened, what was expected, and what to do.
 """
 
 
 class SparsefeatError(Exception):
-    """The base of all errors below."""
+    """Base class of all errors of sparsefeat."""
 
 
 class ModelError(SparsefeatError, ValueError):
-    """The file is not a model that sparsefeat exported, or a damaged one."""
+    """The file is not a model that sparsefeat exported, or it can't be read."""
 
 
 class ModelNotFoundError(ModelError, FileNotFoundError):
@@ -40,43 +40,43 @@ class ModelNotFoundError(ModelError, FileNotFoundError):
 
 
 class ModelCorruptError(ModelError):
-    """The graph or its weights are not what was exported."""
+    """A checksum of the graph or of its weights does not match."""
 
 
 class LayerError(SparsefeatError, ValueError):
-    """The model has no layer of that name."""
+    """The model or store has no layer of that name, or no name was given."""
 
 
 class ProviderError(SparsefeatError, RuntimeError):
-    """The execution provider that was asked for is not installed or not active."""
+    """The requested execution provider is unknown, not installed or not active, or it failed."""
 
 
 class PrecisionError(ProviderError):
-    """The session's numbers are not those of the precision that was asked for."""
+    """The requested precision is not available, or the session does not compute in it."""
 
 
 class InputError(SparsefeatError, ValueError):
-    """An array, image or option has a wrong type, shape or value."""
+    """An array, an image or an option has a wrong type, shape or value."""
 
 
 class SourceError(SparsefeatError, FileNotFoundError):
-    """There are no images where they were said to be."""
+    """There are no images at the given path, or their folder can't be read."""
 
 
 class DependencyError(SparsefeatError, ImportError):
-    """A dependency is installed but does not load; or, as the subclass below, not installed."""
+    """A package is installed but does not load, or (in the subclass) is not installed."""
 
 
 class MissingDependencyError(DependencyError):
-    """A dependency, required or optional, is not installed."""
+    """A required or optional package is not installed."""
 
 
 class BenchmarkError(SparsefeatError, RuntimeError):
-    """An engine can't be compared: its process died, or what it computes is wrong."""
+    """An engine can't be compared: its process died, or it computes wrong activations."""
 
 
 class StoreError(SparsefeatError, ValueError):
-    """The base of all errors about a store."""
+    """Base class of all errors about a store."""
 
 
 class StoreNotFoundError(StoreError, FileNotFoundError):
@@ -88,20 +88,20 @@ class StoreMismatchError(StoreError):
 
 
 class StoreChangedError(StoreError):
-    """A part was deleted by `vacuum` since the store was opened."""
+    """`vacuum` deleted a part after the store was opened: open the store again."""
 
 
 class StoreCorruptError(StoreError):
-    """What is on disk is not what was written."""
+    """A checksum of the store does not match, or its data are invalid."""
 
 
 class StoreMemoryError(StoreError, MemoryError):
-    """What was asked for takes more memory than there may be used for it."""
+    """The request needs more memory than is available or allowed."""
 
 
 class StoreReadError(StoreError, OSError):
-    """The system refused to read a file of the store, which says nothing of what is in it."""
+    """The operating system or bucket refused to read a file, which may be intact."""
 
 
 class StoreWriteError(StoreError, OSError):
-    """The disk refused: full, read-only, or its permission lost."""
+    """The operating system or bucket refused a write: full, read-only or not permitted."""

@@ -23,21 +23,21 @@ Images = str | os.PathLike[str] | Iterable[ImageInput]
 
 
 class VGG16Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # without types
-    """Makes a sparse matrix of images: the first step of a pipeline.
+    """Transforms images to a sparse matrix of features, as the first step of a pipeline.
 
     Parameters
     ----------
     model
-        A file that ``sparsefeat export`` made.
+        Path of a model file written by ``sparsefeat export``.
     layers, pool, size, preprocess, provider, precision, threads, batch_size
-        As `sparsefeat.Extractor` takes them. Several layers stand side by side in a row.
+        As for `sparsefeat.ExtractorOptions`. The features of several layers are concatenated.
 
     Attributes
     ----------
     extractor_
-        The `sparsefeat.Extractor`, made by `fit`.
+        The `sparsefeat.Extractor` that `fit` made.
     n_features_out_
-        Columns of what `transform` gives.
+        Number of columns of the result of `transform`.
 
     Examples
     --------
@@ -72,12 +72,12 @@ class VGG16Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # w
         self.batch_size = batch_size
 
     def fit(self, X: Images, y: object = None) -> Self:  # noqa: N803  # scikit-learn's name
-        """Load the model; nothing is learnt from the images.
+        """Load the model; nothing is learned from the images.
 
         Raises
         ------
         ModelError, LayerError, ProviderError, PrecisionError, InputError
-            As `sparsefeat.Extractor` does.
+            As for `sparsefeat.Extractor`.
         """
         options = self.get_params(deep=False)
         self.extractor_ = Extractor(options.pop("model"), **options)
@@ -91,17 +91,18 @@ class VGG16Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # w
         Parameters
         ----------
         X
-            Paths of images, a folder, uint8 arrays (H, W, 3) in RGB or one (N, H, W, 3), PIL
+            Paths of images, a folder, uint8 RGB arrays (H, W, 3) or one array (N, H, W, 3), PIL
             images, or the bytes of files.
 
         Returns
         -------
-        float32 (images, features), a row for each image.
+        scipy.sparse.csr_array
+            float32 (images, features), a row for each image.
 
         Raises
         ------
         InputError, SourceError
-            An image can't be read: it would have no row.
+            An image can't be read and would have no row.
         """
         from scipy.sparse import csr_array, hstack, vstack
 
@@ -118,16 +119,18 @@ class VGG16Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # w
         return matrix
 
     def get_feature_names_out(self, input_features: object = None) -> npt.NDArray[np.object_]:
-        """Name the columns: the layer, and the number of the element in it."""
+        """Return a name for each column: the layer's name and the element's number."""
         check_is_fitted(self, "extractor_")
         if input_features is not None and not hasattr(input_features, "__len__"):
-            raise InputError(f"got input_features={input_features!r}, expected None or a list")
+            raise InputError(
+                f"got input_features={input_features!r}, expected None or a list: leave it out"
+            )
         layers = self.extractor_.layers.values()
         names = [name for layer in layers for name in layer.feature_names]
         return np.array(names, object)
 
     def __sklearn_tags__(self) -> Any:
-        """Say that images are no table of numbers, and that nothing is learnt from them."""
+        """Tell scikit-learn that the input is images, not a table, and that nothing is learned."""
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         tags.input_tags.three_d_array = True

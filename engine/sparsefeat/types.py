@@ -1,4 +1,4 @@
-"""The small frozen records that the stages of an extraction hand on."""
+"""The small frozen records that the stages of an extraction pass on."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,20 +22,20 @@ Values = TypeVar("Values", bound="Csr | npt.NDArray[np.float32]", covariant=True
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One image that became one row.
+    """The record of one image that became one row.
 
-    `path` is relative to `root`, with forward slashes. In both, as in `label`, bytes that
-    aren't UTF-8 and the percent sign itself are percent-encoded: they are always valid text,
-    and `sparsefeat.images.decode_path` gives back the names.
+    `path` is relative to `root`, with forward slashes. In `path`, `root` and `label`, the percent
+    sign and bytes that are not UTF-8 are percent-encoded, so that they are always valid text;
+    `sparsefeat.images.decode_path` restores the names.
     """
 
     path: str
     root: str
     label: str
     bytes: int  # size of the file
-    mtime_ns: int  # since 1970; a time that is no int64 is its smallest or largest
+    mtime_ns: int  # nanoseconds since 1970, clipped to int64
     sha256: str  # of the file's bytes, in hexadecimal
-    width: int  # of the image as stored in the file, in pixels
+    width: int  # in pixels, as stored in the file
     height: int
     format: str  # "JPEG", "PNG", ...
     extra: str = NOTHING_KEPT  # other columns of where it was listed, as a JSON object
@@ -63,47 +63,52 @@ def is_column_name(name: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reject:
-    """One input that could not be read as an image, and why. Fields as in `Row`."""
+    """An input that could not be read as an image, and the reason. Other fields as in `Row`."""
 
     path: str
     root: str
     bytes: int
     mtime_ns: int
-    sha256: str  # empty where the file was too large to be read
+    sha256: str  # empty if the file was too large to be read
     reason: str
 
 
 class RejectWarning(UserWarning):
-    """Some inputs gave no row, so that there are fewer rows than inputs."""
+    """Some inputs could not be read and have no row, so there are fewer rows than inputs."""
 
 
 def reject_message(rejects: Sequence[Reject], count: int | None = None) -> str:
-    """Say how many inputs gave no row, and why the first of them.
+    """Describe in one line how many inputs have no row, and why the first has none.
 
     >>> lost = Reject(path="a.jpg", root="", bytes=0, mtime_ns=0, sha256="", reason="no such file")
     >>> reject_message([lost], 3)
-    '3 images could not be read and gave no row, the first: a.jpg: no such file'
+    '3 images could not be read and have no row, the first: a.jpg: no such file'
     """
     n = len(rejects) if count is None else count
-    first = f"{one_line(rejects[0].path) or 'one without a name'}: {rejects[0].reason}"
-    said = f"{counted(n, 'image')} could not be read and gave no row"
+    first = f"{one_line(rejects[0].path) or 'an image without a name'}: {rejects[0].reason}"
+    said = f"{counted(n, 'image')} could not be read and {'has' if n == 1 else 'have'} no row"
     return f"{said}: {first}" if n == 1 else f"{said}, the first: {first}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReadFailure(Reject):
-    """An input that could not be read this time, for a cause that lies in the system.
+    """An input that could not be read this time, although the image may be intact.
 
-    The file is missing or forbidden, the drive fails, memory or descriptors run out: that says
-    nothing of the image. No store records it, and the next run tries it again.
+    The file is missing or not permitted, the drive fails, or memory or file descriptors run out.
+    It is not recorded in a store, and the next run tries it again.
     """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Skipped:
-    """Inputs that were not worked on, because a store knows them: how many of each kind.
+    """Inputs that were skipped because the store has a record of them.
 
-    `changed` are the paths of those that have a row but changed on disk since.
+    Attributes
+    ----------
+    stored, rejected
+        How many have a row, and how many were rejected by an earlier run.
+    changed
+        Paths of the inputs that have a row but changed on disk since.
     """
 
     stored: int = 0
@@ -124,7 +129,7 @@ class Skipped:
 def split_failures(
     rejects: Iterable[Reject],
 ) -> tuple[list[Reject], list[ReadFailure]]:
-    """Split into what was rejected for good, and what could not be read this time."""
+    """Split into inputs that are rejected for good, and inputs to try again (`ReadFailure`)."""
     rejected: list[Reject] = []
     failed: list[ReadFailure] = []
     for each in rejects:
@@ -144,12 +149,12 @@ class Layer:
 
     @property
     def n_features(self) -> int:
-        """Elements per row."""
+        """Number of elements in a row."""
         return math.prod(self.shape)
 
     @property
     def feature_names(self) -> list[str]:
-        """A name for each element of a row: the layer's, and the element's number.
+        """A name for each element of a row: the layer's name and the element's number.
 
         Examples
         --------
@@ -160,18 +165,24 @@ class Layer:
 
     @property
     def n_channels(self) -> int:
-        """Extent of the last axis."""
+        """Number of channels: the extent of the last axis."""
         return self.shape[-1]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch(Generic[Values]):
-    """What came out of the network for some consecutive images.
+    """The activations of some consecutive images.
 
-    Each layer has ``len(rows)`` rows, in the same order: a `Csr`, or float32 (rows, features).
-    `rejects` are the inputs met since the batch before that gave no row, each a `ReadFailure`
-    where the system is the cause. A batch may have no rows at all.
-    In an extraction to a store, `skipped` counts those met since that the store knows.
+    Attributes
+    ----------
+    rows
+        The records of the images; may be empty.
+    layers
+        By layer name: a `Csr`, or float32 (rows, features), with a row for each of `rows`.
+    rejects
+        The inputs since the batch before that have no row; a `ReadFailure` if the cause may pass.
+    skipped
+        In an extraction to a store: the inputs since the batch before that the store knows.
     """
 
     rows: tuple[Row, ...]
@@ -182,14 +193,14 @@ class Batch(Generic[Values]):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChannelScales:
-    """What a layer's values are whole numbers of.
+    """The scales of a layer whose values are ``scale * code`` with integer codes.
 
     Attributes
     ----------
     scales
-        float32 (C,), finite and positive.
+        float32 (C,), finite and positive: a scale for each channel.
     largest
-        The largest number that may occur; at most 65,535.
+        The largest code that may occur; at most 65,535.
     """
 
     scales: npt.NDArray[np.float32]

@@ -311,7 +311,7 @@ def test_messages_are_of_the_models_own_top(exported: Callable[[str], Path]) -> 
         InputError, match=r"takes 150x150 only.*gap, drop, hidden, classes.*--no-top"
     ):
         sparsefeat.Extractor(path, size=(224, 224))
-    with pytest.raises(LayerError, match="'fc1': behind the last pool it has gap, drop, hidden"):
+    with pytest.raises(LayerError, match="'fc1': after the last pool it has gap, drop, hidden"):
         sparsefeat.Extractor(path, "fc1")
 
 

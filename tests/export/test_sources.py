@@ -134,7 +134,11 @@ def change_h5(source: Path, target: Path, layer: str, change: str) -> None:
         ("block2_conv1", "missing", r"block2_conv1 .*'block2_conv2'.*\(3, 3, 8, 8\).*4, 8\)"),
         ("block5_conv3", "extra", r"'block5_conv3'.*not a layer of VGG16.*14.*13"),
         ("block3_conv1", "no bias", r"block3_conv1 has no bias, expected \(16,\)"),
-        ("predictions", "missing", r"predictions is missing.*found 2 layers of its kind, expected 3"),
+        (
+            "predictions",
+            "missing",
+            r"predictions is missing.*found 2 layers of its kind, expected 3",
+        ),
         ("fc2", "extra", r"predictions .called 'fc2' there.*256, 256.*256, 7"),
         ("block4_conv3", "gone", r"lists block4_conv3/bias:0 but lacks it"),
         ("block4_conv1", "integers", r"block4_conv1 holds int32, expected float32"),

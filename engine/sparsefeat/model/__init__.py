@@ -1,4 +1,4 @@
-"""The model file: its metadata, its layers, and cutting its graph."""
+"""The model file: reading its metadata, choosing layers, cutting its graph."""
 
 from sparsefeat.model.file import ModelFile
 from sparsefeat.model.graph import POOLS, Cut, Pool, Size, check_size, cut, output_layer

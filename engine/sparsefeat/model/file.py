@@ -1,4 +1,4 @@
-"""A model file on disk: its graph without the weights, and what it says of itself."""
+"""Read a model file: its graph without the weights, and its metadata."""
 
 import errno
 import math
@@ -21,26 +21,34 @@ from sparsefeat.errors import ModelCorruptError, ModelError, ModelNotFoundError
 from sparsefeat.model.metadata import KEY, Metadata, parse
 from sparsefeat.system import validate_path
 
-# The graph alone is some 40 KB; whatever is far larger isn't one of ours, and isn't parsed.
+# A graph has about 40 KB. A far larger file is not a model of sparsefeat and is not parsed.
 MAX_GRAPH_BYTES = 64 << 20
-SEAL = "sparsefeat/crc32c"  # the last bytes of the file: the digest of all before them
+SEAL = "sparsefeat/crc32c"  # the last metadata entry: the CRC-32C of all bytes before it
 READ_BYTES = 1 << 20
 
-# What is often there in place of a file, by its first bytes.
+# The first bytes of content that is often found instead of the expected file.
 STAND_INS = {
     b"version https://git-lfs": "a Git LFS pointer, not the file itself; run: git lfs pull",
     b"<!doctype html": "a web page, not the file itself; download it again",
     b"<html": "a web page, not the file itself; download it again",
-    b"\x89hdf": "a Keras file; make a model of it with: sparsefeat export --weights",
+    b"\x89hdf": "a Keras file; export it with: sparsefeat export --weights",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFile:
-    """An exported model: `graph` has every node but no weight, which stay in `data`.
+    """An exported model, of which the weights are not loaded.
 
-    `path` is the graph as it was named, `data` the file that ONNX Runtime finds the weights in:
-    no link, and called in `graph` by the name that it really has.
+    Attributes
+    ----------
+    path
+        Path of the graph as the user named it.
+    graph
+        The graph. Its external weights refer to the name of `data`.
+    metadata
+        The metadata of the graph.
+    data
+        Path of the file with the weights, with symbolic links resolved.
     """
 
     path: Path
@@ -51,26 +59,26 @@ class ModelFile:
 
     @property
     def folder(self) -> Path:
-        """Where the external weights lie."""
+        """The folder of the external weights."""
         return self.data.parent
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "ModelFile":
-        """Read the graph and its metadata; the weights are not read.
+        """Read the graph and its metadata, but not the weights.
 
-        Graph and weights may be symbolic links to files of any name and place.
+        The graph and the weights may be symbolic links.
 
         Raises
         ------
         ModelNotFoundError
             There is no such file.
         ModelCorruptError
-            The graph is not what was exported, or its weights are shorter.
+            The checksum of the graph does not match, or the file of weights is too short.
         ModelError
-            It isn't an ONNX file, isn't one that sparsefeat exported, is of a newer format,
+            The file is not an ONNX model, was not exported by sparsefeat, or has a newer format;
             or its weights are missing.
         """
-        # Not resolved: the weights lie beside the name that was given, which may be a link.
+        # Not resolved: the weights are beside the given path, even if that is a link.
         path = validate_path(path, "a model").absolute()
         graph, metadata = _read(path)
         data = _find_data(path, graph)
@@ -82,19 +90,18 @@ class ModelFile:
         return cls(path=path, graph=graph, metadata=metadata, data=data)
 
     def tensor(self, name: str) -> NDArray[Any]:
-        """Give an initializer of the graph, such as ``block1_conv1/kernel``.
+        """Return an initializer of the graph, such as ``block1_conv1/kernel``.
 
         Returns
         -------
         array
-            Of the initializer's shape and dtype, read-only; a kernel's is float32
-            (out, in, rows, columns). It is the file, mapped into memory, whose digest is
-            checked the first time.
+            Read-only, with the initializer's shape and dtype; a kernel is float32 (out, in, rows,
+            columns). It is mapped from the file. Its digest is checked the first time.
 
         Raises
         ------
         ModelCorruptError
-            The weights are not those that were exported.
+            The digest of the weights does not match.
         ModelError
             There is no such initializer, or it can't be read.
         """
@@ -110,20 +117,20 @@ class ModelFile:
         dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type).newbyteorder("<")
         if math.prod(tensor.dims) * dtype.itemsize != length:
             raise ModelError(
-                f"{self.path}: the weights {name} are said to be {length:,} bytes, which their "
-                f"shape {tuple(tensor.dims)} is not; export it again"
+                f"{self.path}: the weights {name} have {length:,} bytes, which does not match "
+                f"their shape {tuple(tensor.dims)}; export it again"
             )
         return np.asarray(np.memmap(self.data, dtype, "r", offset, tuple(tensor.dims)))
 
     def check(self, names: Iterable[str]) -> None:
-        """See that initializers are what was exported, each the first time it is asked for.
+        """Check the digests of external initializers; each is checked only once.
 
-        Those in the graph itself were checked when it was opened.
+        Initializers inside the graph were checked by `open`.
 
         Raises
         ------
         ModelCorruptError
-            One is not; the message names it.
+            A digest does not match; the message names the weights.
         ModelError
             The weights can't be read.
         """
@@ -139,8 +146,8 @@ class ModelFile:
                         raise ModelCorruptError(
                             f"{self.data}: the weights {name} are not those that were exported "
                             f"(CRC-32C {found}, expected {self.metadata.crc32c[name]}): the file "
-                            "is damaged or another model's; copy both files again, or export the "
-                            "model again"
+                            "is damaged or belongs to another model; copy both files again, or "
+                            "export the model again"
                         )
                     self._checked.add(name)
         except OSError as exc:
@@ -159,18 +166,18 @@ def _read(path: Path) -> tuple[onnx.ModelProto, Metadata]:
     _check_content(path)
     graph_of_weights = path.with_suffix("")
     if path.suffix == ".data" and graph_of_weights.is_file():
-        raise ModelError(f"{path} has the weights of a model: name {graph_of_weights} instead")
+        raise ModelError(f"{path} holds the weights of a model: name {graph_of_weights} instead")
     damaged = (
-        f"{path} is damaged: its bytes are not those that were exported; copy it again, or "
-        "export it again"
+        f"{path} is damaged: its checksum does not match its bytes; copy it again, or export it "
+        "again"
     )
-    # Not `onnx.load`, which takes the suffix for the format, and would read the weights.
+    # Not `onnx.load`, which derives the format from the suffix, and would read the weights.
     graph = onnx.ModelProto()
     try:
         size = path.stat().st_size
         if size > MAX_GRAPH_BYTES:
             raise ModelError(
-                f"{path} is {size:,} bytes, expected a graph with its weights beside it; "
+                f"{path} is {size:,} bytes, expected a graph with its weights in a separate file; "
                 f"make one with: sparsefeat export --weights {path} -o vgg16.onnx"
             )
         content = path.read_bytes()
@@ -200,7 +207,7 @@ def _read(path: Path) -> tuple[onnx.ModelProto, Metadata]:
 
 
 def _is_sealed(content: bytes) -> bool:
-    """Whether the last metadata entry is there, and is the digest of all bytes before it."""
+    """Return whether the last metadata entry is the CRC-32C of all bytes before it."""
 
     def seal(digest: int) -> bytes:
         entry = onnx.StringStringEntryProto(key=SEAL, value=f"{digest:08x}")
@@ -211,13 +218,13 @@ def _is_sealed(content: bytes) -> bool:
 
 
 def _check_content(path: Path) -> None:
-    """Refuse what can't be a model or its weights, and say what it is."""
+    """Raise if the file obviously isn't a model or weights, and say what it is instead."""
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             names = sorted(one.name for one in path.iterdir())
             models = [name for name in names if name.endswith(".onnx")]
-            inside = f", such as {path / models[0]} in it" if models else ": name the model's file"
+            inside = f", for example {path / models[0]}" if models else ": name the model's file"
             empty = "a" if names else "an empty"
             raise ModelError(f"{path} is {empty} folder, expected a file{inside}")
         if not stat.S_ISREG(mode):
@@ -243,9 +250,9 @@ def _check_content(path: Path) -> None:
 
 
 def _find_data(path: Path, graph: onnx.ModelProto) -> Path:
-    """Find the one file with the weights; let the graph call it by its real name.
+    """Find the file of the weights, and store its resolved name in the graph.
 
-    It lies beside the graph or, where the graph is a link, beside what that points to.
+    The file is beside the graph or, if the graph is a link, beside the link's target.
     """
     beside = [tensor for tensor in graph.graph.initializer if tensor.external_data]
     extents = []
@@ -257,7 +264,7 @@ def _find_data(path: Path, graph: onnx.ModelProto) -> Path:
     locations = {location for location, _, _ in extents}
     if len(locations) != 1:
         raise ModelError(
-            f"{path} has weights in {len(locations)} files beside it, expected one; export it again"
+            f"{path} has weights in {len(locations)} separate files, expected one; export it again"
         )
     (location,) = locations
     link = path
@@ -269,7 +276,7 @@ def _find_data(path: Path, graph: onnx.ModelProto) -> Path:
             )
         link = link.parent / link.readlink()
     _check_content(link.parent / location)
-    # ONNX Runtime follows no link out of the folder that it is given.
+    # ONNX Runtime does not follow links that lead out of the folder it is given.
     data = (link.parent / location).resolve()
     end = max(offset + length for _, offset, length in extents)
     if (size := data.stat().st_size) < end:
@@ -285,19 +292,28 @@ def _find_data(path: Path, graph: onnx.ModelProto) -> Path:
 
 
 def extent(tensor: TensorProto) -> tuple[str, int, int]:
-    """Say in which file a tensor lies, where it begins, and how many bytes it has."""
+    """Return the file, the offset and the length in bytes of an external tensor.
+
+    Raises
+    ------
+    ValueError
+        The graph names no file beside it, or no numbers; the message completes "the weights ...".
+    """
     where = {entry.key: entry.value for entry in tensor.external_data}
     location = where.get("location", "")
     if not location or Path(location).name != location:
-        raise ValueError(f"are said to lie in {location!r}, expected a file beside the model")
+        raise ValueError(f"are in the file {location!r}, expected a file beside the model")
     offset, length = where.get("offset", "0"), where.get("length", "0")
     if not (offset.isdecimal() and length.isdecimal()):
-        raise ValueError(f"are said to be {length!r} bytes at {offset!r}, expected two numbers")
+        raise ValueError(f"have length {length!r} and offset {offset!r}, expected two numbers")
     return location, int(offset), int(length)
 
 
 def _crc32c(file: Any, offset: int, length: int) -> int:
-    """Read by the piece, which costs no memory, and lets what a disk can't read be an error."""
+    """Compute the digest of a range of a file, reading it in pieces.
+
+    A read error then raises OSError; with a memory-mapped file it would kill the process.
+    """
     buffer = memoryview(bytearray(min(length, READ_BYTES)))
     digest = 0
     file.seek(offset)

@@ -1,4 +1,4 @@
-"""Cutting a model's graph down to the layers that were asked for."""
+"""Cut a model's graph down to the layers that were asked for."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ POOLS: tuple[str, ...] = get_args(Pool)
 Size = tuple[int, int]
 
 MAX_PIXELS = 1 << 24
-MIN_EXTENT = 32  # five poolings by two leave nothing of less
+MIN_EXTENT = 32  # five poolings halve it to 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """A graph with chosen outputs: `tensors` maps what was asked for to output names."""
+    """A cut graph, the name of its input, and the output tensor of each requested layer."""
 
     model: onnx.ModelProto
     input: str
@@ -32,12 +32,14 @@ class Cut:
 
 
 def check_size(file: ModelFile, size: Size | None) -> Size | None:
-    """Return the (height, width) that the model is fixed to or shall be, or None for any.
+    """Return the (height, width) that the network is fixed to, or None for any size.
+
+    It is the size that the model was exported with, or else `size`.
 
     Raises
     ------
     InputError
-        The model is fixed to another size, or the size is below 32x32 or beyond all memory.
+        The model was exported with another size, or the size is below 32x32 or far too large.
     """
     height, width = file.metadata.input.height, file.metadata.input.width
     layers = file.metadata.layers
@@ -47,8 +49,9 @@ def check_size(file: ModelFile, size: Size | None) -> Size | None:
     if own is not None and own != size:
         raise InputError(
             f"size {size[0]}x{size[1]} was asked for, but {file.path.name} takes {own[0]}x{own[1]} "
-            f"only, for the layers after its last pool ({_listed(layers_after_base(layers))}); a "
-            "model without them takes any: sparsefeat export --no-top"
+            f"only, because of the layers after its last pool "
+            f"({_listed(layers_after_base(layers))}); a model without them takes any size: "
+            "sparsefeat export --no-top"
         )
     if size[0] * size[1] > MAX_PIXELS:
         raise InputError(
@@ -67,7 +70,7 @@ def _listed(layers: Sequence[ModelLayer]) -> str:
 
 
 def output_layer(name: str, layer: ModelLayer, size: Size, pool: Pool) -> Layer:
-    """Say what shape the output `name` has for images of `size`."""
+    """Return the output `name` of a layer, with its shape for images of `size`."""
     if not layer.spatial:
         return Layer(name=name, shape=tuple(extent or 0 for extent in layer.shape))
     height, width, channels = layer.shape
@@ -94,18 +97,18 @@ def cut(
     size: Size | None = None,
     after: ModelLayer | None = None,
 ) -> Cut:
-    """Keep the nodes and weights that the outputs `names` need, and nothing else.
+    """Make a graph of only the nodes and weights that the outputs `names` need.
 
     Parameters
     ----------
     names
-        As `choose` returns them; a pre-activation comes out NHWC like everything else.
+        As `choose` returns them. All outputs are NHWC, pre-activations too.
     pool
-        Global pooling over rows and columns of the spatial ones, which makes them (N, C).
+        Global pooling of spatial outputs over rows and columns, which makes them (N, C).
     size
-        Height and width to fix in a graph where they are symbolic.
+        (height, width) to fix, in a graph where they are symbolic.
     after
-        A spatial layer whose output, NHWC, is the graph's input instead of the images.
+        A spatial layer whose NHWC output becomes the graph's input, instead of the images.
     """
     nodes = list(file.graph.graph.node)
     graph_input = _input(file, size)
@@ -139,7 +142,7 @@ def cut(
 
 
 def _behind(layer: ModelLayer, nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
-    """Replace the nodes that compute a layer by a Transpose of the graph's new input to NCHW."""
+    """Replace the nodes that compute a layer by a Transpose of the new input to NCHW."""
     inner = f"{layer.name}/nchw"
     others = [node for node in nodes if not {layer.name, inner}.intersection(node.output)]
     return [helper.make_node("Transpose", [layer.name], [inner], perm=[0, 3, 1, 2]), *others]
@@ -148,7 +151,7 @@ def _behind(layer: ModelLayer, nodes: Sequence[onnx.NodeProto]) -> list[onnx.Nod
 def _expose(
     name: str, layer: ModelLayer, pool: Pool, tensors: dict[str, str]
 ) -> list[onnx.NodeProto]:
-    """Add what turns an inner tensor into an output; record the output's name."""
+    """Return the nodes that turn an inner tensor into an output, and record the output's name."""
     if not layer.spatial or (pool == "none" and not name.endswith(PRE)):
         tensors[name] = name
         return []
@@ -168,15 +171,15 @@ def _expose(
 def _reached(
     nodes: Sequence[onnx.NodeProto], file: ModelFile, wanted: set[str]
 ) -> tuple[list[onnx.NodeProto], list[TensorProto]]:
-    """Walk from the outputs back; nodes are in topological order, so once is enough."""
+    """Return the nodes and initializers that the wanted tensors depend on."""
     needed = set(wanted)
-    kept = []
-    for node in reversed(nodes):
+    reached = []
+    for node in reversed(nodes):  # in topological order, so one pass is enough
         if needed.intersection(node.output):
             needed.update(node.input)
-            kept.append(node)
-    kept.reverse()
-    return kept, [tensor for tensor in file.graph.graph.initializer if tensor.name in needed]
+            reached.append(node)
+    reached.reverse()
+    return reached, [tensor for tensor in file.graph.graph.initializer if tensor.name in needed]
 
 
 def _input(file: ModelFile, size: Size | None) -> onnx.ValueInfoProto:

@@ -1,4 +1,4 @@
-"""What layers are called: before ReLU, and in groups."""
+"""Names of layers: the suffix of pre-activations, and words for groups of layers."""
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -8,19 +8,19 @@ from sparsefeat.errors import LayerError
 from sparsefeat.system import one_line
 
 PRE = "/pre"
-"""How the name of a layer's pre-activation ends."""
+"""The suffix of the name of a layer's pre-activation."""
 
 PENULTIMATE = "penultimate"
 """The word for the layer before a model's classifier."""
 
 
 def parse_layer_names(wanted: object) -> list[str]:
-    """Take apart what names layers: text separated by commas, or several texts.
+    """Split a selection of layers, text separated by commas or several texts, into names.
 
     Raises
     ------
     LayerError
-        It is neither, or names none.
+        It is neither, or it contains no name.
 
     >>> parse_layer_names("block5_pool, fc1"), parse_layer_names(["pools"])
     (['block5_pool', 'fc1'], ['pools'])
@@ -41,11 +41,16 @@ def parse_layer_names(wanted: object) -> list[str]:
 
 
 class Group(NamedTuple):
-    """Layers that one word stands for.
+    """The layers that a word such as ``pools`` stands for.
 
-    `kind` is theirs in a model's metadata, None for every kind. `pattern` says the same by name,
-    since a store doesn't record the kind of a layer; `but` are names that are not meant. With
-    `hidden`, hidden layers behind the last pool of VGG16 are among them.
+    Attributes
+    ----------
+    kind
+        The kind of the layers in a model's metadata; None for every kind.
+    pattern, but
+        The same by names, for stores, which don't record kinds: a pattern, and exceptions.
+    hidden
+        Whether the hidden layers after VGG16's last pool belong to the group.
     """
 
     kind: str | None

@@ -9,28 +9,28 @@ from sparsefeat.model.metadata import ModelLayer
 from sparsefeat.system import close_matches
 
 TOP = ("flatten", "fc1", "fc2", "predictions")
-N_BASE_LAYERS = 18  # VGG16's convolutions and pools, which every model begins with
+N_BASE_LAYERS = 18  # VGG16's convolutions and pools, with which every model starts
 
 
 def choose(wanted: str | Iterable[str], layers: Sequence[ModelLayer]) -> tuple[str, ...]:
-    """Resolve what a user wrote to tensor names, in network order and each once.
+    """Resolve a user's selection of layers to tensor names, in network order, without duplicates.
 
     Parameters
     ----------
     wanted
-        Names separated by commas, or a sequence of them. A name is a Keras layer's
-        (``block5_pool``), its pre-activation's (``block5_conv3/pre``), ``all``, ``pools``,
-        ``convs``, ``penultimate`` (what the classifier is given: ``fc2``; of a model without a
-        classifier its last layer), ``stages`` (the pools, and the hidden layers behind them:
-        ``fc1`` and ``fc2``, or those of a model's own top), or a pattern (``block[45]_*``,
-        ``*/pre``).
+        Names separated by commas, or a sequence of names. A name is that of a Keras layer
+        (``block5_pool``), of its pre-activation (``block5_conv3/pre``), a pattern (``block[45]_*``,
+        ``*/pre``), or one of ``all``, ``pools``, ``convs``, ``penultimate`` (the input of the
+        classifier, ``fc2`` for VGG16; the last layer of a model without a classifier) and
+        ``stages`` (the pools and the hidden layers after them: ``fc1`` and ``fc2``, or those of a
+        custom top).
     layers
         The model's layers, in network order.
 
     Raises
     ------
     LayerError
-        A name or pattern matches nothing; the message has the nearest names.
+        A name or pattern matches no layer; the message lists similar names.
     """
     names = [
         name
@@ -47,24 +47,24 @@ def choose(wanted: str | Iterable[str], layers: Sequence[ModelLayer]) -> tuple[s
 
 
 def penultimate(layers: Sequence[ModelLayer]) -> str:
-    """Name the layer before the classifier, or the last one of a model that has none."""
+    """Return the name of the layer before the classifier, or of the last layer if there is none."""
     last = layers[-1]
     return layers[-2].name if last.kind == "dense" and len(layers) > 1 else last.name
 
 
 def find_layer(name: str, layers: Sequence[ModelLayer]) -> ModelLayer:
-    """Find the layer whose output or pre-activation `name` is, one that `choose` returned."""
+    """Find the layer of an output or pre-activation that `choose` returned."""
     base = name.removesuffix(PRE)
     return next(layer for layer in layers if layer.name == base)
 
 
 def layers_after_base(layers: Sequence[ModelLayer]) -> tuple[ModelLayer, ...]:
-    """Give the layers behind VGG16's last pool: its own top, another, or none."""
+    """Return the layers after VGG16's last pool: VGG16's top, a custom top, or none."""
     return tuple(layers[N_BASE_LAYERS:])
 
 
 def _hidden(layers: Sequence[ModelLayer]) -> set[str]:
-    """Name the rectified and the dense layers behind VGG16's last pool, but for the last dense."""
+    """Return the names of the rectified and dense layers of the top, without the last dense."""
     top = layers_after_base(layers)
     dense = [layer.name for layer in top if layer.kind == "dense"]
     return {layer.name for layer in top if layer.rectified}.union(dense[:-1])
@@ -79,7 +79,7 @@ def _matching(word: str, names: Sequence[str], layers: Sequence[ModelLayer]) -> 
             for layer in layers
             if group.kind in (None, layer.kind) or layer.name in hidden
         ]
-    # A pattern means layers, unless it says /pre itself: `block5_*` isn't half pre-activations.
+    # A pattern matches pre-activations only if it ends in /pre.
     candidates = [name for name in names if name.endswith(PRE) == word.endswith(PRE)]
     return [name for name in candidates if name == word or fnmatch.fnmatchcase(name, word)]
 
@@ -90,7 +90,7 @@ def _unknown(word: str, names: Sequence[str], top: Sequence[ModelLayer]) -> str:
         return f"{base} is not rectified, so it has no pre-activation; ask for {base}"
     if base in TOP and top:
         own = ", ".join(layer.name for layer in top)
-        return f"the model has no layer {word!r}: behind the last pool it has {own}"
+        return f"the model has no layer {word!r}: after the last pool it has {own}"
     if base in TOP:
         return f"the model has no layer {word!r}: it was exported without its top"
     if any(sign in word for sign in "*?["):

@@ -1,4 +1,4 @@
-"""What makes model files, under the names that users import: the package knows nothing of ours."""
+"""The functions of `sparsefeat_export` that users import from `sparsefeat`."""
 
 from sparsefeat_export import ExportError, ExportResult, QuantizeResult, export, quantize
 

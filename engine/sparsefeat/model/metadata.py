@@ -1,6 +1,6 @@
-"""What a model file says of itself: the JSON under ``metadata_props["sparsefeat"]``.
+"""The metadata of a model file: the JSON in ``metadata_props["sparsefeat"]``.
 
-Fields that are missing or of a wrong type are an error, fields not known here are passed over.
+A missing field or a wrong type is an error. Unknown fields are ignored.
 """
 
 from typing import Annotated, Any, Literal
@@ -18,7 +18,7 @@ Index = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True):
-    """The graph's input, float32 (N, height, width, 3); ``None`` is a symbolic extent."""
+    """The graph's input, float32 (N, height, width, 3); None if the model accepts any size."""
 
     name: str
     height: Extent | None
@@ -26,7 +26,7 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelLayer(msgspec.Struct, frozen=True, kw_only=True):
-    """One Keras layer; `shape` is per image, a symbolic extent is input extent // stride."""
+    """A Keras layer; `shape` is that for one image, with None for input extent // stride."""
 
     name: str
     kind: str
@@ -36,33 +36,33 @@ class ModelLayer(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def spatial(self) -> bool:
-        """Whether the output has rows and columns: (H, W, C)."""
+        """Whether the output is a map, (H, W, C)."""
         return len(self.shape) == 3
 
 
 class Preprocessing(msgspec.Struct, frozen=True, kw_only=True):
-    """How pixels become the network's input, and the images' usual size."""
+    """How pixels are scaled to the network's input, and the default size of images."""
 
     scaling: Scaling
     size: tuple[Extent, Extent]  # height, width
 
 
 class Weights(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the weights came from, and the digest that tells them from others."""
+    """The source of the weights, and the SHA-256 that identifies them."""
 
     source: str
     sha256: str
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What the exporter allowed."""
+    """The limits of the certificate: the largest error and the least agreement."""
 
     relative_l2: float
     agreement: float
 
 
 class LayerParity(msgspec.Struct, frozen=True, kw_only=True):
-    """How far ONNX Runtime was from Keras for one layer."""
+    """The errors of one layer in ONNX Runtime compared with Keras."""
 
     max_abs: float
     relative_l2: float
@@ -70,14 +70,14 @@ class LayerParity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SampleImage(msgspec.Struct, frozen=True, kw_only=True):
-    """An image that the certificate was measured on."""
+    """An image of the certificate: the name and the SHA-256 of its file."""
 
     name: str
     sha256: str
 
 
 class Certificate(msgspec.Struct, frozen=True, kw_only=True):
-    """The exporter's measurement of ONNX Runtime against Keras, on real images."""
+    """The comparison of ONNX Runtime with Keras that the exporter made on real images."""
 
     optimization_level: str
     limits: Limits
@@ -86,16 +86,16 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Expected(msgspec.Struct, frozen=True, kw_only=True):
-    """A tensor's values for the probe input, for its eight most telling channels."""
+    """The values of a tensor for the probe, in the eight channels with the largest magnitudes."""
 
     channels: tuple[Index, ...]
-    corner: tuple[float, ...]  # at row 0, column 0; for a vector, the values themselves
+    corner: tuple[float, ...]  # at row 0, column 0; of a vector, the values themselves
     avg: tuple[float, ...] = ()  # over rows and columns
     max: tuple[float, ...] = ()
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True):
-    """An input that anyone can make again, and what the network makes of it."""
+    """An input defined by a formula, and the expected values of each tensor for it."""
 
     height: Extent
     width: Extent
@@ -103,7 +103,7 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the engine needs to know of a model."""
+    """The metadata of a model file."""
 
     format: int
     architecture: Literal["vgg16"]
@@ -111,12 +111,12 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     layers: tuple[ModelLayer, ...]
     preprocessing: Preprocessing
     weights: Weights
-    crc32c: dict[str, str]  # of every tensor beside the graph, its bytes' CRC-32C in hexadecimal
+    crc32c: dict[str, str]  # by tensor in the data file: CRC-32C of its bytes, in hexadecimal
     tools: dict[str, str]
     precision: Literal["fp32", "int8"]
-    certificate: Certificate  # of an int8 model: that of the float32 one it was made of
+    certificate: Certificate  # of an int8 model: that of the float32 model it was made from
     probe: tuple[Probe, ...]
-    quantization: dict[str, Any] | None = None  # how an int8 model was made, what it costs
+    quantization: dict[str, Any] | None = None  # of an int8 model: method, images and errors
 
 
 def parse(text: str) -> Metadata:
@@ -125,7 +125,7 @@ def parse(text: str) -> Metadata:
     Raises
     ------
     ValueError
-        It isn't JSON, a field is missing or of a wrong type, its format is newer, or its fields
+        It is not JSON, a field is missing or has a wrong type, the format is newer, or fields
         contradict each other.
     """
     try:
@@ -151,12 +151,12 @@ def _contradiction(metadata: Metadata) -> str | None:
         return "its scaling divides by zero"
     layers = {layer.name: layer for layer in metadata.layers}
     if not layers or metadata.certificate.layers.keys() != layers.keys():
-        return "the certificate is not one of these layers"
+        return "the certificate is for other layers"
     for probe in metadata.probe:
         for name, expected in probe.expected.items():
             layer = layers.get(name.removesuffix(PRE))
             if layer is None or layer.shape[-1] is None:
-                return f"the probe has values for {name}, which is no layer"
+                return f"the probe has values for {name}, which is not a layer"
             if max(expected.channels, default=0) >= layer.shape[-1]:
                 return f"the probe has values for channel {max(expected.channels)} of {name}"
             for values in (expected.corner, expected.avg, expected.max):

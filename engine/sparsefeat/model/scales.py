@@ -1,4 +1,4 @@
-"""What an int8 model's outputs are whole numbers of."""
+"""Read the scales of the outputs of an int8 model."""
 
 from collections.abc import Sequence
 
@@ -9,17 +9,17 @@ from sparsefeat.model.graph import Pool
 from sparsefeat.model.layer_names import PRE
 from sparsefeat.types import ChannelScales
 
-LEVELS = 255  # of a count in 8 bits
+LEVELS = 255  # the largest code in 8 bits
 
 
 def read_channel_scales(
     file: ModelFile, names: Sequence[str], pool: Pool
 ) -> dict[str, ChannelScales]:
-    """Look up the scales of the outputs `names`; not every one has some.
+    """Read the channel scales of those outputs among `names` that have integer codes.
 
-    Those of a convolution's channels lie in the graph, as ``<layer>/scales/map``, and a pooling
-    behind it passes them on. A channel that is split counts ``<layer>/times`` scales as well.
-    Pre-activations, averages and whatever comes after the last pooling are not whole numbers.
+    The scales of a convolution are in the graph as ``<layer>/scales/map``; a max pooling after it
+    has the same. For a channel that was split in two, ``<layer>/times`` is the ratio of its second
+    scale to its first. Pre-activations, averages and layers after the last pooling have no codes.
 
     Raises
     ------
@@ -44,12 +44,12 @@ def read_channel_scales(
 
 
 def _scales(file: ModelFile, layer: str, weights: set[str]) -> ChannelScales | None:
-    """Read a convolution's scales; None if they are none."""
+    """Read a convolution's scales; None if they are not valid scales."""
     scales = file.tensor(f"{layer}/scales/map").reshape(-1)
     largest = LEVELS
     if f"{layer}/times" in weights:
         largest += LEVELS * int(np.nan_to_num(file.tensor(f"{layer}/times")).max(initial=0))
-    sound = scales.dtype == np.float32 and bool((np.isfinite(scales) & (scales > 0)).all())
-    if not sound or not LEVELS <= largest <= np.iinfo(np.uint16).max:
+    valid = scales.dtype == np.float32 and bool((np.isfinite(scales) & (scales > 0)).all())
+    if not valid or not LEVELS <= largest <= np.iinfo(np.uint16).max:
         return None
     return ChannelScales(scales=np.ascontiguousarray(scales), largest=largest)

@@ -1,4 +1,4 @@
-"""Checking every byte of a model."""
+"""Check every byte of a model."""
 
 import os
 from collections.abc import Iterator
@@ -10,9 +10,16 @@ from sparsefeat.model.file import READ_BYTES, ModelFile, extent
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelReport:
-    """What is not as it was exported, in words, and how much was looked at.
+    """The result of `verify_model`.
 
-    `n_bytes` counts both files.
+    Attributes
+    ----------
+    findings
+        A sentence for each kind of damage.
+    tensors
+        Number of tensors that were checked.
+    n_bytes
+        Size of both files in bytes.
     """
 
     findings: tuple[str, ...]
@@ -21,30 +28,30 @@ class ModelReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is damaged."""
+        """Whether no damage was found."""
         return not self.findings
 
 
 def verify_model(path: str | os.PathLike[str]) -> ModelReport:
-    """Read all of a model and report what isn't as it was exported.
+    """Read both files of a model and report all damage.
 
-    Checked are the digest of the graph with its metadata, those of all tensors beside it, and
-    that there is nothing else in their file.
+    It checks the checksum of the graph with its metadata, the digests of all tensors in the data
+    file, and that the data file contains nothing else.
 
     Parameters
     ----------
     path
-        The graph.
+        Path of the graph.
 
     Returns
     -------
     ModelReport
-        Damage is reported, never raised. If the graph is damaged, nothing else can be checked.
+        Damage is reported and never raised. If the graph is damaged, nothing else can be checked.
 
     Raises
     ------
     ModelError
-        There is no model of sparsefeat's to check, or its weights are missing.
+        There is no model file of sparsefeat at the path, or its weights are missing.
 
     Examples
     --------
@@ -70,7 +77,7 @@ def verify_model(path: str | os.PathLike[str]) -> ModelReport:
 
 
 def _between(file: ModelFile) -> Iterator[str]:
-    """Look at the bytes of the data file that are no tensor's: zeros, and none at the end."""
+    """Check that the data file has only zeros between tensors, and nothing after the last one."""
     extents = [extent(one)[1:] for one in file.graph.graph.initializer if one.external_data]
     end = 0
     try:

@@ -1,4 +1,4 @@
-"""From images to rows: the extractor and the extraction run."""
+"""The extractor, which turns images into activations, and the extraction to a store."""
 
 from sparsefeat.pipeline.extraction import ExtractionResult, check_store, extract
 from sparsefeat.pipeline.extractor import Extractor

@@ -1,4 +1,4 @@
-"""Decoded images, collected into what goes through the network together."""
+"""Collect decoded images into the groups that go through the network together."""
 
 import warnings
 from collections.abc import Generator, Iterable
@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from sparsefeat.images import Decoded, Preset, QuirkWarning, quirk_message
 from sparsefeat.types import Reject, Skipped
 
-# What else was met goes with the next batch; a million files that are no images don't wait for it.
+# Rejects are passed on with the next group, but at most this many wait for it.
 MAX_WAITING = 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Group:
-    """Images of one batch, and the others met since the one before."""
+    """The images of one batch, and the inputs without a row since the group before."""
 
     decoded: tuple[Decoded, ...]
     rejects: tuple[Reject, ...]
@@ -23,12 +23,12 @@ class Group:
 def groups(
     results: Iterable[Decoded | Reject | Skipped], preset: Preset, batch_size: int
 ) -> Generator[Group, None, None]:
-    """Collect groups of `batch_size` images, up to where `results` raises.
+    """Collect groups of `batch_size` images; if `results` raises, yield the rest first.
 
     Warns
     -----
     QuirkWarning
-        Once for each way in which `preset` treats an image worse than another would.
+        Once for each kind of image that another preset would treat better than `preset`.
     """
     met: set[str] = set()
     decoded: list[Decoded] = []

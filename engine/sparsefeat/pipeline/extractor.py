@@ -1,4 +1,4 @@
-"""Images in, activations out: the library's main object."""
+"""The extractor: runs images through the network and returns activations."""
 
 import logging
 import os
@@ -67,22 +67,22 @@ class Extractor:
     Parameters
     ----------
     model
-        A file that ``sparsefeat export`` made.
+        Path of a model file written by ``sparsefeat export``.
     layers, pool, size, ...
-        As `ExtractorOptions` takes them, which says what they mean.
+        See `ExtractorOptions`.
 
     Raises
     ------
     ModelError
-        `model` isn't there, isn't one of sparsefeat's, or is damaged.
+        `model` does not exist, was not exported by sparsefeat, or is damaged.
     LayerError
-        It has no such layer.
+        The model has no such layer.
     ProviderError
-        The provider can't be had, or doesn't run all of the graph.
+        The provider is not available, or can't run the whole graph.
     PrecisionError
-        The precision can't be had, or what is computed isn't what the exporter measured.
+        The precision is not available, or the results for the model's probe are wrong for it.
     InputError
-        Another option has a value that it can't have.
+        Another option has an invalid value.
 
     Examples
     --------
@@ -105,7 +105,7 @@ class Extractor:
         self._file, self._size = self._specification.file, self._specification.size
         self._preset = self._specification.preset
         self._names, precision = self._specification.names, self._specification.precision
-        # A graph is fixed to a size only where the fixed one can still be probed.
+        # Fix the graph to the size only if the model has probe values for it.
         fixed = self._size
         if fixed is not None and not can_prove_fixed(self._file, fixed, given.pool):
             fixed = None
@@ -142,14 +142,14 @@ class Extractor:
 
     @classmethod
     def of(cls, model: str | os.PathLike[str], options: ExtractorOptions) -> Self:
-        """Make one with options that are there already."""
+        """Make an extractor from an `ExtractorOptions`."""
         return cls(model, **vars(options))
 
     def __repr__(self) -> str:
         return f"Extractor.of({str(self._file.path)!r}, {self.options})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Give what makes a copy, here or in another process: it loads the network again."""
+        """Support pickling and copying: a copy loads the network again."""
         return Extractor.of, (str(self._file.path), self.options)
 
     def __call__(self, images: Float32) -> dict[str, Float32]:
@@ -158,12 +158,12 @@ class Extractor:
 
     @property
     def options(self) -> ExtractorOptions:
-        """What this was made with."""
+        """The options of this extractor."""
         return self._specification.options
 
     @property
     def specification(self) -> Specification:
-        """What it computes, as it was known before the network was loaded."""
+        """What it computes, determined before the network was loaded."""
         return self._specification
 
     @property
@@ -173,72 +173,72 @@ class Extractor:
 
     @property
     def metadata(self) -> Metadata:
-        """What the model file says of itself: all of its layers, whichever were chosen."""
+        """The metadata of the model file, with all of its layers."""
         return self._file.metadata
 
     @property
     def preset(self) -> Preset:
-        """How an image becomes an array."""
+        """The preset that turns an image into an array."""
         return self._preset
 
     @property
     def image_size(self) -> Size:
-        """(height, width) that images are brought to."""
+        """(height, width) that images are resized to."""
         return self._specification.image_size
 
     @property
     def provider(self) -> str:
-        """ONNX Runtime's name of the provider that is really active."""
+        """ONNX Runtime's name of the active provider."""
         return self._network.provider
 
     @property
     def decode_threads(self) -> int:
-        """Images that are decoded at the same time."""
+        """Number of images that are decoded at the same time."""
         return self._decode_threads
 
     @property
     def unavailable(self) -> dict[str, str]:
-        """The providers that ``auto`` would rather have taken, and why it could not."""
+        """The faster providers that ``auto`` could not use: the reason by name."""
         return self._network.unavailable
 
     @property
     def convolution(self) -> str:
-        """``winograd`` if any layer is convolved so, or ``direct``."""
+        """``winograd`` if any layer uses a Winograd convolution, otherwise ``direct``."""
         return self._network.convolution
 
     @property
     def convolution_variant(self) -> str | None:
-        """The vectors that Winograd's convolutions use: ``avx512``, ``avx2`` or ``neon``."""
+        """The vector instructions of Winograd convolutions: ``avx512``, ``avx2`` or ``neon``."""
         return self._network.variant
 
     @property
     def precision(self) -> Precision:
-        """What is really computed in, as the probe has proved."""
+        """The active precision, which the probe has confirmed."""
         return self._specification.precision
 
     @property
     def probe_error(self) -> float:
-        """Relative L2 error on the model's stored probe, measured when this was made."""
+        """Relative L2 error on the model's probe, measured when the extractor was created."""
         return self._probe_error
 
     @property
     def scaling(self) -> Scaling:
-        """How pixels become the network's input, as the model says: `normalize` takes it."""
+        """How pixels are scaled to the network's input; an argument of `normalize`."""
         return self._file.metadata.preprocessing.scaling
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What decides the numbers, and so must agree for all rows of one store."""
+        """The settings that determine the activations; they must be the same for a whole store."""
         return self._specification.settings
 
     @property
     def channel_scales(self) -> dict[str, ChannelScales]:
-        """What the values of some chosen layers are whole numbers of: those of an int8 model."""
+        """The scales of those chosen layers that have integer codes; empty unless int8."""
         return dict(self._specification.channel_scales)
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What else is worth knowing of how the numbers came about."""
+        """Further facts about how the activations were computed, for the store's records."""
         import onnxruntime
 
         metadata = self._file.metadata
@@ -257,14 +257,14 @@ class Extractor:
         }
 
     def with_layers(self, layers: str | Sequence[str], *, pool: Pool = "none") -> "Extractor":
-        """Give an extractor of other layers of the same model; the last two are kept.
+        """Return an extractor for other layers of the same model; the last two are cached.
 
-        All options but `layers` and `pool` are those of this one.
+        All options except `layers` and `pool` are those of this extractor.
 
         Raises
         ------
         LayerError, ModelError, ProviderError, PrecisionError
-            As for a new one.
+            As for a new extractor.
         """
         key = (choose(layers, self._file.metadata.layers), pool)
         if key == (self._names, self.options.pool):
@@ -274,7 +274,7 @@ class Extractor:
             options = replace(self.options, layers=key[0], pool=pool)
             other = Extractor.of(self._file.path, options)
         self._others[key] = other
-        # Each holds a network's weights; maps with a reference go back and forth between two.
+        # Each holds the weights of a network. Feature maps with a reference alternate between two.
         while len(self._others) > MAX_OTHERS:
             del self._others[next(iter(self._others))]
         return other
@@ -285,19 +285,19 @@ class Extractor:
         Returns
         -------
         Decoded
-            With `pixels`, uint8 (H, W, 3) in RGB, of the size that the network will see.
+            Its `pixels` are uint8 RGB (H, W, 3), resized as for the network.
 
         Raises
         ------
         SourceError
             There is no such file.
         InputError
-            It can't be read as an image.
+            The file can't be read as an image.
 
         Warns
         -----
         QuirkWarning
-            The preset treats the image worse than another would.
+            Another preset would treat the image better.
         """
         result = decode(image, self._preset, self.image_size)
         if isinstance(result, Reject):
@@ -311,11 +311,11 @@ class Extractor:
         Parameters
         ----------
         images
-            float32 (N, H, W, 3), as ``sparsefeat.normalize(pixels, extractor.scaling)`` gives;
-            for VGG16 itself Keras' ``preprocess_input`` gives the same: BGR minus the means of
-            the training set. N may be anything, 0 included.
+            float32 (N, H, W, 3), scaled by ``sparsefeat.normalize(pixels, extractor.scaling)``. For
+            VGG16, Keras' ``preprocess_input`` gives the same: BGR minus the means of the training
+            set. N may be any number, including 0.
         check
-            Warn where the values look like those of no preprocessed image, or aren't finite.
+            Warn if the values seem to be scaled wrongly or are not finite.
 
         Returns
         -------
@@ -325,12 +325,12 @@ class Extractor:
         Raises
         ------
         InputError
-            `images` has another dtype or shape, or a size that the model doesn't take.
+            `images` has another dtype or shape, or a size that the model does not accept.
 
         Warns
         -----
         ScalingWarning
-            Once for each kind of mistake: pixels in 0..255 or 0..1, means subtracted twice, ...
+            Once for each kind of mistake, for example unscaled pixels.
         """
         self._check(images)
         finding = check_scaling(images, self.scaling) if check else None
@@ -347,51 +347,51 @@ class Extractor:
         reuse: bool = False,
         on_decoded: Callable[[Decoded], None] | None = None,
     ) -> Generator[Batch[Csr], None, None]:
-        """Decode images, run them, and compress what isn't zero.
+        """Decode images, run them through the network, and encode the activations as CSR.
 
-        Decoding and the network go on in threads while a batch is worked with.
+        While the caller uses a batch, decoding and inference continue in other threads.
 
         Parameters
         ----------
         images
-            A folder, a file or a pattern, as `list_images` takes it; or several of these, of
-            the bytes of files, of PIL images, of uint8 arrays (H, W, 3) in RGB, or what
-            `list_images` gave; or one uint8 array (N, H, W, 3). Consumed as needed, a few
-            batches ahead: it may be endless. An array is copied when it is taken, so its memory
-            may be used again; a PIL image must stay as it is until its row has come.
+            A folder, a file or a pattern, as for `list_images`; or an iterable of paths, bytes of
+            files, PIL images, uint8 RGB arrays (H, W, 3), or results of `list_images`; or one uint8
+            array (N, H, W, 3). An iterable is consumed a few batches ahead, and may be endless.
+            Arrays are copied, so their memory may be reused; a PIL image must not be changed until
+            its row is returned.
         errors
-            What to do about an image that can't be read and so has no row: ``warn``; ``raise``;
-            or ``ignore`` it, for those who look at each batch's `rejects` themselves.
+            What to do with an image that can't be read and so has no row: ``warn``, ``raise``, or
+            ``ignore`` for callers that check the `rejects` of each batch.
         reuse
-            Give every batch in the same memory: it is valid until the next one is asked for.
+            Return every batch in the same memory; it is valid until the next batch is requested.
         on_decoded
-            Called with each image's pixels, as the network will see them, before its row comes;
-            in the threads that decode, several at a time.
+            Called with each decoded image before its row is returned; called in the decoding
+            threads, several at a time.
 
         Yields
         ------
         Batch
-            Rows in the order of `images`, a `Csr` for each layer, whose rows are the
-            flattened activations, and the images that could not be read, with the reason.
+            The records of the images, in the order of `images`; for each layer a `Csr` with a row
+            of flattened activations for each image; and the images that could not be read.
 
         Raises
         ------
         InputError
-            `images` are not several images: raised at once. Or one of them is none of these,
-            or with ``errors="raise"`` can't be read.
+            `images` is not one of the above (raised immediately), or an item is not; or, with
+            ``errors="raise"``, an image can't be read.
         SourceError
-            A folder holds no images, or a listed one vanished or can't be read any more; or
-            with ``errors="raise"`` a file isn't there.
+            A folder contains no images, or a listed folder can't be read any more; or, with
+            ``errors="raise"``, a file does not exist.
 
-        Whatever `images` raises is raised as well. What came before has come out by then.
+        Exceptions of the iterable `images` are passed on. All earlier rows are returned first.
 
         Warns
         -----
         RejectWarning
-            With the first batch in which images could not be read, and at the end if there were
-            more; it says how many, and why the first.
+            With the first batch that has unreadable images, and at the end if there were more. It
+            gives their number and the first reason.
         QuirkWarning
-            Once for each way in which the preset treats an image worse than another would.
+            Once for each kind of image that another preset would treat better.
         """
         check_choice(errors, ERRORS, "errors")
         return self._encoded(self.activations(images, errors=errors, on_decoded=on_decoded), reuse)
@@ -404,11 +404,11 @@ class Extractor:
         stopwatch: Stopwatch | None = None,
         on_decoded: Callable[[Decoded], None] | None = None,
     ) -> Generator[Batch[Float32], None, None]:
-        """Extract as `extract` does, with dense layers: float32 (rows, features).
+        """Extract as `extract` does, but with dense layers: float32 (rows, features).
 
-        A batch's memory is used again: it is valid until the next one is asked for. An image may
-        also be a function, called in the threads that decode: it gives one, or says that it was
-        passed over.
+        The memory of a batch is reused: it is valid until the next batch is requested. An item of
+        `images` may also be a function, which is called in a decoding thread and returns an image
+        or `Skipped`.
         """
         listed = map(_taken, each_image(images))
         return self._activations(listed, errors, stopwatch or Stopwatch(), on_decoded)
@@ -441,7 +441,7 @@ class Extractor:
             with stopwatch.busy("decode"):
                 found = image() if callable(image) else image
                 decoded: Decoded | Reject | Skipped
-                if isinstance(found, Reject | Skipped):  # when it was listed
+                if isinstance(found, Reject | Skipped):  # rejected or skipped when it was listed
                     decoded = found
                 else:
                     decoded = decode(found, self._preset, self.image_size)
@@ -458,7 +458,7 @@ class Extractor:
             with stopwatch.busy("inference"):
                 return inference(group)
 
-        # Enough is decoded ahead to fill the next batch while this one runs.
+        # Decode far enough ahead to fill the next batch while this one runs.
         ahead = 2 * self._batch_size + self._decode_threads
         listed = stopwatch.listing(images)
         decoded = map_ordered(decode_one, listed, threads=self._decode_threads, ahead=ahead)
@@ -492,7 +492,7 @@ class Extractor:
         return outputs
 
     def _largest(self, size: Size) -> Layer:
-        """Find the layer that takes the most memory for an image, in or before the outputs."""
+        """Return the layer of the model with the most activations for an image of `size`."""
         layers = [
             output_layer(layer.name, layer, size, "none") for layer in self._file.metadata.layers
         ]
@@ -502,8 +502,8 @@ class Extractor:
         if not isinstance(images, np.ndarray) or images.dtype != np.float32:
             got = images.dtype if isinstance(images, np.ndarray) else type(images).__name__
             raise InputError(
-                f"images are {got}, expected a float32 array; images go to .extract(), "
-                "uint8 arrays through sparsefeat.normalize(pixels, extractor.scaling) first"
+                f"images are {got}, expected a float32 array: pass images to .extract(), and uint8 "
+                "arrays through sparsefeat.normalize(pixels, extractor.scaling) first"
             )
         if images.ndim != 4 or images.shape[3] != 3:
             raise InputError(f"images have shape {images.shape}, expected (N, H, W, 3)")
@@ -517,12 +517,12 @@ class Extractor:
 
 
 def _taken(image: T) -> T:
-    """Make what another thread will decode later independent of what becomes of it here."""
+    """Protect an image that another thread will decode later from changes by the caller."""
     if isinstance(image, np.ndarray):
         return image.copy()
     if isinstance(image, Image.Image):
-        # Two threads that decode one image at the same time would tear it. If it can't be
-        # decoded, `decode` will find the same and say why.
+        # Decode it now: two threads must not decode the same PIL image at the same time. If that
+        # fails, `decode` fails too and reports the reason.
         with suppress(Exception):
             image.load()
     return image

@@ -1,4 +1,4 @@
-"""Decoded images through the network, batch after batch in the same memory."""
+"""Run groups of decoded images through the network, reusing memory."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -14,32 +14,33 @@ from sparsefeat.types import Batch, Layer
 Float32 = NDArray[np.float32]
 
 BUFFERS = 2
-"""Batches that may be in memory together: one is encoded while the next one is computed."""
+"""Number of batches in memory: one is encoded while the next one is computed."""
 
-# On a processor the rate hardly rises beyond (docs/adr/007-pipeline.md); a GPU wants more at once.
+# On a CPU, larger batches are hardly faster (docs/adr/007-pipeline.md); a GPU needs larger ones.
 MAX_IMAGES = {"CUDAExecutionProvider": 32}
 MAX_IMAGES_ELSEWHERE = 8
-# Outputs of all 18 layers take 56 MiB an image of 224x224.
+# The outputs of all 18 layers take 56 MiB for an image of 224x224.
 MAX_OUTPUT_BYTES = 256 << 20
-# Inside the network the first convolutions' activations are the largest, asked for or not.
+# Inside the network, the activations of the first convolutions are the largest.
 MAX_TENSOR_BYTES = 512 << 20
 
 
 class Inference:
     """Runs groups of decoded images, one at a time.
 
-    A result lies in memory that the call after the next one (`BUFFERS`) overwrites.
+    A result stays valid until the call after the next one (see `BUFFERS`).
 
     Parameters
     ----------
     run
-        Takes float32 (N, H, W, 3) and, for each layer, the float32 (N, ...) to fill.
+        Runs the network: takes float32 (N, H, W, 3) and, for each layer, the float32 array (N, ...)
+        to write to.
     layers
-        The outputs for one image.
+        The outputs, with their shapes for one image.
     size
         (height, width) of the images.
     scaling
-        How their pixels become the network's input.
+        How pixels are scaled to the network's input.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Inference:
         )
 
     def _take(self, n: int) -> dict[str, Float32]:
-        """Give the memory whose turn it is; it grows to the largest group met."""
+        """Return output arrays for `n` images; they grow to the size of the largest group."""
         self._turn = (self._turn + 1) % BUFFERS
         if n > len(next(iter(self._buffers[self._turn].values()))):
             self._buffers[self._turn] = empty_outputs(self._layers, n, self._size)
@@ -86,35 +87,35 @@ class Inference:
 
 
 def empty_outputs(layers: Sequence[Layer], n: int, size: Size) -> dict[str, Float32]:
-    """Take memory for the outputs of `n` images of `size`, or for the images themselves.
+    """Allocate arrays for the outputs of `n` images of `size`, or for the images themselves.
 
     Raises
     ------
     ProviderError
-        There isn't enough.
+        There is not enough memory.
     """
     try:
         return {layer.name: np.empty((n, *layer.shape), np.float32) for layer in layers}
     except MemoryError as exc:
         raise ProviderError(
-            f"no memory for {n} images of {size[0]}x{size[1]} and their outputs ({exc}); "
-            "take a smaller batch or size, or fewer layers"
+            f"not enough memory for {n} images of {size[0]}x{size[1]} and their outputs ({exc}); "
+            "use a smaller batch or size, or fewer layers"
         ) from exc
 
 
 def choose_batch_size(
     layers: Sequence[Layer], provider: str, *, largest: Layer | None = None
 ) -> int:
-    """Say how many images go well through the network together.
+    """Choose a batch size by speed and memory.
 
     Parameters
     ----------
     layers
-        The outputs for one image.
+        The outputs, with their shapes for one image.
     provider
-        ONNX Runtime's name of what runs it.
+        ONNX Runtime's name of the provider.
     largest
-        What takes the most memory inside, an output or not.
+        The layer with the most activations, whether it is an output or not.
 
     Examples
     --------

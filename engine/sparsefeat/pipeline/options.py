@@ -1,4 +1,4 @@
-"""What an extractor is made with, besides the model."""
+"""The options of an extractor."""
 
 import inspect
 import os
@@ -19,49 +19,50 @@ Init = Callable[Concatenate[S, str | os.PathLike[str], P], None]
 
 @dataclass(frozen=True)
 class ExtractorOptions:
-    """What an `Extractor` computes, and with what; checked when it is built.
+    """The options of an `Extractor`; values are checked when the object is created.
 
     Parameters
     ----------
     layers
-        Names separated by commas, or a sequence of them: ``block5_pool``, ``block5_conv3/pre``
-        (before ReLU), ``pools``, ``all``, or patterns such as ``block[45]_*``.
+        Names separated by commas, or a sequence of names: ``block5_pool``, ``block5_conv3/pre``
+        (before ReLU), ``pools``, ``convs``, ``stages``, ``penultimate``, ``all``, or patterns such
+        as ``block[45]_*``.
     pool
         Global pooling of spatial layers over rows and columns: ``none``, ``avg`` or ``max``.
     size
-        (height, width) of the images. By default the model's own (224x224 for VGG16 itself) for
-        images, and any size of at least 32x32 for arrays given to `Extractor.run`. A model with
-        layers behind block5_pool has the one size that it was exported with.
+        (height, width) that images are resized to. By default the model's size (224x224 for
+        VGG16); `Extractor.run` then accepts arrays of any size from 32x32 on. A model with layers
+        after block5_pool accepts only the size that it was exported with.
     preprocess
-        The preset that makes an array of an image, or its name: ``keras``, ``bilinear``, ...
+        The preset that turns an image into an array, or its name: ``keras``, ``bilinear``, ...
     provider
-        ``cpu``, ``openvino``, ``cuda``, or ``auto`` for the fastest that can be had here. What
-        was asked for runs all of the graph, or it is an error.
+        ``cpu``, ``openvino``, ``cuda``, or ``auto`` for the fastest that is available. If the named
+        provider can't run the whole graph, that is an error.
     precision
-        ``fp32``, ``bf16`` (on processors that have it, with ``openvino``) or ``int8`` (of a
-        model that was quantized); by default the model's own.
+        ``fp32``, ``bf16`` (with ``openvino``, on processors that support it) or ``int8`` (with a
+        quantized model); by default that of the model.
     provider_options
-        `CudaOptions`, or the same as a mapping.
+        `CudaOptions`, or a mapping with its fields.
     convolution
-        ``direct`` for ONNX Runtime's convolutions, ``winograd`` for ours, which need a quarter of
-        the multiplications and are as exact as float32 allows, ``auto`` for the faster ones: ours
-        with ``cpu`` in ``fp32`` on a processor that has vectors for them.
+        ``direct``: convolutions of ONNX Runtime. ``winograd``: Winograd convolutions, which need a
+        quarter of the multiplications, with float32 accuracy. ``auto``: the faster of the two,
+        which is Winograd with ``cpu`` in ``fp32`` on a processor with suitable vector instructions.
     threads
-        Threads that share the work of one operator; by default as many as this process may
-        really use. More than these are slower, and warned of.
+        Number of threads that share the work of one operator; by default the number of processors
+        that this process may use. A larger number is slower and causes a warning.
     batch_size
-        Images that go through the network together; by default what suits the provider, and
-        fewer where their outputs would take much memory.
+        Number of images that go through the network together; by default chosen by provider and
+        memory.
     decode_threads
-        Images that are decoded at the same time; by default as many as `threads`.
+        Number of images that are decoded at the same time; by default `threads`.
 
     Raises
     ------
     ProviderError, PrecisionError
-        There is no such provider, or it doesn't compute in that precision.
+        The provider is unknown, or does not support the precision.
     InputError
-        Another option has a value that it can't have. What `layers` and `size` a model has is
-        known where it is opened.
+        Another option has an invalid value. `layers` and `size` are checked later, when a model is
+        opened.
 
     Examples
     --------
@@ -83,7 +84,7 @@ class ExtractorOptions:
     decode_threads: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what no model takes."""
+        """Check the values as far as they don't depend on a model."""
         check_choice(self.pool, POOLS, "pool")
         preset(self.preprocess)
         *_, last = candidates(self.provider, self.precision or "fp32")
@@ -100,7 +101,7 @@ class ExtractorOptions:
         cuda = self.provider_options or None
         if cuda is not None and self.provider not in (AUTO, "cuda"):
             raise InputError(
-                f"provider {last.name} has no options, got {cuda!r}; they are for cuda"
+                f"got options {cuda!r} for provider {last.name}, which has none: use them with cuda"
             )
         if isinstance(cuda, Mapping):
             cuda = CudaOptions.of(cuda)
@@ -116,7 +117,7 @@ class ExtractorOptions:
 
 
 def taking(options: Callable[P, ExtractorOptions]) -> Callable[[Init[S, ...]], Init[S, P]]:
-    """Give a class that is made of a model and options the parameters that `options` takes."""
+    """Decorate an ``__init__(model, **options)`` so that its signature shows all options."""
 
     def decorate(init: Init[S, ...]) -> Init[S, P]:
         own = list(inspect.signature(init).parameters.values())[:2]

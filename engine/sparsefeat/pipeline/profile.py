@@ -1,4 +1,4 @@
-"""Where the time of an extraction goes, stage by stage."""
+"""Measure where the time of an extraction goes, stage by stage."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageTimes:
-    """What one stage did while the run lasted, summed over its threads."""
+    """How long the threads of one stage worked and waited during a run, summed over threads."""
 
     stage: str
     threads: int
@@ -24,17 +24,17 @@ class StageTimes:
 class Profile:
     """Where the time of an extraction went.
 
-    Decoding and inference have threads of their own: busy and waiting make up the whole run, for
-    each thread. One more thread finds the next images (``list``: what the store holds already is
-    passed over), compresses and writes, and waits for inference in between (``write``); whatever
-    else it does is ``other``.
+    ``decode`` and ``inference`` have their own threads; busy and waiting time add up to the length
+    of the run for each thread. One more thread does the rest: it finds the next images and skips
+    those that the store has (``list``), compresses and writes (``write``, whose waiting time is
+    that for inference), and everything else (``other``).
 
     Attributes
     ----------
     seconds
         Length of the run.
     stages
-        In the order in which an image goes through them.
+        In the order in which an image passes through them.
     """
 
     seconds: float
@@ -42,7 +42,7 @@ class Profile:
 
 
 class Stopwatch:
-    """Measures the stages of one run, each in its threads.
+    """Measures the time that each stage of a run takes, in any number of threads.
 
     Examples
     --------
@@ -60,7 +60,7 @@ class Stopwatch:
 
     @contextmanager
     def busy(self, stage: str) -> Generator[None, None, None]:
-        """Measure work of a stage, in any thread."""
+        """Measure the time inside this context as work of a stage."""
         start = time.perf_counter()
         try:
             yield
@@ -69,7 +69,7 @@ class Stopwatch:
                 self._busy[stage] += time.perf_counter() - start
 
     def listing(self, images: Iterable[T]) -> Generator[T, None, None]:
-        """Measure how long `images` take to come."""
+        """Yield `images`, measuring how long the iterator takes."""
         source = iter(images)
         while True:
             with self.busy("list"):
@@ -80,7 +80,7 @@ class Stopwatch:
             yield image
 
     def profile(self, *, decode_threads: int) -> Profile:
-        """Say where the time went until now."""
+        """Return the profile of the run so far."""
         run = time.perf_counter() - self._start
         listing, decoding, inference, writing, next_batch = self._busy.values()
         stages = (

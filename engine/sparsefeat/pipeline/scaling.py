@@ -1,4 +1,4 @@
-"""Whether an array is scaled as a model expects its pixels, told by its values."""
+"""Detect from its values whether an array is scaled as a model expects."""
 
 import math
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ Mistake = Literal[
 ]
 
 _GOT: dict[Mistake, str] = {
-    "0..255": "pixels from 0 to 255, as they are",
+    "0..255": "unscaled pixels from 0 to 255",
     "0..1": "values from 0 to 1: pixels divided by 255",
-    "-1..1": "values from -1 to 1: pixels divided by 127.5, less 1",
-    "unit variance": "small values around 0: pixels divided by 255, less a mean, by a deviation",
-    "caffe": "pixels from which means were subtracted, as for Keras' VGG16",
-    "means of RGB": "channels in the order red, green, blue, less the means in that order",
-    "twice": "values from which the means were subtracted twice",
-    "not finite": "values that are no finite numbers",
+    "-1..1": "values from -1 to 1: pixels divided by 127.5, minus 1",
+    "unit variance": "values with mean 0 and variance 1: pixels / 255 minus means, by deviations",
+    "caffe": "pixels minus the means, as for Keras' VGG16",
+    "means of RGB": "channels in the order red, green, blue, minus the means in that order",
+    "twice": "pixels minus twice the means",
+    "not finite": "values that are not finite",
 }
 _NAMED: dict[str, Mistake] = {
     "none": "0..255",
@@ -35,26 +35,32 @@ _NAMED: dict[str, Mistake] = {
 _GIVEN = "sparsefeat.normalize and Keras' preprocess_input give"
 _GIVEN_OTHERWISE = "sparsefeat.normalize(pixels, extractor.scaling) gives"
 
-SAMPLED_PIXELS = 1 << 14  # spread over the array: more would not tell more
-MAX_OUTSIDE = 0.01  # share of values beyond what overshoot explains
-MAX_OVERSHOOT = 16.0  # levels beyond black or white that bicubic resizing makes here and there
+SAMPLED_PIXELS = 1 << 14  # evenly spaced; more pixels would not change the result
+MAX_OUTSIDE = 0.01  # largest share of values outside of the range that overshoot explains
+MAX_OVERSHOOT = 16.0  # pixel values below 0 or above 255 that bicubic resizing can produce
 SMALL_OVERSHOOT = 0.1
-_WHOLE = 2e-3  # float32 rounds a pixel less a mean by up to 1e-5, and half of it twice
+_WHOLE = 2e-3  # tolerance for whole numbers; float32 rounding is far below it
 
 _MEAN = np.array(MEAN_BGR)
-_TWICE = (_MEAN + _MEAN[::-1], 2 * _MEAN)  # with the channels turned round again, and without
+_TWICE = (_MEAN + _MEAN[::-1], 2 * _MEAN)  # with and without reversing the channels twice
 
 
 class ScalingWarning(UserWarning):
-    """An array doesn't look scaled as the model expects: its features will be wrong."""
+    """An array does not seem to be scaled as the model expects; its features will be wrong."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScalingFinding:
-    """What is wrong with an array.
+    """A mistake in the scaling of an array.
 
-    `scaling` says which mistake it is; `got` says it in words, `expected` what is right; `low` and
-    `high` are the least and the greatest value seen, NaN where some are not finite.
+    Attributes
+    ----------
+    scaling
+        The kind of mistake.
+    got, expected
+        The scaling that was found, and the one that is expected, in words.
+    low, high
+        The smallest and largest value in the sample; NaN if values are not finite.
     """
 
     scaling: Mistake
@@ -73,30 +79,30 @@ class ScalingFinding:
 def check_scaling(
     images: npt.NDArray[np.floating], scaling: Scaling = CAFFE
 ) -> ScalingFinding | None:
-    """Tell a wrongly scaled array, or one with NaN or infinities, from a right one.
+    """Detect an array that is scaled wrongly or has values that are not finite.
 
-    Values that are whole pixels, scaled, are right, however dark, bright or flat the image is.
-    Where pixels were interpolated they aren't whole, and only what can't be right is found: for
-    Keras' VGG16, a bright image then passes even if nothing was subtracted from it. Channels
-    that lie in the order red, green, blue, but scaled as blue, green, red, can't be told from right
-    ones.
+    If the pixel values are whole numbers, the scaling is recognised reliably, however dark, bright
+    or flat an image is. Interpolated pixel values are not whole numbers, and then only values that
+    are impossible are detected: for Keras' VGG16, a bright image without mean subtraction is not
+    recognised. Channels in RGB order that were scaled as if they were BGR can't be detected.
 
     Parameters
     ----------
     images
-        Floats (N, H, W, 3) or (H, W, 3), meant as the model's input. All are looked at
-        for NaN and infinities, and up to 16,384 pixels, spread evenly, for their scaling.
+        Float array (N, H, W, 3) or (H, W, 3), meant as the model's input. All values are checked
+        for NaN and infinities, and up to 16,384 evenly spaced pixels for their scaling.
     scaling
-        What the model expects, `Extractor.scaling`; by default as Keras' VGG16.
+        The scaling that the model expects, `Extractor.scaling`; by default that of Keras' VGG16.
 
     Returns
     -------
-    ScalingFinding, or None where nothing looks wrong.
+    ScalingFinding or None
+        None if no mistake was found.
 
     Raises
     ------
     InputError
-        It isn't an array of three channels.
+        `images` is not an array with three channels.
 
     Examples
     --------
@@ -114,11 +120,11 @@ def check_scaling(
         raise InputError(f"got images of {got}, expected an array (N, H, W, 3)")
     values = _sampled(images)
     mistake: Mistake | None
-    # Both are NaN if any value is; and no array of flags is made, a quarter of the images' size.
+    # min and max are NaN if any value is, and need no temporary array.
     if images.size and not np.isfinite([images.min(), images.max()]).all():
         mistake, values = "not finite", np.array([np.nan])
     elif not len(values):
-        return None  # nothing to go by
+        return None  # all pixels are 0
     else:
         mistake = _mistake(values, scaling)
     if mistake is None:
@@ -133,11 +139,11 @@ def check_scaling(
 
 
 def _sampled(images: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Take some pixels, float64 (n, 3), without those that are 0: padding."""
+    """Sample pixels, float64 (n, 3), without those that are 0, which may be padding."""
     height, width = images.shape[-3:-1]
     flat = images.reshape(-1, height * width, 3)
     n = len(flat) * height * width
-    # A step that shares no factor with the width meets all columns.
+    # An odd step visits all columns if the width is a power of 2.
     step = max(1, -(-n // SAMPLED_PIXELS)) | 1
     pixels = flat.reshape(-1, 3)[::step].astype(np.float64)
     return pixels[pixels.any(axis=1)]
@@ -148,7 +154,7 @@ def _mistake(values: npt.NDArray[np.float64], scaling: Scaling) -> Mistake | Non
     if _are_pixels(pixels):
         return None
     for mode, other in SCALINGS.items():
-        # Black and white divided by 255, 0 and 1, are whole numbers too.
+        # Values 0 and 1 are whole numbers, but may be black and white divided by 255.
         told = mode != "none" or values.max() > 1
         if told and other != scaling and _are_pixels(restore_pixels(values, other)):
             return _NAMED[mode]
@@ -163,10 +169,10 @@ def _mistake(values: npt.NDArray[np.float64], scaling: Scaling) -> Mistake | Non
 def _mistake_of_interpolated(
     values: npt.NDArray[np.float64], pixels: npt.NDArray[np.float64], scaling: Scaling
 ) -> Mistake | None:
-    """Find what can't be right of pixels that aren't whole."""
+    """Detect impossible values among interpolated pixels."""
     low, high = values.min(), values.max()
     levels = max(high, -low) * scaling.divisor * max(map(abs, scaling.std))
-    # Less than a level from the mean everywhere: no image, unless it was divided.
+    # All values are within one pixel value of the mean: the pixels were divided.
     if levels <= 1 + SMALL_OVERSHOOT:
         if high - low < 0.1:
             return None
@@ -187,7 +193,7 @@ def _mistake_of_interpolated(
 
 
 def _are_pixels(values: npt.NDArray[np.float64]) -> bool:
-    """Whether values are whole numbers from 0 to 255, but for a few."""
+    """Return whether 99 % of the values are whole numbers from 0 to 255."""
     whole = np.rint(values)
     fits = (np.abs(values - whole) < _WHOLE) & (whole >= 0) & (whole <= 255)
     return bool(fits.mean() > 0.99)

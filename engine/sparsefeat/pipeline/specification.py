@@ -1,4 +1,4 @@
-"""What a model file and options compute, known before the network is loaded."""
+"""Determine from a model file and options what will be computed, before loading the network."""
 
 import hashlib
 import os
@@ -27,8 +27,8 @@ from sparsefeat.types import ChannelScales, Layer
 class Specification:
     """What an `Extractor` of a model file and options computes.
 
-    Everything that the rows of a store have in common follows from it: a store of other layers
-    or settings is refused before a network is loaded.
+    It has everything that the rows of a store have in common, so that a store with other layers or
+    settings can be detected before the network is loaded.
 
     Attributes
     ----------
@@ -39,9 +39,9 @@ class Specification:
     names
         The chosen layers in network order.
     precision
-        What they are computed in.
+        The precision to compute in.
     size
-        (height, width) that the network is fixed to; None for any.
+        (height, width) that the network is fixed to; None for any size.
 
     Raises
     ------
@@ -69,12 +69,12 @@ class Specification:
 
     @property
     def image_size(self) -> Size:
-        """(height, width) that images are brought to."""
+        """(height, width) that images are resized to."""
         return self.size or self.file.metadata.preprocessing.size
 
     @cached_property
     def preset(self) -> Preset:
-        """How an image becomes an array."""
+        """The preset that turns an image into an array."""
         return preset(self.options.preprocess)
 
     @cached_property
@@ -83,7 +83,7 @@ class Specification:
         return self.layers_of(self.image_size)
 
     def layers_of(self, size: Size) -> dict[str, Layer]:
-        """Give the chosen outputs for images of another size."""
+        """Return the chosen outputs, with their shapes for an image of `size`."""
         layers = self.file.metadata.layers
         return {
             name: output_layer(name, find_layer(name, layers), size, self.options.pool)
@@ -92,7 +92,7 @@ class Specification:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What decides the numbers, and so must agree for all rows of one store."""
+        """The settings that determine the activations; they must be the same for a whole store."""
         metadata = self.file.metadata
         return {
             "model": {
@@ -103,21 +103,21 @@ class Specification:
             },
             "pool": self.options.pool,
             "preprocess": self.preset.recipe(),
-            # With lists for tuples, as a store gives it back.
+            # With lists instead of tuples, as it is read back from a store.
             "scaling": msgspec.json.decode(msgspec.json.encode(metadata.preprocessing.scaling)),
             "size": list(self.image_size),
         }
 
     @cached_property
     def channel_scales(self) -> dict[str, ChannelScales]:
-        """What the values of some chosen layers are whole numbers of: those of an int8 model."""
+        """The scales of those chosen layers that have integer codes; empty unless int8."""
         if self.precision != "int8":
             return {}
         return read_channel_scales(self.file, self.names, self.options.pool)
 
     @property
     def _quantization(self) -> dict[str, str]:
-        """Tell one int8 model from another of the same weights: by what their probes gave."""
+        """Identify an int8 model among others with the same weights, by its probe values."""
         if self.precision != "int8":
             return {}
         probe = msgspec.json.encode(self.file.metadata.probe, order="sorted")

@@ -1,4 +1,4 @@
-"""Execution providers and precisions: what can be had here, how it is set up, what is active."""
+"""Run the network: execution providers, precisions, sessions, and checks of what is active."""
 
 import lazy_loader
 

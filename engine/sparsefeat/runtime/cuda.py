@@ -17,17 +17,17 @@ class CudaOptions:
     Parameters
     ----------
     device_id
-        Which GPU, counted from 0 among those that this process sees.
+        Number of the GPU, from 0, among those visible to this process.
     memory_limit
-        Bytes that its arena of device memory may take; None for all there are.
+        Limit of the arena of device memory in bytes; None for no limit.
     conv_search
-        How cuDNN's algorithm is chosen for each convolution, once for each shape of its input:
-        ``exhaustive`` times them all, ``heuristic`` asks cuDNN, ``default`` takes a fixed one.
+        How the cuDNN algorithm of each convolution is chosen, once for each input shape:
+        ``exhaustive`` times all, ``heuristic`` asks cuDNN, ``default`` uses a fixed one.
 
     Raises
     ------
     InputError
-        A value is none of these.
+        An option has an invalid value.
 
     Examples
     --------
@@ -40,7 +40,7 @@ class CudaOptions:
     conv_search: ConvSearch = "exhaustive"
 
     def __post_init__(self) -> None:
-        """Refuse what ONNX Runtime would pass over or misread."""
+        """Check the values, because ONNX Runtime would ignore or misread invalid ones."""
         if not _whole(self.device_id, at_least=0):
             raise InputError(f"device_id is {self.device_id!r}, expected a whole number from 0")
         if self.memory_limit is not None and not _whole(self.memory_limit, at_least=1):
@@ -51,12 +51,12 @@ class CudaOptions:
 
     @classmethod
     def of(cls, values: Mapping[str, object]) -> "CudaOptions":
-        """Make options of names and values; numbers may be given as text.
+        """Make options from names and values; numbers may be text.
 
         Raises
         ------
         InputError
-            There is no such option, or it can't have the value.
+            An option is unknown or has an invalid value.
 
         Examples
         --------
@@ -74,14 +74,14 @@ class CudaOptions:
         )
 
     def for_onnxruntime(self) -> dict[str, str]:
-        """Write them as ONNX Runtime wants them."""
+        """Return the options in the form that ONNX Runtime takes."""
         options = {
             "device_id": str(self.device_id),
-            # By default products are rounded to 10 bits of mantissa, which isn't float32.
+            # The default, TF32, rounds factors to 10 bits of mantissa, which is not float32.
             "use_tf32": "0",
-            # By default memory grows by doubling, and half of it is never used.
+            # By default the arena grows by doubling, and half of it may never be used.
             "arena_extend_strategy": "kSameAsRequested",
-            # ONNX Runtime keeps what was found for a shape: a run's batches have one, or two.
+            # ONNX Runtime caches the result for each shape; the batches of a run have one or two.
             "cudnn_conv_algo_search": self.conv_search.upper(),
         }
         if self.memory_limit is not None:

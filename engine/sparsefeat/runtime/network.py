@@ -1,8 +1,8 @@
-"""The network as it is run: convolutions by Winograd where that can be, the rest by ONNX Runtime.
+"""Run the network: Winograd convolutions by our kernels where possible, the rest by ONNX Runtime.
 
-VGG16 is a chain of layers. It is cut into stages, each of which takes the activations that the one
-before it gives, NHWC: a convolution with its ReLU and pooling, or a graph for ONNX Runtime with any
-number of layers.
+VGG16 is a chain of layers. It is cut into stages that pass on NHWC activations. A stage is either
+a Winograd convolution with its ReLU and pooling, or a graph of any number of layers for ONNX
+Runtime.
 """
 
 import itertools
@@ -39,37 +39,38 @@ _log = logging.getLogger(__name__)
 
 
 class Network:
-    """Runs preprocessed images through the layers that chosen outputs need.
+    """Runs preprocessed images through the layers that the chosen outputs need.
 
-    Any thread may run it. With Winograd's convolutions one at a time does, and others wait for it.
+    It is thread-safe. With Winograd convolutions, threads run one at a time.
 
     Parameters
     ----------
     file
         The model.
     names
-        The outputs, as `choose` gives them.
+        The outputs, as `choose` returns them.
     pool
         Global pooling of spatial outputs over rows and columns.
     size
-        Height and width that the graph is fixed to; None for any.
+        (height, width) that the graph is fixed to; None for any size.
     convolution
-        ``direct`` for ONNX Runtime's, ``winograd`` for ours wherever they fit, ``auto`` for the
-        faster one: Winograd's in float32 on a processor that has vectors for it.
+        ``direct``: convolutions of ONNX Runtime. ``winograd``: Winograd convolutions where
+        possible. ``auto``: the faster of the two, which is Winograd in float32 on a CPU with
+        suitable vector instructions.
     provider
-        ``cpu``, ``openvino``, ``cuda``, or ``auto`` for the fastest that can be had.
+        ``cpu``, ``openvino``, ``cuda``, or ``auto`` for the fastest that is available.
     precision
-        What the provider is told to compute in.
+        The precision to compute in.
     threads
-        Threads that share the work of one layer.
+        Number of threads that share the work of one layer.
     options
-        Of ``cuda``; others have none.
+        Options of ``cuda``; other providers have none.
 
     Raises
     ------
     ProviderError
-        There is no such provider, it can't be had here, or it doesn't run all of the graph; or
-        Winograd's convolutions can't be had.
+        The provider is unknown or not available, or can't run the whole graph; or Winograd
+        convolutions were asked for and are not available.
     ModelError
         The graph or its weights can't be loaded.
     """
@@ -98,53 +99,53 @@ class Network:
                 self._build(candidate, convolution, options)
             except ProviderError as exc:
                 self._unavailable[candidate.name] = str(exc)
-                _log.info("provider %s is passed over: %s", candidate.name, exc)
+                _log.info("provider %s is unavailable: %s", candidate.name, exc)
             else:
                 return
-        # Options are for the provider that has them: without it, nobody asked for them.
+        # Of a fallback provider no options were given: they belong to the first one.
         self._build(last, convolution, None if better else options)
 
     @property
     def provider(self) -> str:
-        """ONNX Runtime's name of the provider that is active."""
+        """ONNX Runtime's name of the active provider."""
         return self._provider
 
     @property
     def options(self) -> dict[str, str]:
-        """What the provider was told, as ONNX Runtime takes it."""
+        """The provider's options, as ONNX Runtime takes them."""
         return dict(self._options)
 
     @property
     def unavailable(self) -> dict[str, str]:
-        """The providers that ``auto`` would rather have taken, and why it could not."""
+        """The faster providers that ``auto`` could not use: the reason by name."""
         return dict(self._unavailable)
 
     @property
     def convolution(self) -> str:
-        """``winograd`` if any layer is convolved so, else ``direct``."""
+        """``winograd`` if any layer uses a Winograd convolution, otherwise ``direct``."""
         return "direct" if self._variant is None else "winograd"
 
     @property
     def variant(self) -> str | None:
-        """The vectors that Winograd's convolutions use; None where there are none."""
+        """The vector instructions of the Winograd convolutions; None without such convolutions."""
         return self._variant
 
     def run(self, images: Float32, outputs: Mapping[str, Float32]) -> None:
-        """Run one batch, into arrays that are there already.
+        """Run one batch and write the results to existing arrays.
 
         Parameters
         ----------
         images
             float32 (N, H, W, 3) with N >= 1, C-contiguous.
         outputs
-            For each chosen output an array of its shape, float32, C-contiguous.
+            For each chosen output a C-contiguous float32 array of its shape.
 
         Raises
         ------
         ProviderError
-            ONNX Runtime failed, or there is no memory.
+            ONNX Runtime failed, or there is not enough memory.
         """
-        # What lies between the stages is in memory that the next batch overwrites.
+        # The activations between stages are in memory that the next batch overwrites.
         with self._running if self._variant is not None else nullcontext():
             targets = Targets(
                 self._file.metadata.layers, images, self._pool_behind, outputs, self._memory
@@ -156,8 +157,8 @@ class Network:
             except MemoryError as exc:
                 n, height, width, _ = images.shape
                 raise ProviderError(
-                    f"no memory for {n} images of {height}x{width} inside the network ({exc}); "
-                    "take a smaller batch or size, or fewer layers"
+                    f"not enough memory for {n} images of {height}x{width} inside the network "
+                    f"({exc}); use a smaller batch or size, or fewer layers"
                 ) from exc
 
     def _build(
@@ -169,7 +170,7 @@ class Network:
         variant = _variant(convolution, provider, self._precision)
         parts = _parts(self._file, self._names, convolve=variant is not None)
         self._variant = variant if any(isinstance(part, _Convolved) for part in parts) else None
-        # Global pooling is a part of ONNX Runtime's graph where that is all, else it is done here.
+        # If ONNX Runtime runs everything, global pooling is part of its graph; otherwise done here.
         self._graph_pool: Pool = self._pool if self._variant is None else "none"
         self._pool_behind: Pool = "none" if self._variant is None else self._pool
         self._provider = provider.ort_name
@@ -178,7 +179,7 @@ class Network:
             load_convolutions(self._variant)
         executor: Executor | None = None
         if self._variant is not None and self._threads > 1:
-            # The calling thread is one of them.
+            # The calling thread works too.
             executor = ThreadPoolExecutor(self._threads - 1, "sparsefeat-convolve")
 
         def setup() -> Setup:
@@ -187,7 +188,7 @@ class Network:
                 precision=self._precision,
                 threads=self._threads,
                 options=options,
-                # Its threads, waiting in a loop for more, would keep ours from the processor.
+                # Spinning threads of ONNX Runtime would take processor time from ours.
                 spin=self._variant is None,
             )
 
@@ -223,7 +224,7 @@ class Network:
 
 @dataclass(frozen=True, kw_only=True)
 class _Convolved:
-    """A convolution by Winograd, with the pooling behind it if there is one."""
+    """A Winograd convolution, with the pooling after it if there is one."""
 
     layer: ModelLayer
     pooling: ModelLayer | None
@@ -235,7 +236,7 @@ class _Convolved:
 
 @dataclass(frozen=True, kw_only=True)
 class _Graph:
-    """Layers one after the other that ONNX Runtime runs."""
+    """Consecutive layers that ONNX Runtime runs."""
 
     layers: tuple[ModelLayer, ...]
     is_last: bool
@@ -249,26 +250,26 @@ _Part = _Convolved | _Graph
 
 
 def _variant(convolution: Convolution, provider: Provider, precision: Precision) -> str | None:
-    """Name the vectors that Winograd's convolutions are to use; None for direct convolutions.
+    """Choose the variant of the Winograd convolutions; None for direct convolutions.
 
     Raises
     ------
     ProviderError
-        They were asked for and can't be had.
+        Winograd convolutions were asked for and are not available.
     """
     if convolution == "direct":
         return None
     problem = None
     if provider.name != "cpu" or precision != "fp32":
         problem = (
-            f"{provider.name} in {precision} has its own; use --provider cpu --precision fp32, "
-            "or --convolution auto"
+            f"{provider.name} in {precision} uses its own convolutions; use --provider cpu "
+            "--precision fp32, or --convolution auto"
         )
     elif (variant := choose_variant()) is not None:
         return variant
     else:
         problem = (
-            "this processor has none of AVX-512, AVX2 with FMA, and NEON; use --convolution auto"
+            "this processor has neither AVX-512 nor AVX2 with FMA nor NEON; use --convolution auto"
         )
     if convolution == "winograd":
         raise ProviderError(f"convolution winograd was asked for, but {problem}")
@@ -276,7 +277,7 @@ def _variant(convolution: Convolution, provider: Provider, precision: Precision)
 
 
 def _parts(file: ModelFile, names: Sequence[str], *, convolve: bool) -> list[_Part]:
-    """Cut the chain of layers, down to the last one that is needed, into parts."""
+    """Cut the chain of layers, up to the last one that is needed, into parts."""
     wanted = {name.removesuffix(PRE) for name in names}
     layers = list(file.metadata.layers)
     while layers[-1].name not in wanted:
@@ -300,7 +301,7 @@ def _parts(file: ModelFile, names: Sequence[str], *, convolve: bool) -> list[_Pa
 
 
 def _fitting(file: ModelFile) -> tuple[set[str], set[str]]:
-    """Name the layers that `WinogradConvolution` can compute: convolutions, and pooling layers."""
+    """Return the names of the convolutions and pools that `WinogradConvolution` can compute."""
     makers = {output: node for node in file.graph.graph.node for output in node.output}
     weights = {tensor.name: tensor for tensor in file.graph.graph.initializer}
     convolved, pooled = set(), set()
@@ -336,7 +337,7 @@ def _fit(kernel: onnx.TensorProto | None, bias: onnx.TensorProto | None) -> bool
     )
 
 
-# ONNX's defaults.
+# Default values of attributes in ONNX.
 _DEFAULTS: dict[str, Any] = {
     "auto_pad": b"NOTSET",
     "ceil_mode": 0,
@@ -351,7 +352,7 @@ _DEFAULTS: dict[str, Any] = {
 def _is(
     node: onnx.NodeProto | None, op_type: str, inputs: Sequence[str], **attributes: object
 ) -> bool:
-    """Whether the node is this operation, with these attributes and ONNX's defaults otherwise."""
+    """Return whether the node is this operation, with these attributes and defaults otherwise."""
     if node is None or node.op_type != op_type or list(node.input) != list(inputs):
         return False
     given = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
@@ -363,12 +364,12 @@ _sharing = threading.Lock()
 
 
 def _convolution(file: ModelFile, layer: str, variant: str) -> WinogradConvolution:
-    """Transform a layer's weights, or share them with another network that has the same.
+    """Return the convolution of a layer; networks with the same weights share one.
 
     Raises
     ------
     ModelError
-        The weights can't be read, or are not what the graph says.
+        The weights can't be read, or their digest does not match.
     """
     names = f"{layer}/kernel", f"{layer}/bias"
     digests = [file.metadata.crc32c.get(name) for name in names]
@@ -391,18 +392,20 @@ def _convolution(file: ModelFile, layer: str, variant: str) -> WinogradConvoluti
 
 
 def load_convolutions(variant: str | None = None) -> None:
-    """Load the compiled code of Winograd's convolutions; compile it once on a machine, and say so.
+    """Load the compiled code of the Winograd convolutions, compiling it on first use.
+
+    It logs a warning before it compiles.
 
     Parameters
     ----------
     variant
-        Which vectors it uses; by default those that suit this processor, if any do.
+        The vector instructions to use; by default the fastest that this processor has.
     """
     variant = variant or choose_variant()
     if variant is not None:
         compile_winograd(
             variant,
             on_compile=lambda: _log.warning(
-                "compiling the convolutions for this processor; this is done once"
+                "compiling the convolutions for this processor; this happens only once"
             ),
         )

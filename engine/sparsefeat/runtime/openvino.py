@@ -1,4 +1,4 @@
-"""OpenVINO, as the plug-in onnxruntime-ep-openvino brings it to the stock ONNX Runtime."""
+"""The OpenVINO provider, from the plug-in onnxruntime-ep-openvino for the stock ONNX Runtime."""
 
 import functools
 import json
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 OPENVINO = PROVIDERS["openvino"]
 
-# Left alone, OpenVINO computes in bfloat16 wherever the processor can. In an int8 graph the hint
-# speaks for what isn't quantized.
+# Without a hint, OpenVINO computes in bfloat16 on every processor that supports it. In an int8
+# graph the hint applies to the operators that are not quantized.
 HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 
 _registering = threading.Lock()
 
 
 def options(precision: Precision, threads: int) -> dict[str, str]:
-    """Write the plug-in's options.
+    """Return the plug-in's options.
 
-    Compiled graphs are not cached: compiling takes no longer than reading them back
+    Compiled graphs are not cached, because compiling takes no longer than reading the cache
     (docs/providers.md).
 
     Examples
@@ -37,20 +37,20 @@ def options(precision: Precision, threads: int) -> dict[str, str]:
 
 
 def device(ort: Any) -> "onnxruntime.OrtEpDevice":
-    """Find OpenVINO's device for the processor; register the plug-in the first time.
+    """Find OpenVINO's CPU device; the first call registers the plug-in.
 
     Raises
     ------
     ProviderError
-        The plug-in isn't installed, doesn't fit this ONNX Runtime, or finds no such device.
+        The plug-in is not installed, does not work with this ONNX Runtime, or finds no CPU device.
     """
     with _registering:
         _register(ort)
         found = _devices(ort)
     if not found:
         raise ProviderError(
-            "provider openvino was asked for, but its plug-in finds no device for this processor "
-            "(it takes those of Intel); use --provider cpu"
+            "provider openvino was asked for, but its plug-in does not support this processor (it "
+            "supports those of Intel); use --provider cpu"
         )
     return found[0]
 
@@ -64,7 +64,7 @@ def _devices(ort: Any) -> list["onnxruntime.OrtEpDevice"]:
     ]
 
 
-@functools.cache  # ONNX Runtime refuses the second time
+@functools.cache  # ONNX Runtime allows only one registration
 def _register(ort: Any) -> None:
     try:
         with importing("onnxruntime_ep_openvino", OPENVINO.install):
@@ -78,5 +78,5 @@ def _register(ort: Any) -> None:
     except Exception as exc:  # onnxruntime's exceptions share no other base
         raise ProviderError(
             f"provider openvino was asked for, but ONNX Runtime {ort.__version__} can't load its "
-            f"plug-in ({describe_exception(exc)}); install both anew: {OPENVINO.install}"
+            f"plug-in ({describe_exception(exc)}); install both again: {OPENVINO.install}"
         ) from exc

@@ -1,4 +1,4 @@
-"""Which precision to compute in, and whether the processor has it."""
+"""Choose the precision to compute in, and check that the processor supports it."""
 
 from pathlib import Path
 
@@ -7,26 +7,26 @@ from sparsefeat.model import ModelFile
 from sparsefeat.runtime.registry import PRECISIONS, Precision
 from sparsefeat.system import CPUINFO, check_choice, first_processor
 
-# What multiplies bfloat16 in hardware: tiles or vectors on x86.
+# The x86 features that multiply bfloat16 in hardware, in tiles or in vectors.
 BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
 
 
 def choose_precision(
     file: ModelFile, asked: Precision | None, *, cpuinfo: Path | None = None
 ) -> Precision:
-    """Say which precision to compute in: the one asked for, by default the model file's own.
+    """Return the precision to compute in: the one asked for, or that of the model file.
 
     Parameters
     ----------
     cpuinfo
-        Where Linux says what the processor can do.
+        The file in which Linux lists the processor's features.
 
     Raises
     ------
     InputError
-        There is no such precision.
+        The precision is unknown.
     PrecisionError
-        Another model file is needed for it, or the processor doesn't have it.
+        The precision needs another model file, or the processor does not support it.
     """
     own = file.metadata.precision
     if asked is None or asked == own:
@@ -34,8 +34,8 @@ def choose_precision(
     check_choice(asked, PRECISIONS, "precision")
     if own == "int8":
         raise PrecisionError(
-            f"precision {asked} was asked for, but {file.path.name} is an int8 model; "
-            "take the one it was made of, or make one with: sparsefeat export -o vgg16.onnx"
+            f"precision {asked} was asked for, but {file.path.name} is an int8 model; use the "
+            "float32 model it was made from, or make one with: sparsefeat export -o vgg16.onnx"
         )
     if asked == "int8":
         stem = file.path.stem
@@ -53,18 +53,17 @@ def choose_precision(
 
 
 def bf16_only_in_vectors(cpuinfo: Path | None = None) -> bool:
-    """Whether this processor multiplies bfloat16 in vectors alone, without AMX' tiles.
+    """Return whether this processor multiplies bfloat16 only in vectors, without AMX tiles.
 
-    OpenVINO then computes in bf16, as was asked for, but about half as fast as in float32
-    (docs/providers.md).
+    OpenVINO then computes bf16 about half as fast as float32 (docs/providers.md).
     """
     return _flags(CPUINFO if cpuinfo is None else cpuinfo) & BF16_FLAGS == {"avx512_bf16"}
 
 
 def _flags(cpuinfo: Path) -> frozenset[str]:
-    """Read the first processor's flags; none where the system doesn't say.
+    """Return the first processor's feature flags; none if the system does not list them.
 
-    The probe speaks then: OpenVINO lists bfloat16 among its capabilities even on processors
-    where it can't run it, so asking it settles nothing.
+    In that case only the probe decides. OpenVINO can't be asked: it claims to support bfloat16
+    even on processors where it can't run it.
     """
     return frozenset(first_processor(cpuinfo).get("flags", "").split())

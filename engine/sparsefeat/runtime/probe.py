@@ -1,4 +1,4 @@
-"""Proof of the precision that is really active: run a known input, compare the numbers."""
+"""Check which precision is really active, by running a known input and comparing the results."""
 
 from collections.abc import Callable
 
@@ -12,22 +12,21 @@ from sparsefeat.runtime import Precision
 
 Float32 = NDArray[np.float32]
 
-# The largest error that a precision may show. Two float32 engines differ by 4e-6 at most here,
-# whether they convolve directly or by Winograd; TF32 by 3e-4. bfloat16 shows 2e-4 where one early
-# layer is all that is asked for, and 1e-2 behind a whole network. An int8 model's values are
-# int8's own, as the CPU provider computes them: another engine rounds one code up instead of down
-# here and there, which makes 4e-2.
+# The largest error allowed for each precision. Two float32 engines differ by at most 4e-6, with
+# direct or Winograd convolutions; TF32 has an error of 3e-4. bfloat16 has 2e-4 after one early
+# layer and 1e-2 after the whole network. The expected values of an int8 model are int8 values of
+# the CPU provider; another engine occasionally rounds a code differently, which makes up to 4e-2.
 HIGHEST = {"fp32": 2e-5, "bf16": 3e-2, "int8": 1e-1}
-# The least that it must show, for a more exact one would be another than was asked for.
+# The smallest error allowed: a smaller one means that a higher precision is active.
 LOWEST = {"fp32": 0.0, "bf16": HIGHEST["fp32"], "int8": 0.0}
 
-# From here on the first row and column of every layer don't see the far edges (what the
-# first element of block5_pool sees ends at pixel 121), so one probe speaks for all sizes.
+# From this size on, position (0, 0) of every layer does not depend on the right and bottom edges
+# (the receptive field of block5_pool there ends at pixel 121), so one probe fits all sizes.
 CORNER_EXTENT = 128
 
 
 def can_prove_fixed(file: ModelFile, size: Size, pool: Pool) -> bool:
-    """Whether there are values to compare with for a graph that is fixed to `size`."""
+    """Return whether the model has expected values for a graph that is fixed to `size`."""
     if any((probe.height, probe.width) == size for probe in file.metadata.probe):
         return True
     return pool == "none" and min(size) >= CORNER_EXTENT
@@ -42,27 +41,26 @@ def prove(
     pool: Pool = "none",
     size: Size | None = None,
 ) -> float:
-    """Run the model's stored probe and compare with the values stored with it.
+    """Run the model's probe and compare the outputs with the expected values in the model file.
 
     Parameters
     ----------
     run
-        The session: float32 (1, H, W, 3) to one array for each output.
+        Runs the network: takes float32 (1, H, W, 3), returns an array for each output.
     size
-        What the graph is fixed to; without it the smallest probe is taken.
+        (height, width) that the graph is fixed to. By default the smallest probe is used.
 
     Returns
     -------
     float
-        The largest relative L2 error over the outputs.
+        The largest relative L2 error of an output.
 
     Raises
     ------
     PrecisionError
-        The numbers are not those of the model's weights in that precision: less exact, or
-        more exact than it can be.
+        The error is too large, or too small, for the precision.
     ModelError
-        The model has no values for these outputs.
+        The model has no expected values for an output.
     """
     probe = _choose(file, size)
     height, width = size or (probe.height, probe.width)
@@ -87,7 +85,7 @@ def prove(
 
 
 def probe_input(height: int, width: int, scaling: Scaling = CAFFE) -> Float32:
-    """Make the probe's input, float32 (1, height, width, 3), from integers alone."""
+    """Compute the probe's input, float32 (1, height, width, 3), from its integer formula."""
     y, x, c = np.ogrid[:height, :width, :3]
     pattern = (37 * y + 61 * x + 89 * c + 3 * y * x + 7 * y * y) % 256
     return normalize(pattern[None].astype(np.uint8), scaling)
@@ -100,7 +98,7 @@ def _choose(file: ModelFile, size: Size | None) -> Probe:
         large = [probe for probe in probes if min(probe.height, probe.width) >= CORNER_EXTENT]
         probes = same or large
     if not probes:
-        raise ModelError(f"{file.path} carries no probe that fits; export it again")
+        raise ModelError(f"{file.path} has no probe for this size; export it again")
     return probes[0]
 
 
@@ -110,7 +108,7 @@ def _error(output: Float32, probe: Probe, name: str, pool: Pool) -> float:
         raise ModelError(f"the model's probe has no values for {name}; export it again")
     got = output[(0,) * (output.ndim - 1)]  # (N, H, W, C) at the corner, or (N, F)
     pooled = {"none": (), "avg": expected.avg, "max": expected.max}[pool]
-    # A layer without rows and columns has no pooled values, and global pooling leaves it alone.
+    # A layer without positions has no pooled values, and global pooling does not change it.
     reference = np.asarray(pooled or expected.corner, dtype=np.float64)
     scale = float(np.linalg.norm(reference)) or 1.0
     return float(np.linalg.norm(got[list(expected.channels)] - reference)) / scale

@@ -1,4 +1,4 @@
-"""The providers there are, and which precisions each of them computes in."""
+"""The execution providers, and the precisions that each of them supports."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -14,7 +14,7 @@ AUTO = "auto"
 
 @dataclass(frozen=True, kw_only=True)
 class Provider:
-    """One execution provider: our `name` and ONNX Runtime's, and how to get it."""
+    """An execution provider: sparsefeat's and ONNX Runtime's name, and how to install it."""
 
     name: str
     ort_name: str
@@ -37,7 +37,7 @@ PROVIDERS = {
             precisions=("fp32", "bf16", "int8"),
             install="pip install 'sparsefeat[cpu,fast]' (Linux and Windows on x86-64)",
         ),
-        # int8 graphs would run here, but one float operation at a time between their codes.
+        # CUDA could run int8 graphs only by converting to float around every operation.
         Provider(
             name="cuda",
             ort_name="CUDAExecutionProvider",
@@ -48,8 +48,8 @@ PROVIDERS = {
     )
 }
 
-# Fastest first, as measured (docs/providers.md): for float32 the CPU provider with Winograd's
-# convolutions is ahead of OpenVINO, for int8 OpenVINO is.
+# Fastest first, as measured (docs/providers.md). For float32, the CPU provider with Winograd
+# convolutions is faster than OpenVINO; for int8, OpenVINO is faster.
 _FASTEST: dict[Precision, tuple[str, ...]] = {
     "fp32": ("cuda", "cpu"),
     "bf16": ("openvino",),
@@ -58,16 +58,16 @@ _FASTEST: dict[Precision, tuple[str, ...]] = {
 
 
 def candidates(provider: str, precision: Precision) -> tuple[Provider, ...]:
-    """List the providers to try for what was asked, the best first.
+    """List the providers to try, the best first.
 
     Raises
     ------
     ProviderError
-        There is no such provider.
+        The provider is unknown.
     PrecisionError
-        It doesn't compute in that precision.
+        The provider does not support the precision.
     InputError
-        There is no such precision.
+        The precision is unknown.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def candidates(provider: str, precision: Precision) -> tuple[Provider, ...]:
     if precision not in PROVIDERS[provider].precisions:
         others = [name for name, other in PROVIDERS.items() if precision in other.precisions]
         raise PrecisionError(
-            f"provider {provider} doesn't compute in {precision}, only in "
+            f"provider {provider} does not support {precision}, only "
             f"{', '.join(PROVIDERS[provider].precisions)}; use --provider {others[0]}"
         )
     return (PROVIDERS[provider],)

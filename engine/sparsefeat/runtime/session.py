@@ -17,12 +17,12 @@ Float32 = NDArray[np.float32]
 
 
 class Session:
-    """Runs a cut graph: its input in, one array for each chosen output.
+    """Runs a cut graph in ONNX Runtime.
 
     Parameters
     ----------
     file
-        Where the weights lie.
+        The model, which has the weights.
     cut
         The graph.
     setup
@@ -31,9 +31,9 @@ class Session:
     Raises
     ------
     ProviderError
-        The provider can't load the graph, or doesn't run all of it.
+        The provider can't load the graph or can't run all of it.
     ModelError
-        ONNX Runtime can't load the graph, or the weights that it needs are damaged.
+        ONNX Runtime can't load the graph, or its weights are damaged.
     """
 
     def __init__(self, file: ModelFile, cut: Cut, setup: Setup) -> None:
@@ -43,23 +43,23 @@ class Session:
 
     @property
     def provider(self) -> str:
-        """ONNX Runtime's name of the provider that is active, read from the session."""
+        """ONNX Runtime's name of the active provider, read from the session."""
         return str(self._session.get_providers()[0])
 
     def run(self, x: Float32, outputs: Mapping[str, Float32]) -> None:
-        """Run one batch through the graph, into arrays that are there already.
+        """Run one batch and write the results to existing arrays.
 
         Parameters
         ----------
         x
             float32 (N, H, W, C) with N >= 1, C-contiguous.
         outputs
-            For each chosen output an array of its shape, float32, C-contiguous.
+            For each chosen output a C-contiguous float32 array of its shape.
 
         Raises
         ------
         ProviderError
-            ONNX Runtime failed, most often for want of memory.
+            ONNX Runtime failed, usually because of too little memory.
         """
         try:
             binding = self._session.io_binding()
@@ -71,7 +71,7 @@ class Session:
         except Exception as exc:  # onnxruntime's exceptions share no other base
             raise ProviderError(
                 f"{self.provider} failed on a batch of shape {x.shape} ({_one_line(exc)}); "
-                "if memory is short, take a smaller batch or size, or fewer layers"
+                "if memory is short, use a smaller batch or size, or fewer layers"
             ) from exc
 
 
@@ -87,14 +87,14 @@ def _create(file: ModelFile, cut: Cut, setup: Setup) -> "onnxruntime.InferenceSe
             cut.model.SerializeToString(),
             sess_options=setup.settings,
             providers=setup.providers,
-            enable_fallback=0,  # it would go on with another provider, and print that it does
+            enable_fallback=0,  # otherwise it may continue with another provider
         )
     except Exception as exc:  # onnxruntime's exceptions share no other base
         if provider.name == "cpu":
             raise ModelError(f"ONNX Runtime can't load {file.path}: {_one_line(exc)}") from exc
         raise ProviderError(
             f"provider {provider.name} can't load {file.path} ({_one_line(exc)}); if --provider "
-            f"cpu can, install this one anew: {provider.install}"
+            f"cpu can, install this provider again: {provider.install}"
         ) from exc
     check_active(session, provider)
     return session

@@ -1,4 +1,4 @@
-"""Setting up a session for a provider, and seeing that it is the one that is active."""
+"""Set up a session for a provider, and check that the provider is active."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -13,13 +13,13 @@ from sparsefeat.system import importing
 if TYPE_CHECKING:
     import onnxruntime
 
-# Makes ONNX Runtime remember which provider took which node.
+# Makes ONNX Runtime record which provider runs which node.
 RECORD_ASSIGNMENT = ("session.record_ep_graph_assignment_info", "1")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What a session is made with: `settings` and `providers` as ONNX Runtime takes them."""
+    """The arguments of a session: `settings` and `providers` are in ONNX Runtime's form."""
 
     provider: Provider
     settings: Any  # onnxruntime.SessionOptions
@@ -40,32 +40,32 @@ def set_up(
     Parameters
     ----------
     threads
-        Threads that share the work of one operator.
+        Number of threads that share the work of one operator.
     options
-        Those of ``cuda``; others have none.
+        Options of ``cuda``; other providers have none.
     spin
-        Let ONNX Runtime's threads wait for work in a loop, which is faster as long as nobody else
-        wants the processor.
+        Let ONNX Runtime's threads wait for work in a busy loop, which is faster if no other
+        threads need the processor.
 
     Raises
     ------
     ProviderError
-        The provider can't be had here.
+        The provider is not available.
     DependencyError
-        ONNX Runtime isn't installed, or doesn't load.
+        ONNX Runtime is not installed or does not load.
     """
     ort = _onnxruntime()
     settings = ort.SessionOptions()
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
-    settings.log_severity_level = 4  # what it has to say of errors comes with the exception
+    settings.log_severity_level = 4  # exceptions carry the error messages
     settings.add_session_config_entry(*RECORD_ASSIGNMENT)
     settings.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
     if provider.name == "openvino":
         own = openvino.options(precision, threads)
         settings.add_provider_for_devices([openvino.device(ort)], own)
-        settings.intra_op_num_threads = 1  # it brings threads of its own
+        settings.intra_op_num_threads = 1  # OpenVINO has its own threads
         return Setup(provider=provider, settings=settings, providers=None, options=own)
     own = {}
     if provider.name == "cuda":
@@ -88,7 +88,7 @@ def _check_available(ort: Any, provider: Provider) -> None:
 
 
 def _both_installed() -> str:
-    """Say that two distributions of one module are there: the later one has overwritten it."""
+    """Return a remark if both onnxruntime and onnxruntime-gpu are installed, otherwise ""."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -106,14 +106,14 @@ def _onnxruntime() -> Any:
 
 
 def check_active(session: "onnxruntime.InferenceSession", provider: Provider) -> None:
-    """Make sure that every node of the session runs on the provider.
+    """Check that every node of the session runs on the provider.
 
-    ONNX Runtime gives to its CPU provider, in silence, what another one doesn't take.
+    ONNX Runtime silently assigns to its CPU provider the nodes that another one does not support.
 
     Raises
     ------
     ProviderError
-        It is not the session's first provider, or has not taken all of the graph.
+        The provider is not active, or does not run all nodes.
     """
     active = session.get_providers()
     if active[:1] != [provider.ort_name]:

@@ -1,4 +1,4 @@
-"""Stages of the network, each of which takes the activations that the one before it gives."""
+"""The stages of the network; each reads the activations of the stage before it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,22 +18,22 @@ _NOTHING = np.empty(0, np.float32)
 
 
 class Memory:
-    """Memory that grows to the most that was ever needed for a use."""
+    """Reusable memory, which grows to the largest size needed for each use."""
 
     def __init__(self) -> None:
         self._arrays: dict[str, Float32] = {}
 
     def take(self, use: str, shape: tuple[int, ...]) -> Float32:
-        """Give an array of that shape; the next one for the same use overwrites it."""
+        """Return a float32 array of `shape`; the next call for the same use overwrites it."""
         n = math.prod(shape)
         if n > self._arrays.get(use, _NOTHING).size:
-            self._arrays.pop(use, None)  # both at once would be twice as much
+            self._arrays.pop(use, None)  # free the old array before allocating the new one
             self._arrays[use] = np.empty(n, np.float32)
         return self._arrays[use][:n].reshape(shape)
 
 
 class Targets:
-    """Where one batch's activations go: into the caller's arrays, or into memory of our own."""
+    """The arrays for one batch's activations: the caller's, or scratch memory."""
 
     def __init__(
         self,
@@ -50,13 +50,13 @@ class Targets:
         self._turn = False
 
     def wants(self, name: str) -> bool:
-        """Whether the caller wants this output, pooled globally or not."""
+        """Return whether the caller wants this output, globally pooled or not."""
         return name in self._outputs
 
     def take(self, name: str, use: str | None = None) -> Float32:
-        """Give the array for a layer's activations.
+        """Return the array to write a layer's activations to.
 
-        Without a `use` they are what the next stage takes, and stay until it has run.
+        Without `use`, they are the input of the next stage and stay valid until it has run.
         """
         layer = self._layers[name.removesuffix(PRE)]
         if name in self._outputs and not self._pooled(layer):
@@ -68,7 +68,7 @@ class Targets:
         return self._memory.take(use, (self._n, *shape))
 
     def finish(self, name: str, activations: Float32) -> None:
-        """Pool globally what the caller wants so."""
+        """Write the globally pooled activations to the caller's array, if pooling was asked for."""
         if name in self._outputs and self._pooled(self._layers[name.removesuffix(PRE)]):
             if self._pool == "max":
                 activations.max(axis=(1, 2), out=self._outputs[name])
@@ -80,17 +80,17 @@ class Targets:
 
 
 class Stage(Protocol):
-    """What takes activations and gives the next ones."""
+    """A part of the network that reads activations and computes the next ones."""
 
     def run(self, x: Float32, targets: Targets) -> Float32:
-        """Run the stage; give what the next one takes."""
+        """Run the stage and return the input of the next stage."""
         ...
 
 
 class GraphStage:
-    """Layers that ONNX Runtime runs: `names` come out, and `handed_on` is what the next one takes.
+    """Layers that ONNX Runtime runs: `names` are its outputs, `handed_on` feeds the next stage.
 
-    Without `handed_on` this is the last stage.
+    In the last stage, `handed_on` is None.
     """
 
     def __init__(self, session: Session, names: Sequence[str], handed_on: str | None) -> None:
@@ -109,9 +109,9 @@ class GraphStage:
 
 
 class ConvolvedStage:
-    """A convolution by Winograd with its ReLU, and the pooling behind it if there is a name of it.
+    """A Winograd convolution with its ReLU, and with the pooling after it if that has a name.
 
-    `threads` share the work, of which the calling one and those of `executor` are.
+    `threads` threads share the work: the calling thread and those of `executor`.
     """
 
     def __init__(

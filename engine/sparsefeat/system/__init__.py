@@ -1,4 +1,4 @@
-"""What the machine offers: processors, memory, threads, installed packages."""
+"""The machine and the installation: processors, memory, threads, packages, paths, messages."""
 
 import lazy_loader
 

@@ -1,9 +1,9 @@
-"""The control groups in which Linux keeps this process, and where their limits stand."""
+"""The Linux control groups of this process, and the folders with their limits."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-# A process sees its own limits in the folder of its control group and in all above it.
+# The limits of a control group and of all groups above it apply to a process.
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 CGROUP_OF_PROCESS = Path("/proc/self/cgroup")
 
@@ -11,17 +11,17 @@ CGROUP_OF_PROCESS = Path("/proc/self/cgroup")
 def group_folders(
     controller: str, *, cgroup_root: Path = CGROUP_ROOT, cgroup_of_process: Path = CGROUP_OF_PROCESS
 ) -> Iterator[tuple[Path, int]]:
-    """List the folders that may limit this process, each with its cgroup version, 1 or 2.
+    """List the control group folders that may limit this process, with their version, 1 or 2.
 
-    In a container the group's name may be the host's, which isn't mounted here: those folders
-    don't exist and say nothing, and the root then speaks for the container.
+    In a container, the name of the group may be that of the host and not exist here. The limits of
+    the container are then those of the root folder.
 
     Parameters
     ----------
     controller
-        What is limited: "cpu" or "memory".
+        The limited resource: "cpu" or "memory".
     cgroup_root, cgroup_of_process
-        Where Linux says what the limits are.
+        Where Linux mounts the groups and names the group of this process.
     """
     for line in read_text(cgroup_of_process).splitlines():
         _, controllers, name = line.split(":", 2)
@@ -38,7 +38,7 @@ def group_folders(
 
 
 def read_text(path: Path) -> str:
-    """Read a file of the system's; an empty text where it says nothing."""
+    """Read a system file; return "" if it can't be read."""
     try:
         return path.read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""Words of which only some are known."""
+"""Check values against a list of choices, and suggest the nearest one."""
 
 import difflib
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from sparsefeat.errors import InputError
 
 
 def close_matches(word: str, choices: Iterable[str], most: int = 3) -> list[str]:
-    """Give the choices that a word may be a mistyping of, the likeliest first; case is ignored.
+    """Return the choices that a mistyped word may mean, the most likely first; case is ignored.
 
     Examples
     --------
@@ -19,7 +19,7 @@ def close_matches(word: str, choices: Iterable[str], most: int = 3) -> list[str]
 
 
 def unknown_choice(value: object, choices: Iterable[str], what: str) -> str:
-    """Say that a value is none of the choices, and which is near.
+    """Return the message for a value that is not one of the choices, with a suggestion.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Importing other packages late, and saying why one can't be imported."""
+"""Import packages where they are needed, with a helpful error if that fails."""
 
 import itertools
 import sys
@@ -14,7 +14,8 @@ from sparsefeat.system.text import one_line
 REINSTALL = (
     "install sparsefeat again, with its dependencies: pip install --force-reinstall sparsefeat"
 )
-# What a package has, unless little is left of it or a file of the user's own has its name.
+# An attribute that each package must have. If it lacks it, the package is broken, or a file of the
+# user hides it.
 MARKS = {
     "anndata": "AnnData",
     "h5py": "File",
@@ -29,25 +30,25 @@ OURS = ("__main__", "sparsefeat", "sparsefeat_export", "sparsefeat_kernels")
 
 @contextmanager
 def importing(package: str, install: str = "", *, purpose: str = "") -> Iterator[None]:
-    """Translate what importing a package inside raises.
+    """Translate the exceptions of an import inside this context.
 
     Parameters
     ----------
     package
-        Its top module.
+        The package's top module.
     install
-        The command that installs it; by default pip's for a package that came with sparsefeat.
+        The command that installs it; by default that for a package that sparsefeat requires.
     purpose
         What it is needed for, as the end of a sentence: "pages are made with it".
 
     Raises
     ------
     MissingDependencyError
-        It isn't installed.
+        The package is not installed.
     DependencyError
-        It is installed, but doesn't load.
+        The package is installed but does not load.
     KeyboardInterrupt
-        Ctrl-C was pressed meanwhile, whatever the package made of it.
+        Ctrl-C was pressed during the import, even if the package turned it into another exception.
     """
     needed = f", and {purpose}" if purpose else ""
     install = install or f"pip install --force-reinstall {package}"
@@ -68,7 +69,7 @@ def importing(package: str, install: str = "", *, purpose: str = "") -> Iterator
     if module is not None and getattr(module, "__file__", None) is None:
         folder = next(iter(getattr(module, "__path__", ())), "")
         raise DependencyError(
-            f"{package} does not load: {folder or 'what is there'} has no __init__.py{needed}; "
+            f"{package} does not load: {folder or 'its folder'} has no __init__.py{needed}; "
             f"remove the folder, and install it with: {install}"
         )
     mark = MARKS.get(package)
@@ -80,9 +81,9 @@ def importing(package: str, install: str = "", *, purpose: str = "") -> Iterator
 
 
 def failed_import(exc: BaseException) -> DependencyError | None:
-    """Say of an exception that importing a required package raised it; None if nothing did.
+    """Translate an exception that was raised by importing a required package; otherwise None.
 
-    Required packages are imported all over the place; `importing` is for the optional ones.
+    Required packages are imported in many places; optional packages are imported with `importing`.
     """
     if isinstance(exc, ModuleNotFoundError) and exc.name and _raised_by(exc) is None:
         package = exc.name.partition(".")[0]
@@ -97,7 +98,7 @@ def failed_import(exc: BaseException) -> DependencyError | None:
 
 
 def _raised_by(exc: BaseException) -> str | None:
-    """Find the package that was being imported, by the body of a module among the calls."""
+    """Find the package that was being imported, from the module bodies in the traceback."""
     for frame, _ in traceback.walk_tb(exc.__traceback__):
         name = str(frame.f_globals.get("__name__", "")).partition(".")[0]
         if frame.f_code.co_name == "<module>" and name not in OURS:
@@ -106,7 +107,7 @@ def _raised_by(exc: BaseException) -> str | None:
 
 
 def _unparsed(exc: BaseException) -> str:
-    """Name the package whose file is no Python; empty if `exc` isn't that, or the file is ours."""
+    """Return the package with a syntax error in a file; "" for our files and other exceptions."""
     if not isinstance(exc, SyntaxError) or not exc.filename:
         return ""
     file = Path(exc.filename)
@@ -116,7 +117,10 @@ def _unparsed(exc: BaseException) -> str:
 
 
 def interrupted(exc: BaseException) -> bool:
-    """Tell whether Ctrl-C is behind an exception: extension modules make another one of it."""
+    """Return whether a KeyboardInterrupt is among an exception's causes and contexts.
+
+    Extension modules turn it into other exceptions.
+    """
     seen: set[int] = set()
     waiting: list[BaseException | None] = [exc]
     while waiting:
@@ -131,15 +135,15 @@ def interrupted(exc: BaseException) -> bool:
 
 
 def describe_exception(exc: BaseException) -> str:
-    """Write an exception's type and message in one line."""
+    """Return an exception's type and message in one line."""
     said = " ".join(str(exc).split())
     return one_line(f"{type(exc).__name__}: {said}" if said else type(exc).__name__)
 
 
 def _where(package: str) -> str:
-    """Say which of several it is; a folder of the user's own may have the name, too."""
+    """Return where the package is installed, since a user's folder may have the same name."""
     try:
         spec = PathFinder.find_spec(package)
-    except Exception:  # whatever a finder makes of a broken package
+    except Exception:  # for a broken package, a finder can raise anything
         return ""
     return "" if spec is None or spec.origin is None else f" at {one_line(spec.origin)}"

@@ -1,4 +1,4 @@
-"""What a measurement was made on: processor, limits, memory, system, versions, load."""
+"""Describe what a measurement ran on: processor, limits, memory, system, versions, load."""
 
 import os
 import platform
@@ -10,7 +10,7 @@ from sparsefeat.system.cgroup import read_text
 from sparsefeat.system.memory import MEMINFO, memory_sizes
 from sparsefeat.system.threads import affinity, available_threads, cpu_quota
 
-# Those that decide how fast a convolution can be, of x86 and of Arm.
+# The x86 and Arm features that determine the speed of convolutions.
 TELLING_FLAGS = frozenset(
     {"avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16"}
     | {"amx_tile", "amx_bf16", "amx_int8", "amx_fp16"}
@@ -35,7 +35,7 @@ PACKAGES = (
     "anndata",
 )
 
-# Variables by which threads and instructions are chosen behind a library's back.
+# Prefixes of environment variables that change a library's threads or instructions.
 TELLING_VARIABLES = (
     *("OMP_", "KMP_", "MKL_", "ONEDNN_", "DNNL_", "XLA_", "ORT_", "NUMBA_"),
     *("TF_ENABLE_", "TF_NUM_", "TF_XLA_"),
@@ -46,10 +46,10 @@ CPU = Path("/sys/devices/system/cpu")
 
 
 def describe_environment() -> dict[str, Any]:
-    """Describe the machine and the installation, as plain values that JSON can hold.
+    """Describe the machine and the installation in JSON's types.
 
-    Versions are read from the packages' metadata: none of them is imported. What the system
-    doesn't say is None.
+    Versions are read from the metadata of packages, which are not imported. Unknown values are
+    None.
 
     Examples
     --------
@@ -89,7 +89,7 @@ def describe_environment() -> dict[str, Any]:
 
 
 def load_average() -> list[float] | None:
-    """Give the mean number of processes that ran or waited over 1, 5 and 15 minutes."""
+    """Return the load averages over 1, 5 and 15 minutes; None if the system has none."""
     try:
         return [round(load, 2) for load in os.getloadavg()]
     except (AttributeError, OSError):  # Windows has none
@@ -104,12 +104,12 @@ def _version(package: str) -> str | None:
 
 
 def _governor() -> str | None:
-    """How the first processor's frequency is chosen; virtual machines don't say."""
+    """Return the frequency governor of the first processor; None on most virtual machines."""
     return _read(CPU / "cpu0/cpufreq/scaling_governor")
 
 
 def _boost() -> bool | None:
-    """Whether the frequency may rise above the nominal one, where there is a switch for it."""
+    """Return whether frequency boost is enabled; None if the system has no such switch."""
     if (off := _read(CPU / "intel_pstate/no_turbo")) is not None:
         return off == "0"
     on = _read(CPU / "cpufreq/boost")
@@ -126,12 +126,12 @@ def first_processor(cpuinfo: Path | None = None) -> dict[str, str]:
     Parameters
     ----------
     cpuinfo
-        Where they stand.
+        The file to read; by default ``/proc/cpuinfo``.
 
     Returns
     -------
     dict
-        Empty where the system doesn't say.
+        Empty if there is no such file.
     """
     try:
         lines = (cpuinfo or CPUINFO).read_text(errors="replace").splitlines()

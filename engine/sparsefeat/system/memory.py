@@ -1,4 +1,4 @@
-"""How much memory this process may still use."""
+"""Determine how much memory this process may still use."""
 
 import os
 from pathlib import Path
@@ -8,8 +8,8 @@ from sparsefeat.system.cgroup import CGROUP_OF_PROCESS, CGROUP_ROOT, group_folde
 MEMINFO = Path("/proc/meminfo")
 STATM = Path("/proc/self/statm")
 
-# The names of: the limit, what is used, and, in memory.stat, the files' pages among it that are
-# given back when memory is short.
+# Names of the limit, of the usage, and, in memory.stat, of the part of the usage that is page cache
+# and is freed when memory is short; by cgroup version.
 _FILES = {
     2: ("memory.max", "memory.current", "inactive_file"),
     1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -23,20 +23,21 @@ def available_memory(
     meminfo: Path = MEMINFO,
     statm: Path = STATM,
 ) -> int | None:
-    """Tell how many bytes this process can take before the system refuses or kills it.
+    """Return how many bytes this process can allocate before the system refuses or kills it.
 
-    The least of what the machine has, what the process' control groups leave it (a container's,
-    a batch system's), and what its own limit of address space (``ulimit -v``) leaves it.
+    It is the minimum of the machine's available memory, of what the limits of the control groups
+    leave (those of a container or batch system), and of what the limit of address space leaves
+    (``ulimit -v``).
 
     Parameters
     ----------
     cgroup_root, cgroup_of_process, meminfo, statm
-        Where Linux says it.
+        The Linux files to read.
 
     Returns
     -------
     int or None
-        None where the system says nothing (Windows). On macOS it is all memory of the machine.
+        None if unknown (on Windows). On macOS it is the total memory of the machine.
     """
     folders = group_folders("memory", cgroup_root=cgroup_root, cgroup_of_process=cgroup_of_process)
     found = [
@@ -48,7 +49,7 @@ def available_memory(
 
 
 def memory_sizes(meminfo: Path = MEMINFO) -> dict[str, int]:
-    """Read the system's account of its memory, in bytes, by the names it uses."""
+    """Read the sizes in ``/proc/meminfo``, in bytes, by their names there."""
     sizes = {}
     for line in read_text(meminfo).splitlines():
         name, _, size = line.partition(":")
@@ -63,7 +64,7 @@ def _of_machine(meminfo: Path) -> int | None:
         return available
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # Windows; systems that don't know the names
+    except (AttributeError, OSError, ValueError):  # Windows, and systems without these names
         return None
 
 

@@ -1,4 +1,4 @@
-"""Paths as a caller gives them."""
+"""Check paths that a caller passes."""
 
 import os
 from collections.abc import Iterable
@@ -8,12 +8,12 @@ from sparsefeat.errors import InputError
 
 
 def validate_path(path: object, what: str) -> Path:
-    """Give a path as a `Path`.
+    """Return a path as a `pathlib.Path`.
 
     Raises
     ------
     InputError
-        It is no text and no path, or text that the system takes for none, or empty.
+        `path` is not text or a path, is empty, or contains a NUL character.
 
     Examples
     --------
@@ -27,19 +27,19 @@ def validate_path(path: object, what: str) -> Path:
     refuse_empty(path, what)
     if "\0" in os.fspath(path):
         raise InputError(
-            f"got {path!r:.60} for the path of {what}, expected one without a NUL character"
+            f"got {path!r:.60} for the path of {what}, expected a path without a NUL character"
         )
     return Path(path)
 
 
 def refuse_empty(path: str | os.PathLike[str], what: str) -> None:
-    """Raise `InputError` where a path is empty: `Path("")` would be the current folder."""
+    """Raise `InputError` if a path is empty, because `Path("")` is the current folder."""
     if not os.fspath(path):
-        raise InputError(f"got '' for the path of {what}, expected a path: this one is empty")
+        raise InputError(f"got '' for the path of {what}, expected a path that is not empty")
 
 
 def validate_paths(paths: object, what: str) -> list[Path]:
-    """Give one path or several as `Path`s; raises as `validate_path` does."""
+    """Return one or several paths as a list of `Path`; raise as `validate_path` does."""
     if not isinstance(paths, Iterable) or isinstance(paths, str | bytes | os.PathLike):
         paths = [paths]
     return [validate_path(path, what) for path in paths]

@@ -1,10 +1,10 @@
-"""Numbers and foreign text as parts of a message of one line."""
+"""Format numbers and untrusted text for messages of one line."""
 
 _MAX_CHARACTERS = 300
 
 
 def one_line(text: str, *, most: int = _MAX_CHARACTERS) -> str:
-    r"""Escape what doesn't print, such as a line's end, and leave out the middle of what is long.
+    r"""Escape unprintable characters such as newlines, and shorten long text in the middle.
 
     Examples
     --------
@@ -19,7 +19,7 @@ def one_line(text: str, *, most: int = _MAX_CHARACTERS) -> str:
 
 
 def format_bytes(count: int) -> str:
-    """Write a number of bytes with a unit, three digits or so.
+    """Format a number of bytes with a unit and about three digits.
 
     Examples
     --------
@@ -35,7 +35,7 @@ def format_bytes(count: int) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Write a share so that only none looks like none, and only all like all.
+    """Format a share, 0 to 1, as a percentage; only 0 becomes "0 %", only 1 becomes "100 %".
 
     Examples
     --------
@@ -54,7 +54,7 @@ def percent(share: float | None) -> str:
 
 
 def counted(count: int, what: str, plural: str = "") -> str:
-    """Write a number of things.
+    """Format a number of things, with the noun in singular or plural.
 
     Examples
     --------
@@ -65,9 +65,9 @@ def counted(count: int, what: str, plural: str = "") -> str:
 
 
 def ranges(numbers: list[int], most: int) -> str:
-    """Write ascending whole numbers, those that follow each other as one range.
+    """Format ascending whole numbers, with consecutive numbers as a range.
 
-    After `most` ranges only the number of those left out is given.
+    After `most` ranges, it gives only the number of those left out.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""How many threads this process may really use, how many it is asked for, and work in them."""
+"""Determine how many threads this process may use, and run work in threads."""
 
 import functools
 import math
@@ -19,24 +19,24 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MAX_PER_PROCESSOR: Final = 4
-MAX_ANYWHERE: Final = 64  # allowed on any machine, since a quota may not be what it seems
-COUNT: Final = (1 << 31) - 1  # what libraries take for a number of things
-MAX_BATCH_SIZE: Final = 4096  # of a benchmark: images that no machine has memory for are far above
+MAX_ANYWHERE: Final = 64  # allowed on every machine, because the detected quota may be wrong
+COUNT: Final = (1 << 31) - 1  # the largest count that libraries accept
+MAX_BATCH_SIZE: Final = 4096  # of a benchmark; larger batches don't fit into memory
 
 
 def choose_threads(threads: int | None) -> int:
-    """Give the number of threads that was asked for, or as many as may really be used.
+    """Return the number of threads that was asked for, or the number of usable processors.
 
     Raises
     ------
     InputError
-        It is no whole number of at least 1, or more than four for each processor (64 on small
+        `threads` is not a whole number from 1 to four times the number of processors (64 on small
         machines).
 
     Warns
     -----
     UserWarning
-        There are fewer processors.
+        This process may use fewer processors than `threads`.
     """
     available = available_threads()
     if threads is None:
@@ -45,14 +45,14 @@ def choose_threads(threads: int | None) -> int:
     if count > available:
         warnings.warn(
             f"{count} threads were asked for, but this process may use "
-            f"{counted(available, 'processor')}: they wait for each other, and fewer are faster",
+            f"{counted(available, 'processor')}: fewer threads are faster",
             stacklevel=3,
         )
     return count
 
 
 def validate_threads(name: str, threads: int) -> int:
-    """Give a number of threads, if any machine could use so many; raises as `choose_threads`."""
+    """Return a number of threads; raise as `choose_threads` does if it is too large."""
     most = max(MAX_ANYWHERE, MAX_PER_PROCESSOR * (os.cpu_count() or 1))
     count = validate_count(name, threads)
     if count > most:
@@ -63,12 +63,12 @@ def validate_threads(name: str, threads: int) -> int:
 
 
 def validate_count(name: str, value: int, most: int = COUNT) -> int:
-    """Give a number of things, if it is one.
+    """Return `value` as an int.
 
     Raises
     ------
     InputError
-        It is no whole number from 1 to `most`.
+        `value` is not a whole number from 1 to `most`.
     """
     try:
         count = operator.index(value)
@@ -84,13 +84,13 @@ def available_threads(
 ) -> int:
     """Count the processors that this process may use, from its affinity and its CPU quota.
 
-    ONNX Runtime and `os.cpu_count` count those of the host, which in a container that may
-    use 2 of 64 gives 64 threads that wait for each other.
+    ONNX Runtime and `os.cpu_count` count the processors of the host. In a container with 2 of 64
+    processors they would start 64 threads that slow each other down.
 
     Parameters
     ----------
     cgroup_root, cgroup_of_process
-        Where Linux says what the quota is (cgroup v2 ``cpu.max``, v1 ``cpu.cfs_quota_us``).
+        Where Linux keeps the quota (``cpu.max`` of cgroup v2, ``cpu.cfs_quota_us`` of v1).
 
     Returns
     -------
@@ -103,7 +103,7 @@ def available_threads(
 
 
 def affinity() -> list[int] | None:
-    """List the processors that this process may run on; None on macOS and Windows."""
+    """Return the processors that this process may run on; None on macOS and Windows."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return None
@@ -112,12 +112,12 @@ def affinity() -> list[int] | None:
 def cpu_quota(
     *, cgroup_root: Path = CGROUP_ROOT, cgroup_of_process: Path = CGROUP_OF_PROCESS
 ) -> float | None:
-    """Find the smallest quota on the way from the process' control group up to the root.
+    """Return the smallest CPU quota of the process' control group and the groups above it.
 
     Returns
     -------
     float or None
-        In processors; None without a quota.
+        Number of processors; None without a quota.
     """
     limits = [
         (_quota_v2 if version == 2 else _quota_v1)(folder)
@@ -146,33 +146,34 @@ def _quota_v1(folder: Path) -> float | None:
 def map_ordered(
     work: Callable[[T], R], items: Iterable[T], *, threads: int, ahead: int
 ) -> Generator[R, None, None]:
-    """Apply `work` to each item in threads; yield the results in order.
+    """Apply `work` to each item in threads, and yield the results in order.
 
-    At most `ahead` items are begun and not yet handed out, so `items` may be endless and
-    memory stays bounded. While a result is worked with, the others go on; the next item is begun
-    when the caller asks for more. Closing the iterator drops what hasn't begun.
+    At most `ahead` items are started and not yet yielded, so `items` may be endless and memory
+    stays bounded. Started items continue while the caller uses a result; new items are started
+    only when the caller asks for the next result. Closing the iterator cancels items that have not
+    started.
 
     Raises
     ------
     Exception
-        Whatever `work` or `items` raised, where its result would have come.
+        An exception of `work` or `items` is raised in place of the result that is missing.
     """
     pool = ThreadPoolExecutor(threads, thread_name_prefix="sparsefeat-stage")
     pending: deque[Future[R]] = deque()
     source, failure = iter(items), None
-    begun = 0  # since the last result was handed out
+    begun = 0  # since the last result was yielded
     try:
         while True:
             try:
                 pending.append(pool.submit(work, next(source)))
             except StopIteration:
                 break
-            except Exception as exc:  # raised once all that came before it is handed out
+            except Exception as exc:  # raised after all earlier results are yielded
                 failure = exc
                 break
             begun += 1
-            # A result that is ready waits for two more items to be begun, no longer: the threads
-            # always have something to do, and a slow source's results aren't held back.
+            # Yield a finished result only after two more items are started, so that the threads
+            # have work; but no later, so that a slow source doesn't delay results.
             if len(pending) >= ahead or (begun >= 2 and pending[0].done()):
                 yield pending.popleft().result()
                 begun = 0
@@ -185,18 +186,18 @@ def map_ordered(
 
 
 def in_threads(task: Callable[[T], R], items: Iterable[T], at_least: int = 1) -> Iterator[R]:
-    """Run a task on each item in as many threads as there are processors; results in order.
+    """Run a task on each item in as many threads as there are processors; yield results in order.
 
-    Tasks that wait for a network want more threads: `at_least`. They must not wait for others of
-    their kind.
+    Tasks that wait for a network need more threads: `at_least`. A task must not wait for other
+    tasks of `in_threads`.
     """
     return _threads(max(available_threads(), at_least)).map(task, items)
 
 
 def overlapped(task: Callable[[T], R], items: Iterable[T], at_once: int) -> Iterator[R]:
-    """Run a task that waits for a network on each item, some at once; results in order.
+    """Run a task that waits for a network on each item, `at_once` at a time; results in order.
 
-    In this thread where `at_once` is 1. Tasks may call `in_threads`.
+    If `at_once` is 1, tasks run in the calling thread. Tasks may call `in_threads`.
     """
     if at_once == 1:
         return map(task, items)
@@ -208,5 +209,5 @@ def _threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix="sparsefeat-chunks")
 
 
-if hasattr(os, "register_at_fork"):  # threads don't survive a fork: the child starts its own
+if hasattr(os, "register_at_fork"):  # after a fork, the child has no threads and needs new pools
     os.register_at_fork(after_in_child=_threads.cache_clear)

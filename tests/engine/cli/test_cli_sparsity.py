@@ -146,7 +146,7 @@ def test_scaling_names_rejects_and_counts_images(folder: Path, small_vgg16: Path
     line = "photos/things notes.jpg --scaling --size 64x64 -l block5_pool"
     done = run(line, folder, small_vgg16)
     assert done.exit_code == 0
-    reject = "1 image could not be read and gave no row: notes.jpg: not an image"
+    reject = "1 image could not be read and has no row: notes.jpg: not an image"
     assert f"warning: {reject}\n" in done.stderr
     assert "2 images, 1 rejected\n" in done.stderr
     nothing = run("notes.jpg --scaling --size 64x64 -l block5_pool", folder, small_vgg16)
@@ -166,7 +166,7 @@ def test_what_cannot_be_read_this_time(
     line = f"{sources} --size 64x64 -l block5_pool {options}"
     done = run(line, tmp_path, small_vgg16)
     assert done.exit_code == 1
-    assert "2 images could not be read and gave no row, the first: " in done.stderr
+    assert "2 images could not be read and have no row, the first: " in done.stderr
     if options == "--json":
         facts = json.loads(done.stdout)
         assert [each["path"] for each in facts["rejected"]] == ["notes.jpg"]

@@ -90,7 +90,7 @@ def test_a_huge_file_is_not_parsed(tmp_path: Path) -> None:
     path = tmp_path / "huge.onnx"
     with path.open("wb") as file:
         file.truncate(1 << 40)  # sparse: takes no room
-    assert "expected a graph with its weights beside it" in message(path)
+    assert "expected a graph with its weights in a separate file" in message(path)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_what_is_there_in_place_of_a_file(copy: Path, content: bytes, says: str)
 
 def test_a_folder_a_pipe_and_the_weights(copy: Path) -> None:
     data = copy.with_name(f"{copy.name}.data")
-    assert f"is a folder, expected a file, such as {copy} in it" in message(copy.parent)
+    assert f"is a folder, expected a file, for example {copy}" in message(copy.parent)
     assert f"name {copy} instead" in message(data)
     data.unlink()
     data.mkdir()

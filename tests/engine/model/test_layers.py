@@ -56,7 +56,7 @@ def test_convs_are_the_thirteen() -> None:
     [
         ("block5_pol", "nearest: block5_pool"),
         ("BLOCK5_POOL", "nearest: block5_pool"),
-        ("fc2/pre", "no layer 'fc2/pre': behind the last pool it has flatten, fc1, predictions"),
+        ("fc2/pre", "no layer 'fc2/pre': after the last pool it has flatten, fc1, predictions"),
         ("pool", "pools"),
         ("block5_pool/pre", "block5_pool is not rectified"),
         ("fc9*", "no layer matches 'fc9*'"),

@@ -135,7 +135,7 @@ def test_files_of_another_length(model: Path) -> None:
 def test_weights_of_another_model(model: Path) -> None:
     size = data_of(model).stat().st_size
     data_of(model).write_bytes(np.random.default_rng(0).bytes(size))
-    with pytest.raises(ModelCorruptError, match="another model's"):
+    with pytest.raises(ModelCorruptError, match="belongs to another model"):
         sparsefeat.Extractor(model)
 
 

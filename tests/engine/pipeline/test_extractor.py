@@ -411,7 +411,7 @@ def test_rows_that_are_missing_are_warned_of(small_vgg16: Path, folder: Path) ->
     assert sum(len(batch.rows) for batch in batches) == 1
     (warning,) = told
     said = str(warning.message)
-    assert said.startswith("1 image could not be read and gave no row: ")
+    assert said.startswith("1 image could not be read and has no row: ")
     assert said.endswith("typo[1].png: no such file")
     assert warning.filename == __file__
     # Once as soon as it is known, and once with how many they were.
@@ -478,7 +478,7 @@ def test_want_of_memory_is_one_line(small_vgg16: Path) -> None:
         "except sparsefeat.ProviderError as exc: print(exc)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "take a smaller batch" in done.stdout
+    assert "use a smaller batch" in done.stdout
     assert done.stdout.count("\n") == 1
 
 

@@ -63,7 +63,7 @@ def test_a_result_stays_until_the_call_after_next() -> None:
 
 
 def test_want_of_memory_is_one_line() -> None:
-    with pytest.raises(ProviderError, match="take a smaller batch") as caught:
+    with pytest.raises(ProviderError, match="use a smaller batch") as caught:
         empty_outputs([Layer(name="huge", shape=(1 << 40, 1 << 20))], 1, SIZE)
     assert "\n" not in str(caught.value)
 

@@ -103,7 +103,7 @@ def test_one_value_that_is_not_finite_is_found(value: float) -> None:
         finding = check_scaling(images)
         assert finding is not None
         assert finding.scaling == "not finite"
-        assert "got values that are no finite numbers, expected blue, green, red" in str(finding)
+        assert "got values that are not finite, expected blue, green, red" in str(finding)
 
 
 def test_one_image_without_a_batch_and_other_shapes() -> None:
@@ -125,5 +125,5 @@ def test_an_extractor_warns_once_of_each_mistake(small_vgg16: Path) -> None:
         sparsefeat.Extractor(small_vgg16).run(raw, check=False)
     with pytest.warns(ScalingWarning, match="0 to 1"):
         extractor.run(raw / np.float32(255))
-    with pytest.warns(ScalingWarning, match="no finite numbers"):
+    with pytest.warns(ScalingWarning, match="values that are not finite"):
         extractor.run(np.full_like(raw, np.nan))

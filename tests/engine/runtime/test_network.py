@@ -315,7 +315,7 @@ def test_winograd_where_it_can_not_be_had(small_int8: object, vgg16: Path) -> No
     )
     active, message = run.stdout.splitlines()
     assert active == "direct"
-    assert "none of AVX-512, AVX2 with FMA, and NEON" in message
+    assert "neither AVX-512 nor AVX2 with FMA nor NEON" in message
 
 
 def test_weights_are_transformed_once(vgg16: Path) -> None:

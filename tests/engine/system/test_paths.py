@@ -60,7 +60,7 @@ def test_what_is_no_path_is_refused(take: str, path: object) -> None:
 
 @pytest.mark.parametrize("take", ["Extractor", "open", "verify", "convert", "merge, output"])
 def test_a_path_that_no_system_takes_is_refused(take: str) -> None:
-    with pytest.raises(InputError, match="expected one without a NUL character"):
+    with pytest.raises(InputError, match="expected a path without a NUL character"):
         TAKE[take]("a\0b")
 
 

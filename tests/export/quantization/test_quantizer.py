@@ -213,7 +213,9 @@ def test_too_few_photographs(small_vgg16: Path, tmp_path: Path) -> None:
 
 
 def test_a_photograph_in_both_folders(small_vgg16: Path, calibration: Path, tmp_path: Path) -> None:
-    with pytest.raises(sparsefeat_export.ImagesError, match="among the calibration images and among the validation"):
+    with pytest.raises(
+        sparsefeat_export.ImagesError, match="among the calibration images and among the validation"
+    ):
         sparsefeat_export.quantize(
             small_vgg16, tmp_path / "int8.onnx", calibration=calibration, validation=calibration
         )
@@ -268,7 +270,10 @@ def strided(model: onnx.ModelProto) -> None:
         (lambda model: setattr(model.metadata_props[0], "value", "{"), "metadata that can't be"),
         (lambda model: setattr(model.metadata_props[0], "value", "[]"), "metadata that can't be"),
         (lambda model: described(model, lambda one: one.pop("precision")), "'precision'"),
-        (lambda model: described(model, lambda one: one["layers"].pop()), "does not match its graph"),
+        (
+            lambda model: described(model, lambda one: one["layers"].pop()),
+            "does not match its graph",
+        ),
         (
             lambda model: described(
                 model, lambda one: one["preprocessing"].update(size=[1 << 20, 1 << 20])
