@@ -1,4 +1,4 @@
-"""One image to 8-bit RGB pixels of the model's size, or a reject with its reason."""
+"""Decode an image to 8-bit RGB pixels of the model's size, or return a reject with its reason."""
 
 import hashlib
 import io
@@ -28,23 +28,29 @@ from sparsefeat.images.reading import read_file
 from sparsefeat.images.source import Reason, Source, UnreadableError, decode_path, encode_path
 from sparsefeat.types import ReadFailure, Reject, Row
 
-# What a decoder may take for a pixel: progressive JPEG and WebP hold it several times. And the
-# pixels of an image that could not even be opened: a large image's.
+# Memory that a decoder may need for a pixel; progressive JPEG and WebP hold it several times. The
+# second is the number of pixels assumed for an image that could not be opened.
 _DECODER_BYTES_PER_PIXEL = 16
 _UNKNOWN_PIXELS = 24_000_000
 
 _Content = bytes | Image.Image | npt.NDArray[np.uint8]
 
 ImageInput = Source | str | os.PathLike[str] | _Content
-"""What `decode` takes."""
+"""The types of images that `decode` accepts."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decoded:
-    """An image that became pixels.
+    """A decoded image.
 
-    `pixels` is uint8 (height, width, 3), red first, C-contiguous and perhaps read-only;
-    `notes` are the quirks met, keys of `sparsefeat.images.QUIRKS`.
+    Attributes
+    ----------
+    row
+        The record of the image.
+    pixels
+        uint8 (height, width, 3), RGB, C-contiguous; may be read-only.
+    notes
+        The quirks of the image: keys of `sparsefeat.images.QUIRKS`.
     """
 
     row: Row
@@ -60,40 +66,40 @@ def decode(
     name: str = "",
     max_pixels: int = MAX_PIXELS,
 ) -> Decoded | Reject:
-    """Decode one image and bring it to the size of the model; safe to call from any thread.
+    """Decode one image and resize it to the model's size; thread-safe.
 
     Parameters
     ----------
     image
-        A listed file, a path, the bytes of a file, a PIL image, or uint8 (H, W), (H, W, 1),
-        (H, W, 3) or (H, W, 4), red first.
+        A listed file, a path, the bytes of a file, a PIL image, or a uint8 array (H, W),
+        (H, W, 1), (H, W, 3) in RGB, or (H, W, 4) in RGBA.
     preset
-        How: one of `sparsefeat.images.presets.PRESETS`, or its name.
+        One of `sparsefeat.images.PRESETS`, or its name.
     size
         (height, width) in pixels.
     name
-        What to call an image that has no path; percent-encoded like one.
+        The path to record for an image without a path; it is percent-encoded.
     max_pixels
-        An image whose header promises more is rejected before it is decoded.
+        An image with more pixels is rejected before it is decoded.
 
     Returns
     -------
-    Decoded; or Reject for anything that is wrong with the image itself, and ReadFailure where
-    the system could not give it this time.
+    Decoded, Reject or ReadFailure
+        A Reject if the image itself is faulty; a ReadFailure if it could not be read this time.
 
     Raises
     ------
     InputError
-        If the call is wrong: an array of another type or shape, a size that isn't positive, no
-        such preset.
+        An argument is invalid: an array of another type or shape, a size that is not positive, an
+        unknown preset.
     SourceError
-        If the root of a listed file has vanished, or can't be read any more.
+        The root folder of a listed file can't be read any more.
 
     Notes
     -----
-    The SHA-256 of a file is that of its bytes; of an array or a PIL image, of its pixels.
-    Two warnings of Pillow still come through: for damaged metadata, and for some GIFs of more
-    than 89 million pixels. Where warnings are errors, such an image is a reject.
+    The SHA-256 of a file is that of its bytes; of an array or a PIL image it is that of its pixels.
+    Pillow may still warn of damaged metadata, and of some GIFs with more than 89 million pixels. If
+    warnings are errors, such an image is a reject.
 
     >>> from sparsefeat.images.presets import PRESETS
     >>> decoded = decode(np.zeros((2, 3, 3), np.uint8), PRESETS["keras"], (32, 32))
@@ -120,30 +126,30 @@ def decode(
             facts["width"], facts["height"] = stored_size(opened)
             pixels, notes = render(opened, chosen, size)
     except UnreadableError as exc:
-        kept = {key: facts[key] for key in ("path", "root", "bytes", "mtime_ns", "sha256")}
+        known = {key: facts[key] for key in ("path", "root", "bytes", "mtime_ns", "sha256")}
         if exc.reason in (Reason.CORRUPT, Reason.TRUNCATED) and _is_memory_short(facts):
             exc = UnreadableError(Reason.NO_MEMORY)
         if not exc.reason.of_system:
-            return Reject(**kept, reason=str(exc))
+            return Reject(**known, reason=str(exc))
         if source.root:
             check_root(decode_path(source.root))
-        return ReadFailure(**kept, reason=str(exc))
+        return ReadFailure(**known, reason=str(exc))
     row = Row(**facts, label=source.label, format=opened.format or "array", extra=source.extra)
     return Decoded(row=row, pixels=pixels, notes=notes)
 
 
 def _is_memory_short(facts: dict[str, Any]) -> bool:
-    """Whether a decoder may have failed for want of memory: some call that broken data."""
+    """Return whether there is too little memory, which some decoders report as broken data."""
     pixels = facts["width"] * facts["height"] if "height" in facts else _UNKNOWN_PIXELS
     try:
-        np.empty(pixels * _DECODER_BYTES_PER_PIXEL, np.uint8)  # takes no memory until it is used
+        np.empty(pixels * _DECODER_BYTES_PER_PIXEL, np.uint8)  # reserves addresses, not memory
     except MemoryError:
         return True
     return False
 
 
 def validate_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Give (height, width) as integers, or raise InputError if they are none."""
+    """Return (height, width) as integers; raise InputError unless both are positive."""
     try:
         height, width = (operator.index(extent) for extent in size)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Walking a folder: each file once, in a stable order, whatever links there are."""
+"""Search folders: each file once, in a stable order, even if there are symbolic links."""
 
 # Plain text for paths: a million pathlib objects would double time and memory.
 # ruff: noqa: PTH112, PTH116, PTH118, PTH119
@@ -22,31 +22,40 @@ from sparsefeat.images.source import (
 from sparsefeat.storage import is_url
 from sparsefeat.types import ReadFailure, Reject
 
-# What says nothing of a folder: too many open files, here or in all of the system; no memory.
+# Errors that say nothing about a folder: too many open files in this process or in the system, or
+# too little memory.
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 class FolderSearch:
-    """Walks that never enter a folder twice, nor `skip`, nor a ``*.zarr`` or ``*.lrdata``."""
+    """Searches folders, and enters none twice, nor `skip`, nor ``*.zarr`` and ``*.lrdata``.
+
+    Parameters
+    ----------
+    skip
+        A folder that is never entered.
+    choice
+        Which files are listed; by default all but companions of images.
+    """
 
     def __init__(self, skip: str | os.PathLike[str] | None, choice: Choice | None = None) -> None:
         self._choice = choice or Choice()
-        # A folder that has been entered already is how every loop of links ends.
+        # Loops of links end at a folder that has been entered already.
         self._entered: set[tuple[int, int]] = set()
         if skip is not None and os.path.isdir(skip):
             self._entered.add(_identity(os.fspath(skip)))
 
     def files(self, root: str, pattern: Sequence[str] = ("**",)) -> Iterator[Found]:
-        """Yield the files beneath `root` that `pattern` (`folded`) matches and that were chosen.
+        """Yield the files below `root` that match `pattern` (as from `folded`) and are chosen.
 
-        In the order of the bytes of their paths; then, in that order too, what only links lead
-        to. A folder is entered where it really is before any link to it, so that a new link
-        never renames what was there.
+        Files come in the order of the bytes of their paths; after them, in the same order, come
+        files that are only reached through links. A folder is entered at its real path before any
+        link to it, so that a new link never changes the path of an existing file.
 
         Raises
         ------
         SourceError
-            If `root` itself can't be read, or vanishes meanwhile.
+            `root` can't be read, or disappears during the search.
         """
         links = [""]
         while links:
@@ -60,7 +69,7 @@ class FolderSearch:
     def _descend(
         self, root: str, start: str, pattern: Sequence[str], links: list[str]
     ) -> Iterator[Found]:
-        # Not recursive: a tree may be deeper than Python's stack.
+        # Not recursive, because a tree may be deeper than Python's stack.
         folder = start
         levels = [(folder, iter(self._names(root, folder, pattern, links)))]
         while levels:
@@ -122,7 +131,7 @@ class FolderSearch:
 
 
 def find_file(root: str, folder: str, name: str) -> Found | None:
-    """Look at a file in `folder` (relative to `root`, ends in "/"); None if it is no file."""
+    """Look up a file in `folder` (relative to `root`, ending in "/"); None if it is not a file."""
     file = _join(root, folder) + name
     try:
         status = os.stat(file)
@@ -143,39 +152,39 @@ def find_file(root: str, folder: str, name: str) -> Found | None:
 
 @functools.lru_cache(maxsize=64)
 def _written(root: str, folder: str) -> tuple[str, str, str]:
-    """How the root, a folder and its own name are written down; its files share the text."""
+    """Encode the root, a folder and the folder's name; all files of the folder share the text."""
     own_name = folder[:-1].rpartition("/")[2] if folder else os.path.basename(root)
     return encode_path(root), encode_path(folder), encode_path(own_name)
 
 
 def check_root(root: str) -> None:
-    """See that the folder in which a file can't be read is itself still there.
+    """Check that a root folder still exists, after a file in it could not be read.
 
     Raises
     ------
     SourceError
-        It was moved or deleted, or can't be read; or nothing is left in it, as where a drive was
-        unmounted.
+        The folder was moved or deleted, or can't be read; or it is empty, as after unmounting a
+        drive.
     """
-    if is_url(root):  # a server is asked for two minutes before a file counts as lost
+    if is_url(root):  # requests to a server are repeated for two minutes instead
         return
     try:
         with os.scandir(root) as entries:
             if next(entries, None) is not None:
                 return
-        what = "nothing is left in it"
+        what = "it is empty"
     except OSError as exc:
         if exc.errno in _EXHAUSTED:
             return
         what = exc.strerror or str(exc)
     raise SourceError(
-        f"{root} can't be read any more ({what}), expected the folder with its images: "
-        "attach it again, and run the same command again"
+        f"{root} can't be read any more ({what}), expected the folder of images: attach its drive "
+        "again, and run the same command again"
     )
 
 
 def lost_file(root: str, path: str, why: UnreadableError) -> ReadFailure:
-    """Report a path that could not even be looked at."""
+    """Make the read failure of a file that could not be looked up."""
     return ReadFailure(
         path=encode_path(path),
         root=encode_path(root),
@@ -188,7 +197,7 @@ def lost_file(root: str, path: str, why: UnreadableError) -> ReadFailure:
 
 @functools.lru_cache(maxsize=64)
 def _join(root: str, folder: str) -> str:
-    """Give the text before the names in a folder."""
+    """Return the path of a folder below `root`."""
     return os.path.join(root, folder.replace("/", os.sep))
 
 

@@ -1,4 +1,4 @@
-"""Patterns of paths, and which of the files found are listed."""
+"""Match paths with patterns, and choose which files are listed."""
 
 import fnmatch
 import os
@@ -10,7 +10,7 @@ from sparsefeat.errors import InputError
 RAW = frozenset(
     [".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"],
 )
-"""Images as a camera's sensor gives them, which nothing here decodes."""
+"""Raw images of cameras, which are not decoded."""
 
 COMPANIONS = RAW | frozenset(
     [
@@ -24,16 +24,16 @@ COMPANIONS = RAW | frozenset(
         "icon\r",
     ]
 )
-"""What lies beside images: raw images, films and sound, edits, metadata and catalogues,
-notes, files of systems."""
+"""Files that accompany images: raw images, films and sound, edits, metadata and catalogues, notes,
+and files of operating systems."""
 
 
 CONTAINERS = (".tar", ".tar.gz", ".tgz", ".zip", ".parquet")
-"""What holds other files: these are chosen instead of it."""
+"""Files that contain other files; their members are chosen instead of them."""
 
 
 def is_container(name: str) -> bool:
-    """Tell by its name whether a file holds other files.
+    """Return whether a file contains other files, by its name.
 
     Examples
     --------
@@ -44,7 +44,7 @@ def is_container(name: str) -> bool:
 
 
 def is_hidden(names: Sequence[str]) -> bool:
-    """Tell whether a path leads through what is hidden, or into a store.
+    """Return whether a path leads through a hidden folder, to a hidden file, or into a store.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def is_hidden(names: Sequence[str]) -> bool:
 
 
 def folded(pattern: str) -> tuple[str, ...]:
-    """Take a pattern apart, one text for each folder level, in lower case.
+    """Split a pattern into its folder levels, in lower case.
 
     >>> folded("2019/**/*.JPG")
     ('2019', '**', '*.jpg')
@@ -64,10 +64,9 @@ def folded(pattern: str) -> tuple[str, ...]:
 
 
 def matches(names: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Whether a path, or a folder above it, matches; a folder brings all that is in it.
+    """Return whether a path or a folder above it matches a pattern, as from `folded`.
 
-    Case is ignored, and a name always matches itself, whatever brackets it has. `pattern` is
-    `folded`.
+    Case is ignored. A name always matches itself, even if it has brackets.
 
     >>> matches(["Photos [2019]", "a.JPG"], folded("photos [2019]/*.jpg"))
     True
@@ -76,7 +75,7 @@ def matches(names: Sequence[str], pattern: Sequence[str]) -> bool:
 
 
 def may_hold(names: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Whether something in the folder `names` could match."""
+    """Return whether a file in the folder `names` could match."""
     for name, part in zip(names, pattern, strict=False):
         if part == "**":
             return True
@@ -98,26 +97,25 @@ def _is_meant(name: str, part: str) -> bool:
 
 
 class Choice:
-    """Which of the files found are listed, and how many were passed over.
+    """Decides which files are listed, and counts those that are skipped.
 
     Parameters
     ----------
     include, exclude
-        Patterns at any depth: of a name (``*.jpg``), of a folder (``thumbnails``), or of both
-        (``2019/*.jpg``). Without `include` everything is listed but companions.
+        Patterns that match at any depth: a file name (``*.jpg``), a folder (``thumbnails``), or
+        both (``2019/*.jpg``). Without `include`, all files are listed except companions.
 
     Attributes
     ----------
     companions
-        The files passed over because they accompany images, and their kinds.
+        The skipped companions of images, and their kinds.
     left_out
-        How many files were passed over for `include` and `exclude`.
+        Number of files that were skipped because of `include` and `exclude`.
 
     Raises
     ------
     InputError
-        `include` or `exclude` is no pattern, or one that leads out of the folder searched: it
-        begins at "/" or has "..".
+        `include` or `exclude` is not a pattern, starts with "/" or contains "..".
     """
 
     def __init__(
@@ -130,7 +128,7 @@ class Choice:
         self.left_out = 0
 
     def excludes(self, names: Sequence[str]) -> bool:
-        """Whether `exclude` has the file or folder."""
+        """Return whether `exclude` matches the file or folder."""
         return self._matches("exclude", self._exclude, names)
 
     def _matches(
@@ -142,38 +140,38 @@ class Choice:
 
     @property
     def unmatched(self) -> tuple[tuple[str, str], ...]:
-        """The patterns that matched nothing so far, each behind ``"include"`` or ``"exclude"``."""
+        """The patterns that matched nothing so far, as ("include" or "exclude", pattern)."""
         both = [("include", self._include), ("exclude", self._exclude)]
         pairs = ((option, text) for option, patterns in both for text in patterns)
         return tuple(pair for pair in pairs if pair not in self._matched)
 
     @property
     def missed(self) -> tuple[str, ...]:
-        """The patterns of `include` if none of them matched a file so far."""
+        """The patterns of `include` if none of them has matched a file so far, otherwise empty."""
         unmatched = [text for option, text in self.unmatched if option == "include"]
         return tuple(unmatched) if len(unmatched) == len(self._include) else ()
 
     @property
     def n_skipped(self) -> int:
-        """Files that were met so far and not listed."""
+        """Number of files skipped so far."""
         return len(self.companions) + self.left_out
 
     @property
     def leaves_out(self) -> bool:
-        """Whether `include` or `exclude` left out a file or a folder so far."""
+        """Whether `include` or `exclude` has skipped a file or folder so far."""
         return bool(self.left_out or any(option == "exclude" for option, _ in self._matched))
 
     def takes(self, names: Sequence[str], file: str, *, named: bool = False) -> bool:
-        """Whether a file is listed; if it isn't, it is counted.
+        """Return whether a file is listed; if not, count it.
 
         Parameters
         ----------
         names
-            Its path below the root.
+            The levels of its path below the root.
         file
-            Where it is, so that it counts once.
+            Its full path, so that it is counted only once.
         named
-            It was named by itself: a companion is listed too.
+            The user named this file; then a companion is listed too.
         """
         excluded = self.excludes(names)
         included = self._matches("include", self._include, names)
@@ -189,7 +187,7 @@ class Choice:
 
 
 def _anywhere(option: str, patterns: str | Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Take patterns apart so that they match at any depth; a leading "./" says nothing."""
+    """Split patterns so that they match at any depth; a leading "./" is ignored."""
     found = {}
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         parts = folded(pattern) if isinstance(pattern, str) else ()
@@ -198,9 +196,9 @@ def _anywhere(option: str, patterns: str | Iterable[str]) -> dict[str, tuple[str
             raise InputError(f"got {option} {pattern!r}, expected a pattern such as '*.jpg'")
         if Path(pattern).is_absolute() or ".." in parts:
             raise InputError(
-                f"got {option} {pattern!r}, expected a pattern without a leading / and without ..:"
-                f" it is compared with paths inside the folder that is searched; name what is in"
-                f" there, such as {parts[-1] if parts[-1] != '..' else 'raw'!r}"
+                f"got {option} {pattern!r}, expected a pattern without a leading / and without ..,"
+                " because it is compared with paths below the folder that is searched; use, for"
+                f" example, {parts[-1] if parts[-1] != '..' else 'raw'!r}"
             )
         found[pattern] = ("**", *parts)
     return found

@@ -1,8 +1,8 @@
-"""Pillow: opening images and bringing them to size, and the boundary where its errors are caught.
+"""Open, decode and resize images with Pillow, and translate its errors.
 
-`open_image` is `PIL.Image.open` without three things: the warning about large images
-(ours is a limit, and suppressing warnings isn't thread-safe before Python 3.14), the warning
-about missing decoders, and the formats that make Pillow run another program.
+`open_image` differs from `PIL.Image.open` in three ways. It does not warn of large images, because
+there is a limit instead, and because suppressing warnings is not thread-safe before Python 3.14. It
+does not warn of missing decoders. It does not open formats for which Pillow runs another program.
 """
 
 import errno
@@ -24,11 +24,11 @@ from sparsefeat.images.source import Reason, UnreadableError, classify_os_error
 from sparsefeat.system import importing
 
 MAX_PIXELS = 178_956_970
-"""Pixels above which Pillow, and so Keras, refuses an image as a decompression bomb."""
+"""Number of pixels above which Pillow, and so Keras, rejects an image as a decompression bomb."""
 
-# EPS runs Ghostscript on the file, WMF hands it to Windows; the others decode nothing.
+# For EPS, Pillow runs Ghostscript; for WMF it calls Windows; the others have no decoder.
 _REFUSED_FORMATS = frozenset({"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"})
-# What a HEIF file says it is, first of all: images by HEVC, of one kind or another.
+# The brands of HEIF files with HEVC-coded images.
 _HEIF_BRANDS = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 )
@@ -58,20 +58,22 @@ def _formats() -> tuple[str, ...]:
 
 @functools.cache
 def _heif() -> str | None:
-    """Have Pillow read HEIF (HEIC), by the first of two plug-ins that loads.
+    """Register a HEIF (HEIC) plug-in with Pillow: the first of two that loads.
 
-    Imported for the first such image, since nobody else needs it.
+    It is imported when the first HEIF image is opened.
 
     Returns
     -------
-    None; or, where neither loads, why the first one that is installed doesn't: empty if none is.
+    str or None
+        None if one loads; otherwise why the installed one does not load, or "" if none is
+        installed.
     """
     broken = ""
     for plugin in ("pi_heif", "pillow_heif"):
         try:
             with importing(plugin, f"pip install --force-reinstall {plugin.replace('_', '-')}"):
                 module = importlib.import_module(plugin)
-                module.libheif_version()  # its library is loaded no earlier
+                module.libheif_version()  # loads the library
                 module.register_heif_opener()
         except MissingDependencyError:
             continue
@@ -84,10 +86,10 @@ def _heif() -> str | None:
 
 @contextmanager
 def pillow_errors() -> Iterator[None]:
-    """Turn whatever a decoder raises into an `UnreadableError`.
+    """Turn any exception of a decoder into an `UnreadableError`.
 
-    Everything is caught because Pillow's decoders let any exception through on broken files:
-    ValueError, KeyError, OverflowError, zlib.error and more have been seen.
+    For broken files, Pillow's decoders raise all kinds of exceptions: ValueError, KeyError,
+    OverflowError, zlib.error and others.
     """
     try:
         yield
@@ -99,14 +101,14 @@ def pillow_errors() -> Iterator[None]:
 
 def _cause(error: Exception) -> UnreadableError:
     said = str(error).lower()
-    # A decoder without memory raises an OSError that only its words tell from others.
+    # A decoder that runs out of memory may raise OSError, recognisable only by its message.
     if isinstance(error, MemoryError) or "out of memory" in said:
         return UnreadableError(Reason.NO_MEMORY)
     if isinstance(error, Image.DecompressionBombError):
         return UnreadableError(Reason.TOO_MANY_PIXELS)
     if isinstance(error, Warning):
         return UnreadableError(Reason.WARNED)
-    # Decoders' own OSErrors have no number. EINVAL is theirs too: they sought where no file goes.
+    # OSErrors of decoders have no number, or EINVAL after seeking to an invalid offset.
     if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
         return classify_os_error(error)
     truncated = isinstance(error, EOFError) or "truncated" in said
@@ -114,12 +116,12 @@ def _cause(error: Exception) -> UnreadableError:
 
 
 def open_image(stream: IO[bytes], max_pixels: int) -> Image.Image:
-    """Identify an image and read its header.
+    """Identify the format of an image and read its header.
 
     Raises
     ------
     UnreadableError
-        If no decoder knows it, its header is damaged, or it has no pixels or too many.
+        No decoder recognises it, its header is damaged, or it has no pixels or too many.
     """
     with pillow_errors():
         image = _identify(stream)
@@ -140,9 +142,9 @@ def _identify(stream: IO[bytes]) -> Image.Image:
         factory, accept = Image.OPEN[name]
         try:
             answer = True if accept is None else accept(prefix)
-        except (IndexError, TypeError, struct.error):  # fewer bytes than it looks at
+        except (IndexError, TypeError, struct.error):  # the file is too short for this check
             continue
-        if isinstance(answer, str):  # a decoder that isn't compiled in
+        if isinstance(answer, str):  # the decoder is not compiled in
             missing = UnreadableError(Reason.NO_DECODER)
         if answer is not True:
             continue
@@ -150,13 +152,13 @@ def _identify(stream: IO[bytes]) -> Image.Image:
         try:
             return factory(stream, "")
         except (SyntaxError, IndexError, TypeError, struct.error):
-            # As in PIL.Image.open: not this format, perhaps another one.
+            # As in PIL.Image.open: it is not this format, but may be another one.
             known = known or accept is not None
     raise missing or UnreadableError(Reason.HEADER if known else Reason.NO_IMAGE)
 
 
 def check_extent(size: tuple[int, int], max_pixels: int) -> None:
-    """Raise `UnreadableError` unless there are between one and `max_pixels` pixels."""
+    """Raise `UnreadableError` unless an image has between 1 and `max_pixels` pixels."""
     pixels = size[0] * size[1]
     if pixels < 1:
         raise UnreadableError(Reason.NO_PIXELS)
@@ -165,7 +167,7 @@ def check_extent(size: tuple[int, int], max_pixels: int) -> None:
 
 
 def stored_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height as the file has them; Pillow reports a turned TIFF as upright."""
+    """Return width and height as stored; Pillow reports those of a rotated TIFF as upright."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return image.tag_v2[256], image.tag_v2[257]
     return image.size
@@ -174,8 +176,8 @@ def stored_size(image: Image.Image) -> tuple[int, int]:
 def load(image: Image.Image) -> None:
     """Decode the pixels."""
     if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tile:
-        # Pillow checks a TIFF for being a bomb once more when it allocates the memory.
-        # Allocated here, within our own limit, that check and its warning don't come up.
+        # When Pillow allocates the memory of a TIFF, it checks the size again and may warn.
+        # Allocating it here, within our own limit, avoids that.
         image.im = Image.new(image.mode, stored_size(image)).im
     image.load()
 
@@ -183,10 +185,16 @@ def load(image: Image.Image) -> None:
 def render(
     image: Image.Image, preset: Preset, size: tuple[int, int]
 ) -> tuple[npt.NDArray[np.uint8], frozenset[str]]:
-    """Decode `image` and bring it to `size`, (height, width).
+    """Decode `image` and resize it to `size`, (height, width).
 
-    With a preset that ignores every quirk this does what ``keras.utils.load_img`` does, call
-    for call. Returns uint8 (height, width, 3) and the quirks met, honoured or not.
+    With the preset ``keras`` it makes the same calls of Pillow as ``keras.utils.load_img``.
+
+    Returns
+    -------
+    pixels : uint8 (height, width, 3)
+        RGB.
+    notes : frozenset of str
+        Keys of `QUIRKS` that apply to the image, whether the preset honours them or not.
     """
     notes = set()
     if preset.jpeg_margin is not None:
@@ -210,28 +218,28 @@ def render(
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height once it is turned as its EXIF orientation says; before it is decoded."""
+    """Return width and height after applying the EXIF orientation, without decoding."""
     width, height = image.size
-    # Pillow reports a turned TIFF as upright already.
+    # For a rotated TIFF, Pillow reports the upright size already.
     if not isinstance(image, TiffImagePlugin.TiffImageFile) and _upright(image) in _SIDEWAYS:
         return height, width
     return width, height
 
 
 def _reduce(image: Image.Image, preset: Preset, size: tuple[int, int], margin: float) -> None:
-    """Have a JPEG decoded at a fraction of its size, which its transform gives for less work."""
+    """Let a JPEG be decoded at 1/2, 1/4 or 1/8 of its size if that is enough; it is faster."""
     if not isinstance(image, JpegImagePlugin.JpegImageFile):
         return
     height, width = size
     if _upright(image) in _SIDEWAYS:
         height, width = width, height
-    # What is cut away needn't be there in full either: the cut is what is resized.
+    # With a crop, the cropped area must have the needed size.
     needed = margin / preset.crop_share
     image.draft(None, (math.ceil(needed * width), math.ceil(needed * height)))
 
 
 def _upright(image: Image.Image) -> Image.Transpose | None:
-    # Pixels matter more than metadata: an image with damaged EXIF is one without.
+    # Damaged EXIF data are treated as missing.
     with suppress(Exception):
         return _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     return None
@@ -265,7 +273,7 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
 def _is_transparent(image: Image.Image) -> bool:
     if not image.has_transparency_data:
         return False
-    # Pillow can't tell for some damaged palettes; Keras never looks.
+    # For some damaged palettes Pillow raises; Keras never checks.
     with suppress(ValueError):
         return bool(np.asarray(_with_alpha(image).getchannel("A")).min() < 255)
     return False
@@ -287,7 +295,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return image
     info: dict[Any, Any] = image.info
     if isinstance(info.get("transparency"), bytes):
-        # Pillow warns that converting drops a palette's alpha, which is what is meant here.
+        # Pillow would warn that converting drops the alpha of a palette, which is intended.
         image = image.copy()
         del image.info["transparency"]
     try:
@@ -300,7 +308,7 @@ def _fit(image: Image.Image, preset: Preset, size: tuple[int, int]) -> Image.Ima
     height, width = size
     resample = _RESAMPLE[preset.resample]
     if preset.fit == "crop":
-        # One resampling of the centre, rather than resizing and then cutting.
+        # Resample the centre directly, rather than resizing and then cropping.
         scale = preset.crop_share * min(image.width / width, image.height / height)
         left = (image.width - width * scale) / 2
         upper = (image.height - height * scale) / 2

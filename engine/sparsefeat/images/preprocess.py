@@ -1,7 +1,7 @@
-"""Pixels to the network's input: the order of channels, a factor and an offset for each.
+"""Scale pixels to the network's input: order of channels, and a factor and an offset for each.
 
-The named scalings are those of ``keras.applications.imagenet_utils.preprocess_input``, and two that
-people train with.
+The named scalings are those of ``keras.applications.imagenet_utils.preprocess_input``, and two
+others that are common in training.
 """
 
 import math
@@ -16,15 +16,16 @@ import numpy.typing as npt
 from sparsefeat.errors import InputError
 
 MEAN_BGR = (103.939, 116.779, 123.68)
-"""Mean of ImageNet's training images per channel, blue, green, red, in 0..255."""
+"""Mean of ImageNet's training images by channel: blue, green, red, in 0..255."""
 
 Triple = tuple[float, float, float]
 
 
 class Scaling(msgspec.Struct, frozen=True, kw_only=True):
-    """``(pixel / divisor - mean) / std``, computed in float32 for each channel in its order.
+    """``(pixel / divisor - mean) / std``, computed in float32 for each channel.
 
-    `mode` is Keras' name of it, ``0..1``, ``none``, or ``custom`` for any other.
+    `mode` is Keras' name of the scaling, ``0..1``, ``none``, or ``custom``. `channel_order` is the
+    order of the scaled channels, of `mean` and of `std`.
 
     >>> print(SCALINGS["torch"])
     red, green, blue / 255 less 0.485, 0.456, 0.406, divided by 0.229, 0.224, 0.225
@@ -72,7 +73,7 @@ SCALINGS: Mapping[str, Scaling] = MappingProxyType(
         )
     }
 )
-"""The named scalings."""
+"""The named scalings, by `Scaling.mode`."""
 
 
 def normalize(
@@ -81,26 +82,26 @@ def normalize(
     *,
     out: npt.NDArray[np.float32] | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Turn RGB pixels into a network's input, bit-equal to Keras' ``preprocess_input``.
+    """Scale RGB pixels to a network's input; the result is bit-equal to Keras' `preprocess_input`.
 
     Parameters
     ----------
     pixels
-        uint8 (..., H, W, 3), red first.
+        uint8 (..., H, W, 3), RGB.
     scaling
-        That of the model, `Extractor.scaling`; by default that of Keras' VGG16.
+        The scaling of the model, `Extractor.scaling`; by default that of Keras' VGG16.
     out
-        float32 of the same shape, C-contiguous, filled and returned: a steady stream then
-        allocates nothing.
+        C-contiguous float32 of the same shape to write to.
 
     Returns
     -------
-    float32 (..., H, W, 3); by default blue first, about -124..151.
+    float32 (..., H, W, 3)
+        `out`, or a new array. By default BGR, with values from about -124 to 151.
 
     Raises
     ------
     InputError
-        If a type, shape or memory layout is another one.
+        An array has another type, shape or memory layout.
 
     >>> normalize(np.zeros((1, 1, 3), np.uint8)).tolist()
     [[[-103.93900299072266, -116.77899932861328, -123.68000030517578]]]
@@ -117,8 +118,8 @@ def normalize(
             f"got out of {out.dtype} {out.shape}, expected C-contiguous float32 {pixels.shape}:"
             " leave it out, or allocate it with numpy.empty"
         )
-    # Strided copies that widen on the way, then arithmetic along whole image rows: five times
-    # as fast as subtracting three numbers from each pixel, and without temporaries.
+    # Strided copies that convert to float32, then arithmetic on whole image rows: five times as
+    # fast as subtracting three numbers from each pixel, and without temporary arrays.
     for channel in range(3):
         source = channel if scaling.channel_order == "RGB" else 2 - channel
         out[..., channel] = pixels[..., source]
@@ -136,7 +137,7 @@ def normalize(
 
 
 def restore_pixels(images: npt.NDArray[np.floating], scaling: Scaling) -> npt.NDArray[np.float64]:
-    """Undo `scaling`: float64 (..., 3) in 0..255, the channels left in the order of `images`."""
+    """Undo `scaling`: return float64 (..., 3) in 0..255, with channels in the order of `images`."""
     undone: npt.NDArray[np.float64] = (
         images.astype(np.float64) * np.array(scaling.std) + np.array(scaling.mean)
     ) * scaling.divisor

@@ -1,4 +1,4 @@
-"""The named ways from an image to pixels of the model's size, and what they make of odd ones."""
+"""Presets, the named ways to turn an image into pixels, and their quirks."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -11,25 +11,25 @@ from sparsefeat.system import unknown_choice
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preset:
-    """What makes pixels of the model's size of an image; the model's `Scaling` follows.
+    """A way to turn an image into RGB pixels of the model's size, before `Scaling` is applied.
 
-    `version` rises when the same image would give other pixels.
+    `version` changes whenever the same image would give other pixels.
     """
 
     name: str
     version: int
     resample: Literal["nearest", "bilinear", "bicubic"]
     fit: Literal["stretch", "crop"]
-    orient: bool  # turn the image as its EXIF orientation says
+    orient: bool  # rotate the image by its EXIF orientation
     full_depth: bool  # scale 16-bit and float samples to 8 bits; False saturates at 255
     background: tuple[int, int, int] | None  # RGB under transparency; None drops the alpha
-    crop_share: float = 1.0  # with fit "crop": side of the cut, in parts of the short side
-    # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where so many times the pixels needed
-    # along each side are left; None decodes all of it.
+    crop_share: float = 1.0  # with fit "crop": side of the crop relative to the shorter side
+    # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if each side keeps at least this many times
+    # the needed pixels; None decodes it in full.
     jpeg_margin: float | None = None
 
     def recipe(self) -> dict[str, Any]:
-        """Describe all that is done, in JSON's types; stored beside the features.
+        """Describe the preset in JSON's types, for the settings of a store.
 
         >>> PRESETS["keras"].recipe()["resample"]
         'nearest'
@@ -37,7 +37,7 @@ class Preset:
         recipe = asdict(self) | {
             "background": None if self.background is None else list(self.background),
         }
-        if self.jpeg_margin is None:  # as it was written before there was such a choice
+        if self.jpeg_margin is None:  # version 1 of a preset has no such field
             del recipe["jpeg_margin"]
         return recipe
 
@@ -73,12 +73,12 @@ PRESETS = MappingProxyType(
 
 
 def preset(name: str | Preset) -> Preset:
-    """Look a preset up by name; one that is a preset already is given back.
+    """Return the preset of a name; a `Preset` is returned unchanged.
 
     Raises
     ------
     InputError
-        If there is none of that name; the message gives the nearest one.
+        There is no preset of that name; the message suggests the nearest one.
 
     >>> preset("bilinear").orient
     True
@@ -91,7 +91,7 @@ def preset(name: str | Preset) -> Preset:
 
 
 class QuirkWarning(UserWarning):
-    """The features are Keras' own, but of an image that Keras itself reads badly."""
+    """The features equal Keras' features, but Keras itself misreads the image."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,8 +118,8 @@ QUIRKS = MappingProxyType(
         ),
         "float": _Quirk(
             subject="with floating-point samples",
-            effect="takes them as 0 to 255, so that 0 to 1 is black",
-            cure="scales 0 to 1 as well",
+            effect="assumes 0 to 255, so that 0 to 1 becomes black",
+            cure="also scales 0 to 1",
             honoured=lambda preset: preset.full_depth,
         ),
         "transparency": _Quirk(
@@ -130,13 +130,13 @@ QUIRKS = MappingProxyType(
         ),
     }
 )
-"""What `Decoded.notes` can hold."""
+"""The quirks that images can have, by the keys in `Decoded.notes`."""
 
 
 def quirk_message(note: str, preset: Preset) -> str | None:
-    """Say what `preset` makes of the images that gave `note`, and which preset does better.
+    """Return the warning for images with the quirk `note`, which names a better preset.
 
-    None where the preset does right by them. To warn once per kind and run::
+    It is None if `preset` treats such images correctly. To warn once per kind and run::
 
         for note in decoded.notes - seen:
             if message := quirk_message(note, preset):

@@ -1,4 +1,4 @@
-"""Dividing images among processes that know nothing of each other."""
+"""Divide images among processes that do not communicate."""
 
 import re
 from dataclasses import dataclass
@@ -12,23 +12,23 @@ _TEXT = re.compile(r"(\d{1,6})/(\d{1,6})", re.ASCII)
 
 @dataclass(frozen=True)
 class Shard:
-    """One of several processes that share the work: number `index`, from 0, of `count`.
+    """The share of one of several processes: number `index`, from 0, of `count`.
 
-    A file goes to the shard that a hash of its path below the root names, an archive with all
-    that is in it. So listings may be taken at different times and in any order, and each image
-    is in exactly one shard.
+    The shard of a file follows from a hash of its path below the root; an archive belongs to one
+    shard with all its members. Each image is in exactly one shard, even if the processes list the
+    images at different times and in different order.
 
     Raises
     ------
     InputError
-        `index` is not one of 0 to `count` - 1.
+        `index` is not between 0 and `count` - 1.
     """
 
     index: int
     count: int
 
     def __post_init__(self) -> None:
-        """Refuse a shard that is none of them."""
+        """Check that `index` is below `count`."""
         if not 0 <= self.index < self.count:
             raise InputError(
                 f"got shard {self.index} of {self.count}, expected one of 0 to {self.count - 1}"
@@ -36,7 +36,7 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a shard from text.
+        """Make a shard from text.
 
         Examples
         --------
@@ -48,6 +48,6 @@ class Shard:
         return cls(int(found[1]), int(found[2]))
 
     def holds(self, path: str) -> bool:
-        """Tell whether the file of this path, as `Source` has it, is one of this shard's."""
+        """Return whether a file with this `Source.path` belongs to this shard."""
         digest = blake2b(path.encode(), digest_size=8).digest()
         return int.from_bytes(digest) % self.count == self.index

@@ -1,4 +1,4 @@
-"""Listing images in a thread of its own, while the first of them are worked on."""
+"""List images in a separate thread, while the first of them are processed."""
 
 import pickle
 import threading
@@ -11,31 +11,31 @@ from typing import Final
 from sparsefeat.images.source import Source
 from sparsefeat.types import Reject
 
-_TOGETHER: Final = 1024  # images
-_UNPACKED: Final = 32  # times as many wait as they are; those behind them in some 30 bytes each
-_FIRST: Final = 64  # so few don't wait for more
+_TOGETHER: Final = 1024  # images in a block
+_UNPACKED: Final = 32  # blocks that wait as they are; further blocks are compressed to 30 B/image
+_FIRST: Final = 64  # images in the first block, so that work starts early
 _WAKE_SECONDS: Final = 0.1
-# Of images that come with their bytes, so many together, and so many of these wait.
+# Of images listed with their content: bytes in a block, and number of blocks that wait.
 _CONTENT_BYTES: Final = 16 << 20
 _CONTENTS_WAITING: Final = 4
 
 
 class ImageStream:
-    """Images that are listed in a thread of its own, to be gone through once.
+    """Images that a separate thread lists; they can be iterated once.
 
-    The whole listing may lie in memory, in a tenth of what its records take.
+    Listing may run far ahead: a compressed record takes a tenth of its memory.
 
     Parameters
     ----------
     images
-        What is gone through in that thread.
+        The iterable that the thread consumes.
 
     Attributes
     ----------
     n_listed
-        How many there are so far.
+        Number of images listed so far.
     complete
-        Whether these are all.
+        Whether listing has finished.
     """
 
     def __init__(self, images: Iterable[Source | Reject]) -> None:
@@ -44,18 +44,18 @@ class ImageStream:
         self._waiting: deque[bytes | list[Source | Reject]] = deque()
         self._failure: Exception | None = None
         self._changed = threading.Condition()
-        # A daemon: what hangs in a folder that doesn't answer must not keep the process.
+        # A daemon thread: if a folder does not respond, the process must still be able to end.
         threading.Thread(
             target=self._list, args=(iter(images),), name="sparsefeat-list", daemon=True
         ).start()
 
     def wait(self, seconds: float) -> bool:
-        """Wait until there is an image, or there are none left; tell whether that is so.
+        """Wait until there is an image or listing has ended; return False after `seconds`.
 
         Raises
         ------
         Exception
-            What listing raised behind the images that were taken.
+            An exception of listing, after all images before it were taken.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._ended, seconds)
@@ -64,12 +64,12 @@ class ImageStream:
             return bool(self._waiting) or self._ended
 
     def blocks(self, stop: threading.Event) -> Iterator[list[Source | Reject]]:
-        """Yield the images, some together, until `stop` is set.
+        """Yield blocks of images until `stop` is set.
 
         Raises
         ------
         Exception
-            What listing raised, behind what was listed before.
+            An exception of listing, after all images before it were yielded.
         """
         while not stop.is_set():
             if not self.wait(_WAKE_SECONDS):
@@ -78,11 +78,11 @@ class ImageStream:
                 return
             some = self._waiting.popleft()
             if isinstance(some, bytes):
-                some = pickle.loads(zlib.decompress(some))  # our own
+                some = pickle.loads(zlib.decompress(some))  # pickled by `_list`
             yield some
 
     def close(self) -> None:
-        """End listing."""
+        """Stop listing."""
         self._closed = True
 
     @property
@@ -104,7 +104,7 @@ class ImageStream:
             except Exception as exc:
                 failure = exc
             packed = None
-            if n_bytes:  # from what can only be read in order: listing waits for the work
+            if n_bytes:  # images with content take memory: wait until some are processed
                 self._wait_for_room()
             elif len(self._waiting) >= _UNPACKED:
                 packed = zlib.compress(pickle.dumps(some), 1)
