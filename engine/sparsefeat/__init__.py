@@ -1,6 +1,6 @@
 """VGG16 features of images with ONNX Runtime, stored as compressed sparse rows.
 
-What there is to import stands in ``__init__.pyi``; each name loads its module when first used,
+The public names are listed in ``__init__.pyi``; each name loads its module when first used,
 so that ``import sparsefeat`` costs nothing.
 """
 

@@ -150,7 +150,7 @@ def write_external(
 
 
 def digests(model: onnx.ModelProto, path: Path) -> dict[str, str]:
-    """Compute the CRC-32C of every tensor that lies beside the graph at `path`, as 8 hex digits."""
+    """Compute the CRC-32C of every external tensor of the graph at `path`, as 8 hex digits."""
     return {
         tensor.name: _crc32c(_read(tensor, path))
         for tensor in model.graph.initializer

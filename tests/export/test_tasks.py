@@ -21,6 +21,6 @@ def test_a_result_that_cannot_be_written(tmp_path: Path) -> None:
         run_task("reference", job(tmp_path / "gone.h5"), tmp_path)
 
 
-def test_a_step_that_fails_says_its_last_line(tmp_path: Path) -> None:
+def test_a_failed_task_reports_its_last_line(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="nonsense: the process failed: KeyError: 'nonsense'"):
         run_task("nonsense", {}, tmp_path)

@@ -190,7 +190,7 @@ def test_the_first_row_that_is_not_exact_ends_them(
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1.0, 256.0, 0.5, 1e-40, 3e38])
 @pytest.mark.parametrize("n_channels", [3, 4])
-def test_what_is_no_number_of_steps(value: float, n_channels: int) -> None:
+def test_values_without_a_code(value: float, n_channels: int) -> None:
     x = np.ones((3, 12), np.float32)
     x[1, 7] = value
     _, n_rows = quantize_linear(encode(x), np.ones(n_channels, np.float32), largest=255)
@@ -223,7 +223,7 @@ def test_maxima(n_channels: int) -> None:
 
 @pytest.mark.parametrize("largest", [1, 15, 255])
 @pytest.mark.parametrize("n_channels", [1, 3, 64])
-def test_roots_are_the_nearest(n_channels: int, largest: int) -> None:
+def test_square_codes_are_the_nearest(n_channels: int, largest: int) -> None:
     rng = np.random.default_rng(largest)
     csr = encode((rng.random((5, 7 * n_channels)) ** 4).astype(np.float32))
     maxima = np.zeros(n_channels, np.float32)

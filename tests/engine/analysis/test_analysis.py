@@ -73,7 +73,7 @@ def test_layers_with_positions_and_without(small_vgg16_top: Path, photos: Path) 
     assert found.counts["fc2"].always_on is not None
 
 
-def test_without_places_only_recorded_counts_are_given(store: sparsefeat.Store) -> None:
+def test_without_positions_only_recorded_counts_are_given(store: sparsefeat.Store) -> None:
     found = sparsefeat.analyse(store, "block4_pool", positions=False)
     assert list(found.counts) == ["block4_pool"]
     assert not found.has_flatness

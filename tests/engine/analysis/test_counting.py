@@ -172,7 +172,7 @@ def test_no_images_at_all(extractor: sparsefeat.Extractor) -> None:
     assert found.counts["block4_pool"].share is None
 
 
-def test_the_walk_is_what_a_model_gives_for_it(small_vgg16: Path, small_vgg16_top: Path) -> None:
+def test_stages_are_those_that_a_model_has(small_vgg16: Path, small_vgg16_top: Path) -> None:
     layers = ModelFile.open(small_vgg16_top).metadata.layers
     whole = choose("stages", layers)
     assert whole[5:] == ("fc1", "fc2")
@@ -185,7 +185,7 @@ def test_the_walk_is_what_a_model_gives_for_it(small_vgg16: Path, small_vgg16_to
     assert explain_last_stage(base) == "the model was exported without its top"
 
 
-def test_the_hidden_layers_of_another_top_are_walked(small_vgg16: Path) -> None:
+def test_the_hidden_layers_of_another_top_are_stages(small_vgg16: Path) -> None:
     base = ModelFile.open(small_vgg16).metadata.layers
 
     def layer(name: str, kind: str, *, rectified: bool = False) -> ModelLayer:

@@ -206,7 +206,7 @@ def wait_for_own(before: Usage, seconds: float) -> Usage:
 
 
 @needs_proc
-def test_a_busy_stranger_is_found() -> None:
+def test_another_busy_process_is_found() -> None:
     """A process whose parent has ended belongs to nobody here."""
     program = f"""
 import subprocess, sys

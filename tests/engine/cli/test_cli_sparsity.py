@@ -52,7 +52,7 @@ def lines_of(said: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(said)))
 
 
-def test_many_images_one_image_and_the_walk(folder: Path, small_vgg16_top: Path) -> None:
+def test_many_images_one_image_and_the_stages(folder: Path, small_vgg16_top: Path) -> None:
     said = ok("photos", folder, small_vgg16_top)
     assert said.startswith("photos: 4 images, 0 rejected\n")
     rows = re.findall(r"^(\w+) +[\dx]+ +([\d.]+) %", said, re.MULTILINE)
@@ -68,7 +68,7 @@ def test_many_images_one_image_and_the_walk(folder: Path, small_vgg16_top: Path)
         assert facts["layers"][name]["zeros"] == (csr.n_columns - csr.nnz) / csr.n_columns
 
 
-def test_the_walk_of_a_model_without_its_top(folder: Path, small_vgg16: Path) -> None:
+def test_the_stages_of_a_model_without_its_top(folder: Path, small_vgg16: Path) -> None:
     done = run("photos --layers stages --size 64x64", folder, small_vgg16)
     assert done.exit_code == 0
     assert "the stages ends with the last pool" in done.stderr

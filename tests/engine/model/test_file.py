@@ -166,7 +166,7 @@ def test_weights_may_not_lie_elsewhere(copy: Path, key: str, value: str) -> None
     assert repr(value) in message(copy)
 
 
-def test_weights_without_a_place(copy: Path) -> None:
+def test_weights_without_a_file_name(copy: Path) -> None:
     def edit(model: onnx.ModelProto) -> None:
         del model.graph.initializer[0].external_data[:]
         model.graph.initializer[0].external_data.add(key="offset", value="0")

@@ -86,6 +86,6 @@ def test_several_names_in_any_container() -> None:
         assert choose(several, LAYERS) == ("block5_pool", "fc1")
 
 
-def test_layer_of_a_pre_activation_is_its_layer() -> None:
+def test_find_layer_of_a_pre_activation_is_its_layer() -> None:
     assert find_layer("block5_conv3/pre", LAYERS).name == "block5_conv3"
     assert find_layer("flatten", LAYERS).name == "flatten"

@@ -58,7 +58,7 @@ def test_a_pooling_has_those_of_the_convolution_before(file: ModelFile) -> None:
         np.ones(4),
     ],
 )
-def test_what_is_no_step(file: ModelFile, scales: Any) -> None:
+def test_invalid_scales_are_ignored(file: ModelFile, scales: Any) -> None:
     with_weights(file, block1_conv2__scales__map=scales)
     assert read_channel_scales(file, ("block1_conv2", "block1_pool"), "none") == {}
 

@@ -23,7 +23,7 @@ def test_moments_of_a_small_view_are_those_of_all_its_patches() -> None:
     np.testing.assert_allclose(seen.second, np.cov(patches.T, bias=True), rtol=1e-4, atol=1e-2)
 
 
-def test_both_networks_are_looked_at_in_the_same_places() -> None:
+def test_both_networks_are_sampled_at_the_same_positions() -> None:
     stages = stack(np.random.default_rng(0))
     assert isinstance(stages[0], Convolution)
     images = np.random.default_rng(1).integers(0, 256, (3, 64, 48, 3)).astype(np.float32)

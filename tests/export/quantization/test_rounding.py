@@ -38,7 +38,7 @@ def test_a_unit_without_weights_stays_without() -> None:
     assert not round_with_compensation(weights, scales, np.zeros((9, 9))).any()
 
 
-def test_steps_clip_an_outlier_whose_input_is_faint() -> None:
+def test_scales_clip_an_outlier_with_a_weak_input() -> None:
     weights = np.random.default_rng(0).uniform(-1, 1, size=(1, 400))
     weights[0, 0] = 1.5
     moments = np.eye(400)

@@ -20,17 +20,17 @@ def ranges(samples: Sequence[NDArray[np.float32]]) -> list[Ranges]:
     return [Ranges(largest=one.max(axis=0).astype(np.float64), samples=one) for one in samples]
 
 
-def test_trust_goes_from_one_step_for_all_to_one_each() -> None:
+def test_trust_ranges_from_one_scale_to_one_per_channel() -> None:
     largest = np.array([1.0, 10.0, 100.0])
     assert np.allclose(scales_from_ranges(largest, 0.0, 1.0) * LEVELS, 100)
     assert np.allclose(scales_from_ranges(largest, 1.0, 1.0) * LEVELS, largest)
 
 
-def test_a_silent_layer_has_steps_above_zero() -> None:
+def test_a_layer_of_zeros_has_positive_scales() -> None:
     assert np.all(scales_from_ranges(np.zeros(4), 1.0, 1.0).astype(np.float32) > 0)
 
 
-def test_faint_channels_get_their_own_steps_where_they_keep_to_their_range() -> None:
+def test_weak_channels_get_their_own_scales_if_their_range_is_stable() -> None:
     generator = np.random.default_rng(0)
     scale = np.array([0.1, 1.0, 100.0], dtype=np.float32)
     samples = [generator.uniform(0, 1, (500, 3)).astype(np.float32) * scale for _ in range(8)]
@@ -38,7 +38,7 @@ def test_faint_channels_get_their_own_steps_where_they_keep_to_their_range() -> 
     assert scales[2] > 5 * scales[1]
 
 
-def test_channels_that_photographs_disagree_on_share_a_step() -> None:
+def test_channels_with_unstable_ranges_share_a_scale() -> None:
     # Each view has one channel that fires, and none has fired before: no range can be trusted.
     samples = [np.zeros((10, 8), dtype=np.float32) for _ in range(8)]
     for index, one in enumerate(samples):
@@ -74,7 +74,7 @@ def test_channels_are_split_where_few_values_are_large() -> None:
     assert not counted[4:][counted[[1, 3]] < LEVELS].any()
 
 
-def test_every_count_times_its_step_is_exact_in_whatever_order() -> None:
+def test_codes_times_scales_are_exact_in_any_order() -> None:
     scales = round_scales(np.exp(np.random.default_rng(0).normal(0, 20, 1000))).astype(np.float32)
     assert np.array_equal(scales, round_scales(scales.astype(np.float64)))
     for fineness in (*HALVES, *FINENESSES):
@@ -87,7 +87,7 @@ def test_every_count_times_its_step_is_exact_in_whatever_order() -> None:
         assert np.array_equal((whole / times) * (times * scales), exact)
 
 
-def test_rounded_steps_are_near() -> None:
+def test_rounded_scales_are_close() -> None:
     scales = np.exp(np.random.default_rng(1).normal(0, 20, 1000))
     assert np.abs(round_scales(scales) / scales - 1).max() <= 2.0**-BITS
 

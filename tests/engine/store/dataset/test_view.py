@@ -33,6 +33,6 @@ def test_what_is_not_there(wanted: Any) -> None:
         choose_stored_layers(wanted, NAMES)
 
 
-def test_the_walk_goes_on_to_what_another_top_has() -> None:
+def test_stages_include_the_hidden_layers_of_another_top() -> None:
     names = ["block5_conv3", "block5_pool", "flatten", "hidden/pre", "hidden", "predictions"]
     assert choose_stored_layers("stages", names) == ("block5_pool", "hidden")

@@ -292,7 +292,7 @@ def test_rounded_values_stay_and_so_does_what_they_lost(tmp_path: Path, values: 
         assert facts[0]["values"] == facts[1]["values"]
 
 
-def test_whole_numbers_of_steps_stay_so(tmp_path: Path) -> None:
+def test_linear_codes_stay_codes(tmp_path: Path) -> None:
     before = write_values(tmp_path / "before", "float32", counted, scales={"sparse": SCALES})
     shutil.copytree(tmp_path / "before", tmp_path / "after")
     assert compact(tmp_path / "after").parts_after == 1
@@ -300,7 +300,7 @@ def test_whole_numbers_of_steps_stay_so(tmp_path: Path) -> None:
     assert layer_facts(tmp_path / "after", "sparse")["values"] == "uint8 linear codes"
 
 
-def test_codes_with_other_steps_are_not_mixed(tmp_path: Path) -> None:
+def test_codes_with_other_scales_are_not_merged(tmp_path: Path) -> None:
     """They would have to be rounded again."""
     before = write_values(tmp_path / "before", "uint8")
     shutil.copytree(tmp_path / "before", tmp_path / "after")

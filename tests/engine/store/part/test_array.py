@@ -168,7 +168,7 @@ def test_elements_that_no_file_can_hold(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=8), st.data())
-def test_rows_are_copied_to_their_places(lengths: list[int], data: st.DataObject) -> None:
+def test_rows_are_copied_to_their_targets(lengths: list[int], data: st.DataObject) -> None:
     n_rows = len(lengths)
     numbers = np.array(data.draw(st.lists(st.integers(0, n_rows - 1), max_size=12)), np.int64)
     source = np.cumsum([0, *lengths])

@@ -153,7 +153,7 @@ def test_fewer_bits_are_float32_to_every_reader(tmp_path: Path) -> None:
     assert_same_floats(store["sparse"].to_scipy().toarray(), expected)
 
 
-def test_whole_numbers_of_steps_are_kept_to_the_last_bit(tmp_path: Path) -> None:
+def test_linear_codes_are_lossless(tmp_path: Path) -> None:
     store = write(tmp_path, "float32", counted, scales={"sparse": SCALES, "dense": SCALES})
     stored = store.parts[1].layers["sparse"]
     assert stored.values == CodedValues(companding="linear", code_dtype="uint8")
@@ -184,7 +184,7 @@ def test_numbers_beyond_a_byte_take_two(tmp_path: Path) -> None:
         assert verify(folder).findings == ()
 
 
-def test_a_row_that_is_no_whole_number_of_steps_begins_a_part_of_its_own(tmp_path: Path) -> None:
+def test_a_row_without_linear_codes_starts_a_new_part(tmp_path: Path) -> None:
     def make(layer: Layer, numbers: Sequence[int]) -> Float32:
         rows = counted(layer, numbers)
         for place, number in enumerate(numbers):
@@ -203,7 +203,7 @@ def test_a_row_that_is_no_whole_number_of_steps_begins_a_part_of_its_own(tmp_pat
     assert verify(tmp_path).findings == ()
 
 
-def test_steps_are_given_up_where_they_do_not_always_fit(tmp_path: Path) -> None:
+def test_linear_codes_are_dropped_if_they_do_not_always_fit(tmp_path: Path) -> None:
     """Otherwise rows that don't, each in another layer, would end one small part after another."""
 
     def make(layer: Layer, numbers: Sequence[int]) -> Float32:
@@ -231,14 +231,16 @@ def test_first_rows_that_are_no_whole_numbers_are_stored_as_they_are(tmp_path: P
     assert_same_floats(store["sparse"][1:20].toarray(), counted(SPARSE, range(1, 20)))
 
 
-def test_steps_are_no_matter_where_bits_are_dropped(tmp_path: Path) -> None:
+def test_scales_are_ignored_if_bits_are_dropped(tmp_path: Path) -> None:
     store = write(tmp_path, "bits:3", counted, scales={"sparse": SCALES})
     assert str(store.parts[0].layers["sparse"].values) == "bits:3"
 
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 2**32), st.sampled_from([1, 3, 16]), st.floats(-36, 37), st.floats(0, 12))
-def test_the_bound_of_roots(seed: int, n_channels: int, scale: float, spread: float) -> None:
+def test_the_error_bound_of_square_codes(
+    seed: int, n_channels: int, scale: float, spread: float
+) -> None:
     """Off by the step times code + 1/2 at most, whatever the values; and no code is 0."""
     rng = np.random.default_rng(seed)
     exponents = np.clip(scale + spread * rng.normal(size=(5, 4 * n_channels)), -44.5, 38)
@@ -418,7 +420,7 @@ def test_codes_of_one_part(tmp_path: Path, number: int) -> None:
         assert again.layers[name].values == part.layers[name].values
 
 
-def test_codes_with_other_steps_do_not_mix(tmp_path: Path) -> None:
+def test_codes_with_other_scales_do_not_mix(tmp_path: Path) -> None:
     store = write(tmp_path, "uint8")
     assert common_encoder(store.parts, SPARSE.name) is None
     assert common_encoder([store.parts[0], store.parts[0]], SPARSE.name) is not None

@@ -108,7 +108,7 @@ def test_bytes_of_fewer_bits(tmp_path: Path, values: str, most: float) -> None:
         assert stored[name] <= most * reference_bytes(encode(rows)), name
 
 
-def test_whole_numbers_of_steps_take_a_third_of_float32(tmp_path: Path) -> None:
+def test_linear_codes_take_a_third_of_float32(tmp_path: Path) -> None:
     """The denser, the less: where non-zeros are costs the same."""
     maps, counted, scales = feature_maps(), {}, {}
     for name, rows in maps.items():
