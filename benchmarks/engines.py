@@ -17,8 +17,8 @@ import sparsefeat
 from sparsefeat.bench import ENGINES
 from sparsefeat.bench.agreement import compare_layer
 from sparsefeat.bench.engines import FALLBACK
-from sparsefeat.model import ModelFile, choose, cut
-from sparsefeat.runtime import set_up
+from sparsefeat.model import ModelFile, choose_layers, cut
+from sparsefeat.runtime import configure_session
 from sparsefeat.runtime.registry import PROVIDERS
 from sparsefeat.system.threads import available_threads
 from sparsefeat_export.keras_engine import KerasEngine
@@ -66,9 +66,9 @@ def bare_session(path: Path, layers: Sequence[str], name: str) -> Run:
     """Make a plain ONNX Runtime session on the cut graph, set up as sparsefeat sets it up."""
     engine = ENGINES[name]
     file = ModelFile.open(path)
-    wanted = choose(layers, file.metadata.layers)
+    wanted = choose_layers(layers, file.metadata.layers)
     graph = cut(file, wanted, size=SIZE)
-    setup = set_up(
+    setup = configure_session(
         PROVIDERS[engine.options["provider"]],
         precision=engine.precision,
         threads=available_threads(),

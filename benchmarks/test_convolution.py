@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import sparsefeat
-from sparsefeat.model import ModelFile, choose
+from sparsefeat.model import ModelFile, choose_layers
 from sparsefeat_kernels import choose_variant
 
 from .claims import Claim
@@ -79,7 +79,7 @@ def test_network(
         way: partial(extractor.run, batch, check=False) for way, extractor in extractors.items()
     }
     if outputs == "block5_pool":
-        names = choose(outputs, ModelFile.open(models.fp32).metadata.layers)
+        names = choose_layers(outputs, ModelFile.open(models.fp32).metadata.layers)
         for way in KERAS:
             ways[way] = partial(keras_engine(models.fp32, tuple(names), way).run, batch)
     paired = Paired(ways=ways)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import sparsefeat
-from sparsefeat.model import ModelFile, choose
+from sparsefeat.model import ModelFile, choose_layers
 
 from .claims import Claim
 from .conftest import MakeClaim, Models
@@ -43,7 +43,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def engine(models: Models, way: str, outputs: str, batch_size: int) -> Run:
     """Make what runs; a test is skipped where it can't be had here."""
     if way in KERAS:
-        names = choose(outputs, ModelFile.open(models.fp32).metadata.layers)
+        names = choose_layers(outputs, ModelFile.open(models.fp32).metadata.layers)
         return keras_engine(models.fp32, tuple(names), way).run
     try:
         return ort_extractor(models.of(way), outputs, way, batch_size=batch_size).run

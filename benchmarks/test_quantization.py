@@ -27,7 +27,7 @@ from onnxruntime.quantization import (
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import sparsefeat
-from sparsefeat.runtime import PROVIDERS, set_up
+from sparsefeat.runtime import PROVIDERS, configure_session
 from sparsefeat.system.threads import available_threads
 from sparsefeat_export.graph import drop_unread
 from sparsefeat_export.images import find_images
@@ -96,7 +96,7 @@ def keep_layer(model: onnx.ModelProto) -> None:
 
 def session(path: Path, provider: str) -> onnxruntime.InferenceSession:
     """Open a graph as the engine does."""
-    setup = set_up(PROVIDERS[provider], precision="int8", threads=available_threads())
+    setup = configure_session(PROVIDERS[provider], precision="int8", threads=available_threads())
     return onnxruntime.InferenceSession(
         path, sess_options=setup.settings, providers=setup.providers, enable_fallback=0
     )

@@ -62,7 +62,7 @@ def test_without_a_download_the_default_is_pretrained(
         str(path): path.stat().st_size for path in (output, tmp_path / "new" / "model.onnx.data")
     }
     lines = done.stderr.splitlines()
-    assert [line.split()[0] for line in lines] == ["converting", "taking", "certifying"]
+    assert [line.split()[0] for line in lines] == ["converting", "using", "certifying"]
     assert "weights imagenet" in lines[0]
     assert "using the pretrained weights instead of imagenet: Keras could not download" in lines[1]
 

@@ -9,7 +9,7 @@ from sparsefeat.analysis.counts import Accumulator, LayerZeros, PositionCounts
 from sparsefeat.analysis.flatness import Flatness, compute_flatness
 from sparsefeat.errors import StoreCorruptError
 from sparsefeat.images import Decoded, ImageInput
-from sparsefeat.model import ModelLayer, choose, layers_after_base
+from sparsefeat.model import ModelLayer, choose_layers, layers_after_base
 from sparsefeat.pipeline import Extractor
 from sparsefeat.store import Store
 from sparsefeat.types import Reject, Row
@@ -179,7 +179,7 @@ def missing_stages(names: Collection[str]) -> list[str]:
 def explain_last_stage(layers: Sequence[ModelLayer]) -> str | None:
     """Say why the stages of a model end with its last pool; None if there are more."""
     top = [layer.name for layer in layers_after_base(layers)]
-    if set(top).intersection(choose("stages", layers)):
+    if set(top).intersection(choose_layers("stages", layers)):
         return None
     if not top:
         return "the model was exported without its top"

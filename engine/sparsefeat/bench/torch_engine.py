@@ -31,7 +31,7 @@ class TorchEngine:
     model
         The exported file; its graph and weights are used.
     layers
-        Names as `choose` returns them; layers after the deepest one aren't run.
+        Names as `choose_layers` returns them; layers after the deepest one aren't run.
     mode
         ``eager`` runs one operator after the other; ``compile`` runs the network compiled by
         `torch.compile`, with the weights as constants.

@@ -27,7 +27,7 @@ from sparsefeat.images import (
     normalize,
     preset,
 )
-from sparsefeat.model import PRE, ModelFile, Size, check_size, choose
+from sparsefeat.model import PRE, ModelFile, Size, check_size, choose_layers
 from sparsefeat.system import MAX_BATCH_SIZE, choose_threads, validate_count
 from sparsefeat.types import Reject, RejectWarning, reject_message, split_failures
 
@@ -122,7 +122,7 @@ def make_job(
     return Job(
         file=file,
         int8=quantized,
-        layers=choose(layers, file.metadata.layers),
+        layers=choose_layers(layers, file.metadata.layers),
         size=check_size(file, size) or file.metadata.preprocessing.size,
         batch_sizes=sizes,
         threads=choose_threads(threads),

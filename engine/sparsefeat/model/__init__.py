@@ -3,7 +3,7 @@
 from sparsefeat.model.file import ModelFile
 from sparsefeat.model.graph import POOLS, Cut, Pool, Size, check_size, cut, output_layer
 from sparsefeat.model.layer_names import GROUPS, PRE, parse_layer_names
-from sparsefeat.model.layers import choose, find_layer, layers_after_base
+from sparsefeat.model.layers import choose_layers, find_layer, layers_after_base
 from sparsefeat.model.metadata import Metadata, ModelLayer, Probe
 from sparsefeat.model.scales import read_channel_scales
 from sparsefeat.model.verify import ModelReport, verify_model
@@ -21,7 +21,7 @@ __all__ = [
     "Probe",
     "Size",
     "check_size",
-    "choose",
+    "choose_layers",
     "cut",
     "find_layer",
     "layers_after_base",

@@ -102,7 +102,7 @@ def cut(
     Parameters
     ----------
     names
-        As `choose` returns them. All outputs are NHWC, pre-activations too.
+        As `choose_layers` returns them. All outputs are NHWC, pre-activations too.
     pool
         Global pooling of spatial outputs over rows and columns, which makes them (N, C).
     size

@@ -12,7 +12,7 @@ TOP = ("flatten", "fc1", "fc2", "predictions")
 N_BASE_LAYERS = 18  # VGG16's convolutions and pools, with which every model starts
 
 
-def choose(wanted: str | Iterable[str], layers: Sequence[ModelLayer]) -> tuple[str, ...]:
+def choose_layers(wanted: str | Iterable[str], layers: Sequence[ModelLayer]) -> tuple[str, ...]:
     """Resolve a user's selection of layers to tensor names, in network order, without duplicates.
 
     Parameters
@@ -53,7 +53,7 @@ def penultimate(layers: Sequence[ModelLayer]) -> str:
 
 
 def find_layer(name: str, layers: Sequence[ModelLayer]) -> ModelLayer:
-    """Find the layer of an output or pre-activation that `choose` returned."""
+    """Find the layer of an output or pre-activation that `choose_layers` returned."""
     base = name.removesuffix(PRE)
     return next(layer for layer in layers if layer.name == base)
 

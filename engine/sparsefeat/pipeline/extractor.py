@@ -28,16 +28,16 @@ from sparsefeat.model import (
     Pool,
     Size,
     check_size,
-    choose,
+    choose_layers,
     output_layer,
 )
 from sparsefeat.pipeline.batching import Group, groups
 from sparsefeat.pipeline.inference import BUFFERS, Inference, choose_batch_size, empty_outputs
-from sparsefeat.pipeline.options import ExtractorOptions, taking
+from sparsefeat.pipeline.options import ExtractorOptions, accept_options
 from sparsefeat.pipeline.profile import Stopwatch
 from sparsefeat.pipeline.scaling import ScalingWarning, check_scaling
 from sparsefeat.pipeline.specification import Specification
-from sparsefeat.runtime import Network, Precision, can_prove_fixed, prove
+from sparsefeat.runtime import Network, Precision, check_probe, has_probe_for
 from sparsefeat.system import check_choice, choose_threads, map_ordered, one_line
 from sparsefeat.types import (
     Batch,
@@ -93,7 +93,7 @@ class Extractor:
     2 25088
     """
 
-    @taking(ExtractorOptions)
+    @accept_options(ExtractorOptions)
     def __init__(self, model: str | os.PathLike[str], *layers: Any, **options: Any) -> None:
         given = ExtractorOptions(*layers, **options)
         self._specification = Specification.of(model, given)
@@ -107,7 +107,7 @@ class Extractor:
         self._names, precision = self._specification.names, self._specification.precision
         # Fix the graph to the size only if the model has probe values for it.
         fixed = self._size
-        if fixed is not None and not can_prove_fixed(self._file, fixed, given.pool):
+        if fixed is not None and not has_probe_for(self._file, fixed, given.pool):
             fixed = None
         self._network = Network(
             self._file,
@@ -125,7 +125,7 @@ class Extractor:
             self._network.provider,
             largest=self._largest(self.image_size),
         )
-        self._probe_error = prove(
+        self._probe_error = check_probe(
             self._run,
             self._file,
             provider=self._network.provider,
@@ -266,7 +266,7 @@ class Extractor:
         LayerError, ModelError, ProviderError, PrecisionError
             As for a new extractor.
         """
-        key = (choose(layers, self._file.metadata.layers), pool)
+        key = (choose_layers(layers, self._file.metadata.layers), pool)
         if key == (self._names, self.options.pool):
             return self
         other = self._others.pop(key, None)

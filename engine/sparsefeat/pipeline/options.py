@@ -9,7 +9,7 @@ from typing import Concatenate, ParamSpec, TypeVar, get_args
 from sparsefeat.errors import InputError
 from sparsefeat.images import Preset, preset, validate_size
 from sparsefeat.model import POOLS, Pool, Size
-from sparsefeat.runtime import AUTO, Convolution, CudaOptions, Precision, candidates
+from sparsefeat.runtime import AUTO, Convolution, CudaOptions, Precision, candidate_providers
 from sparsefeat.system import check_choice, validate_count, validate_threads
 
 P = ParamSpec("P")
@@ -87,7 +87,7 @@ class ExtractorOptions:
         """Check the values as far as they don't depend on a model."""
         check_choice(self.pool, POOLS, "pool")
         preset(self.preprocess)
-        *_, last = candidates(self.provider, self.precision or "fp32")
+        *_, last = candidate_providers(self.provider, self.precision or "fp32")
         check_choice(self.convolution, get_args(Convolution), "convolution")
         for name in ("threads", "decode_threads"):
             if getattr(self, name) is not None:
@@ -116,7 +116,7 @@ class ExtractorOptions:
         return f"ExtractorOptions({', '.join([repr(self.layers), *changed])})"
 
 
-def taking(options: Callable[P, ExtractorOptions]) -> Callable[[Init[S, ...]], Init[S, P]]:
+def accept_options(options: Callable[P, ExtractorOptions]) -> Callable[[Init[S, ...]], Init[S, P]]:
     """Decorate an ``__init__(model, **options)`` so that its signature shows all options."""
 
     def decorate(init: Init[S, ...]) -> Init[S, P]:

@@ -13,7 +13,7 @@ from sparsefeat.model import (
     ModelFile,
     Size,
     check_size,
-    choose,
+    choose_layers,
     find_layer,
     output_layer,
     read_channel_scales,
@@ -62,7 +62,7 @@ class Specification:
         return cls(
             file=file,
             options=options,
-            names=choose(options.layers, file.metadata.layers),
+            names=choose_layers(options.layers, file.metadata.layers),
             precision=choose_precision(file, options.precision),
             size=check_size(file, options.size),
         )

@@ -21,7 +21,14 @@ from numpy.typing import NDArray
 
 from sparsefeat.errors import ModelError, ProviderError
 from sparsefeat.model import PRE, ModelFile, ModelLayer, Pool, Size, cut
-from sparsefeat.runtime import CudaOptions, Precision, Provider, Setup, candidates, set_up
+from sparsefeat.runtime import (
+    CudaOptions,
+    Precision,
+    Provider,
+    Setup,
+    candidate_providers,
+    configure_session,
+)
 from sparsefeat.runtime.session import Session
 from sparsefeat.runtime.stages import ConvolvedStage, GraphStage, Memory, Stage, Targets
 from sparsefeat_kernels import (
@@ -48,7 +55,7 @@ class Network:
     file
         The model.
     names
-        The outputs, as `choose` returns them.
+        The outputs, as `choose_layers` returns them.
     pool
         Global pooling of spatial outputs over rows and columns.
     size
@@ -93,7 +100,7 @@ class Network:
         self._running = threading.Lock()
         self._memory = Memory()
         self._unavailable: dict[str, str] = {}
-        *better, last = candidates(provider, precision)
+        *better, last = candidate_providers(provider, precision)
         for candidate in better:
             try:
                 self._build(candidate, convolution, options)
@@ -183,7 +190,7 @@ class Network:
             executor = ThreadPoolExecutor(self._threads - 1, "sparsefeat-convolve")
 
         def setup() -> Setup:
-            return set_up(
+            return configure_session(
                 provider,
                 precision=self._precision,
                 threads=self._threads,

@@ -25,14 +25,14 @@ LOWEST = {"fp32": 0.0, "bf16": HIGHEST["fp32"], "int8": 0.0}
 CORNER_EXTENT = 128
 
 
-def can_prove_fixed(file: ModelFile, size: Size, pool: Pool) -> bool:
+def has_probe_for(file: ModelFile, size: Size, pool: Pool) -> bool:
     """Return whether the model has expected values for a graph that is fixed to `size`."""
     if any((probe.height, probe.width) == size for probe in file.metadata.probe):
         return True
     return pool == "none" and min(size) >= CORNER_EXTENT
 
 
-def prove(
+def check_probe(
     run: Callable[[Float32], dict[str, Float32]],
     file: ModelFile,
     *,

@@ -57,7 +57,7 @@ _FASTEST: dict[Precision, tuple[str, ...]] = {
 }
 
 
-def candidates(provider: str, precision: Precision) -> tuple[Provider, ...]:
+def candidate_providers(provider: str, precision: Precision) -> tuple[Provider, ...]:
     """List the providers to try, the best first.
 
     Raises
@@ -71,7 +71,7 @@ def candidates(provider: str, precision: Precision) -> tuple[Provider, ...]:
 
     Examples
     --------
-    >>> [provider.ort_name for provider in candidates("openvino", "bf16")]
+    >>> [provider.ort_name for provider in candidate_providers("openvino", "bf16")]
     ['OpenVINOExecutionProvider']
     """
     check_choice(precision, PRECISIONS, "precision")

@@ -27,7 +27,7 @@ class Setup:
     options: dict[str, str] = field(default_factory=dict)
 
 
-def set_up(
+def configure_session(
     provider: Provider,
     *,
     precision: Precision,

@@ -16,7 +16,7 @@ from sparsefeat.analysis import (
 )
 from sparsefeat.errors import LayerError, StoreCorruptError
 from sparsefeat.images import Decoded, decode, list_images
-from sparsefeat.model import ModelFile, ModelLayer, choose
+from sparsefeat.model import ModelFile, ModelLayer, choose_layers
 from sparsefeat.types import Layer
 
 from ..store.data import SMALL, dense_rows, make_batch, make_reject, part_folders, write_store
@@ -174,12 +174,12 @@ def test_no_images_at_all(extractor: sparsefeat.Extractor) -> None:
 
 def test_stages_are_those_that_a_model_has(small_vgg16: Path, small_vgg16_top: Path) -> None:
     layers = ModelFile.open(small_vgg16_top).metadata.layers
-    whole = choose("stages", layers)
+    whole = choose_layers("stages", layers)
     assert whole[5:] == ("fc1", "fc2")
     assert missing_stages(whole) == []
     assert explain_last_stage(layers) is None
     base = ModelFile.open(small_vgg16).metadata.layers
-    assert choose("stages", base) == whole[:5]
+    assert choose_layers("stages", base) == whole[:5]
     assert missing_stages(whole[:5]) == ["layers after block5_pool"]
     assert missing_stages(whole[1:]) == ["block1_pool"]
     assert explain_last_stage(base) == "the model was exported without its top"
@@ -194,7 +194,7 @@ def test_the_hidden_layers_of_another_top_are_stages(small_vgg16: Path) -> None:
     gap, classes = layer("gap", "global_average_pooling2d"), layer("classes", "dense")
     hidden = layer("hidden", "dense"), layer("rectify", "re_lu", rectified=True)
     layers = (*base, gap, *hidden, layer("drop", "dropout"), classes)
-    assert choose("stages", layers)[5:] == ("hidden", "rectify")
+    assert choose_layers("stages", layers)[5:] == ("hidden", "rectify")
     assert explain_last_stage(layers) is None
     said = explain_last_stage((*base, gap, classes))
     assert said == "none of the layers after it (gap, classes) is a hidden layer"

@@ -6,7 +6,7 @@ import onnx
 import pytest
 
 from sparsefeat.errors import InputError
-from sparsefeat.model import ModelFile, Pool, check_size, choose, cut
+from sparsefeat.model import ModelFile, Pool, check_size, choose_layers, cut
 from sparsefeat.pipeline.extractor import Extractor
 
 
@@ -20,7 +20,7 @@ def test_only_what_the_outputs_need_is_kept(small_vgg16_top: Path) -> None:
     weights = {tensor.name for tensor in graph.initializer if tensor.external_data}
     assert weights == {
         f"{conv}/{part}"
-        for conv in choose("block[123]_conv*", file.metadata.layers)
+        for conv in choose_layers("block[123]_conv*", file.metadata.layers)
         for part in ("kernel", "bias")
     }
     assert [output.name for output in graph.output] == ["block3_pool"]
@@ -32,7 +32,7 @@ def test_only_what_the_outputs_need_is_kept(small_vgg16_top: Path) -> None:
 @pytest.mark.parametrize("pool", ["none", "avg", "max"])
 def test_every_cut_is_a_valid_model(small_vgg16_top: Path, pool: str) -> None:
     file = ModelFile.open(small_vgg16_top)
-    for name in choose("all,*/pre", file.metadata.layers):
+    for name in choose_layers("all,*/pre", file.metadata.layers):
         model = cut(file, [name], pool=pool).model  # type: ignore[arg-type]
         path = small_vgg16_top.with_name("cut.onnx")
         path.write_bytes(model.SerializeToString())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sparsefeat.model import ModelFile, choose
+from sparsefeat.model import ModelFile, choose_layers
 from sparsefeat.model.layer_names import GROUPS
 from sparsefeat.store.dataset.view import choose_stored_layers
 
@@ -13,6 +13,6 @@ from sparsefeat.store.dataset.view import choose_stored_layers
 def test_a_group_is_the_same_by_kind_and_by_name(small_vgg16_top: Path, word: str) -> None:
     layers = ModelFile.open(small_vgg16_top).metadata.layers
     names = [layer.name for layer in layers]
-    chosen = choose(word, layers)
+    chosen = choose_layers(word, layers)
     assert chosen == choose_stored_layers(word, names)
     assert len(chosen) == {"all": len(names), "pools": 5, "convs": 13, "stages": 7}[word]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sparsefeat.errors import LayerError
-from sparsefeat.model import ModelLayer, choose, find_layer
+from sparsefeat.model import ModelLayer, choose_layers, find_layer
 
 CONVS = {1: 2, 2: 2, 3: 3, 4: 3, 5: 3}
 
@@ -43,12 +43,12 @@ LAYERS = vgg16()
     ],
 )
 def test_names_groups_and_patterns_in_network_order(wanted: str, expected: list[str]) -> None:
-    assert list(choose(wanted, LAYERS)) == expected
+    assert list(choose_layers(wanted, LAYERS)) == expected
 
 
 def test_convs_are_the_thirteen() -> None:
-    assert len(choose("convs", LAYERS)) == 13
-    assert len(choose("*/pre", LAYERS)) == 14
+    assert len(choose_layers("convs", LAYERS)) == 13
+    assert len(choose_layers("*/pre", LAYERS)) == 14
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_convs_are_the_thirteen() -> None:
 )
 def test_what_is_not_there_is_an_error_with_the_nearest(wanted: str, says: str) -> None:
     with pytest.raises(LayerError) as caught:
-        choose(wanted, LAYERS)
+        choose_layers(wanted, LAYERS)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -76,14 +76,14 @@ def test_what_is_not_there_is_an_error_with_the_nearest(wanted: str, says: str) 
 @pytest.mark.parametrize("wanted", [None, 3, b"fc1", [None], [b"fc1"], Path("fc1"), np.zeros(2)])
 def test_what_names_no_layers(wanted: Any) -> None:
     with pytest.raises(LayerError, match=r"as a layer, expected names") as caught:
-        choose(wanted, LAYERS)
+        choose_layers(wanted, LAYERS)
     assert "\n" not in str(caught.value)
 
 
 def test_several_names_in_any_container() -> None:
     names = ["fc1", "block5_pool"]
     for several in (tuple(names), np.array(names), dict.fromkeys(names), (n for n in names)):
-        assert choose(several, LAYERS) == ("block5_pool", "fc1")
+        assert choose_layers(several, LAYERS) == ("block5_pool", "fc1")
 
 
 def test_find_layer_of_a_pre_activation_is_its_layer() -> None:

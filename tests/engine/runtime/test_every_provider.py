@@ -17,7 +17,7 @@ from skimage import data
 
 from sparsefeat.errors import PrecisionError, ProviderError
 from sparsefeat.images import normalize
-from sparsefeat.model import ModelFile, choose, cut
+from sparsefeat.model import ModelFile, choose_layers, cut
 from sparsefeat.model.metadata import Metadata
 from sparsefeat.pipeline.extractor import Extractor
 from sparsefeat.runtime import openvino
@@ -76,7 +76,7 @@ def int8(small_vgg16: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     metadata = ModelFile.open(small_vgg16).metadata
     _describe(model, path, metadata)
     file = ModelFile.open(path)
-    whole = cut(file, choose("all,*/pre", metadata.layers))
+    whole = cut(file, choose_layers("all,*/pre", metadata.layers))
     settings = onnxruntime.SessionOptions()
     settings.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", str(path.parent)

@@ -1,12 +1,12 @@
 import pytest
 
 from sparsefeat.errors import InputError, PrecisionError, ProviderError
-from sparsefeat.runtime import PRECISIONS, PROVIDERS, candidates
+from sparsefeat.runtime import PRECISIONS, PROVIDERS, candidate_providers
 
 
 def test_auto_takes_only_what_computes_in_the_precision() -> None:
     for precision in PRECISIONS:
-        chosen = candidates("auto", precision)
+        chosen = candidate_providers("auto", precision)
         assert chosen
         assert all(precision in provider.precisions for provider in chosen)
 
@@ -14,7 +14,7 @@ def test_auto_takes_only_what_computes_in_the_precision() -> None:
 def test_what_is_asked_for_is_the_only_candidate() -> None:
     for name, provider in PROVIDERS.items():
         for precision in provider.precisions:
-            assert candidates(name, precision) == (provider,)
+            assert candidate_providers(name, precision) == (provider,)
 
 
 @pytest.mark.parametrize(
@@ -28,4 +28,4 @@ def test_what_is_asked_for_is_the_only_candidate() -> None:
 )
 def test_refusals(provider: str, precision: str, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
-        candidates(provider, precision)  # type: ignore[arg-type]
+        candidate_providers(provider, precision)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from sparsefeat.errors import ProviderError
-from sparsefeat.runtime import PROVIDERS, Setup, check_active, set_up
+from sparsefeat.runtime import PROVIDERS, Setup, check_active, configure_session
 from sparsefeat.runtime.openvino import device, options
 
 HAS_CUDA = PROVIDERS["cuda"].ort_name in onnxruntime.get_available_providers()
@@ -17,7 +17,7 @@ HAS_CUDA = PROVIDERS["cuda"].ort_name in onnxruntime.get_available_providers()
 @pytest.mark.skipif(HAS_CUDA, reason="this onnxruntime has CUDA")
 def test_cuda_that_is_not_there() -> None:
     with pytest.raises(ProviderError, match=r"has only: cpu.*sparsefeat\[gpu\]") as caught:
-        set_up(PROVIDERS["cuda"], precision="fp32", threads=1)
+        configure_session(PROVIDERS["cuda"], precision="fp32", threads=1)
     assert "\n" not in str(caught.value)
 
 
@@ -77,14 +77,14 @@ def session(setup: Setup, model: bytes) -> onnxruntime.InferenceSession:
 @pytest.mark.openvino
 def test_a_provider_that_takes_all_is_active() -> None:
     for name in ("cpu", "openvino"):
-        setup = set_up(PROVIDERS[name], precision="fp32", threads=1)
+        setup = configure_session(PROVIDERS[name], precision="fp32", threads=1)
         check_active(session(setup, graph("Transpose", "")), PROVIDERS[name])
 
 
 @pytest.mark.openvino
 def test_one_that_took_a_part_is_not() -> None:
     """OpenVINO knows no Inverse: ONNX Runtime gives that node to its CPU provider."""
-    setup = set_up(PROVIDERS["openvino"], precision="fp32", threads=1)
+    setup = configure_session(PROVIDERS["openvino"], precision="fp32", threads=1)
     partly = session(setup, graph("Inverse", "com.microsoft"))
     assert partly.get_providers()[0] == "OpenVINOExecutionProvider"
     with pytest.raises(ProviderError, match="2 of the graph's 3 nodes and left 1 Inverse to CPU"):
@@ -92,7 +92,7 @@ def test_one_that_took_a_part_is_not() -> None:
 
 
 def test_one_that_was_not_activated_is_not() -> None:
-    setup = set_up(PROVIDERS["cpu"], precision="fp32", threads=1)
+    setup = configure_session(PROVIDERS["cpu"], precision="fp32", threads=1)
     on_cpu = session(setup, graph("Transpose", ""))
     with pytest.raises(ProviderError, match=r"activated CPUExecutionProvider.*sparsefeat\[gpu\]"):
         check_active(on_cpu, PROVIDERS["cuda"])

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from sparsefeat.errors import DependencyError, InputError, LayerError
 from sparsefeat.images import ImageInput, normalize
-from sparsefeat.model import PRE, ModelLayer, choose, find_layer
+from sparsefeat.model import PRE, ModelLayer, choose_layers, find_layer
 from sparsefeat.storage import is_special, write_file
 from sparsefeat.system import check_choice
 from sparsefeat.viz.maps.arrays import STAGES, MapArrays, Scale, Stage, validate_scale
@@ -282,7 +282,7 @@ def _spatial(name: str, layers: Sequence[ModelLayer]) -> ModelLayer:
             f"got layer {name!r}: name the layer {name.removesuffix(PRE)}, and use stage pre to "
             "show it before ReLU"
         )
-    chosen = choose(name, layers)
+    chosen = choose_layers(name, layers)
     if chosen != (name,):
         raise LayerError(f"got {name!r}, expected one layer, such as {chosen[0]}")
     found = find_layer(name, layers)
