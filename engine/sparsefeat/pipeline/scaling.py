@@ -143,7 +143,7 @@ def _sampled(images: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     height, width = images.shape[-3:-1]
     flat = images.reshape(-1, height * width, 3)
     n = len(flat) * height * width
-    # An odd step visits all columns if the width is a power of 2.
+    # An odd step, so that an even width doesn't select the same columns in every row.
     step = max(1, -(-n // SAMPLED_PIXELS)) | 1
     pixels = flat.reshape(-1, 3)[::step].astype(np.float64)
     return pixels[pixels.any(axis=1)]

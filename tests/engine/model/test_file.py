@@ -172,7 +172,7 @@ def test_weights_without_a_file_name(copy: Path) -> None:
         model.graph.initializer[0].external_data.add(key="offset", value="0")
 
     change(copy, edit)
-    assert "lie in ''" in message(copy)
+    assert "in the file ''" in message(copy)
 
 
 @pytest.mark.parametrize("name", ["model.json", "model.onnxtxt", "model.pb"])
