@@ -89,7 +89,7 @@ def test_weights_that_change_meanwhile_are_noticed(keras_files: Path, tmp_path: 
             log=swap,
         )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", "weights.h5"]
-    (open_questions,) = [line for line in said if line.startswith("weights.h5 says neither")]
+    (open_questions,) = [line for line in said if line.startswith("weights.h5 records neither")]
     assert "64 x 64 pixels" in open_questions
     assert "softmax" in open_questions
 
@@ -136,7 +136,7 @@ def test_refusals_that_need_no_keras(tmp_path: Path, small_vgg16: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write"):
         export(tmp_path / "file" / "model.onnx")
-    with pytest.raises(OutputError, match="where the weights are"):
+    with pytest.raises(OutputError, match="that the weights are read from"):
         export(small_vgg16, weights=small_vgg16)
     with pytest.raises(ExportError, match="channels_divisor is 3"):
         export(tmp_path / "model.onnx", channels_divisor=3)

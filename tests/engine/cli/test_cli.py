@@ -217,7 +217,7 @@ def test_the_model_is_found_where_it_is_said_to_be(small_vgg16: Path, photos: Pa
         ("extract photos -o f -m MODEL --precision int8", "sparsefeat quantize"),
         ("extract photos -o f -m MODEL --provider cuda --provider-option tf32=1", "tf32"),
         ("extract photos -o f -m MODEL --provider-option device_id", "device_id=1"),
-        ("extract photos -o f -m MODEL --provider-option device_id=1", "no options"),
+        ("extract photos -o f -m MODEL --provider-option device_id=1", "which has none"),
         ("extract photos --files-from nolist -o f -m MODEL", "nolist"),
         ("extract photos -o /proc/f -m MODEL --size 32x32", "/proc/f"),
         ("bench -m MODEL --engines onnxruntime-tpu", "onnxruntime-openvino"),
