@@ -1,4 +1,4 @@
-"""The command line: parse, call one library function, print."""
+"""The command line: each command parses its options, calls one function, and prints the result."""
 
 from sparsefeat.cli.main import main
 

@@ -46,37 +46,42 @@ onnxruntime-cuda; with --int8 onnxruntime-cpu-int8, onnxruntime-openvino-int8.
 @click.command(epilog=EXAMPLES)
 @click.argument("images", nargs=-1)
 @model_option
-@click.option("--int8", metavar="FILE", help="The int8 model that sparsefeat quantize made of it.")
+@click.option(
+    "--int8", metavar="FILE", help="Int8 model that sparsefeat quantize made from the model."
+)
 @listing_options
 @extractor_options("layers", "size", "preprocess", "threads")
 @click.option(
     "--from-files",
     is_flag=True,
-    help="Time JPEG files to features, each engine with its usual loader; not the network alone.",
+    help="Time everything from JPEG files to features, each engine with its usual loader, instead "
+    "of the network only.",
 )
 @click.option(
     "--batch-sizes",
     type=Counts(),
     default="1,8",
     show_default=True,
-    help="Images that go through the network together, at most 4,096; each is measured.",
+    help="Batch sizes to measure, each at most 4,096.",
 )
 @click.option(
     "--engines",
     default="all",
     show_default=True,
     metavar="NAMES",
-    help="Separated by commas. Of all, those that can't be had here are left out, and why is said.",
+    help="Engines, separated by commas. all leaves out the engines that aren't available, and says "
+    "why.",
 )
 @click.option(
     "--baseline",
     metavar="NAME",
-    help="What the others are compared with.  "
-    "[default: the fastest of TensorFlow's, else onnxruntime-cpu]",
+    help="Engine that the others are compared with.  "
+    "[default: the fastest one of TensorFlow, else onnxruntime-cpu]",
 )
 @click.option(
     "--rounds",
     type=click.IntRange(1),
+    metavar="N",
     default=15,
     show_default=True,
     help="Turns of each engine at each batch size.",
@@ -84,20 +89,22 @@ onnxruntime-cuda; with --int8 onnxruntime-cpu-int8, onnxruntime-openvino-int8.
 @click.option(
     "--seconds",
     type=click.FloatRange(0, min_open=True),
-    help="Instead of rounds: how long to measure, with at least six rounds.",
+    metavar="SECONDS",
+    help="Total time to measure, instead of --rounds; each engine has at least six rounds.",
 )
 @click.option(
     "--seed",
     type=click.IntRange(0),
+    metavar="N",
     default=0,
     show_default=True,
-    help="Of the engines' order and of the noise.",
+    help="Seed of the random order and of the noise estimate.",
 )
 @click.option(
     "--json",
     "json_file",
     type=OutputFile(".json"),
-    help="Write everything there, raw times too; - prints it.",
+    help="Write everything, raw times included, as JSON; - prints it.",
 )
 @click.option(
     "--html", "html_file", type=OutputFile(".html"), help="Write a page with plots; - prints it."
@@ -123,21 +130,21 @@ def bench(
 ) -> None:
     """Compare sparsefeat, ONNX Runtime, TensorFlow and PyTorch on this machine.
 
-    IMAGES are folders, files and patterns; by default some that are included. Only the network is
-    timed, on ready arrays, unless you say --from-files. Each engine runs in a process of its own,
-    with the same threads; they take turns; their answers are compared before. TensorFlow takes part
-    where sparsefeat[export] is installed, PyTorch where sparsefeat[torch] is; --html needs
-    sparsefeat[viz].
+    IMAGES are folders, files and patterns; by default ten images that sparsefeat ships. Without
+    --from-files only the network is timed. Each engine runs in its own process with the same
+    number of threads, and the engines take turns. Their outputs are compared before they are
+    timed. TensorFlow needs pip install 'sparsefeat[export]', PyTorch 'sparsefeat[torch]', and
+    --html 'sparsefeat[viz]'.
     """
     from sparsefeat.bench import compare, render_report
     from sparsefeat.images import list_images
     from sparsefeat.viz.pages import check_installed
 
     if (include or exclude) and not images:
-        raise click.UsageError("--include and --exclude choose among IMAGES: name some")
+        raise click.UsageError("--include and --exclude choose among IMAGES: name IMAGES too")
     check_one_printed(("--json -", json_file), ("--html -", html_file))
     if seconds is not None:
-        refuse_given(ctx, ("rounds",), "--seconds says how long to measure instead")
+        refuse_given(ctx, ("rounds",), "--seconds replaces it")
     if html_file:
         check_installed()
     inputs = list_images(images, include=include, exclude=exclude)
@@ -170,7 +177,7 @@ def bench(
         if html_file:
             write_text(html_file, render_report(result))
     else:
-        log("stopped before anything was measured")
+        log("stopped before the first round was finished: there is nothing to show")
     if stopped_by is not None:
         raise click.exceptions.Exit(128 + stopped_by)
     if result.settings["images_failed"]:

@@ -30,16 +30,16 @@ Examples:
     "--all",
     "everything",
     is_flag=True,
-    help="Write full parts anew, too: encodings and compression are chosen again.",
+    help="Also rewrite full parts: encodings and compression are chosen again.",
 )
 @click.option(
     "--vacuum",
     is_flag=True,
-    help="Delete the old parts at once: only if nobody else reads or writes the store.",
+    help="Delete the old parts at once. Use it only if nothing else reads or writes the store.",
 )
 @rows_per_part_option
 @bytes_per_part_option
-@click.option("-n", "--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("-n", "--dry-run", is_flag=True, help="Only print what would be done.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def compact(
     store: str,
@@ -50,12 +50,12 @@ def compact(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Write small neighbouring parts of STORE into full ones, which take their places.
+    """Combine small neighbouring parts of STORE into full ones.
 
-    Rows, their order and their values stay. Left out are rows that were removed or replaced, and
-    rejects that gave a row later. A part is small with less than half the rows and bytes of a full
-    one. Others may read and write meanwhile. The old parts take room until sparsefeat vacuum
-    deletes them.
+    Rows keep their order and their values. Rows that were removed or replaced are dropped, and
+    rejects whose image has a row by now. A part is small if it has less than half the rows and
+    half the bytes of a full one. Other processes may read and write the store meanwhile. The old
+    parts take space until sparsefeat vacuum deletes them.
     """
     from sparsefeat.store import compact as compact_store
 
@@ -85,13 +85,14 @@ def _said(outcome: "Compaction", seconds: float) -> str:
     kept = outcome.parts_before - sum(map(len, outcome.groups))
     lost = f"; {counted(outcome.lost, 'group')} changed by others meanwhile" * bool(outcome.lost)
     if not outcome.groups:
-        return f"nothing {'done' if outcome.lost else 'to do'} in {counted(kept, 'part')}{lost}"
+        what = "nothing was combined" if outcome.lost else "nothing to combine"
+        return f"{what} in {counted(kept, 'part')}{lost}"
     planned = outcome.bytes_after is None
     said = (
         f"{counted(outcome.parts_before, 'part')} "
         f"{'would become' if planned else 'became'} {outcome.parts_after:,}, "
-        f"{counted(outcome.rows, 'row')} written anew; "
-        f"{counted(outcome.resolved, 'resolved reject')} left out; "
+        f"{counted(outcome.rows, 'row')} rewritten; "
+        f"{counted(outcome.resolved, 'resolved reject')} dropped; "
         f"{format_bytes(outcome.bytes_before)} replaced"
     )
     if outcome.bytes_after is None:

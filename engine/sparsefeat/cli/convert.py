@@ -34,18 +34,20 @@ Examples:
     required=True,
     type=OutputFolder(),
     metavar="OUT",
-    help="The new file; for npz a folder, or a file that ends in .npz for a single layer.",
+    help="New file; for npz a folder, or a file that ends in .npz for a single layer.",
 )
 @click.option(
     "--to",
     type=Word(["h5ad", "parquet", "npz"]),
-    help="What it becomes.  [default: what OUT ends in]",
+    help="Format of OUT.  [default: the ending of OUT]",
 )
-@click.option("-l", "--layers", help="Names and patterns, separated by commas.  [default: all]")
+@click.option(
+    "-l", "--layers", metavar="NAMES", help="Layers, separated by commas.  [default: all]"
+)
 @click.option(
     "--where",
     metavar="EXPR",
-    help="Only rows for which it holds, such as 'width > 500'.  [default: all]",
+    help="Only rows that match the condition, such as 'width > 500'.  [default: all]",
 )
 @click.option(
     "--memory",
@@ -53,10 +55,10 @@ Examples:
     default=512,
     show_default=True,
     metavar="MIB",
-    help="What it may hold at once, about, beside the table of rows.",
+    help="Approximate limit of memory, besides the table of rows.",
 )
 @click.option("--force", is_flag=True, help="Replace OUT if it exists.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def convert(
     store: str,
     output: str,
@@ -67,10 +69,10 @@ def convert(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Write STORE, bit for bit, into a file that other programs read.
+    """Convert STORE to a file that other programs read; values are equal bit for bit.
 
-    OUT appears when it is whole; interrupted or failed, it leaves nothing. h5ad and parquet need
-    pip install 'sparsefeat[convert]'.
+    OUT appears when it is complete; an interrupted or failed command leaves nothing. h5ad and
+    parquet need pip install 'sparsefeat[convert]'.
     """
     import sparsefeat
     from sparsefeat.cli.progress import shown

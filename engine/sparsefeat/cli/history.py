@@ -19,9 +19,9 @@ From Python, sparsefeat.open("features/", snapshot=3) opens one of them.
 @click.argument("store")
 @click.option("--json", "as_json", is_flag=True, help="Print the snapshots as JSON.")
 def history(store: str, as_json: bool) -> None:
-    """List the snapshots of STORE: when they were made, by what, and what they hold.
+    """List the snapshots of STORE: when and by which command each was made, and its rows.
 
-    Each commit makes one; sparsefeat vacuum deletes old ones.
+    Each commit makes a snapshot; sparsefeat vacuum deletes old ones.
     """
     from sparsefeat.store import history as list_commits
 
@@ -40,4 +40,4 @@ def history(store: str, as_json: bool) -> None:
         )
         for commit in commits
     ]
-    print_table(("snapshot", "made", "by", "rows", "change", "parts"), rows, left=3)
+    print_table(("snapshot", "created", "by", "rows", "change", "parts"), rows, left=3)

@@ -20,14 +20,14 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.argument("path")
-@click.option("--rejects", is_flag=True, help="List what a store's extractions rejected, and why.")
-@click.option("--json", "as_json", is_flag=True, help="Print all there is to know as JSON.")
+@click.option("--rejects", is_flag=True, help="List a store's rejected images, with the reason.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def info(path: str, rejects: bool = False, as_json: bool = False) -> None:
-    """Say what PATH holds: a store's folder, or a model file."""
+    """Print what PATH contains: a store's folder or URL, or a model file."""
     if is_model(path):
         if rejects:
             raise click.UsageError(
-                f"{printable(path)} is a model, which has no rejects; name a store"
+                f"{printable(path)} is a model, which has no rejects: name a store"
             )
         _model(path, as_json)
     elif rejects:
@@ -77,7 +77,7 @@ def _store(path: str, as_json: bool) -> None:
         )
         for name, layer in facts["layers"].items()
     ]
-    columns = ("layer", "shape", "zeros", "dense", "stored", "ratio", "as", "values")
+    columns = ("layer", "shape", "zeros", "dense", "stored", "ratio", "encoding", "values")
     print_table((*columns, *(["worst error"] if lossy else [])), rows, left=1)
 
 

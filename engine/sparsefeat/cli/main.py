@@ -17,49 +17,62 @@ import click
 from sparsefeat.cli.output import log
 from sparsefeat.errors import SparsefeatError
 
-# Where each command lives; only the one that is called is imported.
-COMMANDS = {
-    "export": "Make a model file: Keras' VGG16 as a verified ONNX graph.",
-    "quantize": "Make an int8 model file of one in float32, and measure what it costs.",
-    "extract": "Extract features of images into a store.",
-    "info": "Say what a store or a model file holds.",
-    "sparsity": "Count zeros by layer, image, channel and position; compare sets.",
-    "verify": "Check every byte of a store.",
-    "compact": "Make few full parts of a store's many small ones.",
-    "merge": "Make one store of several.",
-    "remove": "Remove rows from a store.",
-    "history": "List a store's snapshots.",
-    "vacuum": "Delete what is no longer part of a store.",
-    "convert": "Write a store as an h5ad, Parquet or npz file.",
-    "maps": "Show a layer's channels in one image, before and after ReLU.",
-    "report": "Write a page on a store: its zeros, images, sizes and origin.",
-    "bench": "Compare sparsefeat with TensorFlow and PyTorch on this machine.",
-    "demo": "Export, extract a few real images, and write a report on what came out.",
+# The commands by group. Each has its own module, which is imported when the command is called.
+GROUPS = {
+    "Models": {
+        "export": "Export Keras' VGG16 as a verified ONNX model file.",
+        "quantize": "Make an int8 model file from a float32 one, and measure its error.",
+    },
+    "Features": {
+        "extract": "Extract features of images into a store.",
+        "info": "Print what a store or a model file contains.",
+        "convert": "Convert a store to an h5ad, Parquet or npz file.",
+    },
+    "Analysis": {
+        "sparsity": "Count zeros by layer, image, channel and position; compare sets.",
+        "report": "Write a page about a store: zeros, sizes, unusual images.",
+        "maps": "Show a layer's channels for one image, before and after ReLU.",
+        "bench": "Compare the speed of sparsefeat, TensorFlow and PyTorch here.",
+    },
+    "Maintenance of stores": {
+        "verify": "Check a store or a model file for damage.",
+        "history": "List the snapshots of a store.",
+        "compact": "Combine small parts of a store into full ones.",
+        "merge": "Combine several stores into one.",
+        "remove": "Remove rows from a store.",
+        "vacuum": "Delete files that a store no longer uses.",
+    },
+    "First steps": {
+        "demo": "Export a model, extract six images, write a report.",
+    },
 }
+COMMANDS = {name: text for commands in GROUPS.values() for name, text in commands.items()}
 
-INTRODUCTION = """VGG16 features of images, stored as compressed sparse rows.
+INTRODUCTION = """Extract VGG16 features of images, and store them as compressed sparse rows.
 
 \b
   sparsefeat export -o vgg16.onnx
   sparsefeat extract photos/ -o features/ --layers pools
   sparsefeat info features/
+
+sparsefeat COMMAND --help prints a command's options and examples.
 """
 
 EPILOG = """
 \b
 Exit codes:
-  0  done
-  1  done, but some images could not be read this time, or all were rejected;
-     or verify found damage or changed images
-  2  it could not be done: one line on standard error says why and what to do
-  70  a fault of sparsefeat itself: one line says what to report
-  130, 143  interrupted (SIGINT, SIGTERM); whatever was committed is safe
-  141  the reader of standard output, such as head, has closed it
+  0         success
+  1         some images could not be read (run the command again to retry them),
+            or all were rejected; or verify found damage or changed images
+  2         an error: one line on standard error says what to do
+  70        a bug in sparsefeat: one line says what to report
+  130, 143  interrupted (SIGINT, SIGTERM); everything committed is safe
+  141       the reader of standard output, such as head, closed it
 """
 
-EX_SOFTWARE = 70  # sysexits.h has the number
+EX_SOFTWARE = 70  # sysexits.h
 
-# What the system may say to anybody, whatever the command; any other OSError is a fault of ours.
+# Errors that the system can report to any command; any other OSError is a bug.
 REFUSALS = tuple(
     getattr(errno, name)
     for name in (
@@ -80,7 +93,7 @@ REFUSALS = tuple(
 
 
 class UserError(click.ClickException):
-    """An error that the user can do something about: one line, exit code 2."""
+    """An error that the user can fix: one line, exit code 2."""
 
     exit_code = 2
 
@@ -91,7 +104,7 @@ class UserError(click.ClickException):
 
 
 class Fault(click.ClickException):
-    """An error that nobody expected: one line, exit code 70."""
+    """A bug: one line, exit code 70."""
 
     exit_code = EX_SOFTWARE
 
@@ -99,14 +112,13 @@ class Fault(click.ClickException):
         from sparsefeat.system import describe_exception
 
         super().__init__(
-            f"sparsefeat has failed ({describe_exception(exc)}); this is a fault of its own: "
-            "please report the command and this line, and what it prints as "
-            "sparsefeat --debug COMMAND"
+            f"sparsefeat failed because of a bug ({describe_exception(exc)}): please report the "
+            "command, this line, and the output of sparsefeat --debug COMMAND"
         )
 
 
 class _Commands(click.Group):
-    """Imports a command when it is called for, and turns errors into one line."""
+    """Imports a command when it is called, and turns errors into one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -128,15 +140,18 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        for heading, commands in GROUPS.items():
+            with formatter.section(heading):
+                # Padded, so that the texts of all groups begin in one column.
+                width = max(map(len, COMMANDS))
+                formatter.write_dl([(name.ljust(width), text) for name, text in commands.items()])
 
     def main(self, *args: Any, **extra: Any) -> Any:
         _open_standard_streams()
         try:
             return super().main(*args, **extra)
         except OSError as exc:
-            # Not even the reason can be written: the exit code must do.
+            # Standard error can't be written either, so the exit code must suffice.
             told = exc.__context__
             sys.exit(told.exit_code if isinstance(told, click.ClickException) else 2)
 
@@ -145,10 +160,10 @@ class _Commands(click.Group):
             return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        # A file's name may be no valid text, and is printed all the same.
+        # A file's name may not be valid Unicode; it is printed with escapes.
         if isinstance(sys.stdout, io.TextIOWrapper):
             if isinstance(sys.stdout.buffer, io.RawIOBase):
-                # PYTHONUNBUFFERED: what the system does not take at once would be lost.
+                # With PYTHONUNBUFFERED, what the system doesn't take at once would be lost.
                 buffered = io.BufferedWriter(sys.stdout.buffer)
                 sys.stdout = io.TextIOWrapper(buffered, sys.stdout.encoding, write_through=True)
             sys.stdout.reconfigure(errors="backslashreplace")
@@ -161,7 +176,7 @@ class _Commands(click.Group):
 
 
 class _Lines(logging.Handler):
-    """Writes what the library logs as lines on standard error."""
+    """Writes the library's log records as lines on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
         log(record.getMessage())
@@ -176,7 +191,7 @@ def _errors_in_one_line(*, debug: bool) -> Iterator[None]:
     except KeyboardInterrupt as exc:
         raise click.exceptions.Exit(128 + signal.SIGINT) from exc
     except BrokenPipeError as exc:
-        # Whoever read has enough: like other programs, end as SIGPIPE would end us.
+        # The reader has closed the pipe: end with the exit code of SIGPIPE, as other programs do.
         _drop_standard_output()
         raise click.exceptions.Exit(141) from exc
     except Exception as exc:
@@ -187,14 +202,14 @@ def _errors_in_one_line(*, debug: bool) -> Iterator[None]:
 
 
 def _tell(exc: Exception) -> NoReturn:
-    """Make one line of an exception."""
+    """Raise an exception that prints one line."""
     if isinstance(exc, click.ClickException):
         raise exc
     if isinstance(exc, SparsefeatError):
         raise UserError(str(exc)) from exc
     if isinstance(exc, MemoryError):
         raise UserError(
-            "out of memory; take a smaller --batch-size or --size, or fewer --layers"
+            "out of memory: use a smaller --batch-size or --size, or fewer --layers"
         ) from exc
     if isinstance(exc, OSError) and _is_printing(exc):
         _drop_standard_output()
@@ -202,8 +217,8 @@ def _tell(exc: Exception) -> NoReturn:
     if isinstance(exc, OSError) and exc.errno in REFUSALS:
         where = "" if exc.filename is None else f": {os.fsdecode(exc.filename)}"
         raise UserError(
-            f"the system refused ({exc.strerror}{where}), expected room, permission and a name "
-            "that it takes: see to that, and run the same command again"
+            f"the system refused access ({exc.strerror}{where}): check space, permissions and the "
+            "name, and run the same command again"
         ) from exc
     from sparsefeat.system import failed_import, interrupted
 
@@ -216,21 +231,21 @@ def _tell(exc: Exception) -> NoReturn:
 
 
 def _is_printing(exc: OSError) -> bool:
-    """Tell whether it was standard output that failed, and not a file of some work."""
+    """Return whether writing to standard output failed, rather than to another file."""
     *_, (last, _) = traceback.walk_tb(exc.__traceback__)
     return last.f_code is click.echo.__code__
 
 
 def _drop_standard_output() -> None:
-    """Let what is not yet written go nowhere: Python would try again when it ends."""
-    with suppress(io.UnsupportedOperation):  # what a test has put there
+    """Discard what isn't written yet; otherwise Python would try again when it ends."""
+    with suppress(io.UnsupportedOperation):  # a test's replacement
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open_standard_streams() -> None:
-    """Open those that the caller has closed, so that no file of ours gets their numbers.
+    """Open the standard streams that the caller closed, so that no other file gets their numbers.
 
-    Reading and writing fail there with EBADF, as they did in the caller; messages are dropped.
+    Reading and writing them fails with EBADF, as in the caller; messages are dropped.
     """
     for number, flag in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)):
         try:
@@ -247,8 +262,7 @@ def _check_current_folder() -> None:
         os.getcwd()  # noqa: PTH109
     except OSError as exc:
         raise UserError(
-            f"the current folder can't be used ({exc.strerror}), expected one that exists: change "
-            "to another one"
+            f"the current folder can't be used ({exc.strerror}): change to a folder that exists"
         ) from exc
 
 
@@ -263,13 +277,13 @@ def _check_current_folder() -> None:
     is_flag=True,
     envvar="SPARSEFEAT_DEBUG",
     show_envvar=True,
-    help="Print the traceback of an error, too.",
+    help="Also print the traceback of an error.",
 )
 @click.option(
     "-v",
     "--verbose",
     is_flag=True,
-    help="Print what is done meanwhile: provider, commits, how far it is.",
+    help="Also print progress: the provider in use, commits, images done.",
 )
 @click.version_option(package_name="sparsefeat")
 def main(debug: bool, verbose: bool) -> None:

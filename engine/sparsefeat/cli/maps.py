@@ -38,43 +38,51 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.argument("image")
+@click.option(
+    "-o",
+    "--output",
+    type=OutputFile(".html", ".png"),
+    help="Write a page (.html) or an image (.png); - prints the page.",
+)
 @model_option
-@click.option("-l", "--layer", required=True, help="A layer with rows and columns.")
+@click.option(
+    "-l",
+    "--layer",
+    required=True,
+    metavar="NAME",
+    help="Layer to show; it must have rows and columns.",
+)
 @click.option(
     "--channels",
+    metavar="LIST",
     default="all",
     show_default=True,
-    help="all, 5, 3,8,12, 0-15, or top:16 for the best by --best.",
+    help="Channels to show: all, 5, 3,8,12, 0-15, or top:16 for the best by --best.",
 )
 @click.option(
     "--best",
     type=Word(["energy", "variance", "contrast", "selectivity"]),
-    help="Put the best channels first, by this criterion.  [default with top:N: energy]",
+    help="Show the best channels first, by this criterion.  [default: energy with top:N, else the "
+    "order of --channels]",
 )
 @click.option(
     "--reference",
     metavar="STORE|IMAGES",
-    help="What selectivity compares with: a store that holds the layer, or images.",
+    help="Store with this layer, or images, that --best selectivity compares with.",
 )
 @click.option(
     "--stage",
     type=Word(["pre", "post", "both"]),
-    help="Before ReLU, after it, or both.  [default: both where the layer has a ReLU]",
+    help="Show values before ReLU, after it, or both.  [default: both if the layer has a ReLU]",
 )
 @click.option("--relu-split", is_flag=True, help="Show what ReLU keeps and what it clips.")
 @click.option(
     "--scale",
     type=Word(["shared", "channel"]),
-    help="One scale of colours for all channels, or one for each.  [default: shared]",
+    help="One colour scale for all channels, or one per channel.  [default: shared]",
 )
 @extractor_options(*COMPUTING)
-@click.option(
-    "-o",
-    "--output",
-    type=OutputFile(".html", ".png"),
-    help="Write a page, .html, or an image, .png; - prints the page.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print each channel's figures as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the numbers of each channel as JSON.")
 def maps(
     image: str,
     model: str,
@@ -89,10 +97,9 @@ def maps(
     output: str | None,
     as_json: bool,
 ) -> None:
-    """Show a layer's feature maps of PHOTO, before and after ReLU.
+    """Show a layer's feature maps for IMAGE, before and after ReLU.
 
-    Prints a line for each channel, unless they are written to a file. Needs sparsefeat[viz] for
-    that.
+    Without -o it prints a line for each channel. With -o it needs pip install 'sparsefeat[viz]'.
     """
     import sparsefeat
     from sparsefeat.model import ModelFile
@@ -101,11 +108,11 @@ def maps(
 
     if output is None and (scale is not None or relu_split):
         raise click.UsageError(
-            "--scale and --relu-split say how maps are drawn: give -o too, a page or an image"
+            "--scale and --relu-split say how maps are drawn: add -o with a name in .html or .png"
         )
     if relu_split and stage == "post":
         raise click.UsageError(
-            "--relu-split shows the pre-activation: expected --stage pre or both, got post"
+            "--relu-split shows values before ReLU, and --stage post doesn't: leave one of them out"
         )
     if output is not None:
         check_one_printed(("--json", as_json), ("-o -", output))
@@ -114,7 +121,7 @@ def maps(
         # Made for just these outputs, so that the network is loaded once.
         names = outputs(layer, stage, ModelFile.open(model).metadata.layers)  # type: ignore[arg-type]
         if relu_split and len(names) == 1:
-            raise click.UsageError(f"{layer} has no ReLU: --relu-split has nothing to split")
+            raise click.UsageError(f"{layer} has no ReLU: leave --relu-split out")
         found = sparsefeat.maps(
             Extractor(model, names, **options),
             image,
@@ -138,7 +145,7 @@ def maps(
 
 
 def _check_output(output: str) -> None:
-    """Find out whether it can be made, before the work for it."""
+    """Check that the output can be made, before the work for it."""
     from sparsefeat.viz.maps import check_matplotlib
     from sparsefeat.viz.pages import check_installed
 

@@ -16,7 +16,7 @@ EXAMPLES = """
 Examples:
   sparsefeat merge monday/ tuesday/ -o week/
   sparsefeat merge wednesday/ -o week/
-Running the same command again takes up where the last run ended.
+Running the same command again continues where the last run ended.
 """
 
 
@@ -28,9 +28,13 @@ Running the same command again takes up where the last run ended.
     required=True,
     type=OutputFolder(),
     metavar="STORE",
-    help="Made, or appended to if it is there.",
+    help="Store to write; it is created, or extended if it exists.",
 )
-@click.option("--where", metavar="CONDITION", help="Only rows that this condition holds for.")
+@click.option(
+    "--where",
+    metavar="EXPR",
+    help="Only rows that match the condition, such as 'width > 500'.  [default: all]",
+)
 @rows_per_part_option
 @bytes_per_part_option
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
@@ -42,10 +46,10 @@ def merge(
     bytes_per_part: int,
     as_json: bool,
 ) -> None:
-    """Write the rows of STORES into one store, each once; STORES stay as they are.
+    """Write the rows of STORES into one store; STORES don't change.
 
-    They must agree in model, settings and layers. Rejects come along unless their image gave
-    a row in one of them.
+    STORES must have the same model, settings and layers. A row that occurs several times is
+    written once. Rejects are copied, unless their image has a row in one of STORES.
     """
     from sparsefeat.store import merge as merge_stores
 
@@ -70,6 +74,6 @@ def merge(
             f"{printable(output)}: {counted(outcome.rows, 'row')} and "
             f"{counted(outcome.rejected, 'reject')} added in {counted(outcome.parts, 'part')}, "
             f"{format_bytes(outcome.bytes_added)}; "
-            f"{counted(outcome.duplicates, 'row')} there already; {time.monotonic() - start:.1f} s"
+            f"{counted(outcome.duplicates, 'row')} already there; {time.monotonic() - start:.1f} s"
         )
     exit_if_stopped(outcome.stopped, stopped_by)

@@ -1,4 +1,4 @@
-"""Options that several commands take, and types of options."""
+"""Options that several commands share, and their types."""
 
 import functools
 import os
@@ -13,8 +13,8 @@ from sparsefeat.errors import InputError, StoreNotFoundError
 from sparsefeat.storage import check_replaceable, is_special, is_url
 from sparsefeat.system import MAX_BATCH_SIZE, refuse_empty, unknown_choice
 
-LONGEST_NUMBER = 9  # digits: what has more is no number of pixels or images
-MAX_PIXELS = 1 << 24  # of sparsefeat.model.graph, which the help need not load
+LONGEST_NUMBER = 9  # digits of a number of pixels or images
+MAX_PIXELS = 1 << 24  # as in sparsefeat.model.graph, whose import would slow the help down
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,7 +28,7 @@ class Size(click.ParamType[tuple[int, int]]):
     def convert(
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, int]:
-        """Take the two numbers apart."""
+        """Parse the two numbers."""
         height, cross, width = value.lower().partition("x")
         if not (cross and _is_count(height) and _is_count(width)):
             self.fail(f"got {value!r}, expected height and width such as 224x224", param, ctx)
@@ -45,7 +45,7 @@ class Counts(click.ParamType[tuple[int, ...]]):
     def convert(
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, ...]:
-        """Take the numbers apart."""
+        """Parse the numbers."""
         words = [word.strip() for word in value.split(",")]
         if not all(_is_count(word) and 1 <= int(word) <= MAX_BATCH_SIZE for word in words):
             expected = f"numbers from 1 to {MAX_BATCH_SIZE:,} such as 1,8,32"
@@ -54,14 +54,14 @@ class Counts(click.ParamType[tuple[int, ...]]):
 
 
 class Word(click.Choice[str]):
-    """One of some words, in small or capital letters."""
+    """One of several words; case is ignored."""
 
     def __init__(self, words: Iterable[str]) -> None:
         super().__init__(tuple(words), case_sensitive=False)
 
     def get_invalid_choice_message(self, value: object, ctx: click.Context | None) -> str:
-        """Say which of the words is near."""
-        return unknown_choice(value, self.choices, "word")
+        """Name the word that is most similar."""
+        return unknown_choice(value, self.choices, "value")
 
 
 class NamedValue(click.ParamType[tuple[str, str]]):
@@ -72,22 +72,22 @@ class NamedValue(click.ParamType[tuple[str, str]]):
     def convert(
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, str]:
-        """Take name and value apart."""
+        """Split name and value."""
         name, equals, text = value.partition("=")
         if not equals:
-            self.fail(f"got {value!r}, expected a name and a value: device_id=1", param, ctx)
+            self.fail(f"got {value!r}, expected NAME=VALUE such as device_id=1", param, ctx)
         return name, text
 
 
 class OutputFile(click.ParamType[str]):
-    """The name of a file to write; ``-`` is standard output where the file is text.
+    """The name of a file to write; ``-`` is standard output if the file is text.
 
     Parameters
     ----------
     endings
-        How its name may end, in small or capital letters: ".html".
+        The allowed endings of the name, such as ".html"; case is ignored.
     is_text
-        Whether it may go to standard output.
+        Whether the file may go to standard output.
     """
 
     name = "FILE"
@@ -96,7 +96,7 @@ class OutputFile(click.ParamType[str]):
         self._endings, self._is_text = endings, is_text
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check that it can be written, before the work for it."""
+        """Check that the file can be written, before the work whose result it gets."""
         if value == "-" and self._is_text:
             return value
         _check_name(self, value, param, ctx)
@@ -112,25 +112,25 @@ class OutputFile(click.ParamType[str]):
 
 
 class OutputFolder(click.ParamType[str]):
-    """The name of a folder to write, or of a file that is written where its format is known."""
+    """The name of a folder to write, or of a file whose format the command checks."""
 
     name = "DIR"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Refuse what is no name."""
+        """Refuse an empty name and ``-``."""
         _check_name(self, value, param, ctx)
         return value
 
 
 def is_model(path: str) -> bool:
-    """Tell a model's file from a store's folder.
+    """Return whether a path is a model file rather than a store.
 
     Raises
     ------
     InputError
-        It is empty.
+        The path is empty.
     StoreNotFoundError
-        There is neither.
+        There is nothing at the path.
     """
     refuse_empty(path, "a store or a model")
     if is_url(path):
@@ -139,7 +139,7 @@ def is_model(path: str) -> bool:
         return True
     if not os.path.lexists(path):
         raise StoreNotFoundError(
-            f"there is nothing at {path}, expected a store's folder or a model file"
+            f"there is nothing at {path}: name a store's folder or a model file"
         )
     return False
 
@@ -151,9 +151,9 @@ def _check_name(
     ctx: click.Context | None,
 ) -> None:
     if not value.strip():
-        kind.fail("got an empty name, expected one: leave the option out, or name it", param, ctx)
+        kind.fail("got an empty name: leave the option out, or give a name", param, ctx)
     if value == "-":
-        kind.fail("this can't go to standard output: name a file or folder", param, ctx)
+        kind.fail("this can't go to standard output: give the name of a file or folder", param, ctx)
 
 
 def _is_count(word: str) -> bool:
@@ -161,14 +161,14 @@ def _is_count(word: str) -> bool:
 
 
 def check_one_printed(*printed: tuple[str, object]) -> None:
-    """Refuse two options that both write to standard output; takes each one's name and value."""
+    """Refuse two options that both print to standard output; takes each one's name and value."""
     names = [name for name, value in printed if value is True or value == "-"]
     if len(names) > 1:
         raise click.UsageError(f"{' and '.join(names)} both print: leave one of them out")
 
 
 def refuse_given(ctx: click.Context, names: tuple[str, ...], why: str) -> None:
-    """Refuse options that were given on the command line and would be ignored."""
+    """Refuse options that were given on the command line but would have no effect."""
     given = [
         param.opts[-1]
         for param in ctx.command.params
@@ -182,20 +182,22 @@ def refuse_given(ctx: click.Context, names: tuple[str, ...], why: str) -> None:
 model_option = click.option(
     "-m",
     "--model",
+    metavar="FILE",
     default="vgg16.onnx",
     show_default=True,
     envvar="SPARSEFEAT_MODEL",
     show_envvar=True,
-    help="Model file made by sparsefeat export.",
+    help="Model file of sparsefeat export.",
 )
 EXTRACTOR_OPTIONS = {
     "layers": click.option(
         "-l",
         "--layers",
+        metavar="NAMES",
         default="block5_pool",
         show_default=True,
-        help="Layers, separated by commas: names, NAME/pre (before ReLU), pools, convs, stages, "
-        "penultimate, all, patterns.",
+        help="Layers, separated by commas: names, NAME/pre (before ReLU), patterns such as "
+        "'block5_*', and the groups pools, convs, stages, penultimate, all.",
     ),
     "pool": click.option(
         "--pool",
@@ -209,25 +211,25 @@ EXTRACTOR_OPTIONS = {
         type=Word(["keras", "bilinear", "bicubic", "crop"]),
         default="keras",
         show_default=True,
-        help="How an image becomes an array.",
+        help="How an image is resized and scaled; keras matches load_img and preprocess_input.",
     ),
     "size": click.option(
         "--size",
         type=Size(),
         metavar="HEIGHTxWIDTH",
-        help="Size of the images, when the model leaves it open.",
+        help="Size of the images that the network gets.  [default: the model's]",
     ),
     "provider": click.option(
         "--provider",
         type=Word(["cpu", "openvino", "cuda", "auto"]),
         default="cpu",
         show_default=True,
-        help="What runs the network; auto takes the fastest that can be had here.",
+        help="ONNX Runtime provider that runs the network; auto chooses the fastest available one.",
     ),
     "precision": click.option(
         "--precision",
         type=Word(["fp32", "bf16", "int8"]),
-        help="What it computes in; by default the model's own.",
+        help="Precision of the computation.  [default: the model's]",
     ),
     "provider_options": click.option(
         "--provider-option",
@@ -235,37 +237,40 @@ EXTRACTOR_OPTIONS = {
         type=NamedValue(),
         multiple=True,
         callback=lambda ctx, param, given: dict(given),
-        help="For cuda: device_id, memory_limit (bytes), conv_search.",
+        help="Option of the provider, can be repeated. For cuda: device_id, memory_limit (bytes), "
+        "conv_search.",
     ),
     "convolution": click.option(
         "--convolution",
         type=Word(["auto", "direct", "winograd"]),
         default="auto",
         show_default=True,
-        help="How 3x3 convolutions are computed; auto takes Winograd's for float32 on the CPU.",
+        help="Algorithm of 3x3 convolutions; auto chooses winograd for fp32 on the CPU.",
     ),
     "threads": click.option(
         "--threads",
         type=click.IntRange(1),
-        help="Threads that share an operator's work; by default as many as there are processors "
-        "that this process may use.",
+        metavar="N",
+        help="Threads per operator.  [default: the number of processors that this process may use]",
     ),
     "decode_threads": click.option(
         "--decode-threads",
         type=click.IntRange(1),
-        help="Images decoded at the same time; by default as --threads.",
+        metavar="N",
+        help="Threads that decode images.  [default: as --threads]",
     ),
     "batch_size": click.option(
         "--batch-size",
         type=click.IntRange(1),
-        help="Images that go through the network together; by default what suits the machine.",
+        metavar="N",
+        help="Images per run of the network.  [default: chosen for this machine]",
     ),
 }
 COMPUTING = ("preprocess", "size", "provider", "precision", "convolution")
 
 
 def extractor_options(*names: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """Add options of `sparsefeat.ExtractorOptions`; the command gets a dict of them, `options`."""
+    """Add options of `sparsefeat.ExtractorOptions`, which the command gets as dict `options`."""
 
     def decorate(command: Callable[..., R]) -> Callable[..., R]:
         @functools.wraps(command)
@@ -284,9 +289,9 @@ def listing_options(command: Callable[P, R]) -> Callable[P, R]:
     for option, text in (
         (
             "exclude",
-            "Leave out files and folders that match: thumbnails, '*-edit.jpg', '2019/raw'.",
+            "Skip files and folders that match: '*-edit.jpg', '2019/raw'. Can be repeated.",
         ),
-        ("include", "Take only files that match: '*.jpg'. Both may be repeated; case is ignored."),
+        ("include", "Use only files that match: '*.jpg'. Can be repeated; case is ignored."),
     ):
         command = click.option(f"--{option}", multiple=True, metavar="PATTERN", help=text)(command)
     return command
@@ -295,6 +300,7 @@ def listing_options(command: Callable[P, R]) -> Callable[P, R]:
 rows_per_part_option = click.option(
     "--rows-per-part",
     type=click.IntRange(1),
+    metavar="N",
     default=1024,
     show_default=True,
     help="Rows in a full part.",
@@ -302,7 +308,8 @@ rows_per_part_option = click.option(
 bytes_per_part_option = click.option(
     "--bytes-per-part",
     type=click.IntRange(1),
+    metavar="N",
     default=1 << 30,
     show_default=True,
-    help="Bytes in a full part, before compression.",
+    help="Bytes in a full part, uncompressed.",
 )

@@ -1,4 +1,4 @@
-"""What commands print: results on standard output, everything else on standard error."""
+"""Prints results to standard output, and everything else to standard error."""
 
 import json
 import warnings
@@ -11,7 +11,7 @@ import click
 from sparsefeat.storage import write_file
 from sparsefeat.system import format_bytes, one_line
 
-LONGEST_TEXT = 40  # characters that a column of text is wide at most
+LONGEST_TEXT = 40  # characters: the largest width of a text column
 
 if TYPE_CHECKING:
     from sparsefeat.images import Listing, Search
@@ -23,18 +23,18 @@ def print_json(value: Any) -> None:
 
 
 def log(message: str) -> None:
-    """Print one line on standard error; what can't be said doesn't stop the work."""
+    """Print one line to standard error; if that fails, the work goes on."""
     with suppress(OSError):
         click.echo(message, err=True)
 
 
 def printable(name: str) -> str:
-    """Write what doesn't print, such as a line's end in a file's name, as an escape."""
+    """Escape unprintable characters, such as a newline in a file's name."""
     return one_line(name, most=len(name))
 
 
 def note_listing(*listings: "Listing | Search") -> None:
-    """Say how many files were passed over as companions, and which patterns matched nothing."""
+    """Log how many companion files were skipped, and which patterns matched nothing."""
     from sparsefeat.images import describe_companions
 
     for images in listings:
@@ -42,18 +42,17 @@ def note_listing(*listings: "Listing | Search") -> None:
             log(describe_companions(images.companions))
     for option, name in listings[0].unmatched:
         if all((option, name) in images.unmatched for images in listings):
-            why = "it is compared with paths inside the folder that is searched, without that "
-            why += "folder's own name"
+            why = "patterns are compared with paths relative to the folder that is searched"
             if option in ("keep", "label-column"):
-                why = "no image has a column or field of that name with a value in it"
+                why = "no image has a value in a column or field of that name"
             log(f"warning: --{option} {printable(name)} matched nothing: {why}")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
     """Print rows below headings; the first `left` columns are text, the others numbers.
 
-    A line with a very long text is longer than the others, which are not padded to it. What is in
-    a file that may be anybody's can hold a terminal's commands: they are escaped.
+    Very long texts don't widen their column. Unprintable characters are escaped, because names
+    from outside may contain terminal commands.
     """
     rows = [[printable(cell) for cell in row] for row in rows]
     widths = [
@@ -72,7 +71,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: 
 def warnings_as_lines() -> Iterator[None]:
     """Show warnings as lines on standard error, without the source line that raised them.
 
-    Pillow's own are left out: what it warns of is either met all the same, or rejected.
+    Pillow's warnings are left out, because the images are either decoded or rejected.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -81,7 +80,7 @@ def warnings_as_lines() -> Iterator[None]:
 
 
 def write_text(file: str, text: str) -> None:
-    """Write a file, and say so on standard error; ``-`` is standard output."""
+    """Write a file, and log its name and size; ``-`` is standard output."""
     if file == "-":
         click.echo(text, nl=False)
         return

@@ -1,4 +1,4 @@
-"""How far work is: a bar on a terminal, a record of the log now and then elsewhere."""
+"""Shows progress: as a bar on a terminal, elsewhere as a log record every 30 seconds."""
 
 import logging
 import sys
@@ -12,21 +12,21 @@ LOG_EVERY_SECONDS = 30.0
 _log = logging.getLogger("sparsefeat")
 
 Show = Callable[..., None]
-"""Takes how many are done, of how many (None if that isn't known yet), and what else to say; as
-`worked` how many of them took time, where others were passed over; and as `what` the things
-counted, where these are others for now."""
+"""Called with the number done, the total (None if unknown) and a note; optionally with `worked`,
+the number that took time because they weren't skipped, and `what`, the things counted if they
+differ for now."""
 
 
 @contextmanager
 def shown(things: str, *, transient: bool = False) -> Iterator[Show]:
-    """Show how many of something are done, how fast, and how long the others will take.
+    """Show how many things are done, how fast, and how long the rest will take.
 
     Parameters
     ----------
     things
-        What is counted: "images", "parts".
+        The things that are counted: "images", "parts".
     transient
-        Remove the bar in the end.
+        Whether to remove the bar at the end.
     """
     start, counted = time.monotonic(), things
     with _bar(transient) if sys.stderr.isatty() else _records() as draw:
@@ -40,7 +40,7 @@ def shown(things: str, *, transient: bool = False) -> Iterator[Show]:
             what: str = things,
         ) -> None:
             nonlocal start, counted
-            if not done or what != counted:  # what came before was preparation
+            if not done or what != counted:  # the time before was preparation
                 start, counted = time.monotonic(), what
             seconds = max(time.monotonic() - start, 1e-9)
             rate = (done if worked is None else worked) / seconds

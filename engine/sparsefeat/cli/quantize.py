@@ -22,20 +22,20 @@ Examples:
     "--calibration",
     required=True,
     metavar="DIR",
-    help="At least 16 images like those that the model is for.",
+    help="At least 16 images, similar to those that the model will process.",
 )
 @click.option(
     "--validation",
     metavar="DIR",
-    help="At least eight other images to measure the result on.  [default: every fourth of "
-    "the above, not calibrated on]",
+    help="At least eight other images to measure the error with.  [default: every fourth "
+    "calibration image, which is then left out of calibration]",
 )
 @click.option(
     "-o",
     "--output",
     required=True,
     type=OutputFile(".onnx", is_text=False),
-    help="The new graph; its weights go to FILE.data.",
+    help="Model file to write; its weights go to FILE.data.",
 )
 @click.option(
     "--views",
@@ -43,10 +43,9 @@ Examples:
     show_default=True,
     type=click.IntRange(12, 256),
     metavar="N",
-    help="Calibrate and measure on at least so many images: cuts of images where there "
-    "are fewer of them.",
+    help="Calibrate and measure with at least N images; if there are fewer, with crops of them.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def quantize(
     model: str,
     calibration: str,
@@ -55,9 +54,9 @@ def quantize(
     views: int = 48,
     as_json: bool = False,
 ) -> None:
-    """Make an int8 model file of a float32 one, and measure what that costs.
+    """Make an int8 model file from a float32 one, and measure its error.
 
-    Every layer is compared with float32 on images that were not calibrated on. Needs
+    Every layer is compared with float32 on images that aren't used for calibration. Needs
     pip install 'sparsefeat[cpu]'.
     """
     with export_package() as package, shown("passes of an image") as progress:
@@ -91,12 +90,12 @@ def quantize(
         for one in result.layers
     ]
     print_table(
-        ("layer", "relative error", "zeros agree", "cosine", "lowest", "5 neighbours"), rows
+        ("layer", "relative error", "zeros agree", "mean cosine", "lowest", "5 neighbours"), rows
     )
     held_out = result.metadata["quantization"]["held_out"]
     click.echo(
         f"measured against float32 on {counted(held_out['count'], 'image')} "
-        f"({counted(held_out['views'], 'view')}) that were not calibrated on"
+        f"({counted(held_out['views'], 'view')}) that were not used for calibration"
     )
     for path, size in files.items():
         click.echo(f"{printable(str(path))}: {format_bytes(size)}")

@@ -12,7 +12,7 @@ EXAMPLES = """
 Examples:
   sparsefeat remove features/ --where "label == 'trash'"
   sparsefeat remove features/ --where "width < 64 or height < 64" --dry-run
-To free the space, too: sparsefeat compact, then sparsefeat vacuum.
+To free the space, run sparsefeat compact, then sparsefeat vacuum.
 """
 
 
@@ -21,15 +21,15 @@ To free the space, too: sparsefeat compact, then sparsefeat vacuum.
 @click.option(
     "--where",
     required=True,
-    metavar="CONDITION",
-    help="Which rows: a condition on the columns of obs, as pandas' DataFrame.query takes it.",
+    metavar="EXPR",
+    help="Rows to remove: a condition on columns of obs, as pandas' DataFrame.query takes it.",
 )
-@click.option("-n", "--dry-run", is_flag=True, help="Only say how many rows it holds for.")
+@click.option("-n", "--dry-run", is_flag=True, help="Only print how many rows match.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def remove(store: str, where: str, dry_run: bool, as_json: bool) -> None:
-    """Remove the rows of STORE that a condition holds for.
+    """Remove the rows of STORE that match a condition.
 
-    Their images are new to a later extraction: it adds them again if it finds them.
+    sparsefeat extract adds the rows again if it finds their images.
     """
     from sparsefeat.store import remove as remove_rows
 

@@ -20,23 +20,26 @@ Examples:
     "-o",
     "--output",
     type=OutputFile(".html"),
-    help="The page; - prints it.  [default: report.html, or none with --json]",
+    help="Page to write; - prints it.  [default: report.html, or none with --json]",
 )
-@click.option("-l", "--layers", help="Names and patterns, separated by commas.  [default: all]")
+@click.option(
+    "-l", "--layers", metavar="NAMES", help="Layers, separated by commas.  [default: all]"
+)
 @click.option(
     "--images",
     metavar="DIR",
     type=click.Path(exists=True, file_okay=False),
-    help="Where the images are now, if they were moved: for thumbnails.",
+    help="Folder where the images are now, if they were moved. Used for thumbnails.",
 )
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
+    metavar="N",
     default=0,
     show_default=True,
-    help="Of the rows drawn for the floor estimate.",
+    help="Seed of the rows drawn for the floor estimate.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
 def report(
     store: str,
     output: str | None,
@@ -45,9 +48,9 @@ def report(
     seed: int = 0,
     as_json: bool = False,
 ) -> None:
-    """Write a page on what is zero in STORE, where, what it takes, and how it was made.
+    """Write a page about STORE: zeros, channels, unusual images, sizes and provenance.
 
-    The page needs nothing but itself. Needs pip install 'sparsefeat[viz]'.
+    The page is one file that needs no network. Needs pip install 'sparsefeat[viz]'.
     """
     from sparsefeat.cli.progress import shown
     from sparsefeat.viz.pages import check_installed

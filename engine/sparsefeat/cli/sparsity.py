@@ -55,36 +55,39 @@ Examples:
 @click.option(
     "-l",
     "--layers",
-    help="Layers as for extract; stages is block1_pool ... block5_pool, fc1, fc2, or the hidden "
-    "layers of the model's own top.  "
-    "[default: stages; of a store all that it holds]",
+    metavar="NAMES",
+    help="Layers, as for extract; stages means block1_pool ... block5_pool, fc1, fc2, or the "
+    "hidden layers of the model's own top.  [default: stages; for a store, all]",
 )
 @click.option(
     "--by",
     type=Word(["layer", "image", "channel", "position", "label"]),
     default="layer",
     show_default=True,
-    help="What there is one line for. A store's indices are read for channel and position alone.",
+    help="Print a line for each layer, image, ... A store's indices are read only for channel and "
+    "position.",
 )
 @click.option(
     "--compare",
     is_flag=True,
-    help="Compare sets: each argument with the first one, or with --by label each label.",
+    help="Compare each argument with the first one; with --by label, each label with the first.",
 )
 @click.option(
     "--flatness/--no-flatness",
     default=None,
-    help="Correlate with how flat the images are.  [default: for images; of a store they "
-    "would be read again]",
+    help="Correlate zeros with how flat the images are. For a store, this reads the original "
+    "images again.  [default: --flatness for images, --no-flatness for a store]",
 )
 @click.option(
     "--images",
     metavar="DIR",
     type=click.Path(exists=True, file_okay=False),
-    help="Where the images of STORE are now, if they were moved: for --flatness.",
+    help="Folder where the images of STORE are now, if they were moved. Used for --flatness.",
 )
 @click.option(
-    "--scaling", is_flag=True, help="Show what wrongly scaled input does to the zeros of IMAGES."
+    "--scaling",
+    is_flag=True,
+    help="Show the effect of wrongly scaled input on the zeros of IMAGES.",
 )
 @listing_options
 @extractor_options(*COMPUTING)
@@ -92,7 +95,7 @@ Examples:
     "--json",
     "as_json",
     is_flag=True,
-    help="Print figures by layer and image as JSON; with --by channel or position theirs too.",
+    help="Print the numbers by layer and image as JSON; with --by channel or position, those too.",
 )
 @click.option(
     "--csv", "csv_file", type=OutputFile(".csv"), help="Write the table as CSV; - prints it."
@@ -114,10 +117,11 @@ def sparsity(
     as_json: bool,
     csv_file: str | None,
 ) -> None:
-    """Count zeros: of IMAGES (folders, files, patterns), or of what a STORE holds.
+    """Count the zeros of IMAGES (folders, files, patterns) or of a STORE.
 
-    A channel is dead where it is zero everywhere over all images; always on where it is active
-    at one position or more of every image; never zero where it is active at all of them.
+    A channel is dead if it is zero at every position of every image; always on if it is active
+    (not zero) at one position or more of every image; never zero if it is active at every position
+    of every image.
     """
     from sparsefeat.images import list_images
     from sparsefeat.store import is_store
@@ -126,20 +130,20 @@ def sparsity(
     check_one_printed(("--json", as_json), ("--csv -", csv_file))
     stores = [source for source in sources if is_store(source)]
     if (include or exclude) and len(stores) == len(sources):
-        raise click.UsageError("--include and --exclude choose among images: name some")
+        raise click.UsageError("--include and --exclude choose among IMAGES: name IMAGES too")
     if len(stores) == len(sources):
-        why = "a store holds what was computed, and nothing is computed anew"
+        why = "a store's features are computed already"
         refuse_given(ctx, ("model", *COMPUTING), why)
     _check(sources, stores, by=by, compare=compare, scaling=scaling)
     _check_flatness(stores, flatness, images, compare=compare, scaling=scaling)
     if (flatness or images) and by in ("channel", "position", "label") and not as_json:
         raise click.UsageError(
             f"--by {by} shows no flatness: leave {'--images' if images else '--flatness'} out, or "
-            "ask for --by layer, --by image or --json"
+            "use --by layer, --by image or --json"
         )
     flatness = True if images else flatness
     sets = [(source,) for source in sources] if compare else [sources]
-    # Before the model is loaded: a mistyped folder is to be told from a missing model.
+    # Before the model is loaded, so that a mistyped folder isn't reported as a missing model.
     listed = [
         list_images([] if names[0] in stores else names, include=include, exclude=exclude)
         for names in sets
@@ -177,7 +181,7 @@ def sparsity(
         rejects = f"; its {counted(len(found[0].rejects), 'reject')}: sparsefeat info "
         rejects += f"{shlex.quote(source)} --rejects"
         has_some = stores and found[0].rejects
-        said = f"{source}: nothing was read, so nothing was counted{rejects * bool(has_some)}"
+        said = f"{source}: there are no rows to count{rejects * bool(has_some)}"
         log(printable(said))
         raise click.exceptions.Exit(1)
     for each, names in zip(found, sets, strict=True):
@@ -193,11 +197,11 @@ def sparsity(
 def _check(
     sources: tuple[str, ...], stores: list[str], *, by: str, compare: bool, scaling: bool
 ) -> None:
-    """Refuse what makes no sense, before anything is run."""
+    """Refuse combinations of options that make no sense, before anything is run."""
     if scaling and (stores or compare or by != "layer"):
-        raise click.UsageError("--scaling takes images, and neither --by nor --compare")
+        raise click.UsageError("--scaling takes IMAGES, and neither --by nor --compare")
     if compare and by not in ("layer", "label"):
-        raise click.UsageError("--compare goes with --by label, or with none")
+        raise click.UsageError("--compare allows --by label, or no --by")
     if compare and by == "layer" and len(sources) < 2:
         raise click.UsageError(
             "--compare takes two folders or stores, or --by label: labels are the names of the "
@@ -207,19 +211,19 @@ def _check(
         raise click.UsageError("--compare --by label takes one folder or store")
     if stores and len(sources) > 1 and not compare:
         raise click.UsageError(
-            f"{printable(stores[0])} is a store, and stores are not taken together: name it alone, "
-            "or say --compare"
+            f"{printable(stores[0])} is a store, and stores can't be counted together: name one "
+            "store alone, or use --compare"
         )
 
 
 def _check_flatness(
     stores: list[str], flatness: bool | None, images: str | None, *, compare: bool, scaling: bool
 ) -> None:
-    """Refuse to be asked for a flatness that wouldn't be shown."""
+    """Refuse options for a flatness that wouldn't be shown."""
     if (flatness or images) and (compare or scaling):
         raise click.UsageError(
             f"--{'compare' if compare else 'scaling'} shows no flatness: leave "
-            f"{'--images' if images else '--flatness'} out, or ask for each by itself"
+            f"{'--images' if images else '--flatness'} out, or run the command twice"
         )
     if images and not stores:
         raise click.UsageError("--images says where the images of a STORE are: name one")
@@ -270,20 +274,20 @@ def _scalings(inputs: "list[Source | Reject]", extractor: "Extractor") -> "list[
 
 
 def _note_unmeasured(found: "Sparsity") -> None:
-    """Say of how many stored images the flatness isn't known, and why."""
+    """Log of how many stored images the flatness wasn't measured, and why."""
     if found.unmeasured:
         unmeasured = sum(found.unmeasured.values())
         reasons = ", ".join(f"{reason} ({n:,})" for reason, n in found.unmeasured.items())
         log(
             f"flatness of {unmeasured:,} of {counted(found.n_images, 'image')} not measured: "
-            f"{reasons}; if they were moved, name their folder with --images"
+            f"{reasons}; if the images were moved, name their folder with --images"
         )
 
 
 def _note_missing_stages(
     found: "Sparsity", layers: str | None, extractor: "Extractor | None", *, is_stored: bool
 ) -> None:
-    """Say where the stages through the network ends early, and why."""
+    """Log which stages of the network are missing, and why."""
     from sparsefeat.analysis import explain_last_stage, missing_stages
 
     wanted = ("" if is_stored else "stages") if layers is None else layers
@@ -291,9 +295,9 @@ def _note_missing_stages(
         return
     if is_stored:
         if missing := missing_stages(list(found.counts)):
-            log(f"the stages goes without {', '.join(missing)}: not in the store")
+            log(f"the store has no {', '.join(missing)}: these stages are left out")
     elif extractor is not None and (why := explain_last_stage(extractor.metadata.layers)):
-        log(f"the stages ends with the last pool: {why}")
+        log(f"the last stage is block5_pool: {why}")
 
 
 def _show(found: "Sparsity", by: Any, as_json: bool, csv_file: str | None) -> None:

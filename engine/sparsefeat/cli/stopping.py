@@ -1,4 +1,4 @@
-"""Work that a signal ends in an orderly way."""
+"""Runs work that a signal can stop in an orderly way."""
 
 import signal
 import threading
@@ -13,24 +13,24 @@ from sparsefeat.cli.output import log
 
 T = TypeVar("T")
 
-# Python handles a signal when the main thread wakes, which on Windows no signal makes it do.
+# Python handles signals when the main thread wakes, which a signal doesn't cause on Windows.
 WAKE_SECONDS = 0.2
 
 
 def run_stoppable(
     work: Callable[[threading.Event], T], *, unit: str = "batch"
 ) -> tuple[T, int | None]:
-    """Do work that SIGINT or SIGTERM asks to stop; a second signal ends the process at once.
+    """Run work that SIGINT or SIGTERM asks to stop; a second signal ends the process at once.
 
-    The work is done in a thread of its own, because the main one answers signals, and can't
-    while it is inside the network.
+    The work runs in its own thread, so that the main thread can handle signals while the network
+    computes.
 
     Parameters
     ----------
     work
-        Takes the event that is set when it should stop.
+        Called with an event, which is set when the work should stop.
     unit
-        What it ends before it stops, as the user is told.
+        The unit that is finished before the work stops, for the message.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def run_stoppable(
             signal.raise_signal(number)
         received.append(number)
         stop.set()
-        log(f"stopping after the {unit} in hand; once more to stop at once")
+        log(f"stopping after the current {unit}; interrupt again to stop at once")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -56,7 +56,7 @@ def run_stoppable(
                 try:
                     return future.result(WAKE_SECONDS), received[0] if received else None
                 except TimeoutError:
-                    if future.done():  # it raised one itself
+                    if future.done():  # the work itself raised TimeoutError
                         raise
     finally:
         for number, handler in before.items():
@@ -64,9 +64,9 @@ def run_stoppable(
 
 
 def exit_if_stopped(early: bool, signal_number: int | None, *, all_again: bool = False) -> None:
-    """Say that there is more to do, and end as programs do that a signal has ended."""
+    """Log that work is left, and exit with the code of the signal, if there was one."""
     if early:
-        rest = "begins anew" if all_again else "takes up from here"
+        rest = "starts from the beginning" if all_again else "continues from here"
         log(f"stopped early; the same command {rest}")
     if signal_number is not None:
         raise click.exceptions.Exit(128 + signal_number)

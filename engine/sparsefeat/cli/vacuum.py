@@ -14,7 +14,7 @@ Examples:
   sparsefeat vacuum features/ --dry-run
   sparsefeat vacuum features/
   sparsefeat vacuum features/ --older-than 0
-The last is for a store that nobody else reads or writes.
+Use the last one only if nothing else reads or writes the store.
 """
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
@@ -28,7 +28,7 @@ class Duration(click.ParamType[float]):
     def convert(
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Take number and unit apart."""
+        """Parse number and unit."""
         found = re.fullmatch(r"([0-9]+)([smhd]?)", value.strip().lower())
         if not found or (not found[2] and int(found[1])):
             self.fail(f"got {value!r}, expected a time such as 30m, 24h or 7d", param, ctx)
@@ -42,15 +42,15 @@ class Duration(click.ParamType[float]):
     default="24h",
     show_default=True,
     type=Duration(),
-    help="Keep what was part of the store, or changed, within that time.",
+    help="Keep files that the store used, or that changed, within that time.",
 )
-@click.option("-n", "--dry-run", is_flag=True, help="Only say what would be deleted.")
+@click.option("-n", "--dry-run", is_flag=True, help="Only print what would be deleted.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def vacuum(store: str, older_than: float, dry_run: bool, as_json: bool) -> None:
-    """Delete what is no longer part of STORE: replaced parts, and what killed writers left.
+    """Delete files that STORE no longer uses: replaced parts, and files of killed writers.
 
-    Nothing else deletes what was ever committed. Who has opened STORE within the time of
-    --older-than reads on.
+    Processes that opened STORE within the time of --older-than can go on reading. No other
+    command deletes committed data.
     """
     from sparsefeat.cli.progress import shown
     from sparsefeat.store import vacuum as vacuum_store
@@ -62,13 +62,13 @@ def vacuum(store: str, older_than: float, dry_run: bool, as_json: bool) -> None:
         return
     verb = "would be deleted" if dry_run else "deleted"
     waiting = (
-        f"; {counted(outcome.waiting, 'part')} kept: changed or replaced too recently"
+        f"; {counted(outcome.waiting, 'part')} kept, because changed or replaced recently"
         if outcome.waiting
         else ""
     )
     click.echo(
         f"{printable(store)}: {counted(outcome.parts, 'part')} "
-        f"({format_bytes(outcome.allocated_bytes)} on the disk), "
+        f"({format_bytes(outcome.allocated_bytes)} on disk), "
         f"{counted(outcome.snapshots, 'snapshot')} and "
         f"{counted(outcome.leftovers, 'temporary file')} {verb}{waiting}"
     )

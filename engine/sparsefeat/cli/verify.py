@@ -24,21 +24,21 @@ Examples:
     "--source",
     metavar="DIR",
     multiple=True,
-    help="Compare with the images in DIR, too: their sizes and digests. Once for each folder "
-    "that the store was made from.",
+    help="Also compare with the original images in DIR: sizes and digests. Repeat it for each "
+    "folder that the store was made from.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def verify(path: str, source: tuple[str, ...], as_json: bool) -> None:
-    """Check every byte of PATH, a store's folder or a model file.
+    """Check every byte of PATH: a store's folder or URL, or a model file.
 
-    Of a store: checksums, order and bounds of indices, counts, metadata. Of a model: the graph,
-    and all weights beside it. Exit code 1: something isn't as it was written, or an image differs
-    from DIR.
+    For a store: checksums, order and bounds of indices, counts, metadata. For a model: the graph
+    and all weights. Exit code 1 means that PATH is damaged, or that an image differs from the one
+    in DIR.
     """
     if not is_model(path):
         _store(path, source, as_json)
     elif source:
-        raise click.UsageError("--source is for a store, and this is a model file: leave it out")
+        raise click.UsageError(f"--source is for stores, and {path} is a model file: leave it out")
     else:
         _model(path, as_json)
 

@@ -14,7 +14,7 @@ from click.testing import Result
 from PIL import Image
 from skimage import data
 
-from sparsefeat.cli.main import COMMANDS
+from sparsefeat.cli.main import COMMANDS, GROUPS
 
 from .. import command
 from ..store.data import part_folders
@@ -60,8 +60,12 @@ def store(small_vgg16: Path, photos: Path) -> Path:
 
 
 def test_every_command_has_help_with_examples(tmp_path: Path) -> None:
-    listed = re.findall(r"^  (\w+)   ?", ok("--help", tmp_path).split("Commands:")[1], re.MULTILINE)
-    assert listed[: len(COMMANDS)] == list(COMMANDS)
+    text = ok("--help", tmp_path)
+    headings = re.findall(r"^(?!Usage|Options|Exit)([A-Z][\w ]+):$", text, re.MULTILINE)
+    assert headings == list(GROUPS)
+    for heading, commands in GROUPS.items():
+        section = text.split(f"\n{heading}:\n")[1].split("\n\n")[0]
+        assert re.findall(r"^  (\w+) {2,}\w", section, re.MULTILINE) == list(commands)
     for name in COMMANDS:
         text = ok(f"{name} --help", tmp_path)
         assert text.startswith(f"Usage: sparsefeat {name}")
@@ -169,7 +173,7 @@ def test_companions_include_and_exclude(small_vgg16: Path, photos: Path) -> None
     assert "bad.png" not in again.stderr
     other = run(f"extract photos -o f {common} --include '*.jpg' --include '*.x'", photos.parent)
     assert other.stderr.count("matched nothing") == 1
-    assert "warning: --include *.x matched nothing: it is compared with" in other.stderr
+    assert "warning: --include *.x matched nothing: patterns are compared with" in other.stderr
     named = run(f"extract photos/a.mov -o f {common}", photos.parent)
     assert "rejected: photos/a.mov: not an image" in named.stderr
     # Rejects are listed where they are asked for.
@@ -207,7 +211,7 @@ def test_the_model_is_found_where_it_is_said_to_be(small_vgg16: Path, photos: Pa
         ("extract photos -o f -m MODEL --size 224", "224x224"),
         ("extract photos -o f -m MODEL --size 8x8", "at least 32x32"),
         ("extract photos -o photos -m MODEL", "photos"),
-        ("extract -o f -m MODEL", "PHOTOS"),
+        ("extract -o f -m MODEL", "IMAGES"),
         ("extract nowhere -o f -m MODEL", "nowhere"),
         ("extract photos -o f -m photos/coffee.jpg", "coffee.jpg"),
         ("extract photos -o f -m MODEL --values float8", "bfloat16, bits:1 to bits:23 or uint8"),
@@ -226,11 +230,11 @@ def test_the_model_is_found_where_it_is_said_to_be(small_vgg16: Path, photos: Pa
         ("bench -m MODEL --json photos", "photos"),
         ("bench gone.jpg -m MODEL --engines onnxruntime-cpu", "gone.jpg"),
         ("bench -m photos/coffee.jpg", "coffee.jpg"),
-        ("info none.onnx", "there is nothing at none.onnx, expected a store's folder or a model"),
+        ("info none.onnx", "there is nothing at none.onnx: name a store's folder or a model"),
         ("info nowhere --rejects", "there is nothing at nowhere"),
-        ("info MODEL --rejects", "is a model, which has no rejects; name a store"),
+        ("info MODEL --rejects", "is a model, which has no rejects: name a store"),
         ("info photos", "photos"),
-        ("verify none.onnx", "there is nothing at none.onnx, expected a store's folder or a model"),
+        ("verify none.onnx", "there is nothing at none.onnx: name a store's folder or a model"),
         ("nonsense", "nonsense"),
     ],
 )
@@ -351,7 +355,7 @@ def test_the_demo_shows_what_came_out(vgg16: Path, tmp_path: Path) -> None:
     lines = said.splitlines()
     assert lines[-1] == "The report, to be opened in a browser: demo/report.html"
     assert (tmp_path / "demo/report.html").is_file()
-    line = lines[lines.index("To open it:") + 1]
+    line = lines[lines.index("To open the store:") + 1]
     opened = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True)
     assert "csr_array" in opened.stdout or "Compressed Sparse Row" in opened.stdout, opened.stderr
     assert "6 already in the store" in ok("demo", tmp_path)

@@ -57,7 +57,7 @@ def test_one_round_gives_json_that_any_reader_takes(small_vgg16: Path, tmp_path:
     words = "--rounds 1 --batch-sizes 1 --threads 1 --json b.json"
     engines = "--layers block5_pool --engines onnxruntime-cpu,keras-predict"
     done = run(small_vgg16, tmp_path, f"{words} {engines}")
-    assert "too few rounds to tell (1 round)" in done.stdout
+    assert "1 round, too few to tell" in done.stdout
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is no JSON")
@@ -73,11 +73,11 @@ def test_from_files(small_vgg16: Path, tmp_path: Path) -> None:
     words = "photos --from-files --batch-sizes 2 --rounds 1 --json b.json --html b.html"
     done = run(small_vgg16, tmp_path, words)
     assert "images of 64x64 from JPEG files" in done.stdout
-    assert "Only 2 images could be used: a turn goes through them again." in done.stderr
+    assert "Only 2 images could be used: images repeat within each turn." in done.stderr
     document = json.loads((tmp_path / "b.json").read_text())
     assert document["settings"]["images"] == ["a.jpg", "b.jpg"]
     assert document["measurements"][0]["images"] == 16
-    assert "Timed was a pass from JPEG files" in (tmp_path / "b.html").read_text()
+    assert "Each run went from JPEG files" in (tmp_path / "b.html").read_text()
 
 
 @pytest.mark.parametrize("words", ["", "--from-files"])
@@ -125,6 +125,6 @@ def test_interrupted_it_prints_what_it_has(small_vgg16: Path, tmp_path: Path) ->
     assert process.returncode == 130
     assert "too few rounds" not in output  # one engine: nothing is compared
     assert output.splitlines()[2].startswith("onnxruntime-cpu")
-    assert "stopping after the turn in hand" in said
-    assert "ended early" in said
+    assert "stopping after the current turn" in said
+    assert "stopped early" in said
     assert json.loads((tmp_path / "b.json").read_text())["stopped"] is True

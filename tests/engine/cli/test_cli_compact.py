@@ -26,16 +26,16 @@ def store(tmp_path: Path) -> Path:
 def test_what_it_would_do_and_does(store: Path) -> None:
     folder = store.parent
     planned = ok("compact features --rows-per-part 4 --dry-run", folder)
-    assert planned.startswith("features: 6 parts would become 2, 6 rows written anew; ")
-    assert "; 5 resolved rejects left out; " in planned
+    assert planned.startswith("features: 6 parts would become 2, 6 rows rewritten; ")
+    assert "; 5 resolved rejects dropped; " in planned
     assert len(Store(store).parts) == PARTS
     done = run("compact features --rows-per-part 4", folder)
     assert (done.exit_code, done.stderr) == (0, "")
-    assert done.stdout.startswith("features: 6 parts became 2, 6 rows written anew; ")
+    assert done.stdout.startswith("features: 6 parts became 2, 6 rows rewritten; ")
     assert ok("info features", folder).startswith("features: 6 rows, 1 rejected, 2 parts")
     assert "\nfeatures: undamaged; 6 rows, 2 parts" in ok("verify features", folder)
     again = ok("compact features --rows-per-part 4", folder)
-    assert again == "features: nothing to do in 2 parts\n"
+    assert again == "features: nothing to combine in 2 parts\n"
     facts = json.loads(ok("compact features --json", folder))
     assert [len(group) for group in facts["groups"]] == [2]
     assert (facts["parts_after"], facts["rows"], facts["stopped"]) == (1, 6, False)
@@ -63,8 +63,8 @@ def test_a_signal_stops_it_after_the_part_in_hand(store: Path) -> None:
     )
     assert done.returncode == 143
     assert "6 parts became 4" in done.stdout
-    assert "stopping after the part in hand" in done.stderr
-    assert "the same command takes up from here" in done.stderr
+    assert "stopping after the current part" in done.stderr
+    assert "the same command continues from here" in done.stderr
     assert [int(size) for size in Store(store).obs["bytes"]] == list(range(1000, 1006))
     assert verify(store).ok
     assert "4 parts became 2" not in ok(

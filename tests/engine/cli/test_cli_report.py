@@ -22,7 +22,7 @@ def test_page_and_headline(folder: Path) -> None:
     assert heading.startswith("12 images, 3 layers, ")
     share = build_report(folder / "features").zeros["block5_conv3/pre"].share
     assert share is not None
-    assert "of block5_pool is zero: in half of the images" in first
+    assert "of block5_pool is zero: " in first
     assert last == "1 file could not be read as an image."
     size = (folder / "page.html").stat().st_size / 1e6
     assert done.stderr == f"page.html: written, {size:.3g} MB\n"

@@ -71,7 +71,7 @@ def test_many_images_one_image_and_the_stages(folder: Path, small_vgg16_top: Pat
 def test_the_stages_of_a_model_without_its_top(folder: Path, small_vgg16: Path) -> None:
     done = run("photos --layers stages --size 64x64", folder, small_vgg16)
     assert done.exit_code == 0
-    assert "the stages ends with the last pool" in done.stderr
+    assert "the last stage is block5_pool" in done.stderr
     assert "exported without its top" in done.stderr
     assert "block5_pool" in done.stdout
     named = run("photos --layers block5_pool,fc1 --size 64x64", folder, small_vgg16)
@@ -98,7 +98,7 @@ def test_a_store_needs_no_model_and_names_what_it_lacks(folder: Path) -> None:
     assert "block3_pool" not in said
     done = run("features -l stages", folder, nowhere)
     assert done.exit_code == 0
-    assert "without layers after block5_pool: not in the store" in done.stderr
+    assert "the store has no layers after block5_pool: these stages are left out" in done.stderr
     assert run("features -l fc1", folder, nowhere).exit_code == 2
 
 
@@ -238,7 +238,7 @@ def test_a_store_of_rejects_alone_says_where_they_are(folder: Path, small_vgg16:
     assert command.run(folder, *extract, "--size", "64x64").exit_code == 1
     done = command.run(folder, "sparsity", "bad store")
     assert (done.exit_code, done.stdout) == (1, "")
-    said = "nothing was counted; its 1 reject: sparsefeat info 'bad store' --rejects\n"
+    said = "there are no rows to count; its 1 reject: sparsefeat info 'bad store' --rejects\n"
     assert done.stderr.endswith(said)
 
 
@@ -266,7 +266,7 @@ def test_a_store_of_rejects_alone_says_where_they_are(folder: Path, small_vgg16:
         ("features --csv notes.jpg/zeros.csv", "notes.jpg/zeros.csv"),
         ("features --csv zeros.json", ".csv"),
         ("features --csv ''", "empty name"),
-        ("features --size 64x64", "--size: a store holds what was computed"),
+        ("features --size 64x64", "--size: a store's features are computed already"),
         ("features features --compare --provider cpu -m x", "--model, --provider: a store"),
         ("photos --by nonsense", "nonsense"),
     ],

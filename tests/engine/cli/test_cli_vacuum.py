@@ -28,14 +28,14 @@ def store(tmp_path: Path) -> Path:
 
 def test_what_it_would_do_and_does(store: Path) -> None:
     nothing = (
-        "features: 0 parts (0 B on the disk), 0 snapshots and 0 temporary files deleted; "
+        "features: 0 parts (0 B on disk), 0 snapshots and 0 temporary files deleted; "
         "3 parts kept: changed or replaced too recently\n"
     )
     assert ok("vacuum features", store.parent) == nothing
     assert len(leftovers(store)) == PARTS
     age(store, hours=3)
     assert ok("vacuum features --older-than 4h", store.parent) == nothing
-    says = r"features: 3 parts \([\d.]+ \w+ on the disk\), 3 snapshots and 0 temporary files %s\n"
+    says = r"features: 3 parts \([\d.]+ \w+ on disk\), 3 snapshots and 0 temporary files %s\n"
     planned = ok("vacuum features --older-than 120m -n", store.parent)
     assert re.fullmatch(says % "would be deleted", planned)
     assert len(leftovers(store)) == PARTS
@@ -51,7 +51,7 @@ def test_what_waits_is_said(store: Path) -> None:
     (store / "parts" / "0123456789abcdef.zarr").mkdir()
     said = ok("vacuum features", store.parent)
     assert said.startswith("features: 3 parts (")
-    assert said.endswith("deleted; 1 part kept: changed or replaced too recently\n")
+    assert said.endswith("deleted; 1 part kept, because changed or replaced recently\n")
     facts = json.loads(ok("vacuum features --older-than 0 --json", store.parent))
     assert (facts["store"], facts["parts"], facts["waiting"]) == ("features", 1, 0)
 
@@ -65,7 +65,7 @@ def test_at_once_after_a_compaction(store: Path) -> None:
 
 def test_history(store: Path) -> None:
     lines = ok("history features", store.parent).splitlines()
-    assert lines[0].split() == ["snapshot", "made", "by", "rows", "change", "parts"]
+    assert lines[0].split() == ["snapshot", "created", "by", "rows", "change", "parts"]
     assert [line.split()[0] for line in lines[1:]] == ["1", "2", "3", "4"]
     assert lines[1].split()[2:] == ["extract", "1", "+1", "1"]
     assert lines[4].split()[2:] == ["compact", "3", "+0", "1"]

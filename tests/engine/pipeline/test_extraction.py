@@ -463,7 +463,7 @@ def test_two_signals_end_it_at_once(small_vgg16: Path, photos: Path, tmp_path: P
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     assert process.stderr is not None
-    assert "once more to stop at once" in process.stderr.readline()
+    assert "interrupt again to stop at once" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGINT
@@ -521,8 +521,8 @@ def test_a_signal_while_a_large_store_is_opened(
     assert process.returncode == 128 + signal.SIGTERM
     assert "features: 0 rows added, 0 rejected, 0 already in the store" in out
     assert "Traceback" not in err
-    assert "stopping after the batch in hand; once more to stop at once" in err
-    assert "stopped early; the same command takes up from here" in err
+    assert "stopping after the current batch; interrupt again to stop at once" in err
+    assert "stopped early; the same command continues from here" in err
     assert log.require().operation == "copy"
 
 
