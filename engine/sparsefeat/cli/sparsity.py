@@ -204,8 +204,8 @@ def _check(
         raise click.UsageError("--compare allows --by label, or no --by")
     if compare and by == "layer" and len(sources) < 2:
         raise click.UsageError(
-            "--compare takes two folders or stores, or --by label: labels are the names of the "
-            "folders in one"
+            "--compare needs two folders or stores, or --by label, which compares the folders "
+            "inside one"
         )
     if compare and by == "label" and len(sources) > 1:
         raise click.UsageError("--compare --by label takes one folder or store")

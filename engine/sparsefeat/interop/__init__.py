@@ -1,1 +1,1 @@
-"""What reads a store for other libraries."""
+"""Makes stores available to other libraries and file formats."""

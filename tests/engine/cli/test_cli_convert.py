@@ -85,7 +85,10 @@ def test_a_condition_that_holds_for_no_row_gives_none(folder: Path) -> None:
         (("store", "-o", "-", "--to", "npz"), "standard output"),
         (("store", "-o", "all.h5ad", "--to", "parquet"), "ends in .parquet"),
         (("store", "-o", "store", "--to", "npz"), "exists"),
-        (("store", "-o", "store", "--to", "npz", "--force"), "holds other things"),
+        (
+            ("store", "-o", "store", "--to", "npz", "--force"),
+            "files that no conversion made",
+        ),
         (("store", "-o", "all.h5ad", "--layers", "block6_pool"), "no layer 'block6_pool'"),
         (("photos", "-o", "all.h5ad"), "expected a store"),
         (("store", "-o", "all.h5ad", "--memory", "0"), "1<=x"),

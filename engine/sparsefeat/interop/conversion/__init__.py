@@ -1,4 +1,4 @@
-"""A store's rows in other programs' files: h5ad, Parquet, scipy's npz."""
+"""Converts a store to files of other programs: h5ad, Parquet, scipy's npz."""
 
 from sparsefeat.interop.conversion.convert import FORMATS, Conversion, ConvertedLayer, convert
 

@@ -1,4 +1,4 @@
-"""Writing a store's rows into another kind of file."""
+"""Converts a store to a file of another format."""
 
 import importlib
 import math
@@ -17,16 +17,16 @@ from sparsefeat.store import RowIndex, Store, choose_stored_layers
 from sparsefeat.system import importing, validate_path
 
 MEMORY: Final = 512 << 20
-SHARE: Final = 4  # of the memory for a stretch of rows: it is there raw, copied and compressed
+SHARE: Final = 4  # rows are held raw, copied and compressed, so a stretch gets 1/4 of the memory
 
 
 class Format(Protocol):
-    """What each format's module has."""
+    """The interface of each format's module."""
 
     NEEDS: tuple[str, ...]
 
     def write(self, source: StoreReader, path: Path) -> dict[str, int]:
-        """Write a new file, or into an empty folder; return the bytes that each layer takes."""
+        """Write a new file, or into an empty folder; return the bytes of each layer."""
 
 
 FORMATS: Final[dict[str, Format]] = {"h5ad": h5ad, "parquet": parquet, "npz": npz}
@@ -34,7 +34,7 @@ FORMATS: Final[dict[str, Format]] = {"h5ad": h5ad, "parquet": parquet, "npz": np
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConvertedLayer:
-    """A layer as it was written: its shape for one image, non-zeros, and bytes."""
+    """A layer of a conversion: its shape for one image, its non-zeros, and its bytes."""
 
     shape: tuple[int, ...]
     nnz: int
@@ -42,20 +42,20 @@ class ConvertedLayer:
 
     @property
     def n_features(self) -> int:
-        """Elements of a row."""
+        """Number of elements of a row."""
         return math.prod(self.shape)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Conversion:
-    """What was written."""
+    """The outcome of `convert`."""
 
     path: str
     to: str
     rows: int
     rejected: int
     layers: dict[str, ConvertedLayer]
-    bytes: int  # of all that was written
+    bytes: int  # of all files
 
 
 def convert(
@@ -70,48 +70,50 @@ def convert(
     memory: int = MEMORY,
     progress: Advance | None = None,
 ) -> Conversion:
-    """Write a store's rows exactly as they are into a file that other programs read.
+    """Convert a store to a file that other programs read; values are equal bit for bit.
+
+    Nothing appears at `output` until it is complete, and nothing is left after an exception.
 
     Parameters
     ----------
     store
         A store, or its folder.
     output
-        The file, whose name ends as its format is called; with `to` "npz" a folder, unless it
-        ends in ``.npz``. Folders above it are made.
+        The file to write, whose ending is that of its format; for "npz" a folder, unless it ends
+        in ``.npz``. Missing folders are created.
     to
-        "h5ad", "parquet" or "npz"; None takes it from the ending of `output`.
+        "h5ad", "parquet" or "npz"; by default the ending of `output`.
     layers
-        Names, groups and patterns, as text separated by commas or as a list; None for all.
+        Names, groups and patterns, separated by commas or as a list; by default all layers.
     rows
-        Which rows, in which order, as in ``store[layer][rows]``; None for all.
+        Rows and their order, as in ``store[layer][rows]``; by default all rows.
     where
-        In place of `rows`: those that a condition holds for, as `Store.where` takes it.
+        Instead of `rows`: a condition that selects rows, as `Store.where` takes it.
     force
-        Replace what `output` names now.
+        Whether to replace an existing `output`.
     memory
-        Bytes to hold at once, about, and no more than the store's `memory_limit`. The table of
-        rows and at least one row of the layers are held whatever it says.
+        Approximate limit of memory in bytes, at most the store's `memory_limit`. The table of
+        rows and one row of the layers are held in addition.
     progress
-        Called with the number of rows done and of all. What it raises ends the conversion.
+        Called with the number of rows done and their total. An exception from it ends the
+        conversion.
 
     Returns
     -------
     Conversion
-        What was written. Until all of it is there, nothing appears at `output`; after any
-        exception nothing is left.
+        The outcome: rows, layers, and bytes.
 
     Raises
     ------
     StoreNotFoundError, StoreMismatchError, StoreCorruptError, StoreError
-        As `Store` does, and as reading its rows does.
+        As in `Store`, and in reading its rows.
     LayerError
-        There is no such layer.
+        The store has no such layer.
     InputError
-        `output` is taken, can't be written, or can't hold what was asked for; or both `rows`
-        and `where` are given.
+        `output` exists, can't be written, or can't hold the layers; or both `rows` and `where`
+        are given.
     StoreWriteError
-        The disk refused.
+        The system refused to write, for example because the disk is full.
     DependencyError
         h5py or pyarrow isn't installed, or doesn't load.
 
@@ -125,9 +127,9 @@ def convert(
     writer = FORMATS[to]
     _require(writer.NEEDS, to)
     if memory < 1:
-        raise InputError(f"got {memory} bytes of memory, expected at least 1: leave it out")
+        raise InputError(f"got memory={memory} bytes, expected at least 1: leave it out")
     if rows is not None and where is not None:
-        raise InputError("got rows and where, expected one of them: leave one out")
+        raise InputError("got both rows and where: leave one of them out")
     opened = store if isinstance(store, Store) else Store(store)
     most = memory if opened.memory_limit is None else min(memory, opened.memory_limit)
     source = StoreReader(
@@ -140,8 +142,8 @@ def convert(
     folder = to == "npz" and path.suffix.lower() != npz.SUFFIX
     if to == "npz" and not folder and len(source.layers) > 1:
         raise InputError(
-            f"got {len(source.layers)} layers for one {npz.SUFFIX} file, expected one: choose it "
-            f"with layers (--layers), or name a folder, without {npz.SUFFIX}, for a file of each"
+            f"got {len(source.layers)} layers for one {npz.SUFFIX} file, which holds one: choose "
+            f"it with layers (--layers), or name a folder, without {npz.SUFFIX}, for all of them"
         )
     try:
         with target(path, folder=folder, force=force, ours=npz.made_here) as temporary:
@@ -173,7 +175,7 @@ def _chosen(path: Path, to: str | None) -> str:
     chosen = ending if to is None else to
     if chosen not in FORMATS:
         got = f"{str(path)!r} and no format" if to is None else f"format {to!r}"
-        raise InputError(f"got {got}, expected one of {', '.join(FORMATS)}: say which (--to)")
+        raise InputError(f"got {got}, expected one of {', '.join(FORMATS)}: choose it with --to")
     if chosen != ending and (chosen != "npz" or ending in FORMATS):
         folder = ", or a folder's name" if chosen == "npz" else ""
         raise InputError(

@@ -1,7 +1,7 @@
-"""A store as an h5ad file: AnnData's encoding in HDF5.
+"""Writes a store as an h5ad file: AnnData's encoding in HDF5.
 
-anndata writes all but the matrices, which are compressed in several threads and written a chunk at
-a time: see ADR 004.
+anndata writes everything except the matrices, which are compressed in several threads and written
+chunk by chunk; see ADR 004.
 """
 
 import zlib
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NEEDS: tuple[str, ...] = ("h5py",)
-EMPTY = ("layers", "varm", "obsp", "varp")  # what AnnData expects, and a store has nothing for
-CHUNK = 1 << 17  # elements; two of these chunks fit the cache that HDF5 has by default
+EMPTY = ("layers", "varm", "obsp", "varp")  # AnnData expects these groups
+CHUNK = 1 << 17  # elements; two chunks fit HDF5's default cache
 LEVEL = 1
 GZIP: dict[str, Any] = {"compression": "gzip", "compression_opts": LEVEL, "shuffle": True}
-"""What every HDF5 library has: shuffled bytes, gzip, and with it a checksum (Adler-32)."""
+"""Filters that every HDF5 library has: shuffled bytes, and gzip with its checksum (Adler-32)."""
 
 
 def write(source: StoreReader, path: Path) -> dict[str, int]:
-    """Write the file; return the bytes that each layer takes.
+    """Write the file; return the bytes of each layer.
 
     Raises
     ------
     InputError
-        A text holds a NUL, which ends texts in HDF5.
+        A text contains a NUL, which HDF5 can't store.
     """
     import h5py
     from anndata.io import write_elem
@@ -52,7 +52,7 @@ def write(source: StoreReader, path: Path) -> dict[str, int]:
         file.attrs.update(encoding("anndata"))
         write_elem(file, "obs", source.obs)
         write_elem(file, "var", source.obs.iloc[:0, :0])
-        # Opened with backed="r", AnnData insists on an X.
+        # With backed="r", AnnData requires an X.
         write_elem(file, "X", np.empty((source.n_rows, 0), np.float32))
         uns = {"header": source.header(), "rejected": source.rejected}
         write_elem(file, "uns", {"sparsefeat": uns})
@@ -111,21 +111,21 @@ def _refuse_nul(*tables: "pd.DataFrame") -> None:
             odd = next((text for text in column if isinstance(text, str) and "\0" in text), None)
             if odd is not None:
                 raise InputError(
-                    f"{name} {odd!r} holds a NUL, expected none in h5ad: convert to parquet"
+                    f"{name} {odd!r} contains a NUL, which h5ad can't store: convert to parquet"
                 )
 
 
 class ArrayStream:
-    """Compresses chunks in several threads: HDF5 itself would do it in one.
+    """An array of an HDF5 file, whose chunks several threads compress; HDF5 would use one.
 
     Parameters
     ----------
     group, name
-        Where the array is made.
+        The group and the name of the array.
     shape
-        Of (n,) elements or (n, width).
+        (n,) or (n, width).
     dtype
-        Of 4 bytes, little-endian.
+        A type of 4 bytes, little-endian.
     pool
         The threads.
     """
@@ -152,7 +152,7 @@ class ArrayStream:
         self._filled = self._n_chunks = 0
 
     def append(self, values: npt.NDArray[Any]) -> None:
-        """Append elements; of two axes, in C order."""
+        """Append elements, in C order."""
         values = values.reshape(-1)
         size = len(self._chunk)
         room = size - self._filled
@@ -169,7 +169,7 @@ class ArrayStream:
         self._write(full)
 
     def finish(self) -> None:
-        """Write the last chunk, filled up with zeros."""
+        """Write the last chunk, padded with zeros."""
         if self._filled:
             self._write([self._chunk])
 
@@ -186,6 +186,6 @@ class ArrayStream:
 
 
 def compress(chunk: npt.NDArray[Any]) -> bytes:
-    """Do what HDF5's filters shuffle and gzip do."""
+    """Compress a chunk as HDF5's filters shuffle and gzip do."""
     shuffled = chunk.view(np.uint8).reshape(-1, chunk.itemsize).T
     return zlib.compress(np.ascontiguousarray(shuffled).data, LEVEL)

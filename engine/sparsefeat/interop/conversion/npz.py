@@ -1,4 +1,4 @@
-"""A store as scipy's npz files: one for each layer, or one file for one layer."""
+"""Writes a store as scipy's npz files: a folder with one for each layer, or one file."""
 
 import csv
 import zipfile
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 NEEDS: tuple[str, ...] = ()
 SUFFIX = ".npz"
-LEVEL = 1  # more costs much time and gains half a per cent
-LINES = 10_000  # of a table that are written at once
+LEVEL = 1  # higher levels take much longer and save half a per cent
+LINES = 10_000  # lines of a table that are written at once
 
 
 def write(source: StoreReader, path: Path) -> dict[str, int]:
-    """Write into a folder that exists, or one file; return the bytes that each layer takes.
+    """Write into an existing folder, or one file; return the bytes of each layer.
 
-    What stands beside the matrices are files of the folder, or else members of the one file that
-    `scipy.sparse.load_npz` passes over.
+    The tables and the header become files of the folder, or members of the one file, which
+    `scipy.sparse.load_npz` ignores.
     """
     source.read_times(2)
     if not path.is_dir():
@@ -44,7 +44,7 @@ def write(source: StoreReader, path: Path) -> dict[str, int]:
 
 
 def made_here(names: set[str]) -> bool:
-    """Tell by its file names whether a folder was written by `write`."""
+    """Return whether `write` made a folder, judging by its file names."""
     others = names - {"obs.csv", "rejected.csv", "header.json"}
     return len(names - others) == 3 and all(name.endswith(SUFFIX) for name in others)
 
@@ -61,7 +61,7 @@ def _write_layer(source: StoreReader, layer: Layer, path: Path, tables: Texts = 
         zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, compresslevel=LEVEL) as archive,
     ):
         # In the order of scipy.sparse.save_npz. Members of a zip are written one after the
-        # other, so the rows are read once for each of the two long ones.
+        # other, so the rows are read twice: for the indices and for the values.
         _write_array(archive, "indices", np.dtype("<i4"), nnz, _read(source, name, 1))
         _put(archive, "indptr", indptr)
         _put(archive, "format", np.array(b"csr"))
@@ -114,7 +114,7 @@ def _tables(source: StoreReader) -> Texts:
 def _csv(table: "pd.DataFrame") -> Iterator[bytes]:
     for start in range(0, max(1, len(table)), LINES):
         lines = table.iloc[start : start + LINES]
-        # Every text in quotes: before Python 3.13 csv leaves a lone CR, a line's end, without.
+        # All texts in quotes: before Python 3.13, csv doesn't quote a lone CR, which ends a line.
         text: str = lines.to_csv(
             index_label="row_id",
             header=not start,

@@ -1,4 +1,4 @@
-"""Files that appear when they are whole, whatever libraries make of errors on the way."""
+"""Writes files that appear when they are complete, however libraries handle errors."""
 
 import io
 import os
@@ -17,18 +17,18 @@ Ours = Callable[[set[str]], bool]
 
 
 class Sink(io.RawIOBase):
-    """A new file for libraries that don't bear it when the disk is full.
+    """A new file for libraries that can't handle a full disk.
 
     HDF5 can't close a file whose last blocks it can't write, and zip and Parquet files write
-    their tables of contents when they are closed after an error. So the first error, an
-    interrupt included, is kept, what comes after it is dropped, and `check` raises it; so does
-    the end of the context, in place of what the library made of it. A file that was written
-    without an error is on the disk then.
+    their tables of contents when they are closed after an error. So the sink keeps the first
+    error, an interrupt included, and drops all later writes. `check` raises that error, and so
+    does the end of the context, instead of the library's own error. Without an error the file is
+    synced at the end of the context.
 
     Parameters
     ----------
     path
-        Must not exist.
+        The file, which must not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,12 +36,12 @@ class Sink(io.RawIOBase):
         self._failure: BaseException | None = None
 
     def check(self) -> None:
-        """Raise what went wrong."""
+        """Raise the first error, if there was one."""
         if self._failure is not None:
             raise self._failure
 
     def write(self, data: Any) -> int:
-        """Write all of it."""
+        """Write all of `data`."""
         view = memoryview(data)
         try:
             left = view if self._failure is None else view[:0]
@@ -52,7 +52,7 @@ class Sink(io.RawIOBase):
         return len(view)
 
     def truncate(self, size: int | None = None) -> int:
-        """Make the file longer or shorter."""
+        """Set the size of the file."""
         try:
             if self._failure is None:
                 return self._file.truncate(size)
@@ -61,15 +61,15 @@ class Sink(io.RawIOBase):
         return size or 0
 
     def readinto(self, buffer: Any) -> int:
-        """Read into memory, as HDF5 does with what it wrote before."""
+        """Read into a buffer; HDF5 reads what it has written."""
         return self._file.readinto(buffer)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place."""
+        """Set the position in the file."""
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        """Tell the place."""
+        """Return the position in the file."""
         return self._file.tell()
 
     def readable(self) -> bool:
@@ -100,26 +100,26 @@ class Sink(io.RawIOBase):
 
 
 def target(path: Path, *, folder: bool, force: bool, ours: Ours) -> AbstractContextManager[Path]:
-    """Give a context that gives the temporary path to write to.
+    """Return a context manager that yields a temporary path, and renames it at the end.
 
-    Leaving it without an exception renames what is there; with one, nothing is left.
+    After an exception nothing is left.
 
     Parameters
     ----------
     path
-        The name that it gets; folders above it are made.
+        The final name; missing folders are created.
     folder
-        Whether it is a folder; it is made then.
+        Whether to create a folder rather than a file.
     force
-        Replace what has the name now.
+        Whether to replace an existing output.
     ours
-        Given a folder's file names, tells whether a conversion made it: no other folder is
+        Returns whether a conversion made a folder, from its file names; other folders aren't
         replaced.
 
     Raises
     ------
     InputError
-        The name is taken, or can't be given.
+        The name exists, or can't be written.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100  # resolve() would follow a link
 
@@ -141,7 +141,7 @@ def _new_file(path: Path, check: Callable[[], None]) -> Iterator[Path]:
 
 @contextmanager
 def _new_folder(path: Path, check: Callable[[], None]) -> Iterator[Path]:
-    token = secrets.token_hex(4)  # not the whole name, which may be as long as names can be
+    token = secrets.token_hex(4)  # not the name itself, which may have the greatest length
     temporary = path.parent / f".sparsefeat-{token}.tmp"
     with create_folder(path.parent):
         temporary.mkdir()
@@ -160,7 +160,7 @@ def _rename(temporary: Path, path: Path, aside: Path) -> None:
         temporary.rename(path)
         sync(path.parent)
         return
-    # No system renames a folder over a full one: the old one steps aside first.
+    # No system renames a folder over one that isn't empty, so the old one is moved first.
     path.rename(aside)
     try:
         temporary.rename(path)
@@ -174,8 +174,7 @@ def _rename(temporary: Path, path: Path, aside: Path) -> None:
 def _check_taken(path: Path, *, folder: bool, force: bool, ours: Ours) -> None:
     if not force:
         raise InputError(
-            f"{str(path)!r} exists, expected a new name: choose another one, or replace it with "
-            "force (--force)"
+            f"{str(path)!r} exists already: choose another name, or replace it with force (--force)"
         )
     if is_special(path) or folder != (path.is_dir() and not (folder and path.is_symlink())):
         kinds = ("a file or a link", "a folder"), ("a folder or a device", "a file")
@@ -185,6 +184,6 @@ def _check_taken(path: Path, *, folder: bool, force: bool, ours: Ours) -> None:
         )
     if folder and not ours({entry.name for entry in path.iterdir()}):
         raise InputError(
-            f"{str(path)!r} holds other things than a conversion's, expected a folder that one "
-            "made: choose another name"
+            f"{str(path)!r} contains files that no conversion made, so it isn't replaced: choose "
+            "another name"
         )

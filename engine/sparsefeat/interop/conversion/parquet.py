@@ -1,4 +1,4 @@
-"""A store as a Parquet file: a line per image, its layers as lists."""
+"""Writes a store as a Parquet file: a line for each image, with its layers as lists."""
 
 import contextlib
 import json
@@ -22,12 +22,12 @@ MAX_NOTES = 64 << 20  # bytes; pyarrow itself refuses to read more than 100 MB
 
 
 def write(source: StoreReader, path: Path) -> dict[str, int]:
-    """Write the file; return the bytes that each layer takes.
+    """Write the file; return the bytes of each layer.
 
     Raises
     ------
     InputError
-        Two columns would have one name, or there are too many rejects for the file's metadata.
+        Two columns would have the same name, or there are too many rejects for the metadata.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -69,7 +69,7 @@ def write(source: StoreReader, path: Path) -> dict[str, int]:
 
 
 def columns(layer: str) -> tuple[str, str]:
-    """Name a layer's two columns so that SQL needs no quotes.
+    """Return the names of a layer's two columns, which SQL needn't quote.
 
     Examples
     --------
@@ -81,7 +81,7 @@ def columns(layer: str) -> tuple[str, str]:
 
 
 def _notes(source: StoreReader, names: dict[str, tuple[str, str]]) -> dict[str, str]:
-    """Say what isn't a line of the table, for the file's metadata."""
+    """Return the header and the rejects as JSON, for the file's metadata."""
     header = json.loads(source.header())
     for facts in header["layers"]:
         facts["columns"] = dict(zip(("indices", "values"), names[facts["name"]], strict=True))
@@ -91,8 +91,8 @@ def _notes(source: StoreReader, names: dict[str, tuple[str, str]]) -> dict[str, 
     if max(len(text.encode()) for text in texts.values()) > MAX_NOTES:
         raise InputError(
             f"{len(rejected):,} rejects and the parts' provenance take more than "
-            f"{MAX_NOTES >> 20} MiB, expected less in a Parquet file's metadata, which readers "
-            "limit: convert to h5ad or npz"
+            f"{MAX_NOTES >> 20} MiB, more than a Parquet file's metadata may have: convert to h5ad "
+            "or npz"
         )
     return texts
 
@@ -101,13 +101,13 @@ def _require_distinct(names: list[str]) -> None:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InputError(
-            f"two columns would be called {twice}, expected layers whose names differ in more than "
+            f"two columns would be called {twice}, because the names of two layers differ only in "
             "/ and _: convert them one by one"
         )
 
 
 def _table_schema(obs: Any, texts: list[str]) -> "pa.Schema":
-    """Give the types of `obs`, and pandas' own note on its index."""
+    """Return the schema of `obs`, with pandas' metadata on its index."""
     import pyarrow as pa
 
     types = [
@@ -137,7 +137,7 @@ def _lists(csr: "csr_array") -> "tuple[pa.ListArray, pa.ListArray]":
 
 
 def _sizes(path: Path, names: dict[str, tuple[str, str]]) -> dict[str, int]:
-    """Add up what the columns take, by the file's own account."""
+    """Return the bytes of each layer's columns, from the file's metadata."""
     import pyarrow.parquet as pq
 
     taken: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""What is converted: some rows of some layers, read a stretch at a time."""
+"""Reads the rows and layers of a conversion, one stretch of rows at a time."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 BYTES_PER_NONZERO = 8  # a float32 and an int32
 MAX_INT32 = int(np.iinfo(np.int32).max)
-MAX_BYTES = 1 << 30  # in a stretch; so that its elements are counted in int32, come what may
+MAX_BYTES = 1 << 30  # of a stretch, so that int32 can count its elements
 
 Advance = Callable[[int, int], None]
-"""Takes how many rows are done, of how many; what it raises stops the conversion."""
+"""Called with the number of rows done and their total; an exception stops the conversion."""
 
 
 class StoreReader:
-    """Rows and layers of a store, in the order in which they are to be written.
+    """Reads rows and layers of a store, in the order in which they are written.
 
     Parameters
     ----------
@@ -32,9 +32,9 @@ class StoreReader:
     layers
         Names of its layers.
     rows
-        Which rows, as in ``store[layer][rows]``; None for all.
+        The rows, as in ``store[layer][rows]``; None for all.
     stretch_bytes
-        How much is read at once, at 8 bytes for each non-zero; a row is never split.
+        The most bytes to read at once, at 8 bytes per non-zero; a row is never split.
     advance
         Called after each stretch.
     """
@@ -58,19 +58,19 @@ class StoreReader:
 
     @property
     def obs(self) -> "pd.DataFrame":
-        """One line per row, indexed by row id."""
+        """A pandas frame with a line for each row, indexed by row id."""
         obs = with_objects(self._store.obs)
         return obs if self._numbers is None else obs.iloc[self._numbers]
 
     @property
     def rejected(self) -> "pd.DataFrame":
-        """One line per image that gave no row."""
+        """A pandas frame with a line for each rejected image."""
         return with_objects(self._store.rejected)
 
     def header(self) -> str:
-        """Say as JSON what the rows are: layers, settings, and how the parts were made.
+        """Return layers, settings and provenance as JSON.
 
-        What differs from part to part is a list in which each thing stands once.
+        The provenance of parts is a list of distinct entries.
         """
         facts: dict[str, JSON] = {
             "rows": self.n_rows,
@@ -82,13 +82,13 @@ class StoreReader:
         return json.dumps(facts, ensure_ascii=False)
 
     def nnz(self, layer: str) -> npt.NDArray[np.int64]:
-        """Count non-zeros, int64 (rows,)."""
+        """Return the number of non-zeros of each row, int64 (rows,)."""
         return self._nnz[layer]
 
     def indptr(self, layer: str) -> npt.NDArray[np.int32] | npt.NDArray[np.int64]:
-        """Say where each row starts, (rows + 1,): int32 where that is enough, else int64.
+        """Return the row pointers, (rows + 1,): int32 if they fit, else int64.
 
-        scipy makes int64 of int32 indices, too, when it is given an int64 `indptr`.
+        With an int64 `indptr`, scipy would also convert int32 indices to int64.
         """
         total = int(self._nnz[layer].sum())
         dtype = np.int32 if total <= MAX_INT32 else np.int64
@@ -97,23 +97,23 @@ class StoreReader:
         return indptr
 
     def is_dense(self, layer: str) -> bool:
-        """Tell whether every part of the store holds the layer dense, and half isn't zero.
+        """Return whether all parts hold the layer dense and at least half of it isn't zero.
 
-        Codes of one byte are smaller dense where float32 are not.
+        A layer stored as codes of one byte may be smaller dense although its float32 values aren't.
         """
         n_elements = self.n_rows * self._store.layers[layer].n_features
         return self._store[layer].is_dense and 2 * int(self._nnz[layer].sum()) >= n_elements
 
     def read_times(self, passes: int) -> None:
-        """Say that every layer will be read so many times."""
+        """Set how many times every layer will be read, for the progress."""
         self._passes = passes
 
     def stretches(self, *layers: str) -> Iterator[tuple[int, int]]:
-        """Cut the rows, so that those of these layers together are within bounds.
+        """Split the rows into stretches whose layers together have at most `stretch_bytes`.
 
         Yields
         ------
-        The first row of a stretch, and the one after its last.
+        The first row of a stretch, and the row after its last.
         """
         row_bytes = np.zeros(self.n_rows, np.int64)
         for layer in layers:
@@ -132,7 +132,7 @@ class StoreReader:
         return self._store[layer].to_numpy(self._rows(start, stop)).reshape(stop - start, -1)
 
     def wrote(self, layer: str, start: int, stop: int) -> None:
-        """Say that a stretch is written."""
+        """Record that a stretch is written, and report the progress."""
         self._done += int(self._nnz[layer][start:stop].sum())
         total = self._passes * sum(int(nnz.sum()) for nnz in self._nnz.values())
         if self._advance is not None:
@@ -147,7 +147,7 @@ class StoreReader:
         return nnz if self._numbers is None else nnz[self._numbers]
 
     def _layer_facts(self, layer: Layer) -> dict[str, JSON]:
-        """Say what a layer is, and where its values were rounded in the store, how."""
+        """Return name, shape and non-zeros of a layer, and how the store rounded its values."""
         values = self._store[layer.name].stored_values()
         facts: dict[str, JSON] = {
             "name": layer.name,

@@ -1,4 +1,4 @@
-"""A store's rows for PyTorch: data sets for a `DataLoader`, dense or sparse."""
+"""PyTorch data sets of a store's rows, dense or sparse, for a `DataLoader`."""
 
 from sparsefeat.system import importing
 

@@ -1,4 +1,4 @@
-"""A layer of a store as data sets: any row can be asked for, or read from front to back."""
+"""PyTorch data sets of a layer of a store: map-style and iterable."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,8 +27,8 @@ BLOCKS: Final = 16  # stretches of neighbours that are shuffled together
 class StoreDataset(Dataset):  # type: ignore[misc]  # PyTorch may be missing
     """A layer of a store as a map-style data set.
 
-    A `DataLoader` asks it for a whole batch at once: one call of the store. With workers, each
-    process opens the store for itself.
+    It reads a whole batch of a `DataLoader` by one call of the store. With workers, each process
+    opens the store itself.
 
     Parameters
     ----------
@@ -37,22 +37,22 @@ class StoreDataset(Dataset):  # type: ignore[misc]  # PyTorch may be missing
     layer
         The layer's name.
     rows
-        Which rows, as ``store[layer][rows]`` takes them (see `Store.where`); None for all.
+        The rows, as ``store[layer][rows]`` takes them (see `Store.where`); None for all.
     label
-        A column of `obs` to give with each row, as an int64: of text the place in `classes`.
+        A column of `obs` to yield with each row, as int64: for text, the index in `classes`.
     sparse
-        Whether samples are sparse CSR tensors (1, F) rather than dense ones. Give the
-        `DataLoader` `sparsefeat.interop.torch.collate` then.
+        Whether samples are sparse CSR tensors (1, F) rather than dense float32 (H, W, C). A
+        `DataLoader` then needs ``collate_fn=sparsefeat.interop.torch.collate``.
 
     Attributes
     ----------
     classes
-        What a label of text stands for, sorted, over the whole store.
+        The sorted texts of a text label, over the whole store.
 
     Raises
     ------
     LayerError, InputError, StoreError
-        As `Store` does; or there is no such column.
+        As in `Store`; or `obs` has no such column.
 
     Examples
     --------
@@ -103,10 +103,10 @@ class StoreDataset(Dataset):  # type: ignore[misc]  # PyTorch may be missing
 class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch may be missing
     """A layer of a store as an iterable data set, for stores that don't fit into memory.
 
-    Rows come in the order of the store, or shuffled: the store is cut into stretches of
-    neighbouring rows, their order is drawn, and as many stretches as fit `memory` are read
-    at once and their rows mixed. All workers of a `DataLoader` on all ranks together give
-    every row exactly once.
+    Rows come in the order of the store, or shuffled. To shuffle, the store is split into
+    stretches of neighbouring rows, and their order is drawn; as many stretches as fit `memory` are
+    read at once, and their rows are mixed. All workers of a `DataLoader` on all ranks together
+    yield every row exactly once.
 
     Parameters
     ----------
@@ -115,36 +115,36 @@ class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch ma
     layer
         The layer's name.
     rows
-        Which rows, as ``store[layer][rows]`` takes them (see `Store.where`); None for all.
+        The rows, as ``store[layer][rows]`` takes them (see `Store.where`); None for all.
     label
-        A column of `obs` to give with each row, as an int64: of text the place in `classes`.
+        A column of `obs` to yield with each row, as int64: for text, the index in `classes`.
     sparse
         Whether to give sparse CSR tensors rather than dense ones.
     batch_size
-        Without it, single samples: (H, W, C), or sparse (1, F). With it, batches of so many,
-        the last of each worker being shorter: say ``DataLoader(dataset, batch_size=None)``.
+        None yields single samples: (H, W, C), or sparse (1, F). A number yields batches, of which
+        the last one of each worker may be smaller; use ``DataLoader(dataset, batch_size=None)``.
     shuffle
-        Whether to draw the order.
+        Whether to shuffle the rows.
     seed
-        What the order of each epoch follows from, at least 0; all ranks need the same, and the
-        same `memory`.
+        Seed of the order of each epoch, at least 0. All ranks need the same seed and `memory`.
     memory
-        Bytes that each worker may hold of rows read ahead, beside the sample or batch that it
-        gives: values and indices, or dense rows where the store holds the layer dense.
+        The most bytes of rows that each worker reads ahead, in addition to the current sample or
+        batch: values and indices, or dense rows if the store holds the layer dense.
     rank, world_size
-        Which of how many processes this one is. Their rows differ in number by one at most.
+        The number of this process, from 0, and the number of processes. Their numbers of rows
+        differ by at most one.
 
     Attributes
     ----------
     n_rows
-        Rows of this rank.
+        Number of rows of this rank.
     classes
-        What a label of text stands for, sorted, over the whole store.
+        The sorted texts of a text label, over the whole store.
 
     Raises
     ------
     LayerError, InputError, StoreError
-        As `Store` does; there is no such column; or `memory` has no room for a row or a batch.
+        As in `Store`; or `obs` has no such column; or a row or a batch doesn't fit `memory`.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch ma
         self._seed, self._memory, self._rank, self._world_size = seed, memory, rank, world_size
         self._row_bytes = self._source.row_bytes()
         self._check()
-        # In memory that workers share, so that those that outlive an epoch see the next one.
+        # In shared memory, so that persistent workers see the next epoch.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     @property
@@ -177,11 +177,11 @@ class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch ma
 
     @property
     def n_rows(self) -> int:
-        """Rows of this rank."""
+        """Number of rows of this rank."""
         return len(_share(self._source.numbers, self._rank, self._world_size))
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of the next iteration; without it each one has that of epoch 0."""
+        """Set the epoch, which determines the shuffled order; the default is 0."""
         self._epoch.fill_(epoch)
 
     def __iter__(self) -> Iterator[Any]:
@@ -196,7 +196,7 @@ class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch ma
         for sample_numbers in self._fetches(mine):
             if self._shuffle:
                 drawn.shuffle(sample_numbers)
-            # Not given a name, so that it is gone before the next one is read.
+            # Without a name, so that its memory is freed before the next one is read.
             yield from self._samples(sample_numbers)
 
     def _check(self) -> None:
@@ -212,18 +212,16 @@ class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch ma
             or not isinstance(self._seed, int | np.integer)
             or self._seed < 0
         ):
-            raise InputError(
-                f"got seed={self._seed!r}, expected a whole number of at least 0: change it"
-            )
+            raise InputError(f"got seed={self._seed!r}, expected a whole number of at least 0")
         if self._batch_size is None:
             return
         check_count("batch_size", self._batch_size, "rows")
         largest = int(np.sort(self._row_bytes)[-self._batch_size :].sum())
         if largest > self._memory:
             raise InputError(
-                f"got memory={self._memory} ({format_bytes(self._memory)}), expected room for a "
-                f"batch: {self._batch_size} rows may take {format_bytes(largest)}: say "
-                f"memory={largest} or more, or a smaller batch_size"
+                f"got memory={self._memory} ({format_bytes(self._memory)}), but a batch of "
+                f"{self._batch_size} rows may take {format_bytes(largest)}: use memory={largest} "
+                "or more, or a smaller batch_size"
             )
 
     def _order(self, epoch: int) -> Numbers:
@@ -237,7 +235,7 @@ class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch ma
         return np.concatenate([sample_numbers[:0], *stretches])
 
     def _fetches(self, sample_numbers: Numbers) -> Iterator[Numbers]:
-        """Cut a worker's share into what is read at once, whole batches."""
+        """Split a worker's share into pieces of whole batches that are read at once."""
         step = self._batch_size or 1
         starts = np.arange(0, len(sample_numbers), step)
         if not len(starts):
@@ -266,7 +264,7 @@ class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch ma
 
 
 def _share(sample_numbers: Numbers, number: int, count: int) -> Numbers:
-    """Give one of `count` equal shares, which differ in length by one at most."""
+    """Return one of `count` shares, whose lengths differ by at most one."""
     return sample_numbers[
         len(sample_numbers) * number // count : len(sample_numbers) * (number + 1) // count
     ]

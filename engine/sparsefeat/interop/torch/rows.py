@@ -1,4 +1,4 @@
-"""Rows of a store with their labels, which can be sent to other processes, and as tensors."""
+"""Reads rows of a store with their labels as tensors; readers can be sent to other processes."""
 
 import os
 import warnings
@@ -24,19 +24,19 @@ Block: TypeAlias = "csr_array[np.float32] | npt.NDArray[np.float32]"
 
 
 class RowSource:
-    """A layer's rows, read through a store that every process opens for itself.
+    """The rows of a layer, read from a store that every process opens itself.
 
     Parameters
     ----------
     store, layer, rows, label, sparse
-        As the data sets take them.
+        As in the data sets.
 
     Attributes
     ----------
     numbers
-        int64 (n,), row numbers in the order asked for.
+        int64 (n,): row numbers, in the order of `rows`.
     as_csr
-        Whether rows are held as CSR until they are handed out.
+        Whether rows are held as CSR until they become tensors.
     labels
         int64 (n,), or None. Of a column of text, places in `classes`.
     classes
@@ -74,23 +74,23 @@ class RowSource:
         Raises
         ------
         InputError
-            The snapshot that the data set was made of was vacuumed.
+            The data set's snapshot was deleted by `vacuum`.
         """
         pid = os.getpid()
-        # A fork inherits the parent's, whose locks and threads are of no use to it.
+        # A forked process can't use its parent's store, whose locks and threads it lacks.
         if self._opened is None or self._opened[0] != pid:
             open_again, arguments = self._opening
             self._opened = (pid, open_again(*arguments))
         return self._opened[1]
 
     def row_bytes(self) -> Numbers:
-        """Bytes that each row takes while it is held, int64 (n,)."""
+        """Return the bytes that each row takes in memory, int64 (n,)."""
         if self.as_csr:
             return self.store[self.layer.name].csr_row_bytes[self.numbers]
         return np.full(len(self.numbers), 4 * self.layer.n_features, np.int64)
 
     def read(self, sample_numbers: Numbers) -> Block:
-        """Read rows by their places in `numbers`, in one call of the store."""
+        """Read rows by their indices in `numbers`, in one call of the store."""
         numbers = self.numbers[sample_numbers]
         if self.as_csr:
             return self.store[self.layer.name][numbers]
@@ -101,9 +101,7 @@ def _labels(store: Store, column: str) -> tuple[npt.NDArray[np.int64], list[str]
     obs = store.obs
     if column not in obs:
         likely = close_matches(column, obs.columns) or [*obs.columns]
-        raise InputError(
-            f"obs has no column {column!r}, expected one for labels: try {', '.join(likely)}"
-        )
+        raise InputError(f"obs has no column {column!r} for labels: try {', '.join(likely)}")
     if obs[column].dtype.kind != "i":
         classes, codes = np.unique(obs[column].to_numpy().astype(str), return_inverse=True)
         return codes.astype(np.int64), classes.tolist()
@@ -111,15 +109,15 @@ def _labels(store: Store, column: str) -> tuple[npt.NDArray[np.int64], list[str]
 
 
 def sparse_rows(block: Block, start: int, stop: int) -> torch.Tensor:
-    """Give some rows of a CSR matrix that was read as a sparse CSR tensor, with its own memory."""
+    """Return some rows of a CSR matrix as a sparse CSR tensor with its own memory."""
     assert not isinstance(block, np.ndarray)
     return csr_tensor(csr_rows(block, start, stop))
 
 
 def dense_rows(block: Block, start: int, stop: int, layer: Layer) -> torch.Tensor:
-    """Give some rows of what was read as (n, H, W, C), with its own memory.
+    """Return some rows as a dense tensor (n, H, W, C) with its own memory.
 
-    A part of a tensor would be sent to another process with all of its memory.
+    A slice of a tensor would be sent to another process with the memory of the whole tensor.
     """
     if isinstance(block, np.ndarray):
         return torch.from_numpy(block[start:stop].copy())
@@ -135,23 +133,24 @@ def dense_rows(block: Block, start: int, stop: int, layer: Layer) -> torch.Tenso
 
 
 def csr_tensor(matrix: "csr_array[Any]") -> torch.Tensor:
-    """Give a CSR matrix as a sparse CSR tensor of the same shape, sharing its memory."""
+    """Return a CSR matrix as a sparse CSR tensor of the same shape, which shares its memory."""
     crow, col, values = map(torch.from_numpy, (matrix.indptr, matrix.indices, matrix.data))
     return _csr(crow, col, values, matrix.shape)
 
 
 def collate(samples: Sequence[Any]) -> Any:
-    """Make a batch of samples: a `DataLoader`'s ``collate_fn``.
+    """Make a batch of samples: a ``collate_fn`` for a `DataLoader`.
 
     Parameters
     ----------
     samples
-        Tensors, or pairs of a tensor and a label, as the data sets here give them.
+        Tensors, or pairs of a tensor and a label, as `StoreDataset` returns them.
 
     Returns
     -------
-    Sparse CSR samples (1, F) as one sparse CSR tensor (n, F), dense ones stacked, with the labels
-    int64 (n,) if there are any.
+    torch.Tensor or tuple
+        Sparse samples (1, F) as one sparse CSR tensor (n, F); dense samples stacked (n, H, W, C).
+        With labels, a pair of the tensor and the labels, int64 (n,).
     """
     if isinstance(samples[0], tuple):
         tensors, labels = zip(*samples, strict=True)
@@ -175,10 +174,10 @@ def _csr(
 
 
 def _be_warned() -> None:
-    """Have PyTorch say here, unheard, what it says once in each process.
+    """Suppress two warnings that PyTorch gives once per process.
 
-    That CSR tensors are in beta state, and that their invariants aren't checked: the latter comes
-    from its own code when a worker sends one.
+    They say that CSR tensors are in beta state, and that their invariants aren't checked; PyTorch's
+    own code causes the latter when a worker sends a tensor.
     """
     nothing = torch.empty(0, dtype=torch.int64)
     with warnings.catch_warnings():

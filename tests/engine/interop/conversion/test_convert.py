@@ -214,5 +214,5 @@ def test_a_condition_chooses_rows(tmp_path: Path) -> None:
     assert done.rows == 2
     converted = load_npz(tmp_path / "all" / "block5_pool.npz")
     assert_same_matrix(converted, store["block5_pool"][[1, 9]])
-    with pytest.raises(InputError, match="got rows and where, expected one of them"):
+    with pytest.raises(InputError, match="got both rows and where"):
         convert(tmp_path, "npz", where="height > 0", rows=[0])

@@ -119,7 +119,7 @@ def test_a_flipped_bit_is_noticed_by_gzip(tmp_path: Path) -> None:
 def test_a_nul_cannot_be_written(tmp_path: Path) -> None:
     batch = Batch(rows=(make_row(0, path="nul\0"),), layers=make_batch([0]).layers)
     write_store(tmp_path / "store", [batch])
-    with pytest.raises(InputError, match=r"path 'nul\\x00' holds a NUL.*parquet"):
+    with pytest.raises(InputError, match=r"path 'nul\\x00' contains a NUL.*parquet"):
         sparsefeat.convert(tmp_path / "store", tmp_path / "all.h5ad")
     sparsefeat.convert(tmp_path / "store", tmp_path / "all.parquet")
 
