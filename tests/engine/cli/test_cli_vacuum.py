@@ -29,7 +29,7 @@ def store(tmp_path: Path) -> Path:
 def test_what_it_would_do_and_does(store: Path) -> None:
     nothing = (
         "features: 0 parts (0 B on disk), 0 snapshots and 0 temporary files deleted; "
-        "3 parts kept: changed or replaced too recently\n"
+        "3 parts kept, because changed or replaced recently\n"
     )
     assert ok("vacuum features", store.parent) == nothing
     assert len(leftovers(store)) == PARTS

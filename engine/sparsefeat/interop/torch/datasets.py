@@ -75,18 +75,18 @@ class StoreDataset(Dataset):  # type: ignore[misc]  # PyTorch may be missing
 
     @property
     def classes(self) -> list[str]:
-        """What each label of text stands for."""
+        """The sorted texts of a text label: label i is ``classes[i]``."""
         return self._source.classes
 
     def __len__(self) -> int:
         return len(self._source.numbers)
 
     def __getitem__(self, index: int) -> Any:
-        """Give float32 (H, W, C), or sparse (1, F); with `label`, that and a number."""
+        """Return float32 (H, W, C), or sparse (1, F); with `label`, a pair of it and an int."""
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
-        """Give several samples, in one call of the store; `DataLoader` looks for this."""
+        """Return several samples by one call of the store; `DataLoader` calls this method."""
         source = self._source
         sample_numbers = np.asarray(indices, np.int64)
         block = source.read(sample_numbers)
@@ -172,7 +172,7 @@ class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch ma
 
     @property
     def classes(self) -> list[str]:
-        """What each label of text stands for."""
+        """The sorted texts of a text label: label i is ``classes[i]``."""
         return self._source.classes
 
     @property

@@ -38,9 +38,9 @@ class RowSource:
     as_csr
         Whether rows are held as CSR until they become tensors.
     labels
-        int64 (n,), or None. Of a column of text, places in `classes`.
+        int64 (n,), or None. For a column of text, indices in `classes`.
     classes
-        What a column of text holds in the whole store, sorted, so that all selections agree.
+        The sorted texts of a text column in the whole store, so that all selections agree.
     """
 
     def __init__(

@@ -102,7 +102,7 @@ async function showMaps() {
     return canvas;
   }
 
-  // ---- The grid: only what is scrolled into sight is drawn.
+  // ---- The grid: only the maps in view are drawn.
 
   const box = byId("box");
   const space = byId("space");
