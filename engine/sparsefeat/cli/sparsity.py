@@ -326,7 +326,9 @@ def _show(found: "Sparsity", by: Any, as_json: bool, csv_file: str | None) -> No
     if by == "layer":
         print_table(*layer_table(found), left=2)
         if rows:
-            click.echo("\nA image's zeros against the share of its 8x8 blocks that are flat:")
+            click.echo(
+                "\nCorrelation of an image's zeros with the share of its 8x8 blocks that are flat:"
+            )
             print_table(columns, rows)
         return
     tables = {

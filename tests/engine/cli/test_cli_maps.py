@@ -44,7 +44,7 @@ def test_figures_of_each_channel(small_vgg16: Path, cat: Path) -> None:
     assert facts["shape"] == [16, 16, 16]
 
 
-def test_a_page_and_a_image(small_vgg16: Path, cat: Path) -> None:
+def test_a_page_and_an_image(small_vgg16: Path, cat: Path) -> None:
     line = ("cat.jpg", "-m", str(small_vgg16), "--size", "64x64", "--layer", "block2_pool")
     for name in ("maps.html", "maps.png"):
         done = run(cat.parent, *line, "--scale", "channel", "-o", name)

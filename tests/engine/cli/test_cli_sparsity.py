@@ -57,7 +57,7 @@ def test_many_images_one_image_and_the_stages(folder: Path, small_vgg16_top: Pat
     assert said.startswith("photos: 4 images, 0 rejected\n")
     rows = re.findall(r"^(\w+) +[\dx]+ +([\d.]+) %", said, re.MULTILINE)
     assert [name for name, _ in rows] == WALK
-    assert "An image's zeros against" in said
+    assert "Correlation of an image's zeros" in said
     one = ok("photos/things/coffee.png --json", folder, small_vgg16_top)
     facts = json.loads(one)
     assert facts["n_images"] == 1
