@@ -36,7 +36,7 @@ def test_columns_that_no_image_has_are_told_of(small_vgg16: Path, photos: Path) 
     done = run(f"extract photos {options}", photos.parent)
     assert done.exit_code == 0
     assert json.loads(done.stdout)["rows"] == 2
-    why = "matched nothing: no image has a column or field of that name with a value in it"
+    why = "matched nothing: no image has a value in a column or field of that name"
     told = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
     assert told == [f"warning: --label-column kind {why}", f"warning: --keep caption {why}"]
 
