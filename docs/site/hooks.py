@@ -146,7 +146,7 @@ def command(described: click.Command, context: click.Context) -> Iterator[str]:
     yield f"```text\n{usage}\n```"
     yield from map(paragraph, inspect.cleandoc(described.help or "").split("\n\n"))
     yield "| option | |\n|---|---|\n" + "\n".join(
-        f"| `{cell(record[0]).replace(', ', '` `')}` | {cell(record[1])} |"
+        f"| `{record[0].replace(', ', '` `')}` | {cell(record[1])} |"
         for parameter in described.get_params(context)
         if (record := parameter.get_help_record(context)) and record[1]
     )
