@@ -15,7 +15,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from sparsefeat.errors import InputError, SourceError
 from sparsefeat.images.bucket import is_in_bucket, object_at, objects_below, split_url
@@ -295,18 +295,30 @@ class Listing(list[Source | Reject]):
         self.companions, self.unmatched = search.companions, search.unmatched
 
 
-def _as_list(search: Callable[P, Search]) -> Callable[P, Listing]:
-    def list_images(*args: P.args, **options: P.kwargs) -> Listing:
-        """List the files that may be images: what a `Search` of these arguments finds."""
-        return Listing(search(*args, **options))
+def _with_parameters(
+    of: Callable[P, object],
+) -> Callable[[Callable[..., Listing]], Callable[P, Listing]]:
+    """Give a function the parameters of another one, for the reader and for type checkers."""
 
-    list_images.__signature__ = inspect.signature(search).replace(  # type: ignore[attr-defined]
-        return_annotation=Listing
-    )
-    return list_images
+    def decorate(function: Callable[..., Listing]) -> Callable[P, Listing]:
+        function.__signature__ = inspect.signature(of).replace(  # type: ignore[attr-defined]
+            return_annotation=Listing
+        )
+        return function
+
+    return decorate
 
 
-list_images = _as_list(Search)
+@_with_parameters(Search)
+def list_images(*inputs: Any, **options: Any) -> Listing:
+    """List the files that may be images: all that a `Search` of these arguments finds.
+
+    Examples
+    --------
+    >>> [image.path for image in list_images("photos/", include="*.jpg")]  # doctest: +SKIP
+    ['cat.jpg', 'dog.jpg']
+    """
+    return Listing(Search(*inputs, **options))
 
 
 def _once(found: Iterable[Found]) -> Iterator[Found]:
