@@ -210,7 +210,7 @@ class Search:
             if container.file in map(_location, self._names):
                 yield refused(container, UnreadableError(Reason.CONTAINER, str(exc)))
             else:  # as img2dataset writes one beside each tar
-                self._choice.companions[container.file] = ".parquet"
+                self._choice.companions[hash(container.file)] = ".parquet"
 
     def _tabled(self, table: str) -> Iterator[Found]:
         """Look at what a table names, some rows at a time."""

@@ -145,7 +145,7 @@ def open_parquet(file: IO[bytes], buffer_size: int = 0) -> Any:
     """
     import pyarrow.parquet as pq
 
-    return pq.ParquetFile(file, buffer_size=buffer_size)
+    return pq.ParquetFile(file, buffer_size=buffer_size, pre_buffer=not buffer_size)
 
 
 def _image_column(schema: "pa.Schema") -> str | None:

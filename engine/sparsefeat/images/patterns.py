@@ -108,7 +108,7 @@ class Choice:
     Attributes
     ----------
     companions
-        The skipped companions of images, and their kinds.
+        Hashes of the paths of skipped companions of images, and their kinds.
     left_out
         Number of files that were skipped because of `include` and `exclude`.
 
@@ -124,7 +124,7 @@ class Choice:
         self._include = _anywhere("include", include)
         self._exclude = _anywhere("exclude", exclude)
         self._matched: set[tuple[str, str]] = set()
-        self.companions: dict[str, str] = {}
+        self.companions: dict[int, str] = {}
         self.left_out = 0
 
     def excludes(self, names: Sequence[str]) -> bool:
@@ -181,7 +181,7 @@ class Choice:
             self.left_out += 1
             return False
         if not named and not included and (kind := _companion(names[-1])):
-            self.companions[file] = kind
+            self.companions[hash(file)] = kind  # which takes a third of what the name does
             return False
         return True
 
