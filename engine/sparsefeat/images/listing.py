@@ -168,12 +168,16 @@ class Search:
 
     def __iter__(self) -> Iterator[Found]:
         found = self._found()
-        if len(self._names) != 1 or self._entries or self._table is not None:
-            found = _once(found)
+        seen: set[int] = set()  # hashes: they take a fraction of what names do
+        is_list = bool(self._entries) or self._table is not None
+        if len(self._names) != 1 or is_list:
+            found = _once(found, seen)
         count = 0
         for item in found:
             if isinstance(item, Source) and item.is_whole and is_container(item.file):
-                for member in self._members(item):
+                members = self._members(item)
+                # A list may name an archive and images in it.
+                for member in _once(members, seen) if is_list else members:
                     count += 1
                     yield member
             else:
@@ -321,9 +325,8 @@ def list_images(*inputs: Any, **options: Any) -> Listing:
     return Listing(Search(*inputs, **options))
 
 
-def _once(found: Iterable[Found]) -> Iterator[Found]:
+def _once(found: Iterable[Found], seen: set[int]) -> Iterator[Found]:
     """Pass on what was not met before."""
-    seen: set[int] = set()  # hashes: they take a fraction of what names do
     for item in found:
         if (key := hash(_file(item))) not in seen:
             seen.add(key)

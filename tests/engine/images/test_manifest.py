@@ -152,12 +152,18 @@ def test_members_of_archives_in_a_list_of_lines(inside: Path, tmp_path: Path) ->
     assert contents == [CONTENTS["two.jpg"], CONTENTS["one.jpg"]]
 
 
-def test_an_archive_in_a_table_brings_all_that_is_in_it(inside: Path) -> None:
-    write_table(inside / "list.csv", {"path": ["a.tar", "a.tar/inner/one.jpg"], "n": [1, 2]})
+@pytest.mark.parametrize(
+    "paths", [["a.tar", "a.tar/inner/one.jpg"], ["a.tar/inner/one.jpg", "a.tar"]]
+)
+def test_an_archive_in_a_table_brings_all_that_is_in_it(inside: Path, paths: list[str]) -> None:
+    write_table(inside / "list.csv", {"path": paths, "n": [1, 2]})
     found = [described(each) for each in list_images(files_from=inside / "list.csv", keep="n")]
-    inner = sorted(CONTENTS)
-    assert sorted(path for path, *_ in found[:3]) == [f"a.tar/inner/{name}" for name in inner]
-    assert {extra for *_, extra in found[:3]} == {'{"n":1}'}
+    assert sorted(path for path, *_ in found) == [
+        f"a.tar/inner/{name}" for name in sorted(CONTENTS)
+    ]
+    kept = {path: extra for path, _, extra in found}
+    assert kept["a.tar/inner/two.jpg"] == f'{{"n":{paths.index("a.tar") + 1}}}'
+    assert kept["a.tar/inner/one.jpg"] == '{"n":1}'
 
 
 def test_each_shard_has_its_own_rows(inside: Path) -> None:
