@@ -1,6 +1,7 @@
 from .analysis import Sparsity, analyse
 from .errors import (
     BenchmarkError,
+    ClusterError,
     DependencyError,
     InputError,
     LayerError,
@@ -25,9 +26,10 @@ from .images import PRESETS, Preset, QuirkWarning, Search, list_images, normaliz
 from .interop.conversion import Conversion, convert
 from .model import ModelReport, verify_model
 from .model.making import ExportError, ExportResult, QuantizeResult, export, quantize
-from .pipeline.extraction import ExtractionResult, extract
+from .pipeline.extraction import extract
 from .pipeline.extractor import Extractor
 from .pipeline.options import ExtractorOptions
+from .pipeline.result import ExtractionResult
 from .pipeline.scaling import ScalingWarning, check_scaling
 from .runtime import CudaOptions, Precision
 from .store import (
@@ -58,6 +60,7 @@ __all__ = [
     "PRESETS",
     "Batch",
     "BenchmarkError",
+    "ClusterError",
     "Commit",
     "Compaction",
     "Conversion",

@@ -13,6 +13,7 @@
     ├── SourceError (FileNotFoundError)         there are no images at the given place
     ├── DependencyError (ImportError)           a package is installed but does not load
     │   └── MissingDependencyError              a package is not installed
+    ├── ClusterError (RuntimeError)             a cluster can't be joined, or its workers die
     ├── BenchmarkError (RuntimeError)           an engine died, or computes wrong activations
     └── StoreError (ValueError)
         ├── StoreNotFoundError (FileNotFoundError)
@@ -69,6 +70,10 @@ class DependencyError(SparsefeatError, ImportError):
 
 class MissingDependencyError(DependencyError):
     """A required or optional package is not installed."""
+
+
+class ClusterError(SparsefeatError, RuntimeError):
+    """A cluster can't be joined, or its workers die whatever they work on."""
 
 
 class BenchmarkError(SparsefeatError, RuntimeError):

@@ -32,7 +32,7 @@ from sparsefeat.errors import InputError
 from sparsefeat.system import close_matches, counted
 
 if TYPE_CHECKING:
-    from sparsefeat.pipeline import ExtractionResult, Extractor, Profile
+    from sparsefeat.pipeline import ExtractionResult, Extractor, ExtractorOptions, Profile
     from sparsefeat.store import Values
 
 # As in sparsefeat.store.Values, except bits:N.
@@ -120,6 +120,12 @@ Running the same command again continues where the last run ended.
     "on any machines.",
 )
 @click.option(
+    "--cluster",
+    metavar="local|auto|HOST:PORT",
+    help="Extract in worker processes of Ray: on this machine (local), on the cluster that it "
+    "belongs to (auto), or on the cluster with this head. --threads is for one worker.",
+)
+@click.option(
     "--update",
     is_flag=True,
     help="Replace the rows of images that have changed on disk since they were stored.",
@@ -143,6 +149,7 @@ def extract(
     retry_rejects: bool,
     update: bool,
     shard: str | None,
+    cluster: str | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     profiled: bool,
@@ -161,8 +168,7 @@ def extract(
     """
     import sparsefeat
     from sparsefeat.images import ImageStream, Search, Shard
-    from sparsefeat.pipeline import ExtractionResult, Extractor, ExtractorOptions, check_store
-    from sparsefeat.runtime import bf16_only_in_vectors
+    from sparsefeat.pipeline import ExtractionResult, ExtractorOptions, check_store
 
     kept = _parsed(values)  # before the model is loaded
     share = None if shard is None else Shard.parse(shard)
@@ -173,6 +179,8 @@ def extract(
             "--root is for single files and --files-from: paths of a folder or pattern are stored "
             "relative to that folder; leave --root out"
         )
+    if profiled and cluster is not None:
+        raise click.UsageError("--profile measures one process: leave out --cluster")
     if any(Path(output).absolute() == Path(photo).absolute() for photo in images):
         raise click.UsageError(
             f"{output} is the folder of the images: choose another folder for the store"
@@ -214,21 +222,16 @@ def extract(
             if as_json:
                 _print_json(output, ExtractionResult(all_listed=True), time.monotonic() - start)
             return
-        extractor = Extractor.of(model, chosen)
-        if options["provider"] == "auto" or extractor.precision != "fp32":
-            log(_chosen(extractor))
-        if extractor.precision == "bf16" and bf16_only_in_vectors():
-            log(
-                "this processor has bfloat16 instructions but no AMX, so bf16 is probably slower "
-                "than fp32: compare them with sparsefeat bench"
-            )
+        extractor = None if cluster is not None else _loaded(model, chosen)
         setup_seconds = time.monotonic() - start
         with shown("images") as show:
             outcome, stopped_by = run_stoppable(
                 lambda stop: sparsefeat.extract(
                     inputs,
                     output,
-                    model=extractor,
+                    model=extractor or model,
+                    options=None if extractor else chosen,
+                    cluster=cluster,
                     rows_per_part=rows_per_part,
                     values=kept,
                     identity=identity,  # type: ignore[arg-type]
@@ -237,7 +240,7 @@ def extract(
                     progress=lambda so_far: show(
                         so_far.done,
                         so_far.total if so_far.all_listed else None,
-                        f"{so_far.rejected:,} rejected",
+                        f"{so_far.rejected:,} rejected" + _crashes(so_far),
                         worked=so_far.worked,
                     ),
                     opening=lambda done, total: show(done, total, what="parts of the store"),
@@ -248,19 +251,39 @@ def extract(
         note_listing(search)
     seconds = time.monotonic() - start
     if as_json:
-        measured = profiled and outcome.profile
-        facts = _profile_facts(measured, setup_seconds, extractor) if measured else None
+        facts = None
+        if profiled and outcome.profile and extractor:
+            facts = _profile_facts(outcome.profile, setup_seconds, extractor)
         _print_json(output, outcome, seconds, facts)
     else:
         _print(output, outcome, seconds)
         if outcome.losses:
             _print_losses(outcome, kept)
-        if profiled and outcome.profile:
+        if profiled and outcome.profile and extractor:
             _print_profile(outcome.profile, setup_seconds, extractor)
     if stopped_by is not None:
         raise click.exceptions.Exit(128 + stopped_by)
     if outcome.failed or outcome.nothing_readable:
         raise click.exceptions.Exit(1)
+
+
+def _loaded(model: str, options: "ExtractorOptions") -> "Extractor":
+    from sparsefeat.pipeline import Extractor
+    from sparsefeat.runtime import bf16_only_in_vectors
+
+    extractor = Extractor.of(model, options)
+    if options.provider == "auto" or extractor.precision != "fp32":
+        log(_chosen(extractor))
+    if extractor.precision == "bf16" and bf16_only_in_vectors():
+        log(
+            "this processor has bfloat16 instructions but no AMX, so bf16 is probably slower than "
+            "fp32: compare them with sparsefeat bench"
+        )
+    return extractor
+
+
+def _crashes(so_far: "ExtractionResult") -> str:
+    return f", {counted(so_far.crashes, 'worker')} lost" if so_far.crashes else ""
 
 
 def _parsed(values: str) -> "Values":
@@ -330,6 +353,11 @@ def _print(output: str, outcome: "ExtractionResult", seconds: float) -> None:
         log(
             f"{counted(outcome.already_rejected, 'image')} rejected by an earlier run; use "
             "--retry-rejects to retry"
+        )
+    if outcome.crashes:
+        log(
+            f"{counted(outcome.crashes, 'worker process', 'worker processes')} died; what they "
+            "worked on was tried again"
         )
     if outcome.changed:
         log(

@@ -63,6 +63,12 @@ class ImageStream:
                 raise self._failure
             return bool(self._waiting) or self._ended
 
+    def wait_for_all(self, seconds: float) -> bool:
+        """Wait until all images are listed; tell whether they are."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended, seconds)
+            return self.complete
+
     def blocks(self, stop: threading.Event) -> Iterator[list[Source | Reject]]:
         """Yield blocks of images until `stop` is set.
 

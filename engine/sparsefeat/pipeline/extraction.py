@@ -5,10 +5,11 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, get_args
 
+from sparsefeat.cluster import Workers
 from sparsefeat.errors import InputError, SourceError
 from sparsefeat.images import (
     MAX_PIXELS,
@@ -21,91 +22,24 @@ from sparsefeat.images import (
     load,
     max_file_bytes,
 )
-from sparsefeat.pipeline.extractor import Extractor, Load
+from sparsefeat.pipeline.extractor import Extractor
 from sparsefeat.pipeline.options import ExtractorOptions
-from sparsefeat.pipeline.profile import Profile, Stopwatch
+from sparsefeat.pipeline.profile import Stopwatch
+from sparsefeat.pipeline.result import ExtractionResult
 from sparsefeat.pipeline.specification import Specification
+from sparsefeat.pipeline.units import Unit, UnitRun, extract_unit
 from sparsefeat.storage import validate_location
-from sparsefeat.store import Index, Loss, Status, StoreWriter, Values, check_output
-from sparsefeat.system import check_choice, counted
-from sparsefeat.types import Batch, Layer, ReadFailure, Reject, Skipped, split_failures
+from sparsefeat.store import Index, Status, StoreWriter, Values, check_output
+from sparsefeat.system import check_choice, counted, map_ordered
+from sparsefeat.types import Layer, ReadFailure, Reject, Skipped
 
 AnyPath = str | os.PathLike[str]
+LoadSource = Callable[[], Source | Skipped]
 Identity = Literal["mtime", "digest"]
+FEW_SECONDS = 2.0  # that listing is waited for, to see whether there are few images
+MIN_IN_UNIT = 64  # images: loading a model takes as long as these
+READERS = 8  # threads that compare the bytes of images for the workers of a cluster
 IDENTITIES: tuple[str, ...] = get_args(Identity)
-MAX_SHOWN = 5  # all rejects are in the store
-
-
-@dataclass(kw_only=True)
-class ExtractionResult:
-    """How far a run is, and at its end what came of it.
-
-    Attributes
-    ----------
-    total
-        Images that were listed so far.
-    all_listed
-        Whether these are all.
-    rows, rejected, failed
-        What became of those worked on so far. What failed could not be read for a cause that lies
-        in the system; it is not recorded, and the next run tries it again.
-    already_stored, already_rejected
-        Images met so far that the store holds, or has rejected, and that were passed over.
-    changed
-        Paths of images that the store holds but that have changed on disk since; their rows
-        stay as they are.
-    first_rejects, first_failures
-        The first few of the rejected, and of what failed.
-    stopped
-        The run was told to stop, and has committed what it had.
-    losses
-        Of each layer that isn't kept to the last bit, how far its stored values are from what was
-        computed; once the run is over.
-    profile
-        Where the time went; once the run is over.
-    """
-
-    total: int = 0
-    all_listed: bool = False
-    rows: int = 0
-    rejected: int = 0
-    failed: int = 0
-    already_stored: int = 0
-    already_rejected: int = 0
-    changed: list[str] = field(default_factory=list)
-    first_rejects: list[Reject] = field(default_factory=list)
-    first_failures: list[ReadFailure] = field(default_factory=list)
-    stopped: bool = False
-    losses: dict[str, Loss] = field(default_factory=dict)
-    profile: Profile | None = None
-
-    def add(self, batch: Batch[Any], rows: int) -> None:
-        """Count a batch that was handed to the store, which took so many new rows of it."""
-        self.rows += rows
-        self.already_stored += len(batch.rows) - rows + batch.skipped.stored
-        self.already_rejected += batch.skipped.rejected
-        self.changed += batch.skipped.changed
-        recorded, failures = split_failures(batch.rejects)
-        self.rejected += len(recorded)
-        self.failed += len(failures)
-        self.first_rejects += recorded[: MAX_SHOWN - len(self.first_rejects)]
-        self.first_failures += failures[: MAX_SHOWN - len(self.first_failures)]
-
-    @property
-    def worked(self) -> int:
-        """Images worked on so far."""
-        return self.rows + self.rejected + self.failed
-
-    @property
-    def done(self) -> int:
-        """Images dealt with so far, those passed over included."""
-        return self.worked + self.already_stored + self.already_rejected + len(self.changed)
-
-    @property
-    def nothing_readable(self) -> bool:
-        """Whether there were images, and none of them could be read."""
-        readable = self.rows + self.already_stored + len(self.changed)
-        return not readable and self.rejected + self.failed + self.already_rejected > 0
 
 
 def extract(
@@ -117,6 +51,7 @@ def extract(
     include: str | Iterable[str] = (),
     exclude: str | Iterable[str] = (),
     shard: str | Shard | None = None,
+    cluster: str | None = None,
     rows_per_part: int = 1024,
     values: str | Values = "float32",
     identity: Identity = "mtime",
@@ -148,6 +83,11 @@ def extract(
     shard
         Such as ``"0/4"``: only the images that are this process' share, where four (0/4 to 3/4)
         write into the same store.
+    cluster
+        Where the work is done, if not in this process: by worker processes that Ray starts on
+        this machine (``local``), on the cluster that it belongs to (``auto``), or on one whose
+        head is at HOST:PORT. They read the images and the model, and write to the store, under
+        the same names as here. `options.threads` are those of one worker.
     rows_per_part
         Rows that are committed together: what a killed run loses at most.
     values
@@ -186,6 +126,8 @@ def extract(
         committed.
     StoreMismatchError
         The store was made with other settings, layers or values.
+    ClusterError
+        There is no such cluster, or its workers die whatever they work on.
     StoreWriteError
         The disk refused. What was committed before stays.
 
@@ -198,13 +140,19 @@ def extract(
     1000
     """
     check_choice(identity, IDENTITIES, "identity")
+    if cluster is not None and isinstance(model, Extractor):
+        raise InputError(
+            "got a cluster and an Extractor, which runs in this process: give a model file and "
+            "options"
+        )
     values = Values.parse(values) if isinstance(values, str) else values
     if not isinstance(model, Extractor):
         options = options or ExtractorOptions()
         check_store(store, model, options, values)
-        extractor = Extractor.of(model, options)
+        specification = Specification.of(model, options)
+        extractor = None if cluster is not None else Extractor.of(model, options)
     elif options is None:
-        extractor = model
+        extractor, specification = model, model.specification
     else:
         raise InputError(
             "got options and an Extractor, which has its own: give a model file, or make the "
@@ -229,17 +177,19 @@ def extract(
         if opening is not None:
             opening(done, total)
 
+    where = validate_location(store)
     with ExitStack() as context:
         context.enter_context(closing(found))
         try:
             writer = StoreWriter.open(
-                validate_location(store),
-                layers=list(extractor.layers.values()),
-                settings=extractor.settings,
-                provenance=extractor.provenance,
+                where,
+                layers=list(specification.layers.values()),
+                settings=specification.settings,
+                # On a cluster it is the workers that write rows.
+                provenance={} if extractor is None else extractor.provenance,
                 rows_per_part=rows_per_part,
                 values=values,
-                scales=extractor.channel_scales,
+                scales=specification.channel_scales,
                 replace=update,
                 operation="update" if update else "extract",
                 opening=opened,
@@ -254,20 +204,38 @@ def extract(
             by_digest=identity == "digest",
             retry_rejects=retry_rejects,
             update=update,
+            lean=extractor is None,
             stop=stop,
         )
-        batches = extractor.activations(todo, errors="ignore", stopwatch=stopwatch)
+
+        def tell() -> None:
+            so_far.total, so_far.all_listed = found.n_listed, found.complete
+            if progress is not None:
+                progress(so_far)
+
         try:
-            with closing(batches):
-                for batch in batches:
-                    with stopwatch.busy("write"):
-                        rows = writer.append(batch) if batch.rows or batch.rejects else 0
-                    so_far.add(batch, rows)
-                    so_far.total, so_far.all_listed = found.n_listed, found.complete
-                    if progress is not None:
-                        progress(so_far)
-                    if stop.is_set():
-                        break
+            if extractor is None:
+                assert cluster is not None
+                blank = Unit(
+                    store=where if isinstance(where, str) else str(where.absolute()),
+                    model=str(specification.file.path.absolute()),
+                    options=specification.options,
+                    layers=tuple(layer.name for layer in writer.layers),
+                    settings=specification.settings,
+                    values=str(values),
+                    rows_per_part=rows_per_part,
+                )
+                _on_cluster(cluster, blank, writer, todo, found, so_far, tell, stop)
+            else:
+                batches = extractor.activations(todo, errors="ignore", stopwatch=stopwatch)
+                with closing(batches):
+                    for batch in batches:
+                        with stopwatch.busy("write"):
+                            rows = writer.append(batch) if batch.rows or batch.rejects else 0
+                        so_far.add(batch, rows)
+                        tell()
+                        if stop.is_set():
+                            break
         except SourceError as exc:
             writer.commit()
             rows = so_far.rows - writer.duplicates
@@ -276,14 +244,40 @@ def extract(
             writer.commit()
     so_far.rows -= writer.duplicates
     so_far.already_stored += writer.duplicates
-    so_far.total, so_far.all_listed = found.n_listed, found.complete
     so_far.changed.sort()  # threads found them
     so_far.losses = dict(writer.losses)
-    so_far.profile = stopwatch.profile(decode_threads=extractor.decode_threads)
-    so_far.stopped = so_far.done < so_far.total or not so_far.all_listed
-    if progress is not None:
-        progress(so_far)
+    if extractor is not None:
+        so_far.profile = stopwatch.profile(decode_threads=extractor.decode_threads)
+    so_far.stopped = so_far.done < found.n_listed or not found.complete
+    tell()
     return so_far
+
+
+def _on_cluster(
+    address: str,
+    blank: Unit,
+    writer: StoreWriter,
+    pending: Iterator[Source | Reject | Skipped | LoadSource],
+    found: ImageStream,
+    so_far: ExtractionResult,
+    tell: Callable[[], None],
+    stop: threading.Event,
+) -> None:
+    """Have workers extract what is pending, in units that are like `blank` but for the images."""
+    options, size = blank.options, blank.rows_per_part
+    gpu = options.provider == "cuda"
+    with Workers(extract_unit, address, threads=options.threads, gpu=gpu) as workers:
+        blank = replace(blank, options=replace(options, threads=workers.threads))
+        # Few images are shared among all workers.
+        if found.wait_for_all(FEW_SECONDS):
+            size = min(size, max(MIN_IN_UNIT, -(-found.n_listed // workers.capacity)))
+        compared = map_ordered(
+            lambda image: image() if callable(image) else image,
+            pending,
+            threads=READERS,
+            ahead=4 * READERS,
+        )
+        UnitRun(workers, writer, blank, so_far).run(compared, size, progress=tell, stop=stop)
 
 
 def check_store(store: AnyPath, model: AnyPath, options: ExtractorOptions, values: Values) -> None:
@@ -326,8 +320,9 @@ def _pending(
     by_digest: bool,
     retry_rejects: bool,
     update: bool,
+    lean: bool,
     stop: threading.Event,
-) -> Iterator[Source | Reject | Skipped | Load]:
+) -> Iterator[Source | Reject | Skipped | LoadSource]:
     """Yield what the store doesn't know yet, and how many others were passed over.
 
     Where a file's bytes decide, what is yielded reads them, once.
@@ -340,6 +335,8 @@ def _pending(
         Yield what an earlier run rejected, too.
     update
         Yield what has changed on disk since it was stored, too.
+    lean
+        Don't keep what was read of a file to compare its bytes: another process reads it again.
     stop
         Once set, no more is yielded.
     """
@@ -362,7 +359,7 @@ def _pending(
             mtime_ns=image.mtime_ns,
             sha256=hashlib.sha256(loaded.content).hexdigest(),
         )
-        return known(image, status) or loaded
+        return known(image, status) or (image if lean else loaded)
 
     most = max_file_bytes(MAX_PIXELS)
     for some in images.blocks(stop):
@@ -370,7 +367,7 @@ def _pending(
         for image, status in zip(some, index.statuses(some), strict=True):
             if stop.is_set():
                 return
-            wanted: Source | Reject | Load = image
+            wanted: Source | Reject | LoadSource = image
             # The same path, size and time below another root: either the folder was moved, or two
             # folders hold different images that look alike from outside. Only the bytes can tell.
             unclear = by_digest or status == "elsewhere"

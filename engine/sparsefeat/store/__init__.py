@@ -29,7 +29,7 @@ from sparsefeat.store.dataset import (
     with_objects,
 )
 from sparsefeat.store.dataset import open_store as open
-from sparsefeat.store.format import JSON, SHARD, Loss, Values, differences, layer_key
+from sparsefeat.store.format import JSON, SHARD, Loss, PartEntry, Values, differences, layer_key
 from sparsefeat.store.maintenance import (
     Commit,
     Compaction,
@@ -60,6 +60,7 @@ __all__ = [
     "Loss",
     "Merge",
     "Numbers",
+    "PartEntry",
     "Removal",
     "RowIndex",
     "Status",

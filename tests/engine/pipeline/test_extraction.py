@@ -24,7 +24,7 @@ from skimage import data
 import sparsefeat
 from sparsefeat.errors import InputError, StoreMismatchError
 from sparsefeat.images import decode_path, list_images
-from sparsefeat.pipeline.extraction import ExtractionResult
+from sparsefeat.pipeline import ExtractionResult
 from sparsefeat.pipeline.extraction import extract as extract_images
 from sparsefeat.storage import LocalStorage
 from sparsefeat.store.dataset import Change, Log

@@ -18,7 +18,7 @@ from skimage import data
 import sparsefeat
 from sparsefeat.errors import SourceError, StoreWriteError
 from sparsefeat.images import PRESETS, Decoded, Source, decode, list_images
-from sparsefeat.pipeline.extraction import ExtractionResult
+from sparsefeat.pipeline import ExtractionResult
 from sparsefeat.pipeline.extraction import extract as extract_images
 from sparsefeat.types import ReadFailure, Reject
 

@@ -181,6 +181,15 @@ class Index:
             return False
         return bool(self._ids.contains(_hashes([row_id(row)]))[0])
 
+    def held(self, part: Part) -> list[int]:
+        """Give the numbers of a part's rows that `holds` is true of."""
+        paths, *numbers = _columns(part, ROWS, "path", "bytes", "mtime_ns")
+        likely = np.flatnonzero(self._rows.names.contains(_mixed(_hashes(paths), *numbers)))
+        if not len(likely):  # ids are read of the whole store
+            return []
+        ids = part.column(ROWS, INDEX)[likely].tolist()
+        return [int(number) for number in likely[self._ids.contains(_hashes(ids))]]
+
     def find(self, path: str) -> list[tuple[str, int]]:
         """Give part and number of each row that was loaded of the file at a full path."""
         assert self._locations is not None

@@ -277,7 +277,11 @@ class Log:
         return self._put(first, change, number=1)
 
     def commit(
-        self, latest: Snapshot, change: Callable[[Snapshot], Change | None], *, part: str = ""
+        self,
+        latest: Snapshot,
+        change: Callable[[Snapshot], Change | None],
+        *,
+        parts: Sequence[str] = (),
     ) -> Snapshot:
         """Commit the next snapshot.
 
@@ -289,8 +293,8 @@ class Log:
         change
             Called with the newest snapshot; gives what is to become of its parts, or None for
             nothing.
-        part
-            The name of a new one among them, which is deleted where nothing is committed.
+        parts
+            The names of new ones among them, which are deleted where nothing is committed.
 
         Returns
         -------
@@ -306,7 +310,7 @@ class Log:
             latest = self._newest_from(latest, taken)
             wanted = change(latest)
             if wanted is None:
-                if part:
+                for part in parts:
                     with suppress(OSError):  # `vacuum` will
                         self._storage.delete(part_key(part))
                 return latest

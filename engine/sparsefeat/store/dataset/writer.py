@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -29,6 +30,8 @@ from sparsefeat.store.format import (
     plain_json,
 )
 from sparsefeat.store.part import (
+    INDEX,
+    ROWS,
     LayerRows,
     Part,
     PartLimits,
@@ -44,6 +47,28 @@ from sparsefeat.types import Batch, ChannelScales, Layer, ReadFailure, Reject, R
 from sparsefeat_kernels import Csr, CsrBuffers, encode
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _NewPart:
+    """A part to be committed, and the identity of each of its rows."""
+
+    entry: PartEntry
+    ids: Sequence[str]
+    files: Sequence[str]  # full paths; empty for what came from no file
+
+    @classmethod
+    def of(cls, entry: PartEntry, rows: Sequence[Row]) -> Self:
+        files = [full_path(row.root, row.path) if row.root else "" for row in rows]
+        return cls(entry, [row_id(row) for row in rows], files)
+
+    @classmethod
+    def read(cls, part: Part) -> Self:
+        """Read what another process has written."""
+        roots, paths = (part.column(ROWS, name).tolist() for name in ("root", "path"))
+        rows = zip(roots, paths, strict=True)
+        files = [full_path(root, path) if root else "" for root, path in rows]
+        return cls(part.entry, part.column(ROWS, INDEX).tolist(), files)
 
 
 class StoreWriter:
@@ -87,6 +112,7 @@ class StoreWriter:
         *,
         replace: bool,
         operation: str,
+        detached: bool,
         opening: Callable[[int, int], None] | None,
     ) -> None:
         self._storage, self._layers, self._limits = storage, layers, limits
@@ -100,12 +126,15 @@ class StoreWriter:
         row replaced them."""
         self.index = Index(locate=replace)
         """The images that gave a row or a reject: extended by what others commit."""
-        self._replace = replace
+        self._replace, self._detached = replace, detached
+        self.parts: list[PartEntry] = []
+        """What a detached writer has written, for the `adopt` of another one."""
         self._log = Log(storage)
         self._made = claim(storage)
         self._folder = storage.identity()
-        self._latest = self._log.newest()
+        self._latest = None if detached else self._log.newest()
         self._loaded: set[str] = set()  # names of the parts that are in the index
+        self._adopted: set[str] = set()
         if self._latest is not None:
             self._check_alike(self._latest)
             self._layers = self._latest.layers  # in its order
@@ -131,6 +160,7 @@ class StoreWriter:
         scales: Mapping[str, ChannelScales] | None = None,
         replace: bool = False,
         operation: str = "extract",
+        detached: bool = False,
         opening: Callable[[int, int], None] | None = None,
     ) -> Self:
         """Make a store, or continue one.
@@ -162,6 +192,9 @@ class StoreWriter:
             store: they count no more once it is committed.
         operation
             What the snapshots say that made them.
+        detached
+            Write parts and commit none of them: `parts` lists them, and the `adopt` of another
+            writer, in whatever process, commits them. Layers must be in the order of the store's.
         opening
             Called with how many parts are known, and of how many, while an existing store is
             opened; what it raises ends that.
@@ -195,12 +228,18 @@ class StoreWriter:
                 scales or {},
                 replace=replace,
                 operation=operation,
+                detached=detached,
                 opening=opening,
             )
         except StoreError:
             raise
         except OSError as exc:
             raise write_error(storage, exc) from exc
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """What every row has, in the order of the store."""
+        return tuple(self._layers)
 
     def append(self, batch: Batch[LayerRows]) -> int:
         """Append a batch; full parts are committed on the way.
@@ -225,6 +264,31 @@ class StoreWriter:
         """
         batch = self._checked(batch)
         return self._run(lambda: self._append(batch))
+
+    def adopt(self, parts: Sequence[PartEntry], losses: Mapping[str, Loss] | None = None) -> int:
+        """Commit parts that detached writers of the same store have written, all at once.
+
+        Rows that the store holds already are left out, as by `append`.
+
+        Parameters
+        ----------
+        parts
+            The `parts` of those writers.
+        losses
+            Their `losses`.
+
+        Returns
+        -------
+        How many rows were new.
+
+        Raises
+        ------
+        StoreMismatchError, StoreWriteError
+            As `commit` does. After an error the parts may or may not be committed.
+        StoreCorruptError
+            A part isn't what was written.
+        """
+        return self._run(lambda: self._adopt(parts, losses or {}))
 
     def commit(self) -> None:
         """Make a part of what was appended since the last one, rejects included.
@@ -400,27 +464,65 @@ class StoreWriter:
         self._check_folder()
         # After an error nothing of it is removed: the commit may have been made.
         self._part = None
-        duplicates = _replaced_here(part.rows) if self._replace else set()
+        if self._detached:
+            self.parts.append(entry)
+        else:
+            self.duplicates += self._publish([_NewPart.of(entry, part.rows)], {})
+            if not self._replace:  # otherwise its rows, too, may be replaced by later ones
+                self._loaded.add(entry.name)
+        losses = {
+            stored.name: stored.values.loss
+            for stored in header.layers
+            if stored.values is not None and stored.values.loss is not None
+        }
+        self._add_losses(losses)
+
+    def _adopt(self, entries: Sequence[PartEntry], losses: Mapping[str, Loss]) -> int:
+        self._commit()
+        if not entries:
+            return 0
         if self._latest is None:
-            first = excluding(entry, sorted(duplicates))
-            change = Change(operation=self._operation, parts=[first])
+            self._claim_again()
+        self._check_folder()
+
+        def read(entry: PartEntry) -> tuple[_NewPart, list[int]]:
+            part = Part(self._storage, entry)
+            return _NewPart.read(part), self.index.held(part)
+
+        parts = [*overlapped(read, entries, self._storage.reads_at_once)]
+        held = {part.entry.name: set(numbers) for part, numbers in parts}
+        self._adopted |= held.keys()
+        left_out = self._publish([part for part, _ in parts], held)
+        self._add_losses(losses)
+        return sum(entry.rows for entry in entries) - left_out
+
+    def _add_losses(self, losses: Mapping[str, Loss]) -> None:
+        for name, loss in losses.items():
+            self.losses[name] = self.losses.get(name, Loss()) + loss
+
+    def _publish(self, parts: Sequence[_NewPart], held: Mapping[str, set[int]]) -> int:
+        """Commit parts behind those of the newest snapshot; count the rows left out.
+
+        `held` are rows that the store had before, by the names of their parts.
+        """
+        duplicates = {part.entry.name: held.get(part.entry.name, set()) for part in parts}
+        _exclude_repeated(parts, duplicates)
+        if self._replace:
+            _exclude_replaced(parts, duplicates)
+        if self._latest is None:
+            ours = _without(parts, duplicates)
+            change = Change(operation=self._operation, parts=ours)
             self._latest = (
                 self._log.create(self._settings, self._layers, str(self._values), change)
                 or self._first_of_another()
             )
-        if entry.name not in self._latest.by_name:
+        if not duplicates.keys() & self._latest.by_name.keys():
             self._latest = self._log.commit(
                 self._latest,
-                lambda latest: self._appended(latest, entry, part, duplicates),
-                part=entry.name,
+                lambda latest: self._appended(latest, parts, duplicates),
+                parts=[*duplicates],
             )
-        if not self._replace:  # otherwise its rows, too, may be replaced by later ones
-            self._loaded.add(entry.name)
-        self.duplicates += len(duplicates)
-        for stored in header.layers:
-            if stored.values is not None and stored.values.loss is not None:
-                before = self.losses.get(stored.name, Loss())
-                self.losses[stored.name] = before + stored.values.loss
+        return sum(map(len, duplicates.values()))
 
     def _first_of_another(self) -> Snapshot:
         first = self._latest = self._log.require()
@@ -433,32 +535,39 @@ class StoreWriter:
         return first
 
     def _appended(
-        self, latest: Snapshot, entry: PartEntry, part: PartWriter, duplicates: set[int]
+        self, latest: Snapshot, new: Sequence[_NewPart], duplicates: Mapping[str, set[int]]
     ) -> Change | None:
-        """Put a part behind those of a snapshot, without rows that these hold.
+        """Put parts behind those of a snapshot, without rows that these hold.
 
         Nor those of files that others have given a row meanwhile, unless ours replace them.
-        `duplicates` are such rows of the part, found when it lost against another commit.
+        `duplicates` are such rows of each part, found when it lost against another commit.
         """
         # What lies in parts that were in the index already was not appended here.
         others = [*self._load(latest)]
-        theirs = {id for other in others for _, id in row_ids(other)}
-        if theirs:
-            duplicates |= {n for n, row in enumerate(part.rows) if row_id(row) in theirs}
-        if theirs and not self._replace:
-            files = {file for other in others for file in row_files(other)}
-            for number, row in enumerate(part.rows):
-                if row.root and full_path(row.root, row.path) in files:
-                    duplicates.add(number)
-        ours = excluding(entry, sorted(duplicates))
-        if not (ours.n_rows or ours.rejected):
+        ids = {id for other in others for _, id in row_ids(other)}
+        files: set[str] = set()
+        if ids and not self._replace:
+            foreign = (other for other in others if other.entry.name not in self._adopted)
+            files = {file for other in foreign for file in row_files(other)}
+        for part in new:
+            rows = zip(part.ids, part.files, strict=True)
+            duplicates[part.entry.name].update(
+                number for number, (id, file) in enumerate(rows) if id in ids or file in files
+            )
+        ours = _without(new, duplicates)
+        if not ours:
             return None
         parts: Sequence[PartEntry] = latest.parts
         if self._replace:
-            new = [row for number, row in enumerate(part.rows) if number not in duplicates]
+            new_files = (
+                file
+                for part in new
+                for number, file in enumerate(part.files)
+                if file and number not in duplicates[part.entry.name]
+            )
             # In parts that are gone, too: those that took their places are in the index as well.
-            parts = exclude_rows(parts, _replaced_rows(self.index, new))
-        return Change(operation=self._operation, parts=[*parts, ours])
+            parts = exclude_rows(parts, _replaced_rows(self.index, new_files))
+        return Change(operation=self._operation, parts=[*parts, *ours])
 
     def _run(self, task: Callable[[], T]) -> T:
         if self._closed:
@@ -487,23 +596,40 @@ class StoreWriter:
             raise
 
 
-def _replaced_rows(index: Index, rows: Iterable[Row]) -> dict[str, list[int]]:
-    """Find the rows of the same files as some new ones, by the name of their part."""
+def _exclude_repeated(parts: Sequence[_NewPart], duplicates: Mapping[str, set[int]]) -> None:
+    """Find rows that an earlier one of some new parts has as well."""
+    seen: set[str] = set()
+    for part in parts:
+        duplicates[part.entry.name].update(n for n, id in enumerate(part.ids) if id in seen)
+        seen.update(part.ids)
+
+
+def _exclude_replaced(parts: Sequence[_NewPart], duplicates: Mapping[str, set[int]]) -> None:
+    """Find rows that are followed by another row of the same file, in some new parts."""
+    seen: set[str] = set()
+    for part in reversed(parts):
+        left_out = duplicates[part.entry.name]
+        for number in reversed(range(len(part.files))):
+            file = part.files[number]
+            if file in seen:
+                left_out.add(number)
+            elif file and number not in left_out:
+                seen.add(file)
+
+
+def _without(parts: Sequence[_NewPart], rows: Mapping[str, set[int]]) -> list[PartEntry]:
+    """Exclude rows of new parts, by their names; a part of which nothing counts is left out."""
+    ours = (excluding(part.entry, sorted(rows[part.entry.name])) for part in parts)
+    return [entry for entry in ours if entry.n_rows or entry.rejected]
+
+
+def _replaced_rows(index: Index, files: Iterable[str]) -> dict[str, list[int]]:
+    """Find the rows of some files, by the name of their part."""
     replaced: dict[str, list[int]] = {}
-    for row in rows:
-        for name, number in index.find(full_path(row.root, row.path)):
+    for file in files:
+        for name, number in index.find(file):
             replaced.setdefault(name, []).append(number)
     return replaced
-
-
-def _replaced_here(rows: Sequence[Row]) -> set[int]:
-    """Find the rows of a part that are followed by another one of the same file."""
-    last = {full_path(row.root, row.path): number for number, row in enumerate(rows) if row.root}
-    return {
-        number
-        for number, row in enumerate(rows)
-        if row.root and last[full_path(row.root, row.path)] != number
-    }
 
 
 def _recorded(batch: Batch[LayerRows]) -> list[Reject]:

@@ -201,7 +201,7 @@ def _commit(log: Log, latest: Snapshot, group: Sequence["Source"], entry: PartEn
         ]
         return Change(operation="compact", parts=parts)
 
-    return log.commit(latest, replaced, part=entry.name)
+    return log.commit(latest, replaced, parts=[entry.name])
 
 
 def _groups(

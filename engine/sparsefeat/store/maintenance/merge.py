@@ -234,7 +234,7 @@ class _Output:
         if entry.name not in self.latest.by_name:
             ids = [*row_ids(Part(self._storage, entry))]
             self.latest = self._log.commit(
-                self.latest, lambda latest: self._appended(latest, entry, ids), part=entry.name
+                self.latest, lambda latest: self._appended(latest, entry, ids), parts=[entry.name]
             )
         self._known.add(entry.name)
         return self.latest.by_name.get(entry.name) or excluding(entry, range(entry.rows))

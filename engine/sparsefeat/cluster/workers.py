@@ -1,0 +1,252 @@
+"""Calls of a function in worker processes that Ray starts and watches."""
+
+import logging
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Generic, Self, TypeVar
+
+from sparsefeat.errors import ClusterError, InputError, SparsefeatError
+from sparsefeat.system import available_threads, describe_exception, importing
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+LOCAL: Final = "local"
+AUTO: Final = "auto"
+MAX_THREADS: Final = 8  # of a worker by default: more of them scale better than one with more
+_INSTALL: Final = "pip install 'sparsefeat[ray]'"
+# Ray reads them when it is imported. Otherwise it reports its use to its makers, and prints
+# what the logs of workers say to standard output.
+_SETTINGS: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished(Generic[A, R]):
+    """A call that has ended: with a result, or because its worker process died.
+
+    Attributes
+    ----------
+    argument
+        What the function was called with.
+    result
+        What it returned; None if the process died.
+    death
+        Why the process died; empty if it didn't.
+    blameless
+        Whether it died of something that says nothing of the call: its machine was lost, or ran
+        out of memory.
+    """
+
+    argument: A
+    result: R | None = None
+    death: str = ""
+    blameless: bool = False
+
+
+class Workers(Generic[A, R]):
+    """Runs calls of one function in processes that Ray starts, here or on a cluster.
+
+    A process serves many calls, one at a time: what the function caches stays loaded. Nothing is
+    retried. As a context manager, leaving it ends what still runs.
+
+    Parameters
+    ----------
+    function
+        Takes and returns what can be pickled. It is found by its name, so its package must be
+        installed wherever it runs.
+    address
+        ``local`` starts Ray on this machine, for as long as this lasts; ``auto`` finds the
+        cluster that this machine belongs to; HOST:PORT is a cluster's head.
+    threads
+        CPUs that a call is given. By default all that this process may use with ``local``, and
+        those of the smallest machine, but at most 8, on a cluster.
+    gpu
+        Whether a call is given a GPU.
+
+    Raises
+    ------
+    ClusterError
+        There is no such cluster, or it can't be joined.
+    MissingDependencyError
+        Ray isn't installed.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[A], R],
+        address: str,
+        *,
+        threads: int | None = None,
+        gpu: bool = False,
+    ) -> None:
+        _check_address(address)
+        for name, value in _SETTINGS.items():
+            os.environ.setdefault(name, value)
+        if address == LOCAL:  # listen on loopback alone, as where Ray knows no other machines
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        with importing("ray", _INSTALL, purpose="clusters are reached with it"):
+            import ray
+        self._ray: Any = ray
+        self._joined = not ray.is_initialized()
+        if self._joined:
+            _join(ray, address)
+        self._threads = threads or _usual_threads(ray, address)
+        self._gpu = gpu
+        self._check_room(address)
+        options = {"max_retries": 0, "max_calls": 0, "scheduling_strategy": "SPREAD"}
+        self._remote = self._ray.remote(num_cpus=self._threads, num_gpus=int(gpu), **options)(
+            function
+        )
+        self._running: dict[Any, A] = {}
+
+    @property
+    def threads(self) -> int:
+        """CPUs that a call is given."""
+        return self._threads
+
+    @property
+    def n_running(self) -> int:
+        """Calls that were submitted and have not been given by `finished`."""
+        return len(self._running)
+
+    @property
+    def capacity(self) -> int:
+        """Calls that can run at the same time on the machines that there are now, at least 1."""
+        return max(1, sum(self._fitting(node) for node in self._nodes()))
+
+    def submit(self, argument: A) -> None:
+        """Start a call as soon as there is a worker for it."""
+        self._running[self._remote.remote(argument)] = argument
+
+    def finished(self, seconds: float) -> list[Finished[A, R]]:
+        """Wait for at most so many seconds; give the calls that have ended.
+
+        Raises
+        ------
+        SparsefeatError
+            What the function raised, where it is one of ours.
+        ClusterError
+            It raised something else, or the cluster refuses it.
+        """
+        refs = list(self._running)
+        ready, _ = self._ray.wait(refs, num_returns=1, timeout=seconds)
+        if ready:  # and all others that are by now
+            ready, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0)
+        return [self._end(ref) for ref in ready]
+
+    def close(self) -> None:
+        """End all calls, and what was started for them."""
+        for ref in self._running:
+            self._ray.cancel(ref, force=True)
+        self._running.clear()
+        if self._joined:
+            self._ray.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _end(self, ref: Any) -> Finished[A, R]:
+        exceptions, argument = self._ray.exceptions, self._running.pop(ref)
+        try:
+            return Finished(argument=argument, result=self._ray.get(ref))
+        except exceptions.OutOfMemoryError:
+            death, blameless = "its machine ran out of memory", True
+        except (exceptions.NodeDiedError, exceptions.LocalRayletDiedError):
+            death, blameless = "its machine was lost", True
+        except exceptions.WorkerCrashedError:
+            death, blameless = "its process died", False
+        except exceptions.RayTaskError as exc:
+            cause, where = exc.cause, f"on the worker at {exc.ip}"
+            if isinstance(cause, SparsefeatError):
+                raise type(cause)(f"{cause} ({where})") from exc
+            said = describe_exception(cause) if isinstance(cause, Exception) else str(exc)
+            raise ClusterError(
+                f"{where}, work failed: {said}: see that the machines have the same version of "
+                "sparsefeat and its dependencies"
+            ) from exc
+        except exceptions.RayError as exc:
+            raise ClusterError(f"the cluster refused the work: {describe_exception(exc)}") from exc
+        _log.warning("a worker is lost: %s", death)
+        return Finished(argument=argument, death=death, blameless=blameless)
+
+    def _nodes(self) -> list[dict[str, float]]:
+        return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+
+    def _fitting(self, node: dict[str, float]) -> int:
+        fitting = int(node.get("CPU", 0) // self._threads)
+        return min(fitting, int(node.get("GPU", 0))) if self._gpu else fitting
+
+    def _check_room(self, address: str) -> None:
+        if any(map(self._fitting, self._nodes())):
+            return
+        wanted = f"{self._threads} CPUs" + " and a GPU" * self._gpu
+        if address == LOCAL:
+            self.close_connection()
+            raise ClusterError(
+                f"this machine has no {wanted} for a worker: ask for fewer threads"
+                + ", or another provider" * self._gpu
+            )
+        _log.warning("no machine of the cluster has %s: waiting for one that does", wanted)
+
+    def close_connection(self) -> None:
+        """Leave the cluster, if it was joined here."""
+        if self._joined:
+            self._ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    if address.startswith("ray://"):
+        raise InputError(
+            f"got the address {address}, which is Ray Client's, expected local, auto or "
+            "HOST:PORT: run the command on the cluster, as with ray job submit"
+        )
+    if address in (LOCAL, AUTO):
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise InputError(f"got the cluster {address!r:.60}, expected local, auto or HOST:PORT")
+    # Ray itself tries for minutes.
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError, UnicodeError) as exc:
+        raise ClusterError(
+            f"there is no Ray cluster at {address} ({exc}): check the address, which ray start "
+            "--head prints"
+        ) from exc
+
+
+def _join(ray: Any, address: str) -> None:
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    if address == LOCAL:
+        options |= {
+            "num_cpus": available_threads(),
+            "include_dashboard": False,
+            "_node_ip_address": "127.0.0.1",
+        }
+    try:
+        ray.init(address=address, **options)
+    except Exception as exc:  # ConnectionError, RuntimeError, ValueError, and what gRPC raises
+        raise ClusterError(
+            f"the Ray cluster {address!r} can't be joined ({describe_exception(exc)}): check the "
+            "address, and that both sides have the same version of Ray"
+        ) from exc
+
+
+def _usual_threads(ray: Any, address: str) -> int:
+    if address == LOCAL:
+        return available_threads()
+    nodes = (node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
+    smallest = min((int(cpus) for cpus in nodes if cpus >= 1), default=MAX_THREADS)
+    return min(smallest, MAX_THREADS)

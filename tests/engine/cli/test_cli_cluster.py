@@ -1,0 +1,244 @@
+"""Extraction by a real Ray cluster, whose processes and machines are killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+from sklearn.datasets import load_sample_images
+from tests.engine.command import assert_one_line, run
+from tests.engine.ray_cluster import ENVIRONMENT, Nodes, nodes
+
+import sparsefeat
+
+OPTIONS = sparsefeat.ExtractorOptions("block3_pool,block5_pool", size=(64, 64))
+POISON = b"kills who reads it"
+# Behind Pillow, in the processes of the cluster alone: reading a certain image is the end.
+_HOOK = f"""
+import os, signal
+from PIL.ImageFile import ImageFile
+whole = ImageFile.__init__
+def opened(self, file=None, filename=None):
+    if hasattr(file, "getbuffer") and {POISON!r} in bytes(file.getbuffer()):
+        os.kill(os.getpid(), signal.SIGKILL)
+    whole(self, file, filename)
+ImageFile.__init__ = opened
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    hook = tmp_path_factory.mktemp("hook")
+    (hook / "sitecustomize.py").write_text(_HOOK)
+    with nodes({"PYTHONPATH": str(hook)}) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A thousand crops of two images, and a file that is none."""
+    folder = tmp_path_factory.mktemp("cluster") / "photos"
+    rng = np.random.default_rng(0)
+    for number in range(1000):
+        photograph = load_sample_images().images[number % 2]
+        top, left = (int(rng.integers(0, extent - 48)) for extent in photograph.shape[:2])
+        file = folder / f"{number % 7}/{number:04}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(photograph[top : top + 48, left : left + 48]).save(file, compress_level=1)
+    (folder / "notes.jpg").write_text("no image")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(photos: Path, small_vgg16: Path) -> sparsefeat.Store:
+    """What one process makes of these."""
+    store = photos.parent / "alone"
+    sparsefeat.extract(photos, store, model=small_vgg16, options=OPTIONS)
+    return sparsefeat.open(store)
+
+
+def start(
+    photos: Path, store: Path, model: Path, where: str, *words: str
+) -> "subprocess.Popen[str]":
+    command = [
+        *(sys.executable, "-m", "sparsefeat", "extract", str(photos), "-o", str(store)),
+        *("-m", str(model), "--layers", "block3_pool,block5_pool", "--size", "64x64", "--json"),
+        *("--cluster", where, "--rows-per-part", "64", *words),
+    ]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **ENVIRONMENT},
+    )
+
+
+def wait_for_commit(store: Path, number: int = 1) -> None:
+    deadline = time.monotonic() + 120
+    while not (store / f"snapshots/{number:08}.json").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def a_worker(cluster: Nodes) -> psutil.Process:
+    deadline = time.monotonic() + 60
+    while not (working := cluster.workers()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return working[-1]
+
+
+def assert_same(folder: Path, alone: sparsefeat.Store, *, rejected: Counter[str]) -> None:
+    """Check that each image has one row, to the last bit that of one process; and nothing else."""
+    store = sparsefeat.open(folder)
+    ours, theirs = (each.obs.reset_index() for each in (store, alone))
+    assert Counter(ours["path"]) == Counter(theirs["path"])
+    assert Counter(store.rejected["path"]) == rejected
+    order, expected = (each.sort_values("path").index.to_numpy() for each in (ours, theirs))
+    for column in ("label", "bytes", "mtime_ns", "sha256", "root"):
+        assert ours[column][order].tolist() == theirs[column][expected].tolist()
+    for name in alone.layers:
+        got, wanted = store[name][order], alone[name][expected]
+        for part in ("data", "indices", "indptr"):
+            np.testing.assert_array_equal(getattr(got, part), getattr(wanted, part))
+    # What the killed ones left is garbage, and garbage can be told from the rest.
+    sparsefeat.vacuum(folder, older_than=0)
+    listed = {f"{part.entry.name}.zarr" for part in sparsefeat.open(folder).parts}
+    assert {part.name for part in (folder / "parts").iterdir()} == listed
+    assert not sparsefeat.verify(folder).findings
+
+
+def test_a_worker_and_a_machine_are_killed(
+    cluster: Nodes, photos: Path, alone: sparsefeat.Store, small_vgg16: Path, tmp_path: Path
+) -> None:
+    store, raylet = tmp_path / "features", cluster.add()
+    running = start(photos, store, small_vgg16, cluster.address)
+    wait_for_commit(store, 2)
+    a_worker(cluster).kill()
+    wait_for_commit(store, 4)
+    raylet.kill()
+    output, said = running.communicate(timeout=300)
+    assert running.returncode == 0, said
+    result = json.loads(output)
+    assert (result["rows"], result["rejected"], result["failed"]) == (1000, 1, 0)
+    assert result["crashes"] >= 1
+    assert_same(store, alone, rejected=Counter(["notes.jpg"]))
+
+
+def test_an_image_that_kills_its_worker_is_rejected(
+    cluster: Nodes, photos: Path, alone: sparsefeat.Store, small_vgg16: Path, tmp_path: Path
+) -> None:
+    store, poisoned = tmp_path / "features", photos / "3/poisoned.png"
+    poisoned.write_bytes((photos / "3/0003.png").read_bytes() + POISON)
+    try:
+        output, said = start(photos, store, small_vgg16, cluster.address).communicate(timeout=300)
+    finally:
+        poisoned.unlink()
+    result = json.loads(output)
+    assert (result["rows"], result["rejected"]) == (1000, 2), said
+    assert_same(store, alone, rejected=Counter(["notes.jpg", "3/poisoned.png"]))
+    rejects = sparsefeat.open(store).rejected.set_index("path")["reason"]
+    assert rejects["3/poisoned.png"] == "the process that reads it dies"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=str)
+def test_a_run_that_is_ended_goes_on(
+    cluster: Nodes,
+    photos: Path,
+    alone: sparsefeat.Store,
+    small_vgg16: Path,
+    tmp_path: Path,
+    number: signal.Signals,
+) -> None:
+    store = tmp_path / "features"
+    running = start(photos, store, small_vgg16, cluster.address)
+    wait_for_commit(store, 3)
+    running.send_signal(number)
+    running.communicate(timeout=60)
+    assert running.returncode == (-9 if number == signal.SIGKILL else 130)
+    before = len(sparsefeat.open(store))
+    assert 0 < before < 1000
+    output, said = start(photos, store, small_vgg16, cluster.address).communicate(timeout=300)
+    result = json.loads(output)
+    assert (result["rows"], result["already_stored"]) == (1000 - before, before), said
+    assert_same(store, alone, rejected=Counter(["notes.jpg"]))
+
+
+def test_workers_that_die_whatever_they_do_are_one_line(
+    photos: Path, small_vgg16: Path, tmp_path: Path
+) -> None:
+    # As where a library of the machine is broken: the network's session is the end.
+    (tmp_path / "sitecustomize.py").write_text("""
+import os, signal, sys
+if "default_worker.py" in sys.argv[0] or "setup_worker.py" in sys.argv[0]:
+    import onnxruntime
+    onnxruntime.InferenceSession = lambda *args, **options: os.kill(os.getpid(), signal.SIGKILL)
+""")
+    store, few = tmp_path / "features", photos / "2/0002.png"
+    with nodes({"PYTHONPATH": str(tmp_path)}) as cluster:
+        running = start(few, store, small_vgg16, cluster.address)
+        _, said = running.communicate(timeout=300)
+    assert running.returncode == 2
+    assert said.splitlines()[-1].startswith("Error: a worker without images to read died"), said
+    assert not store.exists() or not any((store / "parts").iterdir())
+
+
+def test_a_cluster_of_this_machine(
+    photos: Path, alone: sparsefeat.Store, small_vgg16: Path, tmp_path: Path
+) -> None:
+    """In a program of its own: Ray stays in a process."""
+    (tmp_path / "program.py").write_text(f"""
+import sparsefeat
+options = sparsefeat.ExtractorOptions("block3_pool,block5_pool", size=(64, 64), threads=1)
+photos, store, model = {[str(each) for each in (photos, tmp_path / "features", small_vgg16)]}
+seen = []
+result = sparsefeat.extract(
+    photos, store, model=model, options=options, cluster="local",
+    rows_per_part=100, progress=lambda so_far: seen.append(so_far.done),
+)
+assert (result.rows, result.rejected, result.crashes) == (1000, 1, 0), result
+assert seen == sorted(seen), seen
+again = sparsefeat.extract(photos, store, model=model, options=options, cluster="local")
+assert (again.rows, again.already_stored, again.already_rejected) == (0, 1000, 1), again
+""")
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "program.py")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "RAY_AUTH_MODE": "disabled"},
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not done.stdout
+    assert_same(tmp_path / "features", alone, rejected=Counter(["notes.jpg"]))
+
+
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [
+        ("127.0.0.1:1", "there is no Ray cluster at 127.0.0.1:1"),
+        ("ray://head:1", "ray job submit"),
+        ("everywhere", "expected local, auto or HOST:PORT"),
+    ],
+)
+def test_a_cluster_that_is_not_there_is_one_line(
+    photos: Path, small_vgg16: Path, tmp_path: Path, where: str, says: str
+) -> None:
+    done = run(
+        tmp_path,
+        *("extract", str(photos / "0"), "-o", "features", "-m", str(small_vgg16)),
+        *("--cluster", where),
+    )
+    assert_one_line(done)
+    assert says in done.stderr

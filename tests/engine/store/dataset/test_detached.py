@@ -1,0 +1,108 @@
+"""Parts that detached writers write, and that another writer adopts."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sparsefeat
+from sparsefeat.store import PartEntry, StoreWriter
+from sparsefeat.types import Batch, Layer, Reject, Row
+
+LAYERS = [Layer(name="fc2", shape=(4,))]
+
+
+def row(name: str, *, mtime_ns: int = 1, sha256: str = "00") -> Row:
+    return Row(
+        path=name,
+        root="/images",
+        label="",
+        bytes=9,
+        mtime_ns=mtime_ns,
+        sha256=sha256,
+        width=2,
+        height=2,
+        format="PNG",
+    )
+
+
+def batch(*rows: Row, rejects: tuple[Reject, ...] = ()) -> Batch[np.ndarray]:
+    values = np.array([[0, len(each.path), 0, each.mtime_ns] for each in rows], np.float32)
+    return Batch(rows=rows, layers={"fc2": values.reshape(-1, 4)}, rejects=rejects)
+
+
+def opened(folder: Path, **options: Any) -> StoreWriter:
+    return StoreWriter.open(folder, layers=LAYERS, settings={}, provenance={}, **options)
+
+
+def detached(folder: Path, *rows: Row) -> list[PartEntry]:
+    with opened(folder, detached=True) as writer:
+        writer.append(batch(*rows))
+        writer.commit()
+    return writer.parts
+
+
+def test_nothing_counts_before_it_is_adopted(tmp_path: Path) -> None:
+    folder = tmp_path / "features"
+    with opened(folder) as writer:
+        first, second = (detached(folder, row(name)) for name in ("a", "b"))
+        with pytest.raises(sparsefeat.StoreNotFoundError):
+            sparsefeat.open(folder)
+        assert writer.adopt([*first, *second]) == 2
+    store = sparsefeat.open(folder)
+    assert [commit.rows for commit in sparsefeat.history(folder)] == [2]
+    assert store["fc2"].to_scipy().toarray()[:, 3].tolist() == [1, 1]
+    assert store.obs["path"].tolist() == ["a", "b"]
+
+
+def test_a_row_that_is_there_already_is_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "features"
+    with opened(folder) as writer, opened(folder) as other:
+        writer.append(batch(row("a")))
+        writer.commit()
+        other.append(batch(row("b")))
+        other.commit()
+        # "c" is in both parts, "a" was appended, "b" committed by another writer meanwhile.
+        parts = [
+            *detached(folder, row("c"), row("a")),
+            *detached(folder, row("c"), row("b"), row("d")),
+        ]
+        assert writer.adopt(parts) == 2
+        assert writer.adopt(detached(folder, row("d"), row("c"))) == 0
+    assert sparsefeat.open(folder).obs["path"].tolist() == ["a", "b", "c", "d"]
+    assert not sparsefeat.verify(folder).findings
+
+
+def test_a_file_that_another_writer_has_given_a_row_is_left_out(tmp_path: Path) -> None:
+    folder, changed = tmp_path / "features", row("b", mtime_ns=2)
+    with opened(folder) as writer, opened(folder) as other:
+        other.append(batch(row("b")))
+        other.commit()
+        assert writer.adopt(detached(folder, row("a"), changed)) == 1
+        # But what the same run has adopted is not another writer's.
+        assert writer.adopt(detached(folder, row("a", mtime_ns=2))) == 1
+    assert sparsefeat.open(folder).obs["path"].tolist() == ["b", "a", "a"]
+
+
+def test_a_replacing_writer_replaces_rows_of_the_same_file(tmp_path: Path) -> None:
+    folder = tmp_path / "features"
+    with opened(folder) as writer:
+        writer.append(batch(row("a"), row("b")))
+    with opened(folder, replace=True) as writer:
+        assert writer.adopt(detached(folder, row("a", mtime_ns=2))) == 1
+        # A later one replaces what was adopted before, too.
+        assert writer.adopt(detached(folder, row("a", mtime_ns=3))) == 1
+    store = sparsefeat.open(folder)
+    assert store.obs[["path", "mtime_ns"]].to_numpy().tolist() == [["b", 1], ["a", 3]]
+
+
+def test_a_part_that_is_gone_is_not_adopted(tmp_path: Path) -> None:
+    folder = tmp_path / "features"
+    with opened(folder) as writer:
+        writer.append(batch(row("a")))
+    parts = detached(folder, row("b"))
+    sparsefeat.vacuum(folder, older_than=0)
+    with opened(folder) as writer, pytest.raises(sparsefeat.StoreError, match=parts[0].name):
+        writer.adopt(parts)
+    assert sparsefeat.open(folder).obs["path"].tolist() == ["a"]
