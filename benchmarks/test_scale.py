@@ -269,9 +269,14 @@ def test_parts_committed_one_by_one(
     benchmark.pedantic(lambda: write(tmp_path / "store", n_parts, 1), rounds=1)
     commits = len(history(tmp_path / "store"))
     assert commits == n_parts
-    files = [file.stat().st_size for file in (tmp_path / "store" / "snapshots").iterdir()]
-    per_commit = sum(files) / n_parts
+    files = {
+        int(file.stem): file.stat().st_size for file in (tmp_path / "store/snapshots").iterdir()
+    }
+    per_commit = sum(files.values()) / n_parts
     benchmark.extra_info["snapshot_bytes_per_commit"] = per_commit
+    # The largest file is the last full list, of as many parts as its number.
+    size, number = max((size, number) for number, size in files.items())
+    benchmark.extra_info["full_list_bytes_per_part"] = size / number
     if benchmark.stats is not None:
         claim(
             Claim(
