@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .engine.buckets import Proxy, environment, new_url, proxying, serving
+from .engine.buckets import Proxy, environment, mocking, new_url, proxying, serving
 
 # A page must need nothing but itself; and Chromium's own errands are not what is tested.
 CHROMIUM_OPTIONS = [
@@ -22,10 +22,23 @@ OpenPage = Callable[..., Any]
 
 
 @pytest.fixture(scope="session")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real S3 server on loopback."""
     with serving(tmp_path_factory.mktemp("weed")) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    """Another program that speaks S3's protocol."""
+    with mocking() as made:
+        yield made
+
+
+@pytest.fixture
+def endpoint(request: pytest.FixtureRequest) -> str:
+    """The server that a test uses: SeaweedFS, or the one that `on_each_server` names."""
+    return str(request.getfixturevalue(getattr(request, "param", "seaweedfs")))
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
-"""A real object store on this machine, and a proxy that breaks what goes to it and back."""
+"""Object stores on this machine, and a proxy that breaks what goes to them and back."""
 
 import http.client
 import importlib.metadata
 import json
+import logging
 import secrets
 import socket
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 
 BUCKET, OPEN_BUCKET = "bucket", "open"  # which needs no keys
 _ADMIN, _USER = ("admin", "of the admin"), ("user", "of the user")
+LIMITED = ("limited", "of the limited")  # who may list and read below a prefix alone
 _NAMES: Final = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")
 _PORTS: Final = ("s3.port", "master.port", "volume.port", "filer.port")
 
@@ -50,7 +52,11 @@ def serving(folder: Path) -> Iterator[str]:
             "credentials": [{"accessKey": name, "secretKey": secret}],
             "actions": actions,
         }
-        for (name, secret), actions in ((_ADMIN, ["Admin"]), (_USER, rights))
+        for (name, secret), actions in (
+            (_ADMIN, ["Admin"]),
+            (_USER, rights),
+            (LIMITED, [f"{right}:{BUCKET}/{LIMITED[0]}/*" for right in rights]),
+        )
     ]
     anybody = [f"{right}:{OPEN_BUCKET}" for right in rights]
     identities.append({"name": "anonymous", "actions": anybody})
@@ -108,6 +114,25 @@ def _make_bucket(bucket: str, endpoint: str, process: "subprocess.Popen[bytes]",
             return
 
 
+@contextmanager
+def mocking() -> Iterator[str]:
+    """Run moto on loopback, with the same buckets; it keeps all in memory, and checks no keys."""
+    moto = pytest.importorskip("moto.server", reason="moto is not installed")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        for bucket in (BUCKET, OPEN_BUCKET):
+            connection = http.client.HTTPConnection(host, port, timeout=60)
+            connection.request("PUT", f"/{bucket}")
+            assert connection.getresponse().status == 200
+            connection.close()
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
 def environment(endpoint: str) -> dict[str, str]:
     """What a user sets to reach it."""
     return dict(zip(_NAMES, (endpoint, *_USER, "us-east-1"), strict=True))
@@ -116,6 +141,18 @@ def environment(endpoint: str) -> dict[str, str]:
 def new_url(bucket: str = BUCKET) -> str:
     """A place where nothing lies."""
     return f"s3://{bucket}/{secrets.token_hex(4)}/features"
+
+
+on_each_server = pytest.mark.parametrize("endpoint", ["seaweedfs", "moto"], indirect=True)
+"""Runs a test that uses `url` or `proxy` on both programs."""
+
+
+def put_any_key(endpoint: str, key: str, content: bytes) -> None:
+    """Write an object of a name that obstore refuses, by Amazon's own client."""
+    boto3 = pytest.importorskip("boto3", reason="boto3 is not installed")
+    keys = {"aws_access_key_id": _USER[0], "aws_secret_access_key": _USER[1]}
+    client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", **keys)
+    client.put_object(Bucket=BUCKET, Key=key, Body=content)
 
 
 Fault = str | int | float | None

@@ -8,9 +8,15 @@ from sparsefeat.images.containers import Takes
 from sparsefeat.images.folders import lost_file
 from sparsefeat.images.path_list import ADDRESS
 from sparsefeat.images.patterns import is_hidden
-from sparsefeat.images.source import Source, classify_os_error, encode_path
-from sparsefeat.storage import is_url, list_objects, look_at_object, validate_location
-from sparsefeat.types import ReadFailure
+from sparsefeat.images.source import Found, Reason, Source, classify_os_error, encode_path
+from sparsefeat.storage import (
+    is_fetchable,
+    is_url,
+    list_objects,
+    look_at_object,
+    validate_location,
+)
+from sparsefeat.types import ReadFailure, Reject
 
 
 def is_in_bucket(name: str) -> bool:
@@ -18,10 +24,11 @@ def is_in_bucket(name: str) -> bool:
     return is_url(name) and ADDRESS.match(name) is None
 
 
-def objects_below(url: str, skip: str | os.PathLike[str] | None, takes: Takes) -> Iterator[Source]:
+def objects_below(url: str, skip: str | os.PathLike[str] | None, takes: Takes) -> Iterator[Found]:
     """List the objects below a URL that may be images, by the bytes of their names.
 
-    As in a folder, what begins with a dot is passed over, and so are stores.
+    As in a folder, what begins with a dot is passed over, and so are stores. Of an object that
+    can't be asked for, the reject is given.
 
     Raises
     ------
@@ -33,6 +40,10 @@ def objects_below(url: str, skip: str | os.PathLike[str] | None, takes: Takes) -
         for name, size, mtime_ns in list_objects(url):
             names, file = name.split("/"), f"{url}/{name}"
             is_marker = not size and "." not in names[-1]  # of a folder, as consoles make them
+            if not is_fetchable(name) and not is_marker:
+                if takes([each for each in names if each.strip(".")], file):
+                    yield _unfetchable(url, name, size, mtime_ns)
+                continue
             if is_marker or is_hidden(names) or file.startswith(skipped):
                 continue
             if takes(names, file):
@@ -42,6 +53,17 @@ def objects_below(url: str, skip: str | os.PathLike[str] | None, takes: Takes) -
             f"{url} can't be listed ({exc.strerror or exc}), expected images: see to the keys, the "
             "network or the server, and run the same command again"
         ) from exc
+
+
+def _unfetchable(url: str, name: str, size: int, mtime_ns: int) -> Reject:
+    return Reject(
+        path=encode_path(name),
+        root=encode_path(url),
+        bytes=size,
+        mtime_ns=mtime_ns,
+        sha256="",
+        reason=str(Reason.KEY),
+    )
 
 
 def object_at(url: str, root: str | None = None) -> Source | ReadFailure:

@@ -249,6 +249,7 @@ class Reason(StrEnum):
     NESTED = "an archive inside of an archive, which is not opened"
     LINK = "a link to a file that isn't read before it"
     OUTSIDE = "a name that leads out of the file that holds it"
+    KEY = "a key with nothing, '.' or '..' between two slashes: such objects are not read"
     ENCRYPTED = "encrypted"
     COMPRESSION = "compressed in another way than by deflate"
     WARNED = "the decoder warned, and warnings are errors"

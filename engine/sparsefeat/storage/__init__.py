@@ -1,5 +1,6 @@
 """Where bytes live: the place of a store, on a disk or in a bucket, and the files of commands."""
 
+from sparsefeat.storage.any_keys import is_fetchable
 from sparsefeat.storage.files import list_objects, look_at_object, open_object, read_object
 from sparsefeat.storage.interface import Storage, StoredFile, Usage
 from sparsefeat.storage.local import LocalStorage, sync
@@ -22,6 +23,7 @@ __all__ = [
     "Usage",
     "check_replaceable",
     "create_folder",
+    "is_fetchable",
     "is_special",
     "is_url",
     "list_objects",

@@ -3,7 +3,6 @@
 import io
 import os
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import IO, TYPE_CHECKING, Final
 
 from sparsefeat.storage.objects import ObjectStorage
@@ -13,13 +12,11 @@ if TYPE_CHECKING:
 
 _READ_AHEAD_BYTES: Final = 8 << 20
 
-_bucket = lru_cache(16)(ObjectStorage)  # so that all that is read from one shares connections
-
 
 def _split(url: str) -> tuple[ObjectStorage, str]:
     scheme, _, rest = url.partition("://")
     bucket, _, key = rest.partition("/")
-    return _bucket(f"{scheme}://{bucket}"), key.rstrip("/")
+    return ObjectStorage(f"{scheme}://{bucket}"), key.rstrip("/")
 
 
 def list_objects(url: str) -> Iterator[tuple[str, int, int]]:

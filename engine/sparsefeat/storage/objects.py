@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sparsefeat.errors import StoreWriteError
+from sparsefeat.storage.any_keys import list_any_keys
 from sparsefeat.storage.interface import Usage
 from sparsefeat.storage.service import connect, repeated, translating
 
@@ -139,13 +140,26 @@ class ObjectStorage:
     def objects(self, prefix: str) -> Iterator[tuple[str, int, int]]:
         """List the objects below a key: name relative to it, size, and when it changed.
 
-        They come by the bytes of their names, a page of a thousand at a time.
+        They come by the bytes of their names, a page of a thousand at a time. In a bucket of S3
+        there may be names among them that can't be asked for: `is_fetchable` tells.
         """
-        start = len(prefix) + 1 if prefix else 0
+        start, last = len(prefix) + 1 if prefix else 0, ""
         with translating(self.name(prefix)):
-            for page in self._pages(prefix):
-                for each in page:
-                    yield each["path"][start:], int(each["size"]), _nanoseconds(each)
+            try:
+                for page in self._pages(prefix):
+                    for each in page:
+                        last = each["path"]
+                        yield last[start:], int(each["size"]), _nanoseconds(each)
+            except self._obstore.exceptions.InvalidPathError:
+                scheme, _, rest = self.location.partition("://")
+                if scheme != "s3":
+                    raise
+                bucket, _, root = rest.partition("/")
+                root = f"{root}/" if root else ""
+                begin = f"{root}{prefix}/" if prefix else root
+                after = f"{root}{last}" if last else ""
+                for key, size, changed in list_any_keys(bucket, begin, after):
+                    yield key[len(begin) :], size, changed
 
     def read_range(self, key: str, offset: int, length: int) -> bytes:
         """Read a range of an object; fewer bytes where it ends before."""

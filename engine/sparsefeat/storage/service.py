@@ -4,7 +4,7 @@ import errno
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Final, TypeVar
@@ -35,6 +35,10 @@ _CREDENTIALS: Final = {
     "gs": "set GOOGLE_APPLICATION_CREDENTIALS to the path of a service account's key",
     "az": "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
+# What is refused to keys that are right.
+_DENIED: Final = re.compile(
+    r"<Code>(AccessDenied|AuthorizationPermissionMismatch)</Code>| 403 (?!.*<Code>)"
+)
 # What is asked for credentials where the environment has none: the machine's own cloud.
 _METADATA: Final = ("169.254.169.254", "169.254.170.2", "metadata.google.internal")
 
@@ -94,12 +98,17 @@ def _connect(url: str, environment: tuple[tuple[str, str], ...]) -> Any:
     _process = os.getpid()
     open_url: Any = stores.from_url  # whose signature differs from service to service
     try:
-        first = open_url(url, client_options=_FIRST | plain, retry_config=_FEW)
-        # A page of it: there may be millions of objects.
-        repeated(lambda: next(iter(obstore.list(first, chunk_size=1)), None))
         options = {"timeout": _PATIENCE, **plain}
-        return open_url(url, client_options=options, retry_config=_MANY)
+        reached = open_url(url, client_options=options, retry_config=_MANY)
+        first = open_url(url, client_options=_FIRST | plain, retry_config=_FEW)
+        with suppress(obstore.exceptions.InvalidPathError):  # a key: the service has answered
+            # A page of it: there may be millions of objects.
+            repeated(lambda: next(iter(obstore.list(first, chunk_size=1)), None))
+        return reached
     except Exception as exc:  # of obstore's own kinds, and ValueError for names of buckets
+        # Keys may be good for some prefixes alone, and images be asked for below one of them.
+        if not urlsplit(url).path.strip("/") and _DENIED.search(_message(exc)):
+            return reached
         raise StoreReadError(f"{url} can't be reached: {_why(scheme, url, exc)}") from exc
 
 
@@ -145,6 +154,13 @@ def translating(name: str) -> Iterator[None]:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from exc
     except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as exc:
         raise PermissionError(errno.EACCES, brief(exc), name) from exc
+    except exceptions.InvalidPathError as exc:
+        found = re.search(r'Path "(.*)" contained', _message(exc))
+        key = one_line(found[1] if found else brief(exc))
+        raise StoreReadError(
+            f"{name} can't be listed: in the key {key!r} there is nothing, '.' or '..' between two "
+            "slashes, expected keys like the paths of files: delete this object, or rename it"
+        ) from exc
     except exceptions.BaseError as exc:
         denied = " 403 " in _message(exc) or " 401 " in _message(exc)
         kind = PermissionError if denied else OSError

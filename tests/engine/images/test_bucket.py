@@ -14,6 +14,8 @@ from sparsefeat.images import Source, list_images
 from sparsefeat.images.reading import read_file, read_original
 from sparsefeat.storage import open_storage
 
+from ..buckets import BUCKET, LIMITED, Proxy, put_any_key
+
 MOST = 10**6  # pixels
 
 
@@ -79,6 +81,72 @@ def test_where_nothing_lies(url: str) -> None:
         list_images(url)
     with pytest.raises(SourceError, match="sparsefeat fetches nothing"):
         list_images("https://example.org/a.jpg")
+
+
+def test_keys_that_may_list_below_a_prefix_alone(
+    url: str, images: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = f"s3://{BUCKET}/{LIMITED[0]}"
+    storage = open_storage(mine)
+    storage.write("a.jpg", [jpeg(4)])
+    storage.sync("a.jpg/")
+    for name, value in zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), LIMITED, strict=True):
+        monkeypatch.setenv(name, value)
+    for named in (mine, f"{mine}/a.jpg"):
+        (found,) = list_pictures(named)
+        assert isinstance(found, Source)
+        assert read_file(found, MOST) == jpeg(4)
+    for other in (url, f"s3://{BUCKET}"):
+        with pytest.raises(SourceError, match=r"can't be listed \(AccessDenied: .*see to the keys"):
+            list_pictures(other)
+
+
+# SeaweedFS takes such keys for others.
+@pytest.mark.parametrize("endpoint", ["moto"], indirect=True)
+def test_a_key_that_cannot_be_asked_for_costs_itself_alone(
+    endpoint: str, url: str, images: dict[str, bytes]
+) -> None:
+    prefix = url.removeprefix(f"s3://{BUCKET}/")
+    # Before and behind the others, with folders of its own, and what is no image.
+    bad = ["/1.jpg", "a b//x y+%25.jpg", "b/../c.jpg", "b/./c.jpg", "zz//1.jpg"]
+    for name in [*bad, "zz//.hidden.mov", "z\u00e9+% .jpg"]:
+        put_any_key(endpoint, f"{prefix}/{name}", jpeg(5))
+    found = list_pictures(url)
+    listed = {each.path for each in found if isinstance(each, Source)}
+    assert listed == {*images, "z\u00e9+%25 .jpg"}
+    rejects = {each.path: each for each in found if not isinstance(each, Source)}
+    assert {*rejects} == {name.replace("%", "%25") for name in bad}
+    for each in rejects.values():
+        assert each.reason.startswith("a key with nothing, '.' or '..' between two slashes")
+        assert (each.root, each.bytes) == (url, len(jpeg(5)))
+    assert found.companions == {".mov": 2}
+    (last,) = (each for each in found if each.path.startswith("z\u00e9"))
+    assert isinstance(last, Source)
+    assert read_file(last, MOST) == jpeg(5)
+
+
+@pytest.mark.parametrize("endpoint", ["moto"], indirect=True)
+def test_many_keys_around_one_that_cannot_be_asked_for(
+    proxy: Proxy, url: str, endpoint: str
+) -> None:
+    """Three pages of a thousand, and a server that is away for a moment."""
+    storage, prefix = open_storage(url), url.removeprefix(f"s3://{BUCKET}/")
+    for number in range(2500):
+        storage.write(f"{number:04d}.jpg", [b"1"])
+    for number in range(2500):
+        storage.sync(f"{number:04d}.jpg/")
+    put_any_key(endpoint, f"{prefix}/1200//a.jpg", b"1")
+    # The second page is asked for once by obstore, and then anew.
+    asked: list[str] = []
+
+    def away(method: str, path: str) -> int | None:
+        asked.append(path)
+        return 503 if len(asked) == 4 else None
+
+    proxy.fault = away
+    found = [each.path for each in list_pictures(url)]
+    assert sorted(found) == sorted([*(f"{n:04d}.jpg" for n in range(2500)), "1200//a.jpg"])
+    assert found == sorted(found)
 
 
 def test_extraction_from_a_bucket_into_it(

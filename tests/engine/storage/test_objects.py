@@ -20,17 +20,30 @@ from sparsefeat.errors import (
 )
 from sparsefeat.storage import LocalStorage, ObjectStorage, Storage, Usage, is_url, open_storage
 
-from ..buckets import OPEN_BUCKET, Fault, Proxy, new_url
+from ..buckets import (
+    BUCKET,
+    OPEN_BUCKET,
+    Fault,
+    Proxy,
+    environment,
+    new_url,
+    on_each_server,
+    put_any_key,
+)
 
 RACERS = 16
 
 
-@pytest.fixture(params=["folder", "bucket"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+@pytest.fixture(params=["folder", "seaweedfs", "moto"])
+def storage(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Storage:
     if request.param == "folder":
         made = open_storage(tmp_path / "store")
     else:
-        made = open_storage(request.getfixturevalue("url"))
+        for name, value in environment(request.getfixturevalue(request.param)).items():
+            monkeypatch.setenv(name, value)
+        made = open_storage(new_url())
     made.claim("snapshots")
     made.claim("parts")
     return made
@@ -179,6 +192,7 @@ def once(proxy: Proxy, fault: Fault, method: str, *, times: int = 1) -> list[str
     return befallen
 
 
+@on_each_server
 @pytest.mark.parametrize("fault", ["lose", "drop", "truncate", 409, 500, 503, 0.3])
 def test_a_name_is_given_once_whatever_befalls_the_request(
     proxy: Proxy, objects: Storage, fault: Fault
@@ -191,6 +205,7 @@ def test_a_name_is_given_once_whatever_befalls_the_request(
     assert objects.read("snapshots/1", 9) == b"ours"
 
 
+@on_each_server
 def test_a_name_that_was_given_and_its_answer_lost_is_not_asked_for_again(
     proxy: Proxy, objects: Storage
 ) -> None:
@@ -205,6 +220,7 @@ def test_a_name_that_was_given_and_its_answer_lost_is_not_asked_for_again(
     assert objects.create("snapshots/1", b"ours", allowed=lambda: next(answers))
 
 
+@on_each_server
 @pytest.mark.parametrize("fault", ["drop", "truncate", 500, 503])
 def test_what_is_read_is_whole(proxy: Proxy, objects: Storage, fault: Fault) -> None:
     write(objects, PART, FILES)
@@ -324,9 +340,26 @@ def test_a_server_that_is_away_is_given_up(proxy: Proxy, url: str) -> None:
     assert len(proxy.requests) == 6
 
 
+@on_each_server
 def test_a_bucket_that_is_not_there(url: str) -> None:
     with pytest.raises(StoreReadError, match="there is no bucket 'nowhere'"):
         open_storage("s3://nowhere/features")
+
+
+@pytest.mark.parametrize("endpoint", ["moto"], indirect=True)
+def test_a_store_in_which_a_key_cannot_be_asked_for(endpoint: str, url: str) -> None:
+    prefix = url.removeprefix(f"s3://{BUCKET}/")
+    put_any_key(endpoint, f"{prefix}/parts//x.zarr/zarr.json", b"{}")
+    storage = open_storage(url)
+    calls: list[Callable[[], object]] = [
+        lambda: storage.names("parts"),
+        lambda: storage.usage("parts"),
+    ]
+    for call in calls:
+        with pytest.raises(StoreReadError, match=r"can't be listed: in the key '.*parts//") as said:
+            call()
+        assert str(said.value).startswith(f"{url}/parts ")
+        assert "\n" not in str(said.value)
 
 
 def test_urls() -> None:

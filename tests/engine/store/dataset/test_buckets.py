@@ -18,7 +18,7 @@ from sparsefeat.storage import open_storage
 from sparsefeat.store import Store, StoreWriter, compact, history, remove, vacuum, verify
 from sparsefeat.store.format import part_key
 
-from ...buckets import OPEN_BUCKET, Fault, Proxy, new_url
+from ...buckets import OPEN_BUCKET, Fault, Proxy, new_url, on_each_server
 from ..conftest import ROOT, Process, start_racer
 from ..data import (
     SMALL,
@@ -49,6 +49,7 @@ def writer(url: str, **options: Any) -> StoreWriter:
     return StoreWriter.open(url, layers=SMALL, **(settings | options))
 
 
+@on_each_server
 def test_a_bucket_and_a_folder_hold_the_same(url: str, tmp_path: Path) -> None:
     batches = [make_batch(range(7), rejects=[make_reject(1)]), make_batch(range(7, 13))]
     for place in (url, tmp_path / "local"):
@@ -75,6 +76,7 @@ def ours_zeros(store: Store, name: str) -> Any:
     return store[name].zeros().per_channel
 
 
+@on_each_server
 def test_snapshots_compaction_and_vacuum(url: str) -> None:
     for number in range(4):
         write_store(url, [make_batch([number])])
@@ -144,6 +146,7 @@ def test_torch_is_told_not_to_fork(url: str) -> None:
 # --- several writers ---
 
 
+@on_each_server
 def test_racing_writers_of_which_some_are_killed(
     url: str, racers: list[Process], race_seconds: float
 ) -> None:
@@ -170,6 +173,7 @@ def test_racing_writers_of_which_some_are_killed(
     } == listed
 
 
+@on_each_server
 def test_rows_that_both_have_count_once(url: str) -> None:
     with writer(url) as first, writer(url) as second:
         first.append(make_batch([0, 1, 2]))
@@ -224,6 +228,7 @@ def test_a_bad_network_doubles_no_row(proxy: Proxy, url: str, fault: Fault) -> N
     assert len(Store(url).rejected) == 2
 
 
+@on_each_server
 @pytest.mark.parametrize("fault", ["lose", 409])
 def test_the_answer_to_each_commit_is_lost(proxy: Proxy, url: str, fault: Fault) -> None:
     asked: set[str] = set()
