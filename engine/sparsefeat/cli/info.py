@@ -44,8 +44,8 @@ def _rejects(path: str, as_json: bool) -> None:
         print_json(table.reset_index(drop=True).to_dict("records"))
         return
     for folder, file, reason in table[["root", "path", "reason"]].itertuples(index=False):
-        click.echo(f"{printable(folder)}/{printable(file)}: {reason}")
-    log(f"{path}: {counted(len(table), 'reject')}")
+        click.echo(f"{printable(folder)}/{printable(file)}: {printable(reason)}")
+    log(f"{printable(path)}: {counted(len(table), 'reject')}")
 
 
 def _store(path: str, as_json: bool) -> None:
@@ -97,12 +97,13 @@ def _model(path: str, as_json: bool) -> None:
         return
     height, width = metadata.input.height, metadata.input.width
     size = "any size" if height is None else f"{height}x{width}"
-    click.echo(
-        f"{printable(path)}: {metadata.architecture}, weights {metadata.weights.source}, "
+    facts = (
+        f"{path}: {metadata.architecture}, weights {metadata.weights.source}, "
         f"{metadata.precision}, images of {size}"
     )
+    click.echo(printable(facts))
     scaling = metadata.preprocessing.scaling
-    click.echo(f"pixels are scaled to {scaling} ({scaling.mode})")
+    click.echo(printable(f"pixels are scaled to {scaling} ({scaling.mode})"))
     if metadata.precision == "fp32":
         variant = choose_variant()
         click.echo(

@@ -6,6 +6,7 @@ import re
 import click
 
 from sparsefeat.cli.output import print_json, printable
+from sparsefeat.storage import is_url
 from sparsefeat.system import counted, format_bytes
 
 EXAMPLES = """
@@ -66,9 +67,14 @@ def vacuum(store: str, older_than: float, dry_run: bool, as_json: bool) -> None:
         if outcome.waiting
         else ""
     )
+    size = (
+        format_bytes(outcome.stored_bytes)
+        if is_url(store)
+        else f"{format_bytes(outcome.allocated_bytes)} on disk"
+    )
     click.echo(
         f"{printable(store)}: {counted(outcome.parts, 'part')} "
-        f"({format_bytes(outcome.allocated_bytes)} on disk), "
+        f"({size}), "
         f"{counted(outcome.snapshots, 'snapshot')} and "
         f"{counted(outcome.leftovers, 'temporary file')} {verb}{waiting}"
     )

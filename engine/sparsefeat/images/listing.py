@@ -506,6 +506,11 @@ def _nothing(argument: str) -> SourceError:
             f"got {argument!r}, expected a file, a folder or a pattern: sparsefeat fetches nothing;"
             " download it and name the file"
         )
+    if is_in_bucket(argument):
+        return SourceError(
+            f"got {argument!r}, expected images, or a store where one is taken: there is nothing of"
+            " that name or below it; check the URL"
+        )
     return SourceError(
         f"got {argument!r}, expected a file, a folder or a pattern that matches some:"
         " there is nothing of that name; check the spelling and the current folder"

@@ -145,10 +145,11 @@ class Storage(Protocol):
         """Add up what the disk gives to all files; None where there is no disk to ask."""
         ...
 
-    def age(self, prefix: str) -> float:
-        """Give the seconds since anything directly at or below a key changed.
+    def age(self, prefix: str, *, exact: bool = True) -> float:
+        """Give the seconds since anything at or below a key changed.
 
         Both times are those of the machine that keeps the files, whatever the clock here says.
+        With `exact=False` it is the clock here where no file may be made to ask that one.
         """
         ...
 

@@ -10,6 +10,7 @@ import secrets
 import shutil
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -117,20 +118,9 @@ class LocalStorage:
 
         The size is None for what is no regular file: links, pipes and devices lead elsewhere.
         """
-        root = self.root / prefix
-
-        def refused(exc: OSError) -> None:
-            if not isinstance(exc, FileNotFoundError):  # of which reading it says more
-                raise exc
-
-        # Not `rglob`, which passes over the folders that it may not list.
-        for folder, folders, names in os.walk(root, onerror=refused):
-            for name in sorted([*folders, *names]):
-                path = Path(folder, name)
-                status = path.lstat()
-                if not stat.S_ISDIR(status.st_mode):
-                    regular = stat.S_ISREG(status.st_mode)
-                    yield path.relative_to(root).as_posix(), status.st_size if regular else None
+        for name, status in _below(self.root / prefix):
+            if not stat.S_ISDIR(status.st_mode):
+                yield name, status.st_size if stat.S_ISREG(status.st_mode) else None
 
     @contextmanager
     def open(self, key: str) -> Iterator[LocalFile]:
@@ -282,7 +272,7 @@ class LocalStorage:
     def usage(self, prefix: str = "") -> Usage:
         """Add up what lies below a key, but for what others delete meanwhile."""
         total = Usage()
-        for status in _statuses(self.root / prefix):
+        for _, status in _below(self.root / prefix):
             if stat.S_ISREG(status.st_mode):
                 total += Usage(
                     files=1, stored_bytes=status.st_size, allocated_bytes=_allocated(status)
@@ -301,16 +291,23 @@ class LocalStorage:
                     folders += inner
         return total
 
-    def age(self, prefix: str) -> float:
-        """Give the seconds since anything directly at or below a key changed.
+    def age(self, prefix: str, *, exact: bool = True) -> float:
+        """Give the seconds since anything at or below a key changed.
 
         Both times are those of the machine that keeps the files, whatever the clock here says.
+        With `exact=False` it is the clock here where no file may be made to ask that one.
         """
         path = self.root / prefix
         status = path.lstat()
-        inner = _statuses(path) if stat.S_ISDIR(status.st_mode) else ()
-        latest = max([status.st_mtime, *(each.st_mtime for each in inner)])
-        return max(0.0, self._now() - latest)
+        inner = _below(path) if stat.S_ISDIR(status.st_mode) else ()
+        latest = max([status.st_mtime, *(each.st_mtime for _, each in inner)])
+        try:
+            now = self._now()
+        except OSError:
+            if exact:
+                raise
+            now = time.time()
+        return max(0.0, now - latest)
 
     def identity(self) -> tuple[int, int]:
         """Tell this folder from another one that may come to lie in its place."""
@@ -337,16 +334,21 @@ class LocalStorage:
             self._checked.add(folder)
 
 
-def _statuses(folder: Path) -> Iterator[os.stat_result]:
-    """Look at all that lies below a folder, but for what others delete meanwhile."""
-    waiting = [folder]
+def _below(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Look at all that lies below a folder, but for what others delete meanwhile.
+
+    Names are relative to it. A folder that may not be listed raises `OSError`.
+    """
+    waiting = [""]
     while waiting:
-        with suppress(FileNotFoundError), os.scandir(waiting.pop()) as entries:
-            for entry in entries:
+        above = waiting.pop()
+        with suppress(FileNotFoundError), os.scandir(folder / above) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
                 with suppress(FileNotFoundError):
-                    yield entry.stat(follow_symlinks=False)
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(Path(entry.path))
+                    status = entry.stat(follow_symlinks=False)
+                    if stat.S_ISDIR(status.st_mode):
+                        waiting.append(f"{above}{entry.name}/")
+                    yield f"{above}{entry.name}", status
 
 
 def _allocated(status: os.stat_result) -> int:

@@ -97,9 +97,9 @@ def check_replaceable(file: str | os.PathLike[str]) -> None:
     Raises
     ------
     InputError
-        It is a folder, or it or its folder may not be written.
+        It is a folder or a URL, or it or its folder may not be written.
     """
-    path = Path(os.path.realpath(file))
+    path = Path(os.path.realpath(validate_path(file, "the output")))
     if is_special(Path(file)):
         return
     folder = next(each for each in path.parents if each.exists())

@@ -1,10 +1,15 @@
 """Check paths that a caller passes."""
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from sparsefeat.errors import InputError
+
+# Also what `Path` makes of a URL.
+_URL: Final = re.compile(r"(s3|gs|az):/|[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 def validate_path(path: object, what: str) -> Path:
@@ -13,7 +18,7 @@ def validate_path(path: object, what: str) -> Path:
     Raises
     ------
     InputError
-        `path` is not text or a path, is empty, or contains a NUL character.
+        `path` is not text or a path, is empty, contains a NUL character, or is a URL.
 
     Examples
     --------
@@ -28,6 +33,11 @@ def validate_path(path: object, what: str) -> Path:
     if "\0" in os.fspath(path):
         raise InputError(
             f"got {path!r:.60} for the path of {what}, expected a path without a NUL character"
+        )
+    if _URL.match(os.fspath(path)):
+        raise InputError(
+            f"got {os.fspath(path)!r} for the path of {what}, expected one on a disk: only stores "
+            "and images are taken from buckets, as text: s3://bucket/name"
         )
     return Path(path)
 

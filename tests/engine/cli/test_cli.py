@@ -17,6 +17,7 @@ from skimage import data
 from sparsefeat.cli.main import COMMANDS, GROUPS
 
 from .. import command
+from ..model.test_file import change_metadata
 from ..store.data import part_folders
 
 
@@ -327,6 +328,19 @@ def test_names_that_do_not_print_are_escaped(small_vgg16: Path, photos: Path) ->
     (photos.parent / "features").rename(photos.parent / odd)
     strict = {"PYTHONIOENCODING": "utf-8:strict"}
     assert process(f"info {odd}", photos.parent, env=strict).returncode == 0
+
+
+def test_what_a_model_says_of_itself_is_escaped(small_vgg16: Path, tmp_path: Path) -> None:
+    """It may be anybody's, with commands to the terminal in it."""
+    for name in (small_vgg16.name, f"{small_vgg16.name}.data"):
+        shutil.copy(small_vgg16.with_name(name), tmp_path / name)
+    model = tmp_path / small_vgg16.name
+
+    def edit(metadata: dict[str, Any]) -> None:
+        metadata["weights"]["source"] = "a\x1b[2Jb\nc"
+
+    change_metadata(model, edit)
+    assert "weights a\\x1b[2Jb\\nc, fp32" in ok(f"info {model.name}", tmp_path)
 
 
 def test_a_reader_that_has_enough_is_no_error(store: Path) -> None:

@@ -93,12 +93,12 @@ def test_keys_that_may_list_below_a_prefix_alone(
     for name, value in zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), LIMITED, strict=True):
         monkeypatch.setenv(name, value)
     for named in (mine, f"{mine}/a.jpg"):
-        (found,) = list_pictures(named)
+        (found,) = list_images(named)
         assert isinstance(found, Source)
         assert read_file(found, MOST) == jpeg(4)
     for other in (url, f"s3://{BUCKET}"):
         with pytest.raises(SourceError, match=r"can't be listed \(AccessDenied: .*see to the keys"):
-            list_pictures(other)
+            list_images(other)
 
 
 # SeaweedFS takes such keys for others.
@@ -111,7 +111,7 @@ def test_a_key_that_cannot_be_asked_for_costs_itself_alone(
     bad = ["/1.jpg", "a b//x y+%25.jpg", "b/../c.jpg", "b/./c.jpg", "zz//1.jpg"]
     for name in [*bad, "zz//.hidden.mov", "z\u00e9+% .jpg"]:
         put_any_key(endpoint, f"{prefix}/{name}", jpeg(5))
-    found = list_pictures(url)
+    found = list_images(url)
     listed = {each.path for each in found if isinstance(each, Source)}
     assert listed == {*images, "z\u00e9+%25 .jpg"}
     rejects = {each.path: each for each in found if not isinstance(each, Source)}
@@ -144,7 +144,7 @@ def test_many_keys_around_one_that_cannot_be_asked_for(
         return 503 if len(asked) == 4 else None
 
     proxy.fault = away
-    found = [each.path for each in list_pictures(url)]
+    found = [each.path for each in list_images(url)]
     assert sorted(found) == sorted([*(f"{n:04d}.jpg" for n in range(2500)), "1200//a.jpg"])
     assert found == sorted(found)
 

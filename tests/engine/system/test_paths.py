@@ -64,6 +64,33 @@ def test_a_path_that_no_system_takes_is_refused(take: str) -> None:
         TAKE[take]("a\0b")
 
 
+@pytest.mark.parametrize("take", ["open", "merge, output"])
+@pytest.mark.parametrize("path", ["s3:/bucket/a", "gs:/bucket/a", Path("s3://bucket/a")])
+def test_what_was_a_url_is_not_a_folder(take: str, path: Path | str) -> None:
+    with pytest.raises(InputError, match=r"as text: s3://bucket/name$"):
+        TAKE[take](path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "convert . -o s3://bucket/a.npz",
+        "report . -o s3://bucket/a.html",
+        "sparsity . --csv s3://bucket/a.csv",
+        "extract photos -o new -m s3://bucket/vgg16.onnx",
+    ],
+)
+def test_a_url_is_refused_where_a_disk_is_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, line.split())
+    assert done.exit_code == 2, done.output
+    assert "expected one on a disk: only stores and images are taken from buckets" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
 @pytest.mark.parametrize("take", TAKE_EMPTY)
 def test_an_empty_path_is_not_the_current_folder(take: str) -> None:
     with pytest.raises(InputError, match=r"^got '' for the path of [^\n]+, expected a path"):

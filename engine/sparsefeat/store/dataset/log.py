@@ -25,6 +25,7 @@ from sparsefeat.storage import Storage, is_url, open_storage
 from sparsefeat.store.format import (
     FORMAT,
     JSON,
+    LAST_SNAPSHOT,
     PARTS,
     SNAPSHOT_BYTES,
     SNAPSHOTS,
@@ -274,7 +275,8 @@ class Log:
             values=values,
             parts=(),
         )
-        return self._put(first, change, number=1)
+        made = self._put(first, change, number=1)
+        return made if made is not None and self._stands(first, made) else None
 
     def commit(
         self,
@@ -316,7 +318,9 @@ class Log:
                 return latest
             taken = latest.number + 1
             if (made := self._put(latest, wanted, number=taken)) is not None:
-                return made
+                if self._stands(latest, made):
+                    return made
+                part = ""  # a snapshot lists it, so that only `vacuum` may delete it
         raise StoreWriteError(
             f"{self._storage.name('')} got {_TRIES} commits from other writers before this one, "
             "expected a chance: run the same command again"
@@ -347,6 +351,11 @@ class Log:
             values=before.values,
             parts=tuple(change.parts),
         )
+        if number > LAST_SNAPSHOT:
+            raise StoreError(
+                f"{self._storage.name(snapshot_key(number - 1))} has the largest number that there "
+                f"is, expected one for each commit: move it out of {SNAPSHOTS}/ while nobody writes"
+            )
         base = _base(after, before) if before.number < number else None
         content = seal(_document(after, base))
         if len(content) > SNAPSHOT_BYTES:
@@ -377,6 +386,67 @@ class Log:
             *(self._storage, number, after.operation, after.n_rows, len(after.parts)),
         )
         return Snapshot(**{**_fields(after), "base": base, "checksum": seal_checksum(content)})
+
+    def _stands(self, before: Snapshot, made: Snapshot) -> bool:
+        """Tell whether a snapshot that was just created counts.
+
+        In a bucket, a writer may sleep between its last look and its request. Meanwhile `vacuum`
+        may have freed the number, so that the snapshot lies below the newest one, which was made
+        without it; or have deleted the new parts, which are taken out again.
+
+        Raises
+        ------
+        StoreWriteError
+            A new part is gone.
+        """
+        added = [each for each in made.parts if each.name not in before.by_name]
+        try:
+            self._check_there(added)
+        except StoreWriteError:
+            self._take_back(before, made)
+            self._drop_unless_newest(made)
+            raise
+        if max(self.numbers(), default=0) <= made.number:
+            return True
+        newest = self.require()
+        if added:
+            stands = all(each.name in newest.by_name for each in added)
+        else:
+            known = (newest.by_name, before.by_name)
+            stands = all(
+                any(parts.get(each.name) == each for parts in known) for each in made.parts
+            )
+        if not stands:
+            self._drop_unless_newest(made)
+        return stands
+
+    def _drop_unless_newest(self, made: Snapshot) -> None:
+        """Delete a snapshot of ours that lies below others which were made without it."""
+        later = [number for number in self.numbers() if number > made.number]
+        with suppress(StoreError, OSError):
+            documents = [found[0] for each in later if (found := self.document(each)) is not None]
+            if documents and all(each.base != (made.number, made.checksum) for each in documents):
+                self._storage.delete(snapshot_key(made.number))
+
+    def _take_back(self, before: Snapshot, made: Snapshot) -> None:
+        """Commit what was there before a snapshot, and what others have added to it since."""
+        added = {each.name for each in made.parts} - {*before.by_name}
+        left_out = [each for each in before.parts if each.name not in made.by_name]
+
+        def undone(latest: Snapshot) -> Change | None:
+            parts: list[PartEntry] = []
+            for each in latest.parts:
+                if each.name not in added:
+                    same = made.by_name.get(each.name) == each
+                    parts.append(before.by_name[each.name] if same else each)
+                elif left_out:
+                    parts += left_out
+                    left_out.clear()
+            return (
+                Change(operation=made.operation, parts=parts) if parts != [*latest.parts] else None
+            )
+
+        self.commit(made, undone)
 
     def _check_there(self, entries: Iterable[PartEntry]) -> None:
         for entry in entries:
@@ -604,6 +674,14 @@ def write_error(storage: Storage, exc: OSError) -> StoreWriteError:
             f"{name} can't be written ({exc.strerror or exc}), expected a service that answers, "
             "and permission: run the same command again, committed parts are safe"
         )
+    if isinstance(exc, FileNotFoundError) and exc.errno == errno.ENOENT:
+        with suppress(OSError):
+            if storage.is_folder(PARTS):
+                return StoreWriteError(
+                    f"{name}: a part that was being written has been deleted, expected it to stay, "
+                    "with the time of grace that sparsefeat vacuum gives: run the same command "
+                    "again, committed parts are safe"
+                )
     if isinstance(exc, FileNotFoundError | NotADirectoryError):
         return StoreWriteError(
             f"{name} can't be written ({exc.strerror or exc}), expected the store that was "

@@ -100,7 +100,7 @@ class Store:
     @property
     def parts(self) -> Sequence[Part]:
         """The parts, in the order of their rows, all of them opened."""
-        return tuple(map(self._parts.part, range(len(self._parts))))
+        return tuple(self._parts.some(range(len(self._parts))))
 
     @property
     def opened(self) -> Parts:

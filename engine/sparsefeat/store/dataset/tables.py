@@ -92,8 +92,9 @@ def standing_rejects(parts: Collection[Part], at_once: int = 1) -> list[Lines]:
     image the last one stands. An image is the same if its place, size and time are.
     """
     last: dict[tuple[object, ...], tuple[int, int]] = {}
-    for number, part in enumerate(parts):
-        for line, identity in enumerate(_identities(part, REJECTED, None)):
+    rejected = overlapped(lambda part: [*_identities(part, REJECTED, None)], parts, at_once)
+    for number, identities in enumerate(rejected):
+        for line, identity in enumerate(identities):
             last[identity] = number, line
     if last:
         times = np.array([identity[2] for identity in last], np.int64)

@@ -52,7 +52,7 @@ _UTF8 = numcodecs.VLenUTF8()
 
 # What a shard's index says of a chunk that isn't there, because it lies beyond the array.
 _ABSENT = 2**64 - 1
-_ENTRY_BYTES = 16  # offset, length
+ENTRY_BYTES = 16  # offset, length
 
 
 _NOISE: Final = 7.9  # bits a byte, from which on no code gains anything worth its time
@@ -360,13 +360,20 @@ def read_index(file: StoredFile, n_chunks: int, most: int) -> list[tuple[int, in
     OSError
         The file can't be read.
     """
-    n_bytes = n_chunks * _ENTRY_BYTES + CHECKSUM_BYTES
+    n_bytes = n_chunks * ENTRY_BYTES + CHECKSUM_BYTES
     end = file.size - n_bytes
     if end < 0:
         raise ValueError(f"a shard of {file.size} bytes, whose index alone has {n_bytes}")
     if end > n_chunks * most:
         raise ValueError(f"a shard of {file.size} bytes, expected {n_chunks} times {most}")
-    index = np.frombuffer(unsealed(file.read(end, n_bytes)), "<u8").reshape(-1, 2)
+    return parse_index(file.read(end, n_bytes), n_chunks, most, end)
+
+
+def parse_index(content: bytes, n_chunks: int, most: int, end: int) -> list[tuple[int, int] | None]:
+    """Read a shard's index as `read_index` does, given its bytes, and where chunks must end."""
+    index = np.frombuffer(unsealed(content), "<u8").reshape(-1, 2)
+    if len(index) != n_chunks:
+        raise ValueError(f"a shard's index of {len(index)} chunks, expected {n_chunks}")
     places: list[tuple[int, int] | None] = []
     for offset, length in index.tolist():
         absent = offset == length == _ABSENT

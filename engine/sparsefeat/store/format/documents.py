@@ -30,6 +30,8 @@ SHARD: Final = 16 * CHUNK  # elements in one file
 # What a part may hold at most. Readers refuse more before they allocate memory for it: a few
 # bytes can claim to be terabytes.
 JSON_BYTES: Final = 8 << 20  # a part's zarr.json
+COPY_BYTES: Final = 1 << 14  # of a file's copy in it, and
+COPIES_BYTES: Final = 1 << 20  # of all of them
 SNAPSHOT_BYTES: Final = 1 << 28
 JSON_DEPTH: Final = 64  # of settings and provenance
 AXES: Final = 8  # of a layer
@@ -39,6 +41,7 @@ CHUNKS_PER_FILE: Final = 1 << 16
 NNZ: Final = (1 << 31) - 1  # of a layer in a part, so that its indptr fits int32 readers
 FEATURES: Final = (1 << 31) - 1  # of a layer
 TEXT_BYTES: Final = 1 << 14  # a text in a column, and
+LAST_SNAPSHOT: Final = (1 << 63) - 1
 TEXTS_BYTES: Final = 1 << 24  # what a chunk of text may have besides
 
 PARTS: Final = "parts"
@@ -158,7 +161,8 @@ class Header(Document, frozen=True, kw_only=True):
 
     `origins` says how its rows were made, in their order, where not all of them were made as
     `provenance` says. `values` is what was asked for, as `sparsefeat.store.Values` writes
-    it.
+    it. `copies` has what a reader of a row needs besides chunks, so that it need not ask for it:
+    by its path, the whole of a small file, or a shard's index.
     """
 
     format: Literal[1]
@@ -169,6 +173,7 @@ class Header(Document, frozen=True, kw_only=True):
     provenance: dict[str, Any]
     values: str = "float32"
     origins: tuple[Origin, ...] = ()
+    copies: dict[str, bytes] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = [stored.name for stored in self.layers]
@@ -374,9 +379,10 @@ def snapshot_key(number: int) -> str:
 def snapshot_number(name: str) -> int | None:
     """Give the number in a snapshot's file name, or None for any other name."""
     match = _SNAPSHOT.fullmatch(name)
-    number = int(match[1]) if match else None
+    number = int(match[1]) if match else 0
     # Another spelling of a number would be a second snapshot of that number.
-    return number if number is not None and f"{SNAPSHOTS}/{name}" == snapshot_key(number) else None
+    same = f"{SNAPSHOTS}/{name}" == snapshot_key(number)
+    return number if match and same and number <= LAST_SNAPSHOT else None
 
 
 def part_name(name: str) -> str | None:

@@ -52,7 +52,9 @@ from sparsefeat.store.part import (
     RoundedEncoder,
     SquareEncoder,
     ValueEncoder,
+    open_parts,
 )
+from sparsefeat.system import overlapped
 from sparsefeat.types import ChannelScales, Layer, Reject, Row
 
 T = TypeVar("T")
@@ -212,7 +214,7 @@ def _groups(
     def is_meant(source: Source) -> bool:
         return everything or source.entry.n_excluded > 0 or is_small(source, limits)
 
-    sources = read_sources([Part(storage, entry) for entry in snapshot.parts])
+    sources = read_sources(open_parts(storage, snapshot.parts))
     wanted = (list(run) for meant, run in groupby(sources, is_meant) if meant)
     groups = (group for run in wanted for group in pack(run, limits))
     return [
@@ -247,14 +249,15 @@ class Source:
 
 
 def read_sources(parts: Sequence[Part]) -> list[Source]:
-    """Find out what of each part is kept."""
+    """Find out what of each part is kept, all of one storage."""
+    at_once = parts[0].storage.reads_at_once if parts else 1
     return [
         Source(
             part=part,
             rows=np.arange(part.header.rows) if part.kept is None else part.kept,
             rejects=rejects,
         )
-        for part, rejects in zip(parts, standing_rejects(parts), strict=True)
+        for part, rejects in zip(parts, standing_rejects(parts, at_once), strict=True)
     ]
 
 
@@ -280,7 +283,11 @@ def pack(sources: Iterable[Source], limits: PartLimits) -> Iterator[list[Source]
     No part is split: one that is over the limits by itself has a group of its own. Parts whose
     values are codes with other scales, or kept otherwise, are never in one group.
     """
-    for _, alike in groupby(sources, lambda source: _coding_of(source.part)):
+    sources = [*sources]
+    at_once = _reads_at_once(sources)
+    codings = overlapped(_coding_of, [source.part for source in sources], at_once)
+    coded = groupby(zip(codings, sources, strict=True), lambda each: each[0])
+    for alike in ([source for _, source in run] for _, run in coded):
         group: list[Source] = []
         sizes = np.zeros(0, np.int64)
         for source in alike:
@@ -293,6 +300,10 @@ def pack(sources: Iterable[Source], limits: PartLimits) -> Iterator[list[Source]
             sizes = sizes + size if group else size
             group.append(source)
         yield group
+
+
+def _reads_at_once(sources: Iterable[Source]) -> int:
+    return max((source.part.storage.reads_at_once for source in sources), default=1)
 
 
 def _coding_of(part: Part) -> list[tuple[object, ...]]:
@@ -346,7 +357,8 @@ def write_group(
         The disk refused.
     """
     # Opened anew: what reading keeps of them goes with the group.
-    parts = [Part(source.part.storage, source.entry) for source in group]
+    at_once = _reads_at_once(group)
+    parts = [*overlapped(lambda source: Part(source.part.storage, source.entry), group, at_once)]
     first = parts[0].header
     try:
         writer = PartWriter(
@@ -362,9 +374,17 @@ def write_group(
                     for start, stop in runs(source.rows, part.offsets(layer.name), most=SHARD):
                         wrote(_copy(part, layer.name, start, stop, writer))
                 writer.finish_layer(layer.name)
-            for part, source in zip(parts, group, strict=True):
-                writer.append_records(_records(part, ROWS, Row, source.rows))
-                writer.reject(_records(part, REJECTED, Reject, source.rejects))
+
+            def records(number: int) -> tuple[list[Row], list[Reject]]:
+                part, source = parts[number], group[number]
+                return (
+                    _records(part, ROWS, Row, source.rows),
+                    _records(part, REJECTED, Reject, source.rejects),
+                )
+
+            for rows, rejects in overlapped(records, range(len(parts)), at_once):
+                writer.append_records(rows)
+                writer.reject(rejects)
             origins = _origins(parts, group)
             provenance: dict[str, JSON] = origins[0].provenance if len(origins) == 1 else {}
             entry, _ = writer.finish(

@@ -23,7 +23,8 @@ from sparsefeat.store.dataset import (
 )
 from sparsefeat.store.format import PartEntry, differences
 from sparsefeat.store.maintenance.compact import Lines, RowCounter, Source, pack, write_group
-from sparsefeat.store.part import INDEX, ROWS, Part, PartLimits
+from sparsefeat.store.part import INDEX, ROWS, Part, PartLimits, open_parts
+from sparsefeat.system import overlapped
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -174,25 +175,26 @@ def _wanted(
     stores: Sequence[Store], where: str | None, storage: Storage, output: Snapshot | None
 ) -> tuple[list[Source], int]:
     """Find out what of the sources is to be written, and how many rows are there already."""
-    there = [Part(storage, entry) for entry in output.parts] if output else []
+    there = open_parts(storage, output.parts) if output else []
     parts: list[Part] = []
     chosen: list[Lines] = []
     for store in stores:
         numbers = np.arange(store.n_rows) if where is None else store.where(where)
         # By the part itself: a copy of a store has parts of the same names.
-        rows = {id(each.part): each.rows for each in by_part(store.opened, numbers)}
+        some = {id(each.part): each.rows for each in by_part(store.opened, numbers)}
         parts += store.parts
-        chosen += [rows.get(id(part), np.empty(0, np.int64)) for part in store.parts]
+        chosen += [some.get(id(part), np.empty(0, np.int64)) for part in store.parts]
     # The output's own count as the later ones, or each merge would add the same again.
     rejects = standing_rejects([*parts, *there], storage.reads_at_once)[: len(parts)]
-    seen = {row for part in there for _, row in row_ids(part)}
+    at_once = max(store.storage.reads_at_once for store in stores)
+    stored = overlapped(lambda part: [*row_ids(part)], there, storage.reads_at_once)
+    seen = {row for rows in stored for _, row in rows}
+    ids = overlapped(lambda part: part.column(ROWS, INDEX), parts, at_once)
     sources = []
     duplicates = 0
-    for part, numbers, lines in zip(parts, chosen, rejects, strict=True):
+    for part, rows, numbers, lines in zip(parts, ids, chosen, rejects, strict=True):
         fresh = []
-        for number, row in zip(
-            numbers.tolist(), part.column(ROWS, INDEX)[numbers].tolist(), strict=True
-        ):
+        for number, row in zip(numbers.tolist(), rows[numbers].tolist(), strict=True):
             if row not in seen:
                 seen.add(row)
                 fresh.append(number)
@@ -242,10 +244,11 @@ class _Output:
     def _appended(
         self, latest: Snapshot, entry: PartEntry, ids: Sequence[tuple[int, str]]
     ) -> Change | None:
-        for other in latest.parts:
-            if other.name not in self._known:
-                self._known.add(other.name)
-                self._others.update(row for _, row in row_ids(Part(self._storage, other)))
+        for other in open_parts(
+            self._storage, (each for each in latest.parts if each.name not in self._known)
+        ):
+            self._known.add(other.entry.name)
+            self._others.update(row for _, row in row_ids(other))
         duplicates = [number for number, row in ids if row in self._others]
         ours = excluding(entry, duplicates)
         if not (ours.n_rows or ours.rejected):

@@ -4,7 +4,8 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, TypeAlias
 
 from sparsefeat.errors import InputError, StoreError
 from sparsefeat.storage import Storage, Usage, open_storage
@@ -20,6 +21,8 @@ from sparsefeat.store.dataset import (
 )
 from sparsefeat.store.format import PARTS, SNAPSHOTS, part_key, part_name, snapshot_key
 from sparsefeat.store.part import Part
+
+Age: TypeAlias = Callable[[str], float | None]
 
 DAY: Final = 24 * 3600.0
 
@@ -191,7 +194,8 @@ def _vacuum(
     log = Log(storage)
     numbers = log.numbers()
     newest = log.require()
-    needed, listed = _kept(storage, log, newest, numbers, older_than)
+    age = partial(_age, storage, exact=not dry_run)
+    needed, listed = _kept(age, log, newest, numbers, older_than)
     old = [number for number in numbers if number not in needed and number < newest.number]
     there = [name for each in _names(storage, PARTS) if (name := part_name(each)) is not None]
     unlisted = [name for name in there if name not in listed]
@@ -200,15 +204,15 @@ def _vacuum(
     # First the temporary files: who has slept since it listed the snapshots must not give one a
     # number that is free again. Then the snapshots, so that none lists a part that is gone; and
     # from the newest on, so that none refers to one that is gone.
-    leftovers = _delete_leftovers(storage, older_than, dry_run=dry_run)
+    leftovers = _delete_leftovers(storage, age, older_than, dry_run=dry_run)
     for number in reversed(old):
         if not dry_run:
             _delete(storage, snapshot_key(number))
     for done, name in enumerate(unlisted, start=1):
-        age = _age(storage, part_key(name))
-        if age is not None and age < older_than:
+        part_age = age(part_key(name))
+        if part_age is not None and part_age < older_than:
             waiting += 1
-        elif age is not None:
+        elif part_age is not None and name not in _latest(log, newest).by_name:
             deleted += 1
             usage += storage.usage(part_key(name))
             if not dry_run:
@@ -226,7 +230,7 @@ def _vacuum(
 
 
 def _kept(
-    storage: Storage, log: Log, newest: Snapshot, numbers: list[int], older_than: float
+    age: Age, log: Log, newest: Snapshot, numbers: list[int], older_than: float
 ) -> tuple[set[int], set[str]]:
     """Find the snapshots that stay, and the parts that they list.
 
@@ -237,7 +241,7 @@ def _kept(
     listed = {*newest.by_name}
     successor = newest.number
     for number in reversed([each for each in numbers if each < newest.number]):
-        if (_age(storage, snapshot_key(successor)) or 0.0) >= older_than:
+        if (age(snapshot_key(successor)) or 0.0) >= older_than:
             break
         waiting = [number]
         while waiting:
@@ -250,19 +254,24 @@ def _kept(
     return needed, listed
 
 
-def _age(storage: Storage, key: str) -> float | None:
+def _latest(log: Log, known: Snapshot) -> Snapshot:
+    """Give the newest snapshot: a slow writer may have committed a part since it was looked at."""
+    return known if log.numbers()[-1:] == [known.number] else log.require()
+
+
+def _age(storage: Storage, key: str, *, exact: bool) -> float | None:
     """Give how long nothing has changed.
 
     None for what somebody else has just deleted, and for the names of empty folders, which some
     object stores keep.
     """
     try:
-        return storage.age(key)
+        return storage.age(key, exact=exact)
     except FileNotFoundError:
         return None
 
 
-def _delete_leftovers(storage: Storage, older_than: float, *, dry_run: bool) -> int:
+def _delete_leftovers(storage: Storage, age: Age, older_than: float, *, dry_run: bool) -> int:
     """Delete the temporary files and folders of killed writers and vacuums."""
     found = 0
     for prefix in ("", PARTS, SNAPSHOTS):
@@ -270,7 +279,7 @@ def _delete_leftovers(storage: Storage, older_than: float, *, dry_run: bool) -> 
             if not (name.startswith(".") and name.endswith(".tmp")):
                 continue
             key = f"{prefix}/{name}" if prefix else name
-            if (_age(storage, key) or 0.0) >= older_than:
+            if (age(key) or 0.0) >= older_than:
                 found += 1
                 if not dry_run:
                     _delete(storage, key)

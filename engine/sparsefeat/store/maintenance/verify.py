@@ -269,12 +269,13 @@ class _PartCheck:
         """Yield what is wrong."""
         try:
             yield from self._list_files()
-            part = Part(self._storage, self._entry)
+            part = Part(self._storage, self._entry, copies=False)
             self._kept = part.kept
             yield from self._identity(part)
             yield from self._tables(part)
             for stored in part.layers.values():
                 yield from _check_layer(part, stored)
+            yield from self._copies(part)
             yield from self._unknown_files(part)
         except StoreReadError:
             raise
@@ -347,6 +348,16 @@ class _PartCheck:
             raise
         except StoreError as exc:
             yield self._finding(str(exc))
+
+    def _copies(self, part: Part) -> Iterator[Finding]:
+        """Compare what the header repeats with the ends of the files."""
+        for name, copy in part.header.copies.items():
+            if name not in self.files:
+                yield self._finding(f"{name} is not there, but repeated in the header")
+                continue
+            with self._storage.open(f"{self.key}/{name}") as file:
+                if file.read(max(0, file.size - len(copy)), len(copy)) != copy:
+                    yield self._finding(f"{name} is not what the header repeats of it")
 
     def _unknown_files(self, part: Part) -> Iterator[Finding]:
         """Find files that no array knows of."""

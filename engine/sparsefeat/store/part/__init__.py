@@ -8,7 +8,7 @@ from sparsefeat.store.part.encoders import (
     ValueEncoder,
 )
 from sparsefeat.store.part.layers import LayerRows, cut_rows, encoding, n_rows
-from sparsefeat.store.part.read import Part, read_refusal
+from sparsefeat.store.part.read import Part, open_parts, read_refusal
 from sparsefeat.store.part.tables import (
     COLUMNS,
     EXTRA,
@@ -43,6 +43,7 @@ __all__ = [
     "encoding",
     "full_path",
     "n_rows",
+    "open_parts",
     "read_refusal",
     "row_id",
 ]

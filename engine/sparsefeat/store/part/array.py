@@ -5,7 +5,7 @@ without a copy between, and refuses what no store holds before memory is allocat
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Self, TypeVar
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from sparsefeat.storage import Storage
 from sparsefeat.store.format import (
+    ENTRY_BYTES,
     MIN_BYTES,
     OVERHEAD_BYTES,
     ArrayMetadata,
@@ -23,6 +24,7 @@ from sparsefeat.store.format import (
     decode_text,
     decode_utf8,
     most_text_bytes,
+    parse_index,
     read_index,
     scratch,
 )
@@ -37,6 +39,7 @@ T = TypeVar("T")
 
 Float32 = npt.NDArray[np.float32]
 
+_RANGE_BYTES = 8 << 20  # in one request
 _AT_ONCE = 1 << 18  # elements: a thread's share, still in its cache when it is done
 
 
@@ -99,6 +102,9 @@ class StoredArray:
         The array's folder.
     metadata
         What is known of it.
+    copies
+        What the part's header repeats of its files, by their names: small ones whole, and the
+        indexes of shards.
 
     Raises
     ------
@@ -106,8 +112,15 @@ class StoredArray:
         Files are missing.
     """
 
-    def __init__(self, storage: Storage, key: str, metadata: ArrayMetadata) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        key: str,
+        metadata: ArrayMetadata,
+        copies: Mapping[str, bytes] | None = None,
+    ) -> None:
         self._storage, self.key, self.metadata = storage, key, metadata
+        self._copies = copies or {}
         if self.metadata.chain.dtype is None:
             n_bytes = most_text_bytes(self.metadata.chunk_elements)
         else:
@@ -164,7 +177,7 @@ class StoredArray:
         chunks = self._chunks_of(segments)
         stops = segments.stop
 
-        def copy(chunk: int) -> None:
+        def copy(chunk: int, stored: bytes) -> None:
             start, stop = self.metadata.span(chunk)
             low = int(np.searchsorted(stops, start, side="right"))
             high = int(np.searchsorted(segments.source, stop, side="left"))
@@ -175,7 +188,7 @@ class StoredArray:
                 if offset >= 0 and stop <= stops[low]:
                     direct = out[begin + offset : begin + offset + count]
             elements = scratch(count, self.metadata.dtype) if direct is None else direct
-            decode_into(self._stored(chunk), self.metadata.chain, elements)
+            decode_into(stored, self.metadata.chain, elements)
             if direct is not None:
                 if check is not None:
                     check(direct)
@@ -189,12 +202,18 @@ class StoredArray:
                 begin = int(segments.target[number]) + first - source
                 out[begin : begin + len(piece)] = piece
 
+        def copy_run(run: list[int]) -> None:
+            for chunk, stored in zip(run, self._stored(run), strict=True):
+                copy(chunk, stored)
+
         if len(chunks) == 1:
-            copy(chunks[0])
+            copy_run(chunks)
             return
-        for work, items in ((self._index, self._unknown(chunks)), (copy, chunks)):
-            for _ in in_threads(work, items, self._storage.reads_at_once):
-                pass
+        at_once = self._storage.reads_at_once
+        for _ in in_threads(self._index, self._unknown(chunks), at_once):
+            pass
+        for _ in in_threads(copy_run, self._runs(chunks), at_once):
+            pass
 
     def files(self) -> Iterator[str]:
         """Name the files that it lies in, relative to its folder."""
@@ -208,6 +227,9 @@ class StoredArray:
         for name in self.files():
             if missing <= 0:
                 return
+            if name in self._copies:
+                missing -= len(self._copies[name]) // ENTRY_BYTES * MIN_BYTES
+                continue
             with contextlib.suppress(OSError):
                 missing -= self._storage.size(f"{self.key}/{name}")
         if missing > 0:
@@ -233,25 +255,52 @@ class StoredArray:
     def _index(self, number: int) -> list[tuple[int, int] | None]:
         """Give where a file's chunks lie, kept once read."""
         if number not in self._indexes:
-            with self._storage.open(self._file(number)) as file:
-                index = read_index(file, self.metadata.chunks_per_file, self._most_bytes)
+            n_chunks, most = self.metadata.chunks_per_file, self._most_bytes
+            if (copy := self._copies.get(self.metadata.file_name(number))) is not None:
+                index = parse_index(copy, n_chunks, most, n_chunks * most)
+            else:
+                with self._storage.open(self._file(number)) as file:
+                    index = read_index(file, n_chunks, most)
             self._indexes[number] = index
         return self._indexes[number]
 
     def _file(self, number: int) -> str:
         return f"{self.key}/{self.metadata.file_name(number)}"
 
-    def _stored(self, chunk: int) -> bytes:
-        """Read a chunk's bytes."""
-        number, place = divmod(chunk, self.metadata.chunks_per_file)
+    def _runs(self, chunks: list[int]) -> list[list[int]]:
+        """Group chunks that lie behind each other in a file, where each request costs time."""
+        if self._storage.reads_at_once == 1 or self.metadata.chunks_per_file == 1:
+            return [[chunk] for chunk in chunks]
+        runs: list[list[int]] = []
+        end = n_bytes = 0
+        for chunk in chunks:
+            number, place = divmod(chunk, self.metadata.chunks_per_file)
+            offset, length = self._index(number)[place] or (-1, 0)
+            goes_on = runs and runs[-1][-1] // self.metadata.chunks_per_file == number
+            if goes_on and offset == end and n_bytes + length <= _RANGE_BYTES:
+                runs[-1].append(chunk)
+                n_bytes += length
+            else:
+                runs.append([chunk])
+                n_bytes = length
+            end = offset + length
+        return runs
+
+    def _stored(self, run: list[int]) -> list[bytes]:
+        """Read the bytes of one chunk, or of several that `_runs` has put together."""
+        number, first = divmod(run[0], self.metadata.chunks_per_file)
         file = self._file(number)
         if self.metadata.chunks_per_file == 1:
-            return self._storage.read(file, self._most_bytes)
-        where = self._index(number)[place]
-        if where is None:
-            raise ValueError(f"chunk {chunk} is missing")
+            copy = self._copies.get(self.metadata.file_name(number))
+            return [self._storage.read(file, self._most_bytes) if copy is None else copy]
+        index = self._index(number)
+        places = [place for chunk in run if (place := index[chunk - run[0] + first]) is not None]
+        if len(places) < len(run):
+            raise ValueError(f"chunk {run[0]} is missing")
+        start, length = places[0][0], sum(length for _, length in places)
         with self._storage.open(file) as opened:
-            return opened.read(*where)
+            content = opened.read(start, length)
+        return [content[offset - start : offset - start + length] for offset, length in places]
 
     def read_utf8(self) -> Utf8:
         """Read all of an array of text.
@@ -282,7 +331,7 @@ class StoredArray:
         metadata = self.metadata
         if metadata.n_chunks > 1 or metadata.chunks_per_file > 1:
             raise ValueError(f"{metadata.n_chunks} chunks of text, expected one")
-        return self._stored(0) if metadata.n_chunks else None
+        return self._stored([0])[0] if metadata.n_chunks else None
 
 
 def scale_stretches(

@@ -6,7 +6,7 @@ is not needed to write them.
 
 import math
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import IO, Any, Final, TypeAlias, cast
 
 import numpy as np
@@ -15,6 +15,8 @@ import numpy.typing as npt
 from sparsefeat.storage import Storage
 from sparsefeat.store.format import (
     CHUNK,
+    COPIES_BYTES,
+    COPY_BYTES,
     JSON,
     NNZ,
     SHARD,
@@ -100,6 +102,7 @@ class PartGroup:
         self._storage, self._prefix = storage, prefix
         self.nodes: dict[str, Mapping[str, Any]] = {}
         self.n_bytes: dict[str, int] = {}  # of each array's files
+        self.copies: dict[str, bytes] = {}  # of what the header repeats
         storage.make_new(prefix)
 
     def group(self, name: str, kind: str, attributes: Mapping[str, JSON] | None = None) -> None:
@@ -115,12 +118,21 @@ class PartGroup:
         size = self._storage.write(f"{self._prefix}/{name}/{file}", pieces)
         self.n_bytes[name] = self.n_bytes.get(name, 0) + size
 
-    def put(self, name: str, values: npt.NDArray[Any]) -> None:
+    def copy(self, file: str, content: bytes) -> None:
+        """Repeat a small file, or a shard's index, in the header, as far as there is room."""
+        before = sum(map(len, self.copies.values()))
+        if len(content) <= COPY_BYTES and before + len(content) <= COPIES_BYTES:
+            self.copies[file] = content
+
+    def put(self, name: str, values: npt.NDArray[Any], *, copy: bool = False) -> None:
         """Write a small array of numbers as one chunk."""
         metadata = self._whole(name, values.shape, Chain(dtype=values.dtype), "array")
         if values.size:
             chunk = np.ascontiguousarray(values).reshape(-1)
-            self.write(name, metadata.file_name(0), [ChunkEncoder(metadata.chain).encode(chunk)])
+            content = ChunkEncoder(metadata.chain).encode(chunk)
+            self.write(name, metadata.file_name(0), [content])
+            if copy:
+                self.copy(f"{name}/{metadata.file_name(0)}", content)
 
     def put_texts(self, name: str, texts: list[str]) -> None:
         """Write a column of text as one chunk."""
@@ -261,20 +273,32 @@ class ArrayStream:
         # holds up all, so that half the work in two threads delays them half as long.
         encoded = in_threads(self._encoder.encode, _chunks(self._buffer[: self._filled], shape))
         n_chunks = self._shard_rows // self._chunk_rows * self._chunks_across
-        pieces = encoded if n_chunks == 1 else _shard(encoded, n_chunks)
-        self._group.write(self._name, self._metadata().file_name(self._n_shards), pieces)
+        file = self._metadata().file_name(self._n_shards)
+        pieces = encoded
+        if n_chunks > 1:
+            pieces = _shard(
+                encoded, n_chunks, lambda index: self._group.copy(f"{self._name}/{file}", index)
+            )
+        self._group.write(self._name, file, pieces)
         self._length += self._filled
         self._n_shards += 1
         self._filled = 0
 
 
-def _shard(chunks: Iterable[bytes], n_chunks: int) -> Iterator[bytes]:
-    """Give a shard with room for `n_chunks`, of which the first ones are there, piece by piece."""
+def _shard(
+    chunks: Iterable[bytes], n_chunks: int, tell: Callable[[bytes], None]
+) -> Iterator[bytes]:
+    """Give a shard with room for `n_chunks`, of which the first ones are there, piece by piece.
+
+    `tell` is called with its index, which is the last piece.
+    """
     lengths = []
     for chunk in chunks:
         lengths.append(len(chunk))
         yield chunk
-    yield shard_index(lengths, n_chunks)
+    index = shard_index(lengths, n_chunks)
+    tell(index)
+    yield index
 
 
 def _chunks(rows: npt.NDArray[Any], chunk_shape: tuple[int, ...]) -> Iterator[npt.NDArray[Any]]:
@@ -323,7 +347,7 @@ class CsrWriter:
         self._group.group(self.name, "csr_matrix", {"shape": [*shape]})
         self._data.finish()
         self._indices.finish()
-        self._group.put(f"{self.name}/indptr", indptr)
+        self._group.put(f"{self.name}/indptr", indptr, copy=True)
 
 
 class DenseWriter:
@@ -359,7 +383,8 @@ class DenseWriter:
     def finish(self) -> None:
         """Write what is left."""
         self._array.finish()
-        self._group.put(f"uns/sparsefeat/zeros_per_row/{self._key}", np.concatenate(self._zeros))
+        name = f"uns/sparsefeat/zeros_per_row/{self._key}"
+        self._group.put(name, np.concatenate(self._zeros), copy=True)
 
 
 class LayerWriter:
@@ -466,7 +491,7 @@ class LayerWriter:
         self._group.put(f"uns/sparsefeat/zeros_per_channel/{key}", self._zeros)
         if self._encoder.scales is not None:
             self._group.group("uns/sparsefeat/scales", "dict")
-            self._group.put(f"uns/sparsefeat/scales/{key}", self._encoder.scales)
+            self._group.put(f"uns/sparsefeat/scales/{key}", self._encoder.scales, copy=True)
         return StoredLayer(
             name=self.layer.name,
             shape=self.layer.shape,

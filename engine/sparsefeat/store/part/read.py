@@ -1,7 +1,8 @@
 """Reading one part."""
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any, Final, TypeVar
 
@@ -56,6 +57,11 @@ def read_refusal(name: str, exc: BaseException) -> StoreReadError | None:
     )
 
 
+def open_parts(storage: Storage, entries: Iterable[PartEntry]) -> "list[Part]":
+    """Open parts, in a bucket several at once; raises as `Part` does."""
+    return [*overlapped(partial(Part, storage), entries, storage.reads_at_once)]
+
+
 class _Attributes(msgspec.Struct):
     sparsefeat: msgspec.Raw
 
@@ -82,6 +88,8 @@ class Part:
         The store's.
     entry
         The part, as a snapshot lists it.
+    copies
+        Whether what the header repeats of files is taken from there. On a disk it never is.
 
     Raises
     ------
@@ -95,7 +103,7 @@ class Part:
         The part is of a newer format.
     """
 
-    def __init__(self, storage: Storage, entry: PartEntry) -> None:
+    def __init__(self, storage: Storage, entry: PartEntry, *, copies: bool = True) -> None:
         self.storage, self.entry = storage, entry
         self.key = part_key(entry.name)
         root = self._guard("zarr.json", self._read_root)
@@ -105,6 +113,11 @@ class Part:
         self._nodes = root.consolidated_metadata.metadata
         self.layers: dict[str, StoredLayer] = {stored.name: stored for stored in self.header.layers}
         self._check_entry()
+        self._copies: dict[str, dict[str, bytes]] = {}
+        if copies and storage.reads_at_once > 1:
+            for file, content in self.header.copies.items():
+                name, _, inner = file.rpartition("/")
+                self._copies.setdefault(name, {})[inner] = content
         self._arrays: dict[str, StoredArray] = {}
         self._indptr: dict[str, npt.NDArray[np.int64]] = {}
         self._scales: dict[str, npt.NDArray[np.float32]] = {}
@@ -142,7 +155,7 @@ class Part:
 
     def _open(self, name: str) -> StoredArray:
         metadata = ArrayMetadata.parse(bytes(self._nodes[name]))
-        return StoredArray(self.storage, f"{self.key}/{name}", metadata)
+        return StoredArray(self.storage, f"{self.key}/{name}", metadata, self._copies.get(name))
 
     def files(self, most: int) -> Iterator[str]:
         """Name the files that its arrays lie in; of an array that claims more, the first `most`."""

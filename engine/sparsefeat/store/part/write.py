@@ -202,6 +202,7 @@ class PartWriter:
             provenance=provenance,
             origins=tuple(origins),
             values=str(self._values),
+            copies=group.copies,
         )
         root = self._root(header)
         key = part_key(self.name)

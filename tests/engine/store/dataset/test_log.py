@@ -9,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from sparsefeat.errors import InputError, StoreCorruptError, StoreWriteError
+from sparsefeat.errors import InputError, StoreCorruptError, StoreError, StoreWriteError
 from sparsefeat.storage import LocalStorage
-from sparsefeat.store import JSON
+from sparsefeat.store import JSON, Store, verify
 from sparsefeat.store.dataset.log import Change, Log, Snapshot, excluding
 from sparsefeat.store.format.documents import PartEntry, PartLayer, part_key, snapshot_key
 from sparsefeat.types import Layer
+
+from ..data import edit_snapshot, make_batch, write_store
 
 LAYERS = (Layer(name="block5_pool", shape=(7, 7, 512)), Layer(name="fc2", shape=(4096,)))
 SETTINGS: dict[str, JSON] = {"pool": "none"}
@@ -144,10 +146,24 @@ def test_a_snapshot_is_read_by_its_number(book: Book) -> None:
 
 def test_other_names_are_no_snapshots(book: Book) -> None:
     book.commit([book.new()])
-    for name in ("9.json", "000000009.json", "00000009.json.tmp", ".00000009.json", "x"):
+    too_large = f"{2**63}.json"
+    for name in ("9.json", "000000009.json", "00000009.json.tmp", ".00000009.json", too_large):
         (book.storage.root / "snapshots" / name).touch()
     assert book.log.numbers() == [1]
     book.check()
+
+
+def test_the_largest_number_is_the_last_one(tmp_path: Path) -> None:
+    """Made by hand, since nobody commits so often."""
+    write_store(tmp_path, [make_batch([0])])
+    last = tmp_path / "snapshots" / f"{2**63 - 1}.json"
+    edit_snapshot(tmp_path, lambda parts: None, number=2**63 - 1)
+    (tmp_path / "snapshots" / "00000001.json").rename(last)
+    assert len(Store(tmp_path)) == 1
+    with pytest.raises(StoreError, match=rf"{last.name} has the largest number .*: move it out of"):
+        write_store(tmp_path, [make_batch([1])])
+    assert [path.name for path in last.parent.iterdir()] == [last.name]
+    assert verify(tmp_path).ok
 
 
 class _Racing(LocalStorage):

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from sparsefeat.store import (
     verify,
 )
 
+from ...refusals import as_nobody
 from ..conftest import Forge
 from ..data import SMALL, assert_same_floats, digests, leftovers, make_batch, write_store
 
@@ -131,6 +133,25 @@ def test_a_part_at_work_is_kept(store: Path) -> None:
         done = vacuum(store)
         assert (done.parts, done.waiting) == (N_PARTS, 1)
     assert_whole(store, [*range(9)])
+
+
+def test_a_writer_whose_part_was_taken_is_told_so(store: Path) -> None:
+    writer = StoreWriter.open(store, layers=SMALL, settings={"pool": "none"}, provenance={})
+    writer.append(make_batch([8]))
+    assert vacuum(store, older_than=0).parts == N_PARTS + 1
+    said = "a part that was being written has been deleted, .*run the same command again"
+    with pytest.raises(StoreWriteError, match=said):
+        writer.close()
+    assert_whole(store, [*range(8)])
+
+
+def test_what_would_go_is_told_where_nothing_may_be_written(store: Path) -> None:
+    age(store, 100)
+    with as_nobody(store):
+        assert vacuum(store, dry_run=True).parts == N_PARTS
+        with pytest.raises(StoreWriteError, match="can't be written"):
+            vacuum(store)
+    assert len(leftovers(store)) == N_PARTS
 
 
 def test_what_a_killed_writer_left(store: Path) -> None:
@@ -322,10 +343,10 @@ def test_a_disk_that_refuses(store: Path, monkeypatch: pytest.MonkeyPatch, refus
     before = digests(store)
     call: Callable[..., object] = getattr(LocalStorage, refuses)
 
-    def refusing(storage: LocalStorage, key: str = "") -> object:
+    def refusing(storage: LocalStorage, key: str = "", **options: Any) -> object:
         if key != "snapshots":
             raise OSError(30, "Read-only file system")
-        return call(storage, key)
+        return call(storage, key, **options)
 
     monkeypatch.setattr(LocalStorage, refuses, refusing)
     with pytest.raises(StoreWriteError, match="Read-only file system"):
