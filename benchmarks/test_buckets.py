@@ -148,8 +148,7 @@ def test_reading(
                 "requests": len(proxy.requests),
                 "seconds": time.perf_counter() - started,
             }
-    most = benchmark.extra_info["row of a part that was read"]["requests"]
-    claim(
-        Claim(text="requests for one more row of a part", measured=most, bar=3, most=True, unit="")
-    )
-    assert most <= 3
+    for name in ("first row of a part", "row of a part that was read"):
+        count = benchmark.extra_info[name]["requests"]
+        claim(Claim(text=f"requests, {name}", measured=count, bar=3, most=True, unit=""))
+        assert count <= 3

@@ -1,4 +1,4 @@
-"""Single objects of buckets, read as files are: images, and archives of them."""
+"""Objects of buckets that are read as files: images and archives."""
 
 import io
 import os
@@ -51,9 +51,16 @@ def read_object(url: str, most: int) -> tuple[bytes, int]:
 def open_object(
     url: str, *, size: int | None = None, read_ahead: int = _READ_AHEAD_BYTES
 ) -> IO[bytes]:
-    """Open an object for reading at any place, so many bytes ahead.
+    """Open an object for reading at any position.
 
-    Where its size in bytes is known, it isn't asked for.
+    Parameters
+    ----------
+    url
+        The object's.
+    size
+        Its bytes, if they are known: otherwise a request asks for them.
+    read_ahead
+        Bytes to read in one request, at least.
     """
     return io.BufferedReader(_ObjectReader(*_split(url), size), read_ahead)
 

@@ -1,4 +1,4 @@
-"""What a store needs of the place where it lies."""
+"""The interface between a store and the place that holds its files."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -22,7 +22,7 @@ class StoredFile(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Usage:
-    """What lies below a key: files, their bytes, and the bytes that the disk gives them."""
+    """What lies below a key: number of files, their bytes, and the bytes allocated on the disk."""
 
     files: int = 0
     stored_bytes: int = 0
@@ -37,14 +37,14 @@ class Usage:
 
 
 class Storage(Protocol):
-    """The operations that a store needs of the place where it lies.
+    """Operations on the files of a store.
 
     Keys are names of files relative to the store, with forward slashes. Every method raises
     `OSError` where the system or the server refuses: `FileNotFoundError` for what is not there.
     """
 
     reads_at_once: int
-    """How many reads of ranges are worth having under way; 1 where waiting costs nothing."""
+    """How many ranges to read at the same time; 1 where a read takes no time to begin."""
 
     @property
     def location(self) -> Path | str:
@@ -56,7 +56,7 @@ class Storage(Protocol):
         ...
 
     def exists(self, key: str) -> bool:
-        """Tell whether there is anything at a key; what may not be looked at is taken for there."""
+        """Tell whether anything exists at a key; what permissions hide counts as existing."""
         ...
 
     def is_folder(self, prefix: str = "") -> bool:
@@ -87,28 +87,28 @@ class Storage(Protocol):
         ...
 
     def claim(self, prefix: str) -> list[Path]:
-        """Make a folder and those above it, and see that `create` can be relied on.
+        """Make a folder and its parents, and check that `create` is reliable.
 
         Returns
         -------
-        Those that were not there, the innermost first: `unmake` takes them.
+        The folders that were made, the innermost first, for `unmake`.
         """
         ...
 
     def unmake(self, folders: Iterable[Path]) -> None:
-        """Remove what `claim` made, as far as it is empty."""
+        """Remove the folders that `claim` made, as far as they are empty."""
         ...
 
     def check_writable(self, prefix: str) -> None:
-        """See, before there is anything to write, that `claim` would not be refused."""
+        """Check that `claim` would be allowed, before there is anything to write."""
         ...
 
     def make_new(self, prefix: str) -> None:
-        """Make a folder that is not there, in one that is."""
+        """Make a new folder in an existing one."""
         ...
 
     def write(self, key: str, pieces: Iterable[bytes]) -> int:
-        """Write a new file below a folder that `make_new` made; `sync` sees it safely stored.
+        """Write a new file below a folder that `make_new` made; `sync` makes it durable.
 
         Returns
         -------
@@ -117,32 +117,32 @@ class Storage(Protocol):
         ...
 
     def sync(self, prefix: str) -> None:
-        """Return when all files that were written below a key are safely stored."""
+        """Wait until all files that were written below a key are durable."""
         ...
 
     def create(
         self, key: str, content: bytes, *, allowed: Callable[[], bool] = lambda: True
     ) -> bool:
-        """Create a file, whole and safely stored, unless there is one: then return False.
+        """Create a file, whole and durable, unless there is one: then return False.
 
-        Of several that try at the same time, in processes or on machines, one succeeds.
-        `allowed` is asked at the last moment; where it says no, False is returned, too.
+        If several processes or machines try at the same time, one succeeds. `allowed` is called
+        at the last moment; if it returns False, nothing is created, and False returned, too.
         """
         ...
 
     def delete(self, prefix: str) -> None:
-        """Delete a file or a folder, in an order in which nobody takes half of it for whole.
+        """Delete a file or a folder; no reader ever sees half of a part.
 
-        Whether there was any, an object store doesn't say.
+        An object store doesn't say whether there was anything.
         """
         ...
 
     def usage(self, prefix: str = "") -> Usage:
-        """Add up what lies below a key, but for what others delete meanwhile."""
+        """Sum files and bytes below a key; what others delete meanwhile is left out."""
         ...
 
     def allocated_bytes(self) -> int | None:
-        """Add up what the disk gives to all files; None where there is no disk to ask."""
+        """Sum the bytes that the disk allocates to all files; None where there is no disk."""
         ...
 
     def age(self, prefix: str, *, exact: bool = True) -> float:
@@ -154,5 +154,5 @@ class Storage(Protocol):
         ...
 
     def identity(self) -> tuple[int, int]:
-        """Tell this folder from another one that may come to lie in its place."""
+        """Identify this folder, so that another one in its place is noticed."""
         ...

@@ -1,7 +1,7 @@
 """A store's bytes in a local folder, or in one that is mounted from elsewhere.
 
-Keys are names of files below the folder, with forward slashes. What a key names may have been put
-there by anybody: below a part no link is followed, and nothing but regular files is read.
+Keys are names of files below the folder, with forward slashes. Files may come from anybody: inside
+a part no link is followed, and only regular files are read.
 """
 
 import errno
@@ -96,7 +96,7 @@ class LocalStorage:
         return str(self.root / key) if key else str(self.root)
 
     def exists(self, key: str) -> bool:
-        """Tell whether there is anything at a key; what may not be looked at is taken for there."""
+        """Tell whether anything exists at a key; what permissions hide counts as existing."""
         try:
             (self.root / key).lstat()
         except (FileNotFoundError, NotADirectoryError):
@@ -165,11 +165,11 @@ class LocalStorage:
         return (self.root / key).lstat().st_size
 
     def claim(self, prefix: str) -> list[Path]:
-        """Make a folder and those above it, the root's too, and see their names onto the disk.
+        """Make a folder and its parents, the root's too, and sync their names to the disk.
 
         Returns
         -------
-        Those that were not there, the innermost first: `unmake` takes them.
+        The folders that were made, the innermost first, for `unmake`.
         """
         folder = self.root / prefix
         missing = [each for each in (folder, *folder.parents) if not each.exists()]
@@ -179,24 +179,24 @@ class LocalStorage:
         return missing
 
     def check_writable(self, prefix: str) -> None:
-        """See that a folder may be written to, or the nearest above it that is there."""
+        """Check that a folder, or the nearest existing one above it, may be written to."""
         folder = self.root / prefix
         nearest = next(each for each in (folder, *folder.parents) if each.exists())
         if not os.access(nearest, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     def make_new(self, prefix: str) -> None:
-        """Make a folder that is not there, in one that is."""
+        """Make a new folder in an existing one."""
         (self.root / prefix).mkdir()
 
     def unmake(self, folders: Iterable[Path]) -> None:
-        """Remove what `make` made, as far as it is empty."""
+        """Remove the folders that `claim` made, as far as they are empty."""
         with suppress(OSError):  # the first that isn't
             for each in folders:
                 each.rmdir()
 
     def write(self, key: str, pieces: Iterable[bytes]) -> int:
-        """Write a new file below a folder that `make_new` made; `sync` sees it onto the disk.
+        """Write a new file below a folder that `make_new` made; `sync` makes it durable.
 
         Returns
         -------
@@ -205,8 +205,8 @@ class LocalStorage:
         Raises
         ------
         FileNotFoundError
-            The first two folders of the key are not there: somebody removed what was begun, and
-            a new folder would lack what was written before.
+            The first two folders of the key are missing: somebody deleted the part that was
+            begun, and a new folder would lack the files that were written before.
         """
         path = self.root / key
         top = self.root.joinpath(*key.split("/")[:_FREE_LEVELS])
@@ -218,7 +218,7 @@ class LocalStorage:
         return size
 
     def sync(self, prefix: str) -> None:
-        """See all files and folders below a key onto the disk, and its own name."""
+        """Sync all files and folders below a key to the disk, and its own name."""
         folder = self.root / prefix
         paths = [folder, *folder.rglob("*"), folder.parent]
         # Many at once, because a file system commits those that wait together in one go.
@@ -231,9 +231,9 @@ class LocalStorage:
     ) -> bool:
         """Create a file, whole and on the disk, unless there is one: then return False.
 
-        Of several that try at the same time, in processes or on machines, one succeeds.
-        `allowed` is asked when only the name is missing. Where it says no, or somebody has
-        deleted the temporary file since, the file isn't made, and False returned, too.
+        If several processes or machines try at the same time, one succeeds. `allowed` is called
+        when all but the name is on the disk. If it returns False, or somebody has deleted the
+        temporary file since, nothing is created, and False returned, too.
         """
         path = self.root / key
         temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
@@ -257,7 +257,7 @@ class LocalStorage:
     def delete(self, prefix: str) -> None:
         """Delete a file, or a folder with all that is in it; of a link only the link.
 
-        A folder goes out of sight in one step, under a hidden name, so that nobody meets half.
+        A folder is renamed to a hidden name first, so that no reader sees half of it.
         """
         path = self.root / prefix
         if path.is_symlink() or not path.is_dir():
@@ -270,7 +270,7 @@ class LocalStorage:
         shutil.rmtree(path)
 
     def usage(self, prefix: str = "") -> Usage:
-        """Add up what lies below a key, but for what others delete meanwhile."""
+        """Sum files and bytes below a key; what others delete meanwhile is left out."""
         total = Usage()
         for _, status in _below(self.root / prefix):
             if stat.S_ISREG(status.st_mode):
@@ -280,7 +280,7 @@ class LocalStorage:
         return total
 
     def allocated_bytes(self) -> int | None:
-        """Add up what the disk gives to all files; None where that takes asking for each."""
+        """Sum the bytes that the disk allocates to all files."""
         total, folders = 0, [str(self.root)]
         with ThreadPoolExecutor(_CALLS_AT_ONCE, thread_name_prefix="sparsefeat-usage") as pool:
             while folders:
@@ -310,7 +310,7 @@ class LocalStorage:
         return max(0.0, now - latest)
 
     def identity(self) -> tuple[int, int]:
-        """Tell this folder from another one that may come to lie in its place."""
+        """Identify this folder, so that another one in its place is noticed."""
         status = self.root.stat()
         return status.st_dev, status.st_ino
 
@@ -409,7 +409,7 @@ def _take_name(temporary: Path, path: Path) -> bool:
 
 
 def sync(path: Path) -> None:
-    """Have the system write a file, or a folder's list of names."""
+    """Make a file, or a folder's list of names, durable (`fsync`)."""
     if os.name == "nt" and path.is_dir():
         return  # Windows opens no folder, and keeps their names safe by itself
     descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)

@@ -1,7 +1,7 @@
 """A store's bytes in an object store: S3 and what speaks its protocol, Google Cloud, Azure.
 
-Objects are whole from the moment that they can be seen, and there are no folders. A snapshot is
-created with ``If-None-Match: *``; the answer may get lost, so what is there afterwards decides.
+Objects are whole as soon as they can be seen, and there are no folders. A snapshot is created with
+``If-None-Match: *``. If the answer gets lost, the object that is there afterwards decides.
 """
 
 import errno
@@ -48,9 +48,9 @@ class ObjectFile:
 class ObjectStorage:
     """The operations that a store needs, on objects whose names begin with a URL.
 
-    Everything that the server or the network refuses is an `OSError`; answers of 5xx, dropped
-    connections and timeouts are retried before, for two minutes. Files are uploaded in threads:
-    what `write` has begun is stored when `sync` returns.
+    Whatever the server or the network refuses raises `OSError`. Answers of 5xx, dropped connections
+    and timeouts are retried for two minutes first. Files are uploaded in threads: `write` begins an
+    upload, `sync` waits for it.
 
     Parameters
     ----------
@@ -192,12 +192,12 @@ class ObjectStorage:
         return sizes[inner]
 
     def claim(self, prefix: str) -> list[Path]:
-        """See once that two writers can't create the same object: there are no folders to make.
+        """Check, once, that two writers can't both create an object; there are no folders to make.
 
         Raises
         ------
         StoreWriteError
-            The server takes both.
+            They can.
         """
         if self._claimed:
             return []
@@ -220,7 +220,7 @@ class ObjectStorage:
         """Do nothing: `claim` leaves nothing."""
 
     def check_writable(self, prefix: str) -> None:
-        """See that objects can be created, as `claim` does."""
+        """Check that objects can be created, as `claim` does."""
         self.claim(prefix)
 
     def make_new(self, prefix: str) -> None:
@@ -262,8 +262,8 @@ class ObjectStorage:
     ) -> bool:
         """Create an object unless there is one, or `allowed` says no: then return False.
 
-        No two contents are the same, so an object that has this one was created by this call,
-        even if the answer that said so got lost.
+        Contents are unique. So an object with this content was created by this call, even if the
+        answer was lost.
         """
         pause, failure = 0.1, None
         for number in range(_TRIES):
@@ -285,7 +285,7 @@ class ObjectStorage:
         raise failure or OSError(errno.EAGAIN, "the server neither creates it nor has it", key)
 
     def delete(self, prefix: str) -> None:
-        """Delete an object, or all below a key: a part's root first, so that nobody reads half."""
+        """Delete an object, or all below a key, a part's root first: no reader sees half a part."""
         begun = [each for each in self._uploads.pop(prefix, []) if not each.cancel()]
         wait(begun)
         inner = [f"{prefix}/{name}" for name in self._list_sizes(prefix)]
@@ -297,7 +297,7 @@ class ObjectStorage:
         self._sizes_of.cache_clear()
 
     def usage(self, prefix: str = "") -> Usage:
-        """Add up what lies below a key."""
+        """Sum objects and bytes below a key."""
         sizes = self._list_sizes(prefix)
         total = sum(sizes.values())
         return Usage(files=len(sizes), stored_bytes=total, allocated_bytes=total)
@@ -329,7 +329,7 @@ class ObjectStorage:
         return max(0.0, time.monotonic() + self._clock - max(times))
 
     def identity(self) -> tuple[int, int]:
-        """Give the same always: nothing else comes to lie at a URL."""
+        """Give the same always: a URL names one place."""
         return (0, 0)
 
     def _server_time(self) -> float:

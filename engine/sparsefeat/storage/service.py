@@ -46,12 +46,9 @@ _process: int | None = None  # the one that has obstore's threads
 
 
 def check_process() -> None:
-    """Refuse to go on in a process that was forked from one that has reached a service.
+    """Raise `StoreError` in a process that was forked from one that has reached a service.
 
-    Raises
-    ------
-    StoreError
-        It was. obstore's threads are not there any more, and every request would wait for them.
+    obstore's threads don't exist in it, and every request would wait for them.
     """
     if _process not in (None, os.getpid()):
         raise StoreError(
@@ -62,10 +59,11 @@ def check_process() -> None:
 
 
 def connect(url: str) -> Any:
-    """Reach a service, and see that the bucket is there and may be listed.
+    """Connect to a service, and check that the bucket exists and may be listed.
 
-    Keys, region and endpoint are those of the environment. What was reached once in this process
-    is not asked again. A server that doesn't answer is given up after 10 to 25 seconds.
+    Credentials, region and endpoint come from the environment. The check is made once in a process.
+    It passes where a whole bucket may not be listed: prefixes in it may. A server that doesn't
+    answer is given up after 10 to 25 seconds.
 
     Raises
     ------
@@ -129,9 +127,9 @@ def _why(scheme: str, url: str, exc: Exception) -> str:
 
 
 def repeated(ask: Callable[[], T]) -> T:
-    """Ask for something, and again where the answer breaks off.
+    """Make a request, and repeat it if the answer breaks off.
 
-    obstore repeats a request that gets no answer, but not one of whose answer the end is missing.
+    obstore itself repeats requests that get no answer, but not those whose answer is cut short.
     """
     for _ in range(_BROKEN_ANSWERS):
         try:
@@ -144,7 +142,7 @@ def repeated(ask: Callable[[], T]) -> T:
 
 @contextmanager
 def translating(name: str) -> Iterator[None]:
-    """Raise what obstore raises about a key of that name as the `OSError` that it means."""
+    """Translate obstore's exceptions about a key to `OSError`; `name` is for the message."""
     check_process()
     from obstore import exceptions
 
@@ -172,7 +170,7 @@ def _message(exc: BaseException) -> str:
 
 
 def brief(exc: Exception) -> str:
-    """Say in a few words what obstore says in hundreds.
+    """Shorten a message of obstore to one line.
 
     Examples
     --------
