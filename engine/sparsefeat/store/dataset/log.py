@@ -406,6 +406,8 @@ class Log:
             self._take_back(before, made)
             self._drop_unless_newest(made)
             raise
+        except OSError as exc:
+            raise write_error(self._storage, exc) from exc
         if max(self.numbers(), default=0) <= made.number:
             return True
         newest = self.require()

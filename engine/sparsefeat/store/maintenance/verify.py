@@ -351,8 +351,9 @@ class _PartCheck:
 
     def _copies(self, part: Part) -> Iterator[Finding]:
         """Compare what the header repeats with the ends of the files."""
+        files = {*self.files}
         for name, copy in part.header.copies.items():
-            if name not in self.files:
+            if name not in files:
                 yield self._finding(f"{name} is not there, but repeated in the header")
                 continue
             with self._storage.open(f"{self.key}/{name}") as file:
