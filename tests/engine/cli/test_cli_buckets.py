@@ -55,6 +55,13 @@ def test_there_is_no_store(url: str, tmp_path: Path, words: str) -> None:
     assert f"there is nothing at {url}, expected a store" in done.stderr
 
 
+@pytest.mark.parametrize("words", ["sparsity URL", "extract URL -o new", "bench URL"])
+def test_there_are_no_images(url: str, small_vgg16: Path, tmp_path: Path, words: str) -> None:
+    done = run(f"{words.replace('URL', url)} -m {small_vgg16}", tmp_path)
+    assert_one_line(done)
+    assert f"got '{url}', expected images, or a store where one is taken: " in done.stderr
+
+
 def test_refusals_end_in_one_line(
     proxy: Proxy, url: str, small_vgg16: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
