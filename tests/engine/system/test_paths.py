@@ -84,6 +84,7 @@ def test_a_url_is_refused_where_a_disk_is_meant(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
     (tmp_path / "photos").mkdir()
+    Image.new("RGB", (64, 64)).save(tmp_path / "photos" / "a.png")
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(main, line.split())
     assert done.exit_code == 2, done.output
