@@ -103,7 +103,9 @@ def test_scikit_learn_s_own_checks(small_vgg16: Path) -> None:
     for each in results:
         by_status.setdefault(each["status"], set()).add(each["check_name"])
     assert by_status["xfail"] == set(NOT_OF_IMAGES)
-    assert by_status["skipped"] == {"check_array_api_input"}
+    # Depends on scikit-learn's version and on which array libraries are installed.
+    assert by_status.get("skipped", set()) <= {"check_array_api_input"}
+    assert by_status.keys() <= {"passed", "xfail", "skipped"}
     assert len(by_status["passed"]) > 30
 
 

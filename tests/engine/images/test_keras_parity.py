@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import PIL
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -125,6 +126,13 @@ KINDS: dict[str, Callable[[Image.Image], bytes]] = {
 }
 
 
+# Before version 13, Pillow can't read the YCbCr that it writes to a TIFF file.
+TIFF_MODES = ["CMYK", "YCbCr", "LAB", "I;16", "I;16B", "I", "F"]
+if int(PIL.__version__.partition(".")[0]) < 13:
+    del KINDS["tiff-ycbcr"]
+    TIFF_MODES.remove("YCbCr")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_format_and_mode(
     kind: str, photographs: dict[str, Image.Image], like_keras: Check, tmp_path: Path
@@ -166,7 +174,7 @@ def test_random_pixels_modes_and_sizes(
             [
                 *((mode, "PNG") for mode in ("1", "L", "LA", "I;16", "P", "RGB", "RGBA")),
                 *((mode, "TIFF") for mode in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX")),
-                *((mode, "TIFF") for mode in ("CMYK", "YCbCr", "LAB", "I;16", "I;16B", "I", "F")),
+                *((mode, "TIFF") for mode in TIFF_MODES),
                 *((mode, "WEBP") for mode in ("RGB", "RGBA")),
                 *((mode, "GIF") for mode in ("1", "L", "P")),
                 *((mode, "BMP") for mode in ("1", "L", "P", "RGB", "RGBA")),
