@@ -5,6 +5,7 @@ CRC-32C, before anything is done with it. docs/format.md describes them for othe
 JSON schemas beside this module are generated from the classes here.
 """
 
+import inspect
 import json
 import math
 import re
@@ -485,11 +486,14 @@ def schemas() -> dict[str, dict[str, Any]]:
     sealed = snapshot["$defs"]["SnapshotDocument"]
     sealed["properties"]["crc32c"] = {"type": "string", "pattern": "^[0-9a-f]{8}$"}
     sealed["required"] = ["crc32c", *sealed["required"]]
-    return {
-        name: {"$schema": _DIALECT, **schema}
-        for name, schema in {
-            "header.schema.json": header,
-            "snapshot.schema.json": snapshot,
-            "extra.schema.json": msgspec.json.schema(_Kept),
-        }.items()
+    made = {
+        "header.schema.json": header,
+        "snapshot.schema.json": snapshot,
+        "extra.schema.json": msgspec.json.schema(_Kept),
     }
+    for schema in made.values():
+        for definition in schema.get("$defs", {}).values():
+            if "description" in definition:
+                # A docstring: Python 3.13 leaves out its indentation, older ones don't.
+                definition["description"] = inspect.cleandoc(definition["description"])
+    return {name: {"$schema": _DIALECT, **schema} for name, schema in made.items()}
