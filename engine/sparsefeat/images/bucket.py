@@ -1,4 +1,4 @@
-"""Images that are objects of a bucket."""
+"""List images that are objects in a bucket."""
 
 import os
 from collections.abc import Iterator
@@ -20,15 +20,15 @@ from sparsefeat.types import ReadFailure, Reject
 
 
 def is_in_bucket(name: str) -> bool:
-    """Tell a bucket's URL from a path, and from what is not fetched."""
+    """Return whether a name is the URL of a bucket, and not a path or another URL."""
     return is_url(name) and ADDRESS.match(name) is None
 
 
 def objects_below(url: str, skip: str | os.PathLike[str] | None, takes: Takes) -> Iterator[Found]:
-    """List the objects below a URL that may be images, by the bytes of their names.
+    """Yield the objects below a URL that may be images, in the order of their names' bytes.
 
-    As in a folder, what begins with a dot is passed over, and so are stores. Of an object that
-    can't be asked for, the reject is given.
+    As in a folder, names that start with a dot are skipped, and so are stores. An object whose name
+    can't be requested is yielded as a reject.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def objects_below(url: str, skip: str | os.PathLike[str] | None, takes: Takes) -
     try:
         for name, size, mtime_ns in list_objects(url):
             names, file = name.split("/"), f"{url}/{name}"
-            is_marker = not size and "." not in names[-1]  # of a folder, as consoles make them
+            is_marker = not size and "." not in names[-1]  # cloud consoles mark folders like this
             if not is_fetchable(name) and not is_marker:
                 if takes([each for each in names if each.strip(".")], file):
                     yield _unfetchable(url, name, size, mtime_ns)
@@ -50,8 +50,8 @@ def objects_below(url: str, skip: str | os.PathLike[str] | None, takes: Takes) -
                 yield _object(file, url, name, size, mtime_ns)
     except OSError as exc:
         raise SourceError(
-            f"{url} can't be listed ({exc.strerror or exc}), expected images: see to the keys, the "
-            "network or the server, and run the same command again"
+            f"{url} can't be listed ({exc.strerror or exc}), expected images: check the keys, the "
+            "network and the server, and run the same command again"
         ) from exc
 
 
@@ -67,7 +67,7 @@ def _unfetchable(url: str, name: str, size: int, mtime_ns: int) -> Reject:
 
 
 def object_at(url: str, root: str | None = None) -> Source | ReadFailure:
-    """Look at one object, named relative to `root` if that is above it, else to its own prefix."""
+    """Look up an object; its path is relative to `root` if that is above it, else to its prefix."""
     root, name = split_url(url, root)
     try:
         return _object(url, root, name, *look_at_object(url))
@@ -76,7 +76,7 @@ def object_at(url: str, root: str | None = None) -> Source | ReadFailure:
 
 
 def split_url(url: str, root: str | None) -> tuple[str, str]:
-    """Split before the name of an object below `root`, or before the last part of it."""
+    """Split an object's URL into `root` and the name below it; by default before the last part."""
     if root is not None and url.startswith(f"{root.rstrip('/')}/"):
         root = root.rstrip("/")
         return root, url[len(root) + 1 :]

@@ -1,4 +1,4 @@
-"""What a table, or a sample, says of an image: its label, and columns that are kept."""
+"""The label of an image and the columns stored with it, from a table or a sample."""
 
 import json
 import math
@@ -16,27 +16,27 @@ from sparsefeat.types import (
 )
 
 LABEL_COLUMNS: Final = ("label", "labels", "class", "cls", "category", "class_name")
-"""Where a label is looked for unless a column is named."""
+"""The columns that may hold the label if no column is named."""
 
 _LONGEST_VALUE: Final = 4000  # bytes of JSON
-_MAX_BYTES: Final = 16_000  # of a row's
+_MAX_BYTES: Final = 16_000  # of all kept values of a row
 _INT64: Final = range(-(2**63), 2**63)
 
 
 class Columns:
-    """Which of the columns beside an image become its label, and which are kept.
+    """Which columns become the label of an image, and which are stored with it.
 
     Parameters
     ----------
     label
-        The column of the label; None for the first of `LABEL_COLUMNS` that there is.
+        The column of the label; by default the first of `LABEL_COLUMNS` that exists.
     keep
-        Names of columns, separated by commas or as a list, in the order in which they are kept.
+        Names of columns to store, separated by commas or as a list, in their order in the store.
 
     Raises
     ------
     InputError
-        A name is one of the columns that every store has, or no name that a file can hold.
+        A name is that of a column that every store has, or can't be stored.
     """
 
     def __init__(self, label: str | None = None, keep: str | Iterable[str] = ()) -> None:
@@ -60,18 +60,18 @@ class Columns:
 
     @property
     def named(self) -> tuple[str, ...]:
-        """The columns that were asked for by name."""
+        """The columns that the user named."""
         return tuple(dict.fromkeys([*self.keep, *([self.label] if self.label else [])]))
 
     @property
     def unmatched(self) -> tuple[tuple[str, str], ...]:
-        """The columns that no image had so far, each behind the option that names it."""
+        """The columns that no image had so far, as (option, column)."""
         label = [("label-column", self.label)] if self.label else []
         named = [*label, *(("keep", name) for name in self.keep)]
         return tuple(pair for pair in named if pair[1] not in self._found)
 
     def label_of(self, values: Mapping[str, object]) -> str | None:
-        """Give the label that the values of an image's columns say; None if they say none."""
+        """Return the label from the columns of an image; None if there is none."""
         wanted = LABEL_COLUMNS if self.label is None else (self.label,)
         for name in wanted:
             if (value := plain(values.get(name))) is None or value == "":
@@ -81,10 +81,10 @@ class Columns:
         return None
 
     def extra(self, values: Mapping[str, object]) -> str:
-        """Give what is kept of the values of an image's columns, as a JSON object.
+        """Return the stored columns of an image as a JSON object.
 
-        Text that takes more than 4,000 bytes is cut, or more than its share of 16,000; what
-        isn't a number, a truth value or text is kept as its JSON.
+        Text is cut to 4,000 bytes, or to its share of 16,000. Values other than numbers, booleans
+        and text are stored as text with their JSON.
         """
         kept = {}
         for name in self.keep:
@@ -95,7 +95,7 @@ class Columns:
 
 
 def plain(value: object) -> str | int | float | bool | None:
-    """Give a value as what can be kept: None where there is none."""
+    """Convert a value to a type that can be stored; None if there is no value."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
@@ -107,13 +107,13 @@ def plain(value: object) -> str | int | float | bool | None:
     if isinstance(value, list | tuple | dict):
         try:
             value = _json(value)
-        except (ValueError, RecursionError):  # it holds itself, or is nested too deep
+        except (ValueError, RecursionError):  # it contains itself, or is nested too deeply
             return None
     return _valid(str(value))
 
 
 def _valid(text: str) -> str:
-    """Give text that can be stored anywhere: NUL and lone surrogates become U+FFFD."""
+    """Replace NUL and lone surrogates by U+FFFD, so that the text can be stored anywhere."""
     if "\0" in text:
         text = text.replace("\0", "\ufffd")
     try:
@@ -124,7 +124,7 @@ def _valid(text: str) -> str:
 
 
 def _cut(text: str, most: int) -> str:
-    """Cut text so that its JSON takes at most so many bytes."""
+    """Cut text so that its JSON takes at most `most` bytes."""
     text = text[:most]
     while (size := len(_json(text).encode())) > most:
         text = text[: len(text) * most // size - 1]

@@ -1,8 +1,8 @@
-"""Images inside of other files: tar archives (WebDataset's shards among them), zip, Parquet.
+"""Images in container files: tar archives (including WebDataset shards), zip, Parquet.
 
-Nothing is extracted. Where a file can be read at any place, its members are listed without their
-bytes, and each is read when it is decoded, in the thread that does that. A compressed tar, or one
-in a bucket, can only be read from its beginning: its members come with their bytes.
+Nothing is extracted to disk. If a container allows random access, its members are listed without
+their content, and each is read by the thread that decodes it. A compressed tar, or a tar in a
+bucket, can only be read sequentially: its members are listed with their content.
 """
 
 import gzip
@@ -43,39 +43,40 @@ from sparsefeat.system import counted, describe_exception
 from sparsefeat.types import NOTHING_KEPT
 
 Takes = Callable[[Sequence[str], str], bool]
-"""Whether a file is listed: the names in its path, and what to call it."""
+"""Decides whether a file is listed, from the levels of its path and its full name."""
 
-# Of WebDataset's samples, what is no image.
+# Suffixes of files in WebDataset samples that are not images.
 _NOTES: Final = (".cls", ".json", ".txt", ".npy", ".pyd", ".pth", ".id")
-_CAPTION: Final = ("caption", "txt")  # a column, and what has it where no JSON does
+_CAPTION: Final = ("caption", "txt")  # a column, and the file that has it if no JSON does
 _IMAGES: Final = {"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic"}
 _LARGEST_NOTE: Final = 1 << 20
 _LARGEST_SAMPLE: Final = 64  # images
 _LONGEST_NAME: Final = 4096
 _LARGEST_FILE: Final = max_file_bytes(MAX_PIXELS)
-# Of a tar: headers that hold a long name or attributes of the next one, and what they may take.
+# Types of tar headers with a long name or attributes of the next file, and their largest size.
 _EXTENSIONS: Final = (b"L", b"K", b"x", b"g", b"X")
 _LARGEST_EXTENSION: Final = 1 << 20
 _MAX_ZEROS: Final = 4096  # blocks of 512 bytes between two archives in one file
 _GZIP: Final = b"\x1f\x8b"
 _ZIP_HEADER: Final = struct.Struct("<4s22xHH")
 _ZIP_ENCRYPTED: Final = 1
-_MAX_HEADER_BYTES: Final = 4096  # mostly; a longer one takes another request
+_MAX_HEADER_BYTES: Final = 4096  # read ahead; a longer header takes another request
 _DAMAGE: Final = (
     *(DamagedContainerError, tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile),
 )
 
 
 def list_members(source: Source, takes: Takes, columns: Columns | None = None) -> Iterator[Found]:
-    """Go through the images in a file, in its order.
+    """Yield the images in a container, in the container's order.
 
-    Damage costs the members behind it: what came before stays, and the file itself is given as a
-    reject with the reason. `columns` says what the labels are, and what else is kept.
+    If the container is damaged, members after the damage are lost: the members before it are
+    yielded, and then the container itself as a reject with the reason. `columns` decides which
+    labels and columns images have.
 
     Raises
     ------
     NoImagesError
-        It is a table without images.
+        It is a table without a column of images.
     """
     columns = columns or Columns()
     seen: set[str] = set()
@@ -108,7 +109,7 @@ def list_members(source: Source, takes: Takes, columns: Columns | None = None) -
             yield from members
     except (DependencyError, NoImagesError, SourceError, MemoryError):
         raise
-    except Exception as exc:  # odd headers make tarfile, zipfile and pyarrow raise what they like
+    except Exception as exc:  # for odd headers, tarfile, zipfile and pyarrow can raise anything
         if isinstance(exc, OSError) and not isinstance(exc, gzip.BadGzipFile):
             yield refused(source, classify_os_error(exc))
         else:
@@ -116,14 +117,14 @@ def list_members(source: Source, takes: Takes, columns: Columns | None = None) -
 
 
 def read_member(source: Source, member: Member) -> bytes:
-    """Read an image out of the file that holds it.
+    """Read the bytes of an image in a container.
 
     Raises
     ------
     UnreadableError
-        That file changed, or the image is damaged.
+        The container has changed, or the image is damaged.
     OSError
-        The system refused.
+        The operating system or server refused.
     """
     if member.column:
         return read_row(source, member)
@@ -141,7 +142,7 @@ def _damaged(exc: Exception, count: int) -> UnreadableError:
 
 
 class _Header(tarfile.TarInfo):
-    """A header in a tar, which ends with headers of zeros and not anywhere."""
+    """A tar header that detects truncated archives, which `tarfile` accepts silently."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
@@ -152,7 +153,7 @@ class _Header(tarfile.TarInfo):
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
-        zeros: int = getattr(archive, "zeros", 0)  # blocks that lie before this header
+        zeros: int = getattr(archive, "zeros", 0)  # blocks of zeros before this header
         try:
             header = super().fromtarfile(archive)
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
@@ -160,29 +161,29 @@ class _Header(tarfile.TarInfo):
             archive.ignore_zeros = zeros < _MAX_ZEROS
             raise
         except tarfile.HeaderError as exc:
-            if zeros:  # what lies behind the end is no other archive
+            if zeros:  # the data after the end is not another archive
                 archive.ignore_zeros = False
                 raise tarfile.EOFHeaderError(str(exc)) from exc  # type: ignore[attr-defined]
-            # tarfile ends at any damage but in the first header, as if there were no more.
-            raise DamagedContainerError(f"{exc}, or it is cut off") from exc
+            # Except in the first header, tarfile treats damage as the end of the archive.
+            raise DamagedContainerError(f"{exc}, or it is truncated") from exc
         archive.zeros = 0  # type: ignore[attr-defined]
         return header
 
 
 def _archived(source: Source, judge: Judge, columns: Columns) -> Generator[Found, None, None]:
-    """List what is in a tar."""
+    """Yield the images in a tar."""
     with open_container(source.file) as file:
         is_packed = file.read(2) == _GZIP
         file.seek(0)
         random_access = not is_packed and not is_url(source.file)
         mode: Any = "r:" if random_access else "r|"
-        # Not tarfile's own decompression, which ends with the first of several gzip members.
+        # tarfile's own decompression would end after the first of several gzip members.
         stream: Any = gzip.GzipFile(fileobj=file) if is_packed else file
         with tarfile.open(fileobj=stream, mode=mode, tarinfo=_Header, ignore_zeros=True) as archive:
             files = _files(source, archive, judge, columns, random_access=random_access)
             yield from _with_columns(files, columns)
         if is_packed:
-            while stream.read(1 << 20):  # its last checksum lies behind the padding
+            while stream.read(1 << 20):  # the last checksum is after the padding
                 pass
 
 
@@ -194,13 +195,13 @@ def _files(
     *,
     random_access: bool,
 ) -> Iterator[tuple[str, Found | None, bytes | None]]:
-    """Give each file in a tar, with its name, and the bytes of one that may fill a column."""
+    """Yield the name of each file in a tar, with the image, or with the content of other files."""
     asked = {"cls", "json", *(name.lower() for name in columns.named)} - _IMAGES
     if _CAPTION[0] in asked:
         asked.add(_CAPTION[1])
-    places: dict[str, tuple[int, int]] = {}  # for hard links
+    extents: dict[str, tuple[int, int]] = {}  # (offset, size) by name, for hard links
     for entry in archive:
-        archive.members = []  # type: ignore[attr-defined]  # it would remember all of them
+        archive.members = []  # type: ignore[attr-defined]  # otherwise it keeps all in memory
         name = entry.name.removeprefix("./").lstrip("/")
         if not entry.isreg() and not entry.islnk():
             continue
@@ -211,11 +212,11 @@ def _files(
             continue
         offset, size = entry.offset_data, entry.size
         if entry.islnk():
-            offset, size = places.get(entry.linkname.removeprefix("./"), (-1, 0))
+            offset, size = extents.get(entry.linkname.removeprefix("./"), (-1, 0))
         elif random_access:
-            places[entry.name.removeprefix("./")] = offset, size
+            extents[entry.name.removeprefix("./")] = offset, size
         if random_access and offset + size > source.bytes and not entry.issparse():
-            raise DamagedContainerError("it is cut off")
+            raise DamagedContainerError("it is truncated")
         verdict = judge(name)
         if verdict is False:
             continue
@@ -239,12 +240,12 @@ def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
     stream = archive.extractfile(entry)
     content = b"" if stream is None else stream.read()
     if len(content) != entry.size:
-        raise DamagedContainerError("it is cut off")
+        raise DamagedContainerError("it is truncated")
     return content
 
 
 def _sample(name: str) -> tuple[str, str]:
-    """Split a name into the key of its WebDataset sample and what is behind, in small letters."""
+    """Split a name into the key of its WebDataset sample and the lower-case extension."""
     folder, slash, base = name.rpartition("/")
     key, _, kind = base.partition(".")
     return folder + slash + key, kind.lower()
@@ -253,10 +254,10 @@ def _sample(name: str) -> tuple[str, str]:
 def _with_columns(
     files: Iterator[tuple[str, Found | None, bytes | None]], columns: Columns
 ) -> Iterator[Found]:
-    """Give images the label, and what is kept, that other files of the same sample say.
+    """Yield images with the label and columns from the other files of the same sample.
 
-    A WebDataset sample is what follows each other with the same name up to the first dot of its
-    last part.
+    A WebDataset sample consists of consecutive files with the same name up to the first dot after
+    the last slash.
     """
     sample, images = "", list[Found]()
     notes: dict[str, bytes] = {}
@@ -290,13 +291,13 @@ def _with_columns(
             elif note is not None:
                 notes[kind] = note
     except Exception:
-        yield from complete()  # the last sample that is whole
+        yield from complete()  # the last complete sample
         raise
     yield from complete()
 
 
 def _values(sample: str, notes: Mapping[str, bytes]) -> dict[str, object]:
-    """Give the columns of a sample: its key, its files of text, and what its JSON says."""
+    """Return the columns of a sample: its key, its text files, and the fields of its JSON."""
     values: dict[str, object] = {"key": sample, "__key__": sample}
     values |= {kind: note.decode(errors="replace").strip() for kind, note in notes.items()}
     column, kind = _CAPTION
@@ -310,7 +311,7 @@ def _values(sample: str, notes: Mapping[str, bytes]) -> dict[str, object]:
 
 
 def _zipped(source: Source, judge: Judge) -> Generator[Found, None, None]:
-    """List what is in a zip."""
+    """Yield the images in a zip."""
     with open_container(source.file) as file:
         try:
             entries = zipfile.ZipFile(file).infolist()
@@ -337,12 +338,12 @@ def _zipped(source: Source, judge: Judge) -> Generator[Found, None, None]:
 
 
 def _zip_refusal(entry: zipfile.ZipInfo) -> Reason | None:
-    """Say why a file in a zip can't be read, if so."""
+    """Return why a file in a zip can't be read; None if it can."""
     if entry.flag_bits & _ZIP_ENCRYPTED:
         return Reason.ENCRYPTED
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return Reason.COMPRESSION
-    # What doesn't shrink grows by a few bytes a block at most.
+    # Incompressible data grow by at most a few bytes per block.
     slack = entry.file_size // 1000 + 64 if entry.compress_type == zipfile.ZIP_DEFLATED else 0
     return Reason.CONTAINER if entry.compress_size > entry.file_size + slack else None
 
@@ -350,16 +351,16 @@ def _zip_refusal(entry: zipfile.ZipInfo) -> Reason | None:
 def _inflated(file: IO[bytes], member: Member, size: int) -> bytes:
     header = file.read(_ZIP_HEADER.size)
     if len(header) < _ZIP_HEADER.size or not header.startswith(b"PK\3\4"):
-        raise UnreadableError(Reason.CONTAINER, "no file begins where its list says")
+        raise UnreadableError(Reason.CONTAINER, "there is no file at the listed offset")
     _, name_bytes, extra_bytes = _ZIP_HEADER.unpack(header)
     file.seek(name_bytes + extra_bytes, os.SEEK_CUR)
     content = file.read(member.length)
     if member.deflated:
         try:
-            # A byte more than it claims: one that claims too little must not cost memory.
+            # Stop after one byte more than the listed size, to limit the memory.
             content = zlib.decompressobj(-15).decompress(content, size + 1)
         except zlib.error as exc:
             raise UnreadableError(Reason.CONTAINER, str(exc)) from exc
     if len(content) != size or zlib.crc32(content) != member.crc32:
-        raise UnreadableError(Reason.CONTAINER, "the bytes are not those that its list says")
+        raise UnreadableError(Reason.CONTAINER, "the size or the checksum does not match")
     return content

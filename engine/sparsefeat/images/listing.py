@@ -1,4 +1,4 @@
-"""Which files there are, in a stable order, and what to call them."""
+"""List the files that may be images, in a stable order."""
 
 # Plain text for paths: a million pathlib objects would double time and memory.
 # ruff: noqa: PTH100, PTH109, PTH110, PTH112, PTH118, PTH120, PTH206
@@ -45,73 +45,73 @@ AnyPath = str | os.PathLike[str]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_TOGETHER: Final = 1024  # rows of a table
-_LOOKING: Final = 16  # at objects at the same time
+_TOGETHER: Final = 1024  # rows of a table in a block
+_LOOKING: Final = 16  # simultaneous requests for objects
 _recent = Recent()
 _log = logging.getLogger(__name__)
 
 
 class Search:
-    """The files that may be images: every regular file that isn't hidden.
+    """The files that may be images: all regular files that are not hidden.
 
-    They are found while it is gone through, once; `list_images` gives them all as a list.
-    `extract` and `Extractor.extract` take both.
+    The files are searched while the object is iterated, which is possible once. `list_images`
+    returns all of them as a list. `extract` and `Extractor.extract` accept both.
 
     Parameters
     ----------
     inputs
-        One or several folders (searched recursively), files, and patterns in which ``**`` stands
-        for any folders and case is ignored. What exists under a name is never taken for a
-        pattern.
+        One or several folders (searched recursively), files, and patterns in which ``**`` matches
+        any folders; case is ignored. The name of an existing file is never taken as a pattern.
     files_from
-        A list of files and folders that another program wrote: one path a line, or NUL after
-        each; "-" is standard input. A folder is searched unless the list also names what is in
-        it. Or a table, by its name ``.parquet``, ``.csv`` or ``.tsv``: a row an image, whose
-        relative paths start at the table's folder.
+        A list of files and folders, with one path per line or with NUL after each; "-" is standard
+        input. A folder is searched, unless the list also names files in it. Or a table, named
+        ``.parquet``, ``.csv`` or ``.tsv``, with one image per row; relative paths in it start at
+        the table's folder.
     root
-        Folder that the paths of single files are relative to, if they lie beneath it.
+        Folder to which the paths of single files are relative, if they are below it.
     skip
-        Folder that is never entered, such as the store that is being written; what is listed
-        in `files_from` is passed over if it lies there.
+        Folder that is never entered, for example the store that is being written; paths of
+        `files_from` that are in it are skipped.
     include, exclude
-        Patterns, at any depth, of the only files to list and of files and folders not to list:
-        ``*.jpg``, ``thumbnails``, ``2019/*.jpg``. They are compared with the path below a folder
-        that is searched, and of a single file below its root.
+        Patterns, at any depth, of the only files to list, and of files and folders not to list:
+        ``*.jpg``, ``thumbnails``, ``2019/*.jpg``. They are compared with the path below the
+        searched folder, or of a single file with the path below its root.
     shard
-        Of all that is found, only what is in it.
+        List only the images of this shard.
     path_column
-        The column of a table in `files_from` that has the paths; None for ``path``,
-        ``file_name``, ``image``, ``url``, ``key`` or the like.
+        The column of a table in `files_from` that has the paths; by default ``path``,
+        ``file_name``, ``image``, ``url``, ``key`` or a similar name.
     label_column
-        The column of a table, or the field of a WebDataset sample, that is the label.
+        The column of a table, or the field of a WebDataset sample, that has the label.
     keep
-        Columns and fields that are kept in the store, separated by commas or as a list.
+        Columns and fields to store with the rows, separated by commas or as a list.
 
     Yields
     ------
-    A `Source` for each file and a `ReadFailure` for each that is lost or forbidden, in the order
-    of the arguments and then of the list; within a folder, by the bytes of the path relative
-    to it, with what only links lead to behind the rest. A file named twice comes once.
-    Companions of images (``.mov``, ``.xmp``, ``Thumbs.db``, ...) are counted in
-    `companions` instead, unless `inputs` names the file or `include` matches it. Nothing where
-    `inputs` are empty and the list has no entries.
+    Source or Reject
+        A `Source` for each file, and a `ReadFailure` for each file that is missing or not
+        permitted. They come in the order of `inputs` and then of `files_from`; within a folder by
+        the bytes of their relative paths, and after them files that only links lead to. A file that
+        is named twice is listed once. Companions of images (``.mov``, ``.xmp``, ``Thumbs.db``, ...)
+        are counted in `companions` and not listed, unless `inputs` names the file or `include`
+        matches it.
 
     Raises
     ------
     SourceError
-        One of `inputs` names nothing or vanishes meanwhile; or there are some, or entries in the
-        list, and no file in any of them; or `root` is not a folder; or a table has not the
-        columns that were named. What is known before anything is searched is raised at once.
+        One of `inputs` does not exist or disappears; or there are inputs but no files in them; or
+        `root` is not a folder; or a table lacks a named column. Errors that are known before the
+        search are raised at once.
     InputError
-        One of `inputs` is no path, or a path is empty; or `include` or `exclude` is no pattern, or
-        one that begins at "/" or has ".."; or a column has a name that a store can't have.
+        One of `inputs` is not a path, or a path is empty; or `include` or `exclude` is not a
+        pattern, starts with "/" or contains ".."; or a column has a name that a store can't hold.
 
     Notes
     -----
-    A folder is the root of its images; a pattern's root is the folder before the first
-    wildcard. A single file is relative to `root`, else to the current folder, else to "/"; one in
-    a table to `root`, else to the table's folder, else as other files.
-    Links to folders are followed, but no folder is entered twice.
+    The root of images in a folder is that folder; the root of a pattern is the folder before the
+    first wildcard. The root of a single file is `root`, or else the current folder, or else "/";
+    for a file in a table, the table's folder comes before the current folder. Links to folders are
+    followed, but no folder is entered twice.
     """
 
     def __init__(
@@ -158,12 +158,12 @@ class Search:
 
     @property
     def companions(self) -> dict[str, int]:
-        """Files passed over so far because they accompany images, by their kind."""
+        """Number of companions of images skipped so far, by their kind."""
         return dict(Counter(self._choice.companions.values()))
 
     @property
     def unmatched(self) -> tuple[tuple[str, str], ...]:
-        """Patterns and columns that nothing has had so far, each behind its option's name."""
+        """Patterns and columns that matched nothing so far, as (option, pattern or column)."""
         return self._choice.unmatched + self._columns.unmatched
 
     def __iter__(self) -> Iterator[Found]:
@@ -200,7 +200,7 @@ class Search:
             yield from self._tabled(self._table)
 
     def _mine(self, found: Iterable[Found]) -> Iterator[Found]:
-        """Leave out what is of another process."""
+        """Yield the images of this shard, and count the others."""
         for item in found:
             if self._shard is None or self._shard.holds(item.path):
                 yield item
@@ -213,11 +213,11 @@ class Search:
         except NoImagesError as exc:
             if container.file in map(_location, self._names):
                 yield refused(container, UnreadableError(Reason.CONTAINER, str(exc)))
-            else:  # as img2dataset writes one beside each tar
+            else:  # img2dataset writes such a table beside each tar
                 self._choice.companions[hash(container.file)] = ".parquet"
 
     def _tabled(self, table: str) -> Iterator[Found]:
-        """Look at what a table names, some rows at a time."""
+        """Yield the images that a table names, looking them up in blocks."""
         folder = table.rpartition("/")[0] if is_url(table) else os.path.dirname(_absolute(table))
         base = self._base or folder
         entries = read_manifest(table, self._columns, self._path_column)
@@ -240,7 +240,7 @@ class Search:
                     yield self._with_values(item, values)
 
     def _place(self, path: str, folder: str, base: str) -> str | None:
-        """Say where an image of a table lies; None if it isn't to be listed."""
+        """Return the full path or URL of an image in a table; None if it is not to be listed."""
         if is_url(path) or "\0" in path or not _can_be_named(path):
             place = path
         elif is_url(folder) and not path.startswith("/"):
@@ -270,28 +270,27 @@ class Search:
         choice, given = self._choice, ", ".join(self._given)
         if choice.missed and choice.left_out:
             return SourceError(
-                f"got {given}, expected images: of"
-                f" {counted(choice.left_out, 'file')} in it none matches --include"
+                f"got {given}, expected images: none of the"
+                f" {counted(choice.left_out, 'file')} in it matches --include"
                 f" {' or '.join(map(repr, choice.missed))}; try another pattern"
             )
         return SourceError(
             f"got {given}, expected images: there are no files in it"
-            f" (hidden ones don't count){_skipped_over(self.companions, choice)}; name another"
-            " folder, or a file itself"
+            f" (hidden files are ignored){_skipped_over(self.companions, choice)}; name another"
+            " folder, or a file"
         )
 
 
 class Listing(list[Source | Reject]):
-    """What `list_images` found.
+    """The list of images that `list_images` returns.
 
     Attributes
     ----------
     companions
-        How many files were passed over because they accompany images, by their kind:
-        ``{".mov": 12, ".ini": 1}``.
+        Number of skipped companions of images, by kind: ``{".mov": 12, ".ini": 1}``.
     unmatched
-        The patterns of `include` that matched no file, those of `exclude` that matched no file and
-        no folder, and the columns that no image had: ``("exclude", "raw")``.
+        The patterns that matched no file or folder, and the columns that no image has, as (option,
+        pattern or column): ``("exclude", "raw")``.
     """
 
     def __init__(self, search: Search) -> None:
@@ -302,7 +301,7 @@ class Listing(list[Source | Reject]):
 def _with_parameters(
     of: Callable[P, object],
 ) -> Callable[[Callable[..., Listing]], Callable[P, Listing]]:
-    """Give a function the parameters of another one, for the reader and for type checkers."""
+    """Decorate a function so that its signature is that of another one."""
 
     def decorate(function: Callable[..., Listing]) -> Callable[P, Listing]:
         function.__signature__ = inspect.signature(of).replace(  # type: ignore[attr-defined]
@@ -326,7 +325,7 @@ def list_images(*inputs: Any, **options: Any) -> Listing:
 
 
 def _once(found: Iterable[Found], seen: set[int]) -> Iterator[Found]:
-    """Pass on what was not met before."""
+    """Yield each file only once; `seen` are hashes, which need less memory than names."""
     for item in found:
         if (key := hash(_file(item))) not in seen:
             seen.add(key)
@@ -336,20 +335,20 @@ def _once(found: Iterable[Found], seen: set[int]) -> Iterator[Found]:
 def each_image(
     images: AnyPath | Iterable[T],
 ) -> Iterator[T | Source | Reject]:
-    """Give several images one by one; of a folder or a pattern, the files there.
+    """Iterate over images; folders and patterns are replaced by their files.
 
     Parameters
     ----------
     images
-        A path that names some; or anything that can be gone through and holds one image after
-        another: a list, a generator, a column of a table, an array (N, H, W, 3).
+        A path of a folder, file or pattern; or an iterable of images: a list, a generator, a column
+        of a table, an array (N, H, W, 3).
 
     Raises
     ------
     InputError
-        It is one image, or something else that isn't several of them.
+        `images` is a single image, or not an iterable of images.
     SourceError
-        While it is gone through: a folder has no images.
+        During the iteration: a folder has no images.
     """
     if isinstance(images, str | os.PathLike):
         return iter(Search(images))
@@ -378,21 +377,21 @@ def _each(images: Iterable[T]) -> Iterator[T | Source | Reject]:
 
 
 def _several(name: str) -> Listing | None:
-    """List what a folder or a pattern holds; None for a file, be it there or not."""
+    """List the files of a folder, archive or pattern; None for a file, even if it is missing."""
     if os.path.isdir(name) or is_container(name):
         return list_images(name)
     if glob.has_magic(name) and not os.path.lexists(name):
         try:
             return list_images(name)
         except SourceError:
-            return None  # perhaps the name of a file that was there: a reject
+            return None  # it may be the name of a missing file, which becomes a reject
     return None
 
 
 def find_image(path: AnyPath, *, root: str | None = None) -> Source | Reject:
-    """Look at one file, or at one image in a file that holds others.
+    """Look up one file, or one image in an archive or table.
 
-    It is named relative to `root`, else to the current folder, else to "/".
+    Its recorded path is relative to `root`, or else to the current folder, or else to "/".
     """
     named = os.fsdecode(path)
     if "\0" in named or not _can_be_named(named):
@@ -414,7 +413,7 @@ def find_image(path: AnyPath, *, root: str | None = None) -> Source | Reject:
 
 
 def _in_archive(path: str, root: str | None) -> Source | Reject | None:
-    """Look for an image in the file that its path leads through; None if there is no such file."""
+    """Look up an image in the archive that its path leads through; None if there is no archive."""
     if (above := container_above(path)) is None:
         return None
     container: Source | Reject
@@ -434,13 +433,13 @@ def _in_archive(path: str, root: str | None) -> Source | Reject | None:
 def _can_be_named(name: str) -> bool:
     try:
         os.fsencode(name)
-    except UnicodeEncodeError:  # half of a character of UTF-16
+    except UnicodeEncodeError:  # a lone surrogate
         return False
     return True
 
 
 def _paths(inputs: AnyPath | Iterable[AnyPath]) -> list[str]:
-    """Give one path or several as text."""
+    """Return one or several paths as a list of text."""
     if isinstance(inputs, str | os.PathLike):
         inputs = [inputs]
     if not isinstance(inputs, Iterable) or isinstance(inputs, Mapping | bytes):
@@ -452,8 +451,8 @@ def _paths(inputs: AnyPath | Iterable[AnyPath]) -> list[str]:
     for each in inputs:
         if not isinstance(each, str | os.PathLike):
             raise InputError(
-                f"got a {type(each).__name__} among the paths, expected text or a Path: images"
-                " that aren't files go to Extractor.extract"
+                f"got a {type(each).__name__} among the paths, expected text or a Path: pass images"
+                " that are not files to Extractor.extract"
             )
         refuse_empty(each, "images")
         names.append(os.fsdecode(each))
@@ -484,7 +483,7 @@ def _named(
     if glob.has_magic(argument) and not os.path.lexists(argument):
         folder, pattern = _fixed_folder(argument)
         if any(map(glob.has_magic, pattern)) and os.path.isdir(folder):
-            # A walk of its own: another pattern may have entered these folders for other files.
+            # A separate search: another pattern may have entered these folders for other files.
             found = FolderSearch(skip, choice).files(folder, pattern)
             if (yield from _all_of(found, choice)):
                 return
@@ -492,7 +491,7 @@ def _named(
 
 
 def _all_of(found: Iterator[Found], choice: Choice) -> Generator[Found, None, bool]:
-    """Yield what was found; return whether that was anything, or anything was passed over."""
+    """Yield what was found; return whether any file was found or skipped."""
     before, some = choice.n_skipped, False
     for item in found:
         some = True
@@ -503,8 +502,8 @@ def _all_of(found: Iterator[Found], choice: Choice) -> Generator[Found, None, bo
 def _nothing(argument: str) -> SourceError:
     if ADDRESS.match(argument):
         return SourceError(
-            f"got {argument!r}, expected a file, a folder or a pattern: sparsefeat fetches nothing;"
-            " download it and name the file"
+            f"got {argument!r}, expected a file, a folder or a pattern: sparsefeat does not"
+            " download; fetch it first and name the file"
         )
     if is_in_bucket(argument):
         return SourceError(
@@ -512,13 +511,13 @@ def _nothing(argument: str) -> SourceError:
             " that name or below it; check the URL"
         )
     return SourceError(
-        f"got {argument!r}, expected a file, a folder or a pattern that matches some:"
-        " there is nothing of that name; check the spelling and the current folder"
+        f"got {argument!r}, expected a file, a folder or a pattern that matches files:"
+        " nothing has that name; check the spelling and the current folder"
     )
 
 
 def _fixed_folder(pattern: str) -> tuple[str, tuple[str, ...]]:
-    """Split before the first level that is no folder of that very name but a wildcard."""
+    """Split a pattern before its first level with a wildcard that is not a folder's name."""
     drive, *parts = os.path.abspath(pattern).split(os.sep)
     folder = drive + os.sep
     while len(parts) > 1:
@@ -537,9 +536,10 @@ def _listed(
     skip: AnyPath | None,
     choice: Choice,
 ) -> Iterator[Found]:
-    """Look at what a list names.
+    """Yield the files that a list names.
 
-    ``find`` lists a folder beside what it finds in it, and a folder may be listed for itself.
+    A folder is searched only if the list names no files in it, because ``find`` prints folders
+    besides their files.
     """
     files = [*map(_absolute, entries)]
     above = _folders_above(files)
@@ -574,7 +574,7 @@ def _skipped_over(companions: Mapping[str, int], choice: Choice) -> str:
 
 
 def describe_companions(companions: Mapping[str, int]) -> str:
-    """Say how many files were passed over as companions of images, and how many raw ones.
+    """Describe how many companions of images, and how many raw images, were skipped.
 
     >>> describe_companions({".mov": 12, ".ini": 1})
     '13 files that accompany images were skipped: 12 .mov, 1 .ini'
@@ -597,7 +597,7 @@ def _skipped(kinds: Mapping[str, int], one: str, several: str) -> str:
 
 
 def _in_store(file: str, skip: AnyPath | None) -> bool:
-    """Whether a walk wouldn't have come here: into `skip`, or a folder ``*.zarr``."""
+    """Return whether a file is in `skip` or in a folder ``*.zarr``."""
     if skip is not None:
         store = _absolute(os.fspath(skip))
         if file == store or _is_beneath(file, store):
@@ -610,7 +610,7 @@ def _checked_root(root: str) -> str:
         return root.rstrip("/")
     base = _absolute(root)
     if not os.path.isdir(base):
-        raise SourceError(f"got {root!r} as root, expected a folder: check it")
+        raise SourceError(f"got {root!r} as root, expected a folder: check the path")
     return base
 
 
@@ -620,7 +620,7 @@ def _location(name: str) -> str:
 
 def _absolute(path: str) -> str:
     absolute = os.path.abspath(path)
-    # "link/.." is not where the text says it is.
+    # "link/.." leads to the parent of the link's target, not of the link.
     if ".." in path and (real := os.path.realpath(path)) != os.path.realpath(absolute):
         return real
     return absolute
@@ -639,7 +639,7 @@ def _is_beneath(file: str, folder: str) -> bool:
 
 
 def _file(item: Source | Reject) -> str:
-    """Say where it lies, in a file that holds others or not."""
+    """Return the full path or URL of an image, including that inside an archive."""
     if isinstance(item, Source) and item.is_whole:
         return item.file
     root, path = decode_path(item.root), decode_path(item.path)

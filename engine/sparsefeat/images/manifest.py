@@ -1,4 +1,4 @@
-"""Tables that list images: Parquet and CSV, a row an image, read in a stream."""
+"""Read tables of paths, Parquet or CSV with one image per row, as a stream."""
 
 import csv
 import io
@@ -25,10 +25,10 @@ PATH_COLUMNS: Final = (
     *("path", "file", "file_path", "filepath", "file_name", "filename"),
     *("image_path", "image", "img", "url", "uri", "key"),
 )
-"""Where a table's paths are looked for unless a column is named."""
+"""The columns that may hold the paths if no column is named."""
 
 _KINDS: Final = (".parquet", ".csv", ".tsv")
-_TOGETHER: Final = 1024  # rows that are read at once
+_TOGETHER: Final = 1024  # rows read at a time
 _BUFFER: Final = 1 << 20
 _DELIMITERS: Final = ",;\t"
 _INTEGER: Final = re.compile(r"-?[1-9][0-9]{0,17}|0", re.ASCII)
@@ -37,11 +37,11 @@ _DECIMAL: Final = re.compile(
 )
 
 Entry = tuple[str, Mapping[str, object]]
-"""A path, and what its row has in the columns that were asked for."""
+"""A path, and the requested columns of its row."""
 
 
 def is_manifest(files_from: object) -> bool:
-    """Tell by its name whether a list is a table.
+    """Return whether a list of images is a table, by its name.
 
     Examples
     --------
@@ -56,16 +56,16 @@ def is_manifest(files_from: object) -> bool:
 def read_manifest(
     file: str, columns: Columns, path_column: str | None
 ) -> Generator[Entry, None, None]:
-    """Go through the rows of a table that have a path.
+    """Yield the rows of a table that have a path.
 
     Raises
     ------
     SourceError
-        It can't be read, is no such table, or has not the columns that were asked for.
+        The file can't be read, is not a table, or lacks a requested column.
     """
     if ADDRESS.match(file):
         raise SourceError(
-            f"got {file!r} as a list of images: it is an address, and sparsefeat fetches nothing; "
+            f"got {file!r} as a list of images: it is a URL, and sparsefeat does not download; "
             "give the path of a file"
         )
     read = _parquet_rows if file.lower().endswith(".parquet") else _csv_rows
@@ -118,7 +118,7 @@ def _is_plain_text(kind: Any) -> bool:
 
 
 def _is_text(kind: Any) -> bool:
-    """Tell whether values of a type are text, or structs with a path, as ``datasets`` has them."""
+    """Return whether a type is text, or a struct with a path, as in ``datasets``."""
     import pyarrow as pa
 
     if pa.types.is_struct(kind) and (place := kind.get_field_index("path")) >= 0:
@@ -169,7 +169,7 @@ def _lines(
 
 
 def _value(text: str) -> str | int | float | None:
-    """Give a number for text that is one, and has no zeros in front."""
+    """Convert text to a number if it is one without leading zeros."""
     if not text:
         return None
     if _INTEGER.fullmatch(text):
@@ -178,12 +178,12 @@ def _value(text: str) -> str | int | float | None:
 
 
 def _path_column(file: str, fitting: list[str], names: list[str], named: str | None) -> str:
-    """Choose the column of paths: the one that was named, else the first that is usual."""
+    """Choose the column of paths: the named one, or the first with a usual name."""
     if named is not None:
         _require(file, [named], names)
         if named not in fitting:
             raise SourceError(
-                f"column {named!r} of {file!r} has no text, expected paths: name another column"
+                f"column {named!r} of {file!r} is not text, expected paths: name another column"
             )
         return named
     known = {name.lower(): name for name in reversed(fitting)}
@@ -202,6 +202,6 @@ def _require(file: str, wanted: list[str], names: list[str]) -> None:
         if name not in names:
             likely = close_matches(name, names) or names
             raise SourceError(
-                f"{file!r} has no column {name!r}, expected one that it has: try "
+                f"{file!r} has no column {name!r}, expected an existing column: try "
                 f"{one_line(', '.join(likely), most=200)}"
             )

@@ -1,4 +1,4 @@
-"""One image in a file that holds others, by its path."""
+"""Find one image in a container by its path."""
 
 import threading
 import time
@@ -11,12 +11,12 @@ from sparsefeat.images.containers import list_members
 from sparsefeat.images.patterns import is_container
 from sparsefeat.images.source import Found, NoImagesError, Source
 
-_OPENED: Final = 2  # files that hold others, of which the names are in memory
+_OPENED: Final = 2  # containers whose member names are kept in memory
 _FRESH_SECONDS: Final = 60.0
 
 
 def container_above(path: str) -> str | None:
-    """Give the part of a path that names a file which holds others, if it goes on behind it.
+    """Return the part of a path that names a container, if the path continues after it.
 
     Examples
     --------
@@ -31,16 +31,16 @@ def container_above(path: str) -> str | None:
 
 
 def find_member(container: Source, path: str) -> Found | None:
-    """Find the image of a path, as `Source` has it, in the file that it starts with.
+    """Find the image with a path, as in `Source.path`, in the container that the path starts with.
 
-    Where members come with their bytes, as those of a compressed tar do, they are read on from the
-    one that was asked for last: asked for in their order, all of them take one reading.
+    A container without random access, such as a compressed tar, is read on from the last requested
+    member: requesting all members in order reads the container once.
     """
     return _members(container).find(path)
 
 
 class _Members:
-    """What is in a file that holds others, listed as far as it was asked for."""
+    """The members of a container, listed as far as they were requested."""
 
     def __init__(self, container: Source) -> None:
         self._container, self._lock = container, threading.Lock()
@@ -52,11 +52,11 @@ class _Members:
             known = self._known.get(path)
             if known is not None and (not isinstance(known, Source) or known.member is not None):
                 return known
-            if known is not None:  # its bytes have been passed
+            if known is not None:  # its content was read over: start again
                 self._left = self._listed()
             for each in self._left:
                 bare = replace(each, content=None) if isinstance(each, Source) else each
-                self._known.setdefault(each.path, bare)  # the first of a name counts
+                self._known.setdefault(each.path, bare)  # of several with a name, the first counts
                 if each.path == path:
                     return each
             return None
@@ -74,17 +74,17 @@ def _members(container: Source) -> _Members:
 
 
 class Recent:
-    """Remembers for a minute what was found last: each look at an object takes a request."""
+    """Caches the last container for a minute, because looking up an object takes a request."""
 
     def __init__(self) -> None:
         self._last: tuple[object, float, Source] | None = None
 
     def get(self, key: object) -> Source | None:
-        """Give what was kept under a key, if that was the last and is fresh."""
+        """Return the cached container if it has this key and is recent."""
         last = self._last
         fresh = last is not None and last[0] == key and time.monotonic() < last[1]
         return last[2] if last is not None and fresh else None
 
     def keep(self, key: object, found: Source) -> None:
-        """Keep what was found."""
+        """Cache a container."""
         self._last = key, time.monotonic() + _FRESH_SECONDS, found

@@ -1,4 +1,4 @@
-"""Images in the rows of Parquet files, as img2dataset and ``datasets`` write them."""
+"""Read images from the rows of Parquet files, as img2dataset and ``datasets`` write them."""
 
 import json
 import threading
@@ -36,17 +36,17 @@ _reading = threading.Lock()
 def list_rows(
     source: Source, judge: Judge, columns: Columns | None = None
 ) -> Generator[Found, None, None]:
-    """List the images of a Parquet file's rows.
+    """Yield the images in the rows of a Parquet file.
 
-    Images are in a column of bytes, or of structs that have a field ``bytes``; rows without bytes
-    (img2dataset's failures) are passed over. A row is named by its path, file name, key or URL,
-    else by its number; `columns` says what its label is, by name where the file has the names of
-    classes, and what else is kept of it.
+    Images are in a column of bytes, or of structs with a field ``bytes``; rows without bytes
+    (failures of img2dataset) are skipped. A row is named by its path, file name, key or URL, or
+    else by its number. `columns` decides which labels and columns images have; labels are class
+    names if the file has them.
 
     Raises
     ------
     DamagedContainerError
-        It is no Parquet file, or none of its rows has bytes.
+        It is not a Parquet file, or none of its rows has bytes.
     NoImagesError
         It is a table without a column of bytes.
     """
@@ -94,22 +94,22 @@ def list_rows(
                 row += 1
     if row and not n_images:
         raise DamagedContainerError(
-            f"its column {image!r} has paths and no bytes: write it with the images in it, after "
-            "datasets' embed_table_storage, or name it with --files-from"
+            f"its column {image!r} has paths and no bytes: write it with embedded images (in "
+            "datasets: embed_table_storage), or pass it to --files-from"
         )
 
 
 def fact_columns(schema: "pa.Schema", columns: Columns) -> list[str]:
-    """Choose what to read of a table beside its images: what was named, and a label."""
+    """Return the columns to read besides the images: those that were named, and a label."""
     names = [name for name in schema.names if not _has_bytes(schema.field(name).type)]
     labels = [] if columns.label else [name for name in LABEL_COLUMNS if name in names][:1]
     return [name for name in dict.fromkeys([*columns.named, *labels]) if name in names]
 
 
 def read_row(source: Source, member: Member) -> bytes:
-    """Read the bytes of one row's image; raises `UnreadableError` where they are damaged."""
+    """Read the bytes of the image in a row; raise `UnreadableError` if the file is damaged."""
     try:
-        with _reading:  # or threads would read the same row group several times
+        with _reading:  # otherwise several threads would read the same row group
             images = _row_group(source.file, member.file, member.offset, member.column)
         content: bytes = images[member.length].as_py()
     except (DamagedContainerError, IndexError) as exc:
@@ -125,7 +125,7 @@ def _row_group(path: str, file: tuple[int, int], group: int, column: str) -> "pa
 
 @contextmanager
 def parquet_errors() -> Iterator[None]:
-    """Say what pyarrow says of a damaged file in a line."""
+    """Turn pyarrow's exceptions for damaged files into DamagedContainerError of one line."""
     with importing("pyarrow", "pip install 'sparsefeat[convert]'", purpose="Parquet needs it"):
         import pyarrow as pa
     try:
@@ -139,9 +139,9 @@ def parquet_errors() -> Iterator[None]:
 
 
 def open_parquet(file: IO[bytes], buffer_size: int = 0) -> Any:
-    """Open a Parquet file, to read a column of a row group at once, or so many bytes of it.
+    """Open a Parquet file, inside `parquet_errors`.
 
-    Within `parquet_errors`.
+    With a `buffer_size`, columns are read in pieces of so many bytes, otherwise at once.
     """
     import pyarrow.parquet as pq
 
@@ -154,7 +154,7 @@ def _image_column(schema: "pa.Schema") -> str | None:
 
 
 def _has_bytes(kind: Any) -> bool:
-    """Tell whether values of a type are bytes, or structs with a field of them."""
+    """Return whether a type is bytes, or a struct with a field ``bytes``."""
     import pyarrow as pa
 
     if pa.types.is_struct(kind) and (place := kind.get_field_index("bytes")) >= 0:
@@ -190,7 +190,7 @@ def _paths(images: "pa.Array") -> list[str | None]:
 
 
 def class_names(schema: "pa.Schema") -> dict[str, list[str]]:
-    """Read the names of classes that ``datasets`` writes into the metadata, by column."""
+    """Read the class names that ``datasets`` stores in the metadata, by column."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         items = [*features.items()]
@@ -208,7 +208,7 @@ def class_names(schema: "pa.Schema") -> dict[str, list[str]]:
 def with_names(
     row: Mapping[str, object], classes: Mapping[str, Sequence[str]]
 ) -> Mapping[str, object]:
-    """Give a row in which the numbers of classes are their names."""
+    """Return a row with class numbers replaced by class names."""
     named = {name: _named(row[name], names) for name, names in classes.items() if name in row}
     return {**row, **named} if named else row
 

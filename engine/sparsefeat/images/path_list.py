@@ -1,4 +1,4 @@
-"""A list of paths that another program wrote."""
+"""Read lists of paths that other programs wrote."""
 
 import codecs
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from sparsefeat.errors import SourceError
 from sparsefeat.system import one_line, refuse_empty
 
-# The longer marks first: that of UTF-32 begins with that of UTF-16.
+# Byte-order marks, with UTF-32 first because its mark starts with that of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -18,9 +18,10 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-# Of what is not fetched: buckets are read.
+# URLs that are not downloaded; those of buckets are read.
 ADDRESS = re.compile(r"(?!(?:s3|gs|az)://)[A-Za-z][A-Za-z0-9+.-]+://")
-# What hardly any name has, and every image and archive; and how much is looked at.
+# Control characters, which occur in every image and archive but hardly in names; and how many
+# characters and entries are checked.
 _CONTROL = re.compile(r"[\x01-\x08\x0e-\x1f]")
 _CHARACTERS, _ENTRIES = 1 << 16, 1000
 _ODD = re.compile(r"^[\s\"'].*|.*[\s\"']$", re.DOTALL)
@@ -29,21 +30,20 @@ _ESCAPED = dict(zip(b"abfnrtv", b"\a\b\f\n\r\t\v", strict=True))
 
 
 def read_path_list(files_from: str | os.PathLike[str]) -> list[str]:
-    """Read paths, one a line, or with NUL after each; "-" is standard input.
+    """Read a list of paths, one per line or with NUL after each; "-" is standard input.
 
-    UTF-8 with a byte-order mark or without, other bytes as the system's names have them, and
-    UTF-16 and UTF-32 with a mark; lines that end in LF, CR LF or CR. Blank lines are passed
-    over. A line is a path as it is. If nothing has that name, blanks around it and quotes, with
-    the escapes of C in them (as ``ls -Q`` and ``git ls-files`` write them), are taken off where
-    something has the name that is left.
+    The encoding is UTF-8 with or without a byte-order mark (other bytes are kept as in file names),
+    or UTF-16 or UTF-32 with a mark. Lines end with LF, CR LF or CR; blank lines are ignored. A line
+    is a path as it stands. If that does not exist, surrounding blanks and quotes, with C escapes as
+    of ``ls -Q`` and ``git ls-files``, are removed if the result exists.
 
     Raises
     ------
     InputError
-        The list's own path is empty.
+        `files_from` is empty.
     SourceError
-        The list can't be read, isn't in the encoding that its first bytes promise, or is no list
-        of paths but an image, an archive or a list of addresses.
+        The list can't be read, does not have the encoding of its byte-order mark, or is not a list
+        of paths but an image, an archive or a list of URLs.
     """
     refuse_empty(files_from, "a list of images")
     content = _read(files_from)
@@ -56,14 +56,14 @@ def read_path_list(files_from: str | os.PathLike[str]) -> list[str]:
         text = content[length:].decode(encoding, errors)
     except UnicodeDecodeError as exc:
         raise SourceError(
-            f"{listed} begins with the mark of {encoding.upper()} and isn't in it "
-            f"({exc.reason}), expected a list of paths: write it as UTF-8"
+            f"{listed} starts with the byte-order mark of {encoding.upper()} but has another "
+            f"encoding ({exc.reason}), expected a list of paths: write it as UTF-8"
         ) from exc
     return _entries(text, listed)
 
 
 def text_encoding(start: bytes) -> tuple[str, int]:
-    """Give the encoding that a text's first bytes promise, and how long its mark is."""
+    """Return the encoding of a byte-order mark, and the length of the mark."""
     for mark, encoding in _MARKS:
         if start.startswith(mark):
             return encoding, len(mark)
@@ -80,7 +80,7 @@ def _read(files_from: str | os.PathLike[str]) -> bytes:
     except OSError as exc:
         advice = "check the path"
         if ADDRESS.match(os.fspath(files_from)):
-            advice = "it is an address, and sparsefeat fetches nothing: give the path of a file"
+            advice = "it is a URL, and sparsefeat does not download: give the path of a file"
         raise SourceError(
             f"got {os.fspath(files_from)!r} as a list of images, expected a file with"
             f" one path a line: {exc.strerror}; {advice}"
@@ -97,8 +97,8 @@ def refuse_addresses(entries: Sequence[str], listed: str) -> None:
     """Raise `SourceError` if there are entries and all of them are addresses."""
     if entries and all(ADDRESS.match(entry) and not os.path.lexists(entry) for entry in entries):
         raise SourceError(
-            f"{listed} lists addresses, such as {one_line(entries[0], most=80)}, expected paths of "
-            "files: sparsefeat fetches nothing; download them, or write file:///a/b.jpg as /a/b.jpg"
+            f"{listed} lists URLs, such as {one_line(entries[0], most=80)}, expected paths of "
+            "files: sparsefeat does not download; fetch them first, or write file:///a/b.jpg as /a/b.jpg"
         )
 
 

@@ -1,4 +1,4 @@
-"""The bytes of a file, read once, whatever the file may be, or of the file of a stored row."""
+"""Read the bytes of a listed image, or of the original image of a stored row."""
 
 import hashlib
 import os
@@ -25,7 +25,7 @@ from sparsefeat.images.source import (
 from sparsefeat.storage import is_url, read_object
 from sparsefeat.types import Reject
 
-# Opening a FIFO without O_NONBLOCK waits for a writer, for ever if there is none.
+# Without O_NONBLOCK, opening a FIFO would wait for a writer forever.
 _FLAGS = (
     os.O_RDONLY
     | getattr(os, "O_NONBLOCK", 0)
@@ -38,12 +38,13 @@ _CHANGED = "the file changed since it was stored"
 
 
 def read_file(source: Source, max_pixels: int) -> bytes:
-    """Read `source` into memory if it still is the regular file that was listed.
+    """Read a listed image into memory.
 
     Raises
     ------
     UnreadableError
-        If it isn't, or can't be read, or can't be an image of at most `max_pixels`.
+        The file changed since it was listed, can't be read, is not a regular file, or is too large
+        for an image of at most `max_pixels` pixels.
     """
     if source.content is not None:
         return source.content
@@ -79,22 +80,22 @@ def _read_object(source: Source) -> bytes:
 
 
 def load(source: Source) -> Source:
-    """Read a file for all that needs its bytes; what can't be read is given back without them."""
+    """Return `source` with its content; without it if it can't be read."""
     try:
         with pillow_errors():
             return replace(source, content=read_file(source, MAX_PIXELS))
     except UnreadableError:
-        return source  # decoding it will say why
+        return source  # `decode` will report why
 
 
 def find_original(folder: str, path: str) -> Source | Reject:
-    """Find the file of a row's path below a folder, or its place in a file that holds others."""
+    """Look up the file, or the member of a container, of a row's path below a folder."""
     inside = decode_path(path)
     if inside.startswith(("/", os.sep)) or ".." in inside.split("/"):
         return lost_file(folder, inside, UnreadableError(Reason.OUTSIDE))
     folder = folder.rstrip("/") if is_url(folder) else folder
-    place = f"{folder}/{inside}" if is_url(folder) else os.fspath(Path(folder, inside))
-    return find_image(place, root=folder)
+    location = f"{folder}/{inside}" if is_url(folder) else os.fspath(Path(folder, inside))
+    return find_image(location, root=folder)
 
 
 def read_original(
@@ -105,21 +106,22 @@ def read_original(
     *,
     size: int | None = None,
 ) -> bytes | str:
-    """Read the file that gave a row, or the image in a file that holds others.
+    """Read the original image of a stored row.
 
     Parameters
     ----------
     path, root, sha256
         As in `sparsefeat.types.Row`.
     images
-        Where the images are now, if they were moved: stands for `root`.
+        The folder of the images if they were moved; it replaces `root`.
     size
-        `Row.bytes`, if known: what has another size isn't read.
+        `Row.bytes`, if known; a file of another size is not read.
 
     Returns
     -------
-    Its bytes; or why there are none: the file is gone, can't be read, or has other bytes than
-    when it was stored.
+    bytes or str
+        The bytes of the image; or the reason why there are none: the file is missing, can't be
+        read, or has changed since it was stored.
     """
     if not path:
         return "not from a file"
@@ -127,7 +129,7 @@ def read_original(
     try:
         source = find_original(folder, path)
     except InputError:
-        return "a path that no file has"
+        return "the stored path is invalid"
     if not isinstance(source, Source):
         return source.reason
     if size is not None and source.bytes != size:
@@ -154,9 +156,9 @@ def _read(stream: IO[bytes], source: Source, max_pixels: int) -> bytes:
             raise UnreadableError(Reason.OVERSIZED)
         try:
             open_image(stream, max_pixels)
-        finally:  # what can't be identified may have been cut off meanwhile
+        finally:  # if it can't be identified, it may have been truncated meanwhile
             check_unchanged(os.fstat(stream.fileno()), listed)
         stream.seek(0)
-    content = stream.read() or b""  # None where the system has nothing to give yet
+    content = stream.read() or b""  # None if no data are available yet
     check_unchanged(os.fstat(stream.fileno()), listed)
     return content

@@ -1,4 +1,4 @@
-"""One file found, how its name is written down, and why it could not become a row."""
+"""The record of a listed image, the encoding of its name, and the reasons of rejects."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ from sparsefeat.errors import InputError
 from sparsefeat.storage import is_url, open_object
 from sparsefeat.types import NOTHING_KEPT, ReadFailure, Reject
 
-Content = bytes  # a field is called so
+Content = bytes  # because a field is named `bytes`
 _UNSAFE = re.compile("[%\ud800-\udfff]")
 _LONGEST_PATH = 5000  # characters of a reject's
 _ESCAPE = re.compile("%(?:25|u[0-9A-F]{4}|[89A-F][0-9A-F])")
@@ -22,9 +22,9 @@ _ESCAPE = re.compile("%(?:25|u[0-9A-F]{4}|[89A-F][0-9A-F])")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """A file that may hold an image, as it was when it was listed.
+    """A file, or a member of a container, that may be an image, as it was when it was listed.
 
-    `root`, `path` and `label` are written with `encode_path`.
+    `root`, `path` and `label` are encoded with `encode_path`.
     """
 
     file: str  # what to open, absolute
@@ -32,36 +32,36 @@ class Source:
     path: str  # with forward slashes
     label: str  # name of the parent folder
     bytes: int  # size of the file
-    mtime_ns: int  # as `storable_mtime` gives it
-    content: Content | None = field(default=None, repr=False)  # what was read already
-    member: "Member | None" = None  # where it lies in `file`, if that holds others
-    extra: str = NOTHING_KEPT  # as `Row` has it
+    mtime_ns: int  # as from `storable_mtime`
+    content: Content | None = field(default=None, repr=False)  # its bytes, if already read
+    member: "Member | None" = None  # its location in `file`, if that is a container
+    extra: str = NOTHING_KEPT  # as in `Row`
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is all of `file`, not read yet, and no image in it."""
+        """Whether it is the whole `file`, not yet read, and not a member of it."""
         return self.member is None and self.content is None
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a file of its own on a disk, that others can open as well."""
+        """Whether it is a separate file on a disk, which other programs can open."""
         return self.is_whole and not is_url(self.file)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Member:
-    """Where an image lies in a file that holds others."""
+    """The location of an image in a container file."""
 
-    file: tuple[int, int]  # size and time of change of that file, as it was listed
-    offset: int  # of its bytes; of its header in a zip; the row group in a Parquet file
-    length: int  # of its bytes as they are stored; the row in its row group
+    file: tuple[int, int]  # size and modification time of the container when it was listed
+    offset: int  # of its bytes; in a zip, of its header; in a Parquet file, the row group
+    length: int  # of its stored bytes; in a Parquet file, the row in the row group
     crc32: int = 0  # in a zip
     deflated: bool = False
     column: str = ""  # in a Parquet file
 
     @classmethod
     def of(cls, container: Source, **where: Any) -> Self:
-        """Say where an image lies in a file that was listed."""
+        """Make the location of an image in a listed container."""
         return cls(file=(container.bytes, container.mtime_ns), **where)
 
 
@@ -74,9 +74,10 @@ def member_source(
     label: str | None = None,
     extra: str = NOTHING_KEPT,
 ) -> Source:
-    """Give an image in a file that holds others; its label is its folder there, if it has one.
+    """Make the record of an image in a container.
 
-    What is kept of it is what is kept of that file, where it has nothing of its own.
+    By default its label is its folder in the container, or else the container's label; its kept
+    columns are those of the container.
     """
     folder = name.rpartition("/")[0].rpartition("/")[2]
     return Source(
@@ -85,34 +86,35 @@ def member_source(
         path=f"{container.path}/{encode_path(name)}",
         label=(label or encode_path(folder) or container.label)[:LONGEST_LABEL],
         bytes=min(size, 2**63 - 1),
-        mtime_ns=0,  # an archive says when it was made, not when an image was
+        mtime_ns=0,  # the times in an archive are often those of writing the archive
         member=member,
         extra=container.extra if extra == NOTHING_KEPT else extra,
     )
 
 
 class DamagedContainerError(Exception):
-    """What is left of a file that holds others can't be listed; never leaves this package."""
+    """The rest of a container can't be listed; never leaves this package."""
 
 
 class NoImagesError(DamagedContainerError):
-    """It is a table that has no images in it."""
+    """A table has no images in it."""
 
 
 @contextmanager
 def open_container(
     path: str, expected: tuple[int, int] | None = None, *, read_ahead: int = 8 << 20
 ) -> Iterator[IO[bytes]]:
-    """Open a file that holds others, on a disk or in a bucket, to be read at any place.
+    """Open a container on a disk or in a bucket for random access.
 
-    `expected` are its size and time of change; of a bucket's, so many bytes are read at once.
+    `expected` is its size and modification time. From a bucket, at least `read_ahead` bytes are
+    read at a time.
 
     Raises
     ------
     UnreadableError
-        Its size and time are not the `expected` ones any more.
+        The size or modification time differs from `expected`.
     OSError
-        The system or the server refused.
+        The operating system or server refused.
     """
     if is_url(path):
         size = None if expected is None else expected[0]
@@ -126,22 +128,21 @@ def open_container(
 
 
 def storable_mtime(status: os.stat_result) -> int:
-    """Give a file's time of change in nanoseconds since 1970, as an int64.
+    """Return a file's modification time in nanoseconds since 1970, clipped to int64.
 
-    What lies before 1677 or after 2262 becomes the smallest or the largest int64: an odd date,
-    such as a camera with an empty battery writes, is no reason to leave an image out.
+    Clipping concerns times before 1677 and after 2262. A wrong date, for example from a camera
+    with an empty battery, is no reason to reject an image.
     """
     return max(-(2**63), min(status.st_mtime_ns, 2**63 - 1))
 
 
 def encode_path(name: str) -> str:
-    r"""Write a file name as valid Unicode text that can be stored anywhere.
+    r"""Encode a file name as valid Unicode text that can be stored anywhere.
 
-    The percent sign becomes ``%25`` and each byte that isn't UTF-8 (which `os.fsdecode`
-    keeps as a lone surrogate) becomes ``%`` and its two hexadecimal digits; a lone surrogate
-    of any other kind, which only Windows allows in a name, becomes ``%u`` and four. Everything
-    else, newlines and decomposed accents included, stays as it is. `decode_path` is the exact
-    inverse.
+    The percent sign becomes ``%25``. Each byte that is not UTF-8 (which `os.fsdecode` represents as
+    a lone surrogate) becomes ``%`` and two hexadecimal digits. Any other lone surrogate, which only
+    Windows allows in a name, becomes ``%u`` and four digits. Everything else is unchanged,
+    including newlines and decomposed accents. `decode_path` is the exact inverse.
 
     >>> encode_path("50% off/caf\udce9.jpg")
     '50%25 off/caf%E9.jpg'
@@ -157,12 +158,12 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def decode_path(text: str) -> str:
-    r"""Give back the file name that `encode_path` wrote.
+    r"""Return the file name that `encode_path` encoded.
 
     Raises
     ------
     InputError
-        If `text` holds a percent sign that `encode_path` would not have written.
+        `text` contains a percent sign that `encode_path` would not write.
 
     >>> decode_path("50%25 off/caf%E9.jpg") == "50% off/caf\udce9.jpg"
     True
@@ -186,23 +187,23 @@ def _unescape(match: re.Match[str]) -> str:
 
 Found = Source | Reject
 Judge = Callable[[str], "Reason | bool"]
-"""Whether a member of that name is an image to be listed, or why it is rejected."""
+"""A function that returns, for a member's name, whether it is listed, or why it is rejected."""
 
 LONGEST_LABEL = 200  # characters
-# Above this a file is identified by its header before it is read into memory: a folder of
-# images may hold films.
+# A larger file is identified by its header before it is read into memory, because a folder of
+# images may contain films.
 LARGE_BYTES = 64 << 20
 # No image takes more than 16 bits for each of four channels, plus metadata.
 _BYTES_PER_PIXEL = 8
 
 
 def max_file_bytes(max_pixels: int) -> int:
-    """Bytes beyond which no file is an image of at most `max_pixels`; it is never read."""
+    """Return the largest size in bytes of an image file with at most `max_pixels` pixels."""
     return max_pixels * _BYTES_PER_PIXEL + LARGE_BYTES
 
 
 def refused(found: Source | Reject, why: "UnreadableError") -> Reject:
-    """Give what was listed as a reject, or as a failure where the system is the cause."""
+    """Make the reject, or the read failure, of a listed image."""
     long = len(found.path) > _LONGEST_PATH
     kind = ReadFailure if why.reason.of_system else Reject
     return kind(
@@ -216,13 +217,13 @@ def refused(found: Source | Reject, why: "UnreadableError") -> Reject:
 
 
 def check_unchanged(status: os.stat_result, listed: tuple[int, int]) -> None:
-    """Raise `UnreadableError` unless a file has the size and time that it was listed with."""
+    """Raise `UnreadableError` unless a file has the size and modification time of its listing."""
     if (status.st_size, storable_mtime(status)) != listed:
         raise UnreadableError(Reason.CHANGED)
 
 
 class Reason(StrEnum):
-    """What a reject's `reason` can say."""
+    """The reasons of rejects and read failures."""
 
     MISSING = "no such file"
     ADDRESS = "an address, not a file: nothing is downloaded"
@@ -256,11 +257,11 @@ class Reason(StrEnum):
 
     @property
     def of_system(self) -> bool:
-        """Whether another try may go otherwise, with the same image: it is never recorded."""
+        """Whether the same image may be readable later; such a reason is never recorded."""
         return self in _OF_SYSTEM
 
 
-# What isn't here was concluded from all bytes of a file, or from its size.
+# All other reasons follow from the bytes of a file or from its size.
 _OF_SYSTEM = frozenset(
     {
         Reason.MISSING,
@@ -279,9 +280,9 @@ _OF_SYSTEM = frozenset(
 
 
 class UnreadableError(Exception):
-    """An image that becomes a reject; never leaves this package.
+    """An image can't be read; never leaves this package.
 
-    Its text is the reason, with what the system said of it where that is known.
+    Its text is the reason, with details from the operating system if there are any.
     """
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
@@ -290,7 +291,7 @@ class UnreadableError(Exception):
 
 
 def classify_os_error(error: OSError) -> UnreadableError:
-    """Reduce an operating system's refusal to a reason without paths or numbers."""
+    """Turn an OSError into a reason, without paths and numbers."""
     if isinstance(error, PermissionError):
         return UnreadableError(Reason.FORBIDDEN)
     if isinstance(error, FileNotFoundError | NotADirectoryError):

@@ -188,7 +188,7 @@ def test_tars_one_behind_another(tmp_path: Path, kind: str) -> None:
         joined.write_bytes(b"".join([*parts[:2], parts[2][:700]]))
         found = list_images(joined)
         assert len(found) == 6
-        assert "it is cut off, after 5 files" in next(iter(reasons(found).values()))
+        assert "it is truncated, after 5 files" in next(iter(reasons(found).values()))
 
 
 @pytest.mark.parametrize("kind", [".tar", ".tar.gz"])
@@ -249,7 +249,7 @@ def test_a_zip_that_claims_too_little_costs_no_memory(tmp_path: Path) -> None:
     path.write_bytes(raw)
     (found,) = sparsefeat.images.list_images(tmp_path)
     assert isinstance(found, Source)
-    with pytest.raises(Exception, match="the bytes are not those that its list says"):
+    with pytest.raises(Exception, match="the size or the checksum does not match"):
         read_file(found, MOST)
 
 

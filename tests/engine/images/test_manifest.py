@@ -196,7 +196,7 @@ def test_patterns_and_the_store_hold_for_tables_too(inside: Path) -> None:
         ("l.csv", b"path\nx", {"path_column": "pth"}, "no column 'pth'.*try path"),
         ("l.csv", b"path\nx", {"keep": "caption"}, "no column 'caption', expected one"),
         ("l.csv", b"path\nx", {"label_column": "kind"}, "no column 'kind', expected one"),
-        ("l.csv", b"path\nhttps://a.b/c.jpg", {}, "lists addresses.*fetches nothing"),
+        ("l.csv", b"path\nhttps://a.b/c.jpg", {}, "lists URLs.*does not download"),
         ("l.csv", b'path\n"' + b"x" * 200_000, {}, "can't be read as CSV .line 2: field larger"),
         ("l.csv", b"\xff\xfep\0a\0t\0h\0\n\0\x00\xd8", {}, "can't be read as CSV"),
         ("l.csv", b"\n\npath", {}, "empty first line"),
@@ -216,11 +216,11 @@ def test_errors_say_what_to_do(
 
 def test_other_errors(inside: Path) -> None:
     write_table(inside / "l.parquet", {"path": ["x"], "n": [1], "image": [b"x"]})
-    with pytest.raises(SourceError, match=r"'n' of .* has no text"):
+    with pytest.raises(SourceError, match=r"'n' of .* is not text"):
         list_images(files_from=inside / "l.parquet", path_column="n")
     with pytest.raises(InputError, match=r"path_column 'x'.*a table in files_from"):
         list_images(inside, path_column="x")
-    with pytest.raises(SourceError, match="nothing; give the path of a file"):
+    with pytest.raises(SourceError, match="does not download; give the path of a file"):
         list_images(files_from="https://a.b/list.csv")
     write_table(inside / "l.csv", {"path": []})
     assert list_images(files_from=inside / "l.csv") == []

@@ -179,7 +179,7 @@ def test_hugging_face_s_parquet_of_paths(dataset: Any, tmp_path: Path) -> None:
     dataset.to_parquet(tmp_path / "out.parquet")
     (refused,) = list_images(tmp_path / "out.parquet")
     assert isinstance(refused, Reject)
-    assert "name it with --files-from" in refused.reason
+    assert "pass it to --files-from" in refused.reason
     found = facts(list_images(files_from=tmp_path / "out.parquet", keep="fine,tags,caption"))
     assert [(label, kept) for _, label, kept in found[:3]] == EXPECTED
     assert [path for path, *_ in found] == [f"files/{number}.jpg" for number in range(4)]

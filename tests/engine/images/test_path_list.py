@@ -89,13 +89,13 @@ def test_a_list_of_addresses_is_an_error() -> None:
     with pytest.raises(SourceError, match=r"lists addresses, such as file:///p/a\.jpg, expected"):
         read("\n".join(addresses).encode())
     assert read(f"{addresses[0]}\np/a.jpg".encode()) == [addresses[0], "p/a.jpg"]
-    with pytest.raises(SourceError, match="it is an address, and sparsefeat fetches nothing"):
+    with pytest.raises(SourceError, match="it is a URL, and sparsefeat does not download"):
         read_path_list("file:///p/list")
 
 
 def test_a_mark_that_lies_is_an_error() -> None:
     for content in (b"\xff\xfep/a.jpg", b"\xff\xfe\x00\xd8\n\0"):
-        with pytest.raises(SourceError, match="UTF-16-LE and isn't in it"):
+        with pytest.raises(SourceError, match="UTF-16-LE but has another encoding"):
             read(content)
 
 
