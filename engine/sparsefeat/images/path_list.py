@@ -98,7 +98,8 @@ def refuse_addresses(entries: Sequence[str], listed: str) -> None:
     if entries and all(ADDRESS.match(entry) and not os.path.lexists(entry) for entry in entries):
         raise SourceError(
             f"{listed} lists URLs, such as {one_line(entries[0], most=80)}, expected paths of "
-            "files: sparsefeat does not download; fetch them first, or write file:///a/b.jpg as /a/b.jpg"
+            "files: sparsefeat does not download; fetch them first, or write file:///a/b.jpg as "
+            "/a/b.jpg"
         )
 
 

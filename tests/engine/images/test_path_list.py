@@ -86,7 +86,7 @@ def test_names_with_control_characters_are_names_where_they_are_there() -> None:
 
 def test_a_list_of_addresses_is_an_error() -> None:
     addresses = ["file:///p/a.jpg", "https://example.org/b.jpg"]
-    with pytest.raises(SourceError, match=r"lists addresses, such as file:///p/a\.jpg, expected"):
+    with pytest.raises(SourceError, match=r"lists URLs, such as file:///p/a\.jpg, expected"):
         read("\n".join(addresses).encode())
     assert read(f"{addresses[0]}\np/a.jpg".encode()) == [addresses[0], "p/a.jpg"]
     with pytest.raises(SourceError, match="it is a URL, and sparsefeat does not download"):
