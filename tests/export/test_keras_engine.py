@@ -21,7 +21,7 @@ from sparsefeat_export.scaling import MODES
 found = {}
 for way in ("predict", "function", "jit"):
     engine = KerasEngine(
-        model=sys.argv[1], layers=["block5_pool", "block1_conv1"], way=way, threads=2
+        model=sys.argv[1], layers=["block5_pool", "block1_conv1"], mode=way, threads=2
     )
     outputs = engine.run(np.concatenate([MODES["caffe"].apply(probe_pixels(32, 32))] * 2))
     found[way] = {
@@ -31,7 +31,7 @@ for way in ("predict", "function", "jit"):
         "corners": {name: output[1, 0, 0].tolist() for name, output in outputs.items()},
     }
 try:
-    KerasEngine(model=sys.argv[2], layers=["block5_pool"], way="function", threads=2)
+    KerasEngine(model=sys.argv[2], layers=["block5_pool"], mode="function", threads=2)
 except WeightsError as exc:
     print(json.dumps({"ways": found, "error": str(exc)}))
 """

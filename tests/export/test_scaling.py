@@ -244,7 +244,7 @@ def test_arrays_are_checked_against_the_models_own_scaling(
         sparsefeat.ScalingWarning, match=r"as for Keras' VGG16.*expected red.* / 255"
     ):
         extractor.run(sparsefeat.normalize(pixels))
-    with pytest.warns(sparsefeat.ScalingWarning, match="0 to 255, as they are"):
+    with pytest.warns(sparsefeat.ScalingWarning, match="unscaled pixels from 0 to 255"):
         extractor.run(pixels.astype(np.float32))
 
 
@@ -275,7 +275,7 @@ from sparsefeat_export.keras_engine import KerasEngine
 model, output, *files = sys.argv[1:]
 found = {}
 for way in ("predict", "function"):
-    engine = KerasEngine(model=model, layers=["block5_pool"], way=way, threads=1)
+    engine = KerasEngine(model=model, layers=["block5_pool"], mode=way, threads=1)
     (outputs,) = engine.extract(files, batch_size=len(files), size=(150, 150))
     found[way] = outputs["block5_pool"]
 np.savez(output, **found)
