@@ -141,7 +141,7 @@ def test_a_folder_that_was_moved(photo: Path, tmp_path: Path) -> None:
     known = digest(photo)
     shutil.move(photo.parents[1], moved)
     assert thumbnail_of(photo, sha256=known) == ("", "no such file")
-    src, _ = thumbnail_of(photo, sha256=known, photos=moved)
+    src, _ = thumbnail_of(photo, sha256=known, images=moved)
     assert opened(src).size == (133, 200)
 
 
