@@ -132,7 +132,7 @@ def parquet_errors() -> Iterator[None]:
         yield
     except (MemoryError, SourceError):
         raise
-    except (pa.ArrowException, OSError) as exc:
+    except (pa.ArrowException, OSError, UnicodeError) as exc:  # of names that aren't UTF-8, too
         if isinstance(exc, OSError) and exc.errno is not None:
             raise
         raise DamagedContainerError(str(exc).splitlines()[0]) from exc

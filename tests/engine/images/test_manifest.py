@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+import re
 import tarfile
 import tracemalloc
 from collections.abc import Sequence
@@ -212,6 +213,21 @@ def test_errors_say_what_to_do(
     with pytest.raises(SourceError, match=says) as told:
         list_images(files_from=inside / name, **options)
     assert len(str(told.value).splitlines()) == 1
+
+
+def test_a_column_whose_name_is_damaged(inside: Path) -> None:
+    """The name is in several places; pyarrow raises UnicodeDecodeError for some."""
+    content = write_table(inside / "l.parquet", {"path": ["x"], "caption": ["y"]}).read_bytes()
+    outcomes: set[int | str] = set()
+    for found in re.finditer(b"caption", content):
+        damaged = content[: found.start()] + b"\xe0\xe0" + content[found.start() + 2 :]
+        (inside / "l.parquet").write_bytes(damaged)
+        try:
+            outcomes.add(len(list_images(files_from=inside / "l.parquet")))
+        except SourceError as exc:
+            outcomes.add(re.sub(r".*(can't be read as Parquet).*", r"\1", str(exc)))
+    assert "can't be read as Parquet" in outcomes
+    assert outcomes <= {1, "can't be read as Parquet"}
 
 
 def test_other_errors(inside: Path) -> None:
