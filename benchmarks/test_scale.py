@@ -6,15 +6,25 @@ rows takes ten times as long for the last as for the first.
 """
 
 import json
+import re
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
+from PIL import Image
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from sparsefeat.store import StoreWriter, history
+import sparsefeat
+from sparsefeat.storage import LocalStorage
+from sparsefeat.store import JSON, StoreWriter, history
+from sparsefeat.store.dataset import Change, Log
+from sparsefeat.store.format import part_key
 from sparsefeat.types import Batch, Layer, Row
 from sparsefeat_kernels import encode
 
@@ -23,7 +33,7 @@ from .conftest import MakeClaim
 
 LAYER = Layer(name="features", shape=(512,))
 GROWTH = (1, 3, 10)
-SETTINGS = {"made": "for a benchmark"}
+SETTINGS: dict[str, JSON] = {"made": "for a benchmark"}
 
 MEASURE = """
 import itertools, json, sys, time
@@ -103,17 +113,23 @@ def make_row(number: int) -> Row:
     )
 
 
-def write(folder: Path, n_rows: int, rows_per_part: int) -> None:
+def write(
+    folder: Path,
+    n_rows: int,
+    rows_per_part: int,
+    layer: Layer = LAYER,
+    settings: Mapping[str, JSON] = SETTINGS,
+) -> None:
     rng = np.random.default_rng(0)
-    values = rng.random((rows_per_part, 512), np.float32)
+    values = rng.random((rows_per_part, layer.n_features), np.float32)
     values[rng.random(values.shape) >= 0.1] = 0
     csr = encode(values)
     with StoreWriter.open(
-        folder, layers=[LAYER], settings={**SETTINGS}, provenance={}, rows_per_part=rows_per_part
+        folder, layers=[layer], settings=settings, provenance={}, rows_per_part=rows_per_part
     ) as writer:
         for start in range(0, n_rows, rows_per_part):
             rows = tuple(make_row(number) for number in range(start, start + rows_per_part))
-            writer.append(Batch(rows=rows, layers={"features": csr}))
+            writer.append(Batch(rows=rows, layers={layer.name: csr}))
 
 
 def measure(folder: Path, operation: str, n_rows: int) -> dict[str, float]:
@@ -255,6 +271,73 @@ def test_listing(
     for text, measured, bar, unit in claims:
         if timing:
             claim(Claim(text=text, measured=measured, bar=bar, most=True, unit=unit))
+
+
+STOPPED = """
+import sys
+from sparsefeat.cli import main, progress
+progress.LOG_FIRST_SECONDS = progress.LOG_EVERY_SECONDS = 0
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 0.99])
+def test_stopping_while_a_store_is_opened(
+    benchmark: BenchmarkFixture,
+    claim: MakeClaim,
+    timing: bool,
+    request: pytest.FixtureRequest,
+    small_vgg16: Path,
+    tmp_path: Path,
+    share: float,
+) -> None:
+    """How long a command goes on after SIGTERM, once a share of a store's parts is known."""
+    n_parts = request.config.getoption("scale_rows") // 100 if timing else 30
+    folder = tmp_path / "store"
+    extractor = sparsefeat.Extractor(small_vgg16, layers="block5_pool", pool="avg", size=(32, 32))
+    (layer,) = extractor.layers.values()
+    write(folder, 1000, 1000, layer, extractor.settings)
+    log = Log(LocalStorage(folder))
+    (entry,) = log.require().parts
+    copies = [structs.replace(entry, name=f"{number:016x}") for number in range(n_parts)]
+    for copy in copies:
+        (folder / part_key(copy.name)).symlink_to(folder / part_key(entry.name))
+    log.commit(log.require(), lambda _: Change(operation="copy", parts=copies))
+    Image.new("RGB", (32, 32)).save(tmp_path / "image.png")
+    options = ["--layers", "block5_pool", "--pool", "avg", "--size", "32x32"]
+    line = [*("extract", tmp_path / "image.png", "-o", folder, "-m", small_vgg16), *options]
+
+    def stop() -> float:
+        with subprocess.Popen(
+            [sys.executable, "-c", STOPPED, "-v", *map(str, line)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stderr is not None
+            for said in process.stderr:
+                known = re.search(r"([\d,]+) of [\d,]+ parts of the store", said)
+                if known and int(known[1].replace(",", "")) >= int(share * n_parts):
+                    break
+            start = time.perf_counter()
+            process.send_signal(signal.SIGTERM)
+            process.communicate()
+            # Of few parts the opening may be over by now, and all that follows.
+            assert process.returncode in ((143,) if timing else (0, 143))
+            return time.perf_counter() - start
+
+    seconds = benchmark.pedantic(stop, rounds=1)
+    benchmark.extra_info["seconds_until_it_ended"] = seconds
+    if timing:
+        claim(
+            Claim(
+                text=f"SIGTERM at {share:.0%} of {n_parts:,} parts of 1,000 rows",
+                measured=seconds,
+                bar=2,
+                most=True,
+                unit="s",
+            )
+        )
 
 
 def test_parts_committed_one_by_one(

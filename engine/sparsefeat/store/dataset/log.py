@@ -31,6 +31,7 @@ from sparsefeat.store.format import (
     SNAPSHOTS,
     PartEntry,
     SnapshotDocument,
+    damaged,
     differences,
     identity,
     part_key,
@@ -199,14 +200,10 @@ class Log:
         except (OSError, ValueError) as exc:
             if refused := read_refusal(where, exc):
                 raise refused from exc
-            raise StoreCorruptError(
-                f"{where} can't be read ({exc}), expected what was written: see sparsefeat verify"
-            ) from exc
+            raise damaged(where, str(exc)) from exc
         document = unseal(content, where=where)
         if document.number != number:
-            raise StoreCorruptError(
-                f"{where} is snapshot {document.number}, expected {number}: see sparsefeat verify"
-            )
+            raise damaged(where, f"it says that it is snapshot {document.number}")
         return document, seal_checksum(content)
 
     def _no_store(self) -> StoreNotFoundError:
@@ -239,21 +236,13 @@ class Log:
         where = self._storage.name(snapshot_key(number))
         document, found = self._document(number)
         if expected not in (None, found):
-            raise StoreCorruptError(
-                f"{where} is not the snapshot that later ones refer to: see sparsefeat verify"
-            )
+            raise damaged(where, "it is not the snapshot that later ones refer to")
         if document.base is not None and depth == 1:
-            raise StoreCorruptError(
-                f"{where} refers to another one, expected at most {LONGEST_CHAIN} in a chain: see "
-                "sparsefeat verify"
-            )
+            raise damaged(where, f"it is in a chain of more than {LONGEST_CHAIN} snapshots")
         base = None if document.base is None else self.read(*document.base, depth=depth - 1)
         snapshot = _resolved(document, base, found, where)
         if snapshot.n_rows != document.rows:
-            raise StoreCorruptError(
-                f"{where} has {snapshot.n_rows} rows, expected the {document.rows} that it says: "
-                "see sparsefeat verify"
-            )
+            raise damaged(where, f"it says {document.rows} rows and lists {snapshot.n_rows}")
         return snapshot
 
     def create(
@@ -322,8 +311,8 @@ class Log:
                     return made
                 part = ""  # a snapshot lists it, so that only `vacuum` may delete it
         raise StoreWriteError(
-            f"{self._storage.name('')} got {_TRIES} commits from other writers before this one, "
-            "expected a chance: run the same command again"
+            f"other writers made {_TRIES} commits to {self._storage.name('')} before this one: "
+            "run the same command again"
         )
 
     def _newest_from(self, known: Snapshot, number: int) -> Snapshot:
@@ -333,8 +322,8 @@ class Log:
         numbers = self.numbers()
         if not numbers or numbers[-1] < known.number:
             raise StoreWriteError(
-                f"{self._storage.name(snapshot_key(known.number))} is not there any more, "
-                "expected the store that was there: run the same command again"
+                f"{self._storage.name(snapshot_key(known.number))} is missing: the "
+                "store was deleted or replaced meanwhile; run the same command again"
             )
         if max(numbers[-1], number) == known.number:
             return known
@@ -456,8 +445,8 @@ class Log:
             # In a bucket somebody may have deleted what was there while the rest was uploaded.
             if self._storage.usage(key).stored_bytes != entry.n_bytes:
                 raise StoreWriteError(
-                    f"{self._storage.name(key)} was deleted before it was committed, expected it "
-                    "to stay: run the same command again, and vacuum with a longer grace period"
+                    f"{self._storage.name(key)} was deleted before it was committed: run "
+                    "the same command again, and vacuum with a longer grace period"
                 )
 
 
@@ -536,7 +525,7 @@ def _resolved(
             *(entry for entry in document.parts if entry.name not in known),
         )
     if not layers or any(len(entry.layers) != len(layers) for entry in parts):
-        raise StoreCorruptError(f"{where} lists parts of other layers: see sparsefeat verify")
+        raise damaged(where, "it lists parts of other layers")
     return Snapshot(
         number=document.number,
         created=document.created,
@@ -673,8 +662,8 @@ def write_error(storage: Storage, exc: OSError) -> StoreWriteError:
     name = storage.name("")
     if is_url(name):
         return StoreWriteError(
-            f"{name} can't be written ({exc.strerror or exc}), expected a service that answers, "
-            "and permission: run the same command again, committed parts are safe"
+            f"{name} can't be written ({exc.strerror or exc}): check the service and your "
+            "permission, and run the same command again; committed parts are safe"
         )
     if isinstance(exc, FileNotFoundError) and exc.errno == errno.ENOENT:
         with suppress(OSError):
@@ -686,12 +675,12 @@ def write_error(storage: Storage, exc: OSError) -> StoreWriteError:
                 )
     if isinstance(exc, FileNotFoundError | NotADirectoryError):
         return StoreWriteError(
-            f"{name} can't be written ({exc.strerror or exc}), expected the store that was "
-            "there: bring it back and run the same command again, committed parts are safe"
+            f"{name} can't be written ({exc.strerror or exc}): restore the store's "
+            "folder and run the same command again; committed parts are safe"
         )
     return StoreWriteError(
-        f"{name} can't be written ({exc.strerror or exc}), expected room and permission: "
-        "make some and run the same command again, committed parts are safe"
+        f"{name} can't be written ({exc.strerror or exc}): free some space or get "
+        "permission, and run the same command again; committed parts are safe"
     )
 
 

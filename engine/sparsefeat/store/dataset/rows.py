@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.errors import InputError, StoreCorruptError, StoreMemoryError
+from sparsefeat.errors import InputError, StoreMemoryError
 from sparsefeat.storage import Storage
-from sparsefeat.store.format import SHARD, PartEntry
+from sparsefeat.store.format import SHARD, PartEntry, damaged
 from sparsefeat.store.part import Part
 from sparsefeat.system import available_memory, counted, format_bytes, overlapped
 from sparsefeat.types import Layer
@@ -370,10 +370,7 @@ class Parts:
     def _open(self, place: int) -> Part:
         part = Part(self.storage, self.entries[place])
         if tuple(stored.layer for stored in part.header.layers) != self._layers:
-            raise StoreCorruptError(
-                f"{self.storage.name(part.key)} has other layers than the store, expected the "
-                "same: see sparsefeat verify"
-            )
+            raise damaged(self.storage.name(part.key), "it has other layers than the store")
         return part
 
 

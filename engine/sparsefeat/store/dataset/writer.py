@@ -571,9 +571,7 @@ class StoreWriter:
 
     def _run(self, task: Callable[[], T]) -> T:
         if self._closed:
-            raise StoreError(
-                f"the writer of {self._storage.name('')} is closed, expected an open one"
-            )
+            raise StoreError(f"the writer of {self._storage.name('')} is closed: open another one")
         try:
             return self._thread.submit(self._attempt, task).result()
         except StoreError:
@@ -584,8 +582,7 @@ class StoreWriter:
     def _attempt(self, task: Callable[[], T]) -> T:
         if self._failed:
             raise StoreWriteError(
-                f"the writer of {self._storage.name('')} failed before, expected one that did "
-                "not: open it again"
+                f"the writer of {self._storage.name('')} failed before: open another one"
             )
         try:
             return task()

@@ -299,10 +299,10 @@ def unseal(content: bytes, *, where: str) -> SnapshotDocument:
     if not content.startswith(_PREFIX) or content[len(_PREFIX) : _BEHIND] != (
         checksum(body).encode() + b'",'
     ):
-        raise _corrupt(where, "its checksum is wrong")
+        raise damaged(where, "its checksum is wrong")
     settings = _decode(b"{" + body, _Settings, where).settings
     if len(bytes(settings)) > JSON_BYTES:  # many times that in memory
-        raise _corrupt(where, f"settings of {len(bytes(settings))} bytes")
+        raise damaged(where, f"settings of {len(bytes(settings))} bytes")
     document: SnapshotDocument = _decode(b"{" + body, SnapshotDocument, where)
     return document
 
@@ -344,7 +344,7 @@ def _decode(content: bytes, kind: type[Any], where: str) -> Any:
                 f"{where} is of store format {version}, expected at most {FORMAT}: "
                 "upgrade sparsefeat"
             ) from exc
-        raise _corrupt(where, str(exc)) from exc
+        raise damaged(where, str(exc)) from exc
 
 
 class _Settings(msgspec.Struct):
@@ -355,10 +355,9 @@ class _Version(msgspec.Struct):
     format: Annotated[int, Meta(ge=1)]
 
 
-def _corrupt(where: str, why: str) -> StoreCorruptError:
-    return StoreCorruptError(
-        f"{where} is damaged ({one_line(why)}), expected what was written: see sparsefeat verify"
-    )
+def damaged(where: str, why: str) -> StoreCorruptError:
+    """Make the error for a file or part that is not what was written."""
+    return StoreCorruptError(f"{where} is damaged ({one_line(why)}): run sparsefeat verify")
 
 
 def part_key(name: str) -> str:

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.errors import StoreCorruptError, StoreError
+from sparsefeat.errors import StoreError
 from sparsefeat.storage import Storage, open_storage
 from sparsefeat.store.dataset import (
     Change,
@@ -36,6 +36,7 @@ from sparsefeat.store.format import (
     PartEntry,
     RoundedValues,
     Values,
+    damaged,
 )
 from sparsefeat.store.maintenance.remove import vacuum as delete_unlisted
 from sparsefeat.store.part import (
@@ -440,10 +441,7 @@ def _copy(part: Part, layer: str, start: int, stop: int, target: PartWriter) -> 
     except StoreError:
         raise
     except ValueError as exc:  # the kernels check the indices' order as they go
-        raise StoreCorruptError(
-            f"{part.storage.name(part.key)}, {layer} can't be copied ({exc}), expected what was "
-            "written: see sparsefeat verify"
-        ) from exc
+        raise damaged(f"{layer} in {part.storage.name(part.key)}", str(exc)) from exc
     return csr.nnz
 
 

@@ -147,12 +147,12 @@ def merge(
 
 def _check_apart(folders: Sequence[Path | str], output: Path | str) -> None:
     if not folders:
-        raise InputError("no store was named, expected at least one: name those to merge")
+        raise InputError("no store was named: name those to merge")
     for folder in folders:
         if _lies_in(output, folder):
             raise InputError(
-                f"the output {output} is or lies in {folder}, one of the stores to merge, "
-                "expected another folder: choose one, or merge the others into it"
+                f"the output {output} is or lies in {folder}, one of the stores to merge: "
+                "choose another folder, or merge the others into it"
             )
 
 

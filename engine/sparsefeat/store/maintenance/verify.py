@@ -191,7 +191,7 @@ def verify(
 def _check_folders(sources: Sequence[Path]) -> None:
     for each in sources:
         if not each.is_dir():
-            raise SourceError(f"{each} is not a folder, expected the images: check the path")
+            raise SourceError(f"{each} is not a folder: give the folder of the images")
 
 
 def _snapshot_findings(log: Log, newest: Snapshot) -> Iterator[Finding]:

@@ -449,6 +449,6 @@ class Part:
                 "deleted it, open the store again; otherwise see sparsefeat verify"
             )
         return StoreCorruptError(
-            f"{self.storage.name(f'{self.key}/{name}')} is damaged ({one_line(what)}), expected "
-            "what was written: see sparsefeat verify, and extract these images again"
+            f"{self.storage.name(f'{self.key}/{name}')} is damaged ({one_line(what)}): run "
+            "sparsefeat verify, and extract these images again"
         )

@@ -246,7 +246,7 @@ def test_a_store_that_is_not_there_any_more(book: Book, left: tuple[int, ...]) -
         book.commit([*book.parts, book.new()])
     for number in {1, 2, 3} - {*left}:
         book.storage.delete(snapshot_key(number))
-    with pytest.raises(StoreWriteError, match="is not there any more"):
+    with pytest.raises(StoreWriteError, match="is missing: the store was deleted or replaced"):
         book.commit([*book.parts, book.new()])
     assert book.log.numbers() == [*left]
 
