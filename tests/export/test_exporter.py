@@ -1,5 +1,6 @@
 """Exports that fail, and what they leave behind: nothing."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -94,9 +95,15 @@ def test_weights_that_change_meanwhile_are_noticed(keras_files: Path, tmp_path: 
     assert "softmax" in open_questions
 
 
-def test_all_photographs_of_several_blocks_count(tmp_path: Path) -> None:
-    photos = tmp_path / "photos"
+def test_all_photographs_of_several_blocks_count(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without packages that Keras imports where they are installed, and that here would fail."""
+    photos, broken = tmp_path / "photos", tmp_path_factory.mktemp("broken")
     save_twice(photos)
+    for name in ("matplotlib", "pandas", "sklearn"):
+        (broken / f"{name}.py").write_text("raise RuntimeError('it is not needed')")
+    monkeypatch.setenv("PYTHONPATH", str(broken), prepend=os.pathsep)
     result = export(
         tmp_path / "model.onnx", weights="random:1", top=False, images=photos, channels_divisor=32
     )
