@@ -86,7 +86,11 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
             if site_path(source) == source and (ROOT / source).is_file():
                 added[source] = source
     for source, site in added.items():
-        files.append(File.generated(config, site, abs_src_path=str(ROOT / source)))
+        if site == source:  # the plug-in for notebooks finds only files with a folder
+            file = File(source, str(ROOT), config.site_dir, config.use_directory_urls)
+        else:
+            file = File.generated(config, site, abs_src_path=str(ROOT / source))
+        files.append(file)
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
