@@ -56,7 +56,7 @@ def _store(path: str, as_json: bool) -> None:
         print_json(facts)
         return
     allocated = facts["allocated_bytes"]
-    on_disk = "" if allocated is None else f" ({format_bytes(allocated)} on the disk)"
+    on_disk = "" if allocated is None else f" ({format_bytes(allocated)} on disk)"
     click.echo(
         f"{printable(path)}: {counted(facts['rows'], 'row')}, {facts['rejected']:,} rejected, "
         f"{counted(facts['parts'], 'part')}, {format_bytes(facts['bytes'])}{on_disk}, "
