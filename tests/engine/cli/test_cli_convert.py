@@ -108,10 +108,10 @@ def test_what_cannot_be_done_is_one_line(folder: Path, words: tuple[str, ...], s
 SLOW = """
 import sys, time
 from sparsefeat.cli import main
-from sparsefeat.interop.conversion.reader import Source
-wrote = Source.wrote
-Source.wrote = lambda *words: (time.sleep(0.3), wrote(*words))
-Source.stretches = lambda self, *layers: ((row, row + 1) for row in range(self.n_rows))
+from sparsefeat.interop.conversion.reader import StoreReader
+wrote = StoreReader.wrote
+StoreReader.wrote = lambda *words: (time.sleep(0.3), wrote(*words))
+StoreReader.stretches = lambda self, *layers: ((row, row + 1) for row in range(self.n_rows))
 main(sys.argv[1:])
 """
 

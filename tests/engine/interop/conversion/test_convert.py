@@ -201,7 +201,7 @@ def test_what_cannot_be_converted(tmp_path: Path) -> None:
         convert(tmp_path, "h5ad", layers="block6_pool")
     with pytest.raises(InputError, match="row 11 is out of range"):
         convert(tmp_path, "h5ad", rows=[11])
-    with pytest.raises(InputError, match="0 bytes of memory"):
+    with pytest.raises(InputError, match="got memory=0 bytes"):
         convert(tmp_path, "h5ad", memory=0)
     with pytest.raises(StoreNotFoundError):
         sparsefeat.convert(tmp_path / "photos", tmp_path / "a.h5ad")
