@@ -129,7 +129,7 @@ def change_h5(source: Path, target: Path, layer: str, change: str) -> None:
         (
             "block5_conv3",
             "missing",
-            r"block5_conv3 is missing.*\(3, 3, 32, 32\).*: 12, expected 13",
+            r"block5_conv3 is missing.*\(3, 3, 32, 32\).*found 12 layers of its kind, expected 13",
         ),
         ("block2_conv1", "missing", r"block2_conv1 .*'block2_conv2'.*\(3, 3, 8, 8\).*4, 8\)"),
         ("block5_conv3", "extra", r"'block5_conv3'.*not a layer of VGG16.*14.*13"),
