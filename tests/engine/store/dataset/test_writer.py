@@ -406,7 +406,7 @@ def test_an_unsound_csr_costs_the_part_in_flight_only(tmp_path: Path) -> None:
             writer.commit()
             writer.append(Batch(rows=(make_row(1),), layers={"x": unsound}))
 
-    with pytest.raises(ValueError, match="strictly increase"):
+    with pytest.raises(ValueError, match="not strictly increasing"):
         append()
     assert len(Store(tmp_path)) == 1
     assert leftovers(tmp_path) == []
