@@ -35,7 +35,7 @@ def test_a_table_of_layers(
     names = ("model", "output", "calibration", "validation", "views")
     expected = ["vgg16.onnx", "int8.onnx", "images", None, 12]
     assert [given[name] for name in names] == expected
-    columns = ["layer", "relative error", "zeros agree", "cosine", "lowest", "5 neighbours"]
+    columns = ["layer", "relative error", "zeros agree", "mean cosine", "lowest", "5 neighbours"]
     assert " ".join(heading.split()) == " ".join(columns)
     rows = [line.split() for line in lines[: len(small_int8.layers)]]
     assert rows[0][0] == "block1_conv1"

@@ -327,7 +327,9 @@ def test_a_store_that_vanishes_is_one_line_and_is_never_begun_anew(
     extractor: sparsefeat.Extractor, photos: Path, tmp_path: Path
 ) -> None:
     store, away = tmp_path / "features", tmp_path / "away"
-    with pytest.raises(StoreWriteError, match=r"features can't be written .*bring it back"):
+    with pytest.raises(
+        StoreWriteError, match=r"features can't be written .*restore the store's folder"
+    ):
         extract(extractor, [photos], store, After(12, lambda: store.rename(away)))
     assert not store.exists()
     away.rename(store)
@@ -347,7 +349,7 @@ def test_another_folder_in_the_stores_place_gets_no_rows(
         store.mkdir()
         shutil.copy(away / ".sparsefeat.lock", store)
 
-    with pytest.raises(StoreWriteError, match="bring it back"):
+    with pytest.raises(StoreWriteError, match="restore the store's folder"):
         extract(extractor, [photos], store, After(12, replace))
     assert not list(store.glob("snapshots/*.json"))
 

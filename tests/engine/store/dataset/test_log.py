@@ -196,7 +196,7 @@ def test_the_newest_snapshot_is_deleted_between_listing_and_reading(book: Book) 
 def test_a_snapshot_that_nobody_replaced_is_missed(book: Book) -> None:
     book.commit([book.new()])
     racing = _Racing(book.storage.root, lambda: book.storage.delete(snapshot_key(1)))
-    with pytest.raises(StoreCorruptError, match="can't be read"):
+    with pytest.raises(StoreCorruptError, match=r"is damaged .*No such file"):
         Log(racing).require()
 
 

@@ -307,7 +307,7 @@ def test_another_folder_in_the_outputs_place_gets_no_rows(tmp_path: Path) -> Non
             out.rename(away)
             out.mkdir()
 
-    with pytest.raises(StoreWriteError, match="bring it back"):
+    with pytest.raises(StoreWriteError, match="restore the store's folder"):
         merge([a], out, rows_per_part=1, progress=replace)
     assert numbers(away) == [0]
     assert list(out.iterdir()) == []
