@@ -60,3 +60,10 @@ def test_a_dead_layer_is_equal_or_not() -> None:
     assert (errors.relative_l2, errors.agreement) == (0.0, 1.0)
     errors.add(zeros, zeros + 1)
     assert errors.relative_l2 == float("inf")
+
+
+def test_subnormal_numbers_count_as_zeros() -> None:
+    # A confident softmax: 0 in one program, and what is left of exp(-100) in another.
+    errors = Errors()
+    errors.add(np.array([1, 0, 1e-40, 1e-37], np.float32), np.array([1, 1e-40, 0, 0], np.float32))
+    assert errors.agreement == 0.75
