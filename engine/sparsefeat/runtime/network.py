@@ -398,6 +398,9 @@ def _convolution(file: ModelFile, layer: str, variant: str) -> WinogradConvoluti
     return shared
 
 
+_compiling = threading.Lock()  # a thread that loads ahead, and the one that needs it
+
+
 def load_convolutions(variant: str | None = None) -> None:
     """Load the compiled code of the Winograd convolutions, compiling it on first use.
 
@@ -410,9 +413,10 @@ def load_convolutions(variant: str | None = None) -> None:
     """
     variant = variant or choose_variant()
     if variant is not None:
-        compile_winograd(
-            variant,
-            on_compile=lambda: _log.warning(
-                "compiling the convolutions for this processor; this happens only once"
-            ),
-        )
+        with _compiling:
+            compile_winograd(
+                variant,
+                on_compile=lambda: _log.warning(
+                    "compiling the convolutions for this processor; this happens only once"
+                ),
+            )
