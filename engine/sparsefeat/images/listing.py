@@ -229,36 +229,36 @@ class Search:
                     refuse_addresses([path for path, _ in some], repr(table))
                     first = False
                 wanted = [
-                    (place, values)
+                    (location, values)
                     for path, values in some
-                    if (place := self._place(path, folder, base)) is not None
+                    if (location := self._location(path, folder, base)) is not None
                 ]
-                remote = any(is_in_bucket(place) for place, _ in wanted)
+                remote = any(is_in_bucket(location) for location, _ in wanted)
                 look = partial(find_image, root=base)
-                in_order = (pool.map if remote else map)(look, [place for place, _ in wanted])
+                in_order = (pool.map if remote else map)(look, [location for location, _ in wanted])
                 for item, (_, values) in zip(in_order, wanted, strict=True):
                     yield self._with_values(item, values)
 
-    def _place(self, path: str, folder: str, base: str) -> str | None:
+    def _location(self, path: str, folder: str, base: str) -> str | None:
         """Return the full path or URL of an image in a table; None if it is not to be listed."""
         if is_url(path) or "\0" in path or not _can_be_named(path):
-            place = path
+            location = path
         elif is_url(folder) and not path.startswith("/"):
-            place = f"{folder}/{posixpath.normpath(path)}"
+            location = f"{folder}/{posixpath.normpath(path)}"
         else:
-            place = _absolute(os.path.join(folder, path))
-        if ADDRESS.match(place) or "\0" in place:
-            return place
-        split = split_url if is_url(place) else _split
+            location = _absolute(os.path.join(folder, path))
+        if ADDRESS.match(location) or "\0" in location:
+            return location
+        split = split_url if is_url(location) else _split
         if self._shard is not None:
-            _, shared = split(container_above(place) or place, base)
+            _, shared = split(container_above(location) or location, base)
             if not self._shard.holds(encode_path(shared)):
                 self._n_other += 1
                 return None
-        _, inside = split(place, base)
-        if _in_store(place, self._skip) or not self._choice.takes(inside.split("/"), place):
+        _, inside = split(location, base)
+        if _in_store(location, self._skip) or not self._choice.takes(inside.split("/"), location):
             return None
-        return place
+        return location
 
     def _with_values(self, item: Found, values: Mapping[str, object]) -> Found:
         if not values or not isinstance(item, Source):

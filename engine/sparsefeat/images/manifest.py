@@ -121,8 +121,8 @@ def _is_text(kind: Any) -> bool:
     """Return whether a type is text, or a struct with a path, as in ``datasets``."""
     import pyarrow as pa
 
-    if pa.types.is_struct(kind) and (place := kind.get_field_index("path")) >= 0:
-        kind = kind.field(place).type
+    if pa.types.is_struct(kind) and (index := kind.get_field_index("path")) >= 0:
+        kind = kind.field(index).type
     return _is_plain_text(kind)
 
 
@@ -163,7 +163,7 @@ def _lines(
         for row in lines:
             if len(row) > path and row[path]:
                 row += [""] * (len(names) - len(row))
-                yield row[path], {name: _value(row[place]) for name, place in wanted.items()}
+                yield row[path], {name: _value(row[index]) for name, index in wanted.items()}
     except csv.Error as exc:
         raise csv.Error(f"line {lines.line_num + 1}: {exc}") from exc
 

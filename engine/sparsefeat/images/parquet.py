@@ -157,8 +157,8 @@ def _has_bytes(kind: Any) -> bool:
     """Return whether a type is bytes, or a struct with a field ``bytes``."""
     import pyarrow as pa
 
-    if pa.types.is_struct(kind) and (place := kind.get_field_index("bytes")) >= 0:
-        kind = kind.field(place).type
+    if pa.types.is_struct(kind) and (index := kind.get_field_index("bytes")) >= 0:
+        kind = kind.field(index).type
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 

@@ -180,8 +180,8 @@ class ArrayStream:
 
     def _write(self, chunks: list[npt.NDArray[Any]]) -> None:
         for compressed in self._pool.map(compress, chunks):
-            place = (self._n_chunks * self._rows, *(0 for _ in self.dataset.shape[1:]))
-            self.dataset.id.write_direct_chunk(place, compressed)
+            offset = (self._n_chunks * self._rows, *(0 for _ in self.dataset.shape[1:]))
+            self.dataset.id.write_direct_chunk(offset, compressed)
             self._n_chunks += 1
 
 

@@ -669,9 +669,9 @@ def write_error(storage: Storage, exc: OSError) -> StoreWriteError:
         with suppress(OSError):
             if storage.is_folder(PARTS):
                 return StoreWriteError(
-                    f"{name}: a part that was being written has been deleted, expected it to stay, "
-                    "with the time of grace that sparsefeat vacuum gives: run the same command "
-                    "again, committed parts are safe"
+                    f"{name}: a part was deleted while it was written, as by sparsefeat vacuum "
+                    "with a short grace period: run the same command again; committed parts are "
+                    "safe"
                 )
     if isinstance(exc, FileNotFoundError | NotADirectoryError):
         return StoreWriteError(

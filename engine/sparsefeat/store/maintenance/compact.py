@@ -158,7 +158,7 @@ def compact(
     log = Log(storage)
     before = latest = log.require()
     groups = _groups(storage, before, limits, everything=everything)
-    done: list[list[Source]] = []
+    done: list[list[Selected]] = []
     bytes_after = lost = 0
     if not dry_run:
         counter = RowCounter((source for group in groups for source in group), progress)
@@ -189,7 +189,7 @@ def compact(
     )
 
 
-def _commit(log: Log, latest: Snapshot, group: Sequence["Source"], entry: PartEntry) -> Snapshot:
+def _commit(log: Log, latest: Snapshot, group: Sequence["Selected"], entry: PartEntry) -> Snapshot:
     """Put a part in the place of those that it was made of, if they are still listed so."""
     old = [source.entry for source in group]
 
@@ -209,10 +209,10 @@ def _commit(log: Log, latest: Snapshot, group: Sequence["Source"], entry: PartEn
 
 def _groups(
     storage: Storage, snapshot: Snapshot, limits: PartLimits, *, everything: bool
-) -> list[list["Source"]]:
+) -> list[list["Selected"]]:
     """Group neighbours that are worth writing anew."""
 
-    def is_meant(source: Source) -> bool:
+    def is_meant(source: Selected) -> bool:
         return everything or source.entry.n_excluded > 0 or is_small(source, limits)
 
     sources = read_sources(open_parts(storage, snapshot.parts))
@@ -226,7 +226,7 @@ def _groups(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Source:
+class Selected:
     """A part, and what of it is written again: row numbers, and lines of its rejects."""
 
     part: Part
@@ -249,11 +249,11 @@ class Source:
         return part_bytes(self.part) * len(self.rows) // max(1, self.entry.rows)
 
 
-def read_sources(parts: Sequence[Part]) -> list[Source]:
+def read_sources(parts: Sequence[Part]) -> list[Selected]:
     """Find out what of each part is kept, all of one storage."""
     at_once = parts[0].storage.reads_at_once if parts else 1
     return [
-        Source(
+        Selected(
             part=part,
             rows=np.arange(part.header.rows) if part.kept is None else part.kept,
             rejects=rejects,
@@ -273,12 +273,12 @@ def part_bytes(part: Part) -> int:
     )
 
 
-def is_small(source: Source, limits: PartLimits) -> bool:
+def is_small(source: Selected, limits: PartLimits) -> bool:
     """Tell whether a part is less than half as large as it may be."""
     return 2 * len(source.rows) < limits.rows and 2 * source.n_bytes < limits.n_bytes
 
 
-def pack(sources: Iterable[Source], limits: PartLimits) -> Iterator[list[Source]]:
+def pack(sources: Iterable[Selected], limits: PartLimits) -> Iterator[list[Selected]]:
     """Cut parts in a row into groups that fit one part each, without a value being changed.
 
     No part is split: one that is over the limits by itself has a group of its own. Parts whose
@@ -289,7 +289,7 @@ def pack(sources: Iterable[Source], limits: PartLimits) -> Iterator[list[Source]
     codings = overlapped(_coding_of, [source.part for source in sources], at_once)
     coded = groupby(zip(codings, sources, strict=True), lambda each: each[0])
     for alike in ([source for _, source in run] for _, run in coded):
-        group: list[Source] = []
+        group: list[Selected] = []
         sizes = np.zeros(0, np.int64)
         for source in alike:
             size = _sizes(source)
@@ -303,7 +303,7 @@ def pack(sources: Iterable[Source], limits: PartLimits) -> Iterator[list[Source]
         yield group
 
 
-def _reads_at_once(sources: Iterable[Source]) -> int:
+def _reads_at_once(sources: Iterable[Selected]) -> int:
     return max((source.part.storage.reads_at_once for source in sources), default=1)
 
 
@@ -319,7 +319,7 @@ def _coding_of(part: Part) -> list[tuple[object, ...]]:
     return coding
 
 
-def _sizes(source: Source) -> npt.NDArray[np.int64]:
+def _sizes(source: Selected) -> npt.NDArray[np.int64]:
     """Give what is limited: rows, bytes, rejects, bytes of origins, and the nnz of each layer."""
     counts = len(source.rows), source.n_bytes, len(source.rejects)
     origins = len(msgspec.json.encode(source.part.header.all_origins()))
@@ -330,7 +330,7 @@ def _sizes(source: Source) -> npt.NDArray[np.int64]:
 def write_group(
     storage: Storage,
     layers: Sequence[Layer],
-    group: Sequence[Source],
+    group: Sequence[Selected],
     *,
     wrote: Callable[[int], None] = lambda n_elements: None,
 ) -> PartEntry:
@@ -413,7 +413,7 @@ class RowCounter:
     """
 
     def __init__(
-        self, sources: Iterable[Source], progress: Callable[[int, int], None] | None
+        self, sources: Iterable[Selected], progress: Callable[[int, int], None] | None
     ) -> None:
         self._progress = progress
         self._rows = self._elements = self._done = 0
@@ -453,7 +453,7 @@ def _records(part: Part, table: str, record: Callable[..., T], lines: Lines) -> 
     ]
 
 
-def _origins(parts: Sequence[Part], group: Sequence[Source]) -> list[Origin]:
+def _origins(parts: Sequence[Part], group: Sequence[Selected]) -> list[Origin]:
     """Say how the rows were made, neighbours that were made alike together."""
     origins: list[Origin] = []
     for part, source in zip(parts, group, strict=True):

@@ -22,7 +22,7 @@ from sparsefeat.store.dataset import (
     standing_rejects,
 )
 from sparsefeat.store.format import PartEntry, differences
-from sparsefeat.store.maintenance.compact import Lines, RowCounter, Source, pack, write_group
+from sparsefeat.store.maintenance.compact import Lines, RowCounter, Selected, pack, write_group
 from sparsefeat.store.part import INDEX, ROWS, Part, PartLimits, open_parts
 from sparsefeat.system import overlapped
 
@@ -173,7 +173,7 @@ def _check_alike(snapshots: Sequence[Snapshot], folders: Sequence[Path | str]) -
 
 def _wanted(
     stores: Sequence[Store], where: str | None, storage: Storage, output: Snapshot | None
-) -> tuple[list[Source], int]:
+) -> tuple[list[Selected], int]:
     """Find out what of the sources is to be written, and how many rows are there already."""
     there = open_parts(storage, output.parts) if output else []
     parts: list[Part] = []
@@ -200,7 +200,7 @@ def _wanted(
                 fresh.append(number)
         duplicates += len(numbers) - len(fresh)
         kept = lines if where is None else lines[:0]
-        sources.append(Source(part=part, rows=np.array(fresh, np.int64), rejects=kept))
+        sources.append(Selected(part=part, rows=np.array(fresh, np.int64), rejects=kept))
     return sources, duplicates
 
 

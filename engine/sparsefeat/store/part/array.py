@@ -60,7 +60,7 @@ class Segments:
         return cls(*(np.array([number], np.int64) for number in (start, 0, stop - start)))
 
     @classmethod
-    def rows(cls, rows: Int64, source: Int64, target: Int64, places: Int64) -> Self:
+    def rows(cls, rows: Int64, source: Int64, target: Int64, slots: Int64) -> Self:
         """Give those that copy rows of elements, neighbours in one stretch.
 
         Parameters
@@ -70,11 +70,11 @@ class Segments:
         source
             (all rows + 1,), where each row's elements start.
         target
-            (places + 1,), where each place's elements start.
-        places
+            (slots + 1,), where the elements of each slot start.
+        slots
             As many as `rows`: where each one goes.
         """
-        starts, lengths, targets = source[rows], source[rows + 1] - source[rows], target[places]
+        starts, lengths, targets = source[rows], source[rows + 1] - source[rows], target[slots]
         some = lengths > 0
         starts, lengths, targets = starts[some], lengths[some], targets[some]
         if not len(starts):
@@ -274,8 +274,8 @@ class StoredArray:
         runs: list[list[int]] = []
         end = n_bytes = 0
         for chunk in chunks:
-            number, place = divmod(chunk, self.metadata.chunks_per_file)
-            offset, length = self._index(number)[place] or (-1, 0)
+            number, slot = divmod(chunk, self.metadata.chunks_per_file)
+            offset, length = self._index(number)[slot] or (-1, 0)
             goes_on = runs and runs[-1][-1] // self.metadata.chunks_per_file == number
             if goes_on and offset == end and n_bytes + length <= _RANGE_BYTES:
                 runs[-1].append(chunk)
@@ -294,13 +294,13 @@ class StoredArray:
             copy = self._copies.get(self.metadata.file_name(number))
             return [self._storage.read(file, self._most_bytes) if copy is None else copy]
         index = self._index(number)
-        places = [place for chunk in run if (place := index[chunk - run[0] + first]) is not None]
-        if len(places) < len(run):
+        slots = [slot for chunk in run if (slot := index[chunk - run[0] + first]) is not None]
+        if len(slots) < len(run):
             raise ValueError(f"chunk {run[0]} is missing")
-        start, length = places[0][0], sum(length for _, length in places)
+        start, length = slots[0][0], sum(length for _, length in slots)
         with self._storage.open(file) as opened:
             content = opened.read(start, length)
-        return [content[offset - start : offset - start + length] for offset, length in places]
+        return [content[offset - start : offset - start + length] for offset, length in slots]
 
     def read_utf8(self) -> Utf8:
         """Read all of an array of text.
@@ -357,9 +357,9 @@ def scale_stretches(
     """
 
     def scale(stretch: tuple[int, int]) -> None:
-        place = slice(*stretch)
-        columns = indices[place].astype(np.int32, copy=False)
-        dequantize(values[place], columns, scales, squared=squared)
+        slot = slice(*stretch)
+        columns = indices[slot].astype(np.int32, copy=False)
+        dequantize(values[slot], columns, scales, squared=squared)
 
     stretches = [
         (start, min(start + _AT_ONCE, begin + length))
@@ -370,21 +370,21 @@ def scale_stretches(
 
 
 def scale_rows(
-    places: npt.NDArray[np.int64], out: Float32, scales: Float32, *, squared: bool
+    slots: npt.NDArray[np.int64], out: Float32, scales: Float32, *, squared: bool
 ) -> None:
     """Replace codes in some rows of `out`, (rows, features), by their values."""
 
-    def scale(place: int) -> None:
-        row = out[place].reshape(-1, len(scales))
+    def scale(slot: int) -> None:
+        row = out[slot].reshape(-1, len(scales))
         if squared:
             np.multiply(row, row, out=row)
         np.multiply(row, scales, out=row)
 
-    _each(scale, places.tolist())
+    _each(scale, slots.tolist())
 
 
-def expand_rows(csr: Csr, places: npt.NDArray[np.int64], out: Float32) -> None:
-    """Write the rows of `csr` to their places among the rows of `out`.
+def expand_rows(csr: Csr, slots: npt.NDArray[np.int64], out: Float32) -> None:
+    """Write the rows of `csr` to their slots among the rows of `out`.
 
     Raises
     ------
@@ -392,12 +392,12 @@ def expand_rows(csr: Csr, places: npt.NDArray[np.int64], out: Float32) -> None:
         The column numbers of a row don't strictly increase.
     """
     step = max(1, _AT_ONCE // max(1, csr.n_columns))
-    breaks = np.flatnonzero(np.diff(places) != 1) + 1
-    bounds = [0, *breaks.tolist(), len(places)]
+    breaks = np.flatnonzero(np.diff(slots) != 1) + 1
+    bounds = [0, *breaks.tolist(), len(slots)]
 
     def expand(start: int, stop: int) -> None:
-        place = int(places[start])
-        to_dense(csr.rows(start, stop), out=out[place : place + stop - start])
+        slot = int(slots[start])
+        to_dense(csr.rows(start, stop), out=out[slot : slot + stop - start])
 
     stretches = [
         (start, min(start + step, last))

@@ -276,10 +276,10 @@ class Part:
         stored = self.layers[layer]
         starts = self.indptr(layer)
         indptr = np.append(0, np.cumsum(starts[rows + 1] - starts[rows]))
-        places = np.arange(len(rows))
+        slots = np.arange(len(rows))
         if stored.encoding == "dense":
             dense = np.empty((len(rows), stored.layer.n_features), np.float32)
-            self.gather_dense(layer, rows, places, dense)
+            self.gather_dense(layer, rows, slots, dense)
             csr = encode(dense)
             if not np.array_equal(csr.indptr, indptr):
                 name = f"obsm/{layer_key(layer)}"
@@ -287,7 +287,7 @@ class Part:
             return csr
         values = np.empty(indptr[-1], np.float32)
         indices = np.empty(indptr[-1], np.int32)
-        self.gather_csr(layer, rows, places, indptr, indices, values)
+        self.gather_csr(layer, rows, slots, indptr, indices, values)
         return Csr(indptr, indices, values, stored.layer.n_features)
 
     def support(self, layer: str, start: int, stop: int) -> Csr:
@@ -310,10 +310,10 @@ class Part:
         self,
         layer: str,
         rows: npt.NDArray[np.int64],
-        places: npt.NDArray[np.int64],
+        slots: npt.NDArray[np.int64],
         out: npt.NDArray[np.float32],
     ) -> None:
-        """Copy rows of a layer stored as CSR, ascending, to their places in dense ones.
+        """Copy rows of a layer stored as CSR, ascending, to their slots in dense ones.
 
         Raises
         ------
@@ -321,13 +321,13 @@ class Part:
             What is on disk is not what was written.
         """
         csr = self.some_rows(layer, rows)
-        self._guard(f"obsm/{layer_key(layer)}", lambda: expand_rows(csr, places, out))
+        self._guard(f"obsm/{layer_key(layer)}", lambda: expand_rows(csr, slots, out))
 
     def gather_csr(
         self,
         layer: str,
         rows: npt.NDArray[np.int64],
-        places: npt.NDArray[np.int64],
+        slots: npt.NDArray[np.int64],
         indptr: npt.NDArray[Any],
         indices: npt.NDArray[Any],
         values: npt.NDArray[np.float32],
@@ -338,10 +338,10 @@ class Part:
         ----------
         layer
             Its name.
-        rows, places
-            Wanted rows, ascending, and the place of each in the result.
+        rows, slots
+            Wanted rows, ascending, and the slot of each in the result.
         indptr
-            Where each place's elements start in `indices` and `values`, which are filled there.
+            Where the elements of each slot start in `indices` and `values`, which are filled there.
 
         Raises
         ------
@@ -349,7 +349,7 @@ class Part:
             What is on disk is not what was written.
         """
         stored = self.layers[layer]
-        segments = Segments.rows(rows, self.indptr(layer), indptr, places)
+        segments = Segments.rows(rows, self.indptr(layer), indptr, slots)
         name = f"obsm/{layer_key(layer)}/data"
         array = self._check(name, (stored.nnz,), stored.dtype)
         both: list[Callable[[], None]] = [
@@ -367,10 +367,10 @@ class Part:
         self,
         layer: str,
         rows: npt.NDArray[np.int64],
-        places: npt.NDArray[np.int64],
+        slots: npt.NDArray[np.int64],
         out: npt.NDArray[np.float32],
     ) -> None:
-        """Copy rows of a layer stored dense to where they are wanted in `out` (places, features).
+        """Copy rows of a layer stored dense to where they are wanted in `out` (slots, features).
 
         Raises
         ------
@@ -381,10 +381,10 @@ class Part:
         name, n_features = f"obsm/{layer_key(layer)}", stored.layer.n_features
         array = self._check(name, (self.header.rows, n_features), stored.dtype)
         starts = np.arange(max(self.header.rows, len(out)) + 1) * n_features
-        segments = Segments.rows(rows, starts, starts, places)
+        segments = Segments.rows(rows, starts, starts, slots)
         self._guard(name, lambda: array.gather(segments, out.reshape(-1)))
         if stored.companding is not None:
-            scale_rows(places, out, self.scales(layer), squared=stored.companding == "square")
+            scale_rows(slots, out, self.scales(layer), squared=stored.companding == "square")
 
     def _gather_indices(
         self, stored: StoredLayer, segments: Segments, out: npt.NDArray[Any]

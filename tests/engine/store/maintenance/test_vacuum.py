@@ -139,7 +139,7 @@ def test_a_writer_whose_part_was_taken_is_told_so(store: Path) -> None:
     writer = StoreWriter.open(store, layers=SMALL, settings={"pool": "none"}, provenance={})
     writer.append(make_batch([8]))
     assert vacuum(store, older_than=0).parts == N_PARTS + 1
-    said = "a part that was being written has been deleted, .*run the same command again"
+    said = "a part was deleted while it was written, .*run the same command again"
     with pytest.raises(StoreWriteError, match=said):
         writer.close()
     assert_whole(store, [*range(8)])
