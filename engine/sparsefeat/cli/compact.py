@@ -10,6 +10,7 @@ from sparsefeat.cli.options import bytes_per_part_option, rows_per_part_option
 from sparsefeat.cli.output import print_json, printable
 from sparsefeat.cli.progress import shown
 from sparsefeat.cli.stopping import exit_if_stopped, run_stoppable
+from sparsefeat.cli.vacuum import describe_vacuum
 from sparsefeat.system import counted, format_bytes
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def compact(
         print_json({"store": store, **dataclasses.asdict(outcome)})
     else:
         click.echo(f"{printable(store)}: {_said(outcome, time.monotonic() - start)}")
+        if outcome.vacuumed is not None:
+            click.echo(f"{printable(store)}: {describe_vacuum(store, outcome.vacuumed)}")
     exit_if_stopped(outcome.stopped, stopped_by, all_again=everything)
 
 

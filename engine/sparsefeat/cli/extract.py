@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sparsefeat.pipeline import ExtractionResult, Extractor, ExtractorOptions, Profile
     from sparsefeat.store import Values
 
+LISTS = (".csv", ".tsv", ".txt")  # not images, unless their content says so
 # As in sparsefeat.store.Values, except bits:N.
 VALUES = ("float32", "float16", "bfloat16", "uint8")
 
@@ -257,6 +258,7 @@ def extract(
         _print_json(output, outcome, seconds, facts)
     else:
         _print(output, outcome, seconds)
+        _hint_at_lists(images, outcome)
         if outcome.losses:
             _print_losses(outcome, kept)
         if profiled and outcome.profile and extractor:
@@ -327,13 +329,13 @@ def _print_json(
 
 
 def _print(output: str, outcome: "ExtractionResult", seconds: float) -> None:
-    rate = outcome.worked / seconds
+    rate = f", {outcome.worked / seconds:.1f} images/s" * bool(outcome.worked)
     failed = f"{outcome.failed:,} could not be read this time, " * bool(outcome.failed)
     click.echo(
         f"{printable(output)}: {counted(outcome.rows, 'row')} added, "
         f"{outcome.rejected:,} rejected, {failed}"
         f"{outcome.already_stored + outcome.already_rejected:,} already in the store; "
-        f"{seconds:.1f} s, {rate:.1f} images/s"
+        f"{seconds:.1f} s{rate}"
     )
     for reject in outcome.first_rejects:
         log(f"rejected: {printable(reject.path)}: {reject.reason}")
@@ -346,8 +348,8 @@ def _print(output: str, outcome: "ExtractionResult", seconds: float) -> None:
         log(f"could not be read: {printable(failure.path)}: {failure.reason}")
     if outcome.failed:
         log(
-            f"{counted(outcome.failed, 'image')} could not be read because of the system; run the "
-            "same command again to retry"
+            f"{counted(outcome.failed, 'image')} could not be read, and the store has no record "
+            "of them; run the same command again to retry"
         )
     if outcome.already_rejected:
         log(
@@ -367,6 +369,16 @@ def _print(output: str, outcome: "ExtractionResult", seconds: float) -> None:
         )
     if outcome.stopped:
         log("stopped early; the same command continues from here")
+
+
+def _hint_at_lists(arguments: tuple[str, ...], outcome: "ExtractionResult") -> None:
+    """Name the option for a list that was given as if it were an image."""
+    if not outcome.rejected:
+        return
+    for one in arguments:
+        if Path(one).suffix.lower() in LISTS:
+            log(f"to extract the images that {printable(one)} lists, use --files-from")
+            return
 
 
 def _print_losses(outcome: "ExtractionResult", values: "Values") -> None:

@@ -2,12 +2,16 @@
 
 import dataclasses
 import re
+from typing import TYPE_CHECKING
 
 import click
 
 from sparsefeat.cli.output import print_json, printable
 from sparsefeat.storage import is_url
 from sparsefeat.system import counted, format_bytes
+
+if TYPE_CHECKING:
+    from sparsefeat.store import Vacuum
 
 EXAMPLES = """
 \b
@@ -61,6 +65,11 @@ def vacuum(store: str, older_than: float, dry_run: bool, as_json: bool) -> None:
     if as_json:
         print_json({"store": store, **dataclasses.asdict(outcome)})
         return
+    click.echo(f"{printable(store)}: {describe_vacuum(store, outcome, dry_run=dry_run)}")
+
+
+def describe_vacuum(store: str, outcome: "Vacuum", *, dry_run: bool = False) -> str:
+    """Say what was deleted, or would be."""
     verb = "would be deleted" if dry_run else "deleted"
     waiting = (
         f"; {counted(outcome.waiting, 'part')} kept, because changed or replaced recently"
@@ -72,9 +81,8 @@ def vacuum(store: str, older_than: float, dry_run: bool, as_json: bool) -> None:
         if is_url(store)
         else f"{format_bytes(outcome.allocated_bytes)} on disk"
     )
-    click.echo(
-        f"{printable(store)}: {counted(outcome.parts, 'part')} "
-        f"({size}), "
+    return (
+        f"{counted(outcome.parts, 'part')} ({size}), "
         f"{counted(outcome.snapshots, 'snapshot')} and "
         f"{counted(outcome.leftovers, 'temporary file')} {verb}{waiting}"
     )

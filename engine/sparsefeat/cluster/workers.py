@@ -237,11 +237,22 @@ def _join(ray: Any, address: str) -> None:
         }
     try:
         ray.init(address=address, **options)
-    except Exception as exc:  # ConnectionError, RuntimeError, ValueError, and what gRPC raises
+    except ConnectionError as exc:
+        if address != AUTO:
+            raise _unjoined(address, exc) from exc
         raise ClusterError(
-            f"the Ray cluster {address!r} can't be joined ({describe_exception(exc)}): check the "
-            "address, and that both sides have the same version of Ray"
+            "this machine belongs to no running Ray cluster, which --cluster auto (cluster) asks "
+            "for: start one with ray start, give the HOST:PORT of another, or use local"
         ) from exc
+    except Exception as exc:  # RuntimeError, ValueError, and what gRPC raises
+        raise _unjoined(address, exc) from exc
+
+
+def _unjoined(address: str, exc: Exception) -> ClusterError:
+    return ClusterError(
+        f"the Ray cluster {address!r} can't be joined ({describe_exception(exc)}): check the "
+        "address, and that both sides have the same version of Ray"
+    )
 
 
 def _usual_threads(ray: Any, address: str) -> int:

@@ -403,7 +403,7 @@ def find_image(path: AnyPath, *, root: str | None = None) -> Source | Reject:
     if os.path.isdir(file):
         return lost_file(base, inside, UnreadableError(Reason.FOLDER))
     if ADDRESS.match(named) and not os.path.lexists(file):
-        return lost_file("", named, UnreadableError(Reason.ADDRESS))
+        return lost_file("", named, UnreadableError(Reason.URL))
     folder, slash, name = inside.rpartition("/")
     special = UnreadableError(Reason.SPECIAL)
     found = find_file(base, folder + slash, name) or lost_file(base, inside, special)

@@ -83,7 +83,7 @@ def _read(files_from: str | os.PathLike[str]) -> bytes:
             advice = "it is a URL, and sparsefeat does not download: give the path of a file"
         raise SourceError(
             f"got {os.fspath(files_from)!r} as a list of images, expected a file with"
-            f" one path a line: {exc.strerror}; {advice}"
+            f" one path per line: {exc.strerror}; {advice}"
         ) from exc
 
 
@@ -108,8 +108,8 @@ def _split(text: str, listed: str) -> list[str]:
         os.path.lexists(entry) for entry in re.split(r"[\0\r\n]+", text)[:_ENTRIES] if entry
     ):
         raise SourceError(
-            f"{listed} is no text, expected a list of paths, one a line: name the list, and a "
-            "image itself without --files-from; or write the list as UTF-8"
+            f"{listed} is not text, expected a list of paths, one per line: name the list, not an "
+            "image, after --files-from, and write it as UTF-8"
         )
     if "\0" in text:
         entries = [entry for entry in text.split("\0") if entry]

@@ -226,7 +226,7 @@ class Reason(StrEnum):
     """The reasons of rejects and read failures."""
 
     MISSING = "no such file"
-    ADDRESS = "an address, not a file: nothing is downloaded"
+    URL = "a URL, not a file: sparsefeat does not download"
     FORBIDDEN = "permission denied"
     FOLDER = "a folder, not a file"
     SPECIAL = "not a regular file"
@@ -265,7 +265,7 @@ class Reason(StrEnum):
 _OF_SYSTEM = frozenset(
     {
         Reason.MISSING,
-        Reason.ADDRESS,
+        Reason.URL,
         Reason.FORBIDDEN,
         Reason.FOLDER,
         Reason.SPECIAL,

@@ -104,8 +104,8 @@ def extract(
         Give images that changed on disk since they were stored a new row, in place of the old
         one. Without it their rows stay as they are, and `ExtractionResult.changed` lists them.
     progress
-        Called after every batch, now and then while stored images are passed over, and at the
-        end; always with the same object.
+        Called after every batch, now and then while stored images are skipped, and at the end;
+        always with the same object.
     opening
         Called while a store is opened, with how many of its parts are known, and of how many.
     stop
@@ -198,7 +198,7 @@ def extract(
             so_far.stopped = True
             return so_far
         context.enter_context(writer)
-        todo = _pending(
+        pending = _pending(
             found,
             writer.index,
             by_digest=identity == "digest",
@@ -225,9 +225,9 @@ def extract(
                     values=str(values),
                     rows_per_part=rows_per_part,
                 )
-                _on_cluster(cluster, blank, writer, todo, found, so_far, tell, stop)
+                _on_cluster(cluster, blank, writer, pending, found, so_far, tell, stop)
             else:
-                batches = extractor.activations(todo, errors="ignore", stopwatch=stopwatch)
+                batches = extractor.activations(pending, errors="ignore", stopwatch=stopwatch)
                 with closing(batches):
                     for batch in batches:
                         with stopwatch.busy("write"):
@@ -323,7 +323,7 @@ def _pending(
     lean: bool,
     stop: threading.Event,
 ) -> Iterator[Source | Reject | Skipped | LoadSource]:
-    """Yield what the store doesn't know yet, and how many others were passed over.
+    """Yield images that the store doesn't know yet, and counts of those that are skipped.
 
     Where a file's bytes decide, what is yielded reads them, once.
 

@@ -24,7 +24,7 @@ class ExtractionResult:
         What became of those worked on so far. What failed could not be read for a cause that lies
         in the system; it is not recorded, and the next run tries it again.
     already_stored, already_rejected
-        Images met so far that the store holds, or has rejected, and that were passed over.
+        Images skipped so far, because the store holds or has rejected them.
     changed
         Paths of images that the store holds but that have changed on disk since; their rows
         stay as they are.
@@ -89,7 +89,7 @@ class ExtractionResult:
 
     @property
     def done(self) -> int:
-        """Images dealt with so far, those passed over included."""
+        """Images extracted, rejected, failed or skipped so far."""
         return self.worked + self.already_stored + self.already_rejected + len(self.changed)
 
     @property

@@ -157,6 +157,22 @@ def test_lists_of_other_programs(small_vgg16: Path, photos: Path) -> None:
     assert "Error: got 1 path in standard input, expected images" in done.stderr
 
 
+def test_a_list_that_is_named_as_an_image_leads_to_files_from(
+    small_vgg16: Path, photos: Path
+) -> None:
+    folder = photos.parent
+    common = f"-m {small_vgg16} --size 64x64"
+    (folder / "list.csv").write_text("path\nphotos/rocket.jpg\n")
+    hint = "to extract the images that list.csv lists, use --files-from"
+    done = run(f"extract list.csv -o f {common}", folder)
+    assert (done.exit_code, "list.csv: not an image" in done.stderr) == (1, True)
+    assert hint in done.stderr
+    for _ in range(2):
+        done = run(f"extract --files-from list.csv -o f {common}", folder)
+        assert (done.exit_code, done.stderr) == (0, "")
+    assert "images/s" not in done.stdout  # none was extracted
+
+
 def test_companions_include_and_exclude(small_vgg16: Path, photos: Path) -> None:
     common = f"-m {small_vgg16} --size 64x64"
     (photos / "raw").mkdir()

@@ -44,7 +44,10 @@ def test_columns_that_no_image_has_are_told_of(small_vgg16: Path, photos: Path) 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ("--files-from list.csv --keep caption", "no column 'caption', expected one that it has"),
+        (
+            "--files-from list.csv --keep caption",
+            "no column 'caption', expected an existing column",
+        ),
         ("--files-from list.csv --path-column pth", "no column 'pth'"),
         ("--files-from gone.parquet", "No such file or directory; check the path"),
         ("photos --path-column uri", "expected a table in files_from"),

@@ -58,8 +58,15 @@ def test_what_waits_is_said(store: Path) -> None:
 
 def test_at_once_after_a_compaction(store: Path) -> None:
     write_store(store, [make_batch([7])])
-    assert "2 parts became 1" in ok("compact features --vacuum", store.parent)
+    told, deleted = ok("compact features --vacuum", store.parent).splitlines()
+    assert told.startswith("features: 2 parts became 1, ")
+    # The three parts of the first compaction, the two of this one, and all older snapshots.
+    assert deleted.startswith("features: 5 parts (")
+    assert deleted.endswith(" 5 snapshots and 0 temporary files deleted")
     assert leftovers(store) == []
+    facts = json.loads(ok("compact features --vacuum --json", store.parent))
+    assert (facts["groups"], facts["vacuumed"]["parts"]) == ([], 0)
+    assert json.loads(ok("compact features --json", store.parent))["vacuumed"] is None
     assert [int(size) - 1000 for size in Store(store).obs["bytes"]] == [0, 1, 2, 7]
 
 

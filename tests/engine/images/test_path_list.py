@@ -74,7 +74,7 @@ def numbers() -> bytes:
 @pytest.mark.parametrize("make", [a_image, an_archive, numbers])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 def test_a_file_that_is_no_text_is_an_error(make: Callable[[], bytes], mark: bytes) -> None:
-    with pytest.raises(SourceError, match=r"^'list' is no text, expected a list of paths, one a"):
+    with pytest.raises(SourceError, match=r"^'list' is not text, expected a list of paths, one "):
         read(mark + make())
 
 

@@ -38,6 +38,7 @@ from sparsefeat.store.format import (
     Values,
     damaged,
 )
+from sparsefeat.store.maintenance.remove import Vacuum
 from sparsefeat.store.maintenance.remove import vacuum as delete_unlisted
 from sparsefeat.store.part import (
     COLUMNS,
@@ -88,6 +89,8 @@ class Compaction:
         Groups that were left as they are, since another process changed their parts meanwhile.
     stopped
         It was told to stop, and there is more to do.
+    vacuumed
+        What was deleted at its end; None unless `vacuum` was asked for.
     """
 
     parts_before: int
@@ -99,6 +102,7 @@ class Compaction:
     bytes_after: int | None
     lost: int = 0
     stopped: bool = False
+    vacuumed: Vacuum | None = None
 
 
 def compact(
@@ -160,6 +164,7 @@ def compact(
     groups = _groups(storage, before, limits, everything=everything)
     done: list[list[Selected]] = []
     bytes_after = lost = 0
+    vacuumed = None
     if not dry_run:
         counter = RowCounter((source for group in groups for source in group), progress)
         for group in groups:
@@ -173,7 +178,7 @@ def compact(
             else:
                 lost += 1
         if vacuum:
-            delete_unlisted(folder, older_than=0)
+            vacuumed = delete_unlisted(folder, older_than=0)
     written = groups if dry_run else done
     replaced = [source for group in written for source in group]
     return Compaction(
@@ -186,6 +191,7 @@ def compact(
         bytes_after=None if dry_run else bytes_after,
         lost=lost,
         stopped=not dry_run and len(done) + lost < len(groups),
+        vacuumed=vacuumed,
     )
 
 
