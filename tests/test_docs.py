@@ -30,7 +30,7 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 # own run them.
 MINUTES = {"export": export, "quantize": quantize, "bench": bench}
 # Of these, only options of `sparsefeat` are looked at: nothing else can be tried here.
-FOR_OTHER_MACHINES = {"gpu.md"}
+FOR_OTHER_MACHINES = {"gpu.md", "cluster.md"}
 SHELL = {"|", ">", "<"}
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 

@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import click
 import pytest
@@ -47,11 +48,15 @@ class Page(HTMLParser):
         super().__init__()
         self.loads: list[str] = []
         self.anchors: set[str] = set()
+        self.links: set[str] = set()  # to other pages and files of the site
         self.feed(text)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         found = dict(attributes)
         self.anchors.add(found.get("id") or "")
+        link = found.get("href") or ""
+        if tag == "a" and not re.match(r"[a-z]+:|//", link):
+            self.links.add(link)
         if target := found.get(LOADED.get(tag, "")):
             self.loads.append(target)
 
@@ -83,6 +88,20 @@ def test_pages_from_elsewhere_in_the_repository_are_there(site: Path) -> None:
     for schema in ("header", "snapshot"):
         linked = site / schemas.relative_to(ROOT) / f"{schema}.schema.json"
         assert linked.read_bytes() == (schemas / linked.name).read_bytes()
+
+
+def test_links_of_pages_lead_to_files_of_the_site(site: Path) -> None:
+    found = pages(site)
+    for name, page in found.items():
+        if name == "404.html":  # its links are those of a server's root
+            continue
+        for link in page.links:
+            path, _, anchor = link.partition("#")
+            target = (site / name).parent / unquote(path) if path else site / name
+            assert target.exists(), f"{name}: {link}"
+            if anchor and target.suffix == ".html":
+                other = found[target.resolve().relative_to(site.resolve()).as_posix()]
+                assert unquote(anchor) in other.anchors, f"{name}: {link}"
 
 
 def test_every_public_name_and_command_has_its_place_in_the_reference(site: Path) -> None:

@@ -22,7 +22,8 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
-# Where pages from outside of docs/ lie on the site. Examples keep their paths.
+# Where pages from outside of docs/ lie on the site. Pages of these folders keep their paths.
+OUTSIDE = ("examples/", "benchmarks/")
 PAGES = {
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",
@@ -42,6 +43,7 @@ PACKAGES = {
     "sparsefeat_kernels": "kernels/sparsefeat_kernels/__init__.py",
 }
 LIST = re.compile(r"^((?!- |\s).+\n)(?=- )", re.MULTILINE)  # right below a line of text
+NOTEBOOK_LINK = re.compile(r'(?<=href=")(\.\./[^":#]+\.md)(?=["#])')
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:)([^)#\s]+)")
 
 
@@ -81,10 +83,14 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
     }
     pages = {file.src_uri: file.content_string for file in files.documentation_pages()}
     pages |= {site: (ROOT / source).read_text("utf-8") for source, site in added.items()}
-    for site, text in pages.items():
+    while pages:
+        site, text = pages.popitem()
         for source in linked(site, text):
-            if site_path(source) == source and (ROOT / source).is_file():
-                added[source] = source
+            if source in added or site_path(source) != source or not (ROOT / source).is_file():
+                continue
+            added[source] = source
+            if source.endswith(".md"):  # it may link to further files
+                pages[source] = (ROOT / source).read_text("utf-8")
     for source, site in added.items():
         if site == source:  # the plug-in for notebooks finds only files with a folder
             file = File(source, str(ROOT), config.site_dir, config.use_directory_urls)
@@ -109,6 +115,19 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return "\n\n".join(names(match[1], (match[2] or "").split(", ")))
 
     return NAMES.sub(documented, text)
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Lead a notebook's links to the site's pages: the plug-in that renders it leaves them."""
+    if not page.file.src_uri.endswith(".ipynb"):
+        return output
+    folder = posixpath.dirname(page.file.src_uri)
+
+    def moved(match: re.Match[str]) -> str:
+        found = site_path(in_repository(page.file.src_uri, match[1]))
+        return posixpath.relpath(found, folder).removesuffix(".md") + ".html"
+
+    return NOTEBOOK_LINK.sub(moved, output)
 
 
 def names(package: str, rooms: list[str]) -> Iterator[str]:
@@ -178,7 +197,7 @@ def linked(site: str, text: str) -> Iterator[str]:
 
 def in_repository(site: str, link: str) -> str:
     """Give the path in the repository of what a page of the site links to."""
-    source = SOURCES.get(site, site if site.startswith("examples/") else f"docs/{site}")
+    source = SOURCES.get(site, site if site.startswith(OUTSIDE) else f"docs/{site}")
     return posixpath.normpath(posixpath.join(posixpath.dirname(source), link))
 
 
