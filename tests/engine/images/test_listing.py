@@ -433,7 +433,7 @@ def test_addresses_are_not_fetched(inside: Path) -> None:
     (inside / "list").write_text("file:///p/a.jpg\np/a.jpg\n")
     item, _ = list_images([], files_from="list")
     assert isinstance(item, Reject)
-    assert (item.path, item.reason) == ("file:///p/a.jpg", str(Reason.ADDRESS))
+    assert (item.path, item.reason) == ("file:///p/a.jpg", str(Reason.URL))
 
 
 def test_half_a_character_is_no_name() -> None:
