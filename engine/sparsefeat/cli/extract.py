@@ -348,8 +348,8 @@ def _print(output: str, outcome: "ExtractionResult", seconds: float) -> None:
         log(f"could not be read: {printable(failure.path)}: {failure.reason}")
     if outcome.failed:
         log(
-            f"{counted(outcome.failed, 'image')} could not be read, and the store has no record "
-            "of them; run the same command again to retry"
+            f"{counted(outcome.failed, 'image')} could not be read this time and left no "
+            "record in the store; run the same command again to retry"
         )
     if outcome.already_rejected:
         log(

@@ -228,7 +228,7 @@ def test_forbidden_files_and_folders_are_reported_each_time_and_never_recorded(
         assert f"{rows}, 2 could not be read this time, " in done.stdout
         assert "could not be read: even/04.png: permission denied" in done.stderr
         assert "could not be read: odd: permission denied" in done.stderr
-        assert "2 images could not be read, and the store has no record of them" in done.stderr
+        assert "2 images could not be read this time and left no record in the store" in done.stderr
     assert sparsefeat.open(store).rejected["path"].tolist() == ["notes.jpg"]
     hidden.chmod(0o755)
     file.chmod(0o644)
