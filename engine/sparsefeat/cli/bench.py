@@ -166,7 +166,7 @@ def bench(
                 stop=stop,
                 **options,
             ),
-            unit="turn",
+            stopping="stopping after the current turn",
         )
     if result.measurements:
         if "-" not in (json_file, html_file):

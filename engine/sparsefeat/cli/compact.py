@@ -73,7 +73,7 @@ def compact(
                 progress=show,
                 stop=stop,
             ),
-            unit="part",
+            stopping="stopping after the current part",
         )
     if as_json:
         print_json({"store": store, **dataclasses.asdict(outcome)})

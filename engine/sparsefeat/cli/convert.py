@@ -100,7 +100,7 @@ def convert(
 
     start = time.monotonic()
     with shown("rows") as show:
-        done, stopped_by = run_stoppable(work, unit="stretch of rows")
+        done, stopped_by = run_stoppable(work, stopping="stopping after the rows in hand")
     if done is not None:
         seconds = time.monotonic() - start
         if as_json:

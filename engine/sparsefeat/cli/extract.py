@@ -246,7 +246,8 @@ def extract(
                     ),
                     opening=lambda done, total: show(done, total, what="parts of the store"),
                     stop=stop,
-                )
+                ),
+                **({} if cluster is None else {"stopping": "stopping the workers"}),
             )
     if inputs.complete:
         note_listing(search)

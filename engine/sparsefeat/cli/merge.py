@@ -65,7 +65,7 @@ def merge(
                 progress=show,
                 stop=stop,
             ),
-            unit="part",
+            stopping="stopping after the current part",
         )
     if as_json:
         print_json({"store": output, **dataclasses.asdict(outcome)})

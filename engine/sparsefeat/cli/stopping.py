@@ -18,7 +18,7 @@ WAKE_SECONDS = 0.2
 
 
 def run_stoppable(
-    work: Callable[[threading.Event], T], *, unit: str = "batch"
+    work: Callable[[threading.Event], T], *, stopping: str = "stopping after the current batch"
 ) -> tuple[T, int | None]:
     """Run work that SIGINT or SIGTERM asks to stop; a second signal ends the process at once.
 
@@ -29,8 +29,8 @@ def run_stoppable(
     ----------
     work
         Called with an event, which is set when the work should stop.
-    unit
-        The unit that is finished before the work stops, for the message.
+    stopping
+        What the user is told when it is asked to stop.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def run_stoppable(
             signal.raise_signal(number)
         received.append(number)
         stop.set()
-        log(f"stopping after the current {unit}; interrupt again to stop at once")
+        log(f"{stopping}; interrupt again to stop at once")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

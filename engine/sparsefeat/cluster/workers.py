@@ -3,7 +3,8 @@
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
@@ -91,17 +92,21 @@ class Workers(Generic[A, R]):
         with importing("ray", _INSTALL, purpose="clusters are reached with it"):
             import ray
         self._ray: Any = ray
+        self._running: dict[Any, A] = {}
+        self._failure: SparsefeatError | None = None
+        self._gpu = gpu
         self._joined = not ray.is_initialized()
         if self._joined:
             _join(ray, address)
-        self._threads = threads or _usual_threads(ray, address)
-        self._gpu = gpu
-        self._check_room(address)
+        try:
+            self._threads = threads or self._usual_threads(address)
+            self._check_room(address)
+        except BaseException:
+            self.close()
+            raise
         options = {"max_retries": 0, "max_calls": 0, "scheduling_strategy": "SPREAD"}
-        self._remote = self._ray.remote(num_cpus=self._threads, num_gpus=int(gpu), **options)(
-            function
-        )
-        self._running: dict[Any, A] = {}
+        options |= {"num_cpus": self._threads, "num_gpus": int(gpu)}
+        self._remote = self._ray.remote(**options)(function)
 
     @property
     def threads(self) -> int:
@@ -120,10 +125,13 @@ class Workers(Generic[A, R]):
 
     def submit(self, argument: A) -> None:
         """Start a call as soon as there is a worker for it."""
-        self._running[self._remote.remote(argument)] = argument
+        with self._answering():
+            self._running[self._remote.remote(argument)] = argument
 
     def finished(self, seconds: float) -> list[Finished[A, R]]:
         """Wait for at most so many seconds; give the calls that have ended.
+
+        What a call raised is raised once those that ended with it were given.
 
         Raises
         ------
@@ -132,16 +140,28 @@ class Workers(Generic[A, R]):
         ClusterError
             It raised something else, or the cluster refuses it.
         """
+        if self._failure is not None:
+            raise self._failure
         refs = list(self._running)
-        ready, _ = self._ray.wait(refs, num_returns=1, timeout=seconds)
-        if ready:  # and all others that are by now
-            ready, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0)
-        return [self._end(ref) for ref in ready]
+        with self._answering():
+            ready, _ = self._ray.wait(refs, num_returns=1, timeout=seconds)
+            if ready:  # and all others that are by now
+                ready, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0)
+        ended: list[Finished[A, R]] = []
+        for ref in ready:
+            try:
+                ended.append(self._end(ref))
+            except SparsefeatError as exc:
+                self._failure = self._failure or exc
+        if self._failure is not None and not ended:
+            raise self._failure
+        return ended
 
     def close(self) -> None:
         """End all calls, and what was started for them."""
-        for ref in self._running:
-            self._ray.cancel(ref, force=True)
+        with suppress(Exception):  # the cluster may be lost
+            for ref in self._running:
+                self._ray.cancel(ref, force=True)
         self._running.clear()
         if self._joined:
             self._ray.shutdown()
@@ -182,7 +202,25 @@ class Workers(Generic[A, R]):
         return Finished(argument=argument, death=death, blameless=blameless)
 
     def _nodes(self) -> list[dict[str, float]]:
-        return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        with self._answering():
+            return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Translate what Ray raises when its head is lost."""
+        try:
+            yield
+        except (self._ray.exceptions.RayError, OSError, RuntimeError) as exc:
+            raise ClusterError(
+                f"the Ray cluster does not answer any more ({describe_exception(exc)}): run the "
+                "same command again when it does; committed parts are safe"
+            ) from exc
+
+    def _usual_threads(self, address: str) -> int:
+        if address == LOCAL:
+            return available_threads()
+        cpus = (int(node.get("CPU", 0)) for node in self._nodes())
+        return min([MAX_THREADS, *(count for count in cpus if count)])
 
     def _fitting(self, node: dict[str, float]) -> int:
         fitting = int(node.get("CPU", 0) // self._threads)
@@ -193,17 +231,11 @@ class Workers(Generic[A, R]):
             return
         wanted = f"{self._threads} CPUs" + " and a GPU" * self._gpu
         if address == LOCAL:
-            self.close_connection()
             raise ClusterError(
                 f"this machine has no {wanted} for a worker: ask for fewer threads"
                 + ", or another provider" * self._gpu
             )
         _log.warning("no machine of the cluster has %s: waiting for one that does", wanted)
-
-    def close_connection(self) -> None:
-        """Leave the cluster, if it was joined here."""
-        if self._joined:
-            self._ray.shutdown()
 
 
 def _check_address(address: str) -> None:
@@ -220,7 +252,7 @@ def _check_address(address: str) -> None:
     # Ray itself tries for minutes.
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-    except (OSError, OverflowError, UnicodeError) as exc:
+    except (OSError, OverflowError, ValueError) as exc:
         raise ClusterError(
             f"there is no Ray cluster at {address} ({exc}): check the address, which ray start "
             "--head prints"
@@ -253,11 +285,3 @@ def _unjoined(address: str, exc: Exception) -> ClusterError:
         f"the Ray cluster {address!r} can't be joined ({describe_exception(exc)}): check the "
         "address, and that both sides have the same version of Ray"
     )
-
-
-def _usual_threads(ray: Any, address: str) -> int:
-    if address == LOCAL:
-        return available_threads()
-    nodes = (node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
-    smallest = min((int(cpus) for cpus in nodes if cpus >= 1), default=MAX_THREADS)
-    return min(smallest, MAX_THREADS)

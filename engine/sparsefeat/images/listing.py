@@ -233,7 +233,10 @@ class Search:
                     for path, values in some
                     if (location := self._location(path, folder, base)) is not None
                 ]
-                remote = any(is_in_bucket(location) for location, _ in wanted)
+                # What lies in archives is asked for in order, so that each is read once.
+                remote = any(is_in_bucket(location) for location, _ in wanted) and not any(
+                    container_above(location) for location, _ in wanted
+                )
                 look = partial(find_image, root=base)
                 in_order = (pool.map if remote else map)(look, [location for location, _ in wanted])
                 for item, (_, values) in zip(in_order, wanted, strict=True):

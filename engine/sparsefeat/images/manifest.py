@@ -146,7 +146,8 @@ def _csv_rows(
 def _lines(
     text: io.TextIOWrapper, file: str, columns: Columns, path_column: str | None
 ) -> Iterator[Entry]:
-    first = text.readline(_BUFFER)
+    bounded = _bounded_lines(text)
+    first = next(bounded, "")
     delimiter = max(_DELIMITERS, key=first.count)
     header = next(csv.reader([first], delimiter=delimiter), [])
     names = [name.strip() for name in header]
@@ -158,7 +159,7 @@ def _lines(
     _require(file, [*columns.named], names)
     labels = [] if columns.label else [name for name in LABEL_COLUMNS if name in names][:1]
     wanted = {name: names.index(name) for name in (*columns.named, *labels)}
-    lines = csv.reader(text, delimiter=delimiter)
+    lines = csv.reader(bounded, delimiter=delimiter)
     try:
         for row in lines:
             if len(row) > path and row[path]:
@@ -166,6 +167,13 @@ def _lines(
                 yield row[path], {name: _value(row[index]) for name, index in wanted.items()}
     except csv.Error as exc:
         raise csv.Error(f"line {lines.line_num + 1}: {exc}") from exc
+
+
+def _bounded_lines(text: io.TextIOWrapper) -> Iterator[str]:
+    while line := text.readline(_BUFFER):
+        if len(line) == _BUFFER and not line.endswith("\n"):
+            raise csv.Error(f"a line has more than {_BUFFER:,} characters")
+        yield line
 
 
 def _value(text: str) -> str | int | float | None:

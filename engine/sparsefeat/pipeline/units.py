@@ -5,7 +5,7 @@ import queue
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol, Self
@@ -25,6 +25,7 @@ SPLIT: Final = 8  # parts of a unit that has killed its worker
 CRASHES: Final = 3  # of a lone image, before it is rejected
 LOST: Final = 5  # times that the machine of a unit may be lost
 CONTENT_BYTES: Final = 64 << 20  # of the images of a unit that come with their bytes
+MAX_CONTENT_BYTES: Final = 1 << 30  # of those of all units that workers have
 TOGETHER: Final = 10_000  # skipped images that are reported together
 WAKE_SECONDS: Final = 0.2
 ENDING: Final = 25  # times that long a listing may take to end
@@ -177,6 +178,7 @@ class UnitRun:
         self._workers, self._writer, self._blank, self._result = workers, writer, blank, result
         self._waiting: deque[Unit] = deque()  # to be tried again
         self._suspects: list[Source | Reject] = []  # images that died alone
+        self._content_bytes = 0  # of the units that workers have
         self._proven = False  # some worker has lived to the end of a unit
         self._warned: set[tuple[type[Warning], str]] = set()
 
@@ -203,19 +205,26 @@ class UnitRun:
         ------
         ClusterError
             Workers die whatever they work on.
+        Exception
+            What `pending` raised, once all that came before it is committed.
         """
         with _Feeder(pending, size) as feeder:
             while not stop.is_set():
                 # One waits at each worker, so that none waits for the next.
-                while self._workers.n_running < 2 * self._workers.capacity and (
-                    unit := self._next(feeder)
+                while (
+                    self._workers.n_running < 2 * self._workers.capacity
+                    and self._content_bytes < MAX_CONTENT_BYTES
+                    and (unit := self._next(feeder))
                 ):
+                    self._content_bytes += _content_bytes(unit.images)
                     self._workers.submit(unit)
                 if self._workers.n_running:
                     self._take(self._workers.finished(WAKE_SECONDS))
                 elif feeder.ended:
                     break
                 progress()
+            if feeder.failure is not None and not stop.is_set():
+                raise feeder.failure
 
     def _next(self, feeder: "_Feeder") -> Unit | None:
         if self._waiting:
@@ -230,6 +239,7 @@ class UnitRun:
         parts: list[PartEntry] = []
         losses: dict[str, Loss] = {}
         for each in ended:
+            self._content_bytes -= _content_bytes(each.argument.images)
             if each.result is None:
                 self._try_again(each.argument, each.death, blameless=each.blameless)
                 continue
@@ -252,20 +262,20 @@ class UnitRun:
     def _try_again(self, unit: Unit, death: str, *, blameless: bool) -> None:
         self._result.crashes += 1
         images = unit.images
-        if not images:
+        if blameless and unit.losses < LOST:
+            self._waiting.append(replace(unit, losses=unit.losses + 1))
+        elif not images:
             raise ClusterError(
                 f"a worker without images to read died ({death}): see that sparsefeat extract runs "
                 "there, and what Ray's logs say"
             )
-        if blameless and unit.losses < LOST:
-            self._waiting.append(replace(unit, losses=unit.losses + 1))
         elif unit.crashes + 1 < (CRASHES if len(images) == 1 else 2):
             self._waiting.append(replace(unit, crashes=unit.crashes + 1))
         elif len(images) > 1:
             size = -(-len(images) // SPLIT)
             for start in range(0, len(images), size):
                 some = images[start : start + size]
-                self._waiting.append(replace(self._blank, images=some, crashes=1))
+                self._waiting.append(replace(unit, images=some, crashes=1))
         else:
             # Unless workers die without any image, too.
             self._suspects += images
@@ -295,6 +305,10 @@ class UnitRun:
             self._result.add(batch, 0)
 
 
+def _content_bytes(images: Iterable[Source | Reject]) -> int:
+    return sum(len(getattr(each, "content", None) or b"") for each in images)
+
+
 @dataclass
 class _Chunk:
     """Images of one unit, and those skipped between them."""
@@ -310,12 +324,15 @@ class _Feeder:
     ----------
     ended
         Whether everything was taken.
+    failure
+        What listing raised behind that.
     """
 
     def __init__(self, pending: Generator[Pending, None, None], size: int) -> None:
         self._pending, self._size = pending, size
         self._chunks: queue.Queue[_Chunk | Exception | None] = queue.Queue(2)
         self._closed = self.ended = False
+        self.failure: Exception | None = None
         self._thread = threading.Thread(target=self._feed, name="sparsefeat-units", daemon=True)
 
     def __enter__(self) -> Self:
@@ -332,13 +349,7 @@ class _Feeder:
                 break
 
     def take(self, seconds: float) -> _Chunk | None:
-        """Give the next unit's images; None if there are none within so many seconds, or at all.
-
-        Raises
-        ------
-        Exception
-            What listing raised, behind what was listed before.
-        """
+        """Give the next unit's images; None if there are none within so many seconds, or at all."""
         if self.ended:
             return None
         try:
@@ -346,7 +357,7 @@ class _Feeder:
         except queue.Empty:
             return None
         if isinstance(found, Exception):
-            raise found
+            self.failure, found = found, None
         self.ended = found is None
         return found
 
@@ -369,7 +380,7 @@ class _Feeder:
                 chunk.skipped += each
             else:
                 chunk.images.append(each)
-                n_bytes += len(getattr(each, "content", None) or b"")
+                n_bytes += _content_bytes((each,))
             full = len(chunk.images) >= self._size or n_bytes >= CONTENT_BYTES
             if full or len(chunk.skipped) >= TOGETHER:
                 yield chunk

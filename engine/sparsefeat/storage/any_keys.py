@@ -5,6 +5,7 @@ request is made without it; obstore signs it, with whatever credentials it has.
 """
 
 import errno
+import http.client
 import os
 import time
 import urllib.error
@@ -17,6 +18,7 @@ from xml.etree import ElementTree
 
 _VALID: Final = timedelta(minutes=5)
 _TIMEOUT_SECONDS: Final = 60
+_MAX_BYTES: Final = 16 << 20  # of a page, which has a thousand keys
 _TRIES: Final = 5  # 0.5 s to 4 s apart
 
 
@@ -54,7 +56,10 @@ def list_any_keys(bucket: str, prefix: str, after: str) -> Iterator[tuple[str, i
         yield from keys
         if page.findtext("{*}IsTruncated") != "true":
             return
-        query["continuation-token"] = page.findtext("{*}NextContinuationToken", "")
+        token = page.findtext("{*}NextContinuationToken", "")
+        if token in ("", query.get("continuation-token")):
+            raise OSError(errno.EIO, "the server's listing goes on without an end", bucket)
+        query["continuation-token"] = token
 
 
 def _described(entry: ElementTree.Element) -> tuple[str, int, int]:
@@ -89,7 +94,9 @@ def _get(url: str) -> bytes:
     for number in range(_TRIES):
         try:
             with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:
-                content: bytes = answer.read()
+                content: bytes = answer.read(_MAX_BYTES + 1)
+                if len(content) > _MAX_BYTES:
+                    raise OSError(errno.EIO, f"a page of more than {_MAX_BYTES:,} bytes")
                 return content
         except urllib.error.HTTPError as exc:
             if exc.code < 500 or number == _TRIES - 1:
@@ -97,7 +104,7 @@ def _get(url: str) -> bytes:
                 kind = PermissionError if denied else OSError
                 said = f"{exc.code} {exc.reason}"
                 raise kind(errno.EACCES if denied else errno.EIO, said) from exc
-        except (OSError, urllib.error.URLError) as exc:
+        except (OSError, http.client.HTTPException) as exc:
             if number == _TRIES - 1:
                 raise OSError(errno.EIO, f"no answer ({getattr(exc, 'reason', exc)})") from exc
         time.sleep(pause)

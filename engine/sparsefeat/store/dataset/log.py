@@ -3,7 +3,7 @@
 import errno
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -301,7 +301,7 @@ class Log:
             latest = self._newest_from(latest, taken)
             wanted = change(latest)
             if wanted is None:
-                for part in parts:
+                for part in {*parts} - latest.by_name.keys():
                     with suppress(OSError):  # `vacuum` will
                         self._storage.delete(part_key(part))
                 return latest
@@ -309,7 +309,7 @@ class Log:
             if (made := self._put(latest, wanted, number=taken)) is not None:
                 if self._stands(latest, made):
                     return made
-                part = ""  # a snapshot lists it, so that only `vacuum` may delete it
+                parts = ()  # a snapshot lists them, so that only `vacuum` may delete them
         raise StoreWriteError(
             f"other writers made {_TRIES} commits to {self._storage.name('')} before this one: "
             "run the same command again"
@@ -407,16 +407,25 @@ class Log:
             stands = all(
                 any(parts.get(each.name) == each for parts in known) for each in made.parts
             )
+        stands = stands or self._has_successor(made, {each.name for each in added})
         if not stands:
             self._drop_unless_newest(made)
         return stands
 
+    def _has_successor(self, made: Snapshot, added: Set[str] = frozenset()) -> bool:
+        """Tell whether a later snapshot refers to one of ours, or lists a part that it added."""
+        later = [number for number in self.numbers() if number > made.number]
+        documents = [found[0] for each in later if (found := self.document(each)) is not None]
+        return any(
+            each.base == (made.number, made.checksum)
+            or not added.isdisjoint(part.name for part in each.parts)
+            for each in documents
+        )
+
     def _drop_unless_newest(self, made: Snapshot) -> None:
         """Delete a snapshot of ours that lies below others which were made without it."""
-        later = [number for number in self.numbers() if number > made.number]
         with suppress(StoreError, OSError):
-            documents = [found[0] for each in later if (found := self.document(each)) is not None]
-            if documents and all(each.base != (made.number, made.checksum) for each in documents):
+            if max(self.numbers()) > made.number and not self._has_successor(made):
                 self._storage.delete(snapshot_key(made.number))
 
     def _take_back(self, before: Snapshot, made: Snapshot) -> None:
@@ -425,14 +434,16 @@ class Log:
         left_out = [each for each in before.parts if each.name not in made.by_name]
 
         def undone(latest: Snapshot) -> Change | None:
+            missing = [each for each in left_out if each.name not in latest.by_name]
             parts: list[PartEntry] = []
             for each in latest.parts:
                 if each.name not in added:
                     same = made.by_name.get(each.name) == each
                     parts.append(before.by_name[each.name] if same else each)
-                elif left_out:
-                    parts += left_out
-                    left_out.clear()
+                else:  # in place of the first of them
+                    parts += missing
+                    missing = []
+            parts += missing
             return (
                 Change(operation=made.operation, parts=parts) if parts != [*latest.parts] else None
             )

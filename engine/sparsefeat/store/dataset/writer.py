@@ -7,8 +7,14 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
 
-from sparsefeat.errors import InputError, StoreError, StoreMismatchError, StoreWriteError
-from sparsefeat.storage import Storage, open_storage
+from sparsefeat.errors import (
+    InputError,
+    StoreError,
+    StoreMismatchError,
+    StoreNotFoundError,
+    StoreWriteError,
+)
+from sparsefeat.storage import Storage, is_url, open_storage
 from sparsefeat.store.dataset.index import Index, row_files, row_ids
 from sparsefeat.store.dataset.log import (
     Change,
@@ -23,6 +29,7 @@ from sparsefeat.store.dataset.log import (
 from sparsefeat.store.format import (
     AXES,
     JSON,
+    PARTS,
     Loss,
     PartEntry,
     Values,
@@ -130,11 +137,15 @@ class StoreWriter:
         self.parts: list[PartEntry] = []
         """What a detached writer has written, for the `adopt` of another one."""
         self._log = Log(storage)
-        self._made = claim(storage)
+        self._made = [] if detached else claim(storage)
+        if detached and not is_url(storage.name("")) and not storage.is_folder(PARTS):
+            raise StoreNotFoundError(
+                f"the store {storage.name('')} is not there on this machine: mount its folder "
+                "under the same path on all of them"
+            )
         self._folder = storage.identity()
         self._latest = None if detached else self._log.newest()
         self._loaded: set[str] = set()  # names of the parts that are in the index
-        self._adopted: set[str] = set()
         if self._latest is not None:
             self._check_alike(self._latest)
             self._layers = self._latest.layers  # in its order
@@ -433,7 +444,7 @@ class StoreWriter:
 
     def _in_flight(self) -> PartWriter:
         if self._part is None:
-            if self._latest is None:
+            if self._latest is None and not self._detached:
                 self._claim_again()
             self._check_folder()
             self._part = PartWriter(
@@ -467,7 +478,8 @@ class StoreWriter:
         if self._detached:
             self.parts.append(entry)
         else:
-            self.duplicates += self._publish([_NewPart.of(entry, part.rows)], {})
+            new = _NewPart.of(entry, part.rows)
+            self.duplicates += self._publish([new], {}, deleted_if_needless=[entry.name])
             if not self._replace:  # otherwise its rows, too, may be replaced by later ones
                 self._loaded.add(entry.name)
         losses = {
@@ -479,20 +491,27 @@ class StoreWriter:
 
     def _adopt(self, entries: Sequence[PartEntry], losses: Mapping[str, Loss]) -> int:
         self._commit()
-        if not entries:
-            return 0
         if self._latest is None:
             self._claim_again()
+            if self._log.numbers():
+                self._first_of_another()
+        if self._latest is not None:  # but those that were committed before
+            entries = [each for each in entries if each.name not in self._latest.by_name]
+        if not entries:
+            return 0
         self._check_folder()
 
-        def read(entry: PartEntry) -> tuple[_NewPart, list[int]]:
+        def read(entry: PartEntry) -> tuple[Part, _NewPart, set[int]]:
             part = Part(self._storage, entry)
-            return _NewPart.read(part), self.index.held(part)
+            return part, _NewPart.read(part), set(self.index.held(part))
 
-        parts = [*overlapped(read, entries, self._storage.reads_at_once)]
-        held = {part.entry.name: set(numbers) for part, numbers in parts}
-        self._adopted |= held.keys()
-        left_out = self._publish([part for part, _ in parts], held)
+        read_parts = [*overlapped(read, entries, self._storage.reads_at_once)]
+        held = {part.entry.name: numbers for part, _, numbers in read_parts}
+        left_out = self._publish([new for _, new, _ in read_parts], held)
+        if not self._replace:  # as for parts of our own
+            for part, _, _ in read_parts:
+                self.index.load(part)
+                self._loaded.add(part.entry.name)
         self._add_losses(losses)
         return sum(entry.rows for entry in entries) - left_out
 
@@ -500,7 +519,13 @@ class StoreWriter:
         for name, loss in losses.items():
             self.losses[name] = self.losses.get(name, Loss()) + loss
 
-    def _publish(self, parts: Sequence[_NewPart], held: Mapping[str, set[int]]) -> int:
+    def _publish(
+        self,
+        parts: Sequence[_NewPart],
+        held: Mapping[str, set[int]],
+        *,
+        deleted_if_needless: Sequence[str] = (),
+    ) -> int:
         """Commit parts behind those of the newest snapshot; count the rows left out.
 
         `held` are rows that the store had before, by the names of their parts.
@@ -516,12 +541,13 @@ class StoreWriter:
                 self._log.create(self._settings, self._layers, str(self._values), change)
                 or self._first_of_another()
             )
-        if not duplicates.keys() & self._latest.by_name.keys():
-            self._latest = self._log.commit(
-                self._latest,
-                lambda latest: self._appended(latest, parts, duplicates),
-                parts=[*duplicates],
-            )
+            if any(each.name in self._latest.by_name for each in ours):
+                return sum(map(len, duplicates.values()))
+        self._latest = self._log.commit(
+            self._latest,
+            lambda latest: self._appended(latest, parts, duplicates),
+            parts=deleted_if_needless,
+        )
         return sum(map(len, duplicates.values()))
 
     def _first_of_another(self) -> Snapshot:
@@ -547,8 +573,7 @@ class StoreWriter:
         ids = {id for other in others for _, id in row_ids(other)}
         files: set[str] = set()
         if ids and not self._replace:
-            foreign = (other for other in others if other.entry.name not in self._adopted)
-            files = {file for other in foreign for file in row_files(other)}
+            files = {file for other in others for file in row_files(other)}
         for part in new:
             rows = zip(part.ids, part.files, strict=True)
             duplicates[part.entry.name].update(

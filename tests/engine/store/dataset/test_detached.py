@@ -71,6 +71,7 @@ def test_a_row_that_is_there_already_is_left_out(tmp_path: Path) -> None:
         assert writer.adopt(parts) == 2
         assert writer.adopt(detached(folder, row("d"), row("c"))) == 0
     assert sparsefeat.open(folder).obs["path"].tolist() == ["a", "b", "c", "d"]
+    sparsefeat.vacuum(folder, older_than=0)  # a part whose rows are all left out
     assert not sparsefeat.verify(folder).findings
 
 
@@ -82,7 +83,28 @@ def test_a_file_that_another_writer_has_given_a_row_is_left_out(tmp_path: Path) 
         assert writer.adopt(detached(folder, row("a"), changed)) == 1
         # But what the same run has adopted is not another writer's.
         assert writer.adopt(detached(folder, row("a", mtime_ns=2))) == 1
+        assert writer.adopt(detached(folder, row("a"))) == 0
     assert sparsefeat.open(folder).obs["path"].tolist() == ["b", "a", "a"]
+
+
+def test_parts_that_are_adopted_twice_count_once(tmp_path: Path) -> None:
+    folder = tmp_path / "features"
+    with opened(folder) as writer, opened(folder) as other:
+        parts = detached(folder, row("a"), row("b"))
+        assert writer.adopt(parts) == 2
+        assert other.adopt(parts) == 0
+        # One that is committed does not keep others back.
+        assert other.adopt([*parts, *detached(folder, row("c"))]) == 1
+        assert writer.adopt([*parts, *detached(folder, row("d"))]) == 1
+    assert sparsefeat.open(folder).obs["path"].tolist() == ["a", "b", "c", "d"]
+    sparsefeat.vacuum(folder, older_than=0)  # a part whose rows are all left out
+    assert not sparsefeat.verify(folder).findings
+
+
+def test_a_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(sparsefeat.StoreNotFoundError, match="mount its folder"):
+        detached(tmp_path / "features", row("a"))
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_replacing_writer_replaces_rows_of_the_same_file(tmp_path: Path) -> None:
