@@ -154,6 +154,6 @@ def test_pages_fit_the_screen_and_the_search_finds(
     if width == 390:
         page.locator("label.md-header__button[for=__search]").click()
     page.locator("input[name=query]").fill("winograd")
-    page.locator(".md-search-result__item").first.wait_for()
+    page.locator(".md-search-result__item").first.wait_for(timeout=120_000)
     page.close()
     assert {url for url in asked if not url.startswith((address, "data:", "blob:"))} == set()

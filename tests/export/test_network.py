@@ -73,7 +73,7 @@ def outcomes(keras_files: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     ("request_name", "parts"),
     [
         ("branched", ["'sum'", "chain of layers"]),
-        ("repeated", ["one after the other"]),
+        ("repeated", ["layers in sequence"]),
         ("summed", ["Sum", "not a layer"]),
         ("lambda", ["cannot load", "a Lambda layer"]),
         ("infinite", ["block3_conv2/bias", "inf", "(5,)"]),

@@ -17,7 +17,7 @@ def test_an_error_comes_back_as_it_was(tmp_path: Path) -> None:
 
 def test_a_result_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "reference.out.json").mkdir()
-    with pytest.raises(OutputError, match=r"reference cannot write to .*full"):
+    with pytest.raises(OutputError, match=r"reference could not write to .*free space"):
         run_task("reference", job(tmp_path / "gone.h5"), tmp_path)
 
 

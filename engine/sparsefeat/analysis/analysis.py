@@ -86,11 +86,11 @@ def analyse(
                 f"{source} is a store, and an extractor is for images: leave the extractor out"
             )
         if images is not None and not flatness:
-            raise InputError("photos is used for flatness only: pass flatness=True too")
+            raise InputError("images is used for flatness only: pass flatness=True too")
         return _of_store(source, layers, flatness, images, positions, name, progress)
     if extractor is None:
         raise InputError(
-            f"got images ({_called(source)}) and no extractor: pass "
+            f"got {_called(source)} and no extractor, expected one for images: pass "
             "extractor=sparsefeat.Extractor(model, layers), or name a store"
         )
     if layers is not None:

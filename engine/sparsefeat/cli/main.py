@@ -62,7 +62,7 @@ EPILOG = """
 \b
 Exit codes:
   0         success
-  1         some images could not be read (run the command again to retry them),
+  1         some images could not be read; the same command tries them again,
             or all were rejected; or verify found damage or changed images
   2         an error: one line on standard error says what to do
   70        a bug in sparsefeat: one line says what to report

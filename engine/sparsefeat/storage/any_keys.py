@@ -95,6 +95,8 @@ def _get(url: str) -> bytes:
         try:
             with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:
                 content: bytes = answer.read(_MAX_BYTES + 1)
+                if answer.length:  # still to come, says the header
+                    raise OSError(errno.EIO, "the answer breaks off")
                 if len(content) > _MAX_BYTES:
                     raise OSError(errno.EIO, f"a page of more than {_MAX_BYTES:,} bytes")
                 return content

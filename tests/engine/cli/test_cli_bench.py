@@ -47,7 +47,7 @@ def test_table_json_and_page(
     assert [row.split()[:2] for row in rows] == [["onnxruntime-cpu", "1"], ["onnxruntime-cpu", "2"]]
     assert " turns, " not in done.stderr  # it took less than half a minute
     document = json.loads((tmp_path / "b.json").read_text())
-    assert document["settings"]["images"] == ["coffee.jpg"]
+    assert document["settings"]["image_paths"] == ["coffee.jpg"]
     assert document["settings"]["rounds"] == 2
     page = open_page(tmp_path / "b.html")
     assert page.locator(".barlayer .point").count() == 2
@@ -75,7 +75,7 @@ def test_from_files(small_vgg16: Path, tmp_path: Path) -> None:
     assert "images of 64x64 from JPEG files" in done.stdout
     assert "Only 2 images could be used: images repeat within each turn." in done.stderr
     document = json.loads((tmp_path / "b.json").read_text())
-    assert document["settings"]["images"] == ["a.jpg", "b.jpg"]
+    assert document["settings"]["image_paths"] == ["a.jpg", "b.jpg"]
     assert document["measurements"][0]["images"] == 16
     assert "Each run went from JPEG files" in (tmp_path / "b.html").read_text()
 
@@ -102,7 +102,7 @@ def test_photographs_that_could_not_be_read_this_time(
         assert done.returncode == failed, done.stderr
         assert f"{counted(1 + failed, 'image')} could not be read" in done.stderr
         settings = json.loads((tmp_path / "b.json").read_text())["settings"]
-        assert settings["images"] == ["b.jpg"]
+        assert settings["image_paths"] == ["b.jpg"]
         assert settings["images_failed"] == failed
 
 

@@ -164,9 +164,9 @@ def test_a_dash_is_standard_output_and_nothing_else_is_printed(
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("sparsity store --size 32x32", "--size: a store holds"),
-        ("sparsity store --preprocess crop", "--preprocess: a store holds"),
-        ("sparsity store -m vgg16.onnx", "--model: a store holds"),
+        ("sparsity store --size 32x32", "--size: a store's features are computed"),
+        ("sparsity store --preprocess crop", "--preprocess: a store's features are computed"),
+        ("sparsity store -m vgg16.onnx", "--model: a store's features are computed"),
         ("sparsity store --flatness --by channel", "--by channel shows no flatness"),
         ("sparsity store --images photos --by label", "leave --images out"),
         ("extract photos -o new --root photos", "--root is for single files"),
@@ -174,7 +174,7 @@ def test_a_dash_is_standard_output_and_nothing_else_is_printed(
         ("extract photos/a.png -o new --root photos/a.png", "as root"),
         ("extract photos/a.png -o new --root ''", "the root of images"),
         ("bench --rounds 3 --seconds 3", "--rounds: --seconds"),
-        ("bench --int8 MODEL --engines onnxruntime-cpu", "int8 model was given"),
+        ("bench --int8 MODEL --engines onnxruntime-cpu", "got an int8 model, but no engine among"),
         ("bench --json - --html -", "both print"),
         ("report store -o - --json", "both print"),
         ("maps photos/a.png -l block5_pool --reference photos", "selectivity"),

@@ -45,7 +45,7 @@ def test_a_table_of_layers(
         assert [*map(float, cells)] == pytest.approx([*measured, layer.neighbours], rel=0.05)
     said, *files = lines[len(small_int8.layers) :]
     assert said == (
-        "measured against float32 on 4 images (12 views) that were not calibrated on"
+        "measured against float32 on 4 images (12 views) that were not used for calibration"
     )  # every fourth of sixteen
     path = small_int8.path
     for file, line in zip((path, Path(f"{path}.data")), files, strict=True):

@@ -143,7 +143,9 @@ def test_what_nobody_expects(folder: Path, debug: list[str]) -> None:
     done = subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (70, "")
     *traceback, said = done.stderr.splitlines()
-    assert said.startswith("Error: sparsefeat has failed (RecursionError: two lines); ")
+    assert said.startswith(
+        "Error: sparsefeat failed because of a bug (RecursionError: two lines): "
+    )
     assert "please report" in said
     assert "sparsefeat --debug COMMAND" in said
     assert bool(traceback) == bool(debug)

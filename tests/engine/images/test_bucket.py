@@ -77,7 +77,7 @@ def test_an_object_that_changed_since_it_was_listed(url: str, images: dict[str, 
 
 
 def test_where_nothing_lies(url: str) -> None:
-    with pytest.raises(SourceError, match="nothing has that name"):
+    with pytest.raises(SourceError, match="there is nothing of that name"):
         list_images(url)
     with pytest.raises(SourceError, match="sparsefeat does not download"):
         list_images("https://example.org/a.jpg")
@@ -97,7 +97,7 @@ def test_keys_that_may_list_below_a_prefix_alone(
         assert isinstance(found, Source)
         assert read_file(found, MOST) == jpeg(4)
     for other in (url, f"s3://{BUCKET}"):
-        with pytest.raises(SourceError, match=r"can't be listed \(AccessDenied: .*see to the keys"):
+        with pytest.raises(SourceError, match=r"can't be listed \(AccessDenied: .*check the keys"):
             list_images(other)
 
 

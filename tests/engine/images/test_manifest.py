@@ -200,6 +200,8 @@ def test_patterns_and_the_store_hold_for_tables_too(inside: Path) -> None:
         ("l.csv", b"path\nhttps://a.b/c.jpg", {}, "lists URLs.*does not download"),
         ("l.csv", b'path\n"' + b"x" * 200_000, {}, "can't be read as CSV .line 2: field larger"),
         ("l.csv", b"\xff\xfep\0a\0t\0h\0\n\0\x00\xd8", {}, "can't be read as CSV"),
+        ("l.csv", b"path\n" + b"x," * 600_000, {}, "CSV .*a line has more than 1,048,576 char"),
+        ("l.csv", b"path," * 300_000, {}, "CSV .a line has more than 1,048,576 characters"),
         ("l.csv", b"\n\npath", {}, "empty first line"),
         ("l.parquet", b"PAR1 no more", {}, "can't be read as Parquet"),
         ("gone.csv", None, {}, "No such file or directory; check the path"),

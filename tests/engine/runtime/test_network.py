@@ -296,7 +296,7 @@ def test_a_model_with_odd_weights(small_vgg16: Path) -> None:
 
 def test_winograd_where_it_can_not_be_had(small_int8: object, vgg16: Path) -> None:
     path = small_int8.path  # type: ignore[attr-defined]
-    with pytest.raises(ProviderError, match="cpu in int8 has its own"):
+    with pytest.raises(ProviderError, match="cpu in int8 uses its own"):
         sparsefeat.Extractor(path, convolution="winograd")
     assert sparsefeat.Extractor(path).convolution == "direct"
     code = (

@@ -111,7 +111,7 @@ def test_it_keeps_to_the_snapshot_that_it_was_made_of(tmp_path: Path) -> None:
 def test_wrong_names_are_said(store: Store) -> None:
     with pytest.raises(LayerError, match="try block5_pool"):
         StoreDataset(store, "block5_pol")
-    with pytest.raises(InputError, match="no column 'lable', expected one for labels: try label"):
+    with pytest.raises(InputError, match="obs has no column 'lable' for labels: try label"):
         StoreDataset(store, "fc", label="lable")
     with pytest.raises(InputError, match="out of range"):
         StoreDataset(store, "fc", [ROWS])
@@ -257,7 +257,7 @@ def test_a_batch_does_not_hold_on_to_what_was_read_with_it(store: Store) -> None
     ("options", "message"),
     [
         ({"memory": 100}, r"room for at least one row: row \d+ of fc takes"),
-        ({"memory": 1000, "batch_size": 8}, "room for a batch: 8 rows may take 1.28 kB"),
+        ({"memory": 1000, "batch_size": 8}, "a batch of 8 rows may take 1.28 kB"),
         ({"batch_size": 0}, "got batch_size=0"),
         ({"rank": 2, "world_size": 2}, "got rank=2, expected 0 to 1"),
         ({"world_size": 0}, "got world_size=0"),

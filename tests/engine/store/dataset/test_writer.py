@@ -331,7 +331,7 @@ def test_a_full_disk_loses_only_the_part_in_flight(tmp_path: Path) -> None:
                 appended += 1
 
         with writer:
-            with pytest.raises(StoreWriteError, match=r"No space left.*room"):
+            with pytest.raises(StoreWriteError, match=r"No space left.*free some space"):
                 fill()
             with pytest.raises(StoreWriteError, match="failed before"):
                 writer.append(make_batch([], [layer]))

@@ -218,7 +218,7 @@ def put(place: int, value: float | str) -> Callable[[np.ndarray[Any, Any]], None
     [
         (rewrite("obsm/block5_pool/indptr", put(0, 1)), "block5_pool", "counts contradict"),
         (rewrite("obsm/block5_pool/indptr", put(2, 10**6)), "block5_pool", "counts contradict"),
-        (rewrite("obsm/block5_pool/indices", swap), "block5_pool", "strictly increase"),
+        (rewrite("obsm/block5_pool/indices", swap), "block5_pool", "strictly increasing"),
         (rewrite("obsm/block5_pool/indices", put(-1, 72)), "block5_pool", "outside 0 to 71"),
         (rewrite("obsm/block5_pool/indices", put(0, -1)), "block5_pool", "outside 0 to 71"),
         (rewrite("obsm/block5_pool/data", put(3, np.nan)), "block5_pool", "not finite"),

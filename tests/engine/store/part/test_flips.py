@@ -106,6 +106,9 @@ def test_verify_names_the_rows_of_a_chunk(store: Path, array: str) -> None:
         rows = np.searchsorted(offsets, [first, min(last, offsets[-1]) - 1], side="right") - 1
         with flipped(file, bit):
             findings = verify(store).findings
-        assert {(finding.part, finding.layer) for finding in findings} == {(part.stem, layer)}
+        found = {(finding.part, finding.layer) for finding in findings}
+        if chunk is None:  # an index, of which the header has a copy
+            found -= {(part.stem, "")}
+        assert found == {(part.stem, layer)}
         named = [finding.rows for finding in findings if finding.rows]
         assert (min(named)[0], max(named)[1]) == (rows[0], rows[1] + 1), bit
