@@ -101,6 +101,7 @@ class WinogradConvolution:
         self._bias = np.array(bias)
         self._zeros = np.zeros(n_in, np.float32)
         self._convolve = _winograd.convolution(self._variant)
+        self._process = os.getpid()
 
     @property
     def n_in(self) -> int:
@@ -180,6 +181,8 @@ class WinogradConvolution:
         assert result is not None
         if not result.size:
             return result
+        if os.getpid() != self._process:
+            executor = None  # forked: it has no threads, and its lock may be held by one of them
         n_tiles = n * -(-height // 4) * -(-width // 4)
         shares = deque(self._shares(n_tiles, threads if executor is not None else 1))
 
@@ -198,7 +201,7 @@ class WinogradConvolution:
             work()
         finally:
             # No thread may write to the arrays after this call returns. Tasks that have not
-            # started are cancelled rather than awaited: after a fork no thread would run them.
+            # started are cancelled rather than awaited.
             shares.clear()
             begun = [helper for helper in helpers if not helper.cancel()]
             wait(begun)

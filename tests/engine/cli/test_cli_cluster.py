@@ -268,7 +268,6 @@ assert (again.rows, again.already_stored, again.already_rejected) == (0, 1000, 1
     [
         ("127.0.0.1:1", "there is no Ray cluster at 127.0.0.1:1"),
         ("ray://head:1", "ray job submit"),
-        ("auto", "this machine belongs to no running Ray cluster"),
         ("everywhere", "expected local, auto or HOST:PORT"),
     ],
 )
