@@ -147,7 +147,8 @@ class WinogradConvolution:
             float32 (N, H // 2, W // 2, C') to write the maxima of 2x2 elements to. If `out` is not
             given, only the maxima are computed.
         executor
-            Provides the other threads. Without it only the calling thread works.
+            Provides the other threads. Without it, or in a forked process, only the calling thread
+            works.
         threads
             Number of threads that share the work, including the calling one.
 
