@@ -18,7 +18,7 @@ from sparsefeat.images import Source
 from sparsefeat.pipeline.extractor import Extractor
 from sparsefeat.pipeline.options import ExtractorOptions
 from sparsefeat.pipeline.result import ExtractionResult
-from sparsefeat.store import Loss, PartEntry, StoreWriter
+from sparsefeat.store import PartEntry, StoreWriter
 from sparsefeat.types import Batch, Reject, Skipped
 
 SPLIT: Final = 8  # parts of a unit that has killed its worker
@@ -52,7 +52,7 @@ class Unit:
         Those of the store; the model must give the same.
     values, rows_per_part
         As `extract` takes them.
-    crashes, losses
+    crashes, lost
         How often its worker process has died, and how often because its machine was lost.
     """
 
@@ -65,7 +65,7 @@ class Unit:
     values: str
     rows_per_part: int
     crashes: int = 0
-    losses: int = 0
+    lost: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +76,6 @@ class UnitResult:
     ----------
     parts
         What was written for `StoreWriter.adopt`: nobody has committed it.
-    losses
-        As `StoreWriter.losses`.
     counts
         How many images gave a row or a reject, and the first rejects.
     warnings
@@ -85,7 +83,6 @@ class UnitResult:
     """
 
     parts: tuple[PartEntry, ...]
-    losses: dict[str, Loss]
     counts: ExtractionResult
     warnings: tuple[tuple[type[Warning], str], ...]
 
@@ -127,9 +124,7 @@ def extract_unit(unit: Unit) -> UnitResult:
                     counts.add(batch, rows)
             writer.commit()
     said = {(each.category, str(each.message)): None for each in warned}
-    return UnitResult(
-        parts=tuple(writer.parts), losses=writer.losses, counts=counts, warnings=tuple(said)
-    )
+    return UnitResult(parts=tuple(writer.parts), counts=counts, warnings=tuple(said))
 
 
 _extractors: dict[bytes, Extractor] = {}  # the last one that this process has loaded
@@ -237,7 +232,6 @@ class UnitRun:
 
     def _take(self, ended: list[Finished[Unit, UnitResult]]) -> None:
         parts: list[PartEntry] = []
-        losses: dict[str, Loss] = {}
         for each in ended:
             self._content_bytes -= _content_bytes(each.argument.images)
             if each.result is None:
@@ -245,15 +239,13 @@ class UnitRun:
                 continue
             self._proven = True
             parts += each.result.parts
-            for name, loss in each.result.losses.items():
-                losses[name] = losses.get(name, Loss()) + loss
             self._result.add_unit(each.result.counts)
             for category, text in each.result.warnings:
                 if (category, text) not in self._warned:
                     self._warned.add((category, text))
                     warnings.warn(text, category, stacklevel=4)
         if parts:
-            left_out = sum(part.rows for part in parts) - self._writer.adopt(parts, losses)
+            left_out = sum(part.rows for part in parts) - self._writer.adopt(parts)
             self._result.rows -= left_out
             self._result.already_stored += left_out
         if self._proven:
@@ -262,8 +254,8 @@ class UnitRun:
     def _try_again(self, unit: Unit, death: str, *, blameless: bool) -> None:
         self._result.crashes += 1
         images = unit.images
-        if blameless and unit.losses < LOST:
-            self._waiting.append(replace(unit, losses=unit.losses + 1))
+        if blameless and unit.lost < LOST:
+            self._waiting.append(replace(unit, lost=unit.lost + 1))
         elif not images:
             raise ClusterError(
                 f"a worker without images to read died ({death}): see that sparsefeat extract runs "

@@ -57,7 +57,7 @@ def write(unit: Unit) -> UnitResult:
             batch = Batch(rows=rows, layers={"fc2": np.ones((len(rows), 4), np.float32)})
             counts.add(batch, writer.append(batch))
         writer.commit()
-    return UnitResult(parts=tuple(writer.parts), losses={}, counts=counts, warnings=())
+    return UnitResult(parts=tuple(writer.parts), counts=counts, warnings=())
 
 
 class InProcess:

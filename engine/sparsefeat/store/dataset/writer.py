@@ -30,6 +30,7 @@ from sparsefeat.store.format import (
     AXES,
     JSON,
     PARTS,
+    Header,
     Loss,
     PartEntry,
     Values,
@@ -276,7 +277,7 @@ class StoreWriter:
         batch = self._checked(batch)
         return self._run(lambda: self._append(batch))
 
-    def adopt(self, parts: Sequence[PartEntry], losses: Mapping[str, Loss] | None = None) -> int:
+    def adopt(self, parts: Sequence[PartEntry]) -> int:
         """Commit parts that detached writers of the same store have written, all at once.
 
         Rows that the store holds already are left out, as by `append`.
@@ -285,8 +286,6 @@ class StoreWriter:
         ----------
         parts
             The `parts` of those writers.
-        losses
-            Their `losses`.
 
         Returns
         -------
@@ -299,7 +298,7 @@ class StoreWriter:
         StoreCorruptError
             A part isn't what was written.
         """
-        return self._run(lambda: self._adopt(parts, losses or {}))
+        return self._run(lambda: self._adopt(parts))
 
     def commit(self) -> None:
         """Make a part of what was appended since the last one, rejects included.
@@ -482,14 +481,9 @@ class StoreWriter:
             self.duplicates += self._publish([new], {}, deleted_if_needless=[entry.name])
             if not self._replace:  # otherwise its rows, too, may be replaced by later ones
                 self._loaded.add(entry.name)
-        losses = {
-            stored.name: stored.values.loss
-            for stored in header.layers
-            if stored.values is not None and stored.values.loss is not None
-        }
-        self._add_losses(losses)
+        self._add_losses(header)
 
-    def _adopt(self, entries: Sequence[PartEntry], losses: Mapping[str, Loss]) -> int:
+    def _adopt(self, entries: Sequence[PartEntry]) -> int:
         self._commit()
         if self._latest is None:
             self._claim_again()
@@ -512,12 +506,15 @@ class StoreWriter:
             for part, _, _ in read_parts:
                 self.index.load(part)
                 self._loaded.add(part.entry.name)
-        self._add_losses(losses)
+        for part, _, _ in read_parts:
+            self._add_losses(part.header)
         return sum(entry.rows for entry in entries) - left_out
 
-    def _add_losses(self, losses: Mapping[str, Loss]) -> None:
-        for name, loss in losses.items():
-            self.losses[name] = self.losses.get(name, Loss()) + loss
+    def _add_losses(self, header: Header) -> None:
+        for stored in header.layers:
+            if stored.values is not None and stored.values.loss is not None:
+                before = self.losses.get(stored.name, Loss())
+                self.losses[stored.name] = before + stored.values.loss
 
     def _publish(
         self,

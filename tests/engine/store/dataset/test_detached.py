@@ -128,3 +128,13 @@ def test_a_part_that_is_gone_is_not_adopted(tmp_path: Path) -> None:
     with opened(folder) as writer, pytest.raises(sparsefeat.StoreError, match=parts[0].name):
         writer.adopt(parts)
     assert sparsefeat.open(folder).obs["path"].tolist() == ["a"]
+
+
+def test_what_adopted_parts_lose_is_that_of_their_writers(tmp_path: Path) -> None:
+    folder = tmp_path / "features"
+    with opened(folder, values="float16") as writer:
+        with opened(folder, values="float16", detached=True) as other:
+            other.append(batch(row("a", mtime_ns=2049)))  # a float16 is 2048
+        assert other.losses["fc2"].relative_l2 > 1e-4
+        writer.adopt(other.parts)
+        assert writer.losses == other.losses
