@@ -149,8 +149,8 @@ def extract(
     if not isinstance(model, Extractor):
         options = options or ExtractorOptions()
         check_store(store, model, options, values)
-        specification = Specification.of(model, options)
         extractor = None if cluster is not None else Extractor.of(model, options)
+        specification = extractor.specification if extractor else Specification.of(model, options)
     elif options is None:
         extractor, specification = model, model.specification
     else:
