@@ -45,7 +45,6 @@ def test_table_json_and_page(
     assert heading.startswith("vgg16.onnx, block5_conv3/pre, images of 64x64, 1 thread")
     assert columns.split()[:3] == ["engine", "batch", "images/s"]
     assert [row.split()[:2] for row in rows] == [["onnxruntime-cpu", "1"], ["onnxruntime-cpu", "2"]]
-    assert " turns, " not in done.stderr  # it took less than half a minute
     document = json.loads((tmp_path / "b.json").read_text())
     assert document["settings"]["image_paths"] == ["coffee.jpg"]
     assert document["settings"]["rounds"] == 2
