@@ -203,6 +203,12 @@ def _errors_in_one_line(*, debug: bool) -> Iterator[None]:
 
 def _tell(exc: Exception) -> NoReturn:
     """Raise an exception that prints one line."""
+    if isinstance(exc, click.UsageError) and not isinstance(
+        exc, click.exceptions.NoArgsIsHelpError
+    ):
+        # Click would print how the command is used, in two lines before.
+        usage = "" if exc.ctx is None else f" (see {exc.ctx.command_path} --help)"
+        raise UserError(exc.format_message().removesuffix(".") + usage) from exc
     if isinstance(exc, click.ClickException):
         raise exc
     if isinstance(exc, SparsefeatError):

@@ -75,6 +75,13 @@ def test_every_command_has_help_with_examples(tmp_path: Path) -> None:
     assert re.search(r"\d+\.\d+\.\d+", ok("--version", tmp_path))
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_wrong_usage_is_said_in_one_line(tmp_path: Path, name: str) -> None:
+    done = run(f"{name} --unheard-of", tmp_path)
+    assert done.exit_code == 2
+    assert done.stderr == (f"Error: No such option '--unheard-of' (see sparsefeat {name} --help)\n")
+
+
 def test_extract_info_verify(store: Path) -> None:
     folder = store.parent
     said = ok("info features", folder)
