@@ -1,17 +1,7 @@
 """A whole store: its log of snapshots, reading it, appending to it."""
 
 from sparsefeat.store.dataset.index import Index, Status, row_ids
-from sparsefeat.store.dataset.log import (
-    Change,
-    Log,
-    Snapshot,
-    check_output,
-    claim,
-    exclude_rows,
-    excluding,
-    is_store,
-    write_error,
-)
+from sparsefeat.store.dataset.log import Log, check_output, claim, is_store, write_error
 from sparsefeat.store.dataset.rows import (
     BATCH_MEMORY,
     Numbers,
@@ -25,6 +15,7 @@ from sparsefeat.store.dataset.rows import (
     runs,
     spans,
 )
+from sparsefeat.store.dataset.snapshot import Change, Snapshot, exclude_rows, excluding
 from sparsefeat.store.dataset.store import Store, open_store
 from sparsefeat.store.dataset.tables import standing_rejects, with_objects
 from sparsefeat.store.dataset.view import LayerView, Zeros, choose_stored_layers

@@ -5,13 +5,10 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from sparsefeat.errors import (
     InputError,
@@ -22,8 +19,15 @@ from sparsefeat.errors import (
     StoreWriteError,
 )
 from sparsefeat.storage import Storage, is_url, open_storage
+from sparsefeat.store.dataset.snapshot import (
+    LONGEST_CHAIN,
+    Change,
+    Snapshot,
+    choose_base,
+    document_of,
+    resolve,
+)
 from sparsefeat.store.format import (
-    FORMAT,
     JSON,
     LAST_SNAPSHOT,
     PARTS,
@@ -47,64 +51,7 @@ from sparsefeat.types import Layer
 
 _logger = logging.getLogger(__name__)
 
-LONGEST_CHAIN: Final = 3  # snapshots that must be read to know one
 _TRIES: Final = 10_000  # commits of others that one commit may lose against
-
-
-@dataclass(frozen=True, kw_only=True)
-class Snapshot:
-    """A store at one moment.
-
-    Attributes
-    ----------
-    number
-        Which one: each commit adds 1.
-    created
-        When, as the writer's clock said.
-    operation
-        What made it: ``extract``, ``compact``, ...
-    settings, layers, values
-        What all parts agree on.
-    parts
-        In the order of the rows.
-    """
-
-    number: int
-    created: str
-    operation: str
-    settings: dict[str, JSON]
-    layers: tuple[Layer, ...]
-    values: str
-    parts: tuple[PartEntry, ...]
-    base: "Snapshot | None" = field(default=None, repr=False)
-    checksum: str = field(default="", repr=False)
-
-    @property
-    def n_rows(self) -> int:
-        """Rows that count."""
-        return sum(entry.n_rows for entry in self.parts)
-
-    @cached_property
-    def by_name(self) -> Mapping[str, PartEntry]:
-        """The parts by their names."""
-        return {entry.name: entry for entry in self.parts}
-
-    @property
-    def chain(self) -> "tuple[Snapshot, ...]":
-        """The snapshot itself, and those that its file refers to."""
-        return (self,) if self.base is None else (self, *self.base.chain)
-
-    def identity(self) -> dict[str, JSON]:
-        """Give what all parts agree on."""
-        return identity(self.layers, self.settings, self.values)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """What a commit makes of the snapshot before it: the parts, in the order of the rows."""
-
-    operation: str
-    parts: Sequence[PartEntry]
 
 
 class Log:
@@ -240,7 +187,7 @@ class Log:
         if document.base is not None and depth == 1:
             raise damaged(where, f"it is in a chain of more than {LONGEST_CHAIN} snapshots")
         base = None if document.base is None else self.read(*document.base, depth=depth - 1)
-        snapshot = _resolved(document, base, found, where)
+        snapshot = resolve(document, base, found, where)
         if snapshot.n_rows != document.rows:
             raise damaged(where, f"it says {document.rows} rows and lists {snapshot.n_rows}")
         return snapshot
@@ -345,8 +292,8 @@ class Log:
                 f"{self._storage.name(snapshot_key(number - 1))} has the largest number that there "
                 f"is, expected one for each commit: move it out of {SNAPSHOTS}/ while nobody writes"
             )
-        base = _base(after, before) if before.number < number else None
-        content = seal(_document(after, base))
+        base = choose_base(after, before) if before.number < number else None
+        content = seal(document_of(after, base))
         if len(content) > SNAPSHOT_BYTES:
             raise StoreWriteError(
                 f"{self._storage.name('')} has {len(after.parts):,} parts, too many for a list of "
@@ -374,7 +321,7 @@ class Log:
             "%s: snapshot %d committed (%s), %d rows in %d parts",
             *(self._storage, number, after.operation, after.n_rows, len(after.parts)),
         )
-        return Snapshot(**{**_fields(after), "base": base, "checksum": seal_checksum(content)})
+        return replace(after, base=base, checksum=seal_checksum(content))
 
     def _stands(self, before: Snapshot, made: Snapshot) -> bool:
         """Tell whether a snapshot that was just created counts.
@@ -459,122 +406,6 @@ class Log:
                     f"{self._storage.name(key)} was deleted before it was committed: run "
                     "the same command again, and vacuum with a longer grace period"
                 )
-
-
-def _fields(snapshot: Snapshot) -> dict[str, Any]:
-    names = ("number", "created", "operation", "settings", "layers", "values", "parts")
-    return {name: getattr(snapshot, name) for name in names}
-
-
-def _base(after: Snapshot, before: Snapshot) -> Snapshot | None:
-    """Choose what a snapshot's file refers to; None makes it a full one.
-
-    A file must not hold all parts at every commit, nor may many files have to be read. So a
-    snapshot refers to a middle one, which refers to a full one: of N parts, (2N)**(1/3) at most in
-    the one and (2N)**(2/3) in the other.
-    """
-    full = 2 * len(after.parts)
-    limits = {1: max(64, round(full ** (2 / 3))), 2: max(16, round(full ** (1 / 3)))}
-    for candidate in before.chain:
-        depth = len(candidate.chain)
-        if (
-            depth < LONGEST_CHAIN
-            and _continues(after, candidate)
-            and len(_changes(after, candidate)) <= limits[depth]
-        ):
-            return candidate
-    return None
-
-
-def _continues(after: Snapshot, base: Snapshot) -> bool:
-    """Tell whether the parts of `base` are the first ones still, in the same order."""
-    first = after.parts[: len(base.parts)]
-    return [entry.name for entry in first] == [entry.name for entry in base.parts]
-
-
-def _changes(after: Snapshot, base: Snapshot) -> tuple[PartEntry, ...]:
-    return tuple(entry for entry in after.parts if base.by_name.get(entry.name) != entry)
-
-
-def _document(snapshot: Snapshot, base: Snapshot | None) -> SnapshotDocument:
-    common: dict[str, Any] = {
-        "format": FORMAT,
-        "number": snapshot.number,
-        "created": snapshot.created,
-        "operation": snapshot.operation,
-        "rows": snapshot.n_rows,
-    }
-    if base is not None:
-        return SnapshotDocument(
-            **common, parts=_changes(snapshot, base), base=(base.number, base.checksum)
-        )
-    return SnapshotDocument(
-        **common,
-        parts=snapshot.parts,
-        settings=snapshot.settings,
-        layers={layer.name: layer.shape for layer in snapshot.layers},
-        values=snapshot.values,
-    )
-
-
-def _resolved(
-    document: SnapshotDocument, base: Snapshot | None, checksum: str, where: str
-) -> Snapshot:
-    """Put a snapshot together from its file and the snapshot that it refers to."""
-    if base is None:
-        assert document.settings is not None
-        assert document.layers is not None
-        assert document.values is not None
-        settings, values, parts = document.settings, document.values, document.parts
-        layers = tuple(Layer(name=name, shape=shape) for name, shape in document.layers.items())
-    else:
-        settings, values, layers = base.settings, base.values, base.layers
-        changed = {entry.name: entry for entry in document.parts}
-        known = base.by_name
-        parts = (
-            *(changed.get(entry.name, entry) for entry in base.parts),
-            *(entry for entry in document.parts if entry.name not in known),
-        )
-    if not layers or any(len(entry.layers) != len(layers) for entry in parts):
-        raise damaged(where, "it lists parts of other layers")
-    return Snapshot(
-        number=document.number,
-        created=document.created,
-        operation=document.operation,
-        settings=settings,
-        layers=layers,
-        values=values,
-        parts=parts,
-        base=base,
-        checksum=checksum,
-    )
-
-
-def excluding(entry: PartEntry, rows: Sequence[int]) -> PartEntry:
-    """Exclude rows of a part, besides those that are.
-
-    Examples
-    --------
-    >>> entry = PartEntry(name="0" * 16, rows=9, rejected=0, n_bytes=1, crc32c="0" * 8, layers=())
-    >>> excluding(excluding(entry, [4]), [1, 3]).excluded
-    ((1, 2), (3, 5))
-    """
-    numbers = {row for start, stop in entry.excluded for row in range(start, stop)} | set(rows)
-    ranges: list[list[int]] = []
-    for row in sorted(numbers):
-        if ranges and ranges[-1][1] == row:
-            ranges[-1][1] = row + 1
-        else:
-            ranges.append([row, row + 1])
-    return msgspec.structs.replace(entry, excluded=tuple((start, stop) for start, stop in ranges))
-
-
-def exclude_rows(parts: Iterable[PartEntry], rows: Mapping[str, Sequence[int]]) -> list[PartEntry]:
-    """Exclude rows, by the names of their parts; a part of which nothing counts is left out."""
-    changed = [
-        excluding(entry, rows[entry.name]) if entry.name in rows else entry for entry in parts
-    ]
-    return [entry for entry in changed if entry.n_rows or entry.rejected]
 
 
 def claim(storage: Storage) -> list[Path]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from sparsefeat.errors import InputError, LayerError
 from sparsefeat.storage import open_storage
-from sparsefeat.store.dataset.log import Log, Snapshot
+from sparsefeat.store.dataset.log import Log
 from sparsefeat.store.dataset.rows import (
     Numbers,
     Parts,
@@ -20,6 +20,7 @@ from sparsefeat.store.dataset.rows import (
     csr_bytes,
     fitting,
 )
+from sparsefeat.store.dataset.snapshot import Snapshot
 from sparsefeat.store.dataset.tables import matching, read_frame, standing_rejects, with_objects
 from sparsefeat.store.dataset.view import LayerView, choose_stored_layers
 from sparsefeat.store.format import JSON, layer_key

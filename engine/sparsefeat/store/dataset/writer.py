@@ -16,16 +16,8 @@ from sparsefeat.errors import (
 )
 from sparsefeat.storage import Storage, is_url, open_storage
 from sparsefeat.store.dataset.index import Index, row_files, row_ids
-from sparsefeat.store.dataset.log import (
-    Change,
-    Log,
-    Snapshot,
-    check_alike,
-    claim,
-    exclude_rows,
-    excluding,
-    write_error,
-)
+from sparsefeat.store.dataset.log import Log, check_alike, claim, write_error
+from sparsefeat.store.dataset.snapshot import Change, Snapshot, exclude_rows, excluding
 from sparsefeat.store.format import (
     AXES,
     JSON,
@@ -523,7 +515,7 @@ class StoreWriter:
         *,
         deleted_if_needless: Sequence[str] = (),
     ) -> int:
-        """Commit parts behind those of the newest snapshot; count the rows left out.
+        """Commit parts after those of the newest snapshot; count the rows left out.
 
         `held` are rows that the store had before, by the names of their parts.
         """
@@ -560,7 +552,7 @@ class StoreWriter:
     def _appended(
         self, latest: Snapshot, new: Sequence[_NewPart], duplicates: Mapping[str, set[int]]
     ) -> Change | None:
-        """Put parts behind those of a snapshot, without rows that these hold.
+        """Put parts after those of a snapshot, without rows that these hold.
 
         Nor those of files that others have given a row meanwhile, unless ours replace them.
         `duplicates` are such rows of each part, found when it lost against another commit.

@@ -12,7 +12,8 @@ from msgspec import structs
 from sparsefeat.errors import InputError, StoreCorruptError, StoreError, StoreWriteError
 from sparsefeat.storage import LocalStorage
 from sparsefeat.store import JSON, Store, verify
-from sparsefeat.store.dataset.log import Change, Log, Snapshot, excluding
+from sparsefeat.store.dataset.log import Log
+from sparsefeat.store.dataset.snapshot import Change, Snapshot, excluding
 from sparsefeat.store.format.documents import PartEntry, PartLayer, part_key, snapshot_key
 from sparsefeat.types import Layer
 

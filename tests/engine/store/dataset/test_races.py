@@ -12,7 +12,8 @@ from msgspec import structs
 from sparsefeat.errors import StoreMismatchError, StoreWriteError
 from sparsefeat.storage import LocalStorage
 from sparsefeat.store import Store, StoreWriter, compact, history, remove, vacuum, verify
-from sparsefeat.store.dataset.log import Change, Log
+from sparsefeat.store.dataset.log import Log
+from sparsefeat.store.dataset.snapshot import Change
 from sparsefeat.types import Batch
 
 from ..conftest import Forge, Process, start_racer

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from sparsefeat.errors import InputError, StoreCorruptError, StoreError, StoreMismatchError
 from sparsefeat.storage import LocalStorage
 from sparsefeat.store import Store, StoreWriter, info, verify
-from sparsefeat.store.dataset.log import Change, Log, claim
+from sparsefeat.store.dataset.log import Log, claim
+from sparsefeat.store.dataset.snapshot import Change
 from sparsefeat.store.format.arrays import ArrayMetadata, Chain
 from sparsefeat.store.format.chunks import ChunkEncoder
 from sparsefeat.store.format.values import CodedValues, Loss, Values
