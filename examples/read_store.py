@@ -40,7 +40,7 @@ def parts(store: Path, number: int) -> tuple[dict[str, Entry], dict[str, Any]]:
     else:
         entries, full = {}, document
     for entry in document["parts"]:
-        entries[entry[0]] = entry  # in the place of the former one, or behind the others
+        entries[entry[0]] = entry  # in the place of the former one, or after the others
     return entries, full
 
 

@@ -55,13 +55,13 @@ class Scaling:
         """Describe the scaling in words.
 
         >>> str(MODES["0..1"]), str(MODES["tf"])
-        ('red, green, blue / 255', 'red, green, blue / 127.5 less 1')
+        ('red, green, blue / 255', 'red, green, blue / 127.5 minus 1')
         """
         order = "blue, green, red" if self.channel_order == "BGR" else "red, green, blue"
         divided = "" if self.divisor == 1 else f" / {self.divisor:g}"
-        less = f" less {_listed(self.mean)}" if any(self.mean) else ""
+        minus = f" minus {_listed(self.mean)}" if any(self.mean) else ""
         by = "" if set(self.std) == {1} else f", divided by {_listed(self.std)}"
-        return f"{order}{divided or ' in 0..255'}{less}{by}"
+        return f"{order}{divided or ' in 0..255'}{minus}{by}"
 
 
 def _listed(values: Triple) -> str:

@@ -14,7 +14,7 @@ RUN_STEP = 512  # symbols compared at a time
 
 # Huffman codes (RFC 8878, section 4.2).
 LONGEST = 11  # bits of the longest code
-SLACK = 16  # bytes that may be written behind a stream
+SLACK = 16  # bytes that may be written after a stream
 _LENGTH_SHIFT = np.uint64(12)  # of a code's length in its table entry, above the code
 _CODE_MASK = np.uint64((1 << 12) - 1)
 
@@ -258,7 +258,7 @@ def write_streams(
 ) -> None:
     """Write the codes of each quarter of `data` from its offset in `out` on, last symbol first.
 
-    Up to SLACK bytes behind each stream are overwritten. If `data` changed since `plan`, a stream
+    Up to SLACK bytes after each stream are overwritten. If `data` changed since `plan`, a stream
     may be longer than planned, but never longer than LONGEST bits per symbol.
     """
     nothing = np.uint64(0)

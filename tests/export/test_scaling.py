@@ -32,9 +32,9 @@ PHOTOGRAPHS = [str(SHIPPED / name) for name in ("astronaut.jpg", "china.jpg", "c
 # By model: what is asked for, which scaling it is, and what is said of it.
 EXPECTED: dict[str, tuple[str | None, str, list[str]]] = {
     "plain": ("0..1", "0..1", ["as --scaling 0..1 says: red, green, blue / 255"]),
-    "guide": (None, "tf", ["by rescaling", "/ 127.5 less 1 (tf)", "random_flip, random_rotation"]),
+    "guide": (None, "tf", ["by rescaling", "/ 127.5 minus 1 (tf)", "random_flip, random_rotation"]),
     "preprocess_input": ("caffe", "caffe", ["by get_item", "103.939, 116.779, 123.68 (caffe)"]),
-    "normalization": (None, "custom", ["in 0..255 less 120, 115, 100, divided by 64.0312"]),
+    "normalization": (None, "custom", ["in 0..255 minus 120, 115, 100, divided by 64.0312"]),
     "sequential": (None, "0..1", ["by scale", "left out, without effect at inference: flip"]),
     # These are loaded, but not exported.
     "rescaling": ("none", "0..1", ["itself, by scale: red, green, blue / 255 (0..1)"]),

@@ -172,8 +172,8 @@ def missing_stages(names: Collection[str]) -> list[str]:
     ['block1_pool', 'layers after block5_pool']
     """
     missing = [name for name in POOLS if name not in names]
-    behind = [name for name in names if name not in POOLS]
-    return missing if behind else [*missing, "layers after block5_pool"]
+    after = [name for name in names if name not in POOLS]
+    return missing if after else [*missing, "layers after block5_pool"]
 
 
 def explain_last_stage(layers: Sequence[ModelLayer]) -> str | None:

@@ -28,7 +28,7 @@ class Scaling(msgspec.Struct, frozen=True, kw_only=True):
     order of the scaled channels, of `mean` and of `std`.
 
     >>> print(SCALINGS["torch"])
-    red, green, blue / 255 less 0.485, 0.456, 0.406, divided by 0.229, 0.224, 0.225
+    red, green, blue / 255 minus 0.485, 0.456, 0.406, divided by 0.229, 0.224, 0.225
     """
 
     mode: Literal["caffe", "tf", "torch", "0..1", "none", "custom"]
@@ -40,9 +40,9 @@ class Scaling(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         order = "blue, green, red" if self.channel_order == "BGR" else "red, green, blue"
         divided = " in 0..255" if self.divisor == 1 else f" / {self.divisor:g}"
-        less = f" less {_listed(self.mean)}" if any(self.mean) else ""
+        minus = f" minus {_listed(self.mean)}" if any(self.mean) else ""
         by = "" if set(self.std) == {1} else f", divided by {_listed(self.std)}"
-        return f"{order}{divided}{less}{by}"
+        return f"{order}{divided}{minus}{by}"
 
 
 def _listed(values: Triple) -> str:

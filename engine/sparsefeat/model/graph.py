@@ -113,7 +113,7 @@ def cut(
     nodes = list(file.graph.graph.node)
     graph_input = _input(file, size)
     if after is not None:
-        nodes = _behind(after, nodes)
+        nodes = _nodes_after(after, nodes)
         shape = _shape(after, "none", size)
         graph_input = helper.make_tensor_value_info(after.name, TensorProto.FLOAT, shape)
     tensors: dict[str, str] = {}
@@ -141,7 +141,7 @@ def cut(
     return Cut(model=model, input=graph_input.name, tensors=tensors)
 
 
-def _behind(layer: ModelLayer, nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
+def _nodes_after(layer: ModelLayer, nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
     """Replace the nodes that compute a layer by a Transpose of the new input to NCHW."""
     inner = f"{layer.name}/nchw"
     others = [node for node in nodes if not {layer.name, inner}.intersection(node.output)]

@@ -317,7 +317,7 @@ class _Feeder:
     ended
         Whether everything was taken.
     failure
-        What listing raised behind that.
+        What listing raised after that.
     """
 
     def __init__(self, pending: Generator[Pending, None, None], size: int) -> None:

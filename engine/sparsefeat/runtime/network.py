@@ -155,7 +155,7 @@ class Network:
         # The activations between stages are in memory that the next batch overwrites.
         with self._running if self._variant is not None else nullcontext():
             targets = Targets(
-                self._file.metadata.layers, images, self._pool_behind, outputs, self._memory
+                self._file.metadata.layers, images, self._pool_after, outputs, self._memory
             )
             x = images
             try:
@@ -179,7 +179,7 @@ class Network:
         self._variant = variant if any(isinstance(part, _Convolved) for part in parts) else None
         # If ONNX Runtime runs everything, global pooling is part of its graph; otherwise done here.
         self._graph_pool: Pool = self._pool if self._variant is None else "none"
-        self._pool_behind: Pool = "none" if self._variant is None else self._pool
+        self._pool_after: Pool = "none" if self._variant is None else self._pool
         self._provider = provider.ort_name
         self._options: dict[str, str] = {}
         if self._variant is not None:

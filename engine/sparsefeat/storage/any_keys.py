@@ -34,7 +34,7 @@ def is_fetchable(key: str) -> bool:
 
 
 def list_any_keys(bucket: str, prefix: str, after: str) -> Iterator[tuple[str, int, int]]:
-    """List the objects whose keys begin with `prefix` and come behind the key `after`.
+    """List the objects whose keys begin with `prefix` and come after the key `after`.
 
     Returns
     -------

@@ -36,7 +36,7 @@ def describe(network: Network) -> list[dict[str, Any]]:
     stride = 1
     for layer in network.layers:
         _, *shape = network.model.output[layer.name].shape
-        stride = _stride_behind(layer, stride)
+        stride = _stride_after(layer, stride)
         described = {
             "name": layer.name,
             "kind": KINDS.get(type(layer).__name__, _snake(type(layer).__name__)),
@@ -57,7 +57,7 @@ def describe(network: Network) -> list[dict[str, Any]]:
     return layers
 
 
-def _stride_behind(layer: Any, stride: int) -> int:
+def _stride_after(layer: Any, stride: int) -> int:
     """Compute the stride of a layer's output in pixels from that of its input."""
     import keras
 

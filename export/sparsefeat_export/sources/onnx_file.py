@@ -207,7 +207,7 @@ def _convolution(node: onnx.NodeProto, constants: _Constants, readers: _Readers)
             f"convolution {_layer_name(node)!r}: its kernel is not a constant of the graph"
         )
     out, channels_in, *extent = _shape(node, constants, n_axes=4)
-    bias, activation = _behind(node, out, constants, readers)
+    bias, activation = _after(node, out, constants, readers)
 
     def read() -> tuple[Array, Array]:
         with _naming(node):
@@ -230,7 +230,7 @@ def _dense(node: onnx.NodeProto, constants: _Constants, readers: _Readers) -> Fo
     if transposed:
         shape = shape[::-1]
     out = shape[-1]
-    bias, activation = _behind(node, out, constants, readers)
+    bias, activation = _after(node, out, constants, readers)
 
     def read() -> tuple[Array, Array]:
         with _naming(node):
@@ -252,7 +252,7 @@ def _shape(node: onnx.NodeProto, constants: _Constants, *, n_axes: int) -> tuple
     return shape
 
 
-def _behind(
+def _after(
     node: onnx.NodeProto, out: int, constants: _Constants, readers: _Readers
 ) -> tuple[str | None, str]:
     """Find the bias that is added to a product, and the operator after that.

@@ -106,7 +106,7 @@ def test_a_huge_file_is_not_parsed(tmp_path: Path) -> None:
         (lambda metadata: metadata["probe"][0].update(expected=[]), "expected"),
         (
             lambda metadata: metadata["preprocessing"]["scaling"].update(mean=[1, 2, 3]),
-            "scaling caffe as blue, green, red in 0..255 less 1, 2, 3",
+            "scaling caffe as blue, green, red in 0..255 minus 1, 2, 3",
         ),
         (
             lambda metadata: metadata["preprocessing"]["scaling"].update(

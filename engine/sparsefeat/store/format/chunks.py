@@ -201,7 +201,7 @@ class ChunkEncoder:
         self._differences = chain.differences
 
     def encode(self, chunk: npt.NDArray[Any]) -> bytes:
-        """Encode a contiguous chunk of one axis, checksum behind."""
+        """Encode a contiguous chunk of one axis, followed by its checksum."""
         return sealed(self.compress(chunk))
 
     def compress(self, chunk: npt.NDArray[Any]) -> bytes:
@@ -275,7 +275,7 @@ def _equal_offsets(count: int, length: int) -> npt.NDArray[np.int64]:
 
 
 def _decoded_text(stored: bytes, count: int) -> npt.NDArray[np.uint8]:
-    """Decompress a chunk of text: the number of texts, and each one behind its length."""
+    """Decompress a chunk of text: the number of texts, then each one after its length."""
     compressed = unsealed(stored)
     n_bytes, most = _zstd_bytes(compressed), most_text_bytes(count)
     if n_bytes > most:

@@ -243,7 +243,7 @@ class SnapshotDocument(Document, frozen=True, kw_only=True):
 
     A full one has settings, layers, values, and all parts. One with a `base` has the parts that
     are new since that snapshot, or listed otherwise: an entry with a name that the base has takes
-    its place, all others come behind. Nothing else may differ.
+    its place, all others come after these. Nothing else may differ.
     """
 
     format: Literal[1]

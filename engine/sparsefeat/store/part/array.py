@@ -268,7 +268,7 @@ class StoredArray:
         return f"{self.key}/{self.metadata.file_name(number)}"
 
     def _runs(self, chunks: list[int]) -> list[list[int]]:
-        """Group chunks that lie behind each other in a file, where each request costs time."""
+        """Group adjacent chunks of a file, where each request costs time."""
         if self._storage.reads_at_once == 1 or self.metadata.chunks_per_file == 1:
             return [[chunk] for chunk in chunks]
         runs: list[list[int]] = []
