@@ -17,10 +17,10 @@ R = TypeVar("R")
 
 LOCAL: Final = "local"
 AUTO: Final = "auto"
-MAX_THREADS: Final = 8  # of a worker by default: more of them scale better than one with more
+MAX_THREADS: Final = 8  # of a worker by default: several workers scale better than more threads
 _INSTALL: Final = "pip install 'sparsefeat[ray]'"
-# Ray reads them when it is imported. Otherwise it reports its use to its makers, and prints
-# what the logs of workers say to standard output.
+# Ray reads these variables when it is imported. Without them, it sends usage statistics to its
+# makers, and prints the logs of workers to standard output.
 _SETTINGS: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
 _log = logging.getLogger(__name__)
 
@@ -38,8 +38,7 @@ class Finished(Generic[A, R]):
     death
         Why the process died; empty if it didn't.
     blameless
-        Whether it died of something that says nothing of the call: its machine was lost, or ran
-        out of memory.
+        Whether the death says nothing about the call: its machine was lost, or ran out of memory.
     """
 
     argument: A
@@ -52,21 +51,21 @@ class Workers(Generic[A, R]):
     """Runs calls of one function in processes that Ray starts, here or on a cluster.
 
     A process serves many calls, one at a time: what the function caches stays loaded. Nothing is
-    retried. As a context manager, leaving it ends what still runs.
+    retried. Leaving the context ends the calls that still run.
 
     Parameters
     ----------
     function
-        Takes and returns what can be pickled. It is found by its name, so its package must be
-        installed wherever it runs.
+        Its argument and its result must be picklable. Workers import it by its name, so its package
+        must be installed wherever it runs.
     address
-        ``local`` starts Ray on this machine, for as long as this lasts; ``auto`` finds the
+        ``local`` starts Ray on this machine, for the lifetime of this object; ``auto`` finds the
         cluster that this machine belongs to; HOST:PORT is a cluster's head.
     threads
-        CPUs that a call is given. By default all that this process may use with ``local``, and
-        those of the smallest machine, but at most 8, on a cluster.
+        CPUs of one call. By default, with ``local``, all that this process may use; on a cluster,
+        as many as the smallest machine has, but at most 8.
     gpu
-        Whether a call is given a GPU.
+        Whether each call gets a GPU.
 
     Raises
     ------
@@ -87,7 +86,7 @@ class Workers(Generic[A, R]):
         _check_address(address)
         for name, value in _SETTINGS.items():
             os.environ.setdefault(name, value)
-        if address == LOCAL:  # listen on loopback alone, as where Ray knows no other machines
+        if address == LOCAL:  # makes Ray listen on loopback only
             os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         with importing("ray", _INSTALL, purpose="clusters are reached with it"):
             import ray
@@ -110,17 +109,17 @@ class Workers(Generic[A, R]):
 
     @property
     def threads(self) -> int:
-        """CPUs that a call is given."""
+        """CPUs of one call."""
         return self._threads
 
     @property
     def n_running(self) -> int:
-        """Calls that were submitted and have not been given by `finished`."""
+        """Calls that were submitted and that `finished` has not returned yet."""
         return len(self._running)
 
     @property
     def capacity(self) -> int:
-        """Calls that can run at the same time on the machines that there are now, at least 1."""
+        """Calls that can run at the same time on the current machines, at least 1."""
         return max(1, sum(self._fitting(node) for node in self._nodes()))
 
     def submit(self, argument: A) -> None:
@@ -129,23 +128,23 @@ class Workers(Generic[A, R]):
             self._running[self._remote.remote(argument)] = argument
 
     def finished(self, seconds: float) -> list[Finished[A, R]]:
-        """Wait for at most so many seconds; give the calls that have ended.
+        """Wait at most `seconds` for a call to end; return all calls that have ended.
 
-        What a call raised is raised once those that ended with it were given.
+        An exception of a call is raised once the calls that ended with it were returned.
 
         Raises
         ------
         SparsefeatError
-            What the function raised, where it is one of ours.
+            The function raised it.
         ClusterError
-            It raised something else, or the cluster refuses it.
+            The function raised another exception, or the cluster refused the call.
         """
         if self._failure is not None:
             raise self._failure
         refs = list(self._running)
         with self._answering():
             ready, _ = self._ray.wait(refs, num_returns=1, timeout=seconds)
-            if ready:  # and all others that are by now
+            if ready:  # return all others that have ended, too
                 ready, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0)
         ended: list[Finished[A, R]] = []
         for ref in ready:
@@ -158,7 +157,7 @@ class Workers(Generic[A, R]):
         return ended
 
     def close(self) -> None:
-        """End all calls, and what was started for them."""
+        """End all calls; disconnect from Ray, or stop it, if this object connected to it."""
         with suppress(Exception):  # the cluster may be lost
             for ref in self._running:
                 self._ray.cancel(ref, force=True)

@@ -1,4 +1,4 @@
-"""An extraction run: images through the network into a store, resumably."""
+"""A resumable extraction run: images through the network into a store."""
 
 import hashlib
 import os
@@ -36,7 +36,7 @@ from sparsefeat.types import Layer, ReadFailure, Reject, Skipped
 AnyPath = str | os.PathLike[str]
 LoadSource = Callable[[], Source | Skipped]
 Identity = Literal["mtime", "digest"]
-FEW_SECONDS = 2.0  # that listing is waited for, to see whether there are few images
+FEW_SECONDS = 2.0  # to wait for listing, to see whether there are few images
 MIN_IN_UNIT = 64  # images: loading a model takes as long as these
 READERS = 8  # threads that compare the bytes of images for the workers of a cluster
 IDENTITIES: tuple[str, ...] = get_args(Identity)
@@ -61,69 +61,68 @@ def extract(
     opening: Callable[[int, int], None] | None = None,
     stop: threading.Event | None = None,
 ) -> ExtractionResult:
-    """Extract what the store doesn't hold yet, and commit it part by part.
+    """Extract the images that the store doesn't hold yet, and commit them part by part.
 
-    What can't be read for a cause that lies in the system is counted in the result and not
-    recorded: the same call tries it again.
+    An image that the system fails to read is counted in the result and not recorded: the same call
+    tries it again.
 
     Parameters
     ----------
     images
-        A folder, a file or a pattern, or several of them; or what `list_images` found. They
-        are listed while the first of them are worked on.
+        A folder, a file or a pattern, or several of them; or what `list_images` found. Listing
+        continues while the first ones are extracted.
     store
-        The store's folder; made if it isn't there.
+        The store's folder; created if it doesn't exist.
     model
         A file that ``sparsefeat export`` made, or an `Extractor`. Settings and layers must be
         those of the store, if there is one already.
     options
-        What an `Extractor` is made with of a model file.
+        Options of the `Extractor` that is created from a model file.
     include, exclude
-        Which files of folders, as `list_images` takes them.
+        Patterns of files in folders, as for `list_images`.
     shard
-        Such as ``"0/4"``: only the images that are this process' share, where four (0/4 to 3/4)
-        write into the same store.
+        Such as ``"0/4"``: extract only this process's share of the images, if four processes (0/4
+        to 3/4) write into the same store.
     cluster
-        Where the work is done, if not in this process: by worker processes that Ray starts on
-        this machine (``local``), on the cluster that it belongs to (``auto``), or on one whose
-        head is at HOST:PORT. They read the images and the model, and write to the store, under
-        the same names as here. `options.threads` are those of one worker.
+        Extract in worker processes that Ray starts on this machine (``local``), on the cluster that
+        it belongs to (``auto``), or on one whose head is at HOST:PORT; None for this process.
+        Workers read the images and the model, and write to the store, under the same names as here.
+        `options.threads` are those of one worker.
     rows_per_part
-        Rows that are committed together: what a killed run loses at most.
+        Rows that are committed together; a killed run loses at most these.
     values
-        How exactly values are stored: ``float32`` (all bits), ``float16``, ``bfloat16``,
-        ``bits:N`` or ``uint8``. What others than the first lose stands in the result's `losses`
-        and in the store. An int8 model's values are whole numbers of some scale, and stored as
-        those, to the last bit.
+        How exactly values are stored: ``float32`` (all bits), ``float16``, ``bfloat16``, ``bits:N``
+        or ``uint8``. The error of all but the first is recorded in the result's `losses` and in the
+        store. An int8 model's values are whole multiples of a scale, and are stored as these whole
+        numbers, to the last bit.
     identity
-        What tells a stored image from a new one besides its path below the root: its size
-        and modification time, or the digest of its bytes (which reads every file).
+        What identifies an image, besides its path below the root: its size and modification time,
+        or the digest of its bytes (which reads every file).
     retry_rejects
         Try again what an earlier run rejected.
     update
-        Give images that changed on disk since they were stored a new row, in place of the old
-        one. Without it their rows stay as they are, and `ExtractionResult.changed` lists them.
+        Replace the rows of images that changed on disk since they were stored. Otherwise their rows
+        stay as they are, and `ExtractionResult.changed` lists them.
     progress
         Called after every batch, now and then while stored images are skipped, and at the end;
         always with the same object.
     opening
-        Called while a store is opened, with how many of its parts are known, and of how many.
+        Called while a store is opened, with the number of its parts that are read and their total.
     stop
-        Once set, the run ends after the batch in hand and commits it.
+        Once set, the run ends after the current batch and commits it.
 
     Returns
     -------
     ExtractionResult
-        What came of it: rows added, rejects, images that had changed, ...
+        Counts of rows added and of rejects, images that had changed, ...
 
     Raises
     ------
     InputError
-        A value can't be stored as `values` wants it, before any of its batch is; what came before
-        is committed.
+        A value can't be stored as `values` requires. No row of its batch is stored; earlier rows
+        are committed.
     SourceError
-        The folder of the images vanished, or can't be read any more; what came before is
-        committed.
+        The folder of the images vanished, or can't be read any more; earlier rows are committed.
     StoreMismatchError
         The store was made with other settings, layers or values.
     ClusterError
@@ -185,7 +184,7 @@ def extract(
                 where,
                 layers=list(specification.layers.values()),
                 settings=specification.settings,
-                # On a cluster it is the workers that write rows.
+                # On a cluster, the workers write the rows.
                 provenance={} if extractor is None else extractor.provenance,
                 rows_per_part=rows_per_part,
                 values=values,
@@ -263,12 +262,12 @@ def _on_cluster(
     tell: Callable[[], None],
     stop: threading.Event,
 ) -> None:
-    """Have workers extract what is pending, in units that are like `blank` but for the images."""
+    """Let workers extract the pending images, in units that are copies of `blank` with images."""
     options, size = blank.options, blank.rows_per_part
     gpu = options.provider == "cuda"
     with Workers(extract_unit, address, threads=options.threads, gpu=gpu) as workers:
         blank = replace(blank, options=replace(options, threads=workers.threads))
-        # Few images are shared among all workers.
+        # Few images are divided among all workers.
         if found.wait_for_all(FEW_SECONDS):
             size = min(size, max(MIN_IN_UNIT, -(-found.n_listed // workers.capacity)))
         compared = map_ordered(
@@ -281,7 +280,7 @@ def _on_cluster(
 
 
 def check_store(store: AnyPath, model: AnyPath, options: ExtractorOptions, values: Values) -> None:
-    """Check that a store takes rows of a model, which is not loaded for it.
+    """Check that a store accepts rows of a model, without loading the network.
 
     Raises
     ------
@@ -325,7 +324,7 @@ def _pending(
 ) -> Iterator[Source | Reject | Skipped | LoadSource]:
     """Yield images that the store doesn't know yet, and counts of those that are skipped.
 
-    Where a file's bytes decide, what is yielded reads them, once.
+    If a file's bytes decide, a function that reads them, once, is yielded instead.
 
     Parameters
     ----------
@@ -336,7 +335,8 @@ def _pending(
     update
         Yield what has changed on disk since it was stored, too.
     lean
-        Don't keep what was read of a file to compare its bytes: another process reads it again.
+        Don't keep the bytes of a file that were read to compare them: another process reads it
+        again.
     stop
         Once set, no more is yielded.
     """
@@ -373,7 +373,7 @@ def _pending(
             unclear = by_digest or status == "elsewhere"
             if unclear and isinstance(image, Source) and image.bytes <= most:
                 wanted = partial(load_unknown, image)
-            # What the store has of a file that failed says nothing of today.
+            # What the store has recorded of a file says nothing about a failure to read it now.
             elif not isinstance(image, ReadFailure) and (one := known(image, status)):
                 skipped += one
                 continue

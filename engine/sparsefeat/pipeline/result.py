@@ -1,4 +1,4 @@
-"""What came of an extraction run."""
+"""The result of an extraction run."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ MAX_SHOWN = 5  # all rejects are in the store
 
 @dataclass(kw_only=True)
 class ExtractionResult:
-    """How far a run is, and at its end what came of it.
+    """The progress of a run, and at its end the result.
 
     Attributes
     ----------
@@ -21,24 +21,24 @@ class ExtractionResult:
     all_listed
         Whether these are all.
     rows, rejected, failed
-        What became of those worked on so far. What failed could not be read for a cause that lies
-        in the system; it is not recorded, and the next run tries it again.
+        Outcomes of the images processed so far. An image has failed if the system could not read
+        it; it is not recorded, and the next run tries it again.
     already_stored, already_rejected
         Images skipped so far, because the store holds or has rejected them.
     changed
         Paths of images that the store holds but that have changed on disk since; their rows
         stay as they are.
     first_rejects, first_failures
-        The first few of the rejected, and of what failed.
+        The first few rejects and failures.
     crashes
-        Worker processes of a cluster that died; what they worked on was tried again.
+        Worker processes of a cluster that died; their images were tried again.
     stopped
-        The run was told to stop, and has committed what it had.
+        The run was told to stop, and has committed its finished rows.
     losses
-        Of each layer that isn't kept to the last bit, how far its stored values are from what was
-        computed; once the run is over.
+        For each layer that isn't stored to the last bit, how far its stored values are from the
+        computed ones; set when the run is over.
     profile
-        Where the time went; once the run is over.
+        Where the time went; set when the run is over.
     """
 
     total: int = 0
@@ -57,7 +57,7 @@ class ExtractionResult:
     profile: Profile | None = None
 
     def add(self, batch: Batch[Any], rows: int) -> None:
-        """Count a batch that was handed to the store, which took so many new rows of it."""
+        """Count a batch that was appended to the store, of which `rows` rows were new."""
         self.rows += rows
         self.already_stored += len(batch.rows) - rows
         self.add_skipped(batch.skipped)
@@ -84,7 +84,7 @@ class ExtractionResult:
 
     @property
     def worked(self) -> int:
-        """Images worked on so far."""
+        """Images processed so far."""
         return self.rows + self.rejected + self.failed
 
     @property

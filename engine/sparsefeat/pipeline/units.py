@@ -1,4 +1,4 @@
-"""Extraction in units that any process can do: the images of one part each."""
+"""Extraction in units, the images of one part each, that any process can work on."""
 
 import pickle
 import queue
@@ -21,14 +21,14 @@ from sparsefeat.pipeline.result import ExtractionResult
 from sparsefeat.store import PartEntry, StoreWriter
 from sparsefeat.types import Batch, Reject, Skipped
 
-SPLIT: Final = 8  # parts of a unit that has killed its worker
-CRASHES: Final = 3  # of a lone image, before it is rejected
+SPLIT: Final = 8  # units that a unit which has killed its worker is split into
+CRASHES: Final = 3  # deaths of a worker on a single image, before it is rejected
 LOST: Final = 5  # times that the machine of a unit may be lost
 CONTENT_BYTES: Final = 64 << 20  # of the images of a unit that come with their bytes
 MAX_CONTENT_BYTES: Final = 1 << 30  # of those of all units that workers have
 TOGETHER: Final = 10_000  # skipped images that are reported together
 WAKE_SECONDS: Final = 0.2
-ENDING: Final = 25  # times that long a listing may take to end
+ENDING: Final = 25  # times WAKE_SECONDS that a listing may take to end
 KILLS: Final = "the process that reads it dies"
 
 Pending = Source | Reject | Skipped
@@ -36,12 +36,12 @@ Pending = Source | Reject | Skipped
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """The images of one part, and what is to be made of them.
+    """The images of one part, and how to extract them.
 
     Attributes
     ----------
     images
-        Files that the store doesn't know, and what could not even be listed.
+        Files that the store doesn't know, and rejects of files that could not be listed.
     store
         The store's folder or URL.
     model, options
@@ -70,12 +70,12 @@ class Unit:
 
 @dataclass(frozen=True, kw_only=True)
 class UnitResult:
-    """What came of a unit.
+    """The result of extracting a unit.
 
     Attributes
     ----------
     parts
-        What was written for `StoreWriter.adopt`: nobody has committed it.
+        The parts that were written, but not committed: `StoreWriter.adopt` commits them.
     counts
         How many images gave a row or a reject, and the first rejects.
     warnings
@@ -95,7 +95,7 @@ def extract_unit(unit: Unit) -> UnitResult:
     Raises
     ------
     StoreMismatchError
-        The model here isn't the one of whoever made the unit.
+        The model here differs from the one with which the unit was made.
     SparsefeatError
         As `extract` does.
     """
@@ -150,7 +150,7 @@ class Workers(Protocol):
 
 
 class UnitRun:
-    """Has workers extract units of pending images, and commits what comes back.
+    """Lets workers extract units of pending images, and commits the parts that they write.
 
     A unit whose worker has died is tried once more, then in ever smaller units, until the image
     that kills its worker is alone: it is rejected.
@@ -160,11 +160,11 @@ class UnitRun:
     workers
         They call `extract_unit`.
     writer
-        Of the store: it commits what the workers have written.
+        The store's, which commits the workers' parts.
     blank
-        A unit without images: what all of them have in common.
+        A unit without images: what all units have in common.
     result
-        Is counted up.
+        Counts of finished units are added to it.
     """
 
     def __init__(
@@ -172,9 +172,9 @@ class UnitRun:
     ) -> None:
         self._workers, self._writer, self._blank, self._result = workers, writer, blank, result
         self._waiting: deque[Unit] = deque()  # to be tried again
-        self._suspects: list[Source | Reject] = []  # images that died alone
+        self._suspects: list[Source | Reject] = []  # single images that killed their worker
         self._content_bytes = 0  # of the units that workers have
-        self._proven = False  # some worker has lived to the end of a unit
+        self._proven = False  # some worker has finished a unit
         self._warned: set[tuple[type[Warning], str]] = set()
 
     def run(
@@ -190,9 +190,9 @@ class UnitRun:
         Parameters
         ----------
         pending
-            Images, and how many others were skipped; gone through in a thread.
+            Images, and counts of skipped ones; a thread iterates over them.
         size
-            Images of a unit.
+            Images per unit.
         progress
             Called whenever there may be something new.
 
@@ -205,7 +205,7 @@ class UnitRun:
         """
         with _Feeder(pending, size) as feeder:
             while not stop.is_set():
-                # One waits at each worker, so that none waits for the next.
+                # One unit waits at each worker, so that no worker waits for its next one.
                 while (
                     self._workers.n_running < 2 * self._workers.capacity
                     and self._content_bytes < MAX_CONTENT_BYTES
@@ -269,7 +269,7 @@ class UnitRun:
                 some = images[start : start + size]
                 self._waiting.append(replace(unit, images=some, crashes=1))
         else:
-            # Unless workers die without any image, too.
+            # Reject it only if workers don't die without an image, too.
             self._suspects += images
             if not self._proven:
                 self._waiting.append(self._blank)
@@ -310,7 +310,7 @@ class _Chunk:
 
 
 class _Feeder:
-    """Collects pending images to units in a thread, a few units ahead.
+    """Collects pending images into units in a thread, a few units ahead.
 
     Attributes
     ----------
@@ -333,7 +333,7 @@ class _Feeder:
 
     def __exit__(self, *raised: object) -> None:
         self._closed = True
-        for _ in range(ENDING):  # what lists a folder that doesn't answer is left alone
+        for _ in range(ENDING):  # a thread whose folder doesn't answer is abandoned
             with suppress(queue.Empty):  # it may wait for room
                 self._chunks.get_nowait()
             self._thread.join(WAKE_SECONDS)
@@ -341,7 +341,7 @@ class _Feeder:
                 break
 
     def take(self, seconds: float) -> _Chunk | None:
-        """Give the next unit's images; None if there are none within so many seconds, or at all."""
+        """Return the next unit's images; None if there are none within `seconds`, or at all."""
         if self.ended:
             return None
         try:

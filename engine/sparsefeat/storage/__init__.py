@@ -1,4 +1,4 @@
-"""Where bytes live: the place of a store, on a disk or in a bucket, and the files of commands."""
+"""Access to bytes: stores on a disk or in a bucket, and the files that commands read and write."""
 
 from sparsefeat.storage.any_keys import is_fetchable
 from sparsefeat.storage.files import list_objects, look_at_object, open_object, read_object

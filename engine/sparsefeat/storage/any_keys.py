@@ -1,7 +1,7 @@
 """Listing a bucket of S3 in which there are keys that obstore refuses: ``a//b``, ``a/../b``.
 
-For one such key, obstore (0.12) gives up a page of a listing, a thousand keys. Here the same
-request is made without it; obstore signs it, with whatever credentials it has.
+If there is one such key, obstore (0.12) fails to list its page, a thousand keys. This module makes
+the same request itself; obstore signs it, with the credentials that it has.
 """
 
 import errno
@@ -95,7 +95,7 @@ def _get(url: str) -> bytes:
         try:
             with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:
                 content: bytes = answer.read(_MAX_BYTES + 1)
-                if answer.length:  # still to come, says the header
+                if answer.length:  # the header announces more bytes
                     raise OSError(errno.EIO, "the answer breaks off")
                 if len(content) > _MAX_BYTES:
                     raise OSError(errno.EIO, f"a page of more than {_MAX_BYTES:,} bytes")

@@ -24,8 +24,8 @@ def list_objects(url: str) -> Iterator[tuple[str, int, int]]:
 
     Returns
     -------
-    Of each its name relative to `url`, its size in bytes, and when it last changed, in nanoseconds
-    since 1970.
+    For each object, its name relative to `url`, its size in bytes, and when it last changed, in
+    nanoseconds since 1970.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def open_object(
     url
         The object's.
     size
-        Its bytes, if they are known: otherwise a request asks for them.
+        Its size in bytes, if known; otherwise a request asks for it.
     read_ahead
         Bytes to read in one request, at least.
     """

@@ -1,4 +1,4 @@
-"""The interface between a store and the place that holds its files."""
+"""The interface between a store and the storage that holds its files."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class StoredFile(Protocol):
-    """A file opened for reading ranges of it; safe in several threads."""
+    """A file of which ranges can be read; safe in several threads."""
 
     @property
     def size(self) -> int:
@@ -16,7 +16,7 @@ class StoredFile(Protocol):
         ...
 
     def read(self, offset: int, length: int) -> bytes:
-        """Read a range; fewer bytes where the file ends before."""
+        """Read a range, or fewer bytes if the file ends sooner."""
         ...
 
 
@@ -40,11 +40,11 @@ class Storage(Protocol):
     """Operations on the files of a store.
 
     Keys are names of files relative to the store, with forward slashes. Every method raises
-    `OSError` where the system or the server refuses: `FileNotFoundError` for what is not there.
+    `OSError` if the system or the server refuses, and `FileNotFoundError` if a file does not exist.
     """
 
     reads_at_once: int
-    """How many ranges to read at the same time; 1 where a read takes no time to begin."""
+    """How many ranges to read at the same time; 1 if a read starts without delay."""
 
     @property
     def location(self) -> Path | str:
@@ -70,16 +70,16 @@ class Storage(Protocol):
     def list_files(self, prefix: str) -> Iterator[tuple[str, int | None]]:
         """Give the names of all files below a key, relative to it, and their sizes in bytes.
 
-        The size is None for what is no regular file: links, pipes and devices lead elsewhere.
+        The size is None unless it is a regular file: links, pipes and devices lead elsewhere.
         """
         ...
 
     def open(self, key: str) -> AbstractContextManager[StoredFile]:
-        """Open a file for reading ranges of it; ValueError if it is no regular file."""
+        """Open a file for reading ranges of it; ValueError if it is not a regular file."""
         ...
 
     def read(self, key: str, most: int) -> bytes:
-        """Read a whole file; ValueError if it has more than `most` bytes, or is no regular file."""
+        """Read a whole file; ValueError if it exceeds `most` bytes, or is not a regular file."""
         ...
 
     def size(self, key: str) -> int:
@@ -123,17 +123,17 @@ class Storage(Protocol):
     def create(
         self, key: str, content: bytes, *, allowed: Callable[[], bool] = lambda: True
     ) -> bool:
-        """Create a file, whole and durable, unless there is one: then return False.
+        """Create a complete, durable file; return False if it exists already.
 
-        If several processes or machines try at the same time, one succeeds. `allowed` is called
-        at the last moment; if it returns False, nothing is created, and False returned, too.
+        If several processes or machines try at the same time, one succeeds. `allowed` is called at
+        the last moment; if it returns False, nothing is created, and the result is False, too.
         """
         ...
 
     def delete(self, prefix: str) -> None:
         """Delete a file or a folder; no reader ever sees half of a part.
 
-        An object store doesn't say whether there was anything.
+        An object store doesn't report whether anything existed.
         """
         ...
 
@@ -142,17 +142,17 @@ class Storage(Protocol):
         ...
 
     def allocated_bytes(self) -> int | None:
-        """Sum the bytes that the disk allocates to all files; None where there is no disk."""
+        """Sum the bytes that the disk allocates to all files; None if there is no disk."""
         ...
 
     def age(self, prefix: str, *, exact: bool = True) -> float:
         """Give the seconds since anything at or below a key changed.
 
-        Both times are those of the machine that keeps the files, whatever the clock here says.
-        With `exact=False` it is the clock here where no file may be made to ask that one.
+        Both times come from the clock of the machine that keeps the files. With `exact=False`, the
+        local clock is used if no file may be created to read that clock.
         """
         ...
 
     def identity(self) -> tuple[int, int]:
-        """Identify this folder, so that another one in its place is noticed."""
+        """Identify this folder, so that its replacement by another one is noticed."""
         ...

@@ -1,4 +1,4 @@
-"""A store's bytes in a local folder, or in one that is mounted from elsewhere.
+"""A store's bytes in a local or a mounted folder.
 
 Keys are names of files below the folder, with forward slashes. Files may come from anybody: inside
 a part no link is followed, and only regular files are read.
@@ -24,7 +24,7 @@ from sparsefeat.storage.interface import Usage
 _CALLS_AT_ONCE: Final = 16
 _FREE_LEVELS: Final = 2  # parts/<name>: the store's own folders may be links to another disk
 
-# What a file system says that has no hard links.
+# Errors of a file system that has no hard links.
 _NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 # Without waiting for the other end of a pipe, and without following a link out of the store.
@@ -34,14 +34,14 @@ _FLAGS: Final = os.O_RDONLY | sum(
 
 
 class LocalFile:
-    """A file opened for reading ranges of it; safe in several threads."""
+    """A file of which ranges can be read; safe in several threads."""
 
     def __init__(self, descriptor: int, size: int) -> None:
         self._descriptor = descriptor
         self.size = size
 
     def read(self, offset: int, length: int) -> bytes:
-        """Read a range; fewer bytes where the file ends before."""
+        """Read a range, or fewer bytes if the file ends sooner."""
         content = _pread(self._descriptor, length, offset)
         while len(content) < length and (
             more := _pread(self._descriptor, length - len(content), offset + len(content))
@@ -56,7 +56,7 @@ else:
     _seeking = threading.Lock()
 
     def _pread(descriptor: int, length: int, offset: int) -> bytes:
-        with _seeking:  # Windows reads where the descriptor stands
+        with _seeking:  # Windows reads at the descriptor's position
             os.lseek(descriptor, offset, os.SEEK_SET)
             return os.read(descriptor, length)
 
@@ -64,8 +64,8 @@ else:
 class LocalStorage:
     """The operations that a store needs, on files in a folder.
 
-    Every method raises `OSError` where the system refuses: `FileNotFoundError` for what is not
-    there.
+    Every method raises `OSError` if the system refuses, and `FileNotFoundError` if a file does not
+    exist.
 
     Parameters
     ----------
@@ -77,8 +77,8 @@ class LocalStorage:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._root = str(root)  # joined as text: opening a file takes a third less time so
-        self._checked: set[str] = set()  # folders that are no links
+        self._root = str(root)  # as text: joining then makes opening a file a third faster
+        self._checked: set[str] = set()  # folders that are not links
 
     @property
     def location(self) -> Path:
@@ -116,7 +116,7 @@ class LocalStorage:
     def list_files(self, prefix: str) -> Iterator[tuple[str, int | None]]:
         """Give the names of all files below a key, relative to it, and their sizes in bytes.
 
-        The size is None for what is no regular file: links, pipes and devices lead elsewhere.
+        The size is None unless it is a regular file: links, pipes and devices lead elsewhere.
         """
         for name, status in _below(self.root / prefix):
             if not stat.S_ISDIR(status.st_mode):
@@ -153,7 +153,7 @@ class LocalStorage:
         Raises
         ------
         ValueError
-            It is longer, or is no regular file.
+            It is longer, or is not a regular file.
         """
         with self.open(key) as file:
             if file.size > most:
@@ -191,7 +191,7 @@ class LocalStorage:
 
     def unmake(self, folders: Iterable[Path]) -> None:
         """Remove the folders that `claim` made, as far as they are empty."""
-        with suppress(OSError):  # the first that isn't
+        with suppress(OSError):  # at the first folder that isn't empty
             for each in folders:
                 each.rmdir()
 
@@ -229,11 +229,11 @@ class LocalStorage:
     def create(
         self, key: str, content: bytes, *, allowed: Callable[[], bool] = lambda: True
     ) -> bool:
-        """Create a file, whole and on the disk, unless there is one: then return False.
+        """Create a complete file on the disk; return False if it exists already.
 
         If several processes or machines try at the same time, one succeeds. `allowed` is called
         when all but the name is on the disk. If it returns False, or somebody has deleted the
-        temporary file since, nothing is created, and False returned, too.
+        temporary file since, nothing is created, and the result is False, too.
         """
         path = self.root / key
         temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
@@ -255,7 +255,7 @@ class LocalStorage:
         return True
 
     def delete(self, prefix: str) -> None:
-        """Delete a file, or a folder with all that is in it; of a link only the link.
+        """Delete a file, a link (not its target), or a folder with everything in it.
 
         A folder is renamed to a hidden name first, so that no reader sees half of it.
         """
@@ -294,8 +294,8 @@ class LocalStorage:
     def age(self, prefix: str, *, exact: bool = True) -> float:
         """Give the seconds since anything at or below a key changed.
 
-        Both times are those of the machine that keeps the files, whatever the clock here says.
-        With `exact=False` it is the clock here where no file may be made to ask that one.
+        Both times come from the clock of the machine that keeps the files. With `exact=False`, the
+        local clock is used if no file may be created to read that clock.
         """
         path = self.root / prefix
         status = path.lstat()
@@ -310,7 +310,7 @@ class LocalStorage:
         return max(0.0, now - latest)
 
     def identity(self) -> tuple[int, int]:
-        """Identify this folder, so that another one in its place is noticed."""
+        """Identify this folder, so that its replacement by another one is noticed."""
         status = self.root.stat()
         return status.st_dev, status.st_ino
 
@@ -328,14 +328,14 @@ class LocalStorage:
             folder = "/".join(parts[:depth])
             if folder in self._checked:
                 continue
-            with suppress(OSError):  # who opens it will say so
+            with suppress(OSError):  # opening it will raise an error
                 if stat.S_ISLNK(os.lstat(f"{self._root}/{folder}").st_mode):
                     raise ValueError(f"{parts[depth - 1]} is a link, expected a folder")
             self._checked.add(folder)
 
 
 def _below(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Look at all that lies below a folder, but for what others delete meanwhile.
+    """Yield the status of everything below a folder, except what others delete meanwhile.
 
     Names are relative to it. A folder that may not be listed raises `OSError`.
     """
@@ -352,7 +352,7 @@ def _below(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _allocated(status: os.stat_result) -> int:
-    blocks = getattr(status, "st_blocks", None)  # Windows says nothing of them
+    blocks = getattr(status, "st_blocks", None)  # Windows does not report them
     return status.st_size if blocks is None else blocks * 512
 
 
@@ -371,7 +371,7 @@ def _allocated_in(folders: Iterable[str]) -> tuple[int, list[str]]:
 
 
 def _make_below(folder: Path, top: Path) -> None:
-    """Make a folder and those above it up to `top`, which must be there."""
+    """Make a folder and its parents up to `top`, which must exist."""
     if folder == top:
         return
     try:
@@ -384,7 +384,7 @@ def _make_below(folder: Path, top: Path) -> None:
 
 
 def _take_name(temporary: Path, path: Path) -> bool:
-    """Give a file its name unless there is one of that name: then return False."""
+    """Give a file its name; return False if another file has that name."""
     if os.name == "nt":
         try:
             temporary.rename(path)  # which fails there if the name is taken
@@ -395,12 +395,12 @@ def _take_name(temporary: Path, path: Path) -> bool:
         os.link(temporary, path)
     except OSError as exc:
         if temporary.stat().st_nlink > 1:
-            return True  # it was done, and only the answer of a network's server was lost
+            return True  # the link was made, and only the file server's answer was lost
         if isinstance(exc, FileExistsError):
             return False
         if exc.errno not in _NO_LINKS:
             raise
-        # Such as exFAT. The system gives the lock up with the process.
+        # Such as exFAT. The system releases the lock when the process ends.
         with FileLock(path.parent / ".lock", fallback_to_soft=False):
             if path.exists():
                 return False
@@ -411,12 +411,12 @@ def _take_name(temporary: Path, path: Path) -> bool:
 def sync(path: Path) -> None:
     """Make a file, or a folder's list of names, durable (`fsync`)."""
     if os.name == "nt" and path.is_dir():
-        return  # Windows opens no folder, and keeps their names safe by itself
+        return  # Windows can't open folders, and keeps their names durable itself
     descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as exc:
-        # Some mounted folders can't be synced, and say so; what can't, loses nothing by it.
+        # Some mounted folders can't be synced and raise an error; ignoring it loses nothing.
         if exc.errno != errno.EINVAL or not path.is_dir():
             raise
     finally:

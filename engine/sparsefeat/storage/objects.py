@@ -1,7 +1,7 @@
 """A store's bytes in an object store: S3 and what speaks its protocol, Google Cloud, Azure.
 
-Objects are whole as soon as they can be seen, and there are no folders. A snapshot is created with
-``If-None-Match: *``. If the answer gets lost, the object that is there afterwards decides.
+An object is complete as soon as it is visible, and there are no folders. A snapshot is created with
+``If-None-Match: *``. If the answer is lost, the object's content tells whether it was created.
 """
 
 import errno
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 _UPLOADS_AT_ONCE: Final = 8
 _MAX_WAITING_BYTES: Final = 64 << 20
-_TRIES: Final = 8  # to create an object whose fate isn't known, .1 s to 12.8 s apart
+_TRIES: Final = 8  # to create an object if the result isn't known, .1 s to 12.8 s apart
 _PARTS_REMEMBERED: Final = 1024
 
 
@@ -37,20 +37,20 @@ class ObjectFile:
 
     @property
     def size(self) -> int:
-        """Bytes; whoever reads a range that it knows needn't ask for them."""
+        """Size in bytes; reading a known range doesn't need it."""
         return self._storage.size(self._key)
 
     def read(self, offset: int, length: int) -> bytes:
-        """Read a range; fewer bytes where the object ends before."""
+        """Read a range, or fewer bytes if the object ends sooner."""
         return self._storage.read_range(self._key, offset, length)
 
 
 class ObjectStorage:
     """The operations that a store needs, on objects whose names begin with a URL.
 
-    Whatever the server or the network refuses raises `OSError`. Answers of 5xx, dropped connections
-    and timeouts are retried for two minutes first. Files are uploaded in threads: `write` begins an
-    upload, `sync` waits for it.
+    Methods raise `OSError` if the server or the network refuses. Answers of 5xx, dropped
+    connections and timeouts are retried for two minutes first. Files are uploaded in threads:
+    `write` begins an upload, `sync` waits for it.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class ObjectStorage:
         self._pool: ThreadPoolExecutor | None = None
         self._uploads: dict[str, list[Future[None]]] = {}
         self._waiting = _Budget(_MAX_WAITING_BYTES)
-        self._clock: float | None = None  # the server's, less `time.monotonic`
+        self._clock: float | None = None  # the server's, minus `time.monotonic`
         self._claimed = False
         self._sizes_of = lru_cache(_PARTS_REMEMBERED)(self._list_sizes)
 
@@ -144,8 +144,8 @@ class ObjectStorage:
     def objects(self, prefix: str) -> Iterator[tuple[str, int, int]]:
         """List the objects below a key: name relative to it, size, and when it changed.
 
-        They come by the bytes of their names, a page of a thousand at a time. In a bucket of S3
-        there may be names among them that can't be asked for: `is_fetchable` tells.
+        They are sorted by the bytes of their names, and listed in pages of a thousand. An S3 bucket
+        may have names that can't be requested: `is_fetchable` tells which.
         """
         start, last = len(prefix) + 1 if prefix else 0, ""
         with translating(self.name(prefix)):
@@ -166,7 +166,7 @@ class ObjectStorage:
                     yield key[len(begin) :], size, changed
 
     def read_range(self, key: str, offset: int, length: int) -> bytes:
-        """Read a range of an object; fewer bytes where it ends before."""
+        """Read a range of an object, or fewer bytes if it ends sooner."""
         if length <= 0:
             return b""
 
@@ -183,7 +183,7 @@ class ObjectStorage:
     def size(self, key: str) -> int:
         """Give the size of an object in bytes.
 
-        A part never changes, so one listing serves all that is asked about its objects.
+        A part never changes, so one listing gives the sizes of all its objects.
         """
         part, inner = _split(key)
         sizes = self._sizes_of(part)
@@ -192,12 +192,12 @@ class ObjectStorage:
         return sizes[inner]
 
     def claim(self, prefix: str) -> list[Path]:
-        """Check, once, that two writers can't both create an object; there are no folders to make.
+        """Check, once, that two writers can't both create an object; no folders are needed.
 
         Raises
         ------
         StoreWriteError
-            They can.
+            Both can create it.
         """
         if self._claimed:
             return []
@@ -232,7 +232,7 @@ class ObjectStorage:
         Raises
         ------
         OSError
-            An upload that was begun before has failed.
+            An earlier upload has failed.
         """
         content = b"".join(pieces)
         part, _ = _split(key)
@@ -260,7 +260,7 @@ class ObjectStorage:
     def create(
         self, key: str, content: bytes, *, allowed: Callable[[], bool] = lambda: True
     ) -> bool:
-        """Create an object unless there is one, or `allowed` says no: then return False.
+        """Create an object; return False if it exists already, or if `allowed` does.
 
         Contents are unique. So an object with this content was created by this call, even if the
         answer was lost.
@@ -276,8 +276,8 @@ class ObjectStorage:
                 raise
             except OSError as exc:
                 failure = exc
-            # Refused: by an object that is there, or because another writer has just asked for
-            # the same (409). Or the answer got lost.
+            # The object exists, or another writer has just requested the same (409), or the answer
+            # was lost.
             if (ours := self._holds(key, content)) is not None:
                 return ours
             time.sleep(pause * (1 + secrets.randbelow(100) / 100))
@@ -309,7 +309,8 @@ class ObjectStorage:
     def age(self, prefix: str, *, exact: bool = True) -> float:
         """Give the seconds since anything at or below a key was written, by the server's clock.
 
-        Where `exact` is False and no object may be made to ask that clock, it is the clock here.
+        If `exact` is False and no object may be created to read that clock, the local clock is
+        used.
         """
         times = self._asked(
             prefix,
@@ -329,7 +330,7 @@ class ObjectStorage:
         return max(0.0, time.monotonic() + self._clock - max(times))
 
     def identity(self) -> tuple[int, int]:
-        """Give the same always: a URL names one place."""
+        """Return a constant: a URL always names the same storage."""
         return (0, 0)
 
     def _server_time(self) -> float:
@@ -375,7 +376,7 @@ class ObjectStorage:
         return iter(self._obstore.list(self._store, prefix or None, chunk_size=size))
 
     def _upload(self, key: str, content: bytes) -> None:
-        # In one request: what is begun in several, and never completed, is paid for.
+        # In one request: an upload in several requests that is never completed must be paid for.
         self._asked(key, lambda: self._obstore.put(self._store, key, content, use_multipart=False))
 
     def _put_new(self, key: str, content: bytes) -> bool:
@@ -400,7 +401,7 @@ def _nanoseconds(meta: Any) -> int:
 
 
 class _Budget:
-    """Bytes that may wait to be uploaded; one object larger than all of them may, alone."""
+    """Limits the bytes that wait to be uploaded; an object larger than the limit waits alone."""
 
     def __init__(self, n_bytes: int) -> None:
         self._most = self._left = n_bytes
@@ -419,7 +420,7 @@ class _Budget:
 
 
 def _split(key: str) -> tuple[str, str]:
-    """Cut a key into the first two names, a part's, and what is inside.
+    """Split a key into its first two names, which are a part's, and the rest.
 
     Examples
     --------

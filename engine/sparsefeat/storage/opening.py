@@ -50,7 +50,7 @@ def validate_location(location: object, what: str = "a store") -> Path | str:
 
 
 def open_storage(location: str | os.PathLike[str]) -> Storage:
-    """Give the place where a store lies, or is to lie.
+    """Return the storage of a store that exists or will be created.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def open_storage(location: str | os.PathLike[str]) -> Storage:
     InputError
         It is neither.
     StoreReadError
-        The service that the URL names can't be set up as the environment says.
+        The service of the URL can't be set up from the environment.
     DependencyError
         It is a URL, and obstore isn't installed.
     """

@@ -1,4 +1,4 @@
-"""The service behind a URL, reached through obstore, and what its refusals mean."""
+"""The service of a URL, reached through obstore, and what its errors mean."""
 
 import errno
 import os
@@ -21,8 +21,8 @@ _PREFIXES: Final = ("AWS_", "GOOGLE_", "AZURE_")
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _ENDPOINT_NAMES: Final = (*_ENDPOINTS, "AZURE_STORAGE_ENDPOINT")
 
-# One request, and all tries of it that fail sooner. The uploads that wait at any time, 64 MiB, need
-# 4.5 Mbit/s to be done in it.
+# For one request, with all tries that fail sooner. The uploads that wait at any time, 64 MiB, need
+# 4.5 Mbit/s to finish within this time.
 _PATIENCE: Final = timedelta(seconds=120)
 _MANY: Final = {"max_retries": 1000, "retry_timeout": _PATIENCE}
 # At first, a wrong address is more likely than a server that is about to come back.
@@ -35,11 +35,11 @@ _CREDENTIALS: Final = {
     "gs": "set GOOGLE_APPLICATION_CREDENTIALS to the path of a service account's key",
     "az": "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
-# What is refused to keys that are right.
+# Answers that deny access to valid keys.
 _DENIED: Final = re.compile(
     r"<Code>(AccessDenied|AuthorizationPermissionMismatch)</Code>| 403 (?!.*<Code>)"
 )
-# What is asked for credentials where the environment has none: the machine's own cloud.
+# Hosts in the machine's own cloud that give credentials if the environment has none.
 _METADATA: Final = ("169.254.169.254", "169.254.170.2", "metadata.google.internal")
 
 _process: int | None = None  # the one that has obstore's threads
@@ -62,14 +62,14 @@ def connect(url: str) -> Any:
     """Connect to a service, and check that the bucket exists and may be listed.
 
     Credentials, region and endpoint come from the environment. The check is made once in a process.
-    It passes where a whole bucket may not be listed: prefixes in it may. A server that doesn't
-    answer is given up after 10 to 25 seconds.
+    It also passes if the whole bucket may not be listed, since prefixes in it may be. It gives up
+    after 10 to 25 seconds without an answer.
 
     Raises
     ------
     StoreReadError
-        The URL or the environment is not such as the service wants it; or it doesn't answer, has
-        no such bucket, or refuses.
+        The URL or the environment is unusable; or the service doesn't answer, has no such bucket,
+        or refuses.
     DependencyError
         obstore isn't installed, or doesn't load.
     """
@@ -91,7 +91,7 @@ def _connect(url: str, environment: tuple[tuple[str, str], ...]) -> Any:
     for name, value in endpoints:
         if not re.fullmatch(r"https?://[^\s/]+.*", value):
             raise StoreReadError(f"{name} is {value!r}, expected a URL: https://host, or unset it")
-    # Whoever names an endpoint without TLS means it.
+    # An endpoint without TLS was named on purpose.
     plain = {"allow_http": True} if any(v.startswith("http:") for _, v in endpoints) else {}
     _process = os.getpid()
     open_url: Any = stores.from_url  # whose signature differs from service to service
@@ -104,7 +104,7 @@ def _connect(url: str, environment: tuple[tuple[str, str], ...]) -> Any:
             repeated(lambda: next(iter(obstore.list(first, chunk_size=1)), None))
         return reached
     except Exception as exc:  # of obstore's own kinds, and ValueError for names of buckets
-        # Keys may be good for some prefixes alone, and images be asked for below one of them.
+        # Keys may be valid for some prefixes only, and the images may lie below one of these.
         if not urlsplit(url).path.strip("/") and _DENIED.search(_message(exc)):
             return reached
         raise StoreReadError(f"{url} can't be reached: {_why(scheme, url, exc)}") from exc

@@ -1,4 +1,4 @@
-"""A file that is replaced when its successor is whole and on the disk, and not before."""
+"""Replacing a file only once its successor is complete and on the disk."""
 
 import os
 import secrets
@@ -14,15 +14,15 @@ from sparsefeat.system import validate_path
 def write_file(file: str | os.PathLike[str], content: str | bytes) -> int:
     """Write a file, text as UTF-8; return its size in bytes.
 
-    Whatever goes wrong, a file that was there before stays as it was. Missing folders are made;
-    a link is followed; what is no regular file, such as a pipe, is written to as it is.
+    If anything fails, an existing file stays as it was. Missing folders are made; a link is
+    followed; anything but a regular file, such as a pipe, is written to directly.
 
     Raises
     ------
     InputError
         The file can't be written.
     BrokenPipeError
-        It is a pipe, and whoever reads it has closed it.
+        It is a pipe, and its reader has closed it.
     """
     data = content.encode() if isinstance(content, str) else content
     path = validate_path(file, "the output")
@@ -40,10 +40,10 @@ def write_file(file: str | os.PathLike[str], content: str | bytes) -> int:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path beside a file to write its successor to; leaving, it takes the file's place.
+    """Yield a path beside a file to write its successor to; leaving replaces the file by it.
 
-    It gets the permissions that the file has. After an exception nothing is left of it, nor of
-    the folders that were made for it. What a link leads to is replaced, not the link.
+    The successor gets the file's permissions. After an exception, it is removed, and so are the
+    folders that were made for it. If the file is a link, its target is replaced, not the link.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = final.parent / f".sparsefeat-{secrets.token_hex(4)}.tmp"
     with create_folder(final.parent):
         if final.exists():
-            with final.open("ab"):  # a rename asks nobody whether the file may be written
+            with final.open("ab"):  # a rename does not check whether the file may be written
                 pass
         try:
             yield temporary
@@ -68,8 +68,8 @@ def replacing(path: Path) -> Iterator[Path]:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
-    if os.name != "nt":  # which opens no folder, and keeps names safe by itself
-        with suppress(OSError):  # some file systems sync no folder
+    if os.name != "nt":  # Windows can't open folders, and keeps names durable itself
+        with suppress(OSError):  # some file systems can't sync folders
             descriptor = os.open(final.parent, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
@@ -79,7 +79,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def create_folder(folder: Path) -> Iterator[None]:
-    """Make a folder and those above it; after an exception drop those that are new and empty."""
+    """Make a folder and its parents; after an exception, remove those that are new and empty."""
     new = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -92,7 +92,7 @@ def create_folder(folder: Path) -> Iterator[None]:
 
 
 def check_replaceable(file: str | os.PathLike[str]) -> None:
-    """Find out whether `write_file` could write a file, before the work for it.
+    """Check that `write_file` could write a file, before doing the work for it.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def check_replaceable(file: str | os.PathLike[str]) -> None:
 
 
 def refusal(path: Path, exc: OSError | None = None) -> str:
-    """Say that a file, or a folder of files, can't be written, and what can."""
+    """Describe why a file, or a folder of files, can't be written, and what to do."""
     why = "" if exc is None else f" ({exc.strerror or exc})"
     return (
         f"can't write {str(path)!r}{why}, expected a file that may be written, in a folder that "
@@ -121,7 +121,7 @@ def refusal(path: Path, exc: OSError | None = None) -> str:
 
 
 def is_special(path: Path) -> bool:
-    """Tell whether it is there and no regular file: a pipe or a device, and no folder."""
+    """Tell whether a path is a pipe or a device, neither a regular file nor a folder."""
     try:
         mode = path.stat().st_mode
     except OSError:
@@ -130,9 +130,9 @@ def is_special(path: Path) -> bool:
 
 
 def _take_over(old: os.stat_result, new: Path) -> None:
-    """Give a new file the owner and the permissions of the old one, as far as that is allowed."""
+    """Give a new file the owner and the permissions of the old one, as far as allowed."""
     made = new.stat()
     if (made.st_uid, made.st_gid) != (old.st_uid, old.st_gid) and hasattr(os, "chown"):
-        with suppress(OSError):  # it is not allowed, or the owner has no number in this container
+        with suppress(OSError):  # not allowed, or the owner has no number in this container
             os.chown(new, old.st_uid, old.st_gid)
     new.chmod(stat.S_IMODE(old.st_mode))

@@ -1,4 +1,4 @@
-"""Which images a store holds already: what resuming asks."""
+"""Which images a store holds already, so that an extraction can be resumed."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,7 +22,7 @@ _SIDES: Final = ("left", "right")
 
 
 class Named(Protocol):
-    """What an image is asked for by: a listed file, a row or a reject."""
+    """What identifies an image: a listed file, a row or a reject."""
 
     @property
     def root(self) -> str: ...  # noqa: D102  # fields as in `sparsefeat.types.Row`
@@ -35,15 +35,14 @@ class Named(Protocol):
 
 
 class _KeySet:
-    """A set of 64-bit hashes in 8 bytes each; safe to ask in one thread while another adds.
+    """A set of 64-bit hashes in 8 bytes each; one thread may query it while another adds.
 
     Among ten million images, the chance that any is taken for another is 1 in 300,000.
 
     Parameters
     ----------
     read
-        Gives the keys of a part: those of the parts given to `read_later` are read when first
-        asked for.
+        Gives the keys of a part; those of parts given to `read_later` are read at the first query.
     """
 
     def __init__(self, read: Callable[[Part], Keys] | None = None) -> None:
@@ -63,7 +62,7 @@ class _KeySet:
             self._waiting.append(keys)
 
     def add(self, keys: Keys) -> None:
-        """Add a few: not all are sorted again for them."""
+        """Add a few keys, without sorting all of them again."""
         with self._lock:
             self._recent.update(keys.tolist())
             if len(self._recent) >= _RECENT + len(self._sorted) // 8:  # so that it stays linear
@@ -77,7 +76,7 @@ class _KeySet:
                     self._keys, self._unread, self._unread[0][0].reads_at_once
                 )
                 self._unread.clear()
-            if self._waiting:  # sorted once, when first asked
+            if self._waiting:  # sorted once, at the first query
                 self._sorted = np.concatenate([self._sorted, *self._waiting])
                 self._waiting.clear()
                 self._sorted.sort()
@@ -95,7 +94,7 @@ class _KeySet:
 
 
 class _Outcome:
-    """The images of one table, by everything they may be looked up by."""
+    """The images of one table, by every key that they may be looked up by."""
 
     def __init__(self, table: str) -> None:
         self.table = table
@@ -106,13 +105,13 @@ class _Outcome:
 class Index:
     """The images that gave a row or a reject, looked up by identity.
 
-    Safe to ask in one thread while another adds. Keys come of Python's hashes, which mean nothing
-    in another process.
+    One thread may query it while another adds. Keys are made of Python's hashes, which are valid in
+    this process only.
 
     Parameters
     ----------
     locate
-        Whether `find` will be asked.
+        Whether `find` will be called.
     """
 
     def __init__(self, *, locate: bool = False) -> None:
@@ -136,10 +135,10 @@ class Index:
         Returns
         -------
         Status
-            "stored", "rejected" or "new"; "elsewhere": there is one of this path, size and time,
-            but it lay under another root (a digest would tell whether the folder was moved);
-            "changed": there is a row for this path under this root, of another size or time,
-            or digest.
+            "stored", "rejected" or "new"; "elsewhere": the store has one of this path, size and
+            time, but under another root (a digest would tell whether the folder was moved);
+            "changed": there is a row for this path under this root, of another size or time, or
+            digest.
         """
         if sha256 is None:
             return self._statuses([root], [path], [bytes], [mtime_ns])[0]
@@ -182,16 +181,16 @@ class Index:
         return bool(self._ids.contains(_hashes([row_id(row)]))[0])
 
     def held(self, part: Part) -> list[int]:
-        """Give the numbers of a part's rows that `holds` is true of."""
+        """Give the numbers of a part's rows for which `holds` is true."""
         paths, *numbers = _columns(part, ROWS, "path", "bytes", "mtime_ns")
         likely = np.flatnonzero(self._rows.names.contains(_mixed(_hashes(paths), *numbers)))
-        if not len(likely):  # ids are read of the whole store
+        if not len(likely):  # otherwise ids of the whole store are read
             return []
         ids = part.column(ROWS, INDEX)[likely].tolist()
         return [int(number) for number in likely[self._ids.contains(_hashes(ids))]]
 
     def find(self, path: str) -> list[tuple[str, int]]:
-        """Give part and number of each row that was loaded of the file at a full path."""
+        """Give part and number of each loaded row of the file at a full path."""
         assert self._locations is not None
         return self._locations.find(path)
 
@@ -217,7 +216,7 @@ class Index:
 
 
 def _columns(part: Part, table: str, *names: str) -> list[list[Any]]:
-    """Read columns: of rows, those that count."""
+    """Read columns; of the table of rows, without excluded rows."""
     kept = part.kept if table == ROWS else None
     read = (part.column(table, name) for name in names)
     return [(column if kept is None else column[kept]).tolist() for column in read]
@@ -275,21 +274,21 @@ def _mixed(hashes: Keys, *numbers: Sequence[int]) -> Keys:
 
 
 def row_ids(part: Part) -> Iterator[tuple[int, str]]:
-    """Give the number in the part, and the id, of each row that counts."""
+    """Give the number in the part, and the id, of each row that is not excluded."""
     ids = part.column(ROWS, INDEX).tolist()
     numbers = range(len(ids)) if part.kept is None else part.kept.tolist()
     return ((number, ids[number]) for number in numbers)
 
 
 def row_files(part: Part) -> Iterator[str]:
-    """Give the full path of each row that counts, but of images that were no files."""
+    """Give the full path of each row that is not excluded and whose image was a file."""
     roots, paths = _columns(part, ROWS, "root", "path")
     rows = zip(roots, paths, strict=True)
     return (full_path(root, path) for root, path in rows if root)
 
 
 class _Locations:
-    """Where the rows of images lie, looked up by their files' full paths: in 24 bytes a row."""
+    """Rows of images, looked up by their files' full paths, in 24 bytes a row."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""What is kept of rows beside their other columns, as columns of a table."""
+"""The kept columns of rows (``--keep``), as columns of a table."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
@@ -18,7 +18,7 @@ _EXACT: Final = 1 << 53  # integers up to here are exact as float64
 
 
 class Kept:
-    """Columns that not all rows have, part by part; memory is that of what they hold.
+    """Columns that not all rows have, part by part; only values that exist take memory.
 
     A column is int64 or bool if all rows have such a value, float64 if all values are numbers
     (NaN where there is none), else text ("" where there is none).
@@ -26,7 +26,7 @@ class Kept:
     Parameters
     ----------
     in_arrow
-        Whether text is kept in Arrow's arrays.
+        Whether to hold text in Arrow's arrays.
     """
 
     def __init__(self, *, in_arrow: bool) -> None:
@@ -45,7 +45,7 @@ class Kept:
         Raises
         ------
         StoreError
-            There are more columns than fit a table.
+            There are more columns than fit into a table.
         """
         for name, values in pieces.items():
             self._pieces.setdefault(name, {})[len(self._lengths)] = values
@@ -57,7 +57,7 @@ class Kept:
             )
 
     def columns(self) -> Iterator[tuple[str, npt.NDArray[Any] | list[Values]]]:
-        """Give each column, in the order in which they were met; of text, its pieces."""
+        """Give each column, in the order of first occurrence; a column of text in pieces."""
         for name in [*self._pieces]:
             pieces = self._pieces.pop(name)
             kinds = {_kind(values) for values in pieces.values()}
@@ -119,7 +119,7 @@ def _as_text(value: bool | int | float | str | None) -> str:
 
 
 def arrow_texts(texts: Utf8) -> Any:
-    """Make Arrow's array of texts, in the memory that they lie in."""
+    """Make an Arrow array of texts, without copying them."""
     import pyarrow
 
     offsets, data = map(pyarrow.py_buffer, texts)

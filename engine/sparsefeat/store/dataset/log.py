@@ -60,14 +60,14 @@ class Log:
     Parameters
     ----------
     storage
-        Where it lies.
+        The store's.
     """
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
     def numbers(self) -> list[int]:
-        """List the numbers of the snapshots that are there, ascending.
+        """List the numbers of the existing snapshots, ascending.
 
         Raises
         ------
@@ -83,7 +83,7 @@ class Log:
         return sorted(n for name in names if (n := snapshot_number(name)) is not None)
 
     def newest(self) -> Snapshot | None:
-        """Read the newest snapshot; None where there is none, and so no store."""
+        """Read the newest snapshot; None if there is none, and so no store."""
         numbers = self.numbers()
         while numbers:
             try:
@@ -178,7 +178,7 @@ class Log:
     ) -> Snapshot:
         """Read one snapshot, and those that it refers to; raises as `document` does.
 
-        `expected` is its checksum, where another snapshot has said it.
+        `expected` is its checksum, if another snapshot contains it.
         """
         where = self._storage.name(snapshot_key(number))
         document, found = self._document(number)
@@ -199,7 +199,7 @@ class Log:
         values: str,
         change: Change,
     ) -> Snapshot | None:
-        """Commit the first snapshot; return None where another writer has done so."""
+        """Commit the first snapshot; return None if another writer has done so."""
         if self.numbers():
             return None
         first = Snapshot(
@@ -226,13 +226,12 @@ class Log:
         Parameters
         ----------
         latest
-            The newest one that is known here. Where others have committed since, theirs is read
-            and the change is made to that one.
+            The newest one that is known here. If others have committed since, their newest snapshot
+            is read, and the change is made to that one.
         change
-            Called with the newest snapshot; gives what is to become of its parts, or None for
-            nothing.
+            Called with the newest snapshot; returns the change to commit, or None for no change.
         parts
-            The names of new ones among them, which are deleted where nothing is committed.
+            The names of new parts, which are deleted if nothing is committed.
 
         Returns
         -------
@@ -241,7 +240,7 @@ class Log:
         Raises
         ------
         StoreWriteError
-            The disk refused; or others are always faster.
+            The disk refused; or other writers were always faster.
         """
         taken = latest.number
         for _ in range(_TRIES):
@@ -263,7 +262,7 @@ class Log:
         )
 
     def _newest_from(self, known: Snapshot, number: int) -> Snapshot:
-        """Give the newest snapshot, where one is known, and there is one of that number."""
+        """Give the newest snapshot, given one that is known, and a number that exists."""
         # Listed before every commit: the number after that of a snapshot which isn't the newest
         # any more may be free again, because `vacuum` has deleted the one that had it.
         numbers = self.numbers()
@@ -274,7 +273,7 @@ class Log:
             )
         if max(numbers[-1], number) == known.number:
             return known
-        # A listing of a network's folder may be some seconds old.
+        # The listing of a network folder may be some seconds old.
         return self.read(number) if numbers[-1] < number else self.require()
 
     def _put(self, before: Snapshot, change: Change, *, number: int) -> Snapshot | None:
@@ -301,8 +300,8 @@ class Log:
             )
 
         def is_next() -> bool:
-            # With the file written: if it sleeps between this and the link for so long that
-            # `vacuum` makes the number free again, `vacuum` deletes that file first.
+            # The file is written before this: if the writer sleeps between this and the link for so
+            # long that `vacuum` makes the number free again, `vacuum` deletes that file first.
             if max(self.numbers(), default=0) >= number:
                 return False
             self._check_there(each for each in after.parts if each.name not in before.by_name)
@@ -324,16 +323,16 @@ class Log:
         return replace(after, base=base, checksum=seal_checksum(content))
 
     def _stands(self, before: Snapshot, made: Snapshot) -> bool:
-        """Tell whether a snapshot that was just created counts.
+        """Tell whether a snapshot that was just created is valid.
 
-        In a bucket, a writer may sleep between its last look and its request. Meanwhile `vacuum`
+        In a bucket, a writer may sleep between its last check and its request. Meanwhile `vacuum`
         may have freed the number, so that the snapshot lies below the newest one, which was made
-        without it; or have deleted the new parts, which are taken out again.
+        without it. Or `vacuum` may have deleted the new parts; then the commit is reverted.
 
         Raises
         ------
         StoreWriteError
-            A new part is gone.
+            A new part was deleted.
         """
         added = [each for each in made.parts if each.name not in before.by_name]
         try:
@@ -376,7 +375,7 @@ class Log:
                 self._storage.delete(snapshot_key(made.number))
 
     def _take_back(self, before: Snapshot, made: Snapshot) -> None:
-        """Commit what was there before a snapshot, and what others have added to it since."""
+        """Revert a snapshot: commit the parts before it, and those that others have added since."""
         added = {each.name for each in made.parts} - {*before.by_name}
         left_out = [each for each in before.parts if each.name not in made.by_name]
 
@@ -400,7 +399,7 @@ class Log:
     def _check_there(self, entries: Iterable[PartEntry]) -> None:
         for entry in entries:
             key = part_key(entry.name)
-            # In a bucket somebody may have deleted what was there while the rest was uploaded.
+            # In a bucket, somebody may have deleted some objects of it while the rest was uploaded.
             if self._storage.usage(key).stored_bytes != entry.n_bytes:
                 raise StoreWriteError(
                     f"{self._storage.name(key)} was deleted before it was committed: run "
@@ -409,11 +408,11 @@ class Log:
 
 
 def claim(storage: Storage) -> list[Path]:
-    """Make the folders of a store, or see that they are there.
+    """Make the folders of a store, unless they exist.
 
     Returns
     -------
-    Those that were made, for `Storage.unmake`.
+    The folders that were made, for `Storage.unmake`.
 
     Raises
     ------
@@ -425,7 +424,7 @@ def claim(storage: Storage) -> list[Path]:
     with _claiming(storage):
         _refuse_others(storage)
         made = storage.claim(SNAPSHOTS)
-        # Parts first: `unmake` stops there where another writer has begun one.
+        # Parts first: `unmake` stops there if another writer has begun one.
         return [*storage.claim(PARTS), *made]
 
 
@@ -440,7 +439,7 @@ def _claiming(storage: Storage) -> Iterator[None]:
 
 
 def _refuse_others(storage: Storage) -> None:
-    """See that there is nothing yet, an empty folder, or a store."""
+    """Check that there is nothing yet, an empty folder, or a store."""
     name = storage.name("")
     if not storage.is_folder():
         if storage.exists(""):
@@ -466,8 +465,8 @@ def check_output(
     folder
         The store's.
     alike
-        Gives the layers, settings and values of the rows to come. It is called only where there
-        is a store, which must have the same ones.
+        Gives the layers, settings and values of the rows to come. It is called only if there is a
+        store, which must have the same ones.
 
     Raises
     ------
@@ -500,7 +499,7 @@ def check_alike(
 
 
 def write_error(storage: Storage, exc: OSError) -> StoreWriteError:
-    """Say that the disk refused, or dropped out."""
+    """Make the error for a disk that refused, or was disconnected."""
     name = storage.name("")
     if is_url(name):
         return StoreWriteError(
@@ -535,7 +534,7 @@ def _is_loop(storage: Storage) -> bool:
 
 
 def is_store(source: object) -> bool:
-    """Say whether there is a store at a path or URL: something with ``snapshots/*.json``."""
+    """Tell whether there is a store at a path or URL: something with ``snapshots/*.json``."""
     if not isinstance(source, str | os.PathLike) or isinstance(source, bytes):
         return False
     storage = open_storage(source)

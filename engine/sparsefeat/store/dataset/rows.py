@@ -1,4 +1,4 @@
-"""Rows of a layer: which are asked for, and how they are read, at once or in batches."""
+"""Rows of a layer: which are requested, and how they are read, at once or in batches."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,10 +27,10 @@ RowIndex: TypeAlias = (
 Numbers: TypeAlias = npt.NDArray[np.int64]
 M = TypeVar("M", "csr_array[np.float32]", npt.NDArray[np.float32])
 
-BATCH_MEMORY: Final = 256 << 20  # bytes of a batch where nothing else was said
+BATCH_MEMORY: Final = 256 << 20  # bytes of a batch by default
 READ_AHEAD: Final = 32 << 20  # bytes up to which small batches are read at once
 SHARE: Final = Fraction(3, 4)  # of the memory available, that one matrix may take
-HARMLESS: Final = 64 << 20  # bytes below which it isn't asked what is available
+HARMLESS: Final = 64 << 20  # bytes below which the available memory isn't looked up
 INT32: Final = np.iinfo(np.int32).max
 
 
@@ -40,7 +40,7 @@ def row_numbers(rows: RowIndex, n_rows: int) -> npt.NDArray[np.int64]:
     Raises
     ------
     InputError
-        It is out of range, or no index of one axis.
+        It is out of range, or not a one-dimensional index.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def spans(
     offsets
         int64 (all rows + 1,), where each row's elements start.
     gap
-        Elements between two wanted rows up to which it is cheaper to read on.
+        Elements between two wanted rows up to which reading them, too, is cheaper.
     most
         Elements in a stretch, unless a single row has more.
 
@@ -114,7 +114,7 @@ def runs(
 ) -> Iterator[tuple[int, int]]:
     """Cut wanted rows, ascending, into stretches without any others: see `spans`."""
     for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1):
-        # One by one, for a stretch would bridge rows without elements.
+        # One by one, since a stretch would bridge rows without elements.
         yield from spans(run, offsets, gap=0, most=most)
 
 
@@ -131,7 +131,7 @@ def csr_bytes(n_rows: int, nnz: int, n_columns: int) -> int:
 
 
 def check_limit(limit: int | None) -> int | None:
-    """See that a limit is a number of bytes.
+    """Check that a limit is a number of bytes.
 
     Raises
     ------
@@ -147,7 +147,7 @@ def check_limit(limit: int | None) -> int | None:
 
 
 def require_memory(needed: int, limit: int | None, *, layer: str, n_rows: int, form: str) -> None:
-    """Refuse what takes more than the limit, before anything is allocated.
+    """Refuse a read that takes more than the limit, before anything is allocated.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def require_memory(needed: int, limit: int | None, *, layer: str, n_rows: int, f
     limit
         Bytes, or None for three quarters of what is available now.
     layer, n_rows, form
-        What is asked for, for the message.
+        What is requested, for the message.
 
     Raises
     ------
@@ -180,7 +180,7 @@ def require_memory(needed: int, limit: int | None, *, layer: str, n_rows: int, f
 def fitting(
     row_bytes: npt.NDArray[np.int64], memory: int, *, overhead: int, most_rows: int | None = None
 ) -> list[tuple[int, int]]:
-    """Cut rows into batches that fit, each as long as it can be.
+    """Divide rows into batches that fit, each as large as possible.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def fitting(
 
     Returns
     -------
-    Where each batch starts, and the place after its last row.
+    The first row of each batch, and the one after its last.
 
     Examples
     --------
@@ -239,7 +239,7 @@ def batches(
     limit
         The store's limit.
     memory, batch_size
-        What was asked for.
+        As requested.
     """
     most = sys.maxsize if limit is None else limit
     cap = most
@@ -252,19 +252,19 @@ def batches(
         cap = min(memory, most)
     cuts = fitting(row_bytes, cap, overhead=overhead, most_rows=batch_size)
     sizes = np.array([overhead + row_bytes[a:b].sum() for a, b in cuts], np.int64)
-    # What was read at once is held beside the batch that is copied out of it.
+    # Rows that were read together stay in memory beside the batch that is copied out of them.
     blocks = fitting(sizes, min(READ_AHEAD, cap // 2, most), overhead=0)
     plan = [[numbers[a:b] for a, b in cuts[first:last]] for first, last in blocks]
     return _read(plan, read, take)
 
 
 def check_memory(memory: int, layer: str, numbers: Numbers, row_bytes: Numbers) -> None:
-    """See that every row fits.
+    """Check that every row fits into `memory`.
 
     Raises
     ------
     InputError
-        One doesn't, or the cap is no number of bytes.
+        One doesn't, or `memory` is not a number of bytes.
     """
     check_count("memory", memory, "bytes")
     if len(numbers) and row_bytes.max() > memory:
@@ -277,7 +277,7 @@ def check_memory(memory: int, layer: str, numbers: Numbers, row_bytes: Numbers) 
 
 
 def check_count(name: str, value: object, what: str) -> None:
-    """See that an argument is a whole number of at least 1.
+    """Check that an argument is a whole number of at least 1.
 
     Raises
     ------
@@ -309,7 +309,7 @@ def _read(
 ) -> Iterator[tuple[Numbers, M]]:
     for batches in plan:
         if len(batches) == 1:
-            # Not given a name, so that it is gone before the next one is read.
+            # Not given a name, so that it is freed before the next one is read.
             yield batches[0], read(batches[0])
             continue
         block = read(np.concatenate(batches))
@@ -331,7 +331,7 @@ class Parts:
     entries
         In the order of the rows.
     layers
-        What each of them must have.
+        The layers that each of them must have.
     """
 
     def __init__(
@@ -350,7 +350,7 @@ class Parts:
         return any(part is each for each in self._parts.values())
 
     def __iter__(self) -> Iterator[Part]:
-        """Give one after another; those that weren't open before aren't kept."""
+        """Give one after another; those that weren't open before are not kept open."""
         return overlapped(
             lambda place: self._parts.get(place) or self._open(place),
             range(len(self)),
@@ -376,14 +376,14 @@ class Parts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Wanted:
-    """Wanted rows of one part, ascending, and their places in the result."""
+    """Wanted rows of one part, ascending, and their row numbers in the result."""
 
     part: Part
     rows: npt.NDArray[np.int64]
     places: npt.NDArray[np.int64]
 
     def groups(self, sizes: npt.NDArray[np.int64]) -> Iterator[slice]:
-        """Cut them into groups of few elements, given how many each row has; or of one row."""
+        """Divide them into groups of few elements, or of one row; `sizes` are elements per row."""
         ends = np.cumsum(sizes)
         start = 0
         while start < len(ends):
@@ -394,7 +394,7 @@ class Wanted:
 
 
 def by_part(parts: Parts, numbers: npt.NDArray[np.int64]) -> Iterator[Wanted]:
-    """Say which of the wanted rows lie in which part, in the order of the store.
+    """Give the wanted rows of each part, in the order of the store.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ class Snapshot:
     number
         Which one: each commit adds 1.
     created
-        When, as the writer's clock said.
+        When, by the writer's clock.
     operation
         What made it: ``extract``, ``compact``, ...
     settings, layers, values
@@ -50,7 +50,7 @@ class Snapshot:
 
     @property
     def n_rows(self) -> int:
-        """Rows that count."""
+        """Number of rows that are not excluded."""
         return sum(entry.n_rows for entry in self.parts)
 
     @cached_property
@@ -70,18 +70,18 @@ class Snapshot:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """What a commit makes of the snapshot before it: the parts, in the order of the rows."""
+    """What a commit changes: the operation, and all parts after it, in the order of the rows."""
 
     operation: str
     parts: Sequence[PartEntry]
 
 
 def choose_base(after: Snapshot, before: Snapshot) -> Snapshot | None:
-    """Choose what a snapshot's file refers to; None makes it a full one.
+    """Choose the snapshot that a snapshot's file refers to; None makes it a full one.
 
-    A file must not hold all parts at every commit, nor may many files have to be read. So a
-    snapshot refers to a middle one, which refers to a full one: of N parts, (2N)**(1/3) at most in
-    the one and (2N)**(2/3) in the other.
+    A commit must not write all parts every time, and a reader must not need many files. So a
+    snapshot refers to a middle one, which refers to a full one. Of N parts, the snapshot lists at
+    most (2N)**(1/3), and the middle one (2N)**(2/3).
     """
     full = 2 * len(after.parts)
     limits = {1: max(64, round(full ** (2 / 3))), 2: max(16, round(full ** (1 / 3)))}
@@ -97,7 +97,7 @@ def choose_base(after: Snapshot, before: Snapshot) -> Snapshot | None:
 
 
 def _continues(after: Snapshot, base: Snapshot) -> bool:
-    """Tell whether the parts of `base` are the first ones still, in the same order."""
+    """Tell whether the parts of `base` are still the first ones, in the same order."""
     first = after.parts[: len(base.parts)]
     return [entry.name for entry in first] == [entry.name for entry in base.parts]
 
@@ -107,7 +107,7 @@ def _changes(after: Snapshot, base: Snapshot) -> tuple[PartEntry, ...]:
 
 
 def document_of(snapshot: Snapshot, base: Snapshot | None) -> SnapshotDocument:
-    """Make what a snapshot's file holds: all of it, or how it differs from `base`."""
+    """Make the document of a snapshot's file: all of it, or how it differs from `base`."""
     common: dict[str, Any] = {
         "format": FORMAT,
         "number": snapshot.number,
@@ -162,7 +162,7 @@ def resolve(
 
 
 def excluding(entry: PartEntry, rows: Sequence[int]) -> PartEntry:
-    """Exclude rows of a part, besides those that are.
+    """Exclude rows of a part, besides those that are excluded already.
 
     Examples
     --------
@@ -181,7 +181,7 @@ def excluding(entry: PartEntry, rows: Sequence[int]) -> PartEntry:
 
 
 def exclude_rows(parts: Iterable[PartEntry], rows: Mapping[str, Sequence[int]]) -> list[PartEntry]:
-    """Exclude rows, by the names of their parts; a part of which nothing counts is left out."""
+    """Exclude rows, by the names of their parts; drop parts without rows and rejects."""
     changed = [
         excluding(entry, rows[entry.name]) if entry.name in rows else entry for entry in parts
     ]

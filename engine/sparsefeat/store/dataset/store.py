@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from scipy.sparse import csr_matrix
 
-MEMORY: Final = 64 << 20  # bytes of a chunk where nothing else was said; several are in work
+MEMORY: Final = 64 << 20  # bytes of a chunk by default; several are read at the same time
 
 
 class Store:
     """One snapshot of a store: a table of rows, and a `LayerView` for each layer.
 
-    What others append to it, compact or remove meanwhile, is not seen: open it again for what is
-    there now. `vacuum` deletes parts that only older snapshots list; reading one of them raises
+    It does not show what others append, compact or remove meanwhile: open the store again for that.
+    `vacuum` deletes parts that only older snapshots list; reading one of them raises
     `StoreChangedError`.
 
     Parameters
@@ -146,8 +146,9 @@ class Store:
         ----------
         condition
             As `pandas.DataFrame.query` takes it, on the columns of `obs` and its ``index``:
-            ``width > 500 and path.str.startswith("2024/")``. ``@name`` reaches no variables. It
-            can call any method of a column: take it from nobody who may not run Python.
+            ``width > 500 and path.str.startswith("2024/")``. ``@name`` does not refer to
+            variables. It can call any method of a column: don't accept it from anybody who may not
+            run Python.
 
         Returns
         -------
@@ -156,12 +157,12 @@ class Store:
         Raises
         ------
         InputError
-            It is no such condition, or there is no such column.
+            The condition is invalid, or there is no such column.
         """
         return matching(self.obs, condition)
 
     def __getitem__(self, layer: str) -> LayerView:
-        """Give a layer, of which nothing is read yet.
+        """Give a layer, without reading anything yet.
 
         Raises
         ------
@@ -197,14 +198,14 @@ class Store:
         lazy: bool = True,
         memory: int | None = None,
     ) -> "AnnData":
-        """Give the store as one AnnData, all parts as one.
+        """Give the whole store as one AnnData.
 
         Parameters
         ----------
         layers
             Names, groups and patterns, as text separated by commas or as a list; None for all.
         x
-            The layer that `X` is, with ``var_names`` such as ``fc2_0``, instead of one of `obsm`.
+            The layer to use as `X`, with ``var_names`` such as ``fc2_0``, instead of in `obsm`.
         lazy
             Whether layers are dask arrays, read and checked when computed, or are read now.
         memory
@@ -212,8 +213,8 @@ class Store:
 
         Returns
         -------
-        AnnData (N, 0), or (N, features) with `x`: `obs` as here; ``obsm[key]`` of shape
-        (N, features), ``csr_matrix``, or dense where every part stores the layer so;
+        AnnData (N, 0), or (N, features) with `x`: `obs` as here; ``obsm[key]`` of shape (N,
+        features), ``csr_matrix``, or dense if every part stores the layer dense;
         ``uns["sparsefeat"]`` settings, provenance and shapes as JSON, and zeros per channel. In a
         key "/" is written ".".
 
@@ -224,7 +225,7 @@ class Store:
         InputError
             A row takes more than `memory`.
         StoreMemoryError
-            Read now, a layer would take more than the memory limit.
+            Without `lazy`, a layer would take more than the memory limit.
         DependencyError
             dask isn't installed, or doesn't load.
         """

@@ -1,4 +1,4 @@
-"""A store's tables: rows, images that gave none, and conditions on them."""
+"""A store's tables of rows and of rejects, and conditions on them."""
 
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -23,12 +23,12 @@ def read_frame(
 ) -> "pd.DataFrame":
     """Read lines of one table of parts, indexed by row id; None for all of a part's.
 
-    What is kept of rows beside their other columns becomes columns, too.
+    Kept columns (``--keep``) become columns, too.
 
     Raises
     ------
     StoreError
-        The parts keep more columns than fit a table.
+        The parts have more kept columns than fit into a table.
     """
     with importing("pandas"):
         import pandas as pd
@@ -64,7 +64,7 @@ def read_frame(
         kept.append(pieces_kept, n_rows)
     index = joined(columns.pop(INDEX))
     integers = [name for name, kind in COLUMNS[table].items() if kind is int]
-    # In one array, or pandas would make one of them later, and hold them twice meanwhile.
+    # In one array: otherwise pandas would join them later, and hold them twice meanwhile.
     numbers = np.empty((len(integers), len(index)), np.int64)
     for line, name in zip(numbers, integers, strict=True):
         np.concatenate([line[:0], *columns.pop(name)], out=line)
@@ -78,7 +78,7 @@ def read_frame(
 
 
 def with_objects(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Give a table whose text is Python's, as every AnnData can write it."""
+    """Give a table whose text is Python strings, which every AnnData can write."""
     import pandas as pd
 
     text = [name for name, dtype in frame.dtypes.items() if isinstance(dtype, pd.StringDtype)]
@@ -86,10 +86,10 @@ def with_objects(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def standing_rejects(parts: Collection[Part], at_once: int = 1) -> list[Lines]:
-    """Give for each part the lines of its rejects that stand, ascending.
+    """Give for each part the lines of its rejects that are still valid, ascending.
 
-    An image that gave a row, in whatever part, is no reject; of several rejects of the same
-    image the last one stands. An image is the same if its place, size and time are.
+    A reject is not valid if its image has a row, in any part, or a later reject. Two images are the
+    same if location, size and time are.
     """
     last: dict[tuple[object, ...], tuple[int, int]] = {}
     rejected = overlapped(lambda part: [*_identities(part, REJECTED, None)], parts, at_once)
@@ -135,8 +135,8 @@ def matching(obs: "pd.DataFrame", condition: str) -> npt.NDArray[np.int64]:
             f"got {condition!r} as a condition, expected text such as 'width > 500' (--where)"
         )
     try:
-        # `query` would locate rows by whatever comes out, numbers and labels too; so its mask is
-        # taken. Without the two dictionaries, @name would be a variable of these functions.
+        # `query` would also accept row numbers and labels as results, so only the mask is
+        # evaluated. Without the two dictionaries, @name would be a variable of these functions.
         found = obs.eval(condition, engine="python", local_dict={}, global_dict={})
     except UndefinedVariableError as exc:
         name, columns = str(exc).split("'")[1], ["index", *map(str, obs.columns)]
@@ -144,7 +144,7 @@ def matching(obs: "pd.DataFrame", condition: str) -> npt.NDArray[np.int64]:
         _refuse(condition, f"there is no column {name!r}: try {', '.join(likely)}", exc)
     except SyntaxError as exc:
         _refuse(condition, exc.msg, exc)
-    except Exception as exc:  # pandas, NumPy, re and Python's parser raise what they like
+    except Exception as exc:  # pandas, NumPy, re and Python's parser raise many kinds
         _refuse(condition, f"{type(exc).__name__}: {exc}", exc)
     mask = np.asarray(found)
     if mask.shape != (len(obs),) or mask.dtype != np.bool_:

@@ -41,8 +41,8 @@ def choose_stored_layers(
 ) -> tuple[str, ...]:
     """Resolve names, groups and patterns to names of layers that a store holds, in its order.
 
-    As in an extraction, a pattern means layers after ReLU unless it ends in /pre itself. None
-    means all that the store holds, those before ReLU among them.
+    As in an extraction, a pattern means layers after ReLU unless it ends in /pre itself. None means
+    all that the store holds, including those before ReLU.
 
     Raises
     ------
@@ -99,10 +99,10 @@ class LayerView:
     ``view[7]``, ``view[10:20]``, ``view[[3, 1, 1]]``, ``view[mask]``, and by row id
     ``view.loc[ids]``.
 
-    Every method that reads raises `StoreMemoryError` for what takes more than the store's memory
-    limit, `StoreCorruptError` where what is on disk is not what was written, `StoreReadError`
-    where the system refuses, `StoreChangedError` for parts that `vacuum` has deleted, and
-    `InputError` for rows that are not there.
+    Every method that reads raises `StoreMemoryError` if the result takes more than the store's
+    memory limit, `StoreCorruptError` if the data on the disk are damaged, `StoreReadError` if the
+    system refuses, `StoreChangedError` if `vacuum` has deleted a part, and `InputError` if a row
+    does not exist.
 
     Examples
     --------
@@ -225,7 +225,7 @@ class LayerView:
     def __array__(
         self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
     ) -> npt.NDArray[Any]:
-        """Read all rows into an array of the view's shape; refused where it would not fit."""
+        """Read all rows into an array of the view's shape; refused if it would not fit."""
         if copy is False:
             raise ValueError("a layer that is read is always a copy: leave copy=False out")
         dense = self.to_numpy().reshape(self.shape)
@@ -238,7 +238,7 @@ class LayerView:
         memory: int | None = None,
         batch_size: int | None = None,
     ) -> "Iterator[tuple[Numbers, csr_array[np.float32]]]":
-        """Go through all rows, or some, in the order of the store.
+        """Iterate over all rows, or some, in the order of the store.
 
         Parameters
         ----------
@@ -246,9 +246,9 @@ class LayerView:
             As ``view[rows]`` takes them; numbers may come in any order.
         memory
             Bytes that a batch may take: its float32 values, indices and indptr, and those read
-            ahead of it. Without `batch_size` 256 MiB.
+            ahead of it. By default 256 MiB, if `batch_size` is not given.
         batch_size
-            Rows in a batch, at most; `memory` and the memory limit hold all the same.
+            Rows in a batch, at most; `memory` and the memory limit apply as well.
 
         Yields
         ------
@@ -264,8 +264,8 @@ class LayerView:
 
         Notes
         -----
-        Of what was handed out nothing is kept. But a loop's variable holds its batch until the
-        next one has been read: count on two of them, or ``del`` it.
+        Batches are not kept once they are yielded. But a loop's variable holds its batch until the
+        next one has been read: allow for two batches, or ``del`` it.
         """
         numbers = np.sort(self._numbers(rows))
         return batches(
@@ -287,7 +287,7 @@ class LayerView:
         memory: int | None = None,
         batch_size: int | None = None,
     ) -> Iterator[tuple[Numbers, npt.NDArray[np.float32]]]:
-        """Go through rows as `batches` does, with what `to_numpy` gives: float32 (n, H, W, C)."""
+        """Iterate over rows as `batches` does, as dense arrays: float32 (n, H, W, C)."""
         numbers = np.sort(self._numbers(rows))
         return batches(
             numbers,
@@ -302,9 +302,9 @@ class LayerView:
         )
 
     def supports(self) -> Iterator[Csr]:
-        """Read where the layer isn't zero, some rows at a time, in the order of the store.
+        """Read which elements aren't zero, some rows at a time, in the order of the store.
 
-        All values are 1. Of what is stored as CSR the indices are read, and no values.
+        All values are 1. If the layer is stored as CSR, indices are read, but not values.
         """
         for part in self._parts:
             rows = np.arange(part.header.rows) if part.kept is None else part.kept
@@ -312,7 +312,7 @@ class LayerView:
                 yield part.support(self.name, start, stop)
 
     def as_stored(self, rows: RowIndex) -> "csr_array":
-        """Read rows as ``view[rows]`` does, but codes in place of their values."""
+        """Read rows as ``view[rows]`` does, but give codes instead of their values."""
         matrix = self[rows]
         for wanted in by_part(self._parts, row_numbers(rows, len(self))):
             companding = wanted.part.layers[self.name].companding
@@ -327,7 +327,7 @@ class LayerView:
         return matrix
 
     def stored_values(self) -> list[dict[str, JSON]]:
-        """Say how the layer is stored where not as float32 to the last bit, each way once."""
+        """List the ways in which parts store the layer, except float32 to the last bit."""
         if all(entry.layers[self._place].form == "float32" for entry in self._parts.entries):
             return []
         found: list[dict[str, JSON]] = []
@@ -350,7 +350,7 @@ class LayerView:
         return all(entry.layers[self._place].encoding == "dense" for entry in entries)
 
     def _numbers(self, rows: RowIndex) -> Numbers:
-        """Give row numbers; a store may claim more of them than their numbers have room for."""
+        """Give row numbers; a store may claim more of them than memory has room for."""
         if isinstance(rows, slice):
             count = len(range(*rows.indices(len(self))))
             self._require(8 * count, count, "row numbers")

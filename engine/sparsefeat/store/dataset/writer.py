@@ -64,7 +64,7 @@ class _NewPart:
 
     @classmethod
     def read(cls, part: Part) -> Self:
-        """Read what another process has written."""
+        """Read a part that another process has written."""
         roots, paths = (part.column(ROWS, name).tolist() for name in ("root", "path"))
         rows = zip(roots, paths, strict=True)
         files = [full_path(root, path) if root else "" for root, path in rows]
@@ -74,13 +74,13 @@ class _NewPart:
 class StoreWriter:
     """Appends batches to a store, part by part; made by `StoreWriter.open`.
 
-    Any number of writers, in processes or on machines, may append to a store at the same time: a
-    row that another one has committed meanwhile is left out, and so is one of a file that another
-    one has given a row meanwhile, unless rows are to be replaced.
+    Any number of writers, in processes or on machines, may append to a store at the same time. A
+    row that another writer has committed meanwhile is left out. So is a row of a file for which
+    another writer has committed a row meanwhile, unless `replace` is set.
 
-    As a context manager it commits on leaving, after an exception of the caller's
-    (a KeyboardInterrupt too) as well. After a `StoreWriteError` of its own it commits nothing:
-    the part in flight is lost, those committed are as they were.
+    As a context manager it commits on leaving, also after an exception of the caller (even a
+    KeyboardInterrupt). After its own `StoreWriteError` it commits nothing: the unfinished part is
+    lost, and committed parts stay as they were.
 
     Examples
     --------
@@ -120,7 +120,7 @@ class StoreWriter:
         self._values, self._scales = values, scales
         self._operation = operation
         self.losses: dict[str, Loss] = {}
-        """What the committed parts of this writer have lost of each layer, where they have."""
+        """The loss of each layer that was rounded, in the committed parts of this writer."""
         self.duplicates = 0
         """Appended rows that were left out: others had committed their images by then, or a later
         row replaced them."""
@@ -128,7 +128,7 @@ class StoreWriter:
         """The images that gave a row or a reject: extended by what others commit."""
         self._replace, self._detached = replace, detached
         self.parts: list[PartEntry] = []
-        """What a detached writer has written, for the `adopt` of another one."""
+        """The parts that a detached writer has written, for `adopt` of another one."""
         self._log = Log(storage)
         self._made = [] if detached else claim(storage)
         if detached and not is_url(storage.name("")) and not storage.is_folder(PARTS):
@@ -174,34 +174,33 @@ class StoreWriter:
         folder
             Made if missing.
         layers
-            What every row has, in the order in which `Store.layers` of a new store lists them.
+            The layers of every row, in the order in which `Store.layers` of a new store lists them.
         settings
             What all parts of the store must agree on: model, preprocessing, ...
         provenance
-            What else should be known of the parts to come: tools, command, ...
+            What else to record about the new parts: tools, command, ...
         rows_per_part
             Rows in a full part.
         bytes_per_part
             Bytes before compression after which a part is full, whatever its rows.
         values
-            How exactly values are kept: ``float32`` (all bits), ``float16``, ``bfloat16``,
-            ``bits:N`` or ``uint8``, as docs/values.md says. All parts must agree in it.
+            How exactly values are stored: ``float32`` (all bits), ``float16``, ``bfloat16``,
+            ``bits:N`` or ``uint8``, as docs/values.md says. All parts must have the same choice.
         scales
-            What values of some layers may be whole numbers of, for each channel. Where they are,
-            to the last bit, and `values` is ``float32``, the numbers are stored. A
-            layer whose rows turn out not to fit in a part that has begun with numbers is stored as
-            float32 from that row on.
+            For some layers, a scale for each channel, of which values may be whole multiples. If
+            they are, to the last bit, and `values` is ``float32``, the multiples are stored. If a
+            later row of the part does not fit, the layer is stored as float32 from that row on.
         replace
-            Let a row take the place of those of the same file (root and path) that are in the
-            store: they count no more once it is committed.
+            Let a row replace those of the same file (root and path) that are in the store: they are
+            excluded once it is committed.
         operation
-            What the snapshots say that made them.
+            The operation that the snapshots record.
         detached
-            Write parts and commit none of them: `parts` lists them, and the `adopt` of another
-            writer, in whatever process, commits them. Layers must be in the order of the store's.
+            Write parts without committing them: `parts` lists them, and `adopt` of another writer,
+            in any process, commits them. Layers must be in the order of the store's.
         opening
-            Called with how many parts are known, and of how many, while an existing store is
-            opened; what it raises ends that.
+            Called with the number of parts that are read, and their total, while an existing store
+            is opened; an exception that it raises stops this.
 
         Raises
         ------
@@ -214,7 +213,7 @@ class StoreWriter:
         StoreWriteError
             The folder can't be written.
         InputError
-            An argument is unusable.
+            An argument is invalid.
         """
         values = Values.parse(values) if isinstance(values, str) else values
         _check_layers(layers)
@@ -260,11 +259,11 @@ class StoreWriter:
         ------
         InputError
             The batch's layers are not the store's, a record can't be written, or a value can't be
-            kept in as few bits. The writer can go on.
+            stored in so few bits. The writer stays usable.
         StoreMismatchError
             Another writer has made the store meanwhile, with other settings.
         StoreWriteError
-            The disk refused, or had before: the part in flight is lost.
+            The disk refused, now or before: the unfinished part is lost.
         """
         batch = self._checked(batch)
         return self._run(lambda: self._append(batch))
@@ -300,14 +299,14 @@ class StoreWriter:
         StoreMismatchError
             Another writer has made the store meanwhile, with other settings.
         StoreWriteError
-            The disk refused, or had before: the part in flight is lost.
+            The disk refused, now or before: the unfinished part is lost.
         """
         self._run(self._commit)
 
     def close(self) -> None:
-        """Commit; leaving the context does it.
+        """Commit, as leaving the context does.
 
-        Where nothing was ever committed, the folders made for it are removed again.
+        If nothing was ever committed, the folders that were made are removed again.
 
         Raises
         ------
@@ -340,7 +339,7 @@ class StoreWriter:
     def _load(
         self, snapshot: Snapshot, opening: Callable[[int, int], None] | None = None
     ) -> Iterator[Part]:
-        """Add to the index what others have committed; give its parts, each once it is in."""
+        """Add to the index what others have committed; give each part once it is added."""
         entries = [entry for entry in snapshot.parts if entry.name not in self._loaded]
 
         def told() -> Iterator[PartEntry]:
@@ -391,14 +390,14 @@ class StoreWriter:
             if stop == start:
                 start += 1
                 continue
-            # Fewer where a part is full: what others have committed by then may hold the rest.
+            # Fewer if a part is full: what others have committed by then may hold the rest.
             count = self._append_rows(batch, start, stop)
             added += count
             start += count
         return added
 
     def _end_of_new(self, rows: Sequence[Row], start: int) -> int:
-        """Find where a run of rows ends that are not in the store, nor twice in the run."""
+        """Find the end of a run of rows that are neither in the store nor repeated in the run."""
         seen: set[str] = set()
         for number in range(start, len(rows)):
             row = rows[number]
@@ -408,7 +407,7 @@ class StoreWriter:
         return len(rows)
 
     def _append_rows(self, batch: Batch[LayerRows], start: int, stop: int) -> int:
-        """Append rows as far as the part has room for them, and commit it where it is full."""
+        """Append rows as far as the part has room for them, and commit it when it is full."""
         part = self._in_flight()
         layers = self._prepared(part, batch.layers, start, stop)
         count = part.room(layers)
@@ -417,7 +416,7 @@ class StoreWriter:
             part.append(rows, {name: cut_rows(some, 0, count) for name, some in layers.items()})
             self.index.add_rows(rows)
         else:
-            # Rows that fit now and then would end one small part after another.
+            # If only some rows fit, one small part after another would be committed.
             misfits = part.misfits(layers)
             scales = self._scales.items()
             self._scales = {name: one for name, one in scales if name not in misfits}
@@ -444,17 +443,17 @@ class StoreWriter:
         return self._part
 
     def _claim_again(self) -> None:
-        """Make folders that another writer, which had nothing to commit, has removed again."""
+        """Make the folders again that another writer with nothing to commit has removed."""
         device, _ = self._folder
         if made := claim(self._storage):
             self._folder = self._storage.identity()
-            if self._folder[0] != device:  # that of a drive which isn't there any more
+            if self._folder[0] != device:  # it was on a drive that was disconnected
                 self._storage.unmake(made)
                 raise FileNotFoundError("it was replaced by another folder")
             self._made = made
 
     def _check_folder(self) -> None:
-        """See that no other folder is in the store's place, such as that of an unmounted drive."""
+        """Check that no other folder has replaced the store's, as after a drive was unmounted."""
         if self._storage.identity() != self._folder:
             raise FileNotFoundError("it was replaced by another folder")
 
@@ -552,10 +551,11 @@ class StoreWriter:
     def _appended(
         self, latest: Snapshot, new: Sequence[_NewPart], duplicates: Mapping[str, set[int]]
     ) -> Change | None:
-        """Put parts after those of a snapshot, without rows that these hold.
+        """Put parts after those of a snapshot, without rows that it holds already.
 
-        Nor those of files that others have given a row meanwhile, unless ours replace them.
-        `duplicates` are such rows of each part, found when it lost against another commit.
+        Rows of files for which others have committed a row meanwhile are left out, too, unless ours
+        replace them. `duplicates` are such rows of each part, found when its commit lost against
+        another.
         """
         # What lies in parts that were in the index already was not appended here.
         others = [*self._load(latest)]
@@ -579,7 +579,7 @@ class StoreWriter:
                 for number, file in enumerate(part.files)
                 if file and number not in duplicates[part.entry.name]
             )
-            # In parts that are gone, too: those that took their places are in the index as well.
+            # Also in parts that were replaced: their successors are in the index as well.
             parts = exclude_rows(parts, _replaced_rows(self.index, new_files))
         return Change(operation=self._operation, parts=[*parts, *ours])
 
@@ -608,7 +608,7 @@ class StoreWriter:
 
 
 def _exclude_repeated(parts: Sequence[_NewPart], duplicates: Mapping[str, set[int]]) -> None:
-    """Find rows that an earlier one of some new parts has as well."""
+    """Find rows that an earlier one of some new parts has, too."""
     seen: set[str] = set()
     for part in parts:
         duplicates[part.entry.name].update(n for n, id in enumerate(part.ids) if id in seen)
@@ -629,7 +629,7 @@ def _exclude_replaced(parts: Sequence[_NewPart], duplicates: Mapping[str, set[in
 
 
 def _without(parts: Sequence[_NewPart], rows: Mapping[str, set[int]]) -> list[PartEntry]:
-    """Exclude rows of new parts, by their names; a part of which nothing counts is left out."""
+    """Exclude rows of new parts, by their names; drop parts without rows and rejects."""
     ours = (excluding(part.entry, sorted(rows[part.entry.name])) for part in parts)
     return [entry for entry in ours if entry.n_rows or entry.rejected]
 

@@ -1,7 +1,7 @@
-"""What an array's ``zarr.json`` says, as far as a store's arrays may differ.
+"""The fields of an array's ``zarr.json`` in which a store's arrays may differ.
 
-That is their shape, their chunks, and the chain of codecs that makes a chunk's bytes: those that a
-store may hold, and no others.
+These are the shape, the chunks, and the chain of codecs that makes a chunk's bytes. Chains that a
+store may not hold are refused.
 """
 
 import math
@@ -64,7 +64,7 @@ class Chain:
         return np.dtype(np.float16 if self.half else self.dtype)
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Give the chain as Zarr's metadata have it."""
+        """Give the chain as in Zarr's metadata."""
         if self.dtype is None:
             return _TEXT_CODECS
         blosc = {
@@ -85,7 +85,7 @@ class Chain:
 
     @classmethod
     def from_json(cls, codecs: object, dtype: np.dtype[Any] | None) -> Self:
-        """Read a chain; any compressor's settings will do, since its frames carry them.
+        """Read a chain; the compressor may have any settings, since its frames contain them.
 
         Raises
         ------
@@ -125,7 +125,7 @@ def sharded(chunk_shape: tuple[int, ...], chain: Chain) -> list[dict[str, Any]]:
 def unsharded(codecs: object) -> tuple[tuple[int, ...] | None, object]:
     """Split the codecs of an array into the shape of the chunks in a shard, and their codecs.
 
-    The shape is None where a file holds one chunk.
+    The shape is None if a file holds one chunk.
 
     Raises
     ------
@@ -154,21 +154,21 @@ def _require(
 
 
 def mapping(value: object) -> dict[str, Any]:
-    """Give a JSON object that may be anybody's."""
+    """Check that untrusted JSON is an object, and return it."""
     if not isinstance(value, dict):
         raise TypeError(f"got {value!r}, expected a mapping")
     return value
 
 
 def sequence(value: object) -> list[Any]:
-    """Give a JSON array that may be anybody's."""
+    """Check that untrusted JSON is an array, and return it."""
     if not isinstance(value, list):
         raise TypeError(f"got {value!r}, expected a list")
     return value
 
 
 def count(value: object) -> int:
-    """Give a number from 0 to 2**63 - 1 that may be anybody's."""
+    """Check that untrusted JSON is a number from 0 to 2**63 - 1, and return it."""
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 63:
         raise TypeError(f"got {value!r}, expected a count")
     return value
@@ -191,7 +191,7 @@ class ArrayMetadata:
     attributes
         The array's own.
     constant
-        What all elements are, in which case no file holds them; None where files do.
+        The value of all elements if no file holds them; None if files do.
     """
 
     shape: tuple[int, ...]
@@ -230,7 +230,7 @@ class ArrayMetadata:
 
     @property
     def chunk_elements(self) -> int:
-        """Elements of a chunk, those beyond the array's end included."""
+        """Elements of a chunk, including those beyond the array's end."""
         return math.prod(self.chunk)
 
     @property
@@ -240,12 +240,12 @@ class ArrayMetadata:
 
     @property
     def chunks_per_file(self) -> int:
-        """Chunks that a file has room for; one makes it a file without an index."""
+        """Chunks that a file has room for; a file of one chunk has no index."""
         return math.prod(self.file) // self.chunk_elements
 
     @property
     def n_chunks(self) -> int:
-        """Chunks that hold something of the array."""
+        """Chunks that hold elements of the array."""
         if self.constant is not None:
             return 0
         if not self.shape:
@@ -254,7 +254,7 @@ class ArrayMetadata:
 
     @property
     def n_files(self) -> int:
-        """Files that hold something of the array."""
+        """Files that hold elements of the array."""
         return -(-self.n_chunks // self.chunks_per_file)
 
     def file_name(self, number: int) -> str:
@@ -294,14 +294,14 @@ class ArrayMetadata:
         }
 
     @staticmethod
-    @lru_cache(maxsize=1024)  # of the parts of a store, most say the same
+    @lru_cache(maxsize=1024)  # most parts of a store have the same metadata
     def parse(node: bytes) -> "ArrayMetadata":
         """Read ``zarr.json`` as `from_json` does, given its text."""
         return ArrayMetadata.from_json(msgspec.json.decode(node))
 
     @classmethod
     def from_json(cls, node: object) -> Self:
-        """Read ``zarr.json``, which may be anybody's.
+        """Read ``zarr.json``, which may come from anybody.
 
         Raises
         ------

@@ -1,13 +1,13 @@
 """Chunks: numbers and text to bytes and back, alone or several in a shard.
 
-What is written is what zarr reads with the codecs in the metadata. Nothing is copied on the way to
-the compressor, and none of it waits for an event loop.
+zarr can read the chunks with the codecs in the metadata. Data are not copied on the way to the
+compressor, and there is no event loop.
 
-Numbers become Blosc frames whose byte planes are each compressed in the way that suits them. A
-frame says itself how it is to be read, so that any Blosc reads these. Blosc's own encoder runs
-zstd over all planes together. Its fast levels take every short match they meet; among the
-exponents of activations, or the gaps between their columns, those are accidents that cost more
-than they save, and most of the time.
+Numbers become Blosc frames in which each byte plane is compressed in the way that suits it. A frame
+describes its own layout, so any Blosc can read it. Blosc's own encoder runs zstd over all planes
+together, and the fast levels of zstd use every short match. Among the exponents of activations, or
+the gaps between their columns, short matches are accidental: they cost more bytes than they save,
+and take most of the time.
 """
 
 import struct
@@ -50,18 +50,18 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _UTF8 = numcodecs.VLenUTF8()
 
 
-# What a shard's index says of a chunk that isn't there, because it lies beyond the array.
+# The entry of a shard's index for a chunk that doesn't exist, because it lies beyond the array.
 _ABSENT = 2**64 - 1
 ENTRY_BYTES = 16  # offset, length
 
 
-_NOISE: Final = 7.9  # bits a byte, from which on no code gains anything worth its time
-_ONE: Final = 1.02  # bits a byte, up to which nearly all are the same: a code takes one at least
-_RUNS: Final = 0.06  # share of its size to which a plane shrinks where runs did it
-_GAIN: Final = 0.995  # share of a plane's size from which on nothing is worth the time
-_PIECES: Final = 16  # of a plane, by which it is judged,
-_PIECE: Final = 1024  # and their bytes
-_HOPE: Final = 1.03  # matches save more in the whole than in pieces
+_NOISE: Final = 7.9  # bits per byte from which on a code isn't worth its time
+_ONE: Final = 1.02  # bits per byte up to which nearly all bytes are equal: a code takes at least 1
+_RUNS: Final = 0.06  # share of its size to which a plane shrinks if it consists of runs
+_GAIN: Final = 0.995  # share of a plane's size from which on compression isn't worth the time
+_PIECES: Final = 16  # samples of a plane, by which it is judged
+_PIECE: Final = 1024  # bytes of a sample
+_HOPE: Final = 1.03  # matches save more in the whole plane than in samples
 
 _ZSTD: Final = numcodecs.Zstd(level=1)
 _BLOSC: Final = numcodecs.Blosc("zstd", clevel=1, shuffle=numcodecs.Blosc.SHUFFLE, blocksize=BLOCK)
@@ -80,7 +80,7 @@ class Way(Enum):
 
 
 def scratch(count: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """Give memory of this thread's own, until it asks again."""
+    """Give memory of this thread, valid until its next call."""
     n_bytes = count * np.dtype(dtype).itemsize
     memory: npt.NDArray[np.uint8] | None = getattr(_scratch, "memory", None)
     if memory is None or len(memory) < n_bytes:
@@ -113,13 +113,13 @@ def compress(numbers: npt.NDArray[Any], *, differences: bool) -> bytes:
             return _together(numbers, differences)
     elif Way.MATCHES in ways:
         together = _together(numbers, differences)
-        if len(ways) - ways.count(Way.ONE) == 1:  # the samples were of all there is
+        if len(ways) - ways.count(Way.ONE) == 1:  # the samples were the whole plane
             return together
         frame = _frame(numbers, [_stream(plane, Way.FREQUENCY) for plane in planes])
         return min(frame, together, key=len)
     frame = _frame(numbers, [*map(_stream, planes, ways)])
     if numbers.itemsize < 4:
-        # Codes of dense rows have in common what samples don't show, up to 5 %; and they are small.
+        # Codes of dense rows repeat in ways that samples don't show, up to 5 %; and they are small.
         frame = min(frame, _together(numbers, differences), key=len)
     return frame
 
@@ -132,7 +132,7 @@ def _together(numbers: npt.NDArray[Any], differences: bool) -> bytes:
 
 
 def _way(plane: npt.NDArray[np.uint8]) -> Way:
-    """Judge by samples what makes a plane smallest."""
+    """Choose, by samples, the way that makes a plane smallest."""
     bits = sampled_literal_bits(plane)
     if bits > _NOISE:
         return Way.NOISE
@@ -173,7 +173,7 @@ class Utf8(NamedTuple):
 
     @classmethod
     def repeated(cls, text: str, count: int) -> Self:
-        """Give the same text so many times."""
+        """Give the same text `count` times."""
         data = text.encode()
         return cls(_equal_offsets(count, len(data)), data * count)
 
@@ -210,12 +210,12 @@ class ChunkEncoder:
 
 
 def decode_into(stored: bytes, chain: Chain, out: npt.NDArray[Any]) -> None:
-    """Decode a chunk of numbers into contiguous memory of just its elements.
+    """Decode a chunk of numbers into contiguous memory of exactly its size.
 
     Raises
     ------
     ValueError
-        The checksum is wrong, or it isn't a chunk of so many elements.
+        The checksum is wrong, or the chunk has another number of elements.
     """
     compressed = unsealed(stored)
     # Not `scratch`: `out` may lie there.
@@ -246,12 +246,12 @@ def decode_text(stored: bytes, count: int) -> npt.NDArray[Any]:
 
 
 def decode_utf8(stored: bytes, count: int) -> Utf8:
-    """Decode a chunk of text without a Python string for each where all are equally long.
+    """Decode a chunk of text, without Python strings if all texts are equally long.
 
     Raises
     ------
     ValueError
-        The checksum is wrong, or it isn't a chunk of so many texts in UTF-8.
+        The checksum is wrong, or the chunk has another number of texts, or not in UTF-8.
     """
     encoded = _decoded_text(stored, count)
     length, rest = divmod(len(encoded) - 4, max(1, count))
@@ -267,7 +267,7 @@ def decode_utf8(stored: bytes, count: int) -> Utf8:
     return Utf8.of(_UTF8.decode(encoded))
 
 
-@lru_cache(maxsize=64)  # parts of a store mostly have as many rows
+@lru_cache(maxsize=64)  # most parts of a store have the same number of rows
 def _equal_offsets(count: int, length: int) -> npt.NDArray[np.int64]:
     offsets = np.arange(count + 1, dtype=np.int64) * length
     offsets.flags.writeable = False
@@ -281,7 +281,7 @@ def _decoded_text(stored: bytes, count: int) -> npt.NDArray[np.uint8]:
     if n_bytes > most:
         raise ValueError(f"{n_bytes} bytes of text, expected at most {most}")
     encoded = np.empty(n_bytes, np.uint8)
-    _ZSTD.decode(compressed, encoded)  # further frames, which have said nothing, find no room
+    _ZSTD.decode(compressed, encoded)  # there is no room for further frames, of unknown size
     n_texts = int.from_bytes(encoded[:4].tobytes(), "little")
     if n_texts != count or n_bytes < 4 * (count + 1):
         raise ValueError(f"{n_texts} texts in {n_bytes} bytes, expected {count}")
@@ -294,7 +294,7 @@ def sealed(content: bytes) -> bytes:
 
 
 def unsealed(stored: bytes) -> bytes:
-    """Check the CRC-32C, and take it away.
+    """Check the CRC-32C, and remove it.
 
     Raises
     ------
@@ -322,7 +322,7 @@ def _zstd_bytes(compressed: bytes) -> int:
 
 
 def _check_frame(compressed: bytes, n_bytes: int) -> None:
-    """See that a Blosc frame is whole and of the expected size, before it is decompressed."""
+    """Check that a Blosc frame is complete and of the expected size, before decompressing it."""
     if len(compressed) < _BLOSC_HEADER.itemsize:
         raise ValueError(f"a Blosc frame of {len(compressed)} bytes")
     header = np.frombuffer(compressed, _BLOSC_HEADER, 1)[0]
@@ -342,14 +342,14 @@ def shard_index(lengths: list[int], n_chunks: int) -> bytes:
 
 
 def read_index(file: StoredFile, n_chunks: int, most: int) -> list[tuple[int, int] | None]:
-    """Read where a shard's chunks lie: offset and length of each, None for those not there.
+    """Read where a shard's chunks lie: offset and length of each, None for missing ones.
 
     Parameters
     ----------
     file
         The shard.
     n_chunks
-        For how many it has room.
+        Number of chunks that it has room for.
     most
         Bytes that a chunk may have.
 
@@ -387,5 +387,5 @@ def parse_index(content: bytes, n_chunks: int, most: int, end: int) -> list[tupl
 
 
 def most_text_bytes(count: int) -> int:
-    """Say how long a chunk of so many texts may be once decompressed."""
+    """Give the largest decompressed size of a chunk of `count` texts."""
     return min(TEXTS_BYTES + count * TEXT_BYTES, (1 << 31) - 1)

@@ -1,8 +1,8 @@
-"""The two documents of a store: what a part says of itself, and what a snapshot says of all parts.
+"""The two documents of a store: the header of a part, and the list of parts in a snapshot.
 
-Both may be anybody's: what is read is checked against its types and bounds, and against a
-CRC-32C, before anything is done with it. docs/format.md describes them for other programs; the
-JSON schemas beside this module are generated from the classes here.
+Both may come from anybody: types, bounds and a CRC-32C are checked before a document is used.
+docs/format.md describes them for other programs; the JSON schemas beside this module are generated
+from the classes here.
 """
 
 import inspect
@@ -31,8 +31,8 @@ SHARD: Final = 16 * CHUNK  # elements in one file
 # What a part may hold at most. Readers refuse more before they allocate memory for it: a few
 # bytes can claim to be terabytes.
 JSON_BYTES: Final = 8 << 20  # a part's zarr.json
-COPY_BYTES: Final = 1 << 14  # of a file's copy in it, and
-COPIES_BYTES: Final = 1 << 20  # of all of them
+COPY_BYTES: Final = 1 << 14  # the copy of a file in it, and
+COPIES_BYTES: Final = 1 << 20  # all copies
 SNAPSHOT_BYTES: Final = 1 << 28
 JSON_DEPTH: Final = 64  # of settings and provenance
 AXES: Final = 8  # of a layer
@@ -43,7 +43,7 @@ NNZ: Final = (1 << 31) - 1  # of a layer in a part, so that its indptr fits int3
 FEATURES: Final = (1 << 31) - 1  # of a layer
 TEXT_BYTES: Final = 1 << 14  # a text in a column, and
 LAST_SNAPSHOT: Final = (1 << 63) - 1
-TEXTS_BYTES: Final = 1 << 24  # what a chunk of text may have besides
+TEXTS_BYTES: Final = 1 << 24  # a chunk of text, besides the text of one row
 
 PARTS: Final = "parts"
 SNAPSHOTS: Final = "snapshots"
@@ -69,7 +69,7 @@ Encoding: TypeAlias = Literal["csr", "dense"]
 
 
 class Measured(Document, frozen=True, kw_only=True):
-    """What decided about a layer's encoding: so many rows, compressed both ways."""
+    """What decided a layer's encoding: the sizes of `rows` rows, compressed both ways."""
 
     rows: Count
     csr_bytes: Count
@@ -101,7 +101,7 @@ class StoredLayer(Document, frozen=True, kw_only=True):
 
     @property
     def companding(self) -> Companding | None:
-        """How codes give values; None where the values themselves are stored."""
+        """How codes give values; None if the values themselves are stored."""
         return self.values.companding if isinstance(self.values, CodedValues) else None
 
     @property
@@ -117,12 +117,12 @@ _Kept = Annotated[
 
 
 def read_extra(text: str) -> dict[str, bool | int | float | str | None]:
-    """Read what is kept of a row: the text of its column ``extra``.
+    """Read the kept columns of a row from the text of its column ``extra``.
 
     Raises
     ------
     ValueError
-        It is no JSON object of columns.
+        It is not a JSON object of columns.
 
     Examples
     --------
@@ -140,7 +140,7 @@ def read_extra(text: str) -> dict[str, bool | int | float | str | None]:
 
 
 def _check_depth(document: object) -> None:
-    """Refuse what is nested so deep that programs that read it later would fail."""
+    """Refuse a document nested so deeply that programs that read it later would fail."""
     level = [document]
     for _ in range(JSON_DEPTH):
         nested = [[*each.values()] if isinstance(each, dict) else each for each in level]
@@ -151,19 +151,19 @@ def _check_depth(document: object) -> None:
 
 
 class Origin(Document, frozen=True, kw_only=True):
-    """So many consecutive rows of a part, and how they were made."""
+    """The number of some consecutive rows of a part, and how they were made."""
 
     rows: RowCount
     provenance: dict[str, Any]
 
 
 class Header(Document, frozen=True, kw_only=True):
-    """A part's account of itself: the attribute ``sparsefeat`` of its root.
+    """A part's description of itself: the attribute ``sparsefeat`` of its root.
 
-    `origins` says how its rows were made, in their order, where not all of them were made as
-    `provenance` says. `values` is what was asked for, as `sparsefeat.store.Values` writes
-    it. `copies` has what a reader of a row needs besides chunks, so that it need not ask for it:
-    by its path, the whole of a small file, or a shard's index.
+    `origins` says how its rows were made, in their order, if not all of them were made as
+    `provenance` says. `values` is the requested choice, as `sparsefeat.store.Values` writes it.
+    `copies` has, by their paths, the small files and shards' indexes that a reader of one row needs
+    besides chunks, to save requests.
     """
 
     format: Literal[1]
@@ -209,7 +209,7 @@ class PartEntry(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     """A part, as a snapshot lists it.
 
     `crc32c` is that of its ``zarr.json``, `n_bytes` the size of all its files, and `excluded` are
-    the rows that don't count: ascending ranges of the first and one past the last.
+    the excluded rows: ascending ranges of the first and one past the last.
     """
 
     name: PartName
@@ -229,21 +229,21 @@ class PartEntry(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
 
     @property
     def n_excluded(self) -> int:
-        """Rows that don't count."""
+        """Number of excluded rows."""
         return sum(stop - start for start, stop in self.excluded)
 
     @property
     def n_rows(self) -> int:
-        """Rows that count."""
+        """Number of rows that are not excluded."""
         return self.rows - self.n_excluded
 
 
 class SnapshotDocument(Document, frozen=True, kw_only=True):
-    """What ``snapshots/<number>.json`` holds, beside its checksum.
+    """The content of ``snapshots/<number>.json``, except its checksum.
 
-    A full one has settings, layers, values, and all parts. One with a `base` has the parts that
-    are new since that snapshot, or listed otherwise: an entry with a name that the base has takes
-    its place, all others come after these. Nothing else may differ.
+    A full snapshot has settings, layers, values, and all parts. A snapshot with a `base` has the
+    entries that are new or have changed since the base: an entry whose name the base has replaces
+    that entry; all others follow. Nothing else may differ.
     """
 
     format: Literal[1]
@@ -280,7 +280,7 @@ def checksum(content: bytes) -> str:
 
 
 def seal(document: SnapshotDocument) -> bytes:
-    """Write a snapshot's document, with the checksum of all that follows it in front."""
+    """Encode a snapshot's document, beginning with the checksum of everything after it."""
     body = msgspec.json.encode(document)[1:]
     return _PREFIX + checksum(body).encode() + b'",' + body
 
@@ -308,7 +308,7 @@ def unseal(content: bytes, *, where: str) -> SnapshotDocument:
 
 
 def seal_checksum(content: bytes) -> str:
-    """Give the checksum that a sealed document has in front."""
+    """Give the checksum with which a sealed document begins."""
     return content[len(_PREFIX) : len(_PREFIX) + 8].decode(errors="replace")
 
 
@@ -318,7 +318,7 @@ def read_header(attribute: bytes, *, where: str) -> Header:
     Raises
     ------
     StoreCorruptError
-        It is none.
+        It is not a valid header.
     StoreError
         Its format is newer.
     """
@@ -423,7 +423,7 @@ def plain_json(given: Mapping[str, JSON], *, what: str) -> dict[str, JSON]:
     """
     try:
         document = json.dumps(dict(given), allow_nan=False)
-        if len(document) > JSON_BYTES // 8:  # a part has more besides
+        if len(document) > JSON_BYTES // 8:  # a part has other metadata, too
             raise ValueError(f"{len(document)} bytes, at most {JSON_BYTES // 8} are read again")
         copy: dict[str, JSON] = json.loads(document)
     except (TypeError, ValueError, RecursionError) as exc:

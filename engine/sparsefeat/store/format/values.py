@@ -33,9 +33,9 @@ class Values:
     ----------
     kind
         ``float32`` (all bits), ``float16``, ``bits`` (float32 of fewer bits of mantissa) or
-        ``uint8`` (squares of 1 to 255, in steps of their channel).
+        ``uint8`` (squares of codes from 1 to 255, times the channel's scale).
     bits
-        Of mantissa, 1 to 22, where the kind is ``bits``.
+        Bits of mantissa, 1 to 22, if the kind is ``bits``.
     """
 
     kind: Kind = "float32"
@@ -58,7 +58,7 @@ class Values:
         Raises
         ------
         InputError
-            It is none of them.
+            It is none of these.
 
         Examples
         --------
@@ -90,12 +90,12 @@ class Values:
         return self.kind == "float32"
 
     def check_layers(self, layers: Iterable[Layer]) -> None:
-        """Refuse layers that are known to have values that can't be stored so.
+        """Refuse layers whose values are known to be unsuitable for this choice.
 
         Raises
         ------
         InputError
-            One has.
+            A layer has such values.
         """
         if self.kind == "uint8":
             for layer in layers:
@@ -106,12 +106,12 @@ class Values:
                     )
 
     def check(self, rows: Sequence[Row], layers: Mapping[str, Csr]) -> None:
-        """Refuse rows with a value that can't be stored so.
+        """Refuse rows with a value that can't be stored with this choice.
 
         Raises
         ------
         InputError
-            There is one: for float16 beyond its range, for uint8 negative or not finite.
+            There is such a value: for float16 beyond its range, for uint8 negative or not finite.
         """
         for name, csr in layers.items():
             if self.kind == "float16":
@@ -135,20 +135,20 @@ class Values:
 class Document(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
 ):
-    """Fields that are missing, unknown, or of a wrong type are an error."""
+    """A document in which missing, unknown or wrongly typed fields are errors."""
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How far stored values are from those that were computed, over rows.
+    """How far stored values are from the computed ones, over rows.
 
     Attributes
     ----------
     rows
-        How many.
+        Number of rows.
     relative_l2
-        Of the worst row: norm of the error over the norm of what was computed.
+        Of the worst row: norm of the error over the norm of the computed values.
     cosine_mean, cosine_min
-        Between the two, for each row; 1 for a row of zeros.
+        Between the stored and the computed values of each row; 1 for a row of zeros.
     """
 
     rows: Annotated[int, Meta(ge=0)] = 0
@@ -158,7 +158,7 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @classmethod
     def of(cls, csr: Csr, stored: npt.NDArray[np.float32]) -> Self:
-        """Compare rows with the values that stand for theirs, in double precision."""
+        """Compare rows with the values that are stored for them, in double precision."""
         if not csr.n_rows:
             return cls()
         error, power, other, product = sum_errors(csr, stored).T
@@ -189,7 +189,7 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class StoredValues(Document, frozen=True, kw_only=True, tag_field="kind"):
-    """How a layer's values are stored in a part, where that is not as float32 to the last bit."""
+    """How a layer's values are stored in a part, if not as float32 to the last bit."""
 
     loss: Loss | None = None
 
@@ -200,7 +200,7 @@ class StoredValues(Document, frozen=True, kw_only=True, tag_field="kind"):
 
 
 class RoundedValues(StoredValues, frozen=True, kw_only=True, tag="bits"):
-    """Float32 with so many bits of mantissa, all others zero."""
+    """Float32 with `bits` bits of mantissa, all others zero."""
 
     bits: Annotated[int, Meta(ge=1, le=23)]
 
@@ -209,7 +209,7 @@ class RoundedValues(StoredValues, frozen=True, kw_only=True, tag="bits"):
 
 
 class HalfValues(StoredValues, frozen=True, kw_only=True, tag="float16"):
-    """Float32 to readers, through a codec as float16."""
+    """Float32 for readers, stored as float16 by a codec."""
 
     def __str__(self) -> str:
         return "float16"

@@ -1,4 +1,4 @@
-"""What is done with a store that is there: verify, compact, merge, remove, vacuum."""
+"""Operations on an existing store: verify, compact, merge, remove, vacuum."""
 
 from sparsefeat.store.maintenance.compact import Compaction, compact
 from sparsefeat.store.maintenance.info import Commit, history, info

@@ -1,4 +1,4 @@
-"""Making few full parts of many small ones."""
+"""Joining many small parts into few full ones."""
 
 import os
 import threading
@@ -62,8 +62,8 @@ from sparsefeat.types import ChannelScales, Layer, Reject, Row
 T = TypeVar("T")
 Lines = npt.NDArray[np.int64]
 
-ORIGIN_BYTES_PER_PART: Final = JSON_BYTES // 4  # of the header, which has more besides
-# Who made a group of parts has looked at its size.
+ORIGIN_BYTES_PER_PART: Final = JSON_BYTES // 4  # of the header, which has other content, too
+# The size was checked when the group of parts was made.
 _UNLIMITED: Final = PartLimits(rows=CHUNK_ELEMENTS - 1, n_bytes=MAX_BYTES)
 
 
@@ -76,21 +76,21 @@ class Compaction:
     parts_before, parts_after
         Parts that the store lists.
     groups
-        The names of the parts that were written into one new part each.
+        For each new part, the names of the parts that it was made of.
     rows
         Rows that the new parts hold.
     resolved
-        Rejects that were left out, since their image gave a row or a later reject.
+        Rejects that were left out, since their image has a row or a later reject.
     bytes_before
         Size of the parts that were replaced: `vacuum` deletes them.
     bytes_after
-        Size of the new ones; None if none was written, but would be.
+        Size of the new parts; None if a dry run wrote none.
     lost
         Groups that were left as they are, since another process changed their parts meanwhile.
     stopped
-        It was told to stop, and there is more to do.
+        Whether it was told to stop while there was more to do.
     vacuumed
-        What was deleted at its end; None unless `vacuum` was asked for.
+        What was deleted at its end; None unless `vacuum` was requested.
     """
 
     parts_before: int
@@ -116,10 +116,10 @@ def compact(
     progress: Callable[[int, int], None] | None = None,
     stop: threading.Event | None = None,
 ) -> Compaction:
-    """Write small neighbouring parts of a store into full ones, which take their places.
+    """Replace small neighbouring parts of a store by full ones.
 
-    Rows, their order and their values stay as they are. Left out are rows that were removed or
-    replaced, and rejects that a reader leaves out. Each new part is committed by itself. Others
+    Rows, their order and their values stay as they are. Rows that were removed or replaced are left
+    out, and so are rejects that a reader leaves out. Each new part is committed by itself. Others
     may read, append and compact meanwhile; an open `Store` keeps the parts that it has, until
     `vacuum` deletes them.
 
@@ -128,18 +128,18 @@ def compact(
     folder
         The store.
     everything
-        Write full parts anew, too: encodings and compression are chosen again.
+        Rewrite full parts, too: encodings and compression are chosen again.
     vacuum
-        Delete at once what is no longer part of the store: only if nobody else reads or writes it.
+        Delete immediately what no longer belongs to the store; only if nobody else uses it.
     rows_per_part, bytes_per_part
-        Size of a full part, the bytes before compression. Less than half of both is small. A
-        part is never split.
+        Size of a full part, in rows and in bytes before compression. A part with less than half of
+        both is small. A part is never split.
     dry_run
         Only tell what would be done.
     progress
-        Called with the number of rows written, about, and their total.
+        Called with the approximate number of rows written, and their total.
     stop
-        Once set, the compaction ends after the part in hand.
+        Once set, the compaction ends after the current part.
 
     Raises
     ------
@@ -148,9 +148,9 @@ def compact(
     StoreCorruptError
         A part is damaged; those before it were compacted.
     StoreReadError, StoreWriteError
-        The system refused. All rows are there as before.
+        The system refused. No row is lost.
     InputError
-        A part is to be of no rows or bytes.
+        A full part would have no rows or bytes.
 
     Examples
     --------
@@ -196,7 +196,7 @@ def compact(
 
 
 def _commit(log: Log, latest: Snapshot, group: Sequence["Selected"], entry: PartEntry) -> Snapshot:
-    """Put a part in the place of those that it was made of, if they are still listed so."""
+    """Replace the parts that a new one was made of, if their entries have not changed."""
     old = [source.entry for source in group]
 
     def replaced(latest: Snapshot) -> Change | None:
@@ -216,7 +216,7 @@ def _commit(log: Log, latest: Snapshot, group: Sequence["Selected"], entry: Part
 def _groups(
     storage: Storage, snapshot: Snapshot, limits: PartLimits, *, everything: bool
 ) -> list[list["Selected"]]:
-    """Group neighbours that are worth writing anew."""
+    """Group neighbouring parts that are worth rewriting."""
 
     def is_meant(source: Selected) -> bool:
         return everything or source.entry.n_excluded > 0 or is_small(source, limits)
@@ -233,7 +233,7 @@ def _groups(
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Selected:
-    """A part, and what of it is written again: row numbers, and lines of its rejects."""
+    """A part, and which of its rows and rejects are written again: row and line numbers."""
 
     part: Part
     rows: Lines
@@ -251,12 +251,12 @@ class Selected:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of the kept rows before compression, about."""
+        """Approximate bytes of the kept rows before compression."""
         return part_bytes(self.part) * len(self.rows) // max(1, self.entry.rows)
 
 
 def read_sources(parts: Sequence[Part]) -> list[Selected]:
-    """Find out what of each part is kept, all of one storage."""
+    """Find out what is kept of each part; all are of one storage."""
     at_once = parts[0].storage.reads_at_once if parts else 1
     return [
         Selected(
@@ -285,10 +285,10 @@ def is_small(source: Selected, limits: PartLimits) -> bool:
 
 
 def pack(sources: Iterable[Selected], limits: PartLimits) -> Iterator[list[Selected]]:
-    """Cut parts in a row into groups that fit one part each, without a value being changed.
+    """Divide consecutive parts into groups that each fit one part, without changing a value.
 
-    No part is split: one that is over the limits by itself has a group of its own. Parts whose
-    values are codes with other scales, or kept otherwise, are never in one group.
+    No part is split: one that exceeds the limits by itself forms its own group. Parts whose codes
+    have different scales, or whose values are stored differently, are never in one group.
     """
     sources = [*sources]
     at_once = _reads_at_once(sources)
@@ -314,12 +314,12 @@ def _reads_at_once(sources: Iterable[Selected]) -> int:
 
 
 def _coding_of(part: Part) -> list[tuple[object, ...]]:
-    """Give what parts must agree in for `common_encoder` to find one."""
+    """Give what parts must have in common so that `common_encoder` finds an encoder."""
     coding: list[tuple[object, ...]] = []
     for name, stored in sorted(part.layers.items()):
         scales = b""
         if stored.companding is not None:
-            # Of a part opened for this, so that not the scales of all are kept.
+            # From a part opened for this, so that the scales of all parts are not kept.
             scales = blake2b(Part(part.storage, part.entry).scales(name).tobytes()).digest()
         coding.append((stored.form, scales))
     return coding
@@ -340,9 +340,9 @@ def write_group(
     *,
     wrote: Callable[[int], None] = lambda n_elements: None,
 ) -> PartEntry:
-    """Write what is kept of some parts into one new part, which nobody lists yet.
+    """Write what is kept of some parts into one new part, which no snapshot lists yet.
 
-    Layer by layer, some 100 MB of it in memory at a time. Encodings are chosen anew; values
+    Layers are written one by one, with about 100 MB in memory. Encodings are chosen anew; values
     stay stored as they are.
 
     Parameters
@@ -363,7 +363,7 @@ def write_group(
     StoreWriteError
         The disk refused.
     """
-    # Opened anew: what reading keeps of them goes with the group.
+    # Opened anew, so that what reading caches is freed with the group.
     at_once = _reads_at_once(group)
     parts = [*overlapped(lambda source: Part(source.part.storage, source.entry), group, at_once)]
     first = parts[0].header
@@ -408,7 +408,7 @@ def write_group(
 
 
 class RowCounter:
-    """Tells how many rows are written, reckoned from their elements: layers differ in size.
+    """Reports how many rows are written, estimated from elements, since layers differ in size.
 
     Parameters
     ----------
@@ -436,7 +436,7 @@ class RowCounter:
 
 def _encoder(parts: Sequence[Part], layer: str) -> ValueEncoder:
     encoder = common_encoder(parts, layer)
-    assert encoder is not None  # `pack` has looked
+    assert encoder is not None  # `pack` has checked it
     return encoder
 
 
@@ -460,7 +460,7 @@ def _records(part: Part, table: str, record: Callable[..., T], lines: Lines) -> 
 
 
 def _origins(parts: Sequence[Part], group: Sequence[Selected]) -> list[Origin]:
-    """Say how the rows were made, neighbours that were made alike together."""
+    """Say how the rows were made; neighbours that were made in the same way are joined."""
     origins: list[Origin] = []
     for part, source in zip(parts, group, strict=True):
         bounds = np.cumsum([origin.rows for origin in part.header.all_origins()])
@@ -474,11 +474,11 @@ def _origins(parts: Sequence[Part], group: Sequence[Selected]) -> list[Origin]:
 
 
 def common_encoder(parts: Sequence[Part], layer: str) -> ValueEncoder | None:
-    """Give the encoder by which one part can hold a layer of all of these; None if there is none.
+    """Give an encoder with which one part can hold a layer of `parts`; None if there is none.
 
-    It stores values as they do, if they agree in that and in the scales of codes; as float32
-    where they don't, but all are linear codes or float32 to the last bit. Parts with other scales
-    for ``uint8`` can't lie in one: their values would have to be rounded again.
+    If the parts store values in the same way and with the same scales, so does the encoder.
+    Otherwise, if all have linear codes or float32 to the last bit, it stores float32. Parts with
+    different scales for ``uint8`` can't be joined: their values would have to be rounded again.
 
     Raises
     ------

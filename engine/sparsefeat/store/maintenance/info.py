@@ -1,4 +1,4 @@
-"""What a store holds, in figures, and how it came to be."""
+"""Figures about a store, and its history."""
 
 import os
 from dataclasses import dataclass
@@ -16,13 +16,12 @@ def info(folder: str | os.PathLike[str], *, snapshot: int | None = None) -> dict
     Returns
     -------
     A JSON mapping: snapshot (its number), created, rows, excluded (rows that were removed or
-    replaced and still take room), rejected, parts, bytes, allocated_bytes (what the disk gives to
-    all files, of older snapshots too; None in a bucket), settings, values asked for, and for
-    each layer its shape, its encoding ("csr", "dense" or "mixed"), in what form its values are
-    ("float32", "bits:N", "float16", "uint8 linear codes", ..., or "mixed") and what that loses
-    (None where nothing is
-    lost), nnz, share of zeros, bytes dense and stored, and stored / dense. Figures of layers are of
-    all rows of the parts, excluded ones too.
+    replaced and still take space), rejected, parts, bytes, allocated_bytes (what the disk allocates
+    to all files, also of older snapshots; None in a bucket), settings, the requested values, and
+    for each layer its shape, its encoding ("csr", "dense" or "mixed"), how its values are stored
+    ("float32", "bits:N", "float16", "uint8 linear codes", ..., or "mixed"), their error (None if
+    there is none), nnz, share of zeros, bytes dense and stored, and stored / dense. Figures of
+    layers are of all rows of the parts, including excluded ones.
 
     Raises
     ------
@@ -59,7 +58,7 @@ def _allocated_bytes(store: Store) -> int | None:
 
 
 def _losses(store: Store) -> dict[str, Loss]:
-    """Sum up what the parts have lost of each layer, where they have."""
+    """Combine the parts' losses of each layer that has any."""
     losses: dict[str, Loss] = {}
     if any(layer.form != "float32" for entry in store.snapshot.parts for layer in entry.layers):
         for part in store.opened:
@@ -93,9 +92,9 @@ def _layer_info(store: Store, name: str, place: int, loss: Loss | None) -> dict[
 class Commit:
     """One snapshot: its number, when and by what it was made, its rows and parts.
 
-    `added` is how many more rows these are than in the snapshot before it in the list; None for
-    the oldest that `vacuum` has left. `parts` is None where a snapshot that this one refers to is
-    not there any more.
+    `added` is the number of rows more than in the snapshot before it in the list; None for the
+    oldest that `vacuum` has left. `parts` is None if a snapshot that this one refers to no longer
+    exists.
     """
 
     snapshot: int
@@ -107,7 +106,7 @@ class Commit:
 
 
 def history(folder: str | os.PathLike[str]) -> list[Commit]:
-    """List the snapshots of a store that are there, oldest first.
+    """List the existing snapshots of a store, oldest first.
 
     Raises
     ------

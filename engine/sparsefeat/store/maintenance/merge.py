@@ -1,4 +1,4 @@
-"""Making one store of several."""
+"""Joining several stores into one."""
 
 import os
 import threading
@@ -36,13 +36,13 @@ class Merge:
     rows, rejected
         Rows and rejects that were added.
     duplicates
-        Rows that were left out, since the output or an earlier source has one of the same id.
+        Rows that were left out, since the output or an earlier source has a row of the same id.
     parts
         Parts that were added.
     bytes_added
         Their size.
     stopped
-        It was told to stop, and there is more to do.
+        Whether it was told to stop while there was more to do.
     """
 
     rows: int
@@ -65,9 +65,9 @@ def merge(
 ) -> Merge:
     """Write the rows of several stores into another one; the sources stay as they are.
 
-    Rows come in the order of the sources, each row id once. Rejects come along unless their
-    image gave a row, or a later reject. The output is made, or appended to: a merge that was
-    stopped or killed goes on when it is called again.
+    Rows have the order of the sources, and each row id is added once. Rejects are copied unless
+    their image has a row or a later reject. The output is created, or appended to: to continue a
+    merge that was stopped or killed, call it again.
 
     Parameters
     ----------
@@ -76,18 +76,19 @@ def merge(
     output
         Another folder.
     where
-        Only rows for which this condition holds, as `Store.where` takes it; no rejects then.
+        Copy only rows for which this condition holds, and no rejects: see `Store.where`.
     rows_per_part, bytes_per_part
-        Size of a full part, the bytes before compression. A source's part is never split.
+        Size of a full part, in rows and in bytes before compression. A source's part is never
+        split.
     progress
-        Called with the number of rows written, about, and their total.
+        Called with the approximate number of rows written, and their total.
     stop
-        Once set, the merge ends after the part in hand.
+        Once set, the merge ends after the current part.
 
     Raises
     ------
     StoreNotFoundError
-        A source is no store.
+        A source is not a store.
     StoreMismatchError
         The stores differ in settings or layers.
     StoreChangedError
@@ -99,7 +100,7 @@ def merge(
     StoreError
         The output holds something else.
     InputError
-        No source was named, the output is or lies in one, or `where` is no condition.
+        No source was named, the output is or lies in one, or `where` is not a condition.
 
     Examples
     --------
@@ -174,7 +175,7 @@ def _check_alike(snapshots: Sequence[Snapshot], folders: Sequence[Path | str]) -
 def _wanted(
     stores: Sequence[Store], where: str | None, storage: Storage, output: Snapshot | None
 ) -> tuple[list[Selected], int]:
-    """Find out what of the sources is to be written, and how many rows are there already."""
+    """Find out what to write of the sources, and how many of their rows the output has already."""
     there = open_parts(storage, output.parts) if output else []
     parts: list[Part] = []
     chosen: list[Lines] = []
@@ -184,7 +185,7 @@ def _wanted(
         some = {id(each.part): each.rows for each in by_part(store.opened, numbers)}
         parts += store.parts
         chosen += [some.get(id(part), np.empty(0, np.int64)) for part in store.parts]
-    # The output's own count as the later ones, or each merge would add the same again.
+    # The output's own rejects count as later ones, or each merge would add the same ones again.
     rejects = standing_rejects([*parts, *there], storage.reads_at_once)[: len(parts)]
     at_once = max(store.storage.reads_at_once for store in stores)
     stored = overlapped(lambda part: [*row_ids(part)], there, storage.reads_at_once)
@@ -207,8 +208,8 @@ def _wanted(
 class _Output:
     """The store that is appended to, while others may append to it too.
 
-    `latest` is its newest snapshot, that `_wanted` has looked at; `like` is what it becomes if
-    there is none.
+    `latest` is its newest snapshot, which `_wanted` has read; `like` has the settings for a new
+    store.
     """
 
     def __init__(self, storage: Storage, latest: Snapshot | None, *, like: Snapshot) -> None:
@@ -220,7 +221,7 @@ class _Output:
     def append(self, entry: PartEntry) -> PartEntry:
         """Commit a part, without rows that others have committed meanwhile.
 
-        A part of which nothing is left is not committed.
+        If nothing is left of the part, it is not committed.
         """
         if self.latest is None:
             like, change = self._like, Change(operation="merge", parts=[entry])

@@ -38,9 +38,9 @@ class Removal:
 def remove(folder: str | os.PathLike[str], where: str, *, dry_run: bool = False) -> Removal:
     """Remove the rows that a condition holds for.
 
-    They don't count from the next snapshot on; their bytes stay until `compact` has written the
-    others into new parts, and `vacuum` has deleted the old ones. An image whose row was removed
-    is new to a later extraction.
+    The next snapshot excludes them; their bytes stay until `compact` has rewritten their parts, and
+    `vacuum` has deleted the old ones. A later extraction treats an image whose row was removed as
+    new.
 
     Parameters
     ----------
@@ -49,14 +49,14 @@ def remove(folder: str | os.PathLike[str], where: str, *, dry_run: bool = False)
     where
         The condition, as `Store.where` takes it.
     dry_run
-        Only tell how many rows it holds for.
+        Only count the rows that it holds for.
 
     Raises
     ------
     StoreNotFoundError
         There is no store.
     InputError
-        It is no such condition.
+        The condition is invalid.
     StoreCorruptError
         A part is damaged.
     StoreChangedError
@@ -94,7 +94,7 @@ def _found(
 ) -> dict[str, list[int]]:
     """Find rows in the parts of a later snapshot, of which some may have been compacted.
 
-    `rows` are numbers and ids by the name of the part in which the store has them.
+    `rows` has row numbers and ids, by the name of the part in which the store has them.
     """
     found = {name: [*numbers] for name, numbers in rows.items() if name in latest.by_name}
     ids = {id for name in rows.keys() - found.keys() for id in rows[name].values()}
@@ -113,13 +113,13 @@ class Vacuum:
     Parameters
     ----------
     parts
-        Parts that no snapshot lists any more, those that killed writers left among them.
+        Parts that no snapshot lists any more, including those that killed writers left.
     snapshots
         Older snapshots.
     leftovers
         Temporary files.
     stored_bytes, allocated_bytes
-        What the parts took: their bytes, and what the disk gave them.
+        Bytes of the parts, and bytes that the disk had allocated to them.
     waiting
         Parts that are kept, though the newest snapshot doesn't list them: they changed, or were
         replaced, too recently.
@@ -142,9 +142,10 @@ def vacuum(
 ) -> Vacuum:
     """Delete parts and snapshots that are no longer part of a store.
 
-    A snapshot that was the newest one within the grace period is kept, with its parts: who opened
-    it reads on. So is a part that changed within it: a writer may be at work on it. Killed at any
-    moment, it leaves a store that can be read, and the rest to the next call.
+    A snapshot that was the newest one within the grace period is kept, with its parts, so that
+    processes that opened it can read on. So is a part that changed within the grace period, since a
+    writer may be working on it. If this is killed, the store can still be read, and the next call
+    continues.
 
     Parameters
     ----------
@@ -166,7 +167,7 @@ def vacuum(
     StoreReadError, StoreWriteError
         The system refused.
     InputError
-        The grace period is no number of seconds.
+        The grace period is not a number of seconds.
 
     Examples
     --------
@@ -201,9 +202,9 @@ def _vacuum(
     unlisted = [name for name in there if name not in listed]
     waiting = sum(name not in newest.by_name for name in there) - len(unlisted)
     usage, deleted = Usage(), 0
-    # First the temporary files: who has slept since it listed the snapshots must not give one a
-    # number that is free again. Then the snapshots, so that none lists a part that is gone; and
-    # from the newest on, so that none refers to one that is gone.
+    # First the temporary files: a writer that has slept since it listed the snapshots must not take
+    # a number that is free again. Then the snapshots, so that none lists a deleted part; and from
+    # the newest on, so that none refers to a deleted one.
     leftovers = _delete_leftovers(storage, age, older_than, dry_run=dry_run)
     for number in reversed(old):
         if not dry_run:
@@ -234,8 +235,9 @@ def _kept(
 ) -> tuple[set[int], set[str]]:
     """Find the snapshots that stay, and the parts that they list.
 
-    These are the newest one, those that it was within the grace period, and those that any of
-    them refers to. A snapshot lists what it refers to lists, so that each file is read once.
+    These are the newest one, those that were the newest within the grace period, and those that any
+    of them refers to. A snapshot has all parts of the one that it refers to, so each file is read
+    once.
     """
     needed = {each.number for each in newest.chain}
     listed = {*newest.by_name}
@@ -255,15 +257,15 @@ def _kept(
 
 
 def _latest(log: Log, known: Snapshot) -> Snapshot:
-    """Give the newest snapshot: a slow writer may have committed a part since it was looked at."""
+    """Read the newest snapshot again: a slow writer may have committed a part meanwhile."""
     return known if log.numbers()[-1:] == [known.number] else log.require()
 
 
 def _age(storage: Storage, key: str, *, exact: bool) -> float | None:
-    """Give how long nothing has changed.
+    """Give the seconds since anything changed.
 
-    None for what somebody else has just deleted, and for the names of empty folders, which some
-    object stores keep.
+    None if somebody else has just deleted it, and for names of empty folders, which some object
+    stores keep.
     """
     try:
         return storage.age(key, exact=exact)

@@ -35,16 +35,16 @@ from sparsefeat_kernels import Csr, csr_zeros_per_channel
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """One thing that is not as it should be.
+    """One problem that was found.
 
     Parameters
     ----------
     what
-        What it is, in words; kept in one line.
+        A description, in one line.
     part
         The part's name; empty for the store as a whole.
     layer
-        The layer's name; empty where it is no layer's data.
+        The layer's name; empty if it is not about a layer's data.
     rows
         First row of the part that is affected, and the one after the last; None for all.
     harmless
@@ -73,11 +73,11 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VerifyReport:
-    """The findings, and how much was looked at.
+    """The findings, and how much was checked.
 
-    `findings` are about the store. `changes` are about the images that were compared with it,
-    `images` of them: those missing now, that can't be read, or with other bytes than when they
-    were stored. The store is none the worse for it. `n_bytes` is what was read of the store.
+    `findings` are about the store. `changes` are about images that are missing now, can't be read,
+    or have other bytes than when they were stored; the store itself is undamaged. `images` is the
+    number of images that were compared, `n_bytes` that of bytes read from the store.
     """
 
     findings: tuple[Finding, ...]
@@ -111,9 +111,8 @@ def verify(
     folder
         The store.
     source
-        The folder that plays the part of the recorded root, or several where the store was
-        made from several: each row's image is looked for there, and its size and SHA-256
-        compared.
+        The folder to use instead of the recorded root, or several if the store was made from
+        several: each row's image is looked up there, and its size and SHA-256 are compared.
     progress
         Called with the number of parts done and their total.
 
@@ -127,7 +126,7 @@ def verify(
     StoreNotFoundError
         There is no store to check.
     StoreReadError
-        The system refused to read something, so that nothing can be said of it.
+        The system refused to read something, so that it can't be checked.
     StoreCorruptError
         The newest snapshot is damaged, so that it is unknown what the store holds.
     SourceError
@@ -195,7 +194,7 @@ def _check_folders(sources: Sequence[Path]) -> None:
 
 
 def _snapshot_findings(log: Log, newest: Snapshot) -> Iterator[Finding]:
-    """Look at the snapshots before the newest one: a damaged one loses nothing of the store."""
+    """Check the snapshots before the newest one; the store loses no row if one is damaged."""
     checksums: dict[int, str] = {}
     numbers = [number for number in log.numbers() if number < newest.number]
     for number in numbers:
@@ -223,7 +222,7 @@ def _snapshot_findings(log: Log, newest: Snapshot) -> Iterator[Finding]:
 
 
 def _leftovers(storage: Storage, snapshot: Snapshot) -> Iterator[Finding]:
-    """Find what belongs to no part, and to no snapshot."""
+    """Find files that belong to no part and to no snapshot."""
     unlisted = 0
     for prefix in (PARTS, SNAPSHOTS):
         try:
@@ -231,11 +230,11 @@ def _leftovers(storage: Storage, snapshot: Snapshot) -> Iterator[Finding]:
         except OSError as exc:
             if refused := read_refusal(storage.name(prefix), exc):
                 raise refused from exc
-            names = []  # each part that is not there is told of
+            names = []  # each missing part is reported
         for name in names:
             part = part_name(name) if prefix == PARTS else None
             if part is not None:
-                # Some services keep the names of folders in which there is nothing any more.
+                # Some services keep the names of empty folders.
                 unlisted += part not in snapshot.by_name and storage.exists(part_key(part))
             elif not name.startswith(".") and (prefix == PARTS or snapshot_number(name) is None):
                 yield Finding(what=f"{prefix}/{name} belongs to nothing", harmless=True)
@@ -255,7 +254,7 @@ def _is_replaced(log: Log, entry: PartEntry, snapshot: Snapshot) -> bool:
 
 
 class _PartCheck:
-    """Looks at everything in one part; `rows` is its table of rows, if that can be read."""
+    """Checks everything in one part; `rows` is its table of rows, if that can be read."""
 
     def __init__(self, storage: Storage, entry: PartEntry, snapshot: Snapshot) -> None:
         self._storage, self._entry, self._snapshot = storage, entry, snapshot
@@ -284,11 +283,11 @@ class _PartCheck:
         except Exception as exc:
             if refused := read_refusal(self._storage.name(self.key), exc):
                 raise refused from exc
-            # Whatever damage nobody thought of is still damage, and other parts may be whole.
+            # Unforeseen damage is still damage, and other parts may be undamaged.
             yield self._finding(f"can't be checked any further: {type(exc).__name__}: {exc}")
 
     def ids(self) -> Iterator[tuple[int, str]]:
-        """Give number and id of each row that counts."""
+        """Give number and id of each row that is not excluded."""
         ids = self.rows.get(INDEX, [])
         numbers = range(len(ids)) if self._kept is None or not ids else self._kept.tolist()
         return ((number, ids[number]) for number in numbers)
@@ -350,7 +349,7 @@ class _PartCheck:
             yield self._finding(str(exc))
 
     def _copies(self, part: Part) -> Iterator[Finding]:
-        """Compare what the header repeats with the ends of the files."""
+        """Compare the copies in the header with the ends of the files."""
         files = {*self.files}
         for name, copy in part.header.copies.items():
             if name not in files:
@@ -404,7 +403,7 @@ def _check_layer(part: Part, stored: StoredLayer) -> Iterator[Finding]:
 def _suspicious(
     csr: Csr, nnz: npt.NDArray[np.int64]
 ) -> Iterator[tuple[str, npt.NDArray[np.int64]]]:
-    """Yield what values should never be, and the rows where they are."""
+    """Yield the kinds of invalid values, and the rows that have them."""
     other = np.flatnonzero(np.diff(csr.indptr) != nnz)
     if len(other):
         yield "the stored zero counts are not those of the data", other
@@ -427,7 +426,7 @@ def _locate(
     width = stored.layer.n_features if stored.encoding == "dense" else 1
     located = False
     for array in arrays:
-        # Elements of a CSR's arrays, but rows of a dense one, are what an array counts along.
+        # The first axis of a CSR's arrays counts elements, that of a dense array counts rows.
         first, last = int(offsets[start]) // width, int(offsets[stop]) // width
         step = max(1, CHUNK // width)
         for begin in range(first // step * step, last, step):
@@ -458,7 +457,7 @@ def _few(numbers: npt.NDArray[np.int64]) -> str:
 
 
 def _check_source(part: str, check: _PartCheck, sources: Sequence[Path]) -> Iterator[Finding]:
-    """Yield which images of a part are in none of some folders, or are others there."""
+    """Yield which images of a part are in none of some folders, or differ there."""
     for number, _ in check.ids():
         path, size, sha256 = (check.rows[name][number] for name in ("path", "bytes", "sha256"))
         wrong: list[str] = []
@@ -468,7 +467,7 @@ def _check_source(part: str, check: _PartCheck, sources: Sequence[Path]) -> Iter
                 break
             wrong.append(found)
         else:
-            # What differs says more than that it isn't in the other folders.
+            # That an image differs says more than that the other folders don't have it.
             what = next((each for each in wrong if each != Reason.MISSING), "")
             where = sources[wrong.index(what) if what else 0]
             said = f"{path} in {where}: {what}" if what else f"{path} is missing in {where}"

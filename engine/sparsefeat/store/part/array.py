@@ -1,7 +1,7 @@
 """One array of a part: read by chunks, each decoded once, and expanded, in several threads.
 
-zarr would read it too; this takes a third of the time, writes each element where it is wanted
-without a copy between, and refuses what no store holds before memory is allocated for it.
+zarr could read it, too. This takes a third of the time, writes each element directly to its
+destination, and refuses arrays that no store holds before it allocates memory for them.
 """
 
 import contextlib
@@ -45,9 +45,9 @@ _AT_ONCE = 1 << 18  # elements: a thread's share, still in its cache when it is 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Segments:
-    """Stretches ``source[i]`` to ``source[i] + length[i]``, copied to ``target[i]`` and on.
+    """Ranges ``source[i]`` to ``source[i] + length[i]``, copied to ``target[i]`` and on.
 
-    All int64 (n,); neither `source` nor its ends decrease.
+    All are int64 (n,); neither the starts nor the ends of the ranges decrease.
     """
 
     source: Int64
@@ -56,12 +56,12 @@ class Segments:
 
     @classmethod
     def whole(cls, start: int, stop: int) -> Self:
-        """Give the one that copies elements `start` to `stop` to the front."""
+        """Give one range, which copies elements `start` to `stop` to the front."""
         return cls(*(np.array([number], np.int64) for number in (start, 0, stop - start)))
 
     @classmethod
     def rows(cls, rows: Int64, source: Int64, target: Int64, slots: Int64) -> Self:
-        """Give those that copy rows of elements, neighbours in one stretch.
+        """Give the ranges that copy rows of elements, one for neighbouring rows.
 
         Parameters
         ----------
@@ -72,7 +72,7 @@ class Segments:
         target
             (slots + 1,), where the elements of each slot start.
         slots
-            As many as `rows`: where each one goes.
+            The slot of each of `rows`.
         """
         starts, lengths, targets = source[rows], source[rows + 1] - source[rows], target[slots]
         some = lengths > 0
@@ -101,10 +101,10 @@ class StoredArray:
     key
         The array's folder.
     metadata
-        What is known of it.
+        Shape, chunks and codecs.
     copies
-        What the part's header repeats of its files, by their names: small ones whole, and the
-        indexes of shards.
+        Copies in the part's header, by the names of the files: of small files, and of the indexes
+        of shards.
 
     Raises
     ------
@@ -135,7 +135,7 @@ class StoredArray:
         return self.metadata.shape
 
     def read(self, start: int = 0, stop: int | None = None) -> npt.NDArray[Any]:
-        """Read all of it, or what lies from `start` to `stop` along the first axis.
+        """Read the array, or the range from `start` to `stop` along the first axis.
 
         Raises
         ------
@@ -157,17 +157,17 @@ class StoredArray:
         return out
 
     def gather(self, segments: Segments, out: npt.NDArray[Any], check: Check | None = None) -> None:
-        """Copy stretches of the flattened array.
+        """Copy ranges of the flattened array.
 
         Parameters
         ----------
         segments
-            Which, and where to.
+            The ranges, and where they go.
         out
-            Of one axis; of the array's type, or one that it is cast to.
+            One-dimensional; of the array's type, or one that it is cast to.
         check
-            Called with the elements that were read, piece by piece, in several threads;
-            raises ValueError on what must not be.
+            Called with the elements that were read, piece by piece, in several threads; raises
+            ValueError if one is invalid.
 
         Raises
         ------
@@ -216,12 +216,12 @@ class StoredArray:
             pass
 
     def files(self) -> Iterator[str]:
-        """Name the files that it lies in, relative to its folder."""
+        """Name the array's files, relative to its folder."""
         return map(self.metadata.file_name, range(self.metadata.n_files))
 
     def _require_files(self) -> None:
-        """See that there are files for what is claimed: not which, which reading them tells."""
-        if self.metadata.n_chunks == 1:  # which isn't large: reading it tells
+        """Check that there are enough files for the claimed size; reading checks each file."""
+        if self.metadata.n_chunks == 1:  # not large: reading checks it
             return
         missing = self.metadata.n_chunks * MIN_BYTES
         for name in self.files():
@@ -236,7 +236,7 @@ class StoredArray:
             raise ValueError(f"there are no files for its {self.metadata.n_elements} elements")
 
     def _chunks_of(self, segments: Segments) -> list[int]:
-        """List the chunks that hold something wanted, each once."""
+        """List the chunks that hold wanted elements, each once."""
         chunks: list[int] = []
         beyond = 0
         for first, stop in zip(segments.source.tolist(), segments.stop.tolist(), strict=True):
@@ -253,7 +253,7 @@ class StoredArray:
         return sorted({each // self.metadata.chunks_per_file for each in chunks} - {*self._indexes})
 
     def _index(self, number: int) -> list[tuple[int, int] | None]:
-        """Give where a file's chunks lie, kept once read."""
+        """Give where a file's chunks lie; cached."""
         if number not in self._indexes:
             n_chunks, most = self.metadata.chunks_per_file, self._most_bytes
             if (copy := self._copies.get(self.metadata.file_name(number))) is not None:
@@ -268,7 +268,7 @@ class StoredArray:
         return f"{self.key}/{self.metadata.file_name(number)}"
 
     def _runs(self, chunks: list[int]) -> list[list[int]]:
-        """Group adjacent chunks of a file, where each request costs time."""
+        """Group adjacent chunks of a file, if each request costs time."""
         if self._storage.reads_at_once == 1 or self.metadata.chunks_per_file == 1:
             return [[chunk] for chunk in chunks]
         runs: list[list[int]] = []
@@ -287,7 +287,7 @@ class StoredArray:
         return runs
 
     def _stored(self, run: list[int]) -> list[bytes]:
-        """Read the bytes of one chunk, or of several that `_runs` has put together."""
+        """Read the bytes of one chunk, or of several that `_runs` has grouped."""
         number, first = divmod(run[0], self.metadata.chunks_per_file)
         file = self._file(number)
         if self.metadata.chunks_per_file == 1:
@@ -347,13 +347,13 @@ def scale_stretches(
     Parameters
     ----------
     segments
-        Whose targets are those codes.
+        Their targets are the codes.
     values, indices
-        float32 and int32 or int64, of all that was read: the codes, and their columns.
+        float32, and int32 or int64: all codes that were read, and their columns.
     scales
         float32 (C,).
     squared
-        Whether a value is the square of its code in steps.
+        Whether a value is its scale times the square of its code.
     """
 
     def scale(stretch: tuple[int, int]) -> None:

@@ -1,4 +1,4 @@
-"""What is written of a layer's values: all their bits, fewer bits, or codes."""
+"""How a layer's values are written: with all their bits, with fewer bits, or as codes."""
 
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
@@ -33,16 +33,16 @@ LARGEST_CODE: Final = 255
 
 @dataclass(kw_only=True)
 class ValueEncoder:
-    """Makes what is written of a layer's values, and sums up what that costs.
+    """Encodes a layer's values for writing, and measures the error.
 
     Attributes
     ----------
     chain
-        Of the written elements.
+        The codecs of the written elements.
     loss
-        So far.
+        The error so far.
     scales
-        float32 (C,) of codes, else None.
+        float32 (C,) for codes, else None.
     """
 
     chain: Chain = field(default_factory=lambda: Chain(dtype=np.dtype(np.float32)))
@@ -54,10 +54,10 @@ class ValueEncoder:
         return csr
 
     def note(self, csr: Csr, written: Csr) -> None:
-        """Take account of what `written` has lost of `csr`."""
+        """Add the error of `written`, compared with `csr`, to the loss."""
 
     def n_fitting(self, csr: Csr) -> int:
-        """Count the rows, from the first on, that can be written so."""
+        """Count the leading rows that this encoder can write."""
         return csr.n_rows
 
     def stored(self) -> AnyValues | None:
@@ -91,7 +91,7 @@ class RoundedEncoder(ValueEncoder):
 
 
 class LinearEncoder(ValueEncoder):
-    """Whole numbers of a scale, which are the values to the last bit."""
+    """Whole numbers that, times a scale, give the values to the last bit."""
 
     def __init__(self, scales: ChannelScales) -> None:
         dtype = np.dtype(np.uint8 if scales.largest <= np.iinfo(np.uint8).max else np.uint16)
@@ -105,7 +105,7 @@ class LinearEncoder(ValueEncoder):
         Raises
         ------
         ValueError
-            They don't.
+            A row doesn't fit.
         """
         numbers, n_rows = self._count(csr)
         self._latest = None
@@ -114,7 +114,7 @@ class LinearEncoder(ValueEncoder):
         return Csr(csr.indptr, csr.indices, numbers, csr.n_columns)
 
     def n_fitting(self, csr: Csr) -> int:
-        """Count rows until the first with a value that isn't just a whole number of its scale."""
+        """Count the rows before the first value that isn't a whole multiple of its scale."""
         return self._count(csr)[1]
 
     def stored(self) -> AnyValues:
@@ -122,7 +122,7 @@ class LinearEncoder(ValueEncoder):
         return CodedValues(companding="linear", code_dtype=_code_dtype(self.chain))
 
     def _count(self, csr: Csr) -> tuple[Float32, int]:
-        """Count once what is asked for twice: whether rows fit, and then their codes."""
+        """Compute codes and the number of rows that fit; cached, as both are requested."""
         if self._latest is None or self._latest[0] is not csr:
             numbers, n_rows = quantize_linear(
                 csr, self._scales.scales, largest=self._scales.largest
@@ -132,7 +132,7 @@ class LinearEncoder(ValueEncoder):
 
 
 class SquareEncoder(ValueEncoder):
-    """Square roots, from 1 to 255, of whole numbers of a scale.
+    """Codes from 1 to 255: a value is its scale times the square of its code.
 
     Parameters
     ----------
@@ -162,14 +162,14 @@ class SquareEncoder(ValueEncoder):
 
 
 class Reencoder(ValueEncoder):
-    """Another encoder, for values that it has encoded before: their loss stays as it was.
+    """Wraps an encoder for values that it has encoded before: their loss stays as it was.
 
     Parameters
     ----------
     encoder
-        The other one.
+        The wrapped encoder.
     loss
-        Of the values, before.
+        The loss of the values before.
     """
 
     def __init__(self, encoder: ValueEncoder, loss: Loss | None) -> None:
@@ -181,7 +181,7 @@ class Reencoder(ValueEncoder):
         return self._encoder.written(csr)
 
     def n_fitting(self, csr: Csr) -> int:
-        """Count the rows, from the first on, that the other one can encode."""
+        """Count the leading rows that the wrapped encoder can write."""
         return self._encoder.n_fitting(csr)
 
     def stored(self) -> AnyValues | None:
@@ -195,7 +195,7 @@ def _code_dtype(chain: Chain) -> Literal["uint8", "uint16"]:
 
 
 def square_scales(maxima: Float32) -> Float32:
-    """Give the scales of channels whose largest values are known: 255 squared is that of each."""
+    """Give the scales with which code 255 stands for the largest value of each channel."""
     largest = LARGEST_CODE**2
     exact = np.where(maxima > 0, maxima, 1).astype(np.float64) / largest
     scales = exact.astype(np.float32)

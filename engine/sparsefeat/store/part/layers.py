@@ -55,7 +55,7 @@ LayerRows: TypeAlias = Csr | Float32
 """Some rows of a layer: compressed, or float32 (rows, features)."""
 
 SAMPLE_ROWS: Final = 8
-SAMPLE_ELEMENTS: Final = 1 << 20  # enough for a sound choice; block1_conv1 has 3.2 million a row
+SAMPLE_ELEMENTS: Final = 1 << 20  # enough for a good choice; block1_conv1 has 3.2 million a row
 
 _VERSIONS: Final = {
     "anndata": "0.1.0",
@@ -79,7 +79,7 @@ def n_rows(rows: LayerRows) -> int:
 
 
 def cut_rows(rows: LayerRows, start: int, stop: int) -> LayerRows:
-    """Give consecutive rows without copying them; all of them as they are."""
+    """Give consecutive rows without copying them."""
     if (start, stop) == (0, n_rows(rows)):
         return rows
     return rows.rows(start, stop) if isinstance(rows, Csr) else rows[start:stop]
@@ -95,14 +95,14 @@ class PartGroup:
     storage
         The store's.
     prefix
-        The key of the part, which is made here.
+        The key of the part; its folder is made here.
     """
 
     def __init__(self, storage: Storage, prefix: str) -> None:
         self._storage, self._prefix = storage, prefix
         self.nodes: dict[str, Mapping[str, Any]] = {}
         self.n_bytes: dict[str, int] = {}  # of each array's files
-        self.copies: dict[str, bytes] = {}  # of what the header repeats
+        self.copies: dict[str, bytes] = {}  # of files, for the header
         storage.make_new(prefix)
 
     def group(self, name: str, kind: str, attributes: Mapping[str, JSON] | None = None) -> None:
@@ -119,7 +119,7 @@ class PartGroup:
         self.n_bytes[name] = self.n_bytes.get(name, 0) + size
 
     def copy(self, file: str, content: bytes) -> None:
-        """Repeat a small file, or a shard's index, in the header, as far as there is room."""
+        """Copy a small file, or a shard's index, into the header, if there is room."""
         before = sum(map(len, self.copies.values()))
         if len(content) <= COPY_BYTES and before + len(content) <= COPIES_BYTES:
             self.copies[file] = content
@@ -141,9 +141,9 @@ class PartGroup:
             self.write(name, metadata.file_name(0), [encode_text(np.array(texts, object))])
 
     def put_column(self, name: str, values: list[str] | list[int], *, text: bool) -> None:
-        """Write a table's column; one that holds a single value, as metadata alone."""
+        """Write a table's column; if all values are equal, as metadata alone."""
         same = len(set(values)) == 1
-        if same and values[0]:  # "" and 0 are what an array has that isn't constant
+        if same and values[0]:  # "" and 0 are the fill values of other arrays
             chain = Chain(dtype=None if text else np.dtype(np.int64))
             kind = "string-array" if text else "array"
             self._whole(name, (len(values),), chain, kind, constant=values[0])
@@ -218,7 +218,7 @@ class ArrayStream:
         self._chunks_across = 1 if width is None else math.ceil(width / min(width, CHUNK))
         self._chunk_rows = max(1, CHUNK // row_size)
         rows = max(1, SHARD // (self._chunk_rows * row_size)) * self._chunk_rows
-        # Pages of it that are never filled are never taken from the system.
+        # The system allocates only the pages of it that are filled.
         self._buffer: npt.NDArray[Any] = np.empty((rows, *self._tail), chain.stored)
         self._filled = 0
         self._length = 0  # rows written
@@ -239,7 +239,7 @@ class ArrayStream:
         return self._buffer[self._filled : self._filled + rows]
 
     def advance(self, rows: int) -> None:
-        """Say that so many rows of what `room` gave are filled."""
+        """Note that `rows` rows of the memory from `room` are filled."""
         self._filled += rows
         if self._filled == len(self._buffer):
             self._flush()
@@ -288,7 +288,7 @@ class ArrayStream:
 def _shard(
     chunks: Iterable[bytes], n_chunks: int, tell: Callable[[bytes], None]
 ) -> Iterator[bytes]:
-    """Give a shard with room for `n_chunks`, of which the first ones are there, piece by piece.
+    """Give a shard with room for `n_chunks`, of which the first ones exist, piece by piece.
 
     `tell` is called with its index, which is the last piece.
     """
@@ -369,7 +369,7 @@ class DenseWriter:
             room = self._array.room(count - start)
             some = cut_rows(rows, start, start + len(room))
             if not isinstance(some, Csr):
-                np.add(some, np.float32(0), out=room)  # which is -0.0 + 0.0 = 0.0 for that one
+                np.add(some, np.float32(0), out=room)  # -0.0 + 0.0 = 0.0
             elif room.dtype == np.float32:
                 to_dense(some, out=room)
             else:
@@ -390,21 +390,21 @@ class DenseWriter:
 class LayerWriter:
     """Writes one layer of one part, and counts its zeros.
 
-    The first rows are kept back and compressed both ways; the smaller encoding is the part's.
+    The first rows are held back and compressed both ways; the part gets the smaller encoding.
 
     Parameters
     ----------
     group
         The part.
     layer
-        Which.
+        The layer.
     values
-        How exactly its values are kept.
+        How exactly its values are stored.
     scales
-        What they may be whole numbers of: where those of the first rows are, the part holds
-        the numbers.
+        Values may be whole multiples of these: if those of the first rows are, the part stores the
+        multiples.
     encoder
-        Of values that are stored in another part already.
+        For values that are stored in another part already.
     """
 
     def __init__(
@@ -434,7 +434,7 @@ class LayerWriter:
         self._held: list[Csr] = []
 
     def prepare(self, rows: LayerRows, buffers: Any = None) -> LayerRows:
-        """Give rows as this layer's encoding wants them: dense ones stay so where they can.
+        """Convert rows for this layer's encoding; dense ones stay dense if possible.
 
         `buffers` are those of `sparsefeat_kernels.encode`.
         """
@@ -445,7 +445,7 @@ class LayerWriter:
         return encode(rows, out=buffers)
 
     def n_fitting(self, rows: LayerRows) -> int:
-        """Count the rows, from the first on, that the part can hold."""
+        """Count the leading rows that the part can hold."""
         most = NNZ - self.nnz
         if not isinstance(rows, Csr):
             return min(len(rows), most // self.layer.n_features)
@@ -484,7 +484,7 @@ class LayerWriter:
                 self._decide()
 
     def finish(self) -> StoredLayer:
-        """Write what is left; tell how the layer was stored."""
+        """Write what is left; return how the layer is stored."""
         writer = self._writer or self._decide()
         writer.finish()
         key = layer_key(self.layer.name)
@@ -502,7 +502,7 @@ class LayerWriter:
         )
 
     def discard(self) -> None:
-        """Give back what waits."""
+        """Release the rows that wait."""
         if self._spool is not None:
             self._spool.close()
 
@@ -530,7 +530,7 @@ class LayerWriter:
         return writer
 
     def _smaller(self, held: Iterable[Csr]) -> type[CsrWriter] | type[DenseWriter]:
-        """Compress the first rows both ways."""
+        """Choose the encoding with which the first rows compress better."""
         sample: list[Csr] = []
         for csr in held:
             missing = self._sample_rows - len(sample)
@@ -556,7 +556,7 @@ class LayerWriter:
 
 
 class _Spool:
-    """Rows in a temporary file, uncompressed, given back batch by batch."""
+    """Rows in a temporary file, uncompressed, read back batch by batch."""
 
     def __init__(self, n_columns: int) -> None:
         self._n_columns = n_columns

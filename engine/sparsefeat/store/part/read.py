@@ -39,8 +39,8 @@ from sparsefeat_kernels import Csr, encode
 
 T = TypeVar("T")
 
-# What a part that is damaged, or made to harm, can bring about. Whatever else the system says is
-# of the system: a permission, a drive, a network.
+# Errors that a damaged or malicious part can cause. Other errors come from the system: a
+# permission, a drive, a network.
 _OF_PART: Final = (
     *(None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL),
     *(errno.ENAMETOOLONG, errno.ENXIO, errno.EOVERFLOW),
@@ -48,7 +48,7 @@ _OF_PART: Final = (
 
 
 def read_refusal(name: str, exc: BaseException) -> StoreReadError | None:
-    """Say that the system refused to read something; None if that isn't what `exc` is."""
+    """Make the error for a read that the system refused; None if `exc` is another error."""
     if not isinstance(exc, OSError) or exc.errno in _OF_PART:
         return None
     return StoreReadError(
@@ -80,7 +80,7 @@ class _Root(msgspec.Struct):
 
 
 class Part:
-    """One part: its header is read at once, everything else when asked for.
+    """One part: its header is read immediately, everything else on request.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ class Part:
     entry
         The part, as a snapshot lists it.
     copies
-        Whether what the header repeats of files is taken from there. On a disk it never is.
+        Whether to use the copies of files in the header. On a disk they are never used.
 
     Raises
     ------
@@ -139,7 +139,7 @@ class Part:
 
     @property
     def kept(self) -> npt.NDArray[np.int64] | None:
-        """The rows that count, int64 (n,), ascending; None for all."""
+        """Numbers of the rows that are not excluded, int64 (n,), ascending; None for all."""
         if not self.entry.excluded:
             return None
         counts = np.ones(self.entry.rows, np.bool_)
@@ -158,7 +158,7 @@ class Part:
         return StoredArray(self.storage, f"{self.key}/{name}", metadata, self._copies.get(name))
 
     def files(self, most: int) -> Iterator[str]:
-        """Name the files that its arrays lie in; of an array that claims more, the first `most`."""
+        """Name the files of its arrays, at most `most` of each."""
         for name, node in self._nodes.items():
             if msgspec.json.decode(node, type=_Node).node_type == "array":
                 yield from (f"{name}/{file}" for file in islice(self.array(name).files(), most))
@@ -197,7 +197,7 @@ class Part:
         return self.read(name)
 
     def utf8(self, table: str, column: str) -> Utf8:
-        """Read one column of text, without Python strings if it can be; raises as `table` does."""
+        """Read one column of text, without Python strings if possible; raises as `table` does."""
         name, expected = f"{table}/{column}", self._table_rows(table)
         if not expected:
             return Utf8.of(np.empty(0, object))
@@ -208,7 +208,7 @@ class Part:
         return {ROWS: self.header.rows, REJECTED: self.header.rejected}[table]
 
     def extra(self) -> list[dict[str, Any]] | None:
-        """Read what is kept of each row beside the other columns; None if that is nothing.
+        """Read the kept columns of each row; None if there are none.
 
         Raises
         ------
@@ -222,12 +222,12 @@ class Part:
         return self._guard(name, lambda: [*map(read_extra, texts)])
 
     def text(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-        """Read text of the shape that it should have; raises as `read` does."""
+        """Read text, and check its shape; raises as `read` does."""
         self._check(name, shape, object)
         return self.read(name)
 
     def indptr(self, layer: str) -> npt.NDArray[np.int64]:
-        """Where each row's non-zeros start, int64 (rows + 1,), kept once read."""
+        """Where each row's non-zeros start, int64 (rows + 1,); cached."""
         if layer not in self._indptr:
             self._indptr[layer] = self._read_indptr(self.layers[layer])
         return self._indptr[layer]
@@ -251,7 +251,7 @@ class Part:
         return zeros
 
     def scales(self, layer: str) -> npt.NDArray[np.float32]:
-        """Give the scale of each channel's codes, float32 (C,), kept once read.
+        """Give the scale of each channel's codes, float32 (C,); cached.
 
         Raises
         ------
@@ -291,9 +291,9 @@ class Part:
         return Csr(indptr, indices, values, stored.layer.n_features)
 
     def support(self, layer: str, start: int, stop: int) -> Csr:
-        """Read where rows `start` to `stop` aren't zero: all values are 1.
+        """Read which elements of rows `start` to `stop` aren't zero: all values are 1.
 
-        Of a layer stored as CSR the indices are read, and not the values.
+        If the layer is stored as CSR, its indices are read, but not its values.
         """
         stored = self.layers[layer]
         if stored.encoding == "dense":
@@ -341,7 +341,7 @@ class Part:
         rows, slots
             Wanted rows, ascending, and the slot of each in the result.
         indptr
-            Where the elements of each slot start in `indices` and `values`, which are filled there.
+            Where the elements of each slot start in `indices` and `values`, which are filled.
 
         Raises
         ------
@@ -389,7 +389,7 @@ class Part:
     def _gather_indices(
         self, stored: StoredLayer, segments: Segments, out: npt.NDArray[Any]
     ) -> None:
-        """Copy stretches of a layer's column numbers, which lie within bounds."""
+        """Copy ranges of a layer's column numbers, and check their bounds."""
         name, n_columns = f"obsm/{layer_key(stored.layer.name)}/indices", stored.layer.n_features
 
         def check(indices: npt.NDArray[Any]) -> None:
@@ -421,7 +421,7 @@ class Part:
         return indptr
 
     def _check(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> StoredArray:
-        """Compare with the header before memory is allocated for what the array claims to be."""
+        """Compare an array with the header before memory is allocated for its claimed size."""
         array = self.array(name)
         got, expected = (array.shape, array.metadata.dtype), (shape, np.dtype(dtype))
         if got != expected:
@@ -431,7 +431,7 @@ class Part:
         return array
 
     def _guard(self, name: str, read: Callable[[], T]) -> T:
-        """Run what files, codecs or JSON may trip over, and say where it did."""
+        """Run a read; translate errors of files, codecs and JSON, and say where they occurred."""
         try:
             return read()
         except (StoreError, MemoryError):
@@ -443,7 +443,7 @@ class Part:
             raise self._corrupt(name, f"{type(exc).__name__}: {exc}") from exc
 
     def _corrupt(self, name: str, what: str) -> StoreError:
-        if not self.storage.exists(self.key):  # it goes in one step, so nothing else is wrong
+        if not self.storage.exists(self.key):  # it is deleted in one step, so nothing else is wrong
             return StoreChangedError(
                 f"{self.storage.name(self.key)} is not there any more: if sparsefeat vacuum "
                 "deleted it, open the store again; otherwise see sparsefeat verify"

@@ -14,7 +14,7 @@ from sparsefeat.types import MAX_COLUMNS, NOTHING_KEPT, Reject, Row
 
 INDEX: Final = "_index"
 EXTRA: Final = "extra"
-"""Of rows, a JSON object each; a part in which nothing was kept has no such column."""
+"""The column with a JSON object for each row; a part without kept columns lacks it."""
 COLUMNS: Final = {
     table: {field.name: field.type for field in fields(record)}
     for table, record in (("obs", Row), ("uns/sparsefeat/rejected", Reject))
@@ -35,18 +35,18 @@ def row_id(record: Row | Reject) -> str:
 
 
 def full_path(root: str, path: str) -> str:
-    """Say where an image lies, whichever of the folders above it was called its root."""
+    """Give the full path of an image, whichever folder above it is its root."""
     return f"{root.rstrip('/')}/{path}"
 
 
 def check_records(records: Sequence[Row] | Sequence[Reject]) -> None:
-    """See that the records can be written, before any of them is.
+    """Check that the records can be written, before writing any.
 
     Raises
     ------
     InputError
-        A text holds surrogates, that is bytes that weren't UTF-8, or is longer than readers
-        take; or a number is no int64; or `extra` is no JSON object of columns.
+        A text has surrogates, that is bytes that weren't UTF-8, or is longer than readers accept;
+        or a number is not an int64; or `extra` is not a JSON object of columns.
     """
     for record in records:
         if isinstance(record, Row) and record.extra != NOTHING_KEPT:

@@ -1,4 +1,4 @@
-"""One part while it is being written: it counts once a snapshot lists it."""
+"""One part while it is being written; it belongs to the store once a snapshot lists it."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ MAX_BYTES: Final = 1 << 62
 
 @dataclass(frozen=True, kw_only=True)
 class PartLimits:
-    """When a part is full: so many rows, or so many bytes before compression.
+    """When a part is full: its number of rows, or of bytes before compression.
 
     Raises
     ------
@@ -65,22 +65,22 @@ class PartLimits:
 
 
 class PartWriter:
-    """Collects rows and rejects; `finish` sees the part onto the disk.
+    """Collects rows and rejects; `finish` completes the part on the disk.
 
     Parameters
     ----------
     storage
         The store's.
     layers
-        What every row has.
+        The layers of every row.
     limits
-        When it is full.
+        When the part is full.
     values
-        How exactly values are kept.
+        How exactly values are stored.
     scales
-        Of layers whose values may be whole numbers of them.
+        Scales of layers whose values may be whole multiples of them.
     encoders
-        Of layers whose values are stored in other parts already, as `common_encoder` gives them.
+        Encoders, from `common_encoder`, of layers whose values are stored in other parts already.
     """
 
     def __init__(
@@ -122,11 +122,11 @@ class PartWriter:
         )
 
     def prepare(self, name: str, rows: LayerRows, buffers: Any = None) -> LayerRows:
-        """Give rows as a layer's encoding wants them: see `LayerWriter.prepare`."""
+        """Convert rows for a layer's encoding: see `LayerWriter.prepare`."""
         return self._layers[name].prepare(rows, buffers)
 
     def room(self, layers: Mapping[str, LayerRows]) -> int:
-        """Count how many of some prepared rows fit; a part without rows takes one in any case."""
+        """Count the prepared rows that fit; a part without rows always accepts one."""
         fits = self._limits.rows - len(self.rows)
         n_bytes: npt.NDArray[np.int64] = np.zeros(n_rows(next(iter(layers.values()))), np.int64)
         for name, writer in self._layers.items():
@@ -138,7 +138,7 @@ class PartWriter:
         return fits if self.rows else max(1, fits)
 
     def misfits(self, layers: Mapping[str, LayerRows]) -> set[str]:
-        """Name the layers whose first row can't be written as the part's values are."""
+        """Name the layers whose first row can't be stored as the part stores values."""
         return {
             name
             for name, writer in self._layers.items()
@@ -160,7 +160,7 @@ class PartWriter:
         self._stored[name] = self._layers.pop(name).finish()
 
     def append_records(self, rows: Sequence[Row]) -> None:
-        """Append the records of as many rows."""
+        """Append the records of the rows that `append_layer` appends."""
         self.rows += rows
 
     def reject(self, rejects: Sequence[Reject]) -> None:
@@ -174,11 +174,11 @@ class PartWriter:
         *,
         origins: Sequence[Origin] = (),
     ) -> tuple[PartEntry, Header]:
-        """Write what is left and see all of it safely onto the disk.
+        """Write what is left, and make the whole part durable.
 
         Returns
         -------
-        How a snapshot lists the part, and its header. Nobody reads it before one does.
+        The part's entry for a snapshot, and its header. Nobody reads the part before one lists it.
         """
         group = self._group
         for name in ("obsm", "varm", "obsp", "varp", "layers", "uns", "uns/sparsefeat"):
