@@ -1,4 +1,4 @@
-"""The command `sparsefeat extract`: peak memory of all its processes, and how soon it starts."""
+"""The command `sparsefeat extract`: peak memory, how soon it starts, and what workers cost."""
 
 import shutil
 import subprocess
@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+import psutil
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
@@ -19,6 +20,7 @@ from sparsefeat.bench import ENGINES
 from .claims import Claim
 from .conftest import MakeClaim, Models
 from .memory import Peak, peak_memory
+from .paired import Paired
 from .photographs import Photographs
 
 # Layers: numbers of images, and the bar in GB. All layers of 2,000 images would be
@@ -149,3 +151,89 @@ def seconds_to_commit(line: Sequence[str], store: Path) -> float:
             time.sleep(0.002)
     assert process.returncode == 0
     return time.perf_counter() - begun if seconds is None else seconds
+
+
+def test_one_worker_process(
+    benchmark: BenchmarkFixture,
+    models: Models,
+    photographs: Photographs,
+    rounds: Callable[[int], int],
+    timing: bool,
+    claim: MakeClaim,
+    tmp_path: Path,
+) -> None:
+    """What it costs to extract in a worker process, which may die, instead of in the command's."""
+    count, n_rounds = (512, rounds(7)) if timing else (8, 1)
+    photos, output = photographs.take(count), tmp_path / "features"
+
+    def run(*options: str) -> None:
+        subprocess.run(
+            command(photos, output, models.fp32, *options),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=True,
+        )
+        assert len(sparsefeat.open(output)) == count
+
+    paired = Paired(
+        ways={"in one process": run, "--cluster local": lambda: run("--cluster", "local")},
+        between=lambda: shutil.rmtree(output, ignore_errors=True),
+    )
+    benchmark.pedantic(paired.round, rounds=n_rounds, warmup_rounds=int(timing))
+    benchmark.extra_info["seconds"] = paired.seconds
+    ratio = paired.ratio("in one process", "--cluster local")
+    claim(
+        Claim(
+            text=f"--cluster local: {count} images, time / that of one process",
+            measured=ratio.median,
+            spread=(ratio.low, ratio.high),
+            bar=1.1,
+            most=True,
+            unit="x",
+        )
+    )
+
+
+def test_the_memory_of_a_driver_is_flat(
+    benchmark: BenchmarkFixture,
+    models: Models,
+    photographs: Photographs,
+    timing: bool,
+    claim: MakeClaim,
+    tmp_path: Path,
+) -> None:
+    """Of the process that hands images to workers, without that of the workers."""
+    counts = (1_000, 20_000) if timing else (8, 24)
+    files = sorted(photographs.take(8).iterdir())
+
+    def peak(count: int) -> int:
+        """Extract so many images, which are links to a few; give the driver's peak in bytes."""
+        folder = tmp_path / f"{count}"
+        folder.mkdir()
+        for number in range(count):
+            (folder / f"{number:05}.jpg").hardlink_to(files[number % len(files)])
+        options = ("--size", "32x32", "--rows-per-part", "256", "--cluster", "local")
+        line = command(folder, tmp_path / f"features-{count}", models.fp32, *options)
+        most = 0
+        with subprocess.Popen(
+            line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process:
+            driver = psutil.Process(process.pid)
+            while process.poll() is None:
+                most = max(most, driver.memory_info().rss)
+                time.sleep(0.01)
+        assert process.returncode == 0
+        assert len(sparsefeat.open(tmp_path / f"features-{count}")) == count
+        return most
+
+    few, many = benchmark.pedantic(lambda: [peak(count) for count in counts])
+    benchmark.extra_info["bytes"] = dict(zip(map(str, counts), (few, many), strict=True))
+    claim(
+        Claim(
+            text=f"peak memory of the driver: {counts[1]:,} / {counts[0]:,} images",
+            measured=many / few,
+            bar=1.1,
+            most=True,
+            unit="x",
+        )
+    )

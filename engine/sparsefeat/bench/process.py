@@ -1,11 +1,8 @@
 """Starts a worker process, sends it commands, and ends it."""
 
-import importlib.util
 import json
 import os
 import signal
-import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -14,9 +11,7 @@ from typing import Any
 from sparsefeat import errors
 from sparsefeat.bench.engines import Engine
 from sparsefeat.errors import BenchmarkError, SparsefeatError
-
-# Workers import these packages from where this process imported them.
-PACKAGES = ("sparsefeat", "sparsefeat_export", "sparsefeat_kernels")
+from sparsefeat.system import describe_end, start_python
 
 
 class WorkerProcess:
@@ -47,16 +42,7 @@ class WorkerProcess:
         self.engine = engine
         self._log = folder / f"{engine.name}.log"
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                # -P: a module in the current folder must not replace one of the packages.
-                [sys.executable, "-P", "-m", "sparsefeat.bench.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env=os.environ | {"PYTHONPATH": _python_path()},
-                start_new_session=True,  # Ctrl-C goes to the parent, which then ends this process
-            )
+            self._process = start_python("-m", "sparsefeat.bench.worker", text=True, stderr=log)
         try:
             start = {"build": engine.build, "options": engine.options | options, **work}
             self.facts: dict[str, Any] = self.ask(**start)["facts"]
@@ -112,16 +98,6 @@ class WorkerProcess:
     def _end(self) -> str:
         returncode = self._process.wait()
         if returncode < 0:
-            name = signal.Signals(-returncode).name
-            if name == "SIGKILL":
-                return "was killed, most likely because the machine ran out of memory"
-            return f"was ended by {name}"
+            return describe_end(returncode)
         lines = self._log.read_text(errors="replace").strip().splitlines() or ["no message"]
-        return f"ended with status {returncode}: {lines[-1]}"
-
-
-def _python_path() -> str:
-    """Return the PYTHONPATH with which workers import what this process imported."""
-    specs = [importlib.util.find_spec(name) for name in PACKAGES]
-    roots = {str(Path(spec.origin).parents[1]): None for spec in specs if spec and spec.origin}
-    return os.pathsep.join([*roots, *filter(None, [os.environ.get("PYTHONPATH")])])
+        return f"{describe_end(returncode)}: {lines[-1]}"

@@ -123,8 +123,8 @@ Running the same command again continues where the last run ended.
 @click.option(
     "--cluster",
     metavar="local|auto|HOST:PORT",
-    help="Extract in worker processes of Ray: on this machine (local), on the cluster that it "
-    "belongs to (auto), or on the cluster with this head. --threads is for one worker.",
+    help="Extract in worker processes: on this machine (local), on the Ray cluster that it "
+    "belongs to (auto), or on the one with this head. --threads is for one worker.",
 )
 @click.option(
     "--update",

@@ -1,5 +1,7 @@
-"""Worker processes on other machines, or on this one."""
+"""Worker processes, on this machine or on those of a cluster."""
 
-from sparsefeat.cluster.workers import Finished, Workers
+from sparsefeat.cluster.calls import LOCAL, Finished
+from sparsefeat.cluster.local_workers import LocalWorkers
+from sparsefeat.cluster.ray_workers import RayWorkers
 
-__all__ = ["Finished", "Workers"]
+__all__ = ["LOCAL", "Finished", "LocalWorkers", "RayWorkers"]

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, get_args
 
-from sparsefeat.cluster import Workers
+from sparsefeat.cluster import LOCAL, LocalWorkers, RayWorkers
 from sparsefeat.errors import InputError, SourceError
 from sparsefeat.images import (
     MAX_PIXELS,
@@ -27,7 +27,7 @@ from sparsefeat.pipeline.options import ExtractorOptions
 from sparsefeat.pipeline.profile import Stopwatch
 from sparsefeat.pipeline.result import ExtractionResult
 from sparsefeat.pipeline.specification import Specification
-from sparsefeat.pipeline.units import Unit, UnitRun, extract_unit
+from sparsefeat.pipeline.units import Unit, UnitResult, UnitRun, extract_unit
 from sparsefeat.storage import validate_location
 from sparsefeat.store import Index, Status, StoreWriter, Values, check_output
 from sparsefeat.system import check_choice, counted, map_ordered
@@ -84,8 +84,8 @@ def extract(
         Such as ``"0/4"``: extract only this process's share of the images, if four processes (0/4
         to 3/4) write into the same store.
     cluster
-        Extract in worker processes that Ray starts on this machine (``local``), on the cluster that
-        it belongs to (``auto``), or on one whose head is at HOST:PORT; None for this process.
+        Extract in worker processes: on this machine (``local``), on the Ray cluster that it belongs
+        to (``auto``), or on the one whose head is at HOST:PORT; None for this process.
         Workers read the images and the model, and write to the store, under the same names as here.
         `options.threads` are those of one worker.
     rows_per_part
@@ -265,7 +265,13 @@ def _on_cluster(
     """Let workers extract the pending images, in units that are copies of `blank` with images."""
     options, size = blank.options, blank.rows_per_part
     gpu = options.provider == "cuda"
-    with Workers(extract_unit, address, threads=options.threads, gpu=gpu) as workers:
+    threads = options.threads
+    workers: LocalWorkers[Unit, UnitResult] | RayWorkers[Unit, UnitResult]
+    if address == LOCAL:
+        workers = LocalWorkers(extract_unit, threads=threads, gpu=gpu)
+    else:
+        workers = RayWorkers(extract_unit, address, threads=threads, gpu=gpu)
+    with workers:
         blank = replace(blank, options=replace(options, threads=workers.threads))
         # Few images are divided among all workers.
         if found.wait_for_all(FEW_SECONDS):

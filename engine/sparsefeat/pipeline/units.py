@@ -139,7 +139,7 @@ def _loaded(model: str, options: ExtractorOptions) -> Extractor:
 
 
 class Workers(Protocol):
-    """What runs units: see `sparsefeat.cluster.Workers`."""
+    """What runs units: see `sparsefeat.cluster`."""
 
     @property
     def capacity(self) -> int: ...  # noqa: D102
@@ -259,7 +259,7 @@ class UnitRun:
         elif not images:
             raise ClusterError(
                 f"a worker without images to read died ({death}): see that sparsefeat extract runs "
-                "there, and what Ray's logs say"
+                "on its machine without --cluster, and what the logs there say"
             )
         elif unit.crashes + 1 < (CRASHES if len(images) == 1 else 2):
             self._waiting.append(replace(unit, crashes=unit.crashes + 1))

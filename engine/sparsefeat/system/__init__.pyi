@@ -4,6 +4,7 @@ from .dependencies import REINSTALL, describe_exception, failed_import, importin
 from .environment import CPUINFO, describe_environment, first_processor
 from .memory import available_memory
 from .paths import refuse_empty, validate_path, validate_paths
+from .processes import describe_end, start_python
 from .text import counted, format_bytes, one_line, percent, ranges
 from .threads import (
     MAX_BATCH_SIZE,
@@ -28,6 +29,7 @@ __all__ = [
     "choose_threads",
     "close_matches",
     "counted",
+    "describe_end",
     "describe_environment",
     "describe_exception",
     "failed_import",
@@ -43,6 +45,7 @@ __all__ = [
     "ranges",
     "read_text",
     "refuse_empty",
+    "start_python",
     "unknown_choice",
     "validate_count",
     "validate_path",

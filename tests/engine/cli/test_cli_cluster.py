@@ -1,4 +1,4 @@
-"""Extraction by a real Ray cluster, whose processes and machines are killed."""
+"""Extraction by worker processes, here and on a real Ray cluster, which are killed."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,24 +25,31 @@ from sparsefeat.storage import open_storage
 
 OPTIONS = sparsefeat.ExtractorOptions("block3_pool,block5_pool", size=(64, 64))
 POISON = b"kills who reads it"
-# Behind Pillow, in the processes of the cluster alone: reading a certain image is the end.
+# In workers only, Pillow kills the process that reads a certain image.
 _HOOK = f"""
-import os, signal
+import os, signal, sys
 from PIL.ImageFile import ImageFile
 whole = ImageFile.__init__
 def opened(self, file=None, filename=None):
     if hasattr(file, "getbuffer") and {POISON!r} in bytes(file.getbuffer()):
         os.kill(os.getpid(), signal.SIGKILL)
     whole(self, file, filename)
-ImageFile.__init__ = opened
+if "sparsefeat" not in sys.orig_argv:  # not the command itself
+    ImageFile.__init__ = opened
 """
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    hook = tmp_path_factory.mktemp("hook")
-    (hook / "sitecustomize.py").write_text(_HOOK)
-    with nodes({"PYTHONPATH": str(hook)}) as started:
+def hook(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of processes that have the hook."""
+    folder = tmp_path_factory.mktemp("hook")
+    (folder / "sitecustomize.py").write_text(_HOOK)
+    return {"PYTHONPATH": str(folder)}
+
+
+@pytest.fixture(scope="module")
+def cluster(hook: dict[str, str]) -> Iterator[Nodes]:
+    with nodes(hook) as started:
         yield started
 
 
@@ -70,7 +77,12 @@ def alone(photos: Path, small_vgg16: Path) -> sparsefeat.Store:
 
 
 def start(
-    photos: Path, store: Path | str, model: Path, where: str | None, *words: str
+    photos: Path,
+    store: Path | str,
+    model: Path,
+    where: str | None,
+    *words: str,
+    env: Mapping[str, str] = {},
 ) -> "subprocess.Popen[str]":
     command = [
         *(sys.executable, "-m", "sparsefeat", "extract", str(photos), "-o", str(store)),
@@ -83,7 +95,7 @@ def start(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, **ENVIRONMENT},
+        env={**os.environ, **ENVIRONMENT, **env},
     )
 
 
@@ -141,13 +153,23 @@ def test_a_worker_and_a_machine_are_killed(
     assert_same(store, alone, rejected=Counter(["notes.jpg"]))
 
 
+@pytest.mark.parametrize("where", ["a cluster", "local"])
 def test_an_image_that_kills_its_worker_is_rejected(
-    cluster: Nodes, photos: Path, alone: sparsefeat.Store, small_vgg16: Path, tmp_path: Path
+    request: pytest.FixtureRequest,
+    hook: dict[str, str],
+    photos: Path,
+    alone: sparsefeat.Store,
+    small_vgg16: Path,
+    tmp_path: Path,
+    where: str,
 ) -> None:
+    if where != "local":
+        where = request.getfixturevalue("cluster").address
     store, poisoned = tmp_path / "features", photos / "3/poisoned.png"
     poisoned.write_bytes((photos / "3/0003.png").read_bytes() + POISON)
     try:
-        output, said = start(photos, store, small_vgg16, cluster.address).communicate(timeout=300)
+        running = start(photos, store, small_vgg16, where, env=hook)
+        output, said = running.communicate(timeout=300)
     finally:
         poisoned.unlink()
     result = json.loads(output)
@@ -190,24 +212,30 @@ def test_shards_that_are_killed_fill_a_bucket(
         assert_same(url, alone, rejected=Counter(["notes.jpg"]))
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=str)
+@pytest.mark.parametrize(
+    ("where", "number"),
+    [("a cluster", signal.SIGKILL), ("local", signal.SIGKILL), ("local", signal.SIGINT)],
+)
 def test_a_run_that_is_ended_goes_on(
-    cluster: Nodes,
+    request: pytest.FixtureRequest,
     photos: Path,
     alone: sparsefeat.Store,
     small_vgg16: Path,
     tmp_path: Path,
+    where: str,
     number: signal.Signals,
 ) -> None:
+    if where != "local":
+        where = request.getfixturevalue("cluster").address
     store = tmp_path / "features"
-    running = start(photos, store, small_vgg16, cluster.address)
+    running = start(photos, store, small_vgg16, where)
     wait_for_commit(store, 3)
     running.send_signal(number)
     running.communicate(timeout=60)
     assert running.returncode == (-9 if number == signal.SIGKILL else 130)
     before = len(sparsefeat.open(store))
     assert 0 < before < 1000
-    output, said = start(photos, store, small_vgg16, cluster.address).communicate(timeout=300)
+    output, said = start(photos, store, small_vgg16, where).communicate(timeout=300)
     result = json.loads(output)
     assert (result["rows"], result["already_stored"]) == (1000 - before, before), said
     assert_same(store, alone, rejected=Counter(["notes.jpg"]))
@@ -219,14 +247,13 @@ def test_workers_that_die_whatever_they_do_are_one_line(
     # As where a library of the machine is broken: the network's session is the end.
     (tmp_path / "sitecustomize.py").write_text("""
 import os, signal, sys
-if "default_worker.py" in sys.argv[0] or "setup_worker.py" in sys.argv[0]:
+if "sparsefeat" not in sys.orig_argv:  # not the command itself
     import onnxruntime
     onnxruntime.InferenceSession = lambda *args, **options: os.kill(os.getpid(), signal.SIGKILL)
 """)
     store, few = tmp_path / "features", photos / "2/0002.png"
-    with nodes({"PYTHONPATH": str(tmp_path)}) as cluster:
-        running = start(few, store, small_vgg16, cluster.address)
-        _, said = running.communicate(timeout=300)
+    running = start(few, store, small_vgg16, "local", env={"PYTHONPATH": str(tmp_path)})
+    _, said = running.communicate(timeout=300)
     assert running.returncode == 2
     assert said.splitlines()[-1].startswith("Error: a worker without images to read died"), said
     assert not store.exists() or not any((store / "parts").iterdir())
@@ -235,7 +262,7 @@ if "default_worker.py" in sys.argv[0] or "setup_worker.py" in sys.argv[0]:
 def test_a_cluster_of_this_machine(
     photos: Path, alone: sparsefeat.Store, small_vgg16: Path, tmp_path: Path
 ) -> None:
-    """In a program of its own: Ray stays in a process."""
+    """Also from a script that runs everything when it is imported."""
     (tmp_path / "program.py").write_text(f"""
 import sparsefeat
 options = sparsefeat.ExtractorOptions("block3_pool,block5_pool", size=(64, 64), threads=1)
@@ -254,7 +281,6 @@ assert (again.rows, again.already_stored, again.already_rejected) == (0, 1000, 1
         [sys.executable, str(tmp_path / "program.py")],
         capture_output=True,
         text=True,
-        env={**os.environ, "RAY_AUTH_MODE": "disabled"},
         timeout=300,
         check=False,
     )

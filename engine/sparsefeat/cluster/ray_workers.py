@@ -5,17 +5,16 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
+from sparsefeat.cluster.calls import Finished
 from sparsefeat.errors import ClusterError, InputError, SparsefeatError
-from sparsefeat.system import available_threads, describe_exception, importing
+from sparsefeat.system import describe_exception, importing
 
 A = TypeVar("A")
 R = TypeVar("R")
 
-LOCAL: Final = "local"
 AUTO: Final = "auto"
 MAX_THREADS: Final = 8  # of a worker by default: several workers scale better than more threads
 _INSTALL: Final = "pip install 'sparsefeat[ray]'"
@@ -25,30 +24,8 @@ _SETTINGS: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX":
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finished(Generic[A, R]):
-    """A call that has ended: with a result, or because its worker process died.
-
-    Attributes
-    ----------
-    argument
-        What the function was called with.
-    result
-        What it returned; None if the process died.
-    death
-        Why the process died; empty if it didn't.
-    blameless
-        Whether the death says nothing about the call: its machine was lost, or ran out of memory.
-    """
-
-    argument: A
-    result: R | None = None
-    death: str = ""
-    blameless: bool = False
-
-
-class Workers(Generic[A, R]):
-    """Runs calls of one function in processes that Ray starts, here or on a cluster.
+class RayWorkers(Generic[A, R]):
+    """Runs calls of one function in processes that Ray starts on the machines of a cluster.
 
     A process serves many calls, one at a time: what the function caches stays loaded. Nothing is
     retried. Leaving the context ends the calls that still run.
@@ -59,11 +36,9 @@ class Workers(Generic[A, R]):
         Its argument and its result must be picklable. Workers import it by its name, so its package
         must be installed wherever it runs.
     address
-        ``local`` starts Ray on this machine, for the lifetime of this object; ``auto`` finds the
-        cluster that this machine belongs to; HOST:PORT is a cluster's head.
+        ``auto`` finds the cluster that this machine belongs to; HOST:PORT is a cluster's head.
     threads
-        CPUs of one call. By default, with ``local``, all that this process may use; on a cluster,
-        as many as the smallest machine has, but at most 8.
+        CPUs of one call. By default as many as the smallest machine has, but at most 8.
     gpu
         Whether each call gets a GPU.
 
@@ -86,8 +61,6 @@ class Workers(Generic[A, R]):
         _check_address(address)
         for name, value in _SETTINGS.items():
             os.environ.setdefault(name, value)
-        if address == LOCAL:  # makes Ray listen on loopback only
-            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         with importing("ray", _INSTALL, purpose="clusters are reached with it"):
             import ray
         self._ray: Any = ray
@@ -98,8 +71,8 @@ class Workers(Generic[A, R]):
         if self._joined:
             _join(ray, address)
         try:
-            self._threads = threads or self._usual_threads(address)
-            self._check_room(address)
+            self._threads = threads or self._usual_threads()
+            self._check_room()
         except BaseException:
             self.close()
             raise
@@ -215,9 +188,7 @@ class Workers(Generic[A, R]):
                 "same command again when it does; committed parts are safe"
             ) from exc
 
-    def _usual_threads(self, address: str) -> int:
-        if address == LOCAL:
-            return available_threads()
+    def _usual_threads(self) -> int:
         cpus = (int(node.get("CPU", 0)) for node in self._nodes())
         return min([MAX_THREADS, *(count for count in cpus if count)])
 
@@ -225,16 +196,10 @@ class Workers(Generic[A, R]):
         fitting = int(node.get("CPU", 0) // self._threads)
         return min(fitting, int(node.get("GPU", 0))) if self._gpu else fitting
 
-    def _check_room(self, address: str) -> None:
-        if any(map(self._fitting, self._nodes())):
-            return
-        wanted = f"{self._threads} CPUs" + " and a GPU" * self._gpu
-        if address == LOCAL:
-            raise ClusterError(
-                f"this machine has no {wanted} for a worker: ask for fewer threads"
-                + ", or another provider" * self._gpu
-            )
-        _log.warning("no machine of the cluster has %s: waiting for one that does", wanted)
+    def _check_room(self) -> None:
+        if not any(map(self._fitting, self._nodes())):
+            wanted = f"{self._threads} CPUs" + " and a GPU" * self._gpu
+            _log.warning("no machine of the cluster has %s: waiting for one that does", wanted)
 
 
 def _check_address(address: str) -> None:
@@ -243,7 +208,7 @@ def _check_address(address: str) -> None:
             f"got the address {address}, which is Ray Client's, expected local, auto or "
             "HOST:PORT: run the command on the cluster, as with ray job submit"
         )
-    if address in (LOCAL, AUTO):
+    if address == AUTO:
         return
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
@@ -259,15 +224,8 @@ def _check_address(address: str) -> None:
 
 
 def _join(ray: Any, address: str) -> None:
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-    if address == LOCAL:
-        options |= {
-            "num_cpus": available_threads(),
-            "include_dashboard": False,
-            "_node_ip_address": "127.0.0.1",
-        }
     try:
-        ray.init(address=address, **options)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
     except ConnectionError as exc:
         if address != AUTO:
             raise _unjoined(address, exc) from exc

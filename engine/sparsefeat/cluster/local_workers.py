@@ -1,0 +1,198 @@
+"""Calls of a function in worker processes on this machine."""
+
+import logging
+import os
+import pickle
+import queue
+import threading
+import traceback
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Final, Generic, Self, TypeVar
+
+from sparsefeat.cluster.calls import Finished
+from sparsefeat.system import available_threads, describe_end, describe_exception, start_python
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+_SERVE: Final = "from sparsefeat.cluster.local_workers import serve; serve()"
+_log = logging.getLogger(__name__)
+
+
+class LocalWorkers(Generic[A, R]):
+    """Runs calls of one function in processes of this machine.
+
+    A process serves many calls, one at a time: what the function caches stays loaded. A process
+    that dies is replaced. Nothing is retried. Leaving the context ends the calls that still run.
+
+    Parameters
+    ----------
+    function
+        Its argument and its result must be picklable. Workers import it by its name, so it must be
+        in an installed package.
+    threads
+        CPUs of one call; as many processes are started as this process has CPUs for. By default
+        one process with all of them.
+    gpu
+        Whether calls use a GPU; then there is only one process.
+    """
+
+    def __init__(
+        self, function: Callable[[A], R], *, threads: int | None = None, gpu: bool = False
+    ) -> None:
+        self.threads = threads or available_threads()
+        """CPUs of one call."""
+        self.capacity = 1 if gpu else max(1, available_threads() // self.threads)
+        """Calls that can run at the same time."""
+        self._function = function
+        self._failure: Exception | None = None
+        self._running: dict[Future[Finished[A, R]], A] = {}
+        self._processes = [_Process() for _ in range(self.capacity)]
+        self._idle = queue.SimpleQueue[_Process]()
+        for process in self._processes:
+            self._idle.put(process)
+        self._callers = ThreadPoolExecutor(self.capacity, thread_name_prefix="sparsefeat-worker")
+
+    @property
+    def n_running(self) -> int:
+        """Calls that were submitted and that `finished` has not returned yet."""
+        return len(self._running)
+
+    def submit(self, argument: A) -> None:
+        """Start a call as soon as there is a worker for it."""
+        self._running[self._callers.submit(self._call, argument)] = argument
+
+    def finished(self, seconds: float) -> list[Finished[A, R]]:
+        """Wait at most `seconds` for a call to end; return all calls that have ended.
+
+        An exception of a call is raised once the calls that ended with it were returned.
+        """
+        if self._failure is not None:
+            raise self._failure
+        ended: list[Finished[A, R]] = []
+        for future in wait(self._running, seconds, FIRST_COMPLETED).done:
+            del self._running[future]
+            try:
+                ended.append(future.result())
+            except Exception as exc:
+                self._failure = self._failure or exc
+        if self._failure is not None and not ended:
+            raise self._failure
+        return ended
+
+    def close(self) -> None:
+        """End all calls, and the processes."""
+        self._callers.shutdown(wait=False, cancel_futures=True)
+        for process in self._processes:
+            process.kill()
+        self._callers.shutdown()
+        for process in self._processes:
+            process.end()
+        self._running.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _call(self, argument: A) -> Finished[A, R]:
+        process = self._idle.get()
+        try:
+            result, raised = process.ask((self._function, argument))
+        except (EOFError, OSError, pickle.UnpicklingError):
+            death = f"its process {process.replace()}"
+            _log.warning("a worker is lost: %s", death)
+            return Finished(argument=argument, death=death)
+        finally:
+            self._idle.put(process)
+        if raised is not None:
+            raise raised
+        return Finished(argument=argument, result=result)
+
+
+class _Process:
+    """A worker process, which runs `serve`, and the pipes to it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # no process is started after `kill`
+        self._killed = False
+        self._process = start_python("-c", _SERVE)
+
+    def ask(self, call: tuple[Callable[[Any], Any], Any]) -> tuple[Any, Exception | None]:
+        """Make a call; return what it returned, and the exception that it raised.
+
+        Raises
+        ------
+        EOFError, OSError, UnpicklingError
+            The process has ended.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        pickle.dump(pickle.dumps(call), self._process.stdin)
+        self._process.stdin.flush()
+        answer: tuple[Any, Exception | None] = pickle.load(self._process.stdout)
+        return answer
+
+    def replace(self) -> str:
+        """Start a process in place of one that has ended; say how that one ended."""
+        end = self.end()
+        with self._lock:
+            if not self._killed:
+                self._process = start_python("-c", _SERVE)
+        return end
+
+    def kill(self) -> None:
+        """End the process, whatever it does."""
+        with self._lock:
+            self._killed = True
+            self._process.kill()
+
+    def end(self) -> str:
+        """Wait for the process to end, and close the pipes; say how it ended."""
+        returncode = self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with suppress(OSError):  # nobody reads what is still buffered
+                pipe.close()
+        return describe_end(returncode)
+
+
+def serve() -> None:
+    """Answer the calls that come through standard input; exit when it is closed."""
+    # Libraries may print to standard output, which would be read as an answer.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    calls = queue.SimpleQueue[bytes]()
+
+    def read() -> None:
+        with suppress(EOFError), os.fdopen(0, "rb") as commands:
+            while True:
+                calls.put(pickle.load(commands))
+        os._exit(0)  # the parent has ended: nobody waits for the current call
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        pickle.dump(_answer(calls.get()), answers)
+        answers.flush()
+
+
+def _answer(call: bytes) -> tuple[Any, Exception | None]:
+    try:
+        function, argument = pickle.loads(call)
+        return function(argument), None
+    except Exception as exc:
+        exc.add_note("".join(traceback.format_exception(exc)))
+        try:
+            pickle.loads(pickle.dumps(exc))
+        except Exception:
+            return None, RuntimeError(describe_exception(exc))
+        return None, exc

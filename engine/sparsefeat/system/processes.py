@@ -1,0 +1,57 @@
+"""Python processes that import what this process does."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+# They are imported from where this process imported them.
+PACKAGES = ("sparsefeat", "sparsefeat_export", "sparsefeat_kernels")
+
+
+def start_python(*arguments: str, **options: Any) -> subprocess.Popen[Any]:
+    """Start a Python process that answers through pipes at standard input and output.
+
+    Ctrl-C does not reach it: the process that has started it must end it.
+
+    Parameters
+    ----------
+    arguments
+        Python's arguments, such as ``-m sparsefeat.bench.worker``.
+    options
+        Further ones for `subprocess.Popen`.
+    """
+    return subprocess.Popen(
+        # -P: a module in the current folder must not replace one of the packages.
+        [sys.executable, "-P", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": _import_path()},
+        start_new_session=True,
+        **options,
+    )
+
+
+def _import_path() -> str:
+    specs = [importlib.util.find_spec(name) for name in PACKAGES]
+    roots = {str(Path(spec.origin).parents[1]): None for spec in specs if spec and spec.origin}
+    return os.pathsep.join([*roots, *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def describe_end(returncode: int) -> str:
+    """Say how a process ended, after the words "the process".
+
+    Examples
+    --------
+    >>> describe_end(1), describe_end(-15)
+    ('ended with status 1', 'was ended by SIGTERM')
+    """
+    if returncode >= 0:
+        return f"ended with status {returncode}"
+    name = signal.Signals(-returncode).name
+    if name == "SIGKILL":
+        return "was killed, most likely because the machine ran out of memory"
+    return f"was ended by {name}"

@@ -1,0 +1,124 @@
+"""Worker processes on this machine. What they call is `eval`, which does whatever it is given."""
+
+import os
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from sparsefeat.cluster import Finished, LocalWorkers
+from sparsefeat.errors import InputError
+from sparsefeat.system import available_threads
+
+Workers = LocalWorkers[str, object]
+PID = "__import__('os').getpid()"
+SLEEP = "__import__('time').sleep(600)"
+
+
+def run(workers: Workers, *expressions: str) -> list[Finished[str, object]]:
+    for expression in expressions:
+        workers.submit(expression)
+    ended: list[Finished[str, object]] = []
+    while workers.n_running:
+        ended += workers.finished(60)
+    return ended
+
+
+def test_calls_run_in_processes_that_stay() -> None:
+    with Workers(eval, threads=1) as workers:
+        assert workers.capacity == available_threads()
+        ended = run(workers, *[PID] * 20)
+        again = run(workers, *[PID] * 20)
+    processes = {each.result for each in ended}
+    assert len(ended) == len(again) == 20
+    assert len(processes) <= workers.capacity
+    assert {each.result for each in again} <= processes
+    assert os.getpid() not in processes
+    assert all(each.argument == PID and not each.death for each in ended)
+
+
+def test_one_process_has_all_processors_by_default() -> None:
+    with Workers(eval) as workers:
+        assert (workers.threads, workers.capacity) == (available_threads(), 1)
+    with Workers(eval, threads=1, gpu=True) as workers:
+        assert (workers.threads, workers.capacity) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("end", "says"),
+    [
+        ("__import__('signal').raise_signal(15)", "its process was ended by SIGTERM"),
+        ("__import__('signal').raise_signal(9)", "its process was killed, most likely because"),
+        ("__import__('os')._exit(3)", "its process ended with status 3"),
+        ("exit(4)", "its process ended with status 4"),
+    ],
+)
+def test_a_process_that_dies_is_replaced(end: str, says: str) -> None:
+    with Workers(eval) as workers:
+        (before,), (dead,), (after,) = (run(workers, each) for each in (PID, end, PID))
+    assert (dead.argument, dead.result) == (end, None)
+    assert dead.death.startswith(says)
+    assert isinstance(after.result, int)
+    assert after.result != before.result
+
+
+def test_an_exception_is_raised_after_what_has_ended() -> None:
+    refused = "(_ for _ in ()).throw(__import__('sparsefeat').InputError('no such thing'))"
+    with Workers(eval) as workers:
+        for expression in ("1", refused):
+            workers.submit(expression)
+        assert [each.result for each in workers.finished(60)] == [1]
+        for _ in range(2):
+            with pytest.raises(InputError, match="no such thing") as raised:
+                workers.finished(60)
+    assert 'File "<string>", line 1' in "".join(raised.value.__notes__)  # where it was raised
+
+
+def test_an_exception_that_cannot_be_sent_is_described() -> None:
+    odd = "(_ for _ in ()).throw(type('Odd', (Exception,), {})('the matter'))"
+    with Workers(eval) as workers, pytest.raises(RuntimeError, match="Odd: the matter"):
+        run(workers, odd)
+
+
+def test_what_a_call_prints_is_no_answer(capfd: pytest.CaptureFixture[str]) -> None:
+    with Workers(eval) as workers:
+        (ended,) = run(workers, "print('noise', flush=True) or 3")
+    assert ended.result == 3
+    assert capfd.readouterr() == ("", "noise\n")
+
+
+def test_large_arguments_and_results() -> None:
+    with Workers(eval) as workers:
+        (ended,) = run(workers, f"{'x' * (4 << 20)!r} * 2")
+    assert ended.result == "x" * (8 << 20)
+
+
+def test_leaving_ends_what_still_runs() -> None:
+    before = psutil.Process().children(recursive=True)
+    with Workers(eval, threads=1) as workers:
+        for _ in range(2 * workers.capacity):
+            workers.submit(SLEEP)
+        assert workers.finished(0.2) == []
+        started = [*{*psutil.Process().children(recursive=True)} - {*before}]
+        assert len(started) == workers.capacity
+    assert not any(process.is_running() for process in started)
+
+
+def test_workers_end_with_the_process_that_started_them() -> None:
+    program = f"""
+from sparsefeat.cluster import LocalWorkers
+workers = LocalWorkers(eval)
+workers.submit({PID!r})
+print(workers.finished(60)[0].result, flush=True)
+workers.submit({SLEEP!r})
+workers.finished(600)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        worker = psutil.Process(int(running.stdout.readline()))
+        running.kill()
+    _, alive = psutil.wait_procs([worker], timeout=60)
+    assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
