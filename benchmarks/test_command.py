@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -220,7 +221,8 @@ def test_the_memory_of_a_driver_is_flat(
         ) as process:
             driver = psutil.Process(process.pid)
             while process.poll() is None:
-                most = max(most, driver.memory_info().rss)
+                with suppress(psutil.Error):  # it has just ended
+                    most = max(most, driver.memory_info().rss)
                 time.sleep(0.01)
         assert process.returncode == 0
         assert len(sparsefeat.open(tmp_path / f"features-{count}")) == count
