@@ -41,4 +41,4 @@ def test_of_the_commands_words_too(line: str, says: str) -> None:
     done = CliRunner().invoke(main, line.split())
     assert done.exit_code == 2
     said = done.stderr.splitlines()[-1]
-    assert re.fullmatch(f"Error: {says}", said), said
+    assert re.fullmatch(rf"Error: {says}( \(see main.* --help\))?", said), said
