@@ -92,6 +92,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.xdist_group(_unit(item.nodeid)))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """See that pytest-xdist has taken the groups over; some versions drop them in silence."""
+    grouped = session.config.getoption("loadgroup", False)
+    if grouped and not all("@" in item.nodeid for item in session.items):
+        raise pytest.UsageError("this pytest-xdist and this pytest do not group tests")
+
+
 class Once:
     """Makes things once for all the processes that run tests."""
 
