@@ -79,9 +79,9 @@ def quantize(
         Folder with at least eight other images, on which the errors are measured. By default
         every fourth image of `calibration` is held out for that.
     views
-        Minimum number of views for calibration, and for validation, 1 to 256. If there are fewer
-        images, random square crops of them are added. Calibration also uses the mirror image of
-        each view.
+        Minimum number of views for calibration, and for validation, 1 to 256; the command takes 12
+        or more. If there are fewer images, random square crops of them are added. Calibration also
+        uses the mirror image of each view.
     log
         Called with a line of text as the work proceeds.
     progress
