@@ -36,7 +36,7 @@ BEGIN_WITH = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--race-seconds", default=8.0, type=float, help="how long writers of one store race"
+        "--race-seconds", default=5.0, type=float, help="how long writers of one store race"
     )
 
 

@@ -143,9 +143,15 @@ def test_extraction(
 @pytest.mark.skipif(choose_variant() not in ("avx512", "avx2"), reason="needs AVX2")
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 def test_layers_with_avx2_only(
-    benchmark: BenchmarkFixture, rounds: Callable[[int], int], claim: MakeClaim, tmp_path: Path
+    benchmark: BenchmarkFixture,
+    rounds: Callable[[int], int],
+    timing: bool,
+    claim: MakeClaim,
+    tmp_path: Path,
 ) -> None:
     """Single layers on one thread, against oneDNN's direct convolutions restricted alike."""
+    if not timing:
+        pytest.skip("compiling takes ten seconds, and tests/kernels/test_winograd.py does it too")
     environment = {
         "NUMBA_CPU_NAME": "haswell",
         "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+bmi,+bmi2,+f16c,+popcnt",

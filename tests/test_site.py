@@ -114,6 +114,11 @@ def test_every_public_name_and_command_has_its_place_in_the_reference(site: Path
     commands = {f"sparsefeat-{name}" for name in main.list_commands(click.Context(main))}
     assert commands <= reference["reference/cli.html"].anchors
     assert "--rows-per-part" in (site / "reference/cli.html").read_text("utf-8")
+    # With the options that it hands over.
+    extraction = (site / "reference/extraction.html").read_text("utf-8")
+    signature = extraction.split('id="sparsefeat.Extractor"')[1].split("</pre>")[0]
+    assert "decode_threads" in signature
+    assert "*" not in re.sub(r"<[^>]+>", "", signature).replace("*,", "").replace("*\n", "")
 
 
 def test_lists_and_tables_are_not_taken_for_text(site: Path) -> None:
@@ -140,17 +145,30 @@ def address(site: Path) -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-def test_pages_fit_the_screen_and_the_search_finds(
-    site: Path, address: str, chromium: Any, width: int
-) -> None:
-    page = chromium.new_page(viewport={"width": width, "height": 800})
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+@pytest.fixture
+def page(address: str, chromium: Any) -> Iterator[Any]:
+    """A page that loads nothing from elsewhere."""
+    opened, asked = chromium.new_page(viewport={"width": 1280, "height": 800}), []
+    opened.on("request", lambda request: asked.append(request.url))
+    yield opened
+    opened.close()
+    assert asked
+    assert {url for url in asked if not url.startswith((address, "data:", "blob:"))} == set()
+
+
+def test_pages_fit_large_and_small_screens(site: Path, address: str, page: Any) -> None:
     for path in sorted(site.rglob("*.html")):
         page.goto(f"{address}/{path.relative_to(site).as_posix()}")
-        wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-        assert wider <= 0, f"{path.name} is {wider} pixels wider than the screen"
+        for width in (1280, 390):
+            page.set_viewport_size({"width": width, "height": 800})
+            wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert wider <= 0, f"{path.name} is {wider} pixels wider than {width} pixels"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_search_finds(address: str, page: Any, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(address)
     if width == 390:
         page.locator("label.md-header__button[for=__search]").click()
     found = page.locator(".md-search-result__item").first
@@ -161,5 +179,3 @@ def test_pages_fit_the_screen_and_the_search_finds(
         if found.is_visible():
             break
     assert found.is_visible()
-    page.close()
-    assert {url for url in asked if not url.startswith((address, "data:", "blob:"))} == set()

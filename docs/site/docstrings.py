@@ -1,4 +1,4 @@
-"""Let mkdocstrings take docstrings as they are written here.
+"""Let mkdocstrings take docstrings and signatures as they are written here.
 
 numpydoc begins what is returned with a line for its type. Ours often say it in prose, as the type
 stands in the signature; and an example may follow the text without a heading of its own.
@@ -37,3 +37,11 @@ class Numpydoc(griffe.Extension):
         """Change that of an object."""
         if obj.docstring is not None:
             obj.docstring.value = as_numpydoc(obj.docstring.value)
+
+    def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
+        """Show the options that `Extractor` hands over to `ExtractorOptions` in its signature."""
+        if pkg.name == "sparsefeat":
+            init = pkg["pipeline.extractor.Extractor.__init__"]
+            itself, model, *_ = init.parameters
+            _, *options = pkg["pipeline.options.ExtractorOptions"].parameters
+            init.parameters = griffe.Parameters(itself, model, *options)
