@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -92,11 +92,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.xdist_group(_unit(item.nodeid)))
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """See that pytest-xdist has taken the groups over; some versions drop them in silence."""
-    grouped = session.config.getoption("loadgroup", False)
-    if grouped and not all("@" in item.nodeid for item in session.items):
-        raise pytest.UsageError("this pytest-xdist and this pytest do not group tests")
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: Sequence[str]) -> None:
+    """See that pytest-xdist has taken the groups over; with some versions it does not."""
+    if node.config.getoption("dist") == "loadgroup" and not all("@" in each for each in ids):
+        raise pytest.UsageError("pytest-xdist does not group tests with this version of pytest")
 
 
 class Once:

@@ -180,7 +180,9 @@ def test_one_worker_process(
         ways={"in one process": run, "--cluster local": lambda: run("--cluster", "local")},
         between=lambda: shutil.rmtree(output, ignore_errors=True),
     )
-    benchmark.pedantic(paired.round, rounds=n_rounds, warmup_rounds=int(timing))
+    if timing:
+        paired.warm_up()
+    benchmark.pedantic(paired.round, rounds=n_rounds)
     benchmark.extra_info["seconds"] = paired.seconds
     ratio = paired.ratio("in one process", "--cluster local")
     claim(

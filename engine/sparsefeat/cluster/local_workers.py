@@ -4,21 +4,30 @@ import logging
 import os
 import pickle
 import queue
+import subprocess
 import threading
 import traceback
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Final, Generic, Self, TypeVar
 
 from sparsefeat.cluster.calls import Finished
-from sparsefeat.system import available_threads, describe_end, describe_exception, start_python
+from sparsefeat.system import (
+    available_threads,
+    describe_end,
+    describe_exception,
+    failed_import,
+    is_kill,
+    start_python,
+)
 
 A = TypeVar("A")
 R = TypeVar("R")
 
 _SERVE: Final = "from sparsefeat.cluster.local_workers import serve; serve()"
+ENDING_SECONDS: Final = 10  # that a process which answers no more is waited for
 _log = logging.getLogger(__name__)
 
 
@@ -50,11 +59,16 @@ class LocalWorkers(Generic[A, R]):
         self._function = function
         self._failure: Exception | None = None
         self._running: dict[Future[Finished[A, R]], A] = {}
-        self._processes = [_Process() for _ in range(self.capacity)]
-        self._idle = queue.SimpleQueue[_Process]()
-        for process in self._processes:
-            self._idle.put(process)
         self._callers = ThreadPoolExecutor(self.capacity, thread_name_prefix="sparsefeat-worker")
+        self._processes: list[_Process] = []
+        self._idle = queue.SimpleQueue[_Process]()
+        try:
+            for _ in range(self.capacity):
+                self._processes.append(_Process())
+                self._idle.put(self._processes[-1])
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def n_running(self) -> int:
@@ -76,9 +90,13 @@ class LocalWorkers(Generic[A, R]):
         for future in wait(self._running, seconds, FIRST_COMPLETED).done:
             del self._running[future]
             try:
-                ended.append(future.result())
+                one = future.result()
             except Exception as exc:
                 self._failure = self._failure or exc
+                continue
+            if one.death:
+                _log.warning("a worker is lost: %s", one.death)
+            ended.append(one)
         if self._failure is not None and not ended:
             raise self._failure
         return ended
@@ -107,13 +125,17 @@ class LocalWorkers(Generic[A, R]):
     def _call(self, argument: A) -> Finished[A, R]:
         process = self._idle.get()
         try:
-            result, raised = process.ask((self._function, argument))
+            answer = process.ask(pickle.dumps((self._function, argument)))
         except (EOFError, OSError, pickle.UnpicklingError):
-            death = f"its process {process.replace()}"
-            _log.warning("a worker is lost: %s", death)
-            return Finished(argument=argument, death=death)
+            returncode = process.replace()
+            return Finished(
+                argument=argument,
+                death=f"its process {describe_end(returncode)}",
+                blameless=is_kill(returncode),  # by the system, which needs memory
+            )
         finally:
             self._idle.put(process)
+        result, raised = pickle.loads(answer)
         if raised is not None:
             raise raised
         return Finished(argument=argument, result=result)
@@ -127,8 +149,8 @@ class _Process:
         self._killed = False
         self._process = start_python("-c", _SERVE)
 
-    def ask(self, call: tuple[Callable[[Any], Any], Any]) -> tuple[Any, Exception | None]:
-        """Make a call; return what it returned, and the exception that it raised.
+    def ask(self, call: bytes) -> bytes:
+        """Send a call, and wait for the answer.
 
         Raises
         ------
@@ -137,18 +159,18 @@ class _Process:
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        pickle.dump(pickle.dumps(call), self._process.stdin)
+        pickle.dump(call, self._process.stdin)
         self._process.stdin.flush()
-        answer: tuple[Any, Exception | None] = pickle.load(self._process.stdout)
+        answer: bytes = pickle.load(self._process.stdout)
         return answer
 
-    def replace(self) -> str:
-        """Start a process in place of one that has ended; say how that one ended."""
-        end = self.end()
+    def replace(self) -> int:
+        """Start a process in place of one that has ended; return that one's exit status."""
+        returncode = self.end()
         with self._lock:
             if not self._killed:
                 self._process = start_python("-c", _SERVE)
-        return end
+        return returncode
 
     def kill(self) -> None:
         """End the process, whatever it does."""
@@ -156,28 +178,34 @@ class _Process:
             self._killed = True
             self._process.kill()
 
-    def end(self) -> str:
-        """Wait for the process to end, and close the pipes; say how it ended."""
-        returncode = self._process.wait()
+    def end(self) -> int:
+        """Wait for a process that answers no more, and close the pipes; return its exit status."""
+        try:
+            returncode = self._process.wait(ENDING_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            returncode = self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             with suppress(OSError):  # nobody reads what is still buffered
                 pipe.close()
-        return describe_end(returncode)
+        return returncode
 
 
 def serve() -> None:
     """Answer the calls that come through standard input; exit when it is closed."""
-    # Libraries may print to standard output, which would be read as an answer.
-    answers = os.fdopen(os.dup(1), "wb")
+    commands, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    # Calls may read standard input and print, also in processes that they start.
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     calls = queue.SimpleQueue[bytes]()
 
     def read() -> None:
-        with suppress(EOFError), os.fdopen(0, "rb") as commands:
+        try:
             while True:
                 calls.put(pickle.load(commands))
-        os._exit(0)  # the parent has ended: nobody waits for the current call
+        finally:
+            os._exit(0)  # the parent has ended, perhaps while it wrote a call
 
     threading.Thread(target=read, daemon=True).start()
     while True:
@@ -185,14 +213,20 @@ def serve() -> None:
         answers.flush()
 
 
-def _answer(call: bytes) -> tuple[Any, Exception | None]:
+def _answer(call: bytes) -> bytes:
+    """Make a call; return what it returned and what it raised, pickled."""
     try:
         function, argument = pickle.loads(call)
-        return function(argument), None
+        return pickle.dumps((function(argument), None))
     except Exception as exc:
-        exc.add_note("".join(traceback.format_exception(exc)))
+        raised = failed_import(exc) or exc  # only here can be seen which package is broken
+        note = "".join(traceback.format_exception(exc))
+        raised.add_note(note)
         try:
-            pickle.loads(pickle.dumps(exc))
+            answer = pickle.dumps((None, raised))
+            pickle.loads(answer)
         except Exception:
-            return None, RuntimeError(describe_exception(exc))
-        return None, exc
+            described = RuntimeError(describe_exception(exc))
+            described.add_note(note)
+            return pickle.dumps((None, described))
+        return answer

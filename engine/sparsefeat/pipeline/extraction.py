@@ -38,7 +38,7 @@ LoadSource = Callable[[], Source | Skipped]
 Identity = Literal["mtime", "digest"]
 FEW_SECONDS = 2.0  # to wait for listing, to see whether there are few images
 MIN_IN_UNIT = 64  # images: loading a model takes as long as these
-READERS = 8  # threads that compare the bytes of images for the workers of a cluster
+READERS = 8  # threads that compare the bytes of images for worker processes
 IDENTITIES: tuple[str, ...] = get_args(Identity)
 
 

@@ -31,7 +31,7 @@ class ExtractionResult:
     first_rejects, first_failures
         The first few rejects and failures.
     crashes
-        Worker processes of a cluster that died; their images were tried again.
+        Worker processes that died; their images were tried again.
     stopped
         The run was told to stop, and has committed its finished rows.
     losses

@@ -258,8 +258,8 @@ class UnitRun:
             self._waiting.append(replace(unit, lost=unit.lost + 1))
         elif not images:
             raise ClusterError(
-                f"a worker without images to read died ({death}): see that sparsefeat extract runs "
-                "on its machine without --cluster, and what the logs there say"
+                f"a worker without images to read died ({death}): run the same command without "
+                "--cluster on the worker's machine to see why"
             )
         elif unit.crashes + 1 < (CRASHES if len(images) == 1 else 2):
             self._waiting.append(replace(unit, crashes=unit.crashes + 1))

@@ -4,7 +4,7 @@ from .dependencies import REINSTALL, describe_exception, failed_import, importin
 from .environment import CPUINFO, describe_environment, first_processor
 from .memory import available_memory
 from .paths import refuse_empty, validate_path, validate_paths
-from .processes import describe_end, start_python
+from .processes import describe_end, is_kill, start_python
 from .text import counted, format_bytes, one_line, percent, ranges
 from .threads import (
     MAX_BATCH_SIZE,
@@ -38,6 +38,7 @@ __all__ = [
     "importing",
     "in_threads",
     "interrupted",
+    "is_kill",
     "map_ordered",
     "one_line",
     "overlapped",

@@ -6,10 +6,10 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-# They are imported from where this process imported them.
-PACKAGES = ("sparsefeat", "sparsefeat_export", "sparsefeat_kernels")
+# Imported from where this process imported them.
+_PACKAGES: Final = ("sparsefeat", "sparsefeat_export", "sparsefeat_kernels")
 
 
 def start_python(*arguments: str, **options: Any) -> subprocess.Popen[Any]:
@@ -36,7 +36,7 @@ def start_python(*arguments: str, **options: Any) -> subprocess.Popen[Any]:
 
 
 def _import_path() -> str:
-    specs = [importlib.util.find_spec(name) for name in PACKAGES]
+    specs = [importlib.util.find_spec(name) for name in _PACKAGES]
     roots = {str(Path(spec.origin).parents[1]): None for spec in specs if spec and spec.origin}
     return os.pathsep.join([*roots, *filter(None, [os.environ.get("PYTHONPATH")])])
 
@@ -51,7 +51,14 @@ def describe_end(returncode: int) -> str:
     """
     if returncode >= 0:
         return f"ended with status {returncode}"
-    name = signal.Signals(-returncode).name
-    if name == "SIGKILL":
+    if is_kill(returncode):
         return "was killed, most likely because the machine ran out of memory"
-    return f"was ended by {name}"
+    try:
+        return f"was ended by {signal.Signals(-returncode).name}"
+    except ValueError:
+        return f"was ended by signal {-returncode}"
+
+
+def is_kill(returncode: int) -> bool:
+    """Return whether a process was ended by SIGKILL, as by a system that runs out of memory."""
+    return returncode == -getattr(signal, "SIGKILL", 0) != 0
