@@ -43,5 +43,15 @@ class Numpydoc(griffe.Extension):
         if pkg.name == "sparsefeat":
             init = pkg["pipeline.extractor.Extractor.__init__"]
             itself, model, *_ = init.parameters
-            _, *options = pkg["pipeline.options.ExtractorOptions"].parameters
+            fields = pkg["pipeline.options.ExtractorOptions"].attributes.values()
+            kinds = griffe.ParameterKind
+            options = [
+                griffe.Parameter(
+                    field.name,
+                    annotation=field.annotation,
+                    kind=kinds.keyword_only if number else kinds.positional_or_keyword,
+                    default=field.value,
+                )
+                for number, field in enumerate(field for field in fields if field.name != "_")
+            ]
             init.parameters = griffe.Parameters(itself, model, *options)
