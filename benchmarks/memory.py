@@ -1,4 +1,4 @@
-"""Peak memory of a command and of all the processes that it starts."""
+"""Peak memory of a command, with or without the processes that it starts."""
 
 import subprocess
 import time
@@ -21,8 +21,10 @@ class Peak:
     pss_gb: float
 
 
-def peak_memory(command: list[str]) -> Peak:
+def peak_memory(command: list[str], *, children: bool = True) -> Peak:
     """Run a command, and look at its memory again and again; what peaks in between is not seen.
+
+    `children` says whether the processes that it starts count, too.
 
     Resident memory alone is looked at while there is one process: proportional memory is then
     nearly the same, and asking for it stops the process for milliseconds.
@@ -33,7 +35,8 @@ def peak_memory(command: list[str]) -> Peak:
             rss = pss = 0
             try:
                 processes = [psutil.Process(root.pid)]
-                processes += processes[0].children(recursive=True)
+                if children:
+                    processes += processes[0].children(recursive=True)
             except psutil.NoSuchProcess:
                 break
             for process in processes:

@@ -5,13 +5,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-import psutil
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
@@ -209,29 +207,20 @@ def test_the_memory_of_a_driver_is_flat(
     counts = (1_000, 20_000) if timing else (8, 24)
     files = sorted(photographs.take(8).iterdir())
 
-    def peak(count: int) -> int:
-        """Extract so many images, which are links to a few; give the driver's peak in bytes."""
+    def peak(count: int) -> float:
+        """Extract so many images, which are links to a few; give the driver's peak in GB."""
         folder = tmp_path / f"{count}"
         folder.mkdir()
         for number in range(count):
             (folder / f"{number:05}.jpg").hardlink_to(files[number % len(files)])
         options = ("--size", "32x32", "--rows-per-part", "256", "--cluster", "local")
-        line = command(folder, tmp_path / f"features-{count}", models.fp32, *options)
-        most = 0
-        with subprocess.Popen(
-            line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        ) as process:
-            driver = psutil.Process(process.pid)
-            while process.poll() is None:
-                with suppress(psutil.Error):  # it has just ended
-                    most = max(most, driver.memory_info().rss)
-                time.sleep(0.01)
-        assert process.returncode == 0
-        assert len(sparsefeat.open(tmp_path / f"features-{count}")) == count
-        return most
+        output = tmp_path / f"features-{count}"
+        found = peak_memory(command(folder, output, models.fp32, *options), children=False)
+        assert len(sparsefeat.open(output)) == count
+        return found.rss_gb
 
     few, many = benchmark.pedantic(lambda: [peak(count) for count in counts])
-    benchmark.extra_info["bytes"] = dict(zip(map(str, counts), (few, many), strict=True))
+    benchmark.extra_info["rss_gb"] = dict(zip(map(str, counts), (few, many), strict=True))
     claim(
         Claim(
             text=f"peak memory of the driver: {counts[1]:,} / {counts[0]:,} images",

@@ -206,7 +206,7 @@ def _tell(exc: Exception) -> NoReturn:
     if isinstance(exc, click.UsageError) and not isinstance(
         exc, click.exceptions.NoArgsIsHelpError
     ):
-        # Click would print how the command is used, in two lines before.
+        # Click itself would print two more lines, about the usage of the command.
         usage = "" if exc.ctx is None else f" (see {exc.ctx.command_path} --help)"
         raise UserError(exc.format_message().removesuffix(".") + usage) from exc
     if isinstance(exc, click.ClickException):

@@ -23,8 +23,7 @@ class Finished(Generic[A, R]):
     death
         Why the process died; empty if it didn't.
     blameless
-        Whether it died of something that says nothing of the call: its machine was lost, or ran
-        out of memory.
+        Whether the death says nothing about the call: its machine was lost, or ran out of memory.
     """
 
     argument: A

@@ -165,7 +165,7 @@ class _Process:
         return answer
 
     def replace(self) -> int:
-        """Start a process in place of one that has ended; return that one's exit status."""
+        """Wait for the process to end, and start another one; return the exit status."""
         returncode = self.end()
         with self._lock:
             if not self._killed:
