@@ -1,7 +1,9 @@
 # Every target makes what it needs from python3 and a package index alone.
 PYTHON ?= python3
 # Another Python gets an environment of its own: `make test PYTHON=python3.13` makes .venv-3.13.
-VENV ?= .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
+ifndef VENV
+VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
+endif
 BIN := $(VENV)/bin
 EXTRAS := --extra cpu --extra fast --extra export --extra heif --extra viz --extra convert --extra dask --extra cloud --extra ray --extra demo --extra test --extra dev --extra docs
 # All but the tools of developers, whose versions make no difference to users.
