@@ -82,8 +82,12 @@ class _KeySet:
                 self._sorted.sort()
             found = np.zeros(len(keys), np.bool_)
             if len(self._sorted):
-                places = self._sorted.searchsorted(keys)
-                found = self._sorted.take(places, mode="clip") == keys
+                # Ascending keys are found two to three times as fast among millions: each search
+                # reads memory that the one before has read.
+                order = np.argsort(keys)
+                wanted = keys[order]
+                places = self._sorted.searchsorted(wanted)
+                found[order] = self._sorted.take(places, mode="clip") == wanted
             if self._recent:
                 found |= np.array([key in self._recent for key in keys.tolist()], np.bool_)
             return found
