@@ -2,10 +2,9 @@
 
 from sparsefeat.storage.any_keys import is_fetchable
 from sparsefeat.storage.files import list_objects, look_at_object, open_object, read_object
-from sparsefeat.storage.interface import Storage, StoredFile, Usage
 from sparsefeat.storage.local import LocalStorage, sync
 from sparsefeat.storage.objects import ObjectStorage
-from sparsefeat.storage.opening import is_url, open_storage, validate_location
+from sparsefeat.storage.opening import Storage, StoredFile, is_url, open_storage, validate_location
 from sparsefeat.storage.whole_file import (
     check_replaceable,
     create_folder,
@@ -20,7 +19,6 @@ __all__ = [
     "ObjectStorage",
     "Storage",
     "StoredFile",
-    "Usage",
     "check_replaceable",
     "create_folder",
     "is_fetchable",

@@ -19,8 +19,6 @@ from typing import Final
 
 from filelock import FileLock
 
-from sparsefeat.storage.interface import Usage
-
 _CALLS_AT_ONCE: Final = 16
 _FREE_LEVELS: Final = 2  # parts/<name>: the store's own folders may be links to another disk
 
@@ -74,6 +72,7 @@ class LocalStorage:
     """
 
     reads_at_once = 1
+    """How many ranges to read at the same time: a read starts without delay."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -269,15 +268,13 @@ class LocalStorage:
             path = hidden
         shutil.rmtree(path)
 
-    def usage(self, prefix: str = "") -> Usage:
-        """Sum files and bytes below a key; what others delete meanwhile is left out."""
-        total = Usage()
-        for _, status in _below(self.root / prefix):
-            if stat.S_ISREG(status.st_mode):
-                total += Usage(
-                    files=1, stored_bytes=status.st_size, allocated_bytes=_allocated(status)
-                )
-        return total
+    def usage(self, prefix: str) -> tuple[int, int]:
+        """Sum the bytes of the files below a key, and those that the disk allocates to them.
+
+        What others delete meanwhile is left out.
+        """
+        files = [s for _, s in _below(self.root / prefix) if stat.S_ISREG(s.st_mode)]
+        return sum(status.st_size for status in files), sum(map(_allocated, files))
 
     def allocated_bytes(self) -> int | None:
         """Sum the bytes that the disk allocates to all files."""

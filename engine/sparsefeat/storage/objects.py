@@ -18,7 +18,6 @@ from typing import Any, Final, TypeVar
 
 from sparsefeat.errors import StoreWriteError
 from sparsefeat.storage.any_keys import list_any_keys
-from sparsefeat.storage.interface import Usage
 from sparsefeat.storage.service import connect, repeated, translating
 
 T = TypeVar("T")
@@ -68,6 +67,7 @@ class ObjectStorage:
     """
 
     reads_at_once = 16
+    """How many ranges to read at the same time."""
 
     def __init__(self, url: str) -> None:
         self.location = url.rstrip("/")
@@ -296,11 +296,10 @@ class ObjectStorage:
             self._delete(rest)
         self._sizes_of.cache_clear()
 
-    def usage(self, prefix: str = "") -> Usage:
-        """Sum objects and bytes below a key."""
-        sizes = self._list_sizes(prefix)
-        total = sum(sizes.values())
-        return Usage(files=len(sizes), stored_bytes=total, allocated_bytes=total)
+    def usage(self, prefix: str) -> tuple[int, int]:
+        """Sum the bytes of the objects below a key; services count them as they are."""
+        total = sum(self._list_sizes(prefix).values())
+        return total, total
 
     def allocated_bytes(self) -> int | None:
         """Give None: services count the bytes that are stored."""

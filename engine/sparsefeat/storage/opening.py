@@ -3,13 +3,22 @@
 import os
 import re
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from sparsefeat.errors import InputError
-from sparsefeat.storage.interface import Storage
-from sparsefeat.storage.local import LocalStorage
-from sparsefeat.storage.objects import ObjectStorage
+from sparsefeat.storage.local import LocalFile, LocalStorage
+from sparsefeat.storage.objects import ObjectFile, ObjectStorage
 from sparsefeat.system import unknown_choice, validate_path
+
+Storage: TypeAlias = LocalStorage | ObjectStorage
+"""What holds a store's files: both have the same methods.
+
+Keys are names of files relative to the store, with forward slashes. Every method raises `OSError`
+if the system or the server refuses, and `FileNotFoundError` if a file does not exist.
+"""
+
+StoredFile: TypeAlias = LocalFile | ObjectFile
+"""A file of which ranges can be read; safe in several threads."""
 
 SCHEMES: Final = ("s3", "gs", "az")
 _URL: Final = re.compile(r"([a-z][a-z0-9+.-]+)://(.*)", re.IGNORECASE | re.DOTALL)

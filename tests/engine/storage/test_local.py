@@ -286,13 +286,12 @@ def test_an_age_is_told_by_the_clock_of_the_files(
 
 
 def test_the_bytes_that_a_disk_gives(storage: LocalStorage, part: Path) -> None:
-    before = storage.usage()
-    assert (before.files, before.stored_bytes) == (1, 10)
+    assert storage.usage("")[0] == 10
     with (part / "holes").open("wb") as file:
         file.truncate(100 << 20)
-    usage = storage.usage("parts/a.zarr")
-    assert (usage.files, usage.stored_bytes) == (2, (100 << 20) + 10)
-    assert usage.allocated_bytes < 1 << 20
+    stored, allocated = storage.usage("parts/a.zarr")
+    assert stored == (100 << 20) + 10
+    assert allocated < 1 << 20
 
 
 def test_what_may_not_be_looked_at_is_taken_for_there(

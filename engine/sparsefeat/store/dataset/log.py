@@ -400,7 +400,7 @@ class Log:
         for entry in entries:
             key = part_key(entry.name)
             # In a bucket, somebody may have deleted some objects of it while the rest was uploaded.
-            if self._storage.usage(key).stored_bytes != entry.n_bytes:
+            if self._storage.usage(key)[0] != entry.n_bytes:
                 raise StoreWriteError(
                     f"{self._storage.name(key)} was deleted before it was committed: run "
                     "the same command again, and vacuum with a longer grace period"

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final, TypeAlias
 
 from sparsefeat.errors import InputError, StoreError
-from sparsefeat.storage import Storage, Usage, open_storage
+from sparsefeat.storage import Storage, open_storage
 from sparsefeat.store.dataset import (
     Change,
     Log,
@@ -201,7 +201,7 @@ def _vacuum(
     there = [name for each in _names(storage, PARTS) if (name := part_name(each)) is not None]
     unlisted = [name for name in there if name not in listed]
     waiting = sum(name not in newest.by_name for name in there) - len(unlisted)
-    usage, deleted = Usage(), 0
+    stored_bytes = allocated_bytes = deleted = 0
     # First the temporary files: a writer that has slept since it listed the snapshots must not take
     # a number that is free again. Then the snapshots, so that none lists a deleted part; and from
     # the newest on, so that none refers to a deleted one.
@@ -215,7 +215,9 @@ def _vacuum(
             waiting += 1
         elif part_age is not None and name not in _latest(log, newest).by_name:
             deleted += 1
-            usage += storage.usage(part_key(name))
+            stored, allocated = storage.usage(part_key(name))
+            stored_bytes += stored
+            allocated_bytes += allocated
             if not dry_run:
                 _delete(storage, part_key(name))
         if progress is not None:
@@ -224,8 +226,8 @@ def _vacuum(
         parts=deleted,
         snapshots=len(old),
         leftovers=leftovers,
-        stored_bytes=usage.stored_bytes,
-        allocated_bytes=usage.allocated_bytes,
+        stored_bytes=stored_bytes,
+        allocated_bytes=allocated_bytes,
         waiting=waiting,
     )
 
