@@ -8,7 +8,15 @@ from sparsefeat.images.containers import Takes
 from sparsefeat.images.folders import lost_file
 from sparsefeat.images.path_list import ADDRESS
 from sparsefeat.images.patterns import is_hidden
-from sparsefeat.images.source import Found, Reason, Source, classify_os_error, encode_path
+from sparsefeat.images.source import (
+    Found,
+    Reason,
+    Source,
+    UnreadableError,
+    classify_os_error,
+    encode_path,
+    refused,
+)
 from sparsefeat.storage import (
     is_fetchable,
     is_url,
@@ -16,7 +24,7 @@ from sparsefeat.storage import (
     look_at_object,
     validate_location,
 )
-from sparsefeat.types import ReadFailure, Reject
+from sparsefeat.types import ReadFailure
 
 
 def is_in_bucket(name: str) -> bool:
@@ -42,7 +50,8 @@ def objects_below(url: str, skip: str | os.PathLike[str] | None, takes: Takes) -
             is_marker = not size and "." not in names[-1]  # cloud consoles mark folders like this
             if not is_fetchable(name) and not is_marker:
                 if takes([each for each in names if each.strip(".")], file):
-                    yield _unfetchable(url, name, size, mtime_ns)
+                    why = UnreadableError(Reason.KEY)
+                    yield refused(_object(file, url, name, size, mtime_ns), why)
                 continue
             if is_marker or is_hidden(names) or file.startswith(skipped):
                 continue
@@ -53,17 +62,6 @@ def objects_below(url: str, skip: str | os.PathLike[str] | None, takes: Takes) -
             f"{url} can't be listed ({exc.strerror or exc}), expected images: check the keys, the "
             "network and the server, and run the same command again"
         ) from exc
-
-
-def _unfetchable(url: str, name: str, size: int, mtime_ns: int) -> Reject:
-    return Reject(
-        path=encode_path(name),
-        root=encode_path(url),
-        bytes=size,
-        mtime_ns=mtime_ns,
-        sha256="",
-        reason=str(Reason.KEY),
-    )
 
 
 def object_at(url: str, root: str | None = None) -> Source | ReadFailure:

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sparsefeat.errors import InputError
+from sparsefeat.storage.local import sync
 from sparsefeat.system import validate_path
 
 
@@ -68,13 +69,8 @@ def replacing(path: Path) -> Iterator[Path]:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
-    if os.name != "nt":  # Windows can't open folders, and keeps names durable itself
-        with suppress(OSError):  # some file systems can't sync folders
-            descriptor = os.open(final.parent, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+    with suppress(OSError):  # some file systems can't sync folders
+        sync(final.parent)
 
 
 @contextmanager
