@@ -1,19 +1,17 @@
 """Calls of a function in worker processes on this machine."""
 
-import logging
 import os
 import pickle
 import queue
 import subprocess
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from types import TracebackType
-from typing import Final, Generic, Self, TypeVar
+from typing import Final, TypeVar
 
-from sparsefeat.cluster.calls import Finished
+from sparsefeat.cluster.workers import Finished, Workers
 from sparsefeat.system import (
     available_threads,
     describe_end,
@@ -28,14 +26,12 @@ R = TypeVar("R")
 
 _SERVE: Final = "from sparsefeat.cluster.local_workers import serve; serve()"
 ENDING_SECONDS: Final = 10  # that a process which answers no more is waited for
-_log = logging.getLogger(__name__)
 
 
-class LocalWorkers(Generic[A, R]):
+class LocalWorkers(Workers[A, R]):
     """Runs calls of one function in processes of this machine.
 
-    A process serves many calls, one at a time: what the function caches stays loaded. A process
-    that dies is replaced. Nothing is retried. Leaving the context ends the calls that still run.
+    A process that dies is replaced.
 
     Parameters
     ----------
@@ -52,18 +48,15 @@ class LocalWorkers(Generic[A, R]):
     def __init__(
         self, function: Callable[[A], R], *, threads: int | None = None, gpu: bool = False
     ) -> None:
+        super().__init__()
         self.threads = threads or available_threads()
-        """CPUs of one call."""
-        self.capacity = 1 if gpu else max(1, available_threads() // self.threads)
-        """Calls that can run at the same time."""
+        self._capacity = 1 if gpu else max(1, available_threads() // self.threads)
         self._function = function
-        self._failure: Exception | None = None
-        self._running: dict[Future[Finished[A, R]], A] = {}
-        self._callers = ThreadPoolExecutor(self.capacity, thread_name_prefix="sparsefeat-worker")
+        self._callers = ThreadPoolExecutor(self._capacity, thread_name_prefix="sparsefeat-worker")
         self._processes: list[_Process] = []
         self._idle = queue.SimpleQueue[_Process]()
         try:
-            for _ in range(self.capacity):
+            for _ in range(self._capacity):
                 self._processes.append(_Process())
                 self._idle.put(self._processes[-1])
         except BaseException:
@@ -71,35 +64,13 @@ class LocalWorkers(Generic[A, R]):
             raise
 
     @property
-    def n_running(self) -> int:
-        """Calls that were submitted and that `finished` has not returned yet."""
-        return len(self._running)
+    def capacity(self) -> int:
+        """Calls that can run at the same time."""
+        return self._capacity
 
     def submit(self, argument: A) -> None:
         """Start a call as soon as there is a worker for it."""
         self._running[self._callers.submit(self._call, argument)] = argument
-
-    def finished(self, seconds: float) -> list[Finished[A, R]]:
-        """Wait at most `seconds` for a call to end; return all calls that have ended.
-
-        An exception of a call is raised once the calls that ended with it were returned.
-        """
-        if self._failure is not None:
-            raise self._failure
-        ended: list[Finished[A, R]] = []
-        for future in wait(self._running, seconds, FIRST_COMPLETED).done:
-            del self._running[future]
-            try:
-                one = future.result()
-            except Exception as exc:
-                self._failure = self._failure or exc
-                continue
-            if one.death:
-                _log.warning("a worker is lost: %s", one.death)
-            ended.append(one)
-        if self._failure is not None and not ended:
-            raise self._failure
-        return ended
 
     def close(self) -> None:
         """End all calls, and the processes."""
@@ -111,16 +82,11 @@ class LocalWorkers(Generic[A, R]):
             process.end()
         self._running.clear()
 
-    def __enter__(self) -> Self:
-        return self
+    def _wait(self, seconds: float) -> Iterable[Future[Finished[A, R]]]:
+        return wait(self._running, seconds, FIRST_COMPLETED).done
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+    def _end(self, call: Future[Finished[A, R]], argument: A) -> Finished[A, R]:
+        return call.result()
 
     def _call(self, argument: A) -> Finished[A, R]:
         process = self._idle.get()

@@ -3,12 +3,11 @@
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Final, TypeVar
 
-from sparsefeat.cluster.calls import Finished
+from sparsefeat.cluster.workers import Finished, Workers
 from sparsefeat.errors import ClusterError, InputError, SparsefeatError
 from sparsefeat.system import describe_exception, importing
 
@@ -24,11 +23,11 @@ _SETTINGS: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX":
 _log = logging.getLogger(__name__)
 
 
-class RayWorkers(Generic[A, R]):
+class RayWorkers(Workers[A, R]):
     """Runs calls of one function in processes that Ray starts on the machines of a cluster.
 
-    A process serves many calls, one at a time: what the function caches stays loaded. Nothing is
-    retried. Leaving the context ends the calls that still run.
+    Exceptions of calls that are not a `SparsefeatError` are raised as a `ClusterError`, as when the
+    cluster refuses a call.
 
     Parameters
     ----------
@@ -58,37 +57,26 @@ class RayWorkers(Generic[A, R]):
         threads: int | None = None,
         gpu: bool = False,
     ) -> None:
+        super().__init__()
         _check_address(address)
         for name, value in _SETTINGS.items():
             os.environ.setdefault(name, value)
         with importing("ray", _INSTALL, purpose="clusters are reached with it"):
             import ray
         self._ray: Any = ray
-        self._running: dict[Any, A] = {}
-        self._failure: SparsefeatError | None = None
         self._gpu = gpu
         self._joined = not ray.is_initialized()
         if self._joined:
             _join(ray, address)
         try:
-            self._threads = threads or self._usual_threads()
+            self.threads = threads or self._usual_threads()
             self._check_room()
         except BaseException:
             self.close()
             raise
         options = {"max_retries": 0, "max_calls": 0, "scheduling_strategy": "SPREAD"}
-        options |= {"num_cpus": self._threads, "num_gpus": int(gpu)}
+        options |= {"num_cpus": self.threads, "num_gpus": int(gpu)}
         self._remote = self._ray.remote(**options)(function)
-
-    @property
-    def threads(self) -> int:
-        """CPUs of one call."""
-        return self._threads
-
-    @property
-    def n_running(self) -> int:
-        """Calls that were submitted and that `finished` has not returned yet."""
-        return len(self._running)
 
     @property
     def capacity(self) -> int:
@@ -100,34 +88,13 @@ class RayWorkers(Generic[A, R]):
         with self._answering():
             self._running[self._remote.remote(argument)] = argument
 
-    def finished(self, seconds: float) -> list[Finished[A, R]]:
-        """Wait at most `seconds` for a call to end; return all calls that have ended.
-
-        An exception of a call is raised once the calls that ended with it were returned.
-
-        Raises
-        ------
-        SparsefeatError
-            The function raised it.
-        ClusterError
-            The function raised another exception, or the cluster refused the call.
-        """
-        if self._failure is not None:
-            raise self._failure
+    def _wait(self, seconds: float) -> Iterable[Any]:
         refs = list(self._running)
         with self._answering():
             ready, _ = self._ray.wait(refs, num_returns=1, timeout=seconds)
             if ready:  # return all others that have ended, too
                 ready, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0)
-        ended: list[Finished[A, R]] = []
-        for ref in ready:
-            try:
-                ended.append(self._end(ref))
-            except SparsefeatError as exc:
-                self._failure = self._failure or exc
-        if self._failure is not None and not ended:
-            raise self._failure
-        return ended
+        return list(ready)
 
     def close(self) -> None:
         """End all calls; disconnect from Ray, or stop it, if this object connected to it."""
@@ -138,21 +105,10 @@ class RayWorkers(Generic[A, R]):
         if self._joined:
             self._ray.shutdown()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _end(self, ref: Any) -> Finished[A, R]:
-        exceptions, argument = self._ray.exceptions, self._running.pop(ref)
+    def _end(self, call: Any, argument: A) -> Finished[A, R]:
+        exceptions = self._ray.exceptions
         try:
-            return Finished(argument=argument, result=self._ray.get(ref))
+            return Finished(argument=argument, result=self._ray.get(call))
         except exceptions.OutOfMemoryError:
             death, blameless = "its machine ran out of memory", True
         except (exceptions.NodeDiedError, exceptions.LocalRayletDiedError):
@@ -170,7 +126,6 @@ class RayWorkers(Generic[A, R]):
             ) from exc
         except exceptions.RayError as exc:
             raise ClusterError(f"the cluster refused the work: {describe_exception(exc)}") from exc
-        _log.warning("a worker is lost: %s", death)
         return Finished(argument=argument, death=death, blameless=blameless)
 
     def _nodes(self) -> list[dict[str, float]]:
@@ -193,12 +148,12 @@ class RayWorkers(Generic[A, R]):
         return min([MAX_THREADS, *(count for count in cpus if count)])
 
     def _fitting(self, node: dict[str, float]) -> int:
-        fitting = int(node.get("CPU", 0) // self._threads)
+        fitting = int(node.get("CPU", 0) // self.threads)
         return min(fitting, int(node.get("GPU", 0))) if self._gpu else fitting
 
     def _check_room(self) -> None:
         if not any(map(self._fitting, self._nodes())):
-            wanted = f"{self._threads} CPUs" + " and a GPU" * self._gpu
+            wanted = f"{self.threads} CPUs" + " and a GPU" * self._gpu
             _log.warning("no machine of the cluster has %s: waiting for one that does", wanted)
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, get_args
 
-from sparsefeat.cluster import LOCAL, LocalWorkers, RayWorkers
+from sparsefeat.cluster import LOCAL, LocalWorkers, RayWorkers, Workers
 from sparsefeat.errors import InputError, SourceError
 from sparsefeat.images import (
     MAX_PIXELS,
@@ -266,7 +266,7 @@ def _on_cluster(
     options, size = blank.options, blank.rows_per_part
     gpu = options.provider == "cuda"
     threads = options.threads
-    workers: LocalWorkers[Unit, UnitResult] | RayWorkers[Unit, UnitResult]
+    workers: Workers[Unit, UnitResult]
     if address == LOCAL:
         workers = LocalWorkers(extract_unit, threads=threads, gpu=gpu)
     else:

@@ -8,11 +8,11 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 import numpy as np
 
-from sparsefeat.cluster import Finished
+from sparsefeat.cluster import Finished, Workers
 from sparsefeat.errors import ClusterError, StoreMismatchError
 from sparsefeat.images import Source
 from sparsefeat.pipeline.extractor import Extractor
@@ -138,17 +138,6 @@ def _loaded(model: str, options: ExtractorOptions) -> Extractor:
     return _extractors[key]
 
 
-class Workers(Protocol):
-    """What runs units: see `sparsefeat.cluster`."""
-
-    @property
-    def capacity(self) -> int: ...  # noqa: D102
-    @property
-    def n_running(self) -> int: ...  # noqa: D102
-    def submit(self, argument: Unit, /) -> None: ...  # noqa: D102
-    def finished(self, seconds: float, /) -> list[Finished[Unit, UnitResult]]: ...  # noqa: D102
-
-
 class UnitRun:
     """Lets workers extract units of pending images, and commits the parts that they write.
 
@@ -168,7 +157,11 @@ class UnitRun:
     """
 
     def __init__(
-        self, workers: Workers, writer: StoreWriter, blank: Unit, result: ExtractionResult
+        self,
+        workers: Workers[Unit, UnitResult],
+        writer: StoreWriter,
+        blank: Unit,
+        result: ExtractionResult,
     ) -> None:
         self._workers, self._writer, self._blank, self._result = workers, writer, blank, result
         self._waiting: deque[Unit] = deque()  # to be tried again

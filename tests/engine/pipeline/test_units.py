@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import sparsefeat
-from sparsefeat.cluster import Finished
+from sparsefeat.cluster import Finished, Workers
 from sparsefeat.errors import ClusterError, SourceError
 from sparsefeat.images import Source
 from sparsefeat.pipeline import ExtractionResult
@@ -60,30 +60,33 @@ def write(unit: Unit) -> UnitResult:
     return UnitResult(parts=tuple(writer.parts), counts=counts, warnings=())
 
 
-class InProcess:
+class InProcess(Workers[Unit, UnitResult]):
     """Workers that do a unit when they are asked for it, or die as `death` says."""
 
+    capacity = 2
+
     def __init__(self, death: Death, capacity: int = 2) -> None:
+        super().__init__()
         self._death, self.capacity = death, capacity
-        self._waiting: list[Unit] = []
         self.most_running = 0
         self.deaths = 0
 
-    @property
-    def n_running(self) -> int:
-        return len(self._waiting)
+    def submit(self, argument: Unit) -> None:
+        self._running[object()] = argument
+        self.most_running = max(self.most_running, self.n_running)
 
-    def submit(self, argument: Unit, /) -> None:
-        self._waiting.append(argument)
-        self.most_running = max(self.most_running, len(self._waiting))
+    def _wait(self, seconds: float) -> list[object]:
+        return [next(iter(self._running))]
 
-    def finished(self, seconds: float, /) -> list[Finished[Unit, UnitResult]]:
-        unit = self._waiting.pop(0)
-        if (died := self._death(unit)) is None:
-            return [Finished(argument=unit, result=write(unit))]
+    def _end(self, call: object, argument: Unit) -> Finished[Unit, UnitResult]:
+        if (died := self._death(argument)) is None:
+            return Finished(argument=argument, result=write(argument))
         self.deaths += 1
         reason, blameless = died
-        return [Finished(argument=unit, death=reason, blameless=blameless)]
+        return Finished(argument=argument, death=reason, blameless=blameless)
+
+    def close(self) -> None:
+        pass
 
 
 def run(
