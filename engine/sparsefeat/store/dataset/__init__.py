@@ -1,7 +1,7 @@
 """A whole store: its log of snapshots, reading it, appending to it."""
 
 from sparsefeat.store.dataset.index import Index, Status, row_ids
-from sparsefeat.store.dataset.log import Log, check_output, claim, is_store, write_error
+from sparsefeat.store.dataset.log import Log, check_output, claim, is_store, writing
 from sparsefeat.store.dataset.rows import (
     BATCH_MEMORY,
     Numbers,
@@ -52,5 +52,5 @@ __all__ = [
     "spans",
     "standing_rejects",
     "with_objects",
-    "write_error",
+    "writing",
 ]

@@ -307,12 +307,8 @@ class Log:
             self._check_there(each for each in after.parts if each.name not in before.by_name)
             return True
 
-        try:
+        with writing(self._storage):
             made = self._storage.create(snapshot_key(number), content, allowed=is_next)
-        except StoreError:
-            raise
-        except OSError as exc:
-            raise write_error(self._storage, exc) from exc
         if not made:
             _logger.info("%s: another writer made snapshot %d first", self._storage, number)
             return None
@@ -335,14 +331,13 @@ class Log:
             A new part was deleted.
         """
         added = [each for each in made.parts if each.name not in before.by_name]
-        try:
-            self._check_there(added)
-        except StoreWriteError:
-            self._take_back(before, made)
-            self._drop_unless_newest(made)
-            raise
-        except OSError as exc:
-            raise write_error(self._storage, exc) from exc
+        with writing(self._storage):
+            try:
+                self._check_there(added)
+            except StoreWriteError:
+                self._take_back(before, made)
+                self._drop_unless_newest(made)
+                raise
         if max(self.numbers(), default=0) <= made.number:
             return True
         newest = self.require()
@@ -421,21 +416,11 @@ def claim(storage: Storage) -> list[Path]:
     StoreWriteError
         It can't be made.
     """
-    with _claiming(storage):
+    with writing(storage):
         _refuse_others(storage)
         made = storage.claim(SNAPSHOTS)
         # Parts first: `unmake` stops there if another writer has begun one.
         return [*storage.claim(PARTS), *made]
-
-
-@contextmanager
-def _claiming(storage: Storage) -> Iterator[None]:
-    try:
-        yield
-    except StoreError:
-        raise
-    except OSError as exc:
-        raise write_error(storage, exc) from exc
 
 
 def _refuse_others(storage: Storage) -> None:
@@ -474,7 +459,7 @@ def check_output(
         As `StoreWriter.open` does.
     """
     storage = open_storage(folder)
-    with _claiming(storage):
+    with writing(storage):
         _refuse_others(storage)
         newest = Log(storage).newest()
         storage.check_writable(PARTS)
@@ -498,8 +483,18 @@ def check_alike(
         )
 
 
-def write_error(storage: Storage, exc: OSError) -> StoreWriteError:
-    """Make the error for a disk that refused, or was disconnected."""
+@contextmanager
+def writing(storage: Storage) -> Iterator[None]:
+    """Raise `StoreWriteError` for a disk that refuses, or was disconnected."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except OSError as exc:
+        raise _write_error(storage, exc) from exc
+
+
+def _write_error(storage: Storage, exc: OSError) -> StoreWriteError:
     name = storage.name("")
     if is_url(name):
         return StoreWriteError(

@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self, TypeVar
 
 from sparsefeat.errors import (
@@ -16,7 +15,7 @@ from sparsefeat.errors import (
 )
 from sparsefeat.storage import Storage, is_url, open_storage
 from sparsefeat.store.dataset.index import Index, row_files, row_ids
-from sparsefeat.store.dataset.log import Log, check_alike, claim, write_error
+from sparsefeat.store.dataset.log import Log, check_alike, claim, writing
 from sparsefeat.store.dataset.snapshot import Change, Snapshot, exclude_rows, excluding
 from sparsefeat.store.format import (
     AXES,
@@ -221,7 +220,7 @@ class StoreWriter:
         kept = plain_json(settings, what="settings"), plain_json(provenance, what="provenance")
         limits = PartLimits(rows=rows_per_part, n_bytes=bytes_per_part)
         storage = open_storage(folder)
-        try:
+        with writing(storage):
             return cls(
                 storage,
                 tuple(layers),
@@ -234,10 +233,6 @@ class StoreWriter:
                 detached=detached,
                 opening=opening,
             )
-        except StoreError:
-            raise
-        except OSError as exc:
-            raise write_error(storage, exc) from exc
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -325,12 +320,7 @@ class StoreWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     def _check_alike(self, snapshot: Snapshot) -> None:
@@ -586,12 +576,8 @@ class StoreWriter:
     def _run(self, task: Callable[[], T]) -> T:
         if self._closed:
             raise StoreError(f"the writer of {self._storage.name('')} is closed: open another one")
-        try:
+        with writing(self._storage):
             return self._thread.submit(self._attempt, task).result()
-        except StoreError:
-            raise
-        except OSError as exc:
-            raise write_error(self._storage, exc) from exc
 
     def _attempt(self, task: Callable[[], T]) -> T:
         if self._failed:

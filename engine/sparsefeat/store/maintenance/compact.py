@@ -20,7 +20,7 @@ from sparsefeat.store.dataset import (
     Snapshot,
     runs,
     standing_rejects,
-    write_error,
+    writing,
 )
 from sparsefeat.store.format import (
     CHUNK_ELEMENTS,
@@ -367,7 +367,7 @@ def write_group(
     at_once = _reads_at_once(group)
     parts = [*overlapped(lambda source: Part(source.part.storage, source.entry), group, at_once)]
     first = parts[0].header
-    try:
+    with writing(storage):
         writer = PartWriter(
             storage,
             layers,
@@ -400,10 +400,6 @@ def write_group(
         except BaseException:
             writer.discard()
             raise
-    except StoreError:
-        raise
-    except OSError as exc:
-        raise write_error(storage, exc) from exc
     return entry
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
 
-from sparsefeat.errors import InputError, StoreError
+from sparsefeat.errors import InputError
 from sparsefeat.storage import Storage, open_storage
 from sparsefeat.store.dataset import (
     Change,
@@ -17,7 +17,7 @@ from sparsefeat.store.dataset import (
     by_part,
     exclude_rows,
     row_ids,
-    write_error,
+    writing,
 )
 from sparsefeat.store.format import PARTS, SNAPSHOTS, part_key, part_name, snapshot_key
 from sparsefeat.store.part import Part
@@ -177,12 +177,8 @@ def vacuum(
     if not 0 <= older_than < float("inf"):
         raise InputError(f"got older_than={older_than!r}, expected seconds from 0 on")
     storage = open_storage(folder)
-    try:
+    with writing(storage):
         return _vacuum(storage, older_than, dry_run=dry_run, progress=progress)
-    except StoreError:
-        raise
-    except OSError as exc:
-        raise write_error(storage, exc) from exc
 
 
 def _vacuum(
