@@ -28,8 +28,6 @@ from sparsefeat.store.format import (
     JSON_BYTES,
     NNZ,
     SHARD,
-    AnyValues,
-    CodedValues,
     HalfValues,
     Loss,
     Origin,
@@ -314,7 +312,7 @@ def _reads_at_once(sources: Iterable[Selected]) -> int:
 
 
 def _coding_of(part: Part) -> list[tuple[object, ...]]:
-    """Give what parts must have in common so that `common_encoder` finds an encoder."""
+    """Give what the parts of a group must have in common: see `common_encoder`."""
     coding: list[tuple[object, ...]] = []
     for name, stored in sorted(part.layers.items()):
         scales = b""
@@ -373,7 +371,7 @@ def write_group(
             layers,
             _UNLIMITED,
             Values.parse(first.values),
-            encoders={layer.name: _encoder(parts, layer.name) for layer in layers},
+            encoders={layer.name: common_encoder(parts, layer.name) for layer in layers},
         )
         try:
             for layer in layers:
@@ -430,12 +428,6 @@ class RowCounter:
             self._progress(self._rows * self._done // self._elements, self._rows)
 
 
-def _encoder(parts: Sequence[Part], layer: str) -> ValueEncoder:
-    encoder = common_encoder(parts, layer)
-    assert encoder is not None  # `pack` has checked it
-    return encoder
-
-
 def _copy(part: Part, layer: str, start: int, stop: int, target: PartWriter) -> int:
     try:
         csr = part.rows(layer, start, stop)
@@ -469,42 +461,26 @@ def _origins(parts: Sequence[Part], group: Sequence[Selected]) -> list[Origin]:
     return origins or [Origin(rows=0, provenance={})]
 
 
-def common_encoder(parts: Sequence[Part], layer: str) -> ValueEncoder | None:
-    """Give an encoder with which one part can hold a layer of `parts`; None if there is none.
-
-    If the parts store values in the same way and with the same scales, so does the encoder.
-    Otherwise, if all have linear codes or float32 to the last bit, it stores float32. Parts with
-    different scales for ``uint8`` can't be joined: their values would have to be rounded again.
+def common_encoder(parts: Sequence[Part], layer: str) -> ValueEncoder:
+    """Give an encoder that stores a layer as all of `parts` store it: `pack` has found them alike.
 
     Raises
     ------
     StoreCorruptError
         Scales are not what was written.
     """
-    stored = [part.layers[layer] for part in parts]
-    first = stored[0].values
-    lossless = all(each.values is None or each.companding == "linear" for each in stored)
-    kinds = {_kind(each.values) for each in stored}
-    if first is None or len(kinds) > 1:
-        return ValueEncoder() if lossless else None
-    losses = [each.values.loss for each in stored if each.values and each.values.loss]
+    stored = [part.layers[layer].values for part in parts]
+    first = stored[0]
+    if first is None:
+        return ValueEncoder()
+    losses = [values.loss for values in stored if values and values.loss]
     loss = sum(losses, Loss()) if losses else None
     if isinstance(first, HalfValues):
         return Reencoder(RoundedEncoder(Values(kind="float16")), loss)
     if isinstance(first, RoundedValues):
         return Reencoder(RoundedEncoder(Values(kind="bits", bits=first.bits)), loss)
-    scales = [part.scales(layer) for part in parts]
-    if not all(np.array_equal(one, scales[0]) for one in scales):
-        return ValueEncoder() if lossless else None
+    scales = parts[0].scales(layer)
     if first.companding == "square":
-        return Reencoder(SquareEncoder(scales[0]), loss)
-    largest = max(int(np.iinfo(each.dtype).max) for each in stored)
-    return Reencoder(LinearEncoder(ChannelScales(scales=scales[0], largest=largest)), loss)
-
-
-def _kind(values: AnyValues | None) -> tuple[object, ...]:
-    if isinstance(values, RoundedValues):
-        return "bits", values.bits
-    if isinstance(values, CodedValues):
-        return "codes", values.companding
-    return (None if values is None else "float16",)
+        return Reencoder(SquareEncoder(scales), loss)
+    largest = int(np.iinfo(first.dtype).max)
+    return Reencoder(LinearEncoder(ChannelScales(scales=scales, largest=largest)), loss)

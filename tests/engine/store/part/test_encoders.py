@@ -370,11 +370,7 @@ def test_a_form_from_anybody(tmp_path: Path, entry: object) -> None:
 
 def rewrite(store: Store, folder: Path, parts: list[Part]) -> Store:
     """Make one part of some."""
-    forms = {}
-    for layer in LAYERS:
-        form = common_encoder(parts, layer.name)
-        assert form is not None
-        forms[layer.name] = form
+    forms = {layer.name: common_encoder(parts, layer.name) for layer in LAYERS}
     values = Values.parse(parts[0].header.values)
     limits = PartLimits(rows=1000, n_bytes=1 << 30)
     storage = LocalStorage(folder)
@@ -421,12 +417,6 @@ def test_codes_of_one_part(tmp_path: Path, number: int) -> None:
         assert again.layers[name].values == part.layers[name].values
 
 
-def test_codes_with_other_scales_do_not_mix(tmp_path: Path) -> None:
-    store = write(tmp_path, "uint8")
-    assert common_encoder(store.parts, SPARSE.name) is None
-    assert common_encoder([store.parts[0], store.parts[0]], SPARSE.name) is not None
-
-
 def test_whole_numbers_stay_so(tmp_path: Path) -> None:
     store = write(tmp_path / "store", "float32", counted, scales={"sparse": SCALES})
     again = rewrite(store, tmp_path / "again", list(store.parts))
@@ -436,18 +426,3 @@ def test_whole_numbers_stay_so(tmp_path: Path) -> None:
         assert_same_floats(
             again[layer.name].to_scipy().toarray(), store[layer.name].to_scipy().toarray()
         )
-
-
-def test_whole_numbers_beside_others_are_float32(tmp_path: Path) -> None:
-    twice = ChannelScales(scales=SCALES.scales / np.float32(2), largest=510)
-    stores = [
-        write(tmp_path / "codes", "float32", counted, scales={"sparse": SCALES}),
-        write(tmp_path / "finer", "float32", counted, scales={"sparse": twice}),
-        write(tmp_path / "plain", "float32", activations),
-    ]
-    for number, other in enumerate(stores[1:]):
-        parts = [stores[0].parts[0], other.parts[0]]
-        again = rewrite(stores[0], tmp_path / str(number), parts)
-        assert again.parts[0].layers["sparse"].values is None
-        expected = np.concatenate([to_dense(part.rows("sparse", 0, 12)) for part in parts])
-        assert_same_floats(again["sparse"].to_numpy().reshape(24, -1), expected)
