@@ -1,6 +1,5 @@
 from .decoding import Decoded, ImageInput, decode, validate_size
 from .listing import (
-    AnyPath,
     Listing,
     Search,
     describe_companions,
@@ -32,7 +31,6 @@ __all__ = [
     "PRESETS",
     "QUIRKS",
     "SCALINGS",
-    "AnyPath",
     "Decoded",
     "ImageInput",
     "ImageStream",

@@ -29,7 +29,7 @@ from sparsefeat.store.dataset import (
     with_objects,
 )
 from sparsefeat.store.dataset import open_store as open
-from sparsefeat.store.format import JSON, SHARD, Loss, PartEntry, Values, differences, layer_key
+from sparsefeat.store.format import JSON, Loss, PartEntry, Values, differences, layer_key
 from sparsefeat.store.maintenance import (
     Commit,
     Compaction,
@@ -51,7 +51,6 @@ from sparsefeat.store.part import encoding
 __all__ = [
     "BATCH_MEMORY",
     "JSON",
-    "SHARD",
     "Commit",
     "Compaction",
     "Finding",
