@@ -188,25 +188,9 @@ class Utf8(NamedTuple):
         return cls(offsets, data)
 
 
-class ChunkEncoder:
-    """Encodes chunks of numbers; safe to use from several threads.
-
-    Parameters
-    ----------
-    chain
-        How.
-    """
-
-    def __init__(self, chain: Chain) -> None:
-        self._differences = chain.differences
-
-    def encode(self, chunk: npt.NDArray[Any]) -> bytes:
-        """Encode a contiguous chunk of one axis, followed by its checksum."""
-        return sealed(self.compress(chunk))
-
-    def compress(self, chunk: npt.NDArray[Any]) -> bytes:
-        """Give what `encode` does, without the checksum."""
-        return compress(chunk, differences=self._differences)
+def encode_chunk(chunk: npt.NDArray[Any], chain: Chain) -> bytes:
+    """Encode a contiguous chunk of one axis, followed by its checksum; safe in several threads."""
+    return sealed(compress(chunk, differences=chain.differences))
 
 
 def decode_into(stored: bytes, chain: Chain, out: npt.NDArray[Any]) -> None:

@@ -22,10 +22,11 @@ from sparsefeat.store.format import (
     SHARD,
     ArrayMetadata,
     Chain,
-    ChunkEncoder,
     Measured,
     StoredLayer,
     Values,
+    compress,
+    encode_chunk,
     encode_text,
     layer_key,
     shard_index,
@@ -129,7 +130,7 @@ class PartGroup:
         metadata = self._whole(name, values.shape, Chain(dtype=values.dtype), "array")
         if values.size:
             chunk = np.ascontiguousarray(values).reshape(-1)
-            content = ChunkEncoder(metadata.chain).encode(chunk)
+            content = encode_chunk(chunk, metadata.chain)
             self.write(name, metadata.file_name(0), [content])
             if copy:
                 self.copy(f"{name}/{metadata.file_name(0)}", content)
@@ -210,7 +211,6 @@ class ArrayStream:
         attributes: Mapping[str, JSON] | None = None,
     ) -> None:
         self._group, self._name, self._chain = group, name, chain
-        self._encoder = ChunkEncoder(self._chain)
         self._attributes = attributes or {}
         row_size = width or 1
         self._tail = () if width is None else (width,)
@@ -271,7 +271,8 @@ class ArrayStream:
         shape = (self._chunk_rows, *self._chunk_tail)
         # The network's threads wait for each other: one that loses its processor to a compressor
         # holds up all, so that half the work in two threads delays them half as long.
-        encoded = in_threads(self._encoder.encode, _chunks(self._buffer[: self._filled], shape))
+        chunks = _chunks(self._buffer[: self._filled], shape)
+        encoded = in_threads(lambda chunk: encode_chunk(chunk, self._chain), chunks)
         n_chunks = self._shard_rows // self._chunk_rows * self._chunks_across
         file = self._metadata().file_name(self._n_shards)
         pieces = encoded
@@ -590,7 +591,6 @@ class _Spool:
 
 def _compressed(values: npt.NDArray[np.generic], dtype: np.dtype[np.generic]) -> int:
     """Measure elements as a store would compress them, chunk by chunk."""
-    encoder = ChunkEncoder(Chain(dtype=dtype, differences=dtype == np.int32))
-    values = values.astype(dtype, copy=False)
+    values, differences = values.astype(dtype, copy=False), dtype == np.int32
     chunks = (values[start : start + CHUNK] for start in range(0, len(values), CHUNK))
-    return sum(len(encoder.compress(chunk)) for chunk in chunks)
+    return sum(len(compress(chunk, differences=differences)) for chunk in chunks)

@@ -16,7 +16,7 @@ from sparsefeat.store import Store, StoreWriter, info, verify
 from sparsefeat.store.dataset.log import Log, claim
 from sparsefeat.store.dataset.snapshot import Change
 from sparsefeat.store.format.arrays import ArrayMetadata, Chain
-from sparsefeat.store.format.chunks import ChunkEncoder
+from sparsefeat.store.format.chunks import encode_chunk
 from sparsefeat.store.format.values import CodedValues, Loss, Values
 from sparsefeat.store.maintenance.compact import common_encoder
 from sparsefeat.store.part.encoders import SquareEncoder, square_scales
@@ -335,7 +335,7 @@ def put_numbers(folder: Path, place: int, name: str, numbers: npt.NDArray[Any]) 
         attributes=encoding("array"),
     )
     file = part_folders(folder)[place] / name / metadata.file_name(0)
-    file.write_bytes(ChunkEncoder(metadata.chain).encode(numbers))
+    file.write_bytes(encode_chunk(numbers, metadata.chain))
     edit_root(
         folder,
         lambda root: root["consolidated_metadata"]["metadata"].update({name: metadata.to_json()}),
