@@ -4,12 +4,18 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.errors import SourceError, StoreChangedError, StoreError, StoreReadError
+from sparsefeat.errors import (
+    SourceError,
+    StoreChangedError,
+    StoreCorruptError,
+    StoreError,
+    StoreReadError,
+)
 from sparsefeat.images import Reason, read_original
 from sparsefeat.storage import Storage, open_storage
 from sparsefeat.store.dataset import Log, Snapshot, spans
@@ -31,6 +37,8 @@ from sparsefeat.store.part import COLUMNS, INDEX, REJECTED, ROWS, Part, read_ref
 from sparsefeat.system import counted, one_line, overlapped, validate_paths
 from sparsefeat.types import Reject, Row
 from sparsefeat_kernels import Csr, csr_zeros_per_channel
+
+_DAMAGE: Final = (StoreCorruptError, StoreChangedError)  # all other errors are of the system
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -314,19 +322,11 @@ class _PartCheck:
             yield self._finding(what)
 
     def _tables(self, part: Part) -> Iterator[Finding]:
-        for name, record, expected in (
-            (ROWS, Row, part.header.rows),
-            (REJECTED, Reject, part.header.rejected),
-        ):
+        for name, record in ((ROWS, Row), (REJECTED, Reject)):
             try:
-                table = {column: values.tolist() for column, values in part.table(name).items()}
-            except StoreReadError:
-                raise
-            except StoreError as exc:
+                table = {each: part.column(name, each).tolist() for each in (INDEX, *COLUMNS[name])}
+            except _DAMAGE as exc:
                 yield self._finding(str(exc))
-                continue
-            if {len(values) for values in table.values()} != {expected}:
-                yield self._finding(f"{name} has not the header's {expected} rows")
                 continue
             if record is Row:
                 self.rows = table
@@ -337,15 +337,11 @@ class _PartCheck:
                     yield self._finding(f"{name} row {number} has not the id of its image")
         try:
             part.extra()
-        except StoreReadError:
-            raise
-        except StoreError as exc:
+        except _DAMAGE as exc:
             yield self._finding(str(exc))
         try:
             part.text(f"var/{INDEX}", (0,))
-        except StoreReadError:
-            raise
-        except StoreError as exc:
+        except _DAMAGE as exc:
             yield self._finding(str(exc))
 
     def _copies(self, part: Part) -> Iterator[Finding]:
@@ -373,9 +369,7 @@ def _check_layer(part: Part, stored: StoredLayer) -> Iterator[Finding]:
         indptr, expected = part.indptr(name), part.zeros_per_channel(name)
         if stored.companding is not None:
             part.scales(name)
-    except StoreReadError:
-        raise
-    except StoreError as exc:
+    except _DAMAGE as exc:
         yield Finding(what=str(exc), part=part.entry.name, layer=name)
         return
     zeros = np.zeros_like(expected)
@@ -433,9 +427,7 @@ def _locate(
             lower, upper = max(begin, first), min(begin + step, last)
             try:
                 part.read(array, lower, upper)
-            except StoreReadError:
-                raise
-            except StoreError as damage:
+            except _DAMAGE as damage:
                 located = True
                 row = int(np.searchsorted(offsets, lower * width, side="right")) - 1
                 end = int(np.searchsorted(offsets, upper * width, side="left"))

@@ -32,7 +32,7 @@ from sparsefeat.store.part.array import (
     scale_rows,
     scale_stretches,
 )
-from sparsefeat.store.part.tables import COLUMNS, EXTRA, INDEX, REJECTED, ROWS
+from sparsefeat.store.part.tables import COLUMNS, EXTRA, REJECTED, ROWS
 from sparsefeat.system import one_line, overlapped
 from sparsefeat.types import NOTHING_KEPT
 from sparsefeat_kernels import Csr, encode
@@ -174,18 +174,14 @@ class Part:
         array = self.array(name)
         return self._guard(name, lambda: array.read(start, stop))
 
-    def table(self, name: str) -> dict[str, npt.NDArray[Any]]:
-        """Read a table's columns, its index among them.
+    def column(self, table: str, column: str) -> npt.NDArray[Any]:
+        """Read one column of a table, or its index.
 
         Raises
         ------
         StoreCorruptError
-            A column is missing, or not what was written.
+            It is missing, or not what was written.
         """
-        return {column: self.column(name, column) for column in (INDEX, *COLUMNS[name])}
-
-    def column(self, table: str, column: str) -> npt.NDArray[Any]:
-        """Read one column of a table; raises as `table` does."""
         name, expected = f"{table}/{column}", self._table_rows(table)
         if not expected:  # a part without rejects has no table of them
             return np.empty(0, np.int64 if COLUMNS[table].get(column) is int else object)
@@ -197,7 +193,7 @@ class Part:
         return self.read(name)
 
     def utf8(self, table: str, column: str) -> Utf8:
-        """Read one column of text, without Python strings if possible; raises as `table` does."""
+        """Read one column of text, without Python strings if possible; raises as `column` does."""
         name, expected = f"{table}/{column}", self._table_rows(table)
         if not expected:
             return Utf8.of(np.empty(0, object))

@@ -301,7 +301,7 @@ def test_odd_paths(tmp_path: Path, path: str) -> None:
     store = Store(folder)
     assert list(store.obs["path"]) == list(store.obs["label"]) == [path]
     assert store.obs.index[0].isascii()
-    assert list(store.parts[0].table("uns/sparsefeat/rejected")["path"]) == [path]
+    assert list(store.parts[0].column("uns/sparsefeat/rejected", "path")) == [path]
     assert verify(folder).ok
 
 
