@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from msgspec import structs
+from msgspec import structs, to_builtins
 
 from sparsefeat.storage import LocalStorage
 from sparsefeat.store import Store, StoreWriter, is_store
 from sparsefeat.store.dataset.log import Log
-from sparsefeat.store.format.documents import checksum, part_key, plain, snapshot_key
+from sparsefeat.store.format.documents import checksum, part_key, snapshot_key
 from sparsefeat.types import Batch, Layer, Reject, Row
 from sparsefeat_kernels import Csr, encode
 
@@ -144,14 +144,14 @@ def edit_root(folder: Path, edit: Callable[[Any], Any], place: int = 0) -> None:
         changed = structs.replace(
             changed, rows=told["rows"] + 0, rejected=told["rejected"] + 0, layers=tuple(layers)
         )
-    edit_snapshot(folder, lambda parts: parts.__setitem__(place, plain(changed)))
+    edit_snapshot(folder, lambda parts: parts.__setitem__(place, to_builtins(changed)))
 
 
 def edit_snapshot(folder: Path, edit: Callable[[list[Any]], Any], **fields: Any) -> None:
     """Edit the parts that the newest snapshot lists, or its fields, and seal it again."""
     (*_, number) = Log(LocalStorage(folder)).numbers()
     snapshot = Log(LocalStorage(folder)).read(number)
-    parts = [plain(entry) for entry in snapshot.parts]
+    parts = [to_builtins(entry) for entry in snapshot.parts]
     edit(parts)
     rows = fields.get("rows")
     if rows is None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -26,7 +27,7 @@ from sparsefeat.store.dataset.rows import (
     row_numbers,
     runs,
 )
-from sparsefeat.store.format import JSON, SHARD, plain
+from sparsefeat.store.format import JSON, SHARD
 from sparsefeat.system import close_matches, importing, overlapped
 from sparsefeat.types import Layer
 from sparsefeat_kernels import Csr, csr_zeros_per_channel
@@ -333,7 +334,7 @@ class LayerView:
         found: list[dict[str, JSON]] = []
         for part in self._parts:
             values = part.layers[self.name].values
-            if values is not None and (fact := plain(values)) not in found:
+            if values is not None and (fact := msgspec.to_builtins(values)) not in found:
                 found.append(fact)
         return found
 

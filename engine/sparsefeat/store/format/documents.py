@@ -326,11 +326,6 @@ def read_header(attribute: bytes, *, where: str) -> Header:
     return header
 
 
-def plain(document: msgspec.Struct) -> Any:
-    """Give a document as JSON's own types."""
-    return msgspec.to_builtins(document)
-
-
 def _decode(content: bytes, kind: type[Any], where: str) -> Any:
     try:
         return msgspec.json.decode(content, type=kind, strict=True)

@@ -25,7 +25,6 @@ from sparsefeat.store.format import (
     Values,
     checksum,
     part_key,
-    plain,
 )
 from sparsefeat.store.part.encoders import ValueEncoder
 from sparsefeat.store.part.layers import (
@@ -229,7 +228,7 @@ class PartWriter:
         """Make ``zarr.json``: the metadata of all nodes, where Zarr and AnnData look for them."""
         nodes = {name: self._group.nodes[name] for name in sorted(self._group.nodes)}
         copies = {"kind": "inline", "must_understand": False, "metadata": nodes}
-        root = group_node("anndata", {"sparsefeat": plain(header)})
+        root = group_node("anndata", {"sparsefeat": msgspec.to_builtins(header)})
         document = msgspec.json.encode({**root, "consolidated_metadata": copies})
         if len(document) > JSON_BYTES:
             raise InputError(

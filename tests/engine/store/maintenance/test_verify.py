@@ -14,11 +14,12 @@ import pytest
 import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import to_builtins
 
 from sparsefeat.errors import SourceError, StoreCorruptError, StoreError
 from sparsefeat.images import encode_path
 from sparsefeat.store import Store, VerifyReport, compact, vacuum, verify
-from sparsefeat.store.format.documents import checksum, plain
+from sparsefeat.store.format.documents import checksum
 from sparsefeat.types import Batch, Layer
 from sparsefeat_kernels import encode
 
@@ -314,7 +315,7 @@ def test_parts_of_two_stores(store: Path, tmp_path: Path) -> None:
     write_store(tmp_path / "other", [make_batch([50])], settings={"pool": "avg"})
     (theirs,) = part_folders(tmp_path / "other")
     shutil.copytree(theirs, store / "parts" / theirs.name)
-    entry = plain(Store(tmp_path / "other").snapshot.parts[0])
+    entry = to_builtins(Store(tmp_path / "other").snapshot.parts[0])
     edit_snapshot(store, lambda parts: parts.append(entry))
     found = damage(verify(store))
     assert found == [
