@@ -1,9 +1,8 @@
 """Appending to a store."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Self, TypeVar
 
 from sparsefeat.errors import (
@@ -16,58 +15,39 @@ from sparsefeat.errors import (
 from sparsefeat.storage import Storage, is_url, open_storage
 from sparsefeat.store.dataset.index import Index, row_files, row_ids
 from sparsefeat.store.dataset.log import Log, check_alike, claim, writing
-from sparsefeat.store.dataset.snapshot import Change, Snapshot, exclude_rows, excluding
+from sparsefeat.store.dataset.new_parts import (
+    NewPart,
+    leave_out_repeated,
+    leave_out_replaced,
+    to_commit,
+    without_replaced,
+)
+from sparsefeat.store.dataset.snapshot import Change, Snapshot
 from sparsefeat.store.format import (
-    AXES,
     JSON,
     PARTS,
     Header,
     Loss,
     PartEntry,
     Values,
-    is_layer_name,
+    check_layers,
     plain_json,
 )
 from sparsefeat.store.part import (
-    INDEX,
-    ROWS,
     LayerRows,
     Part,
     PartLimits,
     PartWriter,
     check_records,
     cut_rows,
-    full_path,
     n_rows,
     row_id,
 )
 from sparsefeat.system import in_threads, overlapped
-from sparsefeat.types import Batch, ChannelScales, Layer, ReadFailure, Reject, Row
+from sparsefeat.types import Batch, ChannelScales, Layer, Row, split_failures
 from sparsefeat_kernels import Csr, CsrBuffers, encode
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class _NewPart:
-    """A part to be committed, and the identity of each of its rows."""
-
-    entry: PartEntry
-    ids: Sequence[str]
-    files: Sequence[str]  # full paths; empty for what came from no file
-
-    @classmethod
-    def of(cls, entry: PartEntry, rows: Sequence[Row]) -> Self:
-        files = [full_path(row.root, row.path) if row.root else "" for row in rows]
-        return cls(entry, [row_id(row) for row in rows], files)
-
-    @classmethod
-    def read(cls, part: Part) -> Self:
-        """Read a part that another process has written."""
-        roots, paths = (part.column(ROWS, name).tolist() for name in ("root", "path"))
-        rows = zip(roots, paths, strict=True)
-        files = [full_path(root, path) if root else "" for root, path in rows]
-        return cls(part.entry, part.column(ROWS, INDEX).tolist(), files)
 
 
 class StoreWriter:
@@ -215,7 +195,7 @@ class StoreWriter:
             An argument is invalid.
         """
         values = Values.parse(values) if isinstance(values, str) else values
-        _check_layers(layers)
+        check_layers(layers)
         values.check_layers(layers)
         kept = plain_json(settings, what="settings"), plain_json(provenance, what="provenance")
         limits = PartLimits(rows=rows_per_part, n_bytes=bytes_per_part)
@@ -358,7 +338,7 @@ class StoreWriter:
                 "pass what the store was opened for"
             )
         check_records(batch.rows)
-        check_records(_recorded(batch))
+        check_records(split_failures(batch.rejects)[0])
         if not self._values.lossless:
             layers = {
                 name: rows if isinstance(rows, Csr) else encode(rows, out=self._buffers[name])
@@ -369,7 +349,7 @@ class StoreWriter:
         return batch
 
     def _append(self, batch: Batch[LayerRows]) -> int:
-        if rejects := _recorded(batch):
+        if rejects := split_failures(batch.rejects)[0]:
             self._in_flight().reject(rejects)
             self.index.add_rejects(rejects)
             if self._in_flight().full:
@@ -458,8 +438,8 @@ class StoreWriter:
         if self._detached:
             self.parts.append(entry)
         else:
-            new = _NewPart.of(entry, part.rows)
-            self.duplicates += self._publish([new], {}, deleted_if_needless=[entry.name])
+            new = NewPart.of(entry, part.rows)
+            self.duplicates += self._publish([new], deleted_if_needless=[entry.name])
             if not self._replace:  # otherwise its rows, too, may be replaced by later ones
                 self._loaded.add(entry.name)
         self._add_losses(header)
@@ -476,18 +456,19 @@ class StoreWriter:
             return 0
         self._check_folder()
 
-        def read(entry: PartEntry) -> tuple[Part, _NewPart, set[int]]:
+        def read(entry: PartEntry) -> tuple[Part, NewPart]:
             part = Part(self._storage, entry)
-            return part, _NewPart.read(part), set(self.index.held(part))
+            new = NewPart.read(part)
+            new.left_out.update(self.index.held(part))
+            return part, new
 
         read_parts = [*overlapped(read, entries, self._storage.reads_at_once)]
-        held = {part.entry.name: numbers for part, _, numbers in read_parts}
-        left_out = self._publish([new for _, new, _ in read_parts], held)
+        left_out = self._publish([new for _, new in read_parts])
         if not self._replace:  # as for parts of our own
-            for part, _, _ in read_parts:
+            for part, _ in read_parts:
                 self.index.load(part)
                 self._loaded.add(part.entry.name)
-        for part, _, _ in read_parts:
+        for part, _ in read_parts:
             self._add_losses(part.header)
         return sum(entry.rows for entry in entries) - left_out
 
@@ -498,35 +479,27 @@ class StoreWriter:
                 self.losses[stored.name] = before + stored.values.loss
 
     def _publish(
-        self,
-        parts: Sequence[_NewPart],
-        held: Mapping[str, set[int]],
-        *,
-        deleted_if_needless: Sequence[str] = (),
+        self, parts: Sequence[NewPart], *, deleted_if_needless: Sequence[str] = ()
     ) -> int:
-        """Commit parts after those of the newest snapshot; count the rows left out.
-
-        `held` are rows that the store had before, by the names of their parts.
-        """
-        duplicates = {part.entry.name: held.get(part.entry.name, set()) for part in parts}
-        _exclude_repeated(parts, duplicates)
+        """Commit parts after those of the newest snapshot; count the rows left out."""
+        leave_out_repeated(parts)
         if self._replace:
-            _exclude_replaced(parts, duplicates)
+            leave_out_replaced(parts)
         if self._latest is None:
-            ours = _without(parts, duplicates)
+            ours = to_commit(parts)
             change = Change(operation=self._operation, parts=ours)
             self._latest = (
                 self._log.create(self._settings, self._layers, str(self._values), change)
                 or self._first_of_another()
             )
             if any(each.name in self._latest.by_name for each in ours):
-                return sum(map(len, duplicates.values()))
+                return sum(len(part.left_out) for part in parts)
         self._latest = self._log.commit(
             self._latest,
-            lambda latest: self._appended(latest, parts, duplicates),
+            lambda latest: self._appended(latest, parts),
             parts=deleted_if_needless,
         )
-        return sum(map(len, duplicates.values()))
+        return sum(len(part.left_out) for part in parts)
 
     def _first_of_another(self) -> Snapshot:
         first = self._latest = self._log.require()
@@ -538,14 +511,11 @@ class StoreWriter:
             )
         return first
 
-    def _appended(
-        self, latest: Snapshot, new: Sequence[_NewPart], duplicates: Mapping[str, set[int]]
-    ) -> Change | None:
+    def _appended(self, latest: Snapshot, new: Sequence[NewPart]) -> Change | None:
         """Put parts after those of a snapshot, without rows that it holds already.
 
         Rows of files for which others have committed a row meanwhile are left out, too, unless ours
-        replace them. `duplicates` are such rows of each part, found when its commit lost against
-        another.
+        replace them.
         """
         # What lies in parts that were in the index already was not appended here.
         others = [*self._load(latest)]
@@ -554,23 +524,13 @@ class StoreWriter:
         if ids and not self._replace:
             files = {file for other in others for file in row_files(other)}
         for part in new:
-            rows = zip(part.ids, part.files, strict=True)
-            duplicates[part.entry.name].update(
-                number for number, (id, file) in enumerate(rows) if id in ids or file in files
-            )
-        ours = _without(new, duplicates)
+            part.leave_out(ids, files)
+        ours = to_commit(new)
         if not ours:
             return None
         parts: Sequence[PartEntry] = latest.parts
         if self._replace:
-            new_files = (
-                file
-                for part in new
-                for number, file in enumerate(part.files)
-                if file and number not in duplicates[part.entry.name]
-            )
-            # Also in parts that were replaced: their successors are in the index as well.
-            parts = exclude_rows(parts, _replaced_rows(self.index, new_files))
+            parts = without_replaced(parts, new, self.index)
         return Change(operation=self._operation, parts=[*parts, *ours])
 
     def _run(self, task: Callable[[], T]) -> T:
@@ -591,59 +551,3 @@ class StoreWriter:
             if self._part is not None:
                 self._part.discard()
             raise
-
-
-def _exclude_repeated(parts: Sequence[_NewPart], duplicates: Mapping[str, set[int]]) -> None:
-    """Find rows that an earlier one of some new parts has, too."""
-    seen: set[str] = set()
-    for part in parts:
-        duplicates[part.entry.name].update(n for n, id in enumerate(part.ids) if id in seen)
-        seen.update(part.ids)
-
-
-def _exclude_replaced(parts: Sequence[_NewPart], duplicates: Mapping[str, set[int]]) -> None:
-    """Find rows that are followed by another row of the same file, in some new parts."""
-    seen: set[str] = set()
-    for part in reversed(parts):
-        left_out = duplicates[part.entry.name]
-        for number in reversed(range(len(part.files))):
-            file = part.files[number]
-            if file in seen:
-                left_out.add(number)
-            elif file and number not in left_out:
-                seen.add(file)
-
-
-def _without(parts: Sequence[_NewPart], rows: Mapping[str, set[int]]) -> list[PartEntry]:
-    """Exclude rows of new parts, by their names; drop parts without rows and rejects."""
-    ours = (excluding(part.entry, sorted(rows[part.entry.name])) for part in parts)
-    return [entry for entry in ours if entry.n_rows or entry.rejected]
-
-
-def _replaced_rows(index: Index, files: Iterable[str]) -> dict[str, list[int]]:
-    """Find the rows of some files, by the name of their part."""
-    replaced: dict[str, list[int]] = {}
-    for file in files:
-        for name, number in index.find(file):
-            replaced.setdefault(name, []).append(number)
-    return replaced
-
-
-def _recorded(batch: Batch[LayerRows]) -> list[Reject]:
-    return [each for each in batch.rejects if not isinstance(each, ReadFailure)]
-
-
-def _check_layers(layers: Sequence[Layer]) -> None:
-    names = [layer.name for layer in layers]
-    if not names or len(set(names)) < len(names) or not all(map(is_layer_name, names)):
-        raise InputError(
-            f"got layers {names}, expected at least one, each once, of letters, digits, _, - "
-            "and inner slashes: rename them"
-        )
-    for layer in layers:
-        too_large = len(layer.shape) > AXES or layer.n_features >= 2**31
-        if not layer.shape or min(layer.shape) < 1 or too_large:
-            raise InputError(
-                f"layer {layer.name} has shape {layer.shape}, expected 1 to {AXES} extents of at "
-                "least 1 and fewer than 2**31 elements: leave it out"
-            )

@@ -19,7 +19,6 @@ from sparsefeat.store.format.chunks import (
     shard_index,
 )
 from sparsefeat.store.format.documents import (
-    AXES,
     CHUNK,
     CHUNK_ELEMENTS,
     COPIES_BYTES,
@@ -41,11 +40,11 @@ from sparsefeat.store.format.documents import (
     PartLayer,
     SnapshotDocument,
     StoredLayer,
+    check_layers,
     checksum,
     damaged,
     differences,
     identity,
-    is_layer_name,
     layer_key,
     part_key,
     part_name,
@@ -68,7 +67,6 @@ from sparsefeat.store.format.values import (
 )
 
 __all__ = [
-    "AXES",
     "CHUNK",
     "CHUNK_ELEMENTS",
     "COPIES_BYTES",
@@ -102,6 +100,7 @@ __all__ = [
     "StoredLayer",
     "Utf8",
     "Values",
+    "check_layers",
     "checksum",
     "compress",
     "damaged",
@@ -112,7 +111,6 @@ __all__ = [
     "encode_chunk",
     "encode_text",
     "identity",
-    "is_layer_name",
     "layer_key",
     "most_text_bytes",
     "parse_index",

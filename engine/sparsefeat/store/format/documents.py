@@ -397,9 +397,27 @@ def layer_key(name: str) -> str:
     return name.replace("/", ".")
 
 
-def is_layer_name(name: str) -> bool:
-    """Tell whether a store can hold a layer of that name; no two of them share a key."""
-    return _LAYER.fullmatch(name) is not None
+def check_layers(layers: Sequence[Layer]) -> None:
+    """Check that a store can hold rows of these layers; no two of them share a key.
+
+    Raises
+    ------
+    InputError
+        It can't.
+    """
+    names = [layer.name for layer in layers]
+    if not names or len(set(names)) < len(names) or not all(map(_LAYER.fullmatch, names)):
+        raise InputError(
+            f"got layers {names}, expected at least one, each once, of letters, digits, _, - "
+            "and inner slashes: rename them"
+        )
+    for layer in layers:
+        too_large = len(layer.shape) > AXES or layer.n_features > FEATURES
+        if not layer.shape or min(layer.shape) < 1 or too_large:
+            raise InputError(
+                f"layer {layer.name} has shape {layer.shape}, expected 1 to {AXES} extents of at "
+                "least 1 and fewer than 2**31 elements: leave it out"
+            )
 
 
 def identity(layers: Sequence[Layer], settings: Mapping[str, JSON], values: str) -> dict[str, JSON]:
