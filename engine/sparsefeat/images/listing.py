@@ -9,7 +9,7 @@ import logging
 import os
 import posixpath
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -192,12 +192,68 @@ class Search:
     def _found(self) -> Iterator[Found]:
         folders = FolderSearch(self._skip, self._choice)
         for name in self._names:
-            yield from self._mine(_named(name, self._base, folders, self._skip, self._choice))
+            yield from self._mine(self._named(name, folders))
         if self._entries:
-            listed = _listed(self._entries, self._base, folders, self._skip, self._choice)
-            yield from self._mine(listed)
+            yield from self._mine(self._listed(folders))
         if self._table is not None:
             yield from self._tabled(self._table)
+
+    def _named(self, argument: str, folders: FolderSearch) -> Iterator[Found]:
+        if is_in_bucket(argument):
+            if (yield from self._all_of(objects_below(argument, self._skip, self._choice.takes))):
+                return
+            one = object_at(argument)
+            if isinstance(one, Source) and not self._takes(one, named=True):
+                return
+            if isinstance(one, Reject) and one.reason == Reason.MISSING:
+                raise _nothing(argument)
+            yield one
+            return
+        if os.path.isdir(argument):
+            yield from folders.files(_absolute(argument))
+            return
+        if os.path.exists(argument):
+            item = find_image(argument, root=self._base)
+            if self._takes(item, named=True):
+                yield item
+            return
+        if glob.has_magic(argument) and not os.path.lexists(argument):
+            folder, pattern = _fixed_folder(argument)
+            if any(map(glob.has_magic, pattern)) and os.path.isdir(folder):
+                # A separate search: another pattern may have entered these folders for other files.
+                found = FolderSearch(self._skip, self._choice).files(folder, pattern)
+                if (yield from self._all_of(found)):
+                    return
+        raise _nothing(argument)
+
+    def _all_of(self, found: Iterator[Found]) -> Generator[Found, None, bool]:
+        """Yield what was found; return whether any file was found or skipped."""
+        before, some = self._choice.n_skipped, False
+        for item in found:
+            some = True
+            yield item
+        return some or self._choice.n_skipped > before
+
+    def _listed(self, folders: FolderSearch) -> Iterator[Found]:
+        """Yield the files that a list names.
+
+        A folder is searched only if the list names no files in it, because ``find`` prints folders
+        besides their files.
+        """
+        files = [*map(_absolute, self._entries)]
+        above = _folders_above(files)
+        for entry, file in zip(self._entries, files, strict=True):
+            if _in_store(file, self._skip):
+                continue
+            item = find_image(entry, root=self._base)
+            if isinstance(item, Reject) and item.reason == Reason.FOLDER:
+                if file not in above:
+                    yield from folders.files(file)
+            elif self._takes(item):
+                yield item
+
+    def _takes(self, item: Found, *, named: bool = False) -> bool:
+        return self._choice.takes(decode_path(item.path).split("/"), _file(item), named=named)
 
     def _mine(self, found: Iterable[Found]) -> Iterator[Found]:
         """Yield the images of this shard, and count the others."""
@@ -277,10 +333,12 @@ class Search:
                 f" {counted(choice.left_out, 'file')} in it matches --include"
                 f" {' or '.join(map(repr, choice.missed))}; try another pattern"
             )
+        companions = self.companions
+        others = f"; {describe_companions(companions)}" if companions else ""
+        others += "; --include and --exclude left the others out" * choice.leaves_out
         return SourceError(
-            f"got {given}, expected images: there are no files in it"
-            f" (hidden files are ignored){_skipped_over(self.companions, choice)}; name another"
-            " folder, or a file"
+            f"got {given}, expected images: there are no files in it (hidden files are ignored)"
+            f"{others}; name another folder, or a file"
         )
 
 
@@ -462,46 +520,6 @@ def _paths(inputs: AnyPath | Iterable[AnyPath]) -> list[str]:
     return names
 
 
-def _named(
-    argument: str, base: str | None, folders: FolderSearch, skip: AnyPath | None, choice: Choice
-) -> Iterator[Found]:
-    if is_in_bucket(argument):
-        if (yield from _all_of(objects_below(argument, skip, choice.takes), choice)):
-            return
-        one = object_at(argument)
-        if isinstance(one, Source) and not _is_taken(one, choice, named=True):
-            return
-        if isinstance(one, Reject) and one.reason == Reason.MISSING:
-            raise _nothing(argument)
-        yield one
-        return
-    if os.path.isdir(argument):
-        yield from folders.files(_absolute(argument))
-        return
-    if os.path.exists(argument):
-        item = find_image(argument, root=base)
-        if _is_taken(item, choice, named=True):
-            yield item
-        return
-    if glob.has_magic(argument) and not os.path.lexists(argument):
-        folder, pattern = _fixed_folder(argument)
-        if any(map(glob.has_magic, pattern)) and os.path.isdir(folder):
-            # A separate search: another pattern may have entered these folders for other files.
-            found = FolderSearch(skip, choice).files(folder, pattern)
-            if (yield from _all_of(found, choice)):
-                return
-    raise _nothing(argument)
-
-
-def _all_of(found: Iterator[Found], choice: Choice) -> Generator[Found, None, bool]:
-    """Yield what was found; return whether any file was found or skipped."""
-    before, some = choice.n_skipped, False
-    for item in found:
-        some = True
-        yield item
-    return some or choice.n_skipped > before
-
-
 def _nothing(argument: str) -> SourceError:
     if ADDRESS.match(argument):
         return SourceError(
@@ -532,31 +550,6 @@ def _fixed_folder(pattern: str) -> tuple[str, tuple[str, ...]]:
     return folder, folded("/".join(parts))
 
 
-def _listed(
-    entries: Sequence[str],
-    base: str | None,
-    folders: FolderSearch,
-    skip: AnyPath | None,
-    choice: Choice,
-) -> Iterator[Found]:
-    """Yield the files that a list names.
-
-    A folder is searched only if the list names no files in it, because ``find`` prints folders
-    besides their files.
-    """
-    files = [*map(_absolute, entries)]
-    above = _folders_above(files)
-    for entry, file in zip(entries, files, strict=True):
-        if _in_store(file, skip):
-            continue
-        item = find_image(entry, root=base)
-        if isinstance(item, Reject) and item.reason == Reason.FOLDER:
-            if file not in above:
-                yield from folders.files(file)
-        elif _is_taken(item, choice):
-            yield item
-
-
 def _folders_above(files: Iterable[str]) -> set[str]:
     above: set[str] = set()
     for file in files:
@@ -565,15 +558,6 @@ def _folders_above(files: Iterable[str]) -> set[str]:
             above.add(folder)
             folder = os.path.dirname(folder)
     return above
-
-
-def _is_taken(item: Found, choice: Choice, *, named: bool = False) -> bool:
-    return choice.takes(decode_path(item.path).split("/"), _file(item), named=named)
-
-
-def _skipped_over(companions: Mapping[str, int], choice: Choice) -> str:
-    said = f"; {describe_companions(companions)}" if companions else ""
-    return said + ("; --include and --exclude left the others out" * choice.leaves_out)
 
 
 def describe_companions(companions: Mapping[str, int]) -> str:
