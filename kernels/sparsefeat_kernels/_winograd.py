@@ -15,7 +15,7 @@ file changes.
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from functools import cache
+from functools import cache, wraps
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -174,16 +174,16 @@ class _Emitter:
         pointer = self.builder.inttoptr(address, self._type.as_pointer())
         self.builder.store(vector, pointer, align=_FLOAT_BYTES)
 
-    def prefetch(self, address: Address, *, to_write: bool = False) -> None:
-        """Prefetch a cache line; an invalid address is ignored."""
+    def prefetch(self, address: Address) -> None:
+        """Prefetch a cache line to read; an invalid address is ignored."""
         byte = ir.IntType(8).as_pointer()
         function = self.builder.module.declare_intrinsic(
             "llvm.prefetch.p0i8",
             fnty=ir.FunctionType(ir.VoidType(), [byte, _INT32, _INT32, _INT32]),
         )
-        nearest, of_data = _INT32(3), _INT32(1)
+        to_read, nearest, of_data = _INT32(0), _INT32(3), _INT32(1)
         pointer = self.builder.inttoptr(address, byte)
-        self.builder.call(function, [pointer, _INT32(int(to_write)), nearest, of_data])
+        self.builder.call(function, [pointer, to_read, nearest, of_data])
 
     def repeat(self, value: Any) -> Vector:
         """Copy a scalar to all lanes."""
@@ -407,72 +407,33 @@ def _emit_transform_output(
     close([])
 
 
-def _vector_code(
-    emit: Callable[..., None], n_literals: int, arguments: tuple[Any, ...]
-) -> tuple[Any, Callable[..., Any]] | None:
-    """Type a call of vector code whose first `n_literals` arguments are compile-time constants."""
-    literals, rest = arguments[:n_literals], arguments[n_literals:]
-    if not all(isinstance(each, types.IntegerLiteral) for each in literals):
-        return None  # numba then tries again with literal types
+def _vector_code(emit: Callable[..., None], n_literals: int) -> Callable[..., None]:
+    """Make a function for kernels of one that emits its code.
 
-    def generate(context: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
-        numbers = [each.literal_value for each in literals]
-        emit(builder, *numbers, *values[n_literals:])
-        return context.get_dummy_value()
+    Its arguments are those of `emit` after the builder; the first `n_literals` of them are
+    compile-time constants.
+    """
 
-    kinds = [each if isinstance(each, types.Float) else types.int64 for each in rest]
-    return types.void(*literals, *kinds), generate
+    @wraps(emit)  # numba reads the names of the arguments
+    def type_call(context: Any, *arguments: Any) -> tuple[Any, Callable[..., Any]] | None:
+        literals, rest = arguments[:n_literals], arguments[n_literals:]
+        if not all(isinstance(each, types.IntegerLiteral) for each in literals):
+            return None  # numba then tries again with literal types
 
+        def generate(context: Any, builder: Any, signature: Any, values: Sequence[Any]) -> Any:
+            numbers = [each.literal_value for each in literals]
+            emit(builder, *numbers, *values[n_literals:])
+            return context.get_dummy_value()
 
-def _type_multiply(
-    context: Any,
-    lanes: Any,
-    n_vectors: Any,
-    n_rows: Any,
-    inputs: Any,
-    weights: Any,
-    depth: Any,
-    products: Any,
-    stride: Any,
-    is_first: Any,
-) -> Any:
-    rest = (inputs, weights, depth, products, stride, is_first)
-    return _vector_code(_emit_multiply, 3, (lanes, n_vectors, n_rows, *rest))
+        kinds = [each if isinstance(each, types.Float) else types.int64 for each in rest]
+        return types.void(*literals, *kinds), generate
+
+    return cast(Callable[..., None], intrinsic(prefer_literal=True)(type_call))
 
 
-def _type_transform_input(
-    context: Any,
-    lanes: Any,
-    sources: Any,
-    n_vectors: Any,
-    ahead: Any,
-    target: Any,
-    stride: Any,
-) -> Any:
-    rest = (sources, n_vectors, ahead, target, stride)
-    return _vector_code(_emit_transform_input, 1, (lanes, *rest))
-
-
-def _type_transform_output(
-    context: Any,
-    lanes: Any,
-    wants_full: Any,
-    wants_pooled: Any,
-    products: Any,
-    stride: Any,
-    n_vectors: Any,
-    bias: Any,
-    least: Any,
-    targets: Any,
-) -> Any:
-    rest = (products, stride, n_vectors, bias, least, targets)
-    return _vector_code(_emit_transform_output, 3, (lanes, wants_full, wants_pooled, *rest))
-
-
-Code = Callable[..., None]
-multiply = cast(Code, intrinsic(prefer_literal=True)(_type_multiply))
-transform_input = cast(Code, intrinsic(prefer_literal=True)(_type_transform_input))
-transform_output = cast(Code, intrinsic(prefer_literal=True)(_type_transform_output))
+multiply = _vector_code(_emit_multiply, 3)
+transform_input = _vector_code(_emit_transform_input, 1)
+transform_output = _vector_code(_emit_transform_output, 3)
 
 
 @kernel
