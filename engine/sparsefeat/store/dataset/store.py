@@ -80,7 +80,8 @@ class Store:
         self.snapshot: Snapshot = Log(self.storage).require(snapshot)
         self.layers: dict[str, Layer] = {layer.name: layer for layer in self.snapshot.layers}
         self.settings: dict[str, JSON] = self.snapshot.settings
-        self._parts = Parts(self.storage, self.snapshot.parts, self.snapshot.layers)
+        self.opened = Parts(self.storage, self.snapshot.parts, self.snapshot.layers)
+        """The parts, each opened when it is first needed."""
         self._frames: dict[str, pd.DataFrame] = {}
         self._views: dict[str, LayerView] = {}
 
@@ -96,28 +97,23 @@ class Store:
     @property
     def n_rows(self) -> int:
         """Number of rows."""
-        return int(self._parts.starts[-1])
+        return int(self.opened.starts[-1])
 
     @property
     def parts(self) -> Sequence[Part]:
         """The parts, in the order of their rows, all of them opened."""
-        return tuple(self._parts.some(range(len(self._parts))))
-
-    @property
-    def opened(self) -> Parts:
-        """The parts, each opened when it is first needed."""
-        return self._parts
+        return tuple(self.opened.some(range(len(self.opened))))
 
     @property
     def provenance(self) -> list[dict[str, JSON]]:
         """What the parts record about how their rows were made, in the order of the rows."""
-        return [origin.provenance for part in self._parts for origin in part.header.all_origins()]
+        return [origin.provenance for part in self.opened for origin in part.header.all_origins()]
 
     @property
     def obs(self) -> "pd.DataFrame":
         """One line per row, in the order of the rows, indexed by row id."""
         if ROWS not in self._frames:
-            kept = ((part, part.kept) for part in self._parts)
+            kept = ((part, part.kept) for part in self.opened)
             self._frames[ROWS] = read_frame(kept, ROWS, self.storage.reads_at_once)
         return self._frames[ROWS].copy()
 
@@ -125,7 +121,7 @@ class Store:
     def rejected(self) -> "pd.DataFrame":
         """One line per image that gave no row, with its latest reason."""
         if REJECTED not in self._frames:
-            standing = zip(self._parts, self._standing_rejects(), strict=True)
+            standing = zip(self.opened, self._standing_rejects(), strict=True)
             self._frames[REJECTED] = read_frame(standing, REJECTED, self.storage.reads_at_once)
         return self._frames[REJECTED].copy()
 
@@ -136,8 +132,8 @@ class Store:
 
     def _standing_rejects(self) -> list[Numbers]:
         if not any(entry.rejected for entry in self.snapshot.parts):
-            return [np.empty(0, np.int64)] * len(self._parts)
-        return standing_rejects(self._parts, self.storage.reads_at_once)
+            return [np.empty(0, np.int64)] * len(self.opened)
+        return standing_rejects(self.opened, self.storage.reads_at_once)
 
     def where(self, condition: str) -> Numbers:
         """Find the rows that a condition on `obs` holds for.
@@ -175,7 +171,11 @@ class Store:
         <Compressed Sparse Row sparse array of dtype 'float32' ...>
         """
         if layer not in self.layers:
-            _check_name(layer, next(iter(self.layers)))
+            if not isinstance(layer, str):
+                raise InputError(
+                    f"got store[{layer!r}], expected a layer's name; rows come after it: "
+                    f"store[{next(iter(self.layers))!r}][0:10]"
+                )
             likely = close_matches(layer, self.layers) or list(self.layers)
             raise LayerError(
                 f"the store has no layer {layer!r}, expected one it holds: try {', '.join(likely)}"
@@ -183,7 +183,7 @@ class Store:
         if layer not in self._views:
             place = [*self.layers].index(layer)
             self._views[layer] = LayerView(
-                self.layers[layer], self._parts, place, self.memory_limit, lambda: self.obs.index
+                self.layers[layer], self.opened, place, self.memory_limit, lambda: self.obs.index
             )
         return self._views[layer]
 
@@ -229,14 +229,34 @@ class Store:
         DependencyError
             dask isn't installed, or doesn't load.
         """
-        return annotated(self, layers, x=x, lazy=lazy, memory=memory)
+        with importing("anndata", "pip install anndata"):
+            import anndata
+            import pandas as pd
+        names = choose_stored_layers(layers, self.layers)
 
+        def read(layer: str) -> Any:
+            return _lazy(self, layer, memory) if lazy else _read(self, layer, 0, self.n_rows)
 
-def _check_name(layer: object, example: str) -> None:
-    if not isinstance(layer, str):
-        raise InputError(
-            f"got store[{layer!r}], expected a layer's name; rows come after it: "
-            f"store[{example!r}][0:10]"
+        matrix = var = None
+        if x is not None:
+            matrix = read(self[x].name)
+            var = pd.DataFrame(index=self.layers[x].feature_names)
+        described = [name for name in self.layers if name in names or name == x]
+        return anndata.AnnData(
+            matrix,
+            obs=with_objects(self.obs),
+            var=var,
+            obsm={layer_key(name): read(name) for name in names if name != x},
+            uns={
+                "sparsefeat": {
+                    "layers": json.dumps({name: [*self.layers[name].shape] for name in described}),
+                    "settings": json.dumps(self.settings),
+                    "provenance": json.dumps(self.provenance),
+                    "zeros_per_channel": {
+                        layer_key(name): self[name].zeros().per_channel for name in described
+                    },
+                }
+            },
         )
 
 
@@ -259,47 +279,6 @@ def open_store(
 def _reopen(folder: Path, memory_limit: int | None, snapshot: int) -> Store:
     """Open a store in another process, at the snapshot that it had in the first."""
     return Store(folder, memory_limit=memory_limit, snapshot=snapshot)
-
-
-def annotated(
-    store: Store,
-    layers: str | Sequence[str] | None,
-    *,
-    x: str | None,
-    lazy: bool,
-    memory: int | None,
-) -> "AnnData":
-    """Give a store as AnnData: see `Store.anndata`."""
-    with importing("anndata", "pip install anndata"):
-        import anndata
-        import pandas as pd
-    names = choose_stored_layers(layers, store.layers)
-    read = _lazy if lazy else _in_memory
-    matrix = var = None
-    if x is not None:
-        matrix = read(store, store[x].name, memory)
-        var = pd.DataFrame(index=store.layers[x].feature_names)
-    described = [name for name in store.layers if name in names or name == x]
-    return anndata.AnnData(
-        matrix,
-        obs=with_objects(store.obs),
-        var=var,
-        obsm={layer_key(name): read(store, name, memory) for name in names if name != x},
-        uns={
-            "sparsefeat": {
-                "layers": json.dumps({name: [*store.layers[name].shape] for name in described}),
-                "settings": json.dumps(store.settings),
-                "provenance": json.dumps(store.provenance),
-                "zeros_per_channel": {
-                    layer_key(name): store[name].zeros().per_channel for name in described
-                },
-            }
-        },
-    )
-
-
-def _in_memory(store: Store, layer: str, memory: int | None) -> Any:
-    return _read(store, layer, 0, store.n_rows)
 
 
 def _lazy(store: Store, layer: str, memory: int | None) -> Any:
