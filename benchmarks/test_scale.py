@@ -83,7 +83,7 @@ elif operation == "info":
 elif operation == "open for writing":
     StoreWriter.open(
         folder, layers=[layer], settings={"made": "for a benchmark"}, provenance={}
-    ).index.status(root="", path="", bytes=0, mtime_ns=0)
+    ).index.statuses([Source(file="", root="", path="", label="", bytes=0, mtime_ns=0)])
 elif operation == "rerun":
     while some := [*itertools.islice(listed, 1024)]:
         assert set(writer.index.statuses(some)) == {"stored"}

@@ -358,13 +358,8 @@ def _pending(
         loaded = load(image)
         if loaded.content is None:
             return loaded
-        status = index.status(
-            root=image.root,
-            path=image.path,
-            bytes=image.bytes,
-            mtime_ns=image.mtime_ns,
-            sha256=hashlib.sha256(loaded.content).hexdigest(),
-        )
+        digest = hashlib.sha256(loaded.content).hexdigest()
+        status = index.status(root=image.root, path=image.path, sha256=digest)
         return known(image, status) or (image if lean else loaded)
 
     most = max_file_bytes(MAX_PIXELS)

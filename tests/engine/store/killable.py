@@ -33,14 +33,8 @@ def open_writer(folder: str, **options: Any) -> StoreWriter:
 def extract(folder: str, count: int) -> None:
     """What an extraction does: skip what is known, append the rest."""
     with open_writer(folder, rows_per_part=6) as writer:
-        todo = []
-        for number in range(count):
-            row = make_row(number)
-            status = writer.index.status(
-                root=row.root, path=row.path, bytes=row.bytes, mtime_ns=row.mtime_ns
-            )
-            if status == "new":
-                todo.append(number)
+        statuses = writer.index.statuses([make_row(number) for number in range(count)])
+        todo = [number for number, status in enumerate(statuses) if status == "new"]
         for start in range(0, len(todo), BATCH):
             numbers = todo[start : start + BATCH]
             rejects = [make_reject(number) for number in numbers if number % 5 == 0]

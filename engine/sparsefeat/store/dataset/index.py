@@ -123,29 +123,12 @@ class Index:
         self._ids = _KeySet(lambda part: _hashes(*_columns(part, ROWS, INDEX)))
         self._locations = _Locations() if locate else None
 
-    def status(
-        self, *, root: str, path: str, bytes: int, mtime_ns: int, sha256: str | None = None
-    ) -> Status:
-        """Tell what the store knows of an image.
+    def status(self, *, root: str, path: str, sha256: str) -> Status:
+        """Tell what the store knows of an image's bytes.
 
-        Parameters
-        ----------
-        root, path, bytes, mtime_ns
-            As in `sparsefeat.types.Row`.
-        sha256
-            If given, an image is the same one if path and digest agree, whatever its time
-            and its root.
-
-        Returns
-        -------
-        Status
-            "stored", "rejected" or "new"; "elsewhere": the store has one of this path, size and
-            time, but under another root (a digest would tell whether the folder was moved);
-            "changed": there is a row for this path under this root, of another size or time, or
-            digest.
+        An image is the same one if path and digest agree, whatever its time and its root. So it is
+        "stored", "rejected" or "new", or "changed" if there is a row for this path under this root.
         """
-        if sha256 is None:
-            return self._statuses([root], [path], [bytes], [mtime_ns])[0]
         digest = _digests([path], [sha256])
         if self._rows.digests.contains(digest)[0]:
             return "stored"
@@ -154,12 +137,15 @@ class Index:
         return "changed" if self._files.contains(_hashes([full_path(root, path)]))[0] else "new"
 
     def statuses(self, images: Sequence[Named]) -> list[Status]:
-        """Tell what the store knows of many images at once: see `status`."""
-        return self._statuses(*_records(images))
+        """Tell what the store knows of images, by path, root, size and time.
 
-    def _statuses(
-        self, roots: Sequence[str], paths: Sequence[str], sizes: Sequence[int], times: Sequence[int]
-    ) -> list[Status]:
+        Returns
+        -------
+        For each image "stored", "rejected" or "new"; "elsewhere": the store has one of this path,
+        size and time, but under another root (a digest would tell whether the folder was moved);
+        "changed": there is a row for this path under this root, of another size or time.
+        """
+        roots, paths, sizes, times = _records(images)
         here = _hashes(_full_paths(roots, paths))
         files = _mixed(here, sizes, times)
         known = np.where(self._rows.files.contains(files), 4, 0)

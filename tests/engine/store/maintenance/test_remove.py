@@ -111,11 +111,7 @@ def test_a_later_extraction_adds_them_again(store: Path) -> None:
     remove(store, "bytes == 1004")
     settings = {"pool": "none"}
     with StoreWriter.open(store, layers=SMALL, settings=settings, provenance={}) as writer:
-        row = make_row(4)
-        status = writer.index.status(
-            root=row.root, path=row.path, bytes=row.bytes, mtime_ns=row.mtime_ns
-        )
-        assert status == "new"
+        assert writer.index.statuses([make_row(4)]) == ["new"]
         assert writer.append(make_batch([3, 4])) == 1
     assert_rows(store, [0, 1, 2, 3, 5, 6, 7, 8, 4])
 
