@@ -185,11 +185,12 @@ def fitting(
     Parameters
     ----------
     row_bytes
-        int64 (n,), what each row takes; one that takes more than fits is a batch of its own.
+        int64 (n,), what each row takes, in bytes or any other unit; one that takes more than fits
+        is a batch of its own.
     memory
-        Bytes a batch may take.
+        What a batch may take.
     overhead
-        Bytes that a batch takes besides its rows.
+        What a batch takes besides its rows.
     most_rows
         Rows in a batch, at most.
 
@@ -382,16 +383,6 @@ class Wanted:
     rows: npt.NDArray[np.int64]
     places: npt.NDArray[np.int64]
 
-    def groups(self, sizes: npt.NDArray[np.int64]) -> Iterator[slice]:
-        """Divide them into groups of few elements, or of one row; `sizes` are elements per row."""
-        ends = np.cumsum(sizes)
-        start = 0
-        while start < len(ends):
-            most = ends[start] - sizes[start] + SHARD
-            stop = max(start + 1, int(np.searchsorted(ends, most, side="right")))
-            yield slice(start, stop)
-            start = stop
-
 
 def by_part(parts: Parts, numbers: npt.NDArray[np.int64]) -> Iterator[Wanted]:
     """Give the wanted rows of each part, in the order of the store.
@@ -437,9 +428,9 @@ def read_csr(
         if part.layers[name].encoding == "csr":
             part.gather_csr(name, wanted.rows, wanted.places, indptr, indices, values)
             return
-        for group in wanted.groups(np.full(len(wanted.rows), n_columns)):
-            csr = part.some_rows(name, wanted.rows[group])
-            for row, place in enumerate(wanted.places[group].tolist()):
+        for start, stop in fitting(np.full(len(wanted.rows), n_columns), SHARD, overhead=0):
+            csr = part.some_rows(name, wanted.rows[start:stop])
+            for row, place in enumerate(wanted.places[start:stop].tolist()):
                 source = slice(csr.indptr[row], csr.indptr[row + 1])
                 target = slice(indptr[place], indptr[place + 1])
                 indices[target], values[target] = csr.indices[source], csr.data[source]
@@ -461,8 +452,9 @@ def read_dense(
         if part.layers[name].encoding == "dense":
             part.gather_dense(name, wanted.rows, wanted.places, out)
             return
-        for group in wanted.groups(np.diff(part.indptr(name))[wanted.rows]):
-            part.expand(name, wanted.rows[group], wanted.places[group], out)
+        nnz = np.diff(part.indptr(name))[wanted.rows]
+        for start, stop in fitting(nnz, SHARD, overhead=0):
+            part.expand(name, wanted.rows[start:stop], wanted.places[start:stop], out)
 
     for _ in overlapped(read, by_part(parts, numbers), parts.storage.reads_at_once):
         pass
