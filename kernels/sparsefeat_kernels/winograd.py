@@ -37,7 +37,8 @@ class WinogradConvolution:
 
     The result is the same, bit for bit, for every batch size, number of threads and variant.
     A NaN or infinity in the input can make elements NaN that are up to three rows or columns away;
-    with direct convolution that distance is one. Pooling propagates NaN.
+    with direct convolution that distance is one. Pooling propagates NaN. The transformed weights
+    take four times the memory of the kernel.
 
     Parameters
     ----------
@@ -90,7 +91,6 @@ class WinogradConvolution:
                 f"variant is {variant!r}, expected one of: {', '.join(_winograd.VARIANTS)}"
             )
         self._variant = _winograd.VARIANTS[variant]
-        self._name = variant
         self._n_in, self._n_out = n_in, n_out
         panel = self._variant.panel
         self._n_padded = -(-n_out // panel) * panel
@@ -102,26 +102,6 @@ class WinogradConvolution:
         self._zeros = np.zeros(n_in, np.float32)
         self._convolve = _winograd.convolution(self._variant)
         self._process = os.getpid()
-
-    @property
-    def n_in(self) -> int:
-        """Input channels."""
-        return self._n_in
-
-    @property
-    def n_out(self) -> int:
-        """Output channels."""
-        return self._n_out
-
-    @property
-    def variant(self) -> str:
-        """Name of the variant in use."""
-        return self._name
-
-    @property
-    def nbytes(self) -> int:
-        """Size of the transformed weights in bytes: four times that of the kernel."""
-        return self._weights.nbytes
 
     def __call__(
         self,

@@ -238,7 +238,6 @@ with ThreadPoolExecutor(2) as executor:
 def test_what_is_refused() -> None:
     kernel, bias = make(16, 32)
     convolution = WinogradConvolution(kernel, bias)
-    assert (convolution.n_in, convolution.n_out) == (16, 32)
     images = make_images(2, 8, 8, 16)
 
     def refused(match: str, *arguments: object, **options: object) -> None:
