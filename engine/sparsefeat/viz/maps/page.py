@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,6 +21,7 @@ from sparsefeat.viz.pages import (
     Table,
     Widget,
     check_installed,
+    load_template,
     render_page,
 )
 
@@ -71,10 +71,9 @@ def render_maps(maps: MapArrays, *, scale: Scale, relu_split: bool) -> str:
         **lowest,
     }
     style = (FOLDER / "maps.css").read_text(encoding="utf-8")
-    first = _template("one.html.j2", image=_image(maps.pixels), name=maps.image, maps=maps)
-    second = _template(
-        "all.html.j2",
-        head=_json(head),
+    first = load_template(FOLDER / "one.html.j2").render(image=_image(maps.pixels), maps=maps)
+    second = load_template(FOLDER / "all.html.j2").render(
+        head=head,
         packed=packed,
         script=(FOLDER / "maps.js").read_text(encoding="utf-8"),
     )
@@ -194,24 +193,6 @@ def _described(panel: Panel) -> dict[str, Any]:
         "shared": panel.shared_limit,
         "limits": panel.limits.tolist(),
     }
-
-
-def _template(file: str, **values: Any) -> str:
-    import jinja2
-    from markupsafe import Markup
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    for key in ("head", "script"):
-        if key in values:
-            values[key] = Markup(values[key])
-    return environment.get_template(file).render(**values)
-
-
-def _json(value: Any) -> str:
-    """Write JSON in which no text can end the surrounding script element."""
-    return json.dumps(value).replace("<", "\\u003c")
 
 
 def _image(pixels: npt.NDArray[np.uint8]) -> str:

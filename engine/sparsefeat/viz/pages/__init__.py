@@ -13,6 +13,7 @@ from sparsefeat.viz.pages.page import (
     Tiles,
     Widget,
     check_installed,
+    load_template,
     render_page,
 )
 
@@ -29,5 +30,6 @@ __all__ = [
     "Tiles",
     "Widget",
     "check_installed",
+    "load_template",
     "render_page",
 ]

@@ -4,13 +4,14 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sparsefeat.system import importing
 
+if TYPE_CHECKING:
+    import jinja2
+
 FOLDER = Path(__file__).parent
-TEMPLATE = "page.html.j2"
-STYLE = "page.css"
 
 NEEDED = ("plotly.graph_objects", "jinja2")
 
@@ -115,16 +116,6 @@ class Section:
     parts: Sequence[Part]
 
 
-KINDS: dict[type, str] = {
-    str: "text",
-    Table: "table",
-    Grid: "grid",
-    Tiles: "tiles",
-    Gallery: "gallery",
-    Details: "details",
-}
-
-
 def check_installed() -> None:
     """Check that pages can be written, before the work whose results they show.
 
@@ -172,63 +163,51 @@ def render_page(
     True
     """
     check_installed()
+    from plotly.offline import get_plotlyjs
+
+    parts = [part for section in sections for part in section.parts]
+    widgets = [part for part in parts if isinstance(part, Widget)]
+    plots = any(isinstance(part, Figure | Grid) for part in parts)
+    plots = plots or any(widget.plotly for widget in widgets)
+    styles = [(FOLDER / "page.css").read_text(encoding="utf-8"), *(each.style for each in widgets)]
+    return load_template(FOLDER / "page.html.j2").render(
+        title=title,
+        lead=lead,
+        contents=contents,
+        style="\n".join(styles),
+        script=get_plotlyjs() if plots else "",
+        sections=sections,
+    )
+
+
+def load_template(file: Path) -> "jinja2.Template":
+    """Load a template, which escapes the text that it is given unless the template says not to."""
     import jinja2
-    from markupsafe import Markup
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER),
+        loader=jinja2.FileSystemLoader(file.parent),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["tied"] = _tied
-    parts = [part for section in sections for part in section.parts]
-    widgets = [part for part in parts if isinstance(part, Widget)]
-    plots = any(isinstance(part, Figure | Grid) for part in parts)
-    plots = plots or any(widget.plotly for widget in widgets)
-    styles = [(FOLDER / STYLE).read_text(encoding="utf-8"), *(each.style for each in widgets)]
-    return environment.get_template(TEMPLATE).render(
-        title=title,
-        lead=lead,
-        contents=contents,
-        style=Markup("\n".join(styles)),
-        script=Markup(_plotly_js()) if plots else "",
-        sections=[
-            {"title": section.title, "parts": [_prepared(part) for part in section.parts]}
-            for section in sections
-        ],
-    )
-
-
-def _prepared(part: Part) -> dict[str, Any]:
-    """Return a part and its kind, as the template takes them."""
-    from markupsafe import Markup
-
-    if isinstance(part, Figure):
-        # plotly escapes "<" in data, so that no text can end its script.
-        html = part.plot.to_html(
-            full_html=False,
-            include_plotlyjs=False,
-            config={"displaylogo": False, "responsive": True, "displayModeBar": False},
-        )
-        return {"kind": "figure", "it": part, "plot": Markup(html)}
-    if isinstance(part, Widget):
-        return {"kind": "widget", "html": Markup(part.html)}
-    inner = part.parts if isinstance(part, Grid | Details) else ()
-    return {
-        "kind": KINDS.get(type(part), "list"),
-        "it": part,
-        "parts": [_prepared(one) for one in inner],
+    environment.filters |= {
+        "tied": _tied,
+        "drawn": _drawn,
+        "kind": lambda part: type(part).__name__,
     }
+    return environment.get_template(file.name)
+
+
+def _drawn(figure: Figure) -> Any:
+    """Return a plot as HTML; plotly escapes "<" in data, so that no text can end its script."""
+    return figure.plot.to_html(
+        full_html=False,
+        include_plotlyjs=False,
+        config={"displaylogo": False, "responsive": True, "displayModeBar": False},
+    )
 
 
 def _tied(text: str) -> str:
     """Keep a number and its percent sign on one line."""
     return text.replace(" %", "\N{NO-BREAK SPACE}%")
-
-
-def _plotly_js() -> str:
-    from plotly.offline import get_plotlyjs
-
-    return str(get_plotlyjs())
