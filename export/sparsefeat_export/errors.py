@@ -61,20 +61,3 @@ class MissingDependencyError(DependencyError):
 
 class AssumedScalingWarning(UserWarning):
     """Neither the user nor the weights say how pixels are scaled, so Keras' default was assumed."""
-
-
-BY_NAME: dict[str, type[ExportError]] = {
-    error.__name__: error
-    for error in (
-        ExportError,
-        WeightsError,
-        WeightsNotFoundError,
-        DownloadError,
-        ImagesError,
-        CertificateError,
-        TaskError,
-        OutputError,
-        DependencyError,
-        MissingDependencyError,
-    )
-}

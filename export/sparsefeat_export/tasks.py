@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sparsefeat_export import errors
 from sparsefeat_export.comparison import (
     compare_images,
     expected_probe,
@@ -22,7 +23,7 @@ from sparsefeat_export.comparison import (
 )
 from sparsefeat_export.conversion import build
 from sparsefeat_export.dependencies import load, quiet_tensorflow
-from sparsefeat_export.errors import BY_NAME, ExportError, OutputError, TaskError, WeightsError
+from sparsefeat_export.errors import ExportError, OutputError, TaskError, WeightsError
 from sparsefeat_export.network import describe, digest
 from sparsefeat_export.network import load as load_network
 from sparsefeat_export.scaling import as_json
@@ -84,7 +85,7 @@ def run_task(task: str, job: dict[str, Any], folder: Path) -> dict[str, Any]:
         raise TaskError(f"{task}: the process {_cause(returncode, log)}")
     result: dict[str, Any] = json.loads((folder / f"{task}.out.json").read_text())
     if "error" in result:
-        raise BY_NAME[result["error"]](result["message"])
+        raise getattr(errors, result["error"])(result["message"])
     return result
 
 
