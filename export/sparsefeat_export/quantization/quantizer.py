@@ -1,5 +1,6 @@
 """The whole quantization: calibrate, write, measure, commit."""
 
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -113,8 +114,12 @@ def quantize(
             for seed, each in enumerate((seen, held_out))
         )
         shown = with_mirrored(shown)
-        n_calibrating = n_passes(stages, len(shown))
-        counted = _counter(progress, n_calibrating + 2 * len(names) * len(measured))
+        total = n_passes(stages, len(shown)) + 2 * len(names) * len(measured)
+        done = itertools.count(1)
+
+        def counted() -> None:
+            progress(next(done), total)
+
         log(f"calibrating with {len(seen)} images")
         convolutions = calibrate(stages, shown * scaling.levels, passed=counted)
         data = folder / data_path(path).name
@@ -204,18 +209,6 @@ def _for_levels(stages: Sequence[Stage], scaling: Scaling) -> list[Stage]:
     first, *others = stages
     assert isinstance(first, Convolution)
     return [replace(first, kernel=first.kernel / scaling.levels[:, None, None]), *others]
-
-
-def _counter(progress: Callable[[int, int], object], total: int) -> Callable[[], None]:
-    """Return a function that reports one more unit of work each time it is called."""
-    done = 0
-
-    def counted() -> None:
-        nonlocal done
-        done += 1
-        progress(done, total)
-
-    return counted
 
 
 def _probes(path: Path, described: dict[str, Any], scaling: Scaling) -> list[dict[str, Any]]:
