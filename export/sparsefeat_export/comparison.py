@@ -74,10 +74,13 @@ def write_images(network: Network, paths: Sequence[str], folder: Path) -> None:
     the original model. The network input is written too, scaled as the metadata says, so that the
     comparison also verifies the scaling.
     """
+    import keras
+
     for index, path in enumerate(paths):
-        pixels = read_pixels(path, network.size)
+        image = keras.utils.load_img(path, target_size=network.size)
+        pixels = keras.utils.img_to_array(image)[np.newaxis]  # float32 (1, H, W, 3), RGB, 0 to 255
         images = network.scaling.apply(pixels)
-        _write(network, images, network.predict(pixels), image_folder(folder, index))
+        _write(network, images, network.predict(pixels), folder / f"image-{index}")
 
 
 def write_probes(network: Network, sizes: Sequence[tuple[int, int]], folder: Path) -> None:
@@ -85,38 +88,7 @@ def write_probes(network: Network, sizes: Sequence[tuple[int, int]], folder: Pat
     for height, width in sizes:
         images = network.scaling.apply(probe_pixels(height, width))
         activations = network.model(images, training=False)
-        _write(network, images, activations, probe_folder(folder, height, width))
-
-
-def read_pixels(path: str, size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Read an image with Keras' functions: float32 (1, H, W, 3), RGB, 0 to 255."""
-    import keras
-
-    image = keras.utils.load_img(path, target_size=size)
-    pixels: npt.NDArray[np.float32] = keras.utils.img_to_array(image)[np.newaxis]
-    return pixels
-
-
-def image_folder(folder: Path, index: int) -> Path:
-    """Return the folder for the activations of an image."""
-    return folder / f"image-{index}"
-
-
-def probe_folder(folder: Path, height: int, width: int) -> Path:
-    """Return the folder for the activations of a probe."""
-    return folder / f"probe-{height}x{width}"
-
-
-def read_layer(folder: Path, index: int) -> npt.NDArray[np.float32]:
-    """Map the activations of layer `index` (in network order): float32 (1, H, W, C) or (1, F)."""
-    mapped: npt.NDArray[np.float32] = np.load(folder / f"{index}.npy", mmap_mode="r")
-    return mapped
-
-
-def read_images(folder: Path) -> npt.NDArray[np.float32]:
-    """Read the network input, float32 (1, H, W, 3)."""
-    images: npt.NDArray[np.float32] = np.load(folder / "images.npy")
-    return images
+        _write(network, images, activations, folder / f"probe-{height}x{width}")
 
 
 def _write(
@@ -128,6 +100,12 @@ def _write(
         np.save(folder / f"{index}.npy", np.asarray(activations[layer.name]))
 
 
+def _read_layer(folder: Path, index: int) -> npt.NDArray[np.float32]:
+    """Map the activations of layer `index` (in network order): float32 (1, H, W, C) or (1, F)."""
+    mapped: npt.NDArray[np.float32] = np.load(folder / f"{index}.npy", mmap_mode="r")
+    return mapped
+
+
 def compare_images(
     graph: Path, folder: Path, layers: Sequence[str], n_images: int
 ) -> dict[str, Errors]:
@@ -135,10 +113,11 @@ def compare_images(
     session = open_session(onnx.load(graph, load_external_data=False), graph.parent)
     errors = {layer: Errors() for layer in layers}
     for index in range(n_images):
-        written = image_folder(folder, index)
-        activations = session.run(list(layers), {"images": read_images(written)})
+        written = folder / f"image-{index}"
+        images = np.load(written / "images.npy")
+        activations = session.run(list(layers), {"images": images})
         for position, (layer, activation) in enumerate(zip(layers, activations, strict=True)):
-            errors[layer].add(read_layer(written, position), activation)
+            errors[layer].add(_read_layer(written, position), activation)
     return errors
 
 
@@ -151,16 +130,16 @@ def expected_probe(
     layers computed from them have been certified.
     """
     height, width = size
-    written = probe_folder(folder, height, width)
+    written = folder / f"probe-{height}x{width}"
     model = onnx.load(graph, load_external_data=False)
     names = [f"{layer}/pre" for layer in rectified]
     inferred = {value.name: value for value in model.graph.value_info}
     model.graph.output.extend(inferred[name] for name in names)
     session = open_session(model, graph.parent)
     expected = {
-        layer: summarise(read_layer(written, position)[0]) for position, layer in enumerate(layers)
+        layer: summarise(_read_layer(written, position)[0]) for position, layer in enumerate(layers)
     }
-    activations = session.run(names, {"images": read_images(written)})
+    activations = session.run(names, {"images": np.load(written / "images.npy")})
     for name, activation in zip(names, activations, strict=True):
         expected[name] = summarise(_channels_last(activation)[0])
     return {"height": height, "width": width, "expected": expected}
