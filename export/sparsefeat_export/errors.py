@@ -61,3 +61,8 @@ class MissingDependencyError(DependencyError):
 
 class AssumedScalingWarning(UserWarning):
     """Neither the user nor the weights say how pixels are scaled, so Keras' default was assumed."""
+
+
+def first_line(exc: BaseException) -> str:
+    """Return the first line of a foreign exception's message, or its type if it has none."""
+    return (str(exc).strip() or type(exc).__name__).splitlines()[0]

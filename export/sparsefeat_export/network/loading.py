@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsefeat_export.errors import WeightsError
+from sparsefeat_export.errors import WeightsError, first_line
 from sparsefeat_export.network.chain import (
     N_BASE_LAYERS,
     check_base,
@@ -143,7 +143,7 @@ def _saved(path: Path) -> Any:
                     "with a Rescaling layer, or without one and with --scaling to say how pixels "
                     "are scaled"
                 ) from exc
-        raise WeightsError(f"{path}: Keras cannot load this model: {_first_line(exc)}") from exc
+        raise WeightsError(f"{path}: Keras cannot load this model: {first_line(exc)}") from exc
 
 
 def _layer_classes(path: Path) -> set[str]:
@@ -288,7 +288,7 @@ def _scaling_inside(
             except Exception as exc:  # a model's layers can raise anything
                 raise WeightsError(
                     f"{source}: the model can't be run on images of {size[0]}x{size[1]}: "
-                    f"{_first_line(exc)}"
+                    f"{first_line(exc)}"
                 ) from exc
             return seen[first.name][0]
 
@@ -383,7 +383,3 @@ def _check_same(
             f"{source}: its layers in sequence do not compute what the model computes, expected a "
             "chain of layers without branches"
         )
-
-
-def _first_line(exc: BaseException) -> str:
-    return (str(exc).strip() or type(exc).__name__).splitlines()[0]

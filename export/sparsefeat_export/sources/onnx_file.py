@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from sparsefeat_export.errors import WeightsError
+from sparsefeat_export.errors import WeightsError, first_line
 from sparsefeat_export.graph import evaluate
 from sparsefeat_export.model_file import load_tensor, read_model
 from sparsefeat_export.scaling import Scaling, from_json, measure
@@ -121,7 +121,7 @@ def read_scaling(path: Path) -> Scaling | None:
         raise WeightsError(
             f"{path.name}: the operators before its first convolution "
             f"({', '.join(node.op_type for node in nodes)}) are not a scaling of pixels "
-            f"({_first_line(exc)}): export the .keras file that it was made from"
+            f"({first_line(exc)}): export the .keras file that it was made from"
         ) from exc
 
 
@@ -170,7 +170,7 @@ def _naming(node: onnx.NodeProto) -> Iterator[None]:
     except Exception as exc:  # decoding and folding an untrusted file can raise anything
         raise WeightsError(
             f"{node.op_type} {_layer_name(node)!r} has weights that cannot be read "
-            f"({_first_line(exc)}): the file is damaged"
+            f"({first_line(exc)}): the file is damaged"
         ) from exc
 
 
@@ -304,7 +304,3 @@ def _vector(bias: str | None, out: int, constants: _Constants) -> Array:
 
 def _layer_name(node: onnx.NodeProto) -> str:
     return node.name or node.output[0]
-
-
-def _first_line(exc: BaseException) -> str:
-    return (str(exc).strip() or type(exc).__name__).splitlines()[0]
