@@ -1,7 +1,7 @@
 """How RGB pixels are scaled to the network's input; every model file records it."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -79,11 +79,6 @@ MODES = {
         Scaling(mode="none"),
     )
 }
-
-
-def as_json(scaling: Scaling) -> dict[str, Any]:
-    """Return the scaling as the model file's metadata has it."""
-    return asdict(scaling)
 
 
 def from_json(fields: dict[str, Any]) -> Scaling:

@@ -26,7 +26,6 @@ from sparsefeat_export.dependencies import load, quiet_tensorflow
 from sparsefeat_export.errors import ExportError, OutputError, TaskError, WeightsError
 from sparsefeat_export.network import describe, digest
 from sparsefeat_export.network import load as load_network
-from sparsefeat_export.scaling import as_json
 from sparsefeat_export.sources import Request
 
 GRAPH = "graph.onnx"
@@ -140,7 +139,7 @@ def convert(job: dict[str, Any], folder: Path) -> dict[str, Any]:
         "width": loaded.width,
         "source": loaded.source,
         "size": loaded.size,
-        "scaling": as_json(loaded.scaling),
+        "scaling": asdict(loaded.scaling),
         "notes": loaded.notes,
         "assumed": loaded.assumed,
         "probes": sizes,
