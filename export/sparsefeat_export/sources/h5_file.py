@@ -40,7 +40,7 @@ def read_h5(path: Path) -> tuple[list[Found], list[Found]]:
         root = file.get("model_weights", file)
         listed = "layer_names" in root.attrs
         variables = list(_listed(root) if listed else _numbered(root, ""))
-        found = [_found(path, name, *_split(group)) for name, group in _by_layer(variables)]
+        found = [_found(path, name, group) for name, group in _by_layer(variables)]
     if not found:
         raise WeightsError(f"{path} holds no Keras weights: expected a file of model.save_weights")
     convolutions = [one for one in found if len(one.kernel) == 4]
@@ -101,11 +101,8 @@ def _by_layer(variables: list[tuple[str, Any]]) -> list[tuple[str, list[Any]]]:
     return layers
 
 
-def _split(datasets: list[Any]) -> tuple[Any, Any | None]:
-    return datasets[0], datasets[1] if len(datasets) > 1 else None
-
-
-def _found(path: Path, name: str, kernel: Any, bias: Any | None) -> Found:
+def _found(path: Path, name: str, datasets: list[Any]) -> Found:
+    kernel, bias = (*datasets, None)[:2]
     for dataset in (kernel, bias):
         if dataset is not None and dataset.dtype.kind != "f":
             raise WeightsError(f"{path}: {name} holds {dataset.dtype}, expected float32")
