@@ -6,6 +6,8 @@ tf2onnx sees only the shapes, and the arrays are bound to the finished graph aft
 that depend only on weights are then computed once, at export.
 """
 
+import copy
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,13 +163,15 @@ def fold(graph: onnx.GraphProto, weights: list[str]) -> list[Folded]:
                 name=renamed[tensor],
                 tensor=tensor,
                 weights=tuple(sorted(sources[tensor])),
-                nodes=tuple(_copy(node) for node in recipes[tensor]),
+                nodes=tuple(copy.deepcopy(recipes[tensor])),
                 constants=constants,
             )
         )
     keep(graph, kept)
     rename_inputs(graph, renamed)
-    _keep_inputs(graph, without=set(weights))
+    inputs = [value for value in graph.input if value.name not in weights]
+    del graph.input[:]
+    graph.input.extend(inputs)
     drop_unread(graph)
     return folded
 
@@ -180,22 +184,6 @@ def bind(folded: list[Folded], variables: dict[str, Any]) -> Iterator[tuple[str,
 
 
 def _name(sources: list[str], taken: set[str]) -> str:
-    layer = sources[0].rpartition("/")[0]
-    name = sources[0] if len(sources) == 1 else f"{layer}/folded"
-    count = 1
-    while name in taken:
-        count += 1
-        name = f"{sources[0] if len(sources) == 1 else f'{layer}/folded'}_{count}"
-    return name
-
-
-def _copy(node: onnx.NodeProto) -> onnx.NodeProto:
-    copied = onnx.NodeProto()
-    copied.CopyFrom(node)
-    return copied
-
-
-def _keep_inputs(graph: onnx.GraphProto, *, without: set[str]) -> None:
-    inputs = [value for value in graph.input if value.name not in without]
-    del graph.input[:]
-    graph.input.extend(inputs)
+    base = sources[0] if len(sources) == 1 else f"{sources[0].rpartition('/')[0]}/folded"
+    names = itertools.chain([base], (f"{base}_{count}" for count in itertools.count(2)))
+    return next(name for name in names if name not in taken)
