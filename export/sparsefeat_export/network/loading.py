@@ -1,9 +1,10 @@
 """Load the Keras network to export, and flatten nested models into one chain of layers."""
 
+import functools
 import re
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -51,31 +52,18 @@ class Network:
     size: tuple[int, int]  # default height and width of images
     source: str  # where the weights come from, for messages and metadata
     scaling: Scaling  # from RGB pixels to the input of the first convolution
-    own: "Own"  # the original model
+    own: Callable[[Any], Any]  # runs the original model on pixels, scaled as its user does
     notes: tuple[str, ...] = ()  # remarks for the user, one line each
     assumed: str = ""  # a line that says which scaling was assumed; empty if it is known
 
     def predict(self, pixels: Any) -> dict[str, Any]:
         """Return the output of each layer in `Model.predict` of the original model.
 
-        `pixels` are RGB, float32 (1, H, W, 3); Keras scales them by `own.scaled`.
+        `pixels` are RGB, float32 (1, H, W, 3).
         """
         with recorded(self.layers) as seen:
-            self.own.run(pixels)
+            self.own(pixels)
         return {layer.name: seen[layer.name][1] for layer in self.layers}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Own:
-    """The original model, and the scaling that its user applies before calling it."""
-
-    model: Any
-    scaled: Scaling
-
-    def run(self, pixels: Any) -> Any:
-        """Run `Model.predict` eagerly, so that the layers inside can be recorded."""
-        self.model.run_eagerly = True
-        return self.model.predict(scale_as_keras(pixels, self.scaled), verbose=0)
 
 
 def load(request: Request) -> Network:
@@ -234,7 +222,7 @@ def _flat(
     size = (fixed[0] or DEFAULT_SIZE, fixed[1] or DEFAULT_SIZE)
     inside, idle = _scaling_inside(model, front, layers[0], size, source)
     scaling, scaled, notes, assumed = _settle(inside, asked, known, front, idle, source)
-    own = Own(model=model, scaled=scaled)
+    own = functools.partial(_run, model, scaled)
     height, width = fixed if with_top else (None, None)
     images = keras.Input((height, width, 3), name="images")
     flat = keras.Model(images, connect(layers, images, source))
@@ -252,6 +240,12 @@ def _flat(
         notes=notes,
         assumed=assumed,
     )
+
+
+def _run(model: Any, scaling: Scaling, pixels: Any) -> Any:
+    """Run `Model.predict` eagerly on scaled pixels, so that the layers inside can be recorded."""
+    model.run_eagerly = True
+    return model.predict(scale_as_keras(pixels, scaling), verbose=0)
 
 
 def _check_ends(model: Any, source: str) -> None:
@@ -284,7 +278,7 @@ def _scaling_inside(
 
         def function(pixels: Any) -> Any:
             try:
-                Own(model=model, scaled=MODES["none"]).run(pixels)
+                _run(model, MODES["none"], pixels)
             except Exception as exc:  # a model's layers can raise anything
                 raise WeightsError(
                     f"{source}: the model can't be run on images of {size[0]}x{size[1]}: "
@@ -331,7 +325,7 @@ def _settle(
     Returns
     -------
     scaling, scaled, notes, assumed
-        Fields of `Network` and `Own`.
+        Fields of `Network`, and the scaling of pixels before the model is called.
 
     Raises
     ------
@@ -369,12 +363,16 @@ def _names(operations: Sequence[Any]) -> str:
 
 
 def _check_same(
-    own: Own, flat: Any, layers: Sequence[Any], size: tuple[int, int], source: str
+    own: Callable[[Any], Any],
+    flat: Any,
+    layers: Sequence[Any],
+    size: tuple[int, int],
+    source: str,
 ) -> None:
     """Raise if the layers in sequence don't compute what the model computes (it has branches)."""
     pixels = np.random.default_rng(0).integers(0, 256, (1, *size, 3)).astype(np.float32)
     with recorded(layers[:1]) as seen:
-        expected = np.asarray(own.run(pixels))
+        expected = np.asarray(own(pixels))
         images = seen[layers[0].name][0]
     got = np.asarray(flat(images, training=False)[layers[-1].name])
     # NaN counts as equal here, because the check of the weights reports it better.
