@@ -22,7 +22,6 @@ from sparsefeat_export.errors import (
 )
 from sparsefeat_export.images import MIN_EXTENT, SampleImage
 from sparsefeat_export.model_file import (
-    check_content,
     data_files,
     load_tensor,
     read_model,
@@ -143,7 +142,6 @@ def _read(source: Path, output: Path) -> tuple[onnx.ModelProto, dict[str, Any]]:
     advice = "make one with: sparsefeat export -o vgg16.onnx"
     if not os.path.lexists(source):
         raise WeightsNotFoundError(f"no model at {source}; {advice}")
-    check_content(source)
     model, described = read_model(source)
     if described is None:
         raise WeightsError(f"{source} was not exported by sparsefeat; {advice}")
