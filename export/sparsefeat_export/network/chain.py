@@ -94,15 +94,19 @@ def connect(layers: list[Any], images: Any, source: str) -> dict[str, Any]:
 
 def check_base(layers: list[Any], channels_divisor: int, source: str) -> None:
     """Raise WeightsError, naming the layer, unless `layers` start with VGG16's 18 layers."""
+    import keras
+
     for index, (name, kernel) in enumerate(_expected(channels_divisor)):
         if index == len(layers):
             raise WeightsError(f"{source}: {name} is missing, the model ends before it")
         layer = layers[index]
-        if not isinstance(layer, _kind(kernel)):
+        kind, more = keras.layers.Conv2D, f" with a kernel of {kernel}"
+        if kernel is None:
+            kind, more = keras.layers.MaxPooling2D, ""
+        if not isinstance(layer, kind):
             raise WeightsError(
                 f"{source}: layer {layer.name!r} is a {type(layer).__name__}, expected VGG16's "
-                f"{name}, "
-                + ("a MaxPooling2D" if kernel is None else f"a Conv2D with a kernel of {kernel}")
+                f"{name}, a {kind.__name__}{more}"
             )
         if not layer.built:
             raise WeightsError(
@@ -150,13 +154,6 @@ def _expected(channels_divisor: int) -> Iterator[tuple[str, tuple[int, ...] | No
             one = next(planned)
             yield one.name, one.kernel
         yield f"block{block}_pool", None
-
-
-def _kind(kernel: tuple[int, ...] | None) -> type[Any]:
-    import keras
-
-    kind: type[Any] = keras.layers.MaxPooling2D if kernel is None else keras.layers.Conv2D
-    return kind
 
 
 def _differences(layer: Any, kernel: tuple[int, ...] | None) -> Iterator[str]:
