@@ -83,10 +83,14 @@ def _stage(
             if kernel is None or bias is None or rectified != [f"{layer}/nchw"]:
                 return None
             if kernel.shape[2:] == (3, 3):
-                _check_finite(layer, kernel, bias)
+                if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
+                    raise WeightsError(
+                        f"{layer} has weights that are not finite: export the model again"
+                    )
                 return Convolution(name=layer, kernel=kernel, bias=bias)
         squares = attributes.get("kernel_shape") == attributes.get("strides") == [2, 2]
-        if node.op_type == "MaxPool" and kind == "nchw" and squares and _is_unpadded(attributes):
+        padded = any(attributes.get("pads", ())) or attributes.get("ceil_mode", 0)
+        if node.op_type == "MaxPool" and kind == "nchw" and squares and not padded:
             return Pooling(name=layer)
     return None
 
@@ -97,17 +101,8 @@ def _is_plain(attributes: Mapping[str, Any]) -> bool:
     return ones and attributes.get("pads") == [1] * 4 and attributes.get("group", 1) == 1
 
 
-def _is_unpadded(attributes: Mapping[str, Any]) -> bool:
-    return not any(attributes.get("pads", ())) and not attributes.get("ceil_mode", 0)
-
-
 def _array(weights: Mapping[str, onnx.TensorProto], name: str) -> npt.NDArray[np.float32] | None:
     return numpy_helper.to_array(weights[name]) if name in weights else None
-
-
-def _check_finite(layer: str, *arrays: npt.NDArray[np.float32]) -> None:
-    if not all(np.isfinite(array).all() for array in arrays):
-        raise WeightsError(f"{layer} has weights that are not finite: export the model again")
 
 
 def convolution(
