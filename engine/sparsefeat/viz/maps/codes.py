@@ -8,7 +8,9 @@ order of codes is the order of values.
 """
 
 import base64
+import itertools
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,26 +57,22 @@ def pack(values: npt.NDArray[np.float32], *, most: int) -> Packed | None:
     """
     _, lowest = encode(np.array([values.min(), values.max()]))
     # Low bytes and high bytes compress better apart.
-    compressor, done, high = zlib.compressobj(6), bytearray(), []
-    for channel in range(values.shape[-1]):
-        codes, _ = encode(values[..., channel], lowest)
-        planes = codes.astype("<i2").reshape(-1, 1).view(np.uint8).T
-        done += compressor.compress(planes[0].tobytes())
-        high.append(planes[1].tobytes())
-        if _encoded_length(done) > most:
-            return None
-    for plane in high:
+    high: list[bytes] = []
+
+    def low() -> Iterator[bytes]:
+        for channel in range(values.shape[-1]):
+            codes, _ = encode(values[..., channel], lowest)
+            planes = codes.astype("<i2").reshape(-1, 1).view(np.uint8).T
+            high.append(planes[1].tobytes())
+            yield planes[0].tobytes()
+
+    compressor, done = zlib.compressobj(6), bytearray()
+    for plane in itertools.chain(low(), high):
         done += compressor.compress(plane)
-        if _encoded_length(done) > most:
+        if len(done) * 4 // 3 > most:
             return None
-    done += compressor.flush()
-    if _encoded_length(done) > most:
-        return None
-    return Packed(lowest=lowest, text=base64.b64encode(done).decode("ascii"))
-
-
-def _encoded_length(content: bytearray) -> int:
-    return -(-len(content) // 3) * 4
+    text = base64.b64encode(done + compressor.flush()).decode("ascii")
+    return Packed(lowest=lowest, text=text) if len(text) <= most else None
 
 
 def encode(
@@ -94,8 +92,8 @@ def encode(
     Examples
     --------
     >>> codes, lowest = encode(np.array([0, 1, -1.25, 9.994], np.float32))
-    >>> decode(codes, lowest).tolist()
-    [0.0, 1.0, -1.25, 9.99]
+    >>> codes.tolist(), lowest
+    ([0, 31501, -31526, 32400], -35)
     """
     if not np.isfinite(values).all():
         raise InputError(
@@ -121,22 +119,6 @@ def encode(
     elif lowest is None:
         lowest = 1 - DECADES
     return codes.reshape(values.shape), lowest
-
-
-def decode(codes: npt.NDArray[np.int16], lowest: int) -> npt.NDArray[np.float64]:
-    """Return the values of codes, as the page does."""
-    steps = np.abs(codes.astype(np.int64)) - 1
-    decades, digits = np.divmod(steps, PER_DECADE)
-    numbers = [
-        float(f"{digit}e{decade}")
-        for digit, decade in zip(
-            (digits + 100).ravel().tolist(), (decades + lowest - 2).ravel().tolist(), strict=True
-        )
-    ]
-    decoded: npt.NDArray[np.float64] = np.where(
-        codes == 0, 0, np.sign(codes) * np.reshape(numbers, codes.shape)
-    )
-    return decoded
 
 
 def _scaled(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsefeat.errors import InputError
-from sparsefeat.viz.maps.codes import decode, encode, pack
+from sparsefeat.viz.maps.codes import PER_DECADE, encode, pack
 
 from .made import noise
 
@@ -19,6 +19,22 @@ SMALL = np.float32(2) ** -149
 def rounded(values: npt.NDArray[np.float32]) -> list[float]:
     """Round to three significant digits as Python does, from the exact value."""
     return [float(f"{float(value):.2e}") for value in values.ravel()]
+
+
+def decode(codes: npt.NDArray[np.int16], lowest: int) -> npt.NDArray[np.float64]:
+    """Return the values of codes, as the page does."""
+    steps = np.abs(codes.astype(np.int64)) - 1
+    decades, digits = np.divmod(steps, PER_DECADE)
+    numbers = [
+        float(f"{digit}e{decade}")
+        for digit, decade in zip(
+            (digits + 100).ravel().tolist(), (decades + lowest - 2).ravel().tolist(), strict=True
+        )
+    ]
+    decoded: npt.NDArray[np.float64] = np.where(
+        codes == 0, 0, np.sign(codes) * np.reshape(numbers, codes.shape)
+    )
+    return decoded
 
 
 @settings(deadline=None)
