@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sparsefeat.store import JSON, Store, info
+from sparsefeat.store import Store, info
 
 SAMPLE_ROWS = 64
 SAMPLE_ELEMENTS = 1 << 24  # a row of block1_conv1 has 3.2 million
@@ -76,40 +77,26 @@ def measure_sizes(store: Store, layers: Sequence[str], *, seed: int = 0) -> Size
     StoreCorruptError
         A file of the store is damaged.
     """
-    facts = info(store.folder)
-    entries = _mapping(facts["layers"])
-    stored = {name: _number(_mapping(entry)["bytes_stored"]) for name, entry in entries.items()}
-    sizes = []
-    for name in layers:
-        entry = _mapping(entries[name])
-        nnz = _number(entry["nnz"])
-        sizes.append(
-            LayerSize(
-                layer=name,
-                encoding=str(entry["encoding"]),
-                dense=_number(entry["bytes_dense"]),
-                csr=8 * nnz + 8 * (store.n_rows + 1),
-                stored=stored[name],
-                floor=estimate_floor(store, name, seed=seed),
-            )
+    facts: dict[str, Any] = info(store.folder)
+    entries = facts["layers"]
+    sizes = [
+        LayerSize(
+            layer=name,
+            encoding=entries[name]["encoding"],
+            dense=entries[name]["bytes_dense"],
+            csr=8 * entries[name]["nnz"] + 8 * (store.n_rows + 1),
+            stored=entries[name]["bytes_stored"],
+            floor=estimate_floor(store, name, seed=seed),
         )
-    others = [n_bytes for name, n_bytes in stored.items() if name not in layers]
+        for name in layers
+    ]
+    others = [entry["bytes_stored"] for name, entry in entries.items() if name not in layers]
     return Sizes(
         layers=tuple(sizes),
-        total=_number(facts["bytes"]),
+        total=facts["bytes"],
         others=len(others),
         others_stored=sum(others),
     )
-
-
-def _mapping(value: JSON) -> dict[str, JSON]:
-    assert isinstance(value, dict)
-    return value
-
-
-def _number(value: JSON) -> int:
-    assert isinstance(value, int)
-    return value
 
 
 def estimate_floor(store: Store, layer: str, *, seed: int = 0) -> Floor:
