@@ -178,34 +178,23 @@ class LayerZeros:
 class PositionCounts:
     """Counts zeros by position, and active rows by channel, from the indices of one layer.
 
-    Its memory doesn't grow with the number of rows.
+    Its memory doesn't grow with the number of rows. The counts are those of `LayerZeros`; `add`
+    replaces the arrays and doesn't change them.
     """
 
     def __init__(self, layer: Layer) -> None:
-        self._layer = layer
-        self._per_position = np.zeros(layer.n_features // layer.n_channels, np.int64)
-        self._active_rows = np.zeros(layer.n_channels, np.int64)
+        self._n_channels = layer.n_channels
+        self.per_position: Int64 | None = None  # of a layer without positions
+        if len(layer.shape) == 3:
+            self.per_position = np.zeros(layer.shape[:-1], np.int64)
+        self.active_rows: Int64 = np.zeros(layer.n_channels, np.int64)
 
     def add(self, csr: Csr) -> None:
         """Count some rows; the values aren't read."""
-        if len(self.shape) == 2:
-            self._per_position += csr_zeros_per_position(csr, self._layer.n_channels)
-        self._active_rows += csr_active_rows_per_channel(csr, self._layer.n_channels)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(H, W), or () for a layer without positions."""
-        return self._layer.shape[:-1]
-
-    @property
-    def per_position(self) -> Int64 | None:
-        """As in `LayerZeros`."""
-        return self._per_position.reshape(self.shape) if len(self.shape) == 2 else None
-
-    @property
-    def active_rows(self) -> Int64:
-        """As in `LayerZeros`."""
-        return self._active_rows
+        if self.per_position is not None:
+            counts = csr_zeros_per_position(csr, self._n_channels)
+            self.per_position = self.per_position + counts.reshape(self.per_position.shape)
+        self.active_rows = self.active_rows + csr_active_rows_per_channel(csr, self._n_channels)
 
 
 class Accumulator:
@@ -232,7 +221,7 @@ class Accumulator:
     def add(self, csr: Csr) -> None:
         """Count some rows, whose values must not contain zeros."""
         self._per_row.append(csr_zeros_per_row(csr))
-        self._per_channel += csr_zeros_per_channel(csr, self._layer.n_channels)
+        self._per_channel = self._per_channel + csr_zeros_per_channel(csr, self._layer.n_channels)
         self._positions.add(csr)
 
     def result(self) -> LayerZeros:
@@ -240,9 +229,9 @@ class Accumulator:
         return LayerZeros(
             layer=self._layer,
             per_row=np.concatenate([np.empty(0, np.int64), *self._per_row]),
-            per_channel=self._per_channel.copy(),
-            per_position=None if (found := self._positions.per_position) is None else found.copy(),
-            active_rows=self._positions.active_rows.copy(),
+            per_channel=self._per_channel,
+            per_position=self._positions.per_position,
+            active_rows=self._positions.active_rows,
         )
 
 
