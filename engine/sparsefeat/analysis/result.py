@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsefeat.analysis.counts import Float64, LayerZeros
+from sparsefeat.analysis.counts import LayerZeros
 from sparsefeat.analysis.statistics import Correlation, Difference, compare_shares, correlate
 from sparsefeat.errors import InputError, LayerError
 from sparsefeat.store import differences
@@ -214,10 +214,12 @@ class Sparsity:
                 f"({'; '.join(different)}): extract one of them again with those of the other"
             )
         found = [
-            _difference(
-                name,
-                (self.source, zeros.row_shares),
-                (baseline.source, baseline.counts[name].row_shares),
+            compare_shares(
+                zeros.row_shares,
+                baseline.counts[name].row_shares,
+                layer=name,
+                name=self.source,
+                baseline=baseline.source,
             )
             for name, zeros in self.counts.items()
             if name in baseline.counts
@@ -232,16 +234,24 @@ class Sparsity:
         InputError
             There are fewer than two labels.
         """
-        labels = sorted(set(self.obs["label"].tolist()))
+        label_of = self.obs["label"].to_numpy()
+        labels = sorted(set(label_of.tolist()))
         if len(labels) < 2:
             raise InputError(
                 f"{self.source} has images of {counted(len(labels), 'label')}, expected at least "
                 "two: a label is the name of the folder that holds an image"
             )
-        found = []
-        for name, zeros in self.counts.items():
-            baseline, *others = self._by_label(zeros).items()
-            found += [_difference(name, other, baseline) for other in others]
+        found = [
+            compare_shares(
+                zeros.row_shares[label_of == label],
+                zeros.row_shares[label_of == labels[0]],
+                layer=name,
+                name=label,
+                baseline=labels[0],
+            )
+            for name, zeros in self.counts.items()
+            for label in labels[1:]
+        ]
         return [each for each in found if each is not None]
 
     def to_json(self, *, channels: bool = True, positions: bool = True) -> dict[str, Any]:
@@ -281,17 +291,6 @@ class Sparsity:
                 "to layers"
             )
         return self.counts[layer]
-
-    def _by_label(self, zeros: LayerZeros) -> dict[str, Float64]:
-        shares, labels = zeros.row_shares, self.obs["label"].to_numpy()
-        return {label: shares[labels == label] for label in sorted(set(labels.tolist()))}
-
-
-def _difference(
-    layer: str, ours: tuple[str, Float64], theirs: tuple[str, Float64]
-) -> Difference | None:
-    (name, shares), (baseline, baseline_shares) = ours, theirs
-    return compare_shares(shares, baseline_shares, layer=layer, name=name, baseline=baseline)
 
 
 def layer_facts(

@@ -249,13 +249,10 @@ def long_table(sparsity: Sparsity, by: By) -> "pd.DataFrame":
 
 def _with_correlations(sparsity: Sparsity) -> "pd.DataFrame":
     frame = sparsity.layers.reset_index()
+    by_layer = sparsity.correlations().values()
     for measure in FLATNESS:
         for kind in ("spearman", "pearson"):
-            found = [
-                None if name not in all_found else getattr(all_found[name][measure], kind)
-                for all_found in [sparsity.correlations()]
-                for name in sparsity.counts
-            ]
+            found = [getattr(measures[measure], kind) for measures in by_layer]
             if any(found):
                 for end in ("value", "low", "high"):
                     name = f"{kind}_{measure}" + ("" if end == "value" else f"_{end}")
