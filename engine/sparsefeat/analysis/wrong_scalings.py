@@ -14,7 +14,6 @@ from sparsefeat.images import (
     CAFFE,
     MEAN_BGR,
     SCALINGS,
-    Decoded,
     ImageInput,
     Scaling,
     decode,
@@ -210,15 +209,13 @@ def _batches(
     """Decode a few images at a time; append those that can't be read to `rejects`."""
 
     def decoded() -> Iterator[UInt8]:
+        chosen = extractor.preset, extractor.image_size
         for image in inputs:
-            if isinstance(image, Reject):
-                found: Decoded | Reject = image
-            else:
-                found = decode(image, extractor.preset, extractor.image_size)
-            if isinstance(found, Decoded):
-                yield found.pixels
-            else:
+            found = image if isinstance(image, Reject) else decode(image, *chosen)
+            if isinstance(found, Reject):
                 rejects.append(found)
+            else:
+                yield found.pixels
 
     pixels = decoded()
     while batch := list(islice(pixels, BATCH)):
