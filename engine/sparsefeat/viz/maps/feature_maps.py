@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from sparsefeat.errors import DependencyError, InputError, LayerError
 from sparsefeat.images import ImageInput, normalize
@@ -221,6 +220,7 @@ def maps(
         others = channel_means(extractor.with_layers((found.name,)), reference)
         scores = selectivity(post, others)
     numbers = selection.choose(post.shape[-1], scores)
+    before = None if stage == "post" else computed[found.name + PRE][0]
     return FeatureMaps(
         layer=found.name,
         image=decoded.row.path,
@@ -229,8 +229,8 @@ def maps(
         n_channels=post.shape[-1],
         stage=stage,
         rectified=found.rectified,
-        pre=None if stage == "post" else _taken(computed[found.name + PRE][0], numbers),
-        post=_taken(post, numbers),
+        pre=None if before is None else np.ascontiguousarray(before[..., numbers]),
+        post=np.ascontiguousarray(post[..., numbers]),
         best=best,
         scores=None if scores is None else scores[numbers],
         settings=runner.settings,
@@ -249,12 +249,6 @@ def outputs(layer: str, stage: Stage | None, layers: Sequence[ModelLayer]) -> tu
     if _stage(found, stage) == "post":
         return (found.name,)
     return (found.name + PRE, found.name)
-
-
-def _taken(
-    maps: npt.NDArray[np.float32], numbers: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float32]:
-    return np.ascontiguousarray(maps[..., numbers])
 
 
 def _check(best: str | None, reference: object) -> None:
