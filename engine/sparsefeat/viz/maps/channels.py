@@ -8,7 +8,6 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, SupportsIndex, get_args
 
 import numpy as np
@@ -217,9 +216,11 @@ def selectivity(maps: Float32, reference: Float64) -> Float64:
     return index
 
 
-OF_ONE_IMAGE: MappingProxyType[str, Callable[[Float32], Float64]] = MappingProxyType(
-    {"energy": energy, "variance": variance, "contrast": contrast}
-)
+OF_ONE_IMAGE: dict[str, Callable[[Float32], Float64]] = {
+    "energy": energy,
+    "variance": variance,
+    "contrast": contrast,
+}
 
 
 def channel_means(

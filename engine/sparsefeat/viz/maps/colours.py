@@ -1,6 +1,5 @@
 """Colour maps that colour-blind people can read, and a grey for zero that none of them contains."""
 
-from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -18,13 +17,11 @@ _REDS = ("#fff6ef", "#fddbc2", "#f8a97c", "#e26a43", "#b32a26", "#650a1e")
 # Yellow to violet, so that small values stand out from the grey of zero.
 _HEAT = ("#fff3b2", "#fed070", "#fb9f4f", "#ec6a4e", "#c73d63", "#8c2677", "#4b1a6f", "#1d1147")
 
-STOPS = MappingProxyType[Colours, tuple[str, ...]](
-    {
-        "signed": (*reversed(_BLUES), *_REDS),
-        "positive": _HEAT,
-        "negative": (*reversed(_BLUES),),
-    }
-)
+STOPS: dict[Colours, tuple[str, ...]] = {
+    "signed": (*reversed(_BLUES), *_REDS),
+    "positive": _HEAT,
+    "negative": (*reversed(_BLUES),),
+}
 """Colours from the lowest value to the highest: -limit to limit, 0 to limit, or -limit to 0."""
 
 

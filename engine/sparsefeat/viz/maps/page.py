@@ -3,7 +3,6 @@
 import base64
 import io
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -28,16 +27,13 @@ from sparsefeat.viz.pages import (
 FOLDER = Path(__file__).parent
 MAX_BYTES = 15_000_000
 
-CRITERIA_WORDS = MappingProxyType(
-    {
-        "energy": "energy is the mean of the squared activation over all positions.",
-        "variance": "variance is that of the activation over all positions.",
-        "contrast": "contrast is the mean absolute difference between neighbouring positions.",
-        "selectivity": "selectivity is (a - r) / (a + r + m), from -1 to 1, where a is the "
-        "channel's mean here, r its mean over the reference images, and m the mean of r over all "
-        "channels.",
-    }
-)
+CRITERIA_WORDS = {
+    "energy": "energy is the mean of the squared activation over all positions.",
+    "variance": "variance is that of the activation over all positions.",
+    "contrast": "contrast is the mean absolute difference between neighbouring positions.",
+    "selectivity": "selectivity is (a - r) / (a + r + m), from -1 to 1, where a is the channel's "
+    "mean here, r its mean over the reference images, and m the mean of r over all channels.",
+}
 
 
 def render_maps(maps: MapArrays, *, scale: Scale, relu_split: bool) -> str:
