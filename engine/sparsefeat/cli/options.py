@@ -79,7 +79,22 @@ class NamedValue(click.ParamType[tuple[str, str]]):
         return name, text
 
 
-class OutputFile(click.ParamType[str]):
+class OutputFolder(click.ParamType[str]):
+    """The name of a folder to write, or of a file whose format the command checks."""
+
+    name = "DIR"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Refuse an empty name and ``-``."""
+        if not value.strip():
+            self.fail("got an empty name: leave the option out, or give a name", param, ctx)
+        if value == "-":
+            reason = "this can't go to standard output: give the name of a file or folder"
+            self.fail(reason, param, ctx)
+        return value
+
+
+class OutputFile(OutputFolder):
     """The name of a file to write; ``-`` is standard output if the file is text.
 
     Parameters
@@ -99,8 +114,7 @@ class OutputFile(click.ParamType[str]):
         """Check that the file can be written, before the work whose result it gets."""
         if value == "-" and self._is_text:
             return value
-        _check_name(self, value, param, ctx)
-        path = Path(value)
+        path = Path(super().convert(value, param, ctx))
         if path.suffix.lower() not in self._endings and not is_special(path):
             expected = " or ".join(self._endings)
             self.fail(f"got {value!r}, expected a name that ends in {expected}", param, ctx)
@@ -108,17 +122,6 @@ class OutputFile(click.ParamType[str]):
             check_replaceable(value)
         except InputError as exc:
             self.fail(str(exc), param, ctx)
-        return value
-
-
-class OutputFolder(click.ParamType[str]):
-    """The name of a folder to write, or of a file whose format the command checks."""
-
-    name = "DIR"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Refuse an empty name and ``-``."""
-        _check_name(self, value, param, ctx)
         return value
 
 
@@ -142,18 +145,6 @@ def is_model(path: str) -> bool:
             f"there is nothing at {path}: name a store's folder or a model file"
         )
     return False
-
-
-def _check_name(
-    kind: click.ParamType[str],
-    value: str,
-    param: click.Parameter | None,
-    ctx: click.Context | None,
-) -> None:
-    if not value.strip():
-        kind.fail("got an empty name: leave the option out, or give a name", param, ctx)
-    if value == "-":
-        kind.fail("this can't go to standard output: give the name of a file or folder", param, ctx)
 
 
 def _is_count(word: str) -> bool:
