@@ -177,12 +177,11 @@ def sparsity(
     for each in found:
         _note_unmeasured(each)
     if not compare and not found[0].n_images:
-        source = found[0].source
-        rejects = f"; its {counted(len(found[0].rejects), 'reject')}: sparsefeat info "
-        rejects += f"{shlex.quote(source)} --rejects"
-        has_some = stores and found[0].rejects
-        said = f"{source}: there are no rows to count{rejects * bool(has_some)}"
-        log(printable(said))
+        source, said = found[0].source, "there are no rows to count"
+        if stores and found[0].rejects:
+            said += f"; its {counted(len(found[0].rejects), 'reject')}: sparsefeat info "
+            said += f"{shlex.quote(source)} --rejects"
+        log(printable(f"{source}: {said}"))
         raise click.exceptions.Exit(1)
     for each, names in zip(found, sets, strict=True):
         _note_missing_stages(each, layers, extractor, is_stored=names[0] in stores)
@@ -318,27 +317,24 @@ def _show(found: "Sparsity", by: Any, as_json: bool, csv_file: str | None) -> No
         _write_csv(table, csv_file)
     if as_json or csv_file == "-":
         return
-    columns, rows = correlation_table(found) if by == "layer" else ((), [])
     click.echo(printable(heading(found)))
     if by == "position":
         _print_grids(found)
         return
+    tables = {
+        "layer": layer_table,
+        "image": image_table,
+        "channel": channel_table,
+        "label": label_table,
+    }
+    print_table(*tables[by](found), left=2 if by in ("layer", "label") else 1)
     if by == "layer":
-        print_table(*layer_table(found), left=2)
+        columns, rows = correlation_table(found)
         if rows:
             click.echo(
                 "\nCorrelation of an image's zeros with the share of its 8x8 blocks that are flat:"
             )
             print_table(columns, rows)
-        return
-    tables = {
-        "image": image_table,
-        "channel": channel_table,
-        "label": label_table,
-    }
-    columns, rows = tables[by](found)
-    rows = [tuple(map(printable, row)) for row in rows]
-    print_table(columns, rows, left=2 if by == "label" else 1)
 
 
 def _print_grids(found: "Sparsity") -> None:
@@ -375,8 +371,7 @@ def _show_differences(
         _write_csv(difference_frame(differences), csv_file)
     if as_json or csv_file == "-":
         return
-    columns, rows = difference_table(differences)
-    print_table(columns, [tuple(map(printable, row)) for row in rows], left=3)
+    print_table(*difference_table(differences), left=3)
 
 
 def _show_scalings(found: "list[ScalingZeros]", as_json: bool, csv_file: str | None) -> None:
