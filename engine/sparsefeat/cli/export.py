@@ -85,7 +85,7 @@ def export(
     if as_json:
         print_json(
             {
-                "files": {str(path): size for path, size in files.items()},
+                "files": files,
                 "weights": result.metadata["weights"],
                 "preprocessing": result.metadata["preprocessing"],
                 "certificate": result.metadata["certificate"],
@@ -100,12 +100,12 @@ def export(
     compared = counted(len(result.certificate.images), "image")
     click.echo(f"verified against Keras on {compared}")
     for path, size in files.items():
-        click.echo(f"{printable(str(path))}: {format_bytes(size)}")
+        click.echo(f"{printable(path)}: {format_bytes(size)}")
 
 
-def model_files(path: Path) -> dict[Path, int]:
-    """Return the two files of a model, and their sizes in bytes."""
-    return {file: file.stat().st_size for file in (path, Path(f"{path}.data"))}
+def model_files(path: Path) -> dict[str, int]:
+    """Return the names of the two files of a model, and their sizes in bytes."""
+    return {file: Path(file).stat().st_size for file in (str(path), f"{path}.data")}
 
 
 @contextmanager

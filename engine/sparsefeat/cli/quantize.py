@@ -71,12 +71,7 @@ def quantize(
         )
     files = model_files(result.path)
     if as_json:
-        print_json(
-            {
-                "files": {str(path): size for path, size in files.items()},
-                "quantization": result.metadata["quantization"],
-            }
-        )
+        print_json({"files": files, "quantization": result.metadata["quantization"]})
         return
     rows = [
         (
@@ -98,4 +93,4 @@ def quantize(
         f"({counted(held_out['views'], 'view')}) that were not used for calibration"
     )
     for path, size in files.items():
-        click.echo(f"{printable(str(path))}: {format_bytes(size)}")
+        click.echo(f"{printable(path)}: {format_bytes(size)}")
