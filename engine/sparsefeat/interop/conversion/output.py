@@ -5,7 +5,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -99,8 +99,9 @@ class Sink(io.RawIOBase):
                 os.fsync(self._file.fileno())
 
 
-def target(path: Path, *, folder: bool, force: bool, ours: Ours) -> AbstractContextManager[Path]:
-    """Return a context manager that yields a temporary path, and renames it at the end.
+@contextmanager
+def target(path: Path, *, folder: bool, force: bool, ours: Ours) -> Iterator[Path]:
+    """Yield a temporary path, and rename it at the end.
 
     After an exception nothing is left.
 
@@ -129,25 +130,19 @@ def target(path: Path, *, folder: bool, force: bool, ours: Ours) -> AbstractCont
         check_replaceable(path.parent / ".sparsefeat" if folder else path)
 
     check()
-    return (_new_folder if folder else _new_file)(path, check)
-
-
-@contextmanager
-def _new_file(path: Path, check: Callable[[], None]) -> Iterator[Path]:
-    with replacing(path) as temporary:
+    with (_new_folder if folder else replacing)(path) as temporary:
         yield temporary
         check()  # the name may have been taken in the meantime
 
 
 @contextmanager
-def _new_folder(path: Path, check: Callable[[], None]) -> Iterator[Path]:
+def _new_folder(path: Path) -> Iterator[Path]:
     token = secrets.token_hex(4)  # not the name itself, which may have the greatest length
     temporary = path.parent / f".sparsefeat-{token}.tmp"
     with create_folder(path.parent):
         temporary.mkdir()
         try:
             yield temporary
-            check()
             sync(temporary)
             _rename(temporary, path, path.parent / f".sparsefeat-{token}.old")
         finally:

@@ -61,14 +61,17 @@ def test_only_what_a_conversion_made_is_replaced(tmp_path: Path) -> None:
     home.mkdir()
     (home / "thesis.tex").write_text("")
     for folder in (False, True):
-        with pytest.raises(InputError, match="choose another name"):
-            target(home, folder=folder, force=True)
+        taken = target(home, folder=folder, force=True)
+        with pytest.raises(InputError, match="choose another name"), taken:
+            pass
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="is a file"):
-        target(tmp_path / "file", folder=True, force=True)
+    file = target(tmp_path / "file", folder=True, force=True)
+    with pytest.raises(InputError, match="is a file"), file:
+        pass
     (tmp_path / "link").symlink_to(home)
-    with pytest.raises(InputError, match="link"):
-        target(tmp_path / "link", folder=True, force=True)
+    link = target(tmp_path / "link", folder=True, force=True)
+    with pytest.raises(InputError, match="link"), link:
+        pass
     assert names(home) == {"thesis.tex"}
 
 
