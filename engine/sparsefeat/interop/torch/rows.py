@@ -135,7 +135,7 @@ def dense_rows(block: Block, start: int, stop: int, layer: Layer) -> torch.Tenso
 def csr_tensor(matrix: "csr_array[Any]") -> torch.Tensor:
     """Return a CSR matrix as a sparse CSR tensor of the same shape, which shares its memory."""
     crow, col, values = map(torch.from_numpy, (matrix.indptr, matrix.indices, matrix.data))
-    return _csr(crow, col, values, matrix.shape)
+    return torch.sparse_csr_tensor(crow, col, values, size=matrix.shape, check_invariants=False)
 
 
 def collate(samples: Sequence[Any]) -> Any:
@@ -163,14 +163,8 @@ def collate(samples: Sequence[Any]) -> Any:
         base += sample.values().numel()
     col = torch.cat([sample.col_indices() for sample in samples])
     values = torch.cat([sample.values() for sample in samples])
-    n_rows = sum(sample.shape[0] for sample in samples)
-    return _csr(torch.cat(crow), col, values, (n_rows, samples[0].shape[1]))
-
-
-def _csr(
-    crow: torch.Tensor, col: torch.Tensor, values: torch.Tensor, shape: tuple[int, ...]
-) -> torch.Tensor:
-    return torch.sparse_csr_tensor(crow, col, values, size=shape, check_invariants=False)
+    size = sum(sample.shape[0] for sample in samples), samples[0].shape[1]
+    return torch.sparse_csr_tensor(torch.cat(crow), col, values, size=size, check_invariants=False)
 
 
 def _be_warned() -> None:
