@@ -5,7 +5,7 @@ from pathlib import Path
 from sparsefeat.errors import PrecisionError
 from sparsefeat.model import ModelFile
 from sparsefeat.runtime.registry import PRECISIONS, Precision
-from sparsefeat.system import CPUINFO, check_choice, first_processor
+from sparsefeat.system import check_choice, first_processor
 
 # The x86 features that multiply bfloat16 in hardware, in tiles or in vectors.
 BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
@@ -43,7 +43,7 @@ def choose_precision(
             f"precision int8 was asked for, but {file.path.name} is a float32 model; make one "
             f"with: sparsefeat quantize {file.path.name} --calibration IMAGES -o {stem}-int8.onnx"
         )
-    flags = _flags(CPUINFO if cpuinfo is None else cpuinfo)
+    flags = _flags(cpuinfo)
     if flags and not flags & BF16_FLAGS:
         raise PrecisionError(
             "precision bf16 was asked for, but this processor has no bfloat16 arithmetic "
@@ -57,10 +57,10 @@ def bf16_only_in_vectors(cpuinfo: Path | None = None) -> bool:
 
     OpenVINO then computes bf16 about half as fast as float32 (docs/providers.md).
     """
-    return _flags(CPUINFO if cpuinfo is None else cpuinfo) & BF16_FLAGS == {"avx512_bf16"}
+    return _flags(cpuinfo) & BF16_FLAGS == {"avx512_bf16"}
 
 
-def _flags(cpuinfo: Path) -> frozenset[str]:
+def _flags(cpuinfo: Path | None) -> frozenset[str]:
     """Return the first processor's feature flags; none if the system does not list them.
 
     In that case only the probe decides. OpenVINO can't be asked: it claims to support bfloat16

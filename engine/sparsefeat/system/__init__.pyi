@@ -1,7 +1,7 @@
 from .cgroup import read_text
 from .choices import check_choice, close_matches, unknown_choice
 from .dependencies import REINSTALL, describe_exception, failed_import, importing, interrupted
-from .environment import CPUINFO, describe_environment, first_processor
+from .environment import describe_environment, first_processor
 from .memory import available_memory
 from .paths import refuse_empty, validate_path, validate_paths
 from .processes import describe_end, is_kill, start_python
@@ -19,7 +19,6 @@ from .threads import (
 )
 
 __all__ = [
-    "CPUINFO",
     "MAX_BATCH_SIZE",
     "REINSTALL",
     "affinity",

@@ -183,8 +183,8 @@ def test_a_processor_that_hides_what_it_lacks(vgg16: Path, tmp_path: Path) -> No
     """Where the system doesn't list bfloat16 nor its absence, nothing else is run instead."""
     program = (
         "import pathlib, sparsefeat\n"
-        "from sparsefeat.runtime import precision\n"
-        f"precision.CPUINFO = pathlib.Path({str(tmp_path / 'none')!r})\n"
+        "from sparsefeat.system import environment\n"
+        f"environment.CPUINFO = pathlib.Path({str(tmp_path / 'none')!r})\n"
         f"try: sparsefeat.Extractor({str(vgg16)!r}, provider='openvino', precision='bf16')\n"
         "except sparsefeat.ProviderError as exc: print(exc)\n"
     )
