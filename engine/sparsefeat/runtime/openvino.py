@@ -46,22 +46,18 @@ def device(ort: Any) -> "onnxruntime.OrtEpDevice":
     """
     with _registering:
         _register(ort)
-        found = _devices(ort)
+        found: list[onnxruntime.OrtEpDevice] = [
+            device
+            for device in ort.get_ep_devices()
+            if device.ep_name == OPENVINO.ort_name
+            and device.device.type == ort.OrtHardwareDeviceType.CPU
+        ]
     if not found:
         raise ProviderError(
             "provider openvino was asked for, but its plug-in does not support this processor (it "
             "supports those of Intel); use --provider cpu"
         )
     return found[0]
-
-
-def _devices(ort: Any) -> list["onnxruntime.OrtEpDevice"]:
-    return [
-        device
-        for device in ort.get_ep_devices()
-        if device.ep_name == OPENVINO.ort_name
-        and device.device.type == ort.OrtHardwareDeviceType.CPU
-    ]
 
 
 @functools.cache  # ONNX Runtime allows only one registration

@@ -54,7 +54,8 @@ def configure_session(
     DependencyError
         ONNX Runtime is not installed or does not load.
     """
-    ort = _onnxruntime()
+    with importing("onnxruntime", "pip install 'sparsefeat[cpu]'"):
+        import onnxruntime as ort
     settings = ort.SessionOptions()
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     settings.intra_op_num_threads = threads
@@ -97,12 +98,6 @@ def _both_installed() -> str:
     except PackageNotFoundError:
         return ""
     return " (onnxruntime has overwritten onnxruntime-gpu: uninstall both first)"
-
-
-def _onnxruntime() -> Any:
-    with importing("onnxruntime", "pip install 'sparsefeat[cpu]'"):
-        import onnxruntime
-    return onnxruntime
 
 
 def check_active(session: "onnxruntime.InferenceSession", provider: Provider) -> None:
