@@ -189,16 +189,6 @@ class Network:
             # The calling thread works too.
             executor = ThreadPoolExecutor(self._threads - 1, "sparsefeat-convolve")
 
-        def setup() -> Setup:
-            return configure_session(
-                provider,
-                precision=self._precision,
-                threads=self._threads,
-                options=options,
-                # Spinning threads of ONNX Runtime would take processor time from ours.
-                spin=self._variant is None,
-            )
-
         def build(part: _Part, before: _Part | None) -> Stage:
             if isinstance(part, _Convolved):
                 assert self._variant is not None
@@ -206,7 +196,15 @@ class Network:
                 pooled_name = None if part.pooling is None else part.pooling.name
                 name = part.layer.name
                 return ConvolvedStage(name, pooled_name, convolution, executor, self._threads)
-            return self._graph_stage(part, before, setup())
+            setup = configure_session(
+                provider,
+                precision=self._precision,
+                threads=self._threads,
+                options=options,
+                # Spinning threads of ONNX Runtime would take processor time from ours.
+                spin=self._variant is None,
+            )
+            return self._graph_stage(part, before, setup)
 
         built = map if executor is None else executor.map
         self._stages = list(built(build, parts, [None, *parts[:-1]]))

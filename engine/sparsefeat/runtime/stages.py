@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -123,7 +124,7 @@ class ConvolvedStage:
         threads: int,
     ) -> None:
         self._name, self._pooled_name = name, pooled_name
-        self._convolution, self._executor, self._threads = convolution, executor, threads
+        self._convolve = partial(convolution, executor=executor, threads=threads)
 
     def run(self, x: Float32, targets: Targets) -> Float32:
         """Convolve, rectify and pool."""
@@ -136,14 +137,14 @@ class ConvolvedStage:
             out = targets.take(name, "whole")
         if targets.wants(name + PRE):
             before = targets.take(name + PRE, "before ReLU")
-            self._convolve(x, before, None, relu=False)
+            self._convolve(x, out=before)
             assert out is not None
             np.maximum(before, 0, out=out)
             if pooled is not None:
                 _max_pool(out, out=pooled)
             targets.finish(name + PRE, before)
         else:
-            self._convolve(x, out, pooled, relu=True)
+            self._convolve(x, relu=True, out=out, pooled=pooled)
         if out is not None:
             targets.finish(name, out)
         if pooled_name is None or pooled is None:
@@ -151,18 +152,6 @@ class ConvolvedStage:
             return out
         targets.finish(pooled_name, pooled)
         return pooled
-
-    def _convolve(
-        self, x: Float32, out: Float32 | None, pooled: Float32 | None, *, relu: bool
-    ) -> None:
-        self._convolution(
-            x,
-            relu=relu,
-            out=out,
-            pooled=pooled,
-            executor=self._executor,
-            threads=self._threads,
-        )
 
 
 def _max_pool(x: Float32, *, out: Float32) -> None:
