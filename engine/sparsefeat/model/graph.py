@@ -42,16 +42,15 @@ def check_size(file: ModelFile, size: Size | None) -> Size | None:
         The model was exported with another size, or the size is below 32x32 or far too large.
     """
     height, width = file.metadata.input.height, file.metadata.input.width
-    layers = file.metadata.layers
     own = None if height is None or width is None else (height, width)
     if size is None:
         return own
     if own is not None and own != size:
+        top = ", ".join(layer.name for layer in layers_after_base(file.metadata.layers))
         raise InputError(
             f"size {size[0]}x{size[1]} was asked for, but {file.path.name} takes {own[0]}x{own[1]} "
-            f"only, because of the layers after its last pool "
-            f"({_listed(layers_after_base(layers))}); a model without them takes any size: "
-            "sparsefeat export --no-top"
+            f"only, because of the layers after its last pool ({top}); a model without them takes "
+            "any size: sparsefeat export --no-top"
         )
     if size[0] * size[1] > MAX_PIXELS:
         raise InputError(
@@ -63,10 +62,6 @@ def check_size(file: ModelFile, size: Size | None) -> Size | None:
             f"size {size[0]}x{size[1]} is too small, expected at least {MIN_EXTENT}x{MIN_EXTENT}"
         )
     return size
-
-
-def _listed(layers: Sequence[ModelLayer]) -> str:
-    return ", ".join(layer.name for layer in layers)
 
 
 def output_layer(name: str, layer: ModelLayer, size: Size, pool: Pool) -> Layer:
