@@ -64,7 +64,7 @@ def describe_environment() -> dict[str, Any]:
             "model": fields.get("model name") or platform.processor() or platform.machine(),
             "logical_count": os.cpu_count(),
             "flags": sorted(TELLING_FLAGS.intersection(flags)),
-            "governor": _governor(),
+            "governor": _read(CPU / "cpu0/cpufreq/scaling_governor"),  # virtual machines have none
             "boost": _boost(),
         },
         "limits": {
@@ -101,11 +101,6 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _governor() -> str | None:
-    """Return the frequency governor of the first processor; None on most virtual machines."""
-    return _read(CPU / "cpu0/cpufreq/scaling_governor")
 
 
 def _boost() -> bool | None:
