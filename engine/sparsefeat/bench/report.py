@@ -36,6 +36,7 @@ def render_report(result: Result) -> str:
     """
     check_installed()
     said = cautions(result)
+    started = datetime.datetime.fromisoformat(result.started)
     whole = Table(
         caption="Ratio: images/s divided by the baseline's; median over rounds with its 95 % "
         "confidence interval",
@@ -56,12 +57,10 @@ def render_report(result: Result) -> str:
         Section(title="Engines and machine", parts=[_engines(result), _machine(result)]),
     ]
     return render_page(
-        "Comparison of VGG16 engines", sections, lead=f"{heading(result)}; {_when(result)}"
+        "Comparison of VGG16 engines",
+        sections,
+        lead=f"{heading(result)}; {started:%Y-%m-%d %H:%M UTC}",
     )
-
-
-def _when(result: Result) -> str:
-    return datetime.datetime.fromisoformat(result.started).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _rates(result: Result, batch_size: int) -> Figure:

@@ -173,7 +173,7 @@ class Result:
                 engine=name,
                 batch_size=batch_size,
                 images_per_second=median_interval(one.rates),
-                seconds=_percentiles(one.seconds),
+                seconds=tuple(np.quantile(one.seconds, [0.5, 0.9, 0.99]).tolist()),
                 baseline=baseline.engine,
                 ratio=None
                 if one is baseline
@@ -192,11 +192,6 @@ class Result:
         ]
         found = [noise(one.rates, one.repeat_rates, seed=self.settings["seed"]) for one in twice]
         return max(found, default=math.inf)
-
-
-def _percentiles(seconds: Float64) -> tuple[float, float, float]:
-    p50, p90, p99 = np.quantile(seconds, [0.5, 0.9, 0.99])
-    return float(p50), float(p90), float(p99)
 
 
 def _flat(row: Speed) -> dict[str, Any]:

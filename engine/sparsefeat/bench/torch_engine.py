@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
 from PIL import Image
 
 from sparsefeat.errors import ProviderError
@@ -167,7 +166,7 @@ def _network(file: ModelFile, layers: Sequence[str]) -> "torch.nn.Module":
     root, graph = nn.Module(), fx.Graph()
     values: dict[str, Any] = {file.metadata.input.name: graph.placeholder("images")}
     for index, tensor in enumerate(chosen.model.graph.initializer):
-        array = file.tensor(tensor.name) if tensor.external_data else numpy_helper.to_array(tensor)
+        array = file.tensor(tensor.name)
         if array.dtype != np.float32:  # a shape
             values[tensor.name] = array.tolist()
             continue
