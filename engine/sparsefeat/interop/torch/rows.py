@@ -167,16 +167,10 @@ def collate(samples: Sequence[Any]) -> Any:
     return torch.sparse_csr_tensor(torch.cat(crow), col, values, size=size, check_invariants=False)
 
 
-def _be_warned() -> None:
-    """Suppress two warnings that PyTorch gives once per process.
-
-    They say that CSR tensors are in beta state, and that their invariants aren't checked; PyTorch's
-    own code causes the latter when a worker sends a tensor.
-    """
-    nothing = torch.empty(0, dtype=torch.int64)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.sparse_csr_tensor(torch.zeros(2, dtype=torch.int64), nothing, nothing, size=(1, 1))
-
-
-_be_warned()
+# PyTorch gives two warnings once per process: that CSR tensors are in beta state, and that their
+# invariants aren't checked. Its own code causes the latter when a worker sends a tensor.
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    torch.sparse_csr_tensor(
+        torch.zeros(2, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), [], size=(1, 1)
+    )
