@@ -5,10 +5,10 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from sparsefeat.errors import InputError
 from sparsefeat.storage import check_replaceable, create_folder, is_special, replacing, sync
@@ -16,7 +16,7 @@ from sparsefeat.storage import check_replaceable, create_folder, is_special, rep
 Ours = Callable[[set[str]], bool]
 
 
-class Sink(io.RawIOBase):
+class Sink(io.FileIO):
     """A new file for libraries that can't handle a full disk.
 
     HDF5 can't close a file whose last blocks it can't write, and zip and Parquet files write
@@ -32,7 +32,7 @@ class Sink(io.RawIOBase):
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = io.FileIO(path, "x+")
+        super().__init__(path, "x+")
         self._failure: BaseException | None = None
 
     def check(self) -> None:
@@ -46,7 +46,7 @@ class Sink(io.RawIOBase):
         try:
             left = view if self._failure is None else view[:0]
             while left:
-                left = left[self._file.write(left) :]
+                left = left[super().write(left) :]
         except BaseException as exc:
             self._failure = exc
         return len(view)
@@ -55,37 +55,10 @@ class Sink(io.RawIOBase):
         """Set the size of the file."""
         try:
             if self._failure is None:
-                return self._file.truncate(size)
+                return super().truncate(size)
         except OSError as exc:
             self._failure = exc
         return size or 0
-
-    def readinto(self, buffer: Any) -> int:
-        """Read into a buffer; HDF5 reads what it has written."""
-        return self._file.readinto(buffer)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Set the position in the file."""
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        """Return the position in the file."""
-        return self._file.tell()
-
-    def readable(self) -> bool:
-        """Yes."""
-        return True
-
-    def writable(self) -> bool:
-        """Yes."""
-        return True
-
-    def seekable(self) -> bool:
-        """Yes."""
-        return True
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(
         self,
@@ -93,10 +66,10 @@ class Sink(io.RawIOBase):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with self._file:
+        with closing(self):
             self.check()
             if exc is None:
-                os.fsync(self._file.fileno())
+                os.fsync(self.fileno())
 
 
 @contextmanager
