@@ -293,7 +293,8 @@ def _worker(
     engine: Engine, job: Job, work: dict[str, Any], folder: Path, stack: ExitStack
 ) -> WorkerProcess:
     worker = WorkerProcess(engine, options=job.options(engine), work=work, folder=folder)
-    return stack.enter_context(worker)
+    stack.callback(worker.close)
+    return worker
 
 
 def _reference(

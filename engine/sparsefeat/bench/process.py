@@ -5,7 +5,6 @@ import os
 import signal
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from sparsefeat import errors
@@ -77,17 +76,6 @@ class WorkerProcess:
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
-
-    def __enter__(self) -> "WorkerProcess":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _error(self, name: str, message: str) -> SparsefeatError:
         kind = getattr(errors, name, None)

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def _reachable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
 
 
-def worker(folder: Path, **options: Any) -> WorkerProcess:
+def worker(folder: Path, **options: Any) -> closing[WorkerProcess]:
     np.save(folder / "images.npy", IMAGES)
     engine = Engine(
         name="fake",
@@ -33,7 +34,7 @@ def worker(folder: Path, **options: Any) -> WorkerProcess:
         build="fake:FakeEngine",
     )
     work = {"images": str(folder / "images.npy")}
-    return WorkerProcess(engine, options=options, work=work, folder=folder)
+    return closing(WorkerProcess(engine, options=options, work=work, folder=folder))
 
 
 def test_facts_answers_and_times(tmp_path: Path) -> None:
@@ -95,7 +96,8 @@ def test_it_goes_through_files(tmp_path: Path) -> None:
         build="fake:FakeEngine",
     )
     work = {"files": {"2": files, "3": files[:3]}, "size": [1, 2]}
-    with WorkerProcess(engine, options={"sleep": 0.01}, work=work, folder=tmp_path) as one:
+    process = WorkerProcess(engine, options={"sleep": 0.01}, work=work, folder=tmp_path)
+    with closing(process) as one:
         answer = one.ask(do="answer", batch_size=2, rows=[0, 3, 4], folder=str(tmp_path))
         assert answer == {"layers": ["value"]}
         assert np.load(tmp_path / "0.npy")[:, 0, 0].tolist() == [0, 3, 4]
@@ -119,6 +121,7 @@ def test_a_process_that_an_engine_forks_starts_and_ends_with_it(tmp_path: Path) 
 def test_a_worker_ends_with_its_parent(tmp_path: Path) -> None:
     """Even while it computes, and if the parent is killed."""
     program = f"""
+from contextlib import closing
 from pathlib import Path
 import numpy as np
 from sparsefeat.bench.engines import Engine
