@@ -29,22 +29,14 @@ def split(
     ImagesError
         There are too few readable images, or an image is in both folders.
     """
+    purpose = "the ranges of activations are taken from them"
     if validation is None:
-        everything = find_readable_images(
-            calibration,
-            MIN_CALIBRATION,
-            "a quarter of them is held out to measure the result",
-            most=MAX_IMAGES,
-        )
-        held_out = everything[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY]
-        seen = [one for one in everything if one not in held_out]
+        purpose = "a quarter of them is held out to measure the result"
+    seen = find_readable_images(calibration, MIN_CALIBRATION, purpose, most=MAX_IMAGES)
+    if validation is None:
+        held_out = seen[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY]
+        seen = [one for one in seen if one not in held_out]
     else:
-        seen = find_readable_images(
-            calibration,
-            MIN_CALIBRATION,
-            "the ranges of activations are taken from them",
-            most=MAX_IMAGES,
-        )
         held_out = find_readable_images(
             validation, MIN_VALIDATION, "the result is measured on them", most=MAX_IMAGES
         )
