@@ -1,5 +1,6 @@
 """Writes a report as sentences and as rows of text."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
@@ -118,16 +119,14 @@ def settings_rows(report: Report) -> list[tuple[str, str]]:
 def provenance_rows(report: Report) -> list[tuple[str, str]]:
     """Return the provenance: each recorded value once, with how many parts recorded it."""
     records = len(report.provenance)
-    values: dict[str, dict[str, int]] = {}
+    values: dict[str, Counter[str]] = {}
     for provenance in report.provenance:
         for key, value in flat(provenance):
-            counts = values.setdefault(key, {})
-            counts[value] = counts.get(value, 0) + 1
+            values.setdefault(key, Counter())[value] += 1
     rows = []
     for key, counts in values.items():
-        if counts == {next(iter(counts)): records}:
-            said = next(iter(counts))
-        else:
+        said = next(iter(counts))
+        if counts[said] < records:
             first = list(counts.items())[:5]
             said = "; ".join(f"{value} ({count:,} of {records:,})" for value, count in first)
             said += f"; and {len(counts) - 5} more" if len(counts) > 5 else ""
