@@ -197,28 +197,22 @@ def _images(report: Report) -> list[Section]:
         share = percent(float(zeros.row_shares[row]))
         return _card(report, row, f"one of the {kind} images", [f"{share} zeros"])
 
-    parts: list[Part] = []
+    sections = []
     if report.sparsest:
-        parts = [
+        parts: list[Part] = [
             f"Ranked by the share of zeros in {layer}.",
             Gallery(title="Most zeros", cards=[card(row, "sparsest") for row in report.sparsest]),
             Gallery(title="Fewest zeros", cards=[card(row, "densest") for row in report.densest]),
         ]
-    sections = [Section(title="Sparsest and densest images", parts=parts)] if parts else []
+        sections.append(Section(title="Sparsest and densest images", parts=parts))
     unusual: list[Part] = [outlier_method(report)]
     if report.outliers:
         shown = report.outliers[:SHOWN_OUTLIERS]
-        unusual.append(
-            Gallery(
-                title=counted(len(report.outliers), "image")
-                + (
-                    f"; these are the {len(shown)} most unusual"
-                    if len(shown) < len(report.outliers)
-                    else ""
-                ),
-                cards=[_card(report, one.row, "unusual", _outlier_lines(one)) for one in shown],
-            )
-        )
+        name = counted(len(report.outliers), "image")
+        if len(shown) < len(report.outliers):
+            name += f"; these are the {len(shown)} most unusual"
+        cards = [_card(report, one.row, "unusual", _outlier_lines(one)) for one in shown]
+        unusual.append(Gallery(title=name, cards=cards))
     elif report.n_rows >= MIN_ROWS:
         unusual.append("No image of this store is unusual.")
     return [*sections, Section(title="Unusual images", parts=unusual)]

@@ -316,18 +316,10 @@ def sizes_table(report: Report) -> Table:
         )
     blank = ("", "", "")
     if sizes.others:
-        rows.append(
-            (
-                f"other layers ({sizes.others})",
-                "",
-                "",
-                "",
-                format_bytes(sizes.others_stored),
-                *blank,
-            )
-        )
-    rows.append(("tables, counts, metadata", "", "", "", format_bytes(sizes.tables), *blank))
-    rows.append(("the whole store", "", "", "", format_bytes(sizes.total), *blank))
+        others = f"other layers ({sizes.others})"
+        rows.append((others, *blank, format_bytes(sizes.others_stored), *blank))
+    rows.append(("tables, counts, metadata", *blank, format_bytes(sizes.tables), *blank))
+    rows.append(("the whole store", *blank, format_bytes(sizes.total), *blank))
     return Table(
         caption="Bytes of each layer: as dense float32; as CSR in memory (float32 values, int32 "
         "indices); on disk; the floor, and its bits for each non-zero value",
