@@ -70,16 +70,6 @@ class LayerErrors:
     relative_l2: float
     agreement: float
 
-    @classmethod
-    def of(cls, layer: str, errors: Errors) -> "LayerErrors":
-        """Make the line of `layer` from its sums."""
-        return cls(
-            layer=layer,
-            max_abs=errors.max_abs,
-            relative_l2=errors.relative_l2,
-            agreement=errors.agreement,
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:

@@ -2,7 +2,7 @@
 
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -165,8 +165,8 @@ def _certify(
 ) -> ExportResult:
     """Compare with Keras, compute the probes, and write the metadata into the graph."""
     log(
-        f"certifying {job['network']['source']}: {_counted(job['layers'], 'layer')} on "
-        f"{_counted(samples, 'image')}"
+        f"certifying {job['network']['source']}: {len(job['layers'])} layers on {len(samples)} "
+        "images"
     )
     errors = _compare(job, folder)
     for start in range(BLOCK, len(samples), BLOCK):
@@ -175,7 +175,15 @@ def _certify(
         for layer, further in _compare(job, folder).items():
             errors[layer].merge(further)
     certificate = Certificate(
-        layers=tuple(LayerErrors.of(layer, one) for layer, one in errors.items()),
+        layers=tuple(
+            LayerErrors(
+                layer=layer,
+                max_abs=one.max_abs,
+                relative_l2=one.relative_l2,
+                agreement=one.agreement,
+            )
+            for layer, one in errors.items()
+        ),
         images=tuple((sample.path.name, sample.sha256) for sample in samples),
     )
     certificate.check()
@@ -211,10 +219,6 @@ def _described(
         "certificate": certificate.as_json(),
         "probe": probes,
     }
-
-
-def _counted(things: Sequence[object], what: str) -> str:
-    return f"{len(things)} {what}{'s' * (len(things) != 1)}"
 
 
 def _compare(job: dict[str, Any], folder: Path) -> dict[str, Errors]:
