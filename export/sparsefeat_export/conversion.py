@@ -44,30 +44,24 @@ def build(network: Network, layers: list[dict[str, Any]], data: Path) -> onnx.Mo
 
     `layers` is the result of `describe` for the network.
     """
-    traced = convert(network)
-    model = traced.graph
-    folded = fold(model.graph, list(traced.variables))
+    model, variables = convert(network)
+    folded = fold(model.graph, list(variables))
     transpose_single_positions(model.graph, layers)
     rewire_round_trips(model.graph)
     explicit_padding(model.graph)
     static_flatten(model.graph, layers)
-    arrays = bind(folded, traced.variables)
+    arrays = bind(folded, variables)
     model.graph.initializer.extend(write_external(data, arrays, location=data.name))
     settle_copies(model.graph)
     name_tensors(model.graph, layers)
     return declare_shapes(model, layers, network.height, network.width)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Traced:
-    """A graph whose weights are inputs named ``<layer>/<weight>``, and the variables for them."""
+def convert(network: Network) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    """Convert `network` to a graph whose outputs have the layers' names, in network order.
 
-    graph: onnx.ModelProto
-    variables: dict[str, Any]  # in network order
-
-
-def convert(network: Network) -> Traced:
-    """Convert `network` to a graph whose outputs have the layers' names, in network order."""
+    Its weights are inputs named ``<layer>/<weight>``; the variables for them are returned by name.
+    """
     import tensorflow as tf
     import tf2onnx
 
@@ -106,7 +100,7 @@ def convert(network: Network) -> Traced:
     ordered = [outputs[layer.name] for layer in network.layers]
     del graph.graph.output[:]
     graph.graph.output.extend(ordered)
-    return Traced(graph=graph, variables=variables)
+    return graph, variables
 
 
 @dataclass(frozen=True, kw_only=True)
