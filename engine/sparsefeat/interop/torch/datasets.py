@@ -47,7 +47,7 @@ class StoreDataset(Dataset):  # type: ignore[misc]  # PyTorch may be missing
     Attributes
     ----------
     classes
-        The sorted texts of a text label, over the whole store.
+        The sorted texts of a text label, over the whole store: label i is ``classes[i]``.
 
     Raises
     ------
@@ -71,12 +71,8 @@ class StoreDataset(Dataset):  # type: ignore[misc]  # PyTorch may be missing
         sparse: bool = False,
     ) -> None:
         self._source = RowSource(store, layer, rows, label, sparse=sparse)
+        self.classes = self._source.classes
         self._sparse = sparse
-
-    @property
-    def classes(self) -> list[str]:
-        """The sorted texts of a text label: label i is ``classes[i]``."""
-        return self._source.classes
 
     def __len__(self) -> int:
         return len(self._source.numbers)
@@ -139,7 +135,7 @@ class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch ma
     n_rows
         Number of rows of this rank.
     classes
-        The sorted texts of a text label, over the whole store.
+        The sorted texts of a text label, over the whole store: label i is ``classes[i]``.
 
     Raises
     ------
@@ -163,17 +159,13 @@ class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch ma
         world_size: int = 1,
     ) -> None:
         self._source = RowSource(store, layer, rows, label, sparse=sparse)
+        self.classes = self._source.classes
         self._sparse, self._batch_size, self._shuffle = sparse, batch_size, shuffle
         self._seed, self._memory, self._rank, self._world_size = seed, memory, rank, world_size
         self._row_bytes = self._source.row_bytes()
         self._check()
         # In shared memory, so that persistent workers see the next epoch.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
-
-    @property
-    def classes(self) -> list[str]:
-        """The sorted texts of a text label: label i is ``classes[i]``."""
-        return self._source.classes
 
     @property
     def n_rows(self) -> int:
