@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sparsefeat.errors import InputError
 from sparsefeat.system import percent
 from sparsefeat.viz.maps.arrays import TOP, MapArrays, Panel, Scale
-from sparsefeat.viz.maps.codes import pack
+from sparsefeat.viz.maps.codes import Packed, pack
 from sparsefeat.viz.maps.colours import STOPS, ZERO
 from sparsefeat.viz.pages import (
     Details,
@@ -49,7 +49,7 @@ def render_maps(maps: MapArrays, *, scale: Scale, relu_split: bool) -> str:
     check_installed()
     panels = maps.panels(relu_split=relu_split)
     # First, because this is what finds that the page is too large.
-    packed, lowest = _packed(maps, panels)
+    packed = _packed(maps, panels)
     head = {
         "layer": maps.layer,
         "rows": maps.shape[0],
@@ -64,7 +64,7 @@ def render_maps(maps: MapArrays, *, scale: Scale, relu_split: bool) -> str:
         "clipped": None if maps.clipped is None else [percent(share) for share in maps.clipped],
         "best": maps.best,
         "scores": None if maps.scores is None else maps.scores.tolist(),
-        **lowest,
+        **{f"{source}_lowest": each.lowest for source, each in packed.items()},
     }
     style = (FOLDER / "maps.css").read_text(encoding="utf-8")
     first = load_template(FOLDER / "one.html.j2").render(image=_image(maps.pixels), maps=maps)
@@ -128,19 +128,17 @@ def _notes(maps: MapArrays, panels: list[Panel]) -> list[str]:
     return sentences
 
 
-def _packed(maps: MapArrays, panels: list[Panel]) -> tuple[dict[str, str], dict[str, int]]:
-    """Return the packed values of each source, and their lowest decades."""
-    packed: dict[str, str] = {}
-    lowest: dict[str, int] = {}
+def _packed(maps: MapArrays, panels: list[Panel]) -> dict[str, Packed]:
+    """Return the packed values of each source."""
+    packed: dict[str, Packed] = {}
     for source in {panel.source: None for panel in panels}:
         values = maps.pre if source == "pre" else maps.post
         assert values is not None
-        done = pack(values, most=MAX_BYTES - sum(map(len, packed.values())))
+        done = pack(values, most=MAX_BYTES - sum(len(each.text) for each in packed.values()))
         if done is None:
             raise _too_large(maps)
-        packed[source] = done.text
-        lowest[f"{source}_lowest"] = done.lowest
-    return packed, lowest
+        packed[source] = done
+    return packed
 
 
 def _too_large(maps: MapArrays) -> InputError:
