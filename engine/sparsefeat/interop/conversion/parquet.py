@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 NEEDS: tuple[str, ...] = ("pyarrow.parquet",)
 INDEX = "row_id"
+ENCODINGS = ("DELTA_BINARY_PACKED", "BYTE_STREAM_SPLIT")  # of indices and values
 _KINDS = "ifb"  # of numbers and truth values; all else is text
 MAX_NOTES = 64 << 20  # bytes; pyarrow itself refuses to read more than 100 MB
 
@@ -50,7 +51,11 @@ def write(source: StoreReader, path: Path) -> dict[str, int]:
             compression_level=1,
             use_dictionary=[name for name in texts if name != INDEX],
             write_statistics=[INDEX, *obs.columns],
-            column_encoding=_encodings(names),
+            column_encoding={
+                f"{name}.list.element": encoding
+                for pair in names.values()
+                for name, encoding in zip(pair, ENCODINGS, strict=True)
+            },
             write_page_checksum=True,
         )
         with contextlib.closing(writer):
@@ -115,15 +120,6 @@ def _table_schema(obs: Any, texts: list[str]) -> "pa.Schema":
         for name in (INDEX, *obs.columns)
     ]
     return pa.Table.from_pandas(obs.iloc[:0], schema=pa.schema(types)).schema
-
-
-def _encodings(names: dict[str, tuple[str, str]]) -> dict[str, str]:
-    kinds = ("DELTA_BINARY_PACKED", "BYTE_STREAM_SPLIT")
-    return {
-        f"{name}.list.element": kind
-        for pair in names.values()
-        for name, kind in zip(pair, kinds, strict=True)
-    }
 
 
 def _lists(csr: "csr_array") -> "tuple[pa.ListArray, pa.ListArray]":
