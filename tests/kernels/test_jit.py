@@ -75,6 +75,34 @@ def test_kernels_run_where_nothing_can_be_cached(unwriteable_package: Path) -> N
     assert use(unwriteable_package, HOME=os.devnull) == [(False, "None")] * 2
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
+def test_kernels_that_can_not_be_saved_run_and_warn_once(tmp_path: Path) -> None:
+    code = """
+import resource, warnings
+import numpy as np
+import sparsefeat_kernels as k
+resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
+x = np.array([[0, 1, 2, 0]], np.float32)
+with warnings.catch_warnings(record=True) as found:
+    warnings.simplefilter("default")
+    assert (k.to_dense(k.encode(x)) == x).all()
+for warning in found:
+    print(warning.category.__name__, warning.message)
+"""
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    (said,) = run.stdout.splitlines()
+    assert said.startswith(f"RuntimeWarning compiled kernels can't be saved in {tmp_path}")
+    assert "(File too large)" in said
+    assert "NUMBA_CACHE_DIR" in said
+
+
 def test_a_processor_without_compress_instruction_packs_the_same(tmp_path: Path) -> None:
     code = """
 import numpy as np
