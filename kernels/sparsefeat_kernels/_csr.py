@@ -8,10 +8,11 @@ import numpy.typing as npt
 
 from sparsefeat_kernels._jit import intrinsic, ir, kernel, types
 
-# Elements at a time: 4 KiB read and at most 8 KiB written between two looks at the room left; and
-# what was checked, or cleared, is still in the nearest cache when used.
+# Elements per block. Capacity and columns are checked once per block. A block reads 4 KiB and
+# writes at most 8 KiB, so that the elements that were checked or cleared are still in the
+# first-level cache when they are used.
 PACK_BLOCK, READ_BLOCK = 1024, 512
-LANES = 16  # a multiple of it fits in PACK_BLOCK
+LANES = 16  # elements of a vector; PACK_BLOCK is a multiple
 MAGNITUDE = 0x7FFFFFFF  # all of a float32's bits but its sign
 
 _INT32 = ir.IntType(32)
@@ -29,7 +30,7 @@ def _type_pack_lanes(
 
 
 def _emit_pack_lanes(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    """Emit code that appends the non-zeros of ``bits[source:source + LANES]``; return how many.
+    """Emit code that appends the non-zeros of ``bits[source:source + LANES]`` and counts them.
 
     `bits` is flat; `column` is the column of its first lane. The code always overwrites LANES
     elements of `indices` and `values`, from `nnz` on. It checks no bounds.
@@ -48,14 +49,14 @@ def _emit_pack_lanes(context: Any, builder: Any, signature: Any, arguments: Any)
 
     elements = builder.load(address(bits_type, bits, source), align=4)
     magnitudes = builder.and_(elements, ir.Constant(_VECTOR, [MAGNITUDE] * LANES))
-    kept = builder.icmp_unsigned("!=", magnitudes, _ZEROS)
+    nonzero = builder.icmp_unsigned("!=", magnitudes, _ZEROS)
 
     first = builder.insert_element(_ANYTHING, builder.trunc(column, _INT32), _INT32(0))
     columns = builder.shuffle_vector(first, _ANYTHING, _ZEROS)
     columns = builder.add(columns, ir.Constant(_VECTOR, list(range(LANES))))
 
-    # Not the masked store that compresses: it is reported slow on AMD's processors, and where
-    # there is no such instruction it becomes a branch per element.
+    # LLVM's compressing store would do both steps at once, but it is reported to be slow on AMD
+    # processors, and without that instruction LLVM expands it to a branch per element.
     compress = builder.module.declare_intrinsic(
         f"llvm.experimental.vector.compress.v{LANES}i32",
         fnty=ir.FunctionType(_VECTOR, [_VECTOR, _MASK, _VECTOR]),
@@ -64,10 +65,10 @@ def _emit_pack_lanes(context: Any, builder: Any, signature: Any, arguments: Any)
         (values_type, values, elements),
         (indices_type, indices, columns),
     ):
-        packed = builder.call(compress, [lanes, kept, _ANYTHING])
+        packed = builder.call(compress, [lanes, nonzero, _ANYTHING])
         builder.store(packed, address(array_type, array, nnz), align=4)
 
-    return builder.zext(builder.ctpop(builder.bitcast(kept, ir.IntType(LANES))), ir.IntType(64))
+    return builder.zext(builder.ctpop(builder.bitcast(nonzero, ir.IntType(LANES))), ir.IntType(64))
 
 
 pack_lanes = cast(Callable[..., int], intrinsic(_type_pack_lanes))
@@ -81,10 +82,10 @@ def pack(
     indices: npt.NDArray[np.int32],
     values: npt.NDArray[np.int32],
 ) -> int:
-    """Append the rows of `bits` (rows, features) from `first_row` on; return the next row to do.
+    """Append the rows of `bits` (rows, features) from `first_row` on; return the next row's number.
 
-    A row is written from ``indptr[row]`` on. It stops at the first row during which fewer than
-    PACK_BLOCK elements are left in `indices` or `values`.
+    A row is written from ``indptr[row]`` on. The function stops at the first row with a block for
+    which fewer than PACK_BLOCK elements are free in `indices` or `values`.
     """
     n_rows, n_features = len(bits), bits.shape[1]
     capacity = min(len(indices), len(values))
@@ -165,7 +166,10 @@ def stored_per_channel(
     n_columns: int,
     counts: npt.NDArray[np.int64],
 ) -> int:
-    """Add the stored elements of each channel to `counts` (channels,); return as `unpack`."""
+    """Add the number of stored elements of each channel to `counts` (channels,).
+
+    It returns the number of the first invalid row, as `unpack` does.
+    """
     n_rows, n_channels = len(indptr) - 1, np.uint32(len(counts))
     for row in range(n_rows):
         if not row_is_within(indptr, len(indices), row):
@@ -193,7 +197,10 @@ def stored_per_position(
     n_channels: int,
     counts: npt.NDArray[np.int64],
 ) -> int:
-    """Add the stored elements of each position to `counts` (positions,); return as `unpack`."""
+    """Add the number of stored elements of each position to `counts` (positions,).
+
+    It returns the number of the first invalid row, as `unpack` does.
+    """
     n_rows, extent = len(indptr) - 1, np.uint32(n_channels)
     for row in range(n_rows):
         if not row_is_within(indptr, len(indices), row):
@@ -207,7 +214,7 @@ def stored_per_position(
             floor = int(columns[-1]) + 1
             for i in range(len(columns)):
                 while columns[i] - base >= extent:
-                    counts[position] += count  # once a position: memory is slower than a register
+                    counts[position] += count  # not per element: a register is faster than memory
                     position, base, count = position + 1, base + extent, 0
                 count += 1
         if count:
@@ -222,7 +229,10 @@ def rows_per_channel(
     n_columns: int,
     counts: npt.NDArray[np.int64],
 ) -> int:
-    """Count the rows that store any element of a channel, in `counts` (channels,); as `unpack`."""
+    """Add the number of rows that store an element of each channel to `counts` (channels,).
+
+    It returns the number of the first invalid row, as `unpack` does.
+    """
     n_rows, n_channels = len(indptr) - 1, np.uint32(len(counts))
     latest = np.full(len(counts), -1)  # the last row in which each channel occurred
     for row in range(n_rows):

@@ -20,7 +20,7 @@ def split(words: npt.NDArray[np.uint32], planes: npt.NDArray[np.uint8]) -> None:
 
 @kernel
 def split_differences(words: npt.NDArray[np.uint32], planes: npt.NDArray[np.uint8]) -> None:
-    """Do as `split`, with the difference of each word from the one before."""
+    """Split the first word, then the difference of each word from the one before, as `split`."""
     first, second, third, fourth = planes[0], planes[1], planes[2], planes[3]
     if len(words):
         first[0] = np.uint8(words[0])

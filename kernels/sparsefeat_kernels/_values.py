@@ -23,15 +23,15 @@ def round_mantissas(
     value stays non-zero.
     """
     unit = np.uint32(1 << dropped)
-    kept = np.uint32(0xFFFFFFFF - ((1 << dropped) - 1))
+    mask = np.uint32(0xFFFFFFFF - ((1 << dropped) - 1))
     below_half = np.uint32((1 << (dropped - 1)) - 1) if dropped else np.uint32(0)
     shift = np.uint32(dropped)
     for i in range(len(bits)):
         magnitude = bits[i] & MAGNITUDE
         odd = (magnitude >> shift) & np.uint32(1) if dropped else np.uint32(0)
-        nearest = (magnitude + below_half + odd) & kept
+        nearest = (magnitude + below_half + odd) & mask
         if nearest >= INFINITY:
-            nearest = magnitude & kept
+            nearest = magnitude & mask
         if nearest == 0 and magnitude != 0:
             nearest = unit
         if magnitude >= INFINITY:

@@ -202,7 +202,7 @@ class _Emitter:
         return self.builder.fsub(one, two)
 
     def raise_to(self, bound: Vector, value: Vector) -> Vector:
-        """Return the maximum of a value and a bound that is not NaN; NaN in the value stays."""
+        """Return the maximum of a value and a bound that is not NaN; a NaN value stays NaN."""
         return self.builder.select(self.builder.fcmp_ordered("<", value, bound), bound, value)
 
     def maximum(self, one: Vector, two: Vector) -> Vector:
@@ -211,7 +211,7 @@ class _Emitter:
         return self.builder.select(self.builder.fcmp_unordered("uno", one, one), one, larger)
 
     def combine(self, factors: Sequence[Any], vectors: Sequence[Vector]) -> Vector:
-        """Return the sum of ``factor * vector``, last first; factors 0 and 1 need no operation."""
+        """Sum ``factor * vector``, from the last to the first, without multiplying by 0 or 1."""
         total = None
         for factor, vector in reversed(list(zip(factors, vectors, strict=True))):
             if factor == 0:
@@ -227,7 +227,11 @@ class _Emitter:
     def loop(
         self, count: Any, initial: Sequence[Vector] = ()
     ) -> tuple[Any, list[Vector], Callable[[Sequence[Vector]], None]]:
-        """Begin a loop of at least one round; return its index, its variables and its closer."""
+        """Begin a loop that runs at least once.
+
+        It returns the loop's index, its variables, and a function that ends the loop with the
+        variables' next values.
+        """
         builder = self.builder
         before = builder.block
         body, after = builder.append_basic_block("body"), builder.append_basic_block("after")

@@ -53,10 +53,10 @@ def count_others(data: npt.NDArray[np.uint8], common: np.uint8, limit: int) -> i
 
 @kernel
 def write_runs(data: npt.NDArray[np.uint8], common: np.uint8, out: npt.NDArray[np.uint8]) -> int:
-    """Write Zstandard blocks: a run's length, or symbols as they are; give their bytes.
+    """Write runs of `common` as RLE blocks and other symbols as raw blocks; return the byte count.
 
-    Gives -1 where `out` hasn't room for them: it has with BYTES_PER_OTHER for each symbol other
-    than `common`, and 4.
+    It returns -1 if `out` is too small. BYTES_PER_OTHER bytes for each symbol other than `common`,
+    and 4 more, are always enough.
     """
     n, at, i = len(data), 0, 0
     while i < n:
@@ -179,8 +179,8 @@ def plan(
 ) -> None:
     """Find the Huffman codes for `data`, which has at least 6 bytes and two symbols.
 
-    Sets `lengths` (256,), the table `codes` (256,) for `write_streams`, and the bytes of its four
-    streams, `sizes` (4,).
+    It sets `lengths` (256,), the table `codes` (256,) for `write_streams`, and `sizes` (4,), the
+    number of bytes of each of the four streams.
     """
     n = len(data)
     quarter = (n + 3) // 4

@@ -76,7 +76,7 @@ class Csr:
             raise ValueError(f"n_columns is {self.n_columns}, expected 0 to 2**31 - 1")
         if len(self.indices) != len(self.data):
             raise ValueError(
-                f"{len(self.indices)} indices for {len(self.data)} values: pass as many"
+                f"{len(self.indices)} indices for {len(self.data)} values, expected as many"
             )
         if not len(self.indptr) or self.indptr[0] != 0 or self.indptr[-1] != self.nnz:
             raise ValueError(
@@ -113,7 +113,9 @@ class Csr:
             Unless ``0 <= start <= stop <= n_rows``.
         """
         if not 0 <= start <= stop <= self.n_rows:
-            raise IndexError(f"rows {start} to {stop} of {self.n_rows}: stay within them")
+            raise IndexError(
+                f"got rows {start} to {stop}, expected 0 <= start <= stop <= {self.n_rows}"
+            )
         first, last = self.indptr[start], self.indptr[stop]
         return type(self)(
             self.indptr[start : stop + 1] - first,
@@ -320,7 +322,7 @@ def to_dense(csr: Csr, *, out: npt.NDArray[np.float32] | None = None) -> npt.NDA
         out = np.empty(shape, np.float32)
     dense_bits(out)
     if out.shape != shape:
-        raise ValueError(f"out has shape {out.shape}, expected {shape}: pass one that fits")
+        raise ValueError(f"out has shape {out.shape}, expected {shape}")
     if not out.flags.writeable:
         raise ValueError("out is read-only, expected a writeable array: pass a copy")
     target = np.asarray(out).view(np.int32)

@@ -41,7 +41,7 @@ def byte_planes(
     ValueError
         An array has the wrong shape or is not contiguous.
     TypeError
-        Differences were asked for numbers that are not int32.
+        `differences` is set, and the numbers are not int32.
 
     Examples
     --------

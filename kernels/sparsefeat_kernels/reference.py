@@ -1,4 +1,4 @@
-"""Plain numpy and Python versions of the kernels: slow, and what the tests compare with."""
+"""Plain numpy and Python versions of the kernels: slow, for tests to compare with."""
 
 from typing import Any
 
@@ -116,7 +116,10 @@ def update_maxima(csr: Csr, maxima: npt.NDArray[np.float32]) -> None:
 def quantize_linear(
     csr: Csr, scales: npt.NDArray[np.float32], *, largest: int
 ) -> tuple[npt.NDArray[np.float32], int]:
-    """Count scales, as `sparsefeat_kernels.quantize_linear` does; exact rows' numbers alone."""
+    """Convert values to codes, as `sparsefeat_kernels.quantize_linear` does.
+
+    Only the codes of exact rows are returned.
+    """
     scale = scales[csr.indices % len(scales)]
     codes = np.rint(csr.data / scale.astype(np.float64)).astype(np.float32)
     exact = (codes * scale == csr.data) & (codes >= 1) & (codes <= largest)
@@ -128,7 +131,7 @@ def quantize_linear(
 def quantize_squared(
     csr: Csr, scales: npt.NDArray[np.float32], *, largest: int = 255
 ) -> npt.NDArray[np.float32]:
-    """Find the nearest square of all, as `sparsefeat_kernels.quantize_squared` does."""
+    """Find the nearest of all squares, as `sparsefeat_kernels.quantize_squared` does."""
     squares = np.arange(1, largest + 1, dtype=np.float64) ** 2
     ratios = csr.data / scales.astype(np.float64)[csr.indices % len(scales)]
     nearest: npt.NDArray[np.float32] = 1 + np.abs(ratios[:, None] - squares).argmin(axis=1).astype(
@@ -144,7 +147,7 @@ def dequantize(
     *,
     squared: bool,
 ) -> npt.NDArray[np.float32]:
-    """Give what `sparsefeat_kernels.dequantize` makes of `codes`."""
+    """Return the values of `codes`, which `sparsefeat_kernels.dequantize` writes in place."""
     values: npt.NDArray[np.float32] = scales[indices % len(scales)] * codes ** (1 + squared)
     return values
 
@@ -153,10 +156,10 @@ def sum_errors(csr: Csr, stored: npt.NDArray[np.float32]) -> npt.NDArray[np.floa
     """Sum up errors, as `sparsefeat_kernels.sum_errors` does."""
     sums = np.zeros((csr.n_rows, 4))
     for row in range(csr.n_rows):
-        place = slice(csr.indptr[row], csr.indptr[row + 1])
-        finite = np.isfinite(csr.data[place])
-        exact = csr.data[place][finite].astype(np.float64)
-        other = stored[place][finite].astype(np.float64)
+        elements = slice(csr.indptr[row], csr.indptr[row + 1])
+        finite = np.isfinite(csr.data[elements])
+        exact = csr.data[elements][finite].astype(np.float64)
+        other = stored[elements][finite].astype(np.float64)
         pairs = ((exact - other, exact - other), (exact, exact), (other, other), (exact, other))
         sums[row] = [np.vdot(one, two) for one, two in pairs]
     return sums

@@ -80,7 +80,7 @@ class WinogradConvolution:
                 f"{CHANNELS} channels"
             )
         if len(bias) != n_out:
-            raise ValueError(f"bias has {len(bias)} elements, expected {n_out}: one a channel")
+            raise ValueError(f"bias has {len(bias)} elements, expected {n_out}: one per channel")
         variant = variant or choose_variant()
         if variant is None:
             raise ValueError(
@@ -347,7 +347,7 @@ class _Scratch(threading.local):
         line = _LINE_BYTES // 4
         rounded = [-(-size // line) * line for size in sizes]
         if len(self._memory) < sum(rounded):
-            # Zeros, because a few elements are multiplied that were never written.
+            # Zeros, because the kernel also multiplies a few elements that were never written.
             self._memory = _aligned(sum(rounded))
         ends = np.cumsum(rounded).tolist()
         return [self._memory[end - n : end] for end, n in zip(ends, rounded, strict=True)]
