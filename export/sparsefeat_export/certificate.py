@@ -55,8 +55,8 @@ class Errors:
     def agreement(self) -> float:
         """Share of elements, 0 to 1, that are zero in both or non-zero in both.
 
-        Subnormal numbers count as zeros: for a class that is certainly wrong, softmax gives one in
-        one program and 0 in another.
+        Subnormal numbers count as zeros: for a very improbable class, softmax returns a subnormal
+        number in one program and 0 in another.
         """
         return self.agreeing / self.elements
 

@@ -25,7 +25,7 @@ N_CHANNELS = 8
 
 
 def probe_pixels(height: int, width: int) -> npt.NDArray[np.uint8]:
-    """Make the probe's image, uint8 (1, height, width, 3); it is scaled as every image is.
+    """Make the probe's image, uint8 (1, height, width, 3), which is then scaled like any image.
 
     Its values depend only on their position, so a small probe is a corner of a larger one.
 

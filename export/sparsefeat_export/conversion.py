@@ -137,17 +137,17 @@ def fold(graph: onnx.GraphProto, weights: list[str]) -> list[Folded]:
     sources: dict[str, set[str]] = {name: {name} for name in weights}
     sources.update({name: set() for name in constants})
     recipes: dict[str, list[onnx.NodeProto]] = {name: [] for name in sources}
-    kept = []
+    remaining = []
     for node in graph.node:
         if not node.input or any(name not in sources for name in node.input if name):
-            kept.append(node)
+            remaining.append(node)
             continue
         inputs = [name for name in node.input if name]
         recipe = [one for name in inputs for one in recipes[name]] + [node]
         for output in node.output:
             sources[output] = set().union(*(sources[name] for name in inputs))
             recipes[output] = list({id(one): one for one in recipe}.values())
-    read = dict.fromkeys(name for node in kept for name in node.input if sources.get(name))
+    read = dict.fromkeys(name for node in remaining for name in node.input if sources.get(name))
     folded = []
     renamed: dict[str, str] = {}
     for tensor in sorted(read, key=lambda name: min(map(weights.index, sources[name]))):
@@ -161,7 +161,7 @@ def fold(graph: onnx.GraphProto, weights: list[str]) -> list[Folded]:
                 constants=constants,
             )
         )
-    keep(graph, kept)
+    keep(graph, remaining)
     rename_inputs(graph, renamed)
     inputs = [value for value in graph.input if value.name not in weights]
     del graph.input[:]

@@ -7,8 +7,8 @@ from typing import Any
 from sparsefeat_export.errors import DependencyError, MissingDependencyError
 
 INSTALL = "pip install 'sparsefeat[cpu,export]'"
-# An attribute that each package must have. If it lacks it, the package is broken, or a file of the
-# user hides it.
+# An attribute that each package must have. A package without it is broken, or hidden by a file of
+# the user that has the same name.
 MARKS = {
     "h5py": "File",
     "keras": "Model",
@@ -51,13 +51,13 @@ def load(*modules: str) -> Any:
         if getattr(module, "__file__", None) is None:
             raise DependencyError(
                 f"{package} does not load: {next(iter(module.__path__), name)} has no __init__.py; "
-                f"remove the folder, and install it with: {INSTALL}"
+                f"remove the folder, and install {package} with: {INSTALL}"
             )
         mark = MARKS.get(name)
         if mark is not None and not hasattr(module, mark):
             raise DependencyError(
                 f"{package} does not load: {module.__file__} has no {mark}; remove the file if it "
-                f"is another package's, and install it with: {INSTALL}"
+                f"is not part of {package}, and install {package} with: {INSTALL}"
             )
     return module
 

@@ -67,8 +67,8 @@ def export(
         ``"imagenet"``; if that cannot be downloaded and `top` is not True, ``"pretrained"``.
     top
         Whether to export the layers after ``block5_pool``. By default they are exported if the
-        weights have them. A model without them accepts images of any size from
-        32x32 pixels on.
+        weights have them. A model without them accepts images of any size of at least 32x32
+        pixels.
     scaling
         How RGB pixels are scaled to the input of the weights' model: ``"caffe"``, ``"tf"`` or
         ``"torch"`` as by Keras' ``preprocess_input``, ``"0..1"`` for pixels / 255, ``"none"`` for

@@ -44,8 +44,8 @@ def transpose_single_positions(graph: onnx.GraphProto, layers: Iterable[Mapping[
             perm = TO_NCHW
         else:
             continue
-        turned = helper.make_node("Transpose", [node.input[0]], [node.output[0]], perm=perm)
-        node.CopyFrom(turned)
+        transpose = helper.make_node("Transpose", [node.input[0]], [node.output[0]], perm=perm)
+        node.CopyFrom(transpose)
 
 
 def explicit_padding(graph: onnx.GraphProto) -> None:
@@ -101,7 +101,7 @@ def name_tensors(graph: onnx.GraphProto, layers: Iterable[Mapping[str, Any]]) ->
         if layer["rectified"]:
             relu = producers_of(graph)[name]
             if relu.op_type != "Relu":
-                raise AssertionError(f"{name} is rectified, but a {relu.op_type} makes it")
+                raise AssertionError(f"{name} is rectified, but a {relu.op_type} computes it")
             _name_input(graph, relu, f"{layer['name']}/pre")
     for node in graph.node:
         if is_transpose(node, TO_NCHW) and node.input[0] == "images":
@@ -123,9 +123,9 @@ def _channels_first(graph: onnx.GraphProto, layer: str) -> None:
             if is_transpose(before, TO_NHWC):
                 node.input[0] = before.input[0]
             else:
-                turned = f"{layer}/input"
-                _append_transpose(graph, node.input[0], turned, TO_NCHW)
-                node.input[0] = turned
+                transposed = f"{layer}/input"
+                _append_transpose(graph, node.input[0], transposed, TO_NCHW)
+                node.input[0] = transposed
             node.output[0] = nchw
         else:
             rename(graph, {layer: f"{layer}/nhwc"})
@@ -134,8 +134,8 @@ def _channels_first(graph: onnx.GraphProto, layer: str) -> None:
     _name_input(graph, producers_of(graph)[layer], f"{layer}/nchw")
 
 
-def _append_transpose(graph: onnx.GraphProto, tensor: str, turned: str, perm: list[int]) -> None:
-    graph.node.append(helper.make_node("Transpose", [tensor], [turned], perm=perm))
+def _append_transpose(graph: onnx.GraphProto, source: str, target: str, perm: list[int]) -> None:
+    graph.node.append(helper.make_node("Transpose", [source], [target], perm=perm))
 
 
 def _name_input(graph: onnx.GraphProto, node: onnx.NodeProto, name: str) -> None:

@@ -68,7 +68,7 @@ def sealed(model: onnx.ModelProto) -> bytes:
 
 
 def read_model(path: Path) -> tuple[onnx.ModelProto, dict[str, Any] | None]:
-    """Read a graph without its weights; also its metadata, or None if it is not sparsefeat's.
+    """Read a graph without its weights, and its metadata, None if sparsefeat did not export it.
 
     Raises
     ------

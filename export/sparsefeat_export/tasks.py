@@ -31,8 +31,8 @@ from sparsefeat_export.sources import Request
 GRAPH = "graph.onnx"
 PROBE_SIZES = ((32, 32), (224, 224))  # of a model that takes any size
 
-# Keras imports these where they are installed, for plots, tables and wrappers that no task uses;
-# they take a third of the time in which it starts.
+# Keras imports these packages if they are installed, for plots, tables and wrappers that no task
+# uses. That takes a third of the time that Keras needs to start.
 NOT_NEEDED = ("matplotlib", "pandas", "sklearn")
 
 # Exit status of a task that could not write its result: EX_IOERR of sysexits.h.
@@ -62,7 +62,7 @@ def run_task(task: str, job: dict[str, Any], folder: Path) -> dict[str, Any]:
     log = folder / f"{task}.log"
     # -P keeps the current folder out of the module path, so that a user's file cannot hide a
     # module. The package itself may be on this process' path only because the user put it there.
-    roots = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    search_path = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     with (
         log.open("wb") as output,
         subprocess.Popen(
@@ -70,7 +70,7 @@ def run_task(task: str, job: dict[str, Any], folder: Path) -> dict[str, Any]:
             stdin=subprocess.PIPE,  # `end_with_parent` watches it
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(roots)},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(search_path)},
         ) as child,
     ):
         try:

@@ -52,7 +52,7 @@ class Network:
     size: tuple[int, int]  # default height and width of images
     source: str  # where the weights come from, for messages and metadata
     scaling: Scaling  # from RGB pixels to the input of the first convolution
-    own: Callable[[Any], Any]  # runs the original model on pixels, scaled as its user does
+    original: Callable[[Any], Any]  # runs the original model on pixels, scaled as its user does
     notes: tuple[str, ...] = ()  # remarks for the user, one line each
     assumed: str = ""  # a line that says which scaling was assumed; empty if it is known
 
@@ -62,7 +62,7 @@ class Network:
         `pixels` are RGB, float32 (1, H, W, 3).
         """
         with recorded(self.layers) as seen:
-            self.own(pixels)
+            self.original(pixels)
         return {layer.name: seen[layer.name][1] for layer in self.layers}
 
 
@@ -221,13 +221,13 @@ def _flat(
     fixed = model.input_shape[1:3]
     size = (fixed[0] or DEFAULT_SIZE, fixed[1] or DEFAULT_SIZE)
     inside, idle = _scaling_inside(model, front, layers[0], size, source)
-    scaling, scaled, notes, assumed = _settle(inside, asked, known, front, idle, source)
-    own = functools.partial(_run, model, scaled)
+    scaling, scaled, notes, assumed = _decide_scaling(inside, asked, known, front, idle, source)
+    original = functools.partial(_run, model, scaled)
     height, width = fixed if with_top else (None, None)
     images = keras.Input((height, width, 3), name="images")
     flat = keras.Model(images, connect(layers, images, source))
     if with_top:
-        _check_same(own, flat, layers, size, source)
+        _check_same(original, flat, layers, size, source)
     return Network(
         model=flat,
         layers=tuple(layers),
@@ -236,7 +236,7 @@ def _flat(
         size=size,
         source=source,
         scaling=scaling,
-        own=own,
+        original=original,
         notes=notes,
         assumed=assumed,
     )
@@ -312,7 +312,7 @@ def _is_idle(given: Any, output: Any) -> bool:
     return np.array_equal(np.asarray(given), np.asarray(output))
 
 
-def _settle(
+def _decide_scaling(
     inside: Scaling,
     asked: str | None,
     known: Scaling | None,
@@ -320,7 +320,7 @@ def _settle(
     idle: list[Any],
     source: str,
 ) -> tuple[Scaling, Scaling, tuple[str, ...], str]:
-    """Decide how pixels are scaled in all, and how before the model is called.
+    """Decide how pixels are scaled in total, and which of that is done before the model is called.
 
     Returns
     -------
@@ -344,8 +344,8 @@ def _settle(
         note = f"{source} scales pixels itself, by {doing}: {inside} ({inside.mode})"
         return inside, MODES["none"], (note + dropped,), ""
     if asked is not None:
-        said = "" if known in (None, MODES[asked]) else f", not {known} ({known.mode})"
-        note = f"pixels are scaled as --scaling {asked} says: {MODES[asked]}{said}"
+        other = "" if known in (None, MODES[asked]) else f"; the weights say {known} ({known.mode})"
+        note = f"pixels are scaled as --scaling {asked} says: {MODES[asked]}{other}"
         return MODES[asked], MODES[asked], (note + dropped,), ""
     if known is not None:
         return known, known, (), ""
@@ -363,7 +363,7 @@ def _names(operations: Sequence[Any]) -> str:
 
 
 def _check_same(
-    own: Callable[[Any], Any],
+    original: Callable[[Any], Any],
     flat: Any,
     layers: Sequence[Any],
     size: tuple[int, int],
@@ -372,7 +372,7 @@ def _check_same(
     """Raise if the layers in sequence don't compute what the model computes (it has branches)."""
     pixels = np.random.default_rng(0).integers(0, 256, (1, *size, 3)).astype(np.float32)
     with recorded(layers[:1]) as seen:
-        expected = np.asarray(own(pixels))
+        expected = np.asarray(original(pixels))
         images = seen[layers[0].name][0]
     got = np.asarray(flat(images, training=False)[layers[-1].name])
     # NaN counts as equal here, because the check of the weights reports it better.

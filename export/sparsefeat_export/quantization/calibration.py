@@ -1,4 +1,4 @@
-"""Quantize layer by layer, calibrating each on what the quantized layers before it compute."""
+"""Quantize layer by layer, calibrating each on the output of the quantized layers before it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from sparsefeat_export.quantization import rounding
 from sparsefeat_export.quantization.scales import (
     FINENESSES,
     HALVES,
-    Counts,
+    Coding,
     Ranges,
     choose_scales,
     scales_from_ranges,
@@ -20,7 +20,7 @@ from sparsefeat_export.quantization.stack import Convolution, Stage, View, convo
 
 Floats = npt.NDArray[np.float64]
 
-SAMPLES = 784  # activations of each view and channel on which ranges are judged
+SAMPLES = 784  # activations of each view and channel, to compute the error of a scale on
 # Share of channels that are split, for the layers where splitting reduces the error most.
 SPLIT = {"block1_conv2": 0.5, "block5_conv1": 1.0, "block5_conv3": 1.0}
 # Factor by which the range of a layer is extended: other images exceed the calibration images in
@@ -118,7 +118,7 @@ class Quantized:
         float64 (O,): the value of 1 in `kernel`.
     bias
         float64 (O,).
-    counts
+    coding
         How the output is coded.
     """
 
@@ -126,7 +126,7 @@ class Quantized:
     kernel: npt.NDArray[np.int8]
     kernel_scales: Floats
     bias: Floats
-    counts: Counts
+    coding: Coding
 
 
 def calibrate(
@@ -152,32 +152,32 @@ def calibrate(
     convolutions = [stage for stage in stages if isinstance(stage, Convolution)]
     readers = iter([*convolutions[1:], None])
     # The pixels of images are codes already, with a scale of 1.
-    counts = Counts(channel=np.arange(3), scales=np.ones(3), beyond=np.zeros(3))
+    coding = Coding(channel=np.arange(3), scales=np.ones(3), beyond=np.zeros(3))
     done: list[Quantized] = []
     for stage in stages:
         if not isinstance(stage, Convolution):
             views = [pooled(view) for view in views]
             continue
         seen = collect_inputs(stage.name, views)
-        kernel, scales, bias = _rounded(stage, counts, exact.pop(stage.name), seen, compensate)
+        kernel, scales, bias = _rounded(stage, coding, exact.pop(stage.name), seen, compensate)
         del seen  # hundreds of megabytes
         run = convolution(kernel * scales[:, None, None, None], bias)
-        read = kernel[:, counts.channel]  # a split channel is read twice
+        read = kernel[:, coding.channel]  # a split channel is read twice
         ranges = []
         for number, view in enumerate(views):
             ranges.append(_ranges(run(view), seed=number))
             passed()
         reader = next(readers)
-        counts = _counts(stage.name, ranges, reader)
+        coding = _choose_coding(stage.name, ranges, reader)
         one = Quantized(
-            name=stage.name, kernel=read, kernel_scales=scales, bias=bias, counts=counts
+            name=stage.name, kernel=read, kernel_scales=scales, bias=bias, coding=coding
         )
         done.append(one)
         if reader is None:
             break
         # Computed again, because the float32 activations of all views would take gigabytes.
         for number, view in enumerate(views):
-            views[number] = counts.whole(counts.of(run(view)))
+            views[number] = coding.combine(coding.encode(run(view)))
             passed()
     return done
 
@@ -189,7 +189,7 @@ def n_passes(stages: Sequence[Stage], n_images: int) -> int:
 
 def _rounded(
     stage: Convolution,
-    counts: Counts,
+    coding: Coding,
     exact: npt.NDArray[np.float32],
     seen: Inputs,
     compensate: bool,
@@ -204,7 +204,7 @@ def _rounded(
     activations, and over thirteen layers that adds up.
     """
     n_outputs, n_inputs = stage.kernel.shape[:2]
-    weights = (stage.kernel * counts.scales[:n_inputs, None, None]).reshape(n_outputs, -1)
+    weights = (stage.kernel * coding.scales[:n_inputs, None, None]).reshape(n_outputs, -1)
     scales = rounding.choose_weight_scales(weights, seen.second)
     if compensate:
         whole = rounding.round_with_compensation(weights, scales, seen.second)
@@ -220,7 +220,7 @@ def _rounded(
     return whole.reshape(stage.kernel.shape).astype(np.int8), scales, bias
 
 
-def _counts(layer: str, ranges: Sequence[Ranges], reader: Convolution | None) -> Counts:
+def _choose_coding(layer: str, ranges: Sequence[Ranges], reader: Convolution | None) -> Coding:
     """Choose how a layer's output is coded; `reader` is the quantized layer that reads it."""
     if reader is None and layer in SPLIT:
         # No quantized layer reads it, so the scales of the two halves may differ widely.

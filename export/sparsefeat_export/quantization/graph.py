@@ -21,7 +21,7 @@ from onnx import helper, numpy_helper
 from sparsefeat_export.graph import sort
 from sparsefeat_export.model_file import write_external
 from sparsefeat_export.quantization.calibration import Quantized
-from sparsefeat_export.quantization.scales import Counts
+from sparsefeat_export.quantization.scales import Coding
 from sparsefeat_export.quantization.stack import Stage
 from sparsefeat_export.scaling import Scaling
 
@@ -55,10 +55,10 @@ def quantized_graph(
     replaced = {f"{stage.name}/nchw" for stage in stages}
     replaced |= {f"{stage.name}/pre" for stage in stages}
     others = [node for node in model.graph.node if node.output[0] not in replaced]
-    (turn,) = (node for node in others if node.input[0] == "images")
+    (transpose,) = (node for node in others if node.input[0] == "images")
     first = convolutions[0]
     by_name[first.name] = _reading_pixels(first, scaling)
-    tensor = _pixels(turn.output[0], scaling, written)
+    tensor = _pixels(transpose.output[0], scaling, written)
     for stage in stages:
         one = by_name.get(stage.name)
         if one is None:
@@ -144,17 +144,17 @@ def _reading_pixels(one: Quantized, scaling: Scaling) -> Quantized:
 
 def _convolution(one: Quantized, source: str, pads: int, written: _Written) -> str:
     """Write a rectified convolution and its pre-activation; return the name of its codes."""
-    name, counts = one.name, one.counts
+    name, coding = one.name, one.coding
     kernel, offset = f"{name}/kernel", f"{name}/bias"
-    bias = (one.bias[counts.channel] - counts.beyond) / counts.scales
-    scale = (one.kernel_scales[counts.channel] / counts.scales).astype(np.float32)
+    bias = (one.bias[coding.channel] - coding.beyond) / coding.scales
+    scale = (one.kernel_scales[coding.channel] / coding.scales).astype(np.float32)
     kernel_scale = written.weight(f"{kernel}/scale", scale)
-    whole = written.weight(f"{kernel}/int8", one.kernel[counts.channel])
+    whole = written.weight(f"{kernel}/int8", one.kernel[coding.channel])
     zeros = written.weight(f"{kernel}/zero", np.zeros(len(scale), dtype=np.int8))
     written.node("DequantizeLinear", [whole, kernel_scale, zeros], kernel, axis=0)
     limit = np.iinfo(np.int32).max
-    counted = np.clip(np.rint(bias / scale), -limit, limit).astype(np.int32)
-    whole = written.weight(f"{offset}/int32", counted)
+    rounded = np.clip(np.rint(bias / scale), -limit, limit).astype(np.int32)
+    whole = written.weight(f"{offset}/int32", rounded)
     zeros = written.weight(f"{offset}/zero", np.zeros(len(scale), dtype=np.int32))
     written.node("DequantizeLinear", [whole, kernel_scale, zeros], offset, axis=0)
     convolved = written.node(
@@ -162,9 +162,9 @@ def _convolution(one: Quantized, source: str, pads: int, written: _Written) -> s
     )
     first = convolved
     n_channels = len(one.kernel)
-    if len(counts.channel) > n_channels:
+    if len(coding.channel) > n_channels:
         first = _gathered(convolved, f"{name}/first", np.arange(n_channels), written)
-    scales = counts.scales[:n_channels].astype(np.float32)
+    scales = coding.scales[:n_channels].astype(np.float32)
     scale_map = written.weight(scales_name(name), scales[:, None, None])
     written.node("Mul", [first, scale_map], f"{name}/pre")
     return _rounded(written.node("Relu", [convolved], f"{name}/rectified"), name, written)
@@ -182,31 +182,32 @@ def _rounded(tensor: str, name: str, written: _Written) -> str:
 
 def _declared(name: str, one: Quantized, written: _Written) -> None:
     """Write ``<layer>/nchw`` of a layer whose codes are those of the convolution `one`."""
-    counts = one.counts
-    n_channels, n_counts = len(one.kernel), len(counts.channel)
-    if n_counts == n_channels:
-        scales = written.weight(f"{one.name}/scales", counts.scales.astype(np.float32))
-        zeros = written.weight(f"{one.name}/zero", np.zeros(n_counts, dtype=np.uint8))
+    coding = one.coding
+    n_channels, n_codes = len(one.kernel), len(coding.channel)
+    if n_codes == n_channels:
+        scales = written.weight(f"{one.name}/scales", coding.scales.astype(np.float32))
+        zeros = written.weight(f"{one.name}/zero", np.zeros(n_codes, dtype=np.uint8))
         written.node("DequantizeLinear", [f"{name}/uint8", scales, zeros], f"{name}/nchw", axis=1)
         return
     # Don't use DequantizeLinear per channel here: ONNX Runtime moves it across the Gather nodes.
     # Multiply by the scales last: OpenVINO would approximate them if they came directly after the
-    # codes. A channel that isn't split gathers its first half twice, the second time times 0.
+    # codes. A channel that isn't split gathers its only code twice, and the second time it is
+    # multiplied by 0.
     second = np.arange(n_channels)
-    second[counts.channel[n_channels:]] = np.arange(n_channels, n_counts)
+    second[coding.channel[n_channels:]] = np.arange(n_channels, n_codes)
     fine = _gathered(f"{name}/counted", f"{name}/fine", np.arange(n_channels), written)
     beyond = _gathered(f"{name}/counted", f"{name}/beyond", second, written)
-    times = written.weight(f"{one.name}/times", _times(counts, n_channels)[:, None, None])
+    times = written.weight(f"{one.name}/times", _times(coding, n_channels)[:, None, None])
     beyond = written.node("Mul", [beyond, times], f"{name}/beyond/fine")
     whole = written.node("Add", [fine, beyond], f"{name}/whole")
     written.node("Mul", [whole, scales_name(one.name)], f"{name}/nchw")
 
 
-def _times(counts: Counts, n_channels: int) -> npt.NDArray[np.float32]:
-    """Give each channel's second scale as a multiple of its first, 0 where it is not split."""
+def _times(coding: Coding, n_channels: int) -> npt.NDArray[np.float32]:
+    """Return each channel's coarse scale as a multiple of its fine scale; 0 without a split."""
     times = np.zeros(n_channels, np.float32)
-    split = counts.channel[n_channels:]
-    times[split] = np.rint(counts.scales[n_channels:] / counts.scales[split])
+    split = coding.channel[n_channels:]
+    times[split] = np.rint(coding.scales[n_channels:] / coding.scales[split])
     return times
 
 

@@ -99,7 +99,7 @@ def quantize(
     source, path = Path(source).absolute(), Path(output).absolute()
     if not 1 <= views <= MAX_VIEWS:
         raise ImagesError(f"{views} views were asked for, expected 1 to {MAX_VIEWS}")
-    load("onnxruntime")  # before the work that needs it
+    load("onnxruntime")  # fail now rather than after minutes of work
     model, described = _read(source, path)
     scaling = from_json(described["preprocessing"]["scaling"])
     _check_scaling(scaling, source)

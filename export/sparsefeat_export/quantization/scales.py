@@ -40,7 +40,7 @@ BITS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counts:
+class Coding:
     """How a layer is coded: all channels in order, then the coarse halves of split channels.
 
     Attributes
@@ -57,27 +57,27 @@ class Counts:
     scales: Floats
     beyond: Floats
 
-    def of(self, activations: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    def encode(self, activations: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
         """Code rectified activations (C, H, W) as the graph does: uint8 (codes, H, W)."""
-        counted = activations[self.channel]
-        counted -= self.beyond.astype(np.float32)[:, None, None]
-        counted /= self.scales.astype(np.float32)[:, None, None]
-        return np.rint(counted, out=counted).clip(0, LEVELS, out=counted).astype(np.uint8)
+        codes = activations[self.channel]
+        codes -= self.beyond.astype(np.float32)[:, None, None]
+        codes /= self.scales.astype(np.float32)[:, None, None]
+        return np.rint(codes, out=codes).clip(0, LEVELS, out=codes).astype(np.uint8)
 
-    def whole(
-        self, counted: npt.NDArray[np.uint8]
+    def combine(
+        self, codes: npt.NDArray[np.uint8]
     ) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
         """Add the halves of split channels, in units of their first scales: (C, H, W).
 
-        The result is uint16; without split channels it is `counted` itself, uint8.
+        The result is uint16; without split channels it is `codes` itself, uint8.
         """
         n_channels = int(self.channel.max()) + 1
-        if len(counted) == n_channels:
-            return counted
-        together = counted[:n_channels].astype(np.uint16)
+        if len(codes) == n_channels:
+            return codes
+        together = codes[:n_channels].astype(np.uint16)
         split = self.channel[n_channels:]
         times = np.rint(self.scales[n_channels:] / self.scales[split]).astype(np.uint16)
-        together[split] += times[:, None, None] * counted[n_channels:]
+        together[split] += times[:, None, None] * codes[n_channels:]
         return together
 
 
@@ -136,7 +136,7 @@ def split(
     importance: Floats,
     n_split: int,
     finenesses: Sequence[int],
-) -> Counts:
+) -> Coding:
     """Split the `n_split` channels for which that reduces the error most.
 
     Parameters
@@ -165,7 +165,7 @@ def split(
     chosen = np.sort(np.argsort(-gain, kind="stable")[:n_split])
     first = scales.copy()
     first[chosen] = fine[chosen]
-    return Counts(
+    return Coding(
         channel=np.concatenate([np.arange(len(scales)), chosen]),
         scales=np.concatenate([first, coarse[chosen]]),
         beyond=np.concatenate([np.zeros(len(scales)), LEVELS * first[chosen]]),
@@ -173,7 +173,7 @@ def split(
 
 
 def _whole(values: npt.NDArray[np.float32], scales: Floats) -> npt.NDArray[np.float32]:
-    """Round values to multiples of their scales, at most 255 times."""
+    """Round values to whole multiples of their scales, up to 255 times the scale."""
     small = scales.astype(np.float32)
     rounded: npt.NDArray[np.float32] = np.minimum(np.rint(values / small), LEVELS) * small
     return rounded

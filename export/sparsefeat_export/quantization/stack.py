@@ -56,8 +56,8 @@ def read_stack(model: onnx.ModelProto) -> list[Stage]:
     for node in model.graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
-    turns = [node for node in readers.get("images", []) if is_transpose(node, TO_NCHW)]
-    tensor = turns[0].output[0] if len(turns) == 1 else ""
+    transposes = [node for node in readers.get("images", []) if is_transpose(node, TO_NCHW)]
+    tensor = transposes[0].output[0] if len(transposes) == 1 else ""
     stages: list[Stage] = []
     while stage := _stage(tensor, readers, weights):
         stages.append(stage)
@@ -73,7 +73,7 @@ def read_stack(model: onnx.ModelProto) -> list[Stage]:
 def _stage(
     tensor: str, readers: dict[str, list[onnx.NodeProto]], weights: dict[str, onnx.TensorProto]
 ) -> Stage | None:
-    """Read the convolution or pooling that reads a tensor; None if there is neither."""
+    """Return the convolution or pooling whose input is a tensor, or None if it has another."""
     for node in readers.get(tensor, []):
         attributes = {one.name: helper.get_attribute_value(one) for one in node.attribute}
         layer, _, kind = node.output[0].rpartition("/")

@@ -181,7 +181,7 @@ class _Constants:
         self._initializers = {tensor.name: tensor for tensor in graph.initializer}
         self._producers: dict[str, onnx.NodeProto] = {}
         self._path, self._digests = path, digests
-        for node in graph.node:  # sorted: what a node reads comes before it
+        for node in graph.node:  # in topological order
             if node.op_type in SHAPING and all(name in self for name in node.input if name):
                 self._producers.update(dict.fromkeys(node.output, node))
 
@@ -212,8 +212,8 @@ def _convolution(node: onnx.NodeProto, constants: _Constants, readers: _Readers)
     def read() -> tuple[Array, Array]:
         with _naming(node):
             kernel = np.asarray(constants[node.input[1]], dtype=np.float32)
-            turned = np.ascontiguousarray(kernel.transpose(2, 3, 1, 0))
-            return turned, _vector(bias, out, constants)
+            transposed = np.ascontiguousarray(kernel.transpose(2, 3, 1, 0))
+            return transposed, _vector(bias, out, constants)
 
     return Found(
         name=_layer_name(node),

@@ -369,11 +369,11 @@ def test_split_deep_layers_are_counted_far_beyond_what_was_seen(small_vgg16: Pat
     stages = read_stack(onnx.load(small_vgg16))
     images = views_of(find_images(None, lambda _: None)[:4], (64, 96), CAFFE, least=4, seed=0)
     convolutions = calibrate(stages, images, compensate=False)
-    (counts,) = (one.counts for one in convolutions if one.name == "block5_conv1")
+    (coding,) = (one.coding for one in convolutions if one.name == "block5_conv1")
     (exact,) = run(small_vgg16, ["block5_conv1"], images)
     largest = exact.max(axis=(0, 1, 2))
     room = np.zeros(len(largest))
-    np.add.at(room, counts.channel, LEVELS * counts.scales)
+    np.add.at(room, coding.channel, LEVELS * coding.scales)
     assert (room >= 1.4 * largest).all()
 
 

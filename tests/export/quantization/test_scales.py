@@ -54,24 +54,24 @@ def test_channels_are_split_where_few_values_are_large() -> None:
     samples[:20, [1, 3]] *= 50
     views = ranges([samples])
     scales = np.full(4, 50 / LEVELS)
-    counts = split(scales, views, np.array([1e-9, 1.0, 1e-9, 1.0]), 2, (2, 5, 9))
-    assert counts.channel.tolist() == [0, 1, 2, 3, 1, 3]
-    assert np.array_equal(counts.scales[[0, 2]], round_scales(scales[:2]))
-    assert np.all(counts.scales[[1, 3]] == round_scales(scales / 9)[0])
-    assert np.all(counts.scales[4:] == 8 * counts.scales[1])
-    assert np.array_equal(counts.beyond, [0, 0, 0, 0, *(LEVELS * counts.scales[[1, 3]])])
-    counted = counts.of(samples.T[:, :, np.newaxis])
-    assert counted.shape == (6, 4000, 1)
-    values = counted[:, :, 0].T * counts.scales
+    coding = split(scales, views, np.array([1e-9, 1.0, 1e-9, 1.0]), 2, (2, 5, 9))
+    assert coding.channel.tolist() == [0, 1, 2, 3, 1, 3]
+    assert np.array_equal(coding.scales[[0, 2]], round_scales(scales[:2]))
+    assert np.all(coding.scales[[1, 3]] == round_scales(scales / 9)[0])
+    assert np.all(coding.scales[4:] == 8 * coding.scales[1])
+    assert np.array_equal(coding.beyond, [0, 0, 0, 0, *(LEVELS * coding.scales[[1, 3]])])
+    codes = coding.encode(samples.T[:, :, np.newaxis])
+    assert codes.shape == (6, 4000, 1)
+    values = codes[:, :, 0].T * coding.scales
     together = values[:, :4].copy()
     together[:, [1, 3]] += values[:, 4:]
-    whole = counts.whole(counted)
+    whole = coding.combine(codes)
     assert whole.dtype == np.uint16
-    np.testing.assert_array_equal(whole[:, :, 0].T * counts.scales[:4], together)
+    np.testing.assert_array_equal(whole[:, :, 0].T * coding.scales[:4], together)
     error = np.abs(together - samples)
     assert error.max() <= scales[0] / 2 * (1 + 2**-BITS)
     assert np.median(error[:, [1, 3]]) < np.median(error[:, [0, 2]]) / 7
-    assert not counted[4:][counted[[1, 3]] < LEVELS].any()
+    assert not codes[4:][codes[[1, 3]] < LEVELS].any()
 
 
 def test_codes_times_scales_are_exact_in_any_order() -> None:
@@ -94,8 +94,8 @@ def test_rounded_scales_are_close() -> None:
 
 def test_nothing_is_split_unless_asked_for() -> None:
     samples = np.random.default_rng(0).uniform(0, 1, (50, 3)).astype(np.float32)
-    counts = split(np.ones(3), ranges([samples]), np.ones(3), 0, (2,))
-    assert counts.channel.tolist() == [0, 1, 2]
-    assert not counts.beyond.any()
-    counted = counts.of(samples.T[:, :, np.newaxis])
-    assert counts.whole(counted) is counted
+    coding = split(np.ones(3), ranges([samples]), np.ones(3), 0, (2,))
+    assert coding.channel.tolist() == [0, 1, 2]
+    assert not coding.beyond.any()
+    codes = coding.encode(samples.T[:, :, np.newaxis])
+    assert coding.combine(codes) is codes
