@@ -56,8 +56,8 @@ def measure(model: Path, photos: Path) -> dict[str, Any]:
         assert zeros.always_on is not None
         pearson = correlations[name]["flat_share"].pearson
         facts["layers"][name] = {
-            "zeros": zeros.share,
-            "by_image": zeros.row_shares.tolist(),
+            "zeros": zeros.sparsity,
+            "by_image": zeros.row_sparsity.tolist(),
             "dead": len(zeros.dead),
             "always_on": len(zeros.always_on),
             "channels": zeros.layer.n_channels,
@@ -67,7 +67,7 @@ def measure(model: Path, photos: Path) -> dict[str, Any]:
         outputs = extractor.run(sparsefeat.normalize(pixels[np.newaxis], extractor.scaling))
         facts["plain"][name] = {layer: float(np.mean(x == 0)) for layer, x in outputs.items()}
     facts["channels"] = {
-        name: sparsity.counts[name].channel_shares.tolist()
+        name: sparsity.counts[name].channel_sparsity.tolist()
         for name in ("block1_pool", "block5_pool")
     }
     facts["without_bias"] = without_bias(model, photos)
@@ -81,7 +81,7 @@ def measure(model: Path, photos: Path) -> dict[str, Any]:
         }
         for each in compare_scalings(pools, list_images([photos]))
     }
-    positions = zeros_of(model, photos / MAPPED[0], MAPPED[1]).position_shares
+    positions = zeros_of(model, photos / MAPPED[0], MAPPED[1]).position_sparsity
     assert positions is not None
     facts["map"] = np.round(positions, 4).tolist()
     facts["maps"] = strongest_maps(model, photos / SHOWN[0], SHOWN[1])

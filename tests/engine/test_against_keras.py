@@ -94,20 +94,20 @@ def test_counted_zeros_are_those_of_keras(
         ours, theirs = store[name].to_numpy(), keras[name]
         for sparsity in (from_store, from_photos):
             zeros = sparsity.counts[name]
-            assert zeros.share == np.mean(ours == 0)
-            assert zeros.row_shares.tolist() == np.mean(ours == 0, axis=(1, 2, 3)).tolist()
-            assert zeros.channel_shares.tolist() == np.mean(ours == 0, axis=(0, 1, 2)).tolist()
-            assert zeros.position_shares is not None
-            assert zeros.position_shares.tolist() == np.mean(ours == 0, axis=(0, 3)).tolist()
+            assert zeros.sparsity == np.mean(ours == 0)
+            assert zeros.row_sparsity.tolist() == np.mean(ours == 0, axis=(1, 2, 3)).tolist()
+            assert zeros.channel_sparsity.tolist() == np.mean(ours == 0, axis=(0, 1, 2)).tolist()
+            assert zeros.position_sparsity is not None
+            assert zeros.position_sparsity.tolist() == np.mean(ours == 0, axis=(0, 3)).tolist()
             assert zeros.active_rows is not None
             assert (zeros.active_rows == (ours != 0).any(axis=(1, 2)).sum(axis=0)).all()
-            assert zeros.share is not None
-            assert abs(zeros.share - np.mean(theirs == 0)) < 1e-5
-            by_image = zeros.row_shares - np.mean(theirs == 0, axis=(1, 2, 3))
+            assert zeros.sparsity is not None
+            assert abs(zeros.sparsity - np.mean(theirs == 0)) < 1e-5
+            by_image = zeros.row_sparsity - np.mean(theirs == 0, axis=(1, 2, 3))
             assert np.abs(by_image).max() < 1e-5
-            by_channel = zeros.channel_shares - np.mean(theirs == 0, axis=(0, 1, 2))
+            by_channel = zeros.channel_sparsity - np.mean(theirs == 0, axis=(0, 1, 2))
             assert np.abs(by_channel).mean() < 1e-5
-            by_position = zeros.position_shares - np.mean(theirs == 0, axis=(0, 3))
+            by_position = zeros.position_sparsity - np.mean(theirs == 0, axis=(0, 3))
             assert np.abs(by_position).mean() < 1e-5
 
 

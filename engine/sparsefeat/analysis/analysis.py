@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sparsefeat.pipeline import Extractor
 
 Progress = Callable[[int, int, str], None]
-"""Called with the number of items done, the total, and the layer or measure in hand."""
+"""Called with the number of items done, the total, and the layer or measure being computed."""
 
 
 def analyse(
@@ -43,7 +43,7 @@ def analyse(
         The layers of a store to count, as names and patterns; by default all. For images leave
         it out: the extractor's layers are counted.
     extractor
-        Runs the network. Images need one; a store takes none.
+        Runs the network. Required for images, not allowed for a store.
     flatness
         Whether to measure how flat each image is. By default true for images, which are decoded
         anyway, and false for a store, whose images have to be read again.
@@ -55,17 +55,20 @@ def analyse(
     name
         The name of the set of images; by default that of `source`.
     progress
-        Called as the work goes on with the number of images or rows done, the total, and the
-        layer that is counted or "flatness". The total of a generator isn't known: it is given as
-        the number done.
+        Called as the work goes on with three arguments. For a store: the number of rows done, the
+        total, and the name of the layer that is being counted, or "flatness". For images: the
+        number of images done, the total (of a generator, whose length isn't known, the number
+        done), and "".
 
     Raises
     ------
     InputError
-        Images came without an extractor, or a store with one; `layers` or `images` came with
-        images; or `images` came without flatness.
-    SourceError, LayerError, StoreError
-        As listing images and opening a store raise them.
+        `extractor` is missing for images, or given for a store; `layers` or `images` is given for
+        images; or `images` is given without `flatness`.
+    SourceError
+        The images can't be listed.
+    LayerError, StoreError
+        The store doesn't have one of the layers, or can't be read.
 
     Warns
     -----
@@ -98,7 +101,9 @@ def analyse(
             "layers chooses among a store's layers; for images, pass layers to the Extractor"
         )
     if images is not None:
-        raise InputError("photos says where a store's images are now: leave it out for images")
+        raise InputError(
+            "images says where a store's images are now: leave it out if source is not a store"
+        )
     inputs: Iterable[ImageInput | Reject] = each_image(source)
     if isinstance(source, str | os.PathLike | Sized):
         inputs = [*inputs]

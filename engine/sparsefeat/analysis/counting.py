@@ -49,7 +49,7 @@ def count_store(
     Raises
     ------
     LayerError
-        The store has no such layer.
+        The store doesn't have one of the layers.
     StoreCorruptError
         A file of the store is damaged.
     """
@@ -71,7 +71,7 @@ def count_store(
             for csr in store[name].supports():
                 try:
                     counted.add(csr)
-                except ValueError as exc:  # the kernels check the indices' order as they go
+                except ValueError as exc:  # the kernels check the order of the indices
                     raise StoreCorruptError(f"{store.folder}, {name}: {exc}") from exc
                 done += csr.n_rows
                 if progress is not None:
@@ -136,7 +136,7 @@ def count_images(
         As `Extractor.extract` does.
     """
     accumulators = {name: Accumulator(layer) for name, layer in extractor.layers.items()}
-    # By digest, since an image may come twice.
+    # The keys are digests, because the same image may be listed twice.
     measured: dict[str, Flatness] = {}
     rows: list[Row] = []
     rejects: list[Reject] = []
@@ -177,7 +177,7 @@ def missing_stages(names: Collection[str]) -> list[str]:
 
 
 def explain_last_stage(layers: Sequence[ModelLayer]) -> str | None:
-    """Say why the stages of a model end with its last pool; None if there are more."""
+    """Say why the last pool is the model's last stage; return None if it isn't the last."""
     top = [layer.name for layer in layers_after_base(layers)]
     if set(top).intersection(choose_layers("stages", layers)):
         return None

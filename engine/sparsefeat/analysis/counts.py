@@ -1,4 +1,4 @@
-"""Counts of a layer's zeros, exact: by row, channel and position."""
+"""Exact counts of a layer's zeros, by row, channel and position."""
 
 from dataclasses import dataclass, fields
 
@@ -81,7 +81,7 @@ class LayerZeros:
     ...     per_position=None,
     ...     active_rows=None,
     ... )
-    >>> counts.share, counts.dead, counts.always_on
+    >>> counts.sparsity, counts.dead, counts.always_on
     (0.5, array([0]), array([2]))
     """
 
@@ -122,22 +122,22 @@ class LayerZeros:
         return int(self.per_row.sum())
 
     @property
-    def share(self) -> float | None:
+    def sparsity(self) -> float | None:
         """Share of zeros, 0 to 1: exactly ``np.mean(x == 0)``. None without rows."""
         return self.n_zeros / self.n_elements if self.n_elements else None
 
     @property
-    def row_shares(self) -> Float64:
+    def row_sparsity(self) -> Float64:
         """Share of zeros in each row, float64 (N,)."""
         return self.per_row / self.layer.n_features
 
     @property
-    def channel_shares(self) -> Float64:
+    def channel_sparsity(self) -> Float64:
         """Share of zeros in each channel, float64 (C,); NaN without rows."""
         return _shares(self.per_channel, self.n_rows * self.n_positions)
 
     @property
-    def position_shares(self) -> Float64 | None:
+    def position_sparsity(self) -> Float64 | None:
         """Share of zeros at each position, float64 (H, W); None if it wasn't counted."""
         if self.per_position is None:
             return None
@@ -145,8 +145,8 @@ class LayerZeros:
 
     @property
     def spread(self) -> Spread:
-        """Mean, standard deviation, minimum, quartiles and maximum of `row_shares`."""
-        return compute_spread(self.row_shares)
+        """Mean, standard deviation, minimum, quartiles and maximum of `row_sparsity`."""
+        return compute_spread(self.row_sparsity)
 
     @property
     def dead(self) -> Int64:

@@ -107,7 +107,7 @@ def stored_flatness(
     ------
     InputError
         The store doesn't say how its images were resized, or this version of sparsefeat doesn't
-        have that preset.
+        have that preset, or defines it differently.
     """
     preset, size = _preparation(store)
     obs = store.obs
@@ -141,7 +141,7 @@ def _preparation(store: Store) -> tuple[Preset, tuple[int, int]]:
     if preset is None or preset.recipe() != recipe or not isinstance(size, list) or len(size) != 2:
         raise InputError(
             f"{os.fspath(store.folder)} was made with preprocessing {name!r}, which this version "
-            "of sparsefeat doesn't have as recorded: leave flatness out"
+            "of sparsefeat doesn't have, or defines differently: leave flatness out"
         )
     height, width = size
     assert isinstance(height, int)

@@ -88,7 +88,7 @@ class Sparsity:
                 {
                     "shape": "x".join(map(str, zeros.shape)),
                     "images": zeros.n_rows,
-                    "zeros": zeros.share,
+                    "zeros": zeros.sparsity,
                     **spread,
                     "channels": zeros.layer.n_channels,
                     "dead": len(zeros.dead),
@@ -109,7 +109,7 @@ class Sparsity:
         """
         import pandas as pd
 
-        shares = {name: zeros.row_shares for name, zeros in self.counts.items()}
+        shares = {name: zeros.row_sparsity for name, zeros in self.counts.items()}
         named = self.obs[["path", "label", *(FLATNESS if self.has_flatness else ())]]
         return pd.concat([named, pd.DataFrame(shares, index=self.obs.index)], axis=1)
 
@@ -125,7 +125,7 @@ class Sparsity:
         labels = self.obs["label"].to_numpy()
         columns = ["images", "zeros", "std", "min", "max"]
         frames = {
-            name: pd.Series(zeros.row_shares)
+            name: pd.Series(zeros.row_sparsity)
             .groupby(labels)
             .agg(["size", "mean", "std", "min", "max"])
             .set_axis(columns, axis="columns")
@@ -149,7 +149,7 @@ class Sparsity:
 
         zeros = self._zeros(layer)
         index = pd.RangeIndex(zeros.layer.n_channels, name="channel")
-        columns: dict[str, Any] = {"zeros": zeros.channel_shares}
+        columns: dict[str, Any] = {"zeros": zeros.channel_sparsity}
         columns["active_images"] = pd.array(
             [None] * len(index) if zeros.active_rows is None else zeros.active_rows, dtype="Int64"
         )
@@ -170,7 +170,7 @@ class Sparsity:
         import pandas as pd
 
         zeros = self._zeros(layer)
-        shares = zeros.position_shares
+        shares = zeros.position_sparsity
         if shares is None:
             why = "has no positions" if len(zeros.shape) == 1 else "wasn't counted by position"
             raise LayerError(f"{layer} {why}, expected a layer of shape (H, W, C): name another")
@@ -195,7 +195,8 @@ class Sparsity:
         measures = {name: self.obs[name].to_numpy(np.float64) for name in FLATNESS}
         return {
             name: {
-                measure: correlate(values, zeros.row_shares) for measure, values in measures.items()
+                measure: correlate(values, zeros.row_sparsity)
+                for measure, values in measures.items()
             }
             for name, zeros in self.counts.items()
         }
@@ -211,12 +212,12 @@ class Sparsity:
         if different := differences(self.settings, baseline.settings):
             raise InputError(
                 f"{self.source} and {baseline.source} were made with different settings "
-                f"({'; '.join(different)}): extract one of them again with those of the other"
+                f"({'; '.join(different)}): extract one of them again with the other's settings"
             )
         found = [
             compare_shares(
-                zeros.row_shares,
-                baseline.counts[name].row_shares,
+                zeros.row_sparsity,
+                baseline.counts[name].row_sparsity,
                 layer=name,
                 name=self.source,
                 baseline=baseline.source,
@@ -243,8 +244,8 @@ class Sparsity:
             )
         found = [
             compare_shares(
-                zeros.row_shares[label_of == label],
-                zeros.row_shares[label_of == labels[0]],
+                zeros.row_sparsity[label_of == label],
+                zeros.row_sparsity[label_of == labels[0]],
                 layer=name,
                 name=label,
                 baseline=labels[0],
@@ -312,7 +313,7 @@ def layer_facts(
         "shape": list(zeros.shape),
         "n_elements": zeros.n_elements,
         "n_zeros": zeros.n_zeros,
-        "zeros": zeros.share,
+        "zeros": zeros.sparsity,
         "over_images": dataclasses.asdict(zeros.spread),
         "dead": zeros.dead.tolist(),
         "always_on": _listed(zeros.always_on),

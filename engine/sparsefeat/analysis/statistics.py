@@ -41,8 +41,9 @@ def correlate(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> Correla
     """Correlate two measures, float64 (N,) each; images for which one is NaN are left out.
 
     Pearson's interval is Fisher's, from scipy. Spearman's is that of Bonett and Wright (2000):
-    Fisher's transformation with the standard error sqrt((1 + r^2 / 2) / (N - 3)). A perfect
-    correlation gets the inner bound of the next best order, instead of an interval of width 0.
+    Fisher's transformation with the standard error sqrt((1 + r^2 / 2) / (N - 3)). For a perfect
+    correlation, both would give an interval of width 0. Its interval instead begins where that of
+    the second largest rank correlation of N images begins, and ends at 1; for -1 it is mirrored.
 
     Examples
     --------
@@ -76,8 +77,8 @@ def _nearest(n: int) -> float:
 def _fisher(r: float, n: int, *, variance: float) -> Estimate:
     """Estimate by Fisher's transformation, whose variance is `variance` / (N - 3).
 
-    The transformation of a perfect correlation is infinite: it gets the inner bound of the next
-    best order.
+    The transformation of a perfect correlation is infinite, so one bound of its interval is that
+    of the second largest rank correlation; see `correlate`.
     """
     from scipy import stats
 

@@ -60,7 +60,7 @@ def layer_table(sparsity: Sparsity) -> tuple[TableRow, list[TableRow]]:
     columns += ("dead", *(("always on",) if counted else ()), "never zero")
     rows = []
     for name, zeros in sparsity.counts.items():
-        row: TableRow = (name, "x".join(map(str, zeros.shape)), percent(zeros.share))
+        row: TableRow = (name, "x".join(map(str, zeros.shape)), percent(zeros.sparsity))
         row += _spread(zeros.spread) if spread else ()
         row += (f"{len(zeros.dead):,}",)
         if counted:
@@ -77,7 +77,7 @@ def _spread(spread: Spread) -> TableRow:
 def correlation_table(sparsity: Sparsity) -> tuple[TableRow, list[TableRow]]:
     """Return a line for each layer: its zeros correlated with the share of flat blocks.
 
-    Without lines for fewer than four images.
+    There is no line for a layer without a correlation (see `Correlation`).
     """
     rows = []
     for name, measures in sparsity.correlations().items():
@@ -110,7 +110,7 @@ def channel_table(sparsity: Sparsity) -> tuple[TableRow, list[TableRow]]:
     """Return a line for each channel: by layer, the channel with the most zeros first."""
     rows: list[TableRow] = []
     for name, zeros in sparsity.counts.items():
-        shares, active, words = zeros.channel_shares, zeros.active_rows, channel_words(zeros)
+        shares, active, words = zeros.channel_sparsity, zeros.active_rows, channel_words(zeros)
         for channel in np.argsort(-shares, kind="stable").tolist():
             images = "-" if active is None else f"{active[channel]:,} of {zeros.n_rows:,}"
             state = words[channel]
@@ -209,15 +209,15 @@ def scaling_table(found: Sequence[ScalingZeros]) -> tuple[TableRow, list[TableRo
         )
         for each in found
     ]
-    return ("input", *layers, f"error of {deepest}", "warned of as"), rows
+    return ("input", *layers, f"error of {deepest}", "detected as"), rows
 
 
 def long_table(sparsity: Sparsity, by: By) -> "pd.DataFrame":
     """Return a long table for CSV; shares are 0 to 1.
 
-    `by` says what a line is for: a "layer"; a "image" and layer; a "channel" of a layer; a
-    "position" of a layer; or a "label" and layer. Layers without positions have no lines by
-    position.
+    `by` says what a line describes: a "layer"; an "image" in a layer; a "channel" of a layer; a
+    "position" of a layer; or a "label" in a layer. With "position", layers without positions are
+    left out.
 
     Raises
     ------

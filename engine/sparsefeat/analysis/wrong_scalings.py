@@ -1,4 +1,4 @@
-"""Measures what wrongly scaled input does to the zeros."""
+"""Measures how wrongly scaled input changes the zeros."""
 
 import os
 import warnings
@@ -43,12 +43,12 @@ def scalings(right: Scaling) -> dict[str, Callable[[UInt8], Float32]]:
     (N, H, W, 3), channels in the order RGB, to the network's float32 (N, H, W, 3).
 
     >>> list(scalings(CAFFE))[:2]
-    ['as expected', 'RGB less means of BGR']
+    ['as expected', 'RGB minus means of BGR']
     """
     usual: dict[str, Scaling | Callable[[UInt8], Float32]] = {
-        "BGR less means of BGR": CAFFE,
-        "RGB less means of BGR": lambda pixels: _floats(pixels) - _MEAN,
-        "RGB less means of RGB": lambda pixels: _floats(pixels) - _MEAN[::-1],
+        "BGR minus means of BGR": CAFFE,
+        "RGB minus means of BGR": lambda pixels: _floats(pixels) - _MEAN,
+        "RGB minus means of RGB": lambda pixels: _floats(pixels) - _MEAN[::-1],
         "BGR, no means": lambda pixels: _floats(pixels[..., ::-1]),
         "RGB in 0..255": SCALINGS["none"],
         "RGB in 0..1": SCALINGS["0..1"],
@@ -57,20 +57,20 @@ def scalings(right: Scaling) -> dict[str, Callable[[UInt8], Float32]]:
         "preprocessed twice": lambda pixels: _again(normalize(pixels, right), right),
     }
     if right == SCALINGS["none"]:
-        del usual["preprocessed twice"]  # the same as once
-    ways: dict[str, Callable[[UInt8], Float32]] = {RIGHT: _way(right)}
-    for name, way in usual.items():
-        if way != right:
-            ways[name] = _way(way) if isinstance(way, Scaling) else way
-    return ways
+        del usual["preprocessed twice"]  # it equals preprocessing once
+    compared: dict[str, Callable[[UInt8], Float32]] = {RIGHT: _function_of(right)}
+    for name, scaling in usual.items():
+        if scaling != right:
+            compared[name] = _function_of(scaling) if isinstance(scaling, Scaling) else scaling
+    return compared
 
 
-def _way(scaling: Scaling) -> Callable[[UInt8], Float32]:
+def _function_of(scaling: Scaling) -> Callable[[UInt8], Float32]:
     return lambda pixels: normalize(pixels, scaling)
 
 
 def _again(images: Float32, scaling: Scaling) -> Float32:
-    """Scale images that are scaled already."""
+    """Scale images that were already scaled, as a user does by mistake."""
     ordered = images[..., ::-1] if scaling.channel_order == "BGR" else images
     again = ordered / np.float32(scaling.divisor)
     again -= np.array(scaling.mean, np.float32)
@@ -80,12 +80,12 @@ def _again(images: Float32, scaling: Scaling) -> Float32:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScalingZeros:
-    """The zeros of one scaling.
+    """The zeros that one scaling of the input leads to.
 
     Attributes
     ----------
     scaling
-        Its name in `scalings`.
+        The scaling's name in `scalings`.
     shares
         The share of zeros in each layer, over all images.
     relative_errors
@@ -95,8 +95,8 @@ class ScalingZeros:
     n_images
         Number of images that were read.
     n_rejected, n_failed
-        Number of images that were rejected, and that could not be read for a reason that lies in
-        the system.
+        Number of images that were rejected, and of images that could not be read because of a
+        failure of the system.
     """
 
     scaling: str
@@ -141,13 +141,13 @@ def compare_scalings(
         Some of the images could not be read.
     """
     rejects: list[Reject] = []
-    ways = scalings(extractor.scaling)
-    tallies = {name: _Tally(list(extractor.layers), extractor.scaling) for name in ways}
+    compared = scalings(extractor.scaling)
+    tallies = {name: _Tally(list(extractor.layers), extractor.scaling) for name in compared}
     done = 0
 
     for pixels in _batches(extractor, each_image(inputs), rejects):
         right: dict[str, Float32] = {}
-        for name, scale in ways.items():
+        for name, scale in compared.items():
             images = np.ascontiguousarray(scale(pixels))
             outputs = extractor.run(images, check=False)
             right = right or outputs

@@ -130,7 +130,7 @@ def test_wrong_calls(
         sparsefeat.analyse(photos, "block4_pool", extractor=extractor)
     with pytest.raises(InputError, match="pass flatness=True"):
         sparsefeat.analyse(store, images=photos)
-    with pytest.raises(InputError, match="leave it out for images"):
+    with pytest.raises(InputError, match="leave it out if source is not a store"):
         sparsefeat.analyse(photos, extractor=extractor, images=photos)
     with pytest.raises(LayerError, match="no layer 'fc1'"):
         sparsefeat.analyse(store, "fc1")

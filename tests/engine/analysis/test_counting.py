@@ -35,7 +35,7 @@ def store(tmp_path: Path) -> sparsefeat.Store:
 def assert_counts(zeros: LayerZeros, layer: Layer, n_rows: int) -> None:
     """Compare with what numpy counts in the dense rows."""
     x = dense_rows(layer, range(n_rows)).reshape(n_rows, -1, layer.n_channels)
-    assert zeros.share == np.mean(x == 0)
+    assert zeros.sparsity == np.mean(x == 0)
     assert zeros.per_row.tolist() == (x == 0).sum(axis=(1, 2)).tolist()
     assert zeros.per_channel.tolist() == (x == 0).sum(axis=(0, 1)).tolist()
     assert zeros.active_rows is not None
@@ -84,9 +84,9 @@ def test_what_is_read(store: sparsefeat.Store) -> None:
 def test_a_store_without_rows(tmp_path: Path) -> None:
     write_store(tmp_path / "store", [make_batch([], rejects=[make_reject(1)])])
     zeros = count_store(sparsefeat.open(tmp_path / "store"))["block5_pool"]
-    assert zeros.share is None
+    assert zeros.sparsity is None
     assert zeros.spread.mean is None
-    assert np.isnan(zeros.channel_shares).all()
+    assert np.isnan(zeros.channel_sparsity).all()
     assert zeros.dead.size == zeros.never_zero.size == 0
     assert zeros.always_on is not None
     assert zeros.always_on.size == 0
@@ -138,11 +138,11 @@ def test_counts_are_numpys_on_the_dense_activations(
     assert list(found.counts) == list(outputs)
     for name, x in outputs.items():
         zeros = found.counts[name]
-        assert zeros.share == np.mean(x == 0)
-        assert zeros.row_shares.tolist() == [np.mean(each == 0) for each in x]
-        assert zeros.channel_shares.tolist() == np.mean(x == 0, axis=(0, 1, 2)).tolist()
-        assert zeros.position_shares is not None
-        assert zeros.position_shares.tolist() == np.mean(x == 0, axis=(0, 3)).tolist()
+        assert zeros.sparsity == np.mean(x == 0)
+        assert zeros.row_sparsity.tolist() == [np.mean(each == 0) for each in x]
+        assert zeros.channel_sparsity.tolist() == np.mean(x == 0, axis=(0, 1, 2)).tolist()
+        assert zeros.position_sparsity is not None
+        assert zeros.position_sparsity.tolist() == np.mean(x == 0, axis=(0, 3)).tolist()
         assert zeros.active_rows is not None
         assert zeros.active_rows.tolist() == (x != 0).any(axis=(1, 2)).sum(axis=0).tolist()
 
@@ -169,7 +169,7 @@ def test_no_images_at_all(extractor: sparsefeat.Extractor) -> None:
     found = count_images(extractor, [])
     assert not found.rows
     assert not found.rejects
-    assert found.counts["block4_pool"].share is None
+    assert found.counts["block4_pool"].sparsity is None
 
 
 def test_stages_are_those_that_a_model_has(small_vgg16: Path, small_vgg16_top: Path) -> None:

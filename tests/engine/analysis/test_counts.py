@@ -24,10 +24,10 @@ def test_words_for_channels() -> None:
     assert zeros.always_on is not None
     assert zeros.always_on.tolist() == [1, 2], "active somewhere in each image"
     assert zeros.never_zero.tolist() == [2], "active at every position of each image"
-    assert zeros.share == 9 / 16
-    assert zeros.channel_shares.tolist() == [1, 0.5, 0, 0.75]
-    assert zeros.position_shares is not None
-    assert zeros.position_shares.tolist() == [[0.5, 0.625]]
+    assert zeros.sparsity == 9 / 16
+    assert zeros.channel_sparsity.tolist() == [1, 0.5, 0, 0.75]
+    assert zeros.position_sparsity is not None
+    assert zeros.position_sparsity.tolist() == [[0.5, 0.625]]
 
 
 def test_spread_over_images() -> None:
@@ -56,7 +56,7 @@ def test_batches_count_as_numpy_does(
     zeros = accumulator.result()
     positions = x.reshape(len(x), layer.n_features // layer.n_channels, layer.n_channels)
     assert zeros.n_rows == len(x)
-    assert zeros.share == (np.mean(x == 0) if len(x) else None)
+    assert zeros.sparsity == (np.mean(x == 0) if len(x) else None)
     assert zeros.per_row.tolist() == (x == 0).sum(axis=1).tolist()
     assert zeros.per_channel.tolist() == (positions == 0).sum(axis=(0, 1)).tolist()
     assert zeros.active_rows is not None

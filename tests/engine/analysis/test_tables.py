@@ -49,7 +49,7 @@ def test_one_line_for_each(found: sparsefeat.Sparsity) -> None:
         assert {"layer", "zeros"} <= set(table)
         means = table.groupby("layer")["zeros"].mean()
         for name, zeros in found.counts.items():
-            assert means[name] == pytest.approx(zeros.share), "equal weights: the same mean"
+            assert means[name] == pytest.approx(zeros.sparsity), "equal weights: the same mean"
 
 
 def test_positions_are_where_they_were(found: sparsefeat.Sparsity) -> None:

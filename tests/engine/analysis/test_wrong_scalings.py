@@ -36,7 +36,7 @@ def test_errors_and_what_is_noticed(extractor: sparsefeat.Extractor, photos: Pat
     for each in wrong:
         assert min(each.relative_errors.values()) > 0.01
         # RGB less the means of BGR can't be told from right pixels.
-        assert bool(each.noticed) == (each.scaling != "RGB less means of BGR")
+        assert bool(each.noticed) == (each.scaling != "RGB minus means of BGR")
 
 
 def test_rejects_are_warned_of(extractor: sparsefeat.Extractor, photos: Path) -> None:

@@ -20,7 +20,7 @@ def test_page_and_headline(folder: Path) -> None:
     assert done.exit_code == 0, done.stderr
     heading, first, *_, last = done.stdout.splitlines()
     assert heading.startswith("12 images, 3 layers, ")
-    share = build_report(folder / "features").zeros["block5_conv3/pre"].share
+    share = build_report(folder / "features").zeros["block5_conv3/pre"].sparsity
     assert share is not None
     assert "of block5_pool is zero: " in first
     assert last == "1 file could not be read as an image."

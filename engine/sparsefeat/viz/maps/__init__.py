@@ -1,7 +1,7 @@
 """Feature maps: the channels of one layer for one image, before and after ReLU.
 
 =================  ==================================================================
-`feature_maps`     computes the maps of an image, and offers the ways to show them
+`feature_maps`     computes the maps of an image, and shows them
 `channels`         chooses channels: by number, or the best by a criterion
 `arrays`           holds the maps, their zeros, and the panels to draw
 `colours`          colour maps, and the colour of zero

@@ -47,7 +47,7 @@ class Panel:
 
     @cached_property
     def limits(self) -> Float64:
-        """The same for each channel, float64 (C,)."""
+        """Absolute value at which the colour scale of each channel ends, float64 (C,)."""
         return np.array([_limit(self.values[..., i]) for i in range(self.values.shape[-1])])
 
     def limit(self, index: int, scale: Scale) -> float:
@@ -56,7 +56,7 @@ class Panel:
 
 
 def validate_scale(scale: str) -> Scale:
-    """Return the scale, or raise `InputError` if there is no such scale."""
+    """Return the scale, or raise `InputError` if it is unknown."""
     check_choice(scale, SCALES, "scale")
     return "shared" if scale == "shared" else "channel"
 
@@ -98,7 +98,7 @@ class MapArrays:
 
     @property
     def clipped(self) -> Float64 | None:
-        """Share of each channel's positions that ReLU clips, below 0 before it: float64 (k,).
+        """Share of each channel's positions that are negative before ReLU: float64 (k,).
 
         None without a pre-activation. It may be less than `zeros`, because a pre-activation of
         exactly 0 isn't clipped, and because an int8 model rounds small values to 0.
@@ -120,10 +120,10 @@ class MapArrays:
                     "relu_split needs the pre-activation: use stage pre or both, and a layer that "
                     "has a ReLU"
                 )
-            kept, clipped = np.maximum(pre, 0), np.minimum(pre, 0)
+            positive, negative = np.maximum(pre, 0), np.minimum(pre, 0)
             return [
-                Panel("kept by ReLU", "pre", "positive", kept, "positive"),
-                Panel("clipped by ReLU", "pre", "negative", clipped, "negative"),
+                Panel("kept by ReLU", "pre", "positive", positive, "positive"),
+                Panel("clipped by ReLU", "pre", "negative", negative, "negative"),
             ]
         shown = []
         if pre is not None and self.stage != "post":

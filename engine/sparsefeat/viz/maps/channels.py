@@ -54,9 +54,9 @@ class Selection:
         n_channels
             Number of channels of the layer.
         scores
-            float64 (n_channels,): the channels with the highest scores come first, of equal ones
-            the lower number. Without scores the channels keep their order, and `top` must be
-            None.
+            float64 (n_channels,): the channels with the highest scores come first; of two channels
+            with equal scores, the one with the lower number does. Without scores the channels keep
+            their order, and `top` must be None.
 
         Raises
         ------

@@ -1,10 +1,10 @@
 """Packs activations into two bytes each: three significant decimal digits.
 
 The page shows values rounded to three significant digits, and receives them as whole numbers. Code
-0 is exactly zero. Other codes have the sign of the value; their magnitude numbers the values of
-three digits in ascending order, 900 per decade, starting at 1.00 of the lowest of 36 decades. The
-highest decade is that of the largest value. So the page shows correctly rounded values, and the
-order of codes is the order of values.
+0 is exactly zero. Other codes have the sign of the value. Their magnitude is the rank of the value
+among all numbers of three digits in 36 decades, 900 per decade: 1 for 1.00 in the lowest decade, 2
+for 1.01, and so on. The highest decade is that of the largest value. The page therefore shows
+correctly rounded values, and codes sort as values do.
 """
 
 import base64
@@ -81,8 +81,8 @@ def encode(
     """Return the code of each value, and the exponent of the lowest decade.
 
     `lowest` sets that exponent, if `values` are only a part of all values; by default it follows
-    from the largest of them. Values more than 36 decades below the largest get code 1 or -1;
-    activations don't span so many.
+    from the largest of `values`. A value that is more than 36 decades below the largest gets code
+    1 or -1, but activations don't span so many decades.
 
     Raises
     ------
@@ -114,8 +114,8 @@ def encode(
         digits = np.rint(_scaled(magnitudes, 2 - exponents)).astype(np.int64)
         if lowest is None:
             lowest = int(exponents.max()) - DECADES + 1
-        steps = (exponents - lowest) * PER_DECADE + np.clip(digits, 100, 999) - 99
-        codes[nonzero] = np.where(flat[nonzero] < 0, -1, 1) * np.maximum(steps, 1)
+        ranks = (exponents - lowest) * PER_DECADE + np.clip(digits, 100, 999) - 99
+        codes[nonzero] = np.where(flat[nonzero] < 0, -1, 1) * np.maximum(ranks, 1)
     elif lowest is None:
         lowest = 1 - DECADES
     return codes.reshape(values.shape), lowest

@@ -10,8 +10,8 @@ Colours = Literal["signed", "positive", "negative"]
 ZERO = "#b8b8b8"
 """The colour of exact zeros."""
 
-# Light is near zero, dark far from it. Tests simulate colour-blind vision: no colour comes near the
-# grey of zero, and blue and red can be told apart.
+# Light colours are near zero, dark ones far from it. Tests simulate colour-blind vision: no colour
+# comes near the grey of zero, and blue and red can be told apart.
 _BLUES = ("#f3f8fd", "#cfe4f4", "#7fb8dd", "#3a87c0", "#14579a", "#072b5f")
 _REDS = ("#fff6ef", "#fddbc2", "#f8a97c", "#e26a43", "#b32a26", "#650a1e")
 # Yellow to violet, so that small values stand out from the grey of zero.
@@ -48,8 +48,8 @@ def paint(values: npt.NDArray[np.float32], colours: Colours, limit: float) -> np
     """
     low, high = extent(colours, limit)
     palette = interpolated(STOPS[colours])
-    places = (values.astype(np.float64) - low) / (high - low) * (len(palette) - 1)
-    painted = palette[np.clip(np.rint(places), 0, len(palette) - 1).astype(np.intp)]
+    indices = (values.astype(np.float64) - low) / (high - low) * (len(palette) - 1)
+    painted = palette[np.clip(np.rint(indices), 0, len(palette) - 1).astype(np.intp)]
     painted[values == 0] = rgb(ZERO)
     return painted
 

@@ -1,4 +1,4 @@
-"""Computes the feature maps of one image, and offers the ways to show them."""
+"""Computes the feature maps of one image, and shows them."""
 
 import base64
 import os
@@ -256,10 +256,10 @@ def _check(best: str | None, reference: object) -> None:
         check_choice(best, CRITERIA, "criterion")
     if (best == "selectivity") != (reference is not None):
         raise InputError(
-            "selectivity needs a reference, a store of the layer or images: name one as reference"
+            "selectivity needs a reference: name a store that has the layer, or images"
             if reference is None
-            else f"a reference is for the criterion selectivity, got {best!r}: leave it out, or "
-            "say best selectivity"
+            else f"a reference is used by the criterion selectivity only, got {best!r}: leave the "
+            "reference out, or choose selectivity"
         )
 
 
@@ -294,7 +294,7 @@ def _stage(layer: ModelLayer, stage: Stage | None) -> Stage:
     check_choice(stage, STAGES, "stage")
     if stage != "post" and not layer.rectified:
         raise LayerError(
-            f"layer {layer.name} has no ReLU, so it has no values before it: use stage post"
+            f"layer {layer.name} has no ReLU, and so no values before ReLU: use stage post"
         )
     return stage
 

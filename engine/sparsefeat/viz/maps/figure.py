@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MAX_PLOTS = 128  # a browser takes about 4 s to draw them
 MAX_BYTES = 15_000_000  # of JSON, as for a page
 # Base64 of a position's value, 4 bytes, and of the grey below it, 1 byte. plotly writes each "/" as
-# an escape of 6 characters; in NaN, which stands where a zero is, one character in 16 is a "/".
+# an escape of 6 characters. In the base64 of NaN, which replaces zeros, one character in 16 is "/".
 POSITION_BYTES = 4 * 4 / 3 * 21 / 16 + 4 / 3
 PLOT_BYTES = 4000  # JSON of a plot's two traces, axes and label
 MANY_CHANNELS = 16  # above this number plots are smaller, eight in a row
@@ -97,7 +97,7 @@ def draw_figure(maps: MapArrays, *, scale: Scale, relu_split: bool) -> "go.Figur
 
 
 def _fitting_stride(height: int, width: int, n_plots: int) -> int:
-    """Give the smallest stride whose figure has at most `MAX_BYTES`."""
+    """Return the smallest stride with which the figure has at most `MAX_BYTES`."""
     stride = 1
     while True:
         positions = -(-height // stride) * -(-width // stride)
@@ -111,7 +111,7 @@ def _ordinal(number: int) -> str:
 
 
 def _plain(text: str) -> str:
-    """Write text so that plotly takes none of it for markup or, with MathJax, for a formula."""
+    """Escape what plotly would read as markup or, with MathJax, as a formula."""
     return html.escape(one_line(text), quote=False).replace("$", "&#36;")
 
 
@@ -125,7 +125,7 @@ def _add(
     grid: _Grid,
     bar: dict[str, Any] | None,
 ) -> None:
-    """Add a map: grey, one byte for each position, and above it in colours what isn't zero."""
+    """Add a map as two layers: grey everywhere, 1 byte per position; above it the non-zeros."""
     values = panel.values[:: grid.stride, :: grid.stride, index]
     low, high = extent(panel.colours, panel.limit(index, scale))
     common = {"xaxis": f"x{number}", "yaxis": f"y{number}", "hoverongaps": False}
@@ -170,7 +170,7 @@ def _bar(panel: Panel, at: int, width: int) -> dict[str, Any]:
 
 
 def _arrange(figure: "go.Figure", maps: MapArrays, number: int, grid: _Grid) -> None:
-    """Give plot `number`, counted from 1, its axes and its cell of the grid."""
+    """Place plot `number`, counted from 1, in its cell of the grid, and set its axes."""
     height, width, _ = maps.shape
     row, column = divmod(number - 1, grid.across)
     gap_x = 0.06 / grid.across

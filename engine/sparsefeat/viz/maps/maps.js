@@ -136,7 +136,7 @@ async function showMaps() {
     const between = (panels.length - 1) * 2;
     const atLeast = panels.length * tileWidth() + between;
     const perRow = Math.max(1, Math.floor((box.clientWidth + GAP) / (atLeast + GAP)));
-    // Full rows end where the page does.
+    // A full row is as wide as the page.
     const room = Math.floor((box.clientWidth + GAP) / perRow) - GAP - between;
     const full = Math.floor(room / panels.length);
     const width = perRow < channels.length ? full : Math.min(full, tileWidth());
@@ -226,7 +226,7 @@ async function showMaps() {
     return { index, row, column, inside };
   }
 
-  // Without a position that is pointed at, the mark is at the one that the fields name.
+  // If no position is pointed at, the mark is at the position in the fields.
   function point(found) {
     found = found || read();
     mark.style.left = `${(100 * (found.column + 0.5)) / columns}%`;

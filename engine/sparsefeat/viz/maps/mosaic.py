@@ -47,7 +47,7 @@ def draw_png(maps: MapArrays, *, scale: Scale, relu_split: bool) -> bytes:
     FigureCanvasAgg(figure)
 
     def axes(x: float, y: float, w: float, h: float) -> "Axes":
-        """Add axes at a place given in pixels from the upper left."""
+        """Add axes at a position in pixels from the upper left."""
         made = figure.add_axes((x / width, 1 - (y + h) / height, w / width, h / height))
         made.set_axis_off()
         return made
@@ -69,7 +69,7 @@ def draw_png(maps: MapArrays, *, scale: Scale, relu_split: bool) -> bytes:
 
 
 def check_matplotlib() -> None:
-    """Check that PNG files can be drawn, before the work whose results they show.
+    """Check that PNG files can be drawn, so that a command fails before it computes the maps.
 
     Raises
     ------

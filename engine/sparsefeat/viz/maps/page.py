@@ -48,7 +48,7 @@ def render_maps(maps: MapArrays, *, scale: Scale, relu_split: bool) -> str:
     """
     check_installed()
     panels = maps.panels(relu_split=relu_split)
-    # First, because this is what finds that the page is too large.
+    # First, because it raises if the page would be too large.
     packed = _packed(maps, panels)
     head = {
         "layer": maps.layer,
@@ -158,7 +158,7 @@ def _all(maps: MapArrays) -> str:
 
 
 def _table(maps: MapArrays) -> Table:
-    """Return each channel's shares, and its least, mean and largest activation, as text."""
+    """Return the columns of `MapArrays.frame` as text."""
     frame = maps.frame()
     return Table(
         caption="Each channel, in the order above",

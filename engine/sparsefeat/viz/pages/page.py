@@ -85,7 +85,7 @@ class Gallery:
 class Details:
     """Parts that are folded until the reader opens them.
 
-    They can't be plots, which need their width when they are drawn.
+    Plots are not allowed: plotly needs their width when it draws them, and folded parts have none.
     """
 
     summary: str
@@ -117,7 +117,7 @@ class Section:
 
 
 def check_installed() -> None:
-    """Check that pages can be written, before the work whose results they show.
+    """Check that pages can be written, so that a command fails before it computes their content.
 
     Raises
     ------

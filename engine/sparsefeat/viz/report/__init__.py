@@ -3,8 +3,8 @@
 ===============  ====================================================================
 `report`         computes the numbers of a report
 `sizes`          measures the bytes of layers, and estimates a lower limit
-`images`       chooses the images to show, and makes thumbnails
-`words`          writes a report as sentences and as rows of text
+`images`         chooses the images to show, and makes thumbnails
+`text`           writes a report as sentences and as rows of text
 `plots`          draws plots, and makes tables with the same numbers
 `page`           writes the page
 ===============  ====================================================================

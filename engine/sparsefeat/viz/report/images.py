@@ -24,18 +24,18 @@ from sparsefeat.images import (
 from sparsefeat.model import PRE
 
 MIN_ROWS = 10  # with fewer rows, none counts as unusual
-FAR = 3.5
+FAR = 3.5  # robust z score from which an image is unusual
 MIN_SPREAD = 0.001  # of a layer's elements: a smaller difference isn't unusual
 
 LONG_SIDE = 200  # pixels
 _QUALITY = 75
 
 
-def telling_layer(counts: Mapping[str, LayerZeros]) -> str:
+def choose_ranking_layer(counts: Mapping[str, LayerZeros]) -> str:
     """Choose the layer by which images are ranked: the deepest one in which images differ.
 
-    Pre-activations are used only if there is nothing else. The deeper a layer, the more its zeros
-    depend on what an image shows.
+    Pre-activations are used only if the store has no other layers. The deeper a layer, the more its
+    zeros depend on what an image shows.
     """
     after = [name for name in counts if not name.endswith(PRE)] or list(counts)
     differing = [name for name in after if len(np.unique(counts[name].per_row)) > 1]
@@ -104,7 +104,7 @@ def find_outliers(counts: Mapping[str, LayerZeros], paths: Sequence[str]) -> tup
                 row=row,
                 path=paths[row],
                 layer=layer,
-                zeros=float(counts[layer].row_shares[row]),
+                zeros=float(counts[layer].row_sparsity[row]),
                 z=z,
                 layers=tuple(name for _, name in entries),
             )

@@ -99,7 +99,7 @@ def _tiles(report: Report) -> list[Part]:
             tiles=[
                 Tile(
                     name=f"zeros in {zeros.name}",
-                    value=percent(zeros.share),
+                    value=percent(zeros.sparsity),
                     note=f"{percent(zeros.spread.min)} to {percent(zeros.spread.max)}",
                 ),
                 Tile(
@@ -172,7 +172,7 @@ def _positions(report: Report) -> list[Section]:
     maps = {
         name: shares
         for name, zeros in report.zeros.items()
-        if (shares := zeros.position_shares) is not None
+        if (shares := zeros.position_sparsity) is not None
     }
     if not maps:
         return []
@@ -194,7 +194,7 @@ def _images(report: Report) -> list[Section]:
     zeros = report.zeros[layer]
 
     def card(row: int, kind: str) -> Card:
-        share = percent(float(zeros.row_shares[row]))
+        share = percent(float(zeros.row_sparsity[row]))
         return _card(report, row, f"one of the {kind} images", [f"{share} zeros"])
 
     sections = []

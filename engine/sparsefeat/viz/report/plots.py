@@ -67,13 +67,13 @@ def layers_figure(report: Report) -> Figure:
         )
     for name, zeros in report.zeros.items():
         figure.add_annotation(
-            text=percent(zeros.share), x=1, xref="paper", xanchor="left", y=name, showarrow=False
+            text=percent(zeros.sparsity), x=1, xref="paper", xanchor="left", y=name, showarrow=False
         )
     lay_out(figure, height=100 + 34 * len(names))
     figure.update_layout(margin_r=64)
     figure.update_xaxes(range=[0, 100.5], ticksuffix=" %", title="share of zeros")
     figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], ticksuffix="  ")
-    spoken = ", ".join(f"{name} {percent(zeros.share)}" for name, zeros in report.zeros.items())
+    spoken = ", ".join(f"{name} {percent(zeros.sparsity)}" for name, zeros in report.zeros.items())
     return Figure(
         caption="A bar and its number show the mean over images. The thick line spans the middle "
         "half of the images, the thin line all of them.",

@@ -13,10 +13,10 @@ from sparsefeat.store import JSON, Store, choose_stored_layers
 from sparsefeat.viz.report.images import (
     Outlier,
     Thumbnail,
+    choose_ranking_layer,
     find_outliers,
     make_thumbnail,
     rank_rows,
-    telling_layer,
 )
 from sparsefeat.viz.report.sizes import Sizes, measure_sizes
 
@@ -154,7 +154,7 @@ def build_report(
     StoreNotFoundError, StoreMismatchError, StoreCorruptError, StoreError
         As `sparsefeat.open` does.
     LayerError
-        The store has no such layer.
+        The store doesn't have one of the layers.
     InputError
         The seed is negative.
 
@@ -162,7 +162,7 @@ def build_report(
     --------
     >>> import sparsefeat
     >>> found = sparsefeat.build_report("features/")  # doctest: +SKIP
-    >>> found.zeros["block5_pool"].share  # doctest: +SKIP
+    >>> found.zeros["block5_pool"].sparsity  # doctest: +SKIP
     0.883...
     """
     if seed < 0:
@@ -171,7 +171,7 @@ def build_report(
     names = choose_stored_layers(layers, list(store.layers))
     zeros = count_store(store, names, progress=progress)
     obs = store.obs
-    ranked_by = telling_layer(zeros)
+    ranked_by = choose_ranking_layer(zeros)
     sparsest, densest = rank_rows(zeros[ranked_by], EXTREMES)
     outliers = find_outliers(zeros, obs["path"].tolist())
     far = [outlier.row for outlier in outliers[:SHOWN_OUTLIERS]]

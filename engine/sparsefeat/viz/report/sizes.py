@@ -106,13 +106,13 @@ def estimate_floor(store: Store, layer: str, *, seed: int = 0) -> Floor:
 
     - *Positions of the non-zeros.* Within a channel of n elements, of which k are active, all
       arrangements count as equally likely: log2(n choose k) bits, and log2(n + 1) bits for k. If
-      one such count for the whole layer needs fewer bits (few rows or positions), it is used
-      instead. Counted over all rows.
+      this formula needs fewer bits for the layer as a whole, as with few rows or positions, it is
+      applied to the whole layer. This term is computed from all rows.
     - *Values of the non-zeros.* The entropy of the upper 16 bits of the float32 values (sign,
       exponent, 7 bits of mantissa) plus those of the two lower bytes, taken as independent. If
       values repeat 16 times or more on average, as those of int8 models do, and the entropy of
-      whole values is less, that is used. If a part stores codes, the codes are used. Sampled from
-      up to 64 rows drawn at random with `seed`, and at most 2^24 elements.
+      whole values is less, that is used. If a part stores codes, the codes are used. This term is
+      estimated from up to 64 rows drawn at random with `seed`, and at most 2^24 elements.
 
     It isn't a lower bound: a coder that models what neighbouring positions and channels have in
     common may need fewer bytes. Nor does it count the frequency tables that a coder needs.
@@ -189,9 +189,9 @@ class ValueCounts:
         self._upper += np.bincount(bits >> 16, minlength=1 << 16)
         for byte, counts in enumerate(self._lower):
             counts += np.bincount((bits >> (8 * byte)) & 0xFF, minlength=1 << 8)
-        kept = bits[: _DISTINCT_VALUES - self._n_whole]
-        self._whole.append(kept.copy())
-        self._n_whole += len(kept)
+        whole = bits[: _DISTINCT_VALUES - self._n_whole]
+        self._whole.append(whole.copy())
+        self._n_whole += len(whole)
 
     def entropy(self) -> float:
         """Return the bits per value; see `estimate_floor`."""

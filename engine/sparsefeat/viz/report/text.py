@@ -12,10 +12,10 @@ from sparsefeat.viz.report.images import FAR, MIN_ROWS
 from sparsefeat.viz.report.report import Report
 from sparsefeat.viz.report.sizes import MIN_VALUES, SAMPLE_ROWS
 
-FEW_IMAGES = 100  # below this number, a dead channel may only lack a fitting image
+FEW_IMAGES = 100  # with fewer, a channel may be dead only because no image shows its feature
 LISTED_RANGES = 200
 
-# The settings that stand first, in this order, and their labels.
+# The settings that are listed first, in this order, and their labels.
 _MAIN = {
     "model.architecture": "network",
     "weights_source": "weights",
@@ -67,7 +67,7 @@ def findings(report: Report) -> list[str]:
 
 
 def channel_sentences(report: Report) -> list[str]:
-    """List the dead channels and those always on, for each layer that has some."""
+    """List the channels that are dead or always on, for each layer that has any."""
     said = []
     for name, zeros in report.zeros.items():
         if len(zeros.dead):
@@ -106,13 +106,13 @@ def outlier_method(report: Report) -> str:
 def main_rows(
     settings: list[tuple[str, str]], provenance: list[tuple[str, str]]
 ) -> list[tuple[str, str]]:
-    """Return the most important of the rows below."""
+    """Return the most important settings and provenance, in the order of `_MAIN`."""
     known = dict(settings) | dict(provenance)
     return [(label, known[key]) for key, label in _MAIN.items() if key in known]
 
 
 def settings_rows(report: Report) -> list[tuple[str, str]]:
-    """Return the settings, which are the same for all parts."""
+    """Return the settings, which all parts have in common."""
     return list(flat(report.settings))
 
 
@@ -168,7 +168,7 @@ def _no_rows(report: Report) -> str:
 def _sparsity(report: Report) -> str:
     zeros = report.zeros[report.ranked_by]
     spread = zeros.spread
-    said = f"{percent(zeros.share)} of {zeros.name} is zero"
+    said = f"{percent(zeros.sparsity)} of {zeros.name} is zero"
     if report.n_rows == 1:
         return f"{said} in the only image."
     return (
@@ -184,13 +184,13 @@ def _range(report: Report) -> list[str]:
         return []
 
     def share(zeros: LayerZeros) -> float:
-        return zeros.share or 0.0
+        return zeros.sparsity or 0.0
 
     least, most = min(rectified.values(), key=share), max(rectified.values(), key=share)
     if least is most:
         return []
-    fewest = f"{least.name} has the fewest zeros ({percent(least.share)})"
-    return [f"{fewest}, {most.name} the most ({percent(most.share)})."]
+    fewest = f"{least.name} has the fewest zeros ({percent(least.sparsity)})"
+    return [f"{fewest}, {most.name} the most ({percent(most.sparsity)})."]
 
 
 def _channels(report: Report) -> str:

@@ -13,7 +13,7 @@ from sparsefeat.analysis import LayerZeros
 from sparsefeat.images import encode_path
 from sparsefeat.types import Layer
 from sparsefeat.viz.report import find_outliers
-from sparsefeat.viz.report.images import make_thumbnail, rank_rows, robust_z, telling_layer
+from sparsefeat.viz.report.images import choose_ranking_layer, make_thumbnail, rank_rows, robust_z
 
 
 def counted(name: str, per_row: list[int]) -> LayerZeros:
@@ -77,11 +77,11 @@ def test_too_few_or_too_equal_to_tell(per_row: list[int]) -> None:
 
 def test_the_last_layer_in_which_images_differ_ranks_them() -> None:
     pools = {"block4_pool": counted("any", [3, 4]), "block5_pool": counted("any", [5, 4])}
-    assert telling_layer(pools) == "block5_pool"
-    assert telling_layer(pools | {"predictions": counted("any", [0, 0])}) == "block5_pool"
-    assert telling_layer(pools | {"fc1/pre": counted("any", [0, 1])}) == "block5_pool"
-    assert telling_layer({"fc1/pre": counted("any", [0, 1])}) == "fc1/pre"
-    assert telling_layer({"a": counted("any", []), "b": counted("any", [])}) == "b"
+    assert choose_ranking_layer(pools) == "block5_pool"
+    assert choose_ranking_layer(pools | {"predictions": counted("any", [0, 0])}) == "block5_pool"
+    assert choose_ranking_layer(pools | {"fc1/pre": counted("any", [0, 1])}) == "block5_pool"
+    assert choose_ranking_layer({"fc1/pre": counted("any", [0, 1])}) == "fc1/pre"
+    assert choose_ranking_layer({"a": counted("any", []), "b": counted("any", [])}) == "b"
 
 
 def test_the_furthest_first_and_nobody_twice() -> None:

@@ -19,12 +19,12 @@ def test_every_count_is_numpys(real: Real) -> None:
     for name, x in real.dense.items():
         zero, zeros = x == 0, real.report.zeros[name]
         shares = zero.reshape(len(x), -1).mean(axis=1)
-        assert zeros.share == np.mean(zero)
-        assert zeros.row_shares.tolist() == shares.tolist()
+        assert zeros.sparsity == np.mean(zero)
+        assert zeros.row_sparsity.tolist() == shares.tolist()
         assert zeros.spread.median == np.median(shares)
         assert zeros.per_channel.tolist() == zero.sum(axis=(0, 1, 2)).tolist()
-        assert zeros.position_shares is not None
-        np.testing.assert_array_equal(zeros.position_shares, zero.mean(axis=(0, 3)))
+        assert zeros.position_sparsity is not None
+        np.testing.assert_array_equal(zeros.position_sparsity, zero.mean(axis=(0, 3)))
         active = (~zero).any(axis=(1, 2))
         assert zeros.active_rows is not None
         assert zeros.active_rows.tolist() == active.sum(axis=0).tolist()
