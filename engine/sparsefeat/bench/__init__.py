@@ -9,10 +9,10 @@
 `ort_engine`     the exported network as `Extractor` runs it
 `torch_engine`   the same network in PyTorch
 `agreement`      compares the outputs of two engines
-`schedule`       warms engines up, lets them take turns, watches other programs
+`schedule`       warms engines up, gives them turns, measures the load of other programs
 `ratios`         confidence intervals and verdicts of paired times
 `result`         the result
-`words`          writes a result as sentences and rows of text
+`text`           writes a result as sentences and rows of text
 `report`         writes a result as a page
 ===============  ====================================================================
 

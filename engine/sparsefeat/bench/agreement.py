@@ -79,9 +79,9 @@ def compare_layer(
     agreeing = float(np.mean((got == 0) == (expected == 0)))
     if not (error <= limit and agreeing >= least):  # NaN fails as well
         raise BenchmarkError(
-            f"engine {engine.name} computes {layer} with a relative error of {error:.1e}, and "
-            f"agrees in {agreeing:.4f} of the zeros (against {reference.name}); expected at most "
-            f"{limit:.0e} and at least {least} for {engine.precision}: it isn't timed"
+            f"engine {engine.name} computes {layer} with a relative error of {error:.1e} and "
+            f"{agreeing:.4f} of the zeros in common with {reference.name}, expected at most "
+            f"{limit:.0e} and at least {least} for {engine.precision}: leave the engine out"
         )
     return Agreement(reference=reference.name, relative_l2=error, zeros_agree=agreeing)
 

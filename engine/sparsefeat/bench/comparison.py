@@ -78,9 +78,9 @@ def compare(
 
     Each engine runs in its own process with the same number of threads. The engines take turns in
     rounds, in a new random order in each round. One engine has two turns in each round: comparing
-    it with itself measures the noise. Before they are timed, the outputs of all engines are
-    compared with those of Keras, which is started for this even if it isn't timed; if Keras isn't
-    installed or doesn't have the layers, with those of ONNX Runtime's CPU provider.
+    it with itself measures the noise. Before the engines are timed, their outputs are compared
+    with those of Keras, which is started for this even if it isn't timed. If Keras isn't installed
+    or doesn't have the layers, ONNX Runtime's CPU provider takes its place.
 
     Parameters
     ----------
@@ -273,7 +273,7 @@ def _start(
     workers: list[WorkerProcess] = []
     left_out: dict[str, str] = {}
     for engine in wanted if named else ():
-        job.options(engine)  # raises what is wrong with the call before anything is started
+        job.options(engine)  # so that an invalid call fails before an engine is started
     for engine in wanted:
         if stop.is_set():
             break

@@ -122,7 +122,7 @@ def choose_engines(wanted: str | Collection[str]) -> tuple[Engine, ...]:
     Raises
     ------
     InputError
-        There is no engine of that name, or no name was given.
+        A name is unknown, or no name was given.
 
     Examples
     --------

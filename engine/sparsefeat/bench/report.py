@@ -242,7 +242,7 @@ def _machine(result: Result) -> Table:
         *machine["variables"].items(),
         ("model", f"{settings['model']}, {settings['weights']}"),
         ("layers", ", ".join(settings["layers"])),
-        ("image_paths", ", ".join(settings["image_paths"])),
+        ("images", ", ".join(settings["image_paths"])),
         ("preprocessing", settings["preprocess"]),
         ("seed", settings["seed"]),
     ]

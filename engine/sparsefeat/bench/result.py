@@ -42,7 +42,7 @@ class Measurement:
     threads_used
         Processor time divided by elapsed time during the engine's turns.
     idle_threads
-        The same while other engines computed.
+        Processor time divided by elapsed time while other engines computed.
     delayed
         Share of the time in which the engine's threads were ready but had no processor; 0 if the
         system doesn't report it.

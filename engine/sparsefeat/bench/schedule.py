@@ -226,7 +226,7 @@ class Schedule:
     def _round(
         self, batch_size: int, turns: dict[str, Turns], slots: Sequence[WorkerProcess]
     ) -> list[dict[str, Any]] | None:
-        """Run the turns of one round in random order; return their answers in that of `slots`."""
+        """Run the turns of a round in random order; return the answers in the order of `slots`."""
         answers: dict[int, dict[str, Any]] = {}
         for index in self._rng.permutation(len(slots)):
             if self._stop.is_set():

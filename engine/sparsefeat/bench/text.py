@@ -108,7 +108,7 @@ def cautions(result: Result) -> list[str]:
 
 
 def _busy(result: Result) -> str | None:
-    """Say how much other programs used the engines' processors; None if hardly."""
+    """Say how much other programs used the engines' processors; return None if it was little."""
     limits, threads = result.environment["limits"], result.settings["threads"]
     count = len(limits["affinity"] or ()) or result.environment["processor"]["logical_count"] or 1
     most = max(0, count - threads) + BUSY * min(threads, count)

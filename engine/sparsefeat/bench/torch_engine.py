@@ -66,7 +66,7 @@ class TorchEngine:
         batch_sizes: list[int],
         threads: int,
     ) -> None:
-        # With more than one, compilation starts processes that stay.
+        # With more than one, compilation starts processes that keep running.
         os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
         with importing("torch", "pip install 'sparsefeat[torch]', or a build of your choice"):
             import torch

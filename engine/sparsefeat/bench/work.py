@@ -35,7 +35,7 @@ Float32 = NDArray[np.float32]
 T = TypeVar("T", bound=ImageInput)
 ImageInputs = str | os.PathLike[str] | Iterable[ImageInput | Reject]
 
-# The package that ships sample images; it is found, but not imported.
+# The package that ships sample images. Its folder is looked up without importing it.
 SHIPPED_IN = "sparsefeat_export"
 
 # From files, a pass has at least this many files and batches, because a pipeline must fill first.
@@ -151,7 +151,7 @@ class Images:
 
     `paths` are the images used, which repeat if there are fewer than N; `own` says whether they
     are the user's rather than those that sparsefeat ships; `failed` is the number of images that
-    could not be read for a reason that lies in the system.
+    could not be read because of a failure of the system.
     """
 
     array: Float32
@@ -231,7 +231,7 @@ def find_files(images: ImageInputs, count: int, *, size: tuple[int, int]) -> Fil
     Raises
     ------
     SourceError
-        There is no such file.
+        There is no JPEG file that can be read.
     InputError
         An image isn't a file.
 

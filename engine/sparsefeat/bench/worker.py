@@ -1,6 +1,6 @@
 """A process that runs one engine on command: ``python -m sparsefeat.bench.worker``.
 
-It reads a JSON object from each line of standard input and answers it by one on standard output:
+It reads a JSON object from each line of standard input, and answers with one on standard output:
 
 =======================================================  =======================================
 ``{"build": "module:name", "options": {}, ...}``           ``{"facts": {}}``; the first command
@@ -107,7 +107,7 @@ class _Server:
             yield from self.engine.extract(files, batch_size=batch_size, size=self._size)
 
     def _go(self, batch_size: int) -> float:
-        """Run once; return the seconds until the last outputs were there."""
+        """Run once; return the seconds until the last outputs were available."""
         before = last = time.perf_counter()
         for outputs in self._run(batch_size):
             last = time.perf_counter()
@@ -161,7 +161,7 @@ class _Server:
 def _commands() -> "queue.SimpleQueue[dict[str, Any]]":
     """Read commands in a thread, so that the process ends as soon as its parent does."""
     commands: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    # Not from sys.stdin: a process forked by a loader closes it, and would wait for its lock.
+    # sys.stdin isn't used: a process forked by a loader closes it, and would wait for its lock.
     lines = os.fdopen(os.dup(0))
 
     def read() -> None:
