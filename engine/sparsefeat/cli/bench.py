@@ -76,7 +76,7 @@ onnxruntime-cuda; with --int8 onnxruntime-cpu-int8, onnxruntime-openvino-int8.
     "--baseline",
     metavar="NAME",
     help="Engine that the others are compared with.  "
-    "[default: the fastest one of TensorFlow, else onnxruntime-cpu]",
+    "[default: TensorFlow's fastest engine, else onnxruntime-cpu]",
 )
 @click.option(
     "--rounds",
@@ -132,8 +132,8 @@ def bench(
 
     IMAGES are folders, files and patterns; by default ten images that sparsefeat ships. Without
     --from-files only the network is timed. Each engine runs in its own process with the same
-    number of threads, and the engines take turns. Their outputs are compared before they are
-    timed. TensorFlow needs pip install 'sparsefeat[export]', PyTorch 'sparsefeat[torch]', and
+    number of threads, and the engines take turns. Their outputs are compared before any engine
+    is timed. TensorFlow needs pip install 'sparsefeat[export]', PyTorch 'sparsefeat[torch]', and
     --html 'sparsefeat[viz]'.
     """
     from sparsefeat.bench import compare, render_report

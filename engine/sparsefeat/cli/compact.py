@@ -53,8 +53,8 @@ def compact(
 ) -> None:
     """Combine small neighbouring parts of STORE into full ones.
 
-    Rows keep their order and their values. Rows that were removed or replaced are dropped, and
-    rejects whose image has a row by now. A part is small if it has less than half the rows and
+    Rows keep their order and their values. Rows that were removed or replaced are dropped, and so
+    are rejects of images that now have a row. A part is small if it has less than half the rows and
     half the bytes of a full one. Other processes may read and write the store meanwhile. The old
     parts take space until sparsefeat vacuum deletes them.
     """
@@ -85,11 +85,11 @@ def compact(
 
 
 def _said(outcome: "Compaction", seconds: float) -> str:
-    kept = outcome.parts_before - sum(map(len, outcome.groups))
-    lost = f"; {counted(outcome.lost, 'group')} changed by others meanwhile" * bool(outcome.lost)
+    n_unchanged = outcome.parts_before - sum(map(len, outcome.groups))
+    lost = f"; {counted(outcome.lost, 'group')} changed by other processes" * bool(outcome.lost)
     if not outcome.groups:
         what = "nothing was combined" if outcome.lost else "nothing to combine"
-        return f"{what} in {counted(kept, 'part')}{lost}"
+        return f"{what} in {counted(n_unchanged, 'part')}{lost}"
     planned = outcome.bytes_after is None
     said = (
         f"{counted(outcome.parts_before, 'part')} "

@@ -71,7 +71,7 @@ def convert(
 ) -> None:
     """Convert STORE to a file that other programs read; values are equal bit for bit.
 
-    OUT appears when it is complete; an interrupted or failed command leaves nothing. h5ad and
+    OUT is created when it is complete; an interrupted or failed command leaves no file. h5ad and
     parquet need pip install 'sparsefeat[convert]'.
     """
     import sparsefeat
@@ -100,7 +100,7 @@ def convert(
 
     start = time.monotonic()
     with shown("rows") as show:
-        done, stopped_by = run_stoppable(work, stopping="stopping after the rows in hand")
+        done, stopped_by = run_stoppable(work, stopping="stopping after the current rows")
     if done is not None:
         seconds = time.monotonic() - start
         if as_json:

@@ -62,7 +62,7 @@ def demo(ctx: click.Context, output: str) -> None:
     page = folder / "report.html"
     ctx.invoke(report, store=str(store), output=str(page))
     click.echo()
-    click.echo(f"The report, to be opened in a browser: {page}")
+    click.echo(f"Open the report in a browser: {page}")
 
 
 def copy_photographs(folder: Path) -> list[Path]:

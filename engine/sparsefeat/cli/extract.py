@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sparsefeat.pipeline import ExtractionResult, Extractor, ExtractorOptions, Profile
     from sparsefeat.store import Values
 
-LISTS = (".csv", ".tsv", ".txt")  # not images, unless their content says so
+LISTS = (".csv", ".tsv", ".txt")  # endings of files that are probably meant for --files-from
 # As in sparsefeat.store.Values, except bits:N.
 VALUES = ("float32", "float16", "bfloat16", "uint8")
 
@@ -83,7 +83,7 @@ Running the same command again continues where the last run ended.
 @click.option(
     "--path-column",
     metavar="NAME",
-    help="Column of such a table with the paths.  [default: path, file_name, image, url, ...]",
+    help="Column of the table with the paths.  [default: path, file_name, image, url, ...]",
 )
 @click.option(
     "--label-column",
@@ -104,7 +104,7 @@ Running the same command again continues where the last run ended.
     metavar="N",
     default=1024,
     show_default=True,
-    help="Rows committed together; a killed run loses at most so many.",
+    help="Rows committed together; a killed run loses at most this many.",
 )
 @click.option(
     "--identity",
@@ -124,7 +124,8 @@ Running the same command again continues where the last run ended.
     "--cluster",
     metavar="local|auto|HOST:PORT",
     help="Extract in worker processes: on this machine (local), on the Ray cluster that it "
-    "belongs to (auto), or on the one with this head. --threads is for one worker.",
+    "belongs to (auto), or on the Ray cluster with this head node. --threads applies to each "
+    "worker.",
 )
 @click.option(
     "--update",
@@ -171,7 +172,7 @@ def extract(
     from sparsefeat.images import ImageStream, Search, Shard
     from sparsefeat.pipeline import ExtractionResult, ExtractorOptions, check_store
 
-    kept = _parsed(values)  # before the model is loaded
+    precision = _parsed(values)  # before the model is loaded
     share = None if shard is None else Shard.parse(shard)
     if not images and files_from is None:
         raise click.UsageError("name folders, files or patterns with IMAGES, or use --files-from")
@@ -195,7 +196,7 @@ def extract(
             daemon=True,
         ).start()
         chosen = ExtractorOptions(**options)
-        check_store(output, model, chosen, kept)  # before anything that takes time
+        check_store(output, model, chosen, precision)  # before anything that takes time
         search = Search(
             images,
             files_from=files_from,
@@ -234,7 +235,7 @@ def extract(
                     options=None if extractor else chosen,
                     cluster=cluster,
                     rows_per_part=rows_per_part,
-                    values=kept,
+                    values=precision,
                     identity=identity,  # type: ignore[arg-type]
                     retry_rejects=retry_rejects,
                     update=update,
@@ -261,7 +262,7 @@ def extract(
         _print(output, outcome, seconds)
         _hint_at_lists(images, outcome)
         if outcome.losses:
-            _print_losses(outcome, kept)
+            _print_losses(outcome, precision)
         if profiled and outcome.profile and extractor:
             _print_profile(outcome.profile, setup_seconds, extractor)
     if stopped_by is not None:
@@ -359,8 +360,8 @@ def _print(output: str, outcome: "ExtractionResult", seconds: float) -> None:
         )
     if outcome.crashes:
         log(
-            f"{counted(outcome.crashes, 'worker process', 'worker processes')} died; what they "
-            "worked on was tried again"
+            f"{counted(outcome.crashes, 'worker process', 'worker processes')} died; their "
+            "images were tried again"
         )
     if outcome.changed:
         log(
@@ -373,7 +374,7 @@ def _print(output: str, outcome: "ExtractionResult", seconds: float) -> None:
 
 
 def _hint_at_lists(arguments: tuple[str, ...], outcome: "ExtractionResult") -> None:
-    """Name the option for a list that was given as if it were an image."""
+    """Name the option for a list of images that was given as if it were an image."""
     if not outcome.rejected:
         return
     for one in arguments:
@@ -425,7 +426,7 @@ def _print_profile(profile: "Profile", setup_seconds: float, extractor: "Extract
     print_table(("stage", "threads", "busy", "of the run", "waiting"), rows)
     click.echo(
         f"the run took {profile.seconds:.2f} s, after {setup_seconds:.2f} s to list images and "
-        "load the model; list, write and other share a thread"
+        "load the model; the stages list, write and other run in one thread"
     )
     variant = extractor.convolution_variant
     click.echo(f"convolution: {extractor.convolution}" + (f" ({variant})" if variant else ""))

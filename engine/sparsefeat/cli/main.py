@@ -62,8 +62,8 @@ EPILOG = """
 \b
 Exit codes:
   0         success
-  1         some images could not be read; the same command tries them again,
-            or all were rejected; or verify found damage or changed images
+  1         some images could not be read (the same command retries them), or
+            all were rejected; or verify found damage or changed images
   2         an error: one line on standard error says what to do
   70        a bug in sparsefeat: one line says what to report
   130, 143  interrupted (SIGINT, SIGTERM); everything committed is safe
@@ -90,6 +90,7 @@ REFUSALS = tuple(
     )
     if hasattr(errno, name)
 )
+FULL = tuple(getattr(errno, name) for name in ("EDQUOT", "ENOSPC") if hasattr(errno, name))
 
 
 class UserError(click.ClickException):
@@ -142,7 +143,7 @@ class _Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for heading, commands in GROUPS.items():
             with formatter.section(heading):
-                # Padded, so that the texts of all groups begin in one column.
+                # Names are padded, so that the texts of all groups begin in one column.
                 width = max(map(len, COMMANDS))
                 formatter.write_dl([(name.ljust(width), text) for name, text in commands.items()])
 
@@ -163,7 +164,7 @@ class _Commands(click.Group):
         # A file's name may not be valid Unicode; it is printed with escapes.
         if isinstance(sys.stdout, io.TextIOWrapper):
             if isinstance(sys.stdout.buffer, io.RawIOBase):
-                # With PYTHONUNBUFFERED, what the system doesn't take at once would be lost.
+                # With PYTHONUNBUFFERED, the rest of a partial write would be lost.
                 buffered = io.BufferedWriter(sys.stdout.buffer)
                 sys.stdout = io.TextIOWrapper(buffered, sys.stdout.encoding, write_through=True)
             sys.stdout.reconfigure(errors="backslashreplace")
@@ -221,11 +222,7 @@ def _tell(exc: Exception) -> NoReturn:
         _drop_standard_output()
         raise UserError(f"can't write to standard output ({exc.strerror or exc})") from exc
     if isinstance(exc, OSError) and exc.errno in REFUSALS:
-        where = "" if exc.filename is None else f": {os.fsdecode(exc.filename)}"
-        raise UserError(
-            f"the system refused access ({exc.strerror}{where}): check space, permissions and the "
-            "name, and run the same command again"
-        ) from exc
+        raise UserError(_describe_refusal(exc)) from exc
     from sparsefeat.system import failed_import, interrupted
 
     failed = failed_import(exc)
@@ -236,6 +233,16 @@ def _tell(exc: Exception) -> NoReturn:
     raise UserError(str(failed)) from exc
 
 
+def _describe_refusal(exc: OSError) -> str:
+    file = "a file" if exc.filename is None else os.fsdecode(exc.filename)
+    if exc.errno in FULL:
+        return f"can't write {file} ({exc.strerror}): free space, and run the same command again"
+    return (
+        f"can't read or write {file} ({exc.strerror}): check its name and permissions, and the "
+        "limits of the system, and run the same command again"
+    )
+
+
 def _is_printing(exc: OSError) -> bool:
     """Return whether writing to standard output failed, rather than to another file."""
     *_, (last, _) = traceback.walk_tb(exc.__traceback__)
@@ -243,7 +250,7 @@ def _is_printing(exc: OSError) -> bool:
 
 
 def _drop_standard_output() -> None:
-    """Discard what isn't written yet; otherwise Python would try again when it ends."""
+    """Discard unwritten output, which Python would otherwise try to write again when it ends."""
     with suppress(io.UnsupportedOperation):  # a test's replacement
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

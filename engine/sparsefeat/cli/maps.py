@@ -108,7 +108,7 @@ def maps(
 
     if output is None and (scale is not None or relu_split):
         raise click.UsageError(
-            "--scale and --relu-split say how maps are drawn: add -o with a name in .html or .png"
+            "--scale and --relu-split say how maps are drawn: add -o FILE.html or -o FILE.png"
         )
     if relu_split and stage == "post":
         raise click.UsageError(
@@ -118,7 +118,7 @@ def maps(
         check_one_printed(("--json", as_json), ("-o -", output))
         _check_output(output)
     with warnings_as_lines():
-        # Made for just these outputs, so that the network is loaded once.
+        # The extractor is made for just these outputs, so that the network is loaded once.
         names = outputs(layer, stage, ModelFile.open(model).metadata.layers)  # type: ignore[arg-type]
         if relu_split and len(names) == 1:
             raise click.UsageError(f"{layer} has no ReLU: leave --relu-split out")
@@ -145,7 +145,7 @@ def maps(
 
 
 def _check_output(output: str) -> None:
-    """Check that the output can be made, before the work for it."""
+    """Check that the packages which draw the output are installed, before anything is computed."""
     from sparsefeat.viz.maps import check_matplotlib
     from sparsefeat.viz.pages import check_installed
 

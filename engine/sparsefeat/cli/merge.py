@@ -74,6 +74,7 @@ def merge(
             f"{printable(output)}: {counted(outcome.rows, 'row')} and "
             f"{counted(outcome.rejected, 'reject')} added in {counted(outcome.parts, 'part')}, "
             f"{format_bytes(outcome.bytes_added)}; "
-            f"{counted(outcome.duplicates, 'row')} already there; {time.monotonic() - start:.1f} s"
+            f"{counted(outcome.duplicates, 'row')} already in the store; "
+            f"{time.monotonic() - start:.1f} s"
         )
     exit_if_stopped(outcome.stopped, stopped_by)

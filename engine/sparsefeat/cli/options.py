@@ -111,7 +111,7 @@ class OutputFile(OutputFolder):
         self._endings, self._is_text = endings, is_text
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check that the file can be written, before the work whose result it gets."""
+        """Check that the file can be written, so that the command fails before it computes."""
         if value == "-" and self._is_text:
             return value
         path = Path(super().convert(value, param, ctx))
@@ -152,7 +152,7 @@ def _is_count(word: str) -> bool:
 
 
 def check_one_printed(*printed: tuple[str, object]) -> None:
-    """Refuse two options that both print to standard output; takes each one's name and value."""
+    """Refuse two options that both print to standard output, given as names and values."""
     names = [name for name, value in printed if value is True or value == "-"]
     if len(names) > 1:
         raise click.UsageError(f"{' and '.join(names)} both print: leave one of them out")
@@ -167,7 +167,8 @@ def refuse_given(ctx: click.Context, names: tuple[str, ...], why: str) -> None:
         and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
     ]
     if given:
-        raise click.UsageError(f"{', '.join(given)}: {why}; leave it out")
+        them = "it" if len(given) == 1 else "them"
+        raise click.UsageError(f"{', '.join(given)}: {why}; leave {them} out")
 
 
 model_option = click.option(
@@ -248,7 +249,7 @@ EXTRACTOR_OPTIONS = {
         "--decode-threads",
         type=click.IntRange(1),
         metavar="N",
-        help="Threads that decode images.  [default: as --threads]",
+        help="Threads that decode images.  [default: the same as --threads]",
     ),
     "batch_size": click.option(
         "--batch-size",

@@ -12,9 +12,10 @@ LOG_EVERY_SECONDS = 30.0
 _log = logging.getLogger("sparsefeat")
 
 Show = Callable[..., None]
-"""Called with the number done, the total (None if unknown) and a note; optionally with `worked`,
-the number that took time because they weren't skipped, and `what`, the things counted if they
-differ for now."""
+"""Called with the number done, the total (None if unknown) and a note.
+
+Optional arguments: `worked`, the number that were not skipped, from which the rate is computed; and
+`what`, the things that are counted for now, if they differ from those that `shown` was given."""
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def quantize(
     Every layer is compared with float32 on images that aren't used for calibration. Needs
     pip install 'sparsefeat[cpu]'.
     """
-    with export_package() as package, shown("passes of an image") as progress:
+    with export_package() as package, shown("layer passes") as progress:
         result = package.quantize(
             model,
             output,

@@ -177,11 +177,12 @@ def sparsity(
     for each in found:
         _note_unmeasured(each)
     if not compare and not found[0].n_images:
-        source, said = found[0].source, "there are no rows to count"
+        source = found[0].source
+        said = f"{source}: there are no rows to count"
         if stores and found[0].rejects:
-            said += f"; its {counted(len(found[0].rejects), 'reject')}: sparsefeat info "
-            said += f"{shlex.quote(source)} --rejects"
-        log(printable(f"{source}: {said}"))
+            said += f"; sparsefeat info {shlex.quote(source)} --rejects lists its "
+            said += counted(len(found[0].rejects), "reject")
+        log(printable(said))
         raise click.exceptions.Exit(1)
     for each, names in zip(found, sets, strict=True):
         _note_missing_stages(each, layers, extractor, is_stored=names[0] in stores)
@@ -273,7 +274,7 @@ def _scalings(inputs: "list[Source | Reject]", extractor: "Extractor") -> "list[
 
 
 def _note_unmeasured(found: "Sparsity") -> None:
-    """Log of how many stored images the flatness wasn't measured, and why."""
+    """Log for how many stored images flatness wasn't measured, and why."""
     if found.unmeasured:
         unmeasured = sum(found.unmeasured.values())
         reasons = ", ".join(f"{reason} ({n:,})" for reason, n in found.unmeasured.items())
@@ -364,7 +365,9 @@ def _show_differences(
         for other in found[1:]:
             differences += other.compare(found[0])
     if not differences:
-        raise click.UsageError("the sets have no layer and no images in common to compare")
+        raise click.UsageError(
+            "nothing to compare: the sets have no layer in common, or one of them has no images"
+        )
     if as_json:
         print_json([dataclasses.asdict(each) for each in differences])
     if csv_file is not None:

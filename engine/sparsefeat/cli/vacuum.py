@@ -72,7 +72,7 @@ def describe_vacuum(store: str, outcome: "Vacuum", *, dry_run: bool = False) -> 
     """Say what was deleted, or would be."""
     verb = "would be deleted" if dry_run else "deleted"
     waiting = (
-        f"; {counted(outcome.waiting, 'part')} kept, because changed or replaced recently"
+        f"; {counted(outcome.waiting, 'part')} kept (changed or replaced recently)"
         if outcome.waiting
         else ""
     )

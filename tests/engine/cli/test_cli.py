@@ -392,7 +392,7 @@ def test_the_demo_shows_what_came_out(vgg16: Path, tmp_path: Path) -> None:
     assert re.search(r"block1_pool +112x112x64 +2\d\.\d % +19\.3 MB +1\d", said)
     assert re.search(r"block5_pool +7x7x512 +8\d\.\d % +602 kB +\d\d", said)
     lines = said.splitlines()
-    assert lines[-1] == "The report, to be opened in a browser: demo/report.html"
+    assert lines[-1] == "Open the report in a browser: demo/report.html"
     assert (tmp_path / "demo/report.html").is_file()
     line = lines[lines.index("To open the store:") + 1]
     opened = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True)

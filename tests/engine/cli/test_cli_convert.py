@@ -131,5 +131,5 @@ def test_a_signal_leaves_nothing(folder: Path, number: int, words: tuple[str, ..
         process.send_signal(number)
         assert process.wait() == 128 + number
         assert process.stderr is not None
-        assert process.stderr.read().startswith("stopping after the rows in hand")
+        assert process.stderr.read().startswith("stopping after the current rows")
     assert only_store_left(folder)

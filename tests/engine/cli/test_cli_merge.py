@@ -23,7 +23,7 @@ def test_one_store_of_two(folder: Path) -> None:
     done = run("merge a b -o week", folder)
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.startswith("week: 3 rows and 1 reject added in 1 part, ")
-    assert "; 1 row already there; " in done.stdout
+    assert "; 1 row already in the store; " in done.stdout
     assert ok("verify week", folder).startswith("week: undamaged; 3 rows")
     facts = json.loads(ok("merge b -o week --json", folder))
     assert (facts["rows"], facts["duplicates"], facts["store"]) == (0, 2, "week")

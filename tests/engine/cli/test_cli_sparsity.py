@@ -238,7 +238,7 @@ def test_a_store_of_rejects_alone_says_where_they_are(folder: Path, small_vgg16:
     assert command.run(folder, *extract, "--size", "64x64").exit_code == 1
     done = command.run(folder, "sparsity", "bad store")
     assert (done.exit_code, done.stdout) == (1, "")
-    said = "there are no rows to count; its 1 reject: sparsefeat info 'bad store' --rejects\n"
+    said = "there are no rows to count; sparsefeat info 'bad store' --rejects lists its 1 reject\n"
     assert done.stderr.endswith(said)
 
 

@@ -29,7 +29,7 @@ def store(tmp_path: Path) -> Path:
 def test_what_it_would_do_and_does(store: Path) -> None:
     nothing = (
         "features: 0 parts (0 B on disk), 0 snapshots and 0 temporary files deleted; "
-        "3 parts kept, because changed or replaced recently\n"
+        "3 parts kept (changed or replaced recently)\n"
     )
     assert ok("vacuum features", store.parent) == nothing
     assert len(leftovers(store)) == PARTS
@@ -51,7 +51,7 @@ def test_what_waits_is_said(store: Path) -> None:
     (store / "parts" / "0123456789abcdef.zarr").mkdir()
     said = ok("vacuum features", store.parent)
     assert said.startswith("features: 3 parts (")
-    assert said.endswith("deleted; 1 part kept, because changed or replaced recently\n")
+    assert said.endswith("deleted; 1 part kept (changed or replaced recently)\n")
     facts = json.loads(ok("vacuum features --older-than 0 --json", store.parent))
     assert (facts["store"], facts["parts"], facts["waiting"]) == ("features", 1, 0)
 
