@@ -326,8 +326,8 @@ def test_other_layers_are_named_without_their_shapes(small_vgg16: Path, photos: 
     done = run(line + "block5_pool", photos.parent)
     command.assert_one_line(done)
     assert (
-        "layers: got block5_pool, expected block1_conv1, block1_conv2, block1_pool, ... "
-        "block5_pool (18 layers): use the same ones"
+        "layers: got 'block5_pool', expected 18 layers from 'block1_conv1' to 'block5_pool': use "
+        "the same ones"
     ) in done.stderr
 
 

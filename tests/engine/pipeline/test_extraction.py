@@ -236,7 +236,10 @@ def test_settings_that_differ_are_refused(
         ({"preprocess": "bilinear"}, "preprocess"),
         ({"pool": "max"}, "pool"),
         ({"size": (96, 96)}, "size"),
-        ({"layers": "block5_pool"}, "layers: got block5_pool, expected block3_pool, block5_pool"),
+        (
+            {"layers": "block5_pool"},
+            "layers: got 'block5_pool', expected 'block3_pool,block5_pool'",
+        ),
     ]
     for options, says in changes:
         options = {**usual, "batch_size": batch_size, **options}

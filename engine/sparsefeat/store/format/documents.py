@@ -450,15 +450,15 @@ def plain_json(given: Mapping[str, JSON], *, what: str) -> dict[str, JSON]:
 def differences(got: Mapping[str, JSON], expected: Mapping[str, JSON]) -> list[str]:
     """Say which keys differ, one phrase each, nested keys joined by dots.
 
-    Layers are one phrase, with their names; their shapes follow from size and pooling, and are
-    given where nothing else differs.
+    The names of layers are one phrase, quoted as ``--layers`` takes them. Their shapes, which
+    follow from size and pooling, are named only if nothing else differs.
 
     Examples
     --------
     >>> differences({"settings": {"pool": "avg"}}, {"settings": {"pool": "none"}})
     ["settings.pool: got 'avg', expected 'none'"]
     >>> differences({"layers": {"fc2": [4096]}}, {"layers": {"fc1": [4096], "fc2": [4096]}})
-    ['layers: got fc2, expected fc1, fc2']
+    ["layers: got 'fc2', expected 'fc1,fc2'"]
     """
     ours, theirs = _flatten(got), _flatten(expected)
     found = [
@@ -478,8 +478,8 @@ def differences(got: Mapping[str, JSON], expected: Mapping[str, JSON]) -> list[s
 def _named(layers: Mapping[str, object]) -> str:
     names = [*layers]
     if len(names) > _NAMES_SHOWN:
-        return f"{', '.join(names[:3])}, ... {names[-1]} ({len(names)} layers)"
-    return ", ".join(names) or "none"
+        return f"{len(names)} layers from {names[0]!r} to {names[-1]!r}"
+    return repr(",".join(names)) if names else "none"
 
 
 def _flatten(mapping: Mapping[str, JSON], prefix: str = "") -> dict[str, str]:

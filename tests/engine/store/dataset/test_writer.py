@@ -175,7 +175,7 @@ def test_other_settings_are_refused_and_named(tmp_path: Path) -> None:
         StoreWriter.open(tmp_path, layers=layers, settings=ours, provenance={})
     with pytest.raises(
         StoreMismatchError,
-        match="layers: got block5_conv3/pre, fc, expected block5_pool, block5_conv3/pre, fc: use",
+        match="got 'block5_conv3/pre,fc', expected 'block5_pool,block5_conv3/pre,fc': use",
     ):
         StoreWriter.open(tmp_path, layers=SMALL[1:], settings=ours, provenance={})
     write_store(tmp_path, [make_batch([1])], settings=ours)
