@@ -11,11 +11,11 @@ import numpy.typing as npt
 from sparsefeat.system import counted, one_line
 from sparsefeat_kernels import Csr
 
-NOTHING_KEPT: Final = "{}"
-"""The `Row.extra` of an image of which nothing else was to be kept."""
+NO_EXTRA: Final = "{}"
+"""The `Row.extra` of an image without extra columns."""
 
-LONGEST_COLUMN_NAME: Final = 100  # bytes of one that is kept
-MAX_COLUMNS: Final = 32  # that are kept of an image
+LONGEST_COLUMN_NAME: Final = 100  # bytes of the name of an extra column
+MAX_COLUMNS: Final = 32  # extra columns of an image
 
 Values = TypeVar("Values", bound="Csr | npt.NDArray[np.float32]", covariant=True)
 
@@ -38,15 +38,15 @@ class Row:
     width: int  # in pixels, as stored in the file
     height: int
     format: str  # "JPEG", "PNG", ...
-    extra: str = NOTHING_KEPT  # other columns of where it was listed, as a JSON object
+    extra: str = NO_EXTRA  # extra columns, from the table or archive that lists it: a JSON object
 
 
 RESERVED_COLUMNS: Final = {*(each.name for each in fields(Row)), "_index", "index", "row_id"}
-"""Names that no kept column can have."""
+"""Names that an extra column can't have."""
 
 
 def is_column_name(name: str) -> bool:
-    """Tell whether a column of that name can be kept beside those that every store has.
+    """Return whether an extra column can have a name.
 
     Examples
     --------
@@ -180,9 +180,10 @@ class Batch(Generic[Values]):
     layers
         By layer name: a `Csr`, or float32 (rows, features), with a row for each of `rows`.
     rejects
-        The inputs since the batch before that have no row; a `ReadFailure` if the cause may pass.
+        The inputs since the previous batch that have no row. Those to try again are of the type
+        `ReadFailure`.
     skipped
-        In an extraction to a store: the inputs since the batch before that the store knows.
+        In an extraction to a store: the inputs since the previous batch that it has a record of.
     """
 
     rows: tuple[Row, ...]

@@ -41,7 +41,7 @@ def objects_below(url: str, skip: str | os.PathLike[str] | None, takes: Takes) -
     Raises
     ------
     SourceError
-        The server refuses.
+        The server refuses the request, or can't be reached.
     """
     url, skipped = str(validate_location(url, "images")), f"{skip}/"
     try:
@@ -74,7 +74,7 @@ def object_at(url: str, root: str | None = None) -> Source | ReadFailure:
 
 
 def split_url(url: str, root: str | None) -> tuple[str, str]:
-    """Split an object's URL into `root` and the name below it; by default before the last part."""
+    """Split an object's URL after `root`, or at the last "/" if `root` isn't above the object."""
     if root is not None and url.startswith(f"{root.rstrip('/')}/"):
         root = root.rstrip("/")
         return root, url[len(root) + 1 :]

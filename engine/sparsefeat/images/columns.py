@@ -10,7 +10,7 @@ from sparsefeat.images.source import LONGEST_LABEL, encode_path
 from sparsefeat.types import (
     LONGEST_COLUMN_NAME,
     MAX_COLUMNS,
-    NOTHING_KEPT,
+    NO_EXTRA,
     RESERVED_COLUMNS,
     is_column_name,
 )
@@ -19,7 +19,7 @@ LABEL_COLUMNS: Final = ("label", "labels", "class", "cls", "category", "class_na
 """The columns that may hold the label if no column is named."""
 
 _LONGEST_VALUE: Final = 4000  # bytes of JSON
-_MAX_BYTES: Final = 16_000  # of all kept values of a row
+_MAX_BYTES: Final = 16_000  # of all extra columns of a row
 _INT64: Final = range(-(2**63), 2**63)
 
 
@@ -71,7 +71,7 @@ class Columns:
         return tuple(pair for pair in named if pair[1] not in self._found)
 
     def label_of(self, values: Mapping[str, object]) -> str | None:
-        """Return the label from the columns of an image; None if there is none."""
+        """Return the label from the columns of an image; None if none of them holds a label."""
         wanted = LABEL_COLUMNS if self.label is None else (self.label,)
         for name in wanted:
             if (value := plain(values.get(name))) is None or value == "":
@@ -83,19 +83,19 @@ class Columns:
     def extra(self, values: Mapping[str, object]) -> str:
         """Return the stored columns of an image as a JSON object.
 
-        Text is cut to 4,000 bytes, or to its share of 16,000. Values other than numbers, booleans
-        and text are stored as text with their JSON.
+        Text is cut to 4,000 bytes or, with many columns, to an equal share of 16,000 bytes. Values
+        other than numbers, booleans and text are stored as their JSON text.
         """
-        kept = {}
+        stored = {}
         for name in self.keep:
             if (value := plain(values.get(name))) is not None:
                 self._found.add(name)
-                kept[name] = _cut(value, self._longest) if isinstance(value, str) else value
-        return _json(kept) if kept else NOTHING_KEPT
+                stored[name] = _cut(value, self._longest) if isinstance(value, str) else value
+        return _json(stored) if stored else NO_EXTRA
 
 
 def plain(value: object) -> str | int | float | bool | None:
-    """Convert a value to a type that can be stored; None if there is no value."""
+    """Convert a value to a type that can be stored; None for a missing value."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):

@@ -40,14 +40,14 @@ from sparsefeat.images.source import (
 )
 from sparsefeat.storage import is_url
 from sparsefeat.system import counted, describe_exception
-from sparsefeat.types import NOTHING_KEPT
+from sparsefeat.types import NO_EXTRA
 
 Takes = Callable[[Sequence[str], str], bool]
 """Decides whether a file is listed, from the levels of its path and its full name."""
 
 # Suffixes of files in WebDataset samples that are not images.
 _NOTES: Final = (".cls", ".json", ".txt", ".npy", ".pyd", ".pth", ".id")
-_CAPTION: Final = ("caption", "txt")  # a column, and the file that has it if no JSON does
+_CAPTION: Final = ("caption", "txt")  # a column, and the suffix of its file if no JSON has it
 _IMAGES: Final = {"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic"}
 _LARGEST_NOTE: Final = 1 << 20
 _LARGEST_SAMPLE: Final = 64  # images
@@ -76,7 +76,7 @@ def list_members(source: Source, takes: Takes, columns: Columns | None = None) -
     Raises
     ------
     NoImagesError
-        It is a table without a column of images.
+        The container is a table without a column of images.
     """
     columns = columns or Columns()
     seen: set[str] = set()
@@ -271,7 +271,7 @@ def _with_columns(
             replace(
                 image,
                 label=label or image.label,
-                extra=image.extra if extra == NOTHING_KEPT else extra,
+                extra=image.extra if extra == NO_EXTRA else extra,
             )
             if isinstance(image, Source)
             else image

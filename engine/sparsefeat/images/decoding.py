@@ -28,10 +28,9 @@ from sparsefeat.images.reading import read_file
 from sparsefeat.images.source import Reason, Source, UnreadableError, decode_path, encode_path
 from sparsefeat.types import ReadFailure, Reject, Row
 
-# Memory that a decoder may need for a pixel; progressive JPEG and WebP hold it several times. The
-# second is the number of pixels assumed for an image that could not be opened.
+# Memory that a decoder may need: those of progressive JPEG and WebP hold each pixel several times.
 _DECODER_BYTES_PER_PIXEL = 16
-_UNKNOWN_PIXELS = 24_000_000
+_UNKNOWN_PIXELS = 24_000_000  # assumed for an image that could not be opened
 
 _Content = bytes | Image.Image | npt.NDArray[np.uint8]
 

@@ -28,7 +28,7 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 class FolderSearch:
-    """Searches folders, and enters none twice, nor `skip`, nor ``*.zarr`` and ``*.lrdata``.
+    """Searches folders; it enters none twice, and never `skip`, ``*.zarr`` or ``*.lrdata``.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class FolderSearch:
     def _descend(
         self, root: str, start: str, pattern: Sequence[str], links: list[str]
     ) -> Iterator[Found]:
-        # Not recursive, because a tree may be deeper than Python's stack.
+        # This isn't recursive, because a tree may be deeper than Python's stack.
         folder = start
         levels = [(folder, iter(self._names(root, folder, pattern, links)))]
         while levels:
@@ -89,7 +89,10 @@ class FolderSearch:
     def _names(
         self, root: str, folder: str, pattern: Sequence[str], links: list[str]
     ) -> Sequence[str | Reject]:
-        """Names in `folder` (which ends in "/"), those of real folders ending in "/" too."""
+        """Return the names in `folder`, which ends in "/"; those of folders in it end in "/" too.
+
+        Links to folders are not returned but added to `links`.
+        """
         names: list[str] = []
         try:
             identity = _identity(_join(root, folder))

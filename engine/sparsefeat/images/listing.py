@@ -91,10 +91,10 @@ class Search:
     Source or Reject
         A `Source` for each file, and a `ReadFailure` for each file that is missing or not
         permitted. They come in the order of `inputs` and then of `files_from`; within a folder by
-        the bytes of their relative paths, and after them files that only links lead to. A file that
-        is named twice is listed once. Companions of images (``.mov``, ``.xmp``, ``Thumbs.db``, ...)
-        are counted in `companions` and not listed, unless `inputs` names the file or `include`
-        matches it.
+        the bytes of their relative paths, and after them files that are reached only through links.
+        A file that is named twice is listed once. Companions of images (``.mov``, ``.xmp``,
+        ``Thumbs.db``, ...) are counted in `companions` and not listed, unless `inputs` names the
+        file or `include` matches it.
 
     Raises
     ------
@@ -168,7 +168,7 @@ class Search:
 
     def __iter__(self) -> Iterator[Found]:
         found = self._found()
-        seen: set[int] = set()  # hashes: they take a fraction of what names do
+        seen: set[int] = set()  # hashes, which take a fraction of the memory of names
         is_list = bool(self._entries) or self._table is not None
         if len(self._names) != 1 or is_list:
             found = _once(found, seen)
@@ -289,7 +289,7 @@ class Search:
                     for path, values in some
                     if (location := self._location(path, folder, base)) is not None
                 ]
-                # What lies in archives is asked for in order, so that each is read once.
+                # Images in archives are looked up in order, so that each archive is read once.
                 remote = any(is_in_bucket(location) for location, _ in wanted) and not any(
                     container_above(location) for location, _ in wanted
                 )
@@ -474,14 +474,14 @@ def find_image(path: AnyPath, *, root: str | None = None) -> Source | Reject:
 
 
 def _in_archive(path: str, root: str | None) -> Source | Reject | None:
-    """Look up an image in the archive that its path leads through; None if there is no archive."""
+    """Look up an image in the archive that is part of its path; None if no archive is."""
     if (above := container_above(path)) is None:
         return None
     container: Source | Reject
     if is_in_bucket(above):
         container = _recent.get((above, root)) or object_at(above, root)
         if isinstance(container, Source):
-            _recent.keep((above, root), container)
+            _recent.put((above, root), container)
     else:
         container = find_image(above, root=root)
     if not isinstance(container, Source):
@@ -528,8 +528,8 @@ def _nothing(argument: str) -> SourceError:
         )
     if is_in_bucket(argument):
         return SourceError(
-            f"got {argument!r}, expected images, or a store where one is taken: there is nothing of"
-            " that name or below it; check the URL"
+            f"got {argument!r}, expected images, or a store for a command that reads one: the"
+            " bucket has no object of that name or below it; check the URL"
         )
     return SourceError(
         f"got {argument!r}, expected a file, a folder or a pattern that matches files:"

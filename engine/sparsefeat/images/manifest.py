@@ -19,7 +19,7 @@ from sparsefeat.images.parquet import (
 )
 from sparsefeat.images.path_list import ADDRESS, text_encoding
 from sparsefeat.images.source import DamagedContainerError, open_container
-from sparsefeat.system import close_matches, one_line
+from sparsefeat.system import one_line
 
 PATH_COLUMNS: Final = (
     *("path", "file", "file_path", "filepath", "file_name", "filename"),
@@ -199,8 +199,8 @@ def _path_column(file: str, fitting: list[str], names: list[str], named: str | N
     if found is None:
         shown = one_line(", ".join(names), most=200)
         raise SourceError(
-            f"{file!r} has the columns {shown}, expected one of paths, such as path, file_name or "
-            "url: name it with --path-column (path_column)"
+            f"{file!r} has the columns {shown}, expected one with a usual name for paths, such as "
+            "path, file_name or url: name the column of paths with --path-column (path_column)"
         )
     return found
 
@@ -208,8 +208,7 @@ def _path_column(file: str, fitting: list[str], names: list[str], named: str | N
 def _require(file: str, wanted: list[str], names: list[str]) -> None:
     for name in wanted:
         if name not in names:
-            likely = close_matches(name, names) or names
             raise SourceError(
-                f"{file!r} has no column {name!r}, expected an existing column: try "
-                f"{one_line(', '.join(likely), most=200)}"
+                f"{file!r} has no column {name!r}, only {one_line(', '.join(names), most=200)}: "
+                "check the name"
             )

@@ -52,11 +52,11 @@ class _Members:
             known = self._known.get(path)
             if known is not None and (not isinstance(known, Source) or known.member is not None):
                 return known
-            if known is not None:  # its content was read over: start again
+            if known is not None:  # an earlier request has skipped its content: list again
                 self._left = self._listed()
             for each in self._left:
                 bare = replace(each, content=None) if isinstance(each, Source) else each
-                self._known.setdefault(each.path, bare)  # of several with a name, the first counts
+                self._known.setdefault(each.path, bare)  # the first of a name counts
                 if each.path == path:
                     return each
             return None
@@ -85,6 +85,6 @@ class Recent:
         fresh = last is not None and last[0] == key and time.monotonic() < last[1]
         return last[2] if last is not None and fresh else None
 
-    def keep(self, key: object, found: Source) -> None:
+    def put(self, key: object, found: Source) -> None:
         """Cache a container."""
         self._last = key, time.monotonic() + _FRESH_SECONDS, found

@@ -46,9 +46,9 @@ def list_rows(
     Raises
     ------
     DamagedContainerError
-        It is not a Parquet file, or none of its rows has bytes.
+        The file is not a Parquet file, or none of its rows has bytes.
     NoImagesError
-        It is a table without a column of bytes.
+        The file is a table without a column of bytes.
     """
     columns = columns or Columns()
     with open_container(source.file) as file, parquet_errors():
@@ -100,7 +100,7 @@ def list_rows(
 
 
 def fact_columns(schema: "pa.Schema", columns: Columns) -> list[str]:
-    """Return the columns to read besides the images: those that were named, and a label."""
+    """Return the columns to read besides the images: those that the user named, and a label."""
     names = [name for name in schema.names if not _has_bytes(schema.field(name).type)]
     labels = [] if columns.label else [name for name in LABEL_COLUMNS if name in names][:1]
     return [name for name in dict.fromkeys([*columns.named, *labels]) if name in names]
@@ -126,13 +126,15 @@ def _row_group(path: str, file: tuple[int, int], group: int, column: str) -> "pa
 @contextmanager
 def parquet_errors() -> Iterator[None]:
     """Turn pyarrow's exceptions for damaged files into DamagedContainerError of one line."""
-    with importing("pyarrow", "pip install 'sparsefeat[convert]'", purpose="Parquet needs it"):
+    with importing(
+        "pyarrow", "pip install 'sparsefeat[convert]'", purpose="Parquet files are read with it"
+    ):
         import pyarrow as pa
     try:
         yield
     except (MemoryError, SourceError):
         raise
-    except (pa.ArrowException, OSError, UnicodeError) as exc:  # of names that aren't UTF-8, too
+    except (pa.ArrowException, OSError, UnicodeError) as exc:  # a name isn't UTF-8
         if isinstance(exc, OSError) and exc.errno is not None:
             raise
         raise DamagedContainerError(str(exc).splitlines()[0]) from exc
@@ -141,7 +143,7 @@ def parquet_errors() -> Iterator[None]:
 def open_parquet(file: IO[bytes], buffer_size: int = 0) -> Any:
     """Open a Parquet file, inside `parquet_errors`.
 
-    With a `buffer_size`, columns are read in pieces of so many bytes, otherwise at once.
+    With a `buffer_size`, columns are read in pieces of that many bytes, otherwise at once.
     """
     import pyarrow.parquet as pq
 

@@ -32,10 +32,11 @@ _ESCAPED = dict(zip(b"abfnrtv", b"\a\b\f\n\r\t\v", strict=True))
 def read_path_list(files_from: str | os.PathLike[str]) -> list[str]:
     """Read a list of paths, one per line or with NUL after each; "-" is standard input.
 
-    The encoding is UTF-8 with or without a byte-order mark (other bytes are kept as in file names),
-    or UTF-16 or UTF-32 with a mark. Lines end with LF, CR LF or CR; blank lines are ignored. A line
-    is a path as it stands. If that does not exist, surrounding blanks and quotes, with C escapes as
-    of ``ls -Q`` and ``git ls-files``, are removed if the result exists.
+    The encoding is UTF-8 with or without a byte-order mark (bytes that are not UTF-8 are preserved,
+    as in file names), or UTF-16 or UTF-32 with a mark. Lines end with LF, CR LF or CR; blank lines
+    are ignored. A whole line is a path. If no such file exists, but one does after removing the
+    surrounding blanks and quotes, and decoding C escapes as ``ls -Q`` and ``git ls-files`` write
+    them, that is the path.
 
     Raises
     ------
@@ -135,7 +136,7 @@ def _entry(line: str) -> str:
 
 
 def _unquoted(line: str) -> list[str]:
-    """Give what a line in quotes may mean."""
+    """Return the paths that a line in quotes may stand for."""
     if len(line) < 3 or line[0] != line[-1] or line[0] not in "\"'":
         return []
     inner = line[1:-1]

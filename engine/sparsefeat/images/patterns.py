@@ -24,12 +24,12 @@ COMPANIONS = RAW | frozenset(
         "icon\r",
     ]
 )
-"""Files that accompany images: raw images, films and sound, edits, metadata and catalogues, notes,
+"""Files that accompany images: raw images, videos and audio, edits, metadata and catalogues, notes,
 and files of operating systems."""
 
 
 CONTAINERS = (".tar", ".tar.gz", ".tgz", ".zip", ".parquet")
-"""Files that contain other files; their members are chosen instead of them."""
+"""Files that contain other files; their members are listed instead of them."""
 
 
 def is_container(name: str) -> bool:
@@ -181,7 +181,7 @@ class Choice:
             self.left_out += 1
             return False
         if not named and not included and (kind := _companion(names[-1])):
-            self.companions[hash(file)] = kind  # which takes a third of what the name does
+            self.companions[hash(file)] = kind  # a hash takes a third of the name's memory
             return False
         return True
 

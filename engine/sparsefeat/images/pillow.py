@@ -227,7 +227,7 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 
 
 def _reduce(image: Image.Image, preset: Preset, size: tuple[int, int], margin: float) -> None:
-    """Let a JPEG be decoded at 1/2, 1/4 or 1/8 of its size if that is enough; it is faster."""
+    """Make Pillow decode a JPEG at 1/2, 1/4 or 1/8 of its size if that is enough: it is faster."""
     if not isinstance(image, JpegImagePlugin.JpegImageFile):
         return
     height, width = size

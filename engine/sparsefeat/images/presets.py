@@ -43,7 +43,7 @@ class Preset:
 
 
 _WHITE = (255, 255, 255)
-_HONEST: dict[str, Any] = {
+_CORRECT: dict[str, Any] = {
     "version": 2,
     "orient": True,
     "full_depth": True,
@@ -64,9 +64,9 @@ PRESETS = MappingProxyType(
                 full_depth=False,
                 background=None,
             ),
-            Preset(name="bilinear", resample="bilinear", fit="stretch", **_HONEST),
-            Preset(name="bicubic", resample="bicubic", fit="stretch", **_HONEST),
-            Preset(name="crop", resample="bilinear", fit="crop", crop_share=224 / 256, **_HONEST),
+            Preset(name="bilinear", resample="bilinear", fit="stretch", **_CORRECT),
+            Preset(name="bicubic", resample="bicubic", fit="stretch", **_CORRECT),
+            Preset(name="crop", resample="bilinear", fit="crop", crop_share=224 / 256, **_CORRECT),
         )
     }
 )
@@ -78,7 +78,7 @@ def preset(name: str | Preset) -> Preset:
     Raises
     ------
     InputError
-        There is no preset of that name; the message suggests the nearest one.
+        `name` is not that of a preset; the message suggests the nearest one.
 
     >>> preset("bilinear").orient
     True

@@ -80,7 +80,7 @@ def _read_object(source: Source) -> bytes:
 
 
 def load(source: Source) -> Source:
-    """Return `source` with its content; without it if it can't be read."""
+    """Return `source` with its content, or unchanged if it can't be read."""
     try:
         with pillow_errors():
             return replace(source, content=read_file(source, MAX_PIXELS))
@@ -89,7 +89,7 @@ def load(source: Source) -> Source:
 
 
 def find_original(folder: str, path: str) -> Source | Reject:
-    """Look up the file, or the member of a container, of a row's path below a folder."""
+    """Look up the file or container member that a row's path names below a folder."""
     inside = decode_path(path)
     if inside.startswith(("/", os.sep)) or ".." in inside.split("/"):
         return lost_file(folder, inside, UnreadableError(Reason.OUTSIDE))

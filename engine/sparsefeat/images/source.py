@@ -12,11 +12,11 @@ from typing import IO, Any, Self
 
 from sparsefeat.errors import InputError
 from sparsefeat.storage import is_url, open_object
-from sparsefeat.types import NOTHING_KEPT, ReadFailure, Reject
+from sparsefeat.types import NO_EXTRA, ReadFailure, Reject
 
 Content = bytes  # because a field is named `bytes`
 _UNSAFE = re.compile("[%\ud800-\udfff]")
-_LONGEST_PATH = 5000  # characters of a reject's
+_LONGEST_PATH = 5000  # characters of the path of a reject
 _ESCAPE = re.compile("%(?:25|u[0-9A-F]{4}|[89A-F][0-9A-F])")
 
 
@@ -27,7 +27,7 @@ class Source:
     `root`, `path` and `label` are encoded with `encode_path`.
     """
 
-    file: str  # what to open, absolute
+    file: str  # absolute path or URL of the file to open
     root: str  # absolute folder that `path` is relative to
     path: str  # with forward slashes
     label: str  # name of the parent folder
@@ -35,7 +35,7 @@ class Source:
     mtime_ns: int  # as from `storable_mtime`
     content: Content | None = field(default=None, repr=False)  # its bytes, if already read
     member: "Member | None" = None  # its location in `file`, if that is a container
-    extra: str = NOTHING_KEPT  # as in `Row`
+    extra: str = NO_EXTRA  # as in `Row`
 
     @property
     def is_whole(self) -> bool:
@@ -72,11 +72,11 @@ def member_source(
     *,
     member: Member | None = None,
     label: str | None = None,
-    extra: str = NOTHING_KEPT,
+    extra: str = NO_EXTRA,
 ) -> Source:
     """Make the record of an image in a container.
 
-    By default its label is its folder in the container, or else the container's label; its kept
+    By default its label is its folder in the container, or else the container's label; its extra
     columns are those of the container.
     """
     folder = name.rpartition("/")[0].rpartition("/")[2]
@@ -88,7 +88,7 @@ def member_source(
         bytes=min(size, 2**63 - 1),
         mtime_ns=0,  # the times in an archive are often those of writing the archive
         member=member,
-        extra=container.extra if extra == NOTHING_KEPT else extra,
+        extra=container.extra if extra == NO_EXTRA else extra,
     )
 
 
@@ -97,7 +97,7 @@ class DamagedContainerError(Exception):
 
 
 class NoImagesError(DamagedContainerError):
-    """A table has no images in it."""
+    """A table has no column of images."""
 
 
 @contextmanager
@@ -243,16 +243,16 @@ class Reason(StrEnum):
     NO_PIXELS = "the image has no pixels"
     TOO_MANY_PIXELS = "the image has more pixels than the limit"
     NO_MEMORY = "not enough memory to decode the image"
-    UNSUPPORTED = "the image's kind of pixels is not supported"
+    UNSUPPORTED = "the image's pixel format is not supported"
     CONTAINER = "the file that holds it is damaged"
     DUPLICATE = "another image in the same file has its name"
     LONG_NAME = "a name that is too long"
     NESTED = "an archive inside of an archive, which is not opened"
-    LINK = "a link to a file that isn't read before it"
+    LINK = "a hard link that can't be resolved"
     OUTSIDE = "a name that leads out of the file that holds it"
     KEY = "a key with nothing, '.' or '..' between two slashes: such objects are not read"
     ENCRYPTED = "encrypted"
-    COMPRESSION = "compressed in another way than by deflate"
+    COMPRESSION = "compressed by a method other than deflate"
     WARNED = "the decoder warned, and warnings are errors"
 
     @property

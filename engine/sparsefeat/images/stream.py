@@ -12,7 +12,7 @@ from sparsefeat.images.source import Source
 from sparsefeat.types import Reject
 
 _TOGETHER: Final = 1024  # images in a block
-_UNPACKED: Final = 32  # blocks that wait as they are; further blocks are compressed to 30 B/image
+_UNPACKED: Final = 32  # blocks that wait uncompressed; others are compressed to 30 B/image
 _FIRST: Final = 64  # images in the first block, so that work starts early
 _WAKE_SECONDS: Final = 0.1
 # Of images listed with their content: bytes in a block, and number of blocks that wait.
@@ -23,7 +23,7 @@ _CONTENTS_WAITING: Final = 4
 class ImageStream:
     """Images that a separate thread lists; they can be iterated once.
 
-    Listing may run far ahead: a compressed record takes a tenth of its memory.
+    Listing may run far ahead, because waiting records are compressed to a tenth of their memory.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class ImageStream:
         Raises
         ------
         Exception
-            An exception of listing, after all images before it were taken.
+            The exception that ended the listing, once all images before it were taken.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._ended, seconds)
@@ -64,7 +64,7 @@ class ImageStream:
             return bool(self._waiting) or self._ended
 
     def wait_for_all(self, seconds: float) -> bool:
-        """Wait until all images are listed; tell whether they are."""
+        """Wait until all images are listed, for at most `seconds`; return whether they are."""
         with self._changed:
             self._changed.wait_for(lambda: self._ended, seconds)
             return self.complete
@@ -75,7 +75,7 @@ class ImageStream:
         Raises
         ------
         Exception
-            An exception of listing, after all images before it were yielded.
+            The exception that ended the listing, once all images before it were yielded.
         """
         while not stop.is_set():
             if not self.wait(_WAKE_SECONDS):

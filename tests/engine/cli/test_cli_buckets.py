@@ -59,7 +59,7 @@ def test_there_is_no_store(url: str, tmp_path: Path, words: str) -> None:
 def test_there_are_no_images(url: str, small_vgg16: Path, tmp_path: Path, words: str) -> None:
     done = run(f"{words.replace('URL', url)} -m {small_vgg16}", tmp_path)
     assert_one_line(done)
-    assert f"got '{url}', expected images, or a store where one is taken: " in done.stderr
+    assert f"got '{url}', expected images, or a store for a command that reads one: " in done.stderr
 
 
 def test_refusals_end_in_one_line(

@@ -46,7 +46,7 @@ def test_columns_that_no_image_has_are_told_of(small_vgg16: Path, photos: Path) 
     [
         (
             "--files-from list.csv --keep caption",
-            "no column 'caption', expected an existing column",
+            "no column 'caption', only path: check the name",
         ),
         ("--files-from list.csv --path-column pth", "no column 'pth'"),
         ("--files-from gone.parquet", "No such file or directory; check the path"),

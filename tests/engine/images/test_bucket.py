@@ -77,7 +77,7 @@ def test_an_object_that_changed_since_it_was_listed(url: str, images: dict[str, 
 
 
 def test_where_nothing_lies(url: str) -> None:
-    with pytest.raises(SourceError, match="there is nothing of that name"):
+    with pytest.raises(SourceError, match="the bucket has no object of that name"):
         list_images(url)
     with pytest.raises(SourceError, match="sparsefeat does not download"):
         list_images("https://example.org/a.jpg")

@@ -256,7 +256,7 @@ def test_a_zip_that_claims_too_little_costs_no_memory(tmp_path: Path) -> None:
 def test_what_is_encrypted_or_packed_otherwise(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", [("a.jpg", jpeg(0))], zipfile.ZIP_LZMA)
     assert reasons(list_images(tmp_path)) == {
-        "a.zip/a.jpg": "compressed in another way than by deflate"
+        "a.zip/a.jpg": "compressed by a method other than deflate"
     }
     path = write_zip(tmp_path / "a.zip", [("a.jpg", jpeg(0))], zipfile.ZIP_STORED)
     raw = bytearray(path.read_bytes())
@@ -330,7 +330,7 @@ def test_hard_links_are_the_files_they_lead_to(tmp_path: Path) -> None:
     found = list_images(tmp_path)
     images = {each.path: read(each) for each in found if isinstance(each, Source)}
     assert images == {"a.tar/a.jpg": jpeg(0), "a.tar/b.jpg": jpeg(0), "b.tgz/a.jpg": jpeg(0)}
-    assert reasons(found) == {"b.tgz/b.jpg": "a link to a file that isn't read before it"}
+    assert reasons(found) == {"b.tgz/b.jpg": "a hard link that can't be resolved"}
 
 
 def test_gzip_in_pieces_is_read_to_its_end(tmp_path: Path) -> None:

@@ -193,10 +193,10 @@ def test_patterns_and_the_store_hold_for_tables_too(inside: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "options", "says"),
     [
-        ("l.csv", b"a,b\n1,2\n", {}, "has the columns a, b, expected one of paths.*--path-column"),
-        ("l.csv", b"path\nx", {"path_column": "pth"}, "no column 'pth'.*try path"),
-        ("l.csv", b"path\nx", {"keep": "caption"}, "no column 'caption', expected an ex"),
-        ("l.csv", b"path\nx", {"label_column": "kind"}, "no column 'kind', expected an ex"),
+        ("l.csv", b"a,b\n1,2\n", {}, "has the columns a, b, expected one with.*--path-column"),
+        ("l.csv", b"path\nx", {"path_column": "pth"}, "no column 'pth', only path: check the"),
+        ("l.csv", b"path\nx", {"keep": "caption"}, "no column 'caption', only path: check"),
+        ("l.csv", b"path\nx", {"label_column": "kind"}, "no column 'kind', only path: check"),
         ("l.csv", b"path\nhttps://a.b/c.jpg", {}, "lists URLs.*does not download"),
         ("l.csv", b'path\n"' + b"x" * 200_000, {}, "can't be read as CSV .line 2: field larger"),
         ("l.csv", b"\xff\xfep\0a\0t\0h\0\n\0\x00\xd8", {}, "can't be read as CSV"),

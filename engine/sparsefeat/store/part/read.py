@@ -34,7 +34,7 @@ from sparsefeat.store.part.array import (
 )
 from sparsefeat.store.part.tables import COLUMNS, EXTRA, REJECTED, ROWS
 from sparsefeat.system import one_line, overlapped
-from sparsefeat.types import NOTHING_KEPT
+from sparsefeat.types import NO_EXTRA
 from sparsefeat_kernels import Csr, encode
 
 T = TypeVar("T")
@@ -187,7 +187,7 @@ class Part:
             return np.empty(0, np.int64 if COLUMNS[table].get(column) is int else object)
         if column == EXTRA and name not in self._nodes:
             nothing = np.empty(expected, object)
-            nothing.fill(NOTHING_KEPT)
+            nothing.fill(NO_EXTRA)
             return nothing
         self._check(name, (expected,), np.int64 if COLUMNS[table].get(column) is int else object)
         return self.read(name)

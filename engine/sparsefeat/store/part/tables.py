@@ -10,7 +10,7 @@ import numpy as np
 from sparsefeat.errors import InputError
 from sparsefeat.store.format import TEXT_BYTES, read_extra
 from sparsefeat.system import one_line
-from sparsefeat.types import MAX_COLUMNS, NOTHING_KEPT, Reject, Row
+from sparsefeat.types import MAX_COLUMNS, NO_EXTRA, Reject, Row
 
 INDEX: Final = "_index"
 EXTRA: Final = "extra"
@@ -49,7 +49,7 @@ def check_records(records: Sequence[Row] | Sequence[Reject]) -> None:
         or a number is not an int64; or `extra` is not a JSON object of columns.
     """
     for record in records:
-        if isinstance(record, Row) and record.extra != NOTHING_KEPT:
+        if isinstance(record, Row) and record.extra != NO_EXTRA:
             try:
                 read_extra(record.extra)
             except ValueError as exc:

@@ -36,7 +36,7 @@ from sparsefeat.store.part.layers import (
     n_rows,
 )
 from sparsefeat.store.part.tables import COLUMNS, EXTRA, INDEX, REJECTED, ROWS, row_id
-from sparsefeat.types import NOTHING_KEPT, ChannelScales, Layer, Reject, Row
+from sparsefeat.types import NO_EXTRA, ChannelScales, Layer, Reject, Row
 
 REJECTS_PER_PART: Final = 1 << 16
 MAX_BYTES: Final = 1 << 62
@@ -256,7 +256,7 @@ def _write_table(group: PartGroup, name: str, records: Sequence[Row] | Sequence[
     columns = {
         column: kind
         for column, kind in COLUMNS[name].items()
-        if column != EXTRA or any(record.extra != NOTHING_KEPT for record in records)  # type: ignore[union-attr]
+        if column != EXTRA or any(record.extra != NO_EXTRA for record in records)  # type: ignore[union-attr]
     }
     attributes: dict[str, JSON] = {INDEX: INDEX, "column-order": [*columns]}
     group.group(name, "dataframe", {**attributes})
