@@ -37,7 +37,7 @@ STAND_INS = {
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFile:
-    """An exported model, of which the weights are not loaded.
+    """An exported model; its weights stay in their file until they are requested.
 
     Attributes
     ----------
@@ -71,14 +71,14 @@ class ModelFile:
         Raises
         ------
         ModelNotFoundError
-            There is no such file.
+            There is no file at the path.
         ModelCorruptError
             The checksum of the graph does not match, or the file of weights is too short.
         ModelError
             The file is not an ONNX model, was not exported by sparsefeat, or has a newer format;
             or its weights are missing.
         """
-        # Not resolved: the weights are beside the given path, even if that is a link.
+        # Links are not resolved here, because the weights may be beside the link.
         path = validate_path(path, "a model").absolute()
         graph, metadata = _read(path)
         data = _find_data(path, graph)
@@ -103,7 +103,7 @@ class ModelFile:
         ModelCorruptError
             The digest of the weights does not match.
         ModelError
-            There is no such initializer, or it can't be read.
+            The graph has no initializer of that name, or it can't be read.
         """
         tensor = self._initializers.get(name)
         if tensor is None:
@@ -171,7 +171,7 @@ def _read(path: Path) -> tuple[onnx.ModelProto, Metadata]:
         f"{path} is damaged: its checksum does not match its bytes; copy it again, or export it "
         "again"
     )
-    # Not `onnx.load`, which derives the format from the suffix, and would read the weights.
+    # `onnx.load` would derive the format from the suffix, and read the weights.
     graph = onnx.ModelProto()
     try:
         size = path.stat().st_size
@@ -297,7 +297,8 @@ def extent(tensor: TensorProto) -> tuple[str, int, int]:
     Raises
     ------
     ValueError
-        The graph names no file beside it, or no numbers; the message completes "the weights ...".
+        The file isn't beside the graph, or the offset or length isn't a number. The message
+        continues the words "the weights NAME".
     """
     where = {entry.key: entry.value for entry in tensor.external_data}
     location = where.get("location", "")

@@ -20,7 +20,7 @@ def parse_layer_names(wanted: object) -> list[str]:
     Raises
     ------
     LayerError
-        It is neither, or it contains no name.
+        The selection is neither, or it contains no name.
 
     >>> parse_layer_names("block5_pool, fc1"), parse_layer_names(["pools"])
     (['block5_pool', 'fc1'], ['pools'])
@@ -47,15 +47,16 @@ class Group(NamedTuple):
     ----------
     kind
         The kind of the layers in a model's metadata; None for every kind.
-    pattern, but
-        The same by names, for stores, which don't record kinds: a pattern, and exceptions.
+    pattern, exceptions
+        For stores, which don't record kinds: a pattern of the layers' names, and patterns of names
+        that don't belong to the group.
     hidden
         Whether the hidden layers after VGG16's last pool belong to the group.
     """
 
     kind: str | None
     pattern: str
-    but: tuple[str, ...] = ()
+    exceptions: tuple[str, ...] = ()
     hidden: bool = False
 
 

@@ -94,7 +94,7 @@ def _unknown(word: str, names: Sequence[str], top: Sequence[ModelLayer]) -> str:
     if base in TOP:
         return f"the model has no layer {word!r}: it was exported without its top"
     if any(sign in word for sign in "*?["):
-        return f"no layer matches {word!r}; all of them: {', '.join(names)}"
+        return f"no layer matches {word!r}; the model has: {', '.join(names)}"
     likely = close_matches(word, [*names, *GROUPS])
-    hint = f"nearest: {', '.join(likely)}" if likely else "all of them: " + ", ".join(names)
+    hint = f"did you mean {', '.join(likely)}?" if likely else "it has: " + ", ".join(names)
     return f"the model has no layer {word!r}; {hint}"

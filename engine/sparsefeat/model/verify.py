@@ -86,7 +86,7 @@ def _between(file: ModelFile) -> Iterator[str]:
                 opened.seek(end)
                 while end < offset and (read := opened.read(min(READ_BYTES, offset - end))):
                     if any(read):
-                        yield f"{file.data}: bytes before {offset:,} are not zero, as exported"
+                        yield f"{file.data}: bytes before {offset:,} are not zero"
                     end += len(read)
                 end = max(end, offset + length)
     except OSError as exc:

@@ -54,14 +54,14 @@ def test_convs_are_the_thirteen() -> None:
 @pytest.mark.parametrize(
     ("wanted", "says"),
     [
-        ("block5_pol", "nearest: block5_pool"),
-        ("BLOCK5_POOL", "nearest: block5_pool"),
+        ("block5_pol", "did you mean block5_pool"),
+        ("BLOCK5_POOL", "did you mean block5_pool"),
         ("fc2/pre", "no layer 'fc2/pre': after the last pool it has flatten, fc1, predictions"),
         ("pool", "pools"),
         ("block5_pool/pre", "block5_pool is not rectified"),
         ("fc9*", "no layer matches 'fc9*'"),
-        ("zzzz", "all of them: block1_conv1/pre"),
-        ("foo", "no layer 'foo'; all of them: block1_conv1/pre"),
+        ("zzzz", "it has: block1_conv1/pre"),
+        ("foo", "no layer 'foo'; it has: block1_conv1/pre"),
         ("", "no layer was named"),
         (" , ", "no layer was named"),
     ],

@@ -75,7 +75,7 @@ def _is_meant(name: str, word: str) -> bool:
     group = GROUPS.get(word)
     if group is None:
         return fnmatch.fnmatchcase(name, word)
-    excluded = any(fnmatch.fnmatchcase(name, pattern) for pattern in group.but)
+    excluded = any(fnmatch.fnmatchcase(name, pattern) for pattern in group.exceptions)
     return fnmatch.fnmatchcase(name, group.pattern) and not excluded
 
 
