@@ -109,7 +109,7 @@ class Network:
                 _log.info("provider %s is unavailable: %s", candidate.name, exc)
             else:
                 return
-        # Of a fallback provider no options were given: they belong to the first one.
+        # The options are those of the first candidate; a fallback runs without options.
         self._build(last, convolution, None if better else options)
 
     @property
@@ -177,7 +177,7 @@ class Network:
         variant = _variant(convolution, provider, self._precision)
         parts = _parts(self._file, self._names, convolve=variant is not None)
         self._variant = variant if any(isinstance(part, _Convolved) for part in parts) else None
-        # If ONNX Runtime runs everything, global pooling is part of its graph; otherwise done here.
+        # If ONNX Runtime runs everything, global pooling is part of its graph; else it's done here.
         self._graph_pool: Pool = self._pool if self._variant is None else "none"
         self._pool_after: Pool = "none" if self._variant is None else self._pool
         self._provider = provider.ort_name
@@ -396,7 +396,7 @@ def _convolution(file: ModelFile, layer: str, variant: str) -> WinogradConvoluti
     return shared
 
 
-_compiling = threading.Lock()  # a thread that loads ahead, and the one that needs it
+_compiling = threading.Lock()  # another thread may be loading the code ahead of time
 
 
 def load_convolutions(variant: str | None = None) -> None:

@@ -15,7 +15,7 @@ Float32 = NDArray[np.float32]
 # The largest error allowed for each precision. Two float32 engines differ by at most 4e-6, with
 # direct or Winograd convolutions; TF32 has an error of 3e-4. bfloat16 has 2e-4 after one early
 # layer and 1e-2 after the whole network. The expected values of an int8 model are int8 values of
-# the CPU provider; another engine occasionally rounds a code differently, which makes up to 4e-2.
+# the CPU provider; another engine occasionally rounds a code differently: errors of up to 4e-2.
 HIGHEST = {"fp32": 2e-5, "bf16": 3e-2, "int8": 1e-1}
 # The smallest error allowed: a smaller one means that a higher precision is active.
 LOWEST = {"fp32": 0.0, "bf16": HIGHEST["fp32"], "int8": 0.0}

@@ -14,8 +14,8 @@ from sparsefeat.system.text import one_line
 REINSTALL = (
     "install sparsefeat again, with its dependencies: pip install --force-reinstall sparsefeat"
 )
-# An attribute that each package must have. If it lacks it, the package is broken, or a file of the
-# user hides it.
+# An attribute that each package must have. A package without it is broken, or hidden by a file of
+# the user that has the same name.
 MARKS = {
     "anndata": "AnnData",
     "h5py": "File",
@@ -37,7 +37,7 @@ def importing(package: str, install: str = "", *, purpose: str = "") -> Iterator
     package
         The package's top module.
     install
-        The command that installs it; by default that for a package that sparsefeat requires.
+        The command that installs it; by default a pip command that installs it again.
     purpose
         What it is needed for, as the end of a sentence: "pages are made with it".
 
@@ -70,18 +70,18 @@ def importing(package: str, install: str = "", *, purpose: str = "") -> Iterator
         folder = next(iter(getattr(module, "__path__", ())), "")
         raise DependencyError(
             f"{package} does not load: {folder or 'its folder'} has no __init__.py{needed}; "
-            f"remove the folder, and install it with: {install}"
+            f"remove the folder, and install {package} with: {install}"
         )
     mark = MARKS.get(package)
     if module is not None and mark is not None and not hasattr(module, mark):
         raise DependencyError(
             f"{package} does not load: {one_line(str(module.__file__))} has no {mark}{needed}; "
-            f"remove the file if it is another package's, and install it with: {install}"
+            f"remove the file if it is not part of {package}, and install {package} with: {install}"
         )
 
 
 def failed_import(exc: BaseException) -> DependencyError | None:
-    """Translate an exception that was raised by importing a required package; otherwise None.
+    """Translate an exception of an import of a required package; return None for other exceptions.
 
     Required packages are imported in many places; optional packages are imported with `importing`.
     """
@@ -119,7 +119,7 @@ def _unparsed(exc: BaseException) -> str:
 def interrupted(exc: BaseException) -> bool:
     """Return whether a KeyboardInterrupt is among an exception's causes and contexts.
 
-    Extension modules turn it into other exceptions.
+    Extension modules turn a KeyboardInterrupt into other exceptions.
     """
     seen: set[int] = set()
     waiting: list[BaseException | None] = [exc]

@@ -8,7 +8,7 @@ from typing import Final
 
 from sparsefeat.errors import InputError
 
-# Also what `Path` makes of a URL.
+# URLs, and what `Path` turns them into, such as s3:/bucket.
 _URL: Final = re.compile(r"(s3|gs|az):/|[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
@@ -36,8 +36,8 @@ def validate_path(path: object, what: str) -> Path:
         )
     if _URL.match(os.fspath(path)):
         raise InputError(
-            f"got {os.fspath(path)!r} for the path of {what}, expected one on a disk: only stores "
-            "and images are taken from buckets, as text: s3://bucket/name"
+            f"got {os.fspath(path)!r} for the path of {what}, expected a path on a disk: "
+            "only stores and images may be in buckets, named as text: s3://bucket/name"
         )
     return Path(path)
 

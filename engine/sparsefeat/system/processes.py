@@ -1,4 +1,4 @@
-"""Python processes that import what this process does."""
+"""Start Python processes that import the same packages as this one, and say how they ended."""
 
 import importlib.util
 import os
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-# Imported from where this process imported them.
+# The new process imports these from the same folders as this process.
 _PACKAGES: Final = ("sparsefeat", "sparsefeat_export", "sparsefeat_kernels")
 
 
@@ -22,7 +22,7 @@ def start_python(*arguments: str, **options: Any) -> subprocess.Popen[Any]:
     arguments
         Python's arguments, such as ``-m sparsefeat.bench.worker``.
     options
-        Further ones for `subprocess.Popen`.
+        Further options of `subprocess.Popen`.
     """
     return subprocess.Popen(
         # -P: a module in the current folder must not replace one of the packages.
@@ -37,8 +37,8 @@ def start_python(*arguments: str, **options: Any) -> subprocess.Popen[Any]:
 
 def _import_path() -> str:
     specs = [importlib.util.find_spec(name) for name in _PACKAGES]
-    roots = {str(Path(spec.origin).parents[1]): None for spec in specs if spec and spec.origin}
-    return os.pathsep.join([*roots, *filter(None, [os.environ.get("PYTHONPATH")])])
+    folders = {str(Path(spec.origin).parents[1]): None for spec in specs if spec and spec.origin}
+    return os.pathsep.join([*folders, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def describe_end(returncode: int) -> str:

@@ -88,7 +88,7 @@ def test_a_url_is_refused_where_a_disk_is_meant(
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(main, line.split())
     assert done.exit_code == 2, done.output
-    assert "expected one on a disk: only stores and images are taken from buckets" in done.stderr
+    assert "expected a path on a disk: only stores and images may be in buckets" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
