@@ -106,9 +106,9 @@ def convert(
     Raises
     ------
     StoreNotFoundError, StoreMismatchError, StoreCorruptError, StoreError
-        As in `Store`, and in reading its rows.
+        As for `Store`, and for reading its rows.
     LayerError
-        The store has no such layer.
+        The store doesn't have one of the layers.
     InputError
         `output` exists, can't be written, or can't hold the layers; or both `rows` and `where`
         are given.
@@ -142,8 +142,8 @@ def convert(
     folder = to == "npz" and path.suffix.lower() != npz.SUFFIX
     if to == "npz" and not folder and len(source.layers) > 1:
         raise InputError(
-            f"got {len(source.layers)} layers for one {npz.SUFFIX} file, which holds one: choose "
-            f"it with layers (--layers), or name a folder, without {npz.SUFFIX}, for all of them"
+            f"got {len(source.layers)} layers for one {npz.SUFFIX} file, which holds one layer: "
+            f"choose one with layers (--layers), or name a folder, without {npz.SUFFIX}, for all"
         )
     try:
         with target(path, folder=folder, force=force, ours=npz.made_here) as temporary:

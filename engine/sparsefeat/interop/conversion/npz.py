@@ -60,7 +60,7 @@ def _write_layer(source: StoreReader, layer: Layer, path: Path, tables: Texts = 
         Sink(path) as sink,
         zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, compresslevel=LEVEL) as archive,
     ):
-        # In the order of scipy.sparse.save_npz. Members of a zip are written one after the
+        # The order is that of scipy.sparse.save_npz. Members of a zip are written one after the
         # other, so the rows are read twice: for the indices and for the values.
         _write_array(archive, "indices", np.dtype("<i4"), nnz, _read(source, name, 1))
         _put(archive, "indptr", indptr)

@@ -110,7 +110,7 @@ def target(path: Path, *, folder: bool, force: bool, ours: Ours) -> Iterator[Pat
 
 @contextmanager
 def _new_folder(path: Path) -> Iterator[Path]:
-    token = secrets.token_hex(4)  # not the name itself, which may have the greatest length
+    token = secrets.token_hex(4)  # not the name, which may already have the maximum length
     temporary = path.parent / f".sparsefeat-{token}.tmp"
     with create_folder(path.parent):
         temporary.mkdir()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NEEDS: tuple[str, ...] = ("pyarrow.parquet",)
 INDEX = "row_id"
 ENCODINGS = ("DELTA_BINARY_PACKED", "BYTE_STREAM_SPLIT")  # of indices and values
-_KINDS = "ifb"  # of numbers and truth values; all else is text
+_KINDS = "ifb"  # NumPy's kinds of numbers and booleans; other columns are text
 MAX_NOTES = 64 << 20  # bytes; pyarrow itself refuses to read more than 100 MB
 
 

@@ -52,7 +52,7 @@ class StoreDataset(Dataset):  # type: ignore[misc]  # PyTorch may be missing
     Raises
     ------
     LayerError, InputError, StoreError
-        As in `Store`; or `obs` has no such column.
+        As for `Store`; or `obs` has no column `label`.
 
     Examples
     --------
@@ -115,7 +115,7 @@ class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch ma
     label
         A column of `obs` to yield with each row, as int64: for text, the index in `classes`.
     sparse
-        Whether to give sparse CSR tensors rather than dense ones.
+        Whether to yield sparse CSR tensors rather than dense ones.
     batch_size
         None yields single samples: (H, W, C), or sparse (1, F). A number yields batches, of which
         the last one of each worker may be smaller; use ``DataLoader(dataset, batch_size=None)``.
@@ -140,7 +140,7 @@ class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch ma
     Raises
     ------
     LayerError, InputError, StoreError
-        As in `Store`; or `obs` has no such column; or a row or a batch doesn't fit `memory`.
+        As for `Store`; or `obs` has no column `label`; or a row or a batch doesn't fit `memory`.
     """
 
     def __init__(
@@ -188,7 +188,7 @@ class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch ma
         for sample_numbers in self._fetches(mine):
             if self._shuffle:
                 drawn.shuffle(sample_numbers)
-            # Without a name, so that its memory is freed before the next one is read.
+            # The block of rows gets no name here: its memory is freed before the next is read.
             yield from self._samples(sample_numbers)
 
     def _check(self) -> None:
@@ -217,7 +217,7 @@ class StoreIterableDataset(IterableDataset):  # type: ignore[misc]  # PyTorch ma
             )
 
     def _order(self, epoch: int) -> Numbers:
-        """Places in the selection, in the order in which all ranks together go through them."""
+        """Return indices into `numbers`, in the order in which all ranks together read the rows."""
         sample_numbers = np.argsort(self._source.numbers, kind="stable")
         if not self._shuffle:
             return sample_numbers
