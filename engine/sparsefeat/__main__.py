@@ -1,10 +1,10 @@
-"""``python -m sparsefeat``, and what the installed command calls."""
+"""The entry point of ``python -m sparsefeat`` and of the installed command."""
 
 import sys
 
 
 def run() -> None:
-    """Run the command; say it in one line if what it is made with does not load."""
+    """Run the command; print one line if a package that it needs does not load."""
     try:
         from sparsefeat.cli import main
     except KeyboardInterrupt:

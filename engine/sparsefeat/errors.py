@@ -6,11 +6,11 @@
     ├── ModelError (ValueError)                 the file is not a model that sparsefeat exported
     │   ├── ModelNotFoundError (FileNotFoundError)
     │   └── ModelCorruptError                   a checksum of the model does not match
-    ├── LayerError (ValueError)                 the model or store has no such layer
+    ├── LayerError (ValueError)                 the model or store does not have the layer
     ├── ProviderError (RuntimeError)            the provider is not available or not active
     │   └── PrecisionError                      the precision is not available or not active
     ├── InputError (ValueError)                 an array, image or option has a wrong type or value
-    ├── SourceError (FileNotFoundError)         there are no images at the given place
+    ├── SourceError (FileNotFoundError)         there are no images at the given path
     ├── DependencyError (ImportError)           a package is installed but does not load
     │   └── MissingDependencyError              a package is not installed
     ├── ClusterError (RuntimeError)             a cluster can't be joined, or its workers die

@@ -59,7 +59,7 @@ class LayerZeros:
     Attributes
     ----------
     layer
-        The layer's name, and its shape for one image: (H, W, C); or (F,), of which each of the F
+        The layer's name, and its shape for one image: (H, W, C), or (F,), where each of the F
         units counts as a channel.
     per_row
         int64 (N,): zeros in each row.

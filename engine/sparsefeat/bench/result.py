@@ -31,7 +31,7 @@ class Measurement:
     Attributes
     ----------
     images
-        Images of one run: of a batch, or, from files, of a pass through the files.
+        Number of images in one run: in a batch, or, from files, in a pass through the files.
     rounds
         For each round, the seconds of each run of the engine's turn.
     repeats_timed

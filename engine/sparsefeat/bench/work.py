@@ -63,7 +63,7 @@ class Job:
         Raises
         ------
         ProviderError
-            The engine needs an int8 model, and there is none.
+            The engine needs an int8 model, and none was given.
         LayerError
             The engine can't return one of the layers.
         """

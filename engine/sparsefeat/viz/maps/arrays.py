@@ -111,7 +111,7 @@ class MapArrays:
         Raises
         ------
         InputError
-            `relu_split` needs a pre-activation, and there is none.
+            `relu_split` needs a pre-activation, and these maps have none.
         """
         pre, post = self.pre, self.post
         if relu_split:

@@ -185,7 +185,7 @@ def maps(
     Raises
     ------
     LayerError
-        The model has no such layer, the layer has no rows and columns, or it has no ReLU and
+        The model doesn't have the layer, the layer has no rows and columns, or it has no ReLU and
         `stage` needs one.
     InputError, SourceError
         The image can't be read, or an option has an invalid value.

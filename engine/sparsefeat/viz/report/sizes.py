@@ -120,7 +120,7 @@ def estimate_floor(store: Store, layer: str, *, seed: int = 0) -> Floor:
     Raises
     ------
     LayerError
-        The store has no such layer.
+        The store doesn't have the layer.
     StoreCorruptError
         A file of the store is damaged.
     """
