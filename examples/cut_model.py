@@ -3,7 +3,7 @@
 python examples/cut_model.py demo/vgg16.onnx block5_conv3/pre block5_pool -o cut.onnx
 
 Writes the graph, and its weights beside it (`cut.onnx.data`). A pre-activation, `NAME/pre`, is a
-tensor inside of the exported graph: here it becomes an output, with channels first (N, C, H, W).
+tensor inside the exported graph; here it becomes an output, with channels first (N, C, H, W).
 sparsefeat itself cuts the model when it loads it, and needs no such file.
 """
 
@@ -28,7 +28,7 @@ def cut(model: Path, layers: Sequence[str], output: Path) -> onnx.ModelProto:
     weights = output.with_name(f"{output.name}.data")
     weights.unlink(missing_ok=True)  # `onnx.save` would append to it
     onnx.save(part, output, save_as_external_data=True, location=weights.name, size_threshold=0)
-    weights.chmod(output.stat().st_mode)  # onnx lets nobody else read it
+    weights.chmod(output.stat().st_mode)  # onnx makes it readable for its owner only
     return onnx.load(output, load_external_data=False)
 
 

@@ -26,8 +26,8 @@ def preprocessing(session: onnxruntime.InferenceSession) -> dict[str, Any]:
 def nearest(length: int, wanted: int) -> npt.NDArray[np.intp]:
     """Choose the rows or columns that Pillow's NEAREST keeps, for languages without Pillow.
 
-    The position is summed up in float64, as Pillow does: a multiplication rounds differently at a
-    few lengths, 320 among them.
+    The position is a running sum in float64, as in Pillow. A product would round differently at a
+    few lengths, for example at 320.
     """
     step = length / wanted
     position, kept = step / 2, []

@@ -2,9 +2,9 @@
 
 python examples/read_store.py demo/features block5_pool
 
-Each part of a store is an AnnData group in Zarr v3. Which parts count, in which order and without
-which rows, is what the newest snapshot says; docs/format.md describes both. Unlike sparsefeat, this
-doesn't check the snapshot's checksum, and reads whole parts into memory.
+Each part of a store is an AnnData group in Zarr v3. The newest snapshot lists the store's parts in
+order, and the rows of each that are excluded; docs/format.md describes both. Unlike sparsefeat,
+this doesn't check the snapshot's checksum, and reads whole parts into memory.
 """
 
 import argparse
@@ -33,14 +33,14 @@ def read_snapshot(store: Path, number: int) -> dict[str, Any]:
 
 
 def parts(store: Path, number: int) -> tuple[dict[str, Entry], dict[str, Any]]:
-    """Give the parts that count in a snapshot, in order, and the snapshot that lists all."""
+    """Give the parts of a snapshot in order, and the full snapshot that it is based on."""
     document = read_snapshot(store, number)
     if "base" in document:  # it lists only what differs from another snapshot
         entries, full = parts(store, document["base"][0])
     else:
         entries, full = {}, document
     for entry in document["parts"]:
-        entries[entry[0]] = entry  # in the place of the former one, or after the others
+        entries[entry[0]] = entry  # replaces the entry of that name, or follows the others
     return entries, full
 
 
@@ -56,7 +56,7 @@ def read(store: Path, layer: str) -> tuple[csr_matrix, pd.DataFrame]:
         part = anndata.read_zarr(store / f"parts/{name}.zarr")
         matrix = csr_matrix(part.obsm[key])  # a part stores a layer dense where that is smaller
         if matrix.dtype.kind != "f":
-            raise SystemExit(f"{store}: {layer} is stored as codes; docs/format.md decodes them")
+            raise SystemExit(f"{store}: {layer} is stored as codes: see docs/format.md")
         counts = np.ones(rows, bool)
         for first, end in excluded:
             counts[first:end] = False

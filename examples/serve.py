@@ -29,8 +29,8 @@ MAX_BYTES = 20 << 20  # of an image's file
 class Batcher:
     """Runs the images of several requests as one batch, in a thread of its own.
 
-    While one batch runs, further images wait; then those that wait, `max_batch` at most, are the
-    next batch. A request that comes alone doesn't wait for others.
+    Images that arrive while a batch runs wait, and are the next batch, at most `max_batch` of them.
+    A request that comes alone doesn't wait for others.
     """
 
     def __init__(self, extractor: sparsefeat.Extractor, layer: str, max_batch: int) -> None:
@@ -61,7 +61,7 @@ class Batcher:
                         self._queue.put(None)  # for the outer loop
                         break
                     waiting.append(other)
-            # A client that has gone needs no result.
+            # A client that has disconnected needs no result.
             running = [one for one in waiting if one[1].set_running_or_notify_cancel()]
             if not running:
                 continue
@@ -79,8 +79,8 @@ class Batcher:
 def application(extractor: sparsefeat.Extractor, layer: str, max_batch: int) -> Any:
     """Make the application: one extractor for all requests.
 
-    Decoding runs in FastAPI's threads. With `max_batch` of 0 so does the network, without a
-    batcher, one image at a time.
+    Decoding runs in FastAPI's threads. With a `max_batch` of 0 there is no batcher: the network
+    runs in these threads, too, one image at a time.
     """
     from fastapi import FastAPI, HTTPException, Request, Response
     from fastapi.concurrency import run_in_threadpool

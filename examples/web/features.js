@@ -17,7 +17,7 @@ export async function load(model) {
   });
 }
 
-// The rows or columns that Pillow's NEAREST keeps; the position is summed up as Pillow does it.
+// The rows or columns that Pillow's NEAREST keeps; the position is a running sum, as in Pillow.
 export function nearest(length, wanted) {
   const step = length / wanted;
   const kept = [];
@@ -28,7 +28,7 @@ export function nearest(length, wanted) {
 }
 
 // ImageData of any size (RGBA, rows from the top) to the network's input, (1, 224, 224, 3):
-// nearest neighbours, blue first, less the means of ImageNet.
+// nearest neighbours, blue first, minus the means of ImageNet.
 export function preprocess(image) {
   const rows = nearest(image.height, SIZE);
   const columns = nearest(image.width, SIZE);
