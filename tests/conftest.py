@@ -1,4 +1,4 @@
-"""What tests of several packages share."""
+"""Fixtures that tests of several packages share."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ import pytest
 
 from .engine.buckets import Proxy, environment, mocking, new_url, proxying, serving
 
-# A page must need nothing but itself; and Chromium's own errands are not what is tested.
+# Pages must not need the network, and Chromium's own requests are not what is tested.
 CHROMIUM_OPTIONS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -30,7 +30,7 @@ def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def moto() -> Iterator[str]:
-    """Another program that speaks S3's protocol."""
+    """A simulation of S3: a second program that speaks its protocol."""
     with mocking() as made:
         yield made
 
@@ -43,7 +43,7 @@ def endpoint(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def url(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A URL where nothing lies, and the environment by which it is reached."""
+    """An unused URL; sets the environment that is needed to reach it."""
     for name, value in environment(endpoint).items():
         monkeypatch.setenv(name, value)
     return new_url()
@@ -51,7 +51,7 @@ def url(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def proxy(url: str, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """What lies between here and the server."""
+    """A proxy between the test and the server."""
     with proxying(endpoint) as made:
         monkeypatch.setenv("AWS_ENDPOINT_URL", made.endpoint)
         yield made

@@ -1,4 +1,4 @@
-"""What contributors are told, and what watches over their commits and releases, is true."""
+"""CONTRIBUTING.md is true, and its checks of commits and releases work."""
 
 import os
 import re
@@ -23,13 +23,13 @@ def git(folder: Path, *words: str) -> None:
     subprocess.run(["git", *settings, *words], cwd=folder, check=True, capture_output=True)
 
 
-def test_commands_of_make_that_pages_name_are_there() -> None:
+def test_make_has_all_targets_that_contributing_names() -> None:
     targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
     named = set(re.findall(r"(?:`|^\$ )make ([a-z-]+)", PAGE, re.MULTILINE))
     assert {"check", "test", "test-lowest", "results", "release"} <= named <= targets
 
 
-def test_files_that_pages_name_are_there() -> None:
+def test_files_that_contributing_names_exist() -> None:
     named = set(re.findall(r"`([\w./]+(?:/|\.(?:py|pyi|toml|md|lock)))[`:]", PAGE))
     assert len(named) > 20
     for name in named - {"dist/", "engine/sparsefeat/cli/NAME.py"}:
@@ -39,7 +39,7 @@ def test_files_that_pages_name_are_there() -> None:
         assert there, name
 
 
-def test_before_a_commit_the_same_is_checked_as_by_make() -> None:
+def test_the_pre_commit_hooks_are_those_of_make_check() -> None:
     recipe = re.search(r"^check:.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
     assert recipe
     expected = [line.strip().replace("$(BIN)", ".venv/bin") for line in recipe[1].splitlines()]
@@ -48,7 +48,7 @@ def test_before_a_commit_the_same_is_checked_as_by_make() -> None:
     assert {hook["language"] for hook in local["hooks"]} == {"system"}
 
 
-def test_a_citation_has_what_its_format_requires_and_no_second_version() -> None:
+def test_the_citation_has_all_required_fields_and_no_version() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation.keys() >= {"cff-version", "message", "title", "authors"}
     assert citation["license"] == PROJECT["license"]
@@ -56,7 +56,7 @@ def test_a_citation_has_what_its_format_requires_and_no_second_version() -> None
 
 
 @pytest.mark.parametrize("name", ["bug", "idea", "words"])
-def test_an_issue_form_asks_for_something(name: str) -> None:
+def test_issue_forms_have_distinct_questions(name: str) -> None:
     form = yaml.safe_load((ROOT / f".github/ISSUE_TEMPLATE/{name}.yml").read_text())
     assert form["name"]
     assert form["description"]
@@ -74,7 +74,7 @@ def make(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_another_python_gets_an_environment_of_its_own(tmp_path: Path) -> None:
+def test_another_python_gets_its_own_environment(tmp_path: Path) -> None:
     done = make(tmp_path, "-n", "check", f"PYTHON={sys.executable}")
     own = f".venv-{sys.version_info.major}.{sys.version_info.minor}"
     assert f"-m venv --clear {own}\n" in done.stdout
@@ -82,7 +82,7 @@ def test_another_python_gets_an_environment_of_its_own(tmp_path: Path) -> None:
     assert ".venv/" not in done.stdout.replace(sys.executable, "")
 
 
-def test_an_environment_that_make_did_not_create_stays(tmp_path: Path) -> None:
+def test_an_environment_that_make_did_not_create_is_not_replaced(tmp_path: Path) -> None:
     own = tmp_path / ".venv" / "bin" / "something"
     own.parent.mkdir(parents=True)
     own.write_text("mine")
@@ -104,7 +104,7 @@ def clone(tmp_path: Path) -> Path:
 
 
 def release(clone: Path) -> str:
-    """Give what a release that can't be made says."""
+    """Run a release that is refused; return its message."""
     git(clone, "add", "--all")
     git(clone, "commit", "-m", "a commit")
     (clone / "later").touch()
@@ -120,5 +120,5 @@ def test_a_release_needs_its_version_in_the_changelog(clone: Path) -> None:
     assert f'no section "## {PROJECT["version"]}"' in release(clone)
 
 
-def test_a_release_needs_everything_committed(clone: Path) -> None:
+def test_a_release_needs_all_changes_committed(clone: Path) -> None:
     assert "uncommitted changes" in release(clone)

@@ -1,4 +1,4 @@
-"""What deploy/ says: its commands are ones that sparsefeat takes, and its script runs."""
+"""The files in deploy/ call sparsefeat with valid options, and the Slurm script runs."""
 
 import os
 import re
@@ -21,7 +21,7 @@ DEPLOY = ROOT / "deploy"
 
 
 def parsed(command: str) -> dict[str, Any]:
-    """Parse a line as the command does; give its options."""
+    """Parse a command line as sparsefeat does; return the options."""
     program, name, *words = shlex.split(command)
     assert program == "sparsefeat"
     subcommand = main.get_command(click.Context(main), name)
@@ -38,7 +38,7 @@ def containers(document: object) -> list[dict[str, Any]]:
     return [*own, *(found for each in document.values() for found in containers(each))]
 
 
-def test_each_process_of_the_job_has_its_share() -> None:
+def test_each_process_of_the_kubernetes_job_extracts_one_shard() -> None:
     job = yaml.safe_load((DEPLOY / "job.yaml").read_text())
     spec = job["spec"]
     (container,) = containers(job)
@@ -49,7 +49,7 @@ def test_each_process_of_the_job_has_its_share() -> None:
     assert spec["completionMode"] == "Indexed"
 
 
-def test_the_ray_job_has_workers_with_the_threads_that_it_asks_for() -> None:
+def test_the_ray_job_s_workers_have_as_many_cpus_as_threads() -> None:
     job = yaml.safe_load((DEPLOY / "rayjob.yaml").read_text())
     options = parsed(job["spec"]["entrypoint"])
     assert options["cluster"] == "auto"
@@ -62,7 +62,7 @@ def test_the_ray_job_has_workers_with_the_threads_that_it_asks_for() -> None:
     assert cluster["rayVersion"] == locked[1]
 
 
-def test_the_dockerfile_takes_what_is_there() -> None:
+def test_the_dockerfile_copies_existing_files_and_installs_existing_extras() -> None:
     text = (DEPLOY / "Dockerfile").read_text()
     copied = [
         word
@@ -76,7 +76,7 @@ def test_the_dockerfile_takes_what_is_there() -> None:
     assert set(extras.split(",")) <= project["optional-dependencies"].keys()
 
 
-def test_the_slurm_script_extracts_its_share(
+def test_the_slurm_script_extracts_one_shard(
     small_vgg16: Path, photos: Path, tmp_path: Path
 ) -> None:
     bin_folder = Path(sys.executable).parent

@@ -1,4 +1,4 @@
-"""Every command and every block of Python in the documentation runs as it stands there."""
+"""Every command and every block of Python in the documentation runs unchanged."""
 
 import doctest
 import importlib
@@ -26,10 +26,9 @@ from sparsefeat.errors import MissingDependencyError
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
-# These take minutes with a real model: only their options are parsed here, and tests of their
-# own run them.
+# These take minutes with a real model: here only their options are parsed; other tests run them.
 MINUTES = {"export": export, "quantize": quantize, "bench": bench}
-# Of these, only options of `sparsefeat` are looked at: nothing else can be tried here.
+# On these pages, only options of `sparsefeat` are checked: the rest needs other machines.
 FOR_OTHER_MACHINES = {"gpu.md", "cluster.md"}
 SHELL = {"|", ">", "<"}
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -47,8 +46,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return photos
 
 
-def furnished(folder: Path, model: Path, photos: Path) -> Path:
-    """A folder as the documentation supposes: a model and images."""
+def sandbox_with(folder: Path, model: Path, photos: Path) -> Path:
+    """Fill a folder with what the documentation assumes: a model and images."""
     for name in (model.name, f"{model.name}.data"):
         shutil.copyfile(model.with_name(name), folder / name)
     shutil.copytree(photos, folder / "photos")
@@ -59,14 +58,14 @@ def furnished(folder: Path, model: Path, photos: Path) -> Path:
 
 @pytest.fixture
 def sandbox(vgg16: Path, photos: Path, tmp_path: Path) -> Path:
-    """For what is said of the real model: README, maps, and the examples in docstrings."""
-    return furnished(tmp_path, vgg16, photos)
+    """For README, maps, and the examples in docstrings, which use the real model."""
+    return sandbox_with(tmp_path, vgg16, photos)
 
 
 @pytest.fixture
 def small_sandbox(small_vgg16: Path, photos: Path, tmp_path: Path) -> Path:
     """For the other pages, whose commands would take minutes with the real model."""
-    return furnished(tmp_path, small_vgg16, photos)
+    return sandbox_with(tmp_path, small_vgg16, photos)
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
@@ -92,7 +91,7 @@ def parse(words: list[str]) -> None:
 
 
 def run(command: str, folder: Path) -> None:
-    """In a shell and processes of its own."""
+    """Run a command in a shell."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(
         ["bash", "-c", command],
@@ -107,10 +106,10 @@ def run(command: str, folder: Path) -> None:
 
 @pytest.mark.filterwarnings("default")  # as in a process of its own
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_a_page_s_commands_and_code_run(
+def test_commands_and_code_of_a_page_run(
     page: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What needs neither a shell nor PyTorch runs here: a new process takes seconds to import."""
+    """Code that needs neither a shell nor PyTorch runs in this process, which saves seconds."""
     real = page.name in ("README.md", "maps.md")
     sandbox: Path = request.getfixturevalue("sandbox" if real else "small_sandbox")
     if "s3://" in "".join(console(page)):
@@ -131,7 +130,7 @@ def test_a_page_s_commands_and_code_run(
             assert done.exit_code == 0, f"{command}\n{done.stderr}"
         elif words[:2] != ["pip", "install"]:
             run(command, sandbox)
-    names: dict[str, object] = {"__name__": "__main__"}  # a block may go on with another's
+    names: dict[str, object] = {"__name__": "__main__"}  # a block may use names of an earlier one
     for kind, text in blocks(page):
         if kind == "python" and "torch" not in text:
             exec(compile(text, str(page), "exec"), names)
@@ -140,7 +139,7 @@ def test_a_page_s_commands_and_code_run(
 
 
 @pytest.mark.parametrize("package", ["sparsefeat", "sparsefeat_export", "sparsefeat_kernels"])
-def test_the_examples_in_docstrings_are_true(
+def test_examples_in_docstrings_give_the_shown_results(
     package: str, sandbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(sandbox)
@@ -165,7 +164,7 @@ def test_the_readme_shows_the_main_commands() -> None:
         assert command in shown
 
 
-def test_links_between_pages_lead_somewhere() -> None:
+def test_links_between_pages_have_targets() -> None:
     for page in [*PAGES, *ROOT.glob("*.md")]:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             if "://" not in target:

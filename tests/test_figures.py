@@ -1,4 +1,4 @@
-"""The figures of docs/zeros.md and README, and that page's numbers, are those a script makes."""
+"""Figures and numbers of docs/zeros.md and README are those that docs/figures/make.py makes."""
 
 import json
 import re
@@ -48,11 +48,11 @@ def assert_close(got: Any, expected: Any) -> None:
         assert got == expected
 
 
-def test_what_was_measured_can_be_measured_again(made: Path) -> None:
+def test_measuring_again_gives_the_committed_numbers(made: Path) -> None:
     assert_close(facts(made), facts(FIGURES))
 
 
-def test_figures_are_there_small_and_used(made: Path) -> None:
+def test_all_figures_are_committed_small_and_used(made: Path) -> None:
     drawn = sorted(path.name for path in made.iterdir() if path.suffix in (".svg", ".png"))
     kept = sorted(path.name for path in FIGURES.iterdir() if path.suffix in (".svg", ".png"))
     used = re.findall(r"\]\((?:docs/)?figures/(.+?)\)", PAGE + README)
@@ -60,7 +60,7 @@ def test_figures_are_there_small_and_used(made: Path) -> None:
     assert all((FIGURES / name).stat().st_size < 60_000 for name in kept)
 
 
-def test_the_page_says_what_was_measured() -> None:
+def test_the_page_gives_the_measured_numbers() -> None:
     measured = facts(FIGURES)
     table = re.findall(r"(block\d_\w+) \| ([\d.]+) %", PAGE)
     assert len(table) == 18
@@ -81,7 +81,7 @@ def test_the_page_says_what_was_measured() -> None:
     assert f"{100 * independent:.0f} %" in PAGE
 
 
-def test_the_last_convolution_of_a_block_has_most_zeros_but_in_the_first() -> None:
+def test_from_block_2_on_the_last_convolution_has_most_zeros() -> None:
     layers = facts(FIGURES)["layers"]
     convolutions = [
         [name for name in layers if name.startswith(f"block{block}_conv")] for block in range(1, 6)
@@ -92,11 +92,11 @@ def test_the_last_convolution_of_a_block_has_most_zeros_but_in_the_first() -> No
     assert "Block 1 is the exception" in PAGE
 
 
-def test_flatness_goes_with_zeros_where_the_page_says_so_and_nowhere_else() -> None:
+def test_correlations_with_flatness_are_those_that_the_page_claims() -> None:
     layers = facts(FIGURES)["layers"]
     assert len(layers) == 18
 
-    def said(name: str) -> str:
+    def written(name: str) -> str:
         value, low, high = layers[name]["pearson"]
         return f"{value:.2f} ({low:.2f} to {high:.2f})".replace("-0.00", "0.00")
 
@@ -106,7 +106,7 @@ def test_flatness_goes_with_zeros_where_the_page_says_so_and_nowhere_else() -> N
 
     for block in range(1, 6):
         pool, first = f"block{block}_pool", f"block{block}_conv1"
-        assert f"| {block} | {said(first)} | {said(pool)} |" in PAGE
+        assert f"| {block} | {written(first)} | {written(pool)} |" in PAGE
     pools = [interval(f"block{block}_pool") for block in range(1, 6)]
     assert [low > 0 for low, _ in pools] == [False, True, True, True, False]
     assert not any(high < 0 for _, high in pools)
@@ -118,7 +118,7 @@ def test_flatness_goes_with_zeros_where_the_page_says_so_and_nowhere_else() -> N
     assert not any(low > 0 for low, _ in firsts)
 
 
-def test_wrong_input_and_plain_images_are_as_the_page_says() -> None:
+def test_wrong_scalings_and_plain_images_have_the_zeros_that_the_page_gives() -> None:
     measured = facts(FIGURES)
     rows = []
     for name, found in measured["scaling"].items():

@@ -1,4 +1,4 @@
-"""Other rooms import what a room's table of contents names, never a module inside it."""
+"""A room imports only what another room's `__init__` exports, never a module inside it."""
 
 import ast
 import importlib
@@ -14,14 +14,14 @@ from sparsefeat.errors import MissingDependencyError
 
 
 def modules(root: Path) -> Iterator[tuple[str, str, Path]]:
-    """Give each module's name, the name of its room, and its file."""
+    """Yield each module's name, the name of its room, and its file."""
     for path in sorted(root.rglob("*.py")):
         name = ".".join(path.relative_to(root.parent).with_suffix("").parts)
         yield name.removesuffix(".__init__"), name.rpartition(".")[0], path
 
 
 @pytest.mark.parametrize("package", [sparsefeat, sparsefeat_export], ids=lambda each: each.__name__)
-def test_rooms_are_entered_by_their_doors(package: ModuleType) -> None:
+def test_rooms_import_only_exported_names_of_other_rooms(package: ModuleType) -> None:
     root = Path(str(package.__file__)).parent
     room_of = {name: room for name, room, _ in modules(root)}
     rooms = set(room_of.values())
@@ -36,7 +36,7 @@ def test_rooms_are_entered_by_their_doors(package: ModuleType) -> None:
             elif target not in (room, root.name):
                 try:
                     offered = set(importlib.import_module(target).__all__)
-                except MissingDependencyError:  # PyTorch, which is everyone's own choice
+                except MissingDependencyError:  # PyTorch isn't installed
                     continue
                 assert offered.issuperset(alias.name for alias in node.names), name
                 entered += 1

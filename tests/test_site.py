@@ -1,4 +1,4 @@
-"""The documentation's site is built without a warning, holds everything, and loads nothing else."""
+"""The site builds without warnings, has all pages and names, and loads nothing from elsewhere."""
 
 import os
 import re
@@ -27,7 +27,7 @@ LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `make docs` builds."""
+    """The site that `make docs` builds."""
     folder = tmp_path_factory.mktemp("site")
     built = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(folder)],
@@ -42,7 +42,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Page(HTMLParser):
-    """Collects what a page loads, its anchors and its paragraphs."""
+    """Collects what a page loads, its anchors and its links."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ def pages(site: Path) -> dict[str, Page]:
     }
 
 
-def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
+def test_pages_load_nothing_from_other_servers(site: Path) -> None:
     found = pages(site)
     assert len(found) > 40
     for name, page in found.items():
@@ -79,7 +79,7 @@ def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
         assert not re.search(r"(@import|url\()\s*[\"']?(https?:)?//", sheet.read_text("utf-8"))
 
 
-def test_pages_from_elsewhere_in_the_repository_are_there(site: Path) -> None:
+def test_pages_from_outside_docs_are_included(site: Path) -> None:
     """Their links are checked when the site is built."""
     assert "Keras" in (site / "index.html").read_text("utf-8")
     assert "Unreleased" in (site / "changelog.html").read_text("utf-8")
@@ -90,7 +90,7 @@ def test_pages_from_elsewhere_in_the_repository_are_there(site: Path) -> None:
         assert linked.read_bytes() == (schemas / linked.name).read_bytes()
 
 
-def test_links_of_pages_lead_to_files_of_the_site(site: Path) -> None:
+def test_links_of_pages_have_targets_in_the_site(site: Path) -> None:
     found = pages(site)
     for name, page in found.items():
         if name == "404.html":  # its links are those of a server's root
@@ -104,7 +104,7 @@ def test_links_of_pages_lead_to_files_of_the_site(site: Path) -> None:
                 assert unquote(anchor) in other.anchors, f"{name}: {link}"
 
 
-def test_every_public_name_and_command_has_its_place_in_the_reference(site: Path) -> None:
+def test_the_reference_has_every_public_name_and_command(site: Path) -> None:
     reference = {name: page for name, page in pages(site).items() if name.startswith("reference/")}
     anchors = set().union(*(page.anchors for page in reference.values()))
     for package in (sparsefeat, sparsefeat_kernels):
@@ -114,15 +114,15 @@ def test_every_public_name_and_command_has_its_place_in_the_reference(site: Path
     commands = {f"sparsefeat-{name}" for name in main.list_commands(click.Context(main))}
     assert commands <= reference["reference/cli.html"].anchors
     assert "--rows-per-part" in (site / "reference/cli.html").read_text("utf-8")
-    # With the options that it hands over.
+    # The signature lists the options that are passed on to `ExtractorOptions`.
     extraction = (site / "reference/extraction.html").read_text("utf-8")
     signature = extraction.split('id="sparsefeat.Extractor"')[1].split("</pre>")[0]
     assert "decode_threads" in signature
     assert "*" not in re.sub(r"<[^>]+>", "", signature).replace("*,", "").replace("*\n", "")
 
 
-def test_lists_and_tables_are_not_taken_for_text(site: Path) -> None:
-    """Where a page is read in the repository, less decides what begins one."""
+def test_lists_and_tables_are_rendered_as_such(site: Path) -> None:
+    """GitHub needs no blank line before a list or a table, but the site's Markdown does."""
     for path in site.rglob("*.html"):
         text = re.sub(r"<pre.*?</pre>", "", path.read_text("utf-8"), flags=re.DOTALL)
         for paragraph in re.findall(r"<p>(.*?)</p>", text, re.DOTALL):
@@ -170,13 +170,15 @@ def test_pages_fit_large_and_small_screens(site: Path, address: str, page: Any) 
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_the_search_finds(address: str, page: Any, width: int) -> None:
+def test_the_search_finds_a_page(address: str, page: Any, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     page.goto(address)
     if width == 390:
         page.locator("label.md-header__button[for=__search]").click()
     found = page.locator(".md-search-result__item").first
-    for _ in range(60):  # what is typed before the page's scripts are ready is not searched for
+    for _ in range(
+        60
+    ):  # text that is typed before the page's scripts are ready is not searched for
         page.locator("input[name=query]").fill("")
         page.locator("input[name=query]").press_sequentially("winograd")
         page.wait_for_timeout(1000)

@@ -1,4 +1,4 @@
-"""What `make demo` leaves, made of the suite's own model; and how scripts are run on it."""
+"""A folder as `make demo` makes it, with the tests' own model, and a way to run scripts in it."""
 
 import os
 import shutil
@@ -37,7 +37,7 @@ def furnished(vgg16: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def run_script(furnished: Path) -> RunScript:
-    """Run a script of examples/ beside `demo/`; give what it prints."""
+    """Run a script of examples/ beside `demo/`; return what it prints."""
 
     def run(script: str, *arguments: str | Path) -> str:
         done = subprocess.run(

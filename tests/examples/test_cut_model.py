@@ -1,4 +1,4 @@
-"""Part of a model, for other programs."""
+"""`cut_model.py` writes a part of a model for other programs."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import sparsefeat
 from .conftest import RunScript
 
 
-def test_a_part_gives_what_the_whole_does(
+def test_a_part_gives_the_same_results_as_the_whole_model(
     furnished: Path, run_script: RunScript, tmp_path: Path
 ) -> None:
     layers = ["block1_conv2/pre", "block1_conv2"]
@@ -36,11 +36,11 @@ def test_a_part_gives_what_the_whole_does(
     np.testing.assert_array_equal(before.transpose(0, 2, 3, 1), expected[layers[0]])
     np.testing.assert_array_equal(after, expected[layers[1]])
     np.testing.assert_array_equal(np.maximum(before, 0).transpose(0, 2, 3, 1), after)
-    # What runs it can find out how pixels are scaled.
+    # A program that runs the part can read how pixels are scaled.
     assert "sparsefeat" in session.get_modelmeta().custom_metadata_map
 
 
-def test_a_second_run_replaces_the_first(
+def test_a_second_run_replaces_the_files_of_the_first(
     furnished: Path, run_script: RunScript, tmp_path: Path
 ) -> None:
     for layer in ("block2_pool", "block1_pool"):

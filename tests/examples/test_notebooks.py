@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, and what they compute is right."""
+"""The notebooks run from top to bottom, and their results are correct."""
 
 import json
 import sys
@@ -27,9 +27,9 @@ Run = Callable[[str, str], dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def run_notebook(furnished: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Run a notebook beside `demo/`; give what an expression is at its end.
+    """Run a notebook beside `demo/`; return the value of an expression at its end.
 
-    In a kernel of this interpreter, whatever kernels the user has installed.
+    The kernel is this interpreter, whatever kernels the user has installed.
     """
     jupyter = tmp_path_factory.mktemp("jupyter")
     write_kernel_spec(jupyter / "kernels/python3")
@@ -55,7 +55,7 @@ def run_notebook(furnished: Path, tmp_path_factory: pytest.TempPathFactory) -> R
 
 @pytest.fixture(scope="module")
 def activations(furnished: Path) -> dict[str, list[Any]]:
-    """What ONNX Runtime alone gives for the six photographs."""
+    """The activations of the six photographs, from ONNX Runtime alone."""
     layers = ["block1_pool", "block3_conv3", "block5_conv3", "block5_pool"]
     session = onnxruntime.InferenceSession(
         furnished / "demo/vgg16.onnx", providers=["CPUExecutionProvider"]
@@ -72,7 +72,9 @@ def activations(furnished: Path) -> dict[str, list[Any]]:
     return found
 
 
-def test_why_so_much_is_zero(run_notebook: Run, activations: dict[str, list[Any]]) -> None:
+def test_zeros_notebook_counts_the_same_zeros_as_onnxruntime(
+    run_notebook: Run, activations: dict[str, list[Any]]
+) -> None:
     found = run_notebook(
         "zeros.ipynb",
         "{'shares': shares.to_dict(), 'zeros': zeros, 'not_positive': not_positive,"
@@ -89,7 +91,7 @@ def test_why_so_much_is_zero(run_notebook: Run, activations: dict[str, list[Any]
     assert len(found["channels"]) == 4
 
 
-def test_a_classifier_on_stored_features(run_notebook: Run, furnished: Path) -> None:
+def test_classifier_notebook_beats_chance(run_notebook: Run, furnished: Path) -> None:
     pytest.importorskip("torch")
     found = run_notebook(
         "classifier.ipynb",
@@ -108,7 +110,9 @@ def test_a_classifier_on_stored_features(run_notebook: Run, furnished: Path) -> 
     assert {*splits.iloc[found["test"]]} == {"test"}
 
 
-def test_similar_images(run_notebook: Run, activations: dict[str, list[Any]]) -> None:
+def test_similar_notebook_finds_versions_of_the_same_photograph(
+    run_notebook: Run, activations: dict[str, list[Any]]
+) -> None:
     found = run_notebook(
         "similar.ipynb",
         "{'precisions': precisions, 'pooled': pooled_precision, 'names': names,"
@@ -130,8 +134,8 @@ def test_similar_images(run_notebook: Run, activations: dict[str, list[Any]]) ->
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_the_outputs_that_are_committed_are_of_one_run(path: Path) -> None:
-    """Run again what has changed: `jupyter nbconvert --to notebook --execute --inplace`."""
+def test_committed_outputs_come_from_one_complete_run(path: Path) -> None:
+    """To run a changed notebook again: `jupyter nbconvert --to notebook --execute --inplace`."""
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -147,7 +151,7 @@ def test_the_outputs_that_are_committed_are_of_one_run(path: Path) -> None:
     assert notebook.metadata.kernelspec.name == "python3"
 
 
-def test_the_list_has_all_examples() -> None:
+def test_the_readme_lists_all_examples() -> None:
     listed = (EXAMPLES / "README.md").read_text()
     for path in EXAMPLES.iterdir():
         if path.suffix in (".py", ".ipynb"):

@@ -1,4 +1,4 @@
-"""A top that was trained, exported and extracted."""
+"""`own_top.py` trains a top, exports the model and extracts its layers."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ import sparsefeat
 from .conftest import RunScript
 
 
-def test_it_learns_and_gives_what_keras_gives(
+def test_the_top_learns_and_its_export_agrees_with_keras(
     furnished: Path, run_script: RunScript, tmp_path: Path
 ) -> None:
     printed = run_script("own_top.py", "demo", "-o", tmp_path)
@@ -21,7 +21,7 @@ def test_it_learns_and_gives_what_keras_gives(
     assert float(accuracy[1]) > 0.6  # by chance 0.17
     assert float(difference[1]) < 1e-4
 
-    # The exported model stands alone: its frozen part is the demo's, its top the one trained.
+    # The exported model has the demo's convolutions and the trained top.
     own = sparsefeat.Extractor(tmp_path / "own_top.onnx", "block5_pool,hidden,classes")
     whole = sparsefeat.Extractor(furnished / "demo/vgg16.onnx", "block5_pool", size=(96, 96))
     images = sorted((furnished / "demo/photos").iterdir())

@@ -1,4 +1,4 @@
-"""The exported model gives sparsefeat's features in ONNX Runtime alone."""
+"""The exported model gives the same features in ONNX Runtime without sparsefeat."""
 
 import ast
 from pathlib import Path
@@ -16,7 +16,7 @@ SCRIPT = EXAMPLES / "plain_onnxruntime.py"
 
 @pytest.fixture(scope="module")
 def extractor(furnished: Path) -> sparsefeat.Extractor:
-    """With ONNX Runtime's own convolutions, as the script has them."""
+    """Uses ONNX Runtime's convolutions, as the script does."""
     return sparsefeat.Extractor(
         furnished / "demo/vgg16.onnx", "block2_pool,block5_pool", convolution="direct"
     )
@@ -25,7 +25,7 @@ def extractor(furnished: Path) -> sparsefeat.Extractor:
 @pytest.mark.parametrize(
     ("image", "layer"), [("chelsea.png", "block5_pool"), ("china.jpg", "block2_pool")]
 )
-def test_the_features_are_sparsefeat_s_to_the_last_bit(
+def test_features_equal_those_of_sparsefeat_bit_for_bit(
     image: str,
     layer: str,
     extractor: sparsefeat.Extractor,
@@ -44,7 +44,7 @@ def test_the_features_are_sparsefeat_s_to_the_last_bit(
     assert f"{np.mean(expected == 0):.1%} zeros" in printed
 
 
-def test_it_imports_nothing_of_ours() -> None:
+def test_the_script_does_not_import_sparsefeat() -> None:
     tree = ast.parse(SCRIPT.read_text())
     imported = {
         name.name.partition(".")[0]
@@ -59,7 +59,7 @@ def test_it_imports_nothing_of_ours() -> None:
     assert imported == {"argparse", "json", "pathlib", "typing", "numpy", "onnxruntime", "PIL"}
 
 
-def test_the_nearest_rows_are_pillow_s() -> None:
+def test_nearest_chooses_the_same_pixels_as_pillow() -> None:
     from importlib.util import module_from_spec, spec_from_file_location
 
     spec = spec_from_file_location("plain_onnxruntime", SCRIPT)

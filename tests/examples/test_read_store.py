@@ -1,4 +1,4 @@
-"""A store is read right without sparsefeat."""
+"""`read_store.py` reads a store correctly without sparsefeat."""
 
 import shutil
 from importlib.util import module_from_spec, spec_from_file_location
@@ -24,7 +24,7 @@ def script() -> Any:
     return module
 
 
-def test_the_demo_s_store(furnished: Path, run_script: RunScript) -> None:
+def test_the_demo_s_store_is_read(furnished: Path, run_script: RunScript) -> None:
     lines = run_script("read_store.py", "demo/features", "block5_pool").splitlines()
     store = sparsefeat.open(furnished / "demo/features")
     view = store["block5_pool"]
@@ -36,7 +36,7 @@ def test_the_demo_s_store(furnished: Path, run_script: RunScript) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Numcodecs codecs are not in the Zarr version 3")
-def test_parts_rows_that_were_replaced_and_removed_and_snapshots_with_a_base(
+def test_replaced_and_removed_rows_and_snapshots_with_a_base_are_handled(
     small_vgg16: Path, script: Any, tmp_path: Path
 ) -> None:
     photos = tmp_path / "photos"

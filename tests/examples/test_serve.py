@@ -1,4 +1,4 @@
-"""One extractor for many requests, several of them in a batch."""
+"""`serve.py` runs several requests in one batch, with one extractor."""
 
 import http.client
 import io
@@ -46,7 +46,7 @@ def extractor(small_vgg16: Path) -> sparsefeat.Extractor:
 
 
 class Watched:
-    """An extractor that notes the size of each batch, and doesn't begin before it is let."""
+    """An extractor that records the size of each batch, and waits for `begin` before the first."""
 
     def __init__(self, extractor: sparsefeat.Extractor) -> None:
         self._extractor = extractor
@@ -64,7 +64,7 @@ def inputs(count: int) -> list[Float32]:
     return [random.uniform(-100, 120, (1, 64, 64, 3)).astype(np.float32) for _ in range(count)]
 
 
-def test_what_waits_is_run_together_and_everybody_gets_their_own(
+def test_waiting_requests_share_a_batch_and_each_gets_its_own_result(
     serve: Any, extractor: sparsefeat.Extractor
 ) -> None:
     watched = Watched(extractor)
@@ -77,13 +77,13 @@ def test_what_waits_is_run_together_and_everybody_gets_their_own(
     batcher.close()
     for one, result in zip(images, results, strict=True):
         np.testing.assert_array_equal(result, extractor.run(one)[LAYER][0])
-    # The first batch took what had come before the others.
+    # The first batch may have fewer images: it begins before all have arrived.
     assert sum(watched.sizes) == 20
     assert max(watched.sizes) == 8
     assert len(watched.sizes) <= 4
 
 
-def test_an_error_reaches_those_of_its_batch_and_no_others(
+def test_an_error_reaches_only_the_requests_of_its_batch(
     serve: Any, extractor: sparsefeat.Extractor
 ) -> None:
     watched = Watched(extractor)
@@ -98,8 +98,8 @@ def test_an_error_reaches_those_of_its_batch_and_no_others(
     batcher.close()
 
     batcher = serve.Batcher(cancelled, LAYER, max_batch=1)
-    running, gone, last = (batcher.submit(good) for _ in range(3))
-    assert gone.cancel()
+    running, abandoned, last = (batcher.submit(good) for _ in range(3))
+    assert abandoned.cancel()
     cancelled.begin.set()
     batcher.close()  # finishes what was submitted
     assert running.done()
@@ -151,7 +151,7 @@ def test_the_server_gives_each_client_the_features_of_its_image(
         np.testing.assert_array_equal(np.float32(answer["values"]), row.data)
 
 
-def test_the_server_refuses_what_is_no_image(address: str) -> None:
+def test_the_server_refuses_bodies_that_are_not_images(address: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as caught:
         post(address, b"no image")
     with caught.value as answer:

@@ -1,4 +1,4 @@
-"""A repository for Triton: the configuration, against Triton's message and the model's file."""
+"""The model repository for Triton agrees with Triton's message format and with the model."""
 
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ def repository(
 
 
 def model_config() -> Any:
-    """Triton's message `ModelConfig`, as far as it is used: its text has names, not numbers."""
+    """The fields of Triton's message `ModelConfig` that are used, by their names."""
     file = descriptor_pb2.FileDescriptorProto(name="triton.proto", package="triton")
     enums = {
         "DataType": ["TYPE_INVALID", "TYPE_FP16", "TYPE_FP32", "TYPE_FP64"],
@@ -89,13 +89,13 @@ def test_the_configuration_agrees_with_the_model(repository: Path) -> None:
             assert one.data_type == 2  # TYPE_FP32
             assert kind.elem_type == onnx.TensorProto.FLOAT
             batch, *extents = kind.shape.dim
-            assert batch.dim_param  # Triton makes batches: the model must take any
+            assert batch.dim_param  # Triton makes batches of any size
             assert list(one.dims) == [each.dim_value or -1 for each in extents]
     assert list(config.input[0].dims) == [-1, -1, 3]
     assert [list(one.dims)[-1] for one in config.output] == [128, 64]
 
 
-def test_the_model_in_it_runs(repository: Path, furnished: Path) -> None:
+def test_the_model_in_the_repository_runs(repository: Path, furnished: Path) -> None:
     folder = repository / "two/1/model.onnx"
     session = onnxruntime.InferenceSession(
         folder / "model.onnx", providers=["CPUExecutionProvider"]
@@ -111,7 +111,7 @@ def test_the_model_in_it_runs(repository: Path, furnished: Path) -> None:
     assert all(path.stat().st_mode & 0o044 == 0o044 for path in folder.iterdir())
 
 
-def test_the_documentation_shows_what_is_written(
+def test_the_documentation_shows_the_configuration_that_is_written(
     furnished: Path, run_script: RunScript, tmp_path: Path
 ) -> None:
     run_script("triton_repository.py", "demo/vgg16.onnx", "block5_pool", "-o", tmp_path / "models")

@@ -1,4 +1,4 @@
-"""The page for browsers, in Chromium, with ONNX Runtime Web from npm."""
+"""The page for browsers works in Chromium, with ONNX Runtime Web from npm."""
 
 import os
 import shutil
@@ -56,7 +56,7 @@ def site(
     server.server_close()
 
 
-def test_a_browser_gives_the_same_features(
+def test_the_browser_computes_the_same_features(
     site: str, chromium: Any, furnished: Path, tmp_path: Path
 ) -> None:
     page = chromium.new_page()
@@ -91,6 +91,6 @@ def test_a_browser_gives_the_same_features(
     assert errors == []
 
 
-def test_no_registry_is_named_in_the_lock() -> None:
+def test_the_lock_file_names_no_registry() -> None:
     for path in (EXAMPLES / "web").glob("package*.json"):
         assert "://" not in path.read_text()

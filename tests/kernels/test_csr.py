@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 
 from sparsefeat_kernels import Csr, CsrBuffers, encode, reference, to_dense
 
-from .laws import (
+from .common import (
     SPECIAL_BITS,
     WIDTHS,
     assert_round_trip,
@@ -41,12 +41,12 @@ def test_a_slice_of_rows_is_the_encoded_slice(
 
 
 @pytest.mark.parametrize(("start", "stop"), [(-1, 2), (0, 4), (2, 1), (4, 4)])
-def test_rows_outside_are_refused(start: int, stop: int) -> None:
+def test_rows_out_of_range_are_refused(start: int, stop: int) -> None:
     with pytest.raises(IndexError, match=f"got rows {start} to {stop}, .* <= 3"):
         encode(random_rows(3, 5, 0.5)).rows(start, stop)
 
 
-def test_sizes() -> None:
+def test_sizes_are_those_of_the_matrix() -> None:
     csr = encode(np.array([[0, 1, 0], [2, 3, 0]], np.float32))
     assert (csr.n_rows, csr.nnz, csr.n_columns) == (2, 3, 3)
 
@@ -56,7 +56,7 @@ def test_survives_pickling() -> None:
     assert_same_csr(pickle.loads(pickle.dumps(csr)), csr)
 
 
-def test_no_rows() -> None:
+def test_a_matrix_without_rows_is_decoded() -> None:
     csr = Csr(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), 4)
     assert to_dense(csr).shape == (0, 4)
 
@@ -91,7 +91,7 @@ def test_arrays_that_do_not_fit_are_refused(
     assert "\n" not in str(caught.value)
 
 
-def test_memory_grows_by_a_quarter_at_least_and_keeps_what_it_should() -> None:
+def test_memory_grows_by_at_least_a_quarter_and_preserves_elements() -> None:
     buffers = CsrBuffers()
     buffers.reserve_elements(1000, keep=0)
     assert len(buffers.values) == len(buffers.indices) == 1000
@@ -119,14 +119,16 @@ def test_the_first_batch_gets_little_more_than_it_needs() -> None:
 
 @given(dense_rows())
 @property_settings
-def test_equals_the_reference_and_comes_back(x: npt.NDArray[np.float32]) -> None:
+def test_encoding_equals_the_reference_and_decoding_restores_the_array(
+    x: npt.NDArray[np.float32],
+) -> None:
     assert_round_trip(x)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("value", [0.0, 1.0])
 @pytest.mark.parametrize("n_rows", [0, 1, 3])
-def test_all_zero_and_all_kept(n_rows: int, width: int, value: float) -> None:
+def test_rows_of_only_zeros_or_only_non_zeros(n_rows: int, width: int, value: float) -> None:
     x = np.full((n_rows, width), value, np.float32)
     assert_round_trip(x)
     assert encode(x).nnz == (x.size if value else 0)
@@ -143,7 +145,7 @@ def test_one_special_element_keeps_its_bits(pattern: int, column: int) -> None:
     assert bits(csr.data).tolist() == ([] if is_zero else [pattern])
 
 
-def test_rectified_responses_to_a_photograph() -> None:
+def test_rectified_responses_to_a_photograph_are_encoded() -> None:
     from skimage.data import astronaut
 
     photograph = astronaut()
@@ -157,7 +159,7 @@ def test_rectified_responses_to_a_photograph() -> None:
 
 @given(dense_rows())
 @property_settings
-def test_scipy_makes_the_same(x: npt.NDArray[np.float32]) -> None:
+def test_scipy_gives_the_same_matrix(x: npt.NDArray[np.float32]) -> None:
     ours, theirs = encode(x), csr_array(x)
     np.testing.assert_array_equal(ours.indptr, theirs.indptr)
     np.testing.assert_array_equal(ours.indices, theirs.indices)
@@ -166,13 +168,15 @@ def test_scipy_makes_the_same(x: npt.NDArray[np.float32]) -> None:
 
 @given(st.lists(dense_rows(), min_size=2, max_size=5))
 @property_settings
-def test_reused_buffers_hold_nothing_stale(batches: list[npt.NDArray[np.float32]]) -> None:
+def test_reused_buffers_leave_nothing_of_earlier_batches(
+    batches: list[npt.NDArray[np.float32]],
+) -> None:
     buffers = CsrBuffers()
     for x in batches:
         assert_same_csr(encode(x, out=buffers), reference.encode(x))
 
 
-def test_a_steady_stream_stays_in_the_same_memory() -> None:
+def test_a_steady_stream_allocates_no_memory() -> None:
     buffers = CsrBuffers()
     encode(random_rows(4, 5000, 0.5), out=buffers)
     held = buffers.indptr, buffers.indices, buffers.values
@@ -193,7 +197,7 @@ def test_without_buffers_the_result_owns_its_memory() -> None:
     assert_same_csr(first, reference.encode(random_rows(2, 300, 0.5, seed=1)))
 
 
-def test_a_result_that_was_written_to_does_no_harm() -> None:
+def test_changing_a_result_does_not_affect_the_next_one() -> None:
     buffers, x = CsrBuffers(), random_rows(3, 200, 0.5)
     encode(x, out=buffers).indptr[:] = -(10**9)
     assert_same_csr(encode(x, out=buffers), reference.encode(x))
@@ -237,7 +241,7 @@ def test_threads_encode_at_the_same_time() -> None:
     assert not failures
 
 
-def test_read_only_and_mapped_arrays_are_welcome(tmp_path: Path) -> None:
+def test_read_only_and_mapped_arrays_are_accepted(tmp_path: Path) -> None:
     x = random_rows(3, 100, 0.5)
     np.save(tmp_path / "x.npy", x)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
@@ -259,7 +263,9 @@ def test_read_only_and_mapped_arrays_are_welcome(tmp_path: Path) -> None:
         (np.zeros((0, 2**31), np.float32), ValueError, "got 2147483648 features"),
     ],
 )
-def test_what_it_refuses(x: npt.NDArray[np.float32], error: type[Exception], message: str) -> None:
+def test_encode_refuses_wrong_arrays(
+    x: npt.NDArray[np.float32], error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message) as caught:
         encode(x)
     assert "\n" not in str(caught.value)
@@ -269,7 +275,7 @@ GUARD = 4096
 
 
 def guarded(n_rows: int, n_columns: int) -> tuple[npt.NDArray[np.float32], ...]:
-    """Give a dirty array, and the memory before and after it."""
+    """Make an array of arbitrary content between two guard areas."""
     size = n_rows * n_columns
     arena = np.full(GUARD + size + GUARD, np.nan, np.float32)
     out = arena[GUARD : GUARD + size].reshape(n_rows, n_columns)
@@ -278,7 +284,7 @@ def guarded(n_rows: int, n_columns: int) -> tuple[npt.NDArray[np.float32], ...]:
 
 @given(dense_rows())
 @property_settings
-def test_overwrites_all_of_a_dirty_array_and_nothing_else(x: npt.NDArray[np.float32]) -> None:
+def test_decoding_overwrites_the_whole_array_and_nothing_else(x: npt.NDArray[np.float32]) -> None:
     csr = encode(x)
     out, before, after = guarded(*x.shape)
     assert to_dense(csr, out=out) is out
@@ -289,7 +295,7 @@ def test_overwrites_all_of_a_dirty_array_and_nothing_else(x: npt.NDArray[np.floa
 
 @given(dense_rows())
 @property_settings
-def test_reads_what_scipy_made(x: npt.NDArray[np.float32]) -> None:
+def test_matrices_of_scipy_are_decoded(x: npt.NDArray[np.float32]) -> None:
     theirs = csr_array(x)
     ours = Csr(
         theirs.indptr.astype(np.int64), theirs.indices.astype(np.int32), theirs.data, x.shape[1]
@@ -297,7 +303,7 @@ def test_reads_what_scipy_made(x: npt.NDArray[np.float32]) -> None:
     np.testing.assert_array_equal(to_dense(ours), theirs.toarray(), strict=True)
 
 
-def test_a_stored_zero_is_put_back_with_its_sign() -> None:
+def test_a_stored_zero_is_decoded_with_its_sign() -> None:
     csr = Csr(np.array([0, 2]), np.array([0, 2], np.int32), np.array([-0.0, 0.0], np.float32), 3)
     assert_same_dense(to_dense(csr), np.array([[-0.0, 0.0, 0.0]], np.float32))
 
@@ -325,7 +331,7 @@ def test_an_index_out_of_range_or_order_is_refused(position: int, column: int, r
 
 @given(st.data())
 @property_settings
-def test_refuses_exactly_what_the_reference_refuses(data: st.DataObject) -> None:
+def test_decoding_refuses_exactly_what_the_reference_refuses(data: st.DataObject) -> None:
     n_rows, n_columns = data.draw(st.integers(1, 4)), data.draw(st.integers(0, 5))
     nnz = data.draw(st.integers(0, 6))
     ends = st.integers(-2, nnz + 2)
@@ -352,7 +358,7 @@ def test_refuses_exactly_what_the_reference_refuses(data: st.DataObject) -> None
     assert np.isnan(after).all()
 
 
-def test_what_it_refuses_as_out() -> None:
+def test_to_dense_refuses_wrong_outputs() -> None:
     csr = encode(random_rows(2, 3, 0.5))
     with pytest.raises(TypeError, match="got float64"):
         to_dense(csr, out=np.zeros((2, 3)))  # type: ignore[arg-type]

@@ -26,8 +26,8 @@ print(k.__file__)
 """
 
 
-def use(package_root: Path, **environment: str) -> list[tuple[bool, str]]:
-    """Run two kernels in a fresh process; give whether each came from a cache, and which."""
+def run_kernels(package_root: Path, **environment: str) -> list[tuple[bool, str]]:
+    """Run two kernels in a new process; return whether each came from a cache, and from which."""
     unset = ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME")
     inherited = {name: value for name, value in os.environ.items() if name not in unset}
     run = subprocess.run(
@@ -50,7 +50,7 @@ def use(package_root: Path, **environment: str) -> list[tuple[bool, str]]:
 
 @pytest.fixture
 def unwriteable_package(tmp_path: Path) -> Path:
-    """Copy the package so that nothing can be cached in it, not even by root."""
+    """Copy the package so that not even root can cache anything in it."""
     root = tmp_path / "installed"
     package = root / "sparsefeat_kernels"
     source = Path(sparsefeat_kernels.__file__).parent
@@ -60,23 +60,23 @@ def unwriteable_package(tmp_path: Path) -> Path:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the user's cache folder isn't under HOME")
-def test_the_second_process_loads_what_the_first_compiled(
+def test_the_second_process_loads_kernels_that_the_first_compiled(
     unwriteable_package: Path, tmp_path: Path
 ) -> None:
     home = tmp_path / "home"
-    first = use(unwriteable_package, HOME=str(home))
-    second = use(unwriteable_package, HOME=str(home))
+    first = run_kernels(unwriteable_package, HOME=str(home))
+    second = run_kernels(unwriteable_package, HOME=str(home))
     assert [from_cache for from_cache, _ in first + second] == [False, False, True, True]
     assert all(Path(path).is_relative_to(home) for _, path in first + second)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the user's cache folder isn't under HOME")
-def test_kernels_run_where_nothing_can_be_cached(unwriteable_package: Path) -> None:
-    assert use(unwriteable_package, HOME=os.devnull) == [(False, "None")] * 2
+def test_kernels_run_if_nothing_can_be_cached(unwriteable_package: Path) -> None:
+    assert run_kernels(unwriteable_package, HOME=os.devnull) == [(False, "None")] * 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
-def test_kernels_that_can_not_be_saved_run_and_warn_once(tmp_path: Path) -> None:
+def test_kernels_that_cannot_be_saved_run_and_warn_once(tmp_path: Path) -> None:
     code = """
 import resource, warnings
 import numpy as np
@@ -103,7 +103,7 @@ for warning in found:
     assert "NUMBA_CACHE_DIR" in said
 
 
-def test_a_processor_without_compress_instruction_packs_the_same(tmp_path: Path) -> None:
+def test_a_processor_without_compress_instruction_gives_the_same_result(tmp_path: Path) -> None:
     code = """
 import numpy as np
 from sparsefeat_kernels import encode, reference
@@ -131,20 +131,20 @@ assert not any("vpcompress" in assembly for assembly in pack.inspect_asm().value
     assert run.returncode == 0, run.stderr
 
 
-def test_threads_load_kernels_at_the_same_time() -> None:
-    """One that imports numba meets no other one in the middle of it."""
+def test_threads_can_load_kernels_at_the_same_time() -> None:
+    """No thread sees numba half imported by another one."""
     code = """
 import threading
 import numpy as np
 import sparsefeat_kernels as k
 failed = []
-def run(use):
+def run(run_kernels):
     try:
-        use()
+        run_kernels()
     except BaseException as exc:
         failed.append(exc)
 uses = [lambda: k.encode(np.ones((1, 1), np.float32)), k.choose_variant, k.compile_winograd] * 2
-threads = [threading.Thread(target=run, args=(use,)) for use in uses]
+threads = [threading.Thread(target=run, args=(run_kernels,)) for run_kernels in uses]
 for thread in threads:
     thread.start()
 for thread in threads:

@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from sparsefeat_kernels import byte_planes, sum_differences
 
-from .laws import property_settings
+from .common import property_settings
 
 TYPES = (np.uint8, np.uint16, np.int32, np.float32, np.int64)
 
@@ -26,14 +26,16 @@ def test_planes_are_blosc_s_byte_shuffle(numbers: npt.NDArray[np.generic]) -> No
 
 @given(numbers=arrays(np.int32, array_shapes(max_dims=1, min_side=0)))
 @property_settings
-def test_differences(numbers: npt.NDArray[np.int32]) -> None:
+def test_planes_of_differences_equal_planes_of_numpy_s_differences(
+    numbers: npt.NDArray[np.int32],
+) -> None:
     differences = np.diff(numbers, prepend=np.int32(0))
     out = np.empty((4, len(numbers)), np.uint8)
     assert byte_planes(numbers, differences=True, out=out) is out
     assert np.array_equal(out, byte_planes(differences))
 
 
-def test_refuses_what_it_cannot_lay_apart() -> None:
+def test_byte_planes_refuses_wrong_arrays() -> None:
     numbers = np.zeros(6, np.int32)
     with pytest.raises(ValueError, match="contiguous axis"):
         byte_planes(numbers[::2])
@@ -48,7 +50,9 @@ def test_refuses_what_it_cannot_lay_apart() -> None:
 @pytest.mark.parametrize("repeats", [1, 20_000])
 @given(values=arrays(np.int32, st.integers(0, 20)))
 @property_settings
-def test_sums_as_numpy_does(values: npt.NDArray[np.int32], repeats: int) -> None:
+def test_sum_differences_equals_numpy_s_running_sum(
+    values: npt.NDArray[np.int32], repeats: int
+) -> None:
     differences = np.tile(values, repeats)
     expected = np.add.accumulate(differences, dtype=np.int32)
     sum_differences(differences)
@@ -65,6 +69,6 @@ def test_sums_as_numpy_does(values: npt.NDArray[np.int32], repeats: int) -> None
         (np.frombuffer(bytes(8), np.int32), ValueError),
     ],
 )
-def test_refuses_what_it_cannot_sum(values: object, error: type[Exception]) -> None:
+def test_sum_differences_refuses_wrong_arrays(values: object, error: type[Exception]) -> None:
     with pytest.raises(error, match="expected"):
         sum_differences(values)  # type: ignore[arg-type]

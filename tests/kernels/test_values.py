@@ -20,14 +20,21 @@ from sparsefeat_kernels import (
     update_maxima,
 )
 
-from .laws import SPECIAL_BITS, assert_same_dense, bits, dense_rows, property_settings, random_rows
+from .common import (
+    SPECIAL_BITS,
+    assert_same_dense,
+    bits,
+    dense_rows,
+    property_settings,
+    random_rows,
+)
 
 Float32 = npt.NDArray[np.float32]
 
 
 @st.composite
 def any_bits(draw: st.DrawFn) -> Float32:
-    """Draw float32 (n,) of any bit patterns, many of them near a power of 2 or half-way."""
+    """Draw float32 (n,) of any bits, many near a power of 2 or half-way between two values."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     patterns = rng.integers(0, 2**32, draw(st.integers(0, 300)), np.uint32)
     dropped = rng.integers(0, 23, len(patterns), np.uint32)
@@ -38,7 +45,7 @@ def any_bits(draw: st.DrawFn) -> Float32:
 
 @given(any_bits(), st.integers(1, 23))
 @property_settings
-def test_mantissas(values: Float32, n_bits: int) -> None:
+def test_mantissas_are_rounded_to_the_nearest(values: Float32, n_bits: int) -> None:
     rounded = round_mantissa(values, n_bits)
     assert_same_dense(rounded, reference.round_mantissa(values, n_bits))
     assert_same_dense(round_mantissa(rounded, n_bits), rounded)
@@ -51,7 +58,7 @@ def test_mantissas(values: Float32, n_bits: int) -> None:
 
 @given(any_bits(), st.integers(1, 22))
 @property_settings
-def test_mantissas_are_as_numcodecs_rounds_them(values: Float32, n_bits: int) -> None:
+def test_mantissas_equal_those_of_numcodecs(values: Float32, n_bits: int) -> None:
     usual = np.isfinite(values) & (np.abs(values) < 1e38) & (np.abs(values) > 1e-37)
     values = values[usual]
     theirs = numcodecs.BitRound(keepbits=n_bits).encode(values.copy()).view(np.float32)
@@ -60,7 +67,7 @@ def test_mantissas_are_as_numcodecs_rounds_them(values: Float32, n_bits: int) ->
 
 @given(any_bits())
 @property_settings
-def test_halves(values: Float32) -> None:
+def test_halves_are_rounded_without_new_zeros_or_infinities(values: Float32) -> None:
     rounded = round_half(values)
     assert_same_dense(rounded, reference.round_half(values))
     assert_same_dense(round_half(rounded), rounded)
@@ -70,14 +77,14 @@ def test_halves(values: Float32) -> None:
     np.testing.assert_array_equal(np.isfinite(rounded), finite)
 
 
-def test_halves_are_numpys_where_those_are_no_zeros() -> None:
+def test_halves_equal_those_of_numpy_unless_those_are_zero() -> None:
     exponents = np.linspace(-24, 15.999, 100_001)
     values = (2.0**exponents).astype(np.float32)
     assert_same_dense(round_half(values), values.astype(np.float16).astype(np.float32))
 
 
 @pytest.mark.parametrize("n_bits", [1, 7, 10, 23])
-def test_no_value_becomes_infinite_or_zero(n_bits: int) -> None:
+def test_no_rounded_mantissa_becomes_infinite_or_zero(n_bits: int) -> None:
     ends = np.array([0x7F7FFFFF, 0x00000001, 0xFF7FFFFF, 0x80000001], np.uint32)
     rounded = round_mantissa(ends.view(np.float32), n_bits)
     assert np.isfinite(rounded).all()
@@ -85,7 +92,7 @@ def test_no_value_becomes_infinite_or_zero(n_bits: int) -> None:
     assert (np.sign(rounded) == [1, 1, -1, -1]).all()
 
 
-def test_in_place_and_into_memory_that_is_there() -> None:
+def test_rounding_in_place_and_into_given_memory() -> None:
     values = np.linspace(-3, 3, 1000, dtype=np.float32)
     expected = round_mantissa(values, 3)
     out = np.empty_like(values)
@@ -98,7 +105,7 @@ def test_in_place_and_into_memory_that_is_there() -> None:
 
 @given(dense_rows())
 @property_settings
-def test_sums_of_errors(x: Float32) -> None:
+def test_sums_of_errors_equal_the_reference(x: Float32) -> None:
     csr = encode(x)
     stored = round_mantissa(csr.data, 5)
     with np.errstate(over="ignore"):
@@ -122,14 +129,14 @@ def test_equal_values_have_no_error() -> None:
         (np.zeros(4, np.float32), 24, ValueError, "got 24 bits of mantissa"),
     ],
 )
-def test_what_is_refused(
+def test_round_mantissa_refuses_wrong_arguments(
     values: Float32, n_bits: int, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
         round_mantissa(values, n_bits)
 
 
-def test_memory_that_does_not_fit_is_refused() -> None:
+def test_outputs_that_do_not_fit_are_refused() -> None:
     values = np.zeros(4, np.float32)
     with pytest.raises(ValueError, match="got 3 values, expected 4"):
         round_half(values, out=values[:3])
@@ -147,7 +154,7 @@ def some_scales(n_channels: int, seed: int) -> Float32:
 
 @st.composite
 def counted_rows(draw: st.DrawFn) -> tuple[Csr, Csr, Float32]:
-    """Draw whole numbers, the same times the scales of their channels, and those scales."""
+    """Draw whole numbers, their products with the scales of their channels, and the scales."""
     n_channels = draw(st.sampled_from([1, 3, 8, 64]))
     seed, n_rows = draw(st.integers(0, 2**32)), draw(st.integers(0, 5))
     rng = np.random.default_rng(seed)
@@ -162,7 +169,7 @@ def counted_rows(draw: st.DrawFn) -> tuple[Csr, Csr, Float32]:
 
 @given(counted_rows())
 @property_settings
-def test_whole_numbers_come_back(drawn: tuple[Csr, Csr, Float32]) -> None:
+def test_whole_numbers_survive_quantizing_and_dequantizing(drawn: tuple[Csr, Csr, Float32]) -> None:
     whole, exact, scales = drawn
     numbers, n_rows = quantize_linear(exact, scales, largest=65535)
     assert n_rows == exact.n_rows
@@ -173,7 +180,7 @@ def test_whole_numbers_come_back(drawn: tuple[Csr, Csr, Float32]) -> None:
 
 @given(counted_rows(), st.data())
 @property_settings
-def test_the_first_row_that_is_not_exact_ends_them(
+def test_quantizing_stops_at_the_first_row_that_is_not_exact(
     drawn: tuple[Csr, Csr, Float32], data: st.DataObject
 ) -> None:
     _, exact, scales = drawn
@@ -190,7 +197,7 @@ def test_the_first_row_that_is_not_exact_ends_them(
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1.0, 256.0, 0.5, 1e-40, 3e38])
 @pytest.mark.parametrize("n_channels", [3, 4])
-def test_values_without_a_code(value: float, n_channels: int) -> None:
+def test_quantizing_stops_at_values_without_a_code(value: float, n_channels: int) -> None:
     x = np.ones((3, 12), np.float32)
     x[1, 7] = value
     _, n_rows = quantize_linear(encode(x), np.ones(n_channels, np.float32), largest=255)
@@ -199,7 +206,7 @@ def test_values_without_a_code(value: float, n_channels: int) -> None:
 
 @given(dense_rows(), st.data())
 @property_settings
-def test_any_rows_are_counted_as_the_reference_does(x: Float32, data: st.DataObject) -> None:
+def test_quantizing_any_rows_equals_the_reference(x: Float32, data: st.DataObject) -> None:
     width = max(1, x.shape[1])
     n_channels = data.draw(st.sampled_from([n for n in (1, 2, 5, 7, 64) if width % n == 0]))
     csr, scales = encode(x), some_scales(n_channels, len(x))
@@ -211,7 +218,7 @@ def test_any_rows_are_counted_as_the_reference_does(x: Float32, data: st.DataObj
 
 
 @pytest.mark.parametrize("n_channels", [1, 3, 64])
-def test_maxima(n_channels: int) -> None:
+def test_maxima_equal_the_reference(n_channels: int) -> None:
     ours, theirs = np.zeros(n_channels, np.float32), np.zeros(n_channels, np.float32)
     for seed in range(3):
         csr = encode(random_rows(4, 21 * n_channels, 0.3, seed))
@@ -238,13 +245,13 @@ def test_square_codes_are_the_nearest(n_channels: int, largest: int) -> None:
     assert (np.abs(values.astype(np.float64) - csr.data) <= bound * (1 + 1e-6)).all()
 
 
-def test_no_value_becomes_zero() -> None:
+def test_no_squared_code_is_zero() -> None:
     csr = encode(np.array([[1e-44, 1e-30, 1]], np.float32))
     assert quantize_squared(csr, np.array([1e-5], np.float32)).tolist() == [1, 1, 255]
 
 
 @pytest.mark.parametrize("count", [quantize_squared, lambda *a: quantize_linear(*a, largest=3)])
-def test_wrong_arrays_are_refused(count: Callable[..., object]) -> None:
+def test_quantizing_refuses_wrong_arrays(count: Callable[..., object]) -> None:
     csr = encode(np.ones((1, 4), np.float32))
     with pytest.raises(TypeError, match="got float64"):
         count(csr, np.ones(2))

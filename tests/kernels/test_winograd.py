@@ -20,11 +20,11 @@ from sparsefeat_kernels import (
 )
 from sparsefeat_kernels._winograd import cook_toom
 
-from .laws import assert_same_dense, property_settings
+from .common import assert_same_dense, property_settings
 
 Float32 = npt.NDArray[np.float32]
 
-VARIANTS = ("avx512", "avx2", "neon")  # LLVM makes each run on any processor
+VARIANTS = ("avx512", "avx2", "neon")  # LLVM compiles each for any processor
 LIMIT = 3e-6  # of the relative L2 error against double precision
 
 
@@ -42,7 +42,7 @@ def error(got: npt.NDArray[np.floating], expected: npt.NDArray[np.floating]) -> 
     return float(np.linalg.norm(got - expected) / np.linalg.norm(expected))
 
 
-def test_matrices_are_exact() -> None:
+def test_transform_matrices_are_exact() -> None:
     points = [Fraction(0), Fraction(1, 2), Fraction(-1, 2), Fraction(2), Fraction(-2)]
     matrices = cook_toom(points)
     x = [Fraction(value) for value in (3, -1, 4, 1, -5, 9)]
@@ -101,7 +101,7 @@ def test_it_equals_direct_convolution(
     variant=st.sampled_from(VARIANTS),
     seed=st.integers(0, 2**32),
 )
-def test_any_shape(
+def test_images_of_any_shape(
     channels: tuple[int, int],
     shape: tuple[int, int, int],
     threads: int,
@@ -119,7 +119,7 @@ def test_any_shape(
     np.testing.assert_allclose(got, expected, rtol=0, atol=3e-5)
 
 
-def test_the_same_bits_however_the_work_is_shared_out() -> None:
+def test_results_do_not_depend_on_variant_or_threads() -> None:
     kernel, bias = make(256, 192)
     images = make_images(9, 28, 31, 256)
     alone = WinogradConvolution(kernel, bias, variant="avx512")
@@ -135,7 +135,7 @@ def test_the_same_bits_however_the_work_is_shared_out() -> None:
             assert_same_dense(one, expected[4:5])
 
 
-def test_many_threads_use_one_convolution() -> None:
+def test_one_convolution_serves_many_threads() -> None:
     kernel, bias = make(64, 64)
     convolution = WinogradConvolution(kernel, bias)
     batches = [make_images(2, 20 + i, 24, 64, seed=i) for i in range(8)]
@@ -145,7 +145,7 @@ def test_many_threads_use_one_convolution() -> None:
             assert_same_dense(got, wanted)
 
 
-def test_nothing_but_the_targets_is_written() -> None:
+def test_nothing_is_written_outside_the_output() -> None:
     kernel, bias = make(16, 48)
     memory = np.full(3 * 5 * 7 * 48 + 2 * 64, np.float32(-7))
     out = memory[64:-64].reshape(3, 5, 7, 48)
@@ -157,7 +157,7 @@ def test_nothing_but_the_targets_is_written() -> None:
 
 @pytest.mark.parametrize("row", [7, 8, 9, 10, 11, 12])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_spreads_no_farther_than_its_tiles(value: float, row: int) -> None:
+def test_nan_and_infinity_spread_only_within_their_tiles(value: float, row: int) -> None:
     kernel, bias = make(16, 16)
     convolution = WinogradConvolution(kernel, bias)
     images = make_images(1, 24, 24, 16)
@@ -187,7 +187,7 @@ def test_pooling_keeps_nan() -> None:
 
 
 def test_nothing_is_written_after_a_call_has_failed() -> None:
-    """A helper that fails is told of; those that still write are waited for."""
+    """If a thread can't be started, the call waits for those that write, and raises."""
     kernel, bias = make(64, 64)
     convolution = WinogradConvolution(kernel, bias)
     images = make_images(4, 64, 64, 64)
@@ -211,8 +211,8 @@ def test_nothing_is_written_after_a_call_has_failed() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-def test_a_forked_process_convolves() -> None:
-    """Threads are not forked: the child does all of the work itself."""
+def test_a_forked_process_computes_the_same() -> None:
+    """A fork copies no threads, so the child does all of the work itself."""
     code = """
 import os, warnings
 import numpy as np
@@ -235,7 +235,7 @@ with ThreadPoolExecutor(2) as executor:
     assert run.stdout.strip() == "0"
 
 
-def test_what_is_refused() -> None:
+def test_a_convolution_refuses_wrong_arguments() -> None:
     kernel, bias = make(16, 32)
     convolution = WinogradConvolution(kernel, bias)
     images = make_images(2, 8, 8, 16)
@@ -276,17 +276,17 @@ def test_what_is_refused() -> None:
         (np.zeros((32, 16, 3, 3), np.float32), np.zeros(16, np.float32), "expected 32"),
     ],
 )
-def test_kernels_that_are_refused(kernel: Float32, bias: Float32, match: str) -> None:
+def test_wrong_kernels_are_refused(kernel: Float32, bias: Float32, match: str) -> None:
     with pytest.raises((TypeError, ValueError), match=match):
         WinogradConvolution(kernel, bias)
 
 
-def test_a_variant_that_does_not_exist() -> None:
+def test_an_unknown_variant_is_refused() -> None:
     with pytest.raises(ValueError, match="avx512, avx2, neon"):
         WinogradConvolution(*make(16, 16), variant="sse")
 
 
-def test_which_channels_fit() -> None:
+def test_numbers_of_channels_that_fit() -> None:
     assert fits_winograd(16, 512)
     assert not fits_winograd(3, 64)
     assert not fits_winograd(64, 40)
@@ -303,7 +303,7 @@ def test_which_channels_fit() -> None:
         ("", "None"),
     ],
 )
-def test_the_variant_that_suits_a_processor(features: str, expected: str) -> None:
+def test_the_variant_is_chosen_by_the_processor_s_features(features: str, expected: str) -> None:
     code = "import sparsefeat_kernels as k; print(k.choose_variant())"
     environment = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": features}
     run = subprocess.run(

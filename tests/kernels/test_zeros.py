@@ -18,7 +18,7 @@ from sparsefeat_kernels import (
     reference,
 )
 
-from .laws import SPECIAL_BITS, dense_rows, property_settings, random_rows
+from .common import SPECIAL_BITS, dense_rows, property_settings, random_rows
 
 PER_POSITION = (csr_zeros_per_channel, csr_zeros_per_position, csr_active_rows_per_channel)
 
@@ -29,7 +29,7 @@ def same(got: npt.NDArray[np.int64], expected: npt.NDArray[np.int64]) -> None:
 
 @given(dense_rows())
 @property_settings
-def test_rows(x: npt.NDArray[np.float32]) -> None:
+def test_zeros_per_row_equal_the_reference(x: npt.NDArray[np.float32]) -> None:
     csr = encode(x)
     same(count_zeros_per_row(x), reference.count_zeros_per_row(x))
     same(csr_zeros_per_row(csr), reference.csr_zeros_per_row(csr))
@@ -38,7 +38,9 @@ def test_rows(x: npt.NDArray[np.float32]) -> None:
 
 @given(dense_rows(), st.data())
 @property_settings
-def test_channels(x: npt.NDArray[np.float32], data: st.DataObject) -> None:
+def test_zeros_per_channel_equal_the_reference(
+    x: npt.NDArray[np.float32], data: st.DataObject
+) -> None:
     width = x.shape[1]
     divisors = [n for n in range(1, width + 1) if width % n == 0] or [1, 7]
     n_channels = data.draw(st.sampled_from(divisors))
@@ -50,7 +52,9 @@ def test_channels(x: npt.NDArray[np.float32], data: st.DataObject) -> None:
 
 @given(dense_rows(), st.data())
 @property_settings
-def test_positions_and_activity(x: npt.NDArray[np.float32], data: st.DataObject) -> None:
+def test_positions_and_active_images_equal_numpy_s(
+    x: npt.NDArray[np.float32], data: st.DataObject
+) -> None:
     width = x.shape[1]
     divisors = [n for n in range(1, width + 1) if width % n == 0] or [1, 7]
     n_channels = data.draw(st.sampled_from(divisors))
@@ -64,13 +68,13 @@ def test_positions_and_activity(x: npt.NDArray[np.float32], data: st.DataObject)
     same(active, (positions != 0).any(axis=1).sum(axis=0, dtype=np.int64))
 
 
-def test_the_share_of_zeros_is_numpys() -> None:
+def test_the_share_of_zeros_equals_numpy_s() -> None:
     x = random_rows(3, 25088, 0.2)
     assert count_zeros_per_row(x).sum() / x.size == np.mean(x == 0)
     assert count_zeros_per_channel(x, 512).sum() / x.size == np.mean(x == 0)
 
 
-def test_only_the_two_zeros_are_zero() -> None:
+def test_only_zero_and_negative_zero_count_as_zeros() -> None:
     x = SPECIAL_BITS.view(np.float32)[:, np.newaxis]
     assert count_zeros_per_row(x).tolist() == [1, 1] + [0] * (len(x) - 2)
     assert count_zeros_per_channel(x, 1).tolist() == [2]

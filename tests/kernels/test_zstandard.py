@@ -9,14 +9,14 @@ from numcodecs import Zstd
 
 from sparsefeat_kernels import _zstandard, literals_frame, sampled_literal_bits
 
-from .laws import property_settings
+from .common import property_settings
 
 Bytes = npt.NDArray[np.uint8]
-LIBZSTD = Zstd(level=1)  # what reads the frames here is not ours
+LIBZSTD = Zstd(level=1)  # reads the frames independently of sparsefeat
 
 
 def draw(seed: int, size: int, symbols: int, evenness: float) -> Bytes:
-    """Draw bytes from so many values, of frequencies from all alike to very different."""
+    """Draw bytes with a number of values, whose frequencies range from equal to very different."""
     rng = np.random.default_rng(seed)
     values = rng.permutation(256)[:symbols].astype(np.uint8)
     frequencies = rng.dirichlet(np.full(symbols, 10.0**evenness))
@@ -47,7 +47,7 @@ def test_libzstd_reads_every_frame(seed: int, size: int, symbols: int, evenness:
 
 @pytest.mark.parametrize("others", [0, 1, 20, 2000])
 @pytest.mark.parametrize("size", [63, 64, 5000, (1 << 17) + 5])
-def test_runs(others: int, size: int) -> None:
+def test_runs_of_one_value_make_short_frames(others: int, size: int) -> None:
     rng = np.random.default_rng(others)
     data = np.zeros(size, np.uint8)
     data[rng.integers(0, size, others)] = rng.integers(0, 256, others)
@@ -56,16 +56,16 @@ def test_runs(others: int, size: int) -> None:
     assert others or size < 64 or len(frame) <= 24
 
 
-def test_runs_that_have_no_room_are_told() -> None:
-    """As if another thread had written to the bytes since they were counted."""
+def test_runs_that_do_not_fit_are_reported() -> None:
+    """This happens if another thread changes the bytes after they were counted."""
     data = np.arange(200, dtype=np.uint8) % 2
     out = np.full(40, 77, np.uint8)
     assert _zstandard.write_runs(data, data[0], out[:30]) == -1
     assert (out[30:] == 77).all()
 
 
-def test_streams_stay_within_the_longest_codes() -> None:
-    """Whatever the bytes are by then."""
+def test_streams_stay_within_their_memory() -> None:
+    """Even if another thread changes the bytes meanwhile."""
     data = draw(0, 4000, 200, -1.0)
     lengths, codes = np.empty(256, np.uint8), np.empty(256, np.uint16)
     sizes = np.empty(4, np.int64)
@@ -81,14 +81,14 @@ def test_streams_stay_within_the_longest_codes() -> None:
 
 
 @pytest.mark.parametrize("symbols", [range(2), range(128, 256), range(0, 256, 255), range(130)])
-def test_tables_of_any_values(symbols: range) -> None:
+def test_code_tables_of_any_byte_values(symbols: range) -> None:
     data = np.random.default_rng(0).choice(np.array(symbols, np.uint8), 10_000)
     frame = literals_frame(data)
     assert np.array_equal(read(frame), data)
     assert len(frame) < 1.03 * len(data) * np.log2(len(symbols)) / 8 + 150
 
 
-def test_size_is_the_entropy_s() -> None:
+def test_frames_are_nearly_as_small_as_the_entropy() -> None:
     data = np.minimum(np.random.default_rng(0).geometric(0.4, 1 << 18), 255).astype(np.uint8)
     shares = np.bincount(data) / len(data)
     shares = shares[shares > 0]
@@ -99,7 +99,7 @@ def test_size_is_the_entropy_s() -> None:
 
 
 def optimal_bits(counts: npt.NDArray[np.int64]) -> int:
-    """Bits of the best code without a limit (Huffman, 1952)."""
+    """Count the bits of the best code without a limit of length (Huffman, 1952)."""
     heap = counts[counts > 0].tolist()
     heapq.heapify(heap)
     bits = 0
@@ -112,7 +112,7 @@ def optimal_bits(counts: npt.NDArray[np.int64]) -> int:
 
 @given(seed=st.integers(0, 1 << 20), symbols=st.integers(2, 256), spread=st.floats(0, 20))
 @property_settings
-def test_code_lengths(seed: int, symbols: int, spread: float) -> None:
+def test_code_lengths_are_optimal_within_the_limit(seed: int, symbols: int, spread: float) -> None:
     rng = np.random.default_rng(seed)
     counts = np.zeros(256, np.int64)
     drawn = (2 ** (spread * rng.random(symbols))).astype(np.int64)
@@ -129,7 +129,7 @@ def test_code_lengths(seed: int, symbols: int, spread: float) -> None:
         assert bits == optimal_bits(counts)
 
 
-def test_counts_like_fibonacci_s_meet_the_limit() -> None:
+def test_fibonacci_counts_reach_the_limit_of_code_lengths() -> None:
     counts = np.zeros(256, np.int64)
     counts[:2] = 1
     for symbol in range(2, 30):
@@ -139,7 +139,7 @@ def test_counts_like_fibonacci_s_meet_the_limit() -> None:
     assert (2.0 ** -lengths[:30].astype(float)).sum() == 1
 
 
-def test_bits_of_a_sample() -> None:
+def test_sampled_bits_estimate_the_size_of_frames() -> None:
     rng = np.random.default_rng(0)
     assert sampled_literal_bits(np.zeros(1000, np.uint8)) == 0
     assert sampled_literal_bits(np.empty(0, np.uint8)) == 0

@@ -1,4 +1,4 @@
-"""Inputs with every edge in them, and the laws that hold for all."""
+"""Arrays with every special value, and assertions that tests of several kernels share."""
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,7 @@ WIDTHS = (0, 1, 2, 7, 15, 16, 17, 31, 48, 100, 511, 512, 513, 1000, 1023, 1024, 
 
 @st.composite
 def dense_rows(draw: st.DrawFn) -> npt.NDArray[np.float32]:
-    """Draw float32 (rows, features) of any density, specials among the numbers."""
+    """Draw float32 (rows, features) of any density, with special values among them."""
     shape = draw(st.integers(0, 6)), draw(st.sampled_from(WIDTHS))
     density = draw(st.sampled_from([0.0, 0.01, 0.09, 0.2, 0.5, 0.78, 1.0]))
     specials = draw(st.sampled_from([0.0, 0.2, 1.0]))
@@ -49,7 +49,7 @@ def dense_rows(draw: st.DrawFn) -> npt.NDArray[np.float32]:
 
 
 def bits(x: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
-    """See the bit patterns: NaN equals itself, and 0.0 isn't -0.0."""
+    """View bit patterns, in which NaN equals itself and 0.0 differs from -0.0."""
     return x.view(np.uint32)
 
 
@@ -65,7 +65,7 @@ def assert_same_csr(got: Csr, expected: Csr) -> None:
 
 
 def assert_round_trip(x: npt.NDArray[np.float32]) -> None:
-    """Encoding equals the reference, and decoding gives `x` back with -0.0 made 0.0."""
+    """Check that encoding equals the reference, and decoding gives `x` with -0.0 as 0.0."""
     before = x.copy()
     csr = encode(x)
     assert_same_dense(x, before)
@@ -76,7 +76,7 @@ def assert_round_trip(x: npt.NDArray[np.float32]) -> None:
 def random_rows(
     n_rows: int, n_features: int, density: float, seed: int = 0
 ) -> npt.NDArray[np.float32]:
-    """Make positive numbers, about `density` of them kept."""
+    """Make positive numbers, of which a share of about `density` is not zero."""
     rng = np.random.default_rng(seed)
     x = rng.random((n_rows, n_features), np.float32) + np.float32(1)
     x[rng.random(x.shape, np.float32) >= density] = 0
