@@ -1,4 +1,4 @@
-"""Files made by Keras, once per run."""
+"""Files that Keras makes once per test run."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ NARROW = ("finetuned.keras", "other_top.keras", "convolutional_top.keras")
 
 @pytest.fixture(scope="session")
 def keras_files(vgg16: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of what `keras_models.py` writes; `vgg16` has fetched the wheel it reads."""
+    """The folder that `keras_models.py` fills; `vgg16` has fetched the wheel that it reads."""
     folder = tmp_path_factory.mktemp("keras")
     script = Path(__file__).with_name("keras_models.py")
     done = subprocess.run(
@@ -30,7 +30,7 @@ def keras_files(vgg16: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def narrow_export(
     keras_files: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Path]:
-    """Gives the export of one of the narrow Keras files, by its name.
+    """Return a function that gives the export of a narrow Keras file by its name.
 
     All are exported at once: they take seconds on one thread each.
     """

@@ -1,8 +1,8 @@
-"""Makes files with Keras, in a process of its own: ``python keras_models.py FOLDER``.
+"""Makes files with Keras, run as a script: ``python keras_models.py FOLDER``.
 
-Every model is narrow (a sixteenth of VGG16's channels) but for the real one, and is built here
-by hand, so that the exporter is compared with something it had no part in. ``<name>.npz`` holds
-what Keras makes of ``<name>-images.npy``.
+Every model but the real one is narrow (a sixteenth of VGG16's channels). All are built here by
+hand, so that the exporter is compared with models that it did not make. ``<name>.npz`` holds
+Keras' outputs for ``<name>-images.npy``.
 """
 
 import os
@@ -45,10 +45,10 @@ def base(side: int | None = SIDE, divisor: int = DIVISOR) -> Any:
 
 
 def finetuned(classes: int = 7) -> Any:
-    """The same layers as VGG16, another number of classes."""
+    """The same layers as VGG16, with another number of classes."""
     model = base()
     x = keras.layers.Flatten(name="flatten")(model.output)
-    # Only this bias is not zero: tf2onnx leaves the others out.
+    # Only this bias is not zero; tf2onnx omits biases that are zero.
     x = keras.layers.Dense(256, "relu", bias_initializer="random_normal", name="fc1")(x)
     x = keras.layers.Dense(256, activation="relu", name="fc2")(x)
     x = keras.layers.Dense(classes, activation="softmax", name="predictions")(x)
@@ -56,7 +56,7 @@ def finetuned(classes: int = 7) -> Any:
 
 
 def other_top() -> Any:
-    """VGG16 as a frozen model inside another, behind it what fine-tuning tutorials put there."""
+    """VGG16 as a frozen model inside another one, with a top as in fine-tuning tutorials."""
     inner = base()
     inner.trainable = False
     images = keras.Input((SIDE, SIDE, 3))
@@ -73,7 +73,7 @@ def other_top() -> Any:
 
 
 def convolutional_top() -> Any:
-    """Spatial layers behind VGG16, for images of any size."""
+    """Spatial layers after VGG16, for images of any size."""
     model = base(None)
     x = keras.layers.Dropout(0.3, name="drop")(model.output)
     x = keras.layers.Conv2D(12, 1, name="squeeze")(x)
@@ -94,7 +94,7 @@ def branched() -> Any:
 
 
 def repeated() -> Any:
-    """A layer used twice, which a chain of layers cannot say."""
+    """A layer that is used twice, which is not possible in a chain of layers."""
     model = base()
     dense = keras.layers.Dense(32, name="again")
     x = keras.layers.GlobalAveragePooling2D(name="average")(model.output)
@@ -102,13 +102,13 @@ def repeated() -> Any:
 
 
 def summed() -> Any:
-    """An operation that is no layer."""
+    """A model with an operation that is not a layer."""
     model = base()
     return keras.Model(model.input, keras.ops.sum(model.output, axis=(1, 2)))
 
 
 def separate_relu() -> Any:
-    """VGG16 with each ReLU as a layer behind its convolution."""
+    """VGG16 with each ReLU as a layer after its convolution."""
     images = x = keras.Input((SIDE, SIDE, 3))
     for layer in base().layers[1:]:
         config = layer.get_config() | ({"activation": "linear"} if layer.weights else {})
@@ -150,14 +150,14 @@ def two_inputs() -> Any:
 
 
 def dotted() -> Any:
-    """A layer's name that Keras takes."""
+    """A layer's name with a dot, which Keras allows."""
     model = base()
     x = keras.layers.GlobalAveragePooling2D(name="average pool.v2")(model.output)
     return keras.Model(model.input, x)
 
 
 def odd_size() -> Any:
-    """150 pixels, which the five pools do not divide evenly; upsampled again at the end."""
+    """Images of 150 pixels, which the five pools do not divide evenly; upsampled at the end."""
     model = base(150)
     x = keras.layers.Conv2D(8, 3, strides=(2, 2), padding="same", name="halved")(model.output)
     x = keras.layers.UpSampling2D(4, name="upsampled")(x)
@@ -201,7 +201,7 @@ def real(wheel: str) -> Any:
 
 
 def activations(model: Any, images: Any) -> dict[str, Any]:
-    """Every layer's output, by calling one layer after the other."""
+    """Compute every layer's output by calling one layer after the other."""
     outputs: dict[str, Any] = {}
 
     def call(inner: Any, x: Any) -> Any:
@@ -217,7 +217,7 @@ def activations(model: Any, images: Any) -> dict[str, Any]:
 
 
 def write_keras2(model: Any, path: Path) -> None:
-    """The layout of Keras 2's `save_weights`: names in attributes, ``layer/layer/kernel:0``."""
+    """Write Keras 2's layout of `save_weights`: names in attributes, ``layer/layer/kernel:0``."""
     with h5py.File(path, "w") as file:
         layers = [layer for layer in model.layers if layer.weights]
         file.attrs["layer_names"] = [layer.name.encode() for layer in layers]

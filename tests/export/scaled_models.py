@@ -1,7 +1,7 @@
-"""Makes models as people fine-tune them: ``python scaled_models.py FOLDER PHOTOGRAPH...``.
+"""Makes models as users fine-tune them: ``python scaled_models.py FOLDER PHOTOGRAPH...``.
 
 Each takes images of 150 x 150 pixels and is narrow, as those of `keras_models`. ``<name>.npz``
-holds what its own ``predict`` makes of the images, read by ``load_img``, layer by layer.
+holds every layer's output from its own ``predict``, for images read by ``load_img``.
 """
 
 import sys
@@ -23,7 +23,7 @@ Made = tuple[Any, dict[str, Any]]  # a model, and some tensors in it by their la
 
 
 def top(x: Any) -> dict[str, Any]:
-    """Global pooling and dense layers of one's own, behind the tensor of block5_pool."""
+    """Add global pooling and dense layers after the tensor of block5_pool."""
     named = {"block5_pool": x}
     x = named["gap"] = layers.GlobalAveragePooling2D(name="gap")(x)
     x = layers.Dropout(0.2, name="drop")(x)
@@ -33,14 +33,14 @@ def top(x: Any) -> dict[str, Any]:
 
 
 def plain() -> Made:
-    """Nothing in it says that it was trained on pixels / 255."""
+    """A model that was trained on pixels / 255, which nothing in it shows."""
     model = base(SIDE)
     named = top(model.output)
     return keras.Model(model.input, named["classes"]), named
 
 
 def nested(*front: Callable[[Any], Any]) -> Made:
-    """As Keras' guide to transfer learning: the base is a model inside."""
+    """A model as in Keras' guide to transfer learning, with the base as a model inside."""
     inner = base(SIDE)
     inner.trainable = False
     images = x = keras.Input((SIDE, SIDE, 3))
@@ -62,7 +62,7 @@ def torch_inside(x: Any) -> Any:
 
 
 def sequential() -> Made:
-    """Augmentation, rescaling, the base's own layers and a head, one behind the other."""
+    """A chain of augmentation, rescaling, the base's own layers and a head."""
     model = keras.Sequential(
         [
             keras.Input((SIDE, SIDE, 3)),
@@ -101,7 +101,7 @@ MODELS: dict[str, Callable[[], Made]] = {
     "augmented": lambda: nested(augmentation()),
 }
 
-# What its owner's program does to pixels before `predict`; nothing where the model does it.
+# What the program that uses the model does to pixels; nothing if the model scales them itself.
 BEFORE = {
     "plain": lambda pixels: pixels / 255,
     "augmented": lambda pixels: imagenet_utils.preprocess_input(pixels.copy(), mode="tf"),
@@ -117,7 +117,7 @@ def of(images: Any, x: Any) -> Any:
 
 
 def unusable() -> dict[str, Any]:
-    """What can't be exported as it is."""
+    """Make models that can't be exported."""
     images = keras.Input((SIDE, SIDE, 3))
     grey, four = keras.Input((SIDE, SIDE, 1)), keras.Input((SIDE, SIDE, 4))
     large = keras.Input((180, 180, 3))
@@ -147,7 +147,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 def base_with(**changes: Any) -> Any:
-    """The base with a first convolution that isn't quite VGG16's."""
+    """Make the base with a first convolution that differs slightly from VGG16's."""
     model = base(SIDE)
     config = model.get_config()
     config["layers"][1]["config"] |= changes

@@ -33,7 +33,7 @@ def test_errors_are_of_all_images_together() -> None:
     assert summed.agreement < 1
 
 
-def test_limits_hold() -> None:
+def test_errors_within_the_limits_pass() -> None:
     certificate(relative_l2=1e-5, agreement=0.9999).check()
 
 
@@ -46,14 +46,14 @@ def test_the_layer_beyond_a_limit_is_named(relative_l2: float, agreement: float)
         certificate(relative_l2, agreement).check()
 
 
-def test_a_nan_fails() -> None:
+def test_nan_exceeds_the_limits() -> None:
     errors = Errors()
     errors.add(np.ones((1, 4), np.float32), np.array([[1, np.nan, 1, 1]], np.float32))
     assert np.isnan(errors.relative_l2)
     assert np.isnan(errors.max_abs)
 
 
-def test_a_dead_layer_is_equal_or_not() -> None:
+def test_a_layer_of_only_zeros_agrees_or_differs_infinitely() -> None:
     zeros = np.zeros((1, 4), np.float32)
     errors = Errors()
     errors.add(zeros, zeros)
@@ -63,7 +63,7 @@ def test_a_dead_layer_is_equal_or_not() -> None:
 
 
 def test_subnormal_numbers_count_as_zeros() -> None:
-    # A confident softmax: 0 in one program, and what is left of exp(-100) in another.
+    # A confident softmax gives 0 in one program, and a subnormal from exp(-100) in another.
     errors = Errors()
     errors.add(np.array([1, 0, 1e-40, 1e-37], np.float32), np.array([1, 1e-40, 0, 0], np.float32))
     assert errors.agreement == 0.75

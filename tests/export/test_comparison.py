@@ -9,7 +9,7 @@ from sparsefeat_export.model_file import read_metadata
 from sparsefeat_export.scaling import MODES
 
 
-def test_input_is_the_formula() -> None:
+def test_the_probe_s_input_follows_its_formula() -> None:
     pixels = probe_pixels(40, 50)
     assert pixels.shape == (1, 40, 50, 3)
     assert pixels.dtype == np.uint8
@@ -19,7 +19,7 @@ def test_input_is_the_formula() -> None:
     np.testing.assert_array_equal(probe_pixels(64, 64)[:, :40, :50], pixels)
 
 
-def test_summary_of_a_map() -> None:
+def test_a_map_is_summarized_by_corner_maximum_and_mean() -> None:
     activation = np.zeros((2, 3, 10), np.float32)
     activation[0, 0] = [5, -9, 1, 8, 2, 7, -3, 4, 0, 6]
     activation[1, 2] = 100
@@ -30,7 +30,7 @@ def test_summary_of_a_map() -> None:
     assert summary["avg"][1] == pytest.approx((-9 + 100) / 6, rel=1e-8)
 
 
-def test_summary_of_a_vector() -> None:
+def test_a_vector_is_summarized_by_its_values() -> None:
     summary = summarise(np.array([1, -2, 0.5], np.float32))
     assert summary == {"channels": [0, 1, 2], "corner": [1, -2, 0.5]}
 
@@ -39,7 +39,7 @@ def test_summary_of_a_vector() -> None:
     ("fixture", "sizes"),
     [("vgg16", [(32, 32), (224, 224)]), ("small_vgg16_top", [(224, 224)])],
 )
-def test_a_model_gives_its_own_numbers(
+def test_a_model_reproduces_the_values_of_its_probe(
     request: pytest.FixtureRequest, fixture: str, sizes: list[tuple[int, int]]
 ) -> None:
     path: Path = request.getfixturevalue(fixture)

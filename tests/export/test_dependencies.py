@@ -1,4 +1,4 @@
-"""What `load` makes of a package that doesn't load."""
+"""How `load` reports a package that doesn't load."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from sparsefeat_export.dependencies import load
 from sparsefeat_export.errors import DependencyError
 
-# An exception's cause says nothing of Ctrl-C, and its context does; and the other way round.
+# In the first code only an exception's context is Ctrl-C, in the second only its cause.
 INTERRUPTED = {
     "context": """
 try:
@@ -25,7 +25,7 @@ except ValueError:
 
 
 @pytest.mark.parametrize("behind", INTERRUPTED)
-def test_an_interrupt_stays_one(
+def test_an_interrupt_while_a_package_loads_stays_an_interrupt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behind: str
 ) -> None:
     (tmp_path / f"interrupted_{behind}.py").write_text(INTERRUPTED[behind])
@@ -34,7 +34,7 @@ def test_an_interrupt_stays_one(
         load(f"interrupted_{behind}")
 
 
-def test_exceptions_behind_each_other_have_an_end(
+def test_a_cycle_of_exceptions_does_not_loop_forever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = """

@@ -1,4 +1,4 @@
-"""Exports that fail, and what they leave behind: nothing."""
+"""Exports that fail leave no files."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ from sparsefeat_export.model_file import read_metadata
 
 
 def save_twice(folder: Path) -> None:
-    """The shipped images, and each of them upside down."""
+    """Save the shipped images, and each of them upside down."""
     folder.mkdir()
     for path in SHIPPED.glob("*.jpg"):
         shutil.copy(path, folder)
@@ -35,7 +35,7 @@ def save_twice(folder: Path) -> None:
 
 
 def test_a_wrong_weight_is_caught_and_nothing_is_written(tmp_path: Path) -> None:
-    """The data file is damaged between conversion and certification, as a bad disk would."""
+    """The data file is damaged between conversion and certification, as if by a faulty disk."""
     output = tmp_path / "new" / "folder" / "model.onnx"
 
     def damage(line: str) -> None:
@@ -50,7 +50,7 @@ def test_a_wrong_weight_is_caught_and_nothing_is_written(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failed_export_leaves_the_former_one_alone(
+def test_a_failed_export_does_not_change_the_former_one(
     small_vgg16: Path, keras_files: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "vgg16.onnx"
@@ -62,10 +62,12 @@ def test_a_failed_export_leaves_the_former_one_alone(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_weights_that_change_meanwhile_are_noticed(keras_files: Path, tmp_path: Path) -> None:
-    """With more images than one block, the network is loaded again.
+def test_weights_that_change_during_the_export_are_noticed(
+    keras_files: Path, tmp_path: Path
+) -> None:
+    """With more images than one block, the network is loaded again and the change is found.
 
-    Until then, it was said what a file of weights alone leaves open.
+    Before that, the log says what the export assumed about the file of weights.
     """
     said: list[str] = []
     weights, photos = tmp_path / "weights.h5", tmp_path / "photos"
@@ -90,15 +92,15 @@ def test_weights_that_change_meanwhile_are_noticed(keras_files: Path, tmp_path: 
             log=swap,
         )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", "weights.h5"]
-    (open_questions,) = [line for line in said if line.startswith("weights.h5 records neither")]
-    assert "64 x 64 pixels" in open_questions
-    assert "softmax" in open_questions
+    (assumption,) = [line for line in said if line.startswith("weights.h5 records neither")]
+    assert "64 x 64 pixels" in assumption
+    assert "softmax" in assumption
 
 
-def test_all_photographs_of_several_blocks_count(
+def test_the_certificate_covers_several_blocks_of_photographs(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without packages that Keras imports where they are installed, and that here would fail."""
+    """Packages that Keras imports if they are installed are not imported: here they would fail."""
     photos, broken = tmp_path / "photos", tmp_path_factory.mktemp("broken")
     save_twice(photos)
     for name in ("matplotlib", "pandas", "sklearn"):
@@ -116,8 +118,8 @@ def test_all_photographs_of_several_blocks_count(
     ]
 
 
-def test_a_full_disk_is_said(tmp_path: Path) -> None:
-    """A limit on the size of files stands for it: the data file does not fit."""
+def test_a_full_disk_is_reported_in_one_line(tmp_path: Path) -> None:
+    """Simulated by a limit on the size of files, which the data file exceeds."""
     code = (
         "import resource, sys, sparsefeat_export; "
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); "
@@ -134,7 +136,9 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_refusals_that_need_no_keras(tmp_path: Path, small_vgg16: Path) -> None:
+def test_wrong_arguments_are_refused_without_loading_keras(
+    tmp_path: Path, small_vgg16: Path
+) -> None:
     with pytest.raises(OutputError, match="does not end in"):
         export(tmp_path / "model.pb")
     (tmp_path / "folder.onnx").mkdir()
@@ -166,7 +170,7 @@ def test_importing_loads_no_tensorflow() -> None:
     assert done.stdout.strip() == b""
 
 
-def test_the_package_says_all_it_has() -> None:
+def test_all_lists_every_public_name() -> None:
     public = {
         name
         for name in vars(sparsefeat_export)
@@ -176,8 +180,8 @@ def test_the_package_says_all_it_has() -> None:
     assert "export" in public
 
 
-def test_a_model_in_memory_is_exported_too(tmp_path: Path) -> None:
-    """In a process of its own: this one has no TensorFlow."""
+def test_a_model_in_memory_is_exported(tmp_path: Path) -> None:
+    """Runs in a separate process, because this one must not load TensorFlow."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import keras_models, sparsefeat_export; "
         "sparsefeat_export.export(sys.argv[2], weights=keras_models.finetuned(classes=3), "

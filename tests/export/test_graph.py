@@ -1,4 +1,4 @@
-"""The exported graph: what is in it, and that nothing else is."""
+"""The exported graph has what it should have, and nothing else."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def extents(value: onnx.ValueInfoProto) -> list[str | int]:
     return [one.dim_param or one.dim_value for one in value.type.tensor_type.shape.dim]
 
 
-def test_checker_is_content(model_path: Path) -> None:
+def test_the_graph_passes_onnx_s_checker(model_path: Path) -> None:
     onnx.checker.check_model(model_path, full_check=True)
 
 
@@ -41,7 +41,7 @@ def test_every_layer_is_an_output_in_network_order(vgg16: Path, small_vgg16_top:
     assert [output.name for output in graph_of(small_vgg16_top).output] == BASE + TOP
 
 
-def test_sizes_are_symbols_without_the_top(vgg16: Path) -> None:
+def test_sizes_are_symbolic_without_the_top(vgg16: Path) -> None:
     graph = graph_of(vgg16)
     (images,) = graph.input
     assert images.name == "images"
@@ -51,7 +51,7 @@ def test_sizes_are_symbols_without_the_top(vgg16: Path) -> None:
     assert shapes["block5_pool"] == ["N", "height//32", "width//32", 512]
 
 
-def test_sizes_are_numbers_with_the_top(small_vgg16_top: Path) -> None:
+def test_sizes_are_fixed_with_the_top(small_vgg16_top: Path) -> None:
     graph = graph_of(small_vgg16_top)
     assert extents(graph.input[0]) == ["N", 224, 224, 3]
     shapes = {output.name: extents(output) for output in graph.output}
@@ -59,7 +59,7 @@ def test_sizes_are_numbers_with_the_top(small_vgg16_top: Path) -> None:
     assert shapes["predictions"] == ["N", 1000]
 
 
-def test_transposes_lead_to_outputs_alone(model_path: Path) -> None:
+def test_transposes_only_make_the_input_and_the_outputs(model_path: Path) -> None:
     graph = graph_of(model_path)
     transposes = {node.output[0]: node for node in graph.node if node.op_type == "Transpose"}
     entry = transposes.pop("images/nchw")
@@ -72,7 +72,9 @@ def test_transposes_lead_to_outputs_alone(model_path: Path) -> None:
         assert readers == (["flatten"] if layer == "block5_pool" and len(graph.output) > 18 else [])
 
 
-def test_no_operator_but_the_networks_own(vgg16: Path, small_vgg16_top: Path) -> None:
+def test_the_graph_has_only_the_operators_of_the_network(
+    vgg16: Path, small_vgg16_top: Path
+) -> None:
     base = Counter({"Conv": 13, "Relu": 13, "MaxPool": 5, "Transpose": 19})
     top = Counter({"Reshape": 1, "MatMul": 3, "Add": 3, "Relu": 2, "Softmax": 1})
     assert Counter(node.op_type for node in graph_of(vgg16).node) == base
@@ -98,7 +100,7 @@ def test_rectified_layers_have_their_pre_activation(model_path: Path) -> None:
     assert typed >= {f"{layer}/pre" for layer in layers}
 
 
-def test_weights_lie_outside_in_network_order(model_path: Path) -> None:
+def test_weights_are_in_the_data_file_in_network_order(model_path: Path) -> None:
     graph = graph_of(model_path)
     data = model_path.with_name(f"{model_path.name}.data")
     end = 0
@@ -118,7 +120,7 @@ def test_weights_lie_outside_in_network_order(model_path: Path) -> None:
     assert model_path.stat().st_size < 100_000
 
 
-def test_layers_that_do_nothing_are_copies_of_those_before(
+def test_layers_without_effect_become_identities(
     narrow_export: Callable[[str], Path],
 ) -> None:
     nodes = {node.output[0]: node for node in graph_of(narrow_export("other_top.keras")).node}
@@ -134,7 +136,7 @@ def test_batch_normalization_is_folded(narrow_export: Callable[[str], Path]) -> 
     assert not operators.keys() & {"Sqrt", "Rsqrt", "Reciprocal", "Div", "Sub"}
 
 
-def test_spatial_layers_behind_the_base_have_nchw_tensors(
+def test_spatial_layers_after_the_base_have_nchw_tensors(
     narrow_export: Callable[[str], Path],
 ) -> None:
     nodes = {

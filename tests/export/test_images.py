@@ -21,7 +21,7 @@ def test_shipped_photographs_are_small_and_licensed() -> None:
             assert image.size == (288, 288)
 
 
-def test_unreadable_ones_do_not_count(tmp_path: Path) -> None:
+def test_unreadable_files_do_not_count_as_images(tmp_path: Path) -> None:
     shipped = find_images(None, print)
     for one in shipped[:7]:
         shutil.copy(one.path, tmp_path)
@@ -34,7 +34,7 @@ def test_unreadable_ones_do_not_count(tmp_path: Path) -> None:
     assert len(find_images(tmp_path, print)) == 8
 
 
-def test_very_many_are_sampled_and_that_is_said(tmp_path: Path) -> None:
+def test_many_images_are_sampled_with_a_message(tmp_path: Path) -> None:
     for index in range(40):
         Image.effect_noise((32, 40), index + 1).save(tmp_path / f"{index:02}.png")
     said: list[str] = []
@@ -46,7 +46,7 @@ def test_very_many_are_sampled_and_that_is_said(tmp_path: Path) -> None:
     assert set(names) >= {f"{index:02}" for index in range(0, 40, 2)}
 
 
-def test_others_stand_in_for_those_of_no_use(tmp_path: Path) -> None:
+def test_usable_images_replace_unusable_ones_in_the_sample(tmp_path: Path) -> None:
     for index in range(70):
         path = tmp_path / f"{index:02}.png"
         if index % 3:
@@ -59,7 +59,7 @@ def test_others_stand_in_for_those_of_no_use(tmp_path: Path) -> None:
 
 
 def save_others(folder: Path, kind: str) -> None:
-    """Images that say nothing, or too much: five of them."""
+    """Save five images that are of no use for a certificate."""
     for index in range(5):
         path = folder / f"other-{index}.png"
         if kind == "same":
@@ -75,8 +75,8 @@ def save_others(folder: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["same", "small", "constant", "huge"])
-def test_what_proves_nothing_does_not_count(tmp_path: Path, kind: str) -> None:
-    """Warnings, as Pillow has one for 90 million pixels, would be errors here."""
+def test_equal_small_plain_and_huge_images_do_not_count(tmp_path: Path, kind: str) -> None:
+    """Pillow warns of 90 million pixels, and warnings are errors here."""
     for name in ("coffee", "china", "flower", "rocket"):
         shutil.copy(SHIPPED / f"{name}.jpg", tmp_path)
     save_others(tmp_path, kind)
@@ -84,6 +84,6 @@ def test_what_proves_nothing_does_not_count(tmp_path: Path, kind: str) -> None:
         find_images(tmp_path, print)
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImagesError, match="not a folder"):
         find_images(tmp_path / "gone", print)

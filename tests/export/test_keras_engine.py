@@ -10,7 +10,7 @@ import pytest
 
 from sparsefeat_export.model_file import read_metadata, write_model
 
-# In a process of its own: threads can be set only before TensorFlow runs anything.
+# A separate process, because threads can be set only before TensorFlow runs anything.
 PROGRAM = """
 import json, sys
 import numpy as np
@@ -38,8 +38,8 @@ except WeightsError as exc:
 
 
 @pytest.fixture(scope="module")
-def said(small_vgg16: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What the program says of a model, and of one whose weights are not those exported."""
+def printed(small_vgg16: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The program's output for a model, and for one with weights that were not exported."""
     model = onnx.load(small_vgg16, load_external_data=False)
     metadata = read_metadata(small_vgg16)
     metadata["weights"]["sha256"] = "0" * 64
@@ -55,11 +55,11 @@ def said(small_vgg16: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_every_way_gives_keras_numbers_for_the_layers_asked_for(
-    small_vgg16: Path, said: Any
+def test_every_mode_gives_the_requested_layers_as_keras_computes_them(
+    small_vgg16: Path, printed: Any
 ) -> None:
     (probe,) = (one for one in read_metadata(small_vgg16)["probe"] if one["height"] == 32)
-    for found in said["ways"].values():
+    for found in printed["ways"].values():
         assert found["facts"]["intra_op_threads"] == 2
         assert found["facts"]["inter_op_threads"] == 1
         assert list(found["shapes"]) == ["block5_pool", "block1_conv1"]  # as they were asked for
@@ -71,5 +71,5 @@ def test_every_way_gives_keras_numbers_for_the_layers_asked_for(
             assert got == pytest.approx(expected["corner"], rel=1e-5, abs=1e-6)
 
 
-def test_a_file_whose_weights_are_not_those_exported(said: Any) -> None:
-    assert "weights that Keras gets are not those that were exported" in said["error"]
+def test_weights_that_were_not_exported_are_refused(printed: Any) -> None:
+    assert "weights that Keras gets are not those that were exported" in printed["error"]

@@ -15,7 +15,9 @@ MEAN = [103.939, 116.779, 123.68]
 
 
 @pytest.mark.parametrize("fixture", ["vgg16", "small_vgg16_top"])
-def test_digest_is_of_the_weights_in_the_file(request: pytest.FixtureRequest, fixture: str) -> None:
+def test_the_digest_matches_the_weights_in_the_file(
+    request: pytest.FixtureRequest, fixture: str
+) -> None:
     path: Path = request.getfixturevalue(fixture)
     model = onnx.load(path, load_external_data=False)
     load_external_data_for_model(model, str(path.parent))
@@ -32,7 +34,7 @@ def test_digest_is_of_the_weights_in_the_file(request: pytest.FixtureRequest, fi
     assert metadata["weights"]["sha256"] == sha256.hexdigest()
 
 
-def test_of_a_model_for_any_size(vgg16: Path) -> None:
+def test_metadata_of_a_model_for_any_size(vgg16: Path) -> None:
     metadata = read_metadata(vgg16)
     assert metadata["format"] == 1
     assert metadata["architecture"] == "vgg16"
@@ -69,12 +71,12 @@ def test_of_a_model_for_any_size(vgg16: Path) -> None:
     assert len(certificate["images"]) >= 8
     assert list(certificate["layers"]) == list(layers)
     for errors in certificate["layers"].values():
-        # Two implementations that were the same to the last bit would be one.
+        # An error of exactly 0 would mean that one implementation was compared with itself.
         assert 0 < errors["relative_l2"] <= 1e-5
         assert 0.9999 <= errors["agreement"] <= 1
 
 
-def test_of_a_model_for_one_size(small_vgg16_top: Path) -> None:
+def test_metadata_of_a_model_for_one_size(small_vgg16_top: Path) -> None:
     metadata = read_metadata(small_vgg16_top)
     assert metadata["input"] == {"name": "images", "height": 224, "width": 224}
     layers = {layer["name"]: layer for layer in metadata["layers"]}
@@ -88,7 +90,7 @@ def test_of_a_model_for_one_size(small_vgg16_top: Path) -> None:
     assert not layers["predictions"]["rectified"]
 
 
-def test_of_a_model_with_another_top(narrow_export: Callable[[str], Path]) -> None:
+def test_metadata_of_a_model_with_another_top(narrow_export: Callable[[str], Path]) -> None:
     metadata = read_metadata(narrow_export("other_top.keras"))
     assert metadata["preprocessing"]["size"] == [64, 64]
     tail = [(one["name"], one["kind"], one["rectified"]) for one in metadata["layers"][18:]]
@@ -102,7 +104,7 @@ def test_of_a_model_with_another_top(narrow_export: Callable[[str], Path]) -> No
     ]
 
 
-def test_a_keras_file_is_called_one(tmp_path: Path) -> None:
+def test_a_keras_file_in_place_of_a_model_is_named_as_such(tmp_path: Path) -> None:
     path = tmp_path / "vgg16.onnx"
     path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     with pytest.raises(WeightsError, match=r"vgg16\.onnx is a Keras file, expected an ONNX model"):

@@ -1,4 +1,4 @@
-"""Saved Keras models that cannot be exported: each refused by the name of its layer."""
+"""Saved Keras models that can't be exported are refused, with the name of the layer."""
 
 import json
 import subprocess
@@ -53,7 +53,7 @@ REQUESTS = {
 
 @pytest.fixture(scope="module")
 def outcomes(keras_files: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """What became of each request, all in one process that loads TensorFlow once."""
+    """The outcome of each request, from one process that loads TensorFlow once."""
     folder = tmp_path_factory.mktemp("requests")
     for file in keras_files.glob("*.*"):
         (folder / file.name).symlink_to(file)
@@ -96,7 +96,7 @@ def outcomes(keras_files: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
         ("no top", ["no top", "fc1 is missing"]),
     ],
 )
-def test_is_refused_in_one_line(
+def test_unsupported_models_are_refused_in_one_line(
     outcomes: dict[str, object], request_name: str, parts: list[str]
 ) -> None:
     message = outcomes[request_name]
@@ -121,7 +121,7 @@ def test_another_top_can_be_left_out(outcomes: dict[str, object], request_name: 
     assert list(layers)[-1] == "block5_pool"
 
 
-def test_strides_of_a_fixed_size_are_the_layers_own(outcomes: dict[str, object]) -> None:
+def test_strides_do_not_depend_on_an_uneven_image_size(outcomes: dict[str, object]) -> None:
     strides = outcomes["odd size"]
     assert isinstance(strides, dict)
     pools = {f"block{block}_pool": 2**block for block in range(1, 6)}

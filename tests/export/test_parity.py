@@ -1,4 +1,4 @@
-"""Activations of exported models against Keras models that the exporter had no part in."""
+"""Activations of exported models equal those of Keras models that the exporter did not make."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +33,7 @@ def assert_like_keras(got: dict[str, Array], expected: dict[str, Array]) -> None
 
 
 @pytest.mark.parametrize("name", ["finetuned", "other_top", "convolutional_top"])
-def test_finetuned_models(
+def test_layers_of_finetuned_models_equal_keras(
     keras_files: Path, narrow_export: Callable[[str], Path], name: str
 ) -> None:
     images = np.load(keras_files / f"{name}-images.npy")
@@ -44,14 +44,14 @@ def test_finetuned_models(
     assert_like_keras(got, expected)
 
 
-def test_imagenet_convolutions_at_an_odd_size(keras_files: Path, vgg16: Path) -> None:
+def test_imagenet_convolutions_equal_keras_at_an_odd_size(keras_files: Path, vgg16: Path) -> None:
     images = np.load(keras_files / "real-images.npy")
     assert images.shape == (2, 97, 131, 3)
     assert_like_keras(run(vgg16, images), dict(np.load(keras_files / "real.npz")))
 
 
 @pytest.mark.parametrize("name", ["finetuned", "other_top", "convolutional_top"])
-def test_pre_activations_rectified_are_the_layers(
+def test_rectified_pre_activations_equal_the_layers(
     keras_files: Path, narrow_export: Callable[[str], Path], name: str
 ) -> None:
     path = narrow_export(f"{name}.keras")

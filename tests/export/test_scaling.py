@@ -1,4 +1,4 @@
-"""Models that were trained on pixels scaled otherwise than VGG16's: the scaling is exported too."""
+"""The scaling of pixels that a model was trained with is exported with it."""
 
 import functools
 import json
@@ -29,7 +29,7 @@ from sparsefeat_kernels import to_dense
 
 PHOTOGRAPHS = [str(SHIPPED / name) for name in ("astronaut.jpg", "china.jpg", "coffee.jpg")]
 
-# By model: what is asked for, which scaling it is, and what is said of it. The first are exported.
+# By model: the requested scaling, the one found, and words of the message. The first are exported.
 EXPECTED: dict[str, tuple[str | None, str, list[str]]] = {
     "plain": ("0..1", "0..1", ["as --scaling 0..1 says: red, green, blue / 255"]),
     "guide": (None, "tf", ["by rescaling", "/ 127.5 minus 1 (tf)", "random_flip, random_rotation"]),
@@ -43,7 +43,7 @@ EXPECTED: dict[str, tuple[str | None, str, list[str]]] = {
 }
 EXPORTED = list(EXPECTED)[:3]
 
-# By request: the file, the scaling that is asked for, and what the error says.
+# By request: the file, the requested scaling, and words of the error.
 REFUSED: dict[str, tuple[str, str | None, list[str]]] = {
     "other scaling": ("guide", "caffe", ["itself (rescaling: ", "--scaling caffe", "leave"]),
     "own mean": ("own_mean", None, ["mean, subtract, before block1_conv1", "--scaling"]),
@@ -88,7 +88,7 @@ print(json.dumps(found))
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of what `scaled_models.py` writes."""
+    """The folder that `scaled_models.py` fills."""
     folder = tmp_path_factory.mktemp("scaled")
     script = Path(__file__).with_name("scaled_models.py")
     done = subprocess.run(
@@ -100,7 +100,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def exported(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Give a model's export by its name; they are made two at a time."""
+    """Return a function that gives a model's export by its name; they are made two at a time."""
     folder = tmp_path_factory.mktemp("exports")
 
     def export(name: str) -> Path:
@@ -118,7 +118,7 @@ def exported(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
 
 @pytest.fixture(scope="module")
 def loaded(models: Path) -> dict[str, Any]:
-    """What becomes of each request, all in one process that loads TensorFlow once."""
+    """The outcome of each request, from one process that loads TensorFlow once."""
     requests: dict[str, tuple[str, str | None]] = {
         name: (name, asked) for name, (asked, *_) in EXPECTED.items()
     }
@@ -136,7 +136,7 @@ def loaded(models: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", EXPORTED)
-def test_from_the_file_to_the_feature_it_is_the_models_own_predict(
+def test_features_of_files_equal_the_model_s_own_predict(
     models: Path, exported: Callable[[str], Path], name: str
 ) -> None:
     with np.load(models / f"{name}.npz") as arrays:
@@ -154,7 +154,7 @@ def test_from_the_file_to_the_feature_it_is_the_models_own_predict(
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_what_was_found_is_said_in_one_line(loaded: dict[str, Any], name: str) -> None:
+def test_the_measured_scaling_is_reported_in_one_line(loaded: dict[str, Any], name: str) -> None:
     _, mode, words = EXPECTED[name]
     found, size, line = loaded[name]
     assert (found, size) == (mode, [150, 150])
@@ -163,7 +163,7 @@ def test_what_was_found_is_said_in_one_line(loaded: dict[str, Any], name: str) -
         assert part in line
 
 
-def test_a_model_that_says_nothing_is_taken_for_caffe_and_the_user_is_told(
+def test_an_unknown_scaling_is_assumed_to_be_caffe_with_a_message(
     loaded: dict[str, Any],
 ) -> None:
     mode, _, line = loaded["unsaid"]
@@ -174,7 +174,7 @@ def test_a_model_that_says_nothing_is_taken_for_caffe_and_the_user_is_told(
 
 @pytest.fixture(scope="module")
 def assumed(models: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """What the command exports that is told nothing, and what it prints."""
+    """The export of a model with unknown scaling without `--scaling`, and what is printed."""
     path = tmp_path_factory.mktemp("assumed") / "plain.onnx"
     narrow = functools.partial(sparsefeat_export.export, channels_divisor=16)
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
@@ -186,7 +186,7 @@ def assumed(models: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     return path, done.stderr
 
 
-def test_the_command_prints_what_was_assumed_as_one_line(assumed: tuple[Path, str]) -> None:
+def test_the_command_warns_in_one_line_of_an_assumed_scaling(assumed: tuple[Path, str]) -> None:
     converting, warned, certifying = assumed[1].splitlines()
     assert converting.startswith("converting")
     assert warned.startswith(
@@ -196,7 +196,9 @@ def test_the_command_prints_what_was_assumed_as_one_line(assumed: tuple[Path, st
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_exported_is_refused_in_one_line(loaded: dict[str, Any], name: str) -> None:
+def test_models_that_can_not_be_exported_are_refused_in_one_line(
+    loaded: dict[str, Any], name: str
+) -> None:
     message = loaded[name]
     assert isinstance(message, str), message
     assert "\n" not in message
@@ -204,7 +206,7 @@ def test_what_cannot_be_exported_is_refused_in_one_line(loaded: dict[str, Any], 
         assert part in message
 
 
-def test_named_scalings_are_keras_bit_for_bit(models: Path) -> None:
+def test_named_scalings_equal_keras_bit_for_bit(models: Path) -> None:
     levels = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
     with np.load(models / "modes.npz") as arrays:
         expected = dict(arrays)
@@ -217,8 +219,10 @@ def test_named_scalings_are_keras_bit_for_bit(models: Path) -> None:
         assert str(MODES[mode]) == str(SCALINGS[mode])
 
 
-def test_graphs_are_read_too(models: Path, exported: Callable[[str], Path]) -> None:
-    """What tf2onnx makes of such a model, and what this package does."""
+def test_the_scaling_is_read_from_onnx_graphs(
+    models: Path, exported: Callable[[str], Path]
+) -> None:
+    """From graphs that tf2onnx makes of such models, and from our own exports."""
     assert read_scaling(models / "preprocess_input.onnx") == MODES["caffe"]
     assert read_scaling(models / "sequential.onnx") == MODES["0..1"]
     assert read_scaling(models / "plain.onnx") is None
@@ -230,7 +234,7 @@ def test_graphs_are_read_too(models: Path, exported: Callable[[str], Path]) -> N
     assert custom.mode == "custom"
 
 
-def test_arrays_are_checked_against_the_models_own_scaling(
+def test_arrays_are_checked_with_the_model_s_own_scaling(
     exported: Callable[[str], Path],
 ) -> None:
     extractor = sparsefeat.Extractor(exported("plain"), "block1_pool")
@@ -247,7 +251,7 @@ def test_arrays_are_checked_against_the_models_own_scaling(
         extractor.run(pixels.astype(np.float32))
 
 
-def test_rows_of_two_scalings_are_never_in_one_store(
+def test_a_store_refuses_rows_with_another_scaling(
     exported: Callable[[str], Path], assumed: tuple[Path, str], tmp_path: Path
 ) -> None:
     """The same weights, exported again for pixels in another range."""
@@ -281,7 +285,9 @@ np.savez(output, **found)
 """
 
 
-def test_the_benchmark_feeds_keras_what_the_model_expects(models: Path, tmp_path: Path) -> None:
+def test_the_benchmark_s_keras_engine_scales_pixels_for_the_model(
+    models: Path, tmp_path: Path
+) -> None:
     path = sparsefeat_export.export(
         tmp_path / "base.onnx",
         weights=models / "normalization.keras",
@@ -303,7 +309,7 @@ def test_the_benchmark_feeds_keras_what_the_model_expects(models: Path, tmp_path
             assert np.linalg.norm(ours - theirs) < 1e-5 * np.linalg.norm(theirs), way
 
 
-def test_messages_are_of_the_models_own_top(exported: Callable[[str], Path]) -> None:
+def test_messages_name_the_layers_of_the_model_s_own_top(exported: Callable[[str], Path]) -> None:
     path = exported("plain")
     assert list(sparsefeat.Extractor(path, "stages").layers)[5:] == ["hidden"]
     with pytest.raises(
@@ -314,7 +320,7 @@ def test_messages_are_of_the_models_own_top(exported: Callable[[str], Path]) -> 
         sparsefeat.Extractor(path, "fc1")
 
 
-def test_info_shows_it(exported: Callable[[str], Path]) -> None:
+def test_info_shows_the_scaling(exported: Callable[[str], Path]) -> None:
     done = CliRunner().invoke(main, ["info", str(exported("plain"))])
     assert done.exit_code == 0
     assert "pixels are scaled to red, green, blue / 255 (0..1)" in done.stdout

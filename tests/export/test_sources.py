@@ -1,4 +1,4 @@
-"""Every kind of weights file, read back to the arrays that Keras wrote."""
+"""Every kind of weights file is read as the arrays that Keras wrote."""
 
 import shutil
 from collections.abc import Callable
@@ -42,13 +42,13 @@ def test_the_top_can_be_left_out(keras_files: Path, file: str) -> None:
     assert_as_keras_wrote(read(keras_files / file, top=False), keras_files, N_CONVOLUTIONS)
 
 
-def test_of_a_trained_model_the_optimizer_is_left(keras_files: Path) -> None:
+def test_the_optimizer_s_variables_of_a_trained_model_are_ignored(keras_files: Path) -> None:
     weights = read(keras_files / "trained.weights.h5")
     assert_as_keras_wrote(weights, keras_files / "trained")
 
 
-def test_the_layout_of_keras_published_weights(keras_files: Path, tmp_path: Path) -> None:
-    """Datasets called ``layer/layer_W_1:0``, and layers without weights listed with the others."""
+def test_the_layout_of_keras_published_weights_is_read(keras_files: Path, tmp_path: Path) -> None:
+    """It has data sets named ``layer/layer_W_1:0``, and lists layers without weights, too."""
     import h5py
 
     path = tmp_path / "published.h5"
@@ -68,39 +68,37 @@ def test_the_layout_of_keras_published_weights(keras_files: Path, tmp_path: Path
     assert_as_keras_wrote(read(path), keras_files)
 
 
-def test_our_own_export_is_a_source(
-    keras_files: Path, narrow_export: Callable[[str], Path]
-) -> None:
+def test_our_own_export_is_read(keras_files: Path, narrow_export: Callable[[str], Path]) -> None:
     assert_as_keras_wrote(read(narrow_export("finetuned.keras")), keras_files)
 
 
-def test_a_graph_with_another_head_gives_its_base(keras_files: Path) -> None:
+def test_the_base_of_a_graph_with_another_head_is_read(keras_files: Path) -> None:
     weights = read(keras_files / "naive_other_top.onnx")
     assert not weights.top
     assert weights.source == "naive_other_top.onnx, without its own head"
     assert len(weights.layers) == N_CONVOLUTIONS
 
 
-def test_without_a_top_there_is_none_to_ask_for(keras_files: Path) -> None:
+def test_a_top_is_refused_if_the_file_has_none(keras_files: Path) -> None:
     with pytest.raises(WeightsError, match=r"base\.weights\.h5 has no fc1"):
         read(keras_files / "base.weights.h5", top=True)
 
 
-def test_another_top_in_a_weights_file_is_named(keras_files: Path) -> None:
+def test_a_weights_file_with_another_top_is_refused_by_name(keras_files: Path) -> None:
     with pytest.raises(WeightsError, match=r"other_top.*'batch_normalization'.*\.keras"):
         read(keras_files / "other_top.weights.h5")
     weights = read(keras_files / "other_top.weights.h5", top=False)
     assert len(weights.layers) == N_CONVOLUTIONS
 
 
-def test_another_width_names_the_first_layer(keras_files: Path) -> None:
+def test_weights_of_another_width_are_refused_by_the_first_layer(keras_files: Path) -> None:
     for file in ("keras2.h5", "base.weights.h5", "naive.onnx"):
         with pytest.raises(WeightsError, match=r"block1_conv1.*\(3, 3, 3, 4\).*\(3, 3, 3, 64\)"):
             read(keras_files / file, divisor=1)
 
 
 def change_h5(source: Path, target: Path, layer: str, change: str) -> None:
-    """Make the kinds of files that surgery on weights leaves behind."""
+    """Make files as they result from editing weights by hand."""
     import h5py
 
     shutil.copy(source, target)
@@ -144,7 +142,7 @@ def change_h5(source: Path, target: Path, layer: str, change: str) -> None:
         ("block4_conv1", "integers", r"block4_conv1 holds int32, expected float32"),
     ],
 )
-def test_surgery_is_noticed(
+def test_missing_extra_and_changed_arrays_are_refused(
     keras_files: Path, tmp_path: Path, layer: str, change: str, message: str
 ) -> None:
     changed = tmp_path / "changed.h5"
@@ -153,7 +151,7 @@ def test_surgery_is_noticed(
         read(changed)
 
 
-def test_an_onnx_graph_lacking_a_convolution(keras_files: Path, tmp_path: Path) -> None:
+def test_an_onnx_graph_without_a_convolution_is_refused(keras_files: Path, tmp_path: Path) -> None:
     model = onnx.load(keras_files / "naive.onnx")
     (last,) = [
         node for node in model.graph.node if node.op_type == "Conv" and "block5_conv3" in node.name
@@ -171,7 +169,7 @@ def test_an_onnx_graph_lacking_a_convolution(keras_files: Path, tmp_path: Path) 
         ("predictions", "Sigmoid", "predictions .*followed by Sigmoid, expected Softmax"),
     ],
 )
-def test_an_onnx_graph_with_another_activation(
+def test_an_onnx_graph_with_another_activation_is_refused(
     keras_files: Path, tmp_path: Path, layer: str, operator: str, message: str
 ) -> None:
     model = onnx.load(keras_files / "naive.onnx")
@@ -186,10 +184,10 @@ def test_an_onnx_graph_with_another_activation(
         read(tmp_path / "other.onnx")
 
 
-def test_an_onnx_graph_that_shows_what_lies_before_its_relus(
+def test_an_onnx_graph_with_pre_activations_as_outputs_is_read(
     keras_files: Path, tmp_path: Path
 ) -> None:
-    """A Transpose to an output beside every Relu and the Softmax, and one before a bias."""
+    """It has a Transpose to an output beside every Relu and the Softmax, and one before a bias."""
     model = onnx.load(keras_files / "naive.onnx")
     nodes = []
     for node in model.graph.node:
@@ -206,7 +204,7 @@ def test_an_onnx_graph_that_shows_what_lies_before_its_relus(
     assert_as_keras_wrote(read(tmp_path / "shown.onnx"), keras_files)
 
 
-def test_an_onnx_graph_in_which_a_layer_leads_to_two(keras_files: Path, tmp_path: Path) -> None:
+def test_an_onnx_graph_that_branches_is_refused(keras_files: Path, tmp_path: Path) -> None:
     model = onnx.load(keras_files / "naive.onnx")
     (relu,) = [
         node
@@ -247,7 +245,7 @@ def test_a_damaged_onnx_file_names_the_layer(
         list(read(tmp_path / "damaged.onnx").arrays())
 
 
-def test_an_onnx_graph_that_ends_in_logits(keras_files: Path, tmp_path: Path) -> None:
+def test_an_onnx_graph_that_ends_in_logits_is_recognized(keras_files: Path, tmp_path: Path) -> None:
     model = onnx.load(keras_files / "naive.onnx")
     softmax = model.graph.node[-1]
     assert softmax.op_type == "Softmax"
@@ -258,7 +256,9 @@ def test_an_onnx_graph_that_ends_in_logits(keras_files: Path, tmp_path: Path) ->
     assert not read(keras_files / "naive.onnx").logits
 
 
-def test_external_data_that_is_gone(narrow_export: Callable[[str], Path], tmp_path: Path) -> None:
+def test_missing_external_data_are_reported(
+    narrow_export: Callable[[str], Path], tmp_path: Path
+) -> None:
     shutil.copy(narrow_export("finetuned.keras"), tmp_path / "model.onnx")
     weights = read(tmp_path / "model.onnx")
     with pytest.raises(WeightsError, match=r"its weights .* are not beside it"):
@@ -266,7 +266,7 @@ def test_external_data_that_is_gone(narrow_export: Callable[[str], Path], tmp_pa
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".onnx"])
-def test_files_of_another_kind(tmp_path: Path, suffix: str) -> None:
+def test_files_that_are_not_weights_are_refused(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"weights{suffix}"
     path.write_bytes(b"these are no weights" * 100)
     with pytest.raises(WeightsError, match=r"not a readable HDF5|can't be read as an ONNX"):
@@ -283,7 +283,7 @@ def test_files_of_another_kind(tmp_path: Path, suffix: str) -> None:
         (b"<!DOCTYPE html><title>Sign in</title>", "is a web page"),
     ],
 )
-def test_what_is_there_in_place_of_a_file(
+def test_a_folder_an_empty_file_a_pointer_or_a_page_is_named(
     tmp_path: Path, suffix: str, content: bytes | None, says: str
 ) -> None:
     path = tmp_path / f"weights{suffix}"
@@ -296,7 +296,7 @@ def test_what_is_there_in_place_of_a_file(
 
 
 @pytest.mark.parametrize("offset", [3, 70_003, -1])
-def test_a_damaged_export_is_no_source(
+def test_a_damaged_export_is_refused(
     narrow_export: Callable[[str], Path], tmp_path: Path, offset: int
 ) -> None:
     graph, data = tmp_path / "model.onnx", tmp_path / "model.onnx.data"
@@ -308,10 +308,10 @@ def test_a_damaged_export_is_no_source(
         list(read(graph).arrays())
 
 
-def test_links_as_download_caches_keep_them(
+def test_linked_files_as_in_download_caches_are_read(
     keras_files: Path, narrow_export: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    """Graph and weights are links to files of other names; theirs have a second name, too."""
+    """Graph and weights are links to files of other names, which have hard links."""
     blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots/1"
     for folder in (blobs, snapshot):
         folder.mkdir(parents=True)
@@ -325,7 +325,7 @@ def test_links_as_download_caches_keep_them(
         assert_as_keras_wrote(read(path), keras_files)
 
 
-def test_truncated_h5(keras_files: Path, tmp_path: Path) -> None:
+def test_a_truncated_h5_file_is_refused(keras_files: Path, tmp_path: Path) -> None:
     whole = (keras_files / "keras2.h5").read_bytes()
     path = tmp_path / "half.h5"
     path.write_bytes(whole[: len(whole) // 2])
@@ -333,7 +333,7 @@ def test_truncated_h5(keras_files: Path, tmp_path: Path) -> None:
         read(path)
 
 
-def test_random_weights_are_their_seeds() -> None:
+def test_random_weights_depend_on_their_seed_alone() -> None:
     def values(name: str, top: bool) -> list[tuple[str, bytes, bytes]]:
         return [(n, k.tobytes(), b.tobytes()) for n, k, b in read(name, top).arrays()]
 
@@ -343,7 +343,7 @@ def test_random_weights_are_their_seeds() -> None:
 
 
 @pytest.mark.parametrize("name", ["imagenet", "pretrained", "random:0", "random:12345"])
-def test_names_are_kept(name: str, tmp_path: Path) -> None:
+def test_names_of_weights_are_accepted(name: str, tmp_path: Path) -> None:
     assert resolve(name, tmp_path) == name
 
 
@@ -353,7 +353,7 @@ def test_other_names_are_refused(name: str, tmp_path: Path) -> None:
         resolve(name, tmp_path)
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_files_and_broken_links_are_reported(tmp_path: Path) -> None:
     with pytest.raises(WeightsNotFoundError, match=r"no weights file .*gone\.h5"):
         resolve(tmp_path / "gone.h5", tmp_path)
     (tmp_path / "link.h5").symlink_to("gone.h5")
@@ -364,6 +364,6 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         resolve(tmp_path / "loop.onnx", tmp_path)
 
 
-def test_an_object_that_is_no_model(tmp_path: Path) -> None:
+def test_an_object_that_is_not_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="weights is a list"):
         resolve([1, 2], tmp_path)

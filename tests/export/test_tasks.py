@@ -10,12 +10,12 @@ def job(weights: Path) -> dict[str, object]:
     return {"request": {"weights": str(weights), "top": None}}
 
 
-def test_an_error_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_an_error_of_a_task_is_raised_with_its_class_and_message(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"gone\.h5 is not a readable HDF5 file"):
         run_task("reference", job(tmp_path / "gone.h5"), tmp_path)
 
 
-def test_a_result_that_cannot_be_written(tmp_path: Path) -> None:
+def test_a_result_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "reference.out.json").mkdir()
     with pytest.raises(OutputError, match=r"reference could not write to .*free space"):
         run_task("reference", job(tmp_path / "gone.h5"), tmp_path)

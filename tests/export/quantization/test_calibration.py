@@ -12,7 +12,7 @@ def stack(generator: np.random.Generator) -> list[Convolution | Pooling]:
     return [layer("first", 3, 4), Pooling(name="pool"), layer("second", 4, 2)]
 
 
-def test_moments_of_a_small_view_are_those_of_all_its_patches() -> None:
+def test_moments_of_a_small_view_include_all_its_patches() -> None:
     view = np.random.default_rng(0).integers(0, 256, (2, 5, 7)).astype(np.uint8)
     padded = np.pad(view.astype(np.float64), ((0, 0), (1, 1), (1, 1)))
     patches = np.array(

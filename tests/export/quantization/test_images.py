@@ -3,7 +3,7 @@ import numpy as np
 from sparsefeat_export.quantization.images import with_mirrored
 
 
-def test_a_mirror_image_lies_behind_each_view() -> None:
+def test_each_view_is_followed_by_its_mirror_image() -> None:
     views = np.random.default_rng(0).normal(size=(3, 4, 5, 3)).astype(np.float32)
     both = with_mirrored(views)
     assert both.dtype == np.float32

@@ -1,4 +1,4 @@
-"""Whole quantizations, of a narrow VGG16 and of part of a real one."""
+"""Complete quantizations of a narrow VGG16 and of part of the real one."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ from sparsefeat_export.scaling import MODES
 CAFFE = MODES["caffe"]
 COMMAND = [sys.executable, "-c", "from sparsefeat.cli import main; main()", "quantize"]
 READERS = {"block1_conv2": "block2_conv1", "block5_conv1": "block5_conv2"}  # of split channels
-COMPARED = "block2_conv2"  # deeper layers add minutes and nothing new
+COMPARED = "block2_conv2"  # deeper layers take minutes and test nothing new
 
 
 def run(path: Path, tensors: list[str], images: np.ndarray[Any, Any]) -> list[Any]:
@@ -61,11 +61,11 @@ def test_the_file_is_valid_and_has_every_layer(
     assert all(one.data_type == onnx.TensorProto.INT8 for one in kernels)
 
 
-def test_layers_are_near_and_zeros_exact(
+def test_layers_are_close_to_float32_and_clear_zeros_are_exact(
     small_int8: sparsefeat_export.QuantizeResult, small_vgg16: Path
 ) -> None:
     names = [one.layer for one in small_int8.layers]
-    # Like the images that it was calibrated on, which the probe is not.
+    # These resemble the calibration images; the probe does not.
     images = views_of(find_images(None, lambda _: None)[:2], (64, 96), CAFFE, least=2, seed=2)
     exact = run(small_vgg16, names, images)
     for name, one, other in zip(names, exact, run(small_int8.path, names, images), strict=True):
@@ -74,7 +74,7 @@ def test_layers_are_near_and_zeros_exact(
         assert np.linalg.norm(one - other) < 0.2 * np.linalg.norm(one), name
         assert other.min() >= 0
         assert (other == 0).mean() > 0.01, name
-        # What float32 makes zero by a margin is zero, to the last bit.
+        # Where float32 gives zero by a margin, int8 gives exactly zero.
         assert other[one == 0].max() < 0.1 * one.max()
 
 
@@ -96,7 +96,7 @@ def test_split_channels_are_the_sum_of_their_halves(
                 assert times in [1, 4, 8, 16, 32]
                 number[:, channel] += times * counted[:, second[channel]]
         np.testing.assert_array_equal(whole, number * weights[scales_name(layer)])
-        # Nothing is beyond the fine scales where those aren't all counted.
+        # The coarse code is zero unless the fine one is at its largest.
         beyond = second[second >= n_channels]
         fine = counted[:, np.flatnonzero(second >= n_channels)]
         assert not counted[:, beyond][fine < 255].any()
@@ -118,10 +118,8 @@ def test_pixels_are_exact_and_so_is_their_border(
         assert (edge == np.rint(CAFFE.mean)[:, np.newaxis]).all()
 
 
-def test_pixels_of_another_scaling_are_counted_as_exactly(
-    calibration: Path, tmp_path: Path
-) -> None:
-    """Torch's deviations differ by channel; the border is what is scaled to 0."""
+def test_pixels_of_another_scaling_are_exact_too(calibration: Path, tmp_path: Path) -> None:
+    """Torch's deviations differ by channel; the border is the pixel value that is scaled to 0."""
     torch, exact = MODES["torch"], tmp_path / "exact.onnx"
     sparsefeat_export.export(
         exact, weights="random:0", top=False, scaling="torch", channels_divisor=16
@@ -141,7 +139,7 @@ def test_pixels_of_another_scaling_are_counted_as_exactly(
         assert np.linalg.norm(ours - theirs) < 0.1 * np.linalg.norm(theirs), layer
 
 
-def test_pre_activations_are_what_is_rectified(
+def test_layers_are_their_rectified_pre_activations(
     small_int8: sparsefeat_export.QuantizeResult, small_vgg16: Path
 ) -> None:
     images = CAFFE.apply(probe_pixels(32, 32))
@@ -155,7 +153,7 @@ def test_pre_activations_are_what_is_rectified(
         assert not rectified[pre < 0].any()
 
 
-def test_metadata_say_what_it_is_and_what_it_costs(
+def test_metadata_describe_the_quantization_and_its_error(
     small_int8: sparsefeat_export.QuantizeResult, small_vgg16: Path
 ) -> None:
     before, after = read_metadata(small_vgg16), read_metadata(small_int8.path)
@@ -178,13 +176,13 @@ def test_metadata_say_what_it_is_and_what_it_costs(
         assert np.allclose(output[0, 0, 0, expected["channels"]], expected["corner"])
 
 
-def test_the_same_photographs_make_the_same_file_of_links(
+def test_the_same_photographs_give_the_same_file_from_a_linked_model(
     small_int8: sparsefeat_export.QuantizeResult,
     small_vgg16: Path,
     calibration: Path,
     tmp_path: Path,
 ) -> None:
-    """The model lies as download caches keep it: links to files of other names."""
+    """The model consists of links to files with other names, as in download caches."""
     again = tmp_path / "int8.onnx"
     (tmp_path / "cache").mkdir()
     for name, blob in ((small_vgg16.name, "a1"), (f"{small_vgg16.name}.data", "b2")):
@@ -205,14 +203,16 @@ def test_the_same_photographs_make_the_same_file_of_links(
     assert printed["quantization"] == small_int8.metadata["quantization"]
 
 
-def test_too_few_photographs(small_vgg16: Path, tmp_path: Path) -> None:
+def test_too_few_photographs_are_refused(small_vgg16: Path, tmp_path: Path) -> None:
     output = tmp_path / "int8.onnx"
     with pytest.raises(sparsefeat_export.ImagesError, match="expected at least 16"):
         sparsefeat_export.quantize(small_vgg16, output, calibration=SHIPPED)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_photograph_in_both_folders(small_vgg16: Path, calibration: Path, tmp_path: Path) -> None:
+def test_a_photograph_in_both_folders_is_refused(
+    small_vgg16: Path, calibration: Path, tmp_path: Path
+) -> None:
     with pytest.raises(
         sparsefeat_export.ImagesError, match="among the calibration images and among the validation"
     ):
@@ -221,7 +221,7 @@ def test_a_photograph_in_both_folders(small_vgg16: Path, calibration: Path, tmp_
         )
 
 
-def test_what_is_no_float32_model_of_ours(
+def test_models_that_are_not_exported_float32_models_are_refused(
     small_int8: sparsefeat_export.QuantizeResult, calibration: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "again.onnx"
@@ -286,7 +286,7 @@ def strided(model: onnx.ModelProto) -> None:
         (strided, "does not start with two 3x3 convolutions"),
     ],
 )
-def test_damaged_models(
+def test_damaged_models_are_refused(
     small_vgg16: Path,
     calibration: Path,
     tmp_path: Path,
@@ -300,7 +300,7 @@ def test_damaged_models(
     assert list(tmp_path.iterdir()) == [source]
 
 
-def test_weights_that_are_missing_or_cut_short(
+def test_missing_or_truncated_weights_are_refused(
     small_vgg16: Path, calibration: Path, tmp_path: Path
 ) -> None:
     source, data = tmp_path / "vgg16.onnx", tmp_path / "vgg16.onnx.data"
@@ -320,7 +320,7 @@ def test_weights_that_are_missing_or_cut_short(
 
 
 @pytest.mark.parametrize("views", [0, -1, 257])
-def test_a_number_of_views_that_is_out_of_range(
+def test_a_number_of_views_out_of_range_is_refused(
     small_vgg16: Path, calibration: Path, tmp_path: Path, views: int
 ) -> None:
     with pytest.raises(sparsefeat_export.ImagesError, match="expected 1 to 256"):
@@ -329,8 +329,10 @@ def test_a_number_of_views_that_is_out_of_range(
         )
 
 
-def test_output_over_the_source(small_vgg16: Path, calibration: Path, tmp_path: Path) -> None:
-    """By whatever name; a graph that was renamed has its weights by the former one."""
+def test_an_output_that_replaces_the_source_is_refused(
+    small_vgg16: Path, calibration: Path, tmp_path: Path
+) -> None:
+    """Under any of its names: the weights of a renamed graph keep their former name."""
     source, data = tmp_path / "renamed.onnx", tmp_path / f"{small_vgg16.name}.data"
     shutil.copy(small_vgg16, source)
     shutil.copy(f"{small_vgg16}.data", data)
@@ -360,12 +362,12 @@ def test_a_model_with_its_top_keeps_dense_layers_in_float32(
     graph = onnx.load(path, load_external_data=False).graph
     kinds = {one.name: one.data_type for one in graph.initializer}
     assert kinds["fc1/kernel"] == onnx.TensorProto.FLOAT
-    # Progress ends with all that was announced.
+    # Progress ends at the announced total.
     assert passes == [(done, len(passes)) for done in range(1, len(passes) + 1)]
     assert passes
 
 
-def test_split_deep_layers_are_counted_far_beyond_what_was_seen(small_vgg16: Path) -> None:
+def test_split_deep_layers_get_ranges_beyond_the_values_seen(small_vgg16: Path) -> None:
     stages = read_stack(onnx.load(small_vgg16))
     images = views_of(find_images(None, lambda _: None)[:4], (64, 96), CAFFE, least=4, seed=0)
     convolutions = calibrate(stages, images, compensate=False)

@@ -31,14 +31,14 @@ def test_results_are_whole_numbers_in_range() -> None:
     assert np.abs(whole).max() == 127
 
 
-def test_a_unit_without_weights_stays_without() -> None:
+def test_a_channel_without_weights_keeps_zero_weights() -> None:
     weights = np.zeros((2, 9))
     scales = choose_weight_scales(weights, np.eye(9))
     assert np.all(scales > 0)
     assert not round_with_compensation(weights, scales, np.zeros((9, 9))).any()
 
 
-def test_scales_clip_an_outlier_with_a_weak_input() -> None:
+def test_scales_clip_an_outlier_whose_input_is_weak() -> None:
     weights = np.random.default_rng(0).uniform(-1, 1, size=(1, 400))
     weights[0, 0] = 1.5
     moments = np.eye(400)

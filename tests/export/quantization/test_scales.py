@@ -20,7 +20,7 @@ def ranges(samples: Sequence[NDArray[np.float32]]) -> list[Ranges]:
     return [Ranges(largest=one.max(axis=0).astype(np.float64), samples=one) for one in samples]
 
 
-def test_trust_ranges_from_one_scale_to_one_per_channel() -> None:
+def test_trust_goes_from_one_scale_to_one_per_channel() -> None:
     largest = np.array([1.0, 10.0, 100.0])
     assert np.allclose(scales_from_ranges(largest, 0.0, 1.0) * LEVELS, 100)
     assert np.allclose(scales_from_ranges(largest, 1.0, 1.0) * LEVELS, largest)
@@ -39,7 +39,7 @@ def test_weak_channels_get_their_own_scales_if_their_range_is_stable() -> None:
 
 
 def test_channels_with_unstable_ranges_share_a_scale() -> None:
-    # Each view has one channel that fires, and none has fired before: no range can be trusted.
+    # In each view another channel is active, so no range can be predicted from earlier views.
     samples = [np.zeros((10, 8), dtype=np.float32) for _ in range(8)]
     for index, one in enumerate(samples):
         one[:, index] = 100
@@ -82,7 +82,7 @@ def test_codes_times_scales_are_exact_in_any_order() -> None:
         whole = np.arange(largest + 1, dtype=np.float32)[:, np.newaxis]
         exact = whole.astype(np.float64) * scales
         assert np.array_equal(whole * scales, exact)
-        # What a provider may make of fine + times * beyond: scales first, or one in the other.
+        # A provider may compute fine + times * coarse with the scales first, or with one folded in.
         times = np.float32(fineness - 1)
         assert np.array_equal((whole / times) * (times * scales), exact)
 
