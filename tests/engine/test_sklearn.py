@@ -1,4 +1,4 @@
-"""The transformer in scikit-learn's own machinery."""
+"""`VGG16Features` in pipelines and checks of scikit-learn."""
 
 import pickle
 from pathlib import Path
@@ -20,7 +20,7 @@ from sparsefeat.sklearn import VGG16Features
 
 
 class OfTables(VGG16Features):
-    """Takes what scikit-learn's checks make: the bytes of each row of a table are an image."""
+    """Accepts the tables of scikit-learn's checks: the bytes of each row are an image."""
 
     def transform(self, X: Any) -> Any:  # noqa: N803
         rows = np.ascontiguousarray(X, np.float64)
@@ -55,7 +55,7 @@ def transformer(model: Path, **options: object) -> VGG16Features:
     return VGG16Features(model, size=(64, 64), **options)  # type: ignore[arg-type]
 
 
-def test_rows_are_those_of_the_extractor(small_vgg16: Path, photos: list[str]) -> None:
+def test_rows_equal_those_of_the_extractor(small_vgg16: Path, photos: list[str]) -> None:
     features = transformer(small_vgg16, layers="block4_pool,block5_pool").fit(photos)
     found = features.transform(photos)
     extractor = sparsefeat.Extractor(small_vgg16, "block4_pool,block5_pool", size=(64, 64))
@@ -71,7 +71,7 @@ def test_rows_are_those_of_the_extractor(small_vgg16: Path, photos: list[str]) -
     assert (names[0], names[-1].rpartition("_")[0]) == ("block4_pool_0", "block5_pool")
 
 
-def test_arrays_folders_and_no_images(small_vgg16: Path, photos: list[str]) -> None:
+def test_arrays_folders_and_empty_lists_are_accepted(small_vgg16: Path, photos: list[str]) -> None:
     features = transformer(small_vgg16).fit(None)  # type: ignore[arg-type]
     arrays = np.stack([np.asarray(Image.open(path)) for path in photos])
     of_arrays, of_paths = features.transform(arrays), features.transform(photos)
@@ -81,7 +81,7 @@ def test_arrays_folders_and_no_images(small_vgg16: Path, photos: list[str]) -> N
     assert features.transform([]).shape == (0, features.n_features_out_)
 
 
-def test_in_a_pipeline(small_vgg16: Path, photos: list[str]) -> None:
+def test_it_works_in_a_pipeline(small_vgg16: Path, photos: list[str]) -> None:
     labels = ["astronaut", "coffee"] * 4
     pipeline = make_pipeline(transformer(small_vgg16, pool="avg"), LinearSVC(random_state=0))
     assert len(cross_val_score(pipeline, photos, labels, cv=2, error_score="raise")) == 2
@@ -93,7 +93,7 @@ def test_in_a_pipeline(small_vgg16: Path, photos: list[str]) -> None:
     assert list(again.predict(photos)) == list(fitted.predict(photos))
 
 
-def test_scikit_learn_s_own_checks(small_vgg16: Path) -> None:
+def test_it_passes_scikit_learn_s_own_checks(small_vgg16: Path) -> None:
     results = check_estimator(
         OfTables(small_vgg16, size=(32, 32), threads=1),
         expected_failed_checks=NOT_OF_IMAGES,

@@ -1,4 +1,4 @@
-"""A model, images and a store, small enough to be quick."""
+"""A small model, images and a store."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ SIZE = (64, 64)
 
 @pytest.fixture(scope="package")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four images in two folders, and a file that is none."""
+    """Four images in two folders, and a file that is not an image."""
     folder = tmp_path_factory.mktemp("sparsity") / "photos"
     for label, names in (("animals", ("chelsea", "astronaut")), ("things", ("coffee", "rocket"))):
         (folder / label).mkdir(parents=True)

@@ -37,7 +37,7 @@ def test_a_store_and_its_photographs_give_the_same_figures(
     assert ours.rejects[0].path == "things/notes.jpg"
 
 
-def test_a_generator_of_images(extractor: sparsefeat.Extractor, photos: Path) -> None:
+def test_images_may_come_from_a_generator(extractor: sparsefeat.Extractor, photos: Path) -> None:
     told: list[tuple[int, int, str]] = []
     images = (photos / "things" / name for name in ("coffee.png", "rocket.png"))
     found = sparsefeat.analyse(images, extractor=extractor, progress=lambda *now: told.append(now))
@@ -47,7 +47,7 @@ def test_a_generator_of_images(extractor: sparsefeat.Extractor, photos: Path) ->
         sparsefeat.analyse(np.zeros((64, 64, 3), np.uint8), extractor=extractor)
 
 
-def test_a_pooled_store(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_pooled_store_has_no_positions(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
     extractor = sparsefeat.Extractor(small_vgg16, "block5_conv3", pool="max", size=(64, 64))
     sparsefeat.extract(list_images([photos]), tmp_path / "features", model=extractor)
     found = sparsefeat.analyse(tmp_path / "features")
@@ -58,7 +58,7 @@ def test_a_pooled_store(small_vgg16: Path, photos: Path, tmp_path: Path) -> None
         found.positions("block5_conv3")
 
 
-def test_layers_with_positions_and_without(small_vgg16_top: Path, photos: Path) -> None:
+def test_layers_with_and_without_positions_are_counted(small_vgg16_top: Path, photos: Path) -> None:
     extractor = sparsefeat.Extractor(small_vgg16_top, "stages")
     with pytest.warns(RejectWarning):
         found = sparsefeat.analyse(photos / "things", extractor=extractor)
@@ -85,7 +85,7 @@ def test_without_positions_only_recorded_counts_are_given(store: sparsefeat.Stor
         found.channels("fc1")
 
 
-def test_flatness_of_what_is_gone_or_changed_is_unknown(
+def test_flatness_of_missing_or_changed_images_is_unknown(
     extractor: sparsefeat.Extractor, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(0)
@@ -112,14 +112,14 @@ def test_flatness_of_what_is_gone_or_changed_is_unknown(
     assert moved["flat_share"].iloc[2] == found.images["flat_share"].iloc[2]
 
 
-def test_a_store_made_in_an_unknown_way(store: sparsefeat.Store) -> None:
+def test_a_store_with_unknown_preprocessing_is_refused(store: sparsefeat.Store) -> None:
     other = sparsefeat.open(store.folder)
     other.settings = {**other.settings, "preprocess": {"name": "keras", "version": 99}}
     with pytest.raises(InputError, match="preprocessing 'keras'"):
         sparsefeat.analyse(other, flatness=True)
 
 
-def test_wrong_calls(
+def test_wrong_arguments_are_refused(
     extractor: sparsefeat.Extractor, store: sparsefeat.Store, photos: Path
 ) -> None:
     with pytest.raises(InputError, match="no extractor"):
@@ -136,7 +136,7 @@ def test_wrong_calls(
         sparsefeat.analyse(store, "fc1")
 
 
-def test_what_is_a_store(store: sparsefeat.Store, photos: Path) -> None:
+def test_stores_are_told_from_other_folders(store: sparsefeat.Store, photos: Path) -> None:
     assert is_store(store.folder)
     assert is_store(str(store.folder))
     assert not any(map(is_store, (photos, "nowhere", photos / "things" / "coffee.png", [photos])))

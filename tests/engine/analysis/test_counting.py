@@ -33,7 +33,7 @@ def store(tmp_path: Path) -> sparsefeat.Store:
 
 
 def assert_counts(zeros: LayerZeros, layer: Layer, n_rows: int) -> None:
-    """Compare with what numpy counts in the dense rows."""
+    """Compare with NumPy's counts of the dense rows."""
     x = dense_rows(layer, range(n_rows)).reshape(n_rows, -1, layer.n_channels)
     assert zeros.sparsity == np.mean(x == 0)
     assert zeros.per_row.tolist() == (x == 0).sum(axis=(1, 2)).tolist()
@@ -48,7 +48,7 @@ def assert_counts(zeros: LayerZeros, layer: Layer, n_rows: int) -> None:
     assert zeros.per_position.ravel().tolist() == (x == 0).sum(axis=(0, 2)).tolist()
 
 
-def test_counts_are_numpys(store: sparsefeat.Store) -> None:
+def test_counts_of_a_store_equal_numpy_s(store: sparsefeat.Store) -> None:
     assert store["fc"].is_dense
     found = count_store(store)
     assert list(found) == [layer.name for layer in SMALL]
@@ -56,8 +56,8 @@ def test_counts_are_numpys(store: sparsefeat.Store) -> None:
         assert_counts(found[layer.name], layer, ROWS)
 
 
-def test_what_is_read(store: sparsefeat.Store) -> None:
-    """Damage tells: the values are never looked at, and the indices only to count by position."""
+def test_values_are_never_read_and_indices_only_for_positions(store: sparsefeat.Store) -> None:
+    """Damaged values are not noticed, and damaged indices only when counting by position."""
     for folder in part_folders(Path(store.folder)):
         for chunk in (folder / "obsm/block5_pool/data").iterdir():
             chunk.write_bytes(b"damaged")
@@ -81,7 +81,7 @@ def test_what_is_read(store: sparsefeat.Store) -> None:
     assert found["fc"].always_on is not None, "a unit has one position: nothing else to count"
 
 
-def test_a_store_without_rows(tmp_path: Path) -> None:
+def test_a_store_without_rows_has_no_shares(tmp_path: Path) -> None:
     write_store(tmp_path / "store", [make_batch([], rejects=[make_reject(1)])])
     zeros = count_store(sparsefeat.open(tmp_path / "store"))["block5_pool"]
     assert zeros.sparsity is None
@@ -93,7 +93,7 @@ def test_a_store_without_rows(tmp_path: Path) -> None:
 
 
 def array(store: sparsefeat.Store, name: str) -> Any:
-    """An array of the first part, to write into with the right checksums."""
+    """Open an array of the first part; what is written to it gets correct checksums."""
     return zarr.open_group(part_folders(Path(store.folder))[0], mode="r+")[name]
 
 
@@ -105,21 +105,19 @@ def test_indices_out_of_order_are_damage(store: sparsefeat.Store) -> None:
         count_store(store, ["block5_pool"])
 
 
-def test_an_unknown_layer(store: sparsefeat.Store) -> None:
+def test_an_unknown_layer_is_refused_with_the_nearest_name(store: sparsefeat.Store) -> None:
     with pytest.raises(LayerError, match="block5_pool"):
         count_store(store, ["block5_pol"])
 
 
 @pytest.mark.filterwarnings("ignore:Numcodecs codecs are not in the Zarr version 3")
-def test_counts_that_contradict_each_other(store: sparsefeat.Store) -> None:
+def test_contradictory_counts_are_damage(store: sparsefeat.Store) -> None:
     array(store, "uns/sparsefeat/zeros_per_channel/block5_pool")[:] = 1
     with pytest.raises(StoreCorruptError, match="zeros of block5_pool by channel"):
         count_store(store, ["block5_pool"])
 
 
-def test_counts_are_numpys_on_the_dense_activations(
-    extractor: sparsefeat.Extractor, photos: Path
-) -> None:
+def test_counts_of_images_equal_numpy_s(extractor: sparsefeat.Extractor, photos: Path) -> None:
     told: list[int] = []
     images = list_images([photos])
     found = count_images(extractor, images, progress=told.append)
@@ -147,7 +145,9 @@ def test_counts_are_numpys_on_the_dense_activations(
         assert zeros.active_rows.tolist() == (x != 0).any(axis=(1, 2)).sum(axis=0).tolist()
 
 
-def test_the_same_image_twice(extractor: sparsefeat.Extractor, photos: Path) -> None:
+def test_an_image_that_is_given_twice_counts_twice(
+    extractor: sparsefeat.Extractor, photos: Path
+) -> None:
     path = photos / "things" / "coffee.png"
     found = count_images(extractor, [path] * 5)
     assert len(found.flatness) == 5
@@ -155,7 +155,7 @@ def test_the_same_image_twice(extractor: sparsefeat.Extractor, photos: Path) -> 
     assert len(set(found.counts["block4_pool"].per_row.tolist())) == 1
 
 
-def test_flatness_that_nobody_asked_for_is_not_measured(
+def test_flatness_is_measured_only_on_request(
     extractor: sparsefeat.Extractor, photos: Path
 ) -> None:
     path = photos / "things" / "coffee.png"
@@ -165,14 +165,16 @@ def test_flatness_that_nobody_asked_for_is_not_measured(
     assert sparsefeat.analyse(path, extractor=extractor).has_flatness
 
 
-def test_no_images_at_all(extractor: sparsefeat.Extractor) -> None:
+def test_no_images_give_empty_counts(extractor: sparsefeat.Extractor) -> None:
     found = count_images(extractor, [])
     assert not found.rows
     assert not found.rejects
     assert found.counts["block4_pool"].sparsity is None
 
 
-def test_stages_are_those_that_a_model_has(small_vgg16: Path, small_vgg16_top: Path) -> None:
+def test_stages_are_the_pools_and_dense_layers_of_the_model(
+    small_vgg16: Path, small_vgg16_top: Path
+) -> None:
     layers = ModelFile.open(small_vgg16_top).metadata.layers
     whole = choose_layers("stages", layers)
     assert whole[5:] == ("fc1", "fc2")

@@ -18,7 +18,7 @@ def counted(*rows: list[int]) -> LayerZeros:
     return accumulator.result()
 
 
-def test_words_for_channels() -> None:
+def test_dead_always_on_and_never_zero_channels() -> None:
     zeros = counted([0, 1, 1, 1, 0, 0, 2, 0], [0, 0, 1, 0, 0, 3, 3, 0])
     assert zeros.dead.tolist() == [0], "zero everywhere"
     assert zeros.always_on is not None
@@ -30,7 +30,7 @@ def test_words_for_channels() -> None:
     assert zeros.position_sparsity.tolist() == [[0.5, 0.625]]
 
 
-def test_spread_over_images() -> None:
+def test_the_spread_is_over_images() -> None:
     spread = counted([0] * 8, [0, 1] * 4, [1] * 8).spread
     assert (spread.min, spread.mean, spread.max) == (0, 0.5, 1)
 
@@ -42,7 +42,7 @@ def test_spread_over_images() -> None:
     seed=st.integers(0, 2**32),
 )
 @settings(deadline=None)
-def test_batches_count_as_numpy_does(
+def test_counting_by_batches_equals_numpy_s_counts(
     shape: tuple[int, ...], batches: list[int], density: float, seed: int
 ) -> None:
     layer = Layer(name="layer", shape=shape)
@@ -70,7 +70,7 @@ def test_batches_count_as_numpy_does(
         )
 
 
-def test_a_result_stays_as_it_was() -> None:
+def test_a_result_does_not_change_when_more_is_added() -> None:
     accumulator = Accumulator(Layer(name="fc1", shape=(2,)))
     before = accumulator.result()
     accumulator.add(encode(np.zeros((1, 2), np.float32)))
@@ -79,14 +79,14 @@ def test_a_result_stays_as_it_was() -> None:
     assert accumulator.result().per_channel.tolist() == [1, 1]
 
 
-def test_spread() -> None:
+def test_the_spread_has_deviation_and_quartiles() -> None:
     spread = compute_spread(np.array([0.5, 0.0, 1.0]))
     assert (spread.min, spread.median, spread.max) == (0, 0.5, 1)
     assert (spread.mean, spread.std) == (0.5, 0.5)
     assert (spread.lower_quartile, spread.upper_quartile) == (0.25, 0.75)
 
 
-def test_one_image_has_no_deviation_and_none_has_nothing() -> None:
+def test_one_image_has_no_deviation_and_no_image_has_no_spread() -> None:
     one = compute_spread(np.array([0.5]))
     assert (one.mean, one.std) == (0.5, None)
     assert set(dataclasses.asdict(compute_spread(np.empty(0))).values()) == {None}

@@ -6,7 +6,7 @@ from sparsefeat.analysis import compute_flatness
 from sparsefeat.errors import InputError
 
 
-def test_blocks_are_counted_by_their_variance() -> None:
+def test_blocks_of_little_variance_are_flat() -> None:
     pixels = np.full((16, 24, 3), 90, np.uint8)
     pixels[0, 0:8:2] += 100  # one of six blocks
     pixels[8:, 16:] = np.arange(64, dtype=np.uint8).reshape(8, 8, 1)  # another one
@@ -18,21 +18,21 @@ def test_blocks_are_counted_by_their_variance() -> None:
     assert measured.log_variance == pytest.approx(expected, rel=1e-5)
 
 
-def test_luminance_is_what_varies() -> None:
+def test_the_variance_is_that_of_the_luminance() -> None:
     pixels = np.zeros((8, 8, 3), np.uint8)
     pixels[:, ::2] = (59, 0, 0)
     pixels[:, 1::2] = (0, 30, 0)  # as bright, in another colour
     assert compute_flatness(pixels).flat_share == 1
 
 
-def test_what_fills_no_block_is_left_out() -> None:
+def test_pixels_that_fill_no_block_are_ignored() -> None:
     pixels = np.zeros((9, 15, 3), np.uint8)
     pixels[8:] = 255
     pixels[:, 8:] = 255
     assert compute_flatness(pixels).log_variance == 0
 
 
-def test_noise_is_less_flat_than_a_photograph_than_white() -> None:
+def test_white_is_flatter_than_a_photograph_and_a_photograph_than_noise() -> None:
     rng = np.random.default_rng(0)
     noise = compute_flatness(rng.integers(0, 256, (224, 224, 3)).astype(np.uint8))
     photograph = compute_flatness(data.rocket()[:224, :224])

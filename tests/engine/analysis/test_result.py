@@ -16,7 +16,9 @@ def found(store: sparsefeat.Store) -> sparsefeat.Sparsity:
     return sparsefeat.analyse(store, flatness=True)
 
 
-def test_frames_hold_what_numpy_finds(found: sparsefeat.Sparsity, store: sparsefeat.Store) -> None:
+def test_frames_have_the_numbers_that_numpy_computes(
+    found: sparsefeat.Sparsity, store: sparsefeat.Store
+) -> None:
     for name, layer in store.layers.items():
         x = store[name].to_numpy()
         line = found.layers.loc[name]
@@ -39,7 +41,7 @@ def test_frames_hold_what_numpy_finds(found: sparsefeat.Sparsity, store: sparsef
         assert found.positions(name).to_numpy().tolist() == (x == 0).mean(axis=(0, 3)).tolist()
 
 
-def test_labels_and_their_comparison(found: sparsefeat.Sparsity) -> None:
+def test_labels_are_summarized_and_compared(found: sparsefeat.Sparsity) -> None:
     shares = found.images
     for line in found.labels.to_dict("records"):
         chosen = shares.loc[shares["label"] == line["label"], str(line["layer"])]
@@ -60,9 +62,9 @@ def test_labels_and_their_comparison(found: sparsefeat.Sparsity) -> None:
         one.compare_labels()
 
 
-def test_sets_made_otherwise_are_not_compared(found: sparsefeat.Sparsity) -> None:
+def test_sets_with_other_settings_are_not_compared(found: sparsefeat.Sparsity) -> None:
     same = found.compare(replace(found, source="again"))
-    # Nothing is zero before ReLU, so that no image differs there.
+    # Nothing is zero before ReLU, so all images have the same share.
     for each in same:
         spread = not each.layer.endswith("/pre")
         assert each.verdict == ("no difference shown" if spread else "too few images")
@@ -72,7 +74,7 @@ def test_sets_made_otherwise_are_not_compared(found: sparsefeat.Sparsity) -> Non
         found.compare(other)
 
 
-def test_correlations_are_those_of_the_frame(found: sparsefeat.Sparsity) -> None:
+def test_correlations_are_computed_from_the_frame(found: sparsefeat.Sparsity) -> None:
     correlations = found.correlations()
     assert list(correlations) == list(found.counts)
     for measure in ("flat_share", "log_variance"):
@@ -82,7 +84,7 @@ def test_correlations_are_those_of_the_frame(found: sparsefeat.Sparsity) -> None
         assert correlations["block4_pool"][measure] == expected
 
 
-def test_json_is_json_and_complete(found: sparsefeat.Sparsity) -> None:
+def test_the_json_is_valid_and_complete(found: sparsefeat.Sparsity) -> None:
     facts = found.to_json()
     assert json.loads(json.dumps(facts, allow_nan=False)) == facts
     layer = facts["layers"]["block4_pool"]
@@ -100,7 +102,9 @@ def test_json_is_json_and_complete(found: sparsefeat.Sparsity) -> None:
     }
 
 
-def test_a_set_without_images(found: sparsefeat.Sparsity, extractor: sparsefeat.Extractor) -> None:
+def test_a_set_without_images_has_empty_results(
+    found: sparsefeat.Sparsity, extractor: sparsefeat.Extractor
+) -> None:
     empty = sparsefeat.analyse([], extractor=extractor)
     assert empty.n_images == 0
     assert empty.layers["zeros"].isna().all()

@@ -4,8 +4,8 @@ import pytest
 from sparsefeat.analysis import Difference, compare_shares, correlate
 
 
-def test_figures_of_ten_images() -> None:
-    """Worked out by hand: squared differences of ranks add up to 24, so that r = 1 - 144 / 990."""
+def test_correlations_of_ten_images() -> None:
+    """Calculated by hand: squared differences of ranks add up to 24, so r = 1 - 144 / 990."""
     x, y = np.arange(1.0, 11), np.array([2, 1, 4, 3, 7, 8, 6, 5, 10, 9.0])
     pearson, spearman = correlate(x, y).pearson, correlate(x, y**3).spearman
     assert pearson is not None
@@ -16,7 +16,7 @@ def test_figures_of_ten_images() -> None:
     assert figures == pytest.approx((47 / 55, 0.386118, 0.972601), abs=1e-6)
 
 
-def test_spearman_s_interval_holds_as_often_as_it_says() -> None:
+def test_spearman_s_interval_contains_the_true_value_in_95_percent() -> None:
     # For normal pairs of correlation r, Spearman's is 6 / pi * asin(r / 2).
     rng, r = np.random.default_rng(5), 0.6
     true = 6 / np.pi * np.arcsin(r / 2)
@@ -31,7 +31,7 @@ def test_spearman_s_interval_holds_as_often_as_it_says() -> None:
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_a_perfect_order_of_few_images_proves_little(sign: int) -> None:
+def test_a_perfect_order_of_few_images_has_a_wide_interval(sign: int) -> None:
     estimate = correlate(np.arange(5.0), sign * np.arange(5.0) ** 2).spearman
     assert estimate is not None
     assert estimate.value == sign
@@ -42,7 +42,7 @@ def test_a_perfect_order_of_few_images_proves_little(sign: int) -> None:
 
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("n", [4, 5, 30])
-def test_a_straight_line_of_few_images_proves_as_little(sign: int, n: int) -> None:
+def test_a_straight_line_of_few_images_has_a_wide_interval(sign: int, n: int) -> None:
     found = correlate(np.arange(float(n)), sign * np.arange(float(n)) / 7)
     assert found.spearman is not None
     assert found.pearson is not None
@@ -67,12 +67,12 @@ def test_a_straight_line_of_few_images_proves_as_little(sign: int, n: int) -> No
         (np.empty(0), np.empty(0)),
     ],
 )
-def test_where_there_is_nothing_to_say(x: np.ndarray, y: np.ndarray) -> None:
+def test_too_few_or_equal_values_have_no_correlation(x: np.ndarray, y: np.ndarray) -> None:
     found = correlate(x, y)
     assert found.spearman is found.pearson is None
 
 
-def test_images_without_a_figure_are_left_out() -> None:
+def test_images_without_a_value_are_left_out() -> None:
     x = np.array([1, 2, np.nan, 3, 5, 4])
     found = correlate(x, np.array([1.0, 2, 9, 3, 5, 4]))
     assert found.n_images == 5
@@ -88,7 +88,7 @@ def compared(ours: list[float], theirs: list[float]) -> Difference:
     return found
 
 
-def test_the_interval_is_welch_s() -> None:
+def test_the_interval_of_a_difference_is_welch_s() -> None:
     """The means have variances 0.01 / 3 and 0.07 / 21, so six degrees of freedom: t is 2.446912."""
     found = compared([0.5, 0.6, 0.7], [0.2, 0.6, 0.7, 0.5, 0.5, 0.5, 0.5])
     margin = 2.446912 * (0.02 / 3) ** 0.5
@@ -96,7 +96,7 @@ def test_the_interval_is_welch_s() -> None:
     assert (found.low, found.high) == pytest.approx((0.1 - margin, 0.1 + margin), abs=1e-6)
 
 
-def test_a_set_against_one_like_it_rarely_shows_a_difference() -> None:
+def test_equal_distributions_rarely_show_a_difference() -> None:
     rng, shown = np.random.default_rng(8), 0
     for _ in range(1000):
         ours, theirs = rng.normal(0.9, 0.03, 15).tolist(), rng.normal(0.9, 0.06, 8).tolist()
@@ -104,7 +104,7 @@ def test_a_set_against_one_like_it_rarely_shows_a_difference() -> None:
     assert shown / 1000 == pytest.approx(0.05, abs=0.02)  # three standard deviations
 
 
-def test_verdicts() -> None:
+def test_verdicts_follow_the_interval() -> None:
     low, high = [0.50, 0.51, 0.52], [0.60, 0.61, 0.62]
     assert compared(high, low).verdict == "more zeros"
     assert compared(low, high).verdict == "fewer zeros"
@@ -115,14 +115,14 @@ def test_verdicts() -> None:
     assert (one.n_images, one.n_baseline) == (3, 1)
 
 
-def test_sets_without_spread() -> None:
+def test_sets_without_spread_are_too_few_images() -> None:
     for ours in ([0.5, 0.5], [0.75, 0.75]):
         found = compared(ours, [0.5, 0.5])
         assert (found.low, found.high, found.verdict) == (None, None, "too few images")
     assert compared([0.75, 0.75], [0.5, 0.5, 0.51]).verdict == "more zeros"
 
 
-def test_an_empty_set() -> None:
+def test_an_empty_set_has_no_difference() -> None:
     empty, one = np.empty(0), np.ones(1)
     for pair in ((empty, one), (one, empty)):
         assert compare_shares(*pair, layer="fc1", name="b", baseline="a") is None

@@ -34,7 +34,7 @@ def found(store: sparsefeat.Store) -> sparsefeat.Sparsity:
     return sparsefeat.analyse(store, flatness=True)
 
 
-def test_one_line_for_each(found: sparsefeat.Sparsity) -> None:
+def test_long_tables_have_one_line_for_each_item(found: sparsefeat.Sparsity) -> None:
     layers = found.counts.values()
     expected: dict[By, int] = {
         "layer": len(layers),
@@ -52,13 +52,13 @@ def test_one_line_for_each(found: sparsefeat.Sparsity) -> None:
             assert means[name] == pytest.approx(zeros.sparsity), "equal weights: the same mean"
 
 
-def test_positions_are_where_they_were(found: sparsefeat.Sparsity) -> None:
+def test_positions_have_their_rows_and_columns(found: sparsefeat.Sparsity) -> None:
     table = long_table(found, "position").set_index(["layer", "row", "column"])["zeros"]
     for name in found.counts:
         assert table[name, 3, 1] == found.positions(name).loc[3, 1]
 
 
-def test_layers_carry_their_correlations(found: sparsefeat.Sparsity) -> None:
+def test_lines_of_layers_have_their_correlations(found: sparsefeat.Sparsity) -> None:
     line = long_table(found, "layer").iloc[0]
     estimate = found.correlations()[line["layer"]]["flat_share"].spearman
     assert estimate is not None
@@ -71,14 +71,16 @@ def test_layers_carry_their_correlations(found: sparsefeat.Sparsity) -> None:
     assert list(long_table(bare, "layer")) == ["layer", *bare.layers]
 
 
-def test_no_layer_has_positions(small_vgg16_top: Path, photos: Path) -> None:
+def test_a_table_by_position_needs_a_layer_with_positions(
+    small_vgg16_top: Path, photos: Path
+) -> None:
     extractor = sparsefeat.Extractor(small_vgg16_top, "fc1")
     units = sparsefeat.analyse([photos / "things" / "coffee.png"], extractor=extractor)
     with pytest.raises(LayerError, match="no layer has positions"):
         long_table(units, "position")
 
 
-def test_differences_and_scalings(
+def test_frames_of_differences_and_scalings(
     found: sparsefeat.Sparsity, extractor: sparsefeat.Extractor, photos: Path
 ) -> None:
     differences = found.compare_labels()
@@ -90,7 +92,7 @@ def test_differences_and_scalings(
     assert lines["relative_error"].iloc[0] == 0
 
 
-def test_tables_fit_their_headings(found: sparsefeat.Sparsity) -> None:
+def test_rows_of_tables_fit_their_headings(found: sparsefeat.Sparsity) -> None:
     tables = {
         "layers": (layer_table(found), 4),
         "correlations": (correlation_table(found), 3),
@@ -107,7 +109,7 @@ def test_tables_fit_their_headings(found: sparsefeat.Sparsity) -> None:
         assert {len(row) for row in rows} == {len(columns)}, name
 
 
-def test_heading(
+def test_the_heading_counts_images_and_rejects(
     found: sparsefeat.Sparsity, extractor: sparsefeat.Extractor, photos: object
 ) -> None:
     assert heading(found).endswith("features: 4 images, 1 rejected")
@@ -118,7 +120,7 @@ def test_heading(
     assert "std" not in columns
 
 
-def test_channels_come_with_the_most_zeros_first_and_a_word() -> None:
+def test_channels_are_sorted_by_zeros_and_described() -> None:
     layer = Layer(name="conv", shape=(1, 2, 4))
     accumulator = Accumulator(layer)
     accumulator.add(
@@ -142,7 +144,7 @@ def test_channels_come_with_the_most_zeros_first_and_a_word() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(7, 7), (14, 9), (112, 112), (15, 29)])
-def test_cells_hold_all_positions_once(height: int, width: int) -> None:
+def test_cells_cover_each_position_once(height: int, width: int) -> None:
     rng = np.random.default_rng(height)
     x = (rng.random((2, height, width, 3)) < 0.5).astype(np.float32)
     accumulator = Accumulator(Layer(name="conv", shape=(height, width, 3)))
@@ -156,7 +158,7 @@ def test_cells_hold_all_positions_once(height: int, width: int) -> None:
     ]
 
 
-def test_differences_in_points() -> None:
+def test_differences_are_in_percentage_points() -> None:
     difference = compare_shares(
         np.array([0.6, 0.61]), np.array([0.5, 0.51]), layer="fc1", name="b", baseline="a"
     )

@@ -10,7 +10,9 @@ from sparsefeat.images import Decoded, decode, list_images
 from sparsefeat.types import RejectWarning
 
 
-def test_shares_are_numpys(extractor: sparsefeat.Extractor, photos: Path) -> None:
+def test_shares_of_each_scaling_equal_numpy_s(
+    extractor: sparsefeat.Extractor, photos: Path
+) -> None:
     with pytest.warns(RejectWarning):
         found = compare_scalings(extractor, list_images([photos]))
     assert {(each.n_images, each.n_rejected, each.n_failed) for each in found} == {(4, 1, 0)}
@@ -29,22 +31,24 @@ def test_shares_are_numpys(extractor: sparsefeat.Extractor, photos: Path) -> Non
         assert each.shares == {name: np.mean(x == 0) for name, x in outputs.items()}
 
 
-def test_errors_and_what_is_noticed(extractor: sparsefeat.Extractor, photos: Path) -> None:
+def test_each_wrong_scaling_has_an_error_and_most_are_noticed(
+    extractor: sparsefeat.Extractor, photos: Path
+) -> None:
     right, *wrong = compare_scalings(extractor, [photos / "things" / "coffee.png"])
     assert set(right.relative_errors.values()) == {0.0}
     assert right.noticed == ""
     for each in wrong:
         assert min(each.relative_errors.values()) > 0.01
-        # RGB less the means of BGR can't be told from right pixels.
+        # RGB minus the means of BGR can't be distinguished from correct pixels.
         assert bool(each.noticed) == (each.scaling != "RGB minus means of BGR")
 
 
-def test_rejects_are_warned_of(extractor: sparsefeat.Extractor, photos: Path) -> None:
+def test_rejects_give_a_warning(extractor: sparsefeat.Extractor, photos: Path) -> None:
     with pytest.warns(RejectWarning, match=r"1 image could not be read .*things/notes\.jpg"):
         (first, *_) = compare_scalings(extractor, photos)
     assert first.n_images == 4
 
 
-def test_nothing_to_read(extractor: sparsefeat.Extractor, photos: Path) -> None:
+def test_no_readable_image_is_an_error(extractor: sparsefeat.Extractor, photos: Path) -> None:
     with pytest.raises(SourceError, match=r"no image could be read .*notes\.jpg: not an image"):
         compare_scalings(extractor, [photos / "things" / "notes.jpg"])

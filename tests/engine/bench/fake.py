@@ -14,7 +14,7 @@ Float32 = NDArray[np.float32]
 
 
 class FakeEngine:
-    """Doubles its input; does something else when told."""
+    """Doubles its input, or misbehaves as `behave` says."""
 
     def __init__(self, *, behave: str = "", sleep: float = 0.0) -> None:
         self._behave, self._sleep = behave, sleep
@@ -45,7 +45,7 @@ class FakeEngine:
     def extract(
         self, files: Sequence[str], *, batch_size: int, size: tuple[int, int]
     ) -> Iterator[dict[str, Float32]]:
-        """Give images of the number that each file is named by."""
+        """Yield images whose values are the number in the file's name."""
         for start in range(0, len(files), batch_size):
             time.sleep(self._sleep)
             values = [int(Path(file).stem) for file in files[start : start + batch_size]]

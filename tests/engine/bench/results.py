@@ -20,7 +20,7 @@ def measurement(
     settled: bool = True,
     repeats_timed: Sequence[float] = (),
 ) -> Measurement:
-    """Make one of images/s, a turn of three batches for each; `repeats_timed` are second turns."""
+    """Make one from images/s, a turn of three batches each; `repeats_timed` are second turns."""
     return Measurement(
         engine=engine,
         batch_size=batch_size,
@@ -39,7 +39,7 @@ def measurement(
 
 
 def noisy(rate: float, *, rounds: int = 15, sigma: float = 0.02, seed: int = 0) -> list[float]:
-    """Draw rates around one."""
+    """Draw random rates around a given one."""
     drawn = np.random.default_rng(seed).normal(0, sigma, rounds)
     return [float(one) for one in rate * np.exp(drawn)]
 

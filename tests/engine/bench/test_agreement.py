@@ -30,7 +30,7 @@ def check(
     return found.relative_l2, found.zeros_agree
 
 
-def test_equal_answers(tmp_path: Path, expected: NDArray[np.float32]) -> None:
+def test_equal_outputs_agree(tmp_path: Path, expected: NDArray[np.float32]) -> None:
     assert check(tmp_path, "onnxruntime-cpu", expected, expected) == (0.0, 1.0)
     assert check(tmp_path / "ours", "onnxruntime-cpu", 0 * expected, 0 * expected) == (0.0, 1.0)
 
@@ -49,7 +49,7 @@ def test_each_precision_has_its_limit(tmp_path: Path, expected: NDArray[np.float
     check(tmp_path / "int8", "onnxruntime-cpu-int8", rough, expected)
 
 
-def test_wrong_zeros_are_found_where_errors_are_small(
+def test_wrong_zeros_are_found_even_if_errors_are_small(
     tmp_path: Path, expected: NDArray[np.float32]
 ) -> None:
     got = expected + np.where(expected == 0, np.float32(1e-7), np.float32(0))
@@ -58,7 +58,7 @@ def test_wrong_zeros_are_found_where_errors_are_small(
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
-def test_what_is_not_finite_is_wrong(
+def test_nan_and_infinity_are_errors(
     tmp_path: Path, expected: NDArray[np.float32], wrong: float
 ) -> None:
     got = expected.copy()
@@ -67,6 +67,6 @@ def test_what_is_not_finite_is_wrong(
         check(tmp_path, "onnxruntime-openvino-int8", got, expected)
 
 
-def test_another_shape(tmp_path: Path, expected: NDArray[np.float32]) -> None:
+def test_another_shape_is_an_error(tmp_path: Path, expected: NDArray[np.float32]) -> None:
     with pytest.raises(BenchmarkError, match="shape"):
         check(tmp_path, "onnxruntime-cpu", expected.transpose(0, 3, 1, 2), expected)

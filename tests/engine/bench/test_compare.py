@@ -28,8 +28,8 @@ from sparsefeat.model import ModelFile
 from sparsefeat_export.model_file import write_model
 
 SMALL: dict[str, Any] = {"size": (64, 64), "rounds": 2}
-# Keras can't give these: the CPU provider is what answers are compared with, and no test but
-# those about TensorFlow waits for it to start.
+# Keras can't compute these, so outputs are compared with the CPU provider, and only the tests of
+# TensorFlow wait for it to start.
 PRE = SMALL | {"layers": "block5_conv2/pre,block5_conv3/pre"}
 
 
@@ -39,11 +39,11 @@ TORCH = {"torch-eager", "torch-compile"}
 
 @pytest.fixture(scope="module")
 def result(small_vgg16: Path) -> Result:
-    """All engines that can be had here, TensorFlow among them."""
+    """A comparison of all engines that are available here, with TensorFlow."""
     return compare(small_vgg16, layers="pools", batch_sizes=[2], threads=1, **SMALL)
 
 
-def test_all_that_can_be_had_is_measured(result: Result) -> None:
+def test_all_available_engines_are_measured(result: Result) -> None:
     measured = [row.engine for row in result.rows()]
     assert measured == [name for name in ENGINES if name not in result.left_out]
     assert {"keras-predict", "tf-function", "tf-jit", "onnxruntime-cpu"} <= set(measured)
@@ -59,7 +59,7 @@ def test_all_that_can_be_had_is_measured(result: Result) -> None:
     assert not result.stopped
 
 
-def test_engines_compute_the_same(result: Result) -> None:
+def test_engines_agree_within_the_limits_of_their_precision(result: Result) -> None:
     for row in result.rows():
         assert row.agreement.reference == "keras-predict"
         assert row.agreement.relative_l2 <= LIMITS[ENGINES[row.engine].precision][0]
@@ -67,7 +67,7 @@ def test_engines_compute_the_same(result: Result) -> None:
             assert row.agreement.relative_l2 > 1e-4
 
 
-def test_engines_are_what_they_are_called(result: Result) -> None:
+def test_engines_have_the_precision_and_threads_of_their_names(result: Result) -> None:
     for name, facts in result.engines.items():
         assert facts["precision"] == ENGINES[name].precision
         if ENGINES[name].framework == "tensorflow":
@@ -84,7 +84,7 @@ def test_engines_are_what_they_are_called(result: Result) -> None:
         assert "OpenVINOExecutionProvider" in result.engines["onnxruntime-openvino"]["runs_on"]
 
 
-def test_who_waits_does_not_compute(result: Result) -> None:
+def test_waiting_engines_do_not_compute(result: Result) -> None:
     for one in result.measurements:
         assert one.idle_threads < 0.5, one.engine
 
@@ -113,7 +113,7 @@ def test_everything_is_in_the_json(result: Result) -> None:
     assert list(result.frame()["engine"]) == [row.engine for row in result.rows()]
 
 
-def test_pre_activations_leave_tensorflow_out(small_vgg16: Path) -> None:
+def test_tensorflow_is_left_out_for_pre_activations(small_vgg16: Path) -> None:
     layers = "block5_conv3/pre"
     with pytest.raises(LayerError, match="tf-jit can't return block5_conv3/pre"):
         compare(small_vgg16, layers=layers, engines="tf-jit", **SMALL)
@@ -124,7 +124,7 @@ def test_pre_activations_leave_tensorflow_out(small_vgg16: Path) -> None:
 
 @pytest.fixture
 def jpeg_files(tmp_path: Path) -> Path:
-    """Images of whose widths one is a multiple of 64, one in grey, and two other files."""
+    """Images, one with a width that is a multiple of 64 and one in grey, and two other files."""
     folder = tmp_path / "photos"
     folder.mkdir()
     pixels = np.random.default_rng(0).integers(0, 255, (12, 16, 3), dtype=np.uint8)
@@ -136,8 +136,8 @@ def jpeg_files(tmp_path: Path) -> Path:
     return folder
 
 
-def test_from_files_all_loaders_give_the_same(small_vgg16: Path, jpeg_files: Path) -> None:
-    """At the size at which TensorFlow's and Pillow's nearest pixels are not the same."""
+def test_all_loaders_of_files_give_the_same_features(small_vgg16: Path, jpeg_files: Path) -> None:
+    """At a size at which TensorFlow and Pillow choose different nearest pixels."""
     engines = ["keras-predict", "tf-function", "sparsefeat"]
     found = compare(
         small_vgg16,
@@ -162,7 +162,7 @@ def test_from_files_all_loaders_give_the_same(small_vgg16: Path, jpeg_files: Pat
 
 
 @needs_torch
-def test_pytorch_from_files(small_vgg16: Path, jpeg_files: Path) -> None:
+def test_pytorch_reads_files(small_vgg16: Path, jpeg_files: Path) -> None:
     found = compare(
         small_vgg16,
         [str(jpeg_files)],
@@ -227,7 +227,7 @@ def test_without_a_compiler_torch_compile_is_left_out(
         compare(small_vgg16, engines="torch-compile", **PRE)
 
 
-def test_pytorch_that_is_not_installed(
+def test_missing_pytorch_is_an_error_with_the_line_that_installs_it(
     small_vgg16: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     absent = "raise ModuleNotFoundError('No module named torch', name='torch')"
@@ -258,7 +258,7 @@ def test_pytorch_that_is_not_installed(
         ({"size": (8, 8)}, InputError, "at least 32x32"),
     ],
 )
-def test_what_is_wrong_is_said_before_anything_runs(
+def test_wrong_arguments_are_refused_before_anything_runs(
     small_vgg16: Path, options: dict[str, Any], error: type[Exception], says: str
 ) -> None:
     told: list[str] = []
@@ -271,7 +271,7 @@ def test_what_is_wrong_is_said_before_anything_runs(
         compare("nowhere.onnx")
 
 
-def test_int8_takes_an_int8_model_of_the_same_weights(small_vgg16: Path, tmp_path: Path) -> None:
+def test_int8_needs_an_int8_model_of_the_same_weights(small_vgg16: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected an int8"):
         compare(small_vgg16, int8=small_vgg16)
     data = small_vgg16.with_name(f"{small_vgg16.name}.data")
@@ -288,8 +288,8 @@ def test_int8_takes_an_int8_model_of_the_same_weights(small_vgg16: Path, tmp_pat
         compare(tmp_path / "same.onnx")
 
 
-def test_engines_are_never_compared_with_themselves_alone(small_vgg16: Path) -> None:
-    """Keras answers even where it isn't timed; and layers come in the order of the network."""
+def test_keras_is_the_reference_even_if_it_is_not_timed(small_vgg16: Path) -> None:
+    """Layers may be given in another order than that of the network."""
     told: list[str] = []
     found = compare(
         small_vgg16,
@@ -306,7 +306,7 @@ def test_engines_are_never_compared_with_themselves_alone(small_vgg16: Path) -> 
     assert not any("keras-predict" in what for what in told)
 
 
-def test_layers_in_another_order_are_an_error(
+def test_outputs_in_another_order_are_an_error(
     small_vgg16: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = WorkerProcess.ask
@@ -323,12 +323,12 @@ def test_layers_in_another_order_are_an_error(
         compare(small_vgg16, engines="onnxruntime-cpu", **PRE)
 
 
-def test_an_engine_that_was_named_and_cannot_be_had(small_vgg16: Path) -> None:
+def test_a_named_engine_that_is_not_available_is_an_error(small_vgg16: Path) -> None:
     with pytest.raises(ProviderError, match="cuda"):
         compare(small_vgg16, engines="onnxruntime-cuda", **SMALL)
 
 
-def test_tensorflow_that_is_not_installed(
+def test_without_tensorflow_the_cpu_provider_is_the_reference(
     small_vgg16: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     absent = "raise ModuleNotFoundError('No module named tensorflow', name='tensorflow')"
@@ -340,15 +340,13 @@ def test_tensorflow_that_is_not_installed(
     assert found.rows()[0].agreement.reference == "onnxruntime-cpu"
 
 
-def test_wrong_answers_are_an_error_and_no_row(
-    small_vgg16: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wrong_outputs_are_an_error(small_vgg16: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(LIMITS, "fp32", (-1.0, 0.0))
     with pytest.raises(BenchmarkError, match="leave the engine out"):
         compare(small_vgg16, engines="onnxruntime-cpu", **PRE)
 
 
-def test_stopped_early_it_gives_what_there_is(small_vgg16: Path) -> None:
+def test_a_stopped_comparison_has_the_finished_rounds(small_vgg16: Path) -> None:
     stop = threading.Event()
 
     def report(done: int, total: int, what: str) -> None:
@@ -358,7 +356,7 @@ def test_stopped_early_it_gives_what_there_is(small_vgg16: Path) -> None:
     options: dict[str, Any] = PRE | {"rounds": 50}
     found = compare(small_vgg16, engines="onnxruntime-cpu", progress=report, stop=stop, **options)
     assert found.stopped
-    assert [len(one.rounds) for one in found.measurements] == [3]  # the turn in hand is ended
+    assert [len(one.rounds) for one in found.measurements] == [3]  # the current turn is finished
     nothing = compare(small_vgg16, stop=stop, **SMALL)
     assert nothing.stopped
     assert nothing.rows() == ()

@@ -4,7 +4,7 @@ from sparsefeat.bench.engines import ENGINES, choose_baseline, choose_engines
 from sparsefeat.errors import InputError
 
 
-def test_all_of_them_and_some() -> None:
+def test_all_and_named_engines_are_chosen() -> None:
     assert [one.name for one in choose_engines("all")] == list(ENGINES)
     assert [one.name for one in choose_engines(["onnxruntime-cpu", "keras-predict"])] == [
         "keras-predict",
@@ -14,12 +14,12 @@ def test_all_of_them_and_some() -> None:
 
 
 @pytest.mark.parametrize("wanted", ["onnxruntime-gpu", "", ",", "onnxruntime-cpu,tf"])
-def test_unknown_names_are_refused_with_the_known_ones(wanted: str) -> None:
+def test_unknown_engines_are_refused_with_the_known_names(wanted: str) -> None:
     with pytest.raises(InputError, match=r"unknown engine .*expected one of: .*tf-jit"):
         choose_engines(wanted)
 
 
-def test_the_baseline_is_the_one_asked_for_or_tensorflow_s_fastest() -> None:
+def test_the_baseline_is_the_requested_engine_or_tensorflow_s_fastest() -> None:
     speeds = {
         "keras-predict": 3.0,
         "tf-jit": 5.0,

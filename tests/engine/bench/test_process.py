@@ -37,7 +37,7 @@ def worker(folder: Path, **options: Any) -> closing[WorkerProcess]:
     return closing(WorkerProcess(engine, options=options, work=work, folder=folder))
 
 
-def test_facts_answers_and_times(tmp_path: Path) -> None:
+def test_a_worker_reports_facts_outputs_and_times(tmp_path: Path) -> None:
     with worker(tmp_path, sleep=0.01) as one:
         assert one.facts["device"] == "cpu"
         answer = one.ask(do="answer", batch_size=3, rows=[0, 2], folder=str(tmp_path))
@@ -67,7 +67,7 @@ def test_facts_answers_and_times(tmp_path: Path) -> None:
         ("fail", BenchmarkError, r"fake failed \(RuntimeError: out of luck\)"),
     ],
 )
-def test_what_goes_wrong_is_one_line(
+def test_failures_of_a_worker_are_one_line(
     tmp_path: Path, behave: str, error: type[Exception], says: str
 ) -> None:
     with pytest.raises(error, match=says) as caught, worker(tmp_path, behave=behave) as one:
@@ -84,8 +84,8 @@ def test_a_worker_is_ended_even_if_it_computes(tmp_path: Path) -> None:
     assert not psutil.pid_exists(pid)
 
 
-def test_it_goes_through_files(tmp_path: Path) -> None:
-    """And answers with the rows asked for, whichever batch they came in."""
+def test_a_worker_times_passes_through_files(tmp_path: Path) -> None:
+    """And returns the requested rows, from whichever batch."""
     files = [f"{value}.jpg" for value in range(6)]
     engine = Engine(
         name="fake",

@@ -30,7 +30,9 @@ def found() -> Result:
 
 
 @pytest.mark.parametrize("width", [360, 1200])
-def test_the_page(open_page: Callable[..., Any], tmp_path: Path, found: Result, width: int) -> None:
+def test_the_page_shows_all_engines(
+    open_page: Callable[..., Any], tmp_path: Path, found: Result, width: int
+) -> None:
     path = tmp_path / "bench.html"
     path.write_text(render_report(found))
     page = open_page(path, width=width)
@@ -49,7 +51,7 @@ def test_the_page(open_page: Callable[..., Any], tmp_path: Path, found: Result, 
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out(
+def test_text_has_enough_contrast(
     open_page: Callable[..., Any], tmp_path: Path, found: Result, scheme: str
 ) -> None:
     path = tmp_path / "bench.html"
@@ -61,7 +63,9 @@ def test_text_stands_out(
     assert set(faint) <= on_bars
 
 
-def test_one_engine_is_no_comparison(open_page: Callable[..., Any], tmp_path: Path) -> None:
+def test_one_engine_alone_is_shown_without_a_comparison(
+    open_page: Callable[..., Any], tmp_path: Path
+) -> None:
     path = tmp_path / "bench.html"
     path.write_text(render_report(result(measurement("onnxruntime-cpu", [5.0]))))
     page = open_page(path)

@@ -7,7 +7,7 @@ import pytest
 from .results import measurement, noisy, result
 
 
-def test_noise_is_of_the_engine_that_had_two_turns_at_that_batch_size() -> None:
+def test_noise_comes_from_the_engine_with_two_turns_at_that_batch_size() -> None:
     drift = np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.3, 15)))
     turns = {name: list(rate * drift) for name, rate in (("tf-jit", 10), ("onnxruntime-cpu", 11.5))}
     steady = result(
@@ -24,8 +24,8 @@ def test_noise_is_of_the_engine_that_had_two_turns_at_that_batch_size() -> None:
     assert batched.ratio.verdict == "no difference"
 
 
-def test_what_is_not_finite_is_null_in_json() -> None:
-    """One round and no second turn: there is no noise to tell."""
+def test_numbers_that_are_not_finite_are_null_in_json() -> None:
+    """With one round and no second turn, the noise is unknown."""
     found = result(measurement("tf-jit", [10.0]), measurement("onnxruntime-cpu", [15.0]))
     (ratio,) = (row.ratio for row in found.rows() if row.ratio)
     assert math.isinf(ratio.noise)

@@ -23,7 +23,7 @@ from sparsefeat.bench.schedule import (
 
 
 class Recorded:
-    """Stands in for a worker, and says how long batches took without taking any time."""
+    """Replaces a worker; returns prescribed times of batches without taking any time."""
 
     def __init__(self, name: str, log: list[str], seconds: list[float]) -> None:
         self.engine = ENGINES[name]
@@ -58,14 +58,14 @@ def run(workers: list[WorkerProcess], stop: threading.Event | None = None, **opt
     return schedule.run(4), told
 
 
-def test_warming_up_goes_on_until_times_settle() -> None:
+def test_warming_up_continues_until_times_settle() -> None:
     log: list[str] = []
     settling = (3, 2, 0.4, 0.5, 0.4, 0.4, 0.42)
     assert warm_up(worker("tf-jit", log, *settling, 0.1), 4).warm_up_seconds == settling
     assert len(warm_up(worker("tf-jit", log, 60, 3, 1), 4).warm_up_seconds) == 3
 
 
-def test_short_batches_are_repeated_and_begin_with_one_untimed() -> None:
+def test_short_batches_are_repeated_and_the_first_is_not_timed() -> None:
     long = warm_up(worker("tf-jit", [], 0.7), 4)
     assert (long.repeats, long.untimed) == (1, 0)
     short = warm_up(worker("tf-jit", [], 0.1), 4)
@@ -73,7 +73,7 @@ def test_short_batches_are_repeated_and_begin_with_one_untimed() -> None:
     assert warm_up(worker("tf-jit", [], 1e-5), 4).repeats == MAX_REPEATS
 
 
-def test_every_engine_has_one_turn_a_round_and_one_has_two_in_changing_order() -> None:
+def test_every_engine_has_one_turn_per_round_and_one_engine_two() -> None:
     log: list[str] = []
     speeds = {"keras-predict": 0.5, "tf-jit": 0.4, "onnxruntime-cpu": 0.3}
     turns, told = run([worker(name, log, seconds) for name, seconds in speeds.items()])
@@ -94,7 +94,7 @@ def test_every_engine_has_one_turn_a_round_and_one_has_two_in_changing_order() -
     assert repeats_timed == log
 
 
-def test_the_baseline_asked_for_is_compared_with_itself() -> None:
+def test_a_requested_baseline_has_two_turns() -> None:
     workers = [worker(name, [], 0.5) for name in ("tf-jit", "onnxruntime-cpu")]
     turns, _ = run(workers, baseline="onnxruntime-cpu")
     assert (len(turns["tf-jit"].repeats_timed), len(turns["onnxruntime-cpu"].repeats_timed)) == (
@@ -103,8 +103,8 @@ def test_the_baseline_asked_for_is_compared_with_itself() -> None:
     )
 
 
-def test_either_turn_may_be_the_first() -> None:
-    """Otherwise a machine that slows down would make them differ."""
+def test_either_of_two_turns_may_be_the_first() -> None:
+    """Otherwise the turns would differ on a machine that slows down."""
     numbers = iter(range(1, 10**6))
 
     class Counting(Recorded):
@@ -119,7 +119,7 @@ def test_either_turn_may_be_the_first() -> None:
     assert 10 < sum(one["number"] < other["number"] for one, other in pairs) < 30
 
 
-def test_one_engine_has_one_turn() -> None:
+def test_a_single_engine_has_one_turn() -> None:
     turns, told = run([worker("onnxruntime-cpu", [], 0.5)])
     assert (len(turns["onnxruntime-cpu"].rounds), len(turns["onnxruntime-cpu"].repeats_timed)) == (
         8,
@@ -128,7 +128,7 @@ def test_one_engine_has_one_turn() -> None:
     assert told[-1][:2] == (7, 8)
 
 
-def test_times_that_never_settle_are_told() -> None:
+def test_times_that_never_settle_are_reported() -> None:
     restless = warm_up(worker("tf-jit", [], *[0.1, 0.2] * 50), 4)
     assert (len(restless.warm_up_seconds), restless.settled) == (MAX_WARM_BATCHES, False)
     slow = warm_up(worker("tf-jit", [], 9, 7, 5), 4)
@@ -156,7 +156,7 @@ def test_a_round_that_was_not_finished_is_left_out() -> None:
     assert run(workers, stop)[0] == {}
 
 
-def test_seconds_give_six_rounds_at_least() -> None:
+def test_a_limit_of_seconds_still_gives_six_rounds() -> None:
     turns, _ = run([worker("onnxruntime-cpu", [], 0.5)], seconds=1e-9)
     assert len(turns["onnxruntime-cpu"].rounds) == 6
 
@@ -169,19 +169,19 @@ def usage(at: float, all_seconds: float, own_seconds: float) -> Usage:
     return Usage(at=at, all_seconds=all_seconds, own_seconds=own_seconds)
 
 
-def test_what_others_used_is_all_but_our_own() -> None:
+def test_time_used_by_others_excludes_our_own() -> None:
     before = usage(100, 5000, 70)
     assert used_by_others(before, usage(110, 5018, 85)) == pytest.approx(0.3)
     assert used_by_others(before, usage(110, 5014.9, 85)) == 0  # clocks are coarse
-    # A container whose /proc/stat counts nothing; no /proc at all; too short a time.
+    # In a container whose /proc/stat isn't updated; without /proc; over too short a time.
     assert used_by_others(before, usage(110, 5000, 85)) is None
     assert used_by_others(None, before) is used_by_others(before, None) is None
     assert used_by_others(before, usage(100.01, 5000.01, 70)) is None
 
 
 @needs_proc
-def test_one_of_ours_is_none_of_the_others() -> None:
-    """A child's and a grandchild's time is our own, and a child's still when it has ended."""
+def test_children_and_grandchildren_count_as_our_own() -> None:
+    """A child's time counts as our own even after the child has ended."""
     nested = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BUSY!r}])"
     for program in (BUSY, nested):
         before = read_usage()
@@ -206,8 +206,8 @@ def wait_for_own(before: Usage, seconds: float) -> Usage:
 
 
 @needs_proc
-def test_another_busy_process_is_found() -> None:
-    """A process whose parent has ended belongs to nobody here."""
+def test_a_busy_process_of_another_parent_is_found() -> None:
+    """A process whose parent has ended isn't one of ours."""
     program = f"""
 import subprocess, sys
 busy = subprocess.Popen([sys.executable, "-c", {BUSY!r}], stdout=subprocess.DEVNULL)
@@ -238,7 +238,7 @@ def ticks_of(process: int) -> int:
 
 
 @needs_proc
-def test_processors_that_we_may_not_use_do_not_count(tmp_path: Path) -> None:
+def test_only_processors_that_we_may_use_count(tmp_path: Path) -> None:
     stat = "".join(f"cpu{n} 100 20 30 5000 40 5 6 7 8 9\n" for n in os.sched_getaffinity(0))
     (tmp_path / "stat").write_text(
         f"cpu  900 0 0 0\n{stat}cpu99999 700 0 0 0 0 0 0 0 0 0\nintr 1\n"

@@ -5,7 +5,7 @@ from sparsefeat.bench.text import COLUMNS, cautions, findings, heading, method, 
 from .results import measurement, noisy, result
 
 
-def test_a_winner_is_named_only_where_there_is_one() -> None:
+def test_a_winner_is_named_only_if_there_is_one() -> None:
     found = result(
         measurement("keras-predict", noisy(5, seed=1)),
         measurement("tf-jit", noisy(10, seed=2), repeats_timed=noisy(10, seed=5)),
@@ -21,14 +21,14 @@ def test_a_winner_is_named_only_where_there_is_one() -> None:
     )
 
 
-def test_few_rounds_name_none() -> None:
+def test_too_few_rounds_name_no_winner() -> None:
     found = result(measurement("tf-jit", [10] * 3), measurement("onnxruntime-cpu", [90] * 3))
     assert findings(found) == [
         "Batches of 1: onnxruntime-cpu against tf-jit: 3 rounds, too few to tell."
     ]
 
 
-def test_the_baseline_asked_for_and_the_one_without_tensorflow() -> None:
+def test_without_tensorflow_the_baseline_is_the_cpu_provider_or_the_requested_one() -> None:
     both = [measurement("onnxruntime-openvino", [10] * 6), measurement("onnxruntime-cpu", [9] * 6)]
     assert {row.baseline for row in result(*both).rows()} == {"onnxruntime-cpu"}
     asked = result(*both, settings={"baseline": "onnxruntime-openvino"})
@@ -46,7 +46,7 @@ def test_the_baseline_may_be_another_for_each_batch_size() -> None:
     assert [row.baseline for row in found.rows()] == ["tf-jit"] * 2 + ["tf-function"] * 2
 
 
-def test_the_table() -> None:
+def test_the_table_has_all_figures() -> None:
     found = result(
         measurement("keras-predict", [8] * 6, repeats_timed=[8] * 6),
         measurement("onnxruntime-cpu", [16] * 6),
@@ -69,7 +69,7 @@ def test_the_table() -> None:
     assert (second["relative error"], second["zeros agree"]) == ("0.0e+00", "1.0000")
 
 
-def test_what_to_keep_in_mind() -> None:
+def test_cautions_name_what_limits_the_comparison() -> None:
     one = measurement("onnxruntime-cpu", [8] * 6)
     assert cautions(result(one)) == []
     machine = result(one).environment
@@ -103,7 +103,7 @@ def test_what_to_keep_in_mind() -> None:
 @pytest.mark.parametrize(
     ("others", "load", "processors", "threads", "busy"),
     [
-        (0.0, 0.5, 2, 2, False),  # the load is of what ran before
+        (0.0, 0.5, 2, 2, False),  # the load is that of earlier programs
         (0.0, 9.0, 2, 2, False),
         (0.1, 0.0, 2, 2, False),
         (0.5, 0.0, 2, 2, True),
@@ -116,7 +116,7 @@ def test_what_to_keep_in_mind() -> None:
         (None, None, 2, 2, False),  # Windows
     ],
 )
-def test_the_machine_is_busy_where_others_had_the_processor(
+def test_the_machine_is_busy_if_others_used_the_processors(
     others: float | None, load: float | None, processors: int, threads: int, busy: bool
 ) -> None:
     machine = result(measurement("onnxruntime-cpu", [8] * 6)).environment
@@ -130,14 +130,14 @@ def test_the_machine_is_busy_where_others_had_the_processor(
     assert any("machine was busy" in sentence for sentence in cautions(found)) == busy
 
 
-def test_what_is_said_of_files() -> None:
+def test_the_text_describes_runs_from_files() -> None:
     found = result(measurement("sparsefeat", [8] * 6), settings={"from_files": True, "images": 16})
     assert method(found)[0].startswith("Each run went from JPEG files to features: 1 image ")
     assert "images of 224x224 from JPEG files" in heading(found)
     assert cautions(found) == ["Only 1 image could be used: images repeat within each turn."]
 
 
-def test_method_and_heading() -> None:
+def test_the_heading_and_the_method_are_described() -> None:
     found = result(measurement("onnxruntime-cpu", [8] * 6))
     assert "with 1 thread," in method(found)[1]
     assert heading(found).startswith("vgg16.onnx, block5_pool, images of 224x224, 1 thread, ")

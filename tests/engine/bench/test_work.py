@@ -11,7 +11,7 @@ from sparsefeat.errors import InputError, SourceError
 from sparsefeat.types import RejectWarning
 
 
-def test_the_images_that_are_shipped_are_always_the_same() -> None:
+def test_shipped_images_are_always_the_same() -> None:
     images = load_images([], 12, size=(64, 48))
     assert images.array.shape == (12, 64, 48, 3)
     assert images.array.dtype == np.float32
@@ -21,7 +21,7 @@ def test_the_images_that_are_shipped_are_always_the_same() -> None:
     assert len({image.tobytes() for image in images.array}) == 10
 
 
-def test_own_images_go_the_normal_way(tmp_path: Path) -> None:
+def test_a_user_s_images_are_listed_as_for_extract(tmp_path: Path) -> None:
     Image.fromarray(data.coffee()).save(tmp_path / "b.png")
     Image.fromarray(data.rocket()).save(tmp_path / "c.png")
     (tmp_path / "a.jpg").write_text("no image")
@@ -32,13 +32,13 @@ def test_own_images_go_the_normal_way(tmp_path: Path) -> None:
     assert np.array_equal(images.array, sparsefeat.normalize(pixels[None]))
 
 
-def test_no_image_at_all(tmp_path: Path) -> None:
+def test_no_usable_image_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_text("no image")
     with pytest.raises(SourceError, match="found no image that can be read"):
         load_images([str(tmp_path)], 1, size=(32, 32))
 
 
-def test_files_are_jpeg_in_colour_or_grey(tmp_path: Path) -> None:
+def test_only_jpeg_files_in_colour_or_grey_are_used(tmp_path: Path) -> None:
     image = Image.fromarray(data.coffee())
     image.save(tmp_path / "a.png")
     image.save(tmp_path / "b.jpg")
@@ -58,5 +58,5 @@ def test_files_are_jpeg_in_colour_or_grey(tmp_path: Path) -> None:
         find_files([str(tmp_path / "a.png")], 9, size=(32, 32))
 
 
-def test_a_pass_is_of_whole_batches() -> None:
+def test_a_pass_consists_of_whole_batches() -> None:
     assert [pass_length(size) for size in (1, 3, 4, 8, 32)] == [16, 18, 16, 32, 128]

@@ -6,15 +6,19 @@ import pytest
 from sparsefeat.bench.worker import delay_seconds, thread_delays
 
 
-def test_delays_count_threads_that_were_there_all_the_time() -> None:
+def test_delays_count_only_threads_that_existed_throughout() -> None:
     before = {1: 5 * 10**9, 2: 10**9, 3: 10**9}
-    after = {1: 7 * 10**9, 3: 10**9 - 1, 4: 9 * 10**9}  # 2 has ended, 4 has begun, 3 went back
+    after = {
+        1: 7 * 10**9,
+        3: 10**9 - 1,
+        4: 9 * 10**9,
+    }  # 2 has ended, 4 has begun, the count of 3 went down
     assert delay_seconds(before, after) == 2.0
     assert delay_seconds({}, after) == delay_seconds(before, {}) == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone says it")
-def test_each_thread_s_delay_is_known() -> None:
+def test_the_delay_of_each_thread_is_read() -> None:
     stop = threading.Event()
     other = threading.Thread(target=stop.wait)
     other.start()

@@ -43,7 +43,7 @@ def ok(line: str, cwd: Path, **options: Any) -> str:
 def process(
     line: str, cwd: Path, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command as a user does, in a process of its own."""
+    """Run a command in a new process, as a user does."""
     return subprocess.run(
         [sys.executable, "-m", "sparsefeat", *shlex.split(line)],
         cwd=cwd,
@@ -76,7 +76,7 @@ def test_every_command_has_help_with_examples(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_wrong_usage_is_said_in_one_line(tmp_path: Path, name: str) -> None:
+def test_wrong_usage_is_reported_in_one_line(tmp_path: Path, name: str) -> None:
     done = run(f"{name} --unheard-of", tmp_path)
     assert done.exit_code == 2
     (line,) = done.stderr.splitlines()
@@ -84,7 +84,7 @@ def test_wrong_usage_is_said_in_one_line(tmp_path: Path, name: str) -> None:
     assert line.endswith(f" (see sparsefeat {name} --help)")
 
 
-def test_extract_info_verify(store: Path) -> None:
+def test_extract_info_and_verify_agree(store: Path) -> None:
     folder = store.parent
     said = ok("info features", folder)
     assert re.search(r"features: 2 rows, 0 rejected, 1 part, ", said)
@@ -96,14 +96,14 @@ def test_extract_info_verify(store: Path) -> None:
     assert json.loads(ok("verify features --json", folder))["ok"]
 
 
-def test_info_of_a_model(small_vgg16: Path, tmp_path: Path) -> None:
+def test_info_describes_a_model(small_vgg16: Path, tmp_path: Path) -> None:
     said = ok(f"info {small_vgg16}", tmp_path)
     assert "images of any size" in said
     assert "block5_conv3/pre" in said
     assert json.loads(ok(f"info {small_vgg16} --json", tmp_path))["format"] == 1
 
 
-def test_values_of_fewer_bits(small_vgg16: Path, photos: Path) -> None:
+def test_values_of_fewer_bits_are_stored_with_their_error(small_vgg16: Path, photos: Path) -> None:
     line = f"extract photos -o small -m {small_vgg16} -l pools --size 64x64 --values BFloat16"
     said = ok(line, photos.parent)
     assert "stored as bits:7" in said
@@ -121,7 +121,7 @@ def test_values_of_fewer_bits(small_vgg16: Path, photos: Path) -> None:
     assert "values: got 'float16', expected 'bits:7'" in mismatch.stderr
 
 
-def test_json_of_an_extraction(small_vgg16: Path, photos: Path) -> None:
+def test_extract_prints_json(small_vgg16: Path, photos: Path) -> None:
     (photos / "notes.jpg").write_text("no")
     words = "--provider CPU --preprocess KERAS --pool None --convolution Auto"
     line = f"extract photos -o features -m {small_vgg16} --size 64x64 {words} --json"
@@ -129,7 +129,7 @@ def test_json_of_an_extraction(small_vgg16: Path, photos: Path) -> None:
     assert (outcome["rows"], outcome["rejected"], outcome["total"]) == (2, 1, 3)
 
 
-def test_lists_and_patterns(small_vgg16: Path, photos: Path) -> None:
+def test_lists_and_patterns_name_images(small_vgg16: Path, photos: Path) -> None:
     folder = photos.parent
     common = f"-m {small_vgg16} --size 64x64"
     listing = "photos/rocket.jpg\nphotos/gone.jpg\n"
@@ -141,7 +141,7 @@ def test_lists_and_patterns(small_vgg16: Path, photos: Path) -> None:
     assert "1 row added" in ok(f"extract photos -o matched {common}", folder)
 
 
-def test_lists_of_other_programs(small_vgg16: Path, photos: Path) -> None:
+def test_lists_of_other_programs_are_read(small_vgg16: Path, photos: Path) -> None:
     folder = photos.parent
     common = f"-m {small_vgg16} --size 64x64"
     (folder / "list").write_bytes(
@@ -156,7 +156,7 @@ def test_lists_of_other_programs(small_vgg16: Path, photos: Path) -> None:
         assert not (folder / "nothing").exists()
     outcome = json.loads(ok(f"extract --files-from empty -o nothing {common} --json", folder))
     assert (outcome["store"], outcome["total"], outcome["rows"]) == ("nothing", 0, 0)
-    # A folder that is named and holds nothing may be a drive that isn't attached.
+    # An empty folder may be a drive that isn't attached.
     (folder / "mount").mkdir()
     done = run(f"extract mount -o nothing {common}", folder)
     assert done.exit_code == 2
@@ -166,7 +166,7 @@ def test_lists_of_other_programs(small_vgg16: Path, photos: Path) -> None:
     assert "Error: got 1 path in standard input, expected images" in done.stderr
 
 
-def test_a_list_that_is_named_as_an_image_leads_to_files_from(
+def test_a_list_given_as_an_image_gives_a_hint_at_files_from(
     small_vgg16: Path, photos: Path
 ) -> None:
     folder = photos.parent
@@ -182,7 +182,7 @@ def test_a_list_that_is_named_as_an_image_leads_to_files_from(
     assert "images/s" not in done.stdout  # none was extracted
 
 
-def test_companions_include_and_exclude(small_vgg16: Path, photos: Path) -> None:
+def test_companions_are_skipped_and_patterns_choose_files(small_vgg16: Path, photos: Path) -> None:
     common = f"-m {small_vgg16} --size 64x64"
     (photos / "raw").mkdir()
     shutil.copy(photos / "rocket.jpg", photos / "raw" / "copy.JPG")
@@ -202,7 +202,7 @@ def test_companions_include_and_exclude(small_vgg16: Path, photos: Path) -> None
     assert "warning: --include *.x matched nothing: patterns are compared with" in other.stderr
     named = run(f"extract photos/a.mov -o f {common}", photos.parent)
     assert "rejected: photos/a.mov: not an image" in named.stderr
-    # Rejects are listed where they are asked for.
+    # Rejects are listed on request.
     assert ok("info f --rejects", photos.parent).splitlines() == [
         f"{photos}/bad.png: not an image",
         f"{photos.parent}/photos/a.mov: not an image",
@@ -221,7 +221,7 @@ def test_companions_include_and_exclude(small_vgg16: Path, photos: Path) -> None
         assert "--include and --exclude choose among" in refused.stderr
 
 
-def test_the_model_is_found_where_it_is_said_to_be(small_vgg16: Path, photos: Path) -> None:
+def test_the_model_may_be_named_by_an_environment_variable(small_vgg16: Path, photos: Path) -> None:
     said = run("extract photos -o features", photos.parent)
     assert said.exit_code == 2
     assert "sparsefeat export -o vgg16.onnx" in said.stderr
@@ -273,7 +273,7 @@ def test_errors_are_one_line_and_exit_2(
     assert not (photos.parent / "f").exists()
 
 
-def test_errors_are_one_line_of_the_process_too(photos: Path) -> None:
+def test_errors_are_one_line_in_a_new_process_too(photos: Path) -> None:
     done = process("extract photos -o f -m photos/coffee.jpg", photos.parent)
     assert done.returncode == 2
     assert done.stdout == ""
@@ -281,7 +281,7 @@ def test_errors_are_one_line_of_the_process_too(photos: Path) -> None:
     assert line.startswith("Error: ")
 
 
-def test_all_rejected_is_exit_1(small_vgg16: Path, tmp_path: Path) -> None:
+def test_only_rejects_give_exit_code_1(small_vgg16: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.jpg").write_text("no")
     done = run(f"extract notes.jpg -o features -m {small_vgg16}", tmp_path)
     assert done.exit_code == 1
@@ -294,7 +294,7 @@ def test_all_rejected_is_exit_1(small_vgg16: Path, tmp_path: Path) -> None:
     assert run(f"extract . -o features -m {small_vgg16}", tmp_path).exit_code == 0
 
 
-def test_damage_is_exit_1_and_named(store: Path) -> None:
+def test_damage_is_named_with_exit_code_1(store: Path) -> None:
     (part,) = part_folders(store)
     data_file = part / "obsm/block4_pool/data/c.0"
     damaged = bytearray(data_file.read_bytes())
@@ -306,7 +306,7 @@ def test_damage_is_exit_1_and_named(store: Path) -> None:
     assert "DAMAGED" in done.stdout
 
 
-def test_photographs_that_changed_are_no_damage(store: Path) -> None:
+def test_changed_images_are_not_damage(store: Path) -> None:
     folder = store.parent
     (folder / "photos/rocket.jpg").unlink()
     done = run("verify features --source photos", folder)
@@ -320,7 +320,7 @@ def test_photographs_that_changed_are_no_damage(store: Path) -> None:
     assert (said["ok"], len(said["findings"]), len(said["changes"])) == (True, 0, 1)
 
 
-def test_other_layers_are_named_without_their_shapes(small_vgg16: Path, photos: Path) -> None:
+def test_layers_that_differ_from_the_store_s_are_named(small_vgg16: Path, photos: Path) -> None:
     line = f"extract photos -o features -m {small_vgg16} --size 64x64 -l "
     ok(line + "all", photos.parent)
     done = run(line + "block5_pool", photos.parent)
@@ -331,7 +331,7 @@ def test_other_layers_are_named_without_their_shapes(small_vgg16: Path, photos: 
     ) in done.stderr
 
 
-def test_a_failed_extraction_leaves_nothing(small_vgg16: Path, photos: Path) -> None:
+def test_a_failed_extraction_leaves_no_files(small_vgg16: Path, photos: Path) -> None:
     folder = photos.parent
     line = f"extract -o new/features -m {small_vgg16} --size 64x64 "
     for words in ("--files-from gone.txt", "photos --values bits:99", "photos --rows-per-part 0"):
@@ -345,7 +345,7 @@ def test_a_failed_extraction_leaves_nothing(small_vgg16: Path, photos: Path) -> 
     assert list((folder / "new/features").iterdir()) == [], "who made it may want it"
 
 
-def test_names_that_do_not_print_are_escaped(small_vgg16: Path, photos: Path) -> None:
+def test_unprintable_names_are_escaped(small_vgg16: Path, photos: Path) -> None:
     (photos / "two\nlines.jpg").write_text("no")
     done = process(f"extract photos -o features -m {small_vgg16} --size 64x64", photos.parent)
     assert "rejected: two\\nlines.jpg: " in done.stderr
@@ -355,8 +355,8 @@ def test_names_that_do_not_print_are_escaped(small_vgg16: Path, photos: Path) ->
     assert process(f"info {odd}", photos.parent, env=strict).returncode == 0
 
 
-def test_what_a_model_says_of_itself_is_escaped(small_vgg16: Path, tmp_path: Path) -> None:
-    """It may be anybody's, with commands to the terminal in it."""
+def test_metadata_of_a_model_are_escaped(small_vgg16: Path, tmp_path: Path) -> None:
+    """A model from anybody may contain control sequences of terminals."""
     for name in (small_vgg16.name, f"{small_vgg16.name}.data"):
         shutil.copy(small_vgg16.with_name(name), tmp_path / name)
     model = tmp_path / small_vgg16.name
@@ -368,7 +368,7 @@ def test_what_a_model_says_of_itself_is_escaped(small_vgg16: Path, tmp_path: Pat
     assert "weights a\\x1b[2Jb\\nc, fp32" in ok(f"info {model.name}", tmp_path)
 
 
-def test_a_reader_that_has_enough_is_no_error(store: Path) -> None:
+def test_a_reader_that_closes_the_pipe_is_not_an_error(store: Path) -> None:
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
@@ -382,7 +382,7 @@ def test_a_reader_that_has_enough_is_no_error(store: Path) -> None:
     assert done.stderr == b""
 
 
-def test_the_demo_shows_what_came_out(vgg16: Path, tmp_path: Path) -> None:
+def test_the_demo_shows_its_results(vgg16: Path, tmp_path: Path) -> None:
     (tmp_path / "demo").mkdir()
     for name in ("vgg16.onnx", "vgg16.onnx.data"):
         shutil.copy(vgg16.with_name(name), tmp_path / "demo" / name)
@@ -400,7 +400,7 @@ def test_the_demo_shows_what_came_out(vgg16: Path, tmp_path: Path) -> None:
     assert "6 already in the store" in ok("demo", tmp_path)
 
 
-def test_quirks_are_one_line_on_standard_error(small_vgg16: Path, photos: Path) -> None:
+def test_quirks_give_one_line_on_standard_error(small_vgg16: Path, photos: Path) -> None:
     image = Image.fromarray(data.coffee())
     exif = image.getexif()
     exif[0x0112] = 3
@@ -412,7 +412,7 @@ def test_quirks_are_one_line_on_standard_error(small_vgg16: Path, photos: Path) 
     assert ".py" not in done.stderr
 
 
-def test_a_terminal_sees_a_bar_and_a_file_does_not(small_vgg16: Path, photos: Path) -> None:
+def test_a_bar_is_shown_only_on_a_terminal(small_vgg16: Path, photos: Path) -> None:
     line = f"extract photos -o quiet -m {small_vgg16} --size 64x64"
     assert process(line, photos.parent).stderr == ""
     told = process(f"-v {line.replace('quiet', 'told')}", photos.parent).stderr
@@ -441,7 +441,7 @@ def test_a_terminal_sees_a_bar_and_a_file_does_not(small_vgg16: Path, photos: Pa
     assert b"rejected" in shown
 
 
-def test_what_auto_chose_is_said(small_vgg16: Path, photos: Path) -> None:
+def test_the_provider_that_auto_chose_is_printed(small_vgg16: Path, photos: Path) -> None:
     line = f"extract photos -o f -m {small_vgg16} --size 32x32"
     told = run(f"{line} --provider auto", photos.parent).stderr
     assert re.search(r"^\w+ExecutionProvider in fp32, relative error .* \d\.\de-\d\d", told)

@@ -13,7 +13,7 @@ from skimage import data
 
 from sparsefeat.system.text import counted
 
-# The command, but every turn is a line on standard error.
+# The command, with a line on standard error for every turn.
 TALKATIVE = """
 from sparsefeat.cli import main, progress
 progress.LOG_FIRST_SECONDS = progress.LOG_EVERY_SECONDS = 0
@@ -22,7 +22,7 @@ main()
 
 
 def command(model: Path, *words: str, start: tuple[str, str] = ("-m", "sparsefeat")) -> list[str]:
-    # Keras can't give this layer, and isn't started to compare answers.
+    # Keras can't compute this layer, so it isn't started to compare outputs.
     layers = ["--layers", "block5_conv3/pre"]
     common = ["-m", str(model), "--size", "64x64", "--engines", "onnxruntime-cpu", *layers]
     return [sys.executable, *start, "-v", "bench", *common, *words]
@@ -34,7 +34,7 @@ def run(model: Path, folder: Path, words: str) -> subprocess.CompletedProcess[st
     )
 
 
-def test_table_json_and_page(
+def test_table_json_and_page_are_written(
     small_vgg16: Path, tmp_path: Path, open_page: Callable[..., Any]
 ) -> None:
     (tmp_path / "photos").mkdir()
@@ -52,7 +52,7 @@ def test_table_json_and_page(
     assert page.locator(".barlayer .point").count() == 2
 
 
-def test_one_round_gives_json_that_any_reader_takes(small_vgg16: Path, tmp_path: Path) -> None:
+def test_one_round_gives_valid_json(small_vgg16: Path, tmp_path: Path) -> None:
     words = "--rounds 1 --batch-sizes 1 --threads 1 --json b.json"
     engines = "--layers block5_pool --engines onnxruntime-cpu,keras-predict"
     done = run(small_vgg16, tmp_path, f"{words} {engines}")
@@ -65,7 +65,7 @@ def test_one_round_gives_json_that_any_reader_takes(small_vgg16: Path, tmp_path:
     assert [row["verdict"] for row in document["rows"]] == ["baseline", "too few rounds"]
 
 
-def test_from_files(small_vgg16: Path, tmp_path: Path) -> None:
+def test_from_files_times_jpeg_files(small_vgg16: Path, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     for name in ("a.jpg", "b.jpg", "c.png"):
         Image.fromarray(data.coffee()).save(tmp_path / "photos" / name)
@@ -80,7 +80,7 @@ def test_from_files(small_vgg16: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", ["", "--from-files"])
-def test_photographs_that_could_not_be_read_this_time(
+def test_images_that_could_not_be_read_give_exit_code_1(
     small_vgg16: Path, tmp_path: Path, words: str
 ) -> None:
     photos = tmp_path / "photos"
@@ -88,7 +88,7 @@ def test_photographs_that_could_not_be_read_this_time(
     Image.fromarray(data.coffee()).save(photos / "b.jpg")
     (photos / "a.jpg").write_text("no image")
     common = f"photos --batch-sizes 2 --rounds 1 --threads 1 --json b.json {words}"
-    for failed in (0, 1):  # an image that is damaged is no reason, as with extract
+    for failed in (0, 1):  # as with extract, a damaged image doesn't change the exit code
         if failed:
             (photos / "0.jpg").symlink_to("gone.jpg")
         done = subprocess.run(
@@ -105,8 +105,8 @@ def test_photographs_that_could_not_be_read_this_time(
         assert settings["images_failed"] == failed
 
 
-def test_interrupted_it_prints_what_it_has(small_vgg16: Path, tmp_path: Path) -> None:
-    """Ctrl-C goes to all processes of the terminal."""
+def test_an_interrupted_benchmark_prints_its_results(small_vgg16: Path, tmp_path: Path) -> None:
+    """The terminal sends Ctrl-C to all of its processes."""
     with subprocess.Popen(
         command(small_vgg16, "--rounds", "100000", "--json", "b.json", start=("-c", TALKATIVE)),
         cwd=tmp_path,

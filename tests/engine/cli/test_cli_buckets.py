@@ -20,7 +20,7 @@ from .test_cli import ok, photos, run
 __all__ = ["photos"]  # a fixture
 
 
-def test_the_life_of_a_store(url: str, small_vgg16: Path, photos: Path) -> None:
+def test_commands_work_on_a_store_in_a_bucket(url: str, small_vgg16: Path, photos: Path) -> None:
     folder, other, merged = photos.parent, new_url(), new_url()
     extract = f"extract photos -m {small_vgg16} -l pools --size 64x64"
     ok(f"{extract} -o {url}", folder)
@@ -49,23 +49,25 @@ def test_the_life_of_a_store(url: str, small_vgg16: Path, photos: Path) -> None:
 
 
 @pytest.mark.parametrize("words", ["info", "verify", "history", "vacuum", "compact", "report"])
-def test_there_is_no_store(url: str, tmp_path: Path, words: str) -> None:
+def test_a_missing_store_is_reported(url: str, tmp_path: Path, words: str) -> None:
     done = run(f"{words} {url} {'-o page.html' * (words == 'report')}", tmp_path)
     assert_one_line(done)
     assert f"there is nothing at {url}, expected a store" in done.stderr
 
 
 @pytest.mark.parametrize("words", ["sparsity URL", "extract URL -o new", "bench URL"])
-def test_there_are_no_images(url: str, small_vgg16: Path, tmp_path: Path, words: str) -> None:
+def test_a_prefix_without_images_is_reported(
+    url: str, small_vgg16: Path, tmp_path: Path, words: str
+) -> None:
     done = run(f"{words.replace('URL', url)} -m {small_vgg16}", tmp_path)
     assert_one_line(done)
     assert f"got '{url}', expected images, or a store for a command that reads one: " in done.stderr
 
 
-def test_refusals_end_in_one_line(
+def test_refusals_of_the_server_are_reported_in_one_line(
     proxy: Proxy, url: str, small_vgg16: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before anything that takes time."""
+    """They are reported before anything that takes time."""
     extract = f"extract photos -m {small_vgg16} -l pools --size 64x64 -o"
     proxy.fault = lambda method, path: 403 if method == "PUT" else None
     done = run(f"{extract} {url}", photos.parent)
@@ -84,8 +86,8 @@ def test_refusals_end_in_one_line(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
-def test_a_second_signal_ends_it_though_the_server_does_not_answer(proxy: Proxy, url: str) -> None:
-    """Uploads that hang hold up nobody who wants to go."""
+def test_a_second_signal_ends_a_command_that_waits_for_the_server(proxy: Proxy, url: str) -> None:
+    """Uploads that hang don't delay the end of the process."""
     for number in range(3):
         write_store(url, [make_batch([number])])
     proxy.fault = lambda method, path: "hang" if "zarr" in path and method == "PUT" else None

@@ -1,4 +1,4 @@
-"""Extraction by worker processes, here and on a real Ray cluster, which are killed."""
+"""Extraction by workers that are killed: processes of this machine and of a real Ray cluster."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from sparsefeat.storage import open_storage
 
 OPTIONS = sparsefeat.ExtractorOptions("block3_pool,block5_pool", size=(64, 64))
 POISON = b"kills who reads it"
-# In workers only, Pillow kills the process that reads a certain image.
+# In workers, Pillow kills the process when it reads a certain image.
 _HOOK = f"""
 import os, signal, sys
 from PIL.ImageFile import ImageFile
@@ -41,7 +41,7 @@ if "sparsefeat" not in sys.orig_argv:  # not the command itself
 
 @pytest.fixture(scope="module")
 def hook(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of processes that have the hook."""
+    """The environment variables that give processes this hook."""
     folder = tmp_path_factory.mktemp("hook")
     (folder / "sitecustomize.py").write_text(_HOOK)
     return {"PYTHONPATH": str(folder)}
@@ -55,7 +55,7 @@ def cluster(hook: dict[str, str]) -> Iterator[Nodes]:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A thousand crops of two images, and a file that is none."""
+    """A thousand crops of two images, and a file that is not an image."""
     folder = tmp_path_factory.mktemp("cluster") / "photos"
     rng = np.random.default_rng(0)
     for number in range(1000):
@@ -70,7 +70,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def alone(photos: Path, small_vgg16: Path) -> sparsefeat.Store:
-    """What one process makes of these."""
+    """The store that one process makes of these."""
     store = photos.parent / "alone"
     sparsefeat.extract(photos, store, model=small_vgg16, options=OPTIONS)
     return sparsefeat.open(store)
@@ -115,7 +115,7 @@ def a_worker(cluster: Nodes) -> psutil.Process:
 
 
 def assert_same(folder: Path | str, alone: sparsefeat.Store, *, rejected: Counter[str]) -> None:
-    """Check that each image has one row, to the last bit that of one process; and nothing else."""
+    """Check that each image has exactly one row, bit for bit that of one process."""
     store = sparsefeat.open(folder)
     ours, theirs = (each.obs.reset_index() for each in (store, alone))
     assert Counter(ours["path"]) == Counter(theirs["path"])
@@ -127,16 +127,16 @@ def assert_same(folder: Path | str, alone: sparsefeat.Store, *, rejected: Counte
         got, wanted = store[name][order], alone[name][expected]
         for part in ("data", "indices", "indptr"):
             np.testing.assert_array_equal(getattr(got, part), getattr(wanted, part))
-    # What the killed ones left is garbage, and garbage can be told from the rest.
+    # Killed workers leave only garbage, which vacuum recognizes.
     sparsefeat.vacuum(folder, older_than=0)
     listed = {f"{part.entry.name}.zarr" for part in sparsefeat.open(folder).parts}
-    # By files: in a bucket, a server may show a folder for a while after its last file.
+    # Files are counted: a server may list a folder for a while after its last file was deleted.
     found = {name.partition("/")[0] for name, _ in open_storage(folder).list_files("parts")}
     assert found == listed
     assert not sparsefeat.verify(folder).findings
 
 
-def test_a_worker_and_a_machine_are_killed(
+def test_killed_workers_and_machines_lose_no_row(
     cluster: Nodes, photos: Path, alone: sparsefeat.Store, small_vgg16: Path, tmp_path: Path
 ) -> None:
     store, raylet = tmp_path / "features", cluster.add()
@@ -179,7 +179,7 @@ def test_an_image_that_kills_its_worker_is_rejected(
     assert rejects["3/poisoned.png"] == "the process that reads it dies"
 
 
-def test_shards_that_are_killed_fill_a_bucket(
+def test_killed_shards_can_be_continued_in_a_bucket(
     photos: Path,
     alone: sparsefeat.Store,
     small_vgg16: Path,
@@ -205,7 +205,7 @@ def test_shards_that_are_killed_fill_a_bucket(
             time.sleep(rng.random())
             process.kill()
             process.communicate()
-        # Three go on where four were.
+        # Three shards continue what four began.
         for process in [shard(number, 3) for number in range(3)]:
             _, said = process.communicate(timeout=300)
             assert process.returncode == 0, said
@@ -221,7 +221,7 @@ def test_shards_that_are_killed_fill_a_bucket(
         ("local", signal.SIGINT),
     ],
 )
-def test_a_run_that_is_ended_goes_on(
+def test_a_run_that_was_ended_can_be_continued(
     request: pytest.FixtureRequest,
     photos: Path,
     alone: sparsefeat.Store,
@@ -247,10 +247,10 @@ def test_a_run_that_is_ended_goes_on(
     assert_same(store, alone, rejected=Counter(["notes.jpg"]))
 
 
-def test_workers_that_die_whatever_they_do_are_one_line(
+def test_workers_that_always_die_are_reported_in_one_line(
     photos: Path, small_vgg16: Path, tmp_path: Path
 ) -> None:
-    # As where a library of the machine is broken: the network's session is the end.
+    # As with a broken library: creating the network's session kills the process.
     (tmp_path / "sitecustomize.py").write_text("""
 import os, signal, sys
 if "sparsefeat" not in sys.orig_argv:  # not the command itself
@@ -265,10 +265,10 @@ if "sparsefeat" not in sys.orig_argv:  # not the command itself
     assert not store.exists() or not any((store / "parts").iterdir())
 
 
-def test_a_cluster_of_this_machine(
+def test_workers_of_this_machine_extract_everything(
     photos: Path, alone: sparsefeat.Store, small_vgg16: Path, tmp_path: Path
 ) -> None:
-    """Also from a script that runs everything when it is imported."""
+    """Also from a script without `if __name__ == "__main__"`."""
     (tmp_path / "program.py").write_text(f"""
 import sparsefeat
 options = sparsefeat.ExtractorOptions("block3_pool,block5_pool", size=(64, 64), threads=1)
@@ -303,7 +303,7 @@ assert (again.rows, again.already_stored, again.already_rejected) == (0, 1000, 1
         ("everywhere", "expected local, auto or HOST:PORT"),
     ],
 )
-def test_a_cluster_that_is_not_there_is_one_line(
+def test_a_missing_cluster_is_reported_in_one_line(
     photos: Path, small_vgg16: Path, tmp_path: Path, where: str, says: str
 ) -> None:
     done = run(

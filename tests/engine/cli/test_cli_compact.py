@@ -1,4 +1,4 @@
-"""`sparsefeat compact` says what it does, and stops in an orderly way."""
+"""`sparsefeat compact` reports what it does, and stops between parts."""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "features"
 
 
-def test_what_it_would_do_and_does(store: Path) -> None:
+def test_compact_reports_what_it_would_do_and_what_it_did(store: Path) -> None:
     folder = store.parent
     planned = ok("compact features --rows-per-part 4 --dry-run", folder)
     assert planned.startswith("features: 6 parts would become 2, 6 rows rewritten; ")
@@ -41,7 +41,7 @@ def test_what_it_would_do_and_does(store: Path) -> None:
     assert (facts["parts_after"], facts["rows"], facts["stopped"]) == (1, 6, False)
 
 
-def test_a_signal_stops_it_after_the_part_in_hand(store: Path) -> None:
+def test_a_signal_stops_it_after_the_current_part(store: Path) -> None:
     program = (
         "import os, signal, sys\n"
         "from sparsefeat.cli import main\n"

@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_was_written_is_told(folder: Path) -> None:
+def test_convert_reports_what_it_wrote(folder: Path) -> None:
     done = run(folder, "convert", "store", "-o", "all.h5ad", "--layers", "block5_pool,fc")
     assert done.exit_code == 0, done.stderr
     assert done.stderr == ""
@@ -46,7 +46,7 @@ def test_what_was_written_is_told(folder: Path) -> None:
         (("-o", "fc.npz", "-l", "fc", "--memory", "1"), "npz"),
     ],
 )
-def test_json(folder: Path, words: tuple[str, ...], to: str) -> None:
+def test_convert_prints_json(folder: Path, words: tuple[str, ...], to: str) -> None:
     done = run(folder, "convert", "store", "--json", *words)
     assert done.exit_code == 0, done.stderr
     facts = json.loads(done.stdout)
@@ -57,7 +57,7 @@ def test_json(folder: Path, words: tuple[str, ...], to: str) -> None:
     assert facts["seconds"] > 0
 
 
-def test_rows_that_a_condition_holds_for(folder: Path) -> None:
+def test_a_condition_selects_rows(folder: Path) -> None:
     store = Store(folder / "store")
     done = run(folder, "convert", "store", "-o", "some.h5ad", "--where", "height in [481, 489]")
     assert done.exit_code == 0, done.stderr
@@ -67,7 +67,7 @@ def test_rows_that_a_condition_holds_for(folder: Path) -> None:
     assert_same_matrix(data.obsm["block5_pool"], store["block5_pool"][[1, 9]])
 
 
-def test_a_condition_that_holds_for_no_row_gives_none(folder: Path) -> None:
+def test_a_condition_that_holds_for_no_row_gives_an_empty_file(folder: Path) -> None:
     words = ("-o", "none", "--to", "npz", "--where", "height < 0", "--json")
     done = run(folder, "convert", "store", *words)
     assert done.exit_code == 0, done.stderr
@@ -97,7 +97,7 @@ def test_a_condition_that_holds_for_no_row_gives_none(folder: Path) -> None:
         (("store",), "Missing option '-o'"),
     ],
 )
-def test_what_cannot_be_done_is_one_line(folder: Path, words: tuple[str, ...], said: str) -> None:
+def test_errors_are_one_line(folder: Path, words: tuple[str, ...], said: str) -> None:
     done = run(folder, "convert", *words)
     assert_one_line(done)
     assert said in done.stderr
@@ -118,7 +118,7 @@ main(sys.argv[1:])
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("words", [("-o", "all.h5ad"), ("-o", "all", "--to", "npz")])
-def test_a_signal_leaves_nothing(folder: Path, number: int, words: tuple[str, ...]) -> None:
+def test_a_signal_leaves_no_files(folder: Path, number: int, words: tuple[str, ...]) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", SLOW, "convert", "store", *words],
         cwd=folder,

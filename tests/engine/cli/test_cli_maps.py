@@ -23,7 +23,7 @@ def run(folder: Path, *words: str) -> Result:
     return command.run(folder, "maps", *words)
 
 
-def test_figures_of_each_channel(small_vgg16: Path, cat: Path) -> None:
+def test_maps_prints_a_line_for_each_channel(small_vgg16: Path, cat: Path) -> None:
     line = ("cat.jpg", "-m", str(small_vgg16), "--size", "64x64", "--layer", "block3_conv1")
     done = run(cat.parent, *line, "--channels", "top:3", "--best", "contrast")
     assert done.exit_code == 0, done.stderr
@@ -44,7 +44,7 @@ def test_figures_of_each_channel(small_vgg16: Path, cat: Path) -> None:
     assert facts["shape"] == [16, 16, 16]
 
 
-def test_a_page_and_an_image(small_vgg16: Path, cat: Path) -> None:
+def test_maps_writes_a_page_and_an_image(small_vgg16: Path, cat: Path) -> None:
     line = ("cat.jpg", "-m", str(small_vgg16), "--size", "64x64", "--layer", "block2_pool")
     for name in ("maps.html", "maps.png"):
         done = run(cat.parent, *line, "--scale", "channel", "-o", name)

@@ -1,4 +1,4 @@
-"""`sparsefeat merge` says what it did."""
+"""`sparsefeat merge` reports what it did."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_one_store_of_two(folder: Path) -> None:
+def test_two_stores_are_merged(folder: Path) -> None:
     done = run("merge a b -o week", folder)
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.startswith("week: 3 rows and 1 reject added in 1 part, ")
@@ -29,7 +29,7 @@ def test_one_store_of_two(folder: Path) -> None:
     assert (facts["rows"], facts["duplicates"], facts["store"]) == (0, 2, "week")
 
 
-def test_rows_of_a_condition(folder: Path) -> None:
+def test_a_condition_selects_rows(folder: Path) -> None:
     said = ok("merge a b -o some --where 'bytes >= 1001'", folder)
     assert said.startswith("some: 2 rows and 0 rejects added in 1 part, ")
     assert [int(size) for size in Store(folder / "some").obs["bytes"]] == [1001, 1002]

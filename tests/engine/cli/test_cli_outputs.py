@@ -1,4 +1,4 @@
-"""What all commands do alike with the names of files that they write."""
+"""All commands treat names of output files in the same way."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from ..command import assert_one_line, run
 from ..store.data import make_batch, write_store
 
 BENCH = "bench --engines onnxruntime-cpu --batch-sizes 1 --rounds 1 --size 32x32 --threads 1"
-# Each option that names an output, as the last word, and what a name of it is.
+# By option: the command, which ends with the option, and a valid name for its output.
 OUTPUTS = {
     "report": ("report store -o", "page.html"),
     "maps, page": ("maps photos/a.png -l block5_pool --size 32x32 -o", "maps.html"),
@@ -40,7 +40,7 @@ OTHERS = {
     "quantize": ("quantize MODEL --calibration photos -o", "new.onnx"),
 }
 TEXTS = ("report", "maps, page", "bench, page", "bench, JSON", "sparsity")
-# A benchmark takes seconds, and does with names what the others do.
+# A benchmark takes seconds, and treats names as the other commands do.
 QUICK = [name for name in OUTPUTS if not name.startswith("bench")]
 
 
@@ -65,7 +65,7 @@ main(sys.argv[1:], prog_name="sparsefeat")
 def limited(
     folder: Path, line: str, output: str, model: Path, limit: int
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command that may write no file of more bytes."""
+    """Run a command that can't write files of more than `limit` bytes."""
     return subprocess.run(
         [sys.executable, "-c", LIMITED, str(limit), *line.split(), output],
         cwd=folder,
@@ -77,9 +77,11 @@ def limited(
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_a_full_disk_leaves_what_was_there(folder: Path, small_vgg16: Path, name: str) -> None:
+def test_a_full_disk_does_not_change_the_old_file(
+    folder: Path, small_vgg16: Path, name: str
+) -> None:
     line, output = OUTPUTS[name]
-    # So that kernels are compiled, whose cache would be refused first.
+    # Compiles the kernels, because writing their cache would be refused first.
     run(folder, *line.split(), output, env={"SPARSEFEAT_MODEL": str(small_vgg16)})
     (folder / output).write_text("good")
     before = set(folder.iterdir())
@@ -113,7 +115,7 @@ def test_a_good_file_is_replaced_with_its_permissions(
 
 
 @pytest.mark.parametrize("name", [*OUTPUTS, *OTHERS])
-def test_names_that_no_output_can_have(folder: Path, small_vgg16: Path, name: str) -> None:
+def test_invalid_names_of_outputs_are_refused(folder: Path, small_vgg16: Path, name: str) -> None:
     line, output = (OUTPUTS | OTHERS)[name]
     words = line.replace("MODEL", str(small_vgg16)).split()
     before = set(folder.rglob("*"))
@@ -131,7 +133,7 @@ def test_names_that_no_output_can_have(folder: Path, small_vgg16: Path, name: st
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_capital_endings_and_folders_that_are_not_there(
+def test_capital_endings_and_missing_folders_are_accepted(
     folder: Path, small_vgg16: Path, name: str
 ) -> None:
     line, output = OUTPUTS[name]
@@ -149,7 +151,7 @@ def test_a_device_may_have_any_name(folder: Path, small_vgg16: Path, name: str) 
 
 
 @pytest.mark.parametrize("name", [name for name in TEXTS if name != "bench, page"])
-def test_a_dash_is_standard_output_and_nothing_else_is_printed(
+def test_a_dash_means_standard_output_without_other_text(
     folder: Path, small_vgg16: Path, name: str
 ) -> None:
     line, output = OUTPUTS[name]
@@ -184,7 +186,7 @@ def test_a_dash_is_standard_output_and_nothing_else_is_printed(
         ("maps photos/a.png -l block5_pool --reference photos", "selectivity"),
     ],
 )
-def test_options_that_do_not_apply_are_errors(
+def test_options_without_effect_are_errors(
     folder: Path, small_vgg16: Path, line: str, says: str
 ) -> None:
     words = [word.strip("'") for word in line.replace("MODEL", str(small_vgg16)).split()]

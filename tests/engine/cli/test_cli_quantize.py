@@ -1,4 +1,4 @@
-"""`sparsefeat quantize` prints what was measured; tests/export quantizes by the command itself."""
+"""`sparsefeat quantize` prints the measured errors; tests/export runs the whole command."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ LINE = "quantize vgg16.onnx --calibration images -o int8.onnx --views 12"
 def given(
     small_int8: sparsefeat_export.QuantizeResult, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, Any]:
-    """Let the command have a result that was made before, and tell with what it asked for it."""
+    """Give the command a prepared result, and record the arguments of its call."""
     asked: dict[str, Any] = {}
 
     def quantize(model: str, output: str, **options: Any) -> sparsefeat_export.QuantizeResult:
@@ -28,7 +28,7 @@ def given(
     return asked
 
 
-def test_a_table_of_layers(
+def test_quantize_prints_a_table_of_layers(
     given: dict[str, Any], small_int8: sparsefeat_export.QuantizeResult, tmp_path: Path
 ) -> None:
     heading, *lines = ok(LINE, tmp_path).splitlines()
@@ -55,14 +55,14 @@ def test_a_table_of_layers(
         assert n_bytes == pytest.approx(file.stat().st_size, rel=0.01)
 
 
-def test_json(small_int8: sparsefeat_export.QuantizeResult, tmp_path: Path) -> None:
+def test_quantize_prints_json(small_int8: sparsefeat_export.QuantizeResult, tmp_path: Path) -> None:
     printed = json.loads(ok(f"{LINE} --json", tmp_path))
     path = small_int8.path
     sizes = {str(file): file.stat().st_size for file in (path, Path(f"{path}.data"))}
     assert printed == {"files": sizes, "quantization": small_int8.metadata["quantization"]}
 
 
-def test_a_failure_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_errors_are_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.undo()
     (tmp_path / "images").mkdir()
     done = run(LINE, tmp_path)

@@ -1,4 +1,4 @@
-"""`sparsefeat remove` says how many rows it removes."""
+"""`sparsefeat remove` reports how many rows it removes."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "features"
 
 
-def test_what_it_would_do_and_does(store: Path) -> None:
+def test_remove_reports_what_it_would_do_and_what_it_did(store: Path) -> None:
     line = "remove features --where \"label == 'folder 1'\""
     planned = run(f"{line} --dry-run", store.parent)
     assert (planned.exit_code, planned.stderr) == (0, "")

@@ -15,7 +15,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_page_and_headline(folder: Path) -> None:
+def test_report_writes_a_page_and_prints_the_main_results(folder: Path) -> None:
     done = run(folder, "report", "features", "-o", "page.html")
     assert done.exit_code == 0, done.stderr
     heading, first, *_, last = done.stdout.splitlines()
@@ -28,7 +28,7 @@ def test_page_and_headline(folder: Path) -> None:
     assert done.stderr == f"page.html: written, {size:.3g} MB\n"
 
 
-def test_json_needs_no_page(folder: Path) -> None:
+def test_json_can_be_printed_without_a_page(folder: Path) -> None:
     done = run(folder, "report", "features", "--json", "--layers", "block5_pool,fc")
     assert done.exit_code == 0, done.stderr
     document = json.loads(done.stdout)
@@ -51,7 +51,7 @@ def test_json_needs_no_page(folder: Path) -> None:
         (("features", "--images", "nowhere"), "'nowhere'"),
     ],
 )
-def test_what_cannot_be_done_is_one_line(folder: Path, words: tuple[str, ...], said: str) -> None:
+def test_errors_are_one_line(folder: Path, words: tuple[str, ...], said: str) -> None:
     done = run(folder, "report", *words)
     assert_one_line(done)
     assert said in done.stderr

@@ -18,7 +18,7 @@ from sparsefeat.images import list_images
 from .. import command
 
 SHOWN = pytest.mark.filterwarnings("always::sparsefeat.RejectWarning")  # not an error, as here
-WALK = [*(f"block{block}_pool" for block in range(1, 6)), "fc1", "fc2"]
+STAGES = [*(f"block{block}_pool" for block in range(1, 6)), "fc1", "fc2"]
 
 
 @pytest.fixture(scope="module")
@@ -52,23 +52,25 @@ def lines_of(said: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(said)))
 
 
-def test_many_images_one_image_and_the_stages(folder: Path, small_vgg16_top: Path) -> None:
+def test_stages_of_many_images_and_of_one_image(folder: Path, small_vgg16_top: Path) -> None:
     said = ok("photos", folder, small_vgg16_top)
     assert said.startswith("photos: 4 images, 0 rejected\n")
     rows = re.findall(r"^(\w+) +[\dx]+ +([\d.]+) %", said, re.MULTILINE)
-    assert [name for name, _ in rows] == WALK
+    assert [name for name, _ in rows] == STAGES
     assert "Correlation of an image's zeros" in said
     one = ok("photos/things/coffee.png --json", folder, small_vgg16_top)
     facts = json.loads(one)
     assert facts["n_images"] == 1
     extractor = sparsefeat.Extractor(small_vgg16_top, "stages")
     (batch,) = extractor.extract([folder / "photos/things/coffee.png"])
-    for name in WALK:
+    for name in STAGES:
         csr = batch.layers[name]
         assert facts["layers"][name]["zeros"] == (csr.n_columns - csr.nnz) / csr.n_columns
 
 
-def test_the_stages_of_a_model_without_its_top(folder: Path, small_vgg16: Path) -> None:
+def test_stages_of_a_model_without_its_top_end_with_block5_pool(
+    folder: Path, small_vgg16: Path
+) -> None:
     done = run("photos --layers stages --size 64x64", folder, small_vgg16)
     assert done.exit_code == 0
     assert "the last stage is block5_pool" in done.stderr
@@ -79,7 +81,7 @@ def test_the_stages_of_a_model_without_its_top(folder: Path, small_vgg16: Path) 
     assert "exported without its top" in named.stderr
 
 
-def test_a_store_says_what_its_photographs_say(folder: Path, small_vgg16: Path) -> None:
+def test_a_store_and_its_images_give_the_same_numbers(folder: Path, small_vgg16: Path) -> None:
     for by in ("layer", "channel", "position", "label"):
         options = f"--by {by} --csv - --no-flatness"
         stored = lines_of(ok(f"features {options}", folder, small_vgg16))
@@ -92,7 +94,7 @@ def test_a_store_says_what_its_photographs_say(folder: Path, small_vgg16: Path) 
         assert [float(each["zeros"]) for each in images if each["layer"] == name] == expected
 
 
-def test_a_store_needs_no_model_and_names_what_it_lacks(folder: Path) -> None:
+def test_a_store_needs_no_model_and_missing_stages_are_named(folder: Path) -> None:
     nowhere = folder / "no.onnx"
     said = ok("features -l block4_pool,block5_pool", folder, nowhere)
     assert "block3_pool" not in said
@@ -102,7 +104,7 @@ def test_a_store_needs_no_model_and_names_what_it_lacks(folder: Path) -> None:
     assert run("features -l fc1", folder, nowhere).exit_code == 2
 
 
-def test_text_by_image_channel_position_and_label(folder: Path, small_vgg16: Path) -> None:
+def test_tables_by_image_channel_position_and_label(folder: Path, small_vgg16: Path) -> None:
     by_image = ok("features --by image --flatness", folder, small_vgg16)
     assert re.search(r"^things/coffee.png +[\d.]+ %( +[\d.]+ %){5}$", by_image, re.MULTILINE)
     by_channel = ok("features --by channel -l block5_pool", folder, small_vgg16)
@@ -116,7 +118,7 @@ def test_text_by_image_channel_position_and_label(folder: Path, small_vgg16: Pat
     assert re.search(r"block5_pool +things +2 ", by_label)
 
 
-def test_comparing(folder: Path, small_vgg16: Path) -> None:
+def test_folders_labels_and_stores_are_compared(folder: Path, small_vgg16: Path) -> None:
     folders = "photos/things photos/animals --compare --size 64x64"
     said = ok(folders, folder, small_vgg16)
     assert re.search(r"block1_pool +photos/animals +photos/things .* to ", said)
@@ -132,7 +134,7 @@ def test_comparing(folder: Path, small_vgg16: Path) -> None:
     assert "size" in other.stderr
 
 
-def test_scaling(folder: Path, small_vgg16: Path) -> None:
+def test_scaling_shows_the_effect_of_wrong_scalings(folder: Path, small_vgg16: Path) -> None:
     line = "photos/things --scaling --size 64x64 -l block1_pool,block5_pool"
     said = ok(line, folder, small_vgg16)
     assert re.search(r"^as expected .* 0 % +-$", said, re.MULTILINE)
@@ -142,7 +144,7 @@ def test_scaling(folder: Path, small_vgg16: Path) -> None:
 
 
 @SHOWN
-def test_scaling_names_rejects_and_counts_images(folder: Path, small_vgg16: Path) -> None:
+def test_scaling_names_rejects(folder: Path, small_vgg16: Path) -> None:
     line = "photos/things notes.jpg --scaling --size 64x64 -l block5_pool"
     done = run(line, folder, small_vgg16)
     assert done.exit_code == 0
@@ -156,7 +158,7 @@ def test_scaling_names_rejects_and_counts_images(folder: Path, small_vgg16: Path
 
 @SHOWN
 @pytest.mark.parametrize("options", ["", "--json", "--scaling", "--compare"])
-def test_what_cannot_be_read_this_time(
+def test_images_that_could_not_be_read_give_exit_code_1(
     options: str, folder: Path, small_vgg16: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(folder / "photos", tmp_path / "photos")
@@ -177,7 +179,7 @@ def test_what_cannot_be_read_this_time(
     assert run(line, tmp_path, small_vgg16).exit_code == 0
 
 
-def test_flatness_of_a_store_whose_photographs_were_moved(
+def test_flatness_is_measured_on_moved_images(
     folder: Path, small_vgg16: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(folder / "photos", tmp_path / "photos")
@@ -202,7 +204,7 @@ def test_flatness_of_a_store_whose_photographs_were_moved(
     assert None not in flat[0]
 
 
-def test_a_mistyped_folder_is_said_before_a_model_is_looked_for(folder: Path) -> None:
+def test_a_mistyped_folder_is_reported_before_the_model_is_searched(folder: Path) -> None:
     done = run("fotos", folder, folder / "no.onnx")
     assert done.exit_code == 2
     assert "fotos" in done.stderr
@@ -210,7 +212,7 @@ def test_a_mistyped_folder_is_said_before_a_model_is_looked_for(folder: Path) ->
     assert "no.onnx" in run("photos", folder, folder / "no.onnx").stderr
 
 
-def test_csv_into_a_file(folder: Path, small_vgg16: Path) -> None:
+def test_csv_is_written_to_a_file(folder: Path, small_vgg16: Path) -> None:
     done = run("features --csv zeros.csv", folder, small_vgg16)
     assert done.exit_code == 0
     assert "zeros.csv: written" in done.stderr
@@ -219,9 +221,7 @@ def test_csv_into_a_file(folder: Path, small_vgg16: Path) -> None:
 
 
 @SHOWN
-def test_rejects_are_counted_and_nothing_readable_is_exit_1(
-    folder: Path, small_vgg16: Path
-) -> None:
+def test_only_rejects_give_exit_code_1(folder: Path, small_vgg16: Path) -> None:
     done = run("notes.jpg photos/things/coffee.png --size 64x64", folder, small_vgg16)
     assert done.exit_code == 0
     assert "1 image, 1 rejected" in done.stdout
@@ -231,7 +231,7 @@ def test_rejects_are_counted_and_nothing_readable_is_exit_1(
     assert nothing.stdout == ""
 
 
-def test_a_store_of_rejects_alone_says_where_they_are(folder: Path, small_vgg16: Path) -> None:
+def test_a_store_of_rejects_alone_says_how_to_list_them(folder: Path, small_vgg16: Path) -> None:
     (folder / "no photos").mkdir()
     (folder / "no photos" / "bad.png").write_text("no image")
     extract = ["extract", "no photos", "-o", "bad store", "-m", str(small_vgg16)]

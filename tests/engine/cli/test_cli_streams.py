@@ -1,4 +1,4 @@
-"""The command where something around it is odd: streams, folders, the environment, itself."""
+"""The command with unusual streams, folders and environments, and with bugs in it."""
 
 import os
 import subprocess
@@ -42,14 +42,16 @@ def shell(
 @pytest.mark.parametrize(
     ("to", "reason"), [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")]
 )
-def test_standard_output_that_takes_nothing(folder: Path, words: str, to: str, reason: str) -> None:
+def test_unwritable_standard_output_gives_exit_code_2(
+    folder: Path, words: str, to: str, reason: str
+) -> None:
     done = shell(folder, f"sparsefeat {words} {to}")
     said = f"Error: can't write to standard output ({reason})\n"
     assert (done.returncode, done.stderr) == (2, said)
 
 
 @pytest.mark.parametrize("output", ["-", "/dev/stdout"])
-def test_a_reader_that_has_enough(folder: Path, output: str) -> None:
+def test_a_reader_that_closes_the_pipe_gives_exit_code_141(folder: Path, output: str) -> None:
     line = [sys.executable, "-m", "sparsefeat", "report", "store", "-o", output]
     with subprocess.Popen(
         line, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -63,7 +65,7 @@ def test_a_reader_that_has_enough(folder: Path, output: str) -> None:
 
 
 @pytest.mark.parametrize("to", ["2>/dev/full", "2>&-"])
-def test_standard_error_that_takes_nothing(folder: Path, to: str) -> None:
+def test_unwritable_standard_error_does_not_stop_the_work(folder: Path, to: str) -> None:
     assert shell(folder, f"sparsefeat info nowhere {to}").returncode == 2
     assert shell(folder, f"sparsefeat nonsense {to}").returncode == 2
     done = shell(folder, f"sparsefeat report store -o page.html {to}")
@@ -71,15 +73,15 @@ def test_standard_error_that_takes_nothing(folder: Path, to: str) -> None:
     assert (folder / "page.html").is_file()
 
 
-def test_a_file_never_gets_the_number_of_a_closed_stream(folder: Path) -> None:
+def test_a_file_never_gets_the_descriptor_of_a_closed_stream(folder: Path) -> None:
     done = shell(folder, "sparsefeat report store -o page.html --json <&- >&- 2>&-")
     assert done.returncode == 2
     assert (folder / "page.html").read_text().startswith("<!DOCTYPE html>")
 
 
-def test_a_current_folder_that_is_gone(folder: Path) -> None:
-    (folder / "gone").mkdir()
-    done = shell(folder / "gone", "rmdir ../gone && sparsefeat info ../store")
+def test_a_deleted_current_folder_is_an_error(folder: Path) -> None:
+    (folder / "deleted").mkdir()
+    done = shell(folder / "deleted", "rmdir ../deleted && sparsefeat info ../store")
     (line,) = done.stderr.splitlines()
     assert done.returncode == 2
     assert line.startswith("Error: the current folder can't be used")
@@ -99,7 +101,7 @@ def test_a_current_folder_that_is_gone(folder: Path) -> None:
     ],
     ids=str,
 )
-def test_odd_environments(folder: Path, env: dict[str, str]) -> None:
+def test_unusual_environment_variables_do_no_harm(folder: Path, env: dict[str, str]) -> None:
     for words in ("info store", "--help", "report --help"):
         done = shell(folder, f"sparsefeat {words}", env)
         assert (done.returncode, done.stderr) == (0, "")
@@ -108,7 +110,7 @@ def test_odd_environments(folder: Path, env: dict[str, str]) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_list_from_closed_standard_input(folder: Path) -> None:
+def test_a_list_from_closed_standard_input_is_an_error(folder: Path) -> None:
     done = shell(folder, "sparsefeat extract --files-from - -o new -m none.onnx <&-")
     (line,) = done.stderr.splitlines()
     assert done.returncode == 2
@@ -117,12 +119,16 @@ def test_a_list_from_closed_standard_input(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [("info",), ("verify",), ("report",), ("maps", "-l", "x")])
-def test_a_name_that_no_system_takes_is_one_line(folder: Path, words: tuple[str, ...]) -> None:
+def test_a_name_that_is_too_long_is_reported_in_one_line(
+    folder: Path, words: tuple[str, ...]
+) -> None:
     assert_one_line(run(folder, *words, "x" * 300))
 
 
 @pytest.mark.parametrize("words", [("info",), ("verify",), ("report",), ("maps", "-l", "x")])
-def test_a_name_with_a_line_s_end_is_one_line(folder: Path, words: tuple[str, ...]) -> None:
+def test_a_name_with_a_line_break_is_reported_in_one_line(
+    folder: Path, words: tuple[str, ...]
+) -> None:
     done = run(folder, *words, "two\nlines\udce9")
     assert_one_line(done)
 
@@ -138,7 +144,7 @@ main(sys.argv[1:], prog_name="sparsefeat")
 
 
 @pytest.mark.parametrize("debug", [[], ["--debug"]])
-def test_what_nobody_expects(folder: Path, debug: list[str]) -> None:
+def test_a_bug_is_reported_with_exit_code_70(folder: Path, debug: list[str]) -> None:
     line = [sys.executable, "-c", UNEXPECTED, *debug, "info", "store"]
     done = subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (70, "")
@@ -151,7 +157,7 @@ def test_what_nobody_expects(folder: Path, debug: list[str]) -> None:
     assert bool(traceback) == bool(debug)
 
 
-def test_the_traceback_of_any_error_can_be_had(folder: Path) -> None:
+def test_a_variable_shows_the_traceback_of_errors(folder: Path) -> None:
     done = run(folder, "info", "nowhere", env={"SPARSEFEAT_DEBUG": "1"})
     assert done.exit_code == 2
     assert "StoreNotFoundError" in done.stderr
@@ -198,7 +204,9 @@ GOOD = {
 @pytest.mark.parametrize(
     ("line", "option"), [(line, option) for line, options in LINES.items() for option in options]
 )
-def test_numbers_that_are_none(folder: Path, small_vgg16: Path, line: str, option: str) -> None:
+def test_invalid_numbers_are_refused_in_one_line(
+    folder: Path, small_vgg16: Path, line: str, option: str
+) -> None:
     from PIL import Image
 
     (folder / "photos").mkdir()
@@ -223,7 +231,7 @@ def test_numbers_that_are_none(folder: Path, small_vgg16: Path, line: str, optio
     ],
 )
 def test_numbers_beyond_a_limit_are_refused_at_once(folder: Path, option: str, limit: str) -> None:
-    """Before there is a model."""
+    """They are refused before the model is opened."""
     done = run(folder, "bench", option)
     assert_one_line(done)
     assert limit in done.stderr.splitlines()[-1]
@@ -231,8 +239,10 @@ def test_numbers_beyond_a_limit_are_refused_at_once(folder: Path, option: str, l
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no ulimit")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_page_that_standard_output_takes_a_part_of(folder: Path, unbuffered: str) -> None:
-    """Unbuffered, Python drops what the system does not take at once, and says nothing."""
+def test_a_page_that_is_cut_off_in_standard_output_is_an_error(
+    folder: Path, unbuffered: str
+) -> None:
+    """Without buffers, Python silently drops the part of a write that the system doesn't accept."""
     line = "ulimit -f 100; sparsefeat report store -o - > page"
     done = shell(folder, line, {"PYTHONUNBUFFERED": unbuffered})
     assert done.returncode == 2

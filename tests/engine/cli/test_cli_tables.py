@@ -1,4 +1,4 @@
-"""Tables of images on the command line: paths, labels, and columns that are kept."""
+"""Tables of paths on the command line: labels, and columns that are kept."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,9 @@ from .test_cli import ok, photos, run
 __all__ = ["photos"]  # a fixture
 
 
-def test_a_table_to_a_store(small_vgg16: Path, photos: Path) -> None:
+def test_images_of_a_table_are_extracted_with_their_columns(
+    small_vgg16: Path, photos: Path
+) -> None:
     folder = photos.parent
     (folder / "list.csv").write_text(
         "kind,uri,caption,score\na,photos/rocket.jpg,up,0.5\nb,photos/coffee.jpg,,1\n"
@@ -31,7 +33,7 @@ def test_a_table_to_a_store(small_vgg16: Path, photos: Path) -> None:
     assert ok("convert f -o rows.parquet", folder)
 
 
-def test_columns_that_no_image_has_are_told_of(small_vgg16: Path, photos: Path) -> None:
+def test_columns_that_no_image_has_are_reported(small_vgg16: Path, photos: Path) -> None:
     options = f"-m {small_vgg16} --size 32x32 -o f --keep caption --label-column kind --json"
     done = run(f"extract photos {options}", photos.parent)
     assert done.exit_code == 0
@@ -54,9 +56,7 @@ def test_columns_that_no_image_has_are_told_of(small_vgg16: Path, photos: Path) 
         ("photos --keep path", "every store has a column of that name"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(
-    small_vgg16: Path, photos: Path, options: str, says: str
-) -> None:
+def test_errors_are_one_line(small_vgg16: Path, photos: Path, options: str, says: str) -> None:
     (photos.parent / "list.csv").write_text("path\nphotos/rocket.jpg\n")
     done = run(f"extract {options} -m {small_vgg16} -o f", photos.parent)
     assert_one_line(done)

@@ -1,4 +1,4 @@
-"""`sparsefeat vacuum` says what it deletes, and `sparsefeat history` what there is."""
+"""`sparsefeat vacuum` reports what it deletes, and `sparsefeat history` lists commits."""
 
 import json
 import re
@@ -26,7 +26,7 @@ def store(tmp_path: Path) -> Path:
     return folder
 
 
-def test_what_it_would_do_and_does(store: Path) -> None:
+def test_vacuum_reports_what_it_would_do_and_what_it_did(store: Path) -> None:
     nothing = (
         "features: 0 parts (0 B on disk), 0 snapshots and 0 temporary files deleted; "
         "3 parts kept (changed or replaced recently)\n"
@@ -46,7 +46,7 @@ def test_what_it_would_do_and_does(store: Path) -> None:
     assert verify(store).findings == ()
 
 
-def test_what_waits_is_said(store: Path) -> None:
+def test_vacuum_reports_parts_that_it_keeps_for_now(store: Path) -> None:
     age(store, hours=25)
     (store / "parts" / "0123456789abcdef.zarr").mkdir()
     said = ok("vacuum features", store.parent)
@@ -56,7 +56,7 @@ def test_what_waits_is_said(store: Path) -> None:
     assert (facts["store"], facts["parts"], facts["waiting"]) == ("features", 1, 0)
 
 
-def test_at_once_after_a_compaction(store: Path) -> None:
+def test_compact_with_vacuum_deletes_old_parts_at_once(store: Path) -> None:
     write_store(store, [make_batch([7])])
     told, deleted = ok("compact features --vacuum", store.parent).splitlines()
     assert told.startswith("features: 2 parts became 1, ")
@@ -70,7 +70,7 @@ def test_at_once_after_a_compaction(store: Path) -> None:
     assert [int(size) - 1000 for size in Store(store).obs["bytes"]] == [0, 1, 2, 7]
 
 
-def test_history(store: Path) -> None:
+def test_history_lists_commits(store: Path) -> None:
     lines = ok("history features", store.parent).splitlines()
     assert lines[0].split() == ["snapshot", "created", "by", "rows", "change", "parts"]
     assert [line.split()[0] for line in lines[1:]] == ["1", "2", "3", "4"]
@@ -84,7 +84,7 @@ def test_history(store: Path) -> None:
     assert (commit["snapshot"], commit["added"]) == (4, None)
 
 
-def test_a_history_that_is_anybody_s_says_nothing_to_the_terminal(store: Path) -> None:
+def test_history_escapes_control_sequences(store: Path) -> None:
     newest = max((store / "snapshots").iterdir())
     document = unseal(newest.read_bytes(), where="")
     newest.write_bytes(seal(structs.replace(document, operation="\x1b[2Jmine\n1", created="\x07")))

@@ -1,4 +1,4 @@
-"""Worker processes on this machine. What they call is `eval`, which does whatever it is given."""
+"""Worker processes on this machine, which here call `eval` with code of the tests."""
 
 import os
 import pickle
@@ -28,7 +28,7 @@ def run(workers: Workers, *expressions: str) -> list[Finished[str, object]]:
     return ended
 
 
-def test_calls_run_in_processes_that_stay() -> None:
+def test_calls_run_in_processes_that_are_reused() -> None:
     with Workers(eval, threads=1) as workers:
         assert workers.capacity == available_threads()
         ended = run(workers, *[PID] * 2 * workers.capacity)
@@ -67,7 +67,7 @@ def test_a_process_that_dies_is_replaced(end: str, says: str, blameless: bool) -
     assert after.result != before.result
 
 
-def test_a_process_that_was_killed_while_it_waited_is_replaced() -> None:
+def test_an_idle_process_that_was_killed_is_replaced() -> None:
     with Workers(eval) as workers:
         (before,) = run(workers, PID)
         assert isinstance(before.result, int)
@@ -78,7 +78,7 @@ def test_a_process_that_was_killed_while_it_waited_is_replaced() -> None:
     assert after.result != before.result
 
 
-def test_an_exception_is_raised_after_what_has_ended() -> None:
+def test_an_exception_is_raised_after_results_that_are_ready() -> None:
     refused = "(_ for _ in ()).throw(__import__('sparsefeat').InputError('no such thing'))"
     with Workers(eval) as workers:
         for expression in ("1", refused):
@@ -96,7 +96,7 @@ def test_an_exception_that_cannot_be_sent_is_described() -> None:
         run(workers, odd)
 
 
-def test_a_result_that_cannot_be_sent_is_no_death() -> None:
+def test_a_result_that_cannot_be_sent_is_an_error() -> None:
     with Workers(eval) as workers, pytest.raises(Exception, match="lambda"):
         run(workers, "lambda: 1")
 
@@ -110,20 +110,20 @@ def test_a_package_that_does_not_load_in_a_worker_is_named(
         run(workers, "__import__('broken')")
 
 
-def test_what_a_call_prints_is_no_answer(capfd: pytest.CaptureFixture[str]) -> None:
+def test_output_of_a_call_does_not_disturb_its_result(capfd: pytest.CaptureFixture[str]) -> None:
     with Workers(eval) as workers:
         (ended,) = run(workers, "print('noise', flush=True) or 3")
     assert ended.result == 3
     assert capfd.readouterr() == ("", "noise\n")
 
 
-def test_large_arguments_and_results() -> None:
+def test_large_arguments_and_results_are_sent() -> None:
     with Workers(eval) as workers:
         (ended,) = run(workers, f"{'x' * (4 << 20)!r} * 2")
     assert ended.result == "x" * (8 << 20)
 
 
-def test_leaving_ends_what_still_runs(caplog: pytest.LogCaptureFixture) -> None:
+def test_leaving_the_block_ends_running_calls(caplog: pytest.LogCaptureFixture) -> None:
     with Workers(eval, threads=1) as workers:
         processes = {each.result for each in run(workers, *[PID] * workers.capacity)}
         assert len(processes) == workers.capacity
@@ -133,7 +133,7 @@ def test_leaving_ends_what_still_runs(caplog: pytest.LogCaptureFixture) -> None:
     for process in processes:
         assert isinstance(process, int)
         assert not psutil.pid_exists(process)
-    assert not caplog.records  # it is not told that they are lost
+    assert not caplog.records  # the lost calls are not reported
 
 
 def test_workers_end_with_the_process_that_started_them() -> None:
@@ -155,7 +155,7 @@ workers.finished(600)
     assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
 
 
-def test_a_worker_ends_when_a_call_breaks_off() -> None:
+def test_a_worker_ends_when_its_input_breaks_off() -> None:
     code = "from sparsefeat.cluster.local_workers import serve; serve()"
     with start_python("-c", code) as worker:
         assert worker.stdin is not None

@@ -1,4 +1,4 @@
-"""Real images, and Keras to compare with."""
+"""Real images, and a process with Keras to compare with."""
 
 import pickle
 import subprocess
@@ -30,7 +30,7 @@ def photographs() -> dict[str, Image.Image]:
 
 @pytest.fixture(scope="session")
 def keras() -> Iterator[Keras]:
-    """Keras' float32 (height, width, 3) for a file and a size, or the text of its error."""
+    """Ask Keras to read a file at a size: float32 (height, width, 3), or the text of its error."""
     reader = Path(__file__).with_name("keras_reader.py")
     with subprocess.Popen(
         [sys.executable, str(reader)],
@@ -54,7 +54,7 @@ def keras() -> Iterator[Keras]:
 
 @pytest.fixture(scope="session")
 def like_keras(keras: Keras) -> Callable[[Path, Size], Decoded | Reject]:
-    """Decode with preset "keras", having checked that Keras makes the same of the file."""
+    """Decode with the preset `keras`, and check that Keras gives the same for the file."""
 
     def check(file: Path, size: Size) -> Decoded | Reject:
         expected = keras(file, size)

@@ -1,4 +1,4 @@
-"""Keras' own way with images, in a process of its own: it takes six seconds to import.
+"""Reads images with Keras, in a separate process, because Keras takes six seconds to import.
 
 Reads pickled ``(path, (height, width))`` from standard input and answers each with what
 ``load_img``, ``img_to_array`` and ``preprocess_input`` make of it: float32, or the error's text.
@@ -12,7 +12,7 @@ import warnings
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # TensorFlow may print; the answers must stay alone
+    os.dup2(2, 1)  # TensorFlow may print to standard output, which is only for answers
     from keras.applications.vgg16 import preprocess_input
     from keras.utils import img_to_array, load_img
 

@@ -1,4 +1,4 @@
-"""Images that are objects of a bucket, of a real server."""
+"""Images that are objects in a bucket of a real server."""
 
 import io
 import tarfile
@@ -42,7 +42,7 @@ def images(url: str) -> dict[str, bytes]:
     return {**files, "0.tar/x/3.jpg": jpeg(3)}
 
 
-def test_a_prefix_is_a_folder(url: str, images: dict[str, bytes]) -> None:
+def test_a_prefix_is_listed_like_a_folder(url: str, images: dict[str, bytes]) -> None:
     found = list_images(url)
     assert found.companions == {".mov": 1}
     assert all(isinstance(each, Source) for each in found)
@@ -59,14 +59,18 @@ def test_a_prefix_is_a_folder(url: str, images: dict[str, bytes]) -> None:
     ]
 
 
-def test_one_object_has_what_is_above_it_as_its_root(url: str, images: dict[str, bytes]) -> None:
+def test_the_root_of_a_single_object_is_the_prefix_above_it(
+    url: str, images: dict[str, bytes]
+) -> None:
     (found,) = list_images(f"{url}/a b/1.JPG")
     assert isinstance(found, Source)
     assert (found.root, found.path) == (f"{url}/a b", "1.JPG")
     assert read_file(found, MOST) == images["a b/1.JPG"]
 
 
-def test_an_object_that_changed_since_it_was_listed(url: str, images: dict[str, bytes]) -> None:
+def test_an_object_that_changed_since_it_was_listed_is_a_failure(
+    url: str, images: dict[str, bytes]
+) -> None:
     found = next(each for each in list_images(url) if each.path == "2.png")
     storage = open_storage(url)
     storage.write("2.png", [b"something else"])
@@ -76,14 +80,14 @@ def test_an_object_that_changed_since_it_was_listed(url: str, images: dict[str, 
         read_file(found, MOST)
 
 
-def test_where_nothing_lies(url: str) -> None:
+def test_a_prefix_without_objects_is_an_error(url: str) -> None:
     with pytest.raises(SourceError, match="the bucket has no object of that name"):
         list_images(url)
     with pytest.raises(SourceError, match="sparsefeat does not download"):
         list_images("https://example.org/a.jpg")
 
 
-def test_keys_that_may_list_below_a_prefix_alone(
+def test_credentials_for_a_prefix_alone_are_enough(
     url: str, images: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = f"s3://{BUCKET}/{LIMITED[0]}"
@@ -101,13 +105,13 @@ def test_keys_that_may_list_below_a_prefix_alone(
             list_images(other)
 
 
-# SeaweedFS takes such keys for others.
+# SeaweedFS rewrites such keys.
 @pytest.mark.parametrize("endpoint", ["moto"], indirect=True)
-def test_a_key_that_cannot_be_asked_for_costs_itself_alone(
+def test_only_objects_with_invalid_keys_are_rejected(
     endpoint: str, url: str, images: dict[str, bytes]
 ) -> None:
     prefix = url.removeprefix(f"s3://{BUCKET}/")
-    # Before and behind the others, with folders of its own, and what is no image.
+    # Before and after the others, in folders of their own, and one that is not an image.
     bad = ["/1.jpg", "a b//x y+%25.jpg", "b/../c.jpg", "b/./c.jpg", "zz//1.jpg"]
     for name in [*bad, "zz//.hidden.mov", "z\u00e9+% .jpg"]:
         put_any_key(endpoint, f"{prefix}/{name}", jpeg(5))
@@ -126,17 +130,17 @@ def test_a_key_that_cannot_be_asked_for_costs_itself_alone(
 
 
 @pytest.mark.parametrize("endpoint", ["moto"], indirect=True)
-def test_many_keys_around_one_that_cannot_be_asked_for(
+def test_listing_many_keys_continues_after_an_invalid_one(
     proxy: Proxy, url: str, endpoint: str
 ) -> None:
-    """Three pages of a thousand, and a server that is away for a moment."""
+    """Three pages of a thousand keys, and a server that fails for a moment."""
     storage, prefix = open_storage(url), url.removeprefix(f"s3://{BUCKET}/")
     for number in range(2500):
         storage.write(f"{number:04d}.jpg", [b"1"])
     for number in range(2500):
         storage.sync(f"{number:04d}.jpg/")
     put_any_key(endpoint, f"{prefix}/1200//a.jpg", b"1")
-    # The second page is asked for once by obstore, and then anew.
+    # The second page is requested once by obstore, and then again by us.
     asked: list[str] = []
 
     def away(method: str, path: str) -> int | None:
@@ -149,7 +153,7 @@ def test_many_keys_around_one_that_cannot_be_asked_for(
     assert found == sorted(found)
 
 
-def test_extraction_from_a_bucket_into_it(
+def test_images_of_a_bucket_are_extracted_into_it(
     url: str, images: dict[str, bytes], small_vgg16: Path, tmp_path: Path
 ) -> None:
     extractor = sparsefeat.Extractor(small_vgg16, size=(32, 32))
@@ -165,7 +169,7 @@ def test_extraction_from_a_bucket_into_it(
     for name, content in images.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
-    # The name of a folder, which was that of an archive, is no reason to take it for one.
+    # A folder with the name of a former archive isn't taken for an archive.
     sparsefeat.extract(tmp_path, tmp_path / "f", model=extractor)
     ours, theirs = sparsefeat.open(store), sparsefeat.open(tmp_path / "f")
     assert sorted(ours.obs.path) == sorted(theirs.obs.path) == sorted(images)

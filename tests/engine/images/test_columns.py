@@ -1,4 +1,4 @@
-"""What is kept of the columns beside an image, whatever is in them."""
+"""Values of columns that are kept beside an image."""
 
 import datetime
 import decimal
@@ -17,7 +17,7 @@ def kept(value: object) -> object:
     return json.loads(Columns(keep="x").extra({"x": value})).get("x")
 
 
-def test_what_becomes_of_values() -> None:
+def test_values_are_converted_to_numbers_and_text() -> None:
     assert [kept(value) for value in (None, True, 5, -0.5, "a b\n")] == [
         None,
         True,
@@ -34,7 +34,7 @@ def test_what_becomes_of_values() -> None:
     assert kept("nul\0 half\ud83d \ud83d\ude00") == "nul\ufffd half\ufffd \U0001f600"
 
 
-def test_what_holds_itself_or_is_nested_too_deep_is_nothing() -> None:
+def test_recursive_and_deeply_nested_values_become_null() -> None:
     loop: list[object] = []
     loop.append(loop)
     assert kept(loop) is None
@@ -42,7 +42,7 @@ def test_what_holds_itself_or_is_nested_too_deep_is_nothing() -> None:
     for _ in range(100_000):
         deep = [deep]
     assert kept(deep) is None
-    while deep:  # or freeing it would be as deep
+    while deep:  # freeing the nested list would recurse as deeply
         deep = deep.pop()  # type: ignore[assignment]
 
 
@@ -63,7 +63,7 @@ def test_long_text_is_cut() -> None:
         min_size=1,
     )
 )
-def test_all_columns_together_fit_a_store(values: dict[str, object]) -> None:
+def test_texts_of_all_columns_are_cut_to_fit_a_store(values: dict[str, object]) -> None:
     text = Columns(keep=list(values)).extra(values)
     assert len(text.encode()) < TEXT_BYTES
     found = read_extra(text)
@@ -84,13 +84,13 @@ def test_all_columns_together_fit_a_store(values: dict[str, object]) -> None:
         [f"c{n}" for n in range(33)],
     ],
 )
-def test_names_that_are_refused(names: str) -> None:
+def test_invalid_names_of_columns_are_refused(names: str) -> None:
     with pytest.raises(InputError, match="expected") as told:
         Columns(keep=names)
     assert len(str(told.value).splitlines()) == 1
 
 
-def test_labels() -> None:
+def test_the_label_is_the_first_column_that_has_one() -> None:
     assert Columns().label_of({"class": 3, "label": "50%"}) == "50%25"
     assert Columns().label_of({"label": None, "cls": 3}) == "3"
     assert Columns().label_of({"kind": "x"}) is None

@@ -1,4 +1,4 @@
-"""Images inside of tar, zip and Parquet files."""
+"""Images in tar, zip and Parquet files."""
 
 import gzip
 import io
@@ -106,7 +106,7 @@ def test_every_image_is_found_and_read(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_folders_patterns_and_companions_are_those_inside(tmp_path: Path, kind: str) -> None:
+def test_patterns_and_companions_apply_inside_archives(tmp_path: Path, kind: str) -> None:
     files = {"cats/a.jpg": jpeg(1), "dogs/b.png": jpeg(2), "dogs/c.JPG": jpeg(3), "d/x.mov": b"0"}
     WRITERS[kind](tmp_path / f"shard{kind}", files)
     found = list_images(tmp_path)
@@ -117,7 +117,7 @@ def test_folders_patterns_and_companions_are_those_inside(tmp_path: Path, kind: 
     assert list(contents(list_images(tmp_path, exclude="dogs"))) == ["cats/a.jpg"]
 
 
-def test_a_webdataset_sample_says_its_label(tmp_path: Path) -> None:
+def test_labels_come_from_the_files_of_a_webdataset_sample(tmp_path: Path) -> None:
     files = [
         ("a/0.cls", b"7\n"),
         ("a/0.jpg", jpeg(0)),
@@ -138,7 +138,7 @@ def test_a_webdataset_sample_says_its_label(tmp_path: Path) -> None:
     ]
 
 
-def test_hugging_face_s_class_names(tmp_path: Path) -> None:
+def test_hugging_face_s_class_numbers_become_names(tmp_path: Path) -> None:
     metadata = {"info": {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}}
     columns = {"image": as_structs(IMAGES), "label": [0, 1, 1, 0, 5, None]}
     write_parquet(tmp_path / "train.parquet", columns, metadata)
@@ -147,8 +147,8 @@ def test_hugging_face_s_class_names(tmp_path: Path) -> None:
     assert labels == ["cat", "dog", "dog", "cat", "5", tmp_path.name]
 
 
-def test_img2dataset_s_rows(tmp_path: Path) -> None:
-    """Rows that it could not download have no bytes; the others are named by their key."""
+def test_rows_of_img2dataset_without_bytes_are_skipped(tmp_path: Path) -> None:
+    """img2dataset could not download these; the other rows are named by their key."""
     keys = [f"{n:09}" for n in range(3)]
     columns = {"key": keys, "status": ["success", "failed", "success"]}
     columns["jpg"] = [jpeg(0), None, jpeg(2)]  # type: ignore[list-item]
@@ -170,8 +170,8 @@ def test_a_table_without_images_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [".tar", ".tar.gz"])
-def test_tars_one_behind_another(tmp_path: Path, kind: str) -> None:
-    """As `cat` joins them; what follows the last one, and is none, counts for nothing."""
+def test_concatenated_tars_are_read_as_one(tmp_path: Path, kind: str) -> None:
+    """As `cat` joins them; other data after the last one are ignored."""
     names = sorted(IMAGES)
     for number, some in enumerate((names[:2], names[2:5], names[5:])):
         WRITERS[kind](tmp_path / f"{number}", {name: IMAGES[name] for name in some})
@@ -192,7 +192,7 @@ def test_tars_one_behind_another(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [".tar", ".tar.gz"])
-def test_what_came_before_a_cut_stays(tmp_path: Path, kind: str) -> None:
+def test_images_before_the_cut_of_a_truncated_tar_are_read(tmp_path: Path, kind: str) -> None:
     path = WRITERS[kind](tmp_path / f"shard{kind}", IMAGES)
     whole = path.read_bytes()
     seen = set()
@@ -208,14 +208,14 @@ def test_what_came_before_a_cut_stays(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [".zip", ".parquet"])
-def test_without_its_list_a_file_gives_nothing(tmp_path: Path, kind: str) -> None:
+def test_a_file_without_its_list_of_members_is_damaged(tmp_path: Path, kind: str) -> None:
     path = WRITERS[kind](tmp_path / f"shard{kind}", IMAGES)
     path.write_bytes(path.read_bytes()[:-20])
     assert "the file that holds it is damaged" in reasons(list_images(tmp_path))[path.name]
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_names_that_climb_and_names_that_come_twice(tmp_path: Path, kind: str) -> None:
+def test_names_that_lead_out_or_occur_twice_are_rejected(tmp_path: Path, kind: str) -> None:
     names = ["a.jpg", "../b.jpg", "c/../../d.jpg", "a.jpg", "e.jpg"]
     files = [(name, jpeg(n)) for n, name in enumerate(names)]
     path = tmp_path / f"shard{kind}"
@@ -239,7 +239,7 @@ def test_names_that_climb_and_names_that_come_twice(tmp_path: Path, kind: str) -
     }
 
 
-def test_a_zip_that_claims_too_little_costs_no_memory(tmp_path: Path) -> None:
+def test_a_zip_that_understates_sizes_costs_no_memory(tmp_path: Path) -> None:
     bomb = bytes(200 << 20)
     path = write_zip(tmp_path / "a.zip", [("a.jpg", bomb)], zipfile.ZIP_DEFLATED)
     raw = bytearray(path.read_bytes())
@@ -253,7 +253,7 @@ def test_a_zip_that_claims_too_little_costs_no_memory(tmp_path: Path) -> None:
         read_file(found, MOST)
 
 
-def test_what_is_encrypted_or_packed_otherwise(tmp_path: Path) -> None:
+def test_encrypted_and_unsupported_members_are_rejected(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", [("a.jpg", jpeg(0))], zipfile.ZIP_LZMA)
     assert reasons(list_images(tmp_path)) == {
         "a.zip/a.jpg": "compressed by a method other than deflate"
@@ -266,7 +266,9 @@ def test_what_is_encrypted_or_packed_otherwise(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [".tar", ".zip", ".parquet"])
-def test_a_file_that_changed_since_it_was_listed(tmp_path: Path, kind: str) -> None:
+def test_an_archive_that_changed_since_it_was_listed_is_a_failure(
+    tmp_path: Path, kind: str
+) -> None:
     path = WRITERS[kind](tmp_path / f"shard{kind}", IMAGES)
     first, *_ = list_images(tmp_path)
     assert isinstance(first, Source)
@@ -276,7 +278,7 @@ def test_a_file_that_changed_since_it_was_listed(tmp_path: Path, kind: str) -> N
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_rows_are_those_of_single_files(small_vgg16: Path, tmp_path: Path, kind: str) -> None:
+def test_rows_equal_those_of_single_files(small_vgg16: Path, tmp_path: Path, kind: str) -> None:
     (tmp_path / "single").mkdir()
     for name, content in IMAGES.items():
         (tmp_path / "single" / name).write_bytes(content)
@@ -299,15 +301,15 @@ def test_rows_are_those_of_single_files(small_vgg16: Path, tmp_path: Path, kind:
     assert read_original(path, root, sha256) == IMAGES["00002.jpg"]
 
 
-def test_an_extractor_takes_an_archive(small_vgg16: Path, tmp_path: Path) -> None:
+def test_an_extractor_accepts_an_archive(small_vgg16: Path, tmp_path: Path) -> None:
     path = WRITERS[".tar"](tmp_path / "0.tar", IMAGES)
     extractor = sparsefeat.Extractor(small_vgg16, size=(32, 32))
     for images in (path, [path], str(path)):
         assert sum(len(batch.rows) for batch in extractor.extract(images)) == 6
 
 
-def test_a_tar_with_holes(tmp_path: Path) -> None:
-    """GNU tar leaves zeros out of the archive: the image is what the file was."""
+def test_sparse_members_of_a_tar_are_read(tmp_path: Path) -> None:
+    """GNU tar omits zeros; the image has them again."""
     holed = jpeg(0) + bytes(1 << 20)
     (tmp_path / "a.jpg").write_bytes(jpeg(0))
     os.truncate(tmp_path / "a.jpg", len(holed))
@@ -319,7 +321,7 @@ def test_a_tar_with_holes(tmp_path: Path) -> None:
         assert contents(found) == {"a.jpg": holed, "b.jpg": jpeg(1)}
 
 
-def test_hard_links_are_the_files_they_lead_to(tmp_path: Path) -> None:
+def test_hard_links_are_read_as_the_linked_files(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "a.jpg").write_bytes(jpeg(0))
@@ -333,7 +335,7 @@ def test_hard_links_are_the_files_they_lead_to(tmp_path: Path) -> None:
     assert reasons(found) == {"b.tgz/b.jpg": "a hard link that can't be resolved"}
 
 
-def test_gzip_in_pieces_is_read_to_its_end(tmp_path: Path) -> None:
+def test_gzip_with_several_members_is_read_to_its_end(tmp_path: Path) -> None:
     whole = write_tar(tmp_path / "a", IMAGES.items()).read_bytes()
     cuts = (0, 3000, 7000, len(whole))
     packed = b"".join(gzip.compress(whole[a:b]) for a, b in itertools.pairwise(cuts))
@@ -351,8 +353,8 @@ def test_gzip_in_pieces_is_read_to_its_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("field", ["size", "extension"])
-def test_a_header_that_claims_too_much(tmp_path: Path, field: str) -> None:
-    """A size below zero sends tarfile round for ever; a name of a terabyte takes a terabyte."""
+def test_an_absurd_size_in_a_header_is_damage(tmp_path: Path, field: str) -> None:
+    """With a negative size tarfile would loop forever; with a name of a terabyte it would read one."""
     path = write_tar(tmp_path / "a.tar", IMAGES.items())
     raw = bytearray(path.read_bytes())
     at = raw.index(b"00003.jpg")
@@ -369,8 +371,8 @@ def test_a_header_that_claims_too_much(tmp_path: Path, field: str) -> None:
     assert "a header claims" in reasons(found)["a.tar"]
 
 
-def test_a_large_member_is_not_read(tmp_path: Path) -> None:
-    """Nor one that is left out: of a compressed tar its bytes would come with it."""
+def test_a_member_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    """Nor is one that is excluded, although a compressed tar yields bytes with each member."""
     zeros = gzip.compress(bytes(1 << 20))
     for name, mebibytes in (("film.mov", 300), ("a.jpg", (max_file_bytes(MAX_PIXELS) >> 20) + 1)):
         entry = tarfile.TarInfo(name)
@@ -389,7 +391,7 @@ def test_a_large_member_is_not_read(tmp_path: Path) -> None:
     }
 
 
-def test_many_images_of_one_name_are_not_kept(tmp_path: Path) -> None:
+def test_members_with_a_common_prefix_are_not_held_back(tmp_path: Path) -> None:
     files = [(f"frame.{n:04}.jpg", jpeg(n % 9)) for n in range(200)]
     source = find_image(write_tar(tmp_path / "a.tar.gz", files, "w:gz"))
     assert isinstance(source, Source)
@@ -398,7 +400,7 @@ def test_many_images_of_one_name_are_not_kept(tmp_path: Path) -> None:
     assert len(list_images(tmp_path)) == 200
 
 
-def test_what_odd_archives_raise_costs_them_alone(tmp_path: Path) -> None:
+def test_a_malformed_member_is_rejected_alone(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", [("x", b"0"), ("b.jpg", jpeg(1))], zipfile.ZIP_STORED)
     raw = path.read_bytes().replace(b"x", b"\0")  # an empty name
     path.write_bytes(raw)
@@ -416,7 +418,7 @@ def test_what_odd_archives_raise_costs_them_alone(tmp_path: Path) -> None:
     assert "a name that is too long" in said.values()
 
 
-def test_a_zip_that_packs_more_than_it_holds(tmp_path: Path) -> None:
+def test_a_zip_whose_sizes_exceed_the_file_is_damaged(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", [("a.jpg", jpeg(0))], zipfile.ZIP_DEFLATED)
     raw = bytearray(path.read_bytes())
     struct.pack_into("<I", raw, raw.rindex(b"PK\1\2") + 20, 1 << 30)
@@ -425,7 +427,7 @@ def test_a_zip_that_packs_more_than_it_holds(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_what_a_folder_would_hide_is_hidden_inside(tmp_path: Path, kind: str) -> None:
+def test_hidden_files_are_hidden_inside_archives_too(tmp_path: Path, kind: str) -> None:
     names = (".git/a.jpg", "a/.thumbs/b.jpg", "s.zarr/c", "__MACOSX/d.jpg", "100%.jpg", "e.jpg")
     files = {name: jpeg(n) for n, name in enumerate(names)}
     WRITERS[kind](tmp_path / f"shard{kind}", {**files, "in.zip": b"PK"})
@@ -435,8 +437,8 @@ def test_what_a_folder_would_hide_is_hidden_inside(tmp_path: Path, kind: str) ->
     assert found.unmatched == ()
 
 
-def test_an_archive_that_is_not_there(tmp_path: Path) -> None:
-    """An archive that the system refuses is no reject: the next run tries it again."""
+def test_a_missing_or_forbidden_archive_is_a_failure(tmp_path: Path) -> None:
+    """It isn't recorded as a reject, and the next run tries it again."""
     path = tmp_path / "0.tar"
     path.symlink_to(tmp_path / "gone.tar")
     (found,) = list_images(tmp_path)

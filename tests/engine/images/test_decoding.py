@@ -1,4 +1,4 @@
-"""What goes in, what comes out, and from many threads at once."""
+"""Kinds of inputs, their results, and decoding in many threads."""
 
 import hashlib
 import io
@@ -31,7 +31,7 @@ def decoded(image: Any, **options: Any) -> Decoded:
     return result
 
 
-def test_a_file_however_it_is_named(content: bytes, tmp_path: Path) -> None:
+def test_a_file_may_be_named_as_text_path_or_source(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "cats" / "100%.png"
     file.parent.mkdir()
     file.write_bytes(content)
@@ -83,7 +83,7 @@ def test_a_loaded_tiff_image_keeps_its_pixels(photographs: dict[str, Image.Image
     assert np.array_equal(decoded(image).pixels, expected)
 
 
-def test_arrays_of_every_shape(photographs: dict[str, Image.Image]) -> None:
+def test_arrays_of_any_height_and_width(photographs: dict[str, Image.Image]) -> None:
     grey = np.asarray(photographs["coffee"].convert("L"))
     expected = decoded(np.stack([grey] * 3, axis=2)).pixels
     assert np.array_equal(decoded(grey).pixels, expected)
@@ -96,7 +96,7 @@ def test_arrays_of_every_shape(photographs: dict[str, Image.Image]) -> None:
     assert decoded(backwards).row.sha256 == decoded(grey).row.sha256
 
 
-def test_pixels_do_not_share_memory_that_the_caller_may_change() -> None:
+def test_pixels_are_copied_from_the_caller_s_arrays() -> None:
     array = np.zeros((100, 80, 3), np.uint8)
     result = decoded(array)
     array[:] = 255
@@ -119,24 +119,24 @@ def test_an_array_without_pixels_is_a_reject() -> None:
         np.zeros(4, np.uint8),
     ],
 )
-def test_other_arrays_are_the_callers_mistake(array: npt.NDArray[Any]) -> None:
+def test_wrong_arrays_are_an_input_error(array: npt.NDArray[Any]) -> None:
     with pytest.raises(InputError, match="expected uint8"):
         decode(array, KERAS, (32, 32))
 
 
 @pytest.mark.parametrize("image", [None, 7, ["a.jpg"], io.BytesIO()])
-def test_other_types_are_the_callers_mistake(image: Any) -> None:
+def test_wrong_types_are_an_input_error(image: Any) -> None:
     with pytest.raises(InputError, match="expected a path, bytes"):
         decode(image, KERAS, (32, 32))
 
 
 @pytest.mark.parametrize("size", [(0, 5), (5, -1), (5.0, 5.0), (5,), 5, (1, 2, 3)])
-def test_other_sizes_are_the_callers_mistake(size: Any) -> None:
+def test_wrong_sizes_are_an_input_error(size: Any) -> None:
     with pytest.raises(InputError, match="two positive integers"):
         decode(np.zeros((4, 4), np.uint8), KERAS, size)
 
 
-def test_rejects_hold_what_is_known(tmp_path: Path) -> None:
+def test_rejects_have_size_time_and_digest_as_far_as_known(tmp_path: Path) -> None:
     file = tmp_path / "words.jpg"
     file.write_text("words")
     result = decode(file, KERAS, (32, 32))
@@ -149,7 +149,7 @@ def test_rejects_hold_what_is_known(tmp_path: Path) -> None:
     assert (gone.reason, gone.sha256) == ("no such file", "")
 
 
-def test_many_threads_give_what_one_gives(
+def test_many_threads_give_the_results_of_one(
     photographs: dict[str, Image.Image], tmp_path: Path
 ) -> None:
     files = []

@@ -1,4 +1,4 @@
-"""Links, loops, depth and numbers."""
+"""Folders with links, loops, deep paths and many files."""
 
 import os
 import subprocess
@@ -14,31 +14,31 @@ def touch(*files: Path) -> None:
         file.touch()
 
 
-def walked(root: Path) -> list[str]:
+def listed_names(root: Path) -> list[str]:
     return [item.path for item in FolderSearch(skip=None).files(str(root))]
 
 
-def test_loops_end(tmp_path: Path) -> None:
+def test_loops_of_links_end(tmp_path: Path) -> None:
     touch(tmp_path / "a" / "x", tmp_path / "b" / "y")
     (tmp_path / "a" / "loop").symlink_to(tmp_path)
     (tmp_path / "a" / "self").symlink_to(".")
     (tmp_path / "b" / "other").symlink_to("../a")
     (tmp_path / "broken-loop").symlink_to("broken-loop")
-    assert walked(tmp_path) == ["a/x", "b/y", "broken-loop"]
+    assert listed_names(tmp_path) == ["a/x", "b/y", "broken-loop"]
 
 
 def test_a_link_to_a_folder_elsewhere_is_followed_once_in_order(tmp_path: Path) -> None:
     touch(tmp_path / "far" / "m", tmp_path / "p" / "a", tmp_path / "p" / "z")
     (tmp_path / "p" / "link1").symlink_to("../far")
     (tmp_path / "p" / "link2").symlink_to("../far")
-    assert walked(tmp_path / "p") == ["a", "z", "link1/m"]
+    assert listed_names(tmp_path / "p") == ["a", "z", "link1/m"]
 
 
-def test_a_folder_is_listed_where_it_is_rather_than_by_a_link(tmp_path: Path) -> None:
+def test_a_folder_is_listed_at_its_own_path_rather_than_a_link_s(tmp_path: Path) -> None:
     touch(tmp_path / "zzz" / "x")
-    before = walked(tmp_path)
+    before = listed_names(tmp_path)
     (tmp_path / "aaa").symlink_to("zzz")
-    assert walked(tmp_path) == before == ["zzz/x"]
+    assert listed_names(tmp_path) == before == ["zzz/x"]
 
 
 def test_a_dangling_link_is_a_reject(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_link_to_a_file_has_the_size_of_the_file(tmp_path: Path) -> None:
     assert [item.bytes for item in FolderSearch(skip=None).files(str(tmp_path / "p"))] == [0, 5]
 
 
-def test_a_tree_deeper_than_the_stack_and_longer_than_a_path(tmp_path: Path) -> None:
+def test_a_tree_deeper_than_the_stack_and_the_longest_path(tmp_path: Path) -> None:
     here = os.open(tmp_path, os.O_RDONLY)
     try:
         for _ in range(2100):
@@ -67,7 +67,7 @@ def test_a_tree_deeper_than_the_stack_and_longer_than_a_path(tmp_path: Path) -> 
     try:
         (item,) = FolderSearch(skip=None).files(str(tmp_path))
     finally:
-        # shutil.rmtree, and with it pytest's own tidying, is recursive before Python 3.13
+        # before Python 3.13, shutil.rmtree is recursive, with which pytest cleans up
         subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
     assert getattr(item, "reason", "") == "the file could not be read: File name too long"
 
@@ -83,4 +83,4 @@ def test_many_files_take_little_memory(tmp_path: Path) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found == count
-    assert peak / count < 100  # bytes a file
+    assert peak / count < 100  # bytes per file

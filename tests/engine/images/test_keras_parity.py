@@ -1,4 +1,4 @@
-"""Preset "keras" gives what Keras gives, bit for bit, or a reject where Keras raises."""
+"""The preset `keras` equals Keras bit for bit, and rejects images for which Keras raises."""
 
 import io
 from collections.abc import Callable
@@ -134,7 +134,7 @@ if int(PIL.__version__.partition(".")[0]) < 13:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_format_and_mode(
+def test_every_format_and_mode_equals_keras(
     kind: str, photographs: dict[str, Image.Image], like_keras: Check, tmp_path: Path
 ) -> None:
     for (name, photograph), size in zip(photographs.items(), SIZES, strict=True):
@@ -152,7 +152,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "tiff", "webp-lossy"])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (2, 3)])
-def test_tiny_and_thin_images(
+def test_tiny_and_thin_images_equal_keras(
     kind: str,
     shape: Size,
     photographs: dict[str, Image.Image],
@@ -166,7 +166,7 @@ def test_tiny_and_thin_images(
 
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
-def test_random_pixels_modes_and_sizes(
+def test_random_pixels_modes_and_sizes_equal_keras(
     data: st.DataObject, like_keras: Check, scratch: Path
 ) -> None:
     mode, picture_format = data.draw(
@@ -229,12 +229,12 @@ def fragile(photographs: dict[str, Image.Image]) -> dict[str, bytes]:
     return {kind: KINDS[kind](small) for kind in FRAGILE}
 
 
-# Keras warns too, and goes on; here as there, a warning about metadata costs no image.
+# Keras warns, too, and continues: a warning about metadata doesn't reject an image.
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning")
 @pytest.mark.parametrize("kind", FRAGILE)
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
-def test_cut_anywhere(
+def test_files_cut_anywhere_behave_as_in_keras(
     kind: str, data: st.DataObject, fragile: dict[str, bytes], like_keras: Check, scratch: Path
 ) -> None:
     whole = fragile[kind]
@@ -247,7 +247,7 @@ def test_cut_anywhere(
 @pytest.mark.parametrize("kind", FRAGILE)
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
-def test_bytes_changed_anywhere(
+def test_files_with_changed_bytes_behave_as_in_keras(
     kind: str, data: st.DataObject, fragile: dict[str, bytes], like_keras: Check, scratch: Path
 ) -> None:
     broken = bytearray(fragile[kind])

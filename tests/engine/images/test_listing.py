@@ -1,4 +1,4 @@
-"""Listing real files with real odd names."""
+"""Listing of real files, some with unusual names."""
 
 import os
 import subprocess
@@ -43,7 +43,7 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_folder_in_the_order_of_bytes(inside: Path) -> None:
+def test_folders_are_listed_in_the_order_of_bytes(inside: Path) -> None:
     names: list[str | bytes] = [
         "b.jpg",
         "a/z.png",
@@ -82,7 +82,7 @@ def test_a_folder_in_the_order_of_bytes(inside: Path) -> None:
         (b"back\\slash.jpg", "back\\slash.jpg"),
     ],
 )
-def test_odd_names(name: bytes, path: str, inside: Path) -> None:
+def test_unusual_names_are_listed(name: bytes, path: str, inside: Path) -> None:
     make(inside / "photos", name)
     (item,) = list_images(["photos"])
     assert isinstance(item, Source)
@@ -92,7 +92,7 @@ def test_odd_names(name: bytes, path: str, inside: Path) -> None:
     assert named == [item]
 
 
-def test_labels_are_the_parent_folder(inside: Path) -> None:
+def test_the_label_is_the_name_of_the_parent_folder(inside: Path) -> None:
     make(inside / "photos", "x.jpg", "cats/a.jpg", b"50%\xff/a.jpg")
     found = list_images(["photos"])
     assert [item.label for item in found if isinstance(item, Source)] == [
@@ -113,7 +113,7 @@ def test_a_hidden_file_that_is_named_is_listed(inside: Path) -> None:
     assert paths(list_images([".hidden.jpg"])) == [".hidden.jpg"]
 
 
-def test_patterns_give_the_paths_that_their_folder_gives(inside: Path) -> None:
+def test_a_pattern_gives_the_same_paths_as_its_folder(inside: Path) -> None:
     make(inside / "photos", "a.jpg", "b.png", "c/d.jpg", "c/e/f.jpg", "c/e/g.png", ".h/i.jpg")
     everything = {item.path: item for item in list_images(["photos"])}
     for pattern, expected in {
@@ -130,13 +130,15 @@ def test_patterns_give_the_paths_that_their_folder_gives(inside: Path) -> None:
     assert paths(list_images([f"{inside}/p*/b.png"])) == ["photos/b.png"]
 
 
-def test_a_file_with_wildcards_in_its_name_is_that_file(inside: Path) -> None:
+def test_an_existing_name_with_wildcards_is_not_a_pattern(inside: Path) -> None:
     make(inside, "*.jpg", "other.jpg")
     assert paths(list_images(["*.jpg"])) == ["*.jpg"]
     assert paths(list_images(["*.jp?"])) == ["*.jpg", "other.jpg"]
 
 
-def test_roots_of_single_files(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_root_of_a_single_file_is_the_given_one_or_the_current_folder(
+    inside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make(inside, "photos/cats/a.jpg", "elsewhere/b.jpg")
     file = inside / "photos" / "cats" / "a.jpg"
     roots = {}
@@ -154,13 +156,13 @@ def test_roots_of_single_files(inside: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert (item.root, item.path) == ("/", str(file)[1:])
 
 
-def test_a_root_is_a_whole_folder_name(inside: Path) -> None:
+def test_a_root_matches_only_whole_folder_names(inside: Path) -> None:
     make(inside, "photos2/a.jpg", "photos/b.jpg")
     (item,) = list_images(["photos2/a.jpg"], root="photos")
     assert item.path == "photos2/a.jpg"
 
 
-def test_a_file_named_twice_comes_once_where_it_came_first(inside: Path) -> None:
+def test_a_file_that_is_named_twice_is_listed_once(inside: Path) -> None:
     make(inside, "p/a.jpg", "p/b.jpg", "p/c/d.jpg")
     found = list_images(["p/b.jpg", "p/c", "p/*.jpg", "p", "./p/../p/b.jpg", inside / "p"])
     assert [(item.path, item.root) for item in found] == [
@@ -170,7 +172,7 @@ def test_a_file_named_twice_comes_once_where_it_came_first(inside: Path) -> None
     ]
 
 
-def test_a_link_in_front_of_two_dots_leads_where_the_system_says(inside: Path) -> None:
+def test_two_dots_after_a_link_are_resolved_as_by_the_system(inside: Path) -> None:
     make(inside, "real/inner/x.jpg", "real/right.jpg", "wrong.jpg")
     (inside / "link").symlink_to("real/inner")
     (item,) = list_images(["link/../right.jpg"])
@@ -178,7 +180,7 @@ def test_a_link_in_front_of_two_dots_leads_where_the_system_says(inside: Path) -
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\0"])
-def test_lists(end: str, inside: Path) -> None:
+def test_lists_of_paths_are_read(end: str, inside: Path) -> None:
     make(inside, "p/a.jpg", "p/b b.jpg", "p/c.jpg")
     (inside / "list").write_text(
         end.join(["p/c.jpg", "", "p/b b.jpg", "p/gone.jpg", "p", "p/c.jpg", ""]), newline=""
@@ -198,7 +200,7 @@ def test_a_list_with_nul_may_hold_newlines_and_any_bytes(inside: Path) -> None:
     assert paths(list_images([], files_from="list")) == ["two\nlines", "%FF%FE"]
 
 
-def test_a_list_from_standard_input(inside: Path) -> None:
+def test_a_list_may_come_from_standard_input(inside: Path) -> None:
     make(inside, b"a.jpg", b"caf\xe9.jpg")
     code = (
         "from sparsefeat.images import list_images\n"
@@ -221,7 +223,7 @@ def test_a_list_from_standard_input(inside: Path) -> None:
         ["dangling"],
     ],
 )
-def test_what_names_nothing_is_an_error(inputs: list[str], inside: Path) -> None:
+def test_names_that_match_nothing_are_an_error(inputs: list[str], inside: Path) -> None:
     make(inside, "a.jpg")
     (inside / "empty").mkdir()
     (inside / "dangling").symlink_to("nowhere")
@@ -236,7 +238,7 @@ def test_a_missing_list_is_an_error(inside: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"\0", b"\xef\xbb\xbf", b"\xff\xfe\r\0\n\0"])
-def test_an_empty_list_is_nothing_to_do(inside: Path, content: bytes) -> None:
+def test_an_empty_list_gives_no_images(inside: Path, content: bytes) -> None:
     (inside / "list").write_bytes(content)
     assert list_images([], files_from="list") == []
     assert list_images([]) == []
@@ -245,13 +247,13 @@ def test_an_empty_list_is_nothing_to_do(inside: Path, content: bytes) -> None:
         list_images("empty", files_from="list")
 
 
-def test_a_listed_folder_is_searched_unless_the_list_has_what_is_in_it(inside: Path) -> None:
+def test_a_listed_folder_is_searched_unless_its_files_are_listed_too(inside: Path) -> None:
     make(inside, "p/a.jpg", "p/b.jpg", "p/c/d.jpg", "q/e.jpg", "q/f/g.jpg", "empty/x.mov")
     (inside / "list").write_text("p\np/a.jpg\np/c\nq\nempty\n")
     found = list_images([], files_from="list")
     assert paths(found) == ["p/a.jpg", "d.jpg", "e.jpg", "f/g.jpg"]
     assert found[1].root == str(inside / "p/c")
-    # As find writes it: folders beside what is in them.
+    # As `find` writes it: folders and the files in them.
     written = subprocess.run(["find", "p", "-print0"], capture_output=True, check=True).stdout
     (inside / "list").write_bytes(written)
     assert sorted(paths(list_images([], files_from="list"))) == [
@@ -261,7 +263,7 @@ def test_a_listed_folder_is_searched_unless_the_list_has_what_is_in_it(inside: P
     ]
 
 
-def test_one_path_is_taken_as_a_list_of_one(inside: Path) -> None:
+def test_a_single_path_is_accepted(inside: Path) -> None:
     make(inside, "p/a.jpg", "p/b.png")
     assert paths(list_images("p")) == paths(list_images(Path("p"))) == ["a.jpg", "b.png"]
     assert paths(list_images("p/*.jpg")) == ["a.jpg"]
@@ -271,7 +273,7 @@ def test_one_path_is_taken_as_a_list_of_one(inside: Path) -> None:
 @pytest.mark.parametrize(
     "inputs", [None, 3, b"p", {"p": 1}, [None], [b"p"], [["p"]], [np.zeros((2, 2))], np.zeros(2)]
 )
-def test_what_is_no_path_is_an_error(inputs: Any) -> None:
+def test_inputs_that_are_not_paths_are_refused(inputs: Any) -> None:
     with pytest.raises(InputError, match=r"^got a \w+.*expected"):
         list_images(inputs)
 
@@ -286,7 +288,7 @@ def test_patterns_ignore_case(inside: Path) -> None:
         list_images("Photos/A.jpg")  # a name, not a pattern
 
 
-def test_folders_with_brackets_are_those_folders(inside: Path) -> None:
+def test_existing_folders_with_brackets_are_not_patterns(inside: Path) -> None:
     make(inside, "p [2019]/a.jpg", "p [2019]/x [1]/b.JPG", "p 2/no.jpg", "p [x/c.jpg", "q*/d.jpg")
     assert paths(list_images("p [2019]")) == ["a.jpg", "x [1]/b.JPG"]
     for pattern, expected in {
@@ -304,7 +306,7 @@ def test_folders_with_brackets_are_those_folders(inside: Path) -> None:
         list_images("p [2019]/gone.jpg")
 
 
-def test_companions_are_counted_and_not_listed(inside: Path) -> None:
+def test_companions_are_skipped_and_counted(inside: Path) -> None:
     make(inside / "p", "a.jpg", "a.MOV", "a.xmp", "x/b.mov", "desktop.ini", "x/Thumbs.db", "n.bin")
     found = list_images("p")
     assert paths(found) == ["a.jpg", "n.bin"]
@@ -314,7 +316,7 @@ def test_companions_are_counted_and_not_listed(inside: Path) -> None:
     listed = list_images([], files_from="list")
     assert paths(listed) == ["p/a.jpg"]
     assert listed.companions == {".mov": 1, "._*": 1, ".ds_store": 1}
-    # Who names one means it.
+    # A companion that is named itself is listed.
     named = list_images(["p/a.MOV", "p/a.jpg"])
     assert (paths(named), named.companions) == (["p/a.MOV", "p/a.jpg"], {})
     assert paths(list_images("p", include="*.mov")) == ["a.MOV", "x/b.mov"]
@@ -322,7 +324,7 @@ def test_companions_are_counted_and_not_listed(inside: Path) -> None:
         list_images("p/*.ini")
 
 
-def test_raw_photographs_are_counted_by_themselves(inside: Path) -> None:
+def test_raw_photographs_are_counted_separately(inside: Path) -> None:
     make(inside / "p", "a.CR2", "a.jpg", "b.nef", "b.xmp", "c.nef", "Icon\r")
     make(inside / "p" / "Previews.lrdata", "d.jpg")
     found = list_images("p")
@@ -345,7 +347,7 @@ def test_an_include_that_matches_nothing_is_named(inside: Path) -> None:
     assert paths(list_images("p", include=["*.tif", "x"])) == ["x/c.png"]
 
 
-def test_include_and_exclude(inside: Path) -> None:
+def test_include_and_exclude_choose_files(inside: Path) -> None:
     make(inside / "p", "a.jpg", "b.PNG", "raw/c.jpg", "x/raw/d.jpg", "x/e-edit.jpg", "x/f.jpg")
     for options, expected in (
         ({"include": "*.jpg"}, ["a.jpg", "raw/c.jpg", "x/e-edit.jpg", "x/f.jpg", "x/raw/d.jpg"]),
@@ -377,9 +379,9 @@ def test_include_and_exclude(inside: Path) -> None:
             list_images("p", exclude=[pattern])  # type: ignore[list-item]
 
 
-def test_patterns_of_a_shell_are_understood_or_refused(inside: Path) -> None:
+def test_relative_prefixes_of_patterns_are_accepted_or_refused(inside: Path) -> None:
     make(inside / "p", "a.jpg", "raw/b.jpg", "x/raw/c.jpg")
-    # "./" is at any depth, as every pattern is.
+    # "./" matches at any depth, as every pattern does.
     for pattern in ("raw", "./raw", "././raw/"):
         found = list_images("p", exclude=pattern)
         assert (paths(found), found.unmatched) == (["a.jpg"], ()), pattern
@@ -390,7 +392,7 @@ def test_patterns_of_a_shell_are_understood_or_refused(inside: Path) -> None:
             list_images("p", include=[pattern])
 
 
-def test_a_pattern_that_matches_nothing_is_told(inside: Path) -> None:
+def test_a_pattern_that_matches_nothing_is_reported(inside: Path) -> None:
     make(inside / "p", "a.jpg", "a.png", "raw/b.jpg", "b.mov", "c.jpg")
     patterns = ["p/raw", "raw", "RAW/*.jpg", "a.*", "*.png", "*.mov", "*.gif"]
     found = list_images("p", exclude=patterns, include=["*.jpg", "*.jpeg", "raw/b.jpg", "a.*"])
@@ -400,11 +402,11 @@ def test_a_pattern_that_matches_nothing_is_told(inside: Path) -> None:
         *(("exclude", pattern) for pattern in ("p/raw", "RAW/*.jpg", "*.gif")),
     )
     assert list_images("p").unmatched == ()
-    # What is named itself is relative to the current folder.
+    # Arguments themselves are relative to the current folder.
     assert list_images(["p/a.jpg", "p/raw/b.jpg"], exclude="p/raw").unmatched == ()
 
 
-def test_a_list_with_entries_and_no_photographs(inside: Path) -> None:
+def test_a_list_whose_entries_hold_no_images_is_an_error(inside: Path) -> None:
     (inside / "mount").mkdir()
     make(inside, "a.mov")
     for entries, says in (
@@ -427,7 +429,7 @@ def test_an_excluded_folder_is_not_entered(tmp_path: Path) -> None:
     assert paths(found) == ["open.jpg"]
 
 
-def test_addresses_are_not_fetched(inside: Path) -> None:
+def test_urls_are_not_downloaded(inside: Path) -> None:
     with pytest.raises(SourceError, match="does not download"):
         list_images("https://example.org/a.jpg?size=2")
     (inside / "list").write_text("file:///p/a.jpg\np/a.jpg\n")
@@ -436,20 +438,20 @@ def test_addresses_are_not_fetched(inside: Path) -> None:
     assert (item.path, item.reason) == ("file:///p/a.jpg", str(Reason.URL))
 
 
-def test_half_a_character_is_no_name() -> None:
+def test_a_lone_surrogate_is_a_missing_file() -> None:
     item = find_image("\ud800.jpg")
     assert isinstance(item, Reject)
     assert item.reason == "no such file"
 
 
-def test_only_lost_files_are_rejects_not_an_error(inside: Path) -> None:
+def test_a_list_of_missing_files_gives_failures_and_no_error(inside: Path) -> None:
     (inside / "list").write_bytes(b"gone\n")
     (item,) = list_images([], files_from="list")
     assert isinstance(item, Reject)
     assert (item.path, item.root, item.sha256) == ("gone", str(inside), "")
 
 
-def test_special_files(inside: Path) -> None:
+def test_special_files_are_skipped_or_rejected_if_named(inside: Path) -> None:
     make(inside / "p", "a.jpg")
     os.mkfifo(inside / "p" / "fifo.jpg")
     assert paths(list_images(["p"])) == ["a.jpg"]
@@ -464,7 +466,7 @@ def test_a_nul_in_a_path_is_a_missing_file() -> None:
     assert item.reason == "no such file"
 
 
-def test_a_forbidden_folder_is_a_reject_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_a_forbidden_folder_is_reported_and_the_rest_is_listed(tmp_path: Path) -> None:
     make(tmp_path / "p", "closed/a.jpg", "open.jpg")
     (tmp_path / "p" / "closed").chmod(0)
     with as_nobody(tmp_path):

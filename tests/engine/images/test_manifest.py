@@ -1,4 +1,4 @@
-"""Tables of paths: Parquet and CSV files that list images, a row each."""
+"""Tables of paths: Parquet and CSV files with an image per row."""
 
 import csv
 import itertools
@@ -27,7 +27,7 @@ CONTENTS = {f"{name}.jpg": name.encode() * 9 for name in ("one", "two", "three")
 
 @pytest.fixture(autouse=True)
 def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder `data` with images and archives of them; the current one lies elsewhere."""
+    """A folder `data` with images and archives; the current folder is another one."""
     folder = tmp_path / "data"
     (folder / "cats").mkdir(parents=True)
     for name, content in CONTENTS.items():
@@ -59,7 +59,7 @@ def described(found: Source | Reject) -> tuple[str, str, str]:
 
 
 @pytest.mark.parametrize("kind", [".csv", ".tsv", ".parquet"])
-def test_paths_labels_and_what_is_kept(inside: Path, kind: str) -> None:
+def test_paths_labels_and_kept_columns_are_read(inside: Path, kind: str) -> None:
     columns = {
         "key": ["0001", "0002", "0003"],
         "path": ["cats/one.jpg", str(inside / "cats/two.jpg"), "cats/../cats/three.jpg"],
@@ -91,7 +91,9 @@ def test_paths_labels_and_what_is_kept(inside: Path, kind: str) -> None:
         (["caption", "key"], "key"),
     ],
 )
-def test_the_column_of_paths(inside: Path, columns: list[str], chosen: str) -> None:
+def test_the_column_of_paths_is_found_by_its_name(
+    inside: Path, columns: list[str], chosen: str
+) -> None:
     rows = {name: ["cats/one.jpg" if name == chosen else "nothing"] for name in columns}
     for kind in (".csv", ".parquet"):
         (found,) = list_images(files_from=write_table(inside / f"list{kind}", rows))
@@ -103,7 +105,7 @@ def test_the_column_of_paths(inside: Path, columns: list[str], chosen: str) -> N
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("delimiter", [",", ";"])
-def test_csv_as_spreadsheets_write_it(inside: Path, encoding: str, delimiter: str) -> None:
+def test_csv_of_spreadsheets_is_read(inside: Path, encoding: str, delimiter: str) -> None:
     (inside / "cats/été.jpg").write_bytes(b"x")
     rows = [["path", "note"], ["cats/été.jpg", "line\none"], [], ["cats/two.jpg"]]
     write_csv(inside / "list.csv", rows, encoding=encoding, delimiter=delimiter)
@@ -114,7 +116,7 @@ def test_csv_as_spreadsheets_write_it(inside: Path, encoding: str, delimiter: st
     ]
 
 
-def test_numbers_in_csv(inside: Path) -> None:
+def test_numbers_in_csv_are_recognized(inside: Path) -> None:
     texts = ["7", "-1", "0", "007", "0.50", "1.5e3", "1e3", "99999999999999999999", "x", ""]
     rows = [["path", "n"], *(["cats/one.jpg", text] for text in texts)]
     write_csv(inside / "list.csv", rows)
@@ -127,7 +129,7 @@ def test_numbers_in_csv(inside: Path) -> None:
     assert kept == expected
 
 
-def test_members_of_archives(inside: Path) -> None:
+def test_members_of_archives_are_listed_by_path(inside: Path) -> None:
     names = ["a.tar/inner/two.jpg", "a.tar.gz/inner/two.jpg", "a.tar.gz/inner/one.jpg"]
     lost = ["a.tar/inner/gone.jpg", "b.tar/inner/one.jpg", "cats"]
     write_table(inside / "list.parquet", {"path": names + lost, "n": [1, 2, 3, 4, 5, 6]})
@@ -142,7 +144,7 @@ def test_members_of_archives(inside: Path) -> None:
     assert failed == [*zip(lost, reasons, strict=True)]
 
 
-def test_members_of_archives_in_a_list_of_lines(inside: Path, tmp_path: Path) -> None:
+def test_members_of_archives_may_be_in_a_list_of_lines(inside: Path, tmp_path: Path) -> None:
     Path("list.txt").write_text("../data/a.tar/inner/two.jpg\n../data/a.tar.gz/inner/one.jpg\n")
     found = list_images(files_from="list.txt", root="..")
     assert [each.path for each in found] == [
@@ -156,7 +158,7 @@ def test_members_of_archives_in_a_list_of_lines(inside: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     "paths", [["a.tar", "a.tar/inner/one.jpg"], ["a.tar/inner/one.jpg", "a.tar"]]
 )
-def test_an_archive_in_a_table_brings_all_that_is_in_it(inside: Path, paths: list[str]) -> None:
+def test_an_archive_in_a_table_gives_all_of_its_images(inside: Path, paths: list[str]) -> None:
     write_table(inside / "list.csv", {"path": paths, "n": [1, 2]})
     found = [described(each) for each in list_images(files_from=inside / "list.csv", keep="n")]
     assert sorted(path for path, *_ in found) == [
@@ -167,7 +169,7 @@ def test_an_archive_in_a_table_brings_all_that_is_in_it(inside: Path, paths: lis
     assert kept["a.tar/inner/one.jpg"] == '{"n":1}'
 
 
-def test_each_shard_has_its_own_rows(inside: Path) -> None:
+def test_shards_divide_the_rows(inside: Path) -> None:
     for number in range(40):
         (inside / f"{number}.jpg").write_bytes(b"x")
     paths = [f"{number}.jpg" for number in range(40)] + ["a.tar/inner/one.jpg", "a.tar/inner/x"]
@@ -181,7 +183,7 @@ def test_each_shard_has_its_own_rows(inside: Path) -> None:
     assert sum(any("a.tar" in path for path in share) for share in shares) == 1
 
 
-def test_patterns_and_the_store_hold_for_tables_too(inside: Path) -> None:
+def test_patterns_and_skipped_folders_apply_to_tables(inside: Path) -> None:
     write_table(inside / "list.csv", {"path": ["cats/one.jpg", "cats/two.jpg", "x.txt", "a.tar"]})
     found = list_images(files_from=inside / "list.csv", include="t*.jpg", exclude="a.tar")
     assert [each.path for each in found] == ["cats/two.jpg"]
@@ -217,8 +219,8 @@ def test_errors_say_what_to_do(
     assert len(str(told.value).splitlines()) == 1
 
 
-def test_a_column_whose_name_is_damaged(inside: Path) -> None:
-    """The name is in several places; pyarrow raises UnicodeDecodeError for some."""
+def test_a_damaged_column_name_is_reported(inside: Path) -> None:
+    """The name occurs several times in a file; for some, pyarrow raises UnicodeDecodeError."""
     content = write_table(inside / "l.parquet", {"path": ["x"], "caption": ["y"]}).read_bytes()
     outcomes: set[int | str] = set()
     for found in re.finditer(b"caption", content):
@@ -232,7 +234,7 @@ def test_a_column_whose_name_is_damaged(inside: Path) -> None:
     assert outcomes <= {1, "can't be read as Parquet"}
 
 
-def test_other_errors(inside: Path) -> None:
+def test_wrong_columns_urls_and_empty_tables(inside: Path) -> None:
     write_table(inside / "l.parquet", {"path": ["x"], "n": [1], "image": [b"x"]})
     with pytest.raises(SourceError, match=r"'n' of .* is not text"):
         list_images(files_from=inside / "l.parquet", path_column="n")
@@ -246,7 +248,7 @@ def test_other_errors(inside: Path) -> None:
     assert list_images(files_from=inside / "l.csv") == []
 
 
-def test_a_table_is_never_in_memory_as_a_whole(inside: Path) -> None:
+def test_a_table_is_read_in_pieces(inside: Path) -> None:
     rows = 20_000
     note = ["note " * 200] * rows
     pq.write_table(
@@ -266,7 +268,7 @@ def test_a_table_is_never_in_memory_as_a_whole(inside: Path) -> None:
         assert peak < 12 << 20 < (inside / f"l{kind}").stat().st_size, kind
 
 
-def test_objects_and_members_in_a_bucket(url: str, inside: Path) -> None:
+def test_a_table_may_name_objects_and_members_in_a_bucket(url: str, inside: Path) -> None:
     storage = open_storage(url)
 
     def put(name: str, content: bytes) -> None:
@@ -289,7 +291,7 @@ def test_objects_and_members_in_a_bucket(url: str, inside: Path) -> None:
     assert contents == [CONTENTS["one.jpg"], CONTENTS["two.jpg"]]
 
 
-def test_extract_and_extractor_take_a_search(small_vgg16: Path, inside: Path) -> None:
+def test_extract_and_extractor_accept_a_search(small_vgg16: Path, inside: Path) -> None:
     from PIL import Image
 
     for number, name in enumerate(("x.png", "y.png")):

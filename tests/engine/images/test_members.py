@@ -1,4 +1,4 @@
-"""Single images in files that hold others, by their paths."""
+"""Single images in archives, read by their paths."""
 
 import hashlib
 import io
@@ -20,7 +20,7 @@ NAMES = [f"inner/{number:03}.jpg" for number in range(N)]
 
 @pytest.fixture(scope="module")
 def contents() -> dict[str, bytes]:
-    """What no compression makes smaller."""
+    """Contents that compression doesn't make smaller."""
     generator = np.random.default_rng(0)
     return {name: generator.bytes(20_000) for name in NAMES}
 
@@ -42,7 +42,7 @@ def original(archive: Path, name: str, contents: dict[str, bytes]) -> bytes | st
     return read_original(f"{archive.name}/{name}", str(archive.parent), digest)
 
 
-def test_asked_for_in_order_an_archive_is_read_once(
+def test_members_in_the_archive_s_order_are_read_in_one_pass(
     archive: Path, contents: dict[str, bytes]
 ) -> None:
     before = bytes_read()
@@ -51,7 +51,7 @@ def test_asked_for_in_order_an_archive_is_read_once(
     assert bytes_read() - before < 2.5 * archive.stat().st_size
 
 
-def test_asked_for_in_any_order(archive: Path, contents: dict[str, bytes]) -> None:
+def test_members_are_read_in_any_order(archive: Path, contents: dict[str, bytes]) -> None:
     for name in [NAMES[40], NAMES[3], NAMES[3], NAMES[59], NAMES[0]]:
         assert original(archive, name, contents) == contents[name]
     gone = read_original(f"{archive.name}/inner/gone.jpg", str(archive.parent), "0" * 64)
@@ -59,7 +59,9 @@ def test_asked_for_in_any_order(archive: Path, contents: dict[str, bytes]) -> No
     assert original(archive, NAMES[7], contents) == contents[NAMES[7]]
 
 
-def test_an_archive_that_was_written_anew(archive: Path, contents: dict[str, bytes]) -> None:
+def test_members_of_a_rewritten_archive_have_changed(
+    archive: Path, contents: dict[str, bytes]
+) -> None:
     assert original(archive, NAMES[1], contents) == contents[NAMES[1]]
     with tarfile.open(archive, "w:gz" if archive.suffix == ".gz" else "w") as tar:
         entry = tarfile.TarInfo(NAMES[1])
@@ -72,7 +74,7 @@ def test_an_archive_that_was_written_anew(archive: Path, contents: dict[str, byt
     assert original(archive, NAMES[2], contents) == "no such file"
 
 
-def test_a_folder_that_is_named_like_an_archive(tmp_path: Path) -> None:
+def test_a_folder_with_the_name_of_an_archive_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / "a.tar").mkdir()
     (tmp_path / "a.tar" / "x.jpg").write_bytes(b"x")
     found = find_image(tmp_path / "a.tar" / "x.jpg", root=str(tmp_path))
@@ -82,7 +84,7 @@ def test_a_folder_that_is_named_like_an_archive(tmp_path: Path) -> None:
     assert (lost.path, getattr(lost, "reason", "")) == ("a.tar/y.jpg", "no such file")
 
 
-def test_where_an_archive_ends_and_its_members_begin() -> None:
+def test_the_archive_of_a_member_s_path_is_found() -> None:
     assert container_above("a/b.ZIP/c.tar/d.jpg") == "a/b.ZIP"
     assert container_above("a/b.zip") is None
     assert container_above("s3://bucket/x.parquet/000") == "s3://bucket/x.parquet"

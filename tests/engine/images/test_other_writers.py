@@ -1,4 +1,4 @@
-"""Inputs made by other tools' own writers: img2dataset, webdataset, datasets."""
+"""Inputs that other tools wrote: img2dataset, webdataset, datasets."""
 
 import io
 import json
@@ -34,7 +34,7 @@ def jpeg(number: int) -> bytes:
 
 
 def facts(found: Iterable[Source | Reject]) -> list[tuple[str, str, dict[str, Any]]]:
-    """Path, label and what is kept of each, none of which may be a reject."""
+    """Path, label and kept columns of each image, none of which may be a reject."""
     described = []
     for each in found:
         assert isinstance(each, Source), each
@@ -43,8 +43,8 @@ def facts(found: Iterable[Source | Reject]) -> list[tuple[str, str, dict[str, An
     return described
 
 
-def test_img2dataset_s_shards(small_vgg16: Path, tmp_path: Path) -> None:
-    """The Parquet file beside each tar has no images: it isn't damaged, and costs no reject."""
+def test_shards_of_img2dataset_are_read(small_vgg16: Path, tmp_path: Path) -> None:
+    """The Parquet file beside each tar has no images; it is neither damaged nor a reject."""
     found = list_images(IMG2DATASET / "webdataset", keep="key,caption,url,exif")
     assert sorted((path, kept["key"], kept["caption"]) for path, _, kept in facts(found)) == [
         (f"0000{key[4]}.tar/{key}.jpg", key, caption) for key, caption in CAPTIONS.items()
@@ -66,7 +66,7 @@ def test_img2dataset_s_shards(small_vgg16: Path, tmp_path: Path) -> None:
         assert (tar["block5_pool"][one] - parquet["block5_pool"][other]).nnz == 0
 
 
-def test_img2dataset_s_parquet() -> None:
+def test_parquet_of_img2dataset_is_read() -> None:
     found = facts(list_images(IMG2DATASET / "parquet", keep="status,original_width,caption"))
     assert sorted((path, kept["caption"]) for path, _, kept in found) == [
         (f"0000{key[4]}.parquet/{key}", caption) for key, caption in CAPTIONS.items()
@@ -75,7 +75,7 @@ def test_img2dataset_s_parquet() -> None:
 
 
 @pytest.mark.parametrize("pattern", ["s-%03d.tar", "s-%03d.tar.gz"])
-def test_webdataset_s_shards(tmp_path: Path, pattern: str) -> None:
+def test_shards_of_webdataset_are_read(tmp_path: Path, pattern: str) -> None:
     import webdataset
 
     compressed = pattern.endswith("gz")
@@ -108,8 +108,8 @@ def test_webdataset_s_shards(tmp_path: Path, pattern: str) -> None:
     ]
 
 
-def test_webdataset_s_tar_writer(tmp_path: Path) -> None:
-    """Captions in .txt alone; a field that is an image in some samples is no column."""
+def test_tars_of_webdataset_s_writer_are_read(tmp_path: Path) -> None:
+    """Only .txt files are captions; a field that is an image in some samples is not a column."""
     import webdataset
 
     with webdataset.TarWriter(str(tmp_path / "a.tar")) as writer:
@@ -161,7 +161,7 @@ EXPECTED = [
 ]
 
 
-def test_hugging_face_s_parquet_with_images(dataset: Any, tmp_path: Path) -> None:
+def test_parquet_of_hugging_face_with_images_is_read(dataset: Any, tmp_path: Path) -> None:
     from datasets.table import embed_table_storage
 
     embedded = dataset.with_format("arrow").map(embed_table_storage, batched=True)
@@ -174,8 +174,10 @@ def test_hugging_face_s_parquet_with_images(dataset: Any, tmp_path: Path) -> Non
     assert [label for _, label, _ in named] == ["tabby", "pug", "beagle", "tabby"]
 
 
-def test_hugging_face_s_parquet_of_paths(dataset: Any, tmp_path: Path) -> None:
-    """Without `embed_table_storage` it has paths and no bytes: it is a table that lists files."""
+def test_parquet_of_hugging_face_with_paths_is_read_as_a_table(
+    dataset: Any, tmp_path: Path
+) -> None:
+    """Without `embed_table_storage` it has paths but no bytes."""
     dataset.to_parquet(tmp_path / "out.parquet")
     (refused,) = list_images(tmp_path / "out.parquet")
     assert isinstance(refused, Reject)
@@ -186,7 +188,7 @@ def test_hugging_face_s_parquet_of_paths(dataset: Any, tmp_path: Path) -> None:
     assert found[3][1] == "files"
 
 
-def test_columns_that_are_wanted_and_not_there_cost_nothing() -> None:
+def test_requested_columns_that_are_missing_are_reported_as_unmatched() -> None:
     folders = [IMG2DATASET / "webdataset", IMG2DATASET / "parquet"]
     found = list_images(folders, keep="nothing", label_column="nobody")
     assert len(facts(found)) == 10

@@ -1,4 +1,4 @@
-"""Lists of paths as other programs write them."""
+"""Lists of paths that other programs wrote."""
 
 import io
 import os
@@ -33,14 +33,14 @@ def read(content: bytes) -> list[str]:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\0"])
-def test_encodings_and_line_ends(encoding: str, end: str) -> None:
+def test_encodings_and_line_ends_are_recognized(encoding: str, end: str) -> None:
     assert read("".join(name + end for name in NAMES).encode(encoding)) == NAMES
     assert read(end.join(NAMES).encode(encoding)) == NAMES
     assert read("".encode(encoding)) == []
 
 
 @pytest.mark.parametrize("mark", [b"\xff\xfe", b"\xfe\xff"])
-def test_utf_16_of_either_order_as_powershell_writes_it(mark: bytes) -> None:
+def test_utf_16_of_powershell_is_read_in_either_byte_order(mark: bytes) -> None:
     encoding = "utf-16-le" if mark == b"\xff\xfe" else "utf-16-be"
     assert read(mark + "p/a.jpg\r\np/été 二.jpg\r\n".encode(encoding)) == NAMES[:2]
 
@@ -73,18 +73,18 @@ def numbers() -> bytes:
 
 @pytest.mark.parametrize("make", [a_image, an_archive, numbers])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
-def test_a_file_that_is_no_text_is_an_error(make: Callable[[], bytes], mark: bytes) -> None:
+def test_a_file_that_is_not_text_is_an_error(make: Callable[[], bytes], mark: bytes) -> None:
     with pytest.raises(SourceError, match=r"^'list' is not text, expected a list of paths, one "):
         read(mark + make())
 
 
-def test_names_with_control_characters_are_names_where_they_are_there() -> None:
+def test_existing_names_with_control_characters_are_accepted() -> None:
     for name in ("p/bell\a", "p/escape\x1b[1m"):
         Path(name).touch()
         assert read(f"p/gone.jpg\n{name}\n".encode()) == ["p/gone.jpg", name]
 
 
-def test_a_list_of_addresses_is_an_error() -> None:
+def test_a_list_of_only_urls_is_an_error() -> None:
     addresses = ["file:///p/a.jpg", "https://example.org/b.jpg"]
     with pytest.raises(SourceError, match=r"lists URLs, such as file:///p/a\.jpg, expected"):
         read("\n".join(addresses).encode())
@@ -93,13 +93,13 @@ def test_a_list_of_addresses_is_an_error() -> None:
         read_path_list("file:///p/list")
 
 
-def test_a_mark_that_lies_is_an_error() -> None:
+def test_a_wrong_byte_order_mark_is_an_error() -> None:
     for content in (b"\xff\xfep/a.jpg", b"\xff\xfe\x00\xd8\n\0"):
         with pytest.raises(SourceError, match="UTF-16-LE but has another encoding"):
             read(content)
 
 
-def test_bytes_that_are_no_text_are_the_name_s_own(inside: Path) -> None:
+def test_bytes_that_are_not_utf_8_are_preserved(inside: Path) -> None:
     assert read(b"\xef\xbb\xbfcaf\xe9.jpg\n") == [os.fsdecode(b"caf\xe9.jpg")]
     assert read(b"caf\xe9.jpg\0") == [os.fsdecode(b"caf\xe9.jpg")]
 
@@ -116,18 +116,18 @@ def test_bytes_that_are_no_text_are_the_name_s_own(inside: Path) -> None:
         '"p/b\\x20b.jpg" ',
     ],
 )
-def test_quotes_and_blanks_around_a_name_that_is_there(line: str) -> None:
+def test_quotes_and_blanks_around_an_existing_name_are_removed(line: str) -> None:
     expected = line if "x20" in line else "p/b b.jpg"
     assert read(line.encode() + b"\n") == [expected]
 
 
-def test_as_windows_copies_paths_and_csv_doubles_quotes() -> None:
+def test_quotes_of_windows_and_csv_are_removed() -> None:
     Path("C:\\new.jpg").touch()
     Path('say "x".jpg').touch()
     assert read(b'"C:\\new.jpg"\r\n"say ""x"".jpg"\r\n') == ["C:\\new.jpg", 'say "x".jpg']
 
 
-def test_as_ls_and_git_quote(inside: Path) -> None:
+def test_quotes_of_ls_and_git_are_removed(inside: Path) -> None:
     odd = ['tab\there "q".jpg', "été.jpg", "plain.jpg"]
     for name in odd:
         Path("p", name).touch()
@@ -136,23 +136,23 @@ def test_as_ls_and_git_quote(inside: Path) -> None:
     assert set(odd) <= set(read(done.stdout))
 
 
-def test_a_name_that_is_there_is_that_name() -> None:
+def test_an_existing_name_with_quotes_is_unchanged() -> None:
     for name in ("'q'", '"q"', " blank ", "cr\r", "# no comment", "~"):
         Path(name).touch()
         assert read(name.encode() + b"\n") == [name]
 
 
-def test_what_is_not_there_stays_as_it_is_written() -> None:
+def test_missing_names_are_unchanged() -> None:
     assert read(b'"gone.jpg"\r\n# note\r\n gone\r\n') == ['"gone.jpg"', "# note", " gone"]
 
 
-def test_a_list_that_cannot_be_read() -> None:
+def test_a_list_that_cannot_be_read_is_an_error() -> None:
     for name in ("nowhere", "p"):
         with pytest.raises(SourceError, match="as a list of images"):
             read_path_list(name)
 
 
-def test_standard_input_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_standard_input_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(SourceError, match="standard input is closed"):
         read_path_list("-")

@@ -1,4 +1,4 @@
-"""Patterns of paths."""
+"""Matching of paths with patterns."""
 
 import pytest
 
@@ -12,18 +12,18 @@ from sparsefeat.images.patterns import Choice, folded, matches, may_hold
         ("x/a.jpg", "*.jpg", False),
         ("x/a.jpg", "**/*.JPG", True),
         ("a.jpg", "**/*.jpg", True),
-        ("X/y/z.png", "x", True),  # a folder brings all that is in it
+        ("X/y/z.png", "x", True),  # a matching folder includes everything in it
         ("[a]/b", "[A]/b", True),
         ("a/b", "[a]/b", True),
         ("x/y", "y", False),
         ("a", "a/b", False),
     ],
 )
-def test_matches(path: str, pattern: str, meant: bool) -> None:
+def test_paths_match_patterns_without_case(path: str, pattern: str, meant: bool) -> None:
     assert matches(path.split("/"), folded(pattern)) is meant
 
 
-def test_a_folder_that_may_hold_some() -> None:
+def test_folders_that_can_not_hold_matches_are_not_searched() -> None:
     assert may_hold(["X"], folded("x/*.jpg"))
     assert may_hold(["x", "y"], folded("x/**/*.jpg"))
     assert not may_hold(["y"], folded("x/*.jpg"))
@@ -40,7 +40,7 @@ def test_a_folder_that_may_hold_some() -> None:
         *((name, False) for name in ("a.lrcat", "a.lrdata", "Icon\r")),
     ],
 )
-def test_companions(name: str, listed: bool) -> None:
+def test_companions_are_recognized_by_their_names(name: str, listed: bool) -> None:
     assert Choice().takes([name], name) is listed
     assert Choice().takes([name], name, named=True)
     assert Choice(include="*").takes([name], name)

@@ -1,4 +1,4 @@
-"""What Pillow opens, what becomes a reason, and pixels as a preset says."""
+"""Opening images with Pillow, reasons of rejects, and pixels by preset."""
 
 import dataclasses
 import io
@@ -45,7 +45,7 @@ def reason(content: bytes, max_pixels: int = MAX_PIXELS) -> str:
     return result.reason
 
 
-def test_our_limit_is_pillows() -> None:
+def test_the_limit_of_pixels_equals_pillow_s() -> None:
     limit = Image.MAX_IMAGE_PIXELS
     assert limit is not None
     assert 2 * limit == MAX_PIXELS
@@ -53,7 +53,7 @@ def test_our_limit_is_pillows() -> None:
 
 def test_a_bomb_is_rejected_by_its_header() -> None:
     assert reason(png_header(200_000, 200_000)) == Reason.TOO_MANY_PIXELS
-    # One pixel above, and at, the limit; what is at the limit is opened, and found to be empty.
+    # One pixel above the limit, and at the limit, where the image is opened and found empty.
     assert reason(png_header(MAX_PIXELS + 1, 1)) == Reason.TOO_MANY_PIXELS
     assert open_image(io.BytesIO(png_header(MAX_PIXELS, 1)), MAX_PIXELS).width == MAX_PIXELS
 
@@ -69,11 +69,11 @@ def test_a_large_image_under_the_limit_gives_no_warning(picture_format: str) -> 
     assert reason(stream.getvalue(), max_pixels=80_000_000) == Reason.TOO_MANY_PIXELS
 
 
-def test_a_limit_above_pillows_is_ours_to_give() -> None:
+def test_a_limit_above_pillow_s_can_be_chosen() -> None:
     assert open_image(io.BytesIO(png_header(30_000, 30_000)), 10**9).size == (30_000, 30_000)
 
 
-def test_postscript_is_not_run() -> None:
+def test_postscript_is_not_executed() -> None:
     document = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
     assert Image.open(io.BytesIO(document)).format == "EPS"
     assert reason(document) == Reason.NO_IMAGE
@@ -92,11 +92,11 @@ def test_postscript_is_not_run() -> None:
         (b"P6 0 9 255\n", Reason.HEADER),
     ],
 )
-def test_reasons(content: bytes, expected: Reason) -> None:
+def test_damaged_files_give_reasons(content: bytes, expected: Reason) -> None:
     assert reason(content) == expected
 
 
-def test_a_cut_jpeg_is_truncated_and_a_flipped_png_corrupt(
+def test_a_cut_jpeg_is_truncated_and_a_png_with_a_flipped_bit_corrupt(
     photographs: dict[str, Image.Image],
 ) -> None:
     stream = io.BytesIO()
@@ -109,13 +109,13 @@ def test_a_cut_jpeg_is_truncated_and_a_flipped_png_corrupt(
     assert reason(bytes(flipped)) == Reason.CORRUPT
 
 
-def test_stray_errors_of_a_decoder_are_reasons() -> None:
+def test_unexpected_errors_of_a_decoder_become_reasons() -> None:
     with pytest.raises(UnreadableError) as caught:
         open_image(io.BytesIO(b"\x89PNG\r\n\x1a\n" + b"\xff" * 40), MAX_PIXELS)
     assert isinstance(caught.value.reason, Reason)
 
 
-# Encoded lying, with a rotation and an EXIF orientation that say the same, as telephones write it.
+# Encoded sideways, with equal rotation and EXIF orientation, as phones write it.
 HEIC = Path(__file__).with_name("turned.heic")
 
 
@@ -132,7 +132,7 @@ def test_heic_is_upright_with_every_preset(photographs: dict[str, Image.Image]) 
             assert np.abs(result.pixels - upright).mean() < 8
 
 
-def test_heic_by_its_general_brand_and_cut() -> None:
+def test_heic_of_a_general_brand_is_read_and_cut_heic_rejected() -> None:
     pytest.importorskip("pi_heif")
     content = HEIC.read_bytes()
     general = content[:8] + b"mif1" + content[12:]
@@ -149,12 +149,12 @@ BROKEN = "raise ImportError('libheif.so.1: no such file')"
     [
         ({}, "ReadFailure"),
         ({"pi_heif": BROKEN}, "ReadFailure"),
-        # Some packages meet Ctrl-C with an error of their own.
+        # Some packages turn Ctrl-C into an error of their own.
         ({"pi_heif": "raise ImportError from KeyboardInterrupt()"}, "KeyboardInterrupt"),
         ({"pi_heif": BROKEN, "pillow_heif": "from other_pi_heif import *"}, "Decoded"),
     ],
 )
-def test_heic_where_a_plug_in_is_missing_or_broken(
+def test_heic_without_a_working_plug_in_is_reported(
     plugins: dict[str, str], result: str, tmp_path: Path
 ) -> None:
     if result == "Decoded":
@@ -193,7 +193,7 @@ print(decode("small.png", "keras", (32, 32)).row.format)
         assert ("pi_heif.py but does not load (ImportError: libheif" in first) == bool(plugins)
 
 
-def test_avif_is_read_and_turned(photographs: dict[str, Image.Image]) -> None:
+def test_avif_is_read_upright(photographs: dict[str, Image.Image]) -> None:
     if not features.check("avif"):
         pytest.skip("this Pillow has no AVIF")
     lying = photographs["coffee"].resize((96, 64))
@@ -211,7 +211,7 @@ def test_avif_is_read_and_turned(photographs: dict[str, Image.Image]) -> None:
     assert as_keras.notes == {"exif-orientation"}
 
 
-def test_a_decoder_that_pillow_was_built_without(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_decoder_of_pillow_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     open_image(io.BytesIO(png_header(9, 9)), MAX_PIXELS)  # loads every format
     factory, _ = Image.OPEN["AVIF"]
     monkeypatch.setitem(Image.OPEN, "AVIF", (factory, lambda prefix: "AVIF support not installed"))
@@ -219,7 +219,7 @@ def test_a_decoder_that_pillow_was_built_without(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and limits the address space")
-def test_too_little_memory_costs_one_image(tmp_path: Path) -> None:
+def test_too_little_memory_fails_only_one_image(tmp_path: Path) -> None:
     Image.new("1", (13_000, 13_000)).save(tmp_path / "large.png")
     code = """
 import resource
@@ -266,7 +266,7 @@ def turned(image: Image.Image, orientation: int, picture_format: str) -> bytes:
 @pytest.mark.parametrize("picture_format", ["PNG", "JPEG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("preset", HONEST)
-def test_orientation_is_honoured(
+def test_other_presets_honour_the_orientation(
     preset: str,
     orientation: int,
     picture_format: str,
@@ -278,7 +278,7 @@ def test_orientation_is_honoured(
     expected = decoded(upright, preset, (48, 64)).pixels
     got = decoded(content, preset, (48, 64))
     assert np.array_equal(got.pixels, expected)
-    # Pillow turns a TIFF itself, for Keras as well: nothing to note.
+    # Pillow itself turns a TIFF, for Keras as well, so there is no quirk.
     noted = orientation > 1 and picture_format != "TIFF"
     assert ("exif-orientation" in got.notes) == noted
     assert (got.row.width, got.row.height) == (90, 60)
@@ -286,23 +286,21 @@ def test_orientation_is_honoured(
 
 @pytest.mark.parametrize("picture_format", ["PNG", "JPEG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_size_once_upright_is_known_before_decoding(
-    orientation: int, picture_format: str
-) -> None:
+def test_the_upright_size_is_known_before_decoding(orientation: int, picture_format: str) -> None:
     content = turned(Image.new("RGB", (90, 60)), orientation, picture_format)
     upright = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
     opened = open_image(io.BytesIO(content), 10_000)
     assert upright_size(opened) == upright.size
 
 
-def test_keras_ignores_orientation_and_says_so(photographs: dict[str, Image.Image]) -> None:
+def test_keras_ignores_the_orientation_with_a_note(photographs: dict[str, Image.Image]) -> None:
     content = turned(photographs["chelsea"], 6, "PNG")
     got = decoded(content, "keras", (300, 451))
     assert np.array_equal(got.pixels, np.asarray(photographs["chelsea"]))
     assert got.notes == {"exif-orientation"}
 
 
-def test_damaged_exif_is_no_orientation(photographs: dict[str, Image.Image]) -> None:
+def test_damaged_exif_is_ignored(photographs: dict[str, Image.Image]) -> None:
     content = saved(photographs["coffee"], "JPEG", exif=b"Exif\0\0no such thing")
     assert decoded(content, "bilinear", (64, 64)).notes == frozenset()
 
@@ -323,7 +321,7 @@ SIXTEEN = {
 
 
 @pytest.mark.parametrize("kind", SIXTEEN)
-def test_sixteen_bits_are_scaled(kind: str) -> None:
+def test_sixteen_bit_levels_are_scaled(kind: str) -> None:
     got = decoded(SIXTEEN[kind], "bilinear", (256, 256))
     expected = np.rint(ramp() / 257).astype(np.uint8)
     assert all(np.array_equal(got.pixels[..., channel], expected) for channel in range(3))
@@ -333,7 +331,7 @@ def test_sixteen_bits_are_scaled(kind: str) -> None:
     assert saturated.notes == {"sixteen-bit"}
 
 
-def test_thirty_two_bits_that_fit_in_eight_are_taken_as_eight() -> None:
+def test_thirty_two_bit_levels_up_to_255_are_not_scaled() -> None:
     levels = np.arange(256, dtype=np.int32).reshape(16, 16)
     got = decoded(saved(Image.fromarray(levels), "TIFF"), "bilinear", (16, 16))
     assert np.array_equal(got.pixels[..., 1], levels)
@@ -341,20 +339,20 @@ def test_thirty_two_bits_that_fit_in_eight_are_taken_as_eight() -> None:
 
 
 @pytest.mark.parametrize("top", [1.0, 255.0])
-def test_floats_are_taken_as_shares_or_levels(top: float) -> None:
+def test_floats_are_read_as_0_to_1_or_0_to_255(top: float) -> None:
     shares = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
     got = decoded(saved(Image.fromarray(shares * np.float32(top)), "TIFF"), "bilinear", (8, 8))
     assert np.array_equal(got.pixels[..., 2], np.rint(shares * 255))
     assert got.notes == {"float"}
 
 
-def test_floats_out_of_range_and_not_numbers() -> None:
+def test_floats_out_of_range_are_clipped() -> None:
     levels = np.array([[np.nan, np.inf, -np.inf, -5.0, 300.0, 7.0]], np.float32)
     got = decoded(saved(Image.fromarray(levels), "TIFF"), "bilinear", (1, 6))
     assert got.pixels[0, :, 0].tolist() == [0, 255, 0, 0, 255, 7]
 
 
-def test_alpha_is_put_on_white(photographs: dict[str, Image.Image]) -> None:
+def test_transparency_is_composed_on_white(photographs: dict[str, Image.Image]) -> None:
     image = photographs["astronaut"].convert("RGBA")
     alpha = np.random.default_rng(0).integers(0, 256, (512, 512), np.uint8)
     image.putalpha(Image.fromarray(alpha))
@@ -369,7 +367,7 @@ def test_alpha_is_put_on_white(photographs: dict[str, Image.Image]) -> None:
     )
 
 
-def test_opaque_alpha_is_no_quirk(photographs: dict[str, Image.Image]) -> None:
+def test_opaque_alpha_gives_no_note(photographs: dict[str, Image.Image]) -> None:
     content = saved(photographs["astronaut"].convert("RGBA"), "PNG")
     assert decoded(content, "keras", (64, 64)).notes == frozenset()
 
@@ -393,19 +391,19 @@ def one_level_transparent(mode: str) -> bytes:
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGB", "I;16"])
-def test_a_transparent_colour_turns_white(mode: str) -> None:
+def test_a_transparent_colour_becomes_white(mode: str) -> None:
     got = decoded(one_level_transparent(mode), "bilinear", (2, 2))
     assert got.pixels[..., 0].tolist() == [[0, 255], [255, 255]]
     assert "transparency" in got.notes
 
 
-def test_premultiplied_alpha_of_a_pil_image() -> None:
+def test_premultiplied_alpha_is_composed_on_white() -> None:
     for mode in ("La", "RGBa"):
         image = Image.new(mode, (4, 4))
         assert decoded(image, "bilinear", (4, 4)).pixels.min() == 255
 
 
-def test_stretch_is_pillows_antialiased_resize(photographs: dict[str, Image.Image]) -> None:
+def test_stretching_equals_pillow_s_antialiased_resize(photographs: dict[str, Image.Image]) -> None:
     for name, resample in (("bilinear", 2), ("bicubic", 3)):
         expected = photographs["rocket"].resize((200, 100), Image.Resampling(resample))
         got = decoded(photographs["rocket"], name, (100, 200))
@@ -424,13 +422,13 @@ def test_crop_is_the_centre_of_the_resized_image(
     resized = photograph.resize(whole, Image.Resampling.BILINEAR)
     expected = np.asarray(resized.crop((left, upper, left + width, upper + height)))
     got = decoded(photograph, "crop", size).pixels
-    # Half a pixel of rounding apart, and no more.
+    # They differ by half a pixel of rounding at most.
     difference = np.abs(got.astype(float) - expected).mean()
     shifted = np.abs(np.roll(got, 4, axis=1).astype(float) - expected).mean()
     assert difference < shifted / 3
 
 
-def test_a_pil_image_is_left_as_it_was() -> None:
+def test_a_pil_image_is_not_changed() -> None:
     image = Image.open(io.BytesIO(one_level_transparent("P")))
     image.info["transparency"] = bytes(256)
     decoded(image, "keras", (8, 8))
@@ -478,7 +476,7 @@ def test_a_large_jpeg_is_decoded_at_a_fraction(
     assert (got.row.width, got.row.height) == stored
 
 
-def test_the_long_side_of_a_turned_jpeg_counts_as_it_will_lie(
+def test_the_fraction_of_a_turned_jpeg_follows_its_upright_size(
     photographs: dict[str, Image.Image], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = turned(photographs["chelsea"].resize((1600, 800)), 6, "JPEG")

@@ -7,20 +7,20 @@ from sparsefeat.images import PRESETS, QUIRKS, preset, quirk_message
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_recipe_survives_json_and_names_its_preset(name: str) -> None:
+def test_a_recipe_survives_json_and_names_its_preset(name: str) -> None:
     recipe = preset(name).recipe()
     assert json.loads(json.dumps(recipe)) == recipe
     assert recipe["name"] == name
     assert "mean" not in recipe  # scaling is the model's
 
 
-def test_a_preset_without_reduction_is_written_as_it_always_was() -> None:
+def test_recipes_without_reduction_have_no_margin() -> None:
     assert "jpeg_margin" not in preset("keras").recipe()
     assert preset("keras").recipe()["version"] == 1
     assert preset("bilinear").recipe()["jpeg_margin"] == 2.0
 
 
-def test_recipes_differ() -> None:
+def test_recipes_of_presets_differ() -> None:
     recipes = [json.dumps(each.recipe(), sort_keys=True) for each in PRESETS.values()]
     assert len(set(recipes)) == len(recipes)
 
@@ -32,7 +32,7 @@ def test_an_unknown_name_gives_the_nearest(typo: str, meant: str) -> None:
 
 
 @pytest.mark.parametrize("note", QUIRKS)
-def test_keras_has_every_quirk_and_the_message_names_a_better_preset(note: str) -> None:
+def test_messages_of_keras_quirks_name_a_better_preset(note: str) -> None:
     message = quirk_message(note, PRESETS["keras"])
     assert message is not None
     assert "as Keras does" in message
@@ -42,5 +42,5 @@ def test_keras_has_every_quirk_and_the_message_names_a_better_preset(note: str) 
 
 @pytest.mark.parametrize("note", QUIRKS)
 @pytest.mark.parametrize("name", ["bilinear", "bicubic", "crop"])
-def test_the_other_presets_honour_everything(note: str, name: str) -> None:
+def test_other_presets_have_no_quirks(note: str, name: str) -> None:
     assert quirk_message(note, PRESETS[name]) is None

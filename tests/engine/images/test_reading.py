@@ -1,4 +1,4 @@
-"""Whatever a file may be: files that change, vanish, aren't files, or are too large."""
+"""Reading files, also files that change, vanish, are too large, or are not regular files."""
 
 import hashlib
 import os
@@ -44,33 +44,33 @@ def source(tmp_path: Path) -> Source:
     return listed(file)
 
 
-def test_the_bytes_of_a_file(source: Source) -> None:
+def test_the_bytes_of_a_file_are_read(source: Source) -> None:
     assert read_file(source, MAX_PIXELS) == b"some bytes"
 
 
-def test_an_empty_file(tmp_path: Path) -> None:
+def test_an_empty_file_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     assert reason(listed(tmp_path / "empty")) is Reason.EMPTY
 
 
-def test_a_file_that_vanished(source: Source) -> None:
+def test_a_file_that_vanished_is_a_failure(source: Source) -> None:
     Path(source.file).unlink()
     assert reason(source) is Reason.MISSING
 
 
-def test_a_file_that_grew(source: Source) -> None:
+def test_a_file_that_grew_is_a_failure(source: Source) -> None:
     with Path(source.file).open("ab") as stream:
         stream.write(b", and more")
     assert reason(source) is Reason.CHANGED
 
 
-def test_a_file_that_was_rewritten_with_the_same_size(source: Source) -> None:
+def test_a_file_that_was_rewritten_is_a_failure(source: Source) -> None:
     Path(source.file).write_bytes(b"same bytes")
     os.utime(source.file, ns=(0, source.mtime_ns + 1))
     assert reason(source) is Reason.CHANGED
 
 
-def test_a_file_that_became_a_folder(source: Source) -> None:
+def test_a_file_that_became_a_folder_is_a_failure(source: Source) -> None:
     Path(source.file).unlink()
     Path(source.file).mkdir()
     assert reason(source) is Reason.FOLDER
@@ -83,18 +83,20 @@ def test_a_file_that_became_a_pipe_does_not_hang(source: Source) -> None:
     assert reason(source) is Reason.SPECIAL
 
 
-def test_a_socket(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)  # the name of a socket is short
+def test_a_socket_is_not_a_regular_file(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the path of a socket must be short
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("socket")
         assert reason(replace(source, file="socket")) is Reason.SPECIAL
 
 
-def test_a_device(source: Source) -> None:
+def test_a_device_is_not_a_regular_file(source: Source) -> None:
     assert reason(replace(source, file="/dev/zero")) is Reason.SPECIAL
 
 
-def test_a_forbidden_file(source: Source) -> None:
+def test_a_forbidden_file_is_a_failure(source: Source) -> None:
     Path(source.file).chmod(0)
     with as_nobody():
         assert reason(source) is Reason.FORBIDDEN
@@ -104,7 +106,7 @@ def test_a_film_is_not_read_into_memory(tmp_path: Path) -> None:
     film = tmp_path / "film.mkv"
     with film.open("wb") as stream:
         stream.write(b"\x1a\x45\xdf\xa3")
-        stream.truncate(300 << 20)  # a hole: takes no disk
+        stream.truncate(300 << 20)  # a hole, which takes no disk space
     tracemalloc.start()
     assert reason(listed(film)) is Reason.NO_IMAGE
     _, peak = tracemalloc.get_traced_memory()
@@ -121,7 +123,9 @@ def photo(tmp_path: Path) -> Path:
     return path
 
 
-def test_bytes_where_they_are_and_where_they_were_moved(photo: Path, tmp_path: Path) -> None:
+def test_an_original_is_read_where_it_was_and_where_it_was_moved(
+    photo: Path, tmp_path: Path
+) -> None:
     content, root = photo.read_bytes(), photo.parents[1]
     facts = (encode_path("50% off/dot.png"), encode_path(str(root)))
     digest = hashlib.sha256(content).hexdigest()
@@ -131,7 +135,7 @@ def test_bytes_where_they_are_and_where_they_were_moved(photo: Path, tmp_path: P
     assert read_original(*facts, digest, tmp_path / "moved") == content
 
 
-def test_other_bytes_and_none(photo: Path) -> None:
+def test_a_changed_or_empty_original_is_reported(photo: Path) -> None:
     root = encode_path(str(photo.parent))
     assert read_original("dot.png", root, "0" * 64) == "the file changed since it was stored"
     photo.write_bytes(b"")

@@ -1,4 +1,4 @@
-"""Shares of the images for processes that know nothing of each other."""
+"""Shards of the images for processes that don't know each other."""
 
 import subprocess
 import sys
@@ -30,18 +30,18 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 40])
-def test_each_image_is_in_one_share(photos: Path, count: int) -> None:
+def test_each_image_is_in_exactly_one_shard(photos: Path, count: int) -> None:
     expected = [each.path for each in Search(photos)]
     shares = [[e.path for e in Search(photos, shard=Shard(n, count))] for n in range(count)]
     assert Counter(path for share in shares for path in share) == Counter(expected)
     assert len(expected) == 30
-    for share in shares:  # in the order of all, and an archive is not divided
+    for share in shares:  # in the order of all images; an archive is not divided
         assert share == [path for path in expected if path in share]
         members = Counter(path.partition(".tar/")[0] for path in share if ".tar/" in path)
         assert set(members.values()) <= {2}
 
 
-def test_a_share_says_nothing_of_the_root(photos: Path) -> None:
+def test_shards_do_not_depend_on_the_root(photos: Path) -> None:
     below = [each.path for each in Search(photos, shard=Shard(1, 3))]
     photos.rename(photos.parent / "moved")
     assert [each.path for each in Search(photos.parent / "moved", shard=Shard(1, 3))] == below
@@ -50,13 +50,13 @@ def test_a_share_says_nothing_of_the_root(photos: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["", "1", "4/4", "-1/4", "1/0", "0/0", "1/2/3", "a/b", "1/2 ", "\u0661/2"]
 )
-def test_what_is_no_share(text: str) -> None:
+def test_invalid_shards_are_refused(text: str) -> None:
     with pytest.raises(InputError, match="got shard"):
         Shard.parse(text)
 
 
-def test_processes_at_once_make_one_store(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
-    """Four shares at the same time, one of them twice; then all of it with other shares."""
+def test_concurrent_shards_fill_one_store(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+    """Four shards at the same time, one of them twice; then everything again with other shards."""
     store = tmp_path / "features"
     line = [sys.executable, "-m", "sparsefeat", "extract", str(photos), "-o", str(store)]
     line += ["-m", str(small_vgg16), "--size", "32x32", "--rows-per-part", "3", "--threads", "1"]

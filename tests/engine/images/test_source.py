@@ -25,17 +25,17 @@ def test_decode_is_the_inverse_of_encode(name: str) -> None:
 
 @given(st.binary())
 @example(b"caf\xe9 100%/\xff\n\xf0\x9f\x98\x80")
-def test_every_byte_of_a_file_name_comes_back(raw: bytes) -> None:
+def test_every_byte_of_a_file_name_survives(raw: bytes) -> None:
     assert os.fsencode(decode_path(encode_path(os.fsdecode(raw)))) == raw
 
 
 @given(st.text(st.characters(exclude_characters="%", codec="utf-8")))
-def test_valid_text_without_percent_is_untouched(name: str) -> None:
+def test_valid_text_without_percent_signs_is_unchanged(name: str) -> None:
     assert encode_path(name) == name
 
 
 @pytest.mark.parametrize("text", ["50%", "%2", "%41", "%7F", "%u12", "%e9", "%25%"])
-def test_what_encode_never_writes_is_refused(text: str) -> None:
+def test_decode_refuses_text_that_encode_never_writes(text: str) -> None:
     with pytest.raises(InputError, match="encode_path"):
         decode_path(text)
 
@@ -44,7 +44,7 @@ GUIDE = Path(__file__).parents[3] / "docs" / "images.md"
 
 
 @pytest.mark.parametrize("word", [*Reason, *PRESETS, *QUIRKS])
-def test_the_guide_explains_every_reason_preset_and_quirk(word: str) -> None:
+def test_the_guide_names_every_reason_preset_and_quirk(word: str) -> None:
     assert f"`{word}`" in GUIDE.read_text(encoding="utf-8")
 
 
@@ -70,7 +70,7 @@ def test_reasons_are_short_and_begin_in_lower_case(reason: Reason) -> None:
         (errno.ETIMEDOUT, Reason.READ_FAILED),
     ],
 )
-def test_the_systems_refusals(code: int, expected: Reason) -> None:
+def test_errors_of_the_system_become_reasons(code: int, expected: Reason) -> None:
     refusal = classify_os_error(OSError(code, os.strerror(code), "/secret/path"))
     assert refusal.reason is expected
     assert refusal.reason.of_system

@@ -1,4 +1,4 @@
-"""Images listed in a thread, and taken while it goes on."""
+"""Images that are listed in a thread, and taken meanwhile."""
 
 import threading
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def taken(stream: ImageStream) -> Iterator[Source | Reject]:
 
 
 @pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 1088, 1089, 60_000])
-def test_all_come_in_order(count: int) -> None:
+def test_images_come_in_the_order_of_the_listing(count: int) -> None:
     expected = sources(count)
     stream = ImageStream(expected)
     assert stream.wait(WAIT_SECONDS)
@@ -41,7 +41,7 @@ def test_all_come_in_order(count: int) -> None:
     assert (stream.n_listed, stream.complete) == (count, True)
 
 
-def test_the_first_come_before_the_last_is_listed() -> None:
+def test_the_first_images_come_before_the_last_is_listed() -> None:
     seen = threading.Event()
 
     def listed() -> Iterator[Source]:
@@ -58,7 +58,7 @@ def test_the_first_come_before_the_last_is_listed() -> None:
     assert (stream.n_listed, stream.complete) == (65, True)
 
 
-def test_what_listing_raises_comes_behind_what_it_found() -> None:
+def test_an_error_of_the_listing_comes_after_the_images_before_it() -> None:
     def listed() -> Iterator[Source | Reject]:
         yield from sources(100)
         raise SourceError("the drive is gone")
@@ -71,7 +71,7 @@ def test_what_listing_raises_comes_behind_what_it_found() -> None:
     assert not stream.complete
 
 
-def test_a_stop_ends_it_though_nothing_comes() -> None:
+def test_a_stop_ends_a_stream_that_waits() -> None:
     hangs, stop = threading.Event(), threading.Event()
 
     def listed() -> Iterator[Source]:
@@ -86,7 +86,7 @@ def test_a_stop_ends_it_though_nothing_comes() -> None:
     hangs.set()
 
 
-def test_a_search_is_what_is_listed(tmp_path: Path) -> None:
+def test_a_search_gives_the_listed_images(tmp_path: Path) -> None:
     for name in ("b/2.jpg", "a/1.jpg", "a/film.mov", "é.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
