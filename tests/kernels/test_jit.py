@@ -138,13 +138,13 @@ import threading
 import numpy as np
 import sparsefeat_kernels as k
 failed = []
-def run(run_kernels):
+def run(use):
     try:
-        run_kernels()
+        use()
     except BaseException as exc:
         failed.append(exc)
 uses = [lambda: k.encode(np.ones((1, 1), np.float32)), k.choose_variant, k.compile_winograd] * 2
-threads = [threading.Thread(target=run, args=(run_kernels,)) for run_kernels in uses]
+threads = [threading.Thread(target=run, args=(use,)) for use in uses]
 for thread in threads:
     thread.start()
 for thread in threads:

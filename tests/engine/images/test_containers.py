@@ -354,7 +354,7 @@ def test_gzip_with_several_members_is_read_to_its_end(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("field", ["size", "extension"])
 def test_an_absurd_size_in_a_header_is_damage(tmp_path: Path, field: str) -> None:
-    """With a negative size tarfile would loop forever; with a name of a terabyte it would read one."""
+    """A negative size would make tarfile loop forever, and a name of a terabyte take a terabyte."""
     path = write_tar(tmp_path / "a.tar", IMAGES.items())
     raw = bytearray(path.read_bytes())
     at = raw.index(b"00003.jpg")
@@ -391,7 +391,7 @@ def test_a_member_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     }
 
 
-def test_members_with_a_common_prefix_are_not_held_back(tmp_path: Path) -> None:
+def test_many_images_of_one_sample_are_not_collected_first(tmp_path: Path) -> None:
     files = [(f"frame.{n:04}.jpg", jpeg(n % 9)) for n in range(200)]
     source = find_image(write_tar(tmp_path / "a.tar.gz", files, "w:gz"))
     assert isinstance(source, Source)

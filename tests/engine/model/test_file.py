@@ -46,7 +46,7 @@ def message(path: Path, kind: type[ModelError] = ModelError) -> str:
     return str(caught.value)
 
 
-def test_a_model_says_what_it_is(small_vgg16: Path) -> None:
+def test_a_model_has_metadata(small_vgg16: Path) -> None:
     file = ModelFile.open(small_vgg16)
     metadata = file.metadata
     assert metadata.architecture == "vgg16"
@@ -63,25 +63,25 @@ def test_a_later_minor_version_may_add_fields(copy: Path) -> None:
     assert ModelFile.open(copy).metadata.format == 1
 
 
-def test_missing(tmp_path: Path) -> None:
+def test_a_missing_model_is_reported_with_the_command_that_makes_it(tmp_path: Path) -> None:
     said = message(tmp_path / "vgg16.onnx", ModelNotFoundError)
     assert "sparsefeat export -o vgg16.onnx" in said
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", bytes(range(256)) * 40])
-def test_not_onnx(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_onnx_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.onnx"
     path.write_bytes(content)
     assert str(path) in message(path)
 
 
-def test_a_folder(tmp_path: Path) -> None:
+def test_a_folder_is_refused(tmp_path: Path) -> None:
     assert f"{tmp_path} is an empty folder, expected a file: name the" in message(tmp_path)
     (tmp_path / "notes.txt").touch()
     assert f"{tmp_path} is a folder, expected a file: name the" in message(tmp_path)
 
 
-def test_an_onnx_file_of_somebody_else(copy: Path) -> None:
+def test_an_onnx_file_of_another_program_is_refused(copy: Path) -> None:
     change(copy, lambda model: model.ClearField("metadata_props"))
     assert "was not exported by sparsefeat" in message(copy)
 
@@ -89,7 +89,7 @@ def test_an_onnx_file_of_somebody_else(copy: Path) -> None:
 def test_a_huge_file_is_not_parsed(tmp_path: Path) -> None:
     path = tmp_path / "huge.onnx"
     with path.open("wb") as file:
-        file.truncate(1 << 40)  # sparse: takes no room
+        file.truncate(1 << 40)  # sparse, takes no disk space
     assert "expected a graph with its weights in a separate file" in message(path)
 
 
@@ -128,14 +128,14 @@ def test_a_huge_file_is_not_parsed(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_metadata_that_can_not_be_used(
+def test_invalid_metadata_are_refused(
     copy: Path, edit: Callable[[dict[str, Any]], None], says: str
 ) -> None:
     change_metadata(copy, edit)
     assert says in message(copy)
 
 
-def test_weights_that_are_missing_or_cut_short(copy: Path) -> None:
+def test_missing_or_truncated_weights_are_refused(copy: Path) -> None:
     data = copy.with_name(f"{copy.name}.data")
     whole = data.read_bytes()
     data.write_bytes(whole[:-4])
@@ -155,7 +155,7 @@ def test_weights_that_are_missing_or_cut_short(copy: Path) -> None:
         ("length", "-4"),
     ],
 )
-def test_weights_may_not_lie_elsewhere(copy: Path, key: str, value: str) -> None:
+def test_weights_outside_the_folder_are_refused(copy: Path, key: str, value: str) -> None:
     def edit(model: onnx.ModelProto) -> None:
         for tensor in model.graph.initializer:
             for entry in tensor.external_data:
@@ -166,7 +166,7 @@ def test_weights_may_not_lie_elsewhere(copy: Path, key: str, value: str) -> None
     assert repr(value) in message(copy)
 
 
-def test_weights_without_a_file_name(copy: Path) -> None:
+def test_weights_without_a_file_name_are_refused(copy: Path) -> None:
     def edit(model: onnx.ModelProto) -> None:
         del model.graph.initializer[0].external_data[:]
         model.graph.initializer[0].external_data.add(key="offset", value="0")
@@ -191,7 +191,9 @@ def test_the_suffix_does_not_matter(copy: Path, name: str) -> None:
         (b"<!DOCTYPE html>\n<title>Sign in</title>", "is a web page"),
     ],
 )
-def test_what_is_there_in_place_of_a_file(copy: Path, content: bytes, says: str) -> None:
+def test_an_empty_file_a_pointer_or_a_web_page_is_named(
+    copy: Path, content: bytes, says: str
+) -> None:
     data = copy.with_name(f"{copy.name}.data")
     for path in (data, copy):
         path.write_bytes(content)
@@ -200,7 +202,7 @@ def test_what_is_there_in_place_of_a_file(copy: Path, content: bytes, says: str)
         assert said.startswith(f"{path} ")
 
 
-def test_a_folder_a_pipe_and_the_weights(copy: Path) -> None:
+def test_a_folder_a_pipe_and_the_weights_file_are_refused(copy: Path) -> None:
     data = copy.with_name(f"{copy.name}.data")
     assert f"is a folder, expected a file, for example {copy}" in message(copy.parent)
     assert f"name {copy} instead" in message(data)
@@ -212,7 +214,7 @@ def test_a_folder_a_pipe_and_the_weights(copy: Path) -> None:
     assert "is a pipe" in message(copy)
 
 
-def test_a_link_to_nothing(copy: Path) -> None:
+def test_a_broken_link_is_reported(copy: Path) -> None:
     data = copy.with_name(f"{copy.name}.data")
     for path in (data, copy):
         path.unlink()
@@ -220,7 +222,7 @@ def test_a_link_to_nothing(copy: Path) -> None:
         assert f"{path} is a link to gone, which is missing" in message(copy, ModelNotFoundError)
 
 
-def test_a_link_to_itself(copy: Path) -> None:
+def test_a_link_to_itself_is_reported(copy: Path) -> None:
     data = copy.with_name(f"{copy.name}.data")
     for path in (data, copy):
         path.unlink()
@@ -231,8 +233,8 @@ def test_a_link_to_itself(copy: Path) -> None:
 LINKS: dict[str, Callable[[Path, Path], Path]] = {}
 
 
-def way(lay: Callable[[Path, Path], Path]) -> Callable[[Path, Path], Path]:
-    """Make a way of laying a model's two files out: from them to the name to open."""
+def layout(lay: Callable[[Path, Path], Path]) -> Callable[[Path, Path], Path]:
+    """Register a layout of a model's two files; it returns the name to open."""
     LINKS[lay.__name__] = lay
     return lay
 
@@ -243,9 +245,9 @@ def link(path: Path, target: Path | str) -> Path:
     return path
 
 
-@way
+@layout
 def both_to_other_names(graph: Path, data: Path) -> Path:
-    """As download caches keep them."""
+    """As in download caches."""
     blobs = graph.parent / "blobs"
     blobs.mkdir()
     link(graph.parent / "snapshots/1" / data.name, f"../../blobs/{data.rename(blobs / 'b2').name}")
@@ -253,29 +255,29 @@ def both_to_other_names(graph: Path, data: Path) -> Path:
     return link(graph.parent / "snapshots/1" / graph.name, "../../blobs/a1")
 
 
-@way
+@layout
 def a_link_to_the_link(graph: Path, data: Path) -> Path:
     return link(graph.parent / "mine/model.onnx", both_to_other_names(graph, data))
 
 
-@way
+@layout
 def the_graph_alone(graph: Path, data: Path) -> Path:
     return link(graph.parent / "elsewhere/model.onnx", f"../{graph.name}")
 
 
-@way
+@layout
 def the_data_alone(graph: Path, data: Path) -> Path:
     data.rename(graph.with_name("weights"))
     link(data, "weights")
     return graph
 
 
-@way
+@layout
 def the_folder(graph: Path, data: Path) -> Path:
     return link(graph.parent / "elsewhere/folder", graph.parent) / graph.name
 
 
-@way
+@layout
 def hard_links(graph: Path, data: Path) -> Path:
     folder = graph.parent / "elsewhere"
     folder.mkdir()
@@ -285,8 +287,10 @@ def hard_links(graph: Path, data: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", LINKS)
-def test_links(copy: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is a link to what, the weights are found, checked and loaded."""
+def test_models_are_loaded_through_links(
+    copy: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In every layout of links, the weights are found, checked and loaded."""
     images = np.ones((1, 32, 32, 3), np.float32)
     expected = Extractor(copy, "block2_pool").run(images, check=False)["block2_pool"]
     path = LINKS[name](copy, copy.with_name(f"{copy.name}.data"))
@@ -299,7 +303,7 @@ def test_links(copy: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert verify_model(named).ok
 
 
-def test_tensors(small_vgg16: Path, small_int8: sparsefeat_export.QuantizeResult) -> None:
+def test_tensors_are_read(small_vgg16: Path, small_int8: sparsefeat_export.QuantizeResult) -> None:
     for path in (small_vgg16, small_int8.path):
         file = ModelFile.open(path)
         written = onnx.load(path).graph.initializer
@@ -312,7 +316,7 @@ def test_tensors(small_vgg16: Path, small_int8: sparsefeat_export.QuantizeResult
         file.tensor("block9/kernel")
 
 
-def test_a_damaged_tensor_is_not_given(copy: Path) -> None:
+def test_a_damaged_tensor_is_refused(copy: Path) -> None:
     file = ModelFile.open(copy)
     data = copy.with_name(f"{copy.name}.data")
     content = bytearray(data.read_bytes())

@@ -14,7 +14,7 @@ def images(n: int, height: int, width: int) -> np.ndarray[tuple[int, ...], np.dt
     return np.random.default_rng(n).uniform(-120, 150, (n, height, width, 3)).astype(np.float32)
 
 
-def test_only_what_the_outputs_need_is_kept(small_vgg16_top: Path) -> None:
+def test_a_cut_has_only_what_the_outputs_need(small_vgg16_top: Path) -> None:
     file = ModelFile.open(small_vgg16_top)
     graph = cut(file, ["block3_pool"]).model.graph
     weights = {tensor.name for tensor in graph.initializer if tensor.external_data}
@@ -25,7 +25,7 @@ def test_only_what_the_outputs_need_is_kept(small_vgg16_top: Path) -> None:
     }
     assert [output.name for output in graph.output] == ["block3_pool"]
     assert sum(node.op_type == "Conv" for node in graph.node) == 7
-    # One transposition of the input, one of the only output.
+    # One transposition of the input, one of the output.
     assert sum(node.op_type == "Transpose" for node in graph.node) == 2
 
 
@@ -70,7 +70,7 @@ def test_flatten_is_the_last_pool_in_rows_columns_channels(small_vgg16_top: Path
 
 
 @pytest.mark.parametrize("size", [(240, 200), (128, 331), (64, 48)])
-def test_a_fixed_size_changes_no_number(small_vgg16: Path, size: tuple[int, int]) -> None:
+def test_a_fixed_size_does_not_change_results(small_vgg16: Path, size: tuple[int, int]) -> None:
     samples = images(2, *size)
     fixed = Extractor(small_vgg16, "pools,*/pre", size=size)
     free = Extractor(small_vgg16, "pools,*/pre").run(samples)
@@ -79,7 +79,7 @@ def test_a_fixed_size_changes_no_number(small_vgg16: Path, size: tuple[int, int]
         assert values.shape[1:] == fixed.layers[name].shape
 
 
-def test_sizes_that_can_not_be(small_vgg16: Path, small_vgg16_top: Path) -> None:
+def test_invalid_sizes_are_refused(small_vgg16: Path, small_vgg16_top: Path) -> None:
     with pytest.raises(InputError, match="at least 32x32"):
         check_size(ModelFile.open(small_vgg16), (31, 224))
     with pytest.raises(InputError, match="takes 224x224 only"):
@@ -88,7 +88,7 @@ def test_sizes_that_can_not_be(small_vgg16: Path, small_vgg16_top: Path) -> None
     assert check_size(ModelFile.open(small_vgg16), None) is None
 
 
-def test_a_graph_that_begins_behind_a_layer(small_vgg16_top: Path) -> None:
+def test_a_graph_can_begin_after_a_layer(small_vgg16_top: Path) -> None:
     file = ModelFile.open(small_vgg16_top)
     (pool,) = (layer for layer in file.metadata.layers if layer.name == "block5_pool")
     found = cut(file, ["fc1", "flatten"], after=pool)

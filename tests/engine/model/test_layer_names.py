@@ -1,4 +1,4 @@
-"""Groups are the same layers of a model, which knows kinds, as of a store, which knows names."""
+"""Groups have the same layers in a model, by their kinds, and in a store, by their names."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from sparsefeat.store.dataset.view import choose_stored_layers
 
 
 @pytest.mark.parametrize("word", GROUPS)
-def test_a_group_is_the_same_by_kind_and_by_name(small_vgg16_top: Path, word: str) -> None:
+def test_a_group_has_the_same_layers_by_kind_and_by_name(small_vgg16_top: Path, word: str) -> None:
     layers = ModelFile.open(small_vgg16_top).metadata.layers
     names = [layer.name for layer in layers]
     chosen = choose_layers(word, layers)

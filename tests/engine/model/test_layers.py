@@ -46,7 +46,7 @@ def test_names_groups_and_patterns_in_network_order(wanted: str, expected: list[
     assert list(choose_layers(wanted, LAYERS)) == expected
 
 
-def test_convs_are_the_thirteen() -> None:
+def test_convs_are_the_thirteen_convolutions() -> None:
     assert len(choose_layers("convs", LAYERS)) == 13
     assert len(choose_layers("*/pre", LAYERS)) == 14
 
@@ -66,7 +66,7 @@ def test_convs_are_the_thirteen() -> None:
         (" , ", "no layer was named"),
     ],
 )
-def test_what_is_not_there_is_an_error_with_the_nearest(wanted: str, says: str) -> None:
+def test_a_missing_layer_is_an_error_with_the_nearest_names(wanted: str, says: str) -> None:
     with pytest.raises(LayerError) as caught:
         choose_layers(wanted, LAYERS)
     assert says in str(caught.value)
@@ -74,18 +74,18 @@ def test_what_is_not_there_is_an_error_with_the_nearest(wanted: str, says: str) 
 
 
 @pytest.mark.parametrize("wanted", [None, 3, b"fc1", [None], [b"fc1"], Path("fc1"), np.zeros(2)])
-def test_what_names_no_layers(wanted: Any) -> None:
+def test_wrong_types_are_refused(wanted: Any) -> None:
     with pytest.raises(LayerError, match=r"as a layer, expected names") as caught:
         choose_layers(wanted, LAYERS)
     assert "\n" not in str(caught.value)
 
 
-def test_several_names_in_any_container() -> None:
+def test_names_may_come_in_any_container() -> None:
     names = ["fc1", "block5_pool"]
     for several in (tuple(names), np.array(names), dict.fromkeys(names), (n for n in names)):
         assert choose_layers(several, LAYERS) == ("block5_pool", "fc1")
 
 
-def test_find_layer_of_a_pre_activation_is_its_layer() -> None:
+def test_find_layer_finds_the_layer_of_a_pre_activation() -> None:
     assert find_layer("block5_conv3/pre", LAYERS).name == "block5_conv3"
     assert find_layer("flatten", LAYERS).name == "flatten"

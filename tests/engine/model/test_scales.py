@@ -1,4 +1,4 @@
-"""Steps are found in the graph, and nothing that is no scale is taken for one."""
+"""Scales of channels are found in the graph, and invalid ones are ignored."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ POOLS = tuple(f"block{number}_pool" for number in range(1, 6))
 
 
 def with_weights(file: ModelFile, **weights: Any) -> ModelFile:
-    """Put weights into the graph as a quantizer does; names have __ for /."""
+    """Put weights into the graph as the quantizer does; __ in their names stands for /."""
     for name, array in weights.items():
         tensor = numpy_helper.from_array(np.asarray(array), name.replace("__", "/"))
         file.graph.graph.initializer.append(tensor)
@@ -28,11 +28,11 @@ def file(small_vgg16: Path) -> ModelFile:
     return ModelFile.open(small_vgg16)
 
 
-def test_a_float32_model_has_none(file: ModelFile) -> None:
+def test_a_float32_model_has_no_scales(file: ModelFile) -> None:
     assert read_channel_scales(file, POOLS, "none") == {}
 
 
-def test_a_pooling_has_those_of_the_convolution_before(file: ModelFile) -> None:
+def test_a_pool_has_the_scales_of_the_convolution_before_it(file: ModelFile) -> None:
     (channels,) = [layer.shape[-1] for layer in file.metadata.layers if layer.name == "block1_pool"]
     assert channels is not None
     scales = np.arange(1, channels + 1, dtype=np.float32)
@@ -64,7 +64,7 @@ def test_invalid_scales_are_ignored(file: ModelFile, scales: Any) -> None:
 
 
 @pytest.mark.parametrize("times", [np.full(4, 1e6), np.full(4, -2.0), np.full(4, np.nan)])
-def test_numbers_that_two_bytes_do_not_hold(file: ModelFile, times: Any) -> None:
+def test_codes_that_do_not_fit_into_two_bytes_are_ignored(file: ModelFile, times: Any) -> None:
     with_weights(
         file,
         block1_conv2__scales__map=np.ones(4, np.float32),
@@ -75,7 +75,7 @@ def test_numbers_that_two_bytes_do_not_hold(file: ModelFile, times: Any) -> None
     assert bool(found) == (not times.max() > 1e5)
 
 
-def test_weights_beside_the_graph_are_read(file: ModelFile, tmp_path: Path) -> None:
+def test_scales_in_the_data_file_are_read(file: ModelFile, tmp_path: Path) -> None:
     scales = np.arange(1, 5, dtype=np.float32)
     (tmp_path / "weights").write_bytes(b"before" + scales.tobytes())
     tensor = onnx.TensorProto(

@@ -1,4 +1,4 @@
-"""Every bit of both files is what was exported, or it is said that it isn't."""
+"""A change of any bit in either file is reported."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def data_of(model: Path) -> Path:
 
 @contextmanager
 def flipped(path: Path, offset: int, mask: int) -> Iterator[None]:
-    """Change bits of one byte, for a while."""
+    """Change bits of one byte for the duration of a block."""
 
     def flip() -> None:
         with path.open("r+b") as file:
@@ -52,7 +52,7 @@ def flipped(path: Path, offset: int, mask: int) -> Iterator[None]:
 
 
 def tensors(model: Path) -> dict[str, tuple[int, int]]:
-    """Where each tensor in the data file begins and ends."""
+    """Find where each tensor in the data file begins and ends."""
     graph = onnx.load(model, load_external_data=False).graph
     found = {}
     for tensor in graph.initializer:
@@ -63,7 +63,7 @@ def tensors(model: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
-def test_a_model_as_it_was_exported(model: Path) -> None:
+def test_an_exported_model_is_undamaged(model: Path) -> None:
     report = sparsefeat.verify_model(model)
     assert report.ok
     assert report.findings == ()
@@ -72,8 +72,8 @@ def test_a_model_as_it_was_exported(model: Path) -> None:
     assert sorted(ModelFile.open(model).metadata.crc32c) == sorted(tensors(model))
 
 
-def test_an_exponent_bit_of_every_tensor(model: Path) -> None:
-    """Each is refused when it would be loaded, and found by name."""
+def test_a_flipped_bit_in_any_tensor_is_found(model: Path) -> None:
+    """The tensor is refused when it is loaded, and named by `verify_model`."""
     found = tensors(model)
     assert len(found) > 20
     for name, (begin, end) in found.items():
@@ -88,7 +88,7 @@ def test_an_exponent_bit_of_every_tensor(model: Path) -> None:
     assert sparsefeat.verify_model(model).ok
 
 
-def test_what_is_not_loaded_is_not_checked(model: Path) -> None:
+def test_only_tensors_that_are_loaded_are_checked(model: Path) -> None:
     found = tensors(model)
     name = next(one for one in found if one.startswith("block5_conv3/kernel"))
     with flipped(data_of(model), found[name][0], 1):
@@ -97,8 +97,8 @@ def test_what_is_not_loaded_is_not_checked(model: Path) -> None:
             sparsefeat.Extractor(model, "block5_pool")
 
 
-def test_any_bit_of_the_data_file(model: Path) -> None:
-    """Those between tensors, too, which nobody loads."""
+def test_a_flipped_bit_anywhere_in_the_data_file_is_found(model: Path) -> None:
+    """Also between the tensors, where nothing is loaded."""
     rng = np.random.default_rng(0)
     inside = tensors(model).values()
     n_between = 0
@@ -109,8 +109,8 @@ def test_any_bit_of_the_data_file(model: Path) -> None:
     assert 0 < n_between < 150
 
 
-def test_any_bit_of_the_graph(model: Path) -> None:
-    """Attributes, names, weights inside it, metadata, and the digest itself at its end."""
+def test_a_flipped_bit_anywhere_in_the_graph_is_found(model: Path) -> None:
+    """In attributes, names, internal weights, metadata, and the digest itself."""
     size = model.stat().st_size
     rng = np.random.default_rng(0)
     offsets = [*rng.integers(0, size, 150).tolist(), *range(size - 40, size)]
@@ -122,7 +122,7 @@ def test_any_bit_of_the_graph(model: Path) -> None:
                 assert not sparsefeat.verify_model(model).ok
 
 
-def test_files_of_another_length(model: Path) -> None:
+def test_files_of_another_length_are_damaged(model: Path) -> None:
     for path in (model, data_of(model)):
         whole = path.read_bytes()
         for content in (whole[:-1], whole[: len(whole) // 2], whole + b"\0", whole * 2):
@@ -132,14 +132,14 @@ def test_files_of_another_length(model: Path) -> None:
     assert sparsefeat.verify_model(model).ok
 
 
-def test_weights_of_another_model(model: Path) -> None:
+def test_weights_of_another_model_are_damage(model: Path) -> None:
     size = data_of(model).stat().st_size
     data_of(model).write_bytes(np.random.default_rng(0).bytes(size))
     with pytest.raises(ModelCorruptError, match="belongs to another model"):
         sparsefeat.Extractor(model)
 
 
-def test_the_command(model: Path, tmp_path: Path) -> None:
+def test_the_command_reports_damage(model: Path, tmp_path: Path) -> None:
     done = run(tmp_path, "verify", model.name)
     assert done.exit_code == 0
     assert re.fullmatch(rf"{model.name}: undamaged; \d+ tensors, [\d.]+ .B checked\n", done.stdout)
@@ -159,7 +159,7 @@ def test_the_command(model: Path, tmp_path: Path) -> None:
     assert_one_line(run(tmp_path, "verify", model.name))
 
 
-def test_a_model_of_somebody_else_can_not_be_verified(tmp_path: Path) -> None:
+def test_a_model_without_digests_can_not_be_verified(tmp_path: Path) -> None:
     value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
     graph = onnx.helper.make_graph([], "g", [value], [value])
     onnx.save(onnx.helper.make_model(graph), tmp_path / "other.onnx")

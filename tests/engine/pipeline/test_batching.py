@@ -22,18 +22,18 @@ def sizes(collected: list[Group]) -> list[tuple[int, int]]:
     return [(len(group.decoded), len(group.rejects)) for group in collected]
 
 
-def test_groups_are_full_but_for_the_last() -> None:
+def test_all_groups_but_the_last_are_full() -> None:
     results: list[Any] = [image(), REJECT, image(), image(), REJECT, REJECT]
     assert sizes(list(groups(results, KERAS, 2))) == [(2, 1), (1, 2)]
     assert list(groups([], KERAS, 2)) == []
 
 
-def test_rejects_do_not_wait_for_a_image() -> None:
+def test_many_rejects_make_a_group_without_images() -> None:
     results = [image()] + [REJECT] * (MAX_WAITING + 1)
     assert sizes(list(groups(results, KERAS, 2))) == [(0, MAX_WAITING), (1, 1)]
 
 
-def test_what_was_passed_over_goes_with_the_next_group() -> None:
+def test_skipped_images_are_counted_in_the_next_group() -> None:
     known = Skipped(stored=MAX_WAITING - 2, changed=("a.jpg",))
     one = Skipped(rejected=1)
     results: list[Any] = [image(), known, one, known, image(), Skipped(stored=1)]
@@ -43,7 +43,7 @@ def test_what_was_passed_over_goes_with_the_next_group() -> None:
     assert collected[0].skipped == known + one
 
 
-def test_what_came_before_an_error_comes_out() -> None:
+def test_images_before_an_error_are_yielded() -> None:
     def results() -> Iterator[Decoded]:
         yield image()
         raise ValueError("the source broke")
@@ -54,7 +54,7 @@ def test_what_came_before_an_error_comes_out() -> None:
         next(collected)
 
 
-def test_a_quirk_is_told_once() -> None:
+def test_a_quirk_is_warned_of_once() -> None:
     odd = image(frozenset({"sixteen-bit"}))
     with pytest.warns(QuirkWarning, match="16-bit") as told:
         assert len(list(groups([odd, odd, odd], KERAS, 1))) == 3

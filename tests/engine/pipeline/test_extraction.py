@@ -62,7 +62,7 @@ def extract(
 
 
 def contents(store: Path) -> dict[str, bytes]:
-    """Every row by its image, bit for bit."""
+    """Return the bytes of every row by its image."""
     opened = sparsefeat.open(store)
     layers = [opened[name].to_numpy() for name in opened.layers]
     return {
@@ -79,7 +79,7 @@ def digests(store: Path) -> dict[str, str]:
     }
 
 
-def test_a_run_and_running_it_again(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_second_run_adds_nothing(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
     store = tmp_path / "features"
     seen: list[tuple[int, int]] = []
     outcome = extract(
@@ -107,7 +107,9 @@ def test_a_run_and_running_it_again(small_vgg16: Path, photos: Path, tmp_path: P
     np.testing.assert_array_equal(stored.data, batch.layers["block5_pool"].data)
 
 
-def test_paths_are_taken_as_what_they_list(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+def test_paths_are_listed_as_by_the_command(
+    small_vgg16: Path, photos: Path, tmp_path: Path
+) -> None:
     store = tmp_path / "features"
     extractor = sparsefeat.Extractor(small_vgg16, "block5_pool", size=(64, 64))
     first = extract_images(photos / "even", store, model=extractor)
@@ -119,16 +121,16 @@ def test_paths_are_taken_as_what_they_list(small_vgg16: Path, photos: Path, tmp_
         extract_images(None, store, model=extractor)  # type: ignore[arg-type]
 
 
-def test_a_second_folder_appends_and_copies_are_known(
+def test_a_second_folder_is_appended_and_copies_are_recognized(
     small_vgg16: Path, photos: Path, tmp_path: Path
 ) -> None:
     store, elsewhere = tmp_path / "features", tmp_path / "elsewhere"
     extract(small_vgg16, [photos / "even"], store)
     assert extract(small_vgg16, [photos / "odd"], store).rows == 12
-    shutil.copytree(photos / "even", elsewhere)  # keeps the times: the folder has moved
+    shutil.copytree(photos / "even", elsewhere)  # keeps the times, as if the folder was moved
     moved = extract(small_vgg16, [elsewhere], store)
     assert (moved.rows, moved.already_stored) == (0, 12)
-    # Another image of the same name, size and time is another image all the same.
+    # Another image of the same name, size and time is recognized as another image.
     twin = elsewhere / "00.png"
     stat = twin.stat()
     twin.write_bytes(bytes(reversed(twin.read_bytes())))
@@ -137,7 +139,7 @@ def test_a_second_folder_appends_and_copies_are_known(
     assert (other.rejected, other.already_stored) == (1, 11)
 
 
-def test_a_changed_image_is_told_and_keeps_its_row(
+def test_a_changed_image_is_reported_and_keeps_its_row(
     small_vgg16: Path, photos: Path, tmp_path: Path
 ) -> None:
     store = tmp_path / "features"
@@ -148,13 +150,13 @@ def test_a_changed_image_is_told_and_keeps_its_row(
     outcome = extract(small_vgg16, [photos], store)
     assert sorted(outcome.changed) == ["even/00.png", "even/02.png"]
     assert outcome.rows == 0
-    # By their digests only the one with other bytes has changed.
+    # By digest, only the image with other bytes has changed.
     assert extract(small_vgg16, [photos], store, identity="digest").changed == ["even/00.png"]
     assert contents(store) == before
 
 
 def opened(arguments: list[str], photos: Path) -> tuple[dict[str, Any], Counter[str]]:
-    """Run a command that prints JSON; count how often it opens each image."""
+    """Run a command that prints JSON, and count how often it opens each image."""
     program = (
         "import collections, json, os, sys\n"
         "opened = collections.Counter()\n"
@@ -172,7 +174,7 @@ def opened(arguments: list[str], photos: Path) -> tuple[dict[str, Any], Counter[
     return json.loads(done.stdout), Counter({name: n for name, n in names.items() if "." in name})
 
 
-def test_a_file_is_read_once_whatever_tells_it(
+def test_a_file_is_read_once_whatever_identifies_it(
     small_vgg16: Path, photos: Path, tmp_path: Path
 ) -> None:
     stores = [tmp_path / "by-digest", tmp_path / "by-time"]
@@ -188,14 +190,14 @@ def test_a_file_is_read_once_whatever_tells_it(
     by_digest, by_time = (sparsefeat.open(store) for store in stores)
     assert contents(stores[0]) == contents(stores[1])
     pd.testing.assert_frame_equal(by_digest.obs, by_time.obs)
-    # What was stored is read for its digest, and what is new for both.
+    # Stored images are read once for their digest, new ones once for digest and pixels.
     (photos / "even/00.png").rename(photos / "even/99.png")
     del every["even/00.png"]
     for line, again in zip(lines, ({**every, "even/99.png": 1}, {"even/99.png": 1}), strict=True):
         result, counts = opened(line, photos)
         assert (result["rows"], result["already_stored"], result["already_rejected"]) == (1, 23, 1)
         assert counts == again
-    # A folder that was moved is told from another by its bytes.
+    # A moved folder is distinguished from another one by the bytes of its images.
     moved = photos.rename(tmp_path / "moved")
     shutil.copy(moved / "odd/01.png", moved / "odd/new.png")
     result, counts = opened(
@@ -206,7 +208,7 @@ def test_a_file_is_read_once_whatever_tells_it(
     assert len(counts) == 26
 
 
-def test_rejects_are_tried_again_only_when_asked(
+def test_rejects_are_tried_again_only_on_request(
     small_vgg16: Path, photos: Path, tmp_path: Path
 ) -> None:
     store, damaged = tmp_path / "features", photos / "even/damaged.png"
@@ -214,7 +216,7 @@ def test_rejects_are_tried_again_only_when_asked(
     damaged.write_bytes(bytes(len(whole)))
     os.utime(damaged, ns=(5, 5))
     assert extract(small_vgg16, [photos], store).rejected == 2
-    damaged.write_bytes(whole)  # mended, and alike from outside
+    damaged.write_bytes(whole)  # repaired, with the same size and time
     os.utime(damaged, ns=(5, 5))
     skipped = extract(small_vgg16, [photos], store)
     assert (skipped.rows, skipped.rejected, skipped.already_rejected) == (0, 0, 2)
@@ -256,7 +258,7 @@ def test_other_settings_are_refused_before_the_network_is_loaded(
     extract(small_vgg16, [photos / "even"], store)
     model.mkdir()
     copy = Path(shutil.copy(small_vgg16, model))
-    with (model / "vgg16.onnx.data").open("wb") as weights:  # zeros, which no network takes
+    with (model / "vgg16.onnx.data").open("wb") as weights:  # zeros, which are not a valid network
         weights.truncate(small_vgg16.with_name("vgg16.onnx.data").stat().st_size)
     options = sparsefeat.ExtractorOptions("block3_pool,block5_pool", size=(64, 64))
     with pytest.raises(sparsefeat.ModelCorruptError):
@@ -271,7 +273,7 @@ def test_other_settings_are_refused_before_the_network_is_loaded(
             extract_images(photos, store, model=copy, options=other, values=values)
 
 
-def test_what_is_done_is_logged(
+def test_stages_of_a_run_are_logged(
     small_vgg16: Path, photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store, both = tmp_path / "features", threading.Barrier(2)
@@ -306,7 +308,7 @@ def test_an_unknown_identity_is_refused(small_vgg16: Path, photos: Path, tmp_pat
     assert not (tmp_path / "features").exists()
 
 
-def test_a_file_is_the_same_from_whatever_folder_it_is_named(
+def test_a_file_is_recognized_from_any_current_folder(
     small_vgg16: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = tmp_path / "features"
@@ -321,7 +323,7 @@ def test_a_file_is_the_same_from_whatever_folder_it_is_named(
     assert (whole.rows, whole.already_stored) == (22, 2)
 
 
-def test_a_root_of_any_name(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_root_may_have_any_name(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
     store = tmp_path / "features"
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9 100%"))
     photos.rename(odd)
@@ -332,7 +334,7 @@ def test_a_root_of_any_name(small_vgg16: Path, photos: Path, tmp_path: Path) -> 
     assert Path(decode_path(root)) == odd
 
 
-def test_a_store_among_the_listed_files_is_passed_over(small_vgg16: Path, photos: Path) -> None:
+def test_a_store_among_the_listed_files_is_skipped(small_vgg16: Path, photos: Path) -> None:
     store = photos / "features"
     extract(small_vgg16, [photos / "even"], store)
     listing = photos.parent / "list"
@@ -342,7 +344,7 @@ def test_a_store_among_the_listed_files_is_passed_over(small_vgg16: Path, photos
     assert len(list_images([photos], skip=store)) == 25
 
 
-def test_a_source_that_raises_keeps_what_came_before(
+def test_rows_before_an_error_of_the_source_are_committed(
     small_vgg16: Path, photos: Path, tmp_path: Path
 ) -> None:
     store = tmp_path / "features"
@@ -354,7 +356,7 @@ def test_a_source_that_raises_keeps_what_came_before(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="RLIMIT_FSIZE is POSIX")
-def test_a_disk_that_refuses_in_the_middle_loses_only_the_part_in_flight(
+def test_a_write_error_loses_only_the_current_part(
     small_vgg16: Path, photos: Path, tmp_path: Path
 ) -> None:
     store, whole = tmp_path / "features", tmp_path / "whole"
@@ -393,7 +395,9 @@ def test_a_stop_that_is_set_beforehand_starts_nothing(
     assert (outcome.done, outcome.stopped) == (0, True)
 
 
-def test_a_stop_while_the_store_is_opened(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_stop_is_obeyed_while_the_store_is_opened(
+    small_vgg16: Path, photos: Path, tmp_path: Path
+) -> None:
     store, stop = tmp_path / "features", threading.Event()
     extract(small_vgg16, [photos / "even"], store)
     before, seen = digests(store), []
@@ -409,7 +413,7 @@ def test_a_stop_while_the_store_is_opened(small_vgg16: Path, photos: Path, tmp_p
     assert digests(store) == before
 
 
-def test_stopping_commits_what_is_done(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+def test_stopping_commits_finished_rows(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
     store, stop = tmp_path / "features", threading.Event()
     stopped = extract(small_vgg16, [photos], store, stop=stop, progress=lambda _: stop.set())
     assert stopped.stopped
@@ -434,7 +438,7 @@ def test_killed_at_any_moment_no_committed_row_is_lost(
         before = digests(store)
         process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
-        # Let it commit something first, so that every kill hits another stage of the work.
+        # It commits something first, so that each kill hits another stage of the work.
         while len(digests(store)) <= len(before) and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.002)
@@ -454,7 +458,9 @@ def test_killed_at_any_moment_no_committed_row_is_lost(
     assert not list(store.glob(".part*"))
 
 
-def test_two_signals_end_it_at_once(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_second_signal_ends_a_run_at_once(
+    small_vgg16: Path, photos: Path, tmp_path: Path
+) -> None:
     store = tmp_path / "features"
     options = ("--size", "1600x1600", "--threads", "1", "--batch-size", "8")
     line = command(small_vgg16, [photos], store, *options)
@@ -474,12 +480,12 @@ def test_two_signals_end_it_at_once(small_vgg16: Path, photos: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_a_signal_commits_what_is_finished(
+def test_a_signal_commits_finished_rows(
     small_vgg16: Path, photos: Path, tmp_path: Path, name: str
 ) -> None:
     number = signal.Signals[name]
     store = tmp_path / "features"
-    # Inference on one thread and images of 640x640 leave the time to interrupt it.
+    # Inference on one thread and images of 640x640 leave time for an interrupt.
     line = command(small_vgg16, [photos], store, "--size", "640x640", "--threads", "1")
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
@@ -500,7 +506,7 @@ def test_a_signal_commits_what_is_finished(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a permission there")
-def test_a_signal_while_a_large_store_is_opened(
+def test_a_signal_is_obeyed_while_a_large_store_is_opened(
     small_vgg16: Path, photos: Path, tmp_path: Path
 ) -> None:
     store = tmp_path / "features"
@@ -535,7 +541,7 @@ main(sys.argv[1:], prog_name="sparsefeat")
     assert log.require().operation == "copy"
 
 
-def test_two_commands_at_once_store_each_image_once(
+def test_concurrent_runs_store_each_image_once(
     small_vgg16: Path, photos: Path, tmp_path: Path
 ) -> None:
     store = tmp_path / "features"
@@ -555,7 +561,7 @@ def test_two_commands_at_once_store_each_image_once(
 
 
 @pytest.mark.parametrize("update", [False, True])
-def test_an_image_that_changes_between_two_runs_at_once_has_one_row(
+def test_an_image_that_changes_during_concurrent_runs_has_one_row(
     small_vgg16: Path, photos: Path, tmp_path: Path, update: bool
 ) -> None:
     store = tmp_path / "features"
@@ -573,7 +579,7 @@ def test_an_image_that_changes_between_two_runs_at_once_has_one_row(
     opened = sparsefeat.open(store)
     assert len(opened) == opened.obs["path"].nunique() == 24
     (kept,) = opened.obs["bytes"][opened.obs["path"] == first.relative_to(photos).as_posix()]
-    assert (kept == first.stat().st_size) == (not update)  # the later one of two updates stands
+    assert (kept == first.stat().st_size) == (not update)  # of two updates, the later one counts
     assert (outcome.rows, outcome.already_stored) == ((1, 23) if update else (0, 24))
     again = extract(small_vgg16, [photos], store, update=True)
     assert (again.rows, again.already_stored) == ((1, 23) if update else (0, 24))

@@ -43,7 +43,7 @@ def images(n: int, height: int = 64, width: int = 96) -> Float32:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Four images and two files that are none, in a known order."""
+    """Four images and two files that are not images, in a known order."""
     for index, photograph in enumerate(
         [data.astronaut(), data.coffee(), data.chelsea(), data.rocket()]
     ):
@@ -89,7 +89,7 @@ def test_the_last_two_extractors_of_other_layers_are_kept(small_vgg16: Path) -> 
     assert extractor.with_layers("block1_conv2") is not second
 
 
-def test_reading_is_what_extracting_does(small_vgg16: Path, folder: Path) -> None:
+def test_read_decodes_as_extract_does(small_vgg16: Path, folder: Path) -> None:
     extractor = Extractor(small_vgg16, size=(64, 96))
     decoded = extractor.read(folder / "0.png")
     (batch,) = extractor.extract([folder / "0.png"])
@@ -101,7 +101,7 @@ def test_reading_is_what_extracting_does(small_vgg16: Path, folder: Path) -> Non
         extractor.read(folder / "deep.png")
 
 
-def test_neither_batch_size_nor_threads_change_a_bit(vgg16: Path) -> None:
+def test_results_do_not_depend_on_batch_size_or_threads(vgg16: Path) -> None:
     images = normalize(np.stack([data.astronaut()[i : i + 224, i : i + 224] for i in range(5)]))
     one = Extractor(vgg16, "pools", batch_size=1, threads=1).run(images)
     for options in ({"batch_size": 5, "threads": 2}, {"batch_size": 3, "threads": 2}):
@@ -111,7 +111,7 @@ def test_neither_batch_size_nor_threads_change_a_bit(vgg16: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (224, 224), (240, 100)])
-def test_any_size_for_a_model_without_the_top(small_vgg16: Path, size: tuple[int, int]) -> None:
+def test_a_model_without_the_top_accepts_any_size(small_vgg16: Path, size: tuple[int, int]) -> None:
     outputs = Extractor(small_vgg16, "pools").run(images(1, *size))
     for index, values in enumerate(outputs.values(), 1):
         assert values.shape[1:3] == (size[0] >> index, size[1] >> index)
@@ -128,12 +128,14 @@ def test_any_size_for_a_model_without_the_top(small_vgg16: Path, size: tuple[int
         (np.zeros((1, 31, 64, 3), np.float32), "at least 32x32"),
     ],
 )
-def test_wrong_arrays(small_vgg16: Path, array: Any, says: str) -> None:
+def test_wrong_arrays_are_refused(small_vgg16: Path, array: Any, says: str) -> None:
     with pytest.raises(InputError, match=says):
         Extractor(small_vgg16).run(array)
 
 
-def test_a_fixed_size_is_kept_to(small_vgg16: Path, small_vgg16_top: Path) -> None:
+def test_arrays_of_another_size_than_the_fixed_one_are_refused(
+    small_vgg16: Path, small_vgg16_top: Path
+) -> None:
     for extractor in (
         Extractor(small_vgg16, size=(128, 160)),
         Extractor(small_vgg16, size=(128, 160), pool="avg"),
@@ -160,13 +162,15 @@ def test_a_fixed_size_is_kept_to(small_vgg16: Path, small_vgg16_top: Path) -> No
         ({"decode_threads": -1}, InputError),
     ],
 )
-def test_wrong_options(small_vgg16: Path, options: dict[str, Any], error: type[Exception]) -> None:
+def test_wrong_options_are_refused(
+    small_vgg16: Path, options: dict[str, Any], error: type[Exception]
+) -> None:
     with pytest.raises(error) as caught:
         Extractor(small_vgg16, **options)
     assert "\n" not in str(caught.value)
 
 
-def test_extract_gives_what_run_gives(small_vgg16: Path, folder: Path) -> None:
+def test_extract_and_run_give_the_same(small_vgg16: Path, folder: Path) -> None:
     extractor = Extractor(small_vgg16, "block3_pool,block5_conv3/pre", batch_size=3)
     batches = list(extractor.extract(list_images([folder]), errors="ignore"))
     assert [len(batch.rows) for batch in batches] == [3, 1]
@@ -188,13 +192,13 @@ def test_extract_gives_what_run_gives(small_vgg16: Path, folder: Path) -> None:
         )
 
 
-def test_reused_memory_holds_the_same_until_the_next_batch(small_vgg16: Path, folder: Path) -> None:
+def test_reused_memory_is_valid_until_the_next_batch(small_vgg16: Path, folder: Path) -> None:
     extractor = Extractor(small_vgg16, "pools", batch_size=1)
     paths = sorted(folder.glob("?.png"))
     fresh = list(extractor.extract(paths))
     reused: list[Csr] = []
     for one, other in zip(extractor.extract(paths, reuse=True), fresh, strict=True):
-        time.sleep(0.05)  # meanwhile the next batch is computed
+        time.sleep(0.05)  # the next batch is being computed meanwhile
         for name, csr in one.layers.items():
             np.testing.assert_array_equal(to_dense(csr), to_dense(other.layers[name]))
         reused.append(one.layers["block1_pool"])
@@ -204,7 +208,7 @@ def test_reused_memory_holds_the_same_until_the_next_batch(small_vgg16: Path, fo
     )
 
 
-def test_a_image_may_be_anything_that_holds_one(small_vgg16: Path, folder: Path) -> None:
+def test_images_may_be_paths_bytes_arrays_or_pil_images(small_vgg16: Path, folder: Path) -> None:
     path = folder / "2.png"
     encoded = io.BytesIO()
     Image.open(path).save(encoded, "BMP")
@@ -234,7 +238,7 @@ def test_only_rejects_make_a_batch_without_rows(small_vgg16: Path, folder: Path)
     assert list(Extractor(small_vgg16).extract([])) == []
 
 
-def test_many_rejects_do_not_wait_for_a_image(small_vgg16: Path, folder: Path) -> None:
+def test_many_rejects_make_a_batch_before_the_next_image(small_vgg16: Path, folder: Path) -> None:
     broken: Iterator[bytes | Path] = itertools.repeat(b"no image")
     images = itertools.chain([folder / "0.png"], broken)
     batches = Extractor(small_vgg16).extract(images, errors="ignore")
@@ -254,7 +258,9 @@ def test_an_endless_source_is_read_as_needed(small_vgg16: Path, folder: Path) ->
 
 
 @pytest.mark.parametrize("where", ["source", "image"])
-def test_what_came_before_an_error_comes_out(small_vgg16: Path, folder: Path, where: str) -> None:
+def test_rows_before_an_error_of_the_source_are_yielded(
+    small_vgg16: Path, folder: Path, where: str
+) -> None:
     def source() -> Iterator[Any]:
         for index in range(7):
             yield folder / f"{index % 4}.png"
@@ -269,7 +275,7 @@ def test_what_came_before_an_error_comes_out(small_vgg16: Path, folder: Path, wh
     assert sum(len(batch.rows) for batch in batches) == 7
 
 
-def test_a_network_that_fails_loses_nothing_before(
+def test_rows_before_an_error_of_the_network_are_yielded(
     small_vgg16: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extractor = Extractor(small_vgg16, batch_size=1, convolution="direct")
@@ -287,14 +293,16 @@ def test_a_network_that_fails_loses_nothing_before(
     assert [Path(batch.rows[0].path).name for batch in batches] == ["0.png", "1.png"]
 
 
-def test_closing_in_the_middle_ends_all_threads(small_vgg16: Path, folder: Path) -> None:
+def test_closing_early_ends_all_threads(small_vgg16: Path, folder: Path) -> None:
     batches = Extractor(small_vgg16, batch_size=1).extract(itertools.repeat(folder / "0.png"))
     next(batches)
     batches.close()
     assert not [t.name for t in threading.enumerate() if t.name.startswith("sparsefeat-stage")]
 
 
-def test_one_image_many_times_and_one_buffer_reused(small_vgg16: Path, folder: Path) -> None:
+def test_one_image_object_and_one_buffer_may_be_used_many_times(
+    small_vgg16: Path, folder: Path
+) -> None:
     extractor = Extractor(small_vgg16, batch_size=8, decode_threads=4)
     shared = Image.open(folder / "0.png")
     (batch,) = extractor.extract([shared] * 8)
@@ -347,14 +355,14 @@ IMAGE = np.zeros((40, 50, 3), np.uint8)
     ],
     ids=lambda images: type(images).__name__,
 )
-def test_what_is_not_several_images(small_vgg16: Path, images: Any) -> None:
+def test_a_single_image_is_refused(small_vgg16: Path, images: Any) -> None:
     extractor = Extractor(small_vgg16)
     with pytest.raises(InputError, match=r"expected several images.*put it in a list") as caught:
-        extractor.extract(images)  # at once, not when it is gone through
+        extractor.extract(images)  # at once, not when the batches are consumed
     assert "\n" not in str(caught.value)
 
 
-def test_several_images_in_any_container(small_vgg16: Path, folder: Path) -> None:
+def test_images_may_come_in_any_container(small_vgg16: Path, folder: Path) -> None:
     extractor = Extractor(small_vgg16, batch_size=4)
     names = [str(folder / "0.png"), str(folder / "3.png")]
     (expected,) = extractor.extract(names)
@@ -375,7 +383,7 @@ def test_several_images_in_any_container(small_vgg16: Path, folder: Path) -> Non
         list(extractor.extract([arrays]))
 
 
-def test_folders_and_patterns_are_taken_as_by_the_command(small_vgg16: Path, folder: Path) -> None:
+def test_folders_and_patterns_are_listed_as_by_the_command(small_vgg16: Path, folder: Path) -> None:
     extractor = Extractor(small_vgg16, batch_size=8)
     (folder / "sub [1]").mkdir()
     (folder / "0.png").rename(folder / "sub [1]/0.PNG")
@@ -404,7 +412,7 @@ def test_folders_and_patterns_are_taken_as_by_the_command(small_vgg16: Path, fol
         list(extractor.extract([folder / "1.png", folder / "empty"]))
 
 
-def test_rows_that_are_missing_are_warned_of(small_vgg16: Path, folder: Path) -> None:
+def test_images_without_a_row_give_a_warning(small_vgg16: Path, folder: Path) -> None:
     extractor = Extractor(small_vgg16, batch_size=1)
     with pytest.warns(RejectWarning) as told:
         batches = list(extractor.extract([folder / "0.png", folder / "typo[1].png"]))
@@ -414,7 +422,7 @@ def test_rows_that_are_missing_are_warned_of(small_vgg16: Path, folder: Path) ->
     assert said.startswith("1 image could not be read and has no row: ")
     assert said.endswith("typo[1].png: no such file")
     assert warning.filename == __file__
-    # Once as soon as it is known, and once with how many they were.
+    # One warning at the first of them, and one with their number at the end.
     several: list[bytes | Path] = [
         b"no",
         folder / "0.png",
@@ -431,7 +439,7 @@ def test_rows_that_are_missing_are_warned_of(small_vgg16: Path, folder: Path) ->
     ]
 
 
-def test_missing_rows_can_be_errors(small_vgg16: Path, folder: Path) -> None:
+def test_images_without_a_row_can_be_errors(small_vgg16: Path, folder: Path) -> None:
     extractor = Extractor(small_vgg16, batch_size=4)
     for broken, error, says in (
         (folder / "typo.png", SourceError, "typo.png: no such file"),
@@ -447,7 +455,7 @@ def test_missing_rows_can_be_errors(small_vgg16: Path, folder: Path) -> None:
         extractor.extract([], errors="fail")  # type: ignore[arg-type]
 
 
-def test_a_preset_is_as_good_as_its_name(small_vgg16: Path) -> None:
+def test_a_preset_may_be_given_by_name(small_vgg16: Path) -> None:
     by_name = Extractor(small_vgg16, preprocess="bilinear")
     assert Extractor(small_vgg16, preprocess=PRESETS["bilinear"]).settings == by_name.settings
     wrong: list[Any] = [None, 3, ["keras"], b"keras", "bilinaer"]
@@ -467,7 +475,7 @@ def test_a_size_is_two_whole_numbers(small_vgg16: Path, small_vgg16_top: Path) -
     assert Extractor(small_vgg16_top, size=as_list).layers["block5_pool"].shape == (7, 7, 32)
 
 
-def test_want_of_memory_is_one_line(small_vgg16: Path) -> None:
+def test_too_little_memory_is_reported_in_one_line(small_vgg16: Path) -> None:
     code = (
         "import resource, sparsefeat, numpy as np\n"
         f"extractor = sparsefeat.Extractor({str(small_vgg16)!r}, 'all', batch_size=64)\n"
@@ -482,7 +490,7 @@ def test_want_of_memory_is_one_line(small_vgg16: Path) -> None:
     assert done.stdout.count("\n") == 1
 
 
-def test_a_quirk_is_told_once(small_vgg16: Path, tmp_path: Path) -> None:
+def test_a_quirk_is_warned_of_once(small_vgg16: Path, tmp_path: Path) -> None:
     for index in range(3):
         image = Image.fromarray(data.coffee())
         exif = image.getexif()
@@ -496,7 +504,7 @@ def test_a_quirk_is_told_once(small_vgg16: Path, tmp_path: Path) -> None:
         list(Extractor(small_vgg16, preprocess="bilinear").extract(sorted(tmp_path.iterdir())))
 
 
-def test_settings_tell_what_changes_the_numbers(small_vgg16: Path, small_vgg16_top: Path) -> None:
+def test_settings_differ_if_results_would(small_vgg16: Path, small_vgg16_top: Path) -> None:
     usual = Extractor(small_vgg16).settings
     assert usual == Extractor(small_vgg16, threads=1, batch_size=2).settings
     changes: list[dict[str, Any]] = [{"pool": "avg"}, {"preprocess": "crop"}, {"size": (96, 96)}]
@@ -505,7 +513,7 @@ def test_settings_tell_what_changes_the_numbers(small_vgg16: Path, small_vgg16_t
     assert Extractor(small_vgg16_top).settings != usual
 
 
-def test_the_share_of_zeros_is_numpy_s(vgg16: Path, folder: Path) -> None:
+def test_the_share_of_zeros_equals_numpy_s(vgg16: Path, folder: Path) -> None:
     extractor = Extractor(vgg16, "pools")
     (batch,) = extractor.extract(sorted(folder.glob("?.png")))
     for name, csr in batch.layers.items():

@@ -39,7 +39,7 @@ def first_sample(value: int) -> np.float32:
     return sample
 
 
-def test_groups_of_any_size_give_rows_of_features() -> None:
+def test_groups_of_any_size_give_a_row_for_each_image() -> None:
     inference = Inference(network, LAYERS, SIZE)
     for values in ([5], [1, 2, 3], [4], [], [9, 8]):
         activations = inference(group(*values))
@@ -51,7 +51,7 @@ def test_groups_of_any_size_give_rows_of_features() -> None:
         assert len(activations.rows) == len(values)
 
 
-def test_a_result_stays_until_the_call_after_next() -> None:
+def test_a_result_is_valid_until_the_call_after_next() -> None:
     inference = Inference(network, LAYERS, SIZE)
     first = inference(group(1, 2))
     kept = first.layers["sum"].copy()
@@ -62,7 +62,7 @@ def test_a_result_stays_until_the_call_after_next() -> None:
     assert all((one.layers["sum"][0] == first_sample(7)).all() for one in later)
 
 
-def test_want_of_memory_is_one_line() -> None:
+def test_too_little_memory_is_reported_in_one_line() -> None:
     with pytest.raises(ProviderError, match="use a smaller batch") as caught:
         empty_outputs([Layer(name="huge", shape=(1 << 40, 1 << 20))], 1, SIZE)
     assert "\n" not in str(caught.value)

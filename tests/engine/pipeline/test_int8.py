@@ -1,4 +1,4 @@
-"""From quantizing to the store: an int8 model in place of the float32 one."""
+"""Extraction with an int8 model, from quantizing to the store."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def int8(small_int8: sparsefeat_export.QuantizeResult) -> Path:
 
 
 @pytest.mark.parametrize("provider", ["cpu", "openvino"])
-def test_it_is_extracted_from_like_any_model(
+def test_features_of_an_int8_model_are_stored_and_read(
     int8: Path, small_vgg16: Path, photos: Path, tmp_path: Path, provider: str
 ) -> None:
     try:
@@ -51,7 +51,7 @@ def test_it_is_extracted_from_like_any_model(
 
 
 def _check_codes(store: sparsefeat.Store, extractor: sparsefeat.Extractor, photos: Path) -> None:
-    """What is stored is what is computed, to the last bit, though in a byte or two."""
+    """Check that values stored in a byte or two equal the computed ones bit for bit."""
     batches = list(extractor.extract(list_images([photos])))
     for name in store.layers:
         (part,) = store.parts
@@ -69,13 +69,13 @@ def _check_codes(store: sparsefeat.Store, extractor: sparsefeat.Extractor, photo
 POOLINGS: tuple[tuple[Pool, bool], ...] = (("none", True), ("max", True), ("avg", False))
 
 
-def test_averages_are_no_whole_numbers(int8: Path) -> None:
+def test_averages_and_pre_activations_have_no_scales(int8: Path) -> None:
     for pool, expected in POOLINGS:
         extractor = sparsefeat.Extractor(int8, "block3_pool,block3_conv1/pre", pool=pool)
         assert list(extractor.channel_scales) == ["block3_pool"] * expected
 
 
-def test_pooling_and_other_sizes(int8: Path) -> None:
+def test_pooling_and_other_sizes_work(int8: Path) -> None:
     images = np.random.default_rng(0).uniform(-120, 150, (2, 96, 64, 3)).astype(np.float32)
     maps = sparsefeat.Extractor(int8, "pools").run(images)
     pooled = sparsefeat.Extractor(int8, "pools", pool="max").run(images)
@@ -83,7 +83,7 @@ def test_pooling_and_other_sizes(int8: Path) -> None:
         np.testing.assert_allclose(pooled[name], values.max(axis=(1, 2)), rtol=1e-6)
 
 
-def test_it_is_compared_with_float32(int8: Path, small_vgg16: Path) -> None:
+def test_bench_compares_int8_with_float32(int8: Path, small_vgg16: Path) -> None:
     result = compare(
         small_vgg16,
         int8=int8,

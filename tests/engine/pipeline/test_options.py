@@ -1,4 +1,4 @@
-"""The options of an extractor, and what is recorded of them."""
+"""The options of an extractor, and how they are recorded."""
 
 import inspect
 import pickle
@@ -51,7 +51,7 @@ def test_the_repr_is_the_code_that_builds_it(options: ExtractorOptions) -> None:
     ],
     ids=str,
 )
-def test_what_no_model_takes_is_refused_before_one_is_opened(
+def test_wrong_options_are_refused_before_the_model_is_opened(
     wrong: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(sparsefeat.SparsefeatError, match=says):
@@ -60,13 +60,13 @@ def test_what_no_model_takes_is_refused_before_one_is_opened(
         Extractor("there-is-none.onnx", **wrong)
 
 
-def test_an_extractor_shows_the_same_parameters() -> None:
+def test_an_extractor_has_the_same_parameters() -> None:
     model, *others = inspect.signature(Extractor).parameters.values()
     assert model.name == "model"
     assert others == list(inspect.signature(ExtractorOptions).parameters.values())
 
 
-def test_an_extractor_of_options(small_vgg16: Path) -> None:
+def test_an_extractor_is_made_from_options(small_vgg16: Path) -> None:
     extractor = Extractor(small_vgg16, "block5_pool", size=[64, 96], batch_size=2)  # type: ignore[arg-type]
     options = ExtractorOptions("block5_pool", size=(64, 96), batch_size=2)
     assert extractor.options == options
@@ -80,7 +80,7 @@ def test_an_extractor_of_options(small_vgg16: Path) -> None:
         assert other.settings == extractor.settings
 
 
-def test_a_store_records_them_all(small_vgg16: Path, tmp_path: Path) -> None:
+def test_a_store_records_all_options(small_vgg16: Path, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     runs = [
@@ -112,7 +112,7 @@ def test_a_store_records_them_all(small_vgg16: Path, tmp_path: Path) -> None:
     assert np.isfinite(found["block5_pool"].to_numpy()).all()
 
 
-def test_options_beside_an_extractor_that_has_its_own(small_vgg16: Path, tmp_path: Path) -> None:
+def test_options_together_with_an_extractor_are_refused(small_vgg16: Path, tmp_path: Path) -> None:
     extractor = Extractor(small_vgg16)
     with pytest.raises(sparsefeat.InputError, match="an Extractor, which has its own"):
         sparsefeat.extract([], tmp_path / "f", model=extractor, options=ExtractorOptions())

@@ -29,7 +29,7 @@ def by_stage(result: sparsefeat.ExtractionResult) -> tuple[float, dict[str, Stag
 
 
 @pytest.mark.parametrize("slow", ["list", "decode", "inference", "write"])
-def test_time_is_found_where_it_is_spent(small_vgg16: Path, tmp_path: Path, slow: str) -> None:
+def test_a_slow_stage_is_identified(small_vgg16: Path, tmp_path: Path, slow: str) -> None:
     side = 640 if slow == "inference" else 32
     extent = 1500 if slow == "decode" else 32
     noise = np.random.default_rng(1).integers(0, 256, (extent, extent, 3), np.uint8)
@@ -38,7 +38,7 @@ def test_time_is_found_where_it_is_spent(small_vgg16: Path, tmp_path: Path, slow
     extractor = sparsefeat.Extractor(
         small_vgg16, pool="avg", size=(side, side), batch_size=1, decode_threads=1, threads=1
     )
-    list(extractor.extract([noise[:32, :32]]))  # what is loaded once
+    list(extractor.extract([noise[:32, :32]]))  # loads everything once
 
     def images() -> Iterator[Path]:
         for path in sorted(tmp_path.glob("*.png")):
@@ -51,22 +51,24 @@ def test_time_is_found_where_it_is_spent(small_vgg16: Path, tmp_path: Path, slow
             images(),
             tmp_path / "features",
             model=extractor,
-            rows_per_part=1 if slow == "write" else 8,  # each is synced to the disk
+            rows_per_part=1 if slow == "write" else 8,  # each part is synced to the disk
         )
     )
     assert list(stages) == ["list", "decode", "inference", "write", "other"]
     for times in stages.values():
         assert 0 <= times.busy_seconds <= seconds
         assert times.waiting_seconds >= 0
-    if slow != "list":  # which goes on in a thread of its own: others wait for it
-        # A disk may take any time to sync: writing is compared only where it syncs eight parts.
+    if slow != "list":  # listing runs in a separate thread, for which the others wait
+        # Syncing may take any time, so writing is compared only where it syncs eight parts.
         compared = ("decode", "inference") if slow != "write" else ("decode", "inference", "write")
         assert max(compared, key=lambda stage: stages[stage].busy_seconds) == slow
     idle = {"list": "inference", "decode": "inference", "inference": "write", "write": "inference"}
     assert stages[idle[slow]].waiting_seconds > 0
 
 
-def test_an_extraction_s_stages(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_profile_has_all_stages_of_an_extraction(
+    small_vgg16: Path, photos: Path, tmp_path: Path
+) -> None:
     extractor = sparsefeat.Extractor(small_vgg16, "pools", batch_size=2, decode_threads=3)
     seconds, stages = by_stage(sparsefeat.extract(photos, tmp_path / "features", model=extractor))
     assert stages["decode"].threads == extractor.decode_threads == 3
@@ -75,7 +77,7 @@ def test_an_extraction_s_stages(small_vgg16: Path, photos: Path, tmp_path: Path)
     assert 0 <= stages["other"].busy_seconds < seconds
 
 
-def test_the_command_prints_it(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+def test_the_command_prints_the_profile(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
     line = ["sparsefeat", "extract", photos, "-o", "f", "-m", small_vgg16, "--profile"]
     command = [sys.executable, "-m", *map(str, line)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)

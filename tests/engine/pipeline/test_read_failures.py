@@ -1,4 +1,4 @@
-"""Causes that lie in the system, and odd metadata: an image is never judged by either."""
+"""Failures of the system and unusual metadata are never recorded as properties of an image."""
 
 import errno
 import io
@@ -25,7 +25,7 @@ from sparsefeat.types import ReadFailure, Reject
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Twenty-four crops of images in two folders, and a file that is no image."""
+    """Twenty-four crops of images in two folders, and a file that is not an image."""
     folder = tmp_path / "photos"
     sources = [data.astronaut(), data.coffee(), data.chelsea(), data.rocket()]
     for index in range(24):
@@ -39,14 +39,14 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def extractor(small_vgg16: Path) -> sparsefeat.Extractor:
-    """One that reads few images ahead."""
+    """An extractor that reads few images ahead."""
     return sparsefeat.Extractor(
         small_vgg16, "block3_pool,block5_pool", size=(64, 64), batch_size=1, decode_threads=1
     )
 
 
 class After:
-    """Does something once a run has done so many images."""
+    """A progress function that does something once, after a number of images."""
 
     def __init__(self, done: int, what: object) -> None:
         self._done, self._what = done, what
@@ -70,7 +70,7 @@ def extract(
 
 
 def contents(store: Path) -> dict[str, bytes]:
-    """Every row by its image, bit for bit."""
+    """Return the bytes of every row by its image."""
     opened = sparsefeat.open(store)
     layers = [opened[name].to_numpy() for name in opened.layers]
     return {
@@ -80,7 +80,7 @@ def contents(store: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("named", ["folder", "pattern", "folders", "folder in it"])
-def test_a_root_that_vanishes_stops_the_run_and_nothing_is_held_against_its_images(
+def test_a_root_that_vanishes_stops_the_run_without_recording_rejects(
     extractor: sparsefeat.Extractor, photos: Path, tmp_path: Path, named: str
 ) -> None:
     inputs = {
@@ -105,7 +105,9 @@ def test_a_root_that_vanishes_stops_the_run_and_nothing_is_held_against_its_imag
     assert rejects[0] == rejects[1]
 
 
-def test_the_command_says_so_in_one_line(small_vgg16: Path, photos: Path, tmp_path: Path) -> None:
+def test_the_command_reports_a_vanished_root_in_one_line(
+    small_vgg16: Path, photos: Path, tmp_path: Path
+) -> None:
     store = tmp_path / "features"
     line = [
         *(sys.executable, "-m", "sparsefeat", "extract", str(photos), "-o", str(store)),
@@ -128,7 +130,7 @@ def test_the_command_says_so_in_one_line(small_vgg16: Path, photos: Path, tmp_pa
     assert f"{24 - rows} rows added, 1 rejected" in done.stdout
 
 
-def test_images_that_vanish_are_reported_and_taken_when_they_are_back(
+def test_images_that_vanish_are_reported_and_extracted_later(
     extractor: sparsefeat.Extractor, photos: Path, tmp_path: Path
 ) -> None:
     store, away = tmp_path / "features", tmp_path / "away"
@@ -145,7 +147,7 @@ def test_images_that_vanish_are_reported_and_taken_when_they_are_back(
     assert (outcome.rows, outcome.failed, outcome.already_stored) == (0, 0, 24)
 
 
-def test_a_stored_image_that_a_list_names_and_that_is_gone_is_a_failure_not_a_change(
+def test_a_missing_image_of_a_list_is_a_failure_and_not_a_change(
     extractor: sparsefeat.Extractor, photos: Path, tmp_path: Path
 ) -> None:
     store, listing = tmp_path / "features", tmp_path / "list"
@@ -156,7 +158,7 @@ def test_a_stored_image_that_a_list_names_and_that_is_gone_is_a_failure_not_a_ch
     assert (outcome.already_stored, outcome.failed, outcome.changed) == (23, 1, [])
 
 
-def test_a_file_that_changes_while_it_is_copied_is_taken_when_it_is_whole(
+def test_a_file_that_is_still_being_copied_is_extracted_later(
     extractor: sparsefeat.Extractor, photos: Path, tmp_path: Path
 ) -> None:
     store, late = tmp_path / "features", photos / "odd/23.png"
@@ -174,7 +176,7 @@ def test_a_file_that_changes_while_it_is_copied_is_taken_when_it_is_whole(
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in folders")
-def test_what_a_file_became_says_nothing_of_the_image(
+def test_files_that_became_pipes_or_folders_are_not_rejects(
     extractor: sparsefeat.Extractor, photos: Path, tmp_path: Path
 ) -> None:
     store, away = tmp_path / "features", tmp_path / "away"
@@ -199,7 +201,7 @@ def test_what_a_file_became_says_nothing_of_the_image(
     assert extract(extractor, [photos], store).rows == 2
 
 
-# Permissions don't bind root, unless it gives up the right to pass over them.
+# Permissions don't restrict root unless it gives up that privilege.
 BOUND = """
 import ctypes, os, sys
 if os.geteuid() == 0:
@@ -210,7 +212,7 @@ os.execv(sys.executable, [sys.executable, "-m", "sparsefeat", *sys.argv[1:]])
 
 
 def bound(words: Sequence[str]) -> list[str]:
-    """Give the line that runs the command without the rights of root."""
+    """Return the command line that runs the command without root's privileges."""
     return [sys.executable, "-c", BOUND, *words]
 
 
@@ -257,11 +259,11 @@ def test_a_root_that_becomes_forbidden_stops_the_run(
     assert len(sparsefeat.open(store).rejected) == 0
 
 
-def test_too_many_open_files_say_nothing_of_the_image_nor_of_its_folder(photos: Path) -> None:
+def test_too_many_open_files_reject_neither_image_nor_folder(photos: Path) -> None:
     resource = pytest.importorskip("resource")
     image = list_images([photos / "even"])[0]
     assert isinstance(image, Source)
-    decode(b"", PRESETS["keras"], (32, 32))  # loads what reads files itself
+    decode(b"", PRESETS["keras"], (32, 32))  # loads modules that open files themselves
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = os.open(os.devnull, os.O_RDONLY)
     os.close(lowest)
@@ -276,7 +278,7 @@ def test_too_many_open_files_say_nothing_of_the_image_nor_of_its_folder(photos: 
 
 
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that can't be read")
-def test_an_error_of_the_device_is_no_corrupt_image() -> None:
+def test_an_error_of_the_device_is_not_a_corrupt_image() -> None:
     result = decode("/proc/self/mem", PRESETS["keras"], (32, 32))
     assert isinstance(result, ReadFailure)
     assert result.reason == f"the file could not be read: {os.strerror(errno.EIO)}"
@@ -302,7 +304,7 @@ print(kind(large[:30_000]))
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="RLIMIT_AS binds on Linux")
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "TIFF", "GIF"])
-def test_too_little_memory_is_no_corrupt_image(name: str) -> None:
+def test_too_little_memory_is_not_a_corrupt_image(name: str) -> None:
     def encoded(side: int) -> bytes:
         noise = np.random.default_rng(0).integers(0, 255, (side // 8, side // 8, 3), np.uint8)
         stream = io.BytesIO()
@@ -323,7 +325,7 @@ def test_too_little_memory_is_no_corrupt_image(name: str) -> None:
     assert broken in ("Reject", "Decoded"), "with enough memory, the file decides"
 
 
-def test_a_store_that_vanishes_is_one_line_and_is_never_begun_anew(
+def test_a_store_that_vanishes_is_an_error_and_not_created_again(
     extractor: sparsefeat.Extractor, photos: Path, tmp_path: Path
 ) -> None:
     store, away = tmp_path / "features", tmp_path / "away"
@@ -339,12 +341,12 @@ def test_a_store_that_vanishes_is_one_line_and_is_never_begun_anew(
     assert sparsefeat.verify(store).ok
 
 
-def test_another_folder_in_the_stores_place_gets_no_rows(
+def test_a_folder_that_replaces_the_store_gets_no_rows(
     extractor: sparsefeat.Extractor, photos: Path, tmp_path: Path
 ) -> None:
     store, away = tmp_path / "features", tmp_path / "away"
 
-    def replace() -> None:  # as what lies beneath a drive that is unmounted
+    def replace() -> None:  # like the folder below an unmounted drive
         store.rename(away)
         store.mkdir()
         shutil.copy(away / ".sparsefeat.lock", store)
@@ -355,7 +357,7 @@ def test_another_folder_in_the_stores_place_gets_no_rows(
 
 
 DATES = {
-    "2262": 9_224_318_016 * 10**9,  # the first that is no int64 of nanoseconds
+    "2262": 9_224_318_016 * 10**9,  # the first year whose nanoseconds exceed int64
     "2300": 10_413_792_000 * 10**9 + 1,
     "9999": 253_402_300_799 * 10**9,
     "1969": -1,
@@ -366,10 +368,10 @@ DATES = {
 
 
 @pytest.mark.parametrize("folder", ["/dev/shm", ""])
-def test_an_odd_date_costs_nobody_anything(
+def test_an_image_with_an_unusual_date_is_extracted(
     extractor: sparsefeat.Extractor, photos: Path, tmp_path: Path, folder: str
 ) -> None:
-    if folder:  # memory takes dates that this disk may not
+    if folder:  # /dev/shm stores dates that this disk may not
         if not Path(folder).is_dir():
             pytest.skip(f"no {folder}")
         odd = Path(folder, tmp_path.name)
@@ -403,7 +405,7 @@ def test_an_odd_date_costs_nobody_anything(
         shutil.rmtree(odd)
 
 
-def test_names_of_any_length_in_a_list_stop_nobody(
+def test_names_of_any_length_in_a_list_do_not_stop_the_run(
     extractor: sparsefeat.Extractor, photos: Path, tmp_path: Path
 ) -> None:
     listing = tmp_path / "list"
@@ -413,7 +415,7 @@ def test_names_of_any_length_in_a_list_stop_nobody(
     assert (outcome.rows, outcome.failed) == (1, 2)
 
 
-def test_a_name_that_no_system_has_is_a_missing_file(small_vgg16: Path) -> None:
+def test_an_impossible_name_is_a_missing_file(small_vgg16: Path) -> None:
     extractor = sparsefeat.Extractor(small_vgg16, size=(32, 32))
     (batch,) = extractor.extract(["a\ud800.jpg", "b\0.jpg"], errors="ignore")
     assert [reject.reason for reject in batch.rejects] == ["no such file"] * 2
@@ -423,7 +425,7 @@ def test_a_name_that_no_system_has_is_a_missing_file(small_vgg16: Path) -> None:
 def test_a_file_too_large_for_any_image_is_not_read_for_its_digest(
     photos: Path, extractor: sparsefeat.Extractor, tmp_path: Path
 ) -> None:
-    """Terabytes would take hours; the file is sparse, so that it takes no room here."""
+    """Reading terabytes would take hours; the file is sparse, so it takes no disk space."""
     with (photos / "film.jpg").open("wb") as film:
         film.truncate(8 << 40)
     for already_rejected in (0, 2):

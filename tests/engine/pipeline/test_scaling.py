@@ -38,7 +38,7 @@ WRONG: dict[str, Callable[[Float32], Float32]] = {
 
 
 def interpolated(name: str) -> Float32:
-    """Resize in floats, by cubic splines, which overshoot: no pixel is a whole number."""
+    """Resize in floats by cubic splines, which overshoot, so that no pixel is a whole number."""
     image = getattr(data, name)().astype(np.float32)
     resized: Float32 = ndimage.zoom(image[::3, ::3], (0.7, 0.6, 1), order=3)
     return np.clip(resized[np.newaxis], -12, 267)
@@ -46,7 +46,7 @@ def interpolated(name: str) -> Float32:
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 @pytest.mark.parametrize("scaling", WRONG)
-def test_wrong_scalings_are_told(name: str, scaling: str) -> None:
+def test_wrong_scalings_are_recognized(name: str, scaling: str) -> None:
     for x in (floats(pixels(name)), interpolated(name)):
         finding = check_scaling(WRONG[scaling](x).astype(np.float32))
         assert finding is not None
@@ -56,7 +56,7 @@ def test_wrong_scalings_are_told(name: str, scaling: str) -> None:
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_keras_preprocessing_twice_and_in_the_wrong_order(name: str) -> None:
+def test_preprocessing_twice_and_means_in_the_wrong_order_are_recognized(name: str) -> None:
     once = normalize(pixels(name))
     twice = check_scaling(once[..., ::-1] - MEAN)
     assert twice is not None
@@ -68,7 +68,7 @@ def test_keras_preprocessing_twice_and_in_the_wrong_order(name: str) -> None:
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 @pytest.mark.parametrize("gain", [1.0, 0.3, 0.02])
-def test_photographs_are_right_however_dark_or_bright(name: str, gain: float) -> None:
+def test_dark_and_bright_photographs_give_no_warning(name: str, gain: float) -> None:
     x = pixels(name) * gain
     for image in (x, 255 - x):
         assert check_scaling(normalize(image.astype(np.uint8))) is None
@@ -78,11 +78,11 @@ def test_photographs_are_right_however_dark_or_bright(name: str, gain: float) ->
 
 
 @pytest.mark.parametrize("level", [0, 1, 103, 104, 105, 117, 124, 128, 254, 255])
-def test_images_of_one_grey_are_right(level: int) -> None:
+def test_images_of_one_grey_level_give_no_warning(level: int) -> None:
     assert check_scaling(normalize(np.full((1, 32, 32, 3), level, np.uint8))) is None
 
 
-def test_odd_but_right_arrays() -> None:
+def test_unusual_but_correct_arrays_give_no_warning() -> None:
     rng = np.random.default_rng(0)
     mean = np.broadcast_to(np.array([124, 117, 104], np.uint8), (1, 32, 32, 3))
     assert check_scaling(normalize(mean)) is None
@@ -106,7 +106,7 @@ def test_one_value_that_is_not_finite_is_found(value: float) -> None:
         assert "got values that are not finite, expected blue, green, red" in str(finding)
 
 
-def test_one_image_without_a_batch_and_other_shapes() -> None:
+def test_a_single_image_is_checked_and_other_shapes_are_refused() -> None:
     assert check_scaling(floats(pixels("coffee"))[0]) is not None
     for shape in ((32, 32), (1, 3, 32, 32)):
         with pytest.raises(InputError, match="expected an array"):

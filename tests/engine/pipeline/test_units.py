@@ -1,4 +1,4 @@
-"""Units whose workers die, in all the ways that are too slow to try with real processes."""
+"""Units whose workers die, in cases that would be too slow with real processes."""
 
 import threading
 from collections import Counter
@@ -34,7 +34,7 @@ def source(number: int, content: bytes | None = None) -> Source:
 
 
 def write(unit: Unit) -> UnitResult:
-    """Write rows for a unit's images, as `extract_unit` does, without a network."""
+    """Write rows for a unit's images as `extract_unit` does, but without a network."""
     counts = ExtractionResult()
     with StoreWriter.open(
         unit.store, layers=LAYERS, settings={}, provenance={}, detached=True
@@ -61,7 +61,7 @@ def write(unit: Unit) -> UnitResult:
 
 
 class InProcess(Workers[Unit, UnitResult]):
-    """Workers that do a unit when they are asked for it, or die as `death` says."""
+    """Workers in this process, which extract a unit or die as `death` says."""
 
     capacity = 2
 
@@ -123,14 +123,14 @@ def poison(number: int) -> Death:
     return death
 
 
-def test_one_of_a_thousand_is_found_in_few_deaths(tmp_path: Path) -> None:
+def test_one_bad_image_of_a_thousand_is_found_in_few_deaths(tmp_path: Path) -> None:
     workers = InProcess(poison(700))
     result = run(tmp_path / "features", workers, images(1024), 1024)
     store = sparsefeat.open(tmp_path / "features")
     assert (result.rows, result.rejected, result.crashes) == (1023, 1, workers.deaths)
     assert store.rejected["path"].tolist() == ["0700.png"]
     assert set(Counter(store.obs["path"]).values()) == {1}
-    # The unit twice; an eighth, a 64th, a 512th; and the image of these two, again and again.
+    # The unit twice; an eighth, a 64th, a 512th of it; then single images several times.
     assert workers.deaths <= 9
 
 
@@ -150,7 +150,7 @@ def test_lost_machines_are_not_blamed_on_images(tmp_path: Path) -> None:
     assert len(sparsefeat.open(tmp_path / "features").parts) == 1
 
 
-def test_what_was_listed_before_a_failure_is_committed(tmp_path: Path) -> None:
+def test_images_listed_before_a_failure_are_committed(tmp_path: Path) -> None:
     def failing() -> Generator[Pending, None, None]:
         yield from images(7)
         yield Skipped(stored=2)
@@ -158,10 +158,10 @@ def test_what_was_listed_before_a_failure_is_committed(tmp_path: Path) -> None:
 
     with pytest.raises(SourceError, match="the folder has vanished"):
         run(tmp_path / "features", InProcess(lambda unit: None), failing(), 2)
-    assert len(sparsefeat.open(tmp_path / "features")) == 6  # of whole units
+    assert len(sparsefeat.open(tmp_path / "features")) == 6  # of complete units
 
 
-def test_units_that_come_with_bytes_are_few_at_a_time(tmp_path: Path) -> None:
+def test_units_with_bytes_are_limited_in_number(tmp_path: Path) -> None:
     large = bytes(48 << 20)  # one object, many times
     workers = InProcess(lambda unit: None, capacity=50)
     pending: Generator[Pending, None, None] = (source(n, large) for n in range(60))

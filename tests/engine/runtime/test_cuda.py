@@ -6,7 +6,7 @@ from sparsefeat.errors import InputError
 from sparsefeat.runtime import CudaOptions
 
 
-def test_what_onnxruntime_is_told() -> None:
+def test_options_are_passed_to_onnxruntime() -> None:
     assert CudaOptions().for_onnxruntime() == {
         "device_id": "0",
         "use_tf32": "0",
@@ -19,7 +19,7 @@ def test_what_onnxruntime_is_told() -> None:
     assert told["cudnn_conv_algo_search"] == "HEURISTIC"
 
 
-def test_from_text_as_from_numbers() -> None:
+def test_options_may_be_text() -> None:
     given = {"device_id": "2", "memory_limit": "1000", "conv_search": "default"}
     assert CudaOptions.of(given) == CudaOptions(
         device_id=2, memory_limit=1000, conv_search="default"
@@ -39,6 +39,6 @@ def test_from_text_as_from_numbers() -> None:
         ({"use_tf32": 1}, "unknown cuda option 'use_tf32', expected one of: device_id"),
     ],
 )
-def test_refusals(values: dict[str, Any], says: str) -> None:
+def test_wrong_options_are_refused(values: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError, match=says):
         CudaOptions.of(values)

@@ -1,4 +1,4 @@
-"""Layers, pooling, sizes and cuts are the same whatever computes them, in every precision."""
+"""Every provider gives the same layers, poolings, sizes and cuts in every precision."""
 
 import os
 import subprocess
@@ -111,7 +111,7 @@ def _describe(model: onnx.ModelProto, path: Path, metadata: Metadata) -> None:
 
 @pytest.mark.parametrize(("provider", "asked", "limit"), FAST)
 @pytest.mark.parametrize("options", [{}, {"pool": "avg"}, {"pool": "max"}, {"size": (160, 160)}])
-def test_all_layers_of_a_small_model(
+def test_all_layers_of_a_small_model_agree(
     small_vgg16: Path, provider: str, asked: Any, limit: float, options: dict[str, Any]
 ) -> None:
     images = photographs(160)
@@ -128,7 +128,7 @@ def test_all_layers_of_a_small_model(
 
 
 @pytest.mark.parametrize(("provider", "asked", "limit"), FAST)
-def test_a_model_with_its_top(
+def test_layers_of_a_model_with_its_top_agree(
     small_vgg16_top: Path, provider: str, asked: Any, limit: float
 ) -> None:
     images = photographs(224)
@@ -141,7 +141,7 @@ def test_a_model_with_its_top(
 
 
 @needs_plugin
-def test_float32_with_openvino_is_float32(vgg16: Path) -> None:
+def test_openvino_computes_float32_in_float32(vgg16: Path) -> None:
     expected = Extractor(vgg16, "pools").run(photographs(224))
     got = Extractor(vgg16, "pools", provider="openvino").run(photographs(224))
     for name, values in got.items():
@@ -150,7 +150,7 @@ def test_float32_with_openvino_is_float32(vgg16: Path) -> None:
 
 @needs_plugin
 @needs_bf16
-def test_bf16_costs_what_it_costs(vgg16: Path) -> None:
+def test_the_error_of_bf16_is_within_its_range(vgg16: Path) -> None:
     expected = Extractor(vgg16, "pools").run(photographs(224))
     extractor = Extractor(vgg16, "pools", provider="openvino", precision="bf16")
     errors = {
@@ -166,7 +166,7 @@ def test_bf16_costs_what_it_costs(vgg16: Path) -> None:
 @needs_bf16
 @pytest.mark.parametrize("layers", ["block1_conv1", "block1_pool", "block5_pool", "all,*/pre"])
 @pytest.mark.parametrize("pool", ["none", "avg", "max"])
-def test_the_other_precision_is_found_out_both_ways(
+def test_float32_instead_of_bf16_and_bf16_instead_of_float32_are_detected(
     vgg16: Path, monkeypatch: pytest.MonkeyPatch, layers: str, pool: Any
 ) -> None:
     options: dict[str, Any] = {"provider": "openvino", "pool": pool, "layers": layers}
@@ -179,8 +179,10 @@ def test_the_other_precision_is_found_out_both_ways(
 
 
 @needs_plugin
-def test_a_processor_that_hides_what_it_lacks(vgg16: Path, tmp_path: Path) -> None:
-    """Where the system doesn't list bfloat16 nor its absence, nothing else is run instead."""
+def test_missing_bf16_is_an_error_even_if_the_system_does_not_describe_the_processor(
+    vgg16: Path, tmp_path: Path
+) -> None:
+    """OpenVINO then finds no bfloat16, and no other precision is used instead."""
     program = (
         "import pathlib, sparsefeat\n"
         "from sparsefeat.system import environment\n"
@@ -200,7 +202,7 @@ def test_a_processor_that_hides_what_it_lacks(vgg16: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("provider", ["cpu", pytest.param("openvino", marks=needs_plugin), "auto"])
 @pytest.mark.parametrize("options", [{}, {"pool": "avg"}, {"size": (160, 160)}])
-def test_an_int8_model_runs_as_int8(
+def test_an_int8_model_is_computed_in_int8(
     int8: Path, small_vgg16: Path, provider: str, options: dict[str, Any]
 ) -> None:
     images = photographs(160)
@@ -213,14 +215,14 @@ def test_an_int8_model_runs_as_int8(
         assert 1e-3 < relative(values, exact[name]) < 0.3, name
 
 
-def test_stores_tell_int8_models_from_others(int8: Path, small_vgg16: Path) -> None:
+def test_settings_identify_an_int8_model(int8: Path, small_vgg16: Path) -> None:
     settings = Extractor(int8).settings["model"]
     assert settings["precision"] == "int8"
     assert len(settings["quantization_sha256"]) == 64
     assert "quantization_sha256" not in Extractor(small_vgg16).settings["model"]
 
 
-def test_auto_says_what_it_chose(small_vgg16: Path) -> None:
+def test_auto_reports_its_choice(small_vgg16: Path) -> None:
     extractor = Extractor(small_vgg16, provider="auto")
     assert extractor.precision == "fp32"
     if extractor.provider == "CPUExecutionProvider":
@@ -230,6 +232,6 @@ def test_auto_says_what_it_chose(small_vgg16: Path) -> None:
     assert not Extractor(small_vgg16).unavailable
 
 
-def test_cpu_has_no_bf16(small_vgg16: Path) -> None:
+def test_the_cpu_provider_refuses_bf16(small_vgg16: Path) -> None:
     with pytest.raises(ProviderError, match="--provider openvino"):
         Extractor(small_vgg16, precision="bf16")

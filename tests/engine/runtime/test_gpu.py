@@ -1,4 +1,4 @@
-"""What only a machine with an NVIDIA GPU can show: ``pytest -m gpu``."""
+"""Tests that need an NVIDIA GPU: ``pytest -m gpu``."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("options", [{}, {"pool": "avg"}, {"size": (160, 160)}])
-def test_cuda_in_float32_is_float32(vgg16: Path, options: dict[str, Any]) -> None:
+def test_cuda_computes_float32_in_float32(vgg16: Path, options: dict[str, Any]) -> None:
     images = np.random.default_rng(5).uniform(-120, 150, (5, 160, 160, 3)).astype(np.float32)
     expected = Extractor(vgg16, "pools", **options).run(images)
     extractor = Extractor(vgg16, "pools", provider="cuda", batch_size=2, **options)
@@ -31,11 +31,11 @@ def test_cuda_in_float32_is_float32(vgg16: Path, options: dict[str, Any]) -> Non
         assert error < 1e-5, name
 
 
-def test_auto_takes_the_gpu(vgg16: Path) -> None:
+def test_auto_chooses_the_gpu(vgg16: Path) -> None:
     assert Extractor(vgg16, provider="auto").provider == "CUDAExecutionProvider"
 
 
-def test_a_memory_limit_holds(vgg16: Path) -> None:
+def test_a_memory_limit_is_obeyed(vgg16: Path) -> None:
     images = np.zeros((32, 512, 512, 3), np.float32)
     limit = CudaOptions(memory_limit=256 << 20)
     with pytest.raises(ProviderError, match=r"CUDAExecutionProvider failed|can't load"):
@@ -44,6 +44,6 @@ def test_a_memory_limit_holds(vgg16: Path) -> None:
         ).run(images)
 
 
-def test_a_gpu_that_is_not_there(vgg16: Path) -> None:
+def test_a_missing_gpu_is_an_error(vgg16: Path) -> None:
     with pytest.raises(ProviderError, match="provider cuda"):
         Extractor(vgg16, provider="cuda", provider_options={"device_id": 99})

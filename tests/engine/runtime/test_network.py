@@ -1,4 +1,4 @@
-"""Convolutions by Winograd in the network: as exact as Keras, the same bits in any run."""
+"""Winograd's convolutions in the network agree with Keras, with equal bits in every run."""
 
 import json
 import os
@@ -78,7 +78,7 @@ def winograd(vgg16: Path) -> sparsefeat.Extractor:
     return extractor
 
 
-def test_every_layer_is_that_of_keras(
+def test_every_layer_agrees_with_keras(
     vgg16: Path, winograd: sparsefeat.Extractor, tmp_path: Path
 ) -> None:
     photos, arrays = tmp_path / "photos", tmp_path / "keras.npz"
@@ -102,7 +102,7 @@ def test_every_layer_is_that_of_keras(
 
 
 @pytest.mark.parametrize("shape", [(1, 32, 32), (2, 33, 47), (1, 64, 95), (3, 130, 50)])
-def test_any_size(
+def test_images_of_any_size(
     direct: sparsefeat.Extractor, winograd: sparsefeat.Extractor, shape: tuple[int, int, int]
 ) -> None:
     images = photographs(*shape)
@@ -113,7 +113,7 @@ def test_any_size(
 
 
 @pytest.mark.parametrize("pool", ["avg", "max"])
-def test_global_pooling(vgg16: Path, pool: str) -> None:
+def test_global_pooling_agrees_with_direct_convolution(vgg16: Path, pool: str) -> None:
     images = photographs(2, 96, 64)
     layers = "block1_conv1,block2_conv2/pre,block2_conv2,block2_pool,block5_pool"
     ways = [
@@ -127,7 +127,7 @@ def test_global_pooling(vgg16: Path, pool: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.* threads were asked for")
-def test_the_same_bits_for_any_batch_and_number_of_threads(
+def test_results_do_not_depend_on_batch_or_threads(
     vgg16: Path, winograd: sparsefeat.Extractor
 ) -> None:
     images = photographs(5, 96, 112)
@@ -145,7 +145,7 @@ def test_the_same_bits_for_any_batch_and_number_of_threads(
 
 
 @pytest.mark.filterwarnings("ignore:.* threads were asked for")
-def test_the_same_bits_under_global_pooling(vgg16: Path) -> None:
+def test_pooled_results_do_not_depend_on_batch_or_threads(vgg16: Path) -> None:
     images = photographs(5, 64, 96)
     layers = "block1_conv2,block3_pool,block5_conv3/pre"
     for pool in ("avg", "max"):
@@ -159,7 +159,7 @@ def test_the_same_bits_under_global_pooling(vgg16: Path) -> None:
 
 
 def test_a_forked_process_runs_the_network(vgg16: Path) -> None:
-    """As workers of a data loader are."""
+    """As the workers of a data loader do."""
     code = (
         "import os, warnings, numpy as np, sparsefeat\n"
         f"extractor = sparsefeat.Extractor({str(vgg16)!r}, 'block2_pool', threads=2)\n"
@@ -178,7 +178,7 @@ def test_a_forked_process_runs_the_network(vgg16: Path) -> None:
     assert run.stdout.strip() == "0"
 
 
-def test_many_threads_run_one_network(winograd: sparsefeat.Extractor, vgg16: Path) -> None:
+def test_one_network_serves_many_threads(winograd: sparsefeat.Extractor, vgg16: Path) -> None:
     extractor = sparsefeat.Extractor(vgg16, "pools")
     batches = [photographs(1 + i % 3, 64, 64 + 8 * i) for i in range(6)]
     expected = [winograd.run(images) for images in batches]
@@ -188,8 +188,8 @@ def test_many_threads_run_one_network(winograd: sparsefeat.Extractor, vgg16: Pat
                 np.testing.assert_array_equal(values, wanted[name])
 
 
-def test_models_with_a_top(small_vgg16_top: Path) -> None:
-    """Only blocks 3 to 5 have multiples of 16 channels: the first and last layers do not fit."""
+def test_models_with_a_top_agree_with_direct_convolution(small_vgg16_top: Path) -> None:
+    """Only blocks 3 to 5 have multiples of 16 channels, which Winograd's convolutions need."""
     images = photographs(2, 224, 224)
     for layers in ("all,*/pre", "fc2", "block3_conv1", "block5_conv1,predictions", "flatten"):
         ways = [
@@ -234,8 +234,8 @@ sparsefeat_export.export(
 """
 
 
-def test_a_model_that_goes_on_behind_vgg16(tmp_path: Path) -> None:
-    """Its layers alternate between what fits and what does not, down to a single position."""
+def test_layers_after_vgg16_agree_with_direct_convolution(tmp_path: Path) -> None:
+    """Layers that Winograd's convolutions compute alternate with others, down to one position."""
     subprocess.run(
         [sys.executable, "-c", FINE_TUNED, str(tmp_path)], check=True, capture_output=True
     )
@@ -252,7 +252,7 @@ def test_a_model_that_goes_on_behind_vgg16(tmp_path: Path) -> None:
                 assert relative(values, expected[name]) < 5e-6, name
 
 
-def test_which_convolution_is_active(vgg16: Path, small_vgg16: Path) -> None:
+def test_the_active_convolution_is_recorded(vgg16: Path, small_vgg16: Path) -> None:
     assert sparsefeat.Extractor(vgg16, "block1_conv1").convolution == "direct"
     extractor = sparsefeat.Extractor(vgg16, convolution="direct")
     assert extractor.convolution == extractor.provenance["convolution"] == "direct"
@@ -266,8 +266,8 @@ def test_which_convolution_is_active(vgg16: Path, small_vgg16: Path) -> None:
         sparsefeat.Extractor(vgg16, convolution="fft")  # type: ignore[arg-type]
 
 
-def test_a_model_with_odd_weights(small_vgg16: Path) -> None:
-    """What isn't a 3x3 convolution is left to ONNX Runtime, which says what is wrong with it."""
+def test_kernels_of_another_shape_are_an_error(small_vgg16: Path) -> None:
+    """They are left to ONNX Runtime, which reports what is wrong."""
     file = ModelFile.open(small_vgg16)
     (kernel,) = (one for one in file.graph.graph.initializer if one.name == "block5_conv2/kernel")
     outputs = {"block5_pool": np.empty((1, 1, 1, 32), np.float32)}
@@ -294,7 +294,7 @@ def test_a_model_with_odd_weights(small_vgg16: Path) -> None:
             run()
 
 
-def test_winograd_where_it_can_not_be_had(small_int8: object, vgg16: Path) -> None:
+def test_winograd_is_an_error_where_it_is_not_available(small_int8: object, vgg16: Path) -> None:
     path = small_int8.path  # type: ignore[attr-defined]
     with pytest.raises(ProviderError, match="cpu in int8 uses its own"):
         sparsefeat.Extractor(path, convolution="winograd")
@@ -319,7 +319,7 @@ def test_winograd_where_it_can_not_be_had(small_int8: object, vgg16: Path) -> No
 
 
 def test_weights_are_transformed_once(vgg16: Path) -> None:
-    """Two extractors of one model share what takes most of their memory."""
+    """Two extractors of one model share the weights, which take most of their memory."""
     code = (
         "import resource, sparsefeat\n"
         "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
@@ -332,9 +332,7 @@ def test_weights_are_transformed_once(vgg16: Path) -> None:
     assert float(run.stdout) < 200, "megabytes; each would take 235"
 
 
-def test_what_was_begun_by_one_convolution_is_continued_by_the_other(
-    small_vgg16: Path, tmp_path: Path
-) -> None:
+def test_a_store_may_hold_rows_of_both_convolutions(small_vgg16: Path, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     copy_photographs(photos)
@@ -354,7 +352,7 @@ def test_what_was_begun_by_one_convolution_is_continued_by_the_other(
 
 
 def test_compiling_is_announced(small_vgg16: Path, tmp_path: Path) -> None:
-    """Once: what the first process compiles, the second loads."""
+    """Only once: the second process loads what the first has compiled."""
     command = [
         *(sys.executable, "-m", "sparsefeat", "maps", str(tmp_path / "photo.png")),
         *("-m", str(small_vgg16), "--layer", "block3_conv3", "-o", str(tmp_path / "maps.png")),

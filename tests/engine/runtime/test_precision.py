@@ -20,14 +20,16 @@ def int8(file: ModelFile) -> ModelFile:
     return ModelFile(path=file.path, graph=file.graph, metadata=metadata, data=file.data)
 
 
-def test_by_default_the_file_s_own(small_vgg16: Path) -> None:
+def test_the_default_is_the_precision_of_the_file(small_vgg16: Path) -> None:
     file = ModelFile.open(small_vgg16)
     assert choose_precision(file, None) == choose_precision(file, "fp32") == "fp32"
     assert choose_precision(int8(file), None) == choose_precision(int8(file), "int8") == "int8"
 
 
 @pytest.mark.parametrize("flag", sorted(BF16_FLAGS))
-def test_bf16_where_the_processor_has_it(small_vgg16: Path, tmp_path: Path, flag: str) -> None:
+def test_bf16_is_accepted_if_the_processor_has_it(
+    small_vgg16: Path, tmp_path: Path, flag: str
+) -> None:
     info = cpuinfo(tmp_path, "avx512f", flag)
     assert choose_precision(ModelFile.open(small_vgg16), "bf16", cpuinfo=info) == "bf16"
 
@@ -36,23 +38,27 @@ def test_bf16_where_the_processor_has_it(small_vgg16: Path, tmp_path: Path, flag
     ("flags", "vectors_alone"),
     [(["avx512_bf16"], True), (["avx512_bf16", "amx_bf16"], False), (["avx2"], False), ([], False)],
 )
-def test_bf16_in_vectors_alone(tmp_path: Path, flags: list[str], vectors_alone: bool) -> None:
+def test_bf16_in_vector_instructions_alone_is_recognized(
+    tmp_path: Path, flags: list[str], vectors_alone: bool
+) -> None:
     assert bf16_only_in_vectors(cpuinfo(tmp_path, *flags)) == vectors_alone
     assert not bf16_only_in_vectors(tmp_path / "nothing")
 
 
-def test_no_bf16_on_a_processor_without_it(small_vgg16: Path, tmp_path: Path) -> None:
+def test_bf16_is_refused_on_a_processor_without_it(small_vgg16: Path, tmp_path: Path) -> None:
     info = cpuinfo(tmp_path, "avx2", "avx512f")
     with pytest.raises(PrecisionError, match="this processor has no bfloat16 arithmetic"):
         choose_precision(ModelFile.open(small_vgg16), "bf16", cpuinfo=info)
 
 
-def test_where_the_system_says_nothing_the_probe_will(small_vgg16: Path, tmp_path: Path) -> None:
+def test_bf16_is_accepted_if_the_system_does_not_describe_the_processor(
+    small_vgg16: Path, tmp_path: Path
+) -> None:
     missing = tmp_path / "nothing"
     assert choose_precision(ModelFile.open(small_vgg16), "bf16", cpuinfo=missing) == "bf16"
 
 
-def test_another_file_is_needed(small_vgg16: Path) -> None:
+def test_a_precision_of_another_model_file_is_refused(small_vgg16: Path) -> None:
     file = ModelFile.open(small_vgg16)
     with pytest.raises(PrecisionError, match=r"sparsefeat quantize vgg16\.onnx|quantize small"):
         choose_precision(file, "int8")

@@ -17,7 +17,7 @@ Float32 = NDArray[np.float32]
 
 
 def with_weights(model: Path, folder: Path, edit: Callable[[Float32], Float32]) -> Path:
-    """Copy a model with every weight changed, and the digests with them: the probe is alone."""
+    """Copy a model with every weight and its digest changed, so that only the probe can tell."""
     data = f"{model.name}.data"
     weights = np.fromfile(model.with_name(data), np.float32)
     edit(weights).astype(np.float32).tofile(folder / data)
@@ -27,7 +27,7 @@ def with_weights(model: Path, folder: Path, edit: Callable[[Float32], Float32]) 
 
 
 def rounded(bits: int) -> Callable[[Float32], Float32]:
-    """Keep that many bits of the mantissa: 7 is bfloat16, 10 is TF32."""
+    """Round the mantissa to a number of bits: 7 is bfloat16, 10 is TF32."""
 
     def edit(weights: Float32) -> Float32:
         drop = 23 - bits
@@ -37,7 +37,7 @@ def rounded(bits: int) -> Callable[[Float32], Float32]:
     return edit
 
 
-def test_the_probe_s_input_is_what_its_formula_says() -> None:
+def test_the_probe_s_input_follows_its_formula() -> None:
     image = probe_input(40, 33)
     assert image.shape == (1, 40, 33, 3)
     assert image.dtype == np.float32
@@ -48,16 +48,16 @@ def test_the_probe_s_input_is_what_its_formula_says() -> None:
         assert raw[0, y, x, c] == level
 
 
-def test_float32_is_far_inside_the_tolerance(vgg16: Path) -> None:
+def test_float32_is_far_within_the_tolerance(vgg16: Path) -> None:
     assert Extractor(vgg16, "all,*/pre").probe_error < 1e-5
 
 
 @pytest.mark.parametrize("bits", [7, 10])
 @pytest.mark.parametrize("layers", ["block1_conv1", "block5_pool"])
-def test_arithmetic_of_lower_precision_is_found_out(
+def test_arithmetic_of_lower_precision_is_detected(
     vgg16: Path, tmp_path: Path, bits: int, layers: str
 ) -> None:
-    """Rounded weights are half of what such a provider does to the numbers, at least."""
+    """Rounding only the weights gives a smaller error than such a provider, which rounds more."""
     model = with_weights(vgg16, tmp_path, rounded(bits))
     with pytest.raises(PrecisionError, match="computes in a lower precision"):
         Extractor(model, layers)
@@ -69,7 +69,7 @@ def test_arithmetic_of_lower_precision_is_found_out(
     ids=["other", "scaled", "nan"],
 )
 @pytest.mark.parametrize("options", [{}, {"pool": "max"}, {"pool": "avg"}, {"size": (160, 160)}])
-def test_other_weights_are_found_out(
+def test_other_weights_are_detected(
     small_vgg16: Path,
     tmp_path: Path,
     edit: Callable[[Float32], Float32],

@@ -15,14 +15,14 @@ HAS_CUDA = PROVIDERS["cuda"].ort_name in onnxruntime.get_available_providers()
 
 
 @pytest.mark.skipif(HAS_CUDA, reason="this onnxruntime has CUDA")
-def test_cuda_that_is_not_there() -> None:
+def test_missing_cuda_is_an_error() -> None:
     with pytest.raises(ProviderError, match=r"has only: cpu.*sparsefeat\[gpu\]") as caught:
         configure_session(PROVIDERS["cuda"], precision="fp32", threads=1)
     assert "\n" not in str(caught.value)
 
 
-def test_a_plugin_that_is_not_there(small_vgg16: Path) -> None:
-    """In a process that can't import it, as where it isn't installed."""
+def test_a_missing_plugin_is_an_error(small_vgg16: Path) -> None:
+    """In a process that can't import the plug-in, as if it wasn't installed."""
     program = (
         "import sys; sys.modules['onnxruntime_ep_openvino'] = None\n"
         "import sparsefeat\n"
@@ -36,7 +36,7 @@ def test_a_plugin_that_is_not_there(small_vgg16: Path) -> None:
     assert "pip install 'sparsefeat[cpu,fast]'" in done.stdout
 
 
-def test_openvino_is_always_told_its_precision() -> None:
+def test_openvino_s_precision_is_always_set() -> None:
     for precision, hint in {"fp32": "f32", "bf16": "bf16", "int8": "f32"}.items():
         config = json.loads(options(precision, 3)["load_config"])["CPU"]  # type: ignore[arg-type]
         assert config == {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": "3"}
@@ -50,7 +50,7 @@ def test_the_plugin_is_registered_once() -> None:
 
 
 def graph(op_type: str, domain: str) -> bytes:
-    """Write a graph whose middle node is the one asked for."""
+    """Write a graph with a given node in the middle."""
     nodes = [
         helper.make_node("Relu", ["x"], ["a"]),
         helper.make_node(op_type, ["a"], ["b"], domain=domain),
@@ -75,15 +75,15 @@ def session(setup: Setup, model: bytes) -> onnxruntime.InferenceSession:
 
 
 @pytest.mark.openvino
-def test_a_provider_that_takes_all_is_active() -> None:
+def test_a_provider_that_runs_all_nodes_is_accepted() -> None:
     for name in ("cpu", "openvino"):
         setup = configure_session(PROVIDERS[name], precision="fp32", threads=1)
         check_active(session(setup, graph("Transpose", "")), PROVIDERS[name])
 
 
 @pytest.mark.openvino
-def test_one_that_took_a_part_is_not() -> None:
-    """OpenVINO knows no Inverse: ONNX Runtime gives that node to its CPU provider."""
+def test_a_provider_that_runs_only_some_nodes_is_refused() -> None:
+    """OpenVINO has no Inverse, so ONNX Runtime runs that node on its CPU provider."""
     setup = configure_session(PROVIDERS["openvino"], precision="fp32", threads=1)
     partly = session(setup, graph("Inverse", "com.microsoft"))
     assert partly.get_providers()[0] == "OpenVINOExecutionProvider"
@@ -91,7 +91,7 @@ def test_one_that_took_a_part_is_not() -> None:
         check_active(partly, PROVIDERS["openvino"])
 
 
-def test_one_that_was_not_activated_is_not() -> None:
+def test_a_provider_that_was_not_activated_is_refused() -> None:
     setup = configure_session(PROVIDERS["cpu"], precision="fp32", threads=1)
     on_cpu = session(setup, graph("Transpose", ""))
     with pytest.raises(ProviderError, match=r"activated CPUExecutionProvider.*sparsefeat\[gpu\]"):

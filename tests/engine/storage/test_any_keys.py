@@ -1,4 +1,4 @@
-"""Listings of servers that mean no good, or break off."""
+"""Listings of hostile servers, and listings that break off."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ TOKEN = "<NextContinuationToken>x</NextContinuationToken>"
 
 @contextmanager
 def answering(page: str, *, length: int | None = None) -> Iterator[str]:
-    """Serve one page to whoever asks, with a length that may be wrong."""
+    """Serve one page, with a declared length that may be wrong."""
     content = page.encode()
 
     class Handler(BaseHTTPRequestHandler):
@@ -54,7 +54,7 @@ def answering(page: str, *, length: int | None = None) -> Iterator[str]:
         ("<R>", None, "can't be read"),
     ],
 )
-def test_a_listing_ends(
+def test_a_listing_of_a_hostile_server_ends(
     page: str, length: int | None, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("obstore", reason="obstore is not installed")

@@ -1,4 +1,4 @@
-"""A local folder: names that only one of many gets, and nothing followed out of the store."""
+"""Storage in a local folder: exclusive names, and no links out of the store."""
 
 import errno
 import os
@@ -34,21 +34,21 @@ def storage(tmp_path: Path) -> LocalStorage:
 
 
 def names(storage: LocalStorage) -> list[str]:
-    """What there is, but for the lock of file systems without links."""
+    """List the names, without the lock file of file systems without hard links."""
     files = sorted(path.relative_to(storage.root) for path in storage.root.rglob("*"))
     return [str(file) for file in files if file.name != ".lock"]
 
 
-# --- create if absent ---
+# --- exclusive creation ---
 
 NO_LINKS = [errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK]
 
 
 @pytest.mark.parametrize("code", [None, *NO_LINKS])
-def test_a_name_is_given_once(
+def test_a_name_is_created_once(
     storage: LocalStorage, monkeypatch: pytest.MonkeyPatch, code: int | None
 ) -> None:
-    """On file systems without hard links, too."""
+    """Also on file systems without hard links."""
     if code is not None:
         monkeypatch.setattr(os, "link", refusing(code))
     assert storage.create("snapshots/1", b"first")
@@ -76,7 +76,7 @@ for turn in range(TURNS):
 
 
 @pytest.mark.parametrize("links", ["with links", "without links"])
-def test_of_processes_that_race_for_a_name_one_gets_it(storage: LocalStorage, links: str) -> None:
+def test_one_of_several_racing_processes_creates_a_name(storage: LocalStorage, links: str) -> None:
     racer = RACER.replace("TURNS", str(TURNS))
     processes = [
         subprocess.Popen(
@@ -108,10 +108,10 @@ def test_of_processes_that_race_for_a_name_one_gets_it(storage: LocalStorage, li
 
 
 @pytest.mark.parametrize("code", [errno.EEXIST, errno.EIO])
-def test_an_answer_that_is_lost_on_the_network(
+def test_a_link_whose_answer_was_lost_counts_as_created(
     storage: LocalStorage, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    """A server makes the link, its answer is lost, and the request that is repeated fails."""
+    """A server makes the link, its answer is lost, and the repeated request fails."""
 
     def link(source: Path, target: Path) -> None:
         original(source, target)
@@ -124,7 +124,7 @@ def test_an_answer_that_is_lost_on_the_network(
 
 
 @pytest.mark.parametrize("call", ["link", "fsync"])
-def test_a_refusal_leaves_nothing(
+def test_a_refused_creation_leaves_no_files(
     storage: LocalStorage, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     monkeypatch.setattr(os, call, refusing(errno.EIO))
@@ -133,7 +133,7 @@ def test_a_refusal_leaves_nothing(
     assert names(storage) == ["parts", "snapshots"]
 
 
-def test_a_name_in_a_folder_that_has_gone(storage: LocalStorage) -> None:
+def test_a_name_in_a_deleted_folder_can_not_be_created(storage: LocalStorage) -> None:
     storage.delete("snapshots")
     with pytest.raises(FileNotFoundError):
         storage.create("snapshots/1", b"")
@@ -142,7 +142,7 @@ def test_a_name_in_a_folder_that_has_gone(storage: LocalStorage) -> None:
 # --- writing ---
 
 
-def test_what_is_written_below_a_new_folder(storage: LocalStorage) -> None:
+def test_files_are_written_below_a_new_folder(storage: LocalStorage) -> None:
     storage.make_new("parts/a.zarr")
     assert storage.write("parts/a.zarr/obs/path/c.0", [b"ab", b"", b"c"]) == 3
     storage.sync("parts/a.zarr")
@@ -151,8 +151,8 @@ def test_what_is_written_below_a_new_folder(storage: LocalStorage) -> None:
         storage.make_new("parts/a.zarr")
 
 
-def test_a_folder_that_was_removed_is_not_made_again(storage: LocalStorage) -> None:
-    """A new one would lack what was written to it before."""
+def test_a_folder_that_was_removed_is_not_created_again(storage: LocalStorage) -> None:
+    """A new one would lack the files that were written before."""
     storage.make_new("parts/a.zarr")
     storage.write("parts/a.zarr/obs/c.0", [b"a"])
     storage.delete("parts/a.zarr")
@@ -162,7 +162,7 @@ def test_a_folder_that_was_removed_is_not_made_again(storage: LocalStorage) -> N
     assert names(storage) == ["parts", "snapshots"]
 
 
-def test_folders_that_were_made_are_unmade_while_empty(tmp_path: Path) -> None:
+def test_new_folders_are_removed_again_if_empty(tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path / "a" / "b")
     made = [*storage.claim("parts"), *storage.claim("snapshots")]
     assert storage.claim("parts") == []
@@ -171,10 +171,10 @@ def test_folders_that_were_made_are_unmade_while_empty(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*")] == ["a", "note"]
 
 
-def test_a_folder_that_can_not_be_synced(
+def test_a_folder_that_can_not_be_synced_is_accepted_and_a_file_is_not(
     storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Some mounted ones say so of every folder; of a file it is an error."""
+    """Some mounted file systems refuse to sync any folder; for a file it is an error."""
     storage.make_new("parts/a.zarr")
     storage.write("parts/a.zarr/zarr.json", [b"{}"])
     monkeypatch.setattr(os, "fsync", refusing(errno.EINVAL))
@@ -196,7 +196,7 @@ def part(storage: LocalStorage) -> Path:
     return storage.root / "parts/a.zarr"
 
 
-def test_ranges_of_a_file(storage: LocalStorage, part: Path) -> None:
+def test_ranges_of_a_file_are_read(storage: LocalStorage, part: Path) -> None:
     with storage.open("parts/a.zarr/obs/c.0") as file:
         assert (file.size, file.read(2, 3), file.read(8, 9), file.read(99, 1)) == (
             10,
@@ -209,7 +209,7 @@ def test_ranges_of_a_file(storage: LocalStorage, part: Path) -> None:
         storage.read("parts/a.zarr/obs/c.0", 9)
 
 
-def test_nothing_is_followed_out_of_a_part(storage: LocalStorage, part: Path) -> None:
+def test_links_out_of_a_part_are_not_followed(storage: LocalStorage, part: Path) -> None:
     secret = storage.root.parent / "secret"
     secret.mkdir()
     (secret / "c.0").write_text("of somebody else")
@@ -224,7 +224,7 @@ def test_nothing_is_followed_out_of_a_part(storage: LocalStorage, part: Path) ->
 
 
 def test_the_store_s_own_folders_may_be_links(tmp_path: Path) -> None:
-    """Such as to another disk."""
+    """For example, to another disk."""
     (tmp_path / "disk").mkdir()
     (tmp_path / "store").mkdir()
     (tmp_path / "store/parts").symlink_to(tmp_path / "disk")
@@ -240,10 +240,10 @@ def test_the_store_s_own_folders_may_be_links(tmp_path: Path) -> None:
 # --- deleting ---
 
 
-def test_a_folder_goes_out_of_sight_at_once(
+def test_a_folder_is_hidden_before_it_is_deleted(
     storage: LocalStorage, part: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who fails half way leaves a hidden rest, and never half a part."""
+    """If deleting fails half way, a hidden rest is left and never half a part."""
     monkeypatch.setattr(os, "unlink", refusing(errno.EIO))
     with pytest.raises(OSError, match="Input/output error"):
         storage.delete("parts/a.zarr")
@@ -256,7 +256,7 @@ def test_a_folder_goes_out_of_sight_at_once(
     assert names(storage) == ["parts", "snapshots"]
 
 
-def test_of_a_link_only_the_link_is_deleted(storage: LocalStorage, part: Path) -> None:
+def test_deleting_a_link_keeps_its_target(storage: LocalStorage, part: Path) -> None:
     (storage.root / "parts/b.zarr").symlink_to(part)
     storage.delete("parts/b.zarr")
     assert storage.names("parts") == ["a.zarr"]
@@ -265,13 +265,13 @@ def test_of_a_link_only_the_link_is_deleted(storage: LocalStorage, part: Path) -
         storage.delete("parts/b.zarr")
 
 
-# --- asking ---
+# --- queries ---
 
 
-def test_an_age_is_told_by_the_clock_of_the_files(
+def test_ages_are_measured_by_the_clock_of_the_file_system(
     storage: LocalStorage, part: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The one here may be days off; and what counts is the latest change below."""
+    """This machine's clock may be days off. The age is that of the latest change below the name."""
     monkeypatch.setattr(time, "time", lambda: 0.0)
     assert 0 <= storage.age("parts/a.zarr") < 60
     now = (part / "obs/c.0").stat().st_mtime
@@ -285,7 +285,7 @@ def test_an_age_is_told_by_the_clock_of_the_files(
     assert storage.names("") == ["parts", "snapshots"]
 
 
-def test_the_bytes_that_a_disk_gives(storage: LocalStorage, part: Path) -> None:
+def test_usage_counts_bytes_on_disk(storage: LocalStorage, part: Path) -> None:
     assert storage.usage("")[0] == 10
     with (part / "holes").open("wb") as file:
         file.truncate(100 << 20)
@@ -294,7 +294,7 @@ def test_the_bytes_that_a_disk_gives(storage: LocalStorage, part: Path) -> None:
     assert allocated < 1 << 20
 
 
-def test_what_may_not_be_looked_at_is_taken_for_there(
+def test_a_name_that_may_not_be_inspected_counts_as_existing(
     storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not storage.exists("parts/a.zarr")
@@ -303,7 +303,9 @@ def test_what_may_not_be_looked_at_is_taken_for_there(
     assert storage.exists("parts/a.zarr")
 
 
-def test_another_folder_in_the_same_place(storage: LocalStorage, part: Path) -> None:
+def test_another_folder_with_the_same_path_has_another_identity(
+    storage: LocalStorage, part: Path
+) -> None:
     before = storage.identity()
     assert LocalStorage(storage.root).identity() == before
     storage.root.rename(storage.root.with_name("away"))
@@ -311,7 +313,7 @@ def test_another_folder_in_the_same_place(storage: LocalStorage, part: Path) -> 
     assert storage.identity() != before
 
 
-def test_it_is_copied_to_another_process(storage: LocalStorage, part: Path) -> None:
+def test_storage_can_be_pickled(storage: LocalStorage, part: Path) -> None:
     copy = pickle.loads(pickle.dumps(storage))
     assert copy.read("parts/a.zarr/obs/c.0", 10) == b"0123456789"
     assert (str(copy), copy.name("parts")) == (str(storage.root), str(storage.root / "parts"))

@@ -1,4 +1,4 @@
-"""What holds of files in a folder and of objects in a bucket alike, and of objects alone."""
+"""Behaviour that files in a folder and objects in a bucket share, and that of objects alone."""
 
 import os
 import pickle
@@ -60,10 +60,10 @@ PART = "parts/a.zarr"
 FILES = {"obs/c.0": b"0123456789", "zarr.json": b"{}", "obs/x/y.z/c.0.0": bytes(range(256))}
 
 
-# --- of both ---
+# --- both ---
 
 
-def test_of_threads_that_race_for_a_name_one_gets_it(storage: Storage) -> None:
+def test_one_of_several_racing_threads_creates_a_name(storage: Storage) -> None:
     barrier = Barrier(RACERS)
 
     def race(number: int) -> list[bool]:
@@ -82,12 +82,12 @@ def test_of_threads_that_race_for_a_name_one_gets_it(storage: Storage) -> None:
     assert storage.names("snapshots") == ["0", "1"]
 
 
-def test_a_name_that_may_not_be_taken(storage: Storage) -> None:
+def test_a_name_that_is_not_allowed_is_not_created(storage: Storage) -> None:
     assert not storage.create("snapshots/1", b"1", allowed=lambda: False)
     assert storage.names("snapshots") == []
 
 
-def test_names_sizes_and_contents(storage: Storage) -> None:
+def test_names_sizes_and_contents_are_returned(storage: Storage) -> None:
     write(storage, PART, FILES)
     assert storage.names("parts") == ["a.zarr"]
     assert storage.names(PART) == ["obs", "zarr.json"]
@@ -106,20 +106,20 @@ def test_names_sizes_and_contents(storage: Storage) -> None:
     assert storage.exists(f"{PART}/zarr.json")
 
 
-def test_ranges(storage: Storage) -> None:
+def test_ranges_are_read(storage: Storage) -> None:
     write(storage, PART, FILES)
     with storage.open(f"{PART}/obs/c.0") as file:
         read = [file.read(2, 3), file.read(8, 9), file.read(99, 1), file.read(0, 0)]
     assert (file.size, read) == (10, [b"234", b"89", b"", b""])
 
 
-def test_an_empty_file(storage: Storage) -> None:
+def test_an_empty_file_is_read(storage: Storage) -> None:
     write(storage, PART, {"obs/c.0": b""})
     assert storage.size(f"{PART}/obs/c.0") == 0
     assert storage.read(f"{PART}/obs/c.0", 5) == b""
 
 
-def test_what_is_not_there(storage: Storage) -> None:
+def test_missing_names_are_file_not_found_errors(storage: Storage) -> None:
     refused: list[Callable[[], object]] = [
         lambda: storage.read("parts/b.zarr/zarr.json", 9),
         lambda: storage.size("parts/b.zarr/zarr.json"),
@@ -134,7 +134,7 @@ def test_what_is_not_there(storage: Storage) -> None:
     assert [*storage.list_files("parts/b.zarr")] == []
 
 
-def test_deleting(storage: Storage) -> None:
+def test_deleting_removes_only_the_named_folder(storage: Storage) -> None:
     write(storage, PART, FILES)
     write(storage, "parts/ab.zarr", FILES)
     assert storage.create("snapshots/1", b"1")
@@ -147,26 +147,26 @@ def test_deleting(storage: Storage) -> None:
     assert len([*storage.list_files("parts")]) == 3  # the other one's
 
 
-def test_an_age_is_told_by_the_clock_of_the_files(
+def test_ages_are_measured_by_the_clock_of_the_server(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "time", lambda: 0.0)
     write(storage, PART, FILES)
-    time.sleep(1.1)  # object stores count seconds
+    time.sleep(1.1)  # object stores record times in seconds
     assert 0 < storage.age(PART) < 60
     assert storage.create("snapshots/1", b"1")
     assert storage.age("snapshots/1") < storage.age(PART) + 1
     assert storage.names("snapshots") == ["1"]
 
 
-def test_it_is_copied_to_another_process(storage: Storage) -> None:
+def test_storage_can_be_pickled(storage: Storage) -> None:
     write(storage, PART, FILES)
     copy = pickle.loads(pickle.dumps(storage))
     assert copy.read(f"{PART}/obs/c.0", 10) == b"0123456789"
     assert (str(copy), copy.name("parts")) == (str(storage), storage.name("parts"))
 
 
-# --- of objects ---
+# --- objects ---
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def objects(proxy: Proxy, url: str) -> Storage:
 
 
 def once(proxy: Proxy, fault: Fault, method: str, *, times: int = 1) -> list[str]:
-    """Let something befall the next requests of a method; list their paths."""
+    """Disturb the next requests of a method; return the list of their paths."""
     befallen: list[str] = []
 
     def choose(got: str, path: str) -> Fault:
@@ -193,10 +193,10 @@ def once(proxy: Proxy, fault: Fault, method: str, *, times: int = 1) -> list[str
 
 @on_each_server
 @pytest.mark.parametrize("fault", ["lose", "drop", "truncate", 409, 500, 503, 0.3])
-def test_a_name_is_given_once_whatever_befalls_the_request(
+def test_a_name_is_created_once_whatever_happens_to_the_request(
     proxy: Proxy, objects: Storage, fault: Fault
 ) -> None:
-    """The answer to a request that was carried out may be lost."""
+    """The answer to a successful request may be lost."""
     befallen = once(proxy, fault, "PUT", times=2)
     assert objects.create("snapshots/1", b"ours")
     assert befallen
@@ -205,10 +205,8 @@ def test_a_name_is_given_once_whatever_befalls_the_request(
 
 
 @on_each_server
-def test_a_name_that_was_given_and_its_answer_lost_is_not_asked_for_again(
-    proxy: Proxy, objects: Storage
-) -> None:
-    """Though by then it would not be allowed: others see what was created."""
+def test_a_created_name_whose_answer_was_lost_is_recognized(proxy: Proxy, objects: Storage) -> None:
+    """Even if creating is no longer allowed by then, since others see what was created."""
     faults: dict[str, list[Fault]] = {"PUT": ["lose", 400], "GET": [404]}
 
     def choose(method: str, path: str) -> Fault:
@@ -221,7 +219,7 @@ def test_a_name_that_was_given_and_its_answer_lost_is_not_asked_for_again(
 
 @on_each_server
 @pytest.mark.parametrize("fault", ["drop", "truncate", 500, 503])
-def test_what_is_read_is_whole(proxy: Proxy, objects: Storage, fault: Fault) -> None:
+def test_interrupted_reads_are_completed(proxy: Proxy, objects: Storage, fault: Fault) -> None:
     write(objects, PART, FILES)
     calls: list[Callable[[], object]] = [
         lambda: objects.read(f"{PART}/obs/x/y.z/c.0.0", 999),
@@ -235,7 +233,7 @@ def test_what_is_read_is_whole(proxy: Proxy, objects: Storage, fault: Fault) -> 
         assert len(befallen) == 2
 
 
-def test_an_upload_that_fails_is_told_of(proxy: Proxy, objects: Storage) -> None:
+def test_a_failed_upload_is_reported(proxy: Proxy, objects: Storage) -> None:
     proxy.fault = lambda method, path: 403 if path.endswith("c.1") else None
     for number in range(20):
         objects.write(f"{PART}/obs/c.{number + 2}", [b"1"])
@@ -252,17 +250,19 @@ def test_an_upload_that_fails_is_told_of(proxy: Proxy, objects: Storage) -> None
     objects.sync("parts/b.zarr")
 
 
-def test_uploads_wait_for_each_other(proxy: Proxy, objects: Storage) -> None:
-    """So that memory stays bounded, whatever the network does."""
+def test_a_limited_number_of_bytes_is_uploaded_at_a_time(proxy: Proxy, objects: Storage) -> None:
+    """This bounds the memory, whatever the network does."""
     proxy.fault = lambda method, path: 0.3 if method == "PUT" else None
     proxy.requests.clear()
     content = bytes(24 << 20)
     started = time.monotonic()
     for number in range(5):
         objects.write(f"{PART}/c.{number}", [content])
-    assert time.monotonic() - started > 0.25  # two wait, and the third for one of them
+    assert (
+        time.monotonic() - started > 0.25
+    )  # two are in progress, and the third waits for one of them
     assert len(proxy.requests) >= 3
-    objects.delete(PART)  # those that haven't begun give back what they took
+    objects.delete(PART)  # uploads that haven't begun release their reserved bytes
     for number in range(3):
         objects.write(f"parts/b.zarr/c.{number}", [content])
     objects.sync("parts/b.zarr")
@@ -272,10 +272,10 @@ def test_uploads_wait_for_each_other(proxy: Proxy, objects: Storage) -> None:
 def test_a_server_that_ignores_the_condition_is_refused(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And nothing is left there."""
+    """No object is left there."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")  # which the proxy would spoil
+    monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")  # the proxy would disturb this request
     url = new_url(OPEN_BUCKET)
     proxy.fault = lambda method, path: "strip"
     storage = open_storage(url)
@@ -287,13 +287,13 @@ def test_a_server_that_ignores_the_condition_is_refused(
     assert [*storage.list_files("")] == []
 
 
-def test_claiming_asks_once(proxy: Proxy, objects: Storage) -> None:
+def test_claiming_a_bucket_needs_no_request_after_the_first(proxy: Proxy, objects: Storage) -> None:
     proxy.requests.clear()
     objects.claim("snapshots")
     assert proxy.requests == []
 
 
-# --- reaching it ---
+# --- connecting ---
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_claiming_asks_once(proxy: Proxy, objects: Storage) -> None:
         ({"AWS_ENDPOINT_URL": ""}, "AWS_ENDPOINT_URL is '', expected a URL: .* or unset it"),
     ],
 )
-def test_a_service_that_is_not_reached(
+def test_an_unreachable_service_is_reported(
     url: str, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str | None], message: str
 ) -> None:
     for name, value in changes.items():
@@ -323,7 +323,7 @@ def test_a_service_that_is_not_reached(
             monkeypatch.delenv(name)
         else:
             monkeypatch.setenv(name, value)
-    # Where there is a machine's own cloud to ask for keys, it is not this one's.
+    # On a cloud's machine, keys could come from the machine's role; here they must not.
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://169.254.169.254:1")
     started = time.monotonic()
     with pytest.raises(StoreReadError, match=message) as caught:
@@ -332,7 +332,7 @@ def test_a_service_that_is_not_reached(
     assert "\n" not in str(caught.value)
 
 
-def test_a_server_that_is_away_is_given_up(proxy: Proxy, url: str) -> None:
+def test_a_server_that_does_not_come_back_is_given_up(proxy: Proxy, url: str) -> None:
     proxy.fault = lambda method, path: 503
     with pytest.raises(StoreReadError, match=r"can't be reached: http://.*: 503 Service Unavail"):
         open_storage(url)
@@ -340,13 +340,13 @@ def test_a_server_that_is_away_is_given_up(proxy: Proxy, url: str) -> None:
 
 
 @on_each_server
-def test_a_bucket_that_is_not_there(url: str) -> None:
+def test_a_missing_bucket_is_reported(url: str) -> None:
     with pytest.raises(StoreReadError, match="there is no bucket 'nowhere'"):
         open_storage("s3://nowhere/features")
 
 
 @pytest.mark.parametrize("endpoint", ["moto"], indirect=True)
-def test_a_store_in_which_a_key_cannot_be_asked_for(endpoint: str, url: str) -> None:
+def test_a_store_with_an_invalid_key_is_an_error(endpoint: str, url: str) -> None:
     prefix = url.removeprefix(f"s3://{BUCKET}/")
     put_any_key(endpoint, f"{prefix}/parts//x.zarr/zarr.json", b"{}")
     storage = open_storage(url)
@@ -361,7 +361,7 @@ def test_a_store_in_which_a_key_cannot_be_asked_for(endpoint: str, url: str) -> 
         assert "\n" not in str(said.value)
 
 
-def test_urls() -> None:
+def test_wrong_urls_are_refused() -> None:
     assert is_url("ftp://x/y")
     assert not is_url("features")
     with pytest.raises(InputError, match="unknown scheme of a store's URL 'ftp', expected one of"):
@@ -370,7 +370,7 @@ def test_urls() -> None:
         open_storage("s3://")
 
 
-def test_obstore_is_not_installed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_obstore_is_an_error(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     real = __import__
@@ -389,7 +389,7 @@ def test_obstore_is_not_installed(url: str, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_is_refused(url: str) -> None:
-    """obstore's threads are not there any more: it would wait for them for ever."""
+    """It would wait forever for obstore's threads, which the fork doesn't copy."""
     storage = open_storage(url)
     assert isinstance(storage, ObjectStorage)
     read, written = os.pipe()
@@ -410,5 +410,5 @@ def test_a_forked_process_is_refused(url: str) -> None:
     assert said.count('start processes by "spawn" or "forkserver"') == 2
 
 
-def test_a_folder_is_a_folder(tmp_path: Path) -> None:
+def test_a_path_opens_local_storage(tmp_path: Path) -> None:
     assert isinstance(open_storage(tmp_path), LocalStorage)

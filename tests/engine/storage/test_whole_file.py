@@ -16,7 +16,7 @@ def names(folder: Path) -> set[str]:
     return {entry.name for entry in folder.iterdir()}
 
 
-def test_it_is_utf_8_and_its_size_is_told(tmp_path: Path) -> None:
+def test_text_is_written_as_utf_8_and_the_size_is_returned(tmp_path: Path) -> None:
     file = tmp_path / "ä.txt"
     assert write_file(file, "é\n") == 3
     assert file.read_bytes() == b"\xc3\xa9\n"
@@ -25,7 +25,7 @@ def test_it_is_utf_8_and_its_size_is_told(tmp_path: Path) -> None:
     assert names(tmp_path) == {"ä.txt"}
 
 
-def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_write_errors_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for file in (tmp_path, tmp_path / "file" / "a.txt"):
         with pytest.raises(InputError, match="expected a file that may be written") as caught:
@@ -37,7 +37,7 @@ def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     assert names(tmp_path) == {"file"}
 
 
-def test_missing_folders_are_made(tmp_path: Path) -> None:
+def test_missing_folders_are_created(tmp_path: Path) -> None:
     file = tmp_path / "new" / "newer" / "a.txt"
     check_replaceable(file)
     assert names(tmp_path) == set()
@@ -45,7 +45,7 @@ def test_missing_folders_are_made(tmp_path: Path) -> None:
     assert file.read_text() == "x"
 
 
-def test_permissions_are_kept(tmp_path: Path) -> None:
+def test_permissions_are_preserved(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     before = os.umask(0o027)
     try:
@@ -59,7 +59,7 @@ def test_permissions_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root alone may give")
-def test_its_owner_is_kept(tmp_path: Path) -> None:
+def test_the_owner_is_preserved(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_text("old")
     os.chown(file, 1234, 1234)
@@ -68,7 +68,7 @@ def test_its_owner_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root alone may give")
-def test_an_owner_without_a_number_in_a_container(tmp_path: Path) -> None:
+def test_an_owner_that_can_not_be_set_in_a_container_is_ignored(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_text("old")
     file.chmod(0o666)
@@ -88,7 +88,7 @@ def test_an_owner_without_a_number_in_a_container(tmp_path: Path) -> None:
     assert names(tmp_path) == {"a.txt"}
 
 
-def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
+def test_the_target_of_a_link_is_replaced_and_the_link_stays(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "there/page").write_text("old")
     (tmp_path / "link").symlink_to("there/page")
@@ -101,7 +101,7 @@ def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
     assert names(tmp_path / "there") == {"page", "other"}
 
 
-def test_a_pipe_is_written_to_as_it_is(tmp_path: Path) -> None:
+def test_a_pipe_is_written_to_directly(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     read: list[str] = []
     reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_text()))
@@ -113,7 +113,7 @@ def test_a_pipe_is_written_to_as_it_is(tmp_path: Path) -> None:
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
-def test_a_pipe_whose_reader_has_enough(tmp_path: Path) -> None:
+def test_a_pipe_whose_reader_has_closed_is_a_broken_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     reader = threading.Thread(target=lambda: (tmp_path / "pipe").open("rb").close())
     reader.start()
@@ -122,7 +122,7 @@ def test_a_pipe_whose_reader_has_enough(tmp_path: Path) -> None:
     reader.join()
 
 
-def test_an_exception_leaves_the_former_file(tmp_path: Path) -> None:
+def test_an_exception_does_not_change_the_old_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("old")
 
     def fail(file: Path) -> None:
@@ -149,7 +149,7 @@ except InputError as exc:
 """
 
 
-def test_a_full_disk_leaves_the_former_file(tmp_path: Path) -> None:
+def test_a_full_disk_does_not_change_the_old_file(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_text("old")
     done = subprocess.run(
@@ -160,7 +160,7 @@ def test_a_full_disk_leaves_the_former_file(tmp_path: Path) -> None:
     assert names(tmp_path) == {"a.txt"}
 
 
-# Kills itself, as it would be from outside, at the call number argv[2] that changes the folder.
+# Kills itself at call number argv[2] of those that change the folder.
 KILLED = """
 import os, signal, sys
 from sparsefeat.storage.whole_file import write_file
@@ -176,7 +176,7 @@ write_file(sys.argv[1], "new")
 """
 
 
-def test_a_kill_leaves_the_former_file_or_the_new_one(tmp_path: Path) -> None:
+def test_a_kill_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     contents = []
     for calls in range(1, 6):

@@ -1,4 +1,4 @@
-"""What is said of words that nobody knows."""
+"""Messages about unknown words."""
 
 import re
 
@@ -10,7 +10,7 @@ from sparsefeat.errors import InputError
 from sparsefeat.system.choices import check_choice
 
 
-def test_only_what_is_near_is_suggested() -> None:
+def test_only_similar_words_are_suggested() -> None:
     words = ("avg", "max", "pool")
     check_choice("max", words, "pool")
     for value, meant in (("avgg", "; did you mean avg?"), ("MAX", "; did you mean max?")):
@@ -37,7 +37,7 @@ def test_only_what_is_near_is_suggested() -> None:
         ("export --scaling cafe", ".*--scaling.*; did you mean caffe\\?"),
     ],
 )
-def test_of_the_commands_words_too(line: str, says: str) -> None:
+def test_similar_words_are_suggested_for_commands_and_options(line: str, says: str) -> None:
     done = CliRunner().invoke(main, line.split())
     assert done.exit_code == 2
     said = done.stderr.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""Packages that are absent, broken or interrupted while they load: the reason is said."""
+"""Packages that are missing, broken or interrupted while they load are reported with the reason."""
 
 import json
 import os
@@ -25,7 +25,7 @@ BROKEN = {
     "ModuleNotFoundError": "import no_such_package_at_all",
     "SystemExit": 'raise SystemExit("bye")',
 }
-# What pybind11 makes of it while an extension module is loaded.
+# How pybind11 reports it while an extension module is loaded.
 PYBIND11 = """
 try:
     raise KeyboardInterrupt
@@ -33,7 +33,7 @@ except BaseException as exc:
     raise ImportError("initialization failed") from exc
 """
 ANNDATA = "import sparsefeat; sparsefeat.open('store').anndata()"
-# Each optional package with what needs it: words of the command, or Python.
+# Each optional package with code that needs it: arguments of the command, or Python.
 OPTIONAL = {
     "onnxruntime": "extract photos -o new -m MODEL",
     "onnxruntime_ep_openvino": "extract photos -o new -m MODEL --provider openvino",
@@ -48,7 +48,7 @@ OPTIONAL = {
     "dask": ANNDATA,
     "torch": "import sparsefeat.torch",
 }
-# Python as it is where a package isn't installed.
+# Python as if a package wasn't installed.
 ABSENT = """
 import sys
 from importlib.machinery import PathFinder
@@ -70,7 +70,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def put(folder: Path, package: str, code: str) -> Mapping[str, str]:
-    """Give the environment in which a package is this code."""
+    """Return an environment in which a package consists of this code."""
     module = folder / "broken" / package / "__init__.py"
     module.parent.mkdir(parents=True)
     module.write_text(code)
@@ -95,7 +95,7 @@ def run(
 
 
 def last_line(done: subprocess.CompletedProcess[str], line: str) -> str:
-    """Check that it failed as it should; give the line that says why."""
+    """Check that the command failed as it should; return the line that says why."""
     last = done.stderr.splitlines()[-1]
     if line.startswith("import "):
         assert done.returncode == 1
@@ -106,7 +106,7 @@ def last_line(done: subprocess.CompletedProcess[str], line: str) -> str:
 
 
 @pytest.mark.parametrize("package", OPTIONAL)
-def test_what_is_not_installed_is_to_be_installed(
+def test_a_missing_package_is_named_with_the_line_that_installs_it(
     folder: Path, small_vgg16: Path, package: str
 ) -> None:
     line = OPTIONAL[package]
@@ -117,20 +117,20 @@ def test_what_is_not_installed_is_to_be_installed(
 
 
 @pytest.mark.parametrize("package", OPTIONAL)
-def test_what_does_not_load_is_not_called_missing(
+def test_a_package_that_does_not_load_is_not_called_missing(
     folder: Path, small_vgg16: Path, package: str
 ) -> None:
     line = OPTIONAL[package]
     env = put(folder, package, BROKEN["ImportError"])
     said = last_line(run(folder, line, small_vgg16, env), line)
     assert "not installed" not in said
-    # anndata imports dask by itself where it finds it.
+    # anndata itself imports dask if it is installed.
     assert f"{'anndata' if package == 'dask' else package} is installed at " in said
     assert f"does not load (ImportError: {MISSING})" in said
 
 
 @pytest.mark.parametrize("package", ["onnxruntime", "jinja2", "h5py", "anndata", "torch", "plotly"])
-def test_what_little_is_left_of_is_not_taken_for_it(
+def test_a_partly_removed_package_is_reported(
     folder: Path, small_vgg16: Path, package: str
 ) -> None:
     line = OPTIONAL[package]
@@ -141,7 +141,7 @@ def test_what_little_is_left_of_is_not_taken_for_it(
 
 
 @pytest.mark.parametrize("line", ["open('store').obs", "open('store')['block5_pool'][0]"])
-def test_required_ones_from_python(folder: Path, line: str) -> None:
+def test_broken_required_packages_are_reported_from_python(folder: Path, line: str) -> None:
     package = "pandas" if "obs" in line else "scipy"
     env = put(folder, package, BROKEN["ImportError"])
     said = last_line(run(folder, f"import sparsefeat; sparsefeat.{line}", folder, env), "import ")
@@ -154,7 +154,7 @@ UNREADABLE = {"SyntaxError": "def :", "ValueError": "\0", "gutted": ""}
 
 
 @pytest.mark.parametrize("kind", ["ImportError", "OSError", "AttributeError", *UNREADABLE])
-def test_click_that_does_not_load(folder: Path, kind: str) -> None:
+def test_a_broken_click_is_reported(folder: Path, kind: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "sparsefeat", "info", "store"],
         cwd=folder,
@@ -171,7 +171,9 @@ def test_click_that_does_not_load(folder: Path, kind: str) -> None:
     assert "pip install --force-reinstall sparsefeat" in said
 
 
-def test_a_table_is_not_printed_by_half(folder: Path, small_vgg16: Path) -> None:
+def test_no_part_of_a_table_is_printed_if_scipy_does_not_load(
+    folder: Path, small_vgg16: Path
+) -> None:
     for number in range(4):
         Image.radial_gradient("L").rotate(number * 9).save(folder / f"photos/{number}.png")
     env = put(folder, "scipy", BROKEN["ImportError"])
@@ -182,7 +184,9 @@ def test_a_table_is_not_printed_by_half(folder: Path, small_vgg16: Path) -> None
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_whatever_it_raises_is_the_reason(folder: Path, small_vgg16: Path, kind: str) -> None:
+def test_any_exception_of_a_package_is_the_reason(
+    folder: Path, small_vgg16: Path, kind: str
+) -> None:
     line = "convert store -o store.h5ad"
     said = last_line(run(folder, line, small_vgg16, put(folder, "h5py", BROKEN[kind])), line)
     assert f"h5py is installed at {folder / 'broken/h5py/__init__.py'} but does not load " in said
@@ -191,20 +195,24 @@ def test_whatever_it_raises_is_the_reason(folder: Path, small_vgg16: Path, kind:
 
 @pytest.mark.parametrize("kind", ["ImportError", "OSError", "AttributeError"])
 @pytest.mark.parametrize("package", ["numba", "onnx"])
-def test_a_required_one(folder: Path, small_vgg16: Path, package: str, kind: str) -> None:
+def test_a_broken_required_package_is_reported(
+    folder: Path, small_vgg16: Path, package: str, kind: str
+) -> None:
     line = "extract photos -o new -m MODEL"
     said = last_line(run(folder, line, small_vgg16, put(folder, package, BROKEN[kind])), line)
     assert f"{package} is installed at " in said
     assert f"({kind}: " in said
 
 
-def test_a_required_one_that_is_missing(folder: Path, small_vgg16: Path) -> None:
+def test_a_missing_required_package_is_reported(folder: Path, small_vgg16: Path) -> None:
     line = "extract photos -o new -m MODEL"
     done = run(folder, line, small_vgg16, os.environ, ABSENT.format("numba"))
     assert "numba is not installed; install sparsefeat again" in last_line(done, line)
 
 
-def test_what_an_uninstallation_has_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_folder_left_by_an_uninstallation_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "leftover_package").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
     says = rf"{tmp_path}/leftover_package has no __init__.py; remove the folder, .* pip install it"
@@ -217,27 +225,31 @@ def test_what_an_uninstallation_has_left(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("code", ["raise KeyboardInterrupt", PYBIND11])
 @pytest.mark.parametrize("package", ["onnxruntime", "h5py", "numba"])
-def test_an_interrupt_stays_one(folder: Path, small_vgg16: Path, package: str, code: str) -> None:
+def test_an_interrupt_while_a_package_loads_stays_an_interrupt(
+    folder: Path, small_vgg16: Path, package: str, code: str
+) -> None:
     line = OPTIONAL.get(package, OPTIONAL["onnxruntime"])
     done = run(folder, line, small_vgg16, put(folder, package, code))
     assert (done.returncode, done.stderr) == (130, "")
 
 
 @pytest.mark.parametrize("package", ["tensorflow", "keras", "tf2onnx", "onnxruntime"])
-def test_export(folder: Path, package: str) -> None:
+def test_broken_packages_are_reported_by_export_and_quantize(folder: Path, package: str) -> None:
     env = put(folder, package, BROKEN["OSError"])
     line = "export -o new.onnx --weights random:0"
     if package == "onnxruntime":
         line = f"quantize {folder / 'any.onnx'} --calibration photos -o new.onnx"
     said = last_line(run(folder, line, folder, env), line)
-    named = "tensorflow" if package == "keras" else package  # which is what imports it
+    named = "tensorflow" if package == "keras" else package  # which imports it
     assert f"{named} is installed but does not load (OSError: {MISSING})" in said
     assert "sparsefeat[cpu,export]" in said
     assert not (folder / "new.onnx").exists()
 
 
 @pytest.mark.parametrize("package", ["tensorflow", "keras", "onnxruntime"])
-def test_an_export_with_what_little_is_left(folder: Path, package: str) -> None:
+def test_partly_removed_packages_are_reported_by_export_and_quantize(
+    folder: Path, package: str
+) -> None:
     line = "export -o new.onnx --weights random:0"
     if package == "onnxruntime":
         line = f"quantize {folder / 'any.onnx'} --calibration photos -o new.onnx"
@@ -247,7 +259,7 @@ def test_an_export_with_what_little_is_left(folder: Path, package: str) -> None:
     assert "sparsefeat[cpu,export]" in said
 
 
-def test_an_export_without_tensorflow(folder: Path) -> None:
+def test_export_without_tensorflow_names_the_line_that_installs_it(folder: Path) -> None:
     absent = 'raise ModuleNotFoundError("No module named \'tensorflow\'", name="tensorflow")'
     env = put(folder, "tensorflow", absent)
     line = "export -o new.onnx --weights random:0"
@@ -260,7 +272,9 @@ ENGINES = {"tensorflow": "tf-jit", "torch": "torch-eager", "onnxruntime": "onnxr
 
 
 @pytest.mark.parametrize("package", ENGINES)
-def test_a_benchmark(folder: Path, small_vgg16: Path, package: str) -> None:
+def test_a_benchmark_of_a_broken_engine_is_an_error(
+    folder: Path, small_vgg16: Path, package: str
+) -> None:
     env = put(folder, package, BROKEN["OSError"])
     line = f"{BENCH} {ENGINES[package]}"
     said = last_line(run(folder, line, small_vgg16, env), line)
@@ -268,7 +282,7 @@ def test_a_benchmark(folder: Path, small_vgg16: Path, package: str) -> None:
     assert f"does not load (OSError: {MISSING})" in said
 
 
-def test_a_benchmark_leaves_out_what_does_not_load(folder: Path, small_vgg16: Path) -> None:
+def test_a_benchmark_of_all_engines_leaves_out_broken_ones(folder: Path, small_vgg16: Path) -> None:
     packages = ("tensorflow", "torch")
     for package in packages:
         env = put(folder, package, BROKEN["OSError"])

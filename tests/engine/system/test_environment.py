@@ -21,7 +21,7 @@ model name\t: Another One
 """
 
 
-def test_it_is_plain_json_and_says_what_there_is() -> None:
+def test_the_environment_is_plain_json() -> None:
     record = json.loads(json.dumps(describe_environment()))
     assert record["packages"]["numpy"] == numpy.__version__
     assert record["limits"]["available_threads"] == available_threads()
@@ -32,7 +32,7 @@ def test_it_is_plain_json_and_says_what_there_is() -> None:
         assert 0 < record["memory"]["available_bytes"] < record["memory"]["total_bytes"]
 
 
-def test_the_processor_is_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_processor_is_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "cpuinfo"
     path.write_text(CPUINFO)
     fields = first_processor(path)
@@ -41,7 +41,9 @@ def test_the_processor_is_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert describe_environment()["processor"]["flags"] == ["amx_bf16", "avx2", "avx512f"]
 
 
-def test_a_system_that_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_files_of_the_system_give_empty_fields(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert first_processor(tmp_path / "none") == {}
     monkeypatch.setattr(module, "CPU", tmp_path)
     monkeypatch.setattr(module, "MEMINFO", tmp_path / "none")
@@ -50,7 +52,7 @@ def test_a_system_that_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert record["memory"]["total_bytes"] is None
 
 
-def test_governor_and_boost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_governor_and_boost_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CPU", tmp_path)
     for name, text in (("cpu0/cpufreq/scaling_governor", "powersave"), ("cpufreq/boost", "1")):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -62,14 +64,14 @@ def test_governor_and_boost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert describe_environment()["processor"]["boost"] is False
 
 
-def test_variables_that_change_threads_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_that_change_threads_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.setenv("SECRET_TOKEN", "x")
     assert describe_environment()["variables"]["OMP_NUM_THREADS"] == "3"
     assert "x" not in describe_environment()["variables"].values()
 
 
-def test_no_package_is_imported_for_its_version() -> None:
+def test_versions_are_read_without_importing_packages() -> None:
     code = (
         "import sys, sparsefeat.system.environment as e; e.describe_environment()\n"
         "print(*{n.split('.')[0] for n in sys.modules})"

@@ -30,34 +30,34 @@ def available(root: Path, of_process: str) -> int | None:
     )
 
 
-def test_without_a_group_it_is_what_the_machine_has(root: Path) -> None:
+def test_without_a_control_group_it_is_the_machine_s_free_memory(root: Path) -> None:
     assert available(root, "") == 12_000 * 1024
     put(root / "app", memory__max="max", memory__current="5000000")
     assert available(root, "0::/app\n") == 12_000 * 1024
 
 
-def test_a_group_leaves_its_limit_less_what_is_used(root: Path) -> None:
+def test_a_control_group_leaves_its_limit_minus_its_usage(root: Path) -> None:
     put(root / "app", memory__max="6000000", memory__current="5000000")
     assert available(root, "0::/app\n") == 1_000_000
 
 
-def test_pages_of_files_are_given_back(root: Path) -> None:
+def test_cached_files_count_as_available(root: Path) -> None:
     put(root / "app", memory__max="6000000", memory__current="5000000", memory__stat=STAT)
     assert available(root, "0::/app\n") == 1_700_000
 
 
-def test_the_group_that_leaves_least_counts(root: Path) -> None:
+def test_the_control_group_with_the_least_room_counts(root: Path) -> None:
     put(root / "a", memory__max="6000000", memory__current="5900000")
     put(root / "a/b", memory__max="3000000", memory__current="1000000")
     assert available(root, "0::/a/b\n") == 100_000
 
 
-def test_a_group_past_its_limit_leaves_nothing(root: Path) -> None:
+def test_a_control_group_over_its_limit_leaves_nothing(root: Path) -> None:
     put(root, memory__max="6000000", memory__current="6000001")
     assert available(root, "0::/elsewhere\n") == 0
 
 
-def test_cgroup_v1(root: Path) -> None:
+def test_version_1_control_groups_are_read(root: Path) -> None:
     put(
         root / "memory" / "job",
         memory__limit_in_bytes="6000000",
@@ -69,7 +69,7 @@ def test_cgroup_v1(root: Path) -> None:
     assert available(root, "4:memory:/job\n") == 12_000 * 1024
 
 
-def test_a_system_that_says_nothing_of_what_is_free(tmp_path: Path) -> None:
+def test_an_unknown_amount_of_memory_is_none(tmp_path: Path) -> None:
     assert memory_sizes(tmp_path / "none") == {}
     found = available_memory(
         cgroup_root=tmp_path, cgroup_of_process=tmp_path / "none", meminfo=tmp_path / "none"
@@ -78,7 +78,7 @@ def test_a_system_that_says_nothing_of_what_is_free(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="sizes of a process are Linux'")
-def test_a_limit_of_address_space_counts() -> None:
+def test_a_limit_of_the_address_space_counts() -> None:
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
         "from sparsefeat.system.memory import available_memory; print(available_memory())"

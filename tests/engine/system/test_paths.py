@@ -1,4 +1,4 @@
-"""What is no path is refused in one line, wherever a path is taken."""
+"""Values that are not paths are refused in one line by every function that takes a path."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -53,20 +53,20 @@ COMMANDS = (
 
 @pytest.mark.parametrize("take", TAKE)
 @pytest.mark.parametrize("path", [None, 5, b"store"])
-def test_what_is_no_path_is_refused(take: str, path: object) -> None:
+def test_values_that_are_not_paths_are_refused(take: str, path: object) -> None:
     with pytest.raises(InputError, match=r"^got [^\n]+, expected [^\n]+$"):
         TAKE[take](path)
 
 
 @pytest.mark.parametrize("take", ["Extractor", "open", "verify", "convert", "merge, output"])
-def test_a_path_that_no_system_takes_is_refused(take: str) -> None:
+def test_an_impossible_path_is_refused(take: str) -> None:
     with pytest.raises(InputError, match="expected a path without a NUL character"):
         TAKE[take]("a\0b")
 
 
 @pytest.mark.parametrize("take", ["open", "merge, output"])
 @pytest.mark.parametrize("path", ["s3:/bucket/a", "gs:/bucket/a", Path("s3://bucket/a")])
-def test_what_was_a_url_is_not_a_folder(take: str, path: Path | str) -> None:
+def test_a_url_that_was_made_a_path_is_refused(take: str, path: Path | str) -> None:
     with pytest.raises(InputError, match=r"as text: s3://bucket/name$"):
         TAKE[take](path)
 
@@ -80,7 +80,7 @@ def test_what_was_a_url_is_not_a_folder(take: str, path: Path | str) -> None:
         "extract photos -o new -m s3://bucket/vgg16.onnx",
     ],
 )
-def test_a_url_is_refused_where_a_disk_is_meant(
+def test_a_url_is_refused_where_a_disk_is_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
     (tmp_path / "photos").mkdir()
@@ -99,10 +99,10 @@ def test_an_empty_path_is_not_the_current_folder(take: str) -> None:
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_nor_is_it_for_a_command(
+def test_an_empty_path_is_not_the_current_folder_for_commands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
-    """In a folder that is a store, as far as the commands look at it."""
+    """The current folder looks like a store."""
     (tmp_path / "snapshots").mkdir()
     (tmp_path / "snapshots" / "1.json").write_text("{}")
     (tmp_path / "photos").mkdir()
@@ -115,7 +115,7 @@ def test_nor_is_it_for_a_command(
     assert not (tmp_path / "new").exists()
 
 
-def test_any_kind_of_path_is_taken(tmp_path: Path) -> None:
+def test_any_path_like_object_is_accepted(tmp_path: Path) -> None:
     class Kind:
         def __fspath__(self) -> str:
             return str(tmp_path)

@@ -18,15 +18,15 @@ from sparsefeat.system import describe_end, is_kill, start_python
         (-35, "was ended by signal 35"),
     ],
 )
-def test_how_a_process_ended_is_said(returncode: int, says: str) -> None:
+def test_the_end_of_a_process_is_described(returncode: int, says: str) -> None:
     assert describe_end(returncode) == says
     assert is_kill(returncode) == ("killed" in says)
 
 
-def test_a_process_imports_what_this_one_does(
+def test_a_new_process_imports_the_same_packages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not what lies in the current folder."""
+    """It doesn't import modules of the current folder."""
     (tmp_path / "sparsefeat_kernels.py").write_text("")
     monkeypatch.chdir(tmp_path)
     code = "import sparsefeat_kernels, sys; print(sparsefeat_kernels.__file__, sys.executable)"

@@ -1,4 +1,4 @@
-"""Numbers and foreign text in messages of one line."""
+"""Numbers and untrusted text in one-line messages."""
 
 import pytest
 
@@ -17,7 +17,7 @@ from sparsefeat.system.text import counted, format_bytes, one_line, percent, ran
         (3 * 10**12, "3 TB"),
     ],
 )
-def test_human_bytes(count: int, expected: str) -> None:
+def test_bytes_are_written_with_units(count: int, expected: str) -> None:
     assert format_bytes(count) == expected
 
 
@@ -36,13 +36,13 @@ def test_human_bytes(count: int, expected: str) -> None:
         (1.5512, "155.1 %"),
     ],
 )
-def test_only_none_looks_like_none_and_only_all_like_all(
+def test_only_exactly_0_and_1_are_printed_as_0_and_100_percent(
     share: float | None, expected: str
 ) -> None:
     assert percent(share) == expected
 
 
-def test_lists_of_numbers() -> None:
+def test_lists_of_numbers_are_shortened_to_ranges() -> None:
     assert ranges([], most=3) == ""
     assert ranges([4], most=3) == "4"
     assert ranges([0, 1, 2, 4, 6, 7], most=3) == "0-2, 4, 6-7"
@@ -61,11 +61,11 @@ def test_lists_of_numbers() -> None:
         ("\u2028", "\\u2028"),
     ],
 )
-def test_what_does_not_print_is_escaped(text: str, expected: str) -> None:
+def test_unprintable_characters_are_escaped(text: str, expected: str) -> None:
     assert one_line(text) == expected
 
 
-def test_what_is_long_loses_its_middle() -> None:
+def test_long_text_is_shortened_in_the_middle() -> None:
     assert one_line("a" * 10, most=10) == "a" * 10
     assert one_line("abcdefghijk", most=4) == "ab ... jk"
     assert len(one_line("x" * 10**7)) < 400

@@ -38,7 +38,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-def test_without_a_quota_it_is_the_affinity(root: Path) -> None:
+def test_without_a_quota_the_affinity_decides(root: Path) -> None:
     v2(root, "app", "max 100000")
     assert threads(root, "0::/app\n") == 16
     assert threads(root, "") == 16
@@ -67,7 +67,7 @@ def test_a_container_that_does_not_see_its_group_has_the_root_s_quota(root: Path
     assert threads(root, "0::/docker/1f2e3d\n") == 4
 
 
-def test_cgroup_v1(root: Path) -> None:
+def test_version_1_control_groups_are_read(root: Path) -> None:
     folder = root / "cpu,cpuacct" / "app"
     folder.mkdir(parents=True)
     (folder / "cpu.cfs_quota_us").write_text("500000\n")
@@ -78,7 +78,7 @@ def test_cgroup_v1(root: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
-def test_a_real_affinity_is_respected() -> None:
+def test_the_affinity_of_a_process_is_respected() -> None:
     code = (
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
         "from sparsefeat.system.threads import available_threads; print(available_threads())"
@@ -87,19 +87,19 @@ def test_a_real_affinity_is_respected() -> None:
     assert done.stdout == "1\n"
 
 
-def test_as_many_as_may_be_used_unless_others_are_asked_for() -> None:
+def test_the_default_is_all_available_threads() -> None:
     assert choose_threads(None) == available_threads()
     assert choose_threads(1) == 1
 
 
-def test_more_than_there_are_processors_are_warned_of() -> None:
+def test_more_threads_than_processors_give_a_warning() -> None:
     there = available_threads()
     says = rf"{there + 1} threads were asked for, .* may use {there} processor"
     with pytest.warns(UserWarning, match=says):
         assert choose_threads(there + 1) == there + 1
 
 
-def test_more_than_any_machine_could_use_are_refused() -> None:
+def test_absurd_numbers_of_threads_are_refused() -> None:
     most = max(64, 4 * (os.cpu_count() or 1))
     assert validate_threads("decode_threads", most) == most
     for asked in (most + 1, 20_000):
@@ -112,7 +112,7 @@ def test_more_than_any_machine_could_use_are_refused() -> None:
             validate_threads("threads", wrong)  # type: ignore[arg-type]
 
 
-def test_results_keep_the_order_whatever_takes_longer() -> None:
+def test_results_have_the_order_of_the_inputs() -> None:
     def work(n: int) -> int:
         time.sleep(0.002 * (n % 3))
         return n * n
@@ -121,7 +121,7 @@ def test_results_keep_the_order_whatever_takes_longer() -> None:
     assert list(map_ordered(work, [], threads=4, ahead=8)) == []
 
 
-def test_no_more_than_ahead_are_taken_from_an_endless_source() -> None:
+def test_an_endless_source_is_read_ahead_by_a_limit() -> None:
     taken = 0
 
     def source() -> Iterator[int]:
@@ -137,12 +137,12 @@ def test_no_more_than_ahead_are_taken_from_an_endless_source() -> None:
     results.close()
 
 
-def test_a_slow_source_s_results_are_not_held_back() -> None:
+def test_results_of_a_slow_source_come_at_once() -> None:
     asked = threading.Event()
 
     def source() -> Iterator[int]:
         yield 0
-        while not asked.is_set():  # the second item comes only once the first result is out
+        while not asked.is_set():  # the second item comes only after the first result was taken
             yield 1
 
     results = map_ordered(int, source(), threads=1, ahead=1000)
@@ -152,7 +152,7 @@ def test_a_slow_source_s_results_are_not_held_back() -> None:
 
 
 @pytest.mark.parametrize("where", ["work", "source"])
-def test_exceptions_come_out_in_their_place(where: str) -> None:
+def test_exceptions_are_raised_in_the_order_of_the_inputs(where: str) -> None:
     def work(n: int) -> int:
         if n == 3 and where == "work":
             raise ValueError("bad")
@@ -179,8 +179,8 @@ def test_closing_ends_the_threads() -> None:
 
 
 @pytest.mark.parametrize("ahead", [2, 3, 8])
-def test_there_is_always_work_while_a_result_is_worked_with(ahead: int) -> None:
-    """However slow the caller is: the next item is begun before a result is handed out."""
+def test_the_next_item_is_begun_before_a_result_is_returned(ahead: int) -> None:
+    """So the threads have work while the caller uses the result."""
     begun = 0
 
     def work(n: int) -> int:
@@ -189,6 +189,6 @@ def test_there_is_always_work_while_a_result_is_worked_with(ahead: int) -> None:
         return n
 
     for n in map_ordered(work, range(40), threads=1, ahead=ahead):
-        time.sleep(0.005)  # long enough for everything begun to be done
+        time.sleep(0.005)  # long enough to finish everything that was begun
         assert begun >= min(40, n + 2)
         assert begun <= n + 1 + ahead

@@ -1,4 +1,4 @@
-"""Stores to convert, and programs that read the result without sparsefeat."""
+"""Stores to convert, and a way to read the result without sparsefeat."""
 
 import json
 import subprocess
@@ -31,7 +31,7 @@ FORMATS = ("h5ad", "parquet", "npz")
 
 
 def special_rows(layer: Layer, numbers: Sequence[int]) -> npt.NDArray[np.float32]:
-    """As `dense_rows`, with NaN and infinities in each row, and row 3 without any non-zero."""
+    """Make rows as `dense_rows` does, with NaN and infinities in each, and only zeros in row 3."""
     rows = dense_rows(layer, numbers)
     rows[:, : len(SPECIAL)] = SPECIAL
     if layer.name == "fc":
@@ -42,7 +42,7 @@ def special_rows(layer: Layer, numbers: Sequence[int]) -> npt.NDArray[np.float32
 
 
 def odd_store(folder: Path) -> Store:
-    """Eleven rows in three parts, CSR and dense layers, odd paths, rejects."""
+    """Write eleven rows in three parts, with CSR and dense layers, unusual paths and rejects."""
     records = [
         make_row(number, path=path, label=path, root="/größe %25")
         for number, path in enumerate(ODD_PATHS)
@@ -59,13 +59,13 @@ def odd_store(folder: Path) -> Store:
 
 
 def empty_store(folder: Path) -> Store:
-    """No rows, and a reject."""
+    """Write a store with a reject and no rows."""
     write_store(folder, [make_batch([], rejects=[make_reject(1)])])
     return Store(folder)
 
 
 def big_store(folder: Path, *, rows: int, features: int) -> Store:
-    """Rows of which half is 1 in no order: CSR in the store, and quick to compress."""
+    """Write rows with ones at random in half of the elements, which are stored as CSR."""
     layer = Layer(name="x", shape=(features,))
     ones = np.tile(np.repeat(np.array([0, 1, 0, 1], np.float32), (3, 1, 1, 3)), features // 8)
     batches = (make_batch([number], [layer], make=lambda *_: ones[None]) for number in range(rows))
@@ -74,7 +74,7 @@ def big_store(folder: Path, *, rows: int, features: int) -> Store:
 
 
 def assert_same_matrix(got: Any, expected: Any) -> None:
-    """Bit for bit: values, indices and where rows start."""
+    """Check that values, indices and row starts are equal bit for bit."""
     assert got.shape == expected.shape
     assert got.data.dtype == np.float32
     assert got.indices.dtype == got.indptr.dtype == np.int32
@@ -84,7 +84,7 @@ def assert_same_matrix(got: Any, expected: Any) -> None:
 
 
 def flipped(file: Path, start: int, size: int) -> Iterator[Path]:
-    """Flip a bit in each of twenty places of a file, one at a time."""
+    """Flip a bit at each of twenty positions of a file, one at a time."""
     whole = file.read_bytes()
     other = file.with_name("flipped")
     for place in range(start, start + size, max(1, size // 20)):
@@ -115,7 +115,7 @@ def keep(name, matrix):
 def read_without_us(
     code: str, path: Path, scratch: Path
 ) -> tuple[Any, dict[str, npt.NDArray[Any]]]:
-    """Run code where sparsefeat can't be imported; it fills `arrays` and prints JSON."""
+    """Run code that can't import sparsefeat; it fills `arrays` and prints JSON."""
     kept = scratch / "arrays.npz"
     ending = "\nnp.savez(sys.argv[3], **{k.replace('/', ':'): v for k, v in arrays.items()})"
     site = sysconfig.get_path("purelib")
@@ -133,7 +133,7 @@ def read_without_us(
 
 
 def assert_kept(arrays: dict[str, npt.NDArray[Any]], store: Store) -> None:
-    """Compare what `keep` kept of every layer with the store."""
+    """Compare the arrays that `keep` collected for every layer with the store."""
     for layer in SMALL:
         expected = store[layer.name].to_scipy()
         for part in ("data", "indices", "indptr", "shape"):

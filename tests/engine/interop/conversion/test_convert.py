@@ -1,4 +1,4 @@
-"""What all formats have in common: nothing half-made, little memory, clear refusals."""
+"""In all formats, conversion leaves no partial files, needs little memory, and refuses clearly."""
 
 import shutil
 import subprocess
@@ -32,7 +32,7 @@ def convert(folder: Path, to: str, **options: Any) -> Conversion:
 
 
 @pytest.mark.parametrize("to", FORMATS)
-def test_an_interrupt_leaves_nothing(tmp_path: Path, to: str) -> None:
+def test_an_interrupt_leaves_no_files(tmp_path: Path, to: str) -> None:
     odd_store(tmp_path / "store")
     seen = []
 
@@ -49,7 +49,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, to: str) -> None:
 
 
 @pytest.mark.parametrize("to", FORMATS)
-def test_progress_counts_rows_to_the_last(tmp_path: Path, to: str) -> None:
+def test_progress_ends_at_the_number_of_rows(tmp_path: Path, to: str) -> None:
     odd_store(tmp_path / "store")
     seen: list[tuple[int, int]] = []
     convert(tmp_path, to, memory=1, progress=lambda *counts: seen.append(counts))
@@ -58,7 +58,7 @@ def test_progress_counts_rows_to_the_last(tmp_path: Path, to: str) -> None:
 
 
 @pytest.mark.parametrize("to", FORMATS)
-def test_damage_leaves_nothing_and_replaces_nothing(tmp_path: Path, to: str) -> None:
+def test_damage_leaves_no_files_and_replaces_none(tmp_path: Path, to: str) -> None:
     store = odd_store(tmp_path / "store")
     convert(tmp_path, to)
     before = {file: file.read_bytes() for file in tmp_path.rglob("all*") if file.is_file()}
@@ -74,7 +74,7 @@ def test_damage_leaves_nothing_and_replaces_nothing(tmp_path: Path, to: str) -> 
 
 
 @pytest.mark.parametrize("to", FORMATS)
-def test_a_taken_name(tmp_path: Path, to: str) -> None:
+def test_an_existing_name_is_replaced_only_by_force(tmp_path: Path, to: str) -> None:
     odd_store(tmp_path / "store")
     first = convert(tmp_path, to)
     with pytest.raises(InputError, match=r"exists.*--force"):
@@ -96,7 +96,7 @@ except sparsefeat.StoreWriteError as exc:
 
 
 @pytest.mark.parametrize("to", FORMATS)
-def test_a_full_disk_leaves_nothing(tmp_path: Path, to: str) -> None:
+def test_a_full_disk_leaves_no_files(tmp_path: Path, to: str) -> None:
     import numpy as np
 
     from sparsefeat.types import Layer
@@ -114,7 +114,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, to: str) -> None:
     if mounted.returncode:
         pytest.skip(f"a small disk can't be mounted here: {mounted.stderr.strip()}")
     try:
-        # In a process of its own, whose end shows that no library holds the file half open.
+        # A separate process, because its end shows that no library keeps the file open.
         done = subprocess.run(
             [sys.executable, "-c", FULL, str(tmp_path / "store"), str(disk / NAMES[to]), to],
             capture_output=True,
@@ -130,12 +130,12 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, to: str) -> None:
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_an_error(tmp_path: Path) -> None:
     store = odd_store(tmp_path / "store")
     (document, *_) = Path(store.folder).glob("snapshots/*")
     with pytest.raises(InputError, match="can't write"):
         sparsefeat.convert(store, document / "all.h5ad")
-    convert(tmp_path, "npz")  # imports what another user may not read
+    convert(tmp_path, "npz")  # imports modules that another user may not read
     shutil.rmtree(tmp_path / NAMES["npz"])
     tmp_path.chmod(0o555)
     with as_nobody(tmp_path), pytest.raises(StoreWriteError, match="Permission denied"):
@@ -173,7 +173,7 @@ def test_memory_is_bounded(tmp_path: Path, to: str) -> None:
 
 
 @pytest.mark.parametrize("to", FORMATS)
-def test_a_store_s_memory_limit_is_kept(tmp_path: Path, to: str) -> None:
+def test_conversion_needs_less_than_a_store_s_memory_limit(tmp_path: Path, to: str) -> None:
     odd_store(tmp_path / "store")
     store = sparsefeat.open(tmp_path / "store", memory_limit=1000)
     with pytest.raises(StoreMemoryError):
@@ -181,7 +181,7 @@ def test_a_store_s_memory_limit_is_kept(tmp_path: Path, to: str) -> None:
     assert sparsefeat.convert(store, tmp_path / NAMES[to], to=to).rows == 11
 
 
-def test_the_format_is_taken_from_the_name(tmp_path: Path) -> None:
+def test_the_format_follows_from_the_name(tmp_path: Path) -> None:
     odd_store(tmp_path / "store")
     assert sparsefeat.convert(tmp_path / "store", tmp_path / "a.h5ad").to == "h5ad"
     assert sparsefeat.convert(tmp_path / "store", tmp_path / "a.PARQUET").to == "parquet"
@@ -195,7 +195,7 @@ def test_the_format_is_taken_from_the_name(tmp_path: Path) -> None:
         sparsefeat.convert(tmp_path / "store", tmp_path / "c.h5ad", to="csv")
 
 
-def test_what_cannot_be_converted(tmp_path: Path) -> None:
+def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
     odd_store(tmp_path / "store")
     with pytest.raises(LayerError, match="block6_pool"):
         convert(tmp_path, "h5ad", layers="block6_pool")
@@ -208,7 +208,7 @@ def test_what_cannot_be_converted(tmp_path: Path) -> None:
     assert only_store_left(tmp_path)
 
 
-def test_a_condition_chooses_rows(tmp_path: Path) -> None:
+def test_a_condition_selects_rows(tmp_path: Path) -> None:
     store = odd_store(tmp_path / "store")
     done = convert(tmp_path, "npz", where="height in [481, 489]")
     assert done.rows == 2

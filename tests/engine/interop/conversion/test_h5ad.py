@@ -30,7 +30,7 @@ KEYS = {layer.name: layer.name.replace("/", ".") for layer in SMALL}
 @pytest.mark.parametrize("backed", [None, "r"])
 def test_anndata_reads_what_the_store_holds(tmp_path: Path, backed: str | None) -> None:
     store = odd_store(tmp_path / "store")
-    done = sparsefeat.convert(store, tmp_path / "all.h5ad", memory=1)  # a row at a time
+    done = sparsefeat.convert(store, tmp_path / "all.h5ad", memory=1)  # one row at a time
     data = anndata.read_h5ad(tmp_path / "all.h5ad", backed=backed)
     assert data.shape == (11, 0)
     assert list(data.obsm) == sorted(KEYS.values())
@@ -56,8 +56,8 @@ def test_anndata_reads_what_the_store_holds(tmp_path: Path, backed: str | None) 
     }
 
 
-def test_rows_are_read_from_the_disk(tmp_path: Path) -> None:
-    """The way that the documentation gives for files larger than memory."""
+def test_rows_can_be_read_from_the_disk(tmp_path: Path) -> None:
+    """As the documentation describes for files larger than memory."""
     store = odd_store(tmp_path / "store")
     sparsefeat.convert(store, tmp_path / "all.h5ad", layers="block5_pool")
     with h5py.File(tmp_path / "all.h5ad") as file:
@@ -65,7 +65,7 @@ def test_rows_are_read_from_the_disk(tmp_path: Path) -> None:
         assert_same_matrix(rows, store["block5_pool"][2:7])
 
 
-def test_without_rows(tmp_path: Path) -> None:
+def test_a_store_without_rows_is_converted(tmp_path: Path) -> None:
     store = empty_store(tmp_path / "store")
     sparsefeat.convert(store, tmp_path / "all.h5ad")
     data = anndata.read_h5ad(tmp_path / "all.h5ad")
@@ -74,7 +74,7 @@ def test_without_rows(tmp_path: Path) -> None:
     assert list(data.uns["sparsefeat"]["rejected"]["path"]) == ["broken-1.png"]
 
 
-def test_sparsefeat_is_not_needed(tmp_path: Path) -> None:
+def test_the_file_is_read_without_sparsefeat(tmp_path: Path) -> None:
     store = odd_store(tmp_path / "store")
     sparsefeat.convert(store, tmp_path / "all.h5ad")
     told, arrays = read_without_us(
@@ -93,7 +93,7 @@ print(json.dumps([list(data.obs.index), data.obs["path"].tolist()]))
     assert_kept(arrays, store)
 
 
-def test_filters_are_those_of_every_hdf5(tmp_path: Path) -> None:
+def test_only_filters_that_every_hdf5_has_are_used(tmp_path: Path) -> None:
     store = odd_store(tmp_path / "store")
     sparsefeat.convert(store, tmp_path / "all.h5ad")
     with h5py.File(tmp_path / "all.h5ad") as file:
@@ -106,7 +106,7 @@ def test_filters_are_those_of_every_hdf5(tmp_path: Path) -> None:
             )
 
 
-def test_a_flipped_bit_is_noticed_by_gzip(tmp_path: Path) -> None:
+def test_gzip_detects_a_flipped_bit(tmp_path: Path) -> None:
     store = odd_store(tmp_path / "store")
     sparsefeat.convert(store, tmp_path / "all.h5ad")
     with h5py.File(tmp_path / "all.h5ad") as file:
@@ -116,7 +116,7 @@ def test_a_flipped_bit_is_noticed_by_gzip(tmp_path: Path) -> None:
             file["obsm/block5_pool/data"][:]
 
 
-def test_a_nul_cannot_be_written(tmp_path: Path) -> None:
+def test_a_nul_in_text_is_refused(tmp_path: Path) -> None:
     batch = Batch(rows=(make_row(0, path="nul\0"),), layers=make_batch([0]).layers)
     write_store(tmp_path / "store", [batch])
     with pytest.raises(InputError, match=r"path 'nul\\x00' contains a NUL.*parquet"):
@@ -124,7 +124,7 @@ def test_a_nul_cannot_be_written(tmp_path: Path) -> None:
     sparsefeat.convert(tmp_path / "store", tmp_path / "all.parquet")
 
 
-def test_some_rows_in_another_order(tmp_path: Path) -> None:
+def test_some_rows_are_written_in_another_order(tmp_path: Path) -> None:
     store = odd_store(tmp_path / "store")
     rows = np.array([9, 0, 4])
     sparsefeat.convert(store, tmp_path / "some.h5ad", rows=rows, layers=["fc", "block5_pool"])
@@ -152,7 +152,7 @@ def test_rounded_values_are_written_as_they_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("length", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5])
 @pytest.mark.parametrize("step", [1000, CHUNK, 5 * CHUNK])
-def test_one_axis(tmp_path: Path, length: int, step: int) -> None:
+def test_arrays_of_one_axis_are_written_in_chunks(tmp_path: Path, length: int, step: int) -> None:
     values = np.random.default_rng(0).integers(0, 1 << 20, length, np.int32)
     with ThreadPoolExecutor(2) as pool, h5py.File(tmp_path / "x", "w") as file:
         stream = ArrayStream(file, "a", values.shape, "<i4", pool)
@@ -165,7 +165,7 @@ def test_one_axis(tmp_path: Path, length: int, step: int) -> None:
 
 
 @pytest.mark.parametrize("shape", [(0, 7), (1, 7), (50, 3000), (3, 2 * CHUNK + 1)])
-def test_two_axes(tmp_path: Path, shape: tuple[int, int]) -> None:
+def test_arrays_of_two_axes_are_written_in_chunks(tmp_path: Path, shape: tuple[int, int]) -> None:
     values = np.random.default_rng(0).random(shape, np.float32)
     with ThreadPoolExecutor(2) as pool, h5py.File(tmp_path / "x", "w") as file:
         stream = ArrayStream(file, "a", shape, "<f4", pool)

@@ -38,7 +38,7 @@ def assert_same_table(got: pd.DataFrame, expected: pd.DataFrame) -> None:
         assert got[column].tolist() == expected[column].tolist()
 
 
-def test_a_folder_of_matrices(tmp_path: Path) -> None:
+def test_a_folder_gets_a_file_for_each_layer(tmp_path: Path) -> None:
     store = odd_store(tmp_path / "store")
     done = sparsefeat.convert(store, tmp_path / "all", to="npz", memory=1)
     matrices = {f"{layer.name.replace('/', '.')}.npz" for layer in SMALL}
@@ -59,7 +59,7 @@ def test_a_folder_of_matrices(tmp_path: Path) -> None:
     assert done.bytes == sum(file.stat().st_size for file in (tmp_path / "all").iterdir())
 
 
-def test_one_file_for_one_layer(tmp_path: Path) -> None:
+def test_one_layer_is_written_as_one_file(tmp_path: Path) -> None:
     store = odd_store(tmp_path / "store")
     file = tmp_path / "pool.npz"
     sparsefeat.convert(store, file, layers="block5_pool")
@@ -71,7 +71,7 @@ def test_one_file_for_one_layer(tmp_path: Path) -> None:
     assert zipfile.ZipFile(file).testzip() is None
 
 
-def test_the_members_are_those_of_scipy(tmp_path: Path) -> None:
+def test_members_equal_those_of_scipy(tmp_path: Path) -> None:
     from scipy.sparse import save_npz
 
     store = odd_store(tmp_path / "store")
@@ -84,7 +84,7 @@ def test_the_members_are_those_of_scipy(tmp_path: Path) -> None:
             assert ours[name].tobytes() == theirs[name].tobytes()
 
 
-def test_a_flipped_bit_is_noticed_by_zip(tmp_path: Path) -> None:
+def test_zip_detects_a_flipped_bit(tmp_path: Path) -> None:
     store = odd_store(tmp_path / "store")
     sparsefeat.convert(store, tmp_path / "pool.npz", layers="block5_pool")
     member = zipfile.ZipFile(tmp_path / "pool.npz").getinfo("data.npy")
@@ -100,7 +100,7 @@ def test_several_layers_in_one_file_are_refused(tmp_path: Path) -> None:
         sparsefeat.convert(tmp_path / "store", tmp_path / "all.npz")
 
 
-def test_without_rows(tmp_path: Path) -> None:
+def test_a_store_without_rows_is_converted(tmp_path: Path) -> None:
     store = empty_store(tmp_path / "store")
     sparsefeat.convert(store, tmp_path / "all", to="npz")
     assert load_npz(tmp_path / "all" / "fc.npz").shape == (0, 40)
@@ -108,7 +108,7 @@ def test_without_rows(tmp_path: Path) -> None:
     assert_same_table(read_csv(tmp_path / "all" / "rejected.csv"), store.rejected)
 
 
-def test_sparsefeat_is_not_needed(tmp_path: Path) -> None:
+def test_the_files_are_read_without_sparsefeat(tmp_path: Path) -> None:
     store = odd_store(tmp_path / "store")
     sparsefeat.convert(store, tmp_path / "all", to="npz")
     told, arrays = read_without_us(
@@ -125,7 +125,9 @@ print("null")
     assert_kept(arrays, store)
 
 
-def test_many_non_zeros_have_int64_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_starts_are_int64_for_many_non_zeros(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The limit is lowered here instead of writing 2^31 values."""
     assert reader.MAX_INT32 == 2**31 - 1
     monkeypatch.setattr(reader, "MAX_INT32", 100)

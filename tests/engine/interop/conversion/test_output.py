@@ -24,7 +24,7 @@ def names(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("folder", [False, True])
-def test_it_appears_when_it_is_whole(tmp_path: Path, folder: bool) -> None:
+def test_the_output_appears_when_it_is_complete(tmp_path: Path, folder: bool) -> None:
     name = "ä" * 120  # as long as names can be, in bytes
     with target(tmp_path / name, folder=folder) as path:
         (path / "header.json" if folder else path).write_text("x")
@@ -33,7 +33,7 @@ def test_it_appears_when_it_is_whole(tmp_path: Path, folder: bool) -> None:
 
 
 @pytest.mark.parametrize("folder", [False, True])
-def test_an_exception_leaves_nothing(tmp_path: Path, folder: bool) -> None:
+def test_an_exception_leaves_no_files(tmp_path: Path, folder: bool) -> None:
     def fail() -> None:
         with target(tmp_path / "x", folder=folder) as path:
             (path / "header.json" if folder else path).write_text("x")
@@ -44,7 +44,7 @@ def test_an_exception_leaves_nothing(tmp_path: Path, folder: bool) -> None:
     assert names(tmp_path) == set()
 
 
-def test_a_name_that_is_taken_in_the_meantime(tmp_path: Path) -> None:
+def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     def meet() -> None:
         with target(tmp_path / "x") as path:
             path.write_text("ours")
@@ -56,7 +56,7 @@ def test_a_name_that_is_taken_in_the_meantime(tmp_path: Path) -> None:
     assert names(tmp_path) == {"x"}
 
 
-def test_only_what_a_conversion_made_is_replaced(tmp_path: Path) -> None:
+def test_only_outputs_of_conversions_are_replaced(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     (home / "thesis.tex").write_text("")
@@ -76,7 +76,7 @@ def test_only_what_a_conversion_made_is_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", [False, True])
-def test_force_replaces(tmp_path: Path, folder: bool) -> None:
+def test_force_replaces_a_file(tmp_path: Path, folder: bool) -> None:
     for text in ("old", "new"):
         with target(tmp_path / "x", folder=folder, force=True) as path:
             for name in ("obs.csv", "rejected.csv", "header.json", "a.npz") if folder else ("",):
@@ -86,7 +86,9 @@ def test_force_replaces(tmp_path: Path, folder: bool) -> None:
     assert names(tmp_path) == {"x"}
 
 
-def test_the_old_folder_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_replacement_restores_the_old_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with target(tmp_path / "x", folder=True) as path:
         for name in ("obs.csv", "rejected.csv", "header.json"):
             (path / name).write_text("old")
@@ -109,7 +111,7 @@ def test_the_old_folder_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (tmp_path / "x" / "obs.csv").read_text() == "old"
 
 
-def test_it_is_a_file(tmp_path: Path) -> None:
+def test_a_sink_behaves_like_a_file(tmp_path: Path) -> None:
     with Sink(tmp_path / "x") as sink:
         assert sink.write(b"0123456789") == 10
         assert sink.write(b"") == 0
@@ -123,7 +125,7 @@ def test_it_is_a_file(tmp_path: Path) -> None:
         Sink(tmp_path / "x")
 
 
-def test_the_first_error_is_raised_whatever_the_library_makes_of_it(tmp_path: Path) -> None:
+def test_the_first_error_of_a_sink_is_raised_even_if_a_library_hides_it(tmp_path: Path) -> None:
     def fill() -> None:
         limit = no_more_than(resource.RLIMIT_FSIZE, 1000)
         with limit, Sink(tmp_path / "x") as sink, h5py.File(sink, "w") as file:

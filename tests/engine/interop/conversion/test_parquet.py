@@ -47,7 +47,7 @@ def matrix(path: Path, layer: str) -> Any:
     return csr_array((np.concatenate(values), np.concatenate(indices), indptr), shape)
 
 
-def test_the_lists_are_the_store_s_rows(tmp_path: Path) -> None:
+def test_lists_equal_the_store_s_rows(tmp_path: Path) -> None:
     store = odd_store(tmp_path / "store")
     done = sparsefeat.convert(store, tmp_path / "all.parquet", memory=1)
     for layer in SMALL:
@@ -64,7 +64,7 @@ def test_the_lists_are_the_store_s_rows(tmp_path: Path) -> None:
     assert rejected == store.rejected.to_dict(orient="records")
 
 
-def test_pandas_has_obs_and_the_row_ids(tmp_path: Path) -> None:
+def test_pandas_reads_obs_and_row_ids(tmp_path: Path) -> None:
     store = odd_store(tmp_path / "store")
     sparsefeat.convert(store, tmp_path / "all.parquet")
     frame = pd.read_parquet(tmp_path / "all.parquet")
@@ -79,7 +79,7 @@ def test_pandas_has_obs_and_the_row_ids(tmp_path: Path) -> None:
     assert list(wide["path"]) == list(store.obs["path"])
 
 
-def test_encodings(tmp_path: Path) -> None:
+def test_columns_have_compact_encodings(tmp_path: Path) -> None:
     sparsefeat.convert(odd_store(tmp_path / "store"), tmp_path / "all.parquet")
     group = pq.read_metadata(tmp_path / "all.parquet").row_group(0)
     found = {
@@ -94,7 +94,7 @@ def test_encodings(tmp_path: Path) -> None:
     assert {column.compression for column in found.values()} == {"ZSTD"}
 
 
-def test_a_flipped_bit_is_noticed_by_who_checks(tmp_path: Path) -> None:
+def test_readers_that_check_pages_detect_a_flipped_bit(tmp_path: Path) -> None:
     sparsefeat.convert(odd_store(tmp_path / "store"), tmp_path / "all.parquet", layers="fc")
     column = pq.read_metadata(tmp_path / "all.parquet").row_group(0).column(11)
     assert column.path_in_schema == "fc_values.list.element"
@@ -104,7 +104,7 @@ def test_a_flipped_bit_is_noticed_by_who_checks(tmp_path: Path) -> None:
             pq.read_table(other, page_checksum_verification=True)
 
 
-def test_without_rows(tmp_path: Path) -> None:
+def test_a_store_without_rows_is_converted(tmp_path: Path) -> None:
     store = empty_store(tmp_path / "store")
     sparsefeat.convert(store, tmp_path / "all.parquet")
     assert matrix(tmp_path / "all.parquet", "block5_pool").shape == (0, 72)
@@ -113,7 +113,7 @@ def test_without_rows(tmp_path: Path) -> None:
     assert list(frame.columns)[: len(store.obs.columns)] == list(store.obs.columns)
 
 
-def test_sparsefeat_is_not_needed(tmp_path: Path) -> None:
+def test_the_file_is_read_without_sparsefeat(tmp_path: Path) -> None:
     store = odd_store(tmp_path / "store")
     sparsefeat.convert(store, tmp_path / "all.parquet")
     told, arrays = read_without_us(
@@ -136,8 +136,8 @@ print(json.dumps([table["row_id"].to_pylist(), table["path"].to_pylist()]))
     assert_kept(arrays, store)
 
 
-def test_row_groups_are_stretches_of_rows(tmp_path: Path) -> None:
-    """A quarter of the memory: so they never pass int32 offsets, as no stretch does."""
+def test_row_groups_are_limited_by_memory(tmp_path: Path) -> None:
+    """They take at most a quarter of the memory, so offsets always fit into int32."""
     store = odd_store(tmp_path / "store")
     sparsefeat.convert(store, tmp_path / "all.parquet", layers="block5_pool", memory=3200)
     metadata = pq.read_metadata(tmp_path / "all.parquet")
@@ -150,7 +150,7 @@ def test_row_groups_are_stretches_of_rows(tmp_path: Path) -> None:
         start += rows
 
 
-def test_names_that_would_meet(tmp_path: Path) -> None:
+def test_layers_with_equal_column_names_are_refused(tmp_path: Path) -> None:
     layers = [Layer(name="a/b", shape=(2,)), Layer(name="a_b", shape=(2,))]
     write_store(tmp_path / "store", [make_batch([0], layers)], layers)
     with pytest.raises(InputError, match="two columns would be called a_b_indices"):
@@ -159,7 +159,7 @@ def test_names_that_would_meet(tmp_path: Path) -> None:
     assert columns("a/b") == ("a_b_indices", "a_b_values")
 
 
-def test_more_rejects_than_metadata_can_hold(
+def test_too_many_rejects_for_the_metadata_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert parquet.MAX_NOTES < 100_000_000

@@ -30,8 +30,8 @@ def test_stretches_cover_the_rows_within_bounds(
         assert_same_matrix(found.csr("block5_pool", start, stop), expected)
 
 
-def test_starts_are_int32_as_long_as_they_fit(tmp_path: Path) -> None:
-    """One row of 2**20 non-zeros, again and again."""
+def test_row_starts_are_int32_as_long_as_they_fit(tmp_path: Path) -> None:
+    """The same row of 2**20 non-zeros, many times."""
     layer = Layer(name="wide", shape=(2**20,))
     batch = make_batch([0], [layer], make=lambda *_: np.ones((1, 2**20), np.float32))
     write_store(tmp_path, [batch], [layer])
@@ -44,7 +44,7 @@ def test_starts_are_int32_as_long_as_they_fit(tmp_path: Path) -> None:
         assert max(stop - start for start, stop in stretches) * 2**20 < 2**31
 
 
-def test_what_is_dense_in_fewer_bits_may_be_sparse_in_float32(tmp_path: Path) -> None:
+def test_a_layer_that_is_dense_as_codes_may_be_csr_as_float32(tmp_path: Path) -> None:
     store = odd_store(tmp_path / "plain")
     found = StoreReader(store, NAMES, None, stretch_bytes=1)
     assert [found.is_dense(name) for name in NAMES] == [False, False, True]
@@ -56,7 +56,7 @@ def test_what_is_dense_in_fewer_bits_may_be_sparse_in_float32(tmp_path: Path) ->
     assert found.is_dense("fc")
 
 
-def test_provenance_is_said_once(tmp_path: Path) -> None:
+def test_equal_provenance_is_written_once(tmp_path: Path) -> None:
     for number, tool in enumerate(("a", "a", "b")):
         write_store(tmp_path, [make_batch([number])], provenance={"tool": tool})
     header = StoreReader(Store(tmp_path), NAMES, None, stretch_bytes=1).header()

@@ -18,7 +18,7 @@ from ...store.data import bytes_read, make_batch, write_store  # noqa: E402
 
 ROWS = 23
 LABELS = [number % 3 for number in range(ROWS)]
-MEMORY = 6000  # of some 300 bytes a dense row
+MEMORY = 6000  # of some 300 bytes per dense row
 
 
 @pytest.mark.parametrize("sparse", [False, True])
@@ -38,7 +38,7 @@ def test_a_sample_is_a_row(store: Store, sparse: bool) -> None:
     assert len([*dataset]) == ROWS
 
 
-def test_rows_keep_the_order_they_were_asked_for_in(store: Store) -> None:
+def test_rows_have_the_requested_order(store: Store) -> None:
     rows = [20, 3, 3, -1]
     dataset = StoreDataset(store, "fc", rows, label="height")
     samples = [dataset[index] for index in range(4)]
@@ -48,7 +48,7 @@ def test_rows_keep_the_order_they_were_asked_for_in(store: Store) -> None:
     assert len(found) == 2
 
 
-def test_labels_of_text_are_places_among_those_of_the_whole_store(store: Store) -> None:
+def test_text_labels_are_numbered_over_the_whole_store(store: Store) -> None:
     dataset = StoreDataset(store, "fc", [2, 4], label="label")
     assert dataset.classes == ["folder 0", "folder 1", "folder 2"]
     assert [dataset[0][1], dataset[1][1]] == [2, 1]
@@ -58,7 +58,7 @@ def test_labels_of_text_are_places_among_those_of_the_whole_store(store: Store) 
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("context", [None, "fork"])
 def test_a_loader_gives_the_layer(store: Store, sparse: bool, context: str | None) -> None:
-    _ = store["block5_pool"]  # threads are at work here before a fork
+    _ = store["block5_pool"]  # threads are running here before the fork
     dataset = StoreDataset(store, "block5_pool", label="label", sparse=sparse)
     loader = DataLoader(
         dataset,
@@ -76,10 +76,10 @@ def test_a_loader_gives_the_layer(store: Store, sparse: bool, context: str | Non
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_batch_is_read_at_once(store: Store) -> None:
+def test_a_batch_is_read_in_one_call(store: Store) -> None:
     sampler = [[4, 2, 1, 0], [3, 22]]
     loader = DataLoader(StoreDataset(store, "fc"), batch_sampler=sampler)
-    assert len([*loader]) == 2  # row starts are kept from here on
+    assert len([*loader]) == 2  # row starts are cached from here on
     start = bytes_read()
     expected = [store["fc"].to_numpy(rows) for rows in sampler]
     middle = bytes_read()
@@ -89,7 +89,7 @@ def test_a_batch_is_read_at_once(store: Store) -> None:
         np.testing.assert_array_equal(got, rows)
 
 
-def test_it_can_be_sent_before_and_after_it_was_used(store: Store) -> None:
+def test_a_data_set_can_be_pickled_before_and_after_use(store: Store) -> None:
     dataset = StoreDataset(store, "fc", [5], label="label")
     for _ in range(2):
         other = pickle.loads(pickle.dumps(dataset))
@@ -97,7 +97,7 @@ def test_it_can_be_sent_before_and_after_it_was_used(store: Store) -> None:
         assert other[0][1] == 2
 
 
-def test_it_keeps_to_the_snapshot_that_it_was_made_of(tmp_path: Path) -> None:
+def test_a_data_set_keeps_its_snapshot(tmp_path: Path) -> None:
     write_store(tmp_path, [make_batch(range(9))], rows_per_part=4)
     sent = pickle.dumps(StoreDataset(tmp_path, "fc"))
     write_store(tmp_path, [make_batch(range(9, 11))])
@@ -108,7 +108,7 @@ def test_it_keeps_to_the_snapshot_that_it_was_made_of(tmp_path: Path) -> None:
         pickle.loads(sent)[0]
 
 
-def test_wrong_names_are_said(store: Store) -> None:
+def test_wrong_names_are_reported(store: Store) -> None:
     with pytest.raises(LayerError, match="try block5_pool"):
         StoreDataset(store, "block5_pol")
     with pytest.raises(InputError, match="obs has no column 'lable' for labels: try label"):
@@ -118,7 +118,7 @@ def test_wrong_names_are_said(store: Store) -> None:
 
 
 def numbers(labels: Any) -> list[int]:
-    """Row numbers from heights."""
+    """Compute row numbers from heights."""
     return [int(label) - 480 for label in labels]
 
 
@@ -130,7 +130,7 @@ def order(dataset: StoreIterableDataset) -> list[int]:
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("batch_size", [None, 4])
 @pytest.mark.parametrize("n_workers", [0, 2])
-def test_every_row_comes_once_over_workers_and_ranks(
+def test_workers_and_ranks_give_each_row_once(
     store: Store, sparse: bool, shuffle: bool, batch_size: int | None, n_workers: int
 ) -> None:
     if n_workers and sys.platform != "linux":
@@ -172,7 +172,7 @@ def test_every_row_comes_once_over_workers_and_ranks(
         assert seen == [*range(ROWS)]
 
 
-def test_without_a_loader_samples_are_as_of_the_other_data_set(store: Store) -> None:
+def test_without_a_loader_samples_equal_those_of_the_map_style_data_set(store: Store) -> None:
     samples = [*StoreIterableDataset(store, "fc", [5, 2])]
     np.testing.assert_array_equal(torch.stack(samples), store["fc"].to_numpy([2, 5]))
     sparse, label = next(iter(StoreIterableDataset(store, "fc", [7], label="label", sparse=True)))
@@ -180,7 +180,7 @@ def test_without_a_loader_samples_are_as_of_the_other_data_set(store: Store) -> 
     assert label == 1
 
 
-def test_an_epoch_s_order_follows_from_its_number_and_the_seed(store: Store) -> None:
+def test_the_order_of_an_epoch_depends_on_its_number_and_the_seed(store: Store) -> None:
     def drawn(seed: int, epoch: int) -> list[int]:
         dataset = StoreIterableDataset(
             store, "fc", label="height", shuffle=True, seed=seed, memory=MEMORY
@@ -194,18 +194,18 @@ def test_an_epoch_s_order_follows_from_its_number_and_the_seed(store: Store) -> 
     assert all(sorted(each) == [*range(ROWS)] for each in orders)
 
 
-def test_neighbours_are_parted(store: Store) -> None:
+def test_shuffling_separates_neighbours(store: Store) -> None:
     dataset = StoreIterableDataset(store, "fc", label="height", shuffle=True, memory=1600)
     steps = []
     for epoch in range(20):
         dataset.set_epoch(epoch)
         steps += np.abs(np.diff(order(dataset))).tolist()
-    # Of a true permutation of 23 the mean step is 8.
+    # In a random permutation of 23 numbers, neighbours differ by 8 on average.
     assert 6 < np.mean(steps) < 10
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks are Linux'")
-def test_workers_that_stay_see_the_next_epoch(store: Store) -> None:
+def test_persistent_workers_use_the_next_epoch(store: Store) -> None:
     dataset = StoreIterableDataset(store, "fc", label="height", shuffle=True)
     loader = DataLoader(
         dataset, 4, num_workers=1, persistent_workers=True, multiprocessing_context="fork"
@@ -226,9 +226,7 @@ def test_workers_may_be_spawned(store: Store) -> None:
     np.testing.assert_array_equal(batches[2][0].to_dense(), store["fc"].to_numpy(slice(20, None)))
 
 
-def test_reads_are_as_large_as_memory_lets_them(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reads_are_as_large_as_memory_allows(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     dense = LayerView.to_numpy
 
@@ -246,7 +244,7 @@ def test_reads_are_as_large_as_memory_lets_them(
     assert asked == [8, 8, 7]
 
 
-def test_a_batch_does_not_hold_on_to_what_was_read_with_it(store: Store) -> None:
+def test_a_batch_does_not_keep_other_rows_in_memory(store: Store) -> None:
     batch = next(iter(StoreIterableDataset(store, "fc", batch_size=2)))
     assert batch.untyped_storage().nbytes() == batch.numel() * 4
     sparse = next(iter(StoreIterableDataset(store, "fc", batch_size=2, sparse=True)))
@@ -265,14 +263,14 @@ def test_a_batch_does_not_hold_on_to_what_was_read_with_it(store: Store) -> None
         ({"label": "with"}, "no column 'with'"),
     ],
 )
-def test_what_cannot_work_is_said_at_once(
+def test_wrong_options_are_refused_at_once(
     store: Store, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
         StoreIterableDataset(store, "fc", **options)
 
 
-def test_more_workers_than_rows(store: Store) -> None:
+def test_more_workers_than_rows_are_accepted(store: Store) -> None:
     shares = [
         [*StoreIterableDataset(store, "fc", [1, 2], label="height", rank=rank, world_size=5)]
         for rank in range(5)

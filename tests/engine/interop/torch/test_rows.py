@@ -30,7 +30,7 @@ def test_sparse_samples_become_one_tensor() -> None:
     np.testing.assert_array_equal(collate(samples[:1]).to_dense().numpy(), DENSE[[2]])
 
 
-def test_labels_come_along() -> None:
+def test_collate_keeps_labels() -> None:
     sparse, labels = collate([(csr_tensor(csr_array(DENSE[[row]])), row) for row in (2, 0)])
     assert sparse.shape == (2, 3)
     assert labels.tolist() == [2, 0]
@@ -40,6 +40,6 @@ def test_labels_come_along() -> None:
     assert labels.tolist() == [1, 2]
 
 
-def test_nothing_is_said_of_beta_states() -> None:
-    # PyTorch says it once a process: with the import it has, and warnings are errors here.
+def test_sparse_csr_tensors_give_no_beta_warning() -> None:
+    # PyTorch warns once per process; the import has suppressed it, and warnings are errors here.
     torch.sparse_csr_tensor(torch.tensor([0, 1]), torch.tensor([0]), torch.ones(1))

@@ -1,4 +1,4 @@
-"""Feature maps that need no network: noise with zeros and extremes in known places."""
+"""Feature maps without a network: noise with zeros and extremes at known positions."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ Float32 = npt.NDArray[np.float32]
 
 
 def noise(height: int, width: int, channels: int) -> Float32:
-    """Make something like pre-activations: of both signs, with scales that differ by channel."""
+    """Make values like pre-activations: of both signs, with a different scale for each channel."""
     rng = np.random.default_rng(5)
     scales = 10 ** rng.uniform(-1, 3, channels)
     return (rng.standard_normal((height, width, channels)) * scales).astype(np.float32)
@@ -24,14 +24,14 @@ def made(
     image: str = "cat.jpg",
     **fields: Any,
 ) -> FeatureMaps:
-    """Put maps together as `Extractor.maps` does."""
+    """Make feature maps as `sparsefeat.maps` does."""
     if pre is None:
         pre = noise(6, 8, 5)
         pre[0, 0] = 0.0
         pre[1, 2] = 1e-20
         pre[1, 3] = -3e-20
         pre[5, 7] = 999.6
-        pre[..., 3] = -np.abs(pre[..., 3])  # dead behind ReLU
+        pre[..., 3] = -np.abs(pre[..., 3])  # dead after ReLU
     n = pre.shape[-1]
     pixels = np.arange(64 * 64 * 3).reshape(64, 64, 3).astype(np.uint8)
     settings = {

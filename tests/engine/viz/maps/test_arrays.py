@@ -6,7 +6,7 @@ from sparsefeat.errors import InputError
 from .made import made, noise
 
 
-def test_stages() -> None:
+def test_stages_choose_the_panels() -> None:
     pre = noise(4, 6, 3)
     post = np.maximum(pre, 0)
     both = made(pre).panels()
@@ -24,13 +24,13 @@ def test_stages() -> None:
     assert pool.title == "output"
 
 
-def test_an_output_that_is_not_the_rectified_pre_activation_is_shown_itself() -> None:
+def test_an_output_that_differs_from_the_rectified_pre_activation_is_shown() -> None:
     pre = noise(4, 6, 3)
     _, after = made(pre, post=np.maximum(pre, 0) * 2).panels()
     assert (after.source, after.part) == ("post", "all")
 
 
-def test_what_relu_keeps_and_clips_is_all_there_is() -> None:
+def test_kept_and_clipped_values_add_up_to_the_pre_activation() -> None:
     maps = made()
     kept, clipped = maps.panels(relu_split=True)
     assert maps.pre is not None
@@ -41,11 +41,11 @@ def test_what_relu_keeps_and_clips_is_all_there_is() -> None:
         made(stage="post").panels(relu_split=True)
 
 
-def test_limits() -> None:
+def test_limits_of_colour_scales_ignore_outliers() -> None:
     values = np.zeros((50, 50, 2), np.float32)
     values.reshape(-1, 2)[:2000, 0] = -np.arange(1, 2001)
     values[0, 0, 1] = 5.0
-    # 99.9 % of 2,000 values other than zero, and of 2,001 in both channels, lie below.
+    # The limits below which 99.9 % of the non-zero values lie.
     (panel,) = made(values, stage="pre").panels()
     assert panel.limits.tolist() == [1999.0, 5.0]
     assert panel.limit(1, "channel") == 5.0
@@ -54,20 +54,20 @@ def test_limits() -> None:
     assert silent.shared_limit == 1.0
 
 
-def test_shares() -> None:
+def test_shares_equal_numpy_s() -> None:
     maps = made()
     assert maps.pre is not None
     assert maps.clipped is not None
     for index in range(5):
         assert maps.zeros[index] == np.mean(maps.post[..., index] == 0)
         assert maps.clipped[index] == np.mean(maps.pre[..., index] < 0)
-    # Every channel is 0 at one place before ReLU: that is zero, and not clipped.
+    # Every channel is 0 at one position before ReLU, which counts as zero but not as clipped.
     np.testing.assert_allclose(maps.zeros - maps.clipped, 1 / 48)
     np.testing.assert_array_equal(maps.zero_mask, maps.post == 0)
     assert maps.zeros[3] == 1.0
 
 
-def test_frame_and_json() -> None:
+def test_the_frame_and_the_json_have_the_same_numbers() -> None:
     maps = made(best="variance", scores=np.arange(5.0)[::-1])
     assert maps.pre is not None
     frame = maps.frame()
@@ -81,7 +81,7 @@ def test_frame_and_json() -> None:
     assert "clipped" not in made(stage="post").frame()
 
 
-def test_heading() -> None:
+def test_the_heading_names_layer_image_and_channels() -> None:
     best = made(best="energy", scores=np.arange(5.0)).heading()
     assert best.startswith(
         "cat.jpg · 5 of 22 channels of 6×8, best energy first · VGG16 fp32, weights 000000000000 · "

@@ -41,55 +41,55 @@ SCORES = np.array([1.0, 5.0, 3.0, 5.0, 0.0])
         (range(2), [0, 1]),
     ],
 )
-def test_numbers(written: str, meant: list[int]) -> None:
+def test_numbers_and_ranges_choose_channels(written: str, meant: list[int]) -> None:
     picked = parse_channels(written).choose(5, None)
     assert picked.dtype == np.int64
     assert picked.tolist() == meant
 
 
-def test_the_best_come_first_and_of_equal_ones_the_lower() -> None:
+def test_the_best_channels_come_first_and_ties_by_number() -> None:
     assert parse_channels("top:3").choose(5, SCORES).tolist() == [1, 3, 2]
     assert parse_channels("all").choose(5, SCORES).tolist() == [1, 3, 2, 0, 4]
     assert parse_channels("4,2").choose(5, SCORES).tolist() == [2, 4]
 
 
 @pytest.mark.parametrize("written", ["", "x", "1,", "-1", "5-3", "top:", "top:x", "1.5", "1-2-3"])
-def test_what_is_none(written: str) -> None:
+def test_invalid_text_is_refused(written: str) -> None:
     with pytest.raises(InputError, match="channels"):
         parse_channels(written)
 
 
 @pytest.mark.parametrize("given", [None, b"12", {1: 2}, 1.5, [1.5], [[1]], np.zeros((2, 2))])
-def test_what_is_no_channels(given: Any) -> None:
+def test_wrong_types_are_refused(given: Any) -> None:
     with pytest.raises(InputError, match="channels"):
         parse_channels(given)
 
 
-def test_numbers_in_any_container() -> None:
+def test_numbers_may_come_in_any_container() -> None:
     for given in ([3, 1], (3, 1), np.array([3, 1]), (n for n in (3, 1)), np.int64(3), 3):
         assert parse_channels(given).choose(5, None).tolist() in ([3, 1], [3])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("written", "says"), [("5", "0 to 4"), ("top:6", "top:5"), ("top:0", "1")])
-def test_channels_that_are_not_there(written: str, says: str) -> None:
+def test_missing_channels_are_refused(written: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
         parse_channels(written).choose(5, SCORES)
 
 
 @pytest.fixture
 def some() -> npt.NDArray[np.float32]:
-    """Maps of four channels, most of it in a few peaks."""
+    """Draw maps of four channels, with most of the energy in a few peaks."""
     return np.random.default_rng(3).gamma(0.3, 50.0, (5, 7, 4)).astype(np.float32)
 
 
-def test_energy_and_variance(some: npt.NDArray[np.float32]) -> None:
+def test_energy_and_variance_equal_numpy_s(some: npt.NDArray[np.float32]) -> None:
     for channel in range(4):
         one = some[..., channel].ravel().tolist()
         assert energy(some)[channel] == pytest.approx(fmean(n * n for n in one), rel=1e-12)
         assert variance(some)[channel] == pytest.approx(pvariance(one), rel=1e-12)
 
 
-def test_contrast(some: npt.NDArray[np.float32]) -> None:
+def test_contrast_is_the_mean_difference_of_neighbours(some: npt.NDArray[np.float32]) -> None:
     for channel in range(4):
         one = some[..., channel].tolist()
         steps = [abs(one[r][c] - one[r + 1][c]) for r in range(4) for c in range(7)]
@@ -98,14 +98,14 @@ def test_contrast(some: npt.NDArray[np.float32]) -> None:
     assert contrast(some[:1, :1]).tolist() == [0.0] * 4
 
 
-def test_an_edge_has_contrast_and_a_slope_little() -> None:
+def test_an_edge_has_more_contrast_than_a_slope() -> None:
     ramp = np.linspace(0, 1, 8, dtype=np.float32) * np.ones((8, 1), np.float32)
     stripes = np.tile(np.array([0, 1], np.float32), (8, 4))
     there = contrast(np.stack([ramp, stripes], axis=-1))
     assert there[1] > 5 * there[0]
 
 
-def test_selectivity(some: npt.NDArray[np.float32]) -> None:
+def test_selectivity_is_the_damped_contrast_index(some: npt.NDArray[np.float32]) -> None:
     reference: npt.NDArray[np.float64] = np.array([10.0, 0.0, 20.0, 5.0])
     got = selectivity(some, reference)
     for channel in range(4):
@@ -114,7 +114,7 @@ def test_selectivity(some: npt.NDArray[np.float32]) -> None:
         assert got[channel] == pytest.approx((here - there) / (here + there + 35 / 4), rel=1e-12)
     silent = np.zeros((2, 2, 4), np.float32)
     assert selectivity(silent, np.zeros(4)).tolist() == [0.0] * 4
-    # Damped: a whisper that is nowhere else isn't more selective than a shout that is rare.
+    # Damping: a faint channel that is zero elsewhere isn't more selective than a strong, rare one.
     both = np.array([[[1e-3, 100.0]]], np.float32)
     whisper, shout = selectivity(both, np.array([0.0, 20.0]))
     assert whisper < 0.001 < shout
@@ -142,7 +142,7 @@ def store(extractor: Extractor, photos: Path, folder: Path) -> Path:
     return folder
 
 
-def test_a_store_and_its_photographs_mean_the_same(extractor: Extractor, photos: Path) -> None:
+def test_a_store_and_its_images_have_the_same_means(extractor: Extractor, photos: Path) -> None:
     folder = store(extractor, photos, photos.parent / "features")
     expected = sparsefeat.open(folder)[LAYER].to_numpy().mean(axis=(0, 1, 2), dtype=np.float64)
     for reference in (folder, photos, f"{photos}/*.png"):
@@ -150,7 +150,7 @@ def test_a_store_and_its_photographs_mean_the_same(extractor: Extractor, photos:
         np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
-def test_selectivity_of_maps(extractor: Extractor, photos: Path) -> None:
+def test_maps_are_ranked_by_selectivity(extractor: Extractor, photos: Path) -> None:
     cat = photos.parent / "cat.png"
     Image.fromarray(data.chelsea()).save(cat)
     maps = sparsefeat.maps(extractor, cat, channels="top:3", best="selectivity", reference=photos)
@@ -161,7 +161,7 @@ def test_selectivity_of_maps(extractor: Extractor, photos: Path) -> None:
     assert maps.scores.tolist() == scores[maps.channels].tolist()
 
 
-def test_another_layer_or_other_settings(
+def test_a_reference_with_another_layer_or_settings_is_refused(
     extractor: Extractor, photos: Path, small_vgg16: Path
 ) -> None:
     folder = store(extractor, photos, photos.parent / "features")
@@ -173,7 +173,7 @@ def test_another_layer_or_other_settings(
         channel_means(larger, folder)
 
 
-def test_nothing_to_refer_to(extractor: Extractor, tmp_path: Path) -> None:
+def test_a_missing_or_empty_reference_is_refused(extractor: Extractor, tmp_path: Path) -> None:
     with pytest.raises(SourceError):
         channel_means(extractor, tmp_path / "none")
     (tmp_path / "notes.jpg").write_text("no image")

@@ -39,7 +39,7 @@ def decode(codes: npt.NDArray[np.int16], lowest: int) -> npt.NDArray[np.float64]
 
 @settings(deadline=None)
 @given(st.lists(st.floats(-(2**40), 2**40, width=32).filter(lambda x: x == 0 or abs(x) > 1e-20)))
-def test_what_comes_back_is_the_rounded_value(numbers: list[float]) -> None:
+def test_decoded_values_are_rounded_to_three_digits(numbers: list[float]) -> None:
     values = np.array(numbers, np.float32)
     codes, lowest = encode(values)
     assert decode(codes, lowest).tolist() == rounded(values)
@@ -49,13 +49,13 @@ def test_what_comes_back_is_the_rounded_value(numbers: list[float]) -> None:
 
 
 @pytest.mark.parametrize("value", [9.994, 9.995, 9.996, 99.95, 999.5, 1000, 1.005, 0.1, 1e-3, 3e38])
-def test_the_edges_of_decades(value: float) -> None:
+def test_values_at_the_edges_of_decades_are_rounded(value: float) -> None:
     values = np.array([value, -value, np.nextafter(np.float32(value), np.float32(0))], np.float32)
     codes, lowest = encode(values)
     assert decode(codes, lowest).tolist() == rounded(values)
 
 
-def test_tiny_is_not_zero() -> None:
+def test_tiny_values_do_not_become_zero() -> None:
     codes, _ = encode(np.array([1e30, SMALL, -SMALL, 0.0, -0.0], np.float32))
     assert codes[1:].tolist() == [1, -1, 0, 0]
     alone, lowest = encode(np.array([SMALL], np.float32))
@@ -63,7 +63,7 @@ def test_tiny_is_not_zero() -> None:
     assert encode(np.zeros((2, 3), np.float32))[0].tolist() == [[0] * 3] * 2
 
 
-def test_packed_for_the_page() -> None:
+def test_packed_maps_are_compressed_byte_planes() -> None:
     values = noise(4, 5, 3)
     done = pack(values, most=1000)
     assert done is not None
@@ -75,7 +75,7 @@ def test_packed_for_the_page() -> None:
     assert shown.ravel().tolist() == rounded(values)
 
 
-def test_channels_have_one_lowest_decade() -> None:
+def test_all_channels_share_the_lowest_decade() -> None:
     values = np.array([[[1e-5, -1e5, 0.0]]], np.float32)
     done = pack(values, most=1000)
     assert done is not None
@@ -96,7 +96,7 @@ def test_packing_takes_little_memory() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_what_no_colour_can_show(value: float) -> None:
+def test_nan_and_infinity_are_refused(value: float) -> None:
     with pytest.raises(InputError, match="infinite or not a number"):
         encode(np.array([1.0, value], np.float32))
     with pytest.raises(InputError, match="infinite or not a number"):

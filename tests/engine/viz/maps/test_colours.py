@@ -10,7 +10,7 @@ ALL: list[Colours] = ["signed", "positive", "negative"]
 
 
 def seen_by(colours: npt.NDArray[Any], missing: int | None) -> npt.NDArray[np.float64]:
-    """Give colours as dichromats see it (Viénot, Brettel and Mollon 1999), or everybody."""
+    """Convert colours to what dichromats see (Viénot, Brettel and Mollon 1999), or keep them."""
     linear = (colours / 255.0) ** 2.2
     to_lms = np.array(
         [
@@ -31,14 +31,14 @@ def seen_by(colours: npt.NDArray[Any], missing: int | None) -> npt.NDArray[np.fl
 
 @pytest.mark.parametrize("colours", ALL)
 @pytest.mark.parametrize("missing", [None, 0, 1], ids=["all", "protanope", "deuteranope"])
-def test_zero_is_no_colour_of_the_map(colours: Colours, missing: int | None) -> None:
+def test_the_grey_of_zero_is_not_in_any_scale(colours: Colours, missing: int | None) -> None:
     palette = seen_by(interpolated(STOPS[colours]).astype(float), missing)
     zero = seen_by(np.array(rgb(ZERO), float), missing)
     assert np.linalg.norm(palette - zero, axis=-1).min() > 25
 
 
 @pytest.mark.parametrize("missing", [None, 0, 1], ids=["all", "protanope", "deuteranope"])
-def test_signs_are_told_apart(missing: int | None) -> None:
+def test_negative_and_positive_colours_differ(missing: int | None) -> None:
     palette = seen_by(interpolated(STOPS["signed"]).astype(float), missing)
     apart = np.linalg.norm(palette[:96] - palette[::-1][:96], axis=-1)
     assert apart.min() > 25
@@ -54,7 +54,7 @@ def test_further_from_zero_is_darker(colours: Colours) -> None:
     assert light[[0, -1]].min() < 60 < 220 < light[middle]
 
 
-def test_painting() -> None:
+def test_values_are_painted_by_their_scale() -> None:
     values = np.array([[-9.0, -2.0, -1e-30, 0.0, 1e-30, 2.0, 9.0]], np.float32)
     painted = paint(values, "signed", 2.0)[0]
     palette = interpolated(STOPS["signed"])

@@ -18,8 +18,8 @@ from .made import made
 
 LAYERS = ("block1_conv1", "block2_conv2", "block4_conv1", "block5_conv3")
 
-# Independent of sparsefeat but for the weights. The same layers once as they are, and once with
-# their ReLU taken away, the others' left.
+# Independent of sparsefeat, except for the weights. Computes the same layers once with and once
+# without their own ReLU.
 KERAS = """
 import sys
 import keras, numpy as np, onnx
@@ -61,7 +61,7 @@ def off(ours: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> float:
     return float(np.linalg.norm(ours.astype(np.float64) - theirs) / np.linalg.norm(theirs))
 
 
-def test_maps_are_keras_layers_before_and_after_their_relu(
+def test_maps_equal_keras_layers_before_and_after_relu(
     vgg16: Path, photo: Path, tmp_path: Path
 ) -> None:
     arrays = tmp_path / "keras.npz"
@@ -91,7 +91,7 @@ def test_maps_are_keras_layers_before_and_after_their_relu(
             np.testing.assert_allclose(maps.zeros.mean(), np.mean(keras[layer] == 0), atol=1e-5)
 
 
-def test_they_are_what_the_network_gives(extractor: Extractor, photo: Path) -> None:
+def test_maps_equal_the_network_s_outputs(extractor: Extractor, photo: Path) -> None:
     whole = sparsefeat.maps(extractor, photo, "block3_conv2")
     decoded = extractor.read(photo)
     np.testing.assert_array_equal(whole.pixels, decoded.pixels)
@@ -109,7 +109,9 @@ def test_they_are_what_the_network_gives(extractor: Extractor, photo: Path) -> N
 
 
 @pytest.mark.parametrize("best", OF_ONE_IMAGE)
-def test_the_best(extractor: Extractor, photo: Path, best: Any) -> None:
+def test_top_channels_are_those_with_the_best_scores(
+    extractor: Extractor, photo: Path, best: Any
+) -> None:
     whole = sparsefeat.maps(extractor, photo, "block2_conv1")
     maps = sparsefeat.maps(extractor, photo, "block2_conv1", channels="top:3", best=best)
     scores = OF_ONE_IMAGE[best](whole.post)
@@ -119,12 +121,12 @@ def test_the_best(extractor: Extractor, photo: Path, best: Any) -> None:
     assert maps.best == best
 
 
-def test_top_means_energy(extractor: Extractor, photo: Path) -> None:
+def test_top_ranks_by_energy_by_default(extractor: Extractor, photo: Path) -> None:
     assert sparsefeat.maps(extractor, photo, "block2_conv1", channels="top:2").best == "energy"
     assert sparsefeat.maps(extractor, photo, "block2_conv1").best is None
 
 
-def test_pools_have_one_stage(extractor: Extractor, photo: Path) -> None:
+def test_pools_have_only_an_output(extractor: Extractor, photo: Path) -> None:
     maps = sparsefeat.maps(extractor, photo)
     assert (maps.layer, maps.stage, maps.pre, maps.clipped) == ("block5_pool", "post", None, None)
     assert not maps.rectified
@@ -153,14 +155,14 @@ def test_a_pooled_extractor_has_maps(small_vgg16: Path, photo: Path) -> None:
         ({"channels": "0-99"}, InputError, "0 to 31"),
     ],
 )
-def test_what_can_not_be_asked(
+def test_wrong_options_are_refused(
     extractor: Extractor, photo: Path, options: dict[str, Any], error: type, says: str
 ) -> None:
     with pytest.raises(error, match=says):
         sparsefeat.maps(extractor, photo, **options)
 
 
-def test_vectors_have_no_maps(small_vgg16_top: Path, photo: Path) -> None:
+def test_layers_without_positions_are_refused(small_vgg16_top: Path, photo: Path) -> None:
     extractor = Extractor(small_vgg16_top, "fc1")
     with pytest.raises(LayerError, match=r"fc1 has no rows and columns.*block1_conv1"):
         sparsefeat.maps(extractor, photo)
@@ -169,7 +171,7 @@ def test_vectors_have_no_maps(small_vgg16_top: Path, photo: Path) -> None:
         sparsefeat.maps(several, photo)
 
 
-def test_images_that_can_not_be_read(extractor: Extractor, tmp_path: Path) -> None:
+def test_unreadable_images_are_an_error(extractor: Extractor, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"none\.jpg: no such file"):
         sparsefeat.maps(extractor, tmp_path / "none.jpg")
     (tmp_path / "notes.jpg").write_text("no image")
@@ -180,7 +182,7 @@ def test_images_that_can_not_be_read(extractor: Extractor, tmp_path: Path) -> No
     assert sparsefeat.maps(extractor, np.zeros((9, 9, 3), np.uint8)).image == ""
 
 
-def test_the_ending_decides(tmp_path: Path) -> None:
+def test_the_format_follows_from_the_ending(tmp_path: Path) -> None:
     maps = made(stage="post")
     maps.save(tmp_path / "a.HTML")
     maps.save(tmp_path / "a.png")

@@ -35,7 +35,9 @@ def test_each_channel_and_panel_is_a_plot() -> None:
             assert "0 (exactly)" in zeros.hovertemplate
 
 
-def test_what_is_read_from_it(open_page: Callable[..., Any], tmp_path: Path) -> None:
+def test_hovering_shows_channel_position_and_value(
+    open_page: Callable[..., Any], tmp_path: Path
+) -> None:
     maps = made()
     path = tmp_path / "figure.html"
     maps.figure().write_html(path, include_plotlyjs=True, div_id="plot")
@@ -69,7 +71,7 @@ def test_what_is_read_from_it(open_page: Callable[..., Any], tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("shape", "n"), [((224, 224), 17), ((6, 8), 64), ((1, 1), 64)])
 @pytest.mark.parametrize("empty", [False, True])
-def test_a_figure_fits_whole(shape: tuple[int, int], n: int, empty: bool) -> None:
+def test_a_figure_fits_its_size(shape: tuple[int, int], n: int, empty: bool) -> None:
     pre = noise(*shape, n)
     pre *= not empty
     figure = made(pre).figure()
@@ -77,7 +79,7 @@ def test_a_figure_fits_whole(shape: tuple[int, int], n: int, empty: bool) -> Non
     assert 1000 < len(figure.to_json()) < 15_000_000
 
 
-def test_64_channels_as_the_usual_tutorial_draws_them() -> None:
+def test_64_channels_are_drawn_as_a_grid() -> None:
     maps = made(noise(224, 224, 64), stage="post")
     figure = maps.figure()
     assert len(figure.data) == 2 * 64
@@ -98,7 +100,7 @@ def test_64_channels_as_the_usual_tutorial_draws_them() -> None:
     ("height", "n", "stage", "ordinal"),
     [(224, 32, "both", "2nd"), (448, 64, "both", "4th"), (1600, 1, "post", "2nd")],
 )
-def test_larger_figures_leave_rows_and_columns_out(
+def test_large_figures_leave_out_rows_and_columns(
     height: int, n: int, stage: Stage, ordinal: str
 ) -> None:
     figure = made(noise(height, height, n), stage=stage).figure()
@@ -159,7 +161,7 @@ def test_no_name_becomes_markup(open_page: Callable[..., Any], tmp_path: Path) -
     assert page.locator(".gtitle a, .gtitle tspan").count() == 0
 
 
-def test_it_is_shown_in_notebooks() -> None:
+def test_a_figure_is_shown_in_notebooks() -> None:
     maps = made(stage="post")
     assert maps.figure()._repr_html_() is not None
     bundle = maps._repr_mimebundle_()
@@ -168,7 +170,7 @@ def test_it_is_shown_in_notebooks() -> None:
     assert bundle["image/png"].startswith("iVBORw0KGgo")
 
 
-def test_no_overlaps_and_inside() -> None:
+def test_titles_and_plots_do_not_overlap_or_leave_the_figure() -> None:
     for n in (1, 3, 16, 20):
         figure = made(noise(6, 8, n)).figure(relu_split=True)
         boxes = [
@@ -184,7 +186,7 @@ def test_no_overlaps_and_inside() -> None:
                 assert apart_x or apart_y
 
 
-def test_more_than_a_figure_can_show() -> None:
+def test_too_many_plots_are_refused() -> None:
     with pytest.raises(InputError, match=r"65 channels.*2 plots each.*at most 64.*'top:64'.*html"):
         made(noise(2, 2, 65)).figure()
     with pytest.raises(InputError, match=r"got 129 channels for one figure, expected at most 128"):
@@ -193,7 +195,7 @@ def test_more_than_a_figure_can_show() -> None:
         made().figure(scale="both")  # type: ignore[arg-type]
 
 
-def test_plotly_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_plotly_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "plotly.graph_objects", None)
     with pytest.raises(DependencyError, match=r"sparsefeat\[viz\]"):
         made().figure()

@@ -17,12 +17,12 @@ def image(content: bytes) -> npt.NDArray[np.uint8]:
 
 
 def colours(pixels: npt.NDArray[np.uint8]) -> set[int]:
-    """Pixels' colours, each as one number."""
+    """Return the colour of each pixel as one number."""
     red, green, blue = pixels.reshape(-1, 3).astype(np.int64).T
     return set(np.flatnonzero(np.bincount((red << 16) + (green << 8) + blue)).tolist())
 
 
-def test_the_colours_of_a_map_are_in_it() -> None:
+def test_a_mosaic_has_the_colours_of_its_maps() -> None:
     maps = made(noise(14, 14, 1), stage="post")
     pixels = image(maps.png())
     panel = maps.panels()[0]
@@ -35,36 +35,36 @@ def test_the_colours_of_a_map_are_in_it() -> None:
 @pytest.mark.parametrize(
     ("shape", "n"), [((6, 8), 5), ((1, 1), 512), ((28, 28), 512), ((300, 100), 3)]
 )
-def test_any_number_and_shape(shape: tuple[int, int], n: int) -> None:
+def test_any_number_and_shape_of_maps_is_drawn(shape: tuple[int, int], n: int) -> None:
     for relu_split in (False, True):
         pixels = image(made(noise(*shape, n)).png(scale="channel", relu_split=relu_split))
         assert max(pixels.shape) < 6000
         assert len(colours(pixels)) > 100
 
 
-def test_a_name_is_no_formula() -> None:
+def test_dollars_in_names_are_not_formulas() -> None:
     assert made(image="price $5 $x_").png()
 
 
-def test_letters_that_the_font_lacks_are_no_warning() -> None:
+def test_letters_missing_in_the_font_give_no_warning() -> None:
     assert made(image="\u732b.jpg").png()  # warnings are errors here
 
 
 @pytest.mark.parametrize("shape", [(2048, 32), (3000, 1), (1, 3000)])
-def test_maps_of_any_ratio(shape: tuple[int, int]) -> None:
+def test_maps_of_any_aspect_ratio_are_drawn(shape: tuple[int, int]) -> None:
     pixels = image(made(noise(*shape, 1), stage="post").png())
     assert max(pixels.shape) < 6000
     assert len(colours(pixels)) > 100
 
 
-def test_more_than_a_image_can_show() -> None:
+def test_too_large_mosaics_are_refused() -> None:
     with pytest.raises(
         InputError, match=r"2000 channels of 1x3000.*at most 60000.*--channels top:16"
     ):
         made(noise(1, 3000, 2000)).png()
 
 
-def test_matplotlib_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_matplotlib_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(DependencyError, match=r"sparsefeat\[viz\]"):
         made().png()

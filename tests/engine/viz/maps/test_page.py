@@ -18,7 +18,7 @@ from .made import made, noise
 OpenPage = Callable[..., Any]
 HOSTILE = "</script><script>document.title='taken'</script>.jpg"
 
-# The colour on the screen under a point of the window, as [red, green, blue].
+# The colour on the screen at a point of the window, as [red, green, blue].
 PIXEL = """([x, y]) => {
     const grid = document.getElementById("maps-grid");
     const bounds = grid.getBoundingClientRect();
@@ -40,14 +40,14 @@ def opened(open_page: OpenPage, folder: Path, maps: FeatureMaps, **options: Any)
 
 
 def drawn(page: Any) -> None:
-    """Wait until what was scrolled or changed is on the screen."""
+    """Wait until the screen shows what was scrolled or changed."""
     page.evaluate(
         "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
     )
 
 
-def place(page: Any, maps: FeatureMaps, index: int, panel: int, row: int, column: int) -> Any:
-    """Scroll a place of the grid into sight, and give its point in the window."""
+def point_of(page: Any, maps: FeatureMaps, index: int, panel: int, row: int, column: int) -> Any:
+    """Scroll to a position of the grid, and return its point in the window."""
     cells = json.loads(page.locator("#maps-grid").get_attribute("data-cells"))
     height, width, _ = maps.shape
     x = index % cells["perRow"] * cells["stepX"] + panel * (cells["width"] + 2)
@@ -62,7 +62,7 @@ def place(page: Any, maps: FeatureMaps, index: int, panel: int, row: int, column
 
 
 def said(text: str) -> float:
-    """Read a value as the page writes it."""
+    """Read a value from the page's text."""
     return 0.0 if text == "0 (exactly)" else float(text.replace("\u2212", "-"))
 
 
@@ -71,7 +71,9 @@ def rounded(value: float | np.floating[Any]) -> float:
 
 
 @pytest.mark.parametrize("width", [380, 1200])
-def test_hovering_over_the_grid(open_page: OpenPage, tmp_path: Path, width: int) -> None:
+def test_hovering_over_the_grid_shows_values(
+    open_page: OpenPage, tmp_path: Path, width: int
+) -> None:
     maps = made()
     assert maps.pre is not None
     page = opened(open_page, tmp_path, maps, width=width)
@@ -79,7 +81,7 @@ def test_hovering_over_the_grid(open_page: OpenPage, tmp_path: Path, width: int)
     panels = maps.panels()
     for index, row, column in [(0, 0, 0), (0, 1, 2), (1, 1, 3), (2, 5, 7), (3, 3, 4), (4, 2, 6)]:
         for at, panel in enumerate(panels):
-            point = place(page, maps, index, at, row, column)
+            point = point_of(page, maps, index, at, row, column)
             page.mouse.move(*point)
             lines = page.locator("#maps-tip").inner_text().split("\n")
             channel = maps.channels[index]
@@ -91,7 +93,7 @@ def test_hovering_over_the_grid(open_page: OpenPage, tmp_path: Path, width: int)
                 assert (text == "0 (exactly)") == (value == 0)
                 assert said(text) == rounded(value)
             colours = paint(panel.values[..., index], panel.colours, panel.shared_limit)
-            # Of the chosen channel the frame covers the rim.
+            # The frame of the chosen channel covers its edge.
             if index or 0 < row < 5:
                 seen = page.evaluate(PIXEL, point)
                 assert np.abs(np.subtract(seen, colours[row, column].astype(int))).max() <= 3
@@ -99,13 +101,15 @@ def test_hovering_over_the_grid(open_page: OpenPage, tmp_path: Path, width: int)
     assert page.locator("#maps-tip").is_hidden()
 
 
-def test_the_numbers_are_not_from_the_page_alone(open_page: OpenPage, tmp_path: Path) -> None:
+def test_values_equal_numbers_calculated_outside_the_page(
+    open_page: OpenPage, tmp_path: Path
+) -> None:
     pre = np.zeros((2, 2, 1), np.float32)
     pre[..., 0] = [[-1234.5, 0.0], [0.00012345, 42.25]]
     page = opened(open_page, tmp_path, made(pre))
     texts = []
     for row, column in np.ndindex(2, 2):
-        page.mouse.move(*place(page, made(pre), 0, 0, row, column))
+        page.mouse.move(*point_of(page, made(pre), 0, 0, row, column))
         texts.append(page.locator("#maps-tip").inner_text().split("\n")[1:])
     before, after = "before ReLU: ", "after ReLU: "
     assert texts == [
@@ -116,7 +120,7 @@ def test_the_numbers_are_not_from_the_page_alone(open_page: OpenPage, tmp_path: 
     ]
 
 
-def test_one_channel_large(open_page: OpenPage, tmp_path: Path) -> None:
+def test_a_click_shows_a_channel_large(open_page: OpenPage, tmp_path: Path) -> None:
     maps = made()
     assert maps.pre is not None
     assert maps.clipped is not None
@@ -127,7 +131,7 @@ def test_one_channel_large(open_page: OpenPage, tmp_path: Path) -> None:
         elif how == "button":
             page.get_by_label("Next channel").click()
         else:
-            page.mouse.click(*place(page, maps, index, 1, 3, 3))
+            page.mouse.click(*point_of(page, maps, index, 1, 3, 3))
         facts = page.locator("#maps-facts").inner_text()
         assert facts.startswith(f"channel {maps.channels[index]} ")
         assert f"{percent(maps.clipped[index])} clipped" in facts
@@ -143,7 +147,7 @@ def test_one_channel_large(open_page: OpenPage, tmp_path: Path) -> None:
                 assert values[row][column] == (None if value == 0 else rounded(value))
 
 
-def test_hovering_over_the_large_channel(open_page: OpenPage, tmp_path: Path) -> None:
+def test_hovering_over_the_large_channel_shows_values(open_page: OpenPage, tmp_path: Path) -> None:
     maps = made()
     page = opened(open_page, tmp_path, maps)
     where = """([panel, row, column]) => {
@@ -166,7 +170,7 @@ def test_hovering_over_the_large_channel(open_page: OpenPage, tmp_path: Path) ->
             assert page.locator("#maps-mark").is_visible()
 
 
-def test_scales(open_page: OpenPage, tmp_path: Path) -> None:
+def test_colour_scales_can_be_switched(open_page: OpenPage, tmp_path: Path) -> None:
     maps = made()
     page = opened(open_page, tmp_path, maps, scale="channel")
     panel = maps.panels()[0]
@@ -174,25 +178,25 @@ def test_scales(open_page: OpenPage, tmp_path: Path) -> None:
     assert page.evaluate(limits) == panel.limits[0]
     page.locator("#maps-scale").select_option("shared")
     assert page.evaluate(limits) == panel.shared_limit
-    point = place(page, maps, 4, 0, 2, 3)
+    point = point_of(page, maps, 4, 0, 2, 3)
     colours = paint(panel.values[..., 4], "signed", panel.shared_limit)
     seen = page.evaluate(PIXEL, point)
     assert np.abs(np.subtract(seen, colours[2, 3].astype(int))).max() <= 3
 
 
-def test_what_relu_keeps_and_clips(open_page: OpenPage, tmp_path: Path) -> None:
+def test_kept_and_clipped_values_are_shown_in_two_maps(open_page: OpenPage, tmp_path: Path) -> None:
     maps = made()
     page = opened(open_page, tmp_path, maps, relu_split=True)
     _, clipped = maps.panels(relu_split=True)
     row, column = np.argwhere(clipped.values[..., 1] < 0)[0]
-    page.mouse.move(*place(page, maps, 1, 1, row, column))
+    page.mouse.move(*point_of(page, maps, 1, 1, row, column))
     value = rounded(clipped.values[row, column, 1])
     lines = page.locator("#maps-tip").inner_text().split("\n")[1:]
     assert lines[0] == "kept by ReLU: 0 (exactly)"
     assert said(lines[1].removeprefix("clipped by ReLU: ")) == value
 
 
-def test_an_output_alone_and_zoom(open_page: OpenPage, tmp_path: Path) -> None:
+def test_an_output_alone_is_shown_and_zoomed(open_page: OpenPage, tmp_path: Path) -> None:
     maps = made(stage="post", best="energy", scores=np.array([5.0, 4, 3, 2, 1]))
     page = opened(open_page, tmp_path, maps)
     assert "energy 5.00" in page.locator("#maps-facts").inner_text()
@@ -202,12 +206,12 @@ def test_an_output_alone_and_zoom(open_page: OpenPage, tmp_path: Path) -> None:
         page.locator("#maps-zoom").fill(str(zoom))
         cells = json.loads(page.locator("#maps-grid").get_attribute("data-cells"))
         widths.append(cells["width"])
-        dead = place(page, maps, 3, 0, 2, 3)
+        dead = point_of(page, maps, 3, 0, 2, 3)
         assert page.evaluate(PIXEL, dead) == list(rgb(ZERO))
     assert widths[0] < widths[1] < widths[2]
 
 
-def test_512_channels(
+def test_512_channels_are_shown(
     open_page: OpenPage, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     maps = made(noise(28, 28, 512), channels=np.arange(512), n_channels=512)
@@ -216,13 +220,13 @@ def test_512_channels(
     assert page.locator("#maps-channel option").count() == 512
     panel = maps.panels()[0]
     for index, row, column in [(0, 9, 20), (300, 27, 0), (511, 13, 14)]:
-        point = place(page, maps, index, 0, row, column)
+        point = point_of(page, maps, index, 0, row, column)
         page.mouse.move(*point)
         text = page.locator("#maps-tip").inner_text()
         assert text.startswith(f"channel {index}, row {row}, column {column}\n")
         value = said(text.split("\n")[1].removeprefix("before ReLU: "))
         assert value == rounded(panel.values[row, column, index])
-    # All of them at once, as small as they get.
+    # All of them at once, at their smallest size.
     page.locator("#maps-zoom").fill("0")
     seconds = page.evaluate(
         """() => {
@@ -251,17 +255,19 @@ def test_512_channels(
 
 
 @pytest.mark.parametrize(("shape", "n"), [((224, 224), 64), ((28, 28), 512), ((14, 14), 512)])
-def test_even_noise_fits(shape: tuple[int, int], n: int) -> None:
-    # Noise is what compresses worst.
+def test_a_page_of_noise_fits_the_limit(shape: tuple[int, int], n: int) -> None:
+    # Noise compresses worst.
     assert len(made(noise(*shape, n)).html()) < MAX_BYTES
 
 
-def test_too_much_is_an_error_that_says_what_to_do() -> None:
+def test_too_large_a_page_is_an_error_with_advice() -> None:
     with pytest.raises(InputError, match=r"MB.*at most 15 MB.*--channels top:16"):
         made(noise(224, 224, 128)).html()
 
 
-def test_shares_that_are_nearly_none_or_all(open_page: OpenPage, tmp_path: Path) -> None:
+def test_shares_near_0_and_1_are_not_rounded_to_0_and_100_percent(
+    open_page: OpenPage, tmp_path: Path
+) -> None:
     pre = noise(50, 60, 4)
     pre = np.abs(pre) * [1, -1, 1, -1]
     pre[0, 0, 2:] *= -1
@@ -332,11 +338,11 @@ def test_the_keyboard_moves_from_map_to_map(open_page: OpenPage, tmp_path: Path)
     assert status.inner_text() == ""
 
 
-def test_the_cursor_and_the_focus_can_be_seen(open_page: OpenPage, tmp_path: Path) -> None:
+def test_the_cursor_and_the_focus_are_visible(open_page: OpenPage, tmp_path: Path) -> None:
     maps = made()
     page = opened(open_page, tmp_path, maps)
     cells = json.loads(page.locator("#maps-grid").get_attribute("data-cells"))
-    rim = place(page, maps, 2, 0, 0, 0)
+    rim = point_of(page, maps, 2, 0, 0, 0)
     rim = [rim[0] - cells["width"] / 16 + 2, rim[1] - cells["height"] / 12 + 2]
     before = page.evaluate(PIXEL, rim)
     page.keyboard.press("Tab")
@@ -346,14 +352,14 @@ def test_the_cursor_and_the_focus_can_be_seen(open_page: OpenPage, tmp_path: Pat
     page.keyboard.press("ArrowRight")
     page.evaluate("document.getElementById('maps-box').scrollTop = 0")
     drawn(page)
-    rim = place(page, maps, 2, 0, 0, 0)
+    rim = point_of(page, maps, 2, 0, 0, 0)
     rim = [rim[0] - cells["width"] / 16 + 2, rim[1] - cells["height"] / 12 + 2]
     assert page.evaluate(PIXEL, rim) != before
     outline = "getComputedStyle(document.getElementById('maps-box')).outlineStyle"
     assert page.evaluate(outline) == "solid"
 
 
-def test_values_are_text_that_can_be_copied(open_page: OpenPage, tmp_path: Path) -> None:
+def test_values_can_be_copied_as_text(open_page: OpenPage, tmp_path: Path) -> None:
     maps = made()
     page = opened(open_page, tmp_path, maps)
     values = page.locator("#maps-values")
@@ -371,7 +377,7 @@ def test_values_are_text_that_can_be_copied(open_page: OpenPage, tmp_path: Path)
     check(0, 5, 7)
     page.get_by_role("spinbutton", name="Column").fill("99")
     check(0, 5, 7)
-    page.mouse.click(*place(page, maps, 4, 1, 2, 6))
+    page.mouse.click(*point_of(page, maps, 4, 1, 2, 6))
     check(4, 2, 6)
     assert page.get_by_role("spinbutton", name="Row").input_value() == "2"
     values.evaluate("(element) => getSelection().selectAllChildren(element)")
@@ -389,14 +395,14 @@ def test_values_are_text_that_can_be_copied(open_page: OpenPage, tmp_path: Path)
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1100])
-def test_text_stands_out_and_controls_have_names(
+def test_text_has_contrast_and_controls_have_names(
     open_page: OpenPage, tmp_path: Path, scheme: str, width: int
 ) -> None:
     page = opened(open_page, tmp_path, made(), width=width)
     page.emulate_media(color_scheme=scheme)
     drawn(page)
     assert [(text, ratio) for text, ratio in contrasts(page) if ratio < 4.5] == []
-    # What the canvas writes beside the maps is as dark or light as the page's own text.
+    # Text that the canvas draws beside the maps has the colour of the page's own text.
     page.locator("#maps-box").scroll_into_view_if_needed()
     seen = page.evaluate(
         """() => {
@@ -417,7 +423,9 @@ def test_text_stands_out_and_controls_have_names(
 
 
 @pytest.mark.parametrize("motion", ["reduce", "no-preference"])
-def test_who_wants_less_motion_gets_none(open_page: OpenPage, tmp_path: Path, motion: str) -> None:
+def test_reduced_motion_disables_animations(
+    open_page: OpenPage, tmp_path: Path, motion: str
+) -> None:
     page = opened(open_page, tmp_path, made(noise(6, 8, 200)), width=390)
     page.emulate_media(reduced_motion=motion)
     page.locator("#maps-box").focus()

@@ -1,9 +1,9 @@
-"""How well text stands out on an open page."""
+"""Measures the contrast of text on an open page."""
 
 from typing import Any
 
-# For every element that has text of its own and can be seen: the WCAG 2 contrast of its colour
-# with what is painted behind it. Text in a plot lies on the page: none is put on bars or maps.
+# For every visible element with text of its own: the WCAG 2 contrast of its colour with the colour
+# behind it. Behind the text of plots is the page, since no text is on bars or maps.
 _CONTRASTS = """() => {
   const parse = (colour) => {
     const n = colour.match(/[\\d.]+/g).map(Number);
@@ -39,5 +39,5 @@ _CONTRASTS = """() => {
 
 
 def contrasts(page: Any) -> list[tuple[str, float]]:
-    """Give each piece of visible text and its contrast, 1 to 21; WCAG AA asks for 4.5."""
+    """Return each piece of visible text and its contrast, 1 to 21; WCAG AA requires 4.5."""
     return [(text, ratio) for text, ratio in page.evaluate(_CONTRASTS)]

@@ -34,7 +34,9 @@ def figure(text: str = "a plot") -> Figure:
     return Figure(caption="Two bars", description=text, plot=plot)
 
 
-def test_text_lists_tables_and_plots(open_page: Callable[..., Any], tmp_path: Path) -> None:
+def test_text_lists_tables_and_plots_are_shown(
+    open_page: Callable[..., Any], tmp_path: Path
+) -> None:
     table = Table(caption="Numbers", columns=("name", "count"), rows=[("one", "1"), ("two", "2")])
     bare = Table(caption="Facts", columns=(), rows=[("key", "value")], left=2)
     parts: list[Part] = ["Some words.", ["first", "second"], figure(), table, bare]
@@ -54,7 +56,7 @@ def test_text_lists_tables_and_plots(open_page: Callable[..., Any], tmp_path: Pa
 DOT = "data:image/gif;base64,R0lGODdhAQABAIEAAP8AAAAAAAAAAAAAACwAAAAAAQABAAAIBAABBAQAOw=="
 
 
-def test_tiles_images_grids_and_what_is_folded_away(
+def test_tiles_images_grids_and_folded_sections_are_shown(
     open_page: Callable[..., Any], tmp_path: Path
 ) -> None:
     cards = [
@@ -94,7 +96,9 @@ def test_tiles_images_grids_and_what_is_folded_away(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_all_text_stands_out(open_page: Callable[..., Any], tmp_path: Path, scheme: str) -> None:
+def test_all_text_has_enough_contrast(
+    open_page: Callable[..., Any], tmp_path: Path, scheme: str
+) -> None:
     table = Table(caption="C", columns=("name",), rows=[("cell",)])
     card = Card(title="t", alt="a", missing="gone", lines=["line"])
     parts: list[Part] = [
@@ -124,7 +128,7 @@ def test_nothing_is_wider_than_the_screen(
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_widgets_bring_their_own_style_and_script(
+def test_widgets_have_their_own_style_and_script(
     open_page: Callable[..., Any], tmp_path: Path
 ) -> None:
     html = "<b id='own'>?</b><script>document.getElementById('own').textContent = 1 + 1</script>"
@@ -140,7 +144,7 @@ def test_widgets_bring_their_own_style_and_script(
     assert open_page(path).evaluate("typeof Plotly") == "object"
 
 
-def test_no_text_becomes_markup(open_page: Callable[..., Any], tmp_path: Path) -> None:
+def test_text_is_never_interpreted_as_markup(open_page: Callable[..., Any], tmp_path: Path) -> None:
     table = Table(caption=HOSTILE, columns=(HOSTILE,), rows=[(HOSTILE,)])
     card = Card(title=HOSTILE, alt=HOSTILE, missing=HOSTILE, lines=[HOSTILE])
     seen = Card(title=HOSTILE, alt=HOSTILE, src=DOT)
@@ -158,7 +162,7 @@ def test_no_text_becomes_markup(open_page: Callable[..., Any], tmp_path: Path) -
     assert page.locator(".barlayer .point").count() == 2
 
 
-def test_the_script_is_there_once_and_only_for_plots() -> None:
+def test_plotly_s_script_is_included_once_and_only_for_plots() -> None:
     without = render_page("T", [Section(title="S", parts=["words"])])
     assert len(without) < 10_000
     assert "<script" not in without
@@ -167,7 +171,7 @@ def test_the_script_is_there_once_and_only_for_plots() -> None:
     assert len(two) - len(one) < 50_000 < 1_000_000 < len(one)
 
 
-def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(MissingDependencyError, match=r"jinja2 .*sparsefeat\[viz\]"):
         check_installed()

@@ -1,4 +1,4 @@
-"""Real images in a real store, and what the network gives for them, uncompressed."""
+"""Real images in a store, and the network's dense outputs for them."""
 
 from dataclasses import dataclass
 from pathlib import Path

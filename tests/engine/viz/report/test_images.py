@@ -27,7 +27,7 @@ def counted(name: str, per_row: list[int]) -> LayerZeros:
 
 
 def test_scores_are_standard_deviations_of_normal_numbers() -> None:
-    # The median is 80, the median distance from it 20: 0.6745 of a deviation of normal numbers.
+    # The median is 80 and the median distance 20, which is 0.6745 normal standard deviations.
     scores = robust_z(np.array([0, 40, 60, 80, 80, 80, 80, 100, 120, 800]))
     expected = [-2.698, -1.349, -0.6745, 0, 0, 0, 0, 0.6745, 1.349, 24.282]
     assert scores.tolist() == pytest.approx(expected)
@@ -38,7 +38,7 @@ def test_scores_are_standard_deviations_of_normal_numbers() -> None:
     assert robust_z(numbers).tolist() == pytest.approx(expected, rel=2e-4)
 
 
-def test_the_furthest_come_first_with_the_layer_they_are_furthest_in() -> None:
+def test_outliers_are_sorted_by_their_largest_score_and_name_its_layer() -> None:
     usual = [500, 501, 502, 503, 504, 505, 506, 507, 508, 509]
     counts = {
         "a": counted("a", [*usual, 900, 520]),
@@ -53,7 +53,7 @@ def test_the_furthest_come_first_with_the_layer_they_are_furthest_in() -> None:
     assert low.z < -3.5
 
 
-def test_accidental_zeros_make_nobody_unusual() -> None:
+def test_a_few_accidental_zeros_are_not_outliers() -> None:
     usual, few = [500, 502, 504, 506, 508] * 3, [0, 1, 2, 3, 4] * 3
     pre = {"a/pre": counted("a/pre", [*usual, 900])}
     assert find_outliers(pre, [""] * 16) == ()
@@ -71,11 +71,11 @@ def test_accidental_zeros_make_nobody_unusual() -> None:
 
 
 @pytest.mark.parametrize("per_row", [[1, 1, 1, 1, 1, 1, 1, 1, 900], [7] * 12 + [900], []])
-def test_too_few_or_too_equal_to_tell(per_row: list[int]) -> None:
+def test_too_few_or_equal_images_have_no_outliers(per_row: list[int]) -> None:
     assert find_outliers({"a": counted("a", per_row)}, [""] * len(per_row)) == ()
 
 
-def test_the_last_layer_in_which_images_differ_ranks_them() -> None:
+def test_images_are_ranked_by_the_last_layer_in_which_they_differ() -> None:
     pools = {"block4_pool": counted("any", [3, 4]), "block5_pool": counted("any", [5, 4])}
     assert choose_ranking_layer(pools) == "block5_pool"
     assert choose_ranking_layer(pools | {"predictions": counted("any", [0, 0])}) == "block5_pool"
@@ -84,7 +84,7 @@ def test_the_last_layer_in_which_images_differ_ranks_them() -> None:
     assert choose_ranking_layer({"a": counted("any", []), "b": counted("any", [])}) == "b"
 
 
-def test_the_furthest_first_and_nobody_twice() -> None:
+def test_sparsest_and_densest_images_do_not_overlap() -> None:
     assert rank_rows(counted("any", [5, 9, 1, 7, 3]), 2) == ([1, 3], [2, 4])
     assert rank_rows(counted("any", [5, 9, 1, 7, 3]), 6) == ([1, 3], [2, 4])
     assert rank_rows(counted("any", [5]), 6) == rank_rows(counted("any", []), 6) == ([], [])
@@ -104,7 +104,7 @@ def opened(src: str) -> Image.Image:
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
-    """An image that a camera stored lying on its side, in a folder of an awkward name."""
+    """An image that a camera stored sideways, in a folder with an unusual name."""
     from skimage import data
 
     path = tmp_path / "photos" / "50% off" / "é\udce9.jpg"
@@ -126,7 +126,7 @@ def thumbnail_of(path: Path, **changes: str | Path) -> tuple[str, str]:
     return made.src, made.missing
 
 
-def test_it_is_small_upright_and_the_same_image(photo: Path) -> None:
+def test_a_thumbnail_is_small_upright_and_shows_the_same_image(photo: Path) -> None:
     src, missing = thumbnail_of(photo)
     assert missing == ""
     small = opened(src)
@@ -136,7 +136,7 @@ def test_it_is_small_upright_and_the_same_image(photo: Path) -> None:
     assert apart.mean() < 6
 
 
-def test_a_folder_that_was_moved(photo: Path, tmp_path: Path) -> None:
+def test_thumbnails_are_made_from_a_moved_folder(photo: Path, tmp_path: Path) -> None:
     moved = tmp_path / "elsewhere"
     known = digest(photo)
     shutil.move(photo.parents[1], moved)
@@ -145,7 +145,7 @@ def test_a_folder_that_was_moved(photo: Path, tmp_path: Path) -> None:
     assert opened(src).size == (133, 200)
 
 
-def test_other_bytes_of_the_same_size_and_time_are_told_apart(photo: Path) -> None:
+def test_a_changed_file_of_the_same_size_and_time_has_no_thumbnail(photo: Path) -> None:
     known = digest(photo)
     content = bytearray(photo.read_bytes())
     content[-100] ^= 1
@@ -153,7 +153,7 @@ def test_other_bytes_of_the_same_size_and_time_are_told_apart(photo: Path) -> No
     assert thumbnail_of(photo, sha256=known) == ("", "the file changed since it was stored")
 
 
-def test_what_cannot_be_shown_says_why(photo: Path, tmp_path: Path) -> None:
+def test_a_missing_thumbnail_has_a_reason(photo: Path, tmp_path: Path) -> None:
     photo.write_bytes(b"no image")
     assert thumbnail_of(photo) == ("", "not an image")
     photo.unlink()
@@ -163,7 +163,7 @@ def test_what_cannot_be_shown_says_why(photo: Path, tmp_path: Path) -> None:
     assert make_thumbnail("", "", "").missing == "not from a file"
 
 
-def test_a_tiny_image_stays_as_it_is(tmp_path: Path) -> None:
+def test_a_tiny_image_is_not_enlarged(tmp_path: Path) -> None:
     path = tmp_path / "a" / "dot.png"
     path.parent.mkdir()
     Image.new("RGBA", (3, 1), (255, 0, 0, 0)).save(path)

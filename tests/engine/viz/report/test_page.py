@@ -23,7 +23,7 @@ from .conftest import Real
 
 OpenPage = Callable[..., Any]
 
-# Plots hold numbers as they were given, or packed: give them as they are drawn.
+# Plots hold numbers as lists or packed; this returns them as drawn.
 TRACES = """() => [...document.querySelectorAll(".js-plotly-plot")].map((plot) => ({
   label: plot.closest("[role=group]").getAttribute("aria-label"),
   traces: plot._fullData.map((trace) => ({
@@ -41,7 +41,7 @@ def written(report: Report, folder: Path) -> Path:
 
 
 def plots(page: Any) -> dict[str, list[dict[str, Any]]]:
-    """The traces of every plot, by what it is called."""
+    """Return the traces of every plot by its title."""
     return {plot["label"]: plot["traces"] for plot in page.evaluate(TRACES)}
 
 
@@ -51,7 +51,7 @@ def named(found: dict[str, Any], words: str) -> Any:
 
 
 def cells(page: Any, table: str) -> dict[str, list[str]]:
-    """A table's rows, folded away or not, by their first cell."""
+    """Return a table's rows by their first cell, whether folded or not."""
     rows = page.locator(f"table[aria-label^='{table}'] tbody tr").all()
     return {
         (line := [cell.replace("\xa0", " ") for cell in row.locator("th, td").all_text_contents()])[
@@ -67,7 +67,7 @@ def histogram(shares: npt.NDArray[np.float64]) -> list[int]:
     return [int((shares == 0).sum()), *tenths, int((shares == 1).sum())]
 
 
-def test_plots_show_what_numpy_counts(real: Real, open_page: OpenPage, tmp_path: Path) -> None:
+def test_plots_show_numpy_s_counts(real: Real, open_page: OpenPage, tmp_path: Path) -> None:
     page = open_page(written(real.report, tmp_path))
     found = plots(page)
     mean, everything, half = named(found, "share of zeros in each layer")
@@ -99,7 +99,9 @@ def test_plots_show_what_numpy_counts(real: Real, open_page: OpenPage, tmp_path:
         )
 
 
-def test_tables_say_the_same(real: Real, open_page: OpenPage, tmp_path: Path) -> None:
+def test_tables_have_the_numbers_of_the_plots(
+    real: Real, open_page: OpenPage, tmp_path: Path
+) -> None:
     page = open_page(written(real.report, tmp_path))
     layers = cells(page, "Share of zeros of the images")
     sizes = cells(page, "Bytes")
@@ -137,7 +139,7 @@ def test_tables_say_the_same(real: Real, open_page: OpenPage, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("width", [380, 1200])
-def test_it_is_drawn_and_fits_the_screen(
+def test_the_page_is_drawn_and_fits_the_screen(
     real: Real, open_page: OpenPage, tmp_path: Path, width: int
 ) -> None:
     path = written(real.report, tmp_path)
@@ -162,7 +164,9 @@ def test_it_is_drawn_and_fits_the_screen(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out(real: Real, open_page: OpenPage, tmp_path: Path, scheme: str) -> None:
+def test_text_has_enough_contrast(
+    real: Real, open_page: OpenPage, tmp_path: Path, scheme: str
+) -> None:
     page = open_page(written(real.report, tmp_path))
     page.emulate_media(color_scheme=scheme)
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
@@ -171,7 +175,7 @@ def test_text_stands_out(real: Real, open_page: OpenPage, tmp_path: Path, scheme
     assert [(text, ratio) for text, ratio in found if ratio < 4.5] == []
 
 
-def test_hovering_tells_numbers(real: Real, open_page: OpenPage, tmp_path: Path) -> None:
+def test_hovering_shows_numbers(real: Real, open_page: OpenPage, tmp_path: Path) -> None:
     page = open_page(written(real.report, tmp_path))
 
     def hover(plot: str, x: float, y: float) -> str:
@@ -225,7 +229,9 @@ def odd_store(folder: Path, case: str) -> Report:
         ("many layers and parts", 16),
     ],
 )
-def test_odd_stores(open_page: OpenPage, tmp_path: Path, case: str, n_plots: int) -> None:
+def test_unusual_stores_have_a_page(
+    open_page: OpenPage, tmp_path: Path, case: str, n_plots: int
+) -> None:
     report = odd_store(tmp_path / "store", case)
     page = open_page(written(report, tmp_path), width=380)
     assert page.evaluate("document.documentElement.scrollWidth") <= 380
@@ -237,7 +243,7 @@ def test_odd_stores(open_page: OpenPage, tmp_path: Path, case: str, n_plots: int
         assert "<b>0</b>" in words
 
 
-def test_unusual_images_are_capped_and_missing_files_are_explained(
+def test_unusual_images_are_limited_and_missing_files_are_explained(
     open_page: OpenPage, tmp_path: Path
 ) -> None:
     layer = Layer(name="block5_pool", shape=(2, 2, 50))
@@ -258,8 +264,8 @@ def test_unusual_images_are_capped_and_missing_files_are_explained(
     assert "zeros in block5_pool" in cards.first.inner_text()
 
 
-def test_a_thousand_images_make_no_larger_page(real: Real) -> None:
-    """What is drawn is counted first: the page grows with layers, not with images."""
+def test_the_page_does_not_grow_with_the_number_of_images(real: Real) -> None:
+    """Plots show counts, so the page grows only with the number of layers."""
     counts = {
         name: dataclasses.replace(zeros, per_row=np.tile(zeros.per_row, 200))
         for name, zeros in real.report.zeros.items()
@@ -269,7 +275,7 @@ def test_a_thousand_images_make_no_larger_page(real: Real) -> None:
     assert abs(much - few) < 2_000
 
 
-def test_a_page_that_cannot_be_written(real: Real, tmp_path: Path) -> None:
+def test_a_page_that_cannot_be_written_is_an_error(real: Real, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(InputError, match=r"can't write .*file.report.html"):
         write_report(real.report, tmp_path / "file" / "report.html")

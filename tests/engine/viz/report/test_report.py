@@ -13,8 +13,8 @@ from ...store.data import SMALL, dense_rows, make_batch, make_reject, write_stor
 from .conftest import Real
 
 
-def test_every_count_is_numpys(real: Real) -> None:
-    """Against what the network gives for the images, never compressed or stored."""
+def test_counts_equal_numpy_s(real: Real) -> None:
+    """Compared with the network's dense outputs, which were never stored."""
     assert list(real.report.zeros) == list(real.dense)
     for name, x in real.dense.items():
         zero, zeros = x == 0, real.report.zeros[name]
@@ -45,16 +45,16 @@ def test_images_are_ranked_by_the_deepest_layer_after_relu(real: Real) -> None:
     assert found.images[real.names.index("coffee.png")].width == 600
 
 
-def test_rejects_and_provenance(real: Real) -> None:
+def test_rejects_and_provenance_are_reported(real: Real) -> None:
     found = real.report
     assert found.rejects.reasons == {"not an image": 1}
     assert found.rejects.first == (("zz-broken.jpg", "not an image"),)
     assert len(found.provenance) == found.n_parts == 2
     assert found.provenance[0]["provider"] == "CPUExecutionProvider"
-    assert found.outliers == ()  # of six images none can be said to be unusual
+    assert found.outliers == ()  # six images are too few for outliers
 
 
-def test_as_json_it_has_the_same_figures(real: Real) -> None:
+def test_the_json_has_the_same_numbers(real: Real) -> None:
     document = json.loads(json.dumps(real.report.to_json(), allow_nan=False))
     x = real.dense["block5_pool"]
     layer = document["layers"]["block5_pool"]
@@ -72,7 +72,7 @@ def test_as_json_it_has_the_same_figures(real: Real) -> None:
     assert document["sizes"]["layers"][0]["layer"] == "block1_pool"
 
 
-def test_some_layers_of_many_parts(tmp_path: Path) -> None:
+def test_some_layers_of_many_parts_are_reported(tmp_path: Path) -> None:
     batches = [make_batch([number]) for number in range(23)]
     write_store(tmp_path / "s", batches, rows_per_part=2)
     seen: list[tuple[int, int, str]] = []
@@ -107,7 +107,7 @@ def test_an_unusual_image_is_found(tmp_path: Path) -> None:
     assert found.outliers[0].path == found.images[17].path == "folder 2/bild-17-ä.jpg"
 
 
-def test_nothing_but_rejects(tmp_path: Path) -> None:
+def test_a_store_of_rejects_alone_has_a_report(tmp_path: Path) -> None:
     rejects = [make_reject(number, reason=f"reason {number % 2}") for number in range(31)]
     write_store(tmp_path / "s", [make_batch([], rejects=rejects)])
     found = build_report(tmp_path / "s")
@@ -119,11 +119,11 @@ def test_nothing_but_rejects(tmp_path: Path) -> None:
     assert json.dumps(found.to_json(), allow_nan=False)
 
 
-def test_a_seed_below_0(tmp_path: Path) -> None:
+def test_a_negative_seed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a whole number of at least 0"):
         build_report(tmp_path, seed=-1)
 
 
-def test_no_store(tmp_path: Path) -> None:
+def test_a_missing_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreNotFoundError):
         build_report(tmp_path)

@@ -24,7 +24,7 @@ from .conftest import Real
 
 
 def entropy(things: list[int]) -> float:
-    """Bits for each, counted one by one."""
+    """Compute the entropy in bits by counting one by one."""
     counts = Counter(things)
     return -sum(n / len(things) * math.log2(n / len(things)) for n in counts.values())
 
@@ -39,7 +39,7 @@ def value_bits(values: npt.NDArray[np.float32]) -> float:
 
 
 @pytest.mark.parametrize("layer", ["block4_pool", "block5_pool"])
-def test_it_is_what_counting_one_by_one_gives(real: Real, layer: str) -> None:
+def test_the_floor_equals_a_direct_computation(real: Real, layer: str) -> None:
     store = sparsefeat.open(real.folder)
     floor = estimate_floor(store, layer)
     dense = store[layer].to_numpy()
@@ -57,15 +57,15 @@ def test_it_is_what_counting_one_by_one_gives(real: Real, layer: str) -> None:
     assert floor.n_bytes == pytest.approx(expected, abs=1)
 
 
-def test_a_store_comes_near_it_and_not_below(real: Real) -> None:
-    """On real features; the model knows nothing of neighbours, which codecs hardly use either."""
+def test_a_store_comes_near_the_floor_and_not_below(real: Real) -> None:
+    """With real features. The estimate ignores neighbours, which codecs hardly use either."""
     for size in real.report.sizes.layers:
         assert size.floor.n_bytes is not None
         assert 0.97 < size.stored / size.floor.n_bytes < 1.2
 
 
-def test_few_rows_are_counted_as_one(tmp_path: Path) -> None:
-    """Of one row of units, a count for each unit would cost a bit, a count for all costs less."""
+def test_few_rows_use_one_count_for_the_whole_layer(tmp_path: Path) -> None:
+    """With one row of a vector, a count per element costs a bit; one count for all costs less."""
     zeros = np.ones(1000, np.int64)
     zeros[:20] = 0
     bits = count_index_bits(zeros, 1)
@@ -73,13 +73,13 @@ def test_few_rows_are_counted_as_one(tmp_path: Path) -> None:
     assert bits < 1000
 
 
-def test_nothing_to_tell_costs_next_to_nothing() -> None:
+def test_empty_layers_cost_almost_nothing() -> None:
     assert count_index_bits(np.zeros(4, np.int64), 0) == 0
     assert count_index_bits(np.zeros(4, np.int64), 100) == pytest.approx(math.log2(401))
 
 
-def test_values_that_repeat_are_counted_whole() -> None:
-    """The 255 levels of an int8 model have noisy mantissas, but there are only so many."""
+def test_repeated_values_are_counted_as_wholes() -> None:
+    """The 255 levels of an int8 model have noisy mantissas, but are only 255."""
     levels = np.random.default_rng(0).normal(size=255).astype(np.float32)
     values = levels[np.random.default_rng(1).integers(0, 255, 50_000)]
     counts = ValueCounts()
@@ -101,8 +101,8 @@ def test_rounded_values_have_no_noise() -> None:
 
 
 @pytest.mark.parametrize("values", ["float32", "uint8"])
-def test_where_codes_are_stored_theirs_is_the_entropy(tmp_path: Path, values: str) -> None:
-    """Of several parts, with other steps for each channel, and of roots for each part."""
+def test_for_codes_the_entropy_of_codes_counts(tmp_path: Path, values: str) -> None:
+    """With several parts, whose scales differ by channel and part."""
     layer = Layer(name="x", shape=(20, 20, 16))
     scales = ChannelScales(scales=2.0 ** np.arange(-8, 8, dtype=np.float32))
     numbers = np.random.default_rng(0).binomial(20, 0.2, (12, 400, 16)).astype(np.float32)
@@ -118,7 +118,7 @@ def test_where_codes_are_stored_theirs_is_the_entropy(tmp_path: Path, values: st
     assert estimate_floor(store, "x").value_bits == pytest.approx(entropy(codes), rel=1e-6)
 
 
-def test_rows_are_drawn_with_a_seed_and_within_limits() -> None:
+def test_sampled_rows_depend_on_the_seed_and_are_limited() -> None:
     drawn = draw_rows(100_000, 25_088, seed=3)
     assert len(drawn) == 64
     assert (np.diff(drawn) > 0).all()
@@ -129,7 +129,7 @@ def test_rows_are_drawn_with_a_seed_and_within_limits() -> None:
     assert draw_rows(0, 10, seed=0).tolist() == []
 
 
-def test_only_the_drawn_rows_are_read(tmp_path: Path) -> None:
+def test_only_sampled_rows_are_read(tmp_path: Path) -> None:
     layer = Layer(name="conv", shape=(4, 4, 32))
     write_store(tmp_path / "s", [make_batch(range(200), [layer])], [layer], rows_per_part=30)
     floor = estimate_floor(Store(tmp_path / "s"), "conv", seed=5)
@@ -145,7 +145,7 @@ def on_disk(folder: Path, pattern: str = "**/*") -> int:
     return sum(path.stat().st_size for path in folder.glob(pattern) if path.is_file())
 
 
-def test_sizes_are_what_is_on_disk_and_in_memory(real: Real) -> None:
+def test_sizes_are_those_on_disk_and_in_memory(real: Real) -> None:
     sizes = real.report.sizes
     assert sizes.total == on_disk(real.folder, "parts/**/*")
     assert (sizes.others, sizes.others_stored) == (0, 0)
@@ -163,7 +163,7 @@ def test_sizes_are_what_is_on_disk_and_in_memory(real: Real) -> None:
     assert encodings["block5_conv3/pre"] == "dense"
 
 
-def test_layers_left_out_are_counted_as_others(tmp_path: Path) -> None:
+def test_omitted_layers_are_counted_as_others(tmp_path: Path) -> None:
     write_store(tmp_path, [make_batch(range(9))], rows_per_part=4)
     sizes = measure_sizes(Store(tmp_path), ("block5_pool",))
     assert [size.layer for size in sizes.layers] == ["block5_pool"]

@@ -18,7 +18,7 @@ from ...store.data import make_batch, make_reject, write_store
 from .conftest import Real
 
 
-def test_the_figures_in_words(real: Real) -> None:
+def test_findings_state_the_main_numbers(real: Real) -> None:
     found = real.report
     assert title(found) == "Zeros in features"
     assert heading(found).startswith("6 images, 6 layers, ")
@@ -31,7 +31,7 @@ def test_the_figures_in_words(real: Real) -> None:
     assert said[-1] == "1 file could not be read as an image."
 
 
-def test_channels_are_listed(real: Real) -> None:
+def test_dead_and_always_on_channels_are_listed(real: Real) -> None:
     said = channel_sentences(real.report)
     (block1,) = (s for s in said if s.startswith("block1_pool, always on"))
     active = (real.dense["block1_pool"] != 0).any(axis=(1, 2)).all(axis=0)
@@ -52,14 +52,14 @@ def test_provenance_names_weights_preprocessing_precision_and_versions(real: Rea
     assert ("scaling.mean", "103.939, 116.779, 123.68") in settings
 
 
-def test_parts_that_differ_are_counted(tmp_path: Path) -> None:
+def test_differing_provenance_is_counted_by_part(tmp_path: Path) -> None:
     for number, threads in enumerate((2, 8, 2)):
         write_store(tmp_path, [make_batch([number])], provenance={"threads": threads})
     report = build_report(tmp_path)
     assert provenance_rows(report) == [("threads", "2 (2 of 3); 8 (1 of 3)")]
 
 
-def test_few_images(tmp_path: Path) -> None:
+def test_findings_for_one_and_no_image(tmp_path: Path) -> None:
     write_store(tmp_path / "one", [make_batch([0])])
     said = findings(build_report(tmp_path / "one"))
     assert said[0].endswith("is zero in the only image.")
@@ -69,7 +69,7 @@ def test_few_images(tmp_path: Path) -> None:
     assert "fewer than 10" in outlier_method(none)
 
 
-def test_a_dead_channel_of_few_images_is_no_news(real: Real) -> None:
+def test_dead_channels_of_few_images_come_with_a_caveat(real: Real) -> None:
     zeros = real.report.zeros["block5_pool"]
     dead = zeros.per_channel.copy()
     dead[3] = zeros.n_rows * zeros.n_positions
