@@ -1,4 +1,4 @@
-"""What somebody could do to a store to harm its reader, each with its checksums put right."""
+"""Ways to harm the reader of a store, each with valid checksums."""
 
 import json
 import os
@@ -66,7 +66,7 @@ def attack(name: str) -> Callable[[Attack], Attack]:
     return register
 
 
-# --- how a part is changed ---
+# --- tools to change a part ---
 
 
 def write_json(file: Path, document: Any) -> None:
@@ -88,7 +88,7 @@ def edit_header(part: Path, edit: Edit) -> None:
 
 
 def reseal(folder: Path) -> None:
-    """Have the snapshot say of the part what the part says now, as far as it can."""
+    """Update the snapshot's facts of the part to those of its files, as far as possible."""
     (part,) = (folder / "parts").iterdir()
     file = part / "zarr.json"
     if not file.is_file() or file.is_symlink() or file.stat().st_size > 1 << 28:
@@ -98,7 +98,7 @@ def reseal(folder: Path) -> None:
     def edit(parts: list[Any]) -> None:
         entry = parts[0]
         entry[4] = checksum(content)
-        with suppress(Exception):  # what is no header says nothing
+        with suppress(Exception):  # an invalid header has no facts
             header = json.loads(content)["attributes"]["sparsefeat"]
             for place, key in ((1, "rows"), (2, "rejected")):
                 if type(header[key]) is int and 0 <= header[key] < 1 << 23:
@@ -112,12 +112,12 @@ def reseal(folder: Path) -> None:
 
 
 def changed(**fields: Any) -> Edit:
-    """An edit that sets fields."""
+    """Make an edit that sets fields."""
     return lambda document: document.update(fields)
 
 
 def codecs_of(node: dict[str, Any]) -> list[dict[str, Any]]:
-    """The codecs of an array's chunks, those inside a shard if there is one."""
+    """Return the codecs of an array's chunks; of a sharded array, those inside the shards."""
     codecs: list[dict[str, Any]] = node["codecs"]
     while codecs[0]["name"] == "sharding_indexed":
         codecs = codecs[0]["configuration"]["codecs"]
@@ -143,7 +143,7 @@ def put_numbers(file: Path, values: npt.NDArray[Any]) -> None:
 
 
 def claim_bytes(compressed: bytes, size: int) -> bytes:
-    """Have a Blosc buffer claim another size once decompressed."""
+    """Make a Blosc frame declare another decompressed size."""
     return compressed[:4] + struct.pack("<I", size) + compressed[8:]
 
 
@@ -248,7 +248,7 @@ for _name, _edit in HEADERS.items():
     ATTACKS[f"header: {_name}"] = partial(edit_header, edit=_edit)
 
 
-# --- documents that are too large, or none ---
+# --- documents that are too large or invalid ---
 
 
 @attack("root: deep nesting")
@@ -299,7 +299,7 @@ def _(part: Path) -> None:
     (part / "zarr.json").symlink_to("/dev/zero")
 
 
-# --- arrays that claim what can't be ---
+# --- arrays with impossible metadata ---
 
 NODES: dict[str, tuple[str, Edit]] = {}
 
@@ -426,7 +426,7 @@ for _name, (_array, _change) in NODES.items():
     ATTACKS[f"node: {_name}"] = partial(edit_node, name=_array, edit=_change)
 
 
-# --- chunks that claim more than they are, with right checksums ---
+# --- chunks that declare more than they hold, with valid checksums ---
 
 
 @attack("chunk: numbers that claim 2 GiB")
@@ -540,7 +540,7 @@ def _(part: Path) -> None:
 
 
 class Harm:
-    """Leaves a file where it is unpickled."""
+    """Writes a file when it is unpickled."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -600,7 +600,7 @@ def _(part: Path) -> None:
 
 
 def move_out(part: Path, name: str) -> None:
-    """Put a link where the file or folder was that now lies beside the store."""
+    """Move a file or folder beside the store, and put a link in its place."""
     outside = part.parent.parent.parent / "outside"
     (part / name).rename(outside)
     (part / name).symlink_to(outside)
@@ -630,7 +630,7 @@ for _name, _alter in SHARDS.items():
         ATTACKS[f"shard: {_array}, {_name}"] = partial(edit_shard, name=_file, edit=_alter)
 
 
-# --- numbers that are none ---
+# --- impossible numbers ---
 
 COUNTS: dict[str, list[int]] = {
     "decreasing": [0, 30, 20, 40],
@@ -778,7 +778,7 @@ SNAPSHOTS["settings of a million lists"] = lambda folder: edit_snapshot(
 
 
 def crowd(folder: Path) -> None:
-    """Name parts that are not there, of as many rows as a part may have."""
+    """List missing parts, each with as many rows as a part may have."""
 
     def append(parts: list[Any]) -> None:
         parts += [[f"{n:016x}", (1 << 23) - 1, *parts[0][2:]] for n in range(1 << 13)]
@@ -787,7 +787,7 @@ def crowd(folder: Path) -> None:
 
 
 def chain_attack(name: str, *bases: Any, parts: Callable[[list[Any]], Any] = list) -> None:
-    """Put snapshots behind the first: the first of `bases` is what the second one refers to."""
+    """Add snapshots after the first one; the first of `bases` is the base of the second one."""
 
     def attack(folder: Path) -> None:
         first = (folder / "snapshots/00000001.json").read_bytes()

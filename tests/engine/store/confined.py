@@ -1,4 +1,4 @@
-"""A process that looks at a store in every way there is, under a limit on memory and time.
+"""A process that reads a store in every possible way, under a limit of memory and time.
 
 Reads a folder in a line, and answers with what came of each look, in a line of JSON: each in a
 child of its own, forked so that nothing is imported again. Run it with
@@ -29,7 +29,7 @@ from sparsefeat_kernels import csr_zeros_per_channel, encode, to_dense
 from .attacks import LAYERS, SETTINGS
 from .data import SMALL, make_batch
 
-# Beyond what the process has, which is libraries: every store that is looked at is tiny.
+# In addition to the memory that libraries take; all stores that it reads are tiny.
 MEMORY = 384 << 20
 SECONDS = 20
 
@@ -37,7 +37,7 @@ Look = Callable[[Path], Any]
 
 
 def resume(folder: Path) -> None:
-    """Open for writing, so that the tables are read."""
+    """Open for writing, which reads the tables."""
     StoreWriter.open(folder, layers=LAYERS, settings=SETTINGS, provenance={}).close()
 
 
@@ -48,7 +48,7 @@ def every_layer(read: Callable[[Store, str], Any]) -> Look:
         for layer in store.layers:
             try:
                 read(store, layer)
-            except Exception as exc:  # one layer's damage hides no other's
+            except Exception as exc:  # damage of one layer must not hide that of another
                 errors.append(exc)
         if errors:
             raise errors[0]
@@ -64,7 +64,7 @@ def check(folder: Path) -> None:
 
 
 class DamageError(Exception):
-    """What `verify` found."""
+    """Raised with the findings of `verify`."""
 
 
 LOOKS: dict[str, Look] = {
@@ -87,7 +87,7 @@ COMMANDS = {
 
 
 def look_at(folder: Path) -> dict[str, str]:
-    """What each look raised: the error's name and message, or nothing."""
+    """Return what each way of reading raised: the error's name and message, or nothing."""
     outcomes = {}
     for name, look in LOOKS.items():
         try:
@@ -99,7 +99,7 @@ def look_at(folder: Path) -> dict[str, str]:
 
 
 def command(name: str, folder: Path) -> dict[str, Any]:
-    """The exit code of a command, and what it said on standard error."""
+    """Return the exit code of a command and its standard error."""
     out, err = io.StringIO(), io.StringIO()
     code: object = 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -118,7 +118,7 @@ def confine() -> None:
 
 
 def warm_up() -> None:
-    """Compile and load what the children need, so that they share it; no thread is started."""
+    """Compile and load everything that children need, so that they share it; start no thread."""
     warm = make_batch([0])
     for layer in SMALL:
         to_dense(warm.layers[layer.name])
@@ -140,7 +140,7 @@ def main() -> None:
     warm_up()
     answers = os.dup(1)
     while line := sys.stdin.readline():
-        # A file, since it is as long as it likes, and a child that dies has written none.
+        # A file, because answers may be long, and a child that dies leaves it empty.
         with tempfile.TemporaryFile() as file:
             pid = os.fork()
             if pid == 0:

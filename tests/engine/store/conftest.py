@@ -17,7 +17,7 @@ Process = subprocess.Popen[str]
 
 
 def start_racer(place: Path | str, count: int, seed: int) -> Process:
-    """Start a writer that races others in a folder or at a URL; see racer.py."""
+    """Start a writer that competes with others in a folder or at a URL; see racer.py."""
     return subprocess.Popen(
         [sys.executable, "-m", "tests.engine.store.racer", str(place), str(count), str(seed)],
         cwd=ROOT,
@@ -29,7 +29,7 @@ def start_racer(place: Path | str, count: int, seed: int) -> Process:
 
 @pytest.fixture
 def racers() -> Iterator[list[Process]]:
-    """Processes that are ended, come what may."""
+    """Writers in other processes, which are ended after the test in any case."""
     processes: list[Process] = []
     yield processes
     for process in processes:
@@ -37,8 +37,8 @@ def racers() -> Iterator[list[Process]]:
         process.communicate()
 
 
-class Forge:
-    """Starts one writer at a time in a process of its own; see killable.py."""
+class WriterProcess:
+    """Starts one writer at a time in another process; see killable.py."""
 
     def __init__(self, requests: IO[str], answers: IO[str]) -> None:
         self._requests, self._answers = requests, answers
@@ -58,23 +58,23 @@ class Forge:
                 return seen[key]
         while True:
             line = self._answers.readline()
-            assert line, "the forge has gone"
+            assert line, "the writer has ended"
             self._seen.append(json.loads(line))
             if key in self._seen[-1]:
                 return self._seen[-1][key]
 
     def has_ended(self) -> bool:
-        """Tell whether the writer is over, one way or another."""
+        """Tell whether the writer has ended."""
         return (Path("/proc") / str(self.pid) / "stat").read_text().rsplit(")", 1)[1][1] == "Z"
 
     def kill(self, after: float = 0.0) -> bool:
-        """SIGKILL the writer after so many seconds; tell whether it was still at work."""
+        """Send SIGKILL to the writer after some seconds; tell whether it was still running."""
         time.sleep(after)
         os.kill(self.pid, signal.SIGKILL)
         return os.WIFSIGNALED(self._status())
 
     def interrupt(self, after: float) -> bool:
-        """SIGINT the writer after so many seconds; tell whether that stopped it."""
+        """Send SIGINT to the writer after some seconds; tell whether that stopped it."""
         time.sleep(after)
         os.kill(self.pid, signal.SIGINT)
         return self._status() != 0
@@ -84,7 +84,7 @@ class Forge:
         return os.WIFSIGNALED(self._status())
 
     def finish(self) -> str | None:
-        """Wait for the writer; the name of its error, if it had one."""
+        """Wait for the writer; return the name of its error, if it had one."""
         error: str | None = self.answer("error")
         assert self._status() == 0
         return error
@@ -101,12 +101,12 @@ class Forge:
 
 @pytest.fixture
 def without_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests that aren't about what a disk keeps when the power fails."""
+    """Skip syncing, for tests that aren't about power failures."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture(scope="session")
-def forge() -> Iterator[Forge]:
+def writer_process() -> Iterator[WriterProcess]:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.engine.store.killable"],
         cwd=ROOT,
@@ -117,10 +117,10 @@ def forge() -> Iterator[Forge]:
     assert process.stdin is not None
     assert process.stdout is not None
     with process:
-        yield Forge(process.stdin, process.stdout)
+        yield WriterProcess(process.stdin, process.stdout)
 
 
 @pytest.fixture
 def race_seconds(pytestconfig: pytest.Config) -> float:
-    """How long writers race: ``--race-seconds``."""
+    """The option ``--race-seconds``: for how long writers compete."""
     return float(pytestconfig.getoption("--race-seconds"))

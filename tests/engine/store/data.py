@@ -1,4 +1,4 @@
-"""Data for the store's tests: images' records, and batches of several kinds of layers."""
+"""Data for the store's tests: records of images, and batches with several kinds of layers."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ SMALL = (
 
 
 def make_row(number: int, **changes: Any) -> Row:
-    """An image's record; everything in it follows from its number."""
+    """Make an image's record, whose fields depend only on its number."""
     fields: dict[str, Any] = {
         "path": f"folder {number % 3}/bild-{number}-ä.jpg",
         "root": "/photos",
@@ -54,7 +54,7 @@ def make_reject(number: int, **changes: Any) -> Reject:
 
 
 def dense_rows(layer: Layer, numbers: Sequence[int]) -> npt.NDArray[np.float32]:
-    """float32 (n, features): each row follows from its number; `fc` has no zeros at all."""
+    """Make float32 (n, features), each row from its number; `fc` has no zeros."""
     out = np.empty((len(numbers), layer.n_features), np.float32)
     for place, number in enumerate(numbers):
         values = np.random.default_rng((number, layer.n_features)).normal(size=layer.n_features)
@@ -76,12 +76,12 @@ def make_batch(
 
 
 def part_folders(folder: Path) -> list[Path]:
-    """The folders of the parts that the newest snapshot lists, in their order."""
+    """Return the folders of the parts that the newest snapshot lists, in its order."""
     return [folder / part.key for part in Store(folder).parts]
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """What lies among the parts and is not listed: left by a killed writer, or replaced."""
+    """Return names among the parts that the newest snapshot doesn't list."""
     if not (folder / "parts").exists():
         return []
     listed = {part.name for part in part_folders(folder)} if is_store(folder) else set()
@@ -89,7 +89,7 @@ def leftovers(folder: Path) -> list[Path]:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """The SHA-256 of every file of the committed parts, and of every snapshot."""
+    """Return the SHA-256 of every file of the committed parts and of every snapshot."""
     if not is_store(folder):
         return {}
     files = [file for part in part_folders(folder) for file in part.rglob("*") if file.is_file()]
@@ -100,7 +100,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def bytes_read() -> int:
-    """Bytes that this process has asked the system for, by any means."""
+    """Return how many bytes this process has read, by any system call."""
     return int(Path("/proc/self/io").read_text().split()[1])
 
 
@@ -110,7 +110,7 @@ def write_store(
     layers: Sequence[Layer] = SMALL,
     **options: Any,
 ) -> None:
-    """Write a store in one go."""
+    """Write batches to a store and close it."""
     defaults: dict[str, Any] = {"settings": {"pool": "none"}, "provenance": {"tool": "test"}}
     with StoreWriter.open(folder, layers=layers, **(defaults | options)) as writer:
         for batch in batches:
@@ -118,7 +118,7 @@ def write_store(
 
 
 def assert_same_floats(got: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> None:
-    """Bit for bit, but for -0, which counts as 0."""
+    """Check that values are equal bit for bit, where -0 counts as 0."""
     assert got.dtype == expected.dtype == np.float32
     assert got.shape == expected.shape
     kept = np.where(expected == 0, np.float32(0), expected)
@@ -126,7 +126,7 @@ def assert_same_floats(got: npt.NDArray[np.float32], expected: npt.NDArray[np.fl
 
 
 def edit_root(folder: Path, edit: Callable[[Any], Any], place: int = 0) -> None:
-    """Edit a part's zarr.json, and put right what the newest snapshot says of it."""
+    """Edit a part's zarr.json, and update its entry in the newest snapshot."""
     (*_, number) = Log(LocalStorage(folder)).numbers()
     snapshot = Log(LocalStorage(folder)).read(number)
     entry = snapshot.parts[place]
@@ -136,7 +136,7 @@ def edit_root(folder: Path, edit: Callable[[Any], Any], place: int = 0) -> None:
     file.write_bytes(json.dumps(root).encode())
     told = root["attributes"]["sparsefeat"]
     changed = structs.replace(entry, crc32c=checksum(file.read_bytes()))
-    with suppress(Exception):  # what is no header says nothing
+    with suppress(Exception):  # an invalid header has no facts
         layers = [
             structs.replace(listed, encoding=layer["encoding"], nnz=layer["nnz"])
             for listed, layer in zip(entry.layers, told["layers"], strict=True)
@@ -148,7 +148,7 @@ def edit_root(folder: Path, edit: Callable[[Any], Any], place: int = 0) -> None:
 
 
 def edit_snapshot(folder: Path, edit: Callable[[list[Any]], Any], **fields: Any) -> None:
-    """Edit the parts that the newest snapshot lists, or its fields, and seal it again."""
+    """Edit the newest snapshot's entries or fields, and update its checksum."""
     (*_, number) = Log(LocalStorage(folder)).numbers()
     snapshot = Log(LocalStorage(folder)).read(number)
     parts = [to_builtins(entry) for entry in snapshot.parts]
@@ -171,7 +171,7 @@ def edit_snapshot(folder: Path, edit: Callable[[list[Any]], Any], **fields: Any)
 
 
 def write_snapshot(folder: Path, number: int, document: dict[str, Any]) -> None:
-    """Write a snapshot's file, checksum in front."""
+    """Write a snapshot's file, which begins with its checksum."""
     body = json.dumps(document).encode()[1:]
     sealed = b'{"crc32c":"' + checksum(body).encode() + b'",' + body
     (folder / snapshot_key(number)).write_bytes(sealed)

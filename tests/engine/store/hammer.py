@@ -1,8 +1,8 @@
-"""A process that opens and reads a store again and again, while others write to it.
+"""A process that opens and reads a store repeatedly, while others write to it.
 
 ``python -m tests.engine.store.hammer FOLDER MOST`` reads until the file FOLDER/.enough is there.
-Rows must be those of the numbers from 0 on, at most so many, without a gap, never fewer than
-before, and of their values. Prints how often it read.
+The rows must have the numbers from 0 to at most MOST without gaps and their values, and never
+become fewer. Prints how often it read the store.
 """
 
 import sys

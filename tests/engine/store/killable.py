@@ -1,4 +1,4 @@
-"""A process that forks writers, so that tests can kill them without paying for their start.
+"""A process that forks writers, so that tests can kill them without waiting for their start.
 
 Reads a JSON command in a line, and answers with the child's pid and what the child reports;
 after one more line, with its exit status. Run it with ``python -m tests.engine.store.killable``.
@@ -31,7 +31,7 @@ def open_writer(folder: str, **options: Any) -> StoreWriter:
 
 
 def extract(folder: str, count: int) -> None:
-    """What an extraction does: skip what is known, append the rest."""
+    """Append as an extraction does: skip stored images, append the rest."""
     with open_writer(folder, rows_per_part=6) as writer:
         statuses = writer.index.statuses([make_row(number) for number in range(count)])
         todo = [number for number, status in enumerate(statuses) if status == "new"]
@@ -42,20 +42,20 @@ def extract(folder: str, count: int) -> None:
 
 
 def limited(folder: str, bytes_per_file: int, count: int) -> None:
-    """Append under a limit on the size of files, which acts like a full disk."""
+    """Append under a limit of file size, which acts like a full disk."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_per_file, bytes_per_file))
     extract(folder, count)
 
 
 def nobody(folder: str, count: int) -> None:
-    """Append as a user without permissions."""
+    """Append as a user without any permission."""
     if os.getuid() == 0:
         os.setuid(65534)
     extract(folder, count)
 
 
 def dying(work: str, folder: str, dies_at: int) -> None:
-    """Do some work, and be killed before the so manieth call by which the disk changes."""
+    """Do some work, and be killed before a given call that changes the disk."""
     calls, opening = 0, io.open
 
     def counted(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -71,7 +71,7 @@ def dying(work: str, folder: str, dies_at: int) -> None:
     for name in ("mkdir", "rename", "replace", "link", "unlink", "rmdir"):
         setattr(os, name, counted(getattr(os, name)))
     io.open = counted(opening)
-    # A killed process loses nothing that it wrote; only a machine without power does.
+    # A killed process loses nothing that it wrote, unlike a machine that loses power.
     os.fsync = lambda fd: None
     match work:
         case "extract":
@@ -86,7 +86,7 @@ def dying(work: str, folder: str, dies_at: int) -> None:
 
 
 def sleeping(work: str, folder: str, before: str) -> None:
-    """Do some work, and wait before a snapshot is written, or is linked, for a file ``.awake``."""
+    """Do some work, but wait for a file ``.awake`` before a snapshot is written or linked."""
     modules: dict[str, Any] = {"open": io, "link": os}
     calls = {name: getattr(module, name) for name, module in modules.items()}
 
@@ -106,7 +106,7 @@ def sleeping(work: str, folder: str, before: str) -> None:
 
 
 def compacting_limited(folder: str, bytes_per_file: int) -> None:
-    """Compact under a limit on the size of files, which acts like a full disk."""
+    """Compact under a limit of file size, which acts like a full disk."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_per_file, bytes_per_file))
     compact(Path(folder), rows_per_part=8)
 
@@ -117,7 +117,7 @@ def barred(folder: str, count: int, where: str) -> None:
         os.setuid(65534)
     store = Path(folder)
     with open_writer(folder, rows_per_part=6) as writer:
-        writer.append(make_batch(range(8)))  # a part, and two rows in flight
+        writer.append(make_batch(range(8)))  # one part, and two rows of the next one
         (in_flight,) = leftovers(store)
         match where:
             case "store":
@@ -133,7 +133,7 @@ def barred(folder: str, count: int, where: str) -> None:
 
 
 def report(answer: dict[str, Any]) -> None:
-    # In one piece, for parent and child share the pipe.
+    # In one write, because parent and child share the pipe.
     os.write(1, json.dumps(answer).encode() + b"\n")
 
 
@@ -146,7 +146,7 @@ def child(command: Callable[..., None], arguments: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    # Compiled kernels are loaded here, once, rather than in every child. No thread is started.
+    # Load compiled kernels once, instead of in every child. No thread is started.
     warm = make_batch([0])
     for layer in SMALL:
         to_dense(warm.layers[layer.name])
@@ -165,7 +165,7 @@ def main() -> None:
             finally:
                 os._exit(0)
         report({"pid": pid})
-        # Only when asked to, so that the pid can't be anybody else's when the test kills it.
+        # Only on request, so that the pid isn't reused before the test kills it.
         sys.stdin.readline()
         report({"status": os.waitpid(pid, 0)[1]})
 

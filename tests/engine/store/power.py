@@ -1,4 +1,4 @@
-"""A disk that loses power: what a process has asked it to keep, and what is left of the rest.
+"""Simulates a disk that loses power: synced data survive, the rest may be lost.
 
 The model is POSIX's, and as unkind as file systems are: a file has the content that it had when
 it was last synced (else none), and a folder the names that it had then (else none). In between,
@@ -22,7 +22,7 @@ Names = dict[str, int]  # name in a folder: number of what it names
 
 @dataclass
 class Moment:
-    """The disk after one call: `what` was called, on `path`."""
+    """The state of the disk after one call: `what` was called on `path`."""
 
     what: str
     path: str
@@ -35,9 +35,9 @@ class Moment:
 
 @dataclass
 class Recorder:
-    """Calls that were made under a folder, and what was on the disk after each.
+    """Calls that were made under a folder, and the state of the disk after each.
 
-    What exists when it is made counts as synced.
+    Files that exist at the beginning count as synced.
     """
 
     root: Path
@@ -57,7 +57,7 @@ class Recorder:
         self.note("start", self.root)
 
     def mark(self, name: str) -> None:
-        """Note that something is promised from here on."""
+        """Record that something must survive from here on."""
         self.marks = (*self.marks, name)
         self.note("mark", self.root)
 
@@ -108,12 +108,12 @@ class Recorder:
     def after(
         self, moment: Moment, names: Literal["synced", "now", "below"]
     ) -> dict[str, bytes | None]:
-        """What is found once the power is back: content of files, None for folders."""
+        """Return what is found once the power is back: contents of files, None for folders."""
         folders = moment.folders if names == "synced" else moment.now
         if names == "below":
             root = self.root.stat().st_ino
             above = {root, *moment.folders.get(root, {}).values()}
-            # Of a folder that has gone since, what it lost is lost.
+            # A folder that was deleted since has lost its unsynced names.
             folders = {each: {} for each in moment.folders} | moment.now
             folders |= {each: moment.folders.get(each, {}) for each in above}
         found: dict[str, bytes | None] = {}
@@ -136,7 +136,7 @@ def _names(folder: Path) -> Names:
 
 @contextmanager
 def recorded(root: Path, patch: pytest.MonkeyPatch) -> Iterator[Recorder]:
-    """Record what the process asks of the disk under a folder."""
+    """Record the calls of this process that change the disk under a folder."""
     recorder = Recorder(root)
     fsync = os.fsync
 
@@ -161,7 +161,7 @@ def recorded(root: Path, patch: pytest.MonkeyPatch) -> Iterator[Recorder]:
 
 
 def put(found: dict[str, bytes | None], folder: Path, before: dict[str, bytes | None]) -> None:
-    """Have a folder hold what was found, where it holds what was found before."""
+    """Update a folder from one state of the disk to the next."""
     both = before.keys() & found.keys()
     changed = (before.keys() | found.keys()) - {
         name for name in both if before[name] == found[name]

@@ -1,7 +1,7 @@
-"""A process that appends rows to a store beside others that append the same ones.
+"""A process that appends rows to a store while others append the same rows.
 
 ``python -m tests.engine.store.racer FOLDER COUNT SEED`` appends the rows of the numbers below
-COUNT, in an order of its own and a few at a time, but for those that are in the store by then.
+COUNT in an order of its own and a few at a time, except those that are stored by then.
 It prints a line when it is done.
 """
 
@@ -25,7 +25,7 @@ def main(folder: str, count: int, seed: int) -> None:
         while numbers:
             batch = [number for number in numbers[:3] if not writer.index.holds(make_row(number))]
             numbers = numbers[3:]
-            # What another writer commits from here on is left out by the store.
+            # The writer excludes rows that others commit from here on.
             writer.append(make_batch(batch))
     sys.stdout.write("done\n")
 

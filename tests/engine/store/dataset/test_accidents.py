@@ -1,4 +1,4 @@
-"""What can happen to a writer while it works: committed rows stay, and the rest can be made up."""
+"""Accidents of a writer: committed rows stay, and the others can be extracted again."""
 
 import errno
 import io
@@ -14,16 +14,16 @@ import pytest
 from sparsefeat.errors import StoreNotFoundError, StoreWriteError
 from sparsefeat.store import Store, StoreWriter, verify
 
-from ..conftest import Forge
+from ..conftest import WriterProcess
 from ..data import SMALL, digests, leftovers, make_batch, write_store
 
 CALLS = {"open": io, "fsync": os, "link": os, "mkdir": os}
-FAILURES = 5  # of each call
+FAILURES = 5  # number of calls of each function
 
 
 @pytest.fixture
-def anybodys() -> Iterator[Path]:
-    """A folder that everybody may write into, other than pytest's own."""
+def shared_folder() -> Iterator[Path]:
+    """A folder that every user may write to, unlike pytest's own."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o777)
@@ -31,10 +31,12 @@ def anybodys() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("where", ["store", "part", "everything", "gone"])
-def test_permission_that_is_lost_half_way(forge: Forge, anybodys: Path, where: str) -> None:
-    folder = anybodys / "store"
-    forge.start("barred", folder=str(folder), count=14, where=where)
-    error = forge.finish()
+def test_a_permission_that_is_lost_half_way_loses_no_committed_row(
+    writer_process: WriterProcess, shared_folder: Path, where: str
+) -> None:
+    folder = shared_folder / "store"
+    writer_process.start("barred", folder=str(folder), count=14, where=where)
+    error = writer_process.finish()
     for each in (folder, folder / "parts", folder / "snapshots"):
         each.chmod(0o755)
     assert error == "StoreWriteError"
@@ -43,8 +45,8 @@ def test_permission_that_is_lost_half_way(forge: Forge, anybodys: Path, where: s
     assert verify(folder).ok
     for leftover in leftovers(folder):
         leftover.chmod(0o755)
-    forge.start("extract", folder=str(folder), count=20)
-    assert forge.finish() is None
+    writer_process.start("extract", folder=str(folder), count=20)
+    assert writer_process.finish() is None
     assert before.items() <= digests(folder).items()
     assert len(Store(folder)) == 20
 
@@ -64,7 +66,9 @@ def write(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_any_call_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+def test_any_failing_call_loses_no_committed_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
     module: Any = CALLS[call]
     original = getattr(module, call)
     count = fatal = 0
@@ -103,10 +107,10 @@ def test_any_call_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call
     assert failed > 2
 
 
-def test_a_snapshot_that_is_there_but_not_synced_is_no_double(
+def test_an_unsynced_snapshot_is_not_committed_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The commit counts, though its writer was told that the disk refused."""
+    """The commit is valid although its writer got an error of the disk."""
     fsync = os.fsync
     linked = False
 
@@ -135,7 +139,7 @@ def test_a_snapshot_that_is_there_but_not_synced_is_no_double(
     assert verify(tmp_path).findings == ()
 
 
-def test_a_part_is_read_by_who_may_not_write(tmp_path: Path) -> None:
+def test_a_store_is_readable_without_permission_to_write(tmp_path: Path) -> None:
     write_store(tmp_path, [make_batch([0])])
     paths = [tmp_path, *tmp_path.rglob("*")]
     for path in paths:

@@ -41,7 +41,7 @@ def lazy(store: Store) -> AnnData:
 def whole(value: Any) -> npt.NDArray[np.float32]:
     value = value.compute() if hasattr(value, "compute") else value
     if issparse(value):
-        assert isinstance(value, csr_matrix)  # as anndata reads a part
+        assert isinstance(value, csr_matrix)  # as anndata does when it reads a part
         value = value.toarray()
     assert value.dtype == np.float32
     array: npt.NDArray[np.float32] = value
@@ -56,7 +56,7 @@ def assert_holds(data: AnnData, rows: Any) -> None:
 
 
 @pytest.mark.parametrize("is_lazy", [True, False])
-def test_the_whole_store_is_one_object(store: Store, is_lazy: bool) -> None:
+def test_the_whole_store_is_one_anndata_object(store: Store, is_lazy: bool) -> None:
     data = store.anndata(lazy=is_lazy)
     assert data.shape == (ROWS, 0)
     assert_frame_equal(data.obs, store.obs, check_dtype=False, check_index_type=False)
@@ -71,7 +71,7 @@ def test_the_whole_store_is_one_object(store: Store, is_lazy: bool) -> None:
         np.testing.assert_array_equal(kept["zeros_per_channel"][key], expected)
 
 
-def test_chunks_take_no_more_than_was_said(store: Store, lazy: AnnData) -> None:
+def test_chunks_stay_within_the_memory_limit(store: Store, lazy: AnnData) -> None:
     for key, value in lazy.obsm.items():
         assert len(value.chunks[0]) > 2
         assert len(value.chunks[1]) == 1
@@ -94,19 +94,19 @@ def test_rows_can_be_chosen(lazy: AnnData, rows: str) -> None:
     assert_holds(view.copy(), SOME[rows])
 
 
-def test_rows_can_be_found_by_a_condition(store: Store, lazy: AnnData) -> None:
+def test_rows_can_be_chosen_by_a_condition(store: Store, lazy: AnnData) -> None:
     assert_holds(lazy[store.where("height > 490")], slice(11, None))
     assert_holds(lazy[lazy.obs["height"] > 490], slice(11, None))
 
 
 @pytest.mark.parametrize("rows", ["mask", "slice"])
-def test_what_was_chosen_can_be_written_as_h5ad(lazy: AnnData, rows: str, tmp_path: Path) -> None:
+def test_chosen_rows_can_be_written_as_h5ad(lazy: AnnData, rows: str, tmp_path: Path) -> None:
     lazy[SOME[rows]].copy().write_h5ad(tmp_path / "some.h5ad")
     assert_holds(anndata.read_h5ad(tmp_path / "some.h5ad"), SOME[rows])
 
 
 @pytest.mark.filterwarnings("ignore:Consolidated metadata")
-def test_the_whole_can_be_written(lazy: AnnData, tmp_path: Path) -> None:
+def test_a_whole_store_can_be_written(lazy: AnnData, tmp_path: Path) -> None:
     lazy.write_h5ad(tmp_path / "whole.h5ad")
     data = anndata.read_h5ad(tmp_path / "whole.h5ad")
     assert_holds(data, slice(None))
@@ -120,20 +120,20 @@ def test_the_whole_can_be_written(lazy: AnnData, tmp_path: Path) -> None:
     assert_holds(anndata.read_zarr(tmp_path / "whole.zarr"), slice(None))
 
 
-def test_two_can_be_joined(lazy: AnnData) -> None:
+def test_two_stores_can_be_concatenated(lazy: AnnData) -> None:
     both = anndata.concat([lazy[:4], lazy[10:]])
     assert all(hasattr(value, "dask") for value in both.obsm.values())
     assert_holds(both, [*range(4), *range(10, ROWS)])
 
 
 @pytest.mark.parametrize("scheduler", ["threads", "synchronous"])
-def test_it_computes_in_any_scheduler(lazy: AnnData, scheduler: str) -> None:
+def test_every_dask_scheduler_computes_it(lazy: AnnData, scheduler: str) -> None:
     found = lazy.obsm["block5_pool"].compute(scheduler=scheduler)
     assert found.indices.dtype == np.int32
     np.testing.assert_array_equal(found.toarray(), dense_rows(SMALL[0], range(ROWS)))
 
 
-def test_sums_need_no_memory_for_the_whole(lazy: AnnData) -> None:
+def test_sums_do_not_need_all_rows_in_memory(lazy: AnnData) -> None:
     layer = lazy.obsm["block5_pool"]
     rows = layer.map_blocks(lambda block: block.sum(axis=1), chunks=(layer.chunks[0], (1,)))
     expected = dense_rows(SMALL[0], range(ROWS)).sum(axis=1)
@@ -163,14 +163,14 @@ def test_a_layer_can_be_x_with_names_for_its_columns(store: Store, is_lazy: bool
 
 
 @pytest.mark.parametrize("is_lazy", [True, False])
-def test_a_store_without_rows(tmp_path: Path, is_lazy: bool) -> None:
+def test_a_store_without_rows_is_empty(tmp_path: Path, is_lazy: bool) -> None:
     write_store(tmp_path, [make_batch([], rejects=[make_reject(1)])])
     data = Store(tmp_path).anndata(lazy=is_lazy)
     assert whole(data.obsm["block5_pool"]).shape == (0, 72)
     assert whole(data.obsm["fc"]).shape == (0, 40)
 
 
-def test_only_what_is_asked_for_is_read_and_when_it_is_computed(tmp_path: Path) -> None:
+def test_only_requested_rows_are_read_when_they_are_computed(tmp_path: Path) -> None:
     write_store(tmp_path, [make_batch(range(ROWS))], rows_per_part=12)
     data = Store(tmp_path).anndata(memory=900)
     file = part_folders(tmp_path)[1] / "obsm/block5_pool/data/c.0"

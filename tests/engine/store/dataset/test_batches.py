@@ -40,7 +40,7 @@ def size(matrix: Any) -> int:
     memory=st.none() | st.integers(600, 6000),
     batch_size=st.none() | st.integers(1, ROWS + 1),
 )
-def test_batches_are_the_layer(
+def test_batches_together_are_the_layer(
     store: Store,
     rows: list[int] | None,
     memory: int | None,
@@ -67,7 +67,7 @@ def test_batches_are_the_layer(
         np.testing.assert_array_equal(array, store["block5_pool"].to_numpy(numbers))
 
 
-def test_a_batch_is_as_large_as_it_can_be(store: Store) -> None:
+def test_batches_are_as_large_as_memory_allows(store: Store) -> None:
     memory = 1000
     found = [*store["block5_pool"].batches(memory=memory)]
     assert len(found) > 2
@@ -76,9 +76,9 @@ def test_a_batch_is_as_large_as_it_can_be(store: Store) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_small_batches_are_read_many_at_once(store: Store) -> None:
+def test_many_small_batches_are_read_together(store: Store) -> None:
     layer, costs = store["block5_pool"], []
-    layer[:]  # row starts are kept from here on
+    layer[:]  # row starts are cached from here on
     for read in (lambda: [layer[:]], lambda: [*layer.batches(batch_size=2)]):
         before = bytes_read()
         found = read()
@@ -98,19 +98,19 @@ def test_a_row_that_does_not_fit_is_refused_at_once(store: Store, method: str) -
 
 
 @pytest.mark.parametrize("caps", [{"memory": 0}, {"memory": 1.5}, {"batch_size": 0}])
-def test_caps_are_whole_numbers(store: Store, caps: dict[str, Any]) -> None:
+def test_wrong_limits_are_refused(store: Store, caps: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=rf"got {next(iter(caps))}="):
         store["fc"].batches(**caps)
 
 
-def test_a_wrong_name_or_row_is_said_at_once(store: Store) -> None:
+def test_a_wrong_layer_or_row_is_refused_at_once(store: Store) -> None:
     with pytest.raises(LayerError):
         store["nothing"].batches()
     with pytest.raises(InputError):
         store["fc"].dense_batches([ROWS])
 
 
-def test_the_store_s_own_limit_holds_as_well(store: Store) -> None:
+def test_the_store_s_own_memory_limit_applies_too(store: Store) -> None:
     tight = Store(store.folder, memory_limit=700)
     assert len([*tight["fc"].batches()]) > 10
     assert len([*tight["fc"].dense_batches(batch_size=1)]) == ROWS
@@ -125,7 +125,7 @@ def sparse_rows(layer: Layer, numbers: Any) -> npt.NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("caps", [{"memory": 4 << 20}, {"memory": 4 << 20, "batch_size": 2}])
-def test_memory_stays_below_the_cap(tmp_path: Path, caps: dict[str, Any]) -> None:
+def test_memory_stays_below_the_limit(tmp_path: Path, caps: dict[str, Any]) -> None:
     n_rows = 96  # 31 MB as CSR
     for start in range(0, n_rows, 32):
         batch = make_batch(range(start, start + 32), [WIDE], make=sparse_rows)
@@ -140,5 +140,5 @@ def test_memory_stays_below_the_cap(tmp_path: Path, caps: dict[str, Any]) -> Non
     tracemalloc.stop()
     assert sum(map(len, seen)) == n_rows + 3
     assert size(store["wide"][:]) > 28 << 20
-    # Besides, each thread decodes a chunk of 1 MiB at a time.
+    # In addition, each thread decodes a chunk of 1 MiB at a time.
     assert peak < caps["memory"] + available_threads() * (3 << 20)

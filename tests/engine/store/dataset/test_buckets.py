@@ -1,4 +1,4 @@
-"""Stores in buckets: what holds of stores in folders, and what networks do to them."""
+"""Stores in buckets behave like stores in folders, whatever the network does."""
 
 import dataclasses
 import os
@@ -53,12 +53,12 @@ def writer(url: str, **options: Any) -> StoreWriter:
 
 
 @on_each_server
-def test_a_bucket_and_a_folder_hold_the_same(url: str, tmp_path: Path) -> None:
+def test_a_bucket_and_a_folder_give_the_same_rows(url: str, tmp_path: Path) -> None:
     batches = [make_batch(range(7), rejects=[make_reject(1)]), make_batch(range(7, 13))]
-    for place in (url, tmp_path / "local"):
-        write_store(place, batches, rows_per_part=4)
-        write_store(place, [make_batch(range(10, 15))])  # of which three are there
-        remove(place, "bytes == 1002")
+    for location in (url, tmp_path / "local"):
+        write_store(location, batches, rows_per_part=4)
+        write_store(location, [make_batch(range(10, 15))])  # three of them are stored already
+        remove(location, "bytes == 1002")
     store, local = Store(url), Store(tmp_path / "local")
     assert store.obs.equals(local.obs)
     assert store.rejected.equals(local.rejected)
@@ -80,7 +80,7 @@ def ours_zeros(store: Store, name: str) -> Any:
 
 
 @on_each_server
-def test_snapshots_compaction_and_vacuum(url: str) -> None:
+def test_snapshots_compaction_and_vacuum_work(url: str) -> None:
     for number in range(4):
         write_store(url, [make_batch([number])])
     before = Store(url)
@@ -98,19 +98,19 @@ def test_snapshots_compaction_and_vacuum(url: str) -> None:
     listed = {f"{part_key(each.name)}/" for each in Store(url).snapshot.parts}
     assert {f"parts/{name.split('/')[0]}/" for name, _ in storage.list_files("parts")} == listed
     assert [name for name, _ in storage.list_files("snapshots")] == ["00000005.json"]
-    # SeaweedFS goes on to list the folders of what was deleted.
+    # SeaweedFS still lists the folders of deleted objects.
     assert verify(url).findings == ()
     assert vacuum(url, older_than=0).parts == 0
 
 
-def test_a_writer_that_is_closed_without_rows_leaves_nothing(url: str) -> None:
+def test_a_writer_that_is_closed_without_rows_leaves_no_objects(url: str) -> None:
     writer(url).close()
     assert [*open_storage(url).list_files("")] == []
     with pytest.raises(StoreError, match=r"there is nothing at s3://bucket/.*, expected a store"):
         Store(url)
 
 
-def test_anndata_and_convert(url: str, tmp_path: Path) -> None:
+def test_anndata_and_convert_read_a_bucket(url: str, tmp_path: Path) -> None:
     write_store(url, [make_batch(range(6))], rows_per_part=4)
     lazy = Store(url).anndata()
     expected = dense_rows(SMALL[0], range(6))
@@ -150,7 +150,7 @@ def test_torch_is_told_not_to_fork(url: str) -> None:
 
 
 @on_each_server
-def test_racing_writers_of_which_some_are_killed(
+def test_racing_and_killed_writers_store_each_row_once(
     url: str, racers: list[Process], race_seconds: float
 ) -> None:
     moments = random.Random(0)
@@ -158,11 +158,11 @@ def test_racing_writers_of_which_some_are_killed(
     deadline, killed = time.monotonic() + race_seconds / 2, 0
     while time.monotonic() < deadline:
         time.sleep(moments.uniform(0.5, 2.5))
-        place = moments.randrange(3)
-        killed += racers[-3:][place].poll() is None
-        racers[-3:][place].kill()
+        index = moments.randrange(3)
+        killed += racers[-3:][index].poll() is None
+        racers[-3:][index].kill()
         racers.append(start_racer(url, ROWS, moments.randrange(1000)))
-        racers.insert(-3, racers.pop(-4 + place))
+        racers.insert(-3, racers.pop(-4 + index))
     for process in racers[-3:]:
         out, err = process.communicate(timeout=300)
         assert out.endswith("done\n"), err
@@ -177,7 +177,7 @@ def test_racing_writers_of_which_some_are_killed(
 
 
 @on_each_server
-def test_rows_that_both_have_count_once(url: str) -> None:
+def test_rows_of_two_writers_are_stored_once(url: str) -> None:
     with writer(url) as first, writer(url) as second:
         first.append(make_batch([0, 1, 2]))
         second.append(make_batch([1, 2, 3, 4, 5]))
@@ -186,8 +186,8 @@ def test_rows_that_both_have_count_once(url: str) -> None:
     assert_each_row_once(url, 7)
 
 
-def test_a_part_of_which_something_was_deleted_is_not_committed(url: str) -> None:
-    """By a vacuum that found it old, while the rest was uploaded."""
+def test_an_incomplete_part_is_not_committed(url: str) -> None:
+    """A vacuum deleted some of its objects while the rest was uploaded."""
     with writer(url) as first:
         first.append(make_batch(range(4)))
     storage = open_storage(url)
@@ -212,7 +212,7 @@ def test_a_part_of_which_something_was_deleted_is_not_committed(url: str) -> Non
 
 
 def asleep(proxy: Proxy, url: str, others: int) -> None:
-    """Let the next commit wait in the network while others commit, and vacuum without grace."""
+    """Delay the next commit while others commit and vacuum without a grace period."""
 
     def wait(method: str, path: str) -> Fault:
         if method == "PUT" and "/snapshots/" in path and path.endswith(".json"):
@@ -226,9 +226,7 @@ def asleep(proxy: Proxy, url: str, others: int) -> None:
 
 
 @pytest.mark.parametrize("others", [0, 3])
-def test_a_commit_that_comes_when_its_part_is_gone_is_taken_back(
-    proxy: Proxy, url: str, others: int
-) -> None:
+def test_a_commit_whose_part_was_deleted_is_reverted(proxy: Proxy, url: str, others: int) -> None:
     for numbers in (range(2), range(2, 4)):  # later snapshots refer to the second
         write_store(url, [make_batch(numbers)])
     late = writer(url)
@@ -245,7 +243,7 @@ def test_a_commit_that_comes_when_its_part_is_gone_is_taken_back(
     assert (Store(url).obs["bytes"] - 1000).tolist() == [*expected, 20, 21]
 
 
-def test_an_update_that_is_taken_back_brings_back_what_it_replaced(proxy: Proxy, url: str) -> None:
+def test_a_reverted_update_restores_the_replaced_rows(proxy: Proxy, url: str) -> None:
     with writer(url) as first:
         first.append(make_batch(range(4)))
     late = writer(url, replace=True)
@@ -258,8 +256,8 @@ def test_an_update_that_is_taken_back_brings_back_what_it_replaced(proxy: Proxy,
     assert_each_row_once(url, 4)
 
 
-def test_a_commit_below_the_newest_snapshot_is_made_again(proxy: Proxy, url: str) -> None:
-    """Its number had been free again."""
+def test_a_commit_below_the_newest_snapshot_is_repeated(proxy: Proxy, url: str) -> None:
+    """Its number had become free again."""
     for numbers in (range(2), range(2, 4)):  # later snapshots refer to the second
         write_store(url, [make_batch(numbers)])
     asleep(proxy, url, 3)
@@ -270,7 +268,7 @@ def test_a_commit_below_the_newest_snapshot_is_made_again(proxy: Proxy, url: str
     assert [commit.snapshot for commit in history(url)] == [1, 2, 5, 6]
 
 
-# --- what networks do ---
+# --- network failures ---
 
 
 def some(fault: Fault, seed: int, share: float) -> Any:
@@ -279,7 +277,7 @@ def some(fault: Fault, seed: int, share: float) -> Any:
 
 
 @pytest.mark.parametrize("fault", ["drop", "lose", "truncate", 503])
-def test_a_bad_network_doubles_no_row(proxy: Proxy, url: str, fault: Fault) -> None:
+def test_an_unreliable_network_duplicates_no_row(proxy: Proxy, url: str, fault: Fault) -> None:
     proxy.fault = some(fault, 1, 0.2)
     for start in (0, 8):
         with writer(url) as each:
@@ -292,7 +290,7 @@ def test_a_bad_network_doubles_no_row(proxy: Proxy, url: str, fault: Fault) -> N
 
 @on_each_server
 @pytest.mark.parametrize("fault", ["lose", 409])
-def test_the_answer_to_each_commit_is_lost(proxy: Proxy, url: str, fault: Fault) -> None:
+def test_lost_answers_to_commits_lose_no_row(proxy: Proxy, url: str, fault: Fault) -> None:
     asked: set[str] = set()
 
     def first(method: str, path: str) -> Fault:
@@ -309,7 +307,7 @@ def test_the_answer_to_each_commit_is_lost(proxy: Proxy, url: str, fault: Fault)
     assert [commit.rows for commit in history(url)] == [4, 8, 10]
 
 
-def test_a_server_that_dies_leaves_what_was_committed(proxy: Proxy, url: str) -> None:
+def test_committed_rows_survive_the_end_of_the_server(proxy: Proxy, url: str) -> None:
     each = writer(url)
     each.append(make_batch(range(6)))
     proxy.fault = lambda method, path: 403
@@ -352,7 +350,7 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_writer_is_resumed(url: str, number: int) -> None:
+def test_an_interrupted_extraction_is_continued(url: str, number: int) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED, url],
         cwd=ROOT,
@@ -382,10 +380,10 @@ def test_an_interrupted_writer_is_resumed(url: str, number: int) -> None:
 
 
 @pytest.mark.parametrize("command", ["compact", "merge", "into"])
-def test_parts_are_opened_several_at_once(
+def test_several_parts_are_opened_at_a_time(
     proxy: Proxy, url: str, tmp_path: Path, command: str
 ) -> None:
-    """Of the first four none is answered before all are asked for."""
+    """None of the first four requests is answered before all of them have arrived."""
     for number in range(6):
         write_store(url, [make_batch([number])])
     write_store(tmp_path, [make_batch([9])])
@@ -408,8 +406,8 @@ def test_parts_are_opened_several_at_once(
     assert len(Store(tmp_path if command == "merge" else url)) == 6 + (command != "compact")
 
 
-def test_requests(proxy: Proxy, url: str) -> None:
-    """What each costs: services ask money for them, and each takes tens of milliseconds."""
+def test_numbers_of_requests_are_as_documented(proxy: Proxy, url: str) -> None:
+    """Services charge for requests, and each takes tens of milliseconds."""
 
     def counted() -> int:
         count = len(proxy.requests)
@@ -420,7 +418,7 @@ def test_requests(proxy: Proxy, url: str) -> None:
         each.append(make_batch(range(20)))
         each.commit()
         files = len([*open_storage(url).list_files("parts")])
-        assert counted() - files <= 17  # to see what is there and may be done, and to commit
+        assert counted() - files <= 17  # to open, test and commit
     for number in range(20, 23):
         write_store(url, [make_batch([number])])
     counted()
@@ -441,7 +439,7 @@ def test_requests(proxy: Proxy, url: str) -> None:
 def test_a_row_takes_three_requests_however_large_it_is(
     proxy: Proxy, url: str, tmp_path: Path, values: str
 ) -> None:
-    """And what one request gives is what several files hold."""
+    """And the copies in its metadata equal the files."""
     rng, rows = np.random.default_rng(0), 12
     layers = [Layer(name="sparse", shape=(1 << 19, 2)), Layer(name="full", shape=(1 << 19,))]
     dense = {
@@ -450,8 +448,8 @@ def test_a_row_takes_three_requests_however_large_it_is(
     }
     dense["sparse"][rng.random(dense["sparse"].shape) < 0.7] = 0
     options: dict[str, Any] = {"layers": layers, "settings": {}, "provenance": {}}
-    for place in (url, tmp_path / "local"):
-        with StoreWriter.open(place, values=values, **options) as each:
+    for location in (url, tmp_path / "local"):
+        with StoreWriter.open(location, values=values, **options) as each:
             each.append(Batch(rows=tuple(map(make_row, range(rows))), layers=dense))
     local = Store(tmp_path / "local")
     assert [part.layers[name].encoding for part in local.parts for name in dense] == [
@@ -469,7 +467,7 @@ def test_a_row_takes_three_requests_however_large_it_is(
     assert verify(url).ok
 
 
-def test_what_the_header_repeats_is_compared_with_the_files(url: str) -> None:
+def test_verify_compares_copies_in_the_header_with_the_files(url: str) -> None:
     write_store(url, [make_batch(range(6))])
     storage, (part,) = open_storage(url), Store(url).parts
     name = f"{part.key}/obsm/block5_pool/indptr/c.0"

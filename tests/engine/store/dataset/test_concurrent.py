@@ -1,4 +1,4 @@
-"""A store that is read, written, compacted and killed by several processes."""
+"""A store that several processes read, write and compact, some of which are killed."""
 
 import random
 import shutil
@@ -12,7 +12,7 @@ import pytest
 
 from sparsefeat.store import Store, compact, verify
 
-from ..conftest import ROOT, Forge
+from ..conftest import ROOT, WriterProcess
 from ..data import digests, leftovers, make_batch, make_reject, part_folders, write_store
 
 ROWS = 24
@@ -37,22 +37,24 @@ def assert_every_row_once(folder: Path, expected: Store) -> None:
         np.testing.assert_array_equal(got[name].to_numpy(), expected[name].to_numpy())
 
 
-def test_a_compaction_killed_at_any_moment(forge: Forge, pieces: Path, tmp_path: Path) -> None:
+def test_a_compaction_killed_at_any_moment_loses_no_row(
+    writer_process: WriterProcess, pieces: Path, tmp_path: Path
+) -> None:
     expected = Store(pieces)
     calm: Path = shutil.copytree(pieces, tmp_path / "calm")
-    forge.start("dying", work="compact", folder=str(calm), dies_at=0)
-    calls = forge.answer("calls")
-    assert forge.finish() is None
+    writer_process.start("dying", work="compact", folder=str(calm), dies_at=0)
+    calls = writer_process.answer("calls")
+    assert writer_process.finish() is None
     moments = random.Random(0)
     folder = tmp_path / "killed"
     states = set()
     for _ in range(KILLS):
         if not folder.exists():
             shutil.copytree(pieces, folder)
-        forge.start(
+        writer_process.start(
             "dying", work="compact", folder=str(folder), dies_at=moments.randrange(1, calls)
         )
-        killed = forge.was_killed()
+        killed = writer_process.was_killed()
         states.add(frozenset(path.name for path in part_folders(folder)))
         assert_every_row_once(folder, expected)
         if not killed:  # less was left to do
@@ -64,12 +66,14 @@ def test_a_compaction_killed_at_any_moment(forge: Forge, pieces: Path, tmp_path:
         assert_finished(folder, expected)
 
 
-def test_a_compaction_whose_files_may_not_grow(forge: Forge, pieces: Path, tmp_path: Path) -> None:
+def test_a_compaction_on_a_full_disk_changes_nothing(
+    writer_process: WriterProcess, pieces: Path, tmp_path: Path
+) -> None:
     expected = Store(pieces)
     folder: Path = shutil.copytree(pieces, tmp_path / "store")
     before = digests(folder)
-    forge.start("compacting_limited", folder=str(folder), bytes_per_file=600)
-    assert forge.finish() == "StoreWriteError"
+    writer_process.start("compacting_limited", folder=str(folder), bytes_per_file=600)
+    assert writer_process.finish() == "StoreWriteError"
     assert digests(folder) == before
     assert len(leftovers(folder)) == 0
     assert_every_row_once(folder, expected)

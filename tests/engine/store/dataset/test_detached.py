@@ -1,4 +1,4 @@
-"""Parts that detached writers write, and that another writer adopts."""
+"""Parts of detached writers, which another writer commits."""
 
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ def detached(folder: Path, *rows: Row) -> list[PartEntry]:
     return writer.parts
 
 
-def test_nothing_counts_before_it_is_adopted(tmp_path: Path) -> None:
+def test_detached_parts_are_not_in_the_store_before_adoption(tmp_path: Path) -> None:
     folder = tmp_path / "features"
     with opened(folder) as writer:
         first, second = (detached(folder, row(name)) for name in ("a", "b"))
@@ -56,7 +56,7 @@ def test_nothing_counts_before_it_is_adopted(tmp_path: Path) -> None:
     assert store.obs["path"].tolist() == ["a", "b"]
 
 
-def test_a_row_that_is_there_already_is_left_out(tmp_path: Path) -> None:
+def test_rows_that_are_stored_already_are_excluded(tmp_path: Path) -> None:
     folder = tmp_path / "features"
     with opened(folder) as writer, opened(folder) as other:
         writer.append(batch(row("a")))
@@ -71,37 +71,37 @@ def test_a_row_that_is_there_already_is_left_out(tmp_path: Path) -> None:
         assert writer.adopt(parts) == 2
         assert writer.adopt(detached(folder, row("d"), row("c"))) == 0
     assert sparsefeat.open(folder).obs["path"].tolist() == ["a", "b", "c", "d"]
-    sparsefeat.vacuum(folder, older_than=0)  # a part whose rows are all left out
+    sparsefeat.vacuum(folder, older_than=0)  # a part whose rows are all excluded
     assert not sparsefeat.verify(folder).findings
 
 
-def test_a_file_that_another_writer_has_given_a_row_is_left_out(tmp_path: Path) -> None:
+def test_files_that_got_a_row_from_another_writer_are_excluded(tmp_path: Path) -> None:
     folder, changed = tmp_path / "features", row("b", mtime_ns=2)
     with opened(folder) as writer, opened(folder) as other:
         other.append(batch(row("b")))
         other.commit()
         assert writer.adopt(detached(folder, row("a"), changed)) == 1
-        # But what the same run has adopted is not another writer's.
+        # Rows that the same writer has adopted don't count as another writer's.
         assert writer.adopt(detached(folder, row("a", mtime_ns=2))) == 1
         assert writer.adopt(detached(folder, row("a"))) == 0
     assert sparsefeat.open(folder).obs["path"].tolist() == ["b", "a", "a"]
 
 
-def test_parts_that_are_adopted_twice_count_once(tmp_path: Path) -> None:
+def test_parts_that_are_adopted_twice_are_committed_once(tmp_path: Path) -> None:
     folder = tmp_path / "features"
     with opened(folder) as writer, opened(folder) as other:
         parts = detached(folder, row("a"), row("b"))
         assert writer.adopt(parts) == 2
         assert other.adopt(parts) == 0
-        # One that is committed does not keep others back.
+        # A part that is committed already doesn't prevent others from being adopted.
         assert other.adopt([*parts, *detached(folder, row("c"))]) == 1
         assert writer.adopt([*parts, *detached(folder, row("d"))]) == 1
     assert sparsefeat.open(folder).obs["path"].tolist() == ["a", "b", "c", "d"]
-    sparsefeat.vacuum(folder, older_than=0)  # a part whose rows are all left out
+    sparsefeat.vacuum(folder, older_than=0)  # a part whose rows are all excluded
     assert not sparsefeat.verify(folder).findings
 
 
-def test_a_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+def test_a_detached_writer_creates_no_store(tmp_path: Path) -> None:
     with pytest.raises(sparsefeat.StoreNotFoundError, match="mount its folder"):
         detached(tmp_path / "features", row("a"))
     assert not any(tmp_path.iterdir())
@@ -113,13 +113,13 @@ def test_a_replacing_writer_replaces_rows_of_the_same_file(tmp_path: Path) -> No
         writer.append(batch(row("a"), row("b")))
     with opened(folder, replace=True) as writer:
         assert writer.adopt(detached(folder, row("a", mtime_ns=2))) == 1
-        # A later one replaces what was adopted before, too.
+        # A later part replaces rows that were adopted before, too.
         assert writer.adopt(detached(folder, row("a", mtime_ns=3))) == 1
     store = sparsefeat.open(folder)
     assert store.obs[["path", "mtime_ns"]].to_numpy().tolist() == [["b", 1], ["a", 3]]
 
 
-def test_a_part_that_is_gone_is_not_adopted(tmp_path: Path) -> None:
+def test_a_deleted_part_is_not_adopted(tmp_path: Path) -> None:
     folder = tmp_path / "features"
     with opened(folder) as writer:
         writer.append(batch(row("a")))
@@ -130,11 +130,11 @@ def test_a_part_that_is_gone_is_not_adopted(tmp_path: Path) -> None:
     assert sparsefeat.open(folder).obs["path"].tolist() == ["a"]
 
 
-def test_what_adopted_parts_lose_is_that_of_their_writers(tmp_path: Path) -> None:
+def test_losses_of_adopted_parts_are_taken_over(tmp_path: Path) -> None:
     folder = tmp_path / "features"
     with opened(folder, values="float16") as writer:
         with opened(folder, values="float16", detached=True) as other:
-            other.append(batch(row("a", mtime_ns=2049)))  # a float16 is 2048
+            other.append(batch(row("a", mtime_ns=2049)))  # as float16 it is 2048
         assert other.losses["fc2"].relative_l2 > 1e-4
         writer.adopt(other.parts)
         assert writer.losses == other.losses

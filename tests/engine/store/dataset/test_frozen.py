@@ -1,4 +1,4 @@
-"""Stores of format 1 as the first release wrote them: every later one reads them, bit for bit.
+"""Stores of format 1, as the first release wrote them, are read bit for bit.
 
 `tests/fixtures/format-1` has a store for each kind of values. The one of float32 has parts whose
 layers are CSR, dense and codes; a row that was replaced, one that was removed, and rejects.
@@ -39,7 +39,7 @@ def test_a_frozen_store_is_read(kind: str) -> None:
     assert verify(FROZEN / kind).findings == ()
 
 
-def test_its_history_and_its_rejects() -> None:
+def test_history_and_rejects_of_a_frozen_store_are_read() -> None:
     commits = history(FROZEN / "float32")
     assert [(commit.operation, commit.rows) for commit in commits] == [
         ("extract", 4),
@@ -54,7 +54,7 @@ def test_its_history_and_its_rejects() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_stock_anndata_reads_its_parts(kind: str, tmp_path: Path) -> None:
+def test_anndata_reads_the_parts_of_a_frozen_store(kind: str, tmp_path: Path) -> None:
     store = Store(FROZEN / kind)
     start = 0
     with np.load(FROZEN / "expected.npz") as expected:
@@ -75,7 +75,7 @@ def test_stock_anndata_reads_its_parts(kind: str, tmp_path: Path) -> None:
             start += len(kept)
 
 
-def test_it_is_continued(tmp_path: Path) -> None:
+def test_a_frozen_store_can_be_appended_to(tmp_path: Path) -> None:
     folder = shutil.copytree(FROZEN / "float32", tmp_path / "store")
     before = Store(folder)
     row = make_row(9)

@@ -1,4 +1,4 @@
-"""Columns that are kept beside those of every row, through all that becomes of a store."""
+"""Columns that are kept beside those of every row survive all changes of a store."""
 
 import dataclasses
 import json
@@ -46,7 +46,7 @@ def batch(
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """Three rows that keep something, and in a part of its own one that doesn't."""
+    """Three rows with kept columns, and in another part a row without."""
     write_store(tmp_path / "store", [batch(range(3), dict(enumerate(KEPT)))])
     write_store(tmp_path / "store", [make_batch([3])])
     return tmp_path / "store"
@@ -61,7 +61,7 @@ def check(obs: pd.DataFrame) -> None:
     assert obs.mixed.tolist() == ["1", "x", "0.5", ""]
 
 
-def test_columns_and_their_types(store: Path) -> None:
+def test_kept_columns_have_types(store: Path) -> None:
     check(open_store(store).obs)
     remove(store, where="mixed == ''")
     obs = open_store(store).obs
@@ -70,13 +70,13 @@ def test_columns_and_their_types(store: Path) -> None:
     assert obs.n.tolist() == [7, -(2**63), 2**53 + 1]
 
 
-def test_a_part_is_read_by_anndata_itself(store: Path) -> None:
+def test_anndata_reads_the_columns_as_json(store: Path) -> None:
     kept, nothing = (anndata.read_zarr(part) for part in part_folders(store))
     assert [json.loads(text) for text in kept.obs["extra"]] == KEPT
     assert [*nothing.obs.columns] == FIXED
 
 
-def test_conditions_see_them(store: Path) -> None:
+def test_conditions_may_use_kept_columns(store: Path) -> None:
     opened = open_store(store)
     assert opened.where("score > 0.7").tolist() == [0]
     assert opened.where("caption.str.contains('cat')").tolist() == [0]
@@ -85,7 +85,7 @@ def test_conditions_see_them(store: Path) -> None:
         opened.where("captoin == ''")
 
 
-def test_they_outlive_compaction_and_merging(store: Path, tmp_path: Path) -> None:
+def test_kept_columns_survive_compaction_and_merging(store: Path, tmp_path: Path) -> None:
     before = open_store(store).obs
     assert compact(store).parts_after == 1
     check(open_store(store).obs)
@@ -101,7 +101,7 @@ def test_they_outlive_compaction_and_merging(store: Path, tmp_path: Path) -> Non
         assert verify(each).ok
 
 
-def test_a_row_that_is_replaced_has_what_its_successor_has(tmp_path: Path) -> None:
+def test_a_replacing_row_has_its_own_columns(tmp_path: Path) -> None:
     folder = tmp_path / "store"
     write_store(folder, [batch([0, 1], {0: {"caption": "old"}, 1: {"caption": "stays"}})])
     write_store(folder, [batch([0], {0: {"caption": "new"}}, bytes=5)], replace=True)
@@ -110,7 +110,7 @@ def test_a_row_that_is_replaced_has_what_its_successor_has(tmp_path: Path) -> No
 
 def test_the_last_of_two_versions_in_one_part_counts(tmp_path: Path) -> None:
     folder = tmp_path / "store"
-    for known in ([], [7]):  # a new store, and one that is there
+    for known in ([], [7]):  # a new store, and an existing one
         if known:
             write_store(folder / "2", [make_batch(known)])
         target = folder / "2" if known else folder / "1"
@@ -121,7 +121,7 @@ def test_the_last_of_two_versions_in_one_part_counts(tmp_path: Path) -> None:
         assert verify(target).ok
 
 
-def test_conversions_hold_them(store: Path, tmp_path: Path) -> None:
+def test_conversions_contain_kept_columns(store: Path, tmp_path: Path) -> None:
     sparsefeat.convert(store, tmp_path / "a.h5ad", layers="fc")
     check(anndata.read_h5ad(tmp_path / "a.h5ad").obs.astype({"caption": str, "ok": str}))
     sparsefeat.convert(store, tmp_path / "a.parquet", layers="fc")
@@ -144,13 +144,13 @@ def test_conversions_hold_them(store: Path, tmp_path: Path) -> None:
         *('{"index":1}', json.dumps({f"c{n}": 1 for n in range(33)}), "[" * 9000),
     ],
 )
-def test_what_is_no_object_of_columns_is_refused(tmp_path: Path, extra: str) -> None:
+def test_invalid_json_of_columns_is_refused(tmp_path: Path, extra: str) -> None:
     plain = make_batch([0])
     row = dataclasses.replace(plain.rows[0], extra=extra)
     with pytest.raises(InputError, match="expected a JSON object of at most 32 columns"):
         write_store(tmp_path / "a", [Batch(rows=(row,), layers=plain.layers)])
 
-    # Anybody's store: the text that all rows have is in the metadata.
+    # A store from anybody: text that all rows share is in the metadata.
     write_store(tmp_path / "b", [batch([0, 1], {n: {"a": 1} for n in (0, 1)})])
 
     def edit(root: Any) -> None:
@@ -159,7 +159,7 @@ def test_what_is_no_object_of_columns_is_refused(tmp_path: Path, extra: str) -> 
         node["fill_value"] = extra
 
     edit_root(tmp_path / "b", edit)
-    if extra:  # the empty text says that there is a file
+    if extra:  # an empty text means that there is a file
         with pytest.raises(StoreCorruptError, match="obs/extra is damaged"):
             _ = open_store(tmp_path / "b").obs
     report = verify(tmp_path / "b")
@@ -167,7 +167,7 @@ def test_what_is_no_object_of_columns_is_refused(tmp_path: Path, extra: str) -> 
     assert any("extra" in finding.what for finding in report.findings)
 
 
-def test_more_columns_than_a_table_has(tmp_path: Path) -> None:
+def test_too_many_columns_are_an_error(tmp_path: Path) -> None:
     kept = {n: {f"c{n}-{m}": m for m in range(32)} for n in range(9)}
     writer = StoreWriter.open(tmp_path / "s", layers=SMALL, settings={}, provenance={})
     with writer:

@@ -54,7 +54,7 @@ def test_a_matrix_may_take_exactly_the_limit(folder: Path, form: str) -> None:
     read_less(tight)
 
 
-def test_nothing_is_read_of_what_is_refused(tmp_path: Path) -> None:
+def test_a_refused_matrix_is_not_read(tmp_path: Path) -> None:
     write_store(tmp_path, [make_batch(range(ROWS))])
     for chunk in part_folders(tmp_path)[0].glob("obsm/fc/**/c.*"):
         chunk.write_bytes(b"damaged")
@@ -65,8 +65,8 @@ def test_nothing_is_read_of_what_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_by_default_three_quarters_of_what_is_available() -> None:
-    """Of what this process' own limit leaves it, here."""
+def test_the_default_limit_is_three_quarters_of_available_memory() -> None:
+    """Available memory is limited by a limit of this process."""
     require = partial(require_memory, layer="x", n_rows=3, form="a CSR matrix")
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     with no_more_than(resource.RLIMIT_AS, used + (400 << 20)):
@@ -80,13 +80,13 @@ def test_by_default_three_quarters_of_what_is_available() -> None:
             require(HARMLESS + 1, None)
 
 
-def test_where_the_system_does_not_say_what_is_available(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_available_memory_means_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "available_memory", lambda: None)
     require_memory(1 << 60, None, layer="x", n_rows=3, form="a CSR matrix")
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1.5, "1 GB", True])
-def test_a_limit_is_a_number_of_bytes(folder: Path, limit: Any) -> None:
+def test_invalid_limits_are_refused(folder: Path, limit: Any) -> None:
     with pytest.raises(InputError, match="memory_limit="):
         Store(folder, memory_limit=limit)
 
@@ -96,7 +96,7 @@ def test_an_index_past_int32_takes_eight_bytes() -> None:
     assert csr_bytes(1, 2**31, 10) == 2**31 * 12 + 2 * 8
 
 
-def test_batches_are_as_long_as_they_can_be() -> None:
+def test_batches_are_as_long_as_the_limit_allows() -> None:
     sizes = np.array([5, 5, 1, 20, 5, 5, 5], np.int64)
     assert fitting(sizes, 11, overhead=0) == [(0, 3), (3, 4), (4, 6), (6, 7)]
     assert fitting(sizes, 11, overhead=1) == [(0, 2), (2, 3), (3, 4), (4, 6), (6, 7)]

@@ -1,4 +1,4 @@
-"""The log of snapshots: whatever was committed, each file says the whole list."""
+"""The log of snapshots: whatever is committed, each snapshot gives the whole list of parts."""
 
 import os
 from collections.abc import Sequence
@@ -29,8 +29,8 @@ def entry(number: int) -> PartEntry:
     return PartEntry(f"{number:016x}", ROWS, 0, 10_000 + number, f"{number:08x}", layers)
 
 
-class Book:
-    """A log, and beside it the parts that its newest snapshot must list."""
+class Journal:
+    """A log, together with the parts that its newest snapshot must list."""
 
     def __init__(self, folder: Path) -> None:
         self.storage = LocalStorage(folder)
@@ -40,7 +40,7 @@ class Book:
         self.made = 0
 
     def new(self) -> PartEntry:
-        """A part that is there: of it nothing is read but how large it is."""
+        """Make a part; of its content only the size is read."""
         made = entry(self.made)
         self.made += 1
         self.storage.claim(part_key(made.name))
@@ -58,7 +58,7 @@ class Book:
             self.latest = self.log.commit(self.latest, lambda latest: change)
 
     def check(self) -> None:
-        """Read the newest snapshot as somebody does who knows nothing."""
+        """Read the newest snapshot with a new log."""
         assert self.latest is not None
         read = Log(LocalStorage(self.storage.root)).require()
         assert read == self.latest
@@ -69,8 +69,8 @@ class Book:
 
 
 @pytest.fixture
-def book(tmp_path: Path, without_fsync: None) -> Book:
-    return Book(tmp_path)
+def journal(tmp_path: Path, without_fsync: None) -> Journal:
+    return Journal(tmp_path)
 
 
 OPERATIONS = st.one_of(
@@ -82,80 +82,80 @@ OPERATIONS = st.one_of(
 )
 
 
-def apply(book: Book, operation: tuple[object, ...]) -> None:
-    parts = [*book.parts]
+def apply(journal: Journal, operation: tuple[object, ...]) -> None:
+    parts = [*journal.parts]
     match operation:
         case ("append", int(count)):
             for _ in range(count):
-                parts.append(book.new())
-                book.commit(parts)
+                parts.append(journal.new())
+                journal.commit(parts)
             return
         case ("exclude", int(place), int(row)) if parts:
             place %= len(parts)
             parts[place] = excluding(parts[place], [row])
         case ("replace", int(place), int(count)) if parts:
             place %= len(parts)
-            parts[place : place + count] = [book.new()]
+            parts[place : place + count] = [journal.new()]
         case ("drop", int(place)) if parts:
             del parts[place % len(parts)]
         case ("reverse",):
             parts.reverse()
-    if book.latest is not None:
-        book.commit(parts)
+    if journal.latest is not None:
+        journal.commit(parts)
 
 
 @settings(max_examples=60, deadline=None)
 @given(operations=st.lists(OPERATIONS, min_size=1, max_size=25))
-def test_every_snapshot_is_the_whole_list(
+def test_every_snapshot_gives_the_whole_list(
     tmp_path_factory: pytest.TempPathFactory, operations: list[tuple[object, ...]]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
-        book, lists = Book(tmp_path_factory.mktemp("log")), []
+        journal, lists = Journal(tmp_path_factory.mktemp("log")), []
         for operation in operations:
-            apply(book, operation)
-            if book.latest is not None:
-                book.check()
-                lists.append((book.latest.number, book.parts))
-        # Those before are what they were.
+            apply(journal, operation)
+            if journal.latest is not None:
+                journal.check()
+                lists.append((journal.latest.number, journal.parts))
+        # Earlier snapshots have not changed.
         for number, parts in lists:
-            assert Log(book.storage).require(number).parts == parts
+            assert Log(journal.storage).require(number).parts == parts
 
 
-def test_the_bytes_of_all_snapshots_are_bounded(book: Book) -> None:
-    """Some N**(1/3) parts a commit: a list of all parts in each would be N."""
-    count, each = 1000, 100  # bytes of a part in a list, about
+def test_snapshots_grow_less_than_quadratically(journal: Journal) -> None:
+    """Each commit writes some N**(1/3) parts instead of all N."""
+    count, each = 1000, 100  # bytes of an entry, approximately
     parts: list[PartEntry] = []
     for _ in range(count):
-        parts.append(book.new())
-        book.commit(parts)
-    book.check()
-    sizes = [file.stat().st_size for file in (book.storage.root / "snapshots").iterdir()]
+        parts.append(journal.new())
+        journal.commit(parts)
+    journal.check()
+    sizes = [file.stat().st_size for file in (journal.storage.root / "snapshots").iterdir()]
     assert len(sizes) == count
     assert max(sizes) < 1.2 * count * each
     assert sum(sizes) < 24 * count * each  # measured: 15
 
 
-def test_a_snapshot_is_read_by_its_number(book: Book) -> None:
+def test_a_snapshot_is_read_by_its_number(journal: Journal) -> None:
     for _ in range(3):
-        book.commit([*book.parts, book.new()])
-    assert [len(book.log.require(number).parts) for number in (1, 2, 3)] == [1, 2, 3]
+        journal.commit([*journal.parts, journal.new()])
+    assert [len(journal.log.require(number).parts) for number in (1, 2, 3)] == [1, 2, 3]
     for number in (0, 4, True, "1"):
         with pytest.raises(InputError, match="expected one of 1 to 3"):
-            book.log.require(number)  # type: ignore[arg-type]
+            journal.log.require(number)  # type: ignore[arg-type]
 
 
-def test_other_names_are_no_snapshots(book: Book) -> None:
-    book.commit([book.new()])
+def test_files_with_other_names_are_not_snapshots(journal: Journal) -> None:
+    journal.commit([journal.new()])
     too_large = f"{2**63}.json"
     for name in ("9.json", "000000009.json", "00000009.json.tmp", ".00000009.json", too_large):
-        (book.storage.root / "snapshots" / name).touch()
-    assert book.log.numbers() == [1]
-    book.check()
+        (journal.storage.root / "snapshots" / name).touch()
+    assert journal.log.numbers() == [1]
+    journal.check()
 
 
-def test_the_largest_number_is_the_last_one(tmp_path: Path) -> None:
-    """Made by hand, since nobody commits so often."""
+def test_the_largest_number_ends_the_log(tmp_path: Path) -> None:
+    """The snapshot is made by hand, since nobody commits so often."""
     write_store(tmp_path, [make_batch([0])])
     last = tmp_path / "snapshots" / f"{2**63 - 1}.json"
     edit_snapshot(tmp_path, lambda parts: None, number=2**63 - 1)
@@ -168,7 +168,7 @@ def test_the_largest_number_is_the_last_one(tmp_path: Path) -> None:
 
 
 class _Racing(LocalStorage):
-    """Lets something happen after the snapshots were listed, once."""
+    """Storage that calls a function once, after the snapshots were listed."""
 
     def __init__(self, root: Path, meanwhile: object) -> None:
         super().__init__(root)
@@ -182,88 +182,90 @@ class _Racing(LocalStorage):
         return found
 
 
-def test_the_newest_snapshot_is_deleted_between_listing_and_reading(book: Book) -> None:
-    """Others have committed and vacuumed: theirs is read instead."""
-    book.commit([book.new()])
+def test_a_newest_snapshot_that_was_deleted_meanwhile_is_replaced_by_a_newer_one(
+    journal: Journal,
+) -> None:
+    """Others have committed and vacuumed, so their snapshot is read."""
+    journal.commit([journal.new()])
 
     def meanwhile() -> None:
-        book.commit([book.new()])
-        book.storage.delete(snapshot_key(1))
+        journal.commit([journal.new()])
+        journal.storage.delete(snapshot_key(1))
 
-    assert Log(_Racing(book.storage.root, meanwhile)).require().parts == book.parts
-    assert book.parts[0].name == entry(1).name
+    assert Log(_Racing(journal.storage.root, meanwhile)).require().parts == journal.parts
+    assert journal.parts[0].name == entry(1).name
 
 
-def test_a_snapshot_that_nobody_replaced_is_missed(book: Book) -> None:
-    book.commit([book.new()])
-    racing = _Racing(book.storage.root, lambda: book.storage.delete(snapshot_key(1)))
+def test_a_missing_newest_snapshot_is_damage(journal: Journal) -> None:
+    journal.commit([journal.new()])
+    racing = _Racing(journal.storage.root, lambda: journal.storage.delete(snapshot_key(1)))
     with pytest.raises(StoreCorruptError, match=r"is damaged .*No such file"):
         Log(racing).require()
 
 
-def test_a_commit_that_loses_is_made_to_the_winner(book: Book) -> None:
+def test_a_losing_commit_is_applied_to_the_winner_s_snapshot(journal: Journal) -> None:
     """Whether the winner committed before the snapshots were listed, or after."""
-    book.commit([book.new()])
-    before, late = book.latest, book.new()
+    journal.commit([journal.new()])
+    before, late = journal.latest, journal.new()
     assert before is not None
-    racing = _Racing(book.storage.root, lambda: book.commit([*book.parts, book.new()]))
+    racing = _Racing(journal.storage.root, lambda: journal.commit([*journal.parts, journal.new()]))
     made = Log(racing).commit(
         before, lambda latest: Change(operation="late", parts=[*latest.parts, late])
     )
-    assert (made.number, made.parts) == (3, (*book.parts, late))
-    last = Log(book.storage).commit(
+    assert (made.number, made.parts) == (3, (*journal.parts, late))
+    last = Log(journal.storage).commit(
         before, lambda latest: Change(operation="later", parts=latest.parts[::-1])
     )
     assert (last.number, last.parts) == (4, made.parts[::-1])
 
 
-def test_a_listing_that_is_some_seconds_old(book: Book) -> None:
-    """As network file systems may give: the number is taken, and not listed yet."""
+def test_an_outdated_listing_is_corrected(journal: Journal) -> None:
+    """Network file systems may not list a taken number yet."""
 
     class Stale(LocalStorage):
         def names(self, prefix: str) -> list[str]:
             return [name for name in super().names(prefix) if name != "00000002.json"]
 
-    book.commit([book.new()])
-    before, late = book.latest, book.new()
+    journal.commit([journal.new()])
+    before, late = journal.latest, journal.new()
     assert before is not None
-    book.commit([*book.parts, book.new()])
-    made = Log(Stale(book.storage.root)).commit(
+    journal.commit([*journal.parts, journal.new()])
+    made = Log(Stale(journal.storage.root)).commit(
         before, lambda latest: Change(operation="late", parts=[*latest.parts, late])
     )
-    assert (made.number, made.parts) == (3, (*book.parts, late))
+    assert (made.number, made.parts) == (3, (*journal.parts, late))
 
 
-def test_a_change_of_nothing_is_no_commit(book: Book) -> None:
-    book.commit([book.new()])
-    assert book.latest is not None
-    assert book.log.commit(book.latest, lambda latest: None) is book.latest
-    assert book.log.numbers() == [1]
+def test_no_change_makes_no_commit(journal: Journal) -> None:
+    journal.commit([journal.new()])
+    assert journal.latest is not None
+    assert journal.log.commit(journal.latest, lambda latest: None) is journal.latest
+    assert journal.log.numbers() == [1]
 
 
 @pytest.mark.parametrize("left", [(), (1,)])
-def test_a_store_that_is_not_there_any_more(book: Book, left: tuple[int, ...]) -> None:
+def test_a_deleted_store_is_an_error(journal: Journal, left: tuple[int, ...]) -> None:
     for _ in range(3):
-        book.commit([*book.parts, book.new()])
+        journal.commit([*journal.parts, journal.new()])
     for number in {1, 2, 3} - {*left}:
-        book.storage.delete(snapshot_key(number))
+        journal.storage.delete(snapshot_key(number))
     with pytest.raises(StoreWriteError, match="is missing: the store was deleted or replaced"):
-        book.commit([*book.parts, book.new()])
-    assert book.log.numbers() == [*left]
+        journal.commit([*journal.parts, journal.new()])
+    assert journal.log.numbers() == [*left]
 
 
-def test_a_list_that_would_be_too_long_to_be_read(
-    book: Book, monkeypatch: pytest.MonkeyPatch
+def test_a_list_that_is_too_long_is_refused(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    book.commit([book.new()])
+    journal.commit([journal.new()])
     monkeypatch.setattr("sparsefeat.store.dataset.log.SNAPSHOT_BYTES", 500)
-    before = book.parts
+    before = journal.parts
     with pytest.raises(StoreWriteError, match=r"has 4 parts, too many .*: see sparsefeat compact"):
-        book.commit([*(book.new() for _ in range(3)), *before])
-    assert book.log.require().parts == before
+        journal.commit([*(journal.new() for _ in range(3)), *before])
+    assert journal.log.require().parts == before
 
 
-def test_excluding_rows_twice_excludes_them_once() -> None:
+def test_excluding_rows_twice_counts_once() -> None:
     once = excluding(entry(0), [1, 2, 7])
     assert once.excluded == ((1, 3), (7, 8))
     assert excluding(once, [2, 7]) == once

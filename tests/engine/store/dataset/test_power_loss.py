@@ -1,4 +1,4 @@
-"""Power is lost between any two calls: what was committed is there, and whole."""
+"""Committed rows survive a loss of power between any two calls."""
 
 import shutil
 import sys
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="open files are 
 
 
 def rows_after(recorder: Recorder, tmp_path: Path) -> dict[str, list[int]]:
-    """Lose power after each call in turn; the rows that were then read, each store sound.
+    """Lose power after each call in turn, check the store, and return the rows that are left.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def rows_after(recorder: Recorder, tmp_path: Path) -> dict[str, list[int]]:
 
 
 def read(folder: Path) -> list[int]:
-    """The numbers of a store's images; all else about it is checked."""
+    """Check a store, and return the numbers of its images."""
     if not folder.exists():
         return []
     try:
@@ -69,7 +69,7 @@ def read(folder: Path) -> list[int]:
 
 
 def write(folder: Path, committed: Callable[[str], None]) -> None:
-    """Write parts of two rows, and say of each row when it is committed."""
+    """Write parts of two rows, and mark when each row is committed."""
     settings = {"pool": "none"}
     with StoreWriter.open(folder, layers=SMALL, settings=settings, provenance={}) as writer:
         for number in (1, 3, 5):
@@ -81,7 +81,7 @@ def write(folder: Path, committed: Callable[[str], None]) -> None:
             committed(str(number + 1))
 
 
-def test_a_new_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_store_survives_power_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     with recorded(disk, monkeypatch) as recorder:
@@ -91,7 +91,7 @@ def test_a_new_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(set(counts["synced"])) == sorted(set(counts["now"])) == [0, 2, 4, 6]
 
 
-def test_a_store_that_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_appending_survives_power_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     write_store(disk / "store", [make_batch([1, 2])])
@@ -105,8 +105,10 @@ def test_a_store_that_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert set(counts["synced"]) == {2, 4, 6}
 
 
-def test_a_compaction_and_a_vacuum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All rows are there once, whether the parts that were replaced are, or some of their files."""
+def test_compaction_and_vacuum_survive_power_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row exists once, whether replaced parts exist completely, partly or not at all."""
     disk = tmp_path / "disk"
     disk.mkdir()
     write_store(disk / "store", [make_batch([1, 2]), make_batch([3, 4])], rows_per_part=2)
@@ -118,7 +120,7 @@ def test_a_compaction_and_a_vacuum(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert set(rows_after(recorder, tmp_path)["now"]) == {4}
 
 
-def test_a_vacuum_of_snapshots_that_refer_to_others(
+def test_vacuuming_a_chain_of_snapshots_survives_power_loss(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = tmp_path / "disk"
@@ -126,7 +128,7 @@ def test_a_vacuum_of_snapshots_that_refer_to_others(
     for number in range(1, 4):
         write_store(disk / "store", [make_batch([number])])
     compact(disk / "store")
-    for replaced in leftovers(disk / "store"):  # the test before is about these
+    for replaced in leftovers(disk / "store"):  # the test above covers these
         shutil.rmtree(replaced)
     with recorded(disk, monkeypatch) as recorder:
         recorder.marks = ("1", "2", "3")
@@ -134,7 +136,7 @@ def test_a_vacuum_of_snapshots_that_refer_to_others(
     assert {*rows_after(recorder, tmp_path)["synced"]} == {3}
 
 
-def test_a_removal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_removal_survives_power_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     write_store(disk / "store", [make_batch([1, 2, 3])])
@@ -144,8 +146,10 @@ def test_a_removal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(rows_after(recorder, tmp_path)["synced"]) == {2, 3}
 
 
-def test_the_order_of_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every file and folder of the part, the snapshot's content, its name, and its folder."""
+def test_files_are_synced_in_the_required_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file and folder of the part, then the snapshot's content, its name, and its folder."""
     disk = tmp_path / "disk"
     disk.mkdir()
     with recorded(disk, monkeypatch) as recorder:
@@ -158,5 +162,5 @@ def test_the_order_of_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (part,) = part_folders(disk / "store")
     there = {str(each.relative_to(disk)) for each in (part, part.parent, *part.rglob("*"))}
     assert there <= {path for what, path in calls[:link] if what == "fsync"}
-    # The store's folders are named before anything can be in them.
+    # The store's folders are synced before anything is written in them.
     assert {("fsync", "."), ("fsync", "store")} <= set(calls[:link])

@@ -1,4 +1,4 @@
-"""Writers that append the same rows to one store at the same time, some of them killed."""
+"""Writers that append the same rows to one store at the same time, some of which are killed."""
 
 import random
 import shutil
@@ -16,7 +16,7 @@ from sparsefeat.store.dataset.log import Log
 from sparsefeat.store.dataset.snapshot import Change
 from sparsefeat.types import Batch
 
-from ..conftest import Forge, Process, start_racer
+from ..conftest import Process, WriterProcess, start_racer
 from ..data import (
     SMALL,
     assert_same_floats,
@@ -47,7 +47,7 @@ def assert_each_row_once(folder: Path, count: int) -> None:
         )
 
 
-def test_racing_writers_of_which_some_are_killed(
+def test_racing_and_killed_writers_store_each_row_once(
     tmp_path: Path, racers: list[Process], race_seconds: float
 ) -> None:
     folder, moments = tmp_path / "store", random.Random(0)
@@ -79,7 +79,7 @@ def writer(folder: Path, **options: object) -> StoreWriter:
     return StoreWriter.open(folder, layers=SMALL, **(settings | options))  # type: ignore[arg-type]
 
 
-def test_rows_that_both_have_count_once(tmp_path: Path) -> None:
+def test_rows_of_two_writers_are_stored_once(tmp_path: Path) -> None:
     with writer(tmp_path) as first, writer(tmp_path) as second:
         first.append(make_batch([0, 1, 2]))
         second.append(make_batch([1, 2, 3, 4, 5]))  # commits a part of four
@@ -89,18 +89,18 @@ def test_rows_that_both_have_count_once(tmp_path: Path) -> None:
     assert [entry.n_excluded for entry in Store(tmp_path).snapshot.parts] == [0, 2, 1]
 
 
-def test_the_first_snapshot_of_two_writers(tmp_path: Path) -> None:
+def test_two_writers_can_create_a_store(tmp_path: Path) -> None:
     with writer(tmp_path) as first, writer(tmp_path) as second:
         first.append(make_batch([0]))
         second.append(make_batch([0, 1]))
         second.commit()
-        first.commit()  # one row, which is in the store by then
+        first.commit()  # a single row, which is stored by then
         first.append(make_batch([2]))
     assert_each_row_once(tmp_path, 3)
     assert [commit.rows for commit in history(tmp_path)] == [2, 3]
 
 
-def test_a_store_that_another_writer_has_just_made_otherwise(tmp_path: Path) -> None:
+def test_a_store_just_created_with_other_settings_is_refused(tmp_path: Path) -> None:
     other = writer(tmp_path, settings={"pool": "avg"})
     other.append(make_batch([0]))
     write_store(tmp_path, [make_batch([1])])
@@ -109,7 +109,7 @@ def test_a_store_that_another_writer_has_just_made_otherwise(tmp_path: Path) -> 
     assert len(Store(tmp_path)) == 1
 
 
-def test_a_store_that_another_writer_has_just_made_in_another_order(tmp_path: Path) -> None:
+def test_a_store_just_created_with_another_order_of_layers_is_appended_to(tmp_path: Path) -> None:
     other = writer(tmp_path)
     other.append(make_batch([0]))
     write_store(tmp_path, [make_batch([1], SMALL[::-1])], SMALL[::-1])
@@ -120,8 +120,8 @@ def test_a_store_that_another_writer_has_just_made_in_another_order(tmp_path: Pa
     assert verify(tmp_path).ok
 
 
-def test_a_writer_that_had_nothing_to_commit_takes_no_folder_from_another(tmp_path: Path) -> None:
-    """It removes those that it made: whether the other one has begun a part or not."""
+def test_a_writer_without_rows_does_not_remove_another_s_folders(tmp_path: Path) -> None:
+    """It removes only empty folders that it created, whether the other has begun a part or not."""
     for begun in (False, True):
         folder = tmp_path / f"store {begun}"
         idle, busy = writer(folder), writer(folder)
@@ -138,11 +138,11 @@ def test_a_writer_that_had_nothing_to_commit_takes_no_folder_from_another(tmp_pa
     assert not (tmp_path / "nothing").exists()
 
 
-def test_a_writer_that_slept_while_others_committed_and_deleted(tmp_path: Path) -> None:
-    """The number after the snapshot that it knows is free again: it must not be taken."""
+def test_a_writer_that_slept_does_not_take_a_freed_number(tmp_path: Path) -> None:
+    """The number after the snapshot that it knows is free again, but lies below the newest one."""
     write_store(tmp_path, [make_batch([0])])
     sleeper, fresh = writer(tmp_path), tmp_path / "fresh"
-    unborn = writer(fresh)  # knows of no snapshot at all
+    unborn = writer(fresh)  # has seen no snapshot
     for folder in (tmp_path, fresh):
         for number in range(1, 5):
             write_store(folder, [make_batch([number])])
@@ -160,14 +160,14 @@ def test_a_writer_that_slept_while_others_committed_and_deleted(tmp_path: Path) 
 
 @pytest.mark.parametrize("before", ["open", "link"])
 @pytest.mark.parametrize("work", ["first", "extract", "remove"])
-def test_a_writer_that_slept_just_before_its_commit(
-    forge: Forge, tmp_path: Path, work: str, before: str
+def test_a_writer_that_slept_before_linking_does_not_take_a_freed_number(
+    writer_process: WriterProcess, tmp_path: Path, work: str, before: str
 ) -> None:
-    """Its number is free again by then, but below the newest one: the commit would be lost."""
+    """Its number is below the newest one by then, so the commit would be lost."""
     if work != "first":
         write_store(tmp_path, [make_batch([0])])
-    forge.start("sleeping", work=work, folder=str(tmp_path), before=before)
-    forge.answer("sleeps")
+    writer_process.start("sleeping", work=work, folder=str(tmp_path), before=before)
+    writer_process.answer("sleeps")
     for number in range(10, 14):
         write_store(tmp_path, [make_batch([number])])
     compact(tmp_path, everything=True)
@@ -175,17 +175,17 @@ def test_a_writer_that_slept_just_before_its_commit(
     (newest,) = tmp_path.glob("snapshots/*.json")
     (tmp_path / ".awake").touch()
     if work == "remove":
-        assert forge.finish() is None
+        assert writer_process.finish() is None
         assert 1000 not in Store(tmp_path).obs["bytes"].tolist()
     else:
-        assert forge.finish() == "StoreWriteError"  # for its part was deleted, too
+        assert writer_process.finish() == "StoreWriteError"  # because its part was deleted, too
         assert [*tmp_path.glob("snapshots/*.json")] == [newest]
     assert [*tmp_path.glob("snapshots/.*")] == []
     assert verify(tmp_path).ok
 
 
-def test_a_part_that_is_deleted_before_its_commit(tmp_path: Path) -> None:
-    """Nobody lists it yet, and so a vacuum without grace takes it for garbage."""
+def test_a_part_that_was_deleted_is_not_committed(tmp_path: Path) -> None:
+    """No snapshot lists it yet, so a vacuum without a grace period deletes it."""
     write_store(tmp_path, [make_batch([0])])
     log = Log(LocalStorage(tmp_path))
     (entry,) = Store(tmp_path).snapshot.parts
@@ -195,8 +195,8 @@ def test_a_part_that_is_deleted_before_its_commit(tmp_path: Path) -> None:
     assert_each_row_once(tmp_path, 1)
 
 
-def test_rows_replaced_by_two_writers(tmp_path: Path) -> None:
-    """Both saw the old row; of two equal new ones one counts, and of others the later."""
+def test_two_updates_of_a_row_leave_one_row(tmp_path: Path) -> None:
+    """Both saw the old row. Of two equal new rows one counts, of different ones the later."""
     write_store(tmp_path, [make_batch([0, 1, 2])])
     same, later = make_row(1, bytes=7), make_row(1, bytes=8)
     layers = make_batch([1]).layers
@@ -216,10 +216,10 @@ def test_rows_replaced_by_two_writers(tmp_path: Path) -> None:
     ("first_replaces", "second_replaces", "stands"),
     [(False, False, 7), (True, False, 7), (False, True, 8), (True, True, 8)],
 )
-def test_two_writers_that_saw_a_file_before_and_after_it_changed(
+def test_a_file_that_changes_between_two_writers_has_one_row(
     tmp_path: Path, first_replaces: bool, second_replaces: bool, stands: int
 ) -> None:
-    """It has one row: the first that was committed, unless the second writer replaces rows."""
+    """The row that was committed first, unless the second writer replaces rows."""
     write_store(tmp_path, [make_batch([0])])
     layers = make_batch([1]).layers
     one, other = make_row(1, bytes=7), make_row(1, bytes=8)
@@ -233,7 +233,7 @@ def test_two_writers_that_saw_a_file_before_and_after_it_changed(
         second.commit()
     assert Store(tmp_path).obs["bytes"].tolist() == [1000, stands]
     assert (first.duplicates, second.duplicates) == (0, int(stands == 7))
-    # The loser deletes its part; one that was committed is left to vacuum.
+    # The loser deletes its part; a committed part is left to vacuum.
     assert len(leftovers(tmp_path)) == int(stands == 8)
 
 
@@ -250,7 +250,7 @@ def test_a_writer_replaces_rows_that_it_has_committed_itself(tmp_path: Path) -> 
     assert verify(tmp_path).ok
 
 
-def test_images_that_are_no_files_are_known_by_more_than_their_names(tmp_path: Path) -> None:
+def test_images_without_files_are_identified_by_their_digests(tmp_path: Path) -> None:
     layers = make_batch([1]).layers
     with writer(tmp_path) as first, writer(tmp_path) as second:
         for each, digest in ((first, "00"), (second, "11")):
@@ -259,7 +259,7 @@ def test_images_that_are_no_files_are_known_by_more_than_their_names(tmp_path: P
     assert sorted(Store(tmp_path).obs["sha256"]) == ["00", "11"]
 
 
-def test_a_row_is_replaced_though_its_part_was_compacted(tmp_path: Path) -> None:
+def test_a_row_is_replaced_even_if_its_part_was_compacted(tmp_path: Path) -> None:
     for number in range(4):
         write_store(tmp_path, [make_batch([number])])
     changed = Batch(rows=(make_row(2, bytes=7),), layers=make_batch([2]).layers)
@@ -267,14 +267,14 @@ def test_a_row_is_replaced_though_its_part_was_compacted(tmp_path: Path) -> None
     with writer(tmp_path, replace=True) as update:
         update.append(changed)
         assert compact(tmp_path).parts_after == 1
-        for part in before:  # what a vacuum does
+        for part in before:  # as vacuum does
             shutil.rmtree(part)
     assert Store(tmp_path).obs["bytes"].tolist() == [1000, 1001, 1003, 7]
     assert verify(tmp_path).ok
 
 
-def test_a_row_is_replaced_though_its_part_was_deleted(tmp_path: Path) -> None:
-    """A writer that works for days has seen parts that vacuum has deleted since."""
+def test_a_row_is_replaced_even_if_its_part_was_deleted(tmp_path: Path) -> None:
+    """A writer that works for days knows parts that vacuum has deleted since."""
     for number in range(4):
         write_store(tmp_path, [make_batch([number])])
     changed = Batch(rows=(make_row(2, bytes=7),), layers=make_batch([2]).layers)
@@ -285,8 +285,8 @@ def test_a_row_is_replaced_though_its_part_was_deleted(tmp_path: Path) -> None:
     assert verify(tmp_path).ok
 
 
-def test_appending_and_removing_while_it_is_compacted(tmp_path: Path) -> None:
-    """Each is a commit after the other: neither is lost, and a part that changed stays."""
+def test_appending_and_removing_during_a_compaction_lose_nothing(tmp_path: Path) -> None:
+    """Each commit follows the other, and a part that changed is not compacted."""
     for number in range(6):
         write_store(tmp_path, [make_batch([number])])
 
@@ -314,7 +314,7 @@ def test_a_reader_keeps_its_snapshot(tmp_path: Path) -> None:
     write_store(tmp_path, [make_batch([5])])
     remove(tmp_path, "bytes < 1003")
     compact(tmp_path, everything=True)
-    vacuum(tmp_path)  # within the time of grace
+    vacuum(tmp_path)  # within the grace period
     assert len(before) == 5
     assert_same_floats(before["fc"].to_scipy().toarray(), expected)
     assert_same_floats(Store(tmp_path, snapshot=5)["fc"].to_scipy().toarray(), expected)

@@ -1,4 +1,4 @@
-"""What is read is what was written."""
+"""Rows are read as they were written."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -42,7 +42,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return open_store(folder)
 
 
-def test_parts_hold_exactly_the_rows_asked_for(store: Store) -> None:
+def test_parts_have_exactly_the_requested_number_of_rows(store: Store) -> None:
     assert [part.header.rows for part in store.parts] == [5, 5, 5, 5, 3]
     assert len(store) == store.n_rows == ROWS
 
@@ -90,7 +90,7 @@ def test_a_layer_is_one_matrix_over_all_parts(store: Store, layer: Layer) -> Non
     ids=repr,
 )
 @pytest.mark.parametrize("layer", SMALL, ids=lambda layer: layer.name)
-def test_rows_are_chosen_as_numpy_does(store: Store, layer: Layer, rows: Any) -> None:
+def test_rows_are_indexed_as_in_numpy(store: Store, layer: Layer, rows: Any) -> None:
     everything = dense_rows(layer, range(ROWS))
     index = np.asarray(rows, int) if isinstance(rows, list) and rows == [] else rows
     expected = np.atleast_2d(everything[index])
@@ -104,7 +104,7 @@ def test_rows_are_chosen_as_numpy_does(store: Store, layer: Layer, rows: Any) ->
     rows=st.lists(st.integers(-ROWS, ROWS - 1), max_size=40),
     name=st.sampled_from(["block5_pool", "fc"]),
 )
-def test_any_list_of_rows(store: Store, rows: list[int], name: str) -> None:
+def test_any_list_of_rows_is_read(store: Store, rows: list[int], name: str) -> None:
     layer = store.layers[name]
     expected = dense_rows(layer, range(ROWS))[np.asarray(rows, int)]
     assert_same_floats(store[name][rows].toarray(), expected)
@@ -116,14 +116,14 @@ def test_rows_out_of_range_are_refused(store: Store, rows: object) -> None:
         store["fc"][rows]  # type: ignore[index]
 
 
-def test_an_unknown_layer_names_near_ones(store: Store) -> None:
+def test_an_unknown_layer_is_refused_with_similar_names(store: Store) -> None:
     with pytest.raises(LayerError, match=r"'block5_poll'.*block5_pool"):
         store["block5_poll"][:]
     with pytest.raises(LayerError, match="fc"):
         store["zzz"].to_numpy()
 
 
-def test_zero_counts_need_no_data(store: Store) -> None:
+def test_zero_counts_are_read_without_values(store: Store) -> None:
     for layer in SMALL:
         dense = dense_rows(layer, range(ROWS))
         zeros = store[layer.name].zeros()
@@ -133,7 +133,7 @@ def test_zero_counts_need_no_data(store: Store) -> None:
         assert zeros.per_row.dtype == zeros.per_channel.dtype == np.int64
 
 
-def test_obs_holds_the_records(store: Store) -> None:
+def test_obs_has_the_records_of_all_images(store: Store) -> None:
     rows = [make_row(number) for number in range(ROWS)]
     assert list(store.obs.index) == [row_id(row) for row in rows]
     assert [row_id(row).isascii() for row in rows] == [True] * ROWS
@@ -146,12 +146,12 @@ def test_obs_holds_the_records(store: Store) -> None:
     assert [*store.obs["bytes"]] == [row.bytes for row in rows]
 
 
-def test_settings_and_provenance(store: Store) -> None:
+def test_settings_and_provenance_are_recorded(store: Store) -> None:
     assert store.settings == {"pool": "none"}
     assert store.provenance == [{"tool": "test"}] * 5
 
 
-def test_info_sums_up(store: Store) -> None:
+def test_info_summarizes_the_store(store: Store) -> None:
     summary = info(store.folder)
     assert (summary["rows"], summary["rejected"], summary["parts"]) == (ROWS, 0, 5)
     layers = summary["layers"]
@@ -184,7 +184,7 @@ def edges() -> Edge:
 
 
 @pytest.mark.parametrize("name", edges())
-def test_edges_keep_their_bits(tmp_path: Path, name: str) -> None:
+def test_special_matrices_are_stored_bit_for_bit(tmp_path: Path, name: str) -> None:
     values = edges()[name]
     layer = Layer(name="x", shape=(values.shape[1],))
     write_store(
@@ -199,7 +199,7 @@ def test_edges_keep_their_bits(tmp_path: Path, name: str) -> None:
     np.testing.assert_array_equal(matrix.data.view(np.uint32), encode(values).data.view(np.uint32))
 
 
-def test_a_store_without_rows(tmp_path: Path) -> None:
+def test_a_store_without_rows_is_read(tmp_path: Path) -> None:
     write_store(tmp_path, [make_batch([], rejects=[make_reject(1), make_reject(2)])])
     store = Store(tmp_path)
     assert len(store) == 0
@@ -213,7 +213,7 @@ def test_a_store_without_rows(tmp_path: Path) -> None:
     assert entry["zeros"] is None  # type: ignore[index,call-overload]
 
 
-def test_an_empty_part_between_full_ones(tmp_path: Path) -> None:
+def test_a_part_without_rows_between_others_is_read(tmp_path: Path) -> None:
     write_store(tmp_path, [make_batch([0, 1])])
     write_store(tmp_path, [make_batch([], rejects=[make_reject(1)])])
     write_store(tmp_path, [make_batch([2])])
@@ -242,7 +242,7 @@ def test_the_encoding_may_differ_from_part_to_part(tmp_path: Path) -> None:
     assert info(tmp_path)["layers"]["x"]["encoding"] == "mixed"  # type: ignore[index,call-overload]
 
 
-def test_rows_larger_than_a_shard(tmp_path: Path) -> None:
+def test_rows_larger_than_a_shard_are_stored(tmp_path: Path) -> None:
     layer = Layer(name="block1_conv1/pre", shape=(448, 448, 64))  # 12.8 million columns
 
     def make(_: Layer, numbers: Sequence[int]) -> npt.NDArray[np.float32]:
@@ -251,7 +251,7 @@ def test_rows_larger_than_a_shard(tmp_path: Path) -> None:
             row[number :: 2 if number else 1] = number + 1
         return out
 
-    for numbers in ([0], [1, 2]):  # one full row, dense; then two half empty ones
+    for numbers in ([0], [1, 2]):  # one row without zeros, stored dense; then two with half zeros
         write_store(tmp_path, [make_batch(numbers, [layer], make=make)], [layer])
     store = Store(tmp_path)
     for number in range(3):
@@ -261,7 +261,7 @@ def test_rows_larger_than_a_shard(tmp_path: Path) -> None:
     assert len([file for file in part.rglob("*") if file.is_file()]) < 100
 
 
-def test_3_million_columns(tmp_path: Path) -> None:
+def test_rows_of_3_million_columns_are_stored(tmp_path: Path) -> None:
     layer = Layer(name="block1_conv1", shape=(224, 224, 64))
     rng = np.random.default_rng(2)
     values = np.maximum(rng.standard_normal((3, layer.n_features), np.float32) - 1, 0)

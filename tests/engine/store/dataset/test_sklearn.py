@@ -1,4 +1,4 @@
-"""scikit-learn takes what a store of several parts gives, whole and batch by batch."""
+"""scikit-learn learns from a store of several parts, at once and batch by batch."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ CLASSES = ["folder 0", "folder 1", "folder 2"]
 
 
 def labelled_rows(layer: Layer, numbers: Sequence[int]) -> npt.NDArray[np.float32]:
-    """Images of a kind fire the same third of the channels, here and there."""
+    """Make rows in which images of one kind activate the same third of the channels."""
     out = np.zeros((len(numbers), 9, layer.n_channels), np.float32)
     for place, number in enumerate(numbers):
         drawn = np.random.default_rng(number)
@@ -61,7 +61,7 @@ def test_a_linear_classifier_learns_the_labels(
     np.testing.assert_allclose(svm.coef_, dense.coef_, rtol=1e-3, atol=1e-4)
 
 
-def test_it_learns_batch_by_batch(store: Store, labels: npt.NDArray[np.object_]) -> None:
+def test_a_classifier_learns_batch_by_batch(store: Store, labels: npt.NDArray[np.object_]) -> None:
     svm = SGDClassifier(random_state=0)
     training = store.where("height % 2 == 0")
     n_batches = 0
@@ -73,24 +73,24 @@ def test_it_learns_batch_by_batch(store: Store, labels: npt.NDArray[np.object_])
     assert svm.score(store["block5_pool"][test], labels[test]) == 1
 
 
-def test_singular_vectors_are_those_of_the_dense_matrix(store: Store) -> None:
+def test_singular_vectors_equal_those_of_the_dense_matrix(store: Store) -> None:
     csr = store["block5_pool"].to_scipy()
     svd = TruncatedSVD(5, algorithm="arpack", random_state=0).fit(csr)
     expected = np.linalg.svd(csr.toarray().astype(np.float64), compute_uv=False)[:5]
     np.testing.assert_allclose(svd.singular_values_, expected, rtol=1e-4)
 
 
-def test_principal_components_batch_by_batch(store: Store) -> None:
+def test_principal_components_are_found_batch_by_batch(store: Store) -> None:
     pca, expected = IncrementalPCA(2, batch_size=30), IncrementalPCA(2, batch_size=30)
     for _, maps in store["block5_pool"].dense_batches(batch_size=30):
         pca.partial_fit(maps.mean(axis=(1, 2)))
     expected.fit(store["block5_pool"].to_numpy().mean(axis=(1, 2)))
     np.testing.assert_allclose(pca.components_, expected.components_, rtol=1e-4, atol=1e-5)
-    assert pca.explained_variance_ratio_.sum() > 0.5  # three kinds lie in a plane
+    assert pca.explained_variance_ratio_.sum() > 0.5  # three kinds span a plane
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-def test_neighbours_are_of_the_same_kind(
+def test_nearest_neighbours_are_of_the_same_kind(
     store: Store, labels: npt.NDArray[np.object_], metric: str
 ) -> None:
     near = NearestNeighbors(n_neighbors=4, metric=metric).fit(store["block5_pool"])
@@ -101,7 +101,7 @@ def test_neighbours_are_of_the_same_kind(
         assert (labels[rows] == labels[[5, 88]][:, None]).all()
 
 
-def test_lists_of_files_can_be_made_of_neighbours(store: Store) -> None:
+def test_paths_of_neighbours_are_found_in_obs(store: Store) -> None:
     near = NearestNeighbors(n_neighbors=1).fit(store["block5_pool"])
     for rows, csr in store["block5_pool"].batches(memory=20_000):
         found = near.kneighbors(csr, return_distance=False)[:, 0]

@@ -22,7 +22,7 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "features", memory_limit=1 << 20)
 
 
-def test_what_is_there_in_place_of_a_store(tmp_path: Path) -> None:
+def test_folders_and_files_that_are_not_stores_are_named(tmp_path: Path) -> None:
     def said(path: Path) -> str:
         with pytest.raises(StoreNotFoundError) as caught:
             Store(path)
@@ -42,7 +42,7 @@ def test_what_is_there_in_place_of_a_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layer", SMALL, ids=lambda layer: layer.name)
-def test_non_zeros_are_counted_by_row(store: Store, layer: Layer) -> None:
+def test_nnz_per_row_equals_numpy_s(store: Store, layer: Layer) -> None:
     name = layer.name
     counts = store[name].nnz_per_row
     np.testing.assert_array_equal(counts, np.diff(store[name].to_scipy().indptr))
@@ -56,12 +56,12 @@ def test_non_zeros_are_counted_by_row(store: Store, layer: Layer) -> None:
 @pytest.mark.parametrize(
     "rows", [[[0], [0, 1]], [[0, 1]], None, "0", {0: 1}, 1.5, [0.5], (n for n in [0])]
 )
-def test_what_is_no_choice_of_rows(store: Store, rows: Any) -> None:
+def test_invalid_choices_of_rows_are_refused(store: Store, rows: Any) -> None:
     with pytest.raises(InputError, match="expected a number, a slice, a list of numbers"):
         store["fc"][rows]
 
 
-def test_a_store_can_be_sent_to_another_process(store: Store) -> None:
+def test_a_store_can_be_pickled(store: Store) -> None:
     _ = store["fc"][:]
     for other in (pickle.loads(pickle.dumps(store)), copy.deepcopy(store)):
         assert other.folder == store.folder
@@ -69,7 +69,7 @@ def test_a_store_can_be_sent_to_another_process(store: Store) -> None:
         np.testing.assert_array_equal(other["fc"].to_numpy(), store["fc"].to_numpy())
 
 
-def test_what_was_appended_since_does_not_count_there(store: Store) -> None:
+def test_a_pickled_store_keeps_its_snapshot(store: Store) -> None:
     sent = pickle.dumps(store)
     write_store(Path(store.folder), [make_batch(range(ROWS, ROWS + 4))])
     other = pickle.loads(sent)
@@ -80,7 +80,7 @@ def test_what_was_appended_since_does_not_count_there(store: Store) -> None:
     )
 
 
-def test_a_store_that_is_not_there_any_more(store: Store) -> None:
+def test_a_pickled_store_that_was_deleted_is_an_error(store: Store) -> None:
     sent = pickle.dumps(store)
     shutil.rmtree(part_folders(Path(store.folder))[1])
     with pytest.raises(StoreChangedError, match="is not there any more"):
@@ -90,7 +90,7 @@ def test_a_store_that_is_not_there_any_more(store: Store) -> None:
         pickle.loads(sent)
 
 
-def test_an_older_snapshot(store: Store) -> None:
+def test_an_older_snapshot_can_be_opened(store: Store) -> None:
     assert [len(Store(store.folder, snapshot=n)) for n in (1, 2, 3)] == [5, 10, ROWS]
     old = Store(store.folder, snapshot=2)
     np.testing.assert_array_equal(old["fc"].to_scipy().toarray(), dense_rows(SMALL[2], range(10)))

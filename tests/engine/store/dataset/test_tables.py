@@ -76,7 +76,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("condition", REFUSED, ids=range(len(REFUSED)))
-def test_what_is_no_condition_is_said_in_one_line(store: Store, condition: str) -> None:
+def test_invalid_conditions_are_refused_in_one_line(store: Store, condition: str) -> None:
     with pytest.raises(InputError) as raised:
         store.where(condition)
     message = str(raised.value)
@@ -85,7 +85,7 @@ def test_what_is_no_condition_is_said_in_one_line(store: Store, condition: str) 
     assert len(message) < 500
 
 
-def test_the_table_of_rows_stays_as_it_was(store: Store) -> None:
+def test_conditions_do_not_change_the_table(store: Store) -> None:
     before = store.obs
     store.where("width > 500")
     with pytest.raises(InputError):

@@ -21,14 +21,16 @@ NAMES = ["block1_conv1/pre", "block1_conv1", "block4_pool", "block5_pool", "fc1/
         (["fc1/pre", "block[15]_*"], ["block1_conv1", "block5_pool", "fc1/pre"]),
     ],
 )
-def test_names_groups_and_patterns(wanted: str | list[str] | None, expected: list[str]) -> None:
+def test_names_groups_and_patterns_choose_layers(
+    wanted: str | list[str] | None, expected: list[str]
+) -> None:
     assert choose_stored_layers(wanted, NAMES) == tuple(expected)
 
 
 @pytest.mark.parametrize(
     "wanted", ["block6_pool", "block5_pol", "", "block5_pool,x*", [], 3, b"fc1", [None]]
 )
-def test_what_is_not_there(wanted: Any) -> None:
+def test_missing_layers_are_refused(wanted: Any) -> None:
     with pytest.raises(LayerError, match="expected"):
         choose_stored_layers(wanted, NAMES)
 

@@ -1,4 +1,4 @@
-"""Opening, appending, refusing."""
+"""Opening a writer, appending, and refusals."""
 
 import subprocess
 import tempfile
@@ -22,7 +22,7 @@ from sparsefeat.store.format.documents import FORMAT
 from sparsefeat.types import Batch, Layer, Reject, Row
 from sparsefeat_kernels import encode
 
-from ..conftest import Forge
+from ..conftest import WriterProcess
 from ..data import (
     SMALL,
     assert_same_floats,
@@ -38,7 +38,7 @@ from ..data import (
 )
 
 
-def test_bytes_cap_a_part(tmp_path: Path) -> None:
+def test_bytes_limit_a_part(tmp_path: Path) -> None:
     layer = Layer(name="x", shape=(100,))
     row_bytes = 8 * 50 + 8
     values = np.tile(np.array([0, 1], np.float32), (10, 50))
@@ -48,7 +48,7 @@ def test_bytes_cap_a_part(tmp_path: Path) -> None:
     assert rows == [4, 4, 2]
 
 
-def test_a_row_over_the_cap_has_a_part_of_its_own(tmp_path: Path) -> None:
+def test_a_row_over_the_limit_gets_a_part_of_its_own(tmp_path: Path) -> None:
     write_store(tmp_path, [make_batch(range(3))], bytes_per_part=1)
     assert [part.header.rows for part in Store(tmp_path).parts] == [1, 1, 1]
 
@@ -60,7 +60,7 @@ def test_a_part_has_few_files(tmp_path: Path) -> None:
     assert len([file for file in part.rglob("*") if file.is_file()]) < 35
 
 
-def test_a_image_is_stored_once(tmp_path: Path) -> None:
+def test_an_image_is_stored_once(tmp_path: Path) -> None:
     with StoreWriter.open(tmp_path, layers=SMALL, settings={}, provenance={}) as writer:
         assert writer.append(make_batch([0, 1, 2])) == 3
         assert writer.append(make_batch([2, 3, 0, 4, 5, 1])) == 3
@@ -75,7 +75,7 @@ def test_a_image_is_stored_once(tmp_path: Path) -> None:
     np.testing.assert_array_equal(store["block5_pool"].to_scipy().data, expected.data)
 
 
-def test_another_image_of_the_same_size_and_time_is_another_row(tmp_path: Path) -> None:
+def test_another_image_of_the_same_size_and_time_gets_its_own_row(tmp_path: Path) -> None:
     twin = make_row(0, root="/elsewhere", sha256="ff" * 32)
     batch = make_batch([0, 1])
     with StoreWriter.open(tmp_path, layers=SMALL, settings={}, provenance={}) as writer:
@@ -95,7 +95,7 @@ def test_rejects_are_kept_until_a_row_replaces_them(tmp_path: Path) -> None:
     assert list(Store(tmp_path).rejected["reason"]) == ["second"]
 
 
-def test_the_index_tells_what_is_stored(tmp_path: Path) -> None:
+def test_the_index_knows_stored_images_and_rejects(tmp_path: Path) -> None:
     """By the digest of an image's bytes."""
     write_store(tmp_path, [make_batch([0, 1], rejects=[make_reject(5)])])
     with StoreWriter.open(
@@ -113,8 +113,8 @@ def test_the_index_tells_what_is_stored(tmp_path: Path) -> None:
         assert ask(root=late.root, path=late.path, sha256=late.sha256) == "stored"
 
 
-def test_many_images_are_asked_for_at_once(tmp_path: Path) -> None:
-    """Those of a part, and those appended since; several outcomes of one path."""
+def test_the_index_answers_for_many_images_at_once(tmp_path: Path) -> None:
+    """Images of a part and images appended since, with several outcomes for one path."""
     write_store(tmp_path, [make_batch(range(40), rejects=[make_reject(5), make_reject(6)])])
     with StoreWriter.open(
         tmp_path, layers=SMALL, settings={"pool": "none"}, provenance={}
@@ -182,7 +182,7 @@ def test_other_settings_are_refused_and_named(tmp_path: Path) -> None:
 
 
 def test_layers_may_be_given_in_another_order(tmp_path: Path) -> None:
-    """The store's stays."""
+    """The store keeps its own order."""
     write_store(tmp_path, [make_batch([0])])
     write_store(tmp_path, [make_batch([1], SMALL[::-1])], SMALL[::-1])
     store = Store(tmp_path)
@@ -192,7 +192,7 @@ def test_layers_may_be_given_in_another_order(tmp_path: Path) -> None:
     assert verify(tmp_path).ok
 
 
-def test_equal_settings_may_be_written_differently(tmp_path: Path) -> None:
+def test_equal_settings_may_differ_in_order_and_types(tmp_path: Path) -> None:
     write_store(tmp_path, [make_batch([0])], settings={"a": (1, 2), "b": {"c": 1.0}})
     write_store(tmp_path, [make_batch([1])], settings={"b": {"c": 1.0}, "a": [1, 2]})
     assert len(Store(tmp_path)) == 2
@@ -207,7 +207,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
         StoreWriter.open(tmp_path / "thesis.tex", layers=SMALL, settings={}, provenance={})
 
 
-def test_hidden_files_do_not_make_a_folder_foreign(tmp_path: Path) -> None:
+def test_hidden_files_are_accepted_in_a_store(tmp_path: Path) -> None:
     (tmp_path / ".DS_Store").write_text("")
     write_store(tmp_path, [make_batch([0])])
     (tmp_path / "notes.txt").write_text("")
@@ -216,7 +216,7 @@ def test_hidden_files_do_not_make_a_folder_foreign(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["missing", "empty", "file"])
-def test_reading_what_is_no_store(tmp_path: Path, name: str) -> None:
+def test_reading_a_folder_without_a_store_is_an_error(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
     for read in (Store, verify):
@@ -246,19 +246,19 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     ],
     ids=repr,
 )
-def test_layers_that_cannot_be_stored(tmp_path: Path, layers: list[Layer]) -> None:
+def test_layers_that_cannot_be_stored_are_refused(tmp_path: Path, layers: list[Layer]) -> None:
     with pytest.raises(InputError):
         StoreWriter.open(tmp_path / "x", layers=layers, settings={}, provenance={})
     assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize("settings", [{"a": float("nan")}, {"a": object()}, {"a": b""}])
-def test_settings_that_are_no_json(tmp_path: Path, settings: dict[str, float]) -> None:
+def test_settings_that_are_not_json_are_refused(tmp_path: Path, settings: dict[str, float]) -> None:
     with pytest.raises(InputError, match="settings"):
         StoreWriter.open(tmp_path / "x", layers=SMALL, settings=settings, provenance={})
 
 
-def test_a_wrong_batch_is_refused_and_the_writer_goes_on(tmp_path: Path) -> None:
+def test_a_wrong_batch_is_refused_and_the_writer_continues(tmp_path: Path) -> None:
     good = make_batch([0, 1])
     with StoreWriter.open(tmp_path, layers=SMALL, settings={}, provenance={}) as writer:
         writer.append(good)
@@ -279,7 +279,7 @@ def test_a_wrong_batch_is_refused_and_the_writer_goes_on(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "path", ["", "a/b%E9.jpg", "日本/写真.png", "new\nline", "nul\0", "x" * 5000]
 )
-def test_odd_paths(tmp_path: Path, path: str) -> None:
+def test_unusual_paths_are_stored(tmp_path: Path, path: str) -> None:
     batch = make_batch([0])
     odd = Batch(
         rows=(make_row(0, path=path, label=path),),
@@ -295,7 +295,7 @@ def test_odd_paths(tmp_path: Path, path: str) -> None:
     assert verify(folder).ok
 
 
-def test_a_full_disk_loses_only_the_part_in_flight(tmp_path: Path) -> None:
+def test_a_full_disk_loses_only_the_current_part(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "sparsefeat-test", str(disk)]
@@ -335,22 +335,24 @@ def test_a_full_disk_loses_only_the_part_in_flight(tmp_path: Path) -> None:
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_file_that_may_not_grow(forge: Forge, tmp_path: Path) -> None:
-    forge.start("extract", folder=str(tmp_path), count=4)
-    assert forge.finish() is None
+def test_a_limit_of_file_size_loses_only_the_current_part(
+    writer_process: WriterProcess, tmp_path: Path
+) -> None:
+    writer_process.start("extract", folder=str(tmp_path), count=4)
+    assert writer_process.finish() is None
     before = digests(tmp_path)
-    forge.start("limited", folder=str(tmp_path), bytes_per_file=600, count=20)
-    assert forge.finish() == "StoreWriteError"
+    writer_process.start("limited", folder=str(tmp_path), bytes_per_file=600, count=20)
+    assert writer_process.finish() == "StoreWriteError"
     assert digests(tmp_path) == before
     assert leftovers(tmp_path) == []
-    forge.start("extract", folder=str(tmp_path), count=20)
-    assert forge.finish() is None
+    writer_process.start("extract", folder=str(tmp_path), count=20)
+    assert writer_process.finish() is None
     assert len(Store(tmp_path)) == 20
 
 
 @pytest.fixture
 def readable() -> Iterator[Path]:
-    """A folder that everybody may enter, other than pytest's own."""
+    """A folder that every user may enter, unlike pytest's own."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -358,7 +360,9 @@ def readable() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("filled", [False, True])
-def test_a_read_only_folder(forge: Forge, readable: Path, filled: bool) -> None:
+def test_a_read_only_folder_is_an_error(
+    writer_process: WriterProcess, readable: Path, filled: bool
+) -> None:
     folder = readable / "store"
     folder.mkdir()
     if filled:
@@ -368,15 +372,15 @@ def test_a_read_only_folder(forge: Forge, readable: Path, filled: bool) -> None:
     for each in folders:
         each.chmod(0o555)
     try:
-        forge.start("nobody", folder=str(folder), count=4)
-        assert forge.finish() == "StoreWriteError"
+        writer_process.start("nobody", folder=str(folder), count=4)
+        assert writer_process.finish() == "StoreWriteError"
     finally:
         for each in folders:
             each.chmod(0o755)
     assert digests(folder) == before
 
 
-def test_a_damaged_part_is_not_continued(tmp_path: Path) -> None:
+def test_a_store_with_a_damaged_part_is_not_appended_to(tmp_path: Path) -> None:
     write_store(tmp_path, [make_batch([0, 1])])
     (part,) = part_folders(tmp_path)
     path = part / "obs" / "path" / "c.0"
@@ -385,16 +389,16 @@ def test_a_damaged_part_is_not_continued(tmp_path: Path) -> None:
         StoreWriter.open(tmp_path, layers=SMALL, settings={"pool": "none"}, provenance={})
 
 
-def test_an_unsound_csr_costs_the_part_in_flight_only(tmp_path: Path) -> None:
+def test_an_invalid_csr_loses_only_the_current_part(tmp_path: Path) -> None:
     layer = Layer(name="x", shape=(3,))
-    sound = encode(np.array([[1, 0, 2]], np.float32))
-    unsound = type(sound)(sound.indptr, sound.indices[::-1].copy(), sound.data, 3)
+    valid = encode(np.array([[1, 0, 2]], np.float32))
+    invalid = type(valid)(valid.indptr, valid.indices[::-1].copy(), valid.data, 3)
 
     def append() -> None:
         with StoreWriter.open(tmp_path, layers=[layer], settings={}, provenance={}) as writer:
-            writer.append(Batch(rows=(make_row(0),), layers={"x": sound}))
+            writer.append(Batch(rows=(make_row(0),), layers={"x": valid}))
             writer.commit()
-            writer.append(Batch(rows=(make_row(1),), layers={"x": unsound}))
+            writer.append(Batch(rows=(make_row(1),), layers={"x": invalid}))
 
     with pytest.raises(ValueError, match="not strictly increasing"):
         append()

@@ -1,4 +1,4 @@
-"""Blosc frames made here, read by Blosc."""
+"""Blosc frames that sparsefeat makes, read by Blosc."""
 
 import struct
 from concurrent.futures import ThreadPoolExecutor
@@ -61,13 +61,13 @@ def test_blosc_reads_every_frame(name: str) -> None:
     numbers: npt.NDArray[Any] = NUMBERS[name]
     frame = compress(numbers, differences=False)
     assert numcodecs.Blosc().decode(frame) == numbers.tobytes()
-    # Little is lost even where all is left to Blosc in the end, or its own way was better.
+    # Little is lost even if the chunk is left to Blosc, or if Blosc's own frame is smaller.
     assert len(frame) <= 1.01 * len(BLOSC.encode(numbers)) + 64
 
 
 @pytest.mark.parametrize("density", [0.9, 0.5, 0.1, 0.003])
 @pytest.mark.parametrize("size", [500, 100_000])
-def test_differences(density: float, size: int) -> None:
+def test_differences_of_columns_are_compressed(density: float, size: int) -> None:
     width = 50_000  # columns start again with each row
     gaps = np.random.default_rng(size).geometric(density, size)
     columns = (np.cumsum(gaps) % width).astype(np.int32)
@@ -77,16 +77,16 @@ def test_differences(density: float, size: int) -> None:
     assert len(frame) <= 1.05 * len(BLOSC.encode(differences)) + 32
 
 
-def test_a_frame_says_what_it_holds() -> None:
-    """Checked before anything is decompressed, and by libraries that look into frames."""
+def test_a_frame_declares_its_sizes() -> None:
+    """Readers check them before they decompress anything."""
     frame = compress(NUMBERS["normal"], differences=False)
     assert frame[:4] == bytes([2, 1, 0x81, 4])
     assert np.frombuffer(frame, "<u4", 3, offset=4).tolist() == [400_000, 400_000, len(frame)]
 
 
 @pytest.mark.parametrize("name", ["block1", "block3", "block5"])
-def test_smaller_than_blosc_s_own_frames(name: str) -> None:
-    """Crops that overlap repeat each other: there matches are what counts, and are found."""
+def test_frames_are_smaller_than_blosc_s_own(name: str) -> None:
+    """Overlapping crops repeat each other, so the frames must use matches."""
     values = feature_maps()[name].reshape(-1)
     columns = np.flatnonzero(values).astype(np.int32)
     values = values[columns]
@@ -101,7 +101,7 @@ def test_smaller_than_blosc_s_own_frames(name: str) -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16])
 @pytest.mark.parametrize("name", ["block1", "block3", "block5"])
-def test_no_larger_than_blosc_s_own_where_numbers_are_small(
+def test_frames_of_small_numbers_are_not_larger_than_blosc_s_own(
     name: str, dtype: npt.DTypeLike
 ) -> None:
     maps = feature_maps()[name][:4]
@@ -113,7 +113,7 @@ def test_no_larger_than_blosc_s_own_where_numbers_are_small(
         assert len(frame) <= len(BLOSC.encode(numbers))
 
 
-def test_the_same_frame_in_every_thread() -> None:
+def test_every_thread_makes_the_same_frame() -> None:
     chunks = [*NUMBERS.values()] * 4
     alone = [compress(chunk, differences=False) for chunk in chunks]
     with ThreadPoolExecutor(4) as threads:
@@ -125,8 +125,8 @@ def texts(*values: str) -> Any:
 
 
 @pytest.mark.parametrize("length", [0, 1, 100, 251, 252, 253, 60_000, 65_790, 70_000])
-def test_every_size_that_a_frame_can_say(length: int) -> None:
-    """Zstandard writes it in 1, 2 or 4 bytes."""
+def test_texts_with_sizes_of_1_2_and_4_bytes_are_read(length: int) -> None:
+    """Zstandard writes the size of a frame in 1, 2 or 4 bytes."""
     written = texts("x" * length, "é")
     assert decode_text(encode_text(written), 2).tolist() == written.tolist()
 
@@ -136,8 +136,8 @@ def test_every_size_that_a_frame_can_say(length: int) -> None:
 )
 @example(["ab", "é", "\0a"])
 @example(["a", "bcd", "ef"])
-def test_texts_as_utf8(written: list[str]) -> None:
-    """Of equal and of other lengths, in bytes."""
+def test_texts_are_written_as_utf_8(written: list[str]) -> None:
+    """Texts of equal and of different lengths in bytes."""
     encoded = [text.encode() for text in written]
     offsets, data = decode_utf8(encode_text(texts(*written)), len(written))
     assert data == b"".join(encoded)
@@ -148,8 +148,8 @@ def test_texts_as_utf8(written: list[str]) -> None:
 @pytest.mark.parametrize(
     "pieces", [(b"\xff", b"\xff"), (b"\xc3", b"\xa9"), (b"a", b"\xc3\xa9\xa9")]
 )
-def test_what_is_not_utf8(pieces: tuple[bytes, bytes]) -> None:
-    """The second is valid only where both are one text."""
+def test_invalid_utf_8_is_refused(pieces: tuple[bytes, bytes]) -> None:
+    """The second pair of texts would be valid UTF-8 only if joined."""
     lines = b"".join(struct.pack("<I", len(piece)) + piece for piece in pieces)
     frame = bytes(numcodecs.Zstd(1).encode(struct.pack("<I", 2) + lines))
     for decode in (decode_utf8, decode_text):
@@ -158,13 +158,13 @@ def test_what_is_not_utf8(pieces: tuple[bytes, bytes]) -> None:
 
 
 @pytest.mark.parametrize("size", [1 << 20, (1 << 32) + 5])
-def test_a_size_in_eight_bytes(size: int) -> None:
+def test_frames_with_sizes_of_eight_bytes_are_refused(size: int) -> None:
     frame = b"\x28\xb5\x2f\xfd\xe0" + struct.pack("<Q", size) + b"\x01\x00\x00"
     with pytest.raises((ValueError, RuntimeError)):
         decode_text(sealed(frame), 1)
 
 
-def test_as_much_as_may_be() -> None:
+def test_text_up_to_the_limit_is_read() -> None:
     assert most_text_bytes(0) == TEXTS_BYTES
     assert most_text_bytes(1000) == TEXTS_BYTES + 1000 * TEXT_BYTES
     long = "x" * (TEXTS_BYTES - 8)
@@ -174,7 +174,7 @@ def test_as_much_as_may_be() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 1 << 30])
-def test_another_number_of_texts(count: int) -> None:
+def test_another_number_of_texts_is_refused(count: int) -> None:
     with pytest.raises(ValueError, match="2 texts in"):
         decode_text(encode_text(texts("a", "b")), count)
 
@@ -182,12 +182,12 @@ def test_another_number_of_texts(count: int) -> None:
 @pytest.mark.parametrize(
     "frame", [b"", b"\x28\xb5\x2f\xfd", b"\x28\xb5\x2f\xfd\x00\x88\0\0", b"x" * 9]
 )
-def test_what_is_no_frame_of_a_known_size(frame: bytes) -> None:
+def test_frames_without_a_known_size_are_refused(frame: bytes) -> None:
     with pytest.raises(ValueError, match="Zstandard frame"):
         decode_text(sealed(frame), 1)
 
 
-def test_a_second_frame_finds_no_room() -> None:
+def test_a_second_frame_is_refused() -> None:
     frame = bytes(numcodecs.Zstd(1).encode(numcodecs.VLenUTF8().encode(texts("a"))))
     with pytest.raises((ValueError, RuntimeError)):
         decode_text(sealed(frame + frame), 1)

@@ -1,4 +1,4 @@
-"""The JSON schemas of the two documents say what readers take, as far as a schema can."""
+"""The JSON schemas of the two documents describe what readers accept, as far as schemas can."""
 
 import json
 from copy import deepcopy
@@ -33,14 +33,14 @@ def faults(name: str, document: object) -> list[str]:
 
 
 @pytest.mark.parametrize("name", schemas())
-def test_the_schemas_that_are_shipped_are_those_of_the_documents(name: str) -> None:
-    """Whoever changes a document copies what `schemas` gives to the file that is named."""
+def test_the_shipped_schemas_are_those_of_the_classes(name: str) -> None:
+    """After changing a document, write the result of `schemas` to the named file."""
     shipped = files("sparsefeat.store.format").joinpath(name).read_text(encoding="utf-8")
     assert json.loads(shipped) == json.loads(json.dumps(schemas()[name]))
     Draft202012Validator.check_schema(schemas()[name])
 
 
-def test_what_is_written_is_valid(header: dict[str, Any], tmp_path: Path) -> None:
+def test_written_documents_are_valid(header: dict[str, Any], tmp_path: Path) -> None:
     assert faults("header.schema.json", header) == []
     for number in range(3):
         write_store(tmp_path, [make_batch([number])])
@@ -50,7 +50,7 @@ def test_what_is_written_is_valid(header: dict[str, Any], tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", HEADERS)
-def test_what_is_not_valid_is_refused(header: dict[str, Any], name: str) -> None:
+def test_invalid_documents_are_refused(header: dict[str, Any], name: str) -> None:
     document = deepcopy(header)
     HEADERS[name](document)
     if faults("header.schema.json", document):

@@ -1,4 +1,4 @@
-"""What docs/format.md says is enough to read a store, and to commit to one, without sparsefeat."""
+"""docs/format.md is enough to read a store, and to commit to one, without sparsefeat."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from ..data import SMALL, make_batch, make_reject, write_store
 
 Entry = list[Any]
 
-# zarr-python warns of the codecs for differences and halves, which are its own.
+# zarr-python warns of its own codecs for differences and halves.
 pytestmark = pytest.mark.filterwarnings("ignore:Numcodecs codecs are not in the Zarr version 3")
 
 
@@ -61,7 +61,7 @@ def read_parts(folder: Path, snapshot: dict[str, Any]) -> Iterator[tuple[Entry, 
 
 
 def read_rows(folder: Path) -> tuple[list[str], dict[str, npt.NDArray[Any]]]:
-    """Ids and dense layers of all rows that count."""
+    """Return ids and dense layers of all rows that are not excluded."""
     snapshot = read_snapshot(folder, newest(folder))
     ids: list[str] = []
     layers: dict[str, list[Any]] = {name: [] for name in snapshot["layers"]}
@@ -85,7 +85,7 @@ def read_rows(folder: Path) -> tuple[list[str], dict[str, npt.NDArray[Any]]]:
 
 
 def commit(folder: Path, before: int, changed: list[Entry], rows: int) -> None:
-    """Commit entries that changed, with the snapshot before as the base."""
+    """Commit changed entries, with the previous snapshot as the base."""
     base = json.loads((folder / f"snapshots/{before:08d}.json").read_bytes())["crc32c"]
     fields = {"format": 1, "number": before + 1, "created": "", "operation": "by hand"}
     document = fields | {"rows": rows, "parts": changed, "base": [before, base]}
@@ -107,7 +107,7 @@ def store_with_everything(folder: Path) -> None:
     write_store(folder, [make_batch([22])])
 
 
-def test_the_page_is_enough_to_read(tmp_path: Path) -> None:
+def test_the_page_is_enough_to_read_a_store(tmp_path: Path) -> None:
     store_with_everything(tmp_path)
     ids, layers = read_rows(tmp_path)
     store = Store(tmp_path)

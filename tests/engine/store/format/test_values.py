@@ -34,7 +34,7 @@ def check(values: Values, given: Batch[Csr]) -> None:
         ("uint8", "uint8"),
     ],
 )
-def test_choices(text: str, same: str) -> None:
+def test_choices_are_parsed_and_printed(text: str, same: str) -> None:
     values = Values.parse(text)
     assert str(values) == same
     assert Values.parse(same) == values
@@ -44,18 +44,18 @@ def test_choices(text: str, same: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "f32", "bits:0", "bits:24", "bits:07", "bits:", "int8", "bits:-1"]
 )
-def test_what_is_no_choice(text: str) -> None:
+def test_invalid_choices_are_refused(text: str) -> None:
     with pytest.raises(InputError, match="expected float32, float16, bfloat16, bits:1 to bits:23"):
         Values.parse(text)
 
 
 @pytest.mark.parametrize(("kind", "bits"), [("bits", 0), ("bits", 23), ("uint8", 7), ("int4", 23)])
-def test_what_can_not_be_built(kind: Any, bits: int) -> None:
+def test_invalid_combinations_are_refused(kind: Any, bits: int) -> None:
     with pytest.raises(InputError, match="bits of 1 to 22"):
         Values(kind=kind, bits=bits)
 
 
-def test_what_float16_can_not_hold_is_said() -> None:
+def test_values_beyond_float16_are_named() -> None:
     values = Values.parse("float16")
     check(values, batch([[1, 0], [65519, np.inf]]))
     with pytest.raises(InputError, match=r"bild-1-ä\.jpg' has the value 65520 in x, beyond 65,504"):
@@ -65,7 +65,7 @@ def test_what_float16_can_not_hold_is_said() -> None:
 
 
 @pytest.mark.parametrize("value", [-1e-9, np.nan, np.inf])
-def test_what_uint8_can_not_hold_is_said(value: float) -> None:
+def test_values_that_uint8_can_not_store_are_named(value: float) -> None:
     values = Values.parse("uint8")
     check(values, batch([[1, 0], [1e38, 1e-45]]))
     with pytest.raises(InputError, match="not a positive number, as uint8 holds them: choose"):
@@ -74,7 +74,7 @@ def test_what_uint8_can_not_hold_is_said(value: float) -> None:
         check(Values.parse(other), batch([[value]]))
 
 
-def test_layers_before_relu_are_not_for_uint8() -> None:
+def test_uint8_refuses_pre_activations() -> None:
     layers = [Layer(name="block5_conv3", shape=(1,)), Layer(name="block5_conv3/pre", shape=(1,))]
     Values.parse("uint8").check_layers(layers[:1])
     Values.parse("bits:7").check_layers(layers)
@@ -82,7 +82,7 @@ def test_layers_before_relu_are_not_for_uint8() -> None:
         Values.parse("uint8").check_layers(layers)
 
 
-def test_the_loss_of_rows() -> None:
+def test_the_loss_of_rows_is_measured() -> None:
     csr = encode(np.array([[3, 0, 4], [0, 0, 0], [1, 0, 0]], np.float32))
     loss = Loss.of(csr, np.array([3, 5, 1], np.float32))
     assert loss.rows == 3
@@ -93,7 +93,7 @@ def test_the_loss_of_rows() -> None:
     assert msgspec.convert(loss.to_json(), Loss) == loss
 
 
-def test_losses_add_up() -> None:
+def test_losses_of_batches_are_combined() -> None:
     csr = encode(np.array([[3, 0, 4], [0, 0, 0], [1, 0, 2]], np.float32))
     stored = np.array([3, 5, 1, 2.5], np.float32)
     whole = Loss.of(csr, stored)
@@ -106,12 +106,12 @@ def test_losses_add_up() -> None:
     assert Loss() + whole == whole
 
 
-def test_what_is_not_finite_is_not_counted() -> None:
+def test_rows_that_are_not_finite_do_not_count_as_loss() -> None:
     csr = encode(np.array([[3, np.nan, 4, np.inf]], np.float32))
     assert Loss.of(csr, csr.data) == Loss(rows=1)
 
 
-def test_no_rows_lose_nothing() -> None:
+def test_no_rows_have_no_loss() -> None:
     empty = Csr(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), 4)
     assert Loss.of(empty, empty.data) == Loss()
 
@@ -119,7 +119,7 @@ def test_no_rows_lose_nothing() -> None:
 @pytest.mark.parametrize(
     "change", [{"rows": -1}, {"rows": True}, {"relative_l2": None}, {"cosine_min": "1"}]
 )
-def test_a_loss_from_anybody(change: dict[str, Any]) -> None:
+def test_an_invalid_loss_is_refused(change: dict[str, Any]) -> None:
     fields: dict[str, object] = {**Loss(rows=1).to_json(), **change}
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(fields, Loss)

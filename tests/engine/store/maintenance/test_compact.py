@@ -1,4 +1,4 @@
-"""Compaction keeps what a reader sees, bit for bit, and takes fewer parts for it."""
+"""Compaction changes no row that a reader sees, and makes fewer parts."""
 
 import pickle
 import resource
@@ -36,7 +36,7 @@ from ..data import (
     part_folders,
     write_store,
 )
-from ..part.test_encoders import SCALES, counted, layer_facts
+from ..part.test_encoders import SCALES, layer_facts, whole_multiples
 from ..part.test_encoders import write as write_values
 
 N_PARTS = 8  # of three rows each
@@ -86,7 +86,7 @@ def assert_same(folder: Path, expected: Store) -> None:
         np.testing.assert_array_equal(*channels)
 
 
-def test_what_a_reader_sees_stays(store: Path, pieces: Path) -> None:
+def test_readers_see_the_same_rows_in_fewer_parts(store: Path, pieces: Path) -> None:
     calls: list[tuple[int, int]] = []
     done = compact(store, rows_per_part=10, progress=lambda *now: calls.append(now))
     assert (done.parts_before, done.parts_after, done.rows) == (8, 3, 24)
@@ -101,7 +101,7 @@ def test_what_a_reader_sees_stays(store: Path, pieces: Path) -> None:
     assert_same(store, Store(pieces))
 
 
-def test_once_is_enough(store: Path) -> None:
+def test_a_second_compaction_changes_nothing(store: Path) -> None:
     compact(store, rows_per_part=10)
     before = digests(store)
     done = compact(store, rows_per_part=10)
@@ -109,7 +109,7 @@ def test_once_is_enough(store: Path) -> None:
     assert digests(store) == before
 
 
-def test_compacting_what_was_compacted(store: Path, pieces: Path) -> None:
+def test_compacted_parts_can_be_compacted_again(store: Path, pieces: Path) -> None:
     compact(store, rows_per_part=10)
     write_store(store, [make_batch(range(24, 28))])
     assert len(names(store)) == 4
@@ -121,7 +121,7 @@ def test_compacting_what_was_compacted(store: Path, pieces: Path) -> None:
     assert list(Store(store).obs["bytes"][:24]) == list(Store(pieces).obs["bytes"])
 
 
-def test_the_old_parts_stay_until_they_are_vacuumed(store: Path, pieces: Path) -> None:
+def test_old_parts_stay_until_vacuum(store: Path, pieces: Path) -> None:
     before = names(pieces)
     compact(store)
     assert {path.stem for path in leftovers(store)} == {*before}
@@ -131,7 +131,7 @@ def test_the_old_parts_stay_until_they_are_vacuumed(store: Path, pieces: Path) -
     assert_same(store, Store(pieces))
 
 
-def test_removed_rows_are_left_out(store: Path) -> None:
+def test_removed_rows_are_dropped(store: Path) -> None:
     remove(store, "bytes in [1001, 1002, 1014]")
     expected = Store(store)
     done = compact(store, rows_per_part=3)
@@ -140,7 +140,7 @@ def test_removed_rows_are_left_out(store: Path) -> None:
     assert_same(store, expected)
 
 
-def test_where_rows_come_from_is_kept(store: Path) -> None:
+def test_the_provenance_of_rows_is_preserved(store: Path) -> None:
     compact(store, rows_per_part=100)
     (part,) = Store(store).parts
     origins = [(origin.rows, origin.provenance) for origin in part.header.origins]
@@ -150,14 +150,14 @@ def test_where_rows_come_from_is_kept(store: Path) -> None:
     assert Store(store).parts[0].header.origins == part.header.origins
 
 
-def test_one_provenance_stays_as_it_was(store: Path) -> None:
+def test_equal_provenance_is_stored_once(store: Path) -> None:
     compact(store, rows_per_part=12)
     for run, part in enumerate(Store(store).parts):
         assert part.header.provenance == {"run": run}
         assert part.header.origins == ()
 
 
-def test_no_part_says_more_than_can_be_read_again(tmp_path: Path) -> None:
+def test_parts_are_not_joined_if_their_metadata_would_be_too_large(tmp_path: Path) -> None:
     for number in range(4):
         provenance = {"command": "x" * (JSON_BYTES // 10), "run": number}
         write_store(tmp_path, [make_batch([number])], provenance=provenance)
@@ -167,7 +167,7 @@ def test_no_part_says_more_than_can_be_read_again(tmp_path: Path) -> None:
     assert verify(tmp_path).ok
 
 
-def test_metadata_that_could_not_be_read_again(
+def test_metadata_that_are_too_large_are_refused(
     store: Path, pieces: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = digests(store)
@@ -179,7 +179,7 @@ def test_metadata_that_could_not_be_read_again(
     assert_same(store, Store(pieces))
 
 
-def test_full_parts_stay(tmp_path: Path) -> None:
+def test_full_parts_are_not_rewritten(tmp_path: Path) -> None:
     first = 0
     for count in (9, 2, 3, 9, 4, 1, 5, 2):
         write_store(tmp_path, [make_batch(range(first, first + count))])
@@ -192,12 +192,12 @@ def test_full_parts_stay(tmp_path: Path) -> None:
     assert list(Store(tmp_path).obs.index) == before
 
 
-def test_a_part_may_be_full_of_bytes(store: Path) -> None:
+def test_parts_may_be_full_by_bytes(store: Path) -> None:
     row_bytes = sum(part.header.rows for part in Store(store).parts)
     assert compact(store, rows_per_part=1000, bytes_per_part=row_bytes, dry_run=True).groups == ()
 
 
-def test_everything_is_written_anew(store: Path, pieces: Path) -> None:
+def test_all_parts_are_rewritten_on_request(store: Path, pieces: Path) -> None:
     old = names(store)
     done = compact(store, rows_per_part=3, everything=True)
     assert done.groups == tuple((name,) for name in old)
@@ -209,7 +209,7 @@ def test_a_part_is_never_split(store: Path) -> None:
     assert compact(store, rows_per_part=2, everything=True).parts_after == N_PARTS
 
 
-def test_no_part_gets_more_non_zeros_than_readers_can_count(
+def test_parts_are_not_joined_beyond_the_limit_of_nnz(
     store: Path, pieces: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nnz = [part.layers["fc"].nnz for part in Store(store).parts]
@@ -219,7 +219,7 @@ def test_no_part_gets_more_non_zeros_than_readers_can_count(
     assert_same(store, Store(pieces))
 
 
-def test_a_dry_run_says_what_would_be_done(store: Path) -> None:
+def test_a_dry_run_reports_what_would_be_done(store: Path) -> None:
     before = digests(store)
     planned = compact(store, rows_per_part=10, dry_run=True)
     assert planned.bytes_after is None
@@ -229,7 +229,7 @@ def test_a_dry_run_says_what_would_be_done(store: Path) -> None:
         assert getattr(planned, field) == getattr(done, field)
 
 
-def test_rows_without_elements_between_those_that_stay(tmp_path: Path) -> None:
+def test_rows_of_only_zeros_are_preserved(tmp_path: Path) -> None:
     layer = Layer(name="x", shape=(5,))
     rows = np.eye(6, 5, dtype=np.float32)
     rows[[2, 3]] = 0
@@ -243,7 +243,7 @@ def test_rows_without_elements_between_those_that_stay(tmp_path: Path) -> None:
     assert verify(tmp_path).ok
 
 
-def test_rejects_that_gave_a_row_go(tmp_path: Path) -> None:
+def test_rejects_whose_image_has_a_row_are_dropped(tmp_path: Path) -> None:
     tried = make_reject(1)
     row = make_row(1, path=tried.path, bytes=tried.bytes, mtime_ns=tried.mtime_ns)
     layers = make_batch([1]).layers
@@ -257,12 +257,12 @@ def test_rejects_that_gave_a_row_go(tmp_path: Path) -> None:
     assert verify(tmp_path).ok
 
 
-def test_values_of_every_kind_stay(tmp_path: Path) -> None:
+def test_values_of_every_kind_are_preserved(tmp_path: Path) -> None:
     values = np.array(
         [[0, np.inf, 1e-45, 0, 3], [-1, 0, 0, 0, np.nan], [0, 0, 0, 0, 0], [1, 2, 3, 4, 5]],
         np.float32,
     )
-    values[1, 4] = np.frombuffer(b"\x01\x00\xc0\x7f", "<f4")[0]  # a NaN that says something
+    values[1, 4] = np.frombuffer(b"\x01\x00\xc0\x7f", "<f4")[0]  # a NaN with a payload
     layers = [Layer(name="sparse", shape=(5,)), Layer(name="dense/pre", shape=(1, 1, 5))]
     for number in range(4):
         row = values[[number]]
@@ -280,7 +280,7 @@ def test_values_of_every_kind_stay(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("values", ["float16", "bits:9"])
-def test_rounded_values_stay_and_so_does_what_they_lost(tmp_path: Path, values: str) -> None:
+def test_rounded_values_and_their_loss_are_preserved(tmp_path: Path, values: str) -> None:
     before = write_values(tmp_path / "before", values)
     shutil.copytree(tmp_path / "before", tmp_path / "after")
     assert compact(tmp_path / "after").parts_after == 1
@@ -292,16 +292,18 @@ def test_rounded_values_stay_and_so_does_what_they_lost(tmp_path: Path, values: 
         assert facts[0]["values"] == facts[1]["values"]
 
 
-def test_linear_codes_stay_codes(tmp_path: Path) -> None:
-    before = write_values(tmp_path / "before", "float32", counted, scales={"sparse": SCALES})
+def test_linear_codes_are_preserved(tmp_path: Path) -> None:
+    before = write_values(
+        tmp_path / "before", "float32", whole_multiples, scales={"sparse": SCALES}
+    )
     shutil.copytree(tmp_path / "before", tmp_path / "after")
     assert compact(tmp_path / "after").parts_after == 1
     assert_same(tmp_path / "after", before)
     assert layer_facts(tmp_path / "after", "sparse")["values"] == "uint8 linear codes"
 
 
-def test_codes_with_other_scales_are_not_merged(tmp_path: Path) -> None:
-    """They would have to be rounded again."""
+def test_parts_whose_codes_have_other_scales_are_not_joined(tmp_path: Path) -> None:
+    """Their values would have to be rounded again."""
     before = write_values(tmp_path / "before", "uint8")
     shutil.copytree(tmp_path / "before", tmp_path / "after")
     assert compact(tmp_path / "after").groups == ()
@@ -311,7 +313,7 @@ def test_codes_with_other_scales_are_not_merged(tmp_path: Path) -> None:
     assert_same(tmp_path / "merged", before)
 
 
-def test_a_store_that_was_open(store: Path) -> None:
+def test_an_open_store_can_be_read_until_vacuum(store: Path) -> None:
     before = Store(store)
     expected = before["fc"].to_scipy().toarray()
     sent = pickle.dumps(before)
@@ -333,7 +335,7 @@ def test_a_store_that_was_open(store: Path) -> None:
     assert Store(store)["fc"].shape == (24, 40)
 
 
-def test_a_compaction_while_all_is_verified(store: Path) -> None:
+def test_a_compaction_during_verify_is_no_damage(store: Path) -> None:
     def meanwhile(done: int, total: int) -> None:
         if done == 1:
             compact(store, vacuum=True)
@@ -343,7 +345,7 @@ def test_a_compaction_while_all_is_verified(store: Path) -> None:
     assert verify(store).findings == ()
 
 
-def test_writing_goes_on_where_it_was(store: Path) -> None:
+def test_appending_continues_after_a_compaction(store: Path) -> None:
     compact(store)
     write_store(store, [make_batch(range(20, 27))], provenance={"run": 2})
     assert list(Store(store).obs["bytes"]) == [1000 + number for number in range(27)]
@@ -351,7 +353,7 @@ def test_writing_goes_on_where_it_was(store: Path) -> None:
         assert writer.index.statuses([make_reject(99)]) == ["rejected"]
 
 
-def test_it_stops_between_parts(store: Path, pieces: Path) -> None:
+def test_a_stop_ends_a_compaction_between_parts(store: Path, pieces: Path) -> None:
     stop = threading.Event()
     done = compact(store, rows_per_part=10, progress=lambda *_: stop.set(), stop=stop)
     assert done.stopped
@@ -361,7 +363,7 @@ def test_it_stops_between_parts(store: Path, pieces: Path) -> None:
     assert len(Store(store).parts) == 3
 
 
-def test_an_interrupt_loses_the_part_in_hand_only(store: Path, pieces: Path) -> None:
+def test_an_interrupt_loses_only_the_current_part(store: Path, pieces: Path) -> None:
     def interrupt(done: int, total: int) -> None:
         if done > total / 2:
             raise KeyboardInterrupt
@@ -373,7 +375,7 @@ def test_an_interrupt_loses_the_part_in_hand_only(store: Path, pieces: Path) -> 
     assert_same(store, Store(pieces))
 
 
-def test_a_disk_that_refuses(store: Path, pieces: Path) -> None:
+def test_a_write_error_changes_nothing(store: Path, pieces: Path) -> None:
     with ExitStack() as full:
 
         def fill(done: int, total: int) -> None:
@@ -387,20 +389,20 @@ def test_a_disk_that_refuses(store: Path, pieces: Path) -> None:
     assert_same(store, Store(pieces))
 
 
-def test_a_damaged_part_stops_it(store: Path, pieces: Path) -> None:
+def test_a_damaged_part_stops_a_compaction(store: Path, pieces: Path) -> None:
     part = part_folders(store)[4]
     file = part / "obsm" / "block5_pool" / "data" / "c.0"
-    sound = file.read_bytes()
-    file.write_bytes(sound[:9] + bytes([sound[9] ^ 1]) + sound[10:])
+    intact = file.read_bytes()
+    file.write_bytes(intact[:9] + bytes([intact[9] ^ 1]) + intact[10:])
     with pytest.raises(StoreCorruptError, match=part.name):
         compact(store, rows_per_part=10)
     assert len(Store(store).parts) == 6
-    file.write_bytes(sound)
+    file.write_bytes(intact)
     assert_same(store, Store(pieces))
 
 
 @pytest.mark.filterwarnings("ignore:Numcodecs codecs are not in the Zarr version 3")
-def test_indices_out_of_order_stop_it(tmp_path: Path) -> None:
+def test_indices_out_of_order_stop_a_compaction(tmp_path: Path) -> None:
     from zarr import open_group
 
     for numbers in ([0, 1], [2, 3]):
@@ -419,7 +421,7 @@ def test_indices_out_of_order_stop_it(tmp_path: Path) -> None:
     assert digests(tmp_path) == tampered
 
 
-def test_what_is_no_store(tmp_path: Path) -> None:
+def test_a_folder_without_a_store_is_refused(tmp_path: Path) -> None:
     for dry_run in (False, True):
         with pytest.raises(StoreNotFoundError, match="extract into it first"):
             compact(tmp_path, dry_run=dry_run)

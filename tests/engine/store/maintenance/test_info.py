@@ -1,4 +1,4 @@
-"""What `info` and `history` say of a store."""
+"""`info` and `history` describe a store."""
 
 import shutil
 import threading
@@ -27,7 +27,7 @@ def files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_the_figures_are_those_of_the_files(store: Path) -> None:
+def test_sizes_are_those_of_the_files(store: Path) -> None:
     facts: Any = info(store)
     assert (facts["snapshot"], facts["rows"], facts["parts"]) == (2, 7, 2)
     assert (facts["excluded"], facts["rejected"]) == (0, 0)
@@ -55,7 +55,7 @@ def test_the_figures_are_those_of_the_files(store: Path) -> None:
     assert facts["layers"]["fc"]["encoding"] == "dense"
 
 
-def test_no_part_is_opened(store: Path) -> None:
+def test_info_opens_no_part(store: Path) -> None:
     expected: Any = info(store)
     shutil.rmtree(store / "parts")
     facts: Any = info(store)
@@ -63,7 +63,7 @@ def test_no_part_is_opened(store: Path) -> None:
     assert facts == expected
 
 
-def test_rejects_and_what_was_lost_are_asked_of_the_parts(tmp_path: Path) -> None:
+def test_rejects_and_losses_are_read_from_the_parts(tmp_path: Path) -> None:
     write_store(tmp_path / "rejects", [make_batch([0], rejects=[make_reject(1), make_reject(2)])])
     write_store(tmp_path / "rejects", [make_batch([1], rejects=[make_reject(1)])])
     assert info(tmp_path / "rejects")["rejected"] == 2
@@ -77,7 +77,7 @@ def test_rejects_and_what_was_lost_are_asked_of_the_parts(tmp_path: Path) -> Non
         )
 
 
-def test_removed_rows_take_room_until_it_is_compacted(store: Path) -> None:
+def test_removed_rows_take_space_until_compaction(store: Path) -> None:
     remove(store, "bytes < 1002")
     facts: Any = info(store)
     assert (facts["rows"], facts["excluded"], facts["snapshot"]) == (5, 2, 3)
@@ -90,8 +90,8 @@ def test_removed_rows_take_room_until_it_is_compacted(store: Path) -> None:
     assert after["layers"]["fc"]["nnz"] == 5 * 40
 
 
-def test_files_that_others_delete_meanwhile(store: Path) -> None:
-    """Writers make and delete temporary files all the time."""
+def test_files_that_are_deleted_meanwhile_do_no_harm(store: Path) -> None:
+    """Writers create and delete temporary files all the time."""
     enough = threading.Event()
 
     def churn() -> None:
@@ -111,7 +111,7 @@ def test_files_that_others_delete_meanwhile(store: Path) -> None:
         other.join()
 
 
-def test_a_snapshot_that_is_not_there(store: Path) -> None:
+def test_a_missing_snapshot_is_an_error(store: Path) -> None:
     with pytest.raises(InputError, match=r"has no snapshot 9, expected one of 1 to 2"):
         info(store, snapshot=9)
     with pytest.raises(StoreNotFoundError, match="nowhere"):
@@ -122,7 +122,7 @@ def facts_of(commits: list[Commit]) -> list[tuple[int, str, int, int | None, int
     return [(c.snapshot, c.operation, c.rows, c.added, c.parts) for c in commits]
 
 
-def test_history(store: Path) -> None:
+def test_history_lists_commits(store: Path) -> None:
     write_store(store, [make_batch(range(6, 9))], operation="update")
     remove(store, "bytes == 1000")
     compact(store)
@@ -143,7 +143,7 @@ def test_history(store: Path) -> None:
     assert facts_of(history(store)) == [(5, "compact", 8, None, 1)]
 
 
-def test_history_of_snapshots_that_refer_to_others(tmp_path: Path) -> None:
+def test_history_works_with_chains_of_snapshots(tmp_path: Path) -> None:
     for number in range(70):
         write_store(tmp_path, [make_batch([number])])
     assert facts_of(history(tmp_path)) == [
@@ -158,11 +158,11 @@ def test_history_of_snapshots_that_refer_to_others(tmp_path: Path) -> None:
     assert history(tmp_path)[-1].added == 1
 
 
-def test_a_damaged_snapshot(store: Path) -> None:
-    compact(store)  # whose snapshot refers to no other
+def test_a_damaged_snapshot_is_reported(store: Path) -> None:
+    compact(store)  # their snapshot refers to no other one
     file = store / "snapshots" / "00000001.json"
     file.write_bytes(file.read_bytes().replace(b"extract", b"Extract"))
     with pytest.raises(StoreCorruptError, match=r"00000001\.json is damaged"):
         history(store)
-    file.unlink()  # which the second one refers to
+    file.unlink()  # the second one refers to it
     assert facts_of(history(store)) == [(2, "extract", 7, None, None), (3, "compact", 7, 0, 1)]

@@ -1,4 +1,4 @@
-"""Merging takes every row once, and leaves the sources alone."""
+"""Merging adds each row once, and doesn't change the sources."""
 
 import resource
 import shutil
@@ -54,7 +54,7 @@ def numbers(folder: Path) -> list[int]:
     return [int(size) - 1000 for size in Store(folder).obs["bytes"]]
 
 
-def test_every_row_once_in_the_order_of_the_sources(stores: tuple[Path, Path, Path]) -> None:
+def test_rows_are_merged_once_in_the_order_of_the_sources(stores: tuple[Path, Path, Path]) -> None:
     monday, tuesday, week = stores
     before = [digests(monday), digests(tuesday)]
     calls: list[tuple[int, int]] = []
@@ -81,7 +81,7 @@ def test_every_row_once_in_the_order_of_the_sources(stores: tuple[Path, Path, Pa
     ]
 
 
-def test_again_adds_nothing(stores: tuple[Path, Path, Path]) -> None:
+def test_merging_again_adds_nothing(stores: tuple[Path, Path, Path]) -> None:
     monday, tuesday, week = stores
     merge([monday, tuesday], week)
     before = digests(week)
@@ -91,19 +91,19 @@ def test_again_adds_nothing(stores: tuple[Path, Path, Path]) -> None:
     assert digests(week) == before
 
 
-def test_into_a_store_that_is_there(stores: tuple[Path, Path, Path]) -> None:
+def test_merging_appends_to_an_existing_store(stores: tuple[Path, Path, Path]) -> None:
     monday, tuesday, _ = stores
     before = digests(monday)
     done = merge(tuesday, monday)
     assert (done.rows, done.duplicates, done.rejected) == (3, 2, 1)
     assert numbers(monday) == list(range(9))
     assert before.items() <= digests(monday).items()
-    # What the store says of a reject is kept.
+    # The output's own record of a reject is preserved.
     assert sorted(Store(monday).rejected["reason"]) == ["early", "truncated"]
     assert verify(monday).findings == ()
 
 
-def test_parts_are_filled_and_never_split(stores: tuple[Path, Path, Path]) -> None:
+def test_parts_are_joined_and_never_split(stores: tuple[Path, Path, Path]) -> None:
     monday, tuesday, week = stores
     merge([monday, tuesday], week, rows_per_part=4)
     assert [part.header.rows for part in Store(week).parts] == [4, 3, 2]
@@ -112,7 +112,7 @@ def test_parts_are_filled_and_never_split(stores: tuple[Path, Path, Path]) -> No
     assert [part.header.rows for part in Store(week).parts] == [2, 2, 2, 1, 2]
 
 
-def test_a_merge_that_was_stopped_goes_on(stores: tuple[Path, Path, Path]) -> None:
+def test_a_stopped_merge_can_be_continued(stores: tuple[Path, Path, Path]) -> None:
     monday, tuesday, week = stores
     stop = threading.Event()
     done = merge(
@@ -125,7 +125,7 @@ def test_a_merge_that_was_stopped_goes_on(stores: tuple[Path, Path, Path]) -> No
     assert list(Store(week).rejected["reason"]) == ["late", "truncated"]
 
 
-def test_a_reject_that_another_store_could_read(tmp_path: Path) -> None:
+def test_rejects_whose_image_has_a_row_elsewhere_are_dropped(tmp_path: Path) -> None:
     tried = make_reject(1)
     row = make_row(1, path=tried.path, bytes=tried.bytes, mtime_ns=tried.mtime_ns)
     write_store(tmp_path / "a", [make_batch([], rejects=[tried])])
@@ -136,7 +136,7 @@ def test_a_reject_that_another_store_could_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("existing", [False, True])
-def test_stores_that_differ(tmp_path: Path, existing: bool) -> None:
+def test_stores_with_other_settings_are_refused(tmp_path: Path, existing: bool) -> None:
     a, b, out = tmp_path / "a", tmp_path / "b", tmp_path / "out"
     write_store(a, [make_batch([0])])
     layers = [*SMALL[:2], Layer(name="fc", shape=(41,))]
@@ -151,7 +151,7 @@ def test_stores_that_differ(tmp_path: Path, existing: bool) -> None:
         assert len(Store(out)) == 1
 
 
-def test_what_cannot_be_merged(stores: tuple[Path, Path, Path]) -> None:
+def test_wrong_sources_and_outputs_are_refused(stores: tuple[Path, Path, Path]) -> None:
     monday, tuesday, week = stores
     link = monday.parent / "link"
     link.symlink_to(tuesday)
@@ -169,7 +169,7 @@ def test_what_cannot_be_merged(stores: tuple[Path, Path, Path]) -> None:
     assert [path.name for path in week.iterdir()] == ["thesis.tex"]
 
 
-def test_an_output_that_is_being_written(stores: tuple[Path, Path, Path]) -> None:
+def test_the_output_may_be_written_meanwhile(stores: tuple[Path, Path, Path]) -> None:
     monday, tuesday, week = stores
     with StoreWriter.open(week, layers=SMALL, settings={"pool": "none"}, provenance={}) as writer:
         writer.append(make_batch([3, 20]))
@@ -180,10 +180,10 @@ def test_an_output_that_is_being_written(stores: tuple[Path, Path, Path]) -> Non
     assert verify(week).ok
 
 
-def test_rows_that_another_writer_adds_between_two_parts(
+def test_rows_that_another_writer_adds_meanwhile_are_stored_once(
     stores: tuple[Path, Path, Path],
 ) -> None:
-    """Whatever part of the merge they would come in: the part in hand, or a later one."""
+    """Whether they are in the current part of the merge or in a later one."""
     monday, tuesday, week = stores
     write_store(week, [make_batch([20])])
 
@@ -199,7 +199,7 @@ def test_rows_that_another_writer_adds_between_two_parts(
     assert verify(week).ok
 
 
-def test_an_output_that_is_compacted_between_two_parts(stores: tuple[Path, Path, Path]) -> None:
+def test_the_output_may_be_compacted_meanwhile(stores: tuple[Path, Path, Path]) -> None:
     monday, tuesday, week = stores
     before: list[int] = []
 
@@ -215,8 +215,8 @@ def test_an_output_that_is_compacted_between_two_parts(stores: tuple[Path, Path,
     assert verify(week).ok
 
 
-def test_copies_of_a_store_that_have_become_different(stores: tuple[Path, Path, Path]) -> None:
-    """Their parts have the same names."""
+def test_copies_of_a_store_that_have_diverged_are_merged(stores: tuple[Path, Path, Path]) -> None:
+    """Their parts have the same names, but different excluded rows."""
     monday, _, week = stores
     copy: Path = shutil.copytree(monday, monday.parent / "copy")
     remove(copy, "bytes == 1000")
@@ -230,8 +230,8 @@ def test_copies_of_a_store_that_have_become_different(stores: tuple[Path, Path, 
 
 
 @pytest.mark.parametrize("existing", [False, True])
-def test_layers_in_another_order(tmp_path: Path, existing: bool) -> None:
-    """Stores whose layers are the same, but were named in another order."""
+def test_layers_may_be_in_another_order(tmp_path: Path, existing: bool) -> None:
+    """The stores have the same layers, named in another order."""
     a, b, out = tmp_path / "a", tmp_path / "b", tmp_path / "out"
     turned = SMALL[::-1]
     write_store(a, [make_batch([0, 1])])
@@ -248,7 +248,9 @@ def test_layers_in_another_order(tmp_path: Path, existing: bool) -> None:
         np.testing.assert_array_equal(got.toarray(), expected.to_scipy().toarray())
 
 
-def test_rows_that_have_all_been_added_meanwhile(stores: tuple[Path, Path, Path]) -> None:
+def test_a_part_whose_rows_were_all_added_meanwhile_is_dropped(
+    stores: tuple[Path, Path, Path],
+) -> None:
     monday, _, week = stores
     write_store(week, [make_batch([20])])
 
@@ -264,7 +266,7 @@ def test_rows_that_have_all_been_added_meanwhile(stores: tuple[Path, Path, Path]
     assert leftovers(week) == []
 
 
-def test_rows_of_a_condition(stores: tuple[Path, Path, Path]) -> None:
+def test_a_condition_selects_rows(stores: tuple[Path, Path, Path]) -> None:
     monday, tuesday, week = stores
     done = merge([monday, tuesday], week, where="bytes >= 1003 and bytes < 1008")
     assert (done.rows, done.duplicates, done.rejected) == (5, 2, 0)
@@ -273,22 +275,24 @@ def test_rows_of_a_condition(stores: tuple[Path, Path, Path]) -> None:
         merge(monday, week, where="size > 3")
 
 
-def test_a_damaged_source(stores: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_source_is_an_error(
+    stores: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monday, tuesday, week = stores
     part = part_folders(tuesday)[1]
     file = part / "obsm" / "block5_pool" / "data" / "c.0"
-    sound = file.read_bytes()
-    file.write_bytes(sound[:9] + bytes([sound[9] ^ 1]) + sound[10:])
+    intact = file.read_bytes()
+    file.write_bytes(intact[:9] + bytes([intact[9] ^ 1]) + intact[10:])
     with pytest.raises(StoreCorruptError, match=part.name):
         merge([monday, tuesday], week, rows_per_part=4)
     assert verify(week).findings == ()
     assert numbers(week) == list(range(7))
-    file.write_bytes(sound)
+    file.write_bytes(intact)
     merge([monday, tuesday], week, rows_per_part=4)
     assert numbers(week) == list(range(9))
 
 
-def test_a_disk_that_refuses(stores: tuple[Path, Path, Path]) -> None:
+def test_a_write_error_leaves_a_valid_output(stores: tuple[Path, Path, Path]) -> None:
     with (
         no_more_than(resource.RLIMIT_FSIZE, 1000),
         pytest.raises(StoreWriteError, match=r"week can't be written \(File too large"),
@@ -297,7 +301,7 @@ def test_a_disk_that_refuses(stores: tuple[Path, Path, Path]) -> None:
     assert not stores[2].exists()
 
 
-def test_another_folder_in_the_outputs_place_gets_no_rows(tmp_path: Path) -> None:
+def test_a_folder_that_replaces_the_output_gets_no_rows(tmp_path: Path) -> None:
     a, out, away = tmp_path / "a", tmp_path / "out", tmp_path / "away"
     for number in range(3):
         write_store(a, [make_batch([number])])

@@ -1,4 +1,4 @@
-"""Rows that were removed count no more; all others are as they were."""
+"""Removed rows are no longer in the store, and all others are unchanged."""
 
 import resource
 import shutil
@@ -13,7 +13,7 @@ from sparsefeat.storage import LocalStorage
 from sparsefeat.store import Store, StoreWriter, compact, history, info, merge, remove, verify
 
 from ...refusals import no_more_than
-from ..conftest import Forge
+from ..conftest import WriterProcess
 from ..data import (
     SMALL,
     assert_same_floats,
@@ -42,7 +42,7 @@ def numbers(folder: Path) -> list[int]:
 
 
 def assert_rows(folder: Path, expected: list[int]) -> None:
-    """All that can be asked of the store is of these rows."""
+    """Check that everything that can be read from the store belongs to these rows."""
     assert verify(folder).ok
     opened = Store(folder)
     assert (len(opened), numbers(folder)) == (len(expected), expected)
@@ -58,7 +58,7 @@ def assert_rows(folder: Path, expected: list[int]) -> None:
         assert zeros.per_channel.tolist() == per_channel.tolist()
 
 
-def test_rows_of_a_condition(store: Path) -> None:
+def test_rows_that_match_a_condition_are_removed(store: Path) -> None:
     before = Store(store)
     done = remove(store, "label == 'folder 1' or bytes == 1000")
     assert (done.rows, done.rows_left) == (4, 5)
@@ -67,14 +67,14 @@ def test_rows_of_a_condition(store: Path) -> None:
     assert history(store)[-1].operation == "remove"
     assert history(store)[-1].added == -4
     assert info(store)["excluded"] == 4
-    # What was open, and the snapshot before, have them still.
+    # An open store and the previous snapshot still have them.
     assert len(before["fc"][:].toarray()) == 9
     assert len(Store(store, snapshot=before.snapshot.number)) == 9
     assert remove(store, "bytes == 1003").rows_left == 4
     assert_rows(store, [2, 5, 6, 8])
 
 
-def test_a_dry_run_and_rows_that_are_not_there(store: Path) -> None:
+def test_a_dry_run_and_a_condition_without_matches_change_nothing(store: Path) -> None:
     before = digests(store)
     done = remove(store, "bytes < 1004", dry_run=True)
     assert (done.rows, done.rows_left) == (4, 5)
@@ -83,7 +83,7 @@ def test_a_dry_run_and_rows_that_are_not_there(store: Path) -> None:
     assert digests(store) == before
 
 
-def test_a_whole_part_goes_but_for_its_rejects(store: Path) -> None:
+def test_a_part_without_rows_keeps_its_rejects(store: Path) -> None:
     remove(store, "bytes < 1006")
     first, last = Store(store).snapshot.parts
     assert (first.n_rows, first.rejected, last.n_rows) == (0, 1, 3)
@@ -94,7 +94,7 @@ def test_a_whole_part_goes_but_for_its_rejects(store: Path) -> None:
     assert Store(store).rejected["path"].tolist() == ["broken-1.png"]
 
 
-def test_all_rows(tmp_path: Path) -> None:
+def test_all_rows_can_be_removed(tmp_path: Path) -> None:
     write_store(tmp_path, [make_batch(range(3))])
     done = remove(tmp_path, "bytes > 0")
     assert (done.rows, done.rows_left) == (3, 0)
@@ -107,7 +107,7 @@ def test_all_rows(tmp_path: Path) -> None:
     assert_rows(tmp_path, [2, 1])
 
 
-def test_a_later_extraction_adds_them_again(store: Path) -> None:
+def test_a_later_extraction_adds_removed_rows_again(store: Path) -> None:
     remove(store, "bytes == 1004")
     settings = {"pool": "none"}
     with StoreWriter.open(store, layers=SMALL, settings=settings, provenance={}) as writer:
@@ -116,8 +116,8 @@ def test_a_later_extraction_adds_them_again(store: Path) -> None:
     assert_rows(store, [0, 1, 2, 3, 5, 6, 7, 8, 4])
 
 
-def beaten(monkeypatch: pytest.MonkeyPatch, other: Callable[[], object]) -> None:
-    """Let another process commit just before the next commit."""
+def commit_before_the_next(monkeypatch: pytest.MonkeyPatch, other: Callable[[], object]) -> None:
+    """Call a function just before the next commit, as if another process was faster."""
     create = LocalStorage.create
 
     def late(storage: LocalStorage, key: str, content: bytes, **options: Any) -> bool:
@@ -128,37 +128,41 @@ def beaten(monkeypatch: pytest.MonkeyPatch, other: Callable[[], object]) -> None
     monkeypatch.setattr(LocalStorage, "create", late)
 
 
-def test_rows_appended_meanwhile(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    beaten(monkeypatch, lambda: write_store(store, [make_batch([9])]))
+def test_rows_appended_meanwhile_stay(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit_before_the_next(monkeypatch, lambda: write_store(store, [make_batch([9])]))
     done = remove(store, "bytes >= 1007")
     assert (done.rows, done.rows_left) == (2, 8)
     assert_rows(store, [0, 1, 2, 3, 4, 5, 6, 9])
 
 
-def test_parts_compacted_meanwhile(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    beaten(monkeypatch, lambda: compact(store))
+def test_rows_of_parts_that_were_compacted_meanwhile_are_removed(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit_before_the_next(monkeypatch, lambda: compact(store))
     done = remove(store, "bytes in [1001, 1007]")
     assert (done.rows, done.rows_left) == (2, 7)
     assert_rows(store, [0, 2, 3, 4, 5, 6, 8])
     assert len(Store(store).parts) == 1
 
 
-def test_the_same_rows_removed_meanwhile(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    beaten(monkeypatch, lambda: remove(store, "bytes in [1000, 1001]"))
+def test_rows_that_were_removed_meanwhile_count_once(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit_before_the_next(monkeypatch, lambda: remove(store, "bytes in [1000, 1001]"))
     done = remove(store, "bytes in [1001, 1002]")
     assert done.rows_left == 6
     assert_rows(store, [*range(3, 9)])
-    beaten(monkeypatch, lambda: remove(store, "bytes == 1005"))
+    commit_before_the_next(monkeypatch, lambda: remove(store, "bytes == 1005"))
     before = len(history(store))
     assert remove(store, "bytes == 1005").rows_left == 5
     assert len(history(store)) == before + 1
 
 
-def test_parts_that_changed_while_they_are_compacted(
+def test_a_compaction_skips_parts_that_changed_meanwhile(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only the compaction of what changed is given up, and leaves nothing behind."""
-    beaten(monkeypatch, lambda: remove(store, "bytes == 1001"))
+    """Only the compaction of changed parts is given up, and it leaves no files."""
+    commit_before_the_next(monkeypatch, lambda: remove(store, "bytes == 1001"))
     done = compact(store)
     assert (done.groups, done.lost, done.bytes_after) == ((), 1, 0)
     assert leftovers(store) == []
@@ -167,29 +171,33 @@ def test_parts_that_changed_while_they_are_compacted(
     assert_rows(store, [0, *range(2, 9)])
 
 
-def test_two_compactions_at_once(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_concurrent_compactions_lose_no_row(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = Store(store)
-    beaten(monkeypatch, lambda: compact(store, rows_per_part=6, everything=True))
+    commit_before_the_next(monkeypatch, lambda: compact(store, rows_per_part=6, everything=True))
     done = compact(store)
     assert (done.groups, done.lost) == ((), 1)
     assert_rows(store, [*range(9)])
     assert Store(store).obs.equals(expected.obs)
     assert len(Store(store).parts) == 2
-    assert len(leftovers(store)) == 3  # those that the other one has replaced
+    assert len(leftovers(store)) == 3  # the parts that the other one has replaced
 
 
-def test_a_removal_killed_at_any_moment(forge: Forge, store: Path, tmp_path: Path) -> None:
+def test_a_removal_killed_at_any_moment_is_complete_or_not_made(
+    writer_process: WriterProcess, store: Path, tmp_path: Path
+) -> None:
     calm: Path = shutil.copytree(store, tmp_path / "calm")
-    forge.start("dying", work="remove", folder=str(calm), dies_at=0)
-    calls = forge.answer("calls")
-    assert forge.finish() is None
+    writer_process.start("dying", work="remove", folder=str(calm), dies_at=0)
+    calls = writer_process.answer("calls")
+    assert writer_process.finish() is None
     left = numbers(calm)
     assert len(left) == 6
     seen = []
     for dies_at in range(1, calls + 1):
         folder: Path = shutil.copytree(store, tmp_path / f"killed {dies_at}")
-        forge.start("dying", work="remove", folder=str(folder), dies_at=dies_at)
-        assert forge.was_killed()
+        writer_process.start("dying", work="remove", folder=str(folder), dies_at=dies_at)
+        assert writer_process.was_killed()
         seen.append(numbers(folder))
         assert_rows(folder, seen[-1])
         remove(folder, "bytes % 3 == 0")
@@ -199,7 +207,7 @@ def test_a_removal_killed_at_any_moment(forge: Forge, store: Path, tmp_path: Pat
     assert all(each in ([*range(9)], left) for each in seen)
 
 
-def test_a_disk_that_refuses(store: Path) -> None:
+def test_a_write_error_removes_nothing(store: Path) -> None:
     with (
         no_more_than(resource.RLIMIT_FSIZE, 100),
         pytest.raises(StoreWriteError, match="File too large"),
@@ -208,7 +216,7 @@ def test_a_disk_that_refuses(store: Path) -> None:
     assert_rows(store, [*range(9)])
 
 
-def test_what_is_no_condition_or_no_store(store: Path) -> None:
+def test_invalid_conditions_and_missing_stores_are_refused(store: Path) -> None:
     before = digests(store)
     for condition in ("", "size > 3", "bytes >", "bytes"):
         with pytest.raises(InputError, match="condition"):

@@ -1,4 +1,4 @@
-"""Vacuum deletes what is no longer part of a store, and only after a time of grace."""
+"""Vacuum deletes what is no longer part of a store, and only after a grace period."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ from sparsefeat.store import (
 )
 
 from ...refusals import as_nobody
-from ..conftest import Forge
+from ..conftest import WriterProcess
 from ..data import SMALL, assert_same_floats, digests, leftovers, make_batch, write_store
 
 N_PARTS = 4
@@ -49,7 +49,7 @@ def store(tmp_path: Path) -> Path:
 
 
 def age(folder: Path, hours: float) -> None:
-    """Make all that is in a folder, and the folder, older."""
+    """Set back the times of a folder and of everything in it."""
     for path in (folder, *folder.rglob("*")):
         status = path.lstat()
         moment = status.st_mtime - hours * HOUR
@@ -73,7 +73,7 @@ def assert_whole(folder: Path, numbers: list[int]) -> None:
     assert_rows(Store(folder), numbers)
 
 
-def test_nothing_goes_within_the_time_of_grace(store: Path) -> None:
+def test_nothing_is_deleted_within_the_grace_period(store: Path) -> None:
     before = digests(store)
     done = vacuum(store)
     assert (done.parts, done.snapshots, done.leftovers, done.waiting) == (0, 0, 0, N_PARTS)
@@ -82,7 +82,7 @@ def test_nothing_goes_within_the_time_of_grace(store: Path) -> None:
     assert snapshots(store) == [1, 2, 3, 4, 5]
 
 
-def test_what_was_replaced_goes_when_the_time_is_over(store: Path) -> None:
+def test_replaced_parts_are_deleted_after_the_grace_period(store: Path) -> None:
     replaced = leftovers(store)
     files = [file for part in replaced for file in part.rglob("*") if file.is_file()]
     stored = sum(file.stat().st_size for file in files)
@@ -104,8 +104,8 @@ def test_what_was_replaced_goes_when_the_time_is_over(store: Path) -> None:
     assert vacuum(store).parts == 0
 
 
-def test_a_reader_of_what_was_the_newest_has_all_the_time_of_grace(tmp_path: Path) -> None:
-    """However old its parts and its snapshot are: what counts is when they were replaced."""
+def test_the_grace_period_begins_when_a_snapshot_is_replaced(tmp_path: Path) -> None:
+    """A reader of that snapshot has the whole period, however old its parts are."""
     for number in range(3):
         write_store(tmp_path, [make_batch([number])])
     age(tmp_path, 1000)
@@ -125,8 +125,8 @@ def test_a_reader_of_what_was_the_newest_has_all_the_time_of_grace(tmp_path: Pat
     assert_whole(tmp_path, [0, 1, 2])
 
 
-def test_a_part_at_work_is_kept(store: Path) -> None:
-    """Which no snapshot lists yet, nor ever will if its writer was killed."""
+def test_a_recent_part_that_no_snapshot_lists_is_kept(store: Path) -> None:
+    """Its writer may still be working, or may have been killed."""
     age(store, 1000)
     with StoreWriter.open(store, layers=SMALL, settings={"pool": "none"}, provenance={}) as writer:
         writer.append(make_batch([8]))
@@ -135,7 +135,7 @@ def test_a_part_at_work_is_kept(store: Path) -> None:
     assert_whole(store, [*range(9)])
 
 
-def test_a_writer_whose_part_was_taken_is_told_so(store: Path) -> None:
+def test_a_writer_whose_part_was_deleted_gets_an_error(store: Path) -> None:
     writer = StoreWriter.open(store, layers=SMALL, settings={"pool": "none"}, provenance={})
     writer.append(make_batch([8]))
     assert vacuum(store, older_than=0).parts == N_PARTS + 1
@@ -145,7 +145,7 @@ def test_a_writer_whose_part_was_taken_is_told_so(store: Path) -> None:
     assert_whole(store, [*range(8)])
 
 
-def test_what_would_go_is_told_where_nothing_may_be_written(store: Path) -> None:
+def test_a_dry_run_needs_no_permission_to_write(store: Path) -> None:
     age(store, 100)
     with as_nobody(store):
         assert vacuum(store, dry_run=True).parts == N_PARTS
@@ -154,14 +154,14 @@ def test_what_would_go_is_told_where_nothing_may_be_written(store: Path) -> None
     assert len(leftovers(store)) == N_PARTS
 
 
-def test_what_a_killed_writer_left(store: Path) -> None:
+def test_leftovers_of_a_killed_writer_are_deleted(store: Path) -> None:
     vacuum(store, older_than=0)
     (listed,) = (store / "parts").iterdir()
     for name in ("0123456789abcdef", "fedcba9876543210"):
         shutil.copytree(listed, store / "parts" / f"{name}.zarr")
-    (store / "parts" / "00112233aabbccdd.zarr").mkdir()  # it had only just begun
+    (store / "parts" / "00112233aabbccdd.zarr").mkdir()  # a part that had only just begun
     age(store, 25)
-    # Of one, a file deep inside is new.
+    # One of them has a recent file deep inside.
     (store / "parts" / "0123456789abcdef.zarr" / "obs" / "path" / "c.0").touch()
     done = vacuum(store)
     assert (done.parts, done.waiting) == (2, 1)
@@ -169,7 +169,7 @@ def test_what_a_killed_writer_left(store: Path) -> None:
     assert_whole(store, [*range(8)])
 
 
-def test_hidden_temporary_files_go_and_nothing_else(store: Path) -> None:
+def test_only_hidden_temporary_files_are_deleted(store: Path) -> None:
     vacuum(store, older_than=0)
     temporary = [store / each / ".0123.tmp" for each in ("", "parts", "snapshots")]
     others = [
@@ -192,7 +192,7 @@ def test_hidden_temporary_files_go_and_nothing_else(store: Path) -> None:
     assert_whole(store, [*range(8)])
 
 
-def test_snapshots_that_others_refer_to_stay(tmp_path: Path) -> None:
+def test_snapshots_that_others_refer_to_are_kept(tmp_path: Path) -> None:
     for number in range(40):
         write_store(tmp_path, [make_batch([number])])
     expected = Store(tmp_path)
@@ -207,8 +207,8 @@ def test_snapshots_that_others_refer_to_stay(tmp_path: Path) -> None:
     assert_whole(tmp_path, [*range(41)])
 
 
-def test_an_older_snapshot_of_the_time_of_grace_keeps_what_it_refers_to(tmp_path: Path) -> None:
-    """The newest one is a full one: all before are kept for readers of the last but one."""
+def test_an_older_snapshot_within_the_grace_period_keeps_its_bases(tmp_path: Path) -> None:
+    """The newest one is full; the others are kept for readers of the previous one."""
     for number in range(30):
         write_store(tmp_path, [make_batch([number])])
     before = [each.number for each in Store(tmp_path).snapshot.chain]
@@ -220,9 +220,9 @@ def test_an_older_snapshot_of_the_time_of_grace_keeps_what_it_refers_to(tmp_path
     assert_rows(Store(tmp_path, snapshot=30), [*range(30)])
 
 
-def test_removed_rows_can_be_read_for_the_time_of_grace(tmp_path: Path) -> None:
+def test_removed_rows_can_be_read_within_the_grace_period(tmp_path: Path) -> None:
     write_store(tmp_path, [make_batch([0, 1]), make_batch([2, 3])], rows_per_part=2)
-    remove(tmp_path, "bytes < 1002")  # all of a part
+    remove(tmp_path, "bytes < 1002")  # all rows of a part
     vacuum(tmp_path)
     assert_rows(Store(tmp_path, snapshot=2), [0, 1, 2, 3])
     age(tmp_path, 25)
@@ -230,26 +230,28 @@ def test_removed_rows_can_be_read_for_the_time_of_grace(tmp_path: Path) -> None:
     assert_whole(tmp_path, [2, 3])
 
 
-def test_a_vacuum_killed_at_any_moment(forge: Forge, tmp_path: Path) -> None:
+def test_a_vacuum_killed_at_any_moment_leaves_a_valid_store(
+    writer_process: WriterProcess, tmp_path: Path
+) -> None:
     made = tmp_path / "made"
     for number in range(5):
         write_store(made, [make_batch([number])])
     compact(made)
     (made / "parts" / ".0123.tmp").mkdir()
     calm: Path = shutil.copytree(made, tmp_path / "calm")
-    forge.start("dying", work="vacuum", folder=str(calm), dies_at=0)
-    calls = forge.answer("calls")
-    assert forge.finish() is None
+    writer_process.start("dying", work="vacuum", folder=str(calm), dies_at=0)
+    calls = writer_process.answer("calls")
+    assert writer_process.finish() is None
     moments = np.linspace(1, calls, 14, dtype=int).tolist()
     folder = tmp_path / "killed"
     counts = set()
     for dies_at in moments:
         shutil.copytree(made, folder)
-        forge.start("dying", work="vacuum", folder=str(folder), dies_at=dies_at)
-        assert forge.was_killed()
+        writer_process.start("dying", work="vacuum", folder=str(folder), dies_at=dies_at)
+        assert writer_process.was_killed()
         counts.add((len(leftovers(folder)), len(snapshots(folder))))
         assert_whole(folder, [*range(5)])
-        # Whatever can still be opened is whole, as long as its parts are there.
+        # Every snapshot that can still be opened is complete, as long as its parts exist.
         for number in snapshots(folder):
             assert len(Store(folder, snapshot=number)) == min(number, 5)
         vacuum(folder, older_than=0)
@@ -260,7 +262,7 @@ def test_a_vacuum_killed_at_any_moment(forge: Forge, tmp_path: Path) -> None:
     assert len(counts) > 5
 
 
-def test_commits_meanwhile_are_not_touched(store: Path) -> None:
+def test_commits_made_meanwhile_are_kept(store: Path) -> None:
     def meanwhile(done: int, total: int) -> None:
         if done == 1:
             write_store(store, [make_batch([8])])
@@ -270,7 +272,7 @@ def test_commits_meanwhile_are_not_touched(store: Path) -> None:
     assert_whole(store, [*range(9)])
 
 
-def test_two_at_once(store: Path) -> None:
+def test_two_concurrent_vacuums_do_no_harm(store: Path) -> None:
     def meanwhile(done: int, total: int) -> None:
         if done == 1:
             vacuum(store, older_than=0)
@@ -280,8 +282,8 @@ def test_two_at_once(store: Path) -> None:
     assert_whole(store, [*range(8)])
 
 
-def test_files_of_the_future(store: Path) -> None:
-    """From a machine whose clock was wrong: they are kept while others may read them."""
+def test_files_with_times_in_the_future_are_kept(store: Path) -> None:
+    """A machine with a wrong clock wrote them; readers may still need them."""
     age(store, -48)
     assert vacuum(store).parts == 0
     assert vacuum(store, older_than=0).parts == N_PARTS
@@ -294,13 +296,13 @@ def flip(file: Path) -> None:
     file.write_bytes(content)
 
 
-def test_nothing_is_deleted_while_a_snapshot_that_counts_is_damaged(store: Path) -> None:
+def test_nothing_is_deleted_if_a_needed_snapshot_is_damaged(store: Path) -> None:
     before = sorted(store.rglob("*"))
     flip(store / "snapshots" / "00000004.json")
     with pytest.raises(StoreCorruptError, match=r"00000004\.json"):
         vacuum(store)
     assert sorted(store.rglob("*")) == before
-    # Out of the time of grace it is not needed.
+    # After the grace period it isn't needed.
     assert vacuum(store, older_than=0).snapshots == 4
     assert_whole(store, [*range(8)])
     flip(store / "snapshots" / "00000005.json")
@@ -311,12 +313,12 @@ def test_nothing_is_deleted_while_a_snapshot_that_counts_is_damaged(store: Path)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a permission there")
-def test_parts_on_another_disk(store: Path, tmp_path: Path) -> None:
+def test_parts_may_be_links_to_another_disk(store: Path, tmp_path: Path) -> None:
     away = tmp_path / "away"
     (store / "parts").rename(away)
     (store / "parts").symlink_to(away)
     (part,) = (away / each.key.removeprefix("parts/") for each in Store(store).parts)
-    # Of a part that is a link, only the link goes.
+    # If a part is a link, only the link is deleted.
     elsewhere = tmp_path / "elsewhere"
     replaced = leftovers(store)[0]
     replaced.rename(elsewhere)
@@ -327,11 +329,11 @@ def test_parts_on_another_disk(store: Path, tmp_path: Path) -> None:
     assert_whole(store, [*range(8)])
 
 
-def test_a_store_without_rows(tmp_path: Path) -> None:
+def test_a_store_without_rows_can_be_vacuumed(tmp_path: Path) -> None:
     write_store(tmp_path, [make_batch([0, 1])])
     remove(tmp_path, "bytes > 0")
     assert vacuum(tmp_path, older_than=0).parts == 1
-    (tmp_path / "parts").rmdir()  # as some copying tools drop empty folders
+    (tmp_path / "parts").rmdir()  # some copying tools drop empty folders
     assert vacuum(tmp_path, older_than=0).parts == 0
     assert verify(tmp_path).ok
     write_store(tmp_path, [make_batch([1])])
@@ -339,7 +341,9 @@ def test_a_store_without_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("refuses", ["delete", "age", "names"])
-def test_a_disk_that_refuses(store: Path, monkeypatch: pytest.MonkeyPatch, refuses: str) -> None:
+def test_a_write_error_leaves_a_valid_store(
+    store: Path, monkeypatch: pytest.MonkeyPatch, refuses: str
+) -> None:
     before = digests(store)
     call: Callable[..., object] = getattr(LocalStorage, refuses)
 
@@ -356,12 +360,12 @@ def test_a_disk_that_refuses(store: Path, monkeypatch: pytest.MonkeyPatch, refus
 
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf")])
-def test_no_time(store: Path, seconds: float) -> None:
+def test_invalid_grace_periods_are_refused(store: Path, seconds: float) -> None:
     with pytest.raises(InputError, match="expected seconds from 0 on"):
         vacuum(store, older_than=seconds)
 
 
-def test_what_is_no_store(tmp_path: Path) -> None:
+def test_a_folder_without_a_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "0123456789abcdef.zarr").mkdir()
     with pytest.raises(StoreNotFoundError):

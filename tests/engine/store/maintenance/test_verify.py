@@ -1,4 +1,4 @@
-"""Damage of every kind is reported, and where it is."""
+"""Damage of every kind is reported with its location."""
 
 import hashlib
 import json
@@ -36,16 +36,16 @@ from ..data import (
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sound")
+def undamaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undamaged")
     batches = [make_batch(range(4), rejects=[make_reject(1)]), make_batch(range(4, 7))]
     write_store(folder, batches, rows_per_part=4)
     return folder
 
 
 @pytest.fixture
-def store(sound: Path, tmp_path: Path) -> Path:
-    folder: Path = shutil.copytree(sound, tmp_path / "store")
+def store(undamaged: Path, tmp_path: Path) -> Path:
+    folder: Path = shutil.copytree(undamaged, tmp_path / "store")
     return folder
 
 
@@ -53,13 +53,13 @@ def damage(report: VerifyReport) -> list[str]:
     return [str(finding) for finding in report.findings if not finding.harmless]
 
 
-def test_a_sound_store(sound: Path) -> None:
+def test_an_undamaged_store_has_no_findings(undamaged: Path) -> None:
     calls: list[tuple[int, int]] = []
-    report = verify(sound, progress=lambda done, total: calls.append((done, total)))
+    report = verify(undamaged, progress=lambda done, total: calls.append((done, total)))
     assert report.findings == ()
     assert report.ok
     assert (report.parts, report.rows, report.images) == (2, 7, 0)
-    files = [file for file in sound.glob("parts/**/*") if file.is_file()]
+    files = [file for file in undamaged.glob("parts/**/*") if file.is_file()]
     assert report.files == len(files)
     assert report.n_bytes == sum(file.stat().st_size for file in files)
     assert calls == [(1, 2), (2, 2)]
@@ -75,21 +75,21 @@ def flip(file: Path, bit: int) -> None:
     max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
-def test_a_flipped_bit_is_found_by_verifying_and_by_reading(
-    sound: Path, data: st.DataObject
+def test_a_flipped_bit_is_found_by_verify_and_by_reading(
+    undamaged: Path, data: st.DataObject
 ) -> None:
-    (part, *_) = part_folders(sound)
+    (part, *_) = part_folders(undamaged)
     files = sorted(path for path in part.rglob("c.*") if path.is_file())
     file = data.draw(st.sampled_from(files))
     bit = data.draw(st.integers(0, 8 * file.stat().st_size - 1))
     flip(file, bit)
     try:
         array = file.relative_to(part).as_posix().split("/c.")[0]
-        assert any(part.name in found and array in found for found in damage(verify(sound)))
+        assert any(part.name in found and array in found for found in damage(verify(undamaged)))
         with pytest.raises(StoreCorruptError, match=array):
-            Store(sound).parts[0].read(array)
+            Store(undamaged).parts[0].read(array)
         if array.startswith("obsm/"):
-            store = Store(sound)
+            store = Store(undamaged)
             layer = next(
                 name for name in store.layers if array.split("/")[1] == name.replace("/", ".")
             )
@@ -103,23 +103,23 @@ def test_a_flipped_bit_is_found_by_verifying_and_by_reading(
 
 @settings(max_examples=50, deadline=None)
 @given(data=st.data())
-def test_a_flipped_bit_in_metadata_is_found(sound: Path, data: st.DataObject) -> None:
-    (part, *_) = part_folders(sound)
+def test_a_flipped_bit_in_metadata_is_found(undamaged: Path, data: st.DataObject) -> None:
+    (part, *_) = part_folders(undamaged)
     file = part / "zarr.json"
     bit = data.draw(st.integers(0, 8 * file.stat().st_size - 1))
     flip(file, bit)
     try:
-        assert any(part.name in finding for finding in damage(verify(sound)))
+        assert any(part.name in finding for finding in damage(verify(undamaged)))
         with pytest.raises(StoreCorruptError, match="its checksum is not"):
-            Store(sound)["fc"][:]
+            Store(undamaged)["fc"][:]
     finally:
         flip(file, bit)
 
 
 @settings(max_examples=80, deadline=None)
 @given(data=st.data())
-def test_a_flipped_bit_in_a_snapshot_is_found(sound: Path, data: st.DataObject) -> None:
-    files = sorted((sound / "snapshots").glob("*.json"))
+def test_a_flipped_bit_in_a_snapshot_is_found(undamaged: Path, data: st.DataObject) -> None:
+    files = sorted((undamaged / "snapshots").glob("*.json"))
     file = data.draw(st.sampled_from(files))
     bit = data.draw(st.integers(0, 8 * file.stat().st_size - 1))
     flip(file, bit)
@@ -127,16 +127,16 @@ def test_a_flipped_bit_in_a_snapshot_is_found(sound: Path, data: st.DataObject) 
         if file == files[-1]:
             for look in (Store, verify):
                 with pytest.raises(StoreCorruptError, match=file.name):
-                    look(sound)
+                    look(undamaged)
         else:
             with pytest.raises(StoreCorruptError, match=file.name):
-                Store(sound, snapshot=int(file.stem))
+                Store(undamaged, snapshot=int(file.stem))
     finally:
         flip(file, bit)
 
 
-def test_every_file_counts(sound: Path) -> None:
-    (part, *_) = part_folders(sound)
+def test_missing_and_changed_files_are_found(undamaged: Path) -> None:
+    (part, *_) = part_folders(undamaged)
     files = sorted(path for path in part.rglob("*") if path.is_file())
     for file, change in zip(files, cycle(["missing", "empty", "shorter", "longer"])):
         stored = file.read_bytes()
@@ -150,13 +150,13 @@ def test_every_file_counts(sound: Path) -> None:
                     file.write_bytes(stored[:-1])
                 case "longer":
                     file.write_bytes(stored + b"\0")
-            assert damage(verify(sound)), file
+            assert damage(verify(undamaged)), file
         finally:
             file.write_bytes(stored)
 
 
-def test_part_layer_and_rows_are_named(tmp_path: Path) -> None:
-    """Three chunks of 262,144 elements, 5,000 of them in a row."""
+def test_findings_name_part_layer_and_rows(tmp_path: Path) -> None:
+    """Three chunks of 262,144 elements, with 5,000 elements per row."""
     layers = [Layer(name="block4_pool", shape=(10, 10, 500)), Layer(name="fc", shape=(5000,))]
     rng = np.random.default_rng(0)
     rows = 120
@@ -185,12 +185,12 @@ def test_part_layer_and_rows_are_named(tmp_path: Path) -> None:
     assert (finding.part, finding.layer) == (part.stem, "fc")
     # Chunks of 52 rows of 5,000 elements.
     assert finding.rows == (52, 104)
-    # What is elsewhere can still be read.
+    # Rows outside the damage can still be read.
     np.testing.assert_array_equal(Store(tmp_path)["fc"][[3, 110]].toarray(), full[[3, 110]])
 
 
 def rewrite(array: str, change: Callable[[np.ndarray[Any, Any]], None]) -> Callable[[Path], None]:
-    """Change values and write them with a sound checksum."""
+    """Change values and write them with a valid checksum."""
 
     def tamper(folder: Path) -> None:
         group = zarr.open_group(part_folders(folder)[0], mode="r+")
@@ -234,7 +234,7 @@ def put(place: int, value: float | str) -> Callable[[np.ndarray[Any, Any]], None
         (rewrite("uns/sparsefeat/rejected/_index", put(0, "00")), "", "rejected row 0 has not"),
     ],
 )
-def test_values_that_make_no_sense(
+def test_contradictory_values_are_found(
     store: Path, tamper: Callable[[Path], None], layer: str, what: str
 ) -> None:
     tamper(store)
@@ -252,7 +252,7 @@ def test_bounds_are_checked_before_scipy_sees_them(store: Path) -> None:
         Store(store)["block5_pool"][:]
 
 
-def test_values_that_are_not_finite_are_kept_and_reported(tmp_path: Path) -> None:
+def test_nan_and_infinity_are_stored_and_reported(tmp_path: Path) -> None:
     values = np.array([[1, 0, 2], [np.nan, 0, np.inf], [0, 0, 3]], np.float32)
     layer = Layer(name="x", shape=(3,))
     write_store(tmp_path, [make_batch(range(3), [layer], make=lambda *_: values)], [layer])
@@ -261,7 +261,7 @@ def test_values_that_are_not_finite_are_kept_and_reported(tmp_path: Path) -> Non
     np.testing.assert_array_equal(Store(tmp_path)["x"].to_scipy().toarray(), values)
 
 
-def test_a_part_that_is_no_part_at_all(store: Path) -> None:
+def test_a_part_without_valid_metadata_is_damage(store: Path) -> None:
     (part, *_) = part_folders(store)
     shutil.rmtree(part)
     part.mkdir()
@@ -278,7 +278,7 @@ def test_a_part_that_is_no_part_at_all(store: Path) -> None:
         for version in (1, 2, -1, "1", None, True)
     ],
 )
-def test_any_root_metadata(store: Path, root: str) -> None:
+def test_invalid_root_metadata_are_damage(store: Path, root: str) -> None:
     content = root.encode("utf-8", "surrogatepass")
     (part, *_) = part_folders(store)
     (part / "zarr.json").write_bytes(content)
@@ -290,7 +290,7 @@ def test_any_root_metadata(store: Path, root: str) -> None:
 
 @pytest.mark.parametrize("extent", [0, -1, 2**62, None, "x"])
 @pytest.mark.parametrize("key", ["shape", "chunk_shape"])
-def test_any_extents(store: Path, key: str, extent: object) -> None:
+def test_invalid_extents_are_damage(store: Path, key: str, extent: object) -> None:
     def edit(root: Any) -> None:
         node = root["consolidated_metadata"]["metadata"]["obsm/block5_pool/data"]
         (node if key == "shape" else node["chunk_grid"]["configuration"])[key] = [extent]
@@ -299,7 +299,7 @@ def test_any_extents(store: Path, key: str, extent: object) -> None:
     assert any("block5_pool" in found for found in damage(verify(store)))
 
 
-def test_a_missing_part_and_a_doubled_one(store: Path) -> None:
+def test_missing_and_duplicated_parts_are_found(store: Path) -> None:
     first, second = part_folders(store)
     copy = first.with_name("0123456789abcdef.zarr")
     shutil.copytree(first, copy)
@@ -311,7 +311,7 @@ def test_a_missing_part_and_a_doubled_one(store: Path) -> None:
     assert "is not there any more" in found[0]
 
 
-def test_parts_of_two_stores(store: Path, tmp_path: Path) -> None:
+def test_a_part_of_another_store_is_found(store: Path, tmp_path: Path) -> None:
     write_store(tmp_path / "other", [make_batch([50])], settings={"pool": "avg"})
     (theirs,) = part_folders(tmp_path / "other")
     shutil.copytree(theirs, store / "parts" / theirs.name)
@@ -323,7 +323,7 @@ def test_parts_of_two_stores(store: Path, tmp_path: Path) -> None:
     ]
 
 
-def test_leftovers_and_unknown_files_are_harmless(store: Path) -> None:
+def test_leftovers_and_unknown_files_are_reported_as_harmless(store: Path) -> None:
     (part, *_) = part_folders(store)
     shutil.copytree(part, store / "parts" / "0123456789abcdef.zarr")
     (part / "obs" / "._c.0").write_text("from a Mac")
@@ -340,12 +340,12 @@ def test_leftovers_and_unknown_files_are_harmless(store: Path) -> None:
     assert "obs/._c.0 belongs to nothing" in in_part
 
 
-def test_all_parts_are_missing(store: Path) -> None:
+def test_a_store_without_its_parts_is_damaged(store: Path) -> None:
     shutil.rmtree(store / "parts")
     assert len([line for line in damage(verify(store)) if "is not there any more" in line]) == 2
 
 
-def test_snapshots_that_refer_to_others(tmp_path: Path) -> None:
+def test_chains_of_snapshots_are_checked(tmp_path: Path) -> None:
     for number in range(4):
         write_store(tmp_path, [make_batch([number])])
     compact(tmp_path)
@@ -355,7 +355,7 @@ def test_snapshots_that_refer_to_others(tmp_path: Path) -> None:
     del document["crc32c"]
     write_snapshot(tmp_path, 1, {**document, "created": "later"})
     assert damage(verify(tmp_path)) == ["snapshot 2 refers to another snapshot 1 than there is"]
-    # As a vacuum that was cut off by a power failure may leave it.
+    # A vacuum that was cut off by a power failure may leave this.
     first.unlink()
     report = verify(tmp_path)
     assert report.ok
@@ -365,7 +365,7 @@ def test_snapshots_that_refer_to_others(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "snapshots").iterdir()] == ["00000005.json"]
 
 
-def test_without_its_newest_snapshot_it_is_the_store_before(store: Path) -> None:
+def test_without_its_newest_snapshot_a_store_is_the_previous_one(store: Path) -> None:
     (*_, newest) = sorted((store / "snapshots").iterdir())
     flip(newest, 200)
     with pytest.raises(StoreCorruptError, match=newest.name):
@@ -379,7 +379,7 @@ def test_without_its_newest_snapshot_it_is_the_store_before(store: Path) -> None
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes have no place in a folder there")
-def test_what_is_neither_file_nor_folder(store: Path) -> None:
+def test_a_pipe_in_a_part_is_damage(store: Path) -> None:
     os.mkfifo(part_folders(store)[0] / "obs" / "pipe")
     report = verify(store)
     assert not report.ok
@@ -388,7 +388,7 @@ def test_what_is_neither_file_nor_folder(store: Path) -> None:
 
 @pytest.fixture
 def photographs(tmp_path: Path) -> Path:
-    """Files, a store of their records, and their folder moved elsewhere since."""
+    """Image files whose folder was moved, beside a store with their records."""
     folder = tmp_path / "photos"
     (folder / "a b").mkdir(parents=True)
     names = ["one.jpg", "a b/zwei-ä.jpg", "50% off.jpg", os.fsdecode(b"caf\xe9.jpg")]
@@ -402,13 +402,13 @@ def photographs(tmp_path: Path) -> Path:
     return folder
 
 
-def test_originals_that_are_there(photographs: Path) -> None:
+def test_unchanged_originals_give_no_findings(photographs: Path) -> None:
     report = verify(photographs.parent / "store", source=photographs)
     assert (report.findings, report.changes) == ((), ())
     assert report.images == 4
 
 
-def test_originals_of_two_folders(photographs: Path, tmp_path: Path) -> None:
+def test_originals_of_two_folders_are_compared(photographs: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     (photographs / "one.jpg").rename(other / "one.jpg")
@@ -421,7 +421,7 @@ def test_originals_of_two_folders(photographs: Path, tmp_path: Path) -> None:
         verify(tmp_path / "store", source=tmp_path / "gone")
 
 
-def test_originals_that_are_not(photographs: Path) -> None:
+def test_missing_and_changed_originals_are_found(photographs: Path) -> None:
     (photographs / "one.jpg").unlink()
     (photographs / "a b" / "zwei-ä.jpg").write_bytes(b"image X")
     (photographs / "50% off.jpg").write_bytes(b"longer than before")
@@ -438,7 +438,7 @@ def test_originals_that_are_not(photographs: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["../secret", "/etc/hostname", "a/../../x", "%zz", "nul\0"])
-def test_a_path_never_leads_out_of_the_source(tmp_path: Path, path: str) -> None:
+def test_paths_that_lead_out_of_the_source_are_not_followed(tmp_path: Path, path: str) -> None:
     batch = make_batch([0])
     write_store(tmp_path / "store", [Batch(rows=(make_row(0, path=path),), layers=batch.layers)])
     (tmp_path / "source").mkdir()

@@ -1,4 +1,4 @@
-"""A part is an AnnData file to those who know nothing of sparsefeat."""
+"""A part is an AnnData group for programs that don't know sparsefeat."""
 
 import json
 import subprocess
@@ -44,7 +44,7 @@ print(json.dumps({
 
 
 def read_with_anndata(part: Path, scratch: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read a part in an interpreter that has the site's packages, but none of its .pth files."""
+    """Read a part in an interpreter that has the site's packages but ignores .pth files."""
     arrays = scratch / "arrays.npz"
     site = sysconfig.get_path("purelib")
     answer = subprocess.run(
@@ -81,7 +81,7 @@ def test_anndata_reads_a_part(tmp_path: Path) -> None:
     assert told["index"] == [row_id(row) for row in rows]
     for column, values in told["obs"].items():
         assert values == [getattr(row, column) for row in rows]
-    columns = [field.name for field in fields(Row) if field.name != "extra"]  # nothing is kept
+    columns = [field.name for field in fields(Row) if field.name != "extra"]  # no column is kept
     assert list(told["obs"]) == columns
     for column, values in told["rejected"].items():
         assert values == [getattr(reject, column) for reject in rejects]
@@ -101,7 +101,7 @@ def test_anndata_reads_a_part_without_rows(tmp_path: Path) -> None:
     assert told["rejected"]["path"] == ["broken-1.png"]
 
 
-def test_every_array_is_checked_and_as_specified(tmp_path: Path) -> None:
+def test_every_array_has_the_specified_codecs(tmp_path: Path) -> None:
     """docs/format.md, "Codecs"."""
     write_store(tmp_path, [make_batch(range(3), rejects=[make_reject(1)])])
     nodes = nodes_of(part_folders(tmp_path)[0])
@@ -131,7 +131,7 @@ def test_every_array_is_checked_and_as_specified(tmp_path: Path) -> None:
     }
 
 
-def test_a_column_of_one_value_takes_no_file(tmp_path: Path) -> None:
+def test_a_column_of_one_value_has_no_file(tmp_path: Path) -> None:
     rows = [make_row(number, label="") for number in range(5)]
     batch = make_batch(range(5), rejects=[make_reject(1), make_reject(2)])
     write_store(tmp_path, [Batch(rows=tuple(rows), layers=batch.layers, rejects=batch.rejects)])
@@ -140,7 +140,7 @@ def test_a_column_of_one_value_takes_no_file(tmp_path: Path) -> None:
     def with_files(table: str) -> set[str]:
         return {file.parent.name for file in (part / table).rglob("c.*")}
 
-    # An empty text and 0 are what an array without files holds anyway, and so have to be written.
+    # Empty text and 0 are written, because an array without files would read as these anyway.
     held = {"_index", "path", "label", "bytes", "mtime_ns", "sha256", "height"}
     assert with_files("obs") == held
     assert with_files("uns/sparsefeat/rejected") == {
@@ -152,9 +152,9 @@ def test_a_column_of_one_value_takes_no_file(tmp_path: Path) -> None:
     }
     opened = Store(tmp_path)
     with warnings.catch_warnings(action="ignore", category=zarr.errors.ZarrUserWarning):
-        read = zarr.open_group(part, mode="r")  # codecs of other arrays are numcodecs'
+        read = zarr.open_group(part, mode="r")  # other arrays have codecs of numcodecs
     for field in fields(Row):
-        if field.name == "extra":  # nothing is kept
+        if field.name == "extra":  # no column is kept
             continue
         expected = [getattr(row, field.name) for row in rows]
         assert opened.obs[field.name].tolist() == expected

@@ -1,4 +1,4 @@
-"""Arrays as the store writes them, read by us and by zarr; and what only damage can be."""
+"""Arrays of a store, read by sparsefeat and by zarr, and invalid metadata."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ def write(folder: Path, values: npt.NDArray[Any], **options: Any) -> tuple[Store
     return array, folder / "parts" / "one" / "x"
 
 
-# Shorter than a chunk, some chunks, more than a shard; rows that share chunks, and rows of several.
+# Less than a chunk, some chunks, more than a shard; rows that share chunks or need several.
 SHAPES = [
     (0,),
     (5,),
@@ -50,7 +50,7 @@ SHAPES = [
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.filterwarnings("ignore:.*Zarr version 3 specification")
-def test_reads_what_zarr_reads(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_arrays_are_read_as_by_zarr(tmp_path: Path, shape: tuple[int, ...]) -> None:
     differences = len(shape) == 1
     values = np.random.default_rng(0).integers(-9, 9, shape, np.int32)
     if not differences:
@@ -66,7 +66,7 @@ def test_reads_what_zarr_reads(tmp_path: Path, shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES[1:], ids=str)
-def test_gathers_stretches(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_stretches_are_gathered(tmp_path: Path, shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(0)
     values = rng.random(shape, np.float32)
     array, _ = write(tmp_path / "store", values)
@@ -89,7 +89,7 @@ def test_gathers_stretches(tmp_path: Path, shape: tuple[int, ...]) -> None:
         assert sum(seen) == length.sum()
 
 
-def test_rows_in_part(tmp_path: Path) -> None:
+def test_some_rows_are_read(tmp_path: Path) -> None:
     values = np.arange(900, dtype=np.float32).reshape(9, 100)
     array, _ = write(tmp_path / "store", values)
     assert np.array_equal(array.read(2, 5), values[2:5])
@@ -151,14 +151,14 @@ CHAIN = Chain(dtype=np.dtype(np.float32)).to_json()
     ],
     ids=str,
 )
-def test_metadata_that_no_store_has(changes: dict[str, Any]) -> None:
+def test_invalid_metadata_are_refused(changes: dict[str, Any]) -> None:
     ArrayMetadata.from_json(metadata_of())
     with pytest.raises((TypeError, ValueError, KeyError)):
         ArrayMetadata.from_json(json.loads(json.dumps(metadata_of(**changes))))
 
 
-def test_elements_that_no_file_can_hold(tmp_path: Path) -> None:
-    """A chunk takes some bytes at least: more can't be claimed than there are bytes for."""
+def test_more_elements_than_a_file_can_hold_are_refused(tmp_path: Path) -> None:
+    """Each chunk takes some bytes, so the size of a file limits the number of elements."""
     storage = LocalStorage(tmp_path)
     with pytest.raises(ValueError, match="no files for its 100 elements"):
         StoredArray(storage, "part/x", ArrayMetadata.from_json(metadata_of()))
@@ -185,7 +185,7 @@ def test_rows_are_copied_to_their_targets(lengths: list[int], data: st.DataObjec
         assert (np.diff(ascending) >= 0).all()
 
 
-def test_neighbours_are_one_segment() -> None:
+def test_neighbouring_rows_are_read_as_one_segment() -> None:
     source = np.array([0, 3, 3, 5, 9])
     rows = np.arange(4)
     segments = Segments.rows(rows, source, source, rows)
@@ -197,8 +197,8 @@ SCALES = np.array([1, 0.5, 0.25], np.float32)
 
 @pytest.mark.parametrize("index", [np.int32, np.int64])
 @pytest.mark.parametrize("squared", [False, True])
-def test_stretches_and_nothing_else(index: type[np.integer], squared: bool) -> None:
-    """One of them long enough for several threads."""
+def test_only_the_given_stretches_are_scaled(index: type[np.integer], squared: bool) -> None:
+    """One stretch is long enough for several threads."""
     codes = np.arange(1, 1_000_001, dtype=np.float32)
     indices = np.random.default_rng(0).integers(0, 300, 1_000_000).astype(index)
     segments = Segments(*(np.array(numbers) for numbers in ([0, 50], [60, 5], [900_000, 30])))
@@ -210,12 +210,12 @@ def test_stretches_and_nothing_else(index: type[np.integer], squared: bool) -> N
     np.testing.assert_array_equal(values, np.where(inside, expected, codes))
 
 
-@pytest.mark.parametrize("places", [[2], [3, 0, 1]])
+@pytest.mark.parametrize("targets", [[2], [3, 0, 1]])
 @pytest.mark.parametrize("squared", [False, True])
-def test_rows_and_no_others(places: list[int], squared: bool) -> None:
+def test_only_the_given_rows_are_scaled(targets: list[int], squared: bool) -> None:
     codes = np.arange(24, dtype=np.float32).reshape(4, 6)
     out = codes.copy()
-    scale_rows(np.array(places), out, SCALES, squared=squared)
+    scale_rows(np.array(targets), out, SCALES, squared=squared)
     expected = np.tile(SCALES, 2) * codes ** (1 + squared)
     for row in range(4):
-        np.testing.assert_array_equal(out[row], (expected if row in places else codes)[row])
+        np.testing.assert_array_equal(out[row], (expected if row in targets else codes)[row])

@@ -1,4 +1,4 @@
-"""Hostile stores: refused in one line, before memory or time is spent, whoever looks how."""
+"""Hostile stores are refused in one line, before memory or time is spent, by every reader."""
 
 import json
 import os
@@ -21,7 +21,7 @@ Ask = Callable[..., dict[str, Any]]
 
 @pytest.fixture(scope="session")
 def ask() -> Iterator[Ask]:
-    """Ask a confined process what it sees: see confined.py."""
+    """Ask a confined process how it reads a store: see confined.py."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.engine.store.confined"],
         cwd=ROOT,
@@ -58,15 +58,14 @@ def store(target: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_target_is_sound(ask: Ask, store: Path) -> None:
+def test_the_store_without_an_attack_is_undamaged(ask: Ask, store: Path) -> None:
     assert set(ask(folder=str(store)).values()) == {""}
     for name in ("info", "verify", "sparsity", "report"):
         answer = ask(folder=str(store), command=name)
         assert answer["code"] == 0, answer
 
 
-# Nodes' metadata are parsed by one function: a share of what can be wrong with them will do here,
-# and test_documents.py has all of it.
+# One function parses the metadata of nodes, so a sample of the attacks on them is enough here.
 CONFINED = [
     name
     for number, name in enumerate(ATTACKS)
@@ -96,7 +95,7 @@ def test_an_attack_is_refused_in_one_line(ask: Ask, store: Path, name: str) -> N
 
 
 @pytest.mark.parametrize("name", SNAPSHOTS)
-def test_a_snapshot_is_refused_in_one_line(ask: Ask, store: Path, name: str) -> None:
+def test_a_hostile_snapshot_is_refused_in_one_line(ask: Ask, store: Path, name: str) -> None:
     SNAPSHOTS[name](store)
     for look, error in ask(folder=str(store)).items():
         assert error.split(": ")[0] in REFUSALS, (look, error)
@@ -104,7 +103,7 @@ def test_a_snapshot_is_refused_in_one_line(ask: Ask, store: Path, name: str) -> 
         assert len(error) < 1000
 
 
-def test_rows_that_are_claimed_take_no_memory(ask: Ask, store: Path) -> None:
+def test_declared_rows_take_no_memory(ask: Ask, store: Path) -> None:
     crowd(store)
     outcomes = ask(folder=str(store))
     for name in ("matrix", "dense"):
@@ -117,7 +116,7 @@ def test_rows_that_are_claimed_take_no_memory(ask: Ask, store: Path) -> None:
         )
 
 
-# One of each kind: the commands see what the looks above see.
+# One of each kind, because commands read as the readers above do.
 SHOWN = [
     "header: rows beyond the tables",
     "header: settings nested deep",
@@ -130,7 +129,7 @@ SHOWN = [
     "indptr: past int64",
     "indices: far past the columns",
 ]
-NOT_READ = {  # by a command that says nothing of the data
+NOT_READ = {  # by a command that prints no data
     "info": (
         "header: ",
         "root: ",
@@ -145,7 +144,9 @@ NOT_READ = {  # by a command that says nothing of the data
 
 
 @pytest.mark.parametrize("command", ["info", "verify", "sparsity", "report"])
-def test_commands_say_so_in_one_line(ask: Ask, store: Path, target: Path, command: str) -> None:
+def test_commands_report_attacks_in_one_line(
+    ask: Ask, store: Path, target: Path, command: str
+) -> None:
     for name in SHOWN:
         shutil.rmtree(store)
         shutil.copytree(target, store)
@@ -167,7 +168,7 @@ def test_commands_say_so_in_one_line(ask: Ask, store: Path, target: Path, comman
 
 
 @pytest.mark.parametrize("command", ["info", "verify", "sparsity", "report"])
-def test_commands_advise_to_upgrade(ask: Ask, store: Path, command: str) -> None:
+def test_commands_advise_to_upgrade_for_newer_formats(ask: Ask, store: Path, command: str) -> None:
     (part,) = (store / "parts").iterdir()
 
     def edit(header: dict[str, Any]) -> None:

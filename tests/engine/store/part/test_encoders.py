@@ -1,4 +1,4 @@
-"""Values of fewer bits and as codes, through a store and back."""
+"""Values in fewer bits and as codes are written to a store and read."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,7 +46,7 @@ SCALES = ChannelScales(scales=(1.5 * 2.0 ** np.arange(-8, 8)).astype(np.float32)
 
 
 def activations(layer: Layer, numbers: Sequence[int]) -> Float32:
-    """Rows that follow from their numbers, some larger than all before."""
+    """Make rows from their numbers, some with larger values than all before."""
     out = np.empty((len(numbers), layer.n_features), np.float32)
     for place, number in enumerate(numbers):
         rng = np.random.default_rng((number, layer.n_features))
@@ -56,8 +56,8 @@ def activations(layer: Layer, numbers: Sequence[int]) -> Float32:
     return out
 
 
-def counted(layer: Layer, numbers: Sequence[int]) -> Float32:
-    """Whole numbers of STEPS in the sparse layer."""
+def whole_multiples(layer: Layer, numbers: Sequence[int]) -> Float32:
+    """Make whole multiples of SCALES in the sparse layer."""
     if layer is DENSE:
         return activations(layer, numbers)
     whole = np.random.default_rng(numbers[0]).integers(0, 256, (len(numbers), 144, 16))
@@ -90,7 +90,7 @@ def relative(got: Float32, expected: Float32) -> npt.NDArray[np.float64]:
     ("values", "worst"),
     [("float16", 5e-4), ("bfloat16", 4e-3), ("bits:1", 0.25), ("bits:16", 1e-5), ("uint8", 2e-2)],
 )
-def test_what_is_stored_and_what_it_has_lost(tmp_path: Path, values: str, worst: float) -> None:
+def test_values_and_their_loss_are_stored(tmp_path: Path, values: str, worst: float) -> None:
     store = write(tmp_path, values)
     assert len(store.parts) == 3
     assert info(tmp_path)["values"] == str(Values.parse(values))
@@ -119,8 +119,8 @@ def test_what_is_stored_and_what_it_has_lost(tmp_path: Path, values: str, worst:
 
 
 @pytest.mark.parametrize("values", ["float16", "bits:9", "uint8"])
-def test_stock_anndata_reads_them(tmp_path: Path, values: str) -> None:
-    """Rounded values as they are; codes as codes, of which a line of NumPy makes the values."""
+def test_anndata_reads_rounded_values_and_codes(tmp_path: Path, values: str) -> None:
+    """Rounded values are read directly; a line of NumPy computes values from codes."""
     store = write(tmp_path / "store", values)
     part = part_folders(tmp_path / "store")[0]
     _, arrays = read_with_anndata(part, tmp_path)
@@ -148,28 +148,30 @@ def test_float16_is_stored_in_two_bytes(tmp_path: Path) -> None:
     assert_same_floats(store["dense"].to_scipy().toarray(), expected)
 
 
-def test_fewer_bits_are_float32_to_every_reader(tmp_path: Path) -> None:
+def test_rounded_values_are_float32_for_every_reader(tmp_path: Path) -> None:
     store = write(tmp_path, "bits:5")
     expected = round_mantissa(activations(SPARSE, range(33)).reshape(-1), 5).reshape(33, -1)
     assert_same_floats(store["sparse"].to_scipy().toarray(), expected)
 
 
 def test_linear_codes_are_lossless(tmp_path: Path) -> None:
-    store = write(tmp_path, "float32", counted, scales={"sparse": SCALES, "dense": SCALES})
+    store = write(tmp_path, "float32", whole_multiples, scales={"sparse": SCALES, "dense": SCALES})
     stored = store.parts[1].layers["sparse"]
     assert stored.values == CodedValues(companding="linear", code_dtype="uint8")
     assert store.parts[1].layers["dense"].values is None
     for part in store.parts:
         assert part.array("obsm/sparse/data").metadata.dtype == np.uint8
         assert_same_floats(part.scales("sparse"), SCALES.scales)
-    expected = np.concatenate([counted(SPARSE, r) for r in ([0], range(1, 20), range(20, 33))])
+    expected = np.concatenate(
+        [whole_multiples(SPARSE, r) for r in ([0], range(1, 20), range(20, 33))]
+    )
     assert_same_floats(store["sparse"].to_scipy().toarray(), expected)
     assert_same_floats(store["sparse"].to_numpy().reshape(33, -1), expected)
     facts = layer_facts(tmp_path, "sparse")
     assert (facts["values"], facts["loss"]) == ("uint8 linear codes", None)
 
 
-def test_numbers_beyond_a_byte_take_two(tmp_path: Path) -> None:
+def test_codes_beyond_a_byte_take_two(tmp_path: Path) -> None:
     layer = Layer(name="x", shape=(40,))
     scales = ChannelScales(scales=np.full(40, 0.125, np.float32), largest=8415)
     for number, density in enumerate((0.3, 1.0)):
@@ -187,7 +189,7 @@ def test_numbers_beyond_a_byte_take_two(tmp_path: Path) -> None:
 
 def test_a_row_without_linear_codes_starts_a_new_part(tmp_path: Path) -> None:
     def make(layer: Layer, numbers: Sequence[int]) -> Float32:
-        rows = counted(layer, numbers)
+        rows = whole_multiples(layer, numbers)
         for place, number in enumerate(numbers):
             if number == 25 and layer is SPARSE:
                 rows[place, 3] = np.float32(1 / 3)
@@ -204,11 +206,11 @@ def test_a_row_without_linear_codes_starts_a_new_part(tmp_path: Path) -> None:
     assert verify(tmp_path).findings == ()
 
 
-def test_linear_codes_are_dropped_if_they_do_not_always_fit(tmp_path: Path) -> None:
-    """Otherwise rows that don't, each in another layer, would end one small part after another."""
+def test_after_a_row_that_does_not_fit_the_layer_stays_float32(tmp_path: Path) -> None:
+    """Otherwise rows that don't fit, now and then, would end one small part after another."""
 
     def make(layer: Layer, numbers: Sequence[int]) -> Float32:
-        rows = counted(SPARSE, numbers)
+        rows = whole_multiples(SPARSE, numbers)
         for place, number in enumerate(numbers):
             if number % 20 == (9 if layer is layers[0] else 18):
                 rows[place, 3] = np.float32(1 / 3)
@@ -224,25 +226,25 @@ def test_linear_codes_are_dropped_if_they_do_not_always_fit(tmp_path: Path) -> N
     assert [part.header.rows for part in parts] == [9, 9, 10, 10, 2]
 
 
-def test_first_rows_that_are_no_whole_numbers_are_stored_as_they_are(tmp_path: Path) -> None:
+def test_first_rows_that_are_not_whole_multiples_are_stored_as_float32(tmp_path: Path) -> None:
     other = ChannelScales(scales=SCALES.scales * np.float32(1.0000001))
-    store = write(tmp_path, "float32", counted, scales={"sparse": other})
+    store = write(tmp_path, "float32", whole_multiples, scales={"sparse": other})
     for part in part_folders(tmp_path):
         assert not (part / "uns" / "sparsefeat" / "scales").exists()
-    assert_same_floats(store["sparse"][1:20].toarray(), counted(SPARSE, range(1, 20)))
+    assert_same_floats(store["sparse"][1:20].toarray(), whole_multiples(SPARSE, range(1, 20)))
 
 
 def test_scales_are_ignored_if_bits_are_dropped(tmp_path: Path) -> None:
-    store = write(tmp_path, "bits:3", counted, scales={"sparse": SCALES})
+    store = write(tmp_path, "bits:3", whole_multiples, scales={"sparse": SCALES})
     assert str(store.parts[0].layers["sparse"].values) == "bits:3"
 
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 2**32), st.sampled_from([1, 3, 16]), st.floats(-36, 37), st.floats(0, 12))
-def test_the_error_bound_of_square_codes(
+def test_the_error_of_square_codes_is_bounded(
     seed: int, n_channels: int, scale: float, spread: float
 ) -> None:
-    """Off by the step times code + 1/2 at most, whatever the values; and no code is 0."""
+    """The error is at most the scale times (code + 1/2), and no code is 0."""
     rng = np.random.default_rng(seed)
     exponents = np.clip(scale + spread * rng.normal(size=(5, 4 * n_channels)), -44.5, 38)
     x = (10**exponents).astype(np.float32)
@@ -274,7 +276,7 @@ def test_a_largest_value_that_comes_last_is_not_clipped(tmp_path: Path) -> None:
     assert (np.abs(got[:-1] - 1) <= 1000 / 255**2 * 8.5).all()
 
 
-def test_a_batch_that_can_not_be_kept_leaves_no_trace(tmp_path: Path) -> None:
+def test_a_refused_batch_changes_nothing(tmp_path: Path) -> None:
     layer = Layer(name="x", shape=(2,))
     options: dict[str, Any] = {"layers": [layer], "settings": {}, "provenance": {}}
     batches = [
@@ -290,7 +292,7 @@ def test_a_batch_that_can_not_be_kept_leaves_no_trace(tmp_path: Path) -> None:
     assert writer.losses == {"x": Loss(rows=2)}
 
 
-def test_all_parts_keep_values_alike(tmp_path: Path) -> None:
+def test_all_parts_have_the_same_choice_of_values(tmp_path: Path) -> None:
     write_store(tmp_path, [make_batch([0], LAYERS, make=activations)], LAYERS, values="bfloat16")
     again: dict[str, Any] = {"layers": LAYERS, "settings": {"pool": "none"}, "provenance": {}}
     with pytest.raises(StoreMismatchError, match="values: got 'float32', expected 'bits:7'"):
@@ -301,7 +303,7 @@ def test_all_parts_keep_values_alike(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("values", ["float32", "float16", "bits:4", "uint8"])
-def test_parts_without_rows(tmp_path: Path, values: str) -> None:
+def test_parts_without_rows_can_have_codes(tmp_path: Path, values: str) -> None:
     empty = make_batch([], LAYERS, [make_reject(1)], activations)
     write_store(tmp_path, [empty], LAYERS, values=values, scales={"sparse": SCALES})
     assert verify(tmp_path).findings == ()
@@ -326,7 +328,7 @@ def test_a_code_of_zero_is_found(tmp_path: Path) -> None:
 
 
 def put_numbers(folder: Path, place: int, name: str, numbers: npt.NDArray[Any]) -> None:
-    """Put other numbers in the place of an array's, with all checksums."""
+    """Replace the numbers of an array, and update all checksums."""
     metadata = ArrayMetadata(
         shape=numbers.shape,
         chunk=numbers.shape,
@@ -357,7 +359,7 @@ def put_numbers(folder: Path, place: int, name: str, numbers: npt.NDArray[Any]) 
         {"kind": "float16", "loss": {"rows": "1"}},
     ],
 )
-def test_a_form_from_anybody(tmp_path: Path, entry: object) -> None:
+def test_an_invalid_description_of_values_is_damage(tmp_path: Path, entry: object) -> None:
     write(tmp_path, "float16")
 
     def edit(root: Any) -> None:
@@ -369,7 +371,7 @@ def test_a_form_from_anybody(tmp_path: Path, entry: object) -> None:
 
 
 def rewrite(store: Store, folder: Path, parts: list[Part]) -> Store:
-    """Make one part of some."""
+    """Join several parts into one."""
     forms = {layer.name: common_encoder(parts, layer.name) for layer in LAYERS}
     values = Values.parse(parts[0].header.values)
     limits = PartLimits(rows=1000, n_bytes=1 << 30)
@@ -390,7 +392,7 @@ def rewrite(store: Store, folder: Path, parts: list[Part]) -> Store:
 
 
 @pytest.mark.parametrize("values", ["float32", "float16", "bits:3", "bits:20"])
-def test_rounded_values(tmp_path: Path, values: str) -> None:
+def test_rounded_values_are_copied(tmp_path: Path, values: str) -> None:
     store = write(tmp_path / "store", values)
     again = rewrite(store, tmp_path / "again", list(store.parts))
     for layer in LAYERS:
@@ -405,7 +407,7 @@ def test_rounded_values(tmp_path: Path, values: str) -> None:
 
 
 @pytest.mark.parametrize("number", range(3))
-def test_codes_of_one_part(tmp_path: Path, number: int) -> None:
+def test_codes_of_one_part_are_copied(tmp_path: Path, number: int) -> None:
     store = write(tmp_path / "store", "uint8")
     part = store.parts[number]
     again = rewrite(store, tmp_path / "again", [part]).parts[0]
@@ -417,8 +419,8 @@ def test_codes_of_one_part(tmp_path: Path, number: int) -> None:
         assert again.layers[name].values == part.layers[name].values
 
 
-def test_whole_numbers_stay_so(tmp_path: Path) -> None:
-    store = write(tmp_path / "store", "float32", counted, scales={"sparse": SCALES})
+def test_linear_codes_are_copied(tmp_path: Path) -> None:
+    store = write(tmp_path / "store", "float32", whole_multiples, scales={"sparse": SCALES})
     again = rewrite(store, tmp_path / "again", list(store.parts))
     assert again.parts[0].layers["sparse"].values == store.parts[0].layers["sparse"].values
     assert again.parts[0].array("obsm/sparse/data").metadata.dtype == np.uint8

@@ -1,4 +1,4 @@
-"""A bit flipped anywhere is noticed by who reads it, and `verify` says what it costs."""
+"""Readers notice a flipped bit anywhere, and `verify` names the damaged rows."""
 
 import os
 import random
@@ -28,7 +28,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def flipped(file: Path, bit: int) -> Iterator[None]:
-    """Flip a bit where it lies, and back again."""
+    """Flip a bit of a file for the duration of a block."""
     descriptor = os.open(file, os.O_RDWR)
     try:
         (byte,) = os.pread(descriptor, 1, bit // 8)
@@ -40,7 +40,7 @@ def flipped(file: Path, bit: int) -> Iterator[None]:
 
 
 def bits_of(file: Path, count: int) -> list[int]:
-    """The first bit, the last, and others at random."""
+    """Choose the first bit, the last one, and others at random."""
     last = 8 * file.stat().st_size - 1
     moments = random.Random(str(file.name) + str(last))
     return [0, last, *(moments.randrange(last + 1) for _ in range(count - 2))]
@@ -51,7 +51,7 @@ def chunk_files(part: Path) -> list[Path]:
 
 
 def read_array(folder: Path, array: str) -> None:
-    """Read one array as a store does: a fresh part keeps nothing of what was read before."""
+    """Read one array as a store does, with a new part that has nothing cached."""
     (opened,) = Store(folder).parts
     table, _, column = array.rpartition("/")
     if table in ("obs", "uns/sparsefeat/rejected"):
@@ -70,7 +70,7 @@ def read_array(folder: Path, array: str) -> None:
     opened.read(array)
 
 
-def test_every_chunk_notices_a_flipped_bit(store: Path) -> None:
+def test_a_flipped_bit_in_any_chunk_is_noticed(store: Path) -> None:
     (part,) = part_folders(store)
     files = chunk_files(part)
     assert len(files) > 25
@@ -82,7 +82,7 @@ def test_every_chunk_notices_a_flipped_bit(store: Path) -> None:
                 read_array(store, array)
 
 
-def test_metadata_notice_a_flipped_bit(store: Path) -> None:
+def test_a_flipped_bit_in_metadata_is_noticed(store: Path) -> None:
     (part,) = part_folders(store)
     (snapshot,) = (store / "snapshots").iterdir()
     for file in (part / "zarr.json", snapshot):
@@ -107,7 +107,7 @@ def test_verify_names_the_rows_of_a_chunk(store: Path, array: str) -> None:
         with flipped(file, bit):
             findings = verify(store).findings
         found = {(finding.part, finding.layer) for finding in findings}
-        if chunk is None:  # an index, of which the header has a copy
+        if chunk is None:  # an index that the header has a copy of
             found -= {(part.stem, "")}
         assert found == {(part.stem, layer)}
         named = [finding.rows for finding in findings if finding.rows]

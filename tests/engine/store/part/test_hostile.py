@@ -1,4 +1,4 @@
-"""Stores that say of themselves what can't be: refused before memory is allocated."""
+"""Stores with impossible metadata are refused before memory is allocated."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -47,14 +47,16 @@ def change_header(store: Path, edit: Callable[[dict[str, Any]], None]) -> None:
         lambda header: header["settings"].update(pool=float("nan")),
     ],
 )
-def test_a_header_that_can_not_be(store: Path, edit: Callable[[dict[str, Any]], None]) -> None:
+def test_an_impossible_header_is_damage(
+    store: Path, edit: Callable[[dict[str, Any]], None]
+) -> None:
     change_header(store, edit)
     with pytest.raises(StoreCorruptError):
         Store(store)["fc"][:]
 
 
 @pytest.mark.parametrize("layer", ["block5_pool", "fc"])
-def test_another_number_of_rows(store: Path, layer: str) -> None:
+def test_a_wrong_number_of_rows_is_damage(store: Path, layer: str) -> None:
     change_header(store, lambda header: header.update(rows=2**20))
     opened = Store(store)
     for read in (
@@ -68,7 +70,7 @@ def test_another_number_of_rows(store: Path, layer: str) -> None:
 
 
 @pytest.mark.parametrize("array", ["block5_pool/data", "block5_pool/indices", "fc"])
-def test_an_array_of_another_shape(store: Path, array: str) -> None:
+def test_an_array_of_another_shape_is_damage(store: Path, array: str) -> None:
     def grow(node: dict[str, Any]) -> None:
         node["shape"][0] += 1
 
@@ -77,13 +79,13 @@ def test_an_array_of_another_shape(store: Path, array: str) -> None:
         _ = Store(store)[array.split("/")[0]][:]
 
 
-def test_tables_shorter_than_the_header_are_not_resumed_from(store: Path) -> None:
+def test_a_store_with_short_tables_is_not_appended_to(store: Path) -> None:
     change_header(store, lambda header: header.update(rejected=9))
     with pytest.raises(StoreCorruptError, match="the header says"):
         StoreWriter.open(store, layers=SMALL, settings={"pool": "none"}, provenance={})
 
 
-def test_counts_that_are_not_those_of_the_rows(tmp_path: Path) -> None:
+def test_wrong_counts_of_rows_are_damage(tmp_path: Path) -> None:
     numbers = range(4)
 
     def uneven(layer: Any, rows: Any) -> Any:
@@ -96,14 +98,14 @@ def test_counts_that_are_not_those_of_the_rows(tmp_path: Path) -> None:
     (part,) = part_folders(tmp_path)
     array: Any = zarr.open_group(part, mode="r+")["uns/sparsefeat/zeros_per_row/fc"]
     assert array[:].tolist() == [0, 3, 6, 9]
-    array[:] = array[:][::-1]  # the same sum, with checksums that are right
+    array[:] = array[:][::-1]  # the same sum, with valid checksums
     opened = Store(tmp_path)
     for rows in (slice(None), [1]):
         with pytest.raises(StoreCorruptError, match="not as many as were counted"):
             _ = opened["fc"][rows]
 
 
-def test_rejects_alone_make_parts(tmp_path: Path) -> None:
+def test_many_rejects_without_rows_make_parts(tmp_path: Path) -> None:
     with StoreWriter.open(tmp_path, layers=SMALL, settings={}, provenance={}) as writer:
         for start in range(0, 80_000, 10_000):
             rejects = [make_reject(number) for number in range(start, start + 10_000)]
@@ -113,7 +115,7 @@ def test_rejects_alone_make_parts(tmp_path: Path) -> None:
     assert len(Store(tmp_path).rejected) == 80_000
 
 
-def test_images_that_are_alike_in_part_are_others(tmp_path: Path) -> None:
+def test_images_that_differ_in_time_or_digest_are_different(tmp_path: Path) -> None:
     alike = [
         make_row(0, bytes=4, mtime_ns=1, sha256="aa"),
         make_row(0, bytes=4, mtime_ns=2, sha256="bb"),
@@ -125,7 +127,7 @@ def test_images_that_are_alike_in_part_are_others(tmp_path: Path) -> None:
     assert new == 3
 
 
-def test_a_reject_elsewhere_is_not_resolved_by_a_row_here(tmp_path: Path) -> None:
+def test_a_reject_in_another_root_is_not_resolved_by_a_row(tmp_path: Path) -> None:
     reject = make_reject(7, path="x.jpg", root="/a")
     row = make_row(0, path="x.jpg", root="/b", bytes=reject.bytes, mtime_ns=reject.mtime_ns)
     batch = make_batch([0], rejects=[reject])
@@ -140,7 +142,7 @@ def test_a_writer_can_be_closed_by_another_thread(tmp_path: Path) -> None:
     StoreWriter.open(tmp_path, layers=SMALL, settings={}, provenance={}).close()
 
 
-def test_what_is_no_layer_s_name(store: Path) -> None:
+def test_invalid_names_of_layers_are_refused(store: Path) -> None:
     opened: Any = Store(store)
     for key in (0, ("fc", 0, 1), None):
         with pytest.raises(InputError, match="expected a layer's name"):

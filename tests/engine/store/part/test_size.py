@@ -1,4 +1,4 @@
-"""Bytes on disk, bytes read, bytes in memory."""
+"""Bytes on disk, bytes that are read, and bytes in memory."""
 
 import gc
 import tracemalloc
@@ -26,7 +26,7 @@ CHUNK = 256 * 1024
 
 @cache
 def feature_maps() -> dict[str, npt.NDArray[np.float32]]:
-    """Real images through random convolutions and ReLU: dense, middling and sparse maps.
+    """Apply random convolutions and ReLU to real images: dense, medium and sparse maps.
 
     float32 (24, H * W * 32) each.
     """
@@ -50,7 +50,7 @@ def feature_maps() -> dict[str, npt.NDArray[np.float32]]:
 
 
 def reference_bytes(csr: Csr) -> int:
-    """The reference recipe: chunks of 256 Ki elements through Blosc, indices as differences."""
+    """Count bytes of a reference: Blosc in chunks of 256 Ki elements, differences of indices."""
     blosc = numcodecs.Blosc("zstd", clevel=1, shuffle=1, blocksize=1 << 20)
     differences = [
         np.diff(csr.indices[start : start + CHUNK], prepend=np.int32(0))
@@ -61,7 +61,7 @@ def reference_bytes(csr: Csr) -> int:
 
 
 @pytest.mark.parametrize("n_rows", [6, 24])
-def test_bytes_per_layer_against_the_reference_recipe(tmp_path: Path, n_rows: int) -> None:
+def test_layers_take_about_as_many_bytes_as_the_reference(tmp_path: Path, n_rows: int) -> None:
     maps = {name: values[:n_rows] for name, values in feature_maps().items()}
     layers = [Layer(name=name, shape=(values.shape[1] // 32, 32)) for name, values in maps.items()]
     batch = Batch(
@@ -77,13 +77,13 @@ def test_bytes_per_layer_against_the_reference_recipe(tmp_path: Path, n_rows: in
         stored, reference = entry["bytes_stored"], reference_bytes(batch.layers[name])
         assert isinstance(stored, int)
         arrays = sum(f.stat().st_size for f in tmp_path.glob(f"*/obsm/{name}/*/c/**/*"))
-        assert arrays <= reference + 200  # indices of shards
+        assert arrays <= reference + 200  # for indexes of shards
         # Metadata take some 1,700 bytes, whatever the number of rows.
         assert stored <= reference + 1900
 
 
 def stored_bytes(folder: Path, maps: dict[str, npt.NDArray[np.float32]], **options: Any) -> Any:
-    """Bytes that each layer's arrays take in a store of its own."""
+    """Return the bytes that each layer's arrays take in a separate store."""
     layers = [Layer(name=name, shape=(rows.shape[1] // 32, 32)) for name, rows in maps.items()]
     batch = Batch(
         rows=tuple(make_row(number) for number in range(24)),
@@ -99,21 +99,21 @@ def stored_bytes(folder: Path, maps: dict[str, npt.NDArray[np.float32]], **optio
 @pytest.mark.parametrize(
     ("values", "most"), [("float16", 0.6), ("bits:10", 0.68), ("bfloat16", 0.5), ("uint8", 0.4)]
 )
-def test_bytes_of_fewer_bits(tmp_path: Path, values: str, most: float) -> None:
+def test_fewer_bits_take_fewer_bytes(tmp_path: Path, values: str, most: float) -> None:
     maps = {
         name: rows / np.float32(8) for name, rows in feature_maps().items()
-    }  # as float16 can hold
+    }  # within the range of float16
     stored = stored_bytes(tmp_path, maps, values=values)
     for name, rows in maps.items():
         assert stored[name] <= most * reference_bytes(encode(rows)), name
 
 
 def test_linear_codes_take_a_third_of_float32(tmp_path: Path) -> None:
-    """The denser, the less: where non-zeros are costs the same."""
+    """The share falls with density, because the positions of non-zeros cost the same."""
     maps, counted, scales = feature_maps(), {}, {}
     for name, rows in maps.items():
         places = rows.reshape(-1, 32)
-        # Of 8 bits, so that whole numbers of them are exact.
+        # Scales of 8 bits, so that multiples of them are exact.
         step = round_mantissa(np.maximum(places.max(axis=0), 1) / 255, 7)
         scales[name] = ChannelScales(scales=step)
         counted[name] = (np.rint(places / step).clip(0, 255) * step).reshape(rows.shape)
@@ -124,8 +124,8 @@ def test_linear_codes_take_a_third_of_float32(tmp_path: Path) -> None:
         assert stored[name] <= most * reference_bytes(encode(rows)), name
 
 
-def test_bytes_of_a_network_s_features(vgg16: Path, tmp_path: Path) -> None:
-    """Six images are few: the larger the store, the less its metadata weigh."""
+def test_features_of_a_network_are_compressed_as_expected(vgg16: Path, tmp_path: Path) -> None:
+    """With only six images, metadata take a larger share than in large stores."""
     names = ("astronaut", "coffee", "chelsea", "rocket")
     photographs = [getattr(skimage.data, name)() for name in names]
     photographs += load_sample_images().images
@@ -143,12 +143,12 @@ def test_bytes_of_a_network_s_features(vgg16: Path, tmp_path: Path) -> None:
         assert stored < reference_bytes(csr), name
 
 
-def test_zeros_of_the_maps_are_like_a_networks() -> None:
+def test_the_maps_have_as_many_zeros_as_a_network_s() -> None:
     zeros = [np.mean(values == 0) for values in feature_maps().values()]
     assert zeros == pytest.approx([0.22, 0.61, 0.9], abs=0.01)
 
 
-def test_rows_are_read_without_the_rest(tmp_path: Path) -> None:
+def test_a_row_is_read_without_the_rest_of_the_layer(tmp_path: Path) -> None:
     layer = Layer(name="x", shape=(50_000,))
     rng = np.random.default_rng(0)
     values = np.where(rng.random((300, 50_000)) < 0.8, 0, rng.random((300, 50_000)))
@@ -156,7 +156,7 @@ def test_rows_are_read_without_the_rest(tmp_path: Path) -> None:
     write_store(tmp_path, [batch], [layer], rows_per_part=150)
     everything = sum(f.stat().st_size for f in tmp_path.glob("parts/*/obsm/**/*") if f.is_file())
     store = Store(tmp_path)
-    store["x"][0]  # row starts are kept from here on
+    store["x"][0]  # row starts are cached from here on
     costs = {}
     for rows in (7, [7, 280], slice(40, 60), [20, 22, 24, 26, 28]):
         before = bytes_read()
@@ -164,7 +164,7 @@ def test_rows_are_read_without_the_rest(tmp_path: Path) -> None:
         costs[str(rows)] = (bytes_read() - before) / everything
         expected = np.atleast_2d(values[rows]).astype(np.float32)
         np.testing.assert_array_equal(matrix.toarray(), expected)
-    # Each part has 6 chunks of each kind: one or two of 12 hold a row.
+    # Each part has 6 chunks of each kind; a row is in one or two of these 12.
     assert costs["7"] < 0.2
     assert costs["[7, 280]"] < 0.4
     assert costs["slice(40, 60, None)"] < 0.3
@@ -178,7 +178,7 @@ def test_indices_are_int64_where_int32_is_too_narrow(
     values = feature_maps()["block5"]
     write_store(tmp_path, [make_batch(range(24), [layer], make=lambda *_: values)], [layer])
     narrow = Store(tmp_path)["x"].to_scipy()
-    # 2**31 elements would be 16 GB: the limit comes to the data instead.
+    # 2**31 elements would be 16 GB, so the limit is lowered instead.
     monkeypatch.setattr("sparsefeat.store.dataset.rows.INT32", narrow.nnz - 1)
     wide = Store(tmp_path)["x"].to_scipy()
     assert wide.indices.dtype == wide.indptr.dtype == np.int64
@@ -218,7 +218,7 @@ def test_a_matrix_is_allocated_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("traced")
-def test_a_growing_part_stays_out_of_memory(tmp_path: Path) -> None:
+def test_a_growing_part_is_not_held_in_memory(tmp_path: Path) -> None:
     layer = Layer(name="block1_conv1", shape=(224, 224, 64))
     rng = np.random.default_rng(0)
     row = np.maximum(rng.standard_normal((1, layer.n_features), np.float32) + 1, 0)
@@ -231,7 +231,7 @@ def test_a_growing_part_stays_out_of_memory(tmp_path: Path) -> None:
             peaks.append(tracemalloc.get_traced_memory()[1])
     assert len(Store(tmp_path).parts) == 1
     assert 12 * 8 * csr.nnz > 250e6
-    # How many compressed chunks wait to be written depends on what else the machine does.
+    # The number of compressed chunks that wait to be written depends on the machine's load.
     assert max(peaks[6:]) <= 1.25 * max(peaks[2:6])
     assert max(peaks) < 150e6
 

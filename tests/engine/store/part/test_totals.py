@@ -1,4 +1,4 @@
-"""More stored elements than an int32 can count: rows so wide and regular that files stay small."""
+"""More stored elements than int32 can count, in rows so regular that the files are small."""
 
 import shutil
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ LAYER = Layer(name="wide", shape=(WIDTH // 64, 1, 64))
 
 
 def wide_rows(count: int) -> Csr:
-    """Rows whose every second element isn't zero, and says in which row it is."""
+    """Make rows in which every second element is the row's number."""
     indices = np.tile(np.arange(0, WIDTH, 2, dtype=np.int32), count)
     values = np.repeat(np.arange(1, count + 1, dtype=np.float32), ROW_NNZ)
     return Csr(np.arange(count + 1) * ROW_NNZ, indices, values, WIDTH)
@@ -32,7 +32,7 @@ def wide_rows(count: int) -> Csr:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Parts that are alike, of 2**31 non-zeros and some more together, in some megabytes."""
+    """Equal parts with a little more than 2**31 non-zeros together, in some megabytes."""
     folder = tmp_path_factory.mktemp("totals") / "store"
     csr = wide_rows(BATCH)
     options: dict[str, Any] = {"settings": {}, "provenance": {}, "bytes_per_part": 1 << 40}
@@ -49,7 +49,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def test_counts_pass_int32(store: Path) -> None:
+def test_counts_exceed_int32(store: Path) -> None:
     total = PARTS * ROWS * ROW_NNZ
     assert total > 1 << 31
     opened = Store(store)
@@ -80,10 +80,10 @@ def test_rows_beyond_int32_are_read(store: Path) -> None:
     ("most", "parts"),
     [(19, [1] * 7), (20, [2, 2, 2, 1]), (29, [2, 2, 2, 1]), (30, [3, 3, 1]), (69, [6, 1])],
 )
-def test_parts_are_closed_by_their_nnz(
+def test_parts_are_limited_by_their_nnz(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, parts: list[int]
 ) -> None:
-    """The bound is lowered: 2**31 non-zeros take 16 GiB."""
+    """The limit is lowered, because 2**31 non-zeros take 16 GiB."""
     assert NNZ == 2**31 - 1
     monkeypatch.setattr("sparsefeat.store.part.layers.NNZ", most)
     layer = Layer(name="x", shape=(20,))
