@@ -1,4 +1,4 @@
-"""Times VGG16's 3x3 convolutions on a processor that is told to have AVX2 only; run as a script.
+"""Times VGG16's 3x3 convolutions as on a processor with AVX2 only; run as a script.
 
 ``python avx2_layers.py ROUNDS`` prints JSON: for each layer the seconds of one image with ours and
 with PyTorch's (oneDNN, direct), on one thread, in turn. Both are told by environment variables

@@ -1,4 +1,4 @@
-"""What the project says of its speed and memory, and what was measured of it in this run."""
+"""Claims about speed and memory, with the values that this run measured."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from .paired import Ratio
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A figure and its bar: a lower one, or an upper one where `most` is set."""
+    """A measured value and its limit: a lower limit, or an upper one if `most` is set."""
 
     text: str
     measured: float
@@ -19,18 +19,18 @@ class Claim:
 
     @classmethod
     def of_speeds(cls, text: str, ratio: Ratio, bar: float) -> "Claim":
-        """Claim that one way is at least `bar` times as fast as another."""
+        """Claim that one candidate is at least `bar` times as fast as another."""
         spread = (ratio.low, ratio.high)
         return cls(text=text, measured=ratio.median, spread=spread, bar=bar, unit="x")
 
     @property
     def met(self) -> bool:
-        """Whether the figure is on the right side of the bar."""
+        """Whether the value is within the limit."""
         return self.measured <= self.bar if self.most else self.measured >= self.bar
 
 
 def table(claims: Iterable[Claim]) -> list[str]:
-    """Write claims as lines of text: what, measured, quartiles, bar."""
+    """Format claims as lines of text: what, measured, quartiles, limit."""
     rows = [("claim", "measured", "quartiles", "bar", "")]
     for claim in claims:
         spread = "" if claim.spread is None else "{:.2f}-{:.2f}".format(*claim.spread)

@@ -1,4 +1,4 @@
-"""Models, images and rounds for the benchmarks, and the table of claims at their end."""
+"""Models, images and rounds for the benchmarks, and the table of claims at the end."""
 
 import hashlib
 import os
@@ -73,7 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give what is timed the time it needs: rounds take minutes, and so does quantizing."""
+    """Raise the time limit of timed benchmarks: rounds and quantizing take minutes."""
     if config.getoption("benchmark_enable"):
         for item in items:
             if HERE in item.path.parents:
@@ -81,7 +81,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
-    """Add what stays the same from run to run: results of different machines are told apart."""
+    """Add facts about the machine, so that results of different machines can be distinguished."""
     record = describe_environment()
     del record["load_average"], record["memory"]["available_bytes"]
     machine_info["environment"] = record
@@ -89,7 +89,7 @@ def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
 
 @pytest.fixture(autouse=True)
 def load_before(request: pytest.FixtureRequest) -> None:
-    """Keep how busy the machine was before each measurement."""
+    """Record the machine's load before each measurement."""
     if "benchmark" in request.fixturenames:
         benchmark: BenchmarkFixture = request.getfixturevalue("benchmark")
         benchmark.extra_info["load_average_before"] = load_average()
@@ -107,13 +107,13 @@ def pytest_terminal_summary(
 
 @pytest.fixture(scope="session")
 def timing(request: pytest.FixtureRequest) -> bool:
-    """Whether anything is timed here; otherwise the benchmarks are plain, quick tests."""
+    """Whether benchmarks are timed; otherwise they run as quick tests."""
     return bool(request.config.getoption("benchmark_enable"))
 
 
 @pytest.fixture
 def claim(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> MakeClaim:
-    """Note a claim with its measurement; where nothing is timed, it says nothing."""
+    """Record a claim with its measurement, unless nothing is timed."""
 
     def note(made: Claim) -> None:
         if benchmark.enabled:
@@ -125,7 +125,7 @@ def claim(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> MakeCl
 
 @pytest.fixture(scope="session")
 def rounds(request: pytest.FixtureRequest, timing: bool) -> Callable[[int], int]:
-    """Say how many rounds there shall be where `wanted` would be good."""
+    """Return a function that gives the number of rounds for a wanted number."""
     most = request.config.getoption("rounds")
 
     def allowed(wanted: int) -> int:
@@ -143,11 +143,11 @@ class Models:
 
     @cached_property
     def int8(self) -> Path:
-        """The int8 file, made when it is first wanted: that takes minutes."""
+        """The int8 file, which is made on first use; that takes minutes."""
         return self.make_int8()
 
     def of(self, name: str) -> Path:
-        """Say which file an engine runs."""
+        """Return the file that an engine runs."""
         return self.int8 if ENGINES[name].precision == "int8" else self.fp32
 
 
@@ -157,7 +157,7 @@ def models(
     timing: bool,
     photographs: Photographs,
 ) -> Models:
-    """VGG16 with the ImageNet convolutions where something is timed, otherwise a narrow one."""
+    """VGG16 with the ImageNet convolutions if benchmarks are timed, otherwise a narrow one."""
     fp32: Path = request.getfixturevalue("vgg16" if timing else "small_vgg16")
     if timing:
         return Models(fp32=fp32, make_int8=partial(_int8, request.config, fp32, photographs))
@@ -186,7 +186,7 @@ def images(photographs: Photographs) -> Callable[[int], NDArray[np.float32]]:
 
 
 def _int8(config: pytest.Config, fp32: Path, photographs: Photographs) -> Path:
-    """Quantize once for this model and this quantizer: it takes minutes."""
+    """Quantize once for this model and version of the quantizer, since it takes minutes."""
     if given := os.environ.get("SPARSEFEAT_INT8_MODEL"):
         return Path(given)
     digest = hashlib.sha256(fp32.with_name(f"{fp32.name}.data").read_bytes())

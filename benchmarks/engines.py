@@ -1,7 +1,7 @@
-"""The network as `sparsefeat bench` runs it, but in this process: images in, numpy arrays out.
+"""The network as `sparsefeat bench` runs it, but in this process, from images to NumPy arrays.
 
-Names, limits and threads are those of `sparsefeat.bench`. Every call pays for copies in and
-out, as users do.
+Names, limits and threads are those of `sparsefeat.bench`. Every call includes copies of inputs
+and outputs, as for users.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,15 +35,15 @@ EXTRACTORS = tuple(
 
 
 def check(name: str, got: Mapping[str, Float32], expected: Mapping[str, Float32]) -> None:
-    """Fail where an engine's answer is further from float32 on the CPU provider than it may be."""
+    """Fail if an engine's output differs too much from float32 on the CPU provider."""
     assert list(got) == list(expected)
     for layer, values in got.items():
         compare_layer(ENGINES[name], ENGINES[FALLBACK], layer, got=values, expected=expected[layer])
 
 
-@lru_cache(maxsize=len(KERAS))  # each has weights of its own
+@lru_cache(maxsize=len(KERAS))  # each has its own weights
 def keras_engine(path: Path, layers: Sequence[str], name: str) -> KerasEngine:
-    """Make one of `KERAS`, with as many threads as ONNX Runtime gets."""
+    """Make an engine of `KERAS`, with as many threads as ONNX Runtime gets."""
     mode: Any = ENGINES[name].options["mode"]
     return KerasEngine(model=str(path), layers=[*layers], mode=mode, threads=available_threads())
 
@@ -51,12 +51,12 @@ def keras_engine(path: Path, layers: Sequence[str], name: str) -> KerasEngine:
 def ort_extractor(
     path: Path, layers: str | Sequence[str], name: str, *, batch_size: int
 ) -> sparsefeat.Extractor:
-    """Make one of `EXTRACTORS`.
+    """Make an engine of `EXTRACTORS`.
 
     Raises
     ------
     ProviderError, PrecisionError
-        It can't be had here.
+        It isn't available here.
     """
     options: dict[str, Any] = dict(ENGINES[name].options)
     return sparsefeat.Extractor(path, layers, batch_size=batch_size, **options)

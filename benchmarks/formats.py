@@ -1,7 +1,7 @@
-"""Sparse rows on disk: sparsefeat's store, and what else they might be kept in.
+"""Sparse rows on disk: sparsefeat's store, and other file formats.
 
 Each format is written with `write` and read through `opened`. All give float32 and int32, rows in
-the order asked for.
+the requested order.
 """
 
 from collections.abc import Callable
@@ -22,13 +22,13 @@ from sparsefeat_kernels import Csr
 
 Float32 = NDArray[np.float32]
 Numbers = NDArray[np.int64]
-# In quotes: the lowest scipy allowed has no subscripts at run time.
+# Quoted, because the lowest allowed scipy has no subscripts at run time.
 Matrix: TypeAlias = "csr_array[np.float32]"
 
 BATCH = 8  # rows that an extraction appends together
 ROWS_PER_GROUP = 64  # of a Parquet file
 CHUNK = 1 << 18  # elements of an HDF5 file that are compressed together
-CACHE = 64 << 20  # bytes of them that are kept: by default less than two chunks
+CACHE = 64 << 20  # bytes of its cache of chunks; the default is less than two chunks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Opened:
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """One way to keep a matrix: written to a path, and opened again."""
+    """A format of a matrix: a function that writes it to a path, and one that opens it."""
 
     write: Callable[[Matrix, Path, Layer], None]
     opened: Callable[[Path, Layer], Opened]
@@ -93,7 +93,7 @@ def _hdf5(options: dict[str, Any]) -> Format:
 
     def opened(path: Path, layer: Layer) -> Opened:
         file = h5py.File(path, rdcc_nbytes=CACHE)
-        # Opened once: their caches of chunks go with them.
+        # Opened once, because the caches of chunks belong to the open data sets.
         data, indices, indptr = file["data"], file["indices"], file["indptr"][:]
 
         def csr() -> Matrix:
@@ -119,7 +119,7 @@ def _npz() -> Format:
 
 
 def _dense_npz() -> Format:
-    """One dense array, as people save features who don't look at the zeros."""
+    """One dense array, as features are often saved."""
 
     def write(matrix: Matrix, path: Path, layer: Layer) -> None:
         np.savez(path, features=matrix.toarray())

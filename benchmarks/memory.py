@@ -11,7 +11,7 @@ EVERY_SECONDS = 0.03
 
 @dataclass(frozen=True, kw_only=True)
 class Peak:
-    """The largest sums seen over all processes, in GB.
+    """The largest sums over all processes that were seen, in GB.
 
     Resident memory counts what processes share once for each of them, proportional memory
     once for all.
@@ -22,12 +22,12 @@ class Peak:
 
 
 def peak_memory(command: list[str], *, children: bool = True) -> Peak:
-    """Run a command, and look at its memory again and again; what peaks in between is not seen.
+    """Run a command and sample its memory; shorter peaks are missed.
 
-    `children` says whether the processes that it starts count, too.
+    `children` says whether the processes that it starts are included.
 
-    Resident memory alone is looked at while there is one process: proportional memory is then
-    nearly the same, and asking for it stops the process for milliseconds.
+    While there is one process, only resident memory is sampled: proportional memory is nearly the
+    same, and reading it stops the process for milliseconds.
     """
     rss_peak = pss_peak = 0
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as root:

@@ -1,8 +1,8 @@
-"""Ways of doing the same thing, timed in turn.
+"""Times several candidates that do the same work, in turn.
 
-On a shared machine a minute can be half as fast as the one before. What is compared is therefore
-done in rounds, each in an order drawn anew, and compared round by round. Nobody always follows the
-same neighbour, and a pause lets the neighbour's threads fall asleep.
+On a shared machine, speed can halve from one minute to the next. So candidates take turns in
+rounds, each in a new random order, and are compared round by round. No candidate always follows
+the same other one, and a pause lets the other's threads fall asleep.
 """
 
 import time
@@ -17,7 +17,7 @@ from sparsefeat.bench.schedule import PAUSE_SECONDS
 
 @dataclass(frozen=True, kw_only=True)
 class Ratio:
-    """How many times as fast one way is as another: median and quartiles over the rounds."""
+    """How many times as fast one candidate is as another: median and quartiles over the rounds."""
 
     median: float
     low: float
@@ -65,13 +65,13 @@ class Paired:
             self.seconds.setdefault(name, []).append(time.perf_counter() - start)
 
     def ratio(self, fast: str, slow: str) -> Ratio:
-        """Say how many times as fast `fast` is as `slow`."""
+        """Compute how many times as fast `fast` is as `slow`."""
         ratios = np.divide(self.seconds[slow], self.seconds[fast])
         low, middle, high = np.percentile(ratios, [25, 50, 75])
         return Ratio(median=float(middle), low=float(low), high=float(high))
 
     def figures(self, n_images: int, *, against: str) -> dict[str, Any]:
-        """Sum up the rounds: for each way its rate, and its speed relative to `against`."""
+        """Summarize the rounds: each candidate's rate, and its speed relative to `against`."""
         return {
             name: {
                 **rates(seconds, n_images),
@@ -83,7 +83,7 @@ class Paired:
 
 
 def rates(seconds: Iterable[float], n_images: int) -> dict[str, float]:
-    """Images/s at the median, and percentiles of the seconds that `n_images` took."""
+    """Compute images/s at the median, and percentiles of the seconds that `n_images` took."""
     p50, p90, p99 = (float(value) for value in np.percentile(list(seconds), [50, 90, 99]))
     return {
         "images_per_second": n_images / p50,

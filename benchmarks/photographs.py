@@ -1,4 +1,4 @@
-"""JPEG images of 500 to 1,000 pixels, the same everywhere: crops of some that are at hand.
+"""JPEG images of 500 to 1,000 pixels, cut from images that are available on the machine.
 
 They are cut from the images that scikit-image and scikit-learn ship, and from those that a
 desktop has as backgrounds, if there are any.
@@ -13,7 +13,7 @@ from sparsefeat.cli.demo import copy_photographs
 
 BACKGROUNDS = Path("/usr/share/backgrounds")
 MAX_BACKGROUNDS = 40
-SHARES = (0.5, 0.95)  # of the original's width and height that a crop has
+SHARES = (0.5, 0.95)  # share of the original's width and height
 LONG_SIDE = (500, 1000)  # pixels
 QUALITY = 90
 
@@ -24,7 +24,7 @@ class Photographs:
     Parameters
     ----------
     folder
-        For them, and for what they are cut from.
+        For the images, and for those that they are cut from.
     backgrounds
         Whether to cut from backgrounds as well, which takes seconds to begin with.
     """
@@ -37,7 +37,7 @@ class Photographs:
         self._originals: list[Image.Image] = []
 
     def take(self, count: int) -> Path:
-        """Give a folder with the first `count` images."""
+        """Return a folder with the first `count` images."""
         chosen = self._folder / str(count)
         if not chosen.exists():
             paths = [self._make(number) for number in range(count)]

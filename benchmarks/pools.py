@@ -18,7 +18,7 @@ SHAPES = {  # density: layer, rows, (H, W, C)
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """Activations of a pool for some images, at a density, and their known answers."""
+    """Activations of a pool for some images, at a density, and the expected results."""
 
     layer: str
     density: float
@@ -35,7 +35,7 @@ class Pool:
 
 
 def make_pool(density: float) -> Pool:
-    """Draw non-zeros one by one; scipy says what the answer is."""
+    """Draw non-zeros independently; scipy computes the expected result."""
     layer, n_rows, shape = SHAPES[density]
     rng = np.random.default_rng(16)
     x = rng.random((n_rows, int(np.prod(shape))), np.float32) + np.float32(1)

@@ -1,4 +1,4 @@
-"""What rows must take: the recipe that sizes are judged by, and an estimate of the least."""
+"""Sizes to compare with: a reference for compressing rows, and an estimate of the least bytes."""
 
 import numcodecs
 import numpy as np
@@ -9,7 +9,7 @@ CHUNK = 1 << 18  # elements
 
 
 def recipe_bytes(matrix: "csr_array[np.float32]") -> int:
-    """Data, differences of the columns and row starts through Blosc, without a container."""
+    """Count bytes of values, differences of columns and row starts, compressed by Blosc."""
     blosc = numcodecs.Blosc("zstd", clevel=1, shuffle=numcodecs.Blosc.SHUFFLE, blocksize=1 << 20)
     starts = range(0, matrix.nnz, CHUNK)
     data = [matrix.data[start : start + CHUNK] for start in starts]
@@ -20,11 +20,11 @@ def recipe_bytes(matrix: "csr_array[np.float32]") -> int:
 
 
 def floor_bytes(matrix: "csr_array[np.float32]", n_channels: int) -> float:
-    """Estimate what lossless coding takes, if non-zeros are drawn one by one.
+    """Estimate the bytes of lossless coding, if non-zeros are independent.
 
-    Where they are: each channel has its own share of them. What they are: sign, exponent and
-    highest 7 bits of the mantissa have one distribution, the other 16 bits are noise. A coder that
-    knows an image's neighbourhoods, or meets the same values again, may stay below.
+    For their positions, each channel has its own density. For their values, sign, exponent and the
+    highest 7 bits of the mantissa have one distribution, and the other 16 bits are noise. A coder
+    that uses neighbouring positions or repeated values may need less.
     """
     n_places = matrix.shape[0] * matrix.shape[1] // n_channels
     shares = np.bincount(matrix.indices % n_channels, minlength=n_channels) / n_places
@@ -35,6 +35,6 @@ def floor_bytes(matrix: "csr_array[np.float32]", n_channels: int) -> float:
 
 
 def entropy(shares: NDArray[np.float64]) -> float:
-    """Bits that one of these takes on average."""
+    """Compute the mean number of bits per element."""
     some = shares[shares > 0]
     return float(-(some * np.log2(some)).sum())

@@ -31,14 +31,14 @@ SERVER = Path(__file__).parents[1] / "examples/serve.py"
 @dataclass(kw_only=True)
 class Measured:
     start_seconds: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)  # of each request
+    seconds: list[float] = field(default_factory=list)  # seconds of each request
     requests_per_second: list[float] = field(default_factory=list)
     peak_bytes: int = 0
 
 
 @contextmanager
 def serving(model: Path, layer: str, cores: int, max_batch: int) -> Iterator[tuple[int, int]]:
-    """Start the server; give its port and process."""
+    """Start the server; yield its port and process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -60,7 +60,7 @@ def serving(model: Path, layer: str, cores: int, max_batch: int) -> Iterator[tup
 
 
 def request(port: int, body: bytes, count: int) -> list[float]:
-    """Send some requests, one after the other, on one connection; give their seconds."""
+    """Send requests one after the other on one connection; return the seconds of each."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     seconds = []
     for _ in range(count):

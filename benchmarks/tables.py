@@ -1,11 +1,12 @@
-"""The figures in the documentation: measured by one command, kept, and written as tables.
+"""Measures the figures in the documentation, stores them, and writes them as tables.
 
     python -m benchmarks.tables             # measure (some five minutes), write results, tables
     python -m benchmarks.tables --tables    # write the tables of the results that are there
 
-`results/tables.json` says when, where and on what was measured, and for each subject and case the
-seconds of every round. Tables stand in README.md and docs/ between ``<!-- results: SUBJECT -->``
-and ``<!-- end -->``; the subject ``conditions`` is a sentence on the machine.
+`results/tables.json` has the date, commit and machine of the measurement, and for each subject and
+case the seconds of every round. Tables are in README.md and docs/, between
+``<!-- results: SUBJECT -->`` and ``<!-- end -->``; the subject ``conditions``
+is a sentence on the machine.
 """
 
 import argparse
@@ -27,14 +28,14 @@ ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "tables.json"
 PAGES = ("README.md", "docs/*.md")
 
-# What is measured: enough to say what users ask first, and little enough for five minutes.
+# The measured subjects: those that users ask for first, and few enough for five minutes.
 CHOSEN = (
     "test_network and (block5_pool or pools-8)",
     "test_against_scripts",
     "block3_pool and test_sizes",
     "block3_pool and test_read_all and CSR",
     "block3_pool and test_read_random_rows and not 1000",
-    "test_start and sparsefeat",
+    "test_seconds_to_the_first_row and sparsefeat",
 )
 IMAGES = 40
 ROUNDS = 5
@@ -62,14 +63,14 @@ def measure(report: Path) -> None:
 
 
 def collect(report: Mapping[str, Any], load: Sequence[float]) -> dict[str, Any]:
-    """Keep what the tables need of pytest-benchmark's report.
+    """Extract from pytest-benchmark's report what the tables need.
 
     Parameters
     ----------
     report
         As `--benchmark-json` writes it.
     load
-        Load averages before anything was measured; those of the report hold the benchmarks' own.
+        Load averages before the measurement; those in the report include the benchmarks' own load.
     """
     head = {
         "date": report["datetime"][:10],
@@ -88,7 +89,7 @@ def collect(report: Mapping[str, Any], load: Sequence[float]) -> dict[str, Any]:
             cases["network"].append(case | {"seconds": seconds})
         elif name == "test_against_scripts":
             cases["extraction"].append({"images": IMAGES, "seconds": seconds})
-        elif name == "test_start":
+        elif name == "test_seconds_to_the_first_row":
             seconds = {"first row committed": extra["seconds_to_commit"]}
             cases["start"].append({"images": 1, "seconds": seconds})
         elif name == "test_sizes":
@@ -101,7 +102,7 @@ def collect(report: Mapping[str, Any], load: Sequence[float]) -> dict[str, Any]:
 
 
 def network(cases: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Tell images/s of the network alone, on ready arrays."""
+    """Make the table of images/s of the network alone, on arrays in memory."""
     lines = _header(
         "outputs, batch size",
         *("TensorFlow, images/s", "ONNX Runtime, images/s", "sparsefeat, images/s"),
@@ -123,7 +124,7 @@ def network(cases: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def extraction(cases: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Tell images/s from JPEG files to stored features."""
+    """Make the table of images/s from JPEG files to stored features."""
     (case,) = cases
     seconds = case["seconds"]
     lines = _header("from JPEG files to stored features", "images/s", "speed of sparsefeat / this")
@@ -135,7 +136,7 @@ def extraction(cases: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def stores(cases: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Tell sizes of files with the same rows, and how fast they are read."""
+    """Make the table of sizes of files with the same rows, and how fast they are read."""
     by_name = {case["what"]: case for case in cases}
     size, every, one = by_name["bytes"], by_name["all rows"], by_name["one row"]
     dense = every["dense_bytes"] / 1e9
@@ -156,7 +157,7 @@ def stores(cases: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def start(cases: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Tell how long a command takes that extracts one image."""
+    """Make the table of how long a command takes that extracts one image."""
     (case,) = cases
     low, middle, high = np.percentile(case["seconds"]["first row committed"], [25, 50, 75])
     return [
@@ -174,7 +175,7 @@ SUBJECTS: dict[str, Callable[[Iterable[Mapping[str, Any]]], list[str]]] = {
 
 
 def conditions(result: Mapping[str, Any]) -> str:
-    """Say in a sentence or two on what, and when, something was measured."""
+    """Describe in a sentence or two when and on which machine was measured."""
     environment = result["environment"]
     packages, threads = environment["packages"], environment["limits"]["available_threads"]
     versions = [
@@ -204,7 +205,7 @@ def conditions(result: Mapping[str, Any]) -> str:
 
 
 def write_tables(text: str, result: Mapping[str, Any]) -> str:
-    """Replace what stands between marks in a page by what was measured."""
+    """Replace the text between marks in a page by the measured tables."""
 
     def replaced(found: re.Match[str]) -> str:
         name = found[2]
@@ -215,7 +216,7 @@ def write_tables(text: str, result: Mapping[str, Any]) -> str:
 
 
 def pages() -> list[Path]:
-    """List the pages in which tables may stand."""
+    """List the pages that may have tables."""
     return sorted(path for pattern in PAGES for path in ROOT.glob(pattern))
 
 

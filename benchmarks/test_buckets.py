@@ -1,6 +1,6 @@
-"""Stores in a bucket against stores in a folder: an S3 server on loopback, so without a network.
+"""Stores in a bucket compared with stores in a folder, with an S3 server on loopback.
 
-What is measured is what the requests cost this machine, the server's own work included.
+The times include the server's own work, but no network.
 """
 
 import shutil
@@ -29,10 +29,10 @@ from .photographs import Photographs
 BATCH = 8
 PHOTOGRAPHS = 48
 ROUNDS = 5
-BARS = {"block5_pool": 1.1, "pools": 1.3}  # of the seconds into a folder
+BARS = {"block5_pool": 1.1, "pools": 1.3}  # relative to the seconds into a folder
 PARTS = 1000
 OPEN_SECONDS = 1.0
-LATENCY_SECONDS = 0.02  # of each request, as in a region's own network
+LATENCY_SECONDS = 0.02  # seconds of each request, as within a cloud's region
 RANDOM_ROWS = 20
 
 
@@ -97,7 +97,7 @@ LAYER = Layer(name="features", shape=(512,))
 
 
 def fill(url: str, count: int) -> None:
-    """Write a store of so many parts of one row."""
+    """Write a store with a number of parts of one row each."""
     fields: dict[str, Any] = {"root": "/", "label": "", "bytes": 9, "mtime_ns": 1, "sha256": ""}
     values = encode((np.arange(512) % 7 == 0).astype(np.float32)[None])
     with StoreWriter.open(
@@ -115,7 +115,7 @@ def test_reading(
     claim: MakeClaim,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Open a store of many parts; read rows where each request takes its time."""
+    """Open a store of many parts, and read rows with a delay for each request."""
     parts, url = PARTS if timing else RANDOM_ROWS, new_url()
     fill(url, parts)
     opened = benchmark.pedantic(partial(Store, url), rounds=5 if timing else 1)

@@ -1,4 +1,4 @@
-"""The command `sparsefeat extract`: peak memory, how soon it starts, and what workers cost."""
+"""The command `sparsefeat extract`: peak memory, time to the first row, and the cost of workers."""
 
 import shutil
 import subprocess
@@ -22,7 +22,7 @@ from .memory import Peak, peak_memory
 from .paired import Paired
 from .photographs import Photographs
 
-# Layers: numbers of images, and the bar in GB. All layers of 2,000 images would be
+# Layers: numbers of images, and the limit in GB. All layers of 2,000 images would take
 # 50 GB on disk.
 MEMORY = {
     "block5_pool": ((100, 2000), 1.2),
@@ -38,7 +38,7 @@ def command(photos: Path, output: Path, model: Path, *options: str) -> list[str]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """As a plain test, one choice of layers is enough."""
+    """Parametrize by layers; without timing, one choice is enough."""
     if "layers" in metafunc.fixturenames:
         timing = metafunc.config.getoption("benchmark_enable")
         metafunc.parametrize("layers", MEMORY if timing else ["pools"])
@@ -93,7 +93,7 @@ def test_peak_memory_does_not_grow(
 
 
 @pytest.mark.parametrize("way", ["sparsefeat", "onnxruntime-cpu", "onnxruntime-openvino"])
-def test_start(
+def test_seconds_to_the_first_row(
     benchmark: BenchmarkFixture,
     models: Models,
     photographs: Photographs,
@@ -102,7 +102,7 @@ def test_start(
     tmp_path: Path,
     way: str,
 ) -> None:
-    """From the start of the process until the row of one image is committed."""
+    """Time from the start of the process until the row of one image is committed."""
     chosen = {name: ENGINES[way].options[name] for name in ("provider", "convolution")}
     try:
         sparsefeat.Extractor(models.fp32, **chosen)  # type: ignore[arg-type]
@@ -140,7 +140,7 @@ def test_start(
 
 
 def seconds_to_commit(line: Sequence[str], store: Path) -> float:
-    """Run a command until there is a part in `store`, and on to its end."""
+    """Run a command to its end; return when the first part appeared in `store`."""
     begun = time.perf_counter()
     seconds = None
     with subprocess.Popen(line, stdout=subprocess.DEVNULL) as process:
@@ -152,7 +152,7 @@ def seconds_to_commit(line: Sequence[str], store: Path) -> float:
     return time.perf_counter() - begun if seconds is None else seconds
 
 
-def test_one_worker_process(
+def test_cost_of_a_worker_process(
     benchmark: BenchmarkFixture,
     models: Models,
     photographs: Photographs,
@@ -161,7 +161,7 @@ def test_one_worker_process(
     claim: MakeClaim,
     tmp_path: Path,
 ) -> None:
-    """What it costs to extract in a worker process, which may die, instead of in the command's."""
+    """Extracting in a worker process, which may die, compared with the command's own process."""
     count, n_rounds = (512, rounds(7)) if timing else (8, 1)
     photos, output = photographs.take(count), tmp_path / "features"
 
@@ -195,7 +195,7 @@ def test_one_worker_process(
     )
 
 
-def test_the_memory_of_a_driver_is_flat(
+def test_memory_of_a_driver_does_not_grow(
     benchmark: BenchmarkFixture,
     models: Models,
     photographs: Photographs,
@@ -203,12 +203,12 @@ def test_the_memory_of_a_driver_is_flat(
     claim: MakeClaim,
     tmp_path: Path,
 ) -> None:
-    """Of the process that hands images to workers, without that of the workers."""
+    """The memory of the process that sends images to workers, without that of the workers."""
     counts = (1_000, 20_000) if timing else (8, 24)
     files = sorted(photographs.take(8).iterdir())
 
     def peak(count: int) -> float:
-        """Extract so many images, which are links to a few; give the driver's peak in GB."""
+        """Extract a number of images, which are links to a few; return the driver's peak in GB."""
         folder = tmp_path / f"{count}"
         folder.mkdir()
         for number in range(count):

@@ -1,4 +1,4 @@
-"""Winograd's convolutions against direct ones: single layers, the network, from images."""
+"""Winograd's convolutions compared with direct ones: single layers, the network, and images."""
 
 import importlib.util
 import json
@@ -28,9 +28,9 @@ Float32 = NDArray[np.float32]
 
 WAYS = ("direct", "winograd")
 BATCH = 8
-FEW = 9  # images of a plain test: a batch, and one that isn't full
+FEW = 9  # images without timing: one full batch and one that isn't full
 
-# Outputs, batch size, rounds, and how many times as fast as ONNX Runtime's direct convolutions.
+# Outputs, batch size, rounds, and the claimed speed relative to direct convolutions.
 NETWORK = (
     ("block5_pool", 1, 15, None),
     ("block5_pool", 8, 9, 2.0),
@@ -38,7 +38,7 @@ NETWORK = (
     ("pools", 8, 9, 1.9),
     ("all", 4, 9, 1.5),
 )
-AGAINST_TENSORFLOW = {1: 1.6, 8: 2.0}  # its fastest way, block5_pool
+AGAINST_TENSORFLOW = {1: 1.6, 8: 2.0}  # its fastest engine, block5_pool
 EXTRACTION = 1.8
 OF_THE_BARE_NETWORK = 0.92
 AVX2 = 1.5
@@ -46,7 +46,7 @@ AVX2_ROUNDS = 9
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """As a plain test, one small batch is enough."""
+    """Parametrize by outputs and batch size; without timing, one small batch is enough."""
     if metafunc.function is test_network:
         timing = metafunc.config.getoption("benchmark_enable")
         cases = NETWORK if timing else (("pools", 2, 1, None),)
@@ -64,7 +64,7 @@ def test_network(
     n_rounds: int,
     bar: float | None,
 ) -> None:
-    """The network alone, on ready arrays, against ONNX Runtime's and TensorFlow's convolutions."""
+    """The network alone, on arrays in memory, compared with ONNX Runtime and TensorFlow."""
     batch = images(batch_size)
     extractors = {
         way: sparsefeat.Extractor(models.fp32, outputs, convolution=way, batch_size=batch_size)  # type: ignore[arg-type]
@@ -112,7 +112,7 @@ def test_extraction(
     claim: MakeClaim,
     tmp_path: Path,
 ) -> None:
-    """From JPEG files to a store, against direct convolutions and against the network alone."""
+    """From JPEG files to a store, compared with direct convolutions and with the network alone."""
     count = request.config.getoption("images") if timing else FEW
     samples = sparsefeat.list_images([photographs.take(count)])
     ready = images(count)
@@ -149,7 +149,7 @@ def test_layers_with_avx2_only(
     claim: MakeClaim,
     tmp_path: Path,
 ) -> None:
-    """Single layers on one thread, against oneDNN's direct convolutions restricted alike."""
+    """Single layers on one thread, compared with oneDNN's direct ones, both with AVX2 only."""
     if not timing:
         pytest.skip("compiling takes ten seconds, and tests/kernels/test_winograd.py does it too")
     environment = {

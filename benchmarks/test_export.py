@@ -1,4 +1,4 @@
-"""What an export needs: seconds, and memory summed over all its processes."""
+"""Seconds of an export, and its memory over all processes."""
 
 import sys
 import time
@@ -18,7 +18,7 @@ from .memory import peak_memory
 LIMIT_GB = 3.5
 MAX_SECONDS = 120
 
-# The network with its top, certificate included.
+# The network with its top, with the certificate.
 WHOLE = """
 import sys, sparsefeat_export
 sparsefeat_export.export(
@@ -26,7 +26,7 @@ sparsefeat_export.export(
 )
 """
 
-# What tf2onnx' documentation shows, without the top: with it, no ordinary machine has the memory.
+# As in tf2onnx' documentation, but without the top, which would need too much memory.
 NAIVE = """
 import sys
 from sparsefeat_export.dependencies import quiet_tensorflow
@@ -39,8 +39,10 @@ tf2onnx.convert.from_keras(outputs, input_signature=signature, output_path=sys.a
 """
 
 
-def test_whole(benchmark: BenchmarkFixture, claim: MakeClaim, tmp_path: Path) -> None:
-    """Where nothing is timed, a narrow network shows that this works."""
+def test_export_with_top_and_certificate(
+    benchmark: BenchmarkFixture, claim: MakeClaim, tmp_path: Path
+) -> None:
+    """Without timing, a narrow network is exported."""
     output = tmp_path / "model.onnx"
     divisor = 1 if benchmark.enabled else 16
     begun = time.monotonic()
@@ -65,7 +67,7 @@ def test_whole(benchmark: BenchmarkFixture, claim: MakeClaim, tmp_path: Path) ->
     )
 
 
-def test_naive_no_top(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+def test_tf2onnx_without_top(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     if not benchmark.enabled:
         pytest.skip("takes gigabytes and half a minute, to measure what is not ours")
     output = tmp_path / "model.onnx"

@@ -1,7 +1,7 @@
-"""From images to the store: against the bare network, against scripts, and by layers.
+"""From images to the store, compared with the bare network, with scripts, and by layers.
 
-What is compared runs in turn, on the same JPEG images, with the same number of threads.
-As plain tests these run on a few images and a narrow network.
+Candidates run in turn, on the same JPEG images, with the same number of threads. Without timing,
+they run on a few images and a narrow network.
 """
 
 import shutil
@@ -33,8 +33,8 @@ Answer = dict[str, Float32]
 Ways = dict[str, Callable[[], object]]
 
 BATCH = 8
-FEW = 9  # images of a plain test: a batch, and one that isn't full
-SAMPLE = 32  # images that every way is checked on before it is timed on all
+FEW = 9  # images without timing: one full batch and one that isn't full
+SAMPLE = 32  # images on which every candidate is checked before it is timed on all
 LAYER = "block5_pool"
 ROUNDS = 3
 
@@ -51,13 +51,13 @@ def folder(photographs: Photographs, count: int) -> Path:
 
 @pytest.fixture(scope="session")
 def sample(photographs: Photographs, count: int) -> Path:
-    """Give the first images of `folder`."""
+    """Return the first images of `folder`."""
     return photographs.take(min(count, SAMPLE))
 
 
 @pytest.fixture(scope="session")
 def answer(models: Models, images: Callable[[int], Float32], count: int) -> Answer:
-    """What every way gives for `sample`, within its precision: (n, H, W, C) for each pool."""
+    """The expected outputs for `sample`: (n, H, W, C) for each pool."""
     ready = images(min(count, SAMPLE))
     return sparsefeat.Extractor(models.fp32, "pools", batch_size=BATCH).run(ready)
 
@@ -76,12 +76,12 @@ class Extraction:
 
 
 def bare_loop(run: Run, images: Float32) -> list[Float32]:
-    """Run ready tensors and keep what comes out; nothing is decoded, encoded or written."""
+    """Run the network on tensors in memory; nothing is decoded, encoded or written."""
     return [run(images[start : start + BATCH])[LAYER] for start in range(0, len(images), BATCH)]
 
 
 def keras_script(model: Any, output: Path, batch_size: int, folder: Path) -> None:
-    """What a tutorial does: load, preprocess, predict, and save one array for each image."""
+    """Do as a tutorial: load, preprocess, predict, and save one array for each image."""
     import keras
 
     paths = sorted(folder.iterdir())
@@ -121,7 +121,7 @@ def torch_network(path: Path) -> Any:
 
 
 def torch_script(network: Any, output: Path, batch_size: int, folder: Path) -> None:
-    """The same with Pillow and PyTorch."""
+    """Do the same with Pillow and PyTorch."""
     import torch
 
     paths = sorted(folder.iterdir())
@@ -141,7 +141,7 @@ def torch_script(network: Any, output: Path, batch_size: int, folder: Path) -> N
 
 
 class Comparison:
-    """Ways from a folder to features, timed in turn, and claims made of them."""
+    """Candidates that make features of a folder, timed in turn, and the claims about them."""
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ class Comparison:
         self.missing: dict[str, str] = {}
 
     def extraction(self, way: str, layers: str = LAYER) -> Extraction | None:
-        """Make an extraction and check it; None, and a note, where it can't be had here."""
+        """Make an extraction and check it; return None, with a note, if it isn't available here."""
         try:
             extraction = Extraction(self._models, self.output, way, layers)
         except (sparsefeat.ProviderError, sparsefeat.PrecisionError) as exc:
@@ -170,7 +170,7 @@ class Comparison:
         return extraction
 
     def bare(self, way: str, images: Float32) -> Callable[[], object]:
-        """Make a loop over ready tensors in a plain session, and check it."""
+        """Make a loop over tensors in a plain session, and check it."""
         loop = partial(bare_loop, bare_session(self._models.of(way), [LAYER], way))
         few = images[: len(self._answer[LAYER])]
         self.check(way, {LAYER: np.concatenate(loop(few))})
@@ -207,7 +207,7 @@ class Comparison:
 
     def claim_share(self, paired: Paired, part: str, whole: str, share: float, bar: float) -> None:
         """Claim that `part` takes at most `bar` times its `share` of the seconds of `whole`."""
-        ratio = paired.ratio(part, whole)  # of speeds: its inverse is of seconds
+        ratio = paired.ratio(part, whole)  # a ratio of speeds; its inverse is a ratio of seconds
         of = "" if share == 1 else f" (times {share:.3f}, its share of the arithmetic)"
         self._claim(
             Claim(
@@ -266,10 +266,10 @@ def test_against_scripts(comparison: Comparison, models: Models, folder: Path, c
     comparison.claim(paired, "extract fp32", "Keras script, batches of 16", 2)
 
 
-def test_precisions(
+def test_bf16_and_int8_against_float32(
     comparison: Comparison, images: Callable[[int], Float32], folder: Path, count: int
 ) -> None:
-    """bf16 and int8 against float32, and int8 against its own bare network."""
+    """bf16 and int8 compared with float32, and int8 with its own bare network."""
     ways: Ways = {}
     for way in (
         "onnxruntime-cpu",
@@ -299,8 +299,8 @@ def test_precisions(
             comparison.claim(paired, fast, slow, bar, remark)
 
 
-def test_layers(comparison: Comparison, models: Models, folder: Path, count: int) -> None:
-    """All pools cost little more than the last; an early layer costs its share alone."""
+def test_cost_of_layers(comparison: Comparison, models: Models, folder: Path, count: int) -> None:
+    """All pools cost little more than the last one; an early layer costs its share of the work."""
     early = "block3_pool"
     ways: Ways = {}
     for layers in (LAYER, "pools", early):
@@ -327,8 +327,8 @@ def operations(model: Path, layer: str) -> int:
     raise ValueError(f"no layer {layer}")
 
 
-def test_operations(small_vgg16: Path) -> None:
-    """Worked out by hand for a sixteenth of VGG16's channels."""
+def test_operations_are_counted(small_vgg16: Path) -> None:
+    """The expected number was calculated by hand for a sixteenth of VGG16's channels."""
     block1 = 224**2 * 9 * (3 * 4 + 4 * 4)
     block2 = 112**2 * 9 * (4 * 8 + 8 * 8)
     block3 = 56**2 * 9 * (8 * 16 + 2 * 16 * 16)

@@ -1,6 +1,6 @@
-"""The network alone, on ready arrays: by engine, precision, outputs and batch size.
+"""The network alone, on arrays in memory, by engine, precision, outputs and batch size.
 
-`test_run` times each case by itself; what is compared is timed in turn by `test_compared`.
+`test_run` times each case by itself, and `test_compared` times the compared cases in turn.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ COMPARED = (("block5_pool", 1, 15), ("block5_pool", 8, 7), ("pools", 8, 5))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """As a plain test, one small batch of each kind is enough."""
+    """Parametrize by engine and batch; without timing, one small batch of each kind is enough."""
     timing = metafunc.config.getoption("benchmark_enable")
     if metafunc.function is test_run:
         metafunc.parametrize("way", [*KERAS, *EXTRACTORS])
@@ -41,7 +41,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def engine(models: Models, way: str, outputs: str, batch_size: int) -> Run:
-    """Make what runs; a test is skipped where it can't be had here."""
+    """Make the engine; skip the test if it isn't available here."""
     if way in KERAS:
         names = choose_layers(outputs, ModelFile.open(models.fp32).metadata.layers)
         return keras_engine(models.fp32, tuple(names), way).run
@@ -53,7 +53,7 @@ def engine(models: Models, way: str, outputs: str, batch_size: int) -> Run:
 
 @pytest.fixture(scope="module")
 def expected(models: Models, images: Images) -> Callable[[str, int], dict[str, Float32]]:
-    """Give the answer: float32 on the CPU provider."""
+    """Compute the expected outputs: float32 on the CPU provider."""
 
     def run(outputs: str, batch_size: int) -> dict[str, Float32]:
         return sparsefeat.Extractor(models.fp32, outputs).run(images(batch_size))

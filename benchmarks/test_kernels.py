@@ -1,4 +1,4 @@
-"""The kernels against scipy, numpy and a plain copy, on rows shaped like VGG16's pools.
+"""The kernels compared with scipy, NumPy and a plain copy, on rows shaped like VGG16's pools.
 
 Densities are those of real images (.78 in block1 to .09 in block5). `extra_info` holds the
 size of the dense input in bytes, and GB/s of it.
@@ -38,12 +38,12 @@ def pool(request: pytest.FixtureRequest) -> Pool:
 
 @pytest.fixture
 def timed(benchmark: BenchmarkFixture, pool: Pool) -> Callable[[Callable[[], object]], None]:
-    """Time a function of no arguments and note the bytes of dense input each second."""
+    """Time a function without arguments, and record bytes of dense input per second."""
 
     def run(function: Callable[[], object]) -> None:
         benchmark(function)
         benchmark.extra_info["dense_bytes"] = pool.x.nbytes
-        if benchmark.stats is not None:  # None where benchmarks run as plain tests
+        if benchmark.stats is not None:  # None if benchmarks are not timed
             seconds = benchmark.stats.stats.median
             benchmark.extra_info["dense_gigabytes_per_second"] = pool.x.nbytes / seconds / 1e9
 
@@ -53,17 +53,17 @@ def timed(benchmark: BenchmarkFixture, pool: Pool) -> Callable[[Callable[[], obj
 Timed = Callable[[Callable[[], object]], None]
 
 
-# Of dense input, on one core: at a density of .20, and of .09.
+# GB/s of dense input on one core, at densities of .20 and .09.
 GIGABYTES_PER_SECOND = {"encode": {0.20: 3, 0.09: 5}, "decode": {0.20: 5, 0.09: 10}}
-TIMES_AS_FAST_AS_SCIPY = 5  # encoding, at any density
+TIMES_AS_FAST_AS_SCIPY = 5  # for encoding, at any density
 PAUSE_SECONDS = 0.002
 ROUNDS = 25
 
 
-def test_bars(
+def test_claimed_speeds(
     benchmark: BenchmarkFixture, pool: Pool, claim: MakeClaim, rounds: Callable[[int], int]
 ) -> None:
-    """All in turn: what the machine does besides, it does to scipy and a plain copy as well."""
+    """All in turn, so that other work of the machine slows scipy and a plain copy as well."""
     buffers, out, target = CsrBuffers(), np.empty_like(pool.x), np.empty_like(pool.x)
     theirs = pool.scipy
     assert same_rows(encode(pool.x, out=buffers), pool.csr)

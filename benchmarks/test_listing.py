@@ -1,8 +1,8 @@
-"""What listing costs where images lie inside of others, or in a bucket, or in a table.
+"""The cost of listing images in archives, in a bucket, or in a table.
 
-Synthetic: names and sizes are those of a million images, their bytes are shared or missing. A
-process of its own lists them, and says how long it took and how much memory it had at most beyond
-what it had before, while nobody takes what it lists: as where the network is slow.
+The data are synthetic: names and sizes of a million images, whose bytes are shared or missing. A
+separate process lists them while nothing consumes the list, as if the network was slow. It reports
+the time, and its peak memory minus the memory that it had before.
 """
 
 import functools
@@ -31,7 +31,7 @@ from .conftest import MakeClaim
 
 BYTES_AN_IMAGE = 200
 PER_SHARD = 10_000
-PAGE = 1000  # keys in an answer of S3
+PAGE = 1000  # keys in one answer of S3
 
 LIST = """
 import json, sys, time
@@ -63,7 +63,7 @@ def key(number: int) -> str:
 
 
 def write_tars(folder: Path, n_images: int) -> dict[str, object]:
-    """As img2dataset writes them: an image, a caption and a JSON for each key."""
+    """Write tars like img2dataset: an image, a caption and a JSON file for each key."""
     image, text = b"0" * 600, b"a caption"
     note = json.dumps({"caption": "a caption", "url": "https://example.org/a.jpg"}).encode()
     for start in range(0, n_images, PER_SHARD):
@@ -95,7 +95,7 @@ def write_parquet(folder: Path, n_images: int) -> dict[str, object]:
 
 
 def write_table(folder: Path, n_images: int) -> dict[str, object]:
-    """A table that lists files, here a thousand of them by a thousand links to their folder."""
+    """Write a table that lists a thousand files by a thousand links to their folder."""
     (folder / "0").mkdir()
     n_folders = -(-n_images // 1000)
     for number in range(min(1000, n_images)):
@@ -109,7 +109,7 @@ def write_table(folder: Path, n_images: int) -> dict[str, object]:
 
 
 class Bucket(http.server.BaseHTTPRequestHandler):
-    """Answers ListObjectsV2 for so many keys, and nothing else."""
+    """Answers only ListObjectsV2, for a number of keys."""
 
     protocol_version = "HTTP/1.1"
     n_images = 0
@@ -144,7 +144,7 @@ class Bucket(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def served(n_images: int) -> Iterator[dict[str, str]]:
-    """Give the environment in which the bucket is found."""
+    """Yield the environment variables with which the bucket is found."""
     handler = type("Keys", (Bucket,), {"n_images": n_images})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -1,6 +1,6 @@
-"""Whether kernels in C would be worth a build for each platform: against those that numba compiles.
+"""Kernels in C compared with numba's: would they be worth a build for each platform?
 
-The C file is compiled here, by the system's own compiler, where there is one.
+The system's compiler compiles the C file, if there is one.
 """
 
 import ctypes
@@ -26,10 +26,10 @@ from .pools import SHAPES, Pool, make_pool, same_rows
 
 SOURCE = Path(__file__).parent / "native" / "csr.c"
 WAYS = {"plain": 0, "AVX2": 1, "AVX-512": 2}
-SLACK = 16  # elements that the encoder may write too far
+SLACK = 16  # elements that the encoder may write beyond the end
 PAUSE_SECONDS = 0.002
 ROUNDS = 25
-BAR = 0.8  # of the speed of C that numba's kernels must reach for C not to be worth it
+BAR = 0.8  # share of the speed of C above which C isn't worth it
 
 
 class Native:
@@ -38,7 +38,7 @@ class Native:
     Parameters
     ----------
     path
-        Of the library.
+        The compiled library's.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,7 +54,7 @@ class Native:
         indices: npt.NDArray[np.int32],
         values: npt.NDArray[np.float32],
     ) -> Csr:
-        """Encode into buffers that have room for all elements, and SLACK."""
+        """Encode into buffers with room for all elements plus SLACK."""
         n_rows, n_features = x.shape
         assert min(len(indices), len(values)) >= x.size + SLACK
         assert len(indptr) > n_rows
@@ -67,12 +67,12 @@ class Native:
     def decode(
         self, way: str, csr: Csr, out: npt.NDArray[np.float32], *, scatter: bool = False
     ) -> None:
-        """Decode; `csr` must have sound row ends.
+        """Decode; `csr` must have valid row ends.
 
         Raises
         ------
         ValueError
-            A row's columns aren't sound.
+            A row's columns are out of range or order.
         """
         sizes = (ctypes.c_int64(csr.n_rows), ctypes.c_int64(csr.n_columns))
         arrays = (_pointer(csr.indptr), _pointer(csr.indices), _pointer(csr.data))
@@ -112,7 +112,7 @@ def odd_rows() -> npt.NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_same_as_ours(native: Native, pool: Pool, way: str) -> None:
+def test_c_kernels_equal_ours(native: Native, pool: Pool, way: str) -> None:
     if way not in native.ways:
         pytest.skip(f"this processor has no {way}")
     for x in (pool.x, odd_rows()):
@@ -134,7 +134,7 @@ def make_buffers(x: npt.NDArray[np.float32]) -> tuple[Any, Any, Any]:
     return indptr, np.empty(size, np.int32), np.empty(size, np.float32)
 
 
-def test_speed(
+def test_speed_of_c_and_numba(
     benchmark: BenchmarkFixture,
     native: Native,
     pool: Pool,

@@ -1,4 +1,4 @@
-"""How ways are timed in turn; nothing here is timed."""
+"""Timing in turn works; nothing is timed here."""
 
 import time
 from functools import partial
@@ -8,7 +8,7 @@ import pytest
 from .paired import Paired
 
 
-def test_orders_are_drawn_anew_and_nobody_always_follows_the_same() -> None:
+def test_each_round_has_a_new_random_order() -> None:
     called: list[str] = []
     names = ["a", "b", "c", "d"]
     ways = {name: partial(called.append, name) for name in names}
@@ -28,7 +28,7 @@ def test_orders_are_drawn_anew_and_nobody_always_follows_the_same() -> None:
     assert called == [name for one in rounds for name in one]
 
 
-def test_nothing_is_done_between_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_turns_are_separated_by_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     monkeypatch.setattr(time, "sleep", lambda seconds: done.append(f"pause of {seconds}"))
     ways = {name: partial(done.append, name) for name in ("a", "b")}
@@ -38,7 +38,7 @@ def test_nothing_is_done_between_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {done[2], done[5]} == {"a", "b"}
 
 
-def test_ratios_are_taken_round_by_round() -> None:
+def test_ratios_are_computed_round_by_round() -> None:
     seconds = {"fast": [1.0, 4.0, 2.0], "slow": [2.0, 8.0, 3.0]}
     ratio = Paired(ways={}, seconds=seconds).ratio("fast", "slow")
     assert (ratio.low, ratio.median, ratio.high) == (1.75, 2.0, 2.0)

@@ -1,4 +1,4 @@
-"""int8 as `sparsefeat quantize` writes it, beside a graph with all of VGG16 in plain int8.
+"""int8 as `sparsefeat quantize` writes it, compared with VGG16 in plain int8.
 
 The other graph is what `onnxruntime.quantization.quantize_static` makes of the same model: QDQ,
 weights per channel, activations uint8 from their extremes, the first convolution too. Rounds
@@ -6,7 +6,7 @@ alternate, because the ratio of two times taken minutes apart says little on a s
 
     pytest benchmarks/test_quantization.py --benchmark-enable
 
-prints that ratio for either provider.
+prints the ratio for each provider.
 """
 
 import sys
@@ -38,7 +38,7 @@ from sparsefeat_export.quantization.stack import read_stack
 from sparsefeat_export.scaling import MODES
 
 LAYER = "block5_pool"
-N_CALIBRATION = 4  # images: how good the numbers are is not what is measured here
+N_CALIBRATION = 4  # images; the quality of the features isn't measured here
 WARM_UP, ROUNDS = 2, 20
 
 
@@ -60,7 +60,7 @@ def images() -> NDArray[np.float32]:
 
 
 def ours(exact: Path, images: NDArray[np.float32], path: Path) -> Path:
-    """Write the graph of `sparsefeat quantize`, with weights rounded to nearest: far quicker."""
+    """Write the graph of `quantize`, with weights rounded to nearest, which is faster to make."""
     model = onnx.load(exact)
     stages = read_stack(model)
     convolutions = calibrate(stages, images[:N_CALIBRATION], compensate=False)
@@ -95,7 +95,7 @@ def keep_layer(model: onnx.ModelProto) -> None:
 
 
 def session(path: Path, provider: str) -> onnxruntime.InferenceSession:
-    """Open a graph as the engine does."""
+    """Create a session as the engine does."""
     setup = configure_session(PROVIDERS[provider], precision="int8", threads=available_threads())
     return onnxruntime.InferenceSession(
         path, sess_options=setup.settings, providers=setup.providers, enable_fallback=0
@@ -103,7 +103,7 @@ def session(path: Path, provider: str) -> onnxruntime.InferenceSession:
 
 
 @pytest.mark.parametrize("provider", ["cpu", "openvino"])
-def test_alternating(
+def test_speed_relative_to_plain_int8(
     benchmark: BenchmarkFixture,
     capsys: pytest.CaptureFixture[str],
     request: pytest.FixtureRequest,

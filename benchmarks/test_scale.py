@@ -1,8 +1,8 @@
-"""How a store's costs grow with its rows: synthetic rows, of 512 features, one in ten not zero.
+"""How a store's costs grow with its rows: synthetic rows of 512 features at a density of 0.1.
 
-Each operation runs in a process of its own, which says how long it took and how much memory it
-had at most beyond what the process had before. Sizes are n, 3n and 10n: what is linear in the
-rows takes ten times as long for the last as for the first.
+Each operation runs in a separate process, which reports the time, and its peak memory minus the
+memory that it had before. Sizes are n, 3n and 10n: what is linear in the rows takes ten times as
+long for the last as for the first.
 """
 
 import json
@@ -95,7 +95,7 @@ OPERATIONS = (
     *("open for writing", "rerun"),
 )
 
-# Bytes: a million rows', and what is granted to fewer.
+# Limits in bytes: for a million rows, and a minimum for fewer.
 MAX_BYTES = {"obs": (250e6, 50e6), "info": (0.0, 200e6)}
 
 
@@ -159,7 +159,7 @@ def stores(
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_growth(
+def test_costs_grow_linearly(
     benchmark: BenchmarkFixture, claim: MakeClaim, stores: dict[int, Path], operation: str
 ) -> None:
     found = benchmark.pedantic(
@@ -243,14 +243,14 @@ print(json.dumps({
 """
 
 
-def test_listing(
+def test_time_and_memory_of_listing(
     benchmark: BenchmarkFixture,
     claim: MakeClaim,
     timing: bool,
     request: pytest.FixtureRequest,
     tmp_path: Path,
 ) -> None:
-    """How long the first file takes, and how much memory a listing that nobody takes from."""
+    """Time to the first file, and memory of a listing that nothing consumes."""
     n_files = request.config.getoption("scale_files") if timing else 2000
     for number in range(n_files):
         if number % 1000 == 0:
@@ -282,7 +282,7 @@ main(sys.argv[1:])
 
 
 @pytest.mark.parametrize("share", [0, 0.5, 0.99])
-def test_stopping_while_a_store_is_opened(
+def test_time_to_stop_while_a_store_is_opened(
     benchmark: BenchmarkFixture,
     claim: MakeClaim,
     timing: bool,
@@ -291,7 +291,7 @@ def test_stopping_while_a_store_is_opened(
     tmp_path: Path,
     share: float,
 ) -> None:
-    """How long a command goes on after SIGTERM, once a share of a store's parts is known."""
+    """How long a command runs after SIGTERM, once it has read a share of the store's parts."""
     n_parts = request.config.getoption("scale_rows") // 100 if timing else 30
     folder = tmp_path / "store"
     extractor = sparsefeat.Extractor(small_vgg16, layers="block5_pool", pool="avg", size=(32, 32))
@@ -322,7 +322,7 @@ def test_stopping_while_a_store_is_opened(
             start = time.perf_counter()
             process.send_signal(signal.SIGTERM)
             process.communicate()
-            # Of few parts the opening may be over by now, and all that follows.
+            # With few parts, the command may have finished by now.
             assert process.returncode in ((143,) if timing else (0, 143))
             return time.perf_counter() - start
 
@@ -340,14 +340,14 @@ def test_stopping_while_a_store_is_opened(
         )
 
 
-def test_parts_committed_one_by_one(
+def test_cost_of_committing_parts_one_by_one(
     benchmark: BenchmarkFixture,
     claim: MakeClaim,
     timing: bool,
     request: pytest.FixtureRequest,
     tmp_path: Path,
 ) -> None:
-    """Bytes of all snapshots, and how long a commit takes, where each part is one row."""
+    """Bytes of all snapshots, and time of a commit, with parts of one row each."""
     n_parts = request.config.getoption("scale_parts") if timing else 50
     benchmark.pedantic(lambda: write(tmp_path / "store", n_parts, 1), rounds=1)
     commits = len(history(tmp_path / "store"))
@@ -357,7 +357,7 @@ def test_parts_committed_one_by_one(
     }
     per_commit = sum(files.values()) / n_parts
     benchmark.extra_info["snapshot_bytes_per_commit"] = per_commit
-    # The largest file is the last full list, of as many parts as its number.
+    # The largest file is the last full list, which has as many parts as its number.
     size, number = max((size, number) for number, size in files.items())
     benchmark.extra_info["full_list_bytes_per_part"] = size / number
     if benchmark.stats is not None:

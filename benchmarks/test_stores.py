@@ -1,8 +1,8 @@
-"""The store against other files, on activations of real images.
+"""The store compared with other files, on activations of real images.
 
-What is read has just been written, so it comes from the system's memory, not from a disk. Opening
-is part of reading everything, not of reading rows. The store alone is synced to disk before
-writing it counts as done.
+Files have just been written when they are read, so they come from the system's cache. The time to
+read everything includes opening, the time to read rows doesn't. Only the store is synced to disk
+while it is written.
 """
 
 import itertools
@@ -33,13 +33,12 @@ from .recipe import floor_bytes, recipe_bytes
 Float32 = NDArray[np.float32]
 AllowedRounds = Callable[[int], int]
 
-# Layers: images, and how often their rows are repeated, far enough apart for no
-# compression to see it.
+# Layers: images, and how often their rows are repeated, too far apart for compression to profit.
 LAYERS = {"block3_pool": (128, 1), "block5_pool": (128, 8)}
 PAUSE_SECONDS = 0.02
 OURS = "sparsefeat"
 
-# Bars for block3_pool, 39 % of which isn't zero in the images that they were set with.
+# Limits for block3_pool, set with images in which 39 % of it isn't zero.
 READ_GIGABYTES_PER_SECOND = 0.9
 ROW_MILLISECONDS = 6
 
@@ -50,21 +49,21 @@ READ = (
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Activations of a layer: as the network gave them, sparse, and in a file of each format."""
+    """Activations of a layer: dense from the network, sparse, and as a file in each format."""
 
     layer: Layer
     dense: Float32  # (n, features)
     matrix: Matrix
-    n_different: int  # rows; the others repeat them
+    n_different: int  # number of different rows; the others repeat them
     paths: dict[str, Path]
 
     def record(self, n_rows: int) -> dict[str, Any]:
-        """Say what is written or read, for the report."""
+        """Record what is written or read, for the report."""
         dense_bytes = 4 * n_rows * self.layer.n_features
         return {"layer": self.layer.name, "n_rows": n_rows, "dense_bytes": dense_bytes}
 
     def random(self, count: int, seed: int = 0) -> NDArray[np.int64]:
-        """Draw row numbers: twice the same one only where there are too few."""
+        """Draw row numbers, without repeats if there are enough rows."""
         n_rows = len(self.dense)
         return np.random.default_rng((count, seed)).choice(n_rows, count, replace=count > n_rows)
 
@@ -88,7 +87,7 @@ def rows(
     dense = np.tile(dense, (copies, 1))
     matrix = csr_array(dense)
     folder = tmp_path_factory.mktemp(name)
-    paths = {form: folder / f"{form}.npz" for form in FORMATS}  # numpy insists on the suffix
+    paths = {form: folder / f"{form}.npz" for form in FORMATS}  # NumPy requires the suffix
     for form, path in paths.items():
         FORMATS[form].write(matrix, path, layer)
         assert same(FORMATS[form].opened(path, layer).csr(), matrix), form
@@ -96,7 +95,7 @@ def rows(
 
 
 class Comparison:
-    """Formats timed in turn, and claims about ours."""
+    """Formats that are timed in turn, and the claims about ours."""
 
     def __init__(
         self, benchmark: BenchmarkFixture, claim: MakeClaim, rounds: AllowedRounds, rows: Rows
@@ -110,7 +109,7 @@ class Comparison:
         n_rounds: int,
         between: Callable[[], object] = lambda: None,
     ) -> Paired:
-        """Time all ways in turn, and note MB/s of dense float32."""
+        """Time all formats in turn, and record MB/s of dense float32."""
         paired = Paired(ways=ways, between=between, pause_seconds=PAUSE_SECONDS)
         self._benchmark.pedantic(paired.round, rounds=self._rounds(n_rounds))
         megabytes = n_rows * self._rows.layer.n_features * 4 / 1e6
@@ -126,7 +125,7 @@ class Comparison:
         return paired
 
     def against(self, paired: Paired, what: str, others: Mapping[str, float]) -> None:
-        """Claim that the store is so many times as fast as others."""
+        """Claim how many times as fast the store is as others."""
         for other, bar in others.items():
             ratio = paired.ratio(OURS, other)
             spread = (ratio.low, ratio.high)
@@ -174,7 +173,7 @@ def test_write(comparison: Comparison, rows: Rows, tmp_path: Path) -> None:
 def test_sizes(
     benchmark: BenchmarkFixture, comparison: Comparison, rows: Rows, timing: bool, tmp_path: Path
 ) -> None:
-    """Of different rows alone: the recipe's chunks, and the floor, would see repeated ones."""
+    """Only different rows are used: the reference and the floor would profit from repeats."""
     matrix = rows.matrix[: rows.n_different]
     sizes = {}
 
@@ -228,7 +227,7 @@ def test_read_all(comparison: Comparison, rows: Rows, kind: str) -> None:
 
 @pytest.mark.parametrize("n_random", [1, 1000])
 def test_read_random_rows(comparison: Comparison, rows: Rows, timing: bool, n_random: int) -> None:
-    """Other rows each time. HDF5 keeps the chunks that it has decompressed; the store doesn't."""
+    """Different rows each time, because HDF5 caches decompressed chunks and the store doesn't."""
 
     def reader(opened: Opened) -> Callable[[], object]:
         draws = (rows.random(n_rows, seed) for seed in itertools.count(1))
@@ -269,7 +268,7 @@ def test_rows_together_against_one_by_one(comparison: Comparison, rows: Rows, ti
 def test_memory_of_reading_all(
     benchmark: BenchmarkFixture, comparison: Comparison, rows: Rows
 ) -> None:
-    """What is read is allocated once: beside it lie the chunks that are being decoded."""
+    """The result is allocated once; in addition, only the chunks that are being decoded."""
     command = [sys.executable, "-c", READ, str(rows.paths[OURS]), rows.layer.name]
 
     def measure() -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Tables in the documentation are those of the kept results; nothing is timed here."""
+"""Tables in the documentation are those of the committed results; nothing is timed here."""
 
 import json
 from typing import Any
@@ -13,18 +13,18 @@ SUBJECT_PAGE = ROOT / "docs" / "benchmarks.md"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_pages_show_what_was_measured(page: Any) -> None:
+def test_pages_show_the_committed_results(page: Any) -> None:
     text = page.read_text()
     assert write_tables(text, KEPT) == text, "run `python -m benchmarks.tables --tables`"
 
 
-def test_every_table_is_shown() -> None:
+def test_every_table_is_on_a_page() -> None:
     text = SUBJECT_PAGE.read_text()
     for subject in ("conditions", *SUBJECTS):
         assert f"<!-- results: {subject} -->\n\n" in text
 
 
-def test_results_say_where_they_come_from() -> None:
+def test_results_name_date_commit_and_machine() -> None:
     assert len(KEPT["commit"]) == 40
     assert KEPT["load_average_before"]
     environment = KEPT["environment"]
@@ -39,7 +39,7 @@ def test_results_say_where_they_come_from() -> None:
 
 
 def block(subject: str, result: dict[str, Any]) -> list[str]:
-    """Give the lines of a table."""
+    """Return the lines of a table."""
     marked = f"above\n<!-- results: {subject} -->\nold\n<!-- end -->\nbelow"
     first, mark, empty, *lines = write_tables(marked, result).split("\n")
     assert [first, mark, empty] == ["above", f"<!-- results: {subject} -->", ""]
@@ -70,7 +70,7 @@ def test_scripts_are_compared_with_the_extraction() -> None:
     ]
 
 
-def test_a_busy_machine_is_confessed() -> None:
+def test_a_busy_machine_is_mentioned() -> None:
     quiet = {**KEPT, "load_average_before": [0.1, 0.1, 0.1]}
     busy = {**KEPT, "load_average_before": [7.04, 5.0, 3.0]}
     (line,) = block("conditions", quiet)
@@ -81,13 +81,19 @@ def test_a_busy_machine_is_confessed() -> None:
     assert "load average 7.0" in line
 
 
-def test_a_report_of_pytest_benchmark_is_reduced_to_seconds() -> None:
+def test_a_report_is_reduced_to_the_seconds_of_rounds() -> None:
     started = {"seconds_to_commit": [1.0, 2.0], "claims": ["left out"]}
     report = {
         "datetime": "2026-01-31T12:00:00",
         "commit_info": {"id": "c" * 40, "dirty": False},
         "machine_info": {"environment": {"python": "CPython 3.11.7"}},
-        "benchmarks": [{"name": "test_start[sparsefeat]", "params": None, "extra_info": started}],
+        "benchmarks": [
+            {
+                "name": "test_seconds_to_the_first_row[sparsefeat]",
+                "params": None,
+                "extra_info": started,
+            }
+        ],
     }
     kept = collect(report, [0.0, 0.0, 0.0])
     assert kept["date"] == "2026-01-31"

@@ -1,4 +1,4 @@
-"""What writing the store costs an extraction: the same images with and without it."""
+"""The cost of writing the store: the same images with and without it."""
 
 import shutil
 from collections.abc import Callable
@@ -20,11 +20,11 @@ from .photographs import Photographs
 BATCH = 8
 PHOTOGRAPHS = 48
 ROUNDS = 3
-BARS = {"block5_pool": 1.03, "pools": 1.15}  # of the seconds without writing
+BARS = {"block5_pool": 1.03, "pools": 1.15}  # relative to the seconds without writing
 
 
 def extract(extractor: sparsefeat.Extractor, folder: Path) -> int:
-    """Extract, encode, and let go."""
+    """Extract and encode, without writing."""
     return sum(len(batch.rows) for batch in extractor.extract(list_images([folder])))
 
 
@@ -33,7 +33,7 @@ def extract_and_write(extractor: sparsefeat.Extractor, folder: Path, output: Pat
 
 
 @pytest.mark.parametrize("layers", BARS)
-def test_cost(
+def test_cost_of_writing(
     benchmark: BenchmarkFixture,
     models: Models,
     photographs: Photographs,
@@ -66,7 +66,9 @@ def test_cost(
     paired = Paired(ways=ways, between=clear)
     benchmark.pedantic(paired.round, rounds=rounds(ROUNDS))
     benchmark.extra_info["ways"] = paired.figures(count, against="without")
-    ratio = paired.ratio("without", "with")  # of speeds: that of the seconds the other way round
+    ratio = paired.ratio(
+        "without", "with"
+    )  # a ratio of speeds, which is the inverse of a ratio of seconds
     claim(
         Claim(
             text=f"seconds with writing / without, {layers}",
