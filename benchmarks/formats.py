@@ -54,7 +54,7 @@ def write_store(matrix: Matrix, path: Path, layer: Layer) -> None:
         for start in range(0, matrix.shape[0], BATCH):
             rows = matrix[start : start + BATCH]
             csr = Csr(rows.indptr.astype(np.int64), rows.indices, rows.data, matrix.shape[1])
-            records = tuple(_record(start + place) for place in range(csr.n_rows))
+            records = tuple(_record(start + row) for row in range(csr.n_rows))
             writer.append(Batch(rows=records, layers={layer.name: csr}))
 
 
@@ -177,12 +177,12 @@ def _parquet() -> Format:
             return _matrix(*pieces(file.read()), layer)
 
         def rows(numbers: Numbers) -> Matrix:
-            groups, places = np.divmod(numbers, ROWS_PER_GROUP)
+            groups, positions = np.divmod(numbers, ROWS_PER_GROUP)
             wanted: dict[int, Any] = dict.fromkeys(range(len(numbers)))
             for group in np.unique(groups):
                 data, columns, offsets = pieces(file.read_row_group(int(group)))
                 for index in np.flatnonzero(groups == group):
-                    piece = slice(offsets[places[index]], offsets[places[index] + 1])
+                    piece = slice(offsets[positions[index]], offsets[positions[index] + 1])
                     wanted[int(index)] = (data[piece], columns[piece])
             return _joined(list(wanted.values()), layer)
 

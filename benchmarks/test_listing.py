@@ -179,8 +179,8 @@ def test_listing(
     n_images = request.config.getoption("scale_files") if timing else 2500
     options = WRITERS[kind](tmp_path, n_images)
     run = [sys.executable, "-c", LIST, json.dumps(options)]
-    with served(n_images) as places:
-        environment = {**os.environ, **places}
+    with served(n_images) as variables:
+        environment = {**os.environ, **variables}
         done = benchmark.pedantic(
             functools.partial(
                 subprocess.run, run, capture_output=True, text=True, check=True, env=environment

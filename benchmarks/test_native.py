@@ -118,14 +118,14 @@ def test_c_kernels_equal_ours(native: Native, pool: Pool, way: str) -> None:
     for x in (pool.x, odd_rows()):
         csr = encode(x)
         assert same_rows(native.encode(way, x, *make_buffers(x)), csr)
-        unsound = Csr(csr.indptr, csr.indices.copy(), csr.data, csr.n_columns)
-        unsound.indices[csr.nnz // 2] = csr.n_columns
+        invalid = Csr(csr.indptr, csr.indices.copy(), csr.data, csr.n_columns)
+        invalid.indices[csr.nnz // 2] = csr.n_columns
         for scatter in (False, True):
             out = np.full_like(x, 7)
             native.decode(way, csr, out, scatter=scatter)
             assert np.array_equal(out.view(np.int32), to_dense(csr).view(np.int32))
             with pytest.raises(ValueError, match="row"):
-                native.decode(way, unsound, out, scatter=scatter)
+                native.decode(way, invalid, out, scatter=scatter)
 
 
 def make_buffers(x: npt.NDArray[np.float32]) -> tuple[Any, Any, Any]:

@@ -216,15 +216,15 @@ print(busy.pid)
     started = subprocess.run(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True
     )
-    stranger = int(started.stdout)
+    busy = int(started.stdout)
     try:
-        ticks = ticks_of(stranger)
+        ticks = ticks_of(busy)
         before = read_usage()
-        while ticks_of(stranger) < ticks + os.sysconf("SC_CLK_TCK"):  # it had a second
+        while ticks_of(busy) < ticks + os.sysconf("SC_CLK_TCK"):  # it had a second
             time.sleep(0.1)
         after = read_usage()
     finally:
-        os.kill(stranger, signal.SIGKILL)
+        os.kill(busy, signal.SIGKILL)
     assert before is not None
     assert after is not None
     found = used_by_others(before, after)

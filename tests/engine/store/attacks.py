@@ -100,9 +100,9 @@ def reseal(folder: Path) -> None:
         entry[4] = checksum(content)
         with suppress(Exception):  # an invalid header has no facts
             header = json.loads(content)["attributes"]["sparsefeat"]
-            for place, key in ((1, "rows"), (2, "rejected")):
+            for field, key in ((1, "rows"), (2, "rejected")):
                 if type(header[key]) is int and 0 <= header[key] < 1 << 23:
-                    entry[place] = header[key]
+                    entry[field] = header[key]
             entry[5] = [
                 [layer["encoding"], layer["nnz"], *listed[2:]]
                 for listed, layer in zip(entry[5], header["layers"], strict=True)

@@ -16,10 +16,10 @@ ROOT = Path(__file__).parents[3]
 Process = subprocess.Popen[str]
 
 
-def start_racer(place: Path | str, count: int, seed: int) -> Process:
+def start_racer(location: Path | str, count: int, seed: int) -> Process:
     """Start a writer that competes with others in a folder or at a URL; see racer.py."""
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.engine.store.racer", str(place), str(count), str(seed)],
+        [sys.executable, "-m", "tests.engine.store.racer", str(location), str(count), str(seed)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

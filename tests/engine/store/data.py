@@ -56,9 +56,9 @@ def make_reject(number: int, **changes: Any) -> Reject:
 def dense_rows(layer: Layer, numbers: Sequence[int]) -> npt.NDArray[np.float32]:
     """Make float32 (n, features), each row from its number; `fc` has no zeros."""
     out = np.empty((len(numbers), layer.n_features), np.float32)
-    for place, number in enumerate(numbers):
+    for index, number in enumerate(numbers):
         values = np.random.default_rng((number, layer.n_features)).normal(size=layer.n_features)
-        out[place] = np.abs(values) + 1 if layer.name == "fc" else np.maximum(values - 1, 0)
+        out[index] = np.abs(values) + 1 if layer.name == "fc" else np.maximum(values - 1, 0)
     return out
 
 
@@ -125,11 +125,11 @@ def assert_same_floats(got: npt.NDArray[np.float32], expected: npt.NDArray[np.fl
     np.testing.assert_array_equal(got.view(np.uint32), kept.view(np.uint32))
 
 
-def edit_root(folder: Path, edit: Callable[[Any], Any], place: int = 0) -> None:
+def edit_root(folder: Path, edit: Callable[[Any], Any], index: int = 0) -> None:
     """Edit a part's zarr.json, and update its entry in the newest snapshot."""
     (*_, number) = Log(LocalStorage(folder)).numbers()
     snapshot = Log(LocalStorage(folder)).read(number)
-    entry = snapshot.parts[place]
+    entry = snapshot.parts[index]
     file = folder / part_key(entry.name) / "zarr.json"
     root = json.loads(file.read_bytes())
     edit(root)
@@ -144,7 +144,7 @@ def edit_root(folder: Path, edit: Callable[[Any], Any], place: int = 0) -> None:
         changed = structs.replace(
             changed, rows=told["rows"] + 0, rejected=told["rejected"] + 0, layers=tuple(layers)
         )
-    edit_snapshot(folder, lambda parts: parts.__setitem__(place, to_builtins(changed)))
+    edit_snapshot(folder, lambda parts: parts.__setitem__(index, to_builtins(changed)))
 
 
 def edit_snapshot(folder: Path, edit: Callable[[list[Any]], Any], **fields: Any) -> None:

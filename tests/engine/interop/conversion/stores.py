@@ -87,9 +87,9 @@ def flipped(file: Path, start: int, size: int) -> Iterator[Path]:
     """Flip a bit at each of twenty positions of a file, one at a time."""
     whole = file.read_bytes()
     other = file.with_name("flipped")
-    for place in range(start, start + size, max(1, size // 20)):
+    for position in range(start, start + size, max(1, size // 20)):
         content = bytearray(whole)
-        content[place] ^= 16
+        content[position] ^= 16
         other.write_bytes(content)
         yield other
 

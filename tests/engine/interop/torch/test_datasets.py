@@ -196,12 +196,12 @@ def test_the_order_of_an_epoch_depends_on_its_number_and_the_seed(store: Store) 
 
 def test_shuffling_separates_neighbours(store: Store) -> None:
     dataset = StoreIterableDataset(store, "fc", label="height", shuffle=True, memory=1600)
-    steps = []
+    distances = []
     for epoch in range(20):
         dataset.set_epoch(epoch)
-        steps += np.abs(np.diff(order(dataset))).tolist()
+        distances += np.abs(np.diff(order(dataset))).tolist()
     # In a random permutation of 23 numbers, neighbours differ by 8 on average.
-    assert 6 < np.mean(steps) < 10
+    assert 6 < np.mean(distances) < 10
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks are Linux'")

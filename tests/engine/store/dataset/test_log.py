@@ -90,14 +90,14 @@ def apply(journal: Journal, operation: tuple[object, ...]) -> None:
                 parts.append(journal.new())
                 journal.commit(parts)
             return
-        case ("exclude", int(place), int(row)) if parts:
-            place %= len(parts)
-            parts[place] = excluding(parts[place], [row])
-        case ("replace", int(place), int(count)) if parts:
-            place %= len(parts)
-            parts[place : place + count] = [journal.new()]
-        case ("drop", int(place)) if parts:
-            del parts[place % len(parts)]
+        case ("exclude", int(index), int(row)) if parts:
+            index %= len(parts)
+            parts[index] = excluding(parts[index], [row])
+        case ("replace", int(index), int(count)) if parts:
+            index %= len(parts)
+            parts[index : index + count] = [journal.new()]
+        case ("drop", int(index)) if parts:
+            del parts[index % len(parts)]
         case ("reverse",):
             parts.reverse()
     if journal.latest is not None:

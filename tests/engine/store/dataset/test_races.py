@@ -56,13 +56,13 @@ def test_racing_and_killed_writers_store_each_row_once(
     killed, deadline = 0, time.monotonic() + race_seconds
     while time.monotonic() < deadline:
         time.sleep(moments.uniform(0, 0.6))
-        place = moments.randrange(WRITERS)
-        if running[place].poll() is None:
-            running[place].kill()
+        index = moments.randrange(WRITERS)
+        if running[index].poll() is None:
+            running[index].kill()
             killed += 1
-        running[place].communicate()
-        running[place] = start_racer(folder, ROWS, seed=moments.randrange(1000))
-        racers.append(running[place])
+        running[index].communicate()
+        running[index] = start_racer(folder, ROWS, seed=moments.randrange(1000))
+        racers.append(running[index])
     for process in running:
         out, err = process.communicate(timeout=300)
         assert out.endswith("done\n"), err

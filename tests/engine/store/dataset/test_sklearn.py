@@ -23,11 +23,11 @@ CLASSES = ["folder 0", "folder 1", "folder 2"]
 def labelled_rows(layer: Layer, numbers: Sequence[int]) -> npt.NDArray[np.float32]:
     """Make rows in which images of one kind activate the same third of the channels."""
     out = np.zeros((len(numbers), 9, layer.n_channels), np.float32)
-    for place, number in enumerate(numbers):
+    for index, number in enumerate(numbers):
         drawn = np.random.default_rng(number)
         fires = (np.arange(layer.n_channels) % 3 == number % 3) & (drawn.random((9, 1)) < 0.6)
-        noise = drawn.random(out[place].shape) < 0.03
-        out[place] = np.where(fires | noise, drawn.random(out[place].shape) + 0.5, 0)
+        noise = drawn.random(out[index].shape) < 0.03
+        out[index] = np.where(fires | noise, drawn.random(out[index].shape) + 0.5, 0)
     return out.reshape(len(numbers), -1)
 
 

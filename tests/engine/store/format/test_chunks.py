@@ -92,9 +92,11 @@ def test_frames_are_smaller_than_blosc_s_own(name: str) -> None:
     values = values[columns]
     ours = theirs = 0
     for start in range(0, len(values), CHUNK):
-        chunk, places = values[start : start + CHUNK], columns[start : start + CHUNK]
-        ours += len(compress(chunk, differences=False)) + len(compress(places, differences=True))
-        differences = np.diff(places, prepend=np.int32(0))
+        chunk, columns_of_chunk = values[start : start + CHUNK], columns[start : start + CHUNK]
+        ours += len(compress(chunk, differences=False)) + len(
+            compress(columns_of_chunk, differences=True)
+        )
+        differences = np.diff(columns_of_chunk, prepend=np.int32(0))
         theirs += len(BLOSC.encode(chunk)) + len(BLOSC.encode(differences))
     assert ours <= theirs
 

@@ -78,8 +78,8 @@ def read_rows(folder: Path) -> tuple[list[str], dict[str, npt.NDArray[Any]]]:
             assert indptr[-1] == nnz
             for row in kept:
                 dense = np.zeros(n_features, np.float32)
-                place = slice(indptr[row], indptr[row + 1])
-                dense[indices[place]] = data[place]
+                stretch = slice(indptr[row], indptr[row + 1])
+                dense[indices[stretch]] = data[stretch]
                 rows.append(dense)
     return ids, {name: np.stack(rows) for name, rows in layers.items()}
 

@@ -188,7 +188,7 @@ def test_full_parts_are_not_rewritten(tmp_path: Path) -> None:
     done = compact(tmp_path, rows_per_part=10)
     assert done.groups == ((old[1], old[2]), (old[4], old[5]))
     new = names(tmp_path)
-    assert [new[place] for place in (0, 2, 4, 5)] == [old[place] for place in (0, 3, 6, 7)]
+    assert [new[part] for part in (0, 2, 4, 5)] == [old[part] for part in (0, 3, 6, 7)]
     assert list(Store(tmp_path).obs.index) == before
 
 

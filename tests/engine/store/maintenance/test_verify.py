@@ -206,9 +206,9 @@ def swap(values: np.ndarray[Any, Any]) -> None:
     values[[0, 1]] = values[[1, 0]]
 
 
-def put(place: int, value: float | str) -> Callable[[np.ndarray[Any, Any]], None]:
+def put(index: int, value: float | str) -> Callable[[np.ndarray[Any, Any]], None]:
     def change(values: np.ndarray[Any, Any]) -> None:
-        values[place] = value
+        values[index] = value
 
     return change
 
@@ -378,7 +378,7 @@ def test_without_its_newest_snapshot_a_store_is_the_previous_one(store: Path) ->
     assert (verify(store).ok, verify(store).rows) == (True, 7)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="pipes have no place in a folder there")
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pipes in folders")
 def test_a_pipe_in_a_part_is_damage(store: Path) -> None:
     os.mkfifo(part_folders(store)[0] / "obs" / "pipe")
     report = verify(store)

@@ -84,8 +84,8 @@ def test_stretches_are_gathered(tmp_path: Path, shape: tuple[int, ...]) -> None:
             seen.append(len(piece))
 
         array.gather(Segments(cuts[:-1], target, length), out, see)
-        for start, place, count in zip(cuts[:-1], target, length, strict=True):
-            assert np.array_equal(out[place : place + count], flat[start : start + count])
+        for start, begin, count in zip(cuts[:-1], target, length, strict=True):
+            assert np.array_equal(out[begin : begin + count], flat[start : start + count])
         assert sum(seen) == length.sum()
 
 
@@ -177,8 +177,8 @@ def test_rows_are_copied_to_their_targets(lengths: list[int], data: st.DataObjec
     target = np.cumsum([0, *np.diff(source)[numbers]])
     segments = Segments.rows(numbers[order], source, target, order)
     out = np.full(target[-1], -1)
-    for start, place, length in zip(segments.source, segments.target, segments.length, strict=True):
-        out[place : place + length] = flat[start : start + length]
+    for start, begin, length in zip(segments.source, segments.target, segments.length, strict=True):
+        out[begin : begin + length] = flat[start : start + length]
     rows: list[npt.NDArray[np.int64]] = [flat[source[row] : source[row + 1]] for row in numbers]
     assert out.tolist() == np.concatenate([[], *rows]).tolist()
     for ascending in (segments.source, segments.stop):

@@ -48,11 +48,11 @@ SCALES = ChannelScales(scales=(1.5 * 2.0 ** np.arange(-8, 8)).astype(np.float32)
 def activations(layer: Layer, numbers: Sequence[int]) -> Float32:
     """Make rows from their numbers, some with larger values than all before."""
     out = np.empty((len(numbers), layer.n_features), np.float32)
-    for place, number in enumerate(numbers):
+    for index, number in enumerate(numbers):
         rng = np.random.default_rng((number, layer.n_features))
         values = rng.normal(size=layer.n_features)
         values = np.abs(values) + 0.1 if layer is DENSE else np.maximum(values - 1.8, 0)
-        out[place] = 30 * (1 + number) * values
+        out[index] = 30 * (1 + number) * values
     return out
 
 
@@ -190,9 +190,9 @@ def test_codes_beyond_a_byte_take_two(tmp_path: Path) -> None:
 def test_a_row_without_linear_codes_starts_a_new_part(tmp_path: Path) -> None:
     def make(layer: Layer, numbers: Sequence[int]) -> Float32:
         rows = whole_multiples(layer, numbers)
-        for place, number in enumerate(numbers):
+        for index, number in enumerate(numbers):
             if number == 25 and layer is SPARSE:
-                rows[place, 3] = np.float32(1 / 3)
+                rows[index, 3] = np.float32(1 / 3)
         return rows
 
     batches = [make_batch(range(start, start + 10), LAYERS, make=make) for start in (0, 10, 20, 30)]
@@ -211,9 +211,9 @@ def test_after_a_row_that_does_not_fit_the_layer_stays_float32(tmp_path: Path) -
 
     def make(layer: Layer, numbers: Sequence[int]) -> Float32:
         rows = whole_multiples(SPARSE, numbers)
-        for place, number in enumerate(numbers):
+        for index, number in enumerate(numbers):
             if number % 20 == (9 if layer is layers[0] else 18):
-                rows[place, 3] = np.float32(1 / 3)
+                rows[index, 3] = np.float32(1 / 3)
         return rows
 
     layers = [Layer(name=name, shape=(12, 12, 16)) for name in ("one", "other")]
@@ -257,11 +257,11 @@ def test_the_error_of_square_codes_is_bounded(
     assert (np.isfinite(form.scales) & (form.scales > 0)).all()
     codes = form.written(csr).data
     assert set(np.unique(codes)) <= set(range(1, 256))
-    step = form.scales[csr.indices % n_channels]
-    values = step * codes**2
+    channel_scales = form.scales[csr.indices % n_channels]
+    values = channel_scales * codes**2
     assert np.isfinite(values).all()
     assert (values > 0).all()
-    bound = step.astype(np.float64) * (codes + 0.5)
+    bound = channel_scales.astype(np.float64) * (codes + 0.5)
     assert (np.abs(values.astype(np.float64) - csr.data) <= bound * (1 + 1e-6)).all()
 
 
@@ -327,7 +327,7 @@ def test_a_code_of_zero_is_found(tmp_path: Path) -> None:
     assert any("stored zeros" in str(finding) for finding in verify(tmp_path).findings)
 
 
-def put_numbers(folder: Path, place: int, name: str, numbers: npt.NDArray[Any]) -> None:
+def put_numbers(folder: Path, index: int, name: str, numbers: npt.NDArray[Any]) -> None:
     """Replace the numbers of an array, and update all checksums."""
     metadata = ArrayMetadata(
         shape=numbers.shape,
@@ -336,12 +336,12 @@ def put_numbers(folder: Path, place: int, name: str, numbers: npt.NDArray[Any]) 
         chain=Chain(dtype=numbers.dtype),
         attributes=encoding("array"),
     )
-    file = part_folders(folder)[place] / name / metadata.file_name(0)
+    file = part_folders(folder)[index] / name / metadata.file_name(0)
     file.write_bytes(encode_chunk(numbers, metadata.chain))
     edit_root(
         folder,
         lambda root: root["consolidated_metadata"]["metadata"].update({name: metadata.to_json()}),
-        place,
+        index,
     )
 
 

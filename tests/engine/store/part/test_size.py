@@ -112,11 +112,11 @@ def test_linear_codes_take_a_third_of_float32(tmp_path: Path) -> None:
     """The share falls with density, because the positions of non-zeros cost the same."""
     maps, counted, scales = feature_maps(), {}, {}
     for name, rows in maps.items():
-        places = rows.reshape(-1, 32)
+        positions = rows.reshape(-1, 32)
         # Scales of 8 bits, so that multiples of them are exact.
-        step = round_mantissa(np.maximum(places.max(axis=0), 1) / 255, 7)
-        scales[name] = ChannelScales(scales=step)
-        counted[name] = (np.rint(places / step).clip(0, 255) * step).reshape(rows.shape)
+        scale = round_mantissa(np.maximum(positions.max(axis=0), 1) / 255, 7)
+        scales[name] = ChannelScales(scales=scale)
+        counted[name] = (np.rint(positions / scale).clip(0, 255) * scale).reshape(rows.shape)
     stored = stored_bytes(tmp_path, counted, scales=scales)
     parts = Store(tmp_path).parts
     for (name, rows), most in zip(maps.items(), (0.33, 0.33, 0.38), strict=True):

@@ -126,12 +126,12 @@ def test_tables_have_the_numbers_of_the_plots(
             str(active.any(axis=1).all(axis=0).sum()),
             str(active.all(axis=(0, 1)).sum()),
         ]
-        places = zero.mean(axis=(0, 3))
-        rim = np.ones(places.shape, bool)
+        positions = zero.mean(axis=(0, 3))
+        rim = np.ones(positions.shape, bool)
         rim[1:-1, 1:-1] = False
         assert maps[name][:2] == [
-            percent(float(places[rim].mean())),
-            percent(float(places[~rim].mean())),
+            percent(float(positions[rim].mean())),
+            percent(float(positions[~rim].mean())),
         ]
     assert cells(page, "Images that could not be read") == {"zz-broken.jpg": ["not an image"]}
     weights = real.report.settings["model"]["weights_sha256"]  # type: ignore[index, call-overload]
