@@ -1,4 +1,4 @@
-"""Real model files, each made once per run, and how tests are shared out to worker processes."""
+"""Model files, each made once per test run, and the division of tests between processes."""
 
 import functools
 import os
@@ -23,8 +23,8 @@ from sparsefeat_kernels import choose_variant, compile_winograd
 T = TypeVar("T")
 
 ROOT = Path(__file__).parent
-# Where tests run in several processes, those of a file stay in one, for fixtures of the file's
-# own; so do those of these folders, for fixtures of theirs. What takes longest begins first.
+# If tests run in several processes, those of a file run in the same one, because they share
+# fixtures. So do those of each of these folders. The groups that take longest are first.
 BEGIN_WITH = (
     "tests/export",
     "tests/engine/images",
@@ -41,9 +41,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Let signals work in the processes that tests start.
+    """Restore signal handling in the processes that tests start.
 
-    Whoever runs the tests in the background has them ignore these, and children inherit it.
+    A shell that runs the tests in the background makes them ignore these signals, and children
+    inherit that.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(signal, "SIGHUP"):
@@ -51,7 +52,7 @@ def pytest_configure() -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Compile what takes seconds before tests look at what commands say and how long they take."""
+    """Compile kernels first, because tests check what commands print and how long they take."""
     if not hasattr(session.config, "workerinput") and choose_variant() is not None:
         compile_winograd()
 
@@ -63,7 +64,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @functools.cache
 def _no_openvino() -> str | None:
-    """Say why OpenVINO can't run here: not installed, or a processor that it doesn't take."""
+    """Return why OpenVINO can't run here: not installed, or an unsupported processor."""
     import onnxruntime
 
     from sparsefeat.errors import ProviderError
@@ -77,7 +78,7 @@ def _no_openvino() -> str | None:
 
 
 def _unit(nodeid: str) -> str:
-    """Name what a test stays together with: a folder or a file."""
+    """Return the group that a test belongs to: a folder or a file."""
     file = nodeid.partition("::")[0]
     folder = file.rpartition("/")[0]
     return folder if folder in BEGIN_WITH else file
@@ -85,7 +86,7 @@ def _unit(nodeid: str) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("loadgroup", False):  # in a process of several, with --dist loadgroup
+    if config.getoption("loadgroup", False):  # one of several processes, with --dist loadgroup
         ranks = {unit: rank for rank, unit in enumerate(BEGIN_WITH)}
         items.sort(key=lambda item: ranks.get(_unit(item.nodeid), len(ranks)))
         for item in items:
@@ -94,19 +95,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any, ids: Sequence[str]) -> None:
-    """See that pytest-xdist has taken the groups over; with some versions it does not."""
+    """Check that pytest-xdist has adopted the groups; some versions don't."""
     if node.config.getoption("dist") == "loadgroup" and not all("@" in each for each in ids):
         raise pytest.UsageError("pytest-xdist does not group tests with this version of pytest")
 
 
 class Once:
-    """Makes things once for all the processes that run tests."""
+    """Makes things once for all processes that run tests."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def __call__(self, name: str, make: Callable[[Path], T]) -> T:
-        """Give what `make` gives for a new folder of that name, here or in another process.
+        """Return the result of `make` for a new folder of that name, from this or another process.
 
         Who waits for one that fails or is killed takes its place, with an empty folder.
         """
@@ -124,7 +125,7 @@ class Once:
 
 @pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
-    """Make something expensive once for all the processes that run tests."""
+    """Make something expensive once for all processes that run tests."""
     base = tmp_path_factory.getbasetemp()
     root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "once"
     root.mkdir(exist_ok=True)
@@ -140,7 +141,7 @@ MODELS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="session")
 def exported(request: pytest.FixtureRequest, once: Once) -> Iterator[Callable[[str], Path]]:
-    """Gives a model by its name; those that the chosen tests want are exported meanwhile.
+    """Return a model by its name; the models that the chosen tests need are exported meanwhile.
 
     Two at a time, for TensorFlow is loaded on one thread; and out of reach of what tests do to
     this process.
@@ -187,19 +188,19 @@ def vgg16(exported: Callable[[str], Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def small_vgg16(exported: Callable[[str], Path]) -> Path:
-    """A sixteenth of VGG16's channels, random weights, without the top."""
+    """VGG16 with a sixteenth of the channels and random weights, without the top."""
     return exported("small_vgg16")
 
 
 @pytest.fixture(scope="session")
 def small_vgg16_top(exported: Callable[[str], Path]) -> Path:
-    """A sixteenth of VGG16's channels, random weights, with the top."""
+    """VGG16 with a sixteenth of the channels and random weights, with the top."""
     return exported("small_vgg16_top")
 
 
 @pytest.fixture(scope="session")
 def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixteen images: those that the package ships, and halves of some."""
+    """Sixteen images: those that the package ships, and halves of some of them."""
     made = tmp_path_factory.mktemp("calibration")
     for index, path in enumerate(sorted(SHIPPED.glob("*.jpg"))):
         with Image.open(path) as opened:
