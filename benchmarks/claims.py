@@ -31,7 +31,7 @@ class Claim:
 
 def table(claims: Iterable[Claim]) -> list[str]:
     """Format claims as lines of text: what, measured, quartiles, limit."""
-    rows = [("claim", "measured", "quartiles", "bar", "")]
+    rows = [("claim", "measured", "quartiles", "limit", "")]
     for claim in claims:
         spread = "" if claim.spread is None else "{:.2f}-{:.2f}".format(*claim.spread)
         bar = f"{'at most' if claim.most else 'at least'} {claim.bar:g}{claim.unit}"

@@ -66,9 +66,8 @@ def test_cost_of_writing(
     paired = Paired(ways=ways, between=clear)
     benchmark.pedantic(paired.round, rounds=rounds(ROUNDS))
     benchmark.extra_info["ways"] = paired.figures(count, against="without")
-    ratio = paired.ratio(
-        "without", "with"
-    )  # a ratio of speeds, which is the inverse of a ratio of seconds
+    # A ratio of speeds is the inverse of one of seconds.
+    ratio = paired.ratio("without", "with")
     claim(
         Claim(
             text=f"seconds with writing / without, {layers}",

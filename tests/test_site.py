@@ -176,9 +176,8 @@ def test_the_search_finds_a_page(address: str, page: Any, width: int) -> None:
     if width == 390:
         page.locator("label.md-header__button[for=__search]").click()
     found = page.locator(".md-search-result__item").first
-    for _ in range(
-        60
-    ):  # text that is typed before the page's scripts are ready is not searched for
+    # Text that is typed before the page's scripts are ready is not searched for.
+    for _ in range(60):
         page.locator("input[name=query]").fill("")
         page.locator("input[name=query]").press_sequentially("winograd")
         page.wait_for_timeout(1000)

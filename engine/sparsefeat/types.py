@@ -46,7 +46,7 @@ RESERVED_COLUMNS: Final = {*(each.name for each in fields(Row)), "_index", "inde
 
 
 def is_column_name(name: str) -> bool:
-    """Return whether an extra column can have a name.
+    """Return whether `name` is allowed as the name of an extra column.
 
     Examples
     --------

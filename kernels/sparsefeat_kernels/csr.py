@@ -76,7 +76,7 @@ class Csr:
             raise ValueError(f"n_columns is {self.n_columns}, expected 0 to 2**31 - 1")
         if len(self.indices) != len(self.data):
             raise ValueError(
-                f"{len(self.indices)} indices for {len(self.data)} values, expected as many"
+                f"{len(self.indices)} indices for {len(self.data)} values, expected one for each"
             )
         if not len(self.indptr) or self.indptr[0] != 0 or self.indptr[-1] != self.nnz:
             raise ValueError(

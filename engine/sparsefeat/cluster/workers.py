@@ -71,7 +71,7 @@ class Workers(ABC, Generic[A, R]):
         An exception of a call is raised once the calls that ended with it were returned.
         """
         ended: list[Finished[A, R]] = []
-        for call in () if self._failure else self._wait(seconds):
+        for call in self._wait(seconds) if self._failure is None else ():
             try:
                 one = self._end(call, self._running.pop(call))
             except Exception as exc:

@@ -81,7 +81,7 @@ class Columns:
         return None
 
     def extra(self, values: Mapping[str, object]) -> str:
-        """Return the stored columns of an image as a JSON object.
+        """Return the extra columns of an image as a JSON object.
 
         Text is cut to 4,000 bytes or, with many columns, to an equal share of 16,000 bytes. Values
         other than numbers, booleans and text are stored as their JSON text.

@@ -26,7 +26,7 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelLayer(msgspec.Struct, frozen=True, kw_only=True):
-    """A Keras layer; `shape` is that for one image, and None the input's extent // stride."""
+    """A Keras layer; `shape` is for one image; None stands for the input's extent // stride."""
 
     name: str
     kind: str

@@ -110,7 +110,7 @@ class GraphStage:
 
 
 class ConvolvedStage:
-    """A Winograd convolution with its ReLU, and with the pooling after it unless that is None.
+    """A Winograd convolution with its ReLU and, if there is one, the pooling after it.
 
     `threads` threads share the work: the calling thread and those of `executor`.
     """

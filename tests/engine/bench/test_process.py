@@ -121,7 +121,6 @@ def test_a_process_that_an_engine_forks_starts_and_ends_with_it(tmp_path: Path) 
 def test_a_worker_ends_with_its_parent(tmp_path: Path) -> None:
     """Even while it computes, and if the parent is killed."""
     program = f"""
-from contextlib import closing
 from pathlib import Path
 import numpy as np
 from sparsefeat.bench.engines import Engine

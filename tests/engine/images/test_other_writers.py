@@ -34,7 +34,7 @@ def jpeg(number: int) -> bytes:
 
 
 def facts(found: Iterable[Source | Reject]) -> list[tuple[str, str, dict[str, Any]]]:
-    """Path, label and kept columns of each image, none of which may be a reject."""
+    """Path, label and extra columns of each image, none of which may be a reject."""
     described = []
     for each in found:
         assert isinstance(each, Source), each

@@ -1,7 +1,7 @@
 """A whole store: its log of snapshots, reading it, appending to it."""
 
 from sparsefeat.store.dataset.index import Index, Status, row_ids
-from sparsefeat.store.dataset.log import Log, check_output, is_store, writing
+from sparsefeat.store.dataset.log import Log, check_output, claim, is_store, writing
 from sparsefeat.store.dataset.rows import (
     BATCH_MEMORY,
     Numbers,
@@ -15,7 +15,7 @@ from sparsefeat.store.dataset.rows import (
     runs,
     spans,
 )
-from sparsefeat.store.dataset.snapshot import Change, Snapshot, exclude_rows
+from sparsefeat.store.dataset.snapshot import Change, Snapshot, exclude_rows, excluding
 from sparsefeat.store.dataset.store import Store, open_store
 from sparsefeat.store.dataset.tables import standing_rejects, with_objects
 from sparsefeat.store.dataset.view import LayerView, Zeros, choose_stored_layers
@@ -39,8 +39,10 @@ __all__ = [
     "check_memory",
     "check_output",
     "choose_stored_layers",
+    "claim",
     "csr_rows",
     "exclude_rows",
+    "excluding",
     "fitting",
     "is_store",
     "open_store",

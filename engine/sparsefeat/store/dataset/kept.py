@@ -1,4 +1,4 @@
-"""The kept columns of rows (``--keep``), as columns of a table."""
+"""The extra columns of rows (``--keep``), as columns of a table."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias

@@ -11,7 +11,7 @@ from sparsefeat.store.part import INDEX, ROWS, Part, full_path, row_id
 from sparsefeat.types import Row
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NewPart:
     """A part to be committed, and the identity of each of its rows.
 
@@ -46,13 +46,13 @@ class NewPart:
         return cls(part.entry, ids, [full_path(root, path) if root else "" for root, path in rows])
 
     def leave_out(self, ids: set[str], files: set[str]) -> None:
-        """Leave out rows of these ids, and rows of these files."""
+        """Leave out rows that have one of these ids or files."""
         rows = enumerate(zip(self.ids, self.files, strict=True))
         self.left_out.update(n for n, (id, file) in rows if id in ids or file in files)
 
 
 def leave_out_repeated(parts: Sequence[NewPart]) -> None:
-    """Leave out rows that an earlier one of some new parts has, too."""
+    """Leave out rows whose id an earlier part of the list has."""
     seen: set[str] = set()
     for part in parts:
         part.leave_out(seen, set())
@@ -60,7 +60,7 @@ def leave_out_repeated(parts: Sequence[NewPart]) -> None:
 
 
 def leave_out_replaced(parts: Sequence[NewPart]) -> None:
-    """Leave out rows that are followed by another row of the same file, in some new parts."""
+    """Leave out rows that a later row of the same file, in the same or a later part, replaces."""
     seen: set[str] = set()
     for part in reversed(parts):
         for number in reversed(range(len(part.files))):

@@ -178,19 +178,18 @@ def require_memory(needed: int, limit: int | None, *, layer: str, n_rows: int, f
 
 
 def fitting(
-    row_bytes: npt.NDArray[np.int64], memory: int, *, overhead: int, most_rows: int | None = None
+    row_sizes: npt.NDArray[np.int64], limit: int, *, overhead: int, most_rows: int | None = None
 ) -> list[tuple[int, int]]:
     """Divide rows into batches that fit, each as large as possible.
 
     Parameters
     ----------
-    row_bytes
-        int64 (n,), what each row takes, in bytes or any other unit; one that takes more than fits
-        is a batch of its own.
-    memory
-        What a batch may take.
+    row_sizes
+        int64 (n,), in bytes or elements; a row above the limit is a batch of its own.
+    limit
+        Size that a batch may have, in the same unit.
     overhead
-        What a batch takes besides its rows.
+        Size of a batch without rows.
     most_rows
         Rows in a batch, at most.
 
@@ -203,10 +202,10 @@ def fitting(
     >>> fitting(np.array([3, 3, 3, 1]), 8, overhead=1)
     [(0, 2), (2, 4)]
     """
-    ends = np.cumsum(row_bytes)
+    ends = np.cumsum(row_sizes)
     cuts, start, before = [], 0, 0
     while start < len(ends):
-        stop = int(np.searchsorted(ends, before + memory - overhead, side="right"))
+        stop = int(np.searchsorted(ends, before + limit - overhead, side="right"))
         stop = min(max(stop, start + 1), start + (most_rows or len(ends)))
         cuts.append((start, stop))
         start, before = stop, int(ends[stop - 1])

@@ -28,7 +28,7 @@ def read_frame(
     Raises
     ------
     StoreError
-        The parts have more kept columns than fit into a table.
+        The parts have more extra columns than fit into a table.
     """
     with importing("pandas"):
         import pandas as pd

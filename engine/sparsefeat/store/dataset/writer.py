@@ -478,9 +478,7 @@ class StoreWriter:
                 before = self.losses.get(stored.name, Loss())
                 self.losses[stored.name] = before + stored.values.loss
 
-    def _publish(
-        self, parts: Sequence[NewPart], *, deleted_if_needless: Sequence[str] = ()
-    ) -> int:
+    def _publish(self, parts: Sequence[NewPart], *, deleted_if_needless: Sequence[str] = ()) -> int:
         """Commit parts after those of the newest snapshot; count the rows left out."""
         leave_out_repeated(parts)
         if self._replace:

@@ -38,7 +38,7 @@ from sparsefeat.system import counted, one_line, overlapped, validate_paths
 from sparsefeat.types import Reject, Row
 from sparsefeat_kernels import Csr, csr_zeros_per_channel
 
-_DAMAGE: Final = (StoreCorruptError, StoreChangedError)  # all other errors are of the system
+_DAMAGE: Final = (StoreCorruptError, StoreChangedError)  # findings; `run` decides on others
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

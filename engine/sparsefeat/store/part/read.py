@@ -204,7 +204,7 @@ class Part:
         return {ROWS: self.header.rows, REJECTED: self.header.rejected}[table]
 
     def extra(self) -> list[dict[str, Any]] | None:
-        """Read the kept columns of each row; None if there are none.
+        """Read the extra columns of each row; None if there are none.
 
         Raises
         ------

@@ -14,7 +14,7 @@ from sparsefeat.types import MAX_COLUMNS, NO_EXTRA, Reject, Row
 
 INDEX: Final = "_index"
 EXTRA: Final = "extra"
-"""The column with a JSON object for each row; a part without kept columns lacks it."""
+"""The column with a JSON object for each row; a part without extra columns lacks it."""
 COLUMNS: Final = {
     table: {field.name: field.type for field in fields(record)}
     for table, record in (("obs", Row), ("uns/sparsefeat/rejected", Reject))

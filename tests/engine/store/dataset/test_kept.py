@@ -46,7 +46,7 @@ def batch(
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """Three rows with kept columns, and in another part a row without."""
+    """Three rows with extra columns, and in another part a row without."""
     write_store(tmp_path / "store", [batch(range(3), dict(enumerate(KEPT)))])
     write_store(tmp_path / "store", [make_batch([3])])
     return tmp_path / "store"

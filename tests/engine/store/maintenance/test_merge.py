@@ -3,6 +3,7 @@
 import resource
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -213,6 +214,31 @@ def test_the_output_may_be_compacted_meanwhile(stores: tuple[Path, Path, Path]) 
     assert numbers(week) == list(range(9))
     assert (done.rows, done.duplicates) == (9, 2)
     assert verify(week).ok
+
+
+def test_both_versions_of_a_file_are_merged_though_the_output_is_compacted(
+    tmp_path: Path,
+) -> None:
+    """Rows are told apart by their ids, not by their files."""
+    folders = [tmp_path / name for name in ("monday", "tuesday")]
+    for mtime_ns, folder in enumerate(folders):
+        rows = tuple(
+            make_row(number, mtime_ns=mtime_ns, sha256=f"{mtime_ns:063x}{number}")
+            for number in range(4)
+        )
+        write_store(folder, [replace(make_batch(range(4)), rows=rows)], rows_per_part=2)
+    week, groups = tmp_path / "week", 0
+
+    def meanwhile(done: int, total: int) -> None:
+        nonlocal groups
+        if week.joinpath("snapshots", "00000002.json").exists() and not groups:
+            groups = len(compact(week).groups)
+
+    done = merge(folders, week, rows_per_part=2, progress=meanwhile)
+    assert groups == 1
+    assert (done.rows, done.duplicates) == (8, 0)
+    assert len(Store(week)) == 8
+    assert merge(folders, week).rows == 0
 
 
 def test_copies_of_a_store_that_have_diverged_are_merged(stores: tuple[Path, Path, Path]) -> None:
