@@ -75,7 +75,7 @@ VALUES = np.array([1, 2], np.float32)
         (([0, 1, 2], INDICES, VALUES, 3), TypeError, "indptr is list"),
         ((INDPTR, INDICES[:, np.newaxis], VALUES, 3), ValueError, "indices has shape"),
         ((INDPTR, INDICES, np.repeat(VALUES, 2)[::2], 3), ValueError, "data has shape .* strid"),
-        ((INDPTR, INDICES[:1], VALUES, 3), ValueError, "1 indices for 2 values, expected one for each"),
+        ((INDPTR, INDICES[:1], VALUES, 3), ValueError, "1 indices for 2 values, expected one"),
         ((INDPTR[:0], INDICES, VALUES, 3), ValueError, "indptr runs from"),
         ((INDPTR[:2], INDICES, VALUES, 3), ValueError, "expected 0 to 2"),
         ((INDPTR[1:], INDICES, VALUES, 3), ValueError, "expected 0 to 2"),

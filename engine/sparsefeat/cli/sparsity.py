@@ -318,6 +318,8 @@ def _show(found: "Sparsity", by: Any, as_json: bool, csv_file: str | None) -> No
         _write_csv(table, csv_file)
     if as_json or csv_file == "-":
         return
+    # Correlations need scipy: computed before anything is printed, in case it doesn't load.
+    columns, rows = correlation_table(found) if by == "layer" else ((), [])
     click.echo(printable(heading(found)))
     if by == "position":
         _print_grids(found)
@@ -329,13 +331,11 @@ def _show(found: "Sparsity", by: Any, as_json: bool, csv_file: str | None) -> No
         "label": label_table,
     }
     print_table(*tables[by](found), left=2 if by in ("layer", "label") else 1)
-    if by == "layer":
-        columns, rows = correlation_table(found)
-        if rows:
-            click.echo(
-                "\nCorrelation of an image's zeros with the share of its 8x8 blocks that are flat:"
-            )
-            print_table(columns, rows)
+    if rows:
+        click.echo(
+            "\nCorrelation of an image's zeros with the share of its 8x8 blocks that are flat:"
+        )
+        print_table(columns, rows)
 
 
 def _print_grids(found: "Sparsity") -> None:
