@@ -427,7 +427,8 @@ def _refuse_others(storage: Storage) -> None:
     """Check that there is nothing yet, an empty folder, or a store."""
     name = storage.name("")
     if not storage.is_folder():
-        if storage.exists(""):
+        # Asked again, as another writer may have begun since.
+        if storage.exists("") and not storage.is_folder():
             raise StoreError(f"{name} is a file, expected a folder: choose another path")
         return
     names = [each for each in storage.names("") if not each.startswith(".")]
