@@ -242,17 +242,16 @@ class Sparsity:
                 f"{self.source} has images of {counted(len(labels), 'label')}, expected at least "
                 "two: a label is the name of the folder that holds an image"
             )
-        found = [
-            compare_shares(
-                zeros.row_sparsity[label_of == label],
-                zeros.row_sparsity[label_of == labels[0]],
-                layer=name,
-                name=label,
-                baseline=labels[0],
-            )
-            for name, zeros in self.counts.items()
-            for label in labels[1:]
-        ]
+        found: list[Difference | None] = []
+        for name, zeros in self.counts.items():
+            shares = zeros.row_sparsity
+            baseline = shares[label_of == labels[0]]
+            found += [
+                compare_shares(
+                    shares[label_of == label], baseline, layer=name, name=label, baseline=labels[0]
+                )
+                for label in labels[1:]
+            ]
         return [each for each in found if each is not None]
 
     def to_json(self, *, channels: bool = True, positions: bool = True) -> dict[str, Any]:
