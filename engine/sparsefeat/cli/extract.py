@@ -172,7 +172,7 @@ def extract(
     from sparsefeat.images import ImageStream, Search, Shard
     from sparsefeat.pipeline import ExtractionResult, ExtractorOptions, check_store
 
-    precision = _parsed(values)  # before the model is loaded
+    parsed = _parsed(values)  # before the model is loaded
     share = None if shard is None else Shard.parse(shard)
     if not images and files_from is None:
         raise click.UsageError("name folders, files or patterns with IMAGES, or use --files-from")
@@ -196,7 +196,7 @@ def extract(
             daemon=True,
         ).start()
         chosen = ExtractorOptions(**options)
-        check_store(output, model, chosen, precision)  # before anything that takes time
+        check_store(output, model, chosen, parsed)  # before anything that takes time
         search = Search(
             images,
             files_from=files_from,
@@ -235,7 +235,7 @@ def extract(
                     options=None if extractor else chosen,
                     cluster=cluster,
                     rows_per_part=rows_per_part,
-                    values=precision,
+                    values=parsed,
                     identity=identity,  # type: ignore[arg-type]
                     retry_rejects=retry_rejects,
                     update=update,
@@ -262,7 +262,7 @@ def extract(
         _print(output, outcome, seconds)
         _hint_at_lists(images, outcome)
         if outcome.losses:
-            _print_losses(outcome, precision)
+            _print_losses(outcome, parsed)
         if profiled and outcome.profile and extractor:
             _print_profile(outcome.profile, setup_seconds, extractor)
     if stopped_by is not None:
