@@ -273,20 +273,17 @@ class LocalStorage:
 
         What others delete meanwhile is left out.
         """
-        files = [s for _, s in _below(self.root / prefix) if stat.S_ISREG(s.st_mode)]
-        return sum(status.st_size for status in files), sum(map(_allocated, files))
+        n_bytes = allocated = 0
+        for _, status in _below(self.root / prefix):
+            if stat.S_ISREG(status.st_mode):
+                n_bytes += status.st_size
+                # Windows does not report blocks.
+                allocated += getattr(status, "st_blocks", -(-status.st_size // 512)) * 512
+        return n_bytes, allocated
 
     def allocated_bytes(self) -> int | None:
         """Sum the bytes that the disk allocates to all files."""
-        total, folders = 0, [str(self.root)]
-        with ThreadPoolExecutor(_CALLS_AT_ONCE, thread_name_prefix="sparsefeat-usage") as pool:
-            while folders:
-                shares = [folders[n::_CALLS_AT_ONCE] for n in range(_CALLS_AT_ONCE)]
-                folders = []
-                for n_bytes, inner in pool.map(_allocated_in, filter(None, shares)):
-                    total += n_bytes
-                    folders += inner
-        return total
+        return self.usage("")[1]
 
     def age(self, prefix: str, *, exact: bool = True) -> float:
         """Give the seconds since anything at or below a key changed.
@@ -339,32 +336,13 @@ def _below(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
     waiting = [""]
     while waiting:
         above = waiting.pop()
-        with suppress(FileNotFoundError), os.scandir(folder / above) as entries:
+        with suppress(FileNotFoundError), os.scandir(f"{folder}/{above}") as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
                     if stat.S_ISDIR(status.st_mode):
                         waiting.append(f"{above}{entry.name}/")
                     yield f"{above}{entry.name}", status
-
-
-def _allocated(status: os.stat_result) -> int:
-    blocks = getattr(status, "st_blocks", None)  # Windows does not report them
-    return status.st_size if blocks is None else blocks * 512
-
-
-def _allocated_in(folders: Iterable[str]) -> tuple[int, list[str]]:
-    """Add up the files that lie directly in some folders, and list the folders in them."""
-    total, inner = 0, []
-    for folder in folders:
-        with suppress(FileNotFoundError), os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    inner.append(entry.path)
-                    continue
-                with suppress(FileNotFoundError):  # others may delete it meanwhile
-                    total += _allocated(entry.stat(follow_symlinks=False))
-    return total, inner
 
 
 def _make_below(folder: Path, top: Path) -> None:
