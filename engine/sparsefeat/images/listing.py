@@ -185,7 +185,7 @@ class Search:
                 yield item
         if self._given and not count and not self._n_other:
             raise self._no_images()
-        _log.debug("%d files listed", count)
+        _log.debug("%s listed", counted(count, "file"))
         if companions := self.companions:
             _log.debug("%s", describe_companions(companions))
 

@@ -47,6 +47,7 @@ from sparsefeat.store.format import (
     unseal,
 )
 from sparsefeat.store.part import read_refusal
+from sparsefeat.system import counted
 from sparsefeat.types import Layer
 
 _logger = logging.getLogger(__name__)
@@ -313,8 +314,9 @@ class Log:
             _logger.info("%s: another writer made snapshot %d first", self._storage, number)
             return None
         _logger.info(
-            "%s: snapshot %d committed (%s), %d rows in %d parts",
-            *(self._storage, number, after.operation, after.n_rows, len(after.parts)),
+            "%s: snapshot %d committed (%s), %s in %s",
+            *(self._storage, number, after.operation),
+            *(counted(after.n_rows, "row"), counted(len(after.parts), "part")),
         )
         return replace(after, base=base, checksum=seal_checksum(content))
 
