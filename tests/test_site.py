@@ -21,6 +21,8 @@ import sparsefeat_export
 import sparsefeat_kernels
 from sparsefeat.cli import main
 
+pytest.importorskip("mkdocs", reason="the tools that make the site are not installed")
+
 ROOT = Path(__file__).parents[1]
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
 

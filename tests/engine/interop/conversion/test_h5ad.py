@@ -112,7 +112,7 @@ def test_gzip_detects_a_flipped_bit(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "all.h5ad") as file:
         chunk = file["obsm/block5_pool/data"].id.get_chunk_info(0)
     for other in flipped(tmp_path / "all.h5ad", chunk.byte_offset, chunk.size):
-        with h5py.File(other) as file, pytest.raises(OSError, match="filter"):
+        with h5py.File(other) as file, pytest.raises(OSError, match=r"filter|inflate"):
             file["obsm/block5_pool/data"][:]
 
 

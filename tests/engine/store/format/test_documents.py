@@ -32,11 +32,20 @@ def faults(name: str, document: object) -> list[str]:
     return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(document)]
 
 
+def in_order(schema: Any) -> Any:
+    """Sort the alternatives in a schema, whose order depends on the version of msgspec."""
+    if isinstance(schema, dict):
+        return {key: in_order(value) for key, value in schema.items()}
+    if isinstance(schema, list | tuple):
+        return sorted(map(in_order, schema), key=repr)
+    return schema
+
+
 @pytest.mark.parametrize("name", schemas())
 def test_the_shipped_schemas_are_those_of_the_classes(name: str) -> None:
     """After changing a document, write the result of `schemas` to the named file."""
     shipped = files("sparsefeat.store.format").joinpath(name).read_text(encoding="utf-8")
-    assert json.loads(shipped) == json.loads(json.dumps(schemas()[name]))
+    assert in_order(json.loads(shipped)) == in_order(schemas()[name])
     Draft202012Validator.check_schema(schemas()[name])
 
 
