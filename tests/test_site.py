@@ -118,9 +118,10 @@ def test_the_reference_has_every_public_name_and_command(site: Path) -> None:
     assert "--rows-per-part" in (site / "reference/cli.html").read_text("utf-8")
     # The signature lists the options that are passed on to `ExtractorOptions`.
     extraction = (site / "reference/extraction.html").read_text("utf-8")
-    signature = extraction.split('id="sparsefeat.Extractor"')[1].split("</pre>")[0]
-    assert "decode_threads" in signature
-    assert "*" not in re.sub(r"<[^>]+>", "", signature).replace("*,", "").replace("*\n", "")
+    for name in ("Extractor", "extract"):
+        signature = extraction.split(f'id="sparsefeat.{name}"')[1].split("</pre>")[0]
+        assert "decode_threads" in signature
+        assert "*" not in re.sub(r"<[^>]+>", "", signature).replace("*,", "").replace("*\n", "")
 
 
 def test_lists_and_tables_are_rendered_as_such(site: Path) -> None:

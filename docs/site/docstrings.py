@@ -39,19 +39,20 @@ class Numpydoc(griffe.Extension):
             obj.docstring.value = as_numpydoc(obj.docstring.value)
 
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
-        """Show the options that `Extractor` hands over to `ExtractorOptions` in its signature."""
+        """Show in signatures the options that are handed over to `ExtractorOptions`."""
         if pkg.name == "sparsefeat":
-            init = pkg["pipeline.extractor.Extractor.__init__"]
-            itself, model, *_ = init.parameters
             fields = pkg["pipeline.options.ExtractorOptions"].attributes.values()
-            kinds = griffe.ParameterKind
             options = [
                 griffe.Parameter(
                     field.name,
                     annotation=field.annotation,
-                    kind=kinds.keyword_only if number else kinds.positional_or_keyword,
+                    kind=griffe.ParameterKind.keyword_only,
                     default=field.value,
                 )
-                for number, field in enumerate(field for field in fields if field.name != "_")
+                for field in fields
+                if field.name not in ("layers", "_")
             ]
-            init.parameters = griffe.Parameters(itself, model, *options)
+            for name in ("extractor.Extractor.__init__", "extraction.extract"):
+                function = pkg[f"pipeline.{name}"]
+                *own, _ = function.parameters
+                function.parameters = griffe.Parameters(*own, *options)

@@ -27,10 +27,7 @@ def furnished(vgg16: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copyfile(vgg16.with_name(name), demo / name)  # onnx refuses links to weights
     copy_photographs(demo / "photos")
     sparsefeat.extract(
-        demo / "photos",
-        demo / "features",
-        model=demo / "vgg16.onnx",
-        options=sparsefeat.ExtractorOptions(layers="pools"),
+        demo / "photos", demo / "features", model=demo / "vgg16.onnx", layers="pools"
     )
     return folder
 

@@ -47,9 +47,14 @@ def test_replaced_and_removed_rows_and_snapshots_with_a_base_are_handled(
         Image.fromarray(pixels).save(photos / name)
 
     def extract() -> None:
-        options = sparsefeat.ExtractorOptions(layers="block1_conv1/pre,block5_pool", size=(32, 32))
         sparsefeat.extract(
-            photos, store, model=small_vgg16, options=options, rows_per_part=2, update=True
+            photos,
+            store,
+            model=small_vgg16,
+            layers="block1_conv1/pre,block5_pool",
+            size=(32, 32),
+            rows_per_part=2,
+            update=True,
         )
 
     store = tmp_path / "features"

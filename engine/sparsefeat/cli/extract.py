@@ -232,7 +232,7 @@ def extract(
                     inputs,
                     output,
                     model=extractor or model,
-                    options=None if extractor else chosen,
+                    **({} if extractor else options),
                     cluster=cluster,
                     rows_per_part=rows_per_part,
                     values=parsed,

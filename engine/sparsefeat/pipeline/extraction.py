@@ -3,11 +3,11 @@
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Unpack, get_args
 
 from sparsefeat.cluster import LOCAL, LocalWorkers, RayWorkers, Workers
 from sparsefeat.errors import InputError, SourceError
@@ -23,7 +23,7 @@ from sparsefeat.images import (
     max_file_bytes,
 )
 from sparsefeat.pipeline.extractor import Extractor
-from sparsefeat.pipeline.options import ExtractorOptions
+from sparsefeat.pipeline.options import ExtractorOptions, KeywordOptions, show_options
 from sparsefeat.pipeline.profile import Stopwatch
 from sparsefeat.pipeline.result import ExtractionResult
 from sparsefeat.pipeline.specification import Specification
@@ -42,12 +42,13 @@ READERS = 8  # threads that compare the bytes of images for worker processes
 IDENTITIES: tuple[str, ...] = get_args(Identity)
 
 
+@show_options
 def extract(
     images: AnyPath | Iterable[AnyPath | Source | Reject] | ImageStream,
     store: AnyPath,
     *,
     model: AnyPath | Extractor = "vgg16.onnx",
-    options: ExtractorOptions | None = None,
+    layers: str | Sequence[str] | None = None,
     include: str | Iterable[str] = (),
     exclude: str | Iterable[str] = (),
     shard: str | Shard | None = None,
@@ -60,6 +61,7 @@ def extract(
     progress: Callable[[ExtractionResult], None] | None = None,
     opening: Callable[[int, int], None] | None = None,
     stop: threading.Event | None = None,
+    **options: Unpack[KeywordOptions],
 ) -> ExtractionResult:
     """Extract the images that the store doesn't hold yet, and commit them part by part.
 
@@ -76,8 +78,8 @@ def extract(
     model
         A file that ``sparsefeat export`` made, or an `Extractor`. Settings and layers must be
         those of the store, if there is one already.
-    options
-        Options of the `Extractor` that is created from a model file.
+    layers, pool, size, ...
+        With a model file: see `ExtractorOptions`. An `Extractor` has its own options.
     include, exclude
         Patterns of files in folders, as for `list_images`.
     shard
@@ -87,7 +89,7 @@ def extract(
         Extract in worker processes: on this machine (``local``), on the Ray cluster that it belongs
         to (``auto``), or on the one whose head is at HOST:PORT; None for this process.
         Workers read the images and the model, and write to the store, under the same names as here.
-        `options.threads` are those of one worker.
+        `threads` are those of one worker.
     rows_per_part
         Rows that are committed together; a killed run loses at most these.
     values
@@ -133,28 +135,27 @@ def extract(
     Examples
     --------
     >>> import sparsefeat
-    >>> options = sparsefeat.ExtractorOptions("pools")
-    >>> result = sparsefeat.extract("photos/", "features/", options=options)  # doctest: +SKIP
+    >>> result = sparsefeat.extract("photos/", "features/", layers="pools")  # doctest: +SKIP
     >>> result.rows  # doctest: +SKIP
     1000
     """
     check_choice(identity, IDENTITIES, "identity")
     if cluster is not None and isinstance(model, Extractor):
         raise InputError(
-            "got a cluster and an Extractor, which runs in this process: give a model file and "
-            "options"
+            "got a cluster and an Extractor, which runs in this process: give a model file"
         )
     values = Values.parse(values) if isinstance(values, str) else values
     if not isinstance(model, Extractor):
-        options = options or ExtractorOptions()
-        check_store(store, model, options, values)
-        extractor = None if cluster is not None else Extractor.of(model, options)
-        specification = extractor.specification if extractor else Specification.of(model, options)
-    elif options is None:
+        given = ExtractorOptions("block5_pool" if layers is None else layers, **options)
+        check_store(store, model, given, values)
+        extractor = None if cluster is not None else Extractor.of(model, given)
+        specification = extractor.specification if extractor else Specification.of(model, given)
+    elif layers is None and not options:
         extractor, specification = model, model.specification
     else:
+        names = ", ".join([*(["layers"] if layers is not None else []), *options])
         raise InputError(
-            "got options and an Extractor, which has its own: give a model file, or make the "
+            f"got {names} and an Extractor, which has its own: give a model file, or make the "
             "Extractor with them"
         )
     stop, so_far, stopwatch = stop or threading.Event(), ExtractionResult(), Stopwatch()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import asdict, replace
-from typing import Any, Literal, Self, TypeVar, get_args
+from typing import Any, Literal, Self, TypeVar, Unpack, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ from sparsefeat.model import (
 )
 from sparsefeat.pipeline.batching import Group, groups
 from sparsefeat.pipeline.inference import BUFFERS, Inference, choose_batch_size, empty_outputs
-from sparsefeat.pipeline.options import ExtractorOptions, accept_options
+from sparsefeat.pipeline.options import ExtractorOptions, KeywordOptions, show_options
 from sparsefeat.pipeline.profile import Stopwatch
 from sparsefeat.pipeline.scaling import ScalingWarning, check_scaling
 from sparsefeat.pipeline.specification import Specification
@@ -93,9 +93,14 @@ class Extractor:
     2 25088
     """
 
-    @accept_options(ExtractorOptions)
-    def __init__(self, model: str | os.PathLike[str], *layers: Any, **options: Any) -> None:
-        given = ExtractorOptions(*layers, **options)
+    @show_options
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        layers: str | Sequence[str] = "block5_pool",
+        **options: Unpack[KeywordOptions],
+    ) -> None:
+        given = ExtractorOptions(layers, **options)
         self._specification = Specification.of(model, given)
         self._others: dict[tuple[tuple[str, ...], Pool], Extractor] = {}
         self._threads = choose_threads(given.threads)

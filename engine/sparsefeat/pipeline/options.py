@@ -1,10 +1,9 @@
 """The options of an extractor."""
 
 import inspect
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
-from typing import Concatenate, ParamSpec, TypeVar, get_args
+from typing import TypedDict, TypeVar, get_args
 
 from sparsefeat.errors import InputError
 from sparsefeat.images import Preset, preset, validate_size
@@ -12,9 +11,22 @@ from sparsefeat.model import POOLS, Pool, Size
 from sparsefeat.runtime import AUTO, Convolution, CudaOptions, Precision, candidate_providers
 from sparsefeat.system import check_choice, validate_count, validate_threads
 
-P = ParamSpec("P")
-S = TypeVar("S")
-Init = Callable[Concatenate[S, str | os.PathLike[str], P], None]
+F = TypeVar("F", bound=Callable[..., object])
+
+
+class KeywordOptions(TypedDict, total=False):
+    """The keyword arguments of `ExtractorOptions`, for functions that pass them on to it."""
+
+    pool: Pool
+    size: Size | None
+    preprocess: str | Preset
+    provider: str
+    precision: Precision | None
+    provider_options: CudaOptions | Mapping[str, object] | None
+    convolution: Convolution
+    threads: int | None
+    batch_size: int | None
+    decode_threads: int | None
 
 
 @dataclass(frozen=True)
@@ -116,13 +128,11 @@ class ExtractorOptions:
         return f"ExtractorOptions({', '.join([repr(self.layers), *changed])})"
 
 
-def accept_options(options: Callable[P, ExtractorOptions]) -> Callable[[Init[S, ...]], Init[S, P]]:
-    """Decorate an ``__init__(model, **options)`` so that its signature shows all options."""
-
-    def decorate(init: Init[S, ...]) -> Init[S, P]:
-        own = list(inspect.signature(init).parameters.values())[:2]
-        added = inspect.signature(options).parameters.values()
-        init.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
-        return init
-
-    return decorate
+def show_options(function: F) -> F:
+    """Decorate a function with ``**options: Unpack[KeywordOptions]``: its signature shows each."""
+    signature = inspect.signature(function)
+    *own, _ = signature.parameters.values()
+    options = inspect.signature(ExtractorOptions).parameters.values()
+    shown = (option for option in options if option.kind is option.KEYWORD_ONLY)
+    function.__signature__ = signature.replace(parameters=[*own, *shown])  # type: ignore[attr-defined]
+    return function

@@ -23,7 +23,6 @@ from tests.engine.ray_cluster import ENVIRONMENT, Nodes, nodes
 import sparsefeat
 from sparsefeat.storage import open_storage
 
-OPTIONS = sparsefeat.ExtractorOptions("block3_pool,block5_pool", size=(64, 64))
 POISON = b"kills who reads it"
 # In workers, Pillow kills the process when it reads a certain image.
 _HOOK = f"""
@@ -72,7 +71,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def alone(photos: Path, small_vgg16: Path) -> sparsefeat.Store:
     """The store that one process makes of these."""
     store = photos.parent / "alone"
-    sparsefeat.extract(photos, store, model=small_vgg16, options=OPTIONS)
+    layers = "block3_pool,block5_pool"
+    sparsefeat.extract(photos, store, model=small_vgg16, layers=layers, size=(64, 64))
     return sparsefeat.open(store)
 
 
@@ -271,16 +271,16 @@ def test_workers_of_this_machine_extract_everything(
     """Also from a script without `if __name__ == "__main__"`."""
     (tmp_path / "program.py").write_text(f"""
 import sparsefeat
-options = sparsefeat.ExtractorOptions("block3_pool,block5_pool", size=(64, 64), threads=1)
+options = {{"layers": "block3_pool,block5_pool", "size": (64, 64), "threads": 1}}
 photos, store, model = {[str(each) for each in (photos, tmp_path / "features", small_vgg16)]}
 seen = []
 result = sparsefeat.extract(
-    photos, store, model=model, options=options, cluster="local",
+    photos, store, model=model, **options, cluster="local",
     rows_per_part=100, progress=lambda so_far: seen.append(so_far.done),
 )
 assert (result.rows, result.rejected, result.crashes) == (1000, 1, 0), result
 assert seen == sorted(seen), seen
-again = sparsefeat.extract(photos, store, model=model, options=options, cluster="local")
+again = sparsefeat.extract(photos, store, model=model, **options, cluster="local")
 assert (again.rows, again.already_stored, again.already_rejected) == (0, 1000, 1), again
 """)
     done = subprocess.run(

@@ -260,17 +260,14 @@ def test_other_settings_are_refused_before_the_network_is_loaded(
     copy = Path(shutil.copy(small_vgg16, model))
     with (model / "vgg16.onnx.data").open("wb") as weights:  # zeros, which are not a valid network
         weights.truncate(small_vgg16.with_name("vgg16.onnx.data").stat().st_size)
-    options = sparsefeat.ExtractorOptions("block3_pool,block5_pool", size=(64, 64))
+    layers = "block3_pool,block5_pool"
     with pytest.raises(sparsefeat.ModelCorruptError):
-        extract_images(photos, store, model=copy, options=options)
-    for other, values in (
-        (sparsefeat.ExtractorOptions("block1_pool", size=(64, 64)), "float32"),
-        (options, "uint8"),
-    ):
+        extract_images(photos, store, model=copy, layers=layers, size=(64, 64))
+    for other, values in (("block1_pool", "float32"), (layers, "uint8")):
         with pytest.raises(
             StoreMismatchError, match="block1_pool" if values != "uint8" else "uint8"
         ):
-            extract_images(photos, store, model=copy, options=other, values=values)
+            extract_images(photos, store, model=copy, layers=other, size=(64, 64), values=values)
 
 
 def test_stages_of_a_run_are_logged(

@@ -3,7 +3,7 @@
 import inspect
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from skimage import data
 
 import sparsefeat
 from sparsefeat import PRESETS, CudaOptions, Extractor, ExtractorOptions, Preset
+from sparsefeat.pipeline.options import KeywordOptions
 
 OPTIONS: list[ExtractorOptions] = [
     ExtractorOptions(),
@@ -60,10 +61,15 @@ def test_wrong_options_are_refused_before_the_model_is_opened(
         Extractor("there-is-none.onnx", **wrong)
 
 
-def test_an_extractor_has_the_same_parameters() -> None:
+def test_an_extractor_and_extract_have_the_same_parameters() -> None:
     model, *others = inspect.signature(Extractor).parameters.values()
     assert model.name == "model"
     assert others == list(inspect.signature(ExtractorOptions).parameters.values())
+    keywords = others[1:]  # all but the layers
+    of_extract = list(inspect.signature(sparsefeat.extract).parameters.values())
+    assert of_extract[-len(keywords) :] == keywords
+    types = get_type_hints(ExtractorOptions)
+    assert get_type_hints(KeywordOptions) == {each.name: types[each.name] for each in keywords}
 
 
 def test_an_extractor_is_made_from_options(small_vgg16: Path) -> None:
@@ -83,13 +89,13 @@ def test_an_extractor_is_made_from_options(small_vgg16: Path) -> None:
 def test_a_store_records_all_options(small_vgg16: Path, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
-    runs = [
-        ExtractorOptions("block5_pool", size=(32, 32), batch_size=1, threads=1),
-        ExtractorOptions("block5_*pool", size=(32, 32), preprocess=PRESETS["keras"]),
+    runs: list[dict[str, Any]] = [
+        {"size": (32, 32), "batch_size": 1, "threads": 1},
+        {"layers": "block5_*pool", "size": (32, 32), "preprocess": PRESETS["keras"]},
     ]
     for number, options in enumerate(runs):
         Image.fromarray(data.coffee()[number:]).save(photos / f"{number}.png")
-        result = sparsefeat.extract(photos, tmp_path / "f", model=small_vgg16, options=options)
+        result = sparsefeat.extract(photos, tmp_path / "f", model=small_vgg16, **options)
         assert (result.rows, result.already_stored) == (1, number)
     found = sparsefeat.open(tmp_path / "f")
     recorded: list[Any] = found.provenance
@@ -114,5 +120,6 @@ def test_a_store_records_all_options(small_vgg16: Path, tmp_path: Path) -> None:
 
 def test_options_together_with_an_extractor_are_refused(small_vgg16: Path, tmp_path: Path) -> None:
     extractor = Extractor(small_vgg16)
-    with pytest.raises(sparsefeat.InputError, match="an Extractor, which has its own"):
-        sparsefeat.extract([], tmp_path / "f", model=extractor, options=ExtractorOptions())
+    says = "got layers, threads and an Extractor, which has its own"
+    with pytest.raises(sparsefeat.InputError, match=says):
+        sparsefeat.extract([], tmp_path / "f", model=extractor, layers="pools", threads=1)
