@@ -160,9 +160,10 @@ def extract(
         )
     stop, so_far, stopwatch = stop or threading.Event(), ExtractionResult(), Stopwatch()
     shard = Shard.parse(shard) if isinstance(shard, str) else shard
-    if include or exclude or shard:
+    if include or exclude or shard or isinstance(images, str | os.PathLike):
         images = Search(
             images,  # type: ignore[arg-type]
+            skip=store,
             include=include,
             exclude=exclude,
             shard=shard,

@@ -117,6 +117,9 @@ def test_paths_are_listed_as_by_the_command(
     assert sparsefeat.open(store).obs["path"].tolist()[0] == "00.png"
     again = extract_images([str(photos / "even"), photos / "typo.png"], store, model=extractor)
     assert (again.total, again.rows, again.already_stored) == (13, 0, 12)
+    # A store in the folder of the images is not searched for images.
+    shutil.copy(photos / "even/00.png", store)
+    assert extract_images(tmp_path, store, model=extractor).total == 25
     with pytest.raises(InputError, match="expected several images"):
         extract_images(None, store, model=extractor)  # type: ignore[arg-type]
 
