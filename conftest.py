@@ -41,11 +41,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Restore signal handling in the processes that tests start.
+    """Restore signal handling and the cache of bytecode in the processes that tests start.
 
     A shell that runs the tests in the background makes them ignore these signals, and children
-    inherit that.
+    inherit that. Containers often turn off the cache, and then each of the hundreds of processes
+    compiles all sources again.
     """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
