@@ -22,6 +22,8 @@ from sparsefeat.pipeline import ExtractionResult
 from sparsefeat.pipeline.extraction import extract as extract_images
 from sparsefeat.types import ReadFailure, Reject
 
+from ..command import run
+
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
@@ -126,7 +128,7 @@ def test_the_command_reports_a_vanished_root_in_one_line(
     assert said.startswith(f"Error: {photos} can't be read any more (No such file or directory)")
     assert said.endswith(f"({rows} rows added before)")
     (tmp_path / "away").rename(photos)
-    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    done = run(tmp_path, *line[3:])
     assert f"{24 - rows} rows added, 1 rejected" in done.stdout
 
 
@@ -234,8 +236,8 @@ def test_forbidden_files_and_folders_are_reported_each_time_and_never_recorded(
     assert sparsefeat.open(store).rejected["path"].tolist() == ["notes.jpg"]
     hidden.chmod(0o755)
     file.chmod(0o644)
-    done = subprocess.run(bound(words), capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.split(",")[0]) == (0, f"{store}: 13 rows added")
+    allowed = run(tmp_path, *words)
+    assert (allowed.exit_code, allowed.stdout.split(",")[0]) == (0, f"{store}: 13 rows added")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a root that is bound")
