@@ -134,10 +134,11 @@ def test_one_bad_image_of_a_thousand_is_found_in_few_deaths(tmp_path: Path) -> N
     assert workers.deaths <= 9
 
 
-def test_workers_that_die_without_images_are_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("blameless", [False, True])
+def test_workers_that_die_without_images_are_an_error(tmp_path: Path, blameless: bool) -> None:
     folder = tmp_path / "features"
     with pytest.raises(ClusterError, match="without images to read died"):
-        run(folder, InProcess(lambda unit: ("its process died", False)), images(3), 3)
+        run(folder, InProcess(lambda unit: ("its process died", blameless)), images(3), 3)
     with pytest.raises(sparsefeat.StoreNotFoundError):
         sparsefeat.open(folder)
 
