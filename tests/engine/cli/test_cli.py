@@ -418,7 +418,7 @@ def test_a_bar_is_shown_only_on_a_terminal(small_vgg16: Path, photos: Path) -> N
     told = process(f"-v {line.replace('quiet', 'told')}", photos.parent).stderr
     model, commit = told.splitlines()
     assert re.search(r"vgg16.*: CPUExecutionProvider in fp32, convolution \w+, \d+ threads", model)
-    assert re.fullmatch(r".*told: snapshot 1 committed \(extract\), 2 rows in 1 parts", commit)
+    assert re.fullmatch(r".*told: snapshot 1 committed \(extract\), 2 rows in 1 part", commit)
     master, slave = pty.openpty()
     started = subprocess.Popen(
         [sys.executable, "-m", "sparsefeat", *shlex.split(line.replace("quiet", "shown"))],
