@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
 from PIL import Image
 from skimage import data
 
 from sparsefeat.system.text import counted
+
+from ..command import run
 
 # The command, with a line on standard error for every turn.
 TALKATIVE = """
@@ -21,94 +24,90 @@ main()
 """
 
 
-def command(model: Path, *words: str, start: tuple[str, str] = ("-m", "sparsefeat")) -> list[str]:
+def words(model: Path, *options: str) -> list[str]:
     # Keras can't compute this layer, so it isn't started to compare outputs.
     layers = ["--layers", "block5_conv3/pre"]
     common = ["-m", str(model), "--size", "64x64", "--engines", "onnxruntime-cpu", *layers]
-    return [sys.executable, *start, "-v", "bench", *common, *words]
+    return ["bench", *common, *options]
 
 
-def run(model: Path, folder: Path, words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(model, *words.split()), cwd=folder, capture_output=True, text=True, check=True
-    )
+def bench(model: Path, folder: Path, line: str, *, exit_code: int = 0) -> Result:
+    done = run(folder, *words(model, *line.split()))
+    assert done.exit_code == exit_code, done.stderr
+    return done
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """An image as two JPEG files and a PNG file, and a file that is not an image."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("b.jpg", "c.jpg", "d.png"):
+        Image.fromarray(data.coffee()).resize((60, 40)).save(folder / name)
+    (folder / "a.jpg").write_text("no image")
+    return folder
 
 
 def test_table_json_and_page_are_written(
-    small_vgg16: Path, tmp_path: Path, open_page: Callable[..., Any]
+    small_vgg16: Path, photos: Path, open_page: Callable[..., Any]
 ) -> None:
-    (tmp_path / "photos").mkdir()
-    Image.fromarray(data.coffee()).save(tmp_path / "photos/coffee.jpg")
-    words = "photos --batch-sizes 1,2 --rounds 2 --threads 1 --json b.json --html b.html"
-    done = run(small_vgg16, tmp_path, words)
+    folder = photos.parent
+    line = "photos/b.jpg --batch-sizes 1,2 --rounds 2 --threads 1 --json b.json --html b.html"
+    done = bench(small_vgg16, folder, line)
     heading, columns, *rows = done.stdout.splitlines()
     assert heading.startswith("vgg16.onnx, block5_conv3/pre, images of 64x64, 1 thread")
     assert columns.split()[:3] == ["engine", "batch", "images/s"]
     assert [row.split()[:2] for row in rows] == [["onnxruntime-cpu", "1"], ["onnxruntime-cpu", "2"]]
-    document = json.loads((tmp_path / "b.json").read_text())
-    assert document["settings"]["image_paths"] == ["coffee.jpg"]
+    document = json.loads((folder / "b.json").read_text())
+    assert document["settings"]["image_paths"] == ["photos/b.jpg"]
     assert document["settings"]["rounds"] == 2
-    page = open_page(tmp_path / "b.html")
+    page = open_page(folder / "b.html")
     assert page.locator(".barlayer .point").count() == 2
 
 
 def test_one_round_gives_valid_json(small_vgg16: Path, tmp_path: Path) -> None:
-    words = "--rounds 1 --batch-sizes 1 --threads 1 --json b.json"
-    engines = "--layers block5_pool --engines onnxruntime-cpu,keras-predict"
-    done = run(small_vgg16, tmp_path, f"{words} {engines}")
-    assert "1 round, too few to tell" in done.stdout
+    engines = "--engines onnxruntime-cpu,sparsefeat"
+    line = f"{engines} --rounds 1 --batch-sizes 1 --threads 1 --json b.json"
+    assert "1 round, too few to tell" in bench(small_vgg16, tmp_path, line).stdout
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is no JSON")
 
     document = json.loads((tmp_path / "b.json").read_text(), parse_constant=refuse)
-    assert [row["verdict"] for row in document["rows"]] == ["baseline", "too few rounds"]
+    verdicts = {row["engine"]: row["verdict"] for row in document["rows"]}
+    assert verdicts == {"onnxruntime-cpu": "baseline", "sparsefeat": "too few rounds"}
 
 
-def test_from_files_times_jpeg_files(small_vgg16: Path, tmp_path: Path) -> None:
-    (tmp_path / "photos").mkdir()
-    for name in ("a.jpg", "b.jpg", "c.png"):
-        Image.fromarray(data.coffee()).save(tmp_path / "photos" / name)
-    words = "photos --from-files --batch-sizes 2 --rounds 1 --json b.json --html b.html"
-    done = run(small_vgg16, tmp_path, words)
-    assert "images of 64x64 from JPEG files" in done.stdout
-    assert "Only 2 images could be used: images repeat within each turn." in done.stderr
-    document = json.loads((tmp_path / "b.json").read_text())
-    assert document["settings"]["image_paths"] == ["a.jpg", "b.jpg"]
-    assert document["measurements"][0]["images"] == 16
-    assert "Each run went from JPEG files" in (tmp_path / "b.html").read_text()
-
-
-@pytest.mark.parametrize("words", ["", "--from-files"])
+@pytest.mark.filterwarnings("always::sparsefeat.RejectWarning")
+@pytest.mark.parametrize(
+    ("option", "used"), [("", ["b.jpg", "c.jpg", "d.png"]), ("--from-files", ["b.jpg", "c.jpg"])]
+)
 def test_images_that_could_not_be_read_give_exit_code_1(
-    small_vgg16: Path, tmp_path: Path, words: str
+    small_vgg16: Path, photos: Path, option: str, used: list[str]
 ) -> None:
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    Image.fromarray(data.coffee()).save(photos / "b.jpg")
-    (photos / "a.jpg").write_text("no image")
-    common = f"photos --batch-sizes 2 --rounds 1 --threads 1 --json b.json {words}"
+    folder = photos.parent
+    line = f"photos --batch-sizes 4 --rounds 1 --threads 1 --json b.json --html b.html {option}"
     for failed in (0, 1):  # as with extract, a damaged image doesn't change the exit code
         if failed:
             (photos / "0.jpg").symlink_to("gone.jpg")
-        done = subprocess.run(
-            command(small_vgg16, *common.split()),
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == failed, done.stderr
+        done = bench(small_vgg16, folder, line, exit_code=failed)
         assert f"{counted(1 + failed, 'image')} could not be read" in done.stderr
-        settings = json.loads((tmp_path / "b.json").read_text())["settings"]
-        assert settings["image_paths"] == ["b.jpg"]
-        assert settings["images_failed"] == failed
+        where = "within each turn" if option else "in each batch"
+        assert f"Only {len(used)} images could be used: images repeat {where}." in done.stderr
+        document = json.loads((folder / "b.json").read_text())
+        assert document["settings"]["image_paths"] == used
+        assert document["settings"]["images_failed"] == failed
+    page = (folder / "b.html").read_text()
+    assert ("images of 64x64 from JPEG files" in done.stdout) == bool(option)
+    assert ("Each run went from JPEG files" in page) == bool(option)
+    assert document["measurements"][0]["images"] == (16 if option else 4)
 
 
 def test_an_interrupted_benchmark_prints_its_results(small_vgg16: Path, tmp_path: Path) -> None:
     """The terminal sends Ctrl-C to all of its processes."""
+    line = "--rounds 100000 --json b.json"
     with subprocess.Popen(
-        command(small_vgg16, "--rounds", "100000", "--json", "b.json", start=("-c", TALKATIVE)),
+        [sys.executable, "-c", TALKATIVE, "-v", *words(small_vgg16, *line.split())],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
