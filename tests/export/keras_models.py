@@ -24,9 +24,9 @@ BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 SIDE = 64
 
 
-def base(side: int | None = SIDE, divisor: int = DIVISOR) -> Any:
+def base(side: int | None = SIDE, divisor: int = DIVISOR, blocks: int = 5) -> Any:
     images = x = keras.Input((side, side, 3))
-    for block, (count, channels) in enumerate(BLOCKS, start=1):
+    for block, (count, channels) in enumerate(BLOCKS[:blocks], start=1):
         for index in range(1, count + 1):
             x = keras.layers.Conv2D(
                 channels // divisor,
@@ -168,7 +168,7 @@ def odd_size() -> Any:
 def trained() -> Any:
     """Compiled and fitted: its optimizer's variables are saved with it."""
     model = finetuned()
-    model.compile("adam", "sparse_categorical_crossentropy")
+    model.compile("adam", "sparse_categorical_crossentropy", run_eagerly=True)  # without tracing
     rng = np.random.default_rng(0)
     model.fit(rng.uniform(-1, 1, (2, SIDE, SIDE, 3)), np.array([0, 1]), verbose=0)
     return model

@@ -1,7 +1,8 @@
 """Makes models as users fine-tune them: ``python scaled_models.py FOLDER PHOTOGRAPH...``.
 
 Each takes images of 150 x 150 pixels and is narrow, as those of `keras_models`. ``<name>.npz``
-holds every layer's output from its own ``predict``, for images read by ``load_img``.
+holds every layer's output from its own ``predict``, for images read by ``load_img``, for those
+models that the tests export. Graphs are made of models that end after their first block.
 """
 
 import sys
@@ -18,7 +19,7 @@ from keras.applications import imagenet_utils, vgg16
 from keras_models import base  # type: ignore[import-not-found]
 
 SIDE = 150
-GRAPHS = ("plain", "preprocess_input", "sequential", "own_mean")  # made by tf2onnx as well
+PREDICTED = ("plain", "guide", "normalization")
 Made = tuple[Any, dict[str, Any]]  # a model, and some tensors in it by their layers' names
 
 
@@ -39,9 +40,9 @@ def plain() -> Made:
     return keras.Model(model.input, named["classes"]), named
 
 
-def nested(*front: Callable[[Any], Any]) -> Made:
+def nested(*front: Callable[[Any], Any], blocks: int = 5) -> Made:
     """A model as in Keras' guide to transfer learning, with the base as a model inside."""
-    inner = base(SIDE)
+    inner = base(SIDE, blocks=blocks)
     inner.trainable = False
     images = x = keras.Input((SIDE, SIDE, 3))
     for one in front:
@@ -61,21 +62,28 @@ def torch_inside(x: Any) -> Any:
     return imagenet_utils.preprocess_input(x, mode="torch")
 
 
-def sequential() -> Made:
+def sequential(blocks: int = 5) -> Made:
     """A chain of augmentation, rescaling, the base's own layers and a head."""
     model = keras.Sequential(
         [
             keras.Input((SIDE, SIDE, 3)),
             layers.RandomFlip(name="flip"),
             layers.Rescaling(1 / 255, name="scale"),
-            *[type(one).from_config(one.get_config()) for one in base(SIDE).layers[1:]],
+            *[
+                type(one).from_config(one.get_config())
+                for one in base(SIDE, blocks=blocks).layers[1:]
+            ],
             layers.Flatten(name="flatten"),
             layers.Dense(16, "relu", name="hidden"),
             layers.Dense(3, name="classes"),
         ]
     )
-    names = ("block1_conv1", "block5_pool", "hidden", "classes")
+    names = ("block1_conv1", f"block{blocks}_pool", "hidden", "classes")
     return model, {name: model.get_layer(name).output for name in names}
+
+
+def preprocessing(blocks: int = 5) -> Made:
+    return nested(augmentation(), vgg16.preprocess_input, blocks=blocks)
 
 
 def sequential_nested() -> Made:
@@ -91,7 +99,7 @@ MODELS: dict[str, Callable[[], Made]] = {
     "plain": plain,
     "rescaling": lambda: nested(layers.Rescaling(1 / 255, name="scale")),
     "guide": lambda: nested(augmentation(), layers.Rescaling(1 / 127.5, offset=-1)),
-    "preprocess_input": lambda: nested(augmentation(), vgg16.preprocess_input),
+    "preprocess_input": preprocessing,
     "torch": lambda: nested(torch_inside),
     "normalization": lambda: nested(
         layers.Normalization(mean=[120.0, 115.0, 100.0], variance=[4100.0, 3900.0, 4400.0])
@@ -104,7 +112,6 @@ MODELS: dict[str, Callable[[], Made]] = {
 # What the program that uses the model does to pixels; nothing if the model scales them itself.
 BEFORE = {
     "plain": lambda pixels: pixels / 255,
-    "augmented": lambda pixels: imagenet_utils.preprocess_input(pixels.copy(), mode="tf"),
 }
 
 
@@ -112,8 +119,14 @@ def flat_top(x: Any) -> Any:
     return layers.Dense(2, name="classes")(layers.Flatten(name="flatten")(x))
 
 
-def of(images: Any, x: Any) -> Any:
-    return keras.Model(images, flat_top(base(SIDE)(x)))
+def of(images: Any, x: Any, blocks: int = 5) -> Any:
+    return keras.Model(images, flat_top(base(SIDE, blocks=blocks)(x)))
+
+
+def own_mean(blocks: int = 5) -> Any:
+    images = keras.Input((SIDE, SIDE, 3))
+    means = keras.ops.mean(images, axis=(1, 2, 3), keepdims=True)
+    return of(images, images - means, blocks)
 
 
 def unusable() -> dict[str, Any]:
@@ -121,9 +134,8 @@ def unusable() -> dict[str, Any]:
     images = keras.Input((SIDE, SIDE, 3))
     grey, four = keras.Input((SIDE, SIDE, 1)), keras.Input((SIDE, SIDE, 4))
     large = keras.Input((180, 180, 3))
-    means = keras.ops.mean(images, axis=(1, 2, 3), keepdims=True)
     return {
-        "own_mean": of(images, images - means),
+        "own_mean": own_mean(),
         "mixed": of(images, layers.Dense(3, name="mix")(images)),
         "resizing": of(large, layers.Resizing(SIDE, SIDE, name="resizing")(large)),
         "clipped": of(images, layers.ReLU(128.0, name="clip")(images)),
@@ -137,7 +149,6 @@ def unusable() -> dict[str, Any]:
 
 CHANGES: dict[str, dict[str, Any]] = {
     "leaky": {"activation": "leaky_relu"},
-    "no_relu": {"activation": None},
     "valid": {"padding": "valid"},
     "strided": {"strides": 2},
     "dilated": {"dilation_rate": 2},
@@ -173,16 +184,20 @@ def main() -> None:
     for name, make in MODELS.items():
         model, named = make()
         model.save(folder / f"{name}.keras")
+        if name not in PREDICTED:
+            continue
         given = BEFORE.get(name, lambda pixels: pixels)(pixels)
         outputs = keras.Model(model.inputs, named).predict(given, verbose=0)
         np.testing.assert_allclose(outputs["classes"], model.predict(given, verbose=0), rtol=1e-5)
         np.savez(folder / f"{name}.npz", **outputs)
-        if name in GRAPHS:
-            write_graph(model, folder / f"{name}.onnx")
     for name, model in unusable().items():
         model.save(folder / f"{name}.keras")
-        if name in GRAPHS:
-            write_graph(model, folder / f"{name}.onnx")
+    for name, model in {
+        "preprocess_input": preprocessing(blocks=1)[0],
+        "sequential": sequential(blocks=1)[0],
+        "own_mean": own_mean(blocks=1),
+    }.items():
+        write_graph(model, folder / f"{name}.onnx")
     levels = np.arange(256, dtype=np.float32).repeat(3).reshape(16, 16, 3)
     modes = {
         mode: imagenet_utils.preprocess_input(levels.copy(), mode=mode)

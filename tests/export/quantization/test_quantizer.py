@@ -1,10 +1,11 @@
 """Complete quantizations of a narrow VGG16 and of part of the real one."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from threadpoolctl import threadpool_limits
 
 import sparsefeat_export
 from sparsefeat_export.comparison import probe_pixels
@@ -24,10 +26,19 @@ from sparsefeat_export.quantization.scales import LEVELS
 from sparsefeat_export.quantization.stack import Convolution, read_stack
 from sparsefeat_export.scaling import MODES
 
+from ..conftest import QuickExport
+
 CAFFE = MODES["caffe"]
 COMMAND = [sys.executable, "-c", "from sparsefeat.cli import main; main()", "quantize"]
 READERS = {"block1_conv2": "block2_conv1", "block5_conv1": "block5_conv2"}  # of split channels
 COMPARED = "block2_conv2"  # deeper layers take minutes and test nothing new
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """For small matrices, two threads of BLAS mostly wait for each other."""
+    with threadpool_limits(1, "blas"):
+        yield
 
 
 def run(path: Path, tensors: list[str], images: np.ndarray[Any, Any]) -> list[Any]:
@@ -118,15 +129,28 @@ def test_pixels_are_exact_and_so_is_their_border(
         assert (edge == np.rint(CAFFE.mean)[:, np.newaxis]).all()
 
 
-def test_pixels_of_another_scaling_are_exact_too(calibration: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def smaller(
+    keras_files: Path, quick_export: QuickExport, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A narrow model for images of 64 x 64 pixels that are scaled as by torch."""
+    path = tmp_path_factory.mktemp("smaller") / "vgg16.onnx"
+    quick_export(path, weights=keras_files / "headless.keras", scaling="torch")
+    return path
+
+
+@pytest.fixture(scope="module")
+def smaller_int8(smaller: Path, calibration: Path) -> sparsefeat_export.QuantizeResult:
+    return sparsefeat_export.quantize(
+        smaller, smaller.with_name("int8.onnx"), calibration=calibration, views=12
+    )
+
+
+def test_pixels_of_another_scaling_are_exact_too(
+    smaller: Path, smaller_int8: sparsefeat_export.QuantizeResult
+) -> None:
     """Torch's deviations differ by channel; the border is the pixel value that is scaled to 0."""
-    torch, exact = MODES["torch"], tmp_path / "exact.onnx"
-    sparsefeat_export.export(
-        exact, weights="random:0", top=False, scaling="torch", channels_divisor=16
-    )
-    made = sparsefeat_export.quantize(
-        exact, tmp_path / "int8.onnx", calibration=calibration, views=12
-    )
+    torch, exact, made = MODES["torch"], smaller, smaller_int8
     assert made.metadata["preprocessing"]["scaling"]["mode"] == "torch"
     image = find_images(None, lambda _: None)[0]
     images = views_of([image], (64, 96), torch, least=1, seed=2)
@@ -177,30 +201,31 @@ def test_metadata_describe_the_quantization_and_its_error(
 
 
 def test_the_same_photographs_give_the_same_file_from_a_linked_model(
-    small_int8: sparsefeat_export.QuantizeResult,
-    small_vgg16: Path,
+    smaller_int8: sparsefeat_export.QuantizeResult,
+    smaller: Path,
     calibration: Path,
     tmp_path: Path,
 ) -> None:
     """The model consists of links to files with other names, as in download caches."""
     again = tmp_path / "int8.onnx"
     (tmp_path / "cache").mkdir()
-    for name, blob in ((small_vgg16.name, "a1"), (f"{small_vgg16.name}.data", "b2")):
-        shutil.copy(small_vgg16.with_name(name), tmp_path / "cache" / blob)
+    for name, blob in ((smaller.name, "a1"), (f"{smaller.name}.data", "b2")):
+        shutil.copy(smaller.with_name(name), tmp_path / "cache" / blob)
         (tmp_path / name).symlink_to(f"cache/{blob}")
     options = ["--calibration", str(calibration), "-o", str(again), "--views", "12", "--json"]
     done = subprocess.run(
-        [*COMMAND, tmp_path / small_vgg16.name, *options],
+        [*COMMAND, tmp_path / smaller.name, *options],
         capture_output=True,
         text=True,
         check=False,
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
-    assert again.read_bytes() == small_int8.path.read_bytes()
-    data = Path(f"{small_int8.path}.data").read_bytes()
+    assert again.read_bytes() == smaller_int8.path.read_bytes()
+    data = Path(f"{smaller_int8.path}.data").read_bytes()
     assert Path(f"{again}.data").read_bytes() == data
     printed = json.loads(done.stdout)
-    assert printed["quantization"] == small_int8.metadata["quantization"]
+    assert printed["quantization"] == smaller_int8.metadata["quantization"]
 
 
 def test_too_few_photographs_are_refused(small_vgg16: Path, tmp_path: Path) -> None:
@@ -346,12 +371,12 @@ def test_an_output_that_replaces_the_source_is_refused(
 
 
 def test_a_model_with_its_top_keeps_dense_layers_in_float32(
-    small_vgg16_top: Path, calibration: Path, tmp_path: Path
+    narrow_export: Callable[[str], Path], calibration: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "int8.onnx"
     passes: list[tuple[int, int]] = []
     result = sparsefeat_export.quantize(
-        small_vgg16_top,
+        narrow_export("finetuned.keras"),
         path,
         calibration=calibration,
         views=1,
