@@ -1,5 +1,6 @@
 import sys
 import threading
+import time
 
 import pytest
 
@@ -27,4 +28,6 @@ def test_the_delay_of_each_thread_is_read() -> None:
     finally:
         stop.set()
         other.join()
-    assert other.native_id not in thread_delays()
+    deadline = time.monotonic() + 60  # Linux lists a thread for a moment after its end
+    while other.native_id in thread_delays():
+        assert time.monotonic() < deadline

@@ -249,8 +249,8 @@ def test_wrong_columns_urls_and_empty_tables(inside: Path) -> None:
 
 
 def test_a_table_is_read_in_pieces(inside: Path) -> None:
-    rows = 20_000
-    note = ["note " * 200] * rows
+    rows = 5_000
+    note = ["note " * 800] * rows
     pq.write_table(
         pa.table({"path": ["cats/one.jpg"] * rows, "note": note}),
         inside / "l.parquet",
