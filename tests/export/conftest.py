@@ -21,7 +21,10 @@ EXPORT_HERE = """
 import functools, json, sys
 import sparsefeat_export
 from sparsefeat_export import exporter, tasks
-exporter.run_task = lambda task, job, folder: json.loads(json.dumps(tasks.TASKS[task](job, folder)))
+def run_task(task, job, folder):
+    # What a task is given and gives passes through files of JSON otherwise.
+    return json.loads(json.dumps(tasks.TASKS[task](json.loads(json.dumps(job)), folder)))
+exporter.run_task = run_task
 """
 
 EXPORT = f"""{EXPORT_HERE}
@@ -44,16 +47,18 @@ main(["export", *sys.argv[1:]])
 def run_in_keras(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunInKeras]:
     """Run a program, or a script, in a new process in which Keras is imported already."""
     folder = tmp_path_factory.mktemp("server")
-    server = subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("keras_server.py")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        # Keras reads these when it is imported; nor may it find what a user has downloaded. The
-        # threads of OpenBLAS would not survive a fork.
-        env=os.environ | {"KERAS_HOME": str(folder / "keras"), "OPENBLAS_NUM_THREADS": "1"},
-        text=True,
-    )
+    log = folder / "server.log"
+    with log.open("w") as errors:
+        server = subprocess.Popen(
+            [sys.executable, Path(__file__).with_name("keras_server.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            # Keras reads these when it is imported; nor may it find what a user has downloaded. The
+            # threads of OpenBLAS would not survive a fork.
+            env=os.environ | {"KERAS_HOME": str(folder / "keras"), "OPENBLAS_NUM_THREADS": "1"},
+            text=True,
+        )
 
     def run(
         program: str | Path, *arguments: object, environment: dict[str, str] | None = None
@@ -73,15 +78,14 @@ def run_in_keras(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunInKera
         stderr.write_text("")
         server.stdin.write(f"{json.dumps(request)}\n")
         server.stdin.flush()
-        status = int(server.stdout.readline())
+        status = server.stdout.readline()
+        assert status, log.read_text()
         return subprocess.CompletedProcess(
-            [str(program)], status, stdout.read_text(), stderr.read_text()
+            [str(program)], int(status), stdout.read_text(), stderr.read_text()
         )
 
     with server:
         yield run
-        assert server.stdin is not None
-        server.stdin.close()
 
 
 @pytest.fixture(scope="session")

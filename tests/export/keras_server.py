@@ -5,12 +5,12 @@ it, and has run nothing with it; its forks are therefore like new processes. Sta
 a line of JSON for each program, and standard output gets a line with its exit status.
 """
 
+import importlib
 import json
 import os
 import runpy
 import sys
 import traceback
-from pathlib import Path
 from typing import Any
 
 from sparsefeat_export.dependencies import quiet_tensorflow
@@ -21,11 +21,8 @@ def import_keras() -> None:
     quiet_tensorflow()
     left_out = [name for name in NOT_NEEDED if name not in sys.modules]
     sys.modules.update(dict.fromkeys(left_out))  # type: ignore[arg-type]  # as if not installed
-    import keras
-    import tensorflow
-    import tf2onnx
-
-    assert {keras, tensorflow, tf2onnx} <= set(sys.modules.values())
+    for name in ("tensorflow", "keras", "tf2onnx"):
+        importlib.import_module(name)
     for name in left_out:
         del sys.modules[name]
     assert len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208  # a fork has one thread only
@@ -37,7 +34,6 @@ def run(request: dict[str, Any]) -> int:
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), descriptor)
     sys.argv = [request["program"], *request["arguments"]]
     os.environ.update(request["environment"])
-    sys.path.insert(0, str(Path(__file__).parent))
     try:
         if request["script"]:
             runpy.run_path(request["program"], run_name="__main__")

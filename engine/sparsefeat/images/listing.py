@@ -394,7 +394,7 @@ def _once(found: Iterable[Found], seen: set[int]) -> Iterator[Found]:
 
 
 def each_image(
-    images: AnyPath | Iterable[T],
+    images: AnyPath | Iterable[T], *, skip: AnyPath | None = None
 ) -> Iterator[T | Source | Reject]:
     """Iterate over images; folders and patterns are replaced by their files.
 
@@ -403,6 +403,8 @@ def each_image(
     images
         A path of a folder, file or pattern; or an iterable of images: a list, a generator, a column
         of a table, an array (N, H, W, 3).
+    skip
+        A store, which is not searched for images.
 
     Raises
     ------
@@ -412,7 +414,7 @@ def each_image(
         During the iteration: a folder has no images.
     """
     if isinstance(images, str | os.PathLike):
-        return iter(Search(images))
+        return iter(Search(images, skip=skip))
     n_axes = getattr(images, "ndim", 1)  # of an array, a tensor or a table
     if (
         not isinstance(images, Iterable)
@@ -426,24 +428,24 @@ def each_image(
             " pattern, a list or generator of paths, bytes, PIL images or uint8 arrays (H, W, 3),"
             " or an array (N, H, W, 3); if it is one image, put it in a list"
         )
-    return _each(images)
+    return _each(images, skip)
 
 
-def _each(images: Iterable[T]) -> Iterator[T | Source | Reject]:
+def _each(images: Iterable[T], skip: AnyPath | None) -> Iterator[T | Source | Reject]:
     for image in images:
-        if isinstance(image, str | os.PathLike) and (several := _several(os.fsdecode(image))):
+        if isinstance(image, str | os.PathLike) and (several := _several(os.fsdecode(image), skip)):
             yield from several
         else:
             yield image
 
 
-def _several(name: str) -> Listing | None:
+def _several(name: str, skip: AnyPath | None) -> Listing | None:
     """List the files of a folder, archive or pattern; None for a file, even if it is missing."""
     if os.path.isdir(name) or is_container(name):
-        return list_images(name)
+        return list_images(name, skip=skip)
     if glob.has_magic(name) and not os.path.lexists(name):
         try:
-            return list_images(name)
+            return list_images(name, skip=skip)
         except SourceError:
             return None  # it may be the name of a missing file, which becomes a reject
     return None

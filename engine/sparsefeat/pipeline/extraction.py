@@ -72,14 +72,14 @@ def extract(
     ----------
     images
         A folder, a file or a pattern, or several of them; or what `list_images` found. Listing
-        continues while the first ones are extracted.
+        continues while the first ones are extracted. The store itself is not searched.
     store
         The store's folder; created if it doesn't exist.
     model
         A file that ``sparsefeat export`` made, or an `Extractor`. Settings and layers must be
         those of the store, if there is one already.
     layers, pool, size, ...
-        With a model file: see `ExtractorOptions`. An `Extractor` has its own options.
+        Options of the `Extractor` that is created from a model file: see `ExtractorOptions`.
     include, exclude
         Patterns of files in folders, as for `list_images`.
     shard
@@ -89,7 +89,7 @@ def extract(
         Extract in worker processes: on this machine (``local``), on the Ray cluster that it belongs
         to (``auto``), or on the one whose head is at HOST:PORT; None for this process.
         Workers read the images and the model, and write to the store, under the same names as here.
-        `threads` are those of one worker.
+        `threads` is the number for each worker.
     rows_per_part
         Rows that are committed together; a killed run loses at most these.
     values
@@ -121,8 +121,9 @@ def extract(
     Raises
     ------
     InputError
-        A value can't be stored as `values` requires. No row of its batch is stored; earlier rows
-        are committed.
+        An option is invalid, or was given together with an `Extractor`, which has its own. Or a
+        value can't be stored as `values` requires; no row of its batch is stored, earlier rows are
+        committed.
     SourceError
         The folder of the images vanished, or can't be read any more; earlier rows are committed.
     StoreMismatchError
@@ -139,6 +140,8 @@ def extract(
     >>> result.rows  # doctest: +SKIP
     1000
     """
+    if unknown := options.keys() - KeywordOptions.__annotations__.keys():
+        raise TypeError(f"extract() got an unexpected keyword argument {min(unknown)!r}")
     check_choice(identity, IDENTITIES, "identity")
     if cluster is not None and isinstance(model, Extractor):
         raise InputError(
@@ -160,7 +163,7 @@ def extract(
         )
     stop, so_far, stopwatch = stop or threading.Event(), ExtractionResult(), Stopwatch()
     shard = Shard.parse(shard) if isinstance(shard, str) else shard
-    if include or exclude or shard or isinstance(images, str | os.PathLike):
+    if include or exclude or shard:
         images = Search(
             images,  # type: ignore[arg-type]
             skip=store,
@@ -168,9 +171,9 @@ def extract(
             exclude=exclude,
             shard=shard,
         )
-    found = (
-        images if isinstance(images, ImageStream) else ImageStream(map(_listed, each_image(images)))
-    )
+    found = images
+    if not isinstance(found, ImageStream):
+        found = ImageStream(map(_listed, each_image(found, skip=store)))
 
     def opened(done: int, total: int) -> None:
         if stop.is_set():

@@ -129,7 +129,7 @@ class ExtractorOptions:
 
 
 def show_options(function: F) -> F:
-    """Decorate a function with ``**options: Unpack[KeywordOptions]``: its signature shows each."""
+    """Replace ``**options`` in a function's signature by the keywords of `ExtractorOptions`."""
     signature = inspect.signature(function)
     *own, _ = signature.parameters.values()
     options = inspect.signature(ExtractorOptions).parameters.values()

@@ -277,7 +277,7 @@ class LocalStorage:
         for _, status in _below(self.root / prefix):
             if stat.S_ISREG(status.st_mode):
                 n_bytes += status.st_size
-                # Windows does not report blocks.
+                # Windows reports no blocks: they are estimated from the size.
                 allocated += getattr(status, "st_blocks", -(-status.st_size // 512)) * 512
         return n_bytes, allocated
 

@@ -29,6 +29,7 @@ from sparsefeat.pipeline.extraction import extract as extract_images
 from sparsefeat.storage import LocalStorage
 from sparsefeat.store.dataset import Change, Log
 from sparsefeat.store.format import part_key
+from sparsefeat.system.text import counted
 
 Opened = Callable[[list[str], Path], tuple[dict[str, Any], Counter[str]]]
 
@@ -124,7 +125,8 @@ def test_paths_are_listed_as_by_the_command(
     assert (again.total, again.rows, again.already_stored) == (13, 0, 12)
     # A store in the folder of the images is not searched for images.
     shutil.copy(photos / "even/00.png", store)
-    assert extract_images(tmp_path, store, model=extractor).total == 25
+    for folder in (tmp_path, [tmp_path]):
+        assert extract_images(folder, store, model=extractor).total == 25
     with pytest.raises(InputError, match="expected several images"):
         extract_images(None, store, model=extractor)  # type: ignore[arg-type]
 
@@ -530,11 +532,11 @@ def test_a_signal_commits_finished_rows(small_vgg16: Path, photos: Path, tmp_pat
         assert "Traceback" not in err
         assert "stopping" in err
         rows = len(sparsefeat.open(store))
-        assert f"{rows - before} rows added" in out
+        assert f" {counted(rows - before, 'row')} added" in out
         assert before < rows < 24
         before = rows
     finished = subprocess.run(line, check=True, capture_output=True, text=True)
-    assert f"{24 - before} row" in finished.stdout
+    assert f" {counted(24 - before, 'row')} added" in finished.stdout
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a permission there")

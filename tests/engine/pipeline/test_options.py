@@ -123,3 +123,6 @@ def test_options_together_with_an_extractor_are_refused(small_vgg16: Path, tmp_p
     says = "got layers, threads and an Extractor, which has its own"
     with pytest.raises(sparsefeat.InputError, match=says):
         sparsefeat.extract([], tmp_path / "f", model=extractor, layers="pools", threads=1)
+    wrong: dict[str, Any] = {"row_per_part": 5}
+    with pytest.raises(TypeError, match=r"extract\(\) got an unexpected .* 'row_per_part'"):
+        sparsefeat.extract([], tmp_path / "f", model=extractor, **wrong)

@@ -159,8 +159,8 @@ def test_a_package_that_is_missing_or_broken_is_reported_with_its_installation(
     )
     *attempts, rest = done.stderr.split("\0")
     assert not rest, done.stderr
-    broken, *gutted, missing = (last_line(*ended(each), line) for each in attempts)
     assert len(attempts) == len(codes) + 1
+    broken, *gutted, missing = (last_line(*ended(each), line) for each in attempts)
 
     assert f"{package} is not installed" in missing
     assert INSTALL.get(package, "pip install ") in missing
