@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import sys
 from typing import Any
 
 from sparsefeat_export.errors import DependencyError, MissingDependencyError
@@ -16,6 +17,9 @@ MARKS = {
     "tensorflow": "Variable",
     "tf2onnx": "convert",
 }
+# Keras imports these packages if they are installed, for plots, tables and wrappers that no export
+# uses. That takes a third of the time that Keras needs to start.
+NOT_NEEDED = ("matplotlib", "pandas", "sklearn")
 
 
 def load(*modules: str) -> Any:
@@ -75,6 +79,12 @@ def _interrupted(exc: BaseException) -> bool:
         seen.add(id(one))
         waiting += [one.__cause__, one.__context__]
     return False
+
+
+def hide_unneeded() -> None:
+    """Make `NOT_NEEDED` seem not installed, before Keras is imported."""
+    for name in NOT_NEEDED:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
 
 
 def quiet_tensorflow() -> None:

@@ -22,7 +22,7 @@ from sparsefeat_export.comparison import (
     write_probes,
 )
 from sparsefeat_export.conversion import build
-from sparsefeat_export.dependencies import load, quiet_tensorflow
+from sparsefeat_export.dependencies import hide_unneeded, load, quiet_tensorflow
 from sparsefeat_export.errors import ExportError, OutputError, TaskError, WeightsError
 from sparsefeat_export.network import describe, digest
 from sparsefeat_export.network import load as load_network
@@ -30,10 +30,6 @@ from sparsefeat_export.sources import Request
 
 GRAPH = "graph.onnx"
 PROBE_SIZES = ((32, 32), (224, 224))  # of a model that takes any size
-
-# Keras imports these packages if they are installed, for plots, tables and wrappers that no task
-# uses. That takes a third of the time that Keras needs to start.
-NOT_NEEDED = ("matplotlib", "pandas", "sklearn")
 
 # Exit status of a task that could not write its result: EX_IOERR of sysexits.h.
 CANNOT_WRITE = 74
@@ -196,8 +192,7 @@ def main() -> None:
     task, folder = sys.argv[1], Path(sys.argv[2])
     end_with_parent()
     quiet_tensorflow()
-    for name in NOT_NEEDED:
-        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # as if not installed
+    hide_unneeded()
     job = json.loads((folder / f"{task}.in.json").read_text())
     try:
         result = TASKS[task](job, folder)

@@ -13,17 +13,15 @@ import sys
 import traceback
 from typing import Any
 
-from sparsefeat_export.dependencies import quiet_tensorflow
-from sparsefeat_export.tasks import NOT_NEEDED
+from sparsefeat_export.dependencies import NOT_NEEDED, hide_unneeded, quiet_tensorflow
 
 
 def import_keras() -> None:
     quiet_tensorflow()
-    left_out = [name for name in NOT_NEEDED if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(left_out))  # type: ignore[arg-type]  # as if not installed
+    hide_unneeded()
     for name in ("tensorflow", "keras", "tf2onnx"):
         importlib.import_module(name)
-    for name in left_out:
+    for name in NOT_NEEDED:  # programs may import them
         del sys.modules[name]
     assert len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208  # a fork has one thread only
 

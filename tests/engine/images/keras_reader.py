@@ -9,14 +9,13 @@ import pickle
 import sys
 import warnings
 
-from sparsefeat_export.tasks import NOT_NEEDED
+from sparsefeat_export.dependencies import hide_unneeded
 
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # TensorFlow may print to standard output, which is only for answers
-    for name in NOT_NEEDED:
-        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # as if not installed
+    hide_unneeded()
     from keras.applications.vgg16 import preprocess_input
     from keras.utils import img_to_array, load_img
 
