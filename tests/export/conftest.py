@@ -1,5 +1,6 @@
 """A process that has imported Keras, and files that Keras makes once per test run."""
 
+import functools
 import json
 import os
 import subprocess
@@ -121,20 +122,19 @@ def narrow_export(
     ``finetuned.keras`` is exported as a model in memory, and how its pixels are scaled isn't said.
     What the export warned of is in the file ``warned`` of the folder above.
     """
-    exported: dict[str, Path] = {}
 
+    @functools.cache
     def export(name: str) -> Path:
-        if name not in exported:
-            in_memory = name == "finetuned.keras"
-            folder = tmp_path_factory.mktemp(name)
-            exported[name] = folder / "new" / "model.onnx"
-            warned = quick_export(
-                exported[name],
-                weights=keras_files / name,
-                in_memory=in_memory,
-                scaling=None if in_memory else "caffe",
-            )
-            (folder / "warned").write_text(warned)
-        return exported[name]
+        in_memory = name == "finetuned.keras"
+        folder = tmp_path_factory.mktemp(name)
+        path = folder / "new" / "model.onnx"
+        warned = quick_export(
+            path,
+            weights=keras_files / name,
+            in_memory=in_memory,
+            scaling=None if in_memory else "caffe",
+        )
+        (folder / "warned").write_text(warned)
+        return path
 
     return export

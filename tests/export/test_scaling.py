@@ -1,5 +1,6 @@
 """The scaling of pixels that a model was trained with is exported with it."""
 
+import functools
 import json
 import shutil
 import warnings
@@ -98,18 +99,17 @@ def scaled_export(
 ) -> Callable[[str], Path]:
     """Return a function that gives a model's export by its name."""
     folder = tmp_path_factory.mktemp("exports")
-    exports: dict[str, Path] = {}
 
+    @functools.cache
     def export(name: str) -> Path:
-        if name not in exports:
-            exports[name] = folder / f"{name}.onnx"
-            quick_export(
-                exports[name],
-                weights=models / f"{name}.keras",
-                scaling=EXPECTED[name][0],
-                top=False if name == CUT else None,
-            )
-        return exports[name]
+        path = folder / f"{name}.onnx"
+        quick_export(
+            path,
+            weights=models / f"{name}.keras",
+            scaling=EXPECTED[name][0],
+            top=False if name == CUT else None,
+        )
+        return path
 
     return export
 

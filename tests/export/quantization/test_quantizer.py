@@ -130,7 +130,7 @@ def test_pixels_are_exact_and_so_is_their_border(
 
 
 @pytest.fixture(scope="module")
-def smaller(
+def torch_scaled(
     keras_files: Path, quick_export: QuickExport, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """A narrow model for images of 64 x 64 pixels that are scaled as by torch."""
@@ -140,17 +140,17 @@ def smaller(
 
 
 @pytest.fixture(scope="module")
-def smaller_int8(smaller: Path, calibration: Path) -> sparsefeat_export.QuantizeResult:
+def torch_scaled_int8(torch_scaled: Path, calibration: Path) -> sparsefeat_export.QuantizeResult:
     return sparsefeat_export.quantize(
-        smaller, smaller.with_name("int8.onnx"), calibration=calibration, views=12
+        torch_scaled, torch_scaled.with_name("int8.onnx"), calibration=calibration, views=12
     )
 
 
 def test_pixels_of_another_scaling_are_exact_too(
-    smaller: Path, smaller_int8: sparsefeat_export.QuantizeResult
+    torch_scaled: Path, torch_scaled_int8: sparsefeat_export.QuantizeResult
 ) -> None:
     """Torch's deviations differ by channel; the border is the pixel value that is scaled to 0."""
-    torch, exact, made = MODES["torch"], smaller, smaller_int8
+    torch, exact, made = MODES["torch"], torch_scaled, torch_scaled_int8
     assert made.metadata["preprocessing"]["scaling"]["mode"] == "torch"
     image = find_images(None, lambda _: None)[0]
     images = views_of([image], (64, 96), torch, least=1, seed=2)
@@ -201,31 +201,31 @@ def test_metadata_describe_the_quantization_and_its_error(
 
 
 def test_the_same_photographs_give_the_same_file_from_a_linked_model(
-    smaller_int8: sparsefeat_export.QuantizeResult,
-    smaller: Path,
+    torch_scaled_int8: sparsefeat_export.QuantizeResult,
+    torch_scaled: Path,
     calibration: Path,
     tmp_path: Path,
 ) -> None:
     """The model consists of links to files with other names, as in download caches."""
     again = tmp_path / "int8.onnx"
     (tmp_path / "cache").mkdir()
-    for name, blob in ((smaller.name, "a1"), (f"{smaller.name}.data", "b2")):
-        shutil.copy(smaller.with_name(name), tmp_path / "cache" / blob)
+    for name, blob in ((torch_scaled.name, "a1"), (f"{torch_scaled.name}.data", "b2")):
+        shutil.copy(torch_scaled.with_name(name), tmp_path / "cache" / blob)
         (tmp_path / name).symlink_to(f"cache/{blob}")
     options = ["--calibration", str(calibration), "-o", str(again), "--views", "12", "--json"]
     done = subprocess.run(
-        [*COMMAND, tmp_path / smaller.name, *options],
+        [*COMMAND, tmp_path / torch_scaled.name, *options],
         capture_output=True,
         text=True,
         check=False,
         env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
-    assert again.read_bytes() == smaller_int8.path.read_bytes()
-    data = Path(f"{smaller_int8.path}.data").read_bytes()
+    assert again.read_bytes() == torch_scaled_int8.path.read_bytes()
+    data = Path(f"{torch_scaled_int8.path}.data").read_bytes()
     assert Path(f"{again}.data").read_bytes() == data
     printed = json.loads(done.stdout)
-    assert printed["quantization"] == smaller_int8.metadata["quantization"]
+    assert printed["quantization"] == torch_scaled_int8.metadata["quantization"]
 
 
 def test_too_few_photographs_are_refused(small_vgg16: Path, tmp_path: Path) -> None:
