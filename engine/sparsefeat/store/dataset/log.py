@@ -313,10 +313,9 @@ class Log:
         if not made:
             _logger.info("%s: another writer made snapshot %d first", self._storage, number)
             return None
+        held = f"{counted(after.n_rows, 'row')} in {counted(len(after.parts), 'part')}"
         _logger.info(
-            "%s: snapshot %d committed (%s), %s in %s",
-            *(self._storage, number, after.operation),
-            *(counted(after.n_rows, "row"), counted(len(after.parts), "part")),
+            "%s: snapshot %d committed (%s), %s", self._storage, number, after.operation, held
         )
         return replace(after, base=base, checksum=seal_checksum(content))
 
