@@ -20,6 +20,7 @@ from typing import Final
 from filelock import FileLock
 
 _CALLS_AT_ONCE: Final = 16
+_TRIES: Final = 10  # to make folders that other writers remove
 _FREE_LEVELS: Final = 2  # parts/<name>: the store's own folders may be links to another disk
 
 # Errors of a file system that has no hard links.
@@ -104,6 +105,14 @@ class LocalStorage:
             return True
         return True
 
+    def is_file(self, key: str = "") -> bool:
+        """Tell whether something else than a folder is at a key, such as a link to nothing."""
+        path = self.root / key
+        try:
+            return not stat.S_ISDIR(path.stat().st_mode)
+        except OSError:
+            return path.is_symlink()
+
     def is_folder(self, prefix: str = "") -> bool:
         """Tell whether there is a folder at a key."""
         return (self.root / prefix).is_dir()
@@ -171,11 +180,19 @@ class LocalStorage:
         The folders that were made, the innermost first, for `unmake`.
         """
         folder = self.root / prefix
-        missing = [each for each in (folder, *folder.parents) if not each.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-        for each in missing:
-            sync(each.parent)
-        return missing
+        missing: set[Path] = set()
+        for left in reversed(range(_TRIES)):
+            missing |= {each for each in (folder, *folder.parents) if not each.exists()}
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                for each in missing:
+                    sync(each.parent)
+            except (FileExistsError, FileNotFoundError):  # another writer has unmade one meanwhile
+                if left == 0 or self.is_file():
+                    raise
+            else:
+                break
+        return sorted(missing, reverse=True)
 
     def check_writable(self, prefix: str) -> None:
         """Check that a folder, or the nearest existing one above it, may be written to."""

@@ -94,7 +94,11 @@ class ObjectStorage:
 
     def exists(self, key: str) -> bool:
         """Tell whether there is an object of this name, or one below it."""
-        return (key != "" and self._has_object(key)) or self.is_folder(key)
+        return self.is_file(key) or self.is_folder(key)
+
+    def is_file(self, key: str = "") -> bool:
+        """Tell whether there is an object of exactly this name."""
+        return key != "" and self._has_object(key)
 
     def is_folder(self, prefix: str = "") -> bool:
         """Tell whether there is an object below a key."""
@@ -379,12 +383,16 @@ class ObjectStorage:
         self._asked(key, lambda: self._obstore.put(self._store, key, content, use_multipart=False))
 
     def _put_new(self, key: str, content: bytes) -> bool:
-        with translating(self.name(key)):
+        """Create an object; return False if it exists, maybe by a request whose answer was lost."""
+
+        def put() -> bool:
             try:
                 self._obstore.put(self._store, key, content, mode="create", use_multipart=False)
             except self._obstore.exceptions.AlreadyExistsError:
                 return False
-        return True
+            return True
+
+        return self._asked(key, put)
 
     def _delete(self, keys: str | list[str]) -> None:
         key = keys if isinstance(keys, str) else keys[0]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
 
@@ -169,6 +170,16 @@ def test_new_folders_are_removed_again_if_empty(tmp_path: Path) -> None:
     (tmp_path / "a" / "note").touch()
     storage.unmake([tmp_path / "a/b/snapshots", *made])
     assert [path.name for path in tmp_path.rglob("*")] == ["a", "note"]
+
+
+def test_a_folder_that_others_make_and_remove_meanwhile_is_made(tmp_path: Path) -> None:
+    def turns(_: int) -> None:
+        storage = LocalStorage(tmp_path / "a" / "b")
+        for _ in range(1000):
+            storage.unmake([*storage.claim("parts"), *storage.claim("snapshots")])
+
+    with ThreadPoolExecutor(4) as pool:
+        assert [*pool.map(turns, range(4))] == [None] * 4
 
 
 def test_a_folder_that_can_not_be_synced_is_accepted_and_a_file_is_not(

@@ -102,6 +102,9 @@ def test_names_sizes_and_contents_are_returned(storage: Storage) -> None:
     assert storage.is_folder()
     assert storage.is_folder(PART)
     assert not storage.is_folder(f"{PART}/zarr.json")
+    assert not storage.is_file()
+    assert not storage.is_file(PART)
+    assert storage.is_file(f"{PART}/zarr.json")
     assert storage.exists(PART)
     assert storage.exists(f"{PART}/zarr.json")
 

@@ -156,7 +156,13 @@ class Log:
 
     def _no_store(self) -> StoreNotFoundError:
         name = self._storage.name("")
-        if not self._storage.is_folder():
+        try:
+            names = self._storage.names("") if self._storage.is_folder() else None
+        except OSError as exc:
+            if refused := read_refusal(name, exc):
+                raise refused from exc
+            names = None  # removed since
+        if names is None:
             if is_url(name):
                 return StoreNotFoundError(
                     f"there is nothing at {name}, expected a store: check the URL, or extract "
@@ -168,7 +174,6 @@ class Log:
             return StoreNotFoundError(
                 f"{name} {what}, expected a store: check the path, or extract into it first"
             )
-        names = self._storage.names("")
         models = [each for each in names if each.endswith(".onnx")]
         has = f"has no {SNAPSHOTS}/*.json" if names else "is an empty folder"
         advice = f"name {self._storage.name(models[0])}, or " if models else ""
@@ -426,14 +431,15 @@ def claim(storage: Storage) -> list[Path]:
 
 def _refuse_others(storage: Storage) -> None:
     """Check that there is nothing yet, an empty folder, or a store."""
+    # One question each: what other writers make and remove meanwhile must not look like a file.
     name = storage.name("")
-    if not storage.is_folder():
-        # Asked again, as another writer may have begun since.
-        if storage.exists("") and not storage.is_folder():
-            raise StoreError(f"{name} is a file, expected a folder: choose another path")
+    if storage.is_file():
+        raise StoreError(f"{name} is a file, expected a folder: choose another path")
+    try:
+        names = storage.names("") if storage.is_folder() else []
+    except FileNotFoundError:  # removed since
         return
-    names = [each for each in storage.names("") if not each.startswith(".")]
-    foreign = [each for each in names if each not in (PARTS, SNAPSHOTS)]
+    foreign = [each for each in names if each not in (PARTS, SNAPSHOTS) and each[0] != "."]
     if foreign and SNAPSHOTS not in names:
         raise StoreError(
             f"{name} holds {foreign[0]} and no {SNAPSHOTS}/, expected a store or an empty "

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -174,6 +175,17 @@ def test_racing_and_killed_writers_store_each_row_once(
     assert {
         f"parts/{name.split('/')[0]}" for name, _ in open_storage(url).list_files("parts")
     } == listed
+
+
+@on_each_server
+def test_writers_that_begin_at_once_are_not_refused(url: str) -> None:
+    def begin(_: int) -> None:
+        for _ in range(10):
+            writer(url).close()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert [*pool.map(begin, range(4))] == [None] * 4
+    assert [*open_storage(url).list_files("")] == []
 
 
 @on_each_server
