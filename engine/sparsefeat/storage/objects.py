@@ -376,7 +376,25 @@ class ObjectStorage:
         )
 
     def _pages(self, prefix: str, size: int = 1000) -> Iterator[Any]:
-        return iter(self._obstore.list(self._store, prefix or None, chunk_size=size))
+        """List the objects below a key; a listing that breaks off goes on after the last one."""
+        listing: Iterator[Any] | None = None
+        last: str | None = None
+
+        def next_page() -> Any:
+            nonlocal listing
+            if listing is None:
+                listing = iter(
+                    self._obstore.list(self._store, prefix or None, offset=last, chunk_size=size)
+                )
+            try:
+                return next(listing, None)
+            except Exception:
+                listing = None
+                raise
+
+        while page := repeated(next_page):
+            last = page[-1]["path"]
+            yield page
 
     def _upload(self, key: str, content: bytes) -> None:
         # In one request: an upload in several requests that is never completed must be paid for.
