@@ -1,5 +1,8 @@
+import multiprocessing
 import pickle
 import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,18 @@ from ...store.data import bytes_read, make_batch, write_store  # noqa: E402
 ROWS = 23
 LABELS = [number % 3 for number in range(ROWS)]
 MEMORY = 6000  # of some 300 bytes per dense row
+
+
+@pytest.fixture(scope="module")
+def run_apart() -> Iterator[Callable[..., None]]:
+    """Call a function in a process that has only the threads of its own reads.
+
+    Workers that are forked from one with the threads of hundreds of other tests can hang.
+    """
+    if sys.platform != "linux":
+        pytest.skip("forks are Linux'")
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        yield lambda function, *arguments: pool.submit(function, *arguments).result()
 
 
 @pytest.mark.parametrize("sparse", [False, True])
@@ -56,8 +71,18 @@ def test_text_labels_are_numbered_over_the_whole_store(store: Store) -> None:
 
 
 @pytest.mark.parametrize("sparse", [False, True])
-@pytest.mark.parametrize("context", [None, "fork"])
-def test_a_loader_gives_the_layer(store: Store, sparse: bool, context: str | None) -> None:
+def test_a_loader_gives_the_layer(store: Store, sparse: bool) -> None:
+    check_loader(store, sparse, None)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_loader_with_workers_gives_the_layer(
+    store: Store, run_apart: Callable[..., None], sparse: bool
+) -> None:
+    run_apart(check_loader, store, sparse, "fork")
+
+
+def check_loader(store: Store, sparse: bool, context: str | None) -> None:
     _ = store["block5_pool"]  # threads are running here before the fork
     dataset = StoreDataset(store, "block5_pool", label="label", sparse=sparse)
     loader = DataLoader(
@@ -129,12 +154,28 @@ def order(dataset: StoreIterableDataset) -> list[int]:
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("batch_size", [None, 4])
-@pytest.mark.parametrize("n_workers", [0, 2])
+def test_ranks_give_each_row_once(
+    store: Store, sparse: bool, shuffle: bool, batch_size: int | None
+) -> None:
+    check_ranks(store, sparse, shuffle, batch_size, 0)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("batch_size", [None, 4])
 def test_workers_and_ranks_give_each_row_once(
+    store: Store,
+    run_apart: Callable[..., None],
+    sparse: bool,
+    shuffle: bool,
+    batch_size: int | None,
+) -> None:
+    run_apart(check_ranks, store, sparse, shuffle, batch_size, 2)
+
+
+def check_ranks(
     store: Store, sparse: bool, shuffle: bool, batch_size: int | None, n_workers: int
 ) -> None:
-    if n_workers and sys.platform != "linux":
-        pytest.skip("forks are Linux'")
     seen = []
     for rank in range(2):
         dataset = StoreIterableDataset(
@@ -204,8 +245,13 @@ def test_shuffling_separates_neighbours(store: Store) -> None:
     assert 6 < np.mean(distances) < 10
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="forks are Linux'")
-def test_persistent_workers_use_the_next_epoch(store: Store) -> None:
+def test_persistent_workers_use_the_next_epoch(
+    store: Store, run_apart: Callable[..., None]
+) -> None:
+    run_apart(check_epochs, store)
+
+
+def check_epochs(store: Store) -> None:
     dataset = StoreIterableDataset(store, "fc", label="height", shuffle=True)
     loader = DataLoader(
         dataset, 4, num_workers=1, persistent_workers=True, multiprocessing_context="fork"
