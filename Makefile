@@ -9,8 +9,9 @@ EXTRAS := --extra cpu --extra fast --extra export --extra heif --extra viz --ext
 # All but the tools of developers, whose versions make no difference to users.
 LOWEST_EXTRAS := $(patsubst %,--extra %,$(filter-out --extra dev docs,$(EXTRAS)))
 
-# Tests run in two processes where there are two processors; each takes some gigabytes of memory.
-WORKERS := -n logical --maxprocesses 2 --dist loadgroup --no-loadscope-reorder
+# Tests run in three processes, which keep two processors busy, as tests wait a fifth of the time.
+# Each takes some gigabytes of memory: `make test WORKERS=` needs the least.
+WORKERS := -n 3 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: demo test test-lowest coverage browser torch check docs bench results release lock clean
 
