@@ -106,11 +106,13 @@ class LocalStorage:
         return True
 
     def is_file(self, key: str = "") -> bool:
-        """Tell whether something else than a folder is at a key, such as a link to nothing."""
+        """Tell whether a key names anything but a folder; a link to nothing counts."""
         path = self.root / key
         try:
             return not stat.S_ISDIR(path.stat().st_mode)
-        except OSError:
+        except OSError as exc:
+            if exc.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise
             return path.is_symlink()
 
     def is_folder(self, prefix: str = "") -> bool:

@@ -97,7 +97,7 @@ class ObjectStorage:
         return self.is_file(key) or self.is_folder(key)
 
     def is_file(self, key: str = "") -> bool:
-        """Tell whether there is an object of exactly this name."""
+        """Tell whether there is an object of exactly this name; the root is never one."""
         return key != "" and self._has_object(key)
 
     def is_folder(self, prefix: str = "") -> bool:
@@ -154,7 +154,7 @@ class ObjectStorage:
         start, last = len(prefix) + 1 if prefix else 0, ""
         with translating(self.name(prefix)):
             try:
-                for page in self._pages(prefix):
+                for page in self._continued_pages(prefix):
                     for each in page:
                         last = each["path"]
                         yield last[start:], int(each["size"]), _nanoseconds(each)
@@ -375,33 +375,39 @@ class ObjectStorage:
             },
         )
 
-    def _pages(self, prefix: str, size: int = 1000) -> Iterator[Any]:
+    def _pages(self, prefix: str, size: int = 1000, after: str | None = None) -> Iterator[Any]:
+        pages = self._obstore.list(self._store, prefix or None, offset=after, chunk_size=size)
+        return iter(pages)
+
+    def _continued_pages(self, prefix: str) -> Iterator[Any]:
         """List the objects below a key; a listing that breaks off goes on after the last one."""
-        listing: Iterator[Any] | None = None
+        scheme, _, rest = self.location.partition("://")
+        # Others list without an order, or ignore where to begin.
+        in_order = scheme in ("s3", "gs") and not rest.partition("/")[0].endswith("--x-s3")
+        pages: Iterator[Any] | None = None
         last: str | None = None
+        listed: set[str] = set()  # on the last page: a folder's marker is listed again
 
         def next_page() -> Any:
-            nonlocal listing
-            if listing is None:
-                listing = iter(
-                    self._obstore.list(self._store, prefix or None, offset=last, chunk_size=size)
-                )
+            nonlocal pages
+            if pages is None:
+                pages = self._pages(prefix, after=last)
             try:
-                return next(listing, None)
+                return next(pages, None)
             except Exception:
-                listing = None
+                pages = None
                 raise
 
-        while page := repeated(next_page):
-            last = page[-1]["path"]
-            yield page
+        while (page := repeated(next_page) if in_order else next_page()) is not None:
+            yield [each for each in page if each["path"] not in listed]
+            listed, last = {each["path"] for each in page}, page[-1]["path"]
 
     def _upload(self, key: str, content: bytes) -> None:
         # In one request: an upload in several requests that is never completed must be paid for.
         self._asked(key, lambda: self._obstore.put(self._store, key, content, use_multipart=False))
 
     def _put_new(self, key: str, content: bytes) -> bool:
-        """Create an object; return False if it exists, maybe by a request whose answer was lost."""
+        """Create an object; return False if it exists: an earlier try may have created it."""
 
         def put() -> bool:
             try:

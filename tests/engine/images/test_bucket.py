@@ -140,7 +140,8 @@ def test_listing_many_keys_continues_after_an_invalid_one(
     for number in range(2050):
         storage.sync(f"{number:04d}.jpg/")
     put_any_key(endpoint, f"{prefix}/1200//a.jpg", b"1")
-    # The second page is requested by obstore, and then by us, and each page twice as it is cut.
+    # After the check of the connection, the first page is requested twice; the second twice by
+    # obstore and three times by us; the third once.
     asked: list[str] = []
     faults: dict[int, Fault] = {2: "truncate", 4: "truncate", 6: 503, 7: "truncate"}
 

@@ -314,6 +314,15 @@ def test_a_name_that_may_not_be_inspected_counts_as_existing(
     assert storage.exists("parts/a.zarr")
 
 
+def test_anything_but_a_folder_is_a_file(storage: LocalStorage, part: Path) -> None:
+    (storage.root / "nothing").symlink_to("missing")
+    (storage.root / "loop").symlink_to("loop")
+    (storage.root / "folder").symlink_to(part)
+    (storage.root / "file").touch()
+    keys = ["nothing", "loop", "file", "file/below", "folder"]
+    assert [storage.is_file(key) for key in keys] == [True, True, True, False, False]
+
+
 def test_another_folder_with_the_same_path_has_another_identity(
     storage: LocalStorage, part: Path
 ) -> None:

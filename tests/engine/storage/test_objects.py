@@ -236,6 +236,24 @@ def test_interrupted_reads_are_completed(proxy: Proxy, objects: Storage, fault: 
         assert len(befallen) == 2
 
 
+def test_a_listing_that_breaks_off_goes_on(proxy: Proxy, objects: ObjectStorage) -> None:
+    names = sorted(["a-1", "a.jpg", "a/1", *(f"b/{number:04d}" for number in range(1100))])
+    for name in names:
+        objects.write(name, [b"1"])
+    for part in {"/".join(name.split("/")[:2]) for name in names}:
+        objects.sync(part)
+    for page in (1, 2):
+        befallen: list[str] = []
+
+        def cut(method: str, path: str, page: int = page) -> Fault:
+            befallen.append(path)  # noqa: B023
+            return "truncate" if len(befallen) == page else None  # noqa: B023
+
+        proxy.fault = cut
+        assert sorted(name for name, _, _ in objects.objects("")) == names
+        assert len(befallen) == 3
+
+
 def test_a_failed_upload_is_reported(proxy: Proxy, objects: Storage) -> None:
     proxy.fault = lambda method, path: 403 if path.endswith("c.1") else None
     for number in range(20):

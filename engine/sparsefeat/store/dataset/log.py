@@ -158,10 +158,12 @@ class Log:
         name = self._storage.name("")
         try:
             names = self._storage.names("") if self._storage.is_folder() else None
+        except StoreError:
+            raise
         except OSError as exc:
             if refused := read_refusal(name, exc):
                 raise refused from exc
-            names = None  # removed since
+            names = None  # removed since, or no folder
         if names is None:
             if is_url(name):
                 return StoreNotFoundError(
@@ -431,7 +433,7 @@ def claim(storage: Storage) -> list[Path]:
 
 def _refuse_others(storage: Storage) -> None:
     """Check that there is nothing yet, an empty folder, or a store."""
-    # One question each: what other writers make and remove meanwhile must not look like a file.
+    # Others make and remove folders and objects meanwhile, so that two answers may not agree.
     name = storage.name("")
     if storage.is_file():
         raise StoreError(f"{name} is a file, expected a folder: choose another path")
@@ -439,7 +441,9 @@ def _refuse_others(storage: Storage) -> None:
         names = storage.names("") if storage.is_folder() else []
     except FileNotFoundError:  # removed since
         return
-    foreign = [each for each in names if each not in (PARTS, SNAPSHOTS) and each[0] != "."]
+    foreign = [
+        each for each in names if each not in (PARTS, SNAPSHOTS) and not each.startswith(".")
+    ]
     if foreign and SNAPSHOTS not in names:
         raise StoreError(
             f"{name} holds {foreign[0]} and no {SNAPSHOTS}/, expected a store or an empty "

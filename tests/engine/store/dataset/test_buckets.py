@@ -15,14 +15,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sparsefeat.errors import InputError, StoreChangedError, StoreError, StoreWriteError
+from sparsefeat.errors import (
+    InputError,
+    StoreChangedError,
+    StoreError,
+    StoreReadError,
+    StoreWriteError,
+)
 from sparsefeat.interop.conversion import convert
 from sparsefeat.storage import open_storage
 from sparsefeat.store import Store, StoreWriter, compact, history, merge, remove, vacuum, verify
 from sparsefeat.store.format import part_key
 from sparsefeat.types import Batch, Layer
 
-from ...buckets import OPEN_BUCKET, Fault, Proxy, new_url, on_each_server
+from ...buckets import BUCKET, OPEN_BUCKET, Fault, Proxy, new_url, on_each_server, put_any_key
 from ..conftest import ROOT, Process, start_racer
 from ..data import (
     SMALL,
@@ -108,6 +114,13 @@ def test_a_writer_that_is_closed_without_rows_leaves_no_objects(url: str) -> Non
     writer(url).close()
     assert [*open_storage(url).list_files("")] == []
     with pytest.raises(StoreError, match=r"there is nothing at s3://bucket/.*, expected a store"):
+        Store(url)
+
+
+@pytest.mark.parametrize("endpoint", ["moto"], indirect=True)
+def test_a_key_that_can_not_be_listed_is_named(endpoint: str, url: str) -> None:
+    put_any_key(endpoint, f"{url.removeprefix(f's3://{BUCKET}/')}/a//b.jpg", b"1")
+    with pytest.raises(StoreReadError, match=r"can't be listed: in the key '.*a//b.jpg'"):
         Store(url)
 
 
