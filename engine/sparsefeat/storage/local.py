@@ -190,7 +190,7 @@ class LocalStorage:
                 for each in missing:
                     sync(each.parent)
             except (FileExistsError, FileNotFoundError):  # another writer has unmade one meanwhile
-                if left == 0 or self.is_file():
+                if left == 0:
                     raise
             else:
                 break

@@ -206,9 +206,9 @@ class ObjectStorage:
         if self._claimed:
             return []
         probe = f"{prefix}/.{secrets.token_hex(8)}.tmp"
-        self._put_new(probe, b"1")
+        self.create(probe, b"1")
         try:
-            both = self._put_new(probe, b"2")
+            both = self.create(probe, b"2")
         finally:
             self._delete(probe)
         self._claimed = not both
@@ -407,16 +407,12 @@ class ObjectStorage:
         self._asked(key, lambda: self._obstore.put(self._store, key, content, use_multipart=False))
 
     def _put_new(self, key: str, content: bytes) -> bool:
-        """Create an object; return False if it exists: an earlier try may have created it."""
-
-        def put() -> bool:
+        with translating(self.name(key)):
             try:
                 self._obstore.put(self._store, key, content, mode="create", use_multipart=False)
             except self._obstore.exceptions.AlreadyExistsError:
                 return False
-            return True
-
-        return self._asked(key, put)
+        return True
 
     def _delete(self, keys: str | list[str]) -> None:
         key = keys if isinstance(keys, str) else keys[0]
